@@ -1,0 +1,93 @@
+"""The scheduler says no: which, in words, at once, and nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.support.gateway import Gateway, eventually
+
+
+def refused(gateway: Gateway, user: str, status: int, **choice: object) -> str:
+    """A start that must be refused within 2 s; the message."""
+    before = time.monotonic()
+    answer = gateway.start(user, "no", **choice)
+    took = time.monotonic() - before
+    assert answer.status_code == status, answer.text
+    assert took < 2, f"took {took:.1f} s"
+    assert gateway.session(user, "no") is None
+    message: str = answer.json()["message"]
+    return message
+
+
+def test_partition_that_is_down(gateway: Gateway) -> None:
+    user = gateway.make_user()
+    factory = gateway.factories["brainpp"]
+    factory.ask("scontrol", "update", "PartitionName=common", "State=INACTIVE")
+    try:
+        message = refused(gateway, user, 400, factory="brainpp", size="gpu-1", hours=0.5)
+    finally:
+        factory.ask("scontrol", "update", "PartitionName=common", "State=UP")
+    assert "partition" in message.lower()
+    assert not [j for j in factory.jobs().values() if j["state"] == "PENDING"]
+
+
+def test_over_the_scheduler_s_own_limit(gateway: Gateway) -> None:
+    user = gateway.make_user()
+    factory = gateway.factories["brainpp"]
+    factory.ask("scontrol", "update", "PartitionName=common", "MaxTime=0:10:00")
+    try:
+        message = refused(gateway, user, 400, factory="brainpp", size="gpu-1", hours=2)
+    finally:
+        factory.ask("scontrol", "update", "PartitionName=common", "MaxTime=4:00:00")
+    assert "time" in message.lower()
+
+
+@pytest.mark.parametrize("settled", [False, True], ids=["at once", "when it is known"])
+def test_controller_down(gateway: Gateway, settled: bool) -> None:
+    user = gateway.make_user()
+    factory = gateway.factories["brainpp"]
+    pid = controller(factory.slurm_conf)
+    os.kill(pid, signal.SIGSTOP if not settled else signal.SIGSTOP)
+    try:
+        if settled:
+            eventually(lambda: health(gateway, user, "brainpp") == "unreachable", 60, what="the page says so")
+        before = time.monotonic()
+        answer = gateway.start(user, "no", factory="brainpp", size="gpu-1", hours=0.5)
+        assert time.monotonic() - before < 2
+        if settled:
+            assert answer.status_code == 503 and "answer" in answer.json()["message"]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    if not settled and answer.status_code == 202:
+        gateway.stop(user, "no")
+    eventually(lambda: health(gateway, user, "brainpp") == "ok", 60)
+    eventually(lambda: gateway.session(user, "no") is None, 60)
+    eventually(lambda: not [j for j in factory.jobs().values() if j["state"] in ("PENDING", "RUNNING")], 60)
+
+
+def controller(slurm_conf: str) -> int:
+    """The process id of the slurmctld that was started with this slurm.conf."""
+    import pathlib
+
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().decode().split("\0")
+            except OSError:
+                continue
+            if any("slurmctld" in word for word in line[:1]) and slurm_conf in line:
+                return int(entry.name)
+    raise AssertionError(f"no slurmctld runs with {slurm_conf}")
+
+
+def health(gateway: Gateway, user: str, factory: str) -> str:
+    """What the catalogue says of this factory's health."""
+    import httpx
+
+    headers = {"Authorization": f"Bearer {gateway.token(user)}"}
+    answer = httpx.get(f"{gateway.root}/services/factories/api/factories", headers=headers, timeout=10)
+    return str(next(f["health"]["state"] for f in answer.json() if f["id"] == factory))

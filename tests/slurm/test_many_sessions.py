@@ -1,0 +1,118 @@
+"""Several people, several factories; and a factory that is full."""
+
+from __future__ import annotations
+
+import os
+
+import httpx
+import pytest
+
+from tests.support.gateway import Gateway, eventually
+
+PEOPLE = ("ada", "grace", "emmy")
+PLACES = {"lumi-aif": "gcd-1", "it4lia": "gpu-1", "brainpp": "gpu-1"}
+
+
+@pytest.fixture(scope="module")
+def nine(gateway: Gateway):  # type: ignore[no-untyped-def]
+    for person in PEOPLE:
+        for factory, size in PLACES.items():
+            answer = gateway.start(person, f"at-{factory}", factory=factory, size=size, hours=0.5)
+            assert answer.status_code in (201, 202), answer.text
+    for person in PEOPLE:
+        for factory in PLACES:
+            gateway.wait_ready(person, f"at-{factory}")
+    yield gateway
+    for person in PEOPLE:
+        for factory in PLACES:
+            gateway.stop(person, f"at-{factory}")
+    for person in PEOPLE:
+        for factory in PLACES:
+            eventually(lambda p=person, f=factory: gateway.session(p, f"at-{f}") is None)  # type: ignore[misc]
+
+
+def test_each_sees_only_its_own(nine: Gateway) -> None:
+    for person in PEOPLE:
+        live = [s for s in nine.sessions(person) if s["state"] != "ended" and s["server"].startswith("at-")]
+        assert {s["choice"]["factory"] for s in live} == set(PLACES)
+        assert {s["user"] for s in live} == {person}
+
+
+def test_another_persons_url_lets_nobody_in(nine: Gateway) -> None:
+    url = f"{nine.root}/user/ada/at-it4lia/api/contents"
+    answer = httpx.get(url, headers={"Authorization": f"token {nine.token('grace')}"})
+    assert answer.status_code in (401, 403), answer.status_code
+    client = nine.browser_session("grace")
+    page = client.get(f"{nine.root}/user/ada/at-it4lia/lab")
+    assert page.status_code in (403, 404) or "/hub/" in str(page.url)
+    assert "jupyter-config-data" not in page.text
+    session = nine.session("ada", "at-it4lia")
+    assert session is not None
+    direct = httpx.get(session["url"] + "/user/ada/at-it4lia/api/contents")
+    assert direct.status_code in (401, 403), direct.status_code
+    other = {"Authorization": f"Bearer {nine.token('grace')}"}
+    answer = httpx.get(f"{nine.root}/services/factories/api/sessions/{session['id']}", headers=other)
+    assert answer.status_code in (403, 404)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="site accounts are apart only where the demo runs as root")
+def test_another_site_account_reaches_neither_folder_nor_socket(nine: Gateway) -> None:
+    where = "import os; print(os.getuid(), os.environ['JUPYTERHUB_SERVICE_URL'])"
+    uid_ada, url = nine.notebook("ada", "at-it4lia").run(where).split()
+    from urllib.parse import unquote, urlsplit
+
+    socket_path = os.path.dirname(unquote(urlsplit(url).netloc)) if url.startswith("http+unix") else None
+    assert socket_path, url
+    attack = f"""
+import os, socket, json
+print(os.getuid())
+try:
+    os.listdir({socket_path!r}); print("listed")
+except PermissionError: print("refused")
+try:
+    s = socket.socket(socket.AF_UNIX); s.connect({socket_path + "/notebook.sock"!r}); print("connected")
+except PermissionError: print("refused")
+home = os.path.expanduser("~{'%s'}")
+""".replace("home = os.path.expanduser(\"~{'%s'}\")", "")
+    seen = nine.notebook("grace", "at-it4lia").run(attack).split()
+    assert seen[0] != uid_ada
+    assert seen[1:] == ["refused", "refused"]
+
+
+def test_a_full_factory_waits_says_why_and_starts_by_itself(gateway: Gateway) -> None:
+    factory = gateway.factories["it4lia"]
+    user = gateway.make_user()
+    nodes = int(factory.ask("sinfo", "-h", "-o", "%D").split()[0])
+    holders = [f"hold{n}" for n in range(nodes)]
+    for name in holders:
+        gateway.start(user, name, factory="it4lia", size="gpu-4", hours=0.5)
+    for name in holders:
+        gateway.wait_ready(user, name)
+    try:
+        assert gateway.start(user, "waits", factory="it4lia", size="gpu-1", hours=0.5).status_code == 202
+        assert gateway.start(user, "leaves", factory="it4lia", size="gpu-1", hours=0.5).status_code == 202
+
+        def explained() -> bool:
+            session = gateway.session(user, "waits")
+            return bool(session and session["job"] and session["position"] and session["waits_for"])
+
+        eventually(explained, 30, what="position and reason")
+        session = gateway.session(user, "waits")
+        assert session is not None and session["state"] == "pending"
+        assert session["waits_for"]["what"] and session["waits_for"]["scheduler"] in ("Resources", "Priority")
+
+        leaving = gateway.session(user, "leaves")
+        assert leaving is not None
+        gateway.stopped(user, "leaves")
+        eventually(lambda: leaving["job"] not in factory.jobs(), what="the cancelled job is gone")
+        assert session["job"] in factory.jobs()
+
+        gateway.stop(user, holders[0])
+        gateway.wait_ready(user, "waits")
+        again = gateway.session(user, "waits")
+        assert again is not None and again["job"] == session["job"]
+    finally:
+        for name in [*holders, "waits", "leaves"]:
+            gateway.stop(user, name)
+        for name in [*holders, "waits", "leaves"]:
+            eventually(lambda n=name: gateway.session(user, n) is None)  # type: ignore[misc]

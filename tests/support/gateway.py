@@ -1,0 +1,247 @@
+"""A running gateway as a test sees it: JupyterHub's public API, and each factory's scheduler as its administrator."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from websockets.sync.client import connect
+
+T = TypeVar("T")
+
+
+def eventually(look: Callable[[], T], timeout: float = 30, every: float = 0.2, what: str = "") -> T:
+    """Look again until the answer is truthy; for state of other programs, which tell nobody when it changes."""
+    end = time.monotonic() + timeout
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > end:
+            raise AssertionError(f"did not happen within {timeout} s: {what or look}; last seen: {seen!r}")
+        time.sleep(every)
+
+
+@dataclass
+class Factory:
+    """A factory's scheduler, asked as its administrator."""
+
+    id: str
+    slurm_conf: str
+    env: dict[str, str]
+    prefix: list[str]
+
+    def ask(self, *argv: str, check: bool = True) -> str:
+        """Run one of the scheduler's programs there; its stdout."""
+        env = {"PATH": os.environ["PATH"], "HOME": "/", **self.env}
+        done = subprocess.run([*self.prefix, *argv], env=env, capture_output=True, text=True, timeout=60, check=False)
+        if check and done.returncode:
+            raise AssertionError(f"{argv}: exit {done.returncode}: {done.stderr}")
+        return done.stdout
+
+    def jobs(self) -> dict[str, dict[str, str]]:
+        """All jobs that have not ended: id -> {state, user, name, comment}."""
+        rows = {}
+        for line in self.ask("squeue", "-h", "-r", "-o", "%i\x1f%T\x1f%u\x1f%j\x1f%k").splitlines():
+            job, state, user, name, comment = line.split("\x1f")
+            if state not in ("COMPLETING", "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT"):
+                rows[job] = {"state": state, "user": user, "name": name, "comment": comment}
+        return rows
+
+
+class Gateway:
+    """The hub's API as the demo's administrator, and as each of its people."""
+
+    def __init__(self, demo_json: Path):
+        self.path = demo_json
+        self.refresh()
+        self._tokens: dict[str, str] = {}
+
+    def refresh(self) -> None:
+        """Read demo.json again: process ids change when something was started anew."""
+        self.demo: dict[str, Any] = json.loads(self.path.read_text())
+        self.url: str = self.demo["hub_url"].rstrip("/")
+        self.hub = self.url.removesuffix("/hub") + "/hub"
+        self.root = self.hub.removesuffix("/hub")
+        self.admin_token: str = self.demo["admin_token"]
+        self.factories = {
+            name: Factory(name, f["slurm_conf"], f["env"], f["prefix"]) for name, f in self.demo["factories"].items()
+        }
+        self.passwords = {user["name"]: user["password"] for user in self.demo["users"]}
+
+    def pid(self, part: str) -> int:
+        """The process id of hub, proxy or link, as it is now."""
+        self.refresh()
+        return int(self.demo["pids"][part])
+
+    def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
+        """One request of the hub's API."""
+        headers = {"Authorization": f"token {token or self.admin_token}"}
+        return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=30, **kwargs)
+
+    def token(self, user: str) -> str:
+        """A token of that person, made once."""
+        if user not in self._tokens:
+            answer = self.api("POST", f"/users/{user}/tokens", json={"note": "test"})
+            assert answer.status_code == 201, answer.text
+            self._tokens[user] = answer.json()["token"]
+        return self._tokens[user]
+
+    def make_user(self) -> str:
+        """A person nobody knew before."""
+        name = f"t{uuid.uuid4().hex[:10]}"
+        assert self.api("POST", f"/users/{name}").status_code == 201
+        return name
+
+    # --- servers
+
+    @staticmethod
+    def _server(user: str, server: str) -> str:
+        return f"/users/{user}/servers/{server}" if server else f"/users/{user}/server"
+
+    def start(self, user: str, server: str = "", token: str | None = None, **choice: Any) -> httpx.Response:
+        """POST a start with these options."""
+        return self.api("POST", self._server(user, server), token=token, json=choice or None)
+
+    def stop(self, user: str, server: str = "", remove: bool = False) -> httpx.Response:
+        """DELETE a server; a pending one is cancelled."""
+        return self.api("DELETE", self._server(user, server), json={"remove": remove} if remove else None)
+
+    def server(self, user: str, server: str = "") -> dict[str, Any] | None:
+        """The hub's model of a server, or None where the hub has none that is active."""
+        answer = self.api("GET", f"/users/{user}")
+        assert answer.status_code == 200, answer.text
+        found: dict[str, Any] | None = answer.json()["servers"].get(server)
+        return found
+
+    def progress(self, user: str, server: str = "", timeout: float = 120) -> Iterator[dict[str, Any]]:
+        """The events a waiting page gets, until the last."""
+        path = self._server(user, server) + "/progress"
+        headers = {"Authorization": f"token {self.admin_token}"}
+        with httpx.stream("GET", f"{self.hub}/api{path}", headers=headers, timeout=timeout) as answer:
+            assert answer.status_code == 200, answer.status_code
+            for line in answer.iter_lines():
+                if line.startswith("data:"):
+                    event = json.loads(line[5:])
+                    yield event
+                    if event.get("ready") or event.get("failed"):
+                        return
+
+    def wait_ready(self, user: str, server: str = "", timeout: float = 120) -> dict[str, Any]:
+        """Wait for the last progress event; fails with its words where the start failed."""
+        model = self.server(user, server)
+        if model and model["ready"]:
+            return model
+        last: dict[str, Any] = {}
+        for last in self.progress(user, server, timeout):
+            pass
+        assert last.get("ready"), f"did not start: {last}"
+        model = self.server(user, server)
+        assert model is not None
+        return model
+
+    def started(self, user: str, server: str = "", **choice: Any) -> dict[str, Any]:
+        """Start and wait until it is ready."""
+        answer = self.start(user, server, **choice)
+        assert answer.status_code in (201, 202), answer.text
+        return self.wait_ready(user, server)
+
+    def stopped(self, user: str, server: str = "") -> None:
+        """Stop and wait until neither the hub nor the link has the session."""
+        answer = self.stop(user, server)
+        assert answer.status_code in (202, 204), answer.text
+        eventually(lambda: self.session(user, server) is None, what=f"{user}/{server} ended")
+
+    # --- sessions, as the link tells
+
+    def sessions(self, user: str) -> list[dict[str, Any]]:
+        """The person's sessions by the user API of the link, newest first."""
+        headers = {"Authorization": f"Bearer {self.token(user)}"}
+        answer = httpx.get(f"{self.root}/services/factories/api/sessions", headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
+    def session(self, user: str, server: str = "") -> dict[str, Any] | None:
+        """The live session of (user, server)."""
+        live = [s for s in self.sessions(user) if s["server"] == server and s["state"] != "ended"]
+        assert len(live) <= 1, f"two live sessions of one server: {live}"
+        return live[0] if live else None
+
+    def wait_session(self, user: str, server: str, state: str, timeout: float = 60) -> dict[str, Any]:
+        """Wait until the live session is in this state."""
+
+        def look() -> dict[str, Any] | None:
+            session = self.session(user, server)
+            return session if session and session["state"] == state else None
+
+        found = eventually(look, timeout, what=f"{user}/{server} {state}")
+        assert found is not None
+        return found
+
+    # --- the notebook
+
+    def notebook(self, user: str, server: str = "", token: str | None = None) -> Notebook:
+        """The running single-user server, through the proxy."""
+        base = f"{self.root}/user/{user}/{server}".rstrip("/")
+        return Notebook(base, token or self.token(user))
+
+    def browser_session(self, user: str) -> httpx.Client:
+        """A client that logged in with name and password by the login page, as a browser does."""
+        client = httpx.Client(follow_redirects=True, timeout=30)
+        page = client.get(f"{self.hub}/login")
+        xsrf = client.cookies.get("_xsrf", path="/hub/") or client.cookies.get("_xsrf")
+        assert page.status_code == 200 and xsrf
+        form = {"username": user, "password": self.passwords[user], "_xsrf": xsrf}
+        answer = client.post(f"{self.hub}/login?next=", data=form)
+        assert answer.status_code == 200 and "/login" not in str(answer.url), answer.url
+        return client
+
+
+class Notebook:
+    """A JupyterLab server by its REST API and kernel WebSocket."""
+
+    def __init__(self, base: str, token: str):
+        self.base = base
+        self.headers = {"Authorization": f"token {token}"}
+
+    def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """One request below the server's base URL; redirects are not followed."""
+        return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=30, **kwargs)
+
+    def kernel(self) -> str:
+        """Start a Python kernel; its id."""
+        answer = self.request("POST", "/api/kernels", json={"name": "python3"})
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def run(self, code: str, kernel: str | None = None, timeout: float = 60) -> str:
+        """Run a cell; what it printed. An error in the cell is an AssertionError."""
+        kernel = kernel or self.kernel()
+        url = self.base.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels"
+        message = uuid.uuid4().hex
+        header = {"msg_id": message, "msg_type": "execute_request", "username": "", "session": uuid.uuid4().hex, "version": "5.3", "date": ""}
+        content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
+        request = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
+        printed = ""
+        with connect(url, additional_headers=self.headers, open_timeout=timeout) as socket:
+            socket.send(json.dumps(request))
+            while True:
+                reply = json.loads(socket.recv(timeout=timeout))
+                if reply["parent_header"].get("msg_id") != message:
+                    continue
+                kind, body = reply["msg_type"], reply["content"]
+                if kind == "stream":
+                    printed += body["text"]
+                elif kind == "error":
+                    raise AssertionError("\n".join(body["traceback"]))
+                elif kind == "status" and body["execution_state"] == "idle":
+                    return printed
