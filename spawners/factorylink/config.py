@@ -19,7 +19,7 @@ class LocalTransport(Model):
 
     kind: Literal["local"] = "local"
     prefix: tuple[str, ...] = ()
-    env: dict[str, str] = {}
+    env: dict[str, str] = Field(default_factory=dict)
 
 
 class DoorAccess(Model):
@@ -30,7 +30,8 @@ class DoorAccess(Model):
     listen: str = ""
     host: str | None = None
     ports: tuple[int, int] | None = None
-    node_tmp: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$")] = "/tmp"  # node-local, holds the 0700 folder
+    # Node-local; the door makes its own 0700 folder in it.
+    node_tmp: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$")] = "/tmp"  # noqa: S108
 
 
 class Access(Model):
@@ -38,7 +39,7 @@ class Access(Model):
 
     transport: LocalTransport = LocalTransport()
     door: DoorAccess = DoorAccess()
-    accounts: dict[Person, UnixAccount] = {}  # hub user -> site account
+    accounts: dict[Person, UnixAccount] = Field(default_factory=dict)  # hub user -> site account
     account_pool: tuple[UnixAccount, ...] = ()  # others are mapped onto these, by a stable hash of the name
     job_account: Word | None = None  # the scheduler's account string (who pays)
     job_qos: Word | None = None
@@ -65,10 +66,12 @@ class Hub(Model):
 
 
 class Limits(Model):
-    pending_per_person: int = Field(5, ge=1)
-    sessions_per_person: int = Field(10, ge=1)
-    environment_wait_seconds: int = Field(900, ge=1)  # the door waits this long for its environment
-    starting_seconds: int = Field(600, ge=1)  # from job start to the notebook's first 200
+    """What one person may have at a time, and how long the link waits for a session to come up."""
+
+    pending_per_person: int = Field(default=5, ge=1)
+    sessions_per_person: int = Field(default=10, ge=1)
+    environment_wait_seconds: int = Field(default=900, ge=1)  # the door waits this long for its environment
+    starting_seconds: int = Field(default=600, ge=1)  # from job start to the notebook's first 200
 
 
 class Mail(Model):
@@ -81,6 +84,8 @@ class Mail(Model):
 
 
 class LinkConfig(Model):
+    """The whole of ``link.yaml``; paths are relative to the file's folder."""
+
     catalogue: Path  # folder of factory YAML files
     state_dir: Path  # 0700: ledger, keys, socket
     socket: Path  # Unix socket for the hub, 0600

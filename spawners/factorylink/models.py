@@ -34,6 +34,8 @@ class Model(BaseModel):
 
 
 class Accelerator(Model):
+    """What one GPU of the factory is, and how many a node has; memory in GB."""
+
     vendor: Literal["NVIDIA", "AMD", "Intel"]
     model: str
     memory_gb: float
@@ -43,12 +45,16 @@ class Accelerator(Model):
 
 
 class NodeShape(Model):
+    """One node: cores as the scheduler counts them, memory in GB, and how many such nodes there are."""
+
     cores: int = Field(ge=1)
     memory_gb: float = Field(gt=0)
     count: int | None = None
 
 
 class Partition(Model):
+    """A queue of the scheduler with its limits in hours."""
+
     name: Word
     max_hours: Hours
     default_hours: Hours | None = None
@@ -60,6 +66,8 @@ class Partition(Model):
 
 
 class Qos(Model):
+    """A quality of service; a limit of its own (hours) stands in place of the partition's."""
+
     name: Word
     max_hours: Hours | None = None
     note: str = ""
@@ -75,7 +83,7 @@ class NodeSize(Model):
     partition: Word
     qos: Word | None = None
     max_hours: Hours
-    default_hours: Hours = 1
+    default_hours: Hours = Field(default_factory=lambda data: min(1.0, data.get("max_hours", 1.0)))
     billed_as: str  # the site's own unit, for people: "1/4 node-hour per hour"
     whole_node: bool = False
     derived: tuple[str, ...] = ()  # fields computed from the share of a node, seen nowhere as such
@@ -94,11 +102,21 @@ class Environment(Model):
     python: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")]
     modules: tuple[Word, ...] = ()
     image: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")] | None = None
+    runtime: Literal["apptainer", "singularity"] = "apptainer"  # what runs the image
+    binds: tuple[Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+:-]+$")], ...] = ()  # folders seen inside
     setup: tuple[str, ...] = ()
     frameworks: tuple[str, ...] = ()  # "PyTorch 2.8", "dask 2026.3"
     gpu_stack: str | None = None  # "CUDA 12.4", "ROCm 6.2"
     architecture: Literal["x86_64", "aarch64"] = "x86_64"
     sizes: tuple[Slug, ...] = ()  # node sizes it fits; empty: all
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Environment:
+        if (self.kind == "container") != (self.image is not None):
+            raise ValueError("image: needed for kind container, and only there")
+        if self.modules and self.kind != "module":
+            raise ValueError("modules: only for kind module")
+        return self
 
 
 class Folder(Model):
@@ -111,10 +129,10 @@ class Folder(Model):
 class IdleLimits(Model):
     """Minutes after which a session ends by itself; a person may choose within the bounds."""
 
-    unopened_minutes: int = Field(30, ge=1)
-    idle_minutes: int = Field(60, ge=1)
-    max_unopened_minutes: int = Field(120, ge=1)
-    max_idle_minutes: int = Field(480, ge=1)
+    unopened_minutes: int = Field(default=30, ge=1)
+    idle_minutes: int = Field(default=60, ge=1)
+    max_unopened_minutes: int = Field(default=120, ge=1)
+    max_idle_minutes: int = Field(default=480, ge=1)
 
 
 class Site(Model):
@@ -156,16 +174,28 @@ class Factory(Model):
     @model_validator(mode="after")
     def _names_fit(self) -> Factory:
         partitions = {p.name: p for p in self.partitions}
+        qos = {q.name: q for q in self.qos}
         sizes = [s.id for s in self.sizes]
         if len(set(sizes)) != len(sizes):
             raise ValueError("sizes: an id is used twice")
         for size in self.sizes:
             if size.partition not in partitions:
                 raise ValueError(f"sizes.{size.id}.partition: {size.partition!r} is none of {sorted(partitions)}")
-            if size.max_hours > partitions[size.partition].max_hours:
-                raise ValueError(f"sizes.{size.id}.max_hours: above the limit of partition {size.partition}")
-            if size.qos is not None and size.qos not in {q.name for q in self.qos}:
-                raise ValueError(f"sizes.{size.id}.qos: {size.qos!r} is none of {sorted(q.name for q in self.qos)}")
+            if size.qos is not None and size.qos not in qos:
+                raise ValueError(f"sizes.{size.id}.qos: {size.qos!r} is none of {sorted(qos)}")
+            # A QOS with its own limit stands in place of the partition's: shorter, or longer where the site lets it.
+            own = qos[size.qos].max_hours if size.qos is not None else None
+            limit = partitions[size.partition].max_hours if own is None else own
+            if size.max_hours > limit:
+                of = f"partition {size.partition}" if own is None else f"QOS {size.qos}"
+                raise ValueError(f"sizes.{size.id}.max_hours: {size.max_hours:g} is above the {limit:g} h of {of}")
+            if size.default_hours > size.max_hours:
+                raise ValueError(f"sizes.{size.id}.default_hours: above max_hours, {size.max_hours:g}")
+            shape = partitions[size.partition].shape or self.node
+            if size.cores > shape.cores or size.memory_gb > shape.memory_gb:
+                raise ValueError(f"sizes.{size.id}: more than a node has ({shape.cores} cores, {shape.memory_gb:g} GB)")
+            if size.gpus > self.accelerator.per_node:
+                raise ValueError(f"sizes.{size.id}.gpus: more than a node has, {self.accelerator.per_node}")
         environments = [e.id for e in self.environments]
         if len(set(environments)) != len(environments):
             raise ValueError("environments: an id is used twice")
@@ -188,8 +218,8 @@ class Choice(Model):
     size: Slug | None = None
     environment: Slug | None = None
     hours: Hours | None = None
-    idle_minutes: int | None = Field(None, ge=1, le=24 * 60)
-    unopened_minutes: int | None = Field(None, ge=1, le=24 * 60)
+    idle_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
+    unopened_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
     give_up_hours: Hours | None = None  # end the wish if it has not started by then
     project: Slug | None = None
 
@@ -258,6 +288,8 @@ class JobRequest(Model):
 
 
 class JobState(StrEnum):
+    """The states of a job that all dialects map to."""
+
     PENDING = "pending"
     RUNNING = "running"
     ENDING = "ending"  # completing: still holds its nodes
@@ -265,6 +297,8 @@ class JobState(StrEnum):
 
 
 class Job(Model):
+    """One job as the scheduler tells it now."""
+
     id: JobId
     name: str
     account: str  # the Unix account it runs as
@@ -283,6 +317,8 @@ class Job(Model):
 
 
 class NodeState(Model):
+    """One node as the scheduler tells it now; memory in bytes."""
+
     name: str
     partitions: tuple[str, ...]
     usable: bool  # up and taking jobs
@@ -297,6 +333,8 @@ class NodeState(Model):
 
 
 class Estimate(Model):
+    """When a job would start, how that is known, and when it was asked."""
+
     start: datetime | None
     basis: Literal["test-only", "queue", "none"]
     asked_at: datetime
@@ -318,6 +356,8 @@ class End(Model):
 
 
 class SessionState(StrEnum):
+    """The states of a session; ``unreachable``: the factory does not answer, never taken for ``ended``."""
+
     PENDING = "pending"
     STARTING = "starting"
     RUNNING = "running"
@@ -327,6 +367,8 @@ class SessionState(StrEnum):
 
 
 class EndReason(StrEnum):
+    """Why a session ended."""
+
     FINISHED = "finished"
     STOPPED = "stopped"
     IDLE = "idle"
@@ -352,6 +394,8 @@ class Words(Model):
 
 
 class LogLine(Model):
+    """Something that happened to a session, in words."""
+
     at: datetime
     text: str
 
@@ -395,6 +439,8 @@ class Session(Model):
 
 
 class Health(Model):
+    """Whether a factory answers; ``answer_seconds``: how long its last good answer took."""
+
     state: Literal["ok", "unreachable", "draining", "starting"]
     since: datetime
     words: Words | None = None
@@ -403,6 +449,8 @@ class Health(Model):
 
 
 class PartitionLoad(Model):
+    """What is free in a partition now."""
+
     name: str
     gpus_total: int
     gpus_free: int
@@ -412,6 +460,8 @@ class PartitionLoad(Model):
 
 
 class SizeView(Model):
+    """A node size as a person sees it: what it has, what is free, when it would start."""
+
     size: NodeSize
     gpu_label: str  # "1 x A100 64 GB", "no GPU"
     fits_now: int  # how many more of this size could start now; 0: none

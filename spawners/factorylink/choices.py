@@ -1,0 +1,178 @@
+"""From what a person picks to what a dialect is asked for: choices checked against the catalogue, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from factorylink.config import Access
+from factorylink.models import (
+    Choice,
+    Environment,
+    Factory,
+    JobOptions,
+    JobRequest,
+    NodeSize,
+    ResolvedChoice,
+)
+
+SHORTEST_HOURS = 1 / 60  # schedulers count a walltime in minutes
+
+
+class ChoiceError(Exception):
+    """A choice that the catalogue does not allow. ``field``: the form's field; ``message``: words for the person."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+def smallest_size(factory: Factory) -> NodeSize:
+    """The size with the fewest GPUs, then cores; of equal ones the first in the catalogue."""
+    return min(factory.sizes, key=lambda size: (size.gpus, size.cores))
+
+
+def find_size(factory: Factory, size_id: str) -> NodeSize:
+    """The size of that id. Raises ChoiceError that names the allowed ones."""
+    for size in factory.sizes:
+        if size.id == size_id:
+            return size
+    raise ChoiceError("size", f"Unknown node size {size_id!r}; {factory.name} has: {_names(factory.sizes)}.")
+
+
+def find_environment(factory: Factory, environment_id: str) -> Environment:
+    """The environment of that id. Raises ChoiceError that names the allowed ones."""
+    for environment in factory.environments:
+        if environment.id == environment_id:
+            return environment
+    raise ChoiceError(
+        "environment", f"Unknown environment {environment_id!r}; {factory.name} has: {_names(factory.environments)}."
+    )
+
+
+def default_environment(factory: Factory, size: NodeSize) -> Environment:
+    """The factory's default environment, or the first that fits the size. Raises ChoiceError if none does."""
+    fitting = [environment for environment in factory.environments if _fits(environment, size)]
+    for environment in fitting:
+        if environment.id == factory.default_environment:
+            return environment
+    if not fitting:
+        raise ChoiceError("environment", f"No environment of {factory.name} fits the node size {size.id}.")
+    return fitting[0]
+
+
+def gpu_label(factory: Factory, size: NodeSize) -> str:
+    """What the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``."""
+    if size.gpus == 0:
+        return "no GPU"
+    accelerator = factory.accelerator
+    unit = "" if accelerator.unit == "GPU" else f" {accelerator.unit}"
+    return f"{size.gpus} x {accelerator.model}{unit} {accelerator.memory_gb:g} GB"
+
+
+def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
+    """The choice with every default filled in. Raises ChoiceError, in words, for what the catalogue does not allow."""
+    if choice.factory is not None and choice.factory != factory.id:
+        raise ChoiceError("factory", f"This choice is for {choice.factory!r}, not for {factory.id!r}.")
+    size = smallest_size(factory) if choice.size is None else find_size(factory, choice.size)
+    if choice.environment is None:
+        environment = default_environment(factory, size)
+    else:
+        environment = find_environment(factory, choice.environment)
+        if not _fits(environment, size):
+            raise ChoiceError(
+                "environment",
+                f"The environment {environment.id!r} does not fit the node size {size.id!r}; it fits: "
+                f"{', '.join(environment.sizes)}.",
+            )
+    hours = size.default_hours if choice.hours is None else choice.hours
+    if hours > size.max_hours:
+        raise ChoiceError("hours", f"{hours:g} h is above the limit of {size.id!r}: at most {size.max_hours:g} h.")
+    if hours < SHORTEST_HOURS:
+        raise ChoiceError("hours", "Ask for at least one minute (0.017 h).")
+    idle = factory.idle
+    return ResolvedChoice(
+        factory=factory.id,
+        size=size.id,
+        environment=environment.id,
+        hours=hours,
+        idle_minutes=_bounded("idle_minutes", choice.idle_minutes, idle.idle_minutes, idle.max_idle_minutes),
+        unopened_minutes=_bounded(
+            "unopened_minutes", choice.unopened_minutes, idle.unopened_minutes, idle.max_unopened_minutes
+        ),
+        give_up_hours=choice.give_up_hours,
+        project=choice.project,
+    )
+
+
+def job_request(
+    factory: Factory,
+    access: Access,
+    resolved: ResolvedChoice,
+    options: JobOptions,
+    *,
+    name: str,
+    comment: str,
+    folder: str,
+    door_argv: Sequence[str],
+) -> JobRequest:
+    """What the dialect is asked for.
+
+    ``folder``: absolute path of the session's folder on the factory; the job's log goes there as ``job.log``.
+    ``door_argv``: what follows the environment's Python, from ``-m`` on. ``factory`` has the access' overrides
+    applied. Of QOS, partition and account, what the operator set for the spawner (``options``) goes first, then what
+    the node size says, then what this hub has at the factory.
+    """
+    size = find_size(factory, resolved.size)
+    environment = find_environment(factory, resolved.environment)
+    return JobRequest(
+        name=name,
+        comment=comment,
+        partition=options.partition or size.partition,
+        account=options.account or access.job_account,
+        qos=options.qos or size.qos or access.job_qos,
+        constraint=options.constraint or factory.constraint,
+        reservation=options.reservation,
+        gpus=size.gpus,
+        gpu_syntax=factory.gpu_syntax,
+        gpu_type=factory.accelerator.gres_type if factory.gpu_syntax == "gres-typed" else None,
+        gres=options.gres,
+        cores=size.cores,
+        memory_gb=size.memory_gb,
+        whole_node=size.whole_node,
+        walltime=round(resolved.hours * 3600),
+        output=f"{folder}/job.log",
+        setup=(
+            "umask 077",
+            "export PYTHONNOUSERSITE=1",
+            *(f"module load {module}" for module in environment.modules),
+            *environment.setup,
+            *options.prologue.splitlines(),
+        ),
+        command=(*_container_argv(factory, environment, size), environment.python, *door_argv),
+        teardown=tuple(options.epilogue.splitlines()),
+    )
+
+
+def _container_argv(factory: Factory, environment: Environment, size: NodeSize) -> tuple[str, ...]:
+    if environment.image is None:
+        return ()
+    gpu = {"NVIDIA": ("--nv",), "AMD": ("--rocm",), "Intel": ()}[factory.accelerator.vendor] if size.gpus else ()
+    binds = tuple(word for bind in environment.binds for word in ("--bind", bind))
+    return (environment.runtime, "exec", *gpu, *binds, environment.image)
+
+
+def _fits(environment: Environment, size: NodeSize) -> bool:
+    return not environment.sizes or size.id in environment.sizes
+
+
+def _bounded(field: str, asked: int | None, default: int, most: int) -> int:
+    if asked is None:
+        return default
+    if not 1 <= asked <= most:
+        raise ChoiceError(field, f"{asked} minutes is outside the site's bounds: 1 to {most}.")
+    return asked
+
+
+def _names(entries: Sequence[NodeSize] | Sequence[Environment]) -> str:
+    return ", ".join(entry.id for entry in entries)

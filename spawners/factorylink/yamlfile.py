@@ -1,0 +1,165 @@
+"""Reads a YAML file into a model, and says in words, with file and line, what is wrong with it.
+
+``read_model`` raises ``CatalogueError``, whose ``problems`` are lines of the form ``file:line: dotted.key: message``.
+Every problem of a file is found in one go, so that an operator mends it once.
+"""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+M = TypeVar("M", bound=BaseModel)
+Key = str | int
+
+# What the patterns of models.py mean, for people who do not read regular expressions.
+_PATTERNS = {
+    r"^[a-z0-9][a-z0-9-]{0,62}$": "small letters, digits and '-', at most 63, beginning with a letter or digit",
+    r"^[A-Z]{2}$": "a country code of two capital letters, in quotes ('NO' unquoted is the YAML word for false)",
+    r"^[A-Za-z0-9_][A-Za-z0-9_.:,@+=/-]{0,254}$": "one word without blanks: letters, digits and _.:,@+=/-",
+    r"^[a-z_][a-z0-9_.-]{0,31}$": "a Unix account name",
+}
+
+
+class CatalogueError(Exception):
+    """Something in a file that an operator wrote. ``problems``: one line each, with file, line and key."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+def read_model(path: Path, model: type[M]) -> M:
+    """The file as ``model``. Raises CatalogueError if it cannot be read, is no YAML, or does not fit."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogueError([f"{path}: cannot be read: {error}"]) from error
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if not isinstance(node, yaml.MappingNode):
+            raise CatalogueError([f"{path}:1: expected keys with values"])
+        twice = [f"{path}:{line}: {key}: the key is there twice" for key, line in _twice(node, ())]
+        if twice:
+            raise CatalogueError(twice)
+        data = loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark is not None else 1
+        raise CatalogueError([f"{path}:{line}: not valid YAML: {error.problem or error.context}"]) from error
+    except yaml.YAMLError as error:
+        raise CatalogueError([f"{path}: not valid YAML: {error}"]) from error
+    finally:
+        loader.dispose()
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise CatalogueError([_line(path, node, model, detail) for detail in error.errors()]) from error
+
+
+def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
+    """Keys that a mapping holds twice (YAML itself would keep the last and say nothing)."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in seen:
+                yield ".".join((*at, name)), key.start_mark.line + 1
+            seen.add(name)
+            yield from _twice(value, (*at, name))
+    elif isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _twice(item, (*at, _item_name(item) or str(number)))
+
+
+def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDetails) -> str:
+    """One problem as ``file:line: dotted.key: message``."""
+    loc: list[Key] = list(detail["loc"])
+    message = detail["msg"]
+    if detail["type"] == "value_error":
+        message = message.removeprefix("Value error, ")
+        # A check of a whole model names the key itself: "sizes.gpu-1.qos: ...".
+        named = re.match(r"([a-z_]+(?:\.[\w-]+)*): (.*)", message, re.DOTALL)
+        if named is not None:
+            loc += named[1].split(".")
+            message = named[2]
+    elif detail["type"] == "missing":
+        message = "is missing"
+    elif detail["type"] == "extra_forbidden":
+        fields = _fields(model, loc[:-1])
+        message = f"unknown key; allowed: {', '.join(fields)}" if fields else "unknown key"
+    elif detail["type"] == "string_pattern_mismatch":
+        pattern = detail.get("ctx", {}).get("pattern", "")
+        message = f"{detail['input']!r} is not {_PATTERNS.get(pattern, f'of the form {pattern}')}"
+    elif not isinstance(detail["input"], dict | list):
+        message = f"{detail['input']!r}: {message[:1].lower()}{message[1:]}"
+    line, dotted = _place(root, loc)
+    return f"{path}:{line}: {dotted}: {message}" if dotted else f"{path}:{line}: {message}"
+
+
+def _place(root: yaml.Node, loc: Sequence[Key]) -> tuple[int, str]:
+    """Line (from 1) and dotted name of a place; a list's items go by their id or name. Stops where the file ends."""
+    node, line, names = root, root.start_mark.line + 1, []
+    lost = False
+    for key in loc:
+        step = None if lost else _step(node, key)
+        if step is None:
+            # Below here the file has nothing: a missing key, or a step of pydantic's own ("[key]").
+            lost = True
+            if not (isinstance(key, str) and key.startswith("[")):
+                names.append(str(key))
+            continue
+        node, line, name = step
+        names.append(name)
+    return line, ".".join(names)
+
+
+def _step(node: yaml.Node, key: Key) -> tuple[yaml.Node, int, str] | None:
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == str(key):
+                return value, name.start_mark.line + 1, str(key)
+    elif isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            if key in (number, _item_name(item)):
+                return item, item.start_mark.line + 1, _item_name(item) or str(number)
+    return None
+
+
+def _item_name(node: yaml.Node) -> str | None:
+    if isinstance(node, yaml.MappingNode):
+        for wanted in ("id", "name"):
+            for key, value in node.value:
+                if key.value == wanted and isinstance(value, yaml.ScalarNode):
+                    return str(value.value)
+    return None
+
+
+def _fields(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
+    """Names of the keys that the model at ``loc`` knows; empty where it is no model."""
+    here: list[type[BaseModel]] = [model]
+    for key in loc:
+        if isinstance(key, int):
+            continue
+        steps = [found for m in here if key in m.model_fields for found in _models(m.model_fields[key].annotation)]
+        # A mapping's own keys (factories.lumi-aif) are no fields: stay with the value's model.
+        here = steps or here
+    return sorted({name for m in here for name in m.model_fields})
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The models inside an annotation: ``tuple[Partition, ...]``, ``Mail | None``, ``dict[Slug, Access]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    origin = get_origin(annotation)
+    if origin in (tuple, list, dict, Union, types.UnionType, Annotated):
+        return [found for part in get_args(annotation) for found in _models(part)]
+    return []
