@@ -1,0 +1,24 @@
+"""Takes batchspawner's callback out of the hub.
+
+``POST /hub/api/batchspawner`` sets any attribute of a spawner that its caller names, and a notebook's own token may
+call it: that runs commands as the hub. Importing batchspawner registers it, so whoever imports batchspawner through
+this package gets a hub without it.
+"""
+
+from __future__ import annotations
+
+from batchspawner import BatchSpawnerBase, JobStatus
+from batchspawner.api import BatchSpawnerAPIHandler
+from jupyterhub import apihandlers
+
+__all__ = ["BatchSpawnerBase", "JobStatus", "remove_callback"]
+
+
+def remove_callback() -> None:
+    """Leave no route to batchspawner's handler among the hub's default ones; other routes keep their order."""
+    apihandlers.default_handlers[:] = [
+        route for route in apihandlers.default_handlers if route[1] is not BatchSpawnerAPIHandler
+    ]
+
+
+remove_callback()

@@ -1,0 +1,84 @@
+"""What a start can fail with, in words that both the hub's API and its pages show."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from factorylink.models import Problem, Session, Words
+from jupyterhub.spawner import SpawnException
+from markupsafe import Markup, escape
+
+Kind = Literal[
+    "invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden", "silent", "ended"
+]
+
+STATUS: dict[Kind, int] = {
+    "invalid": 400,
+    "refused": 400,
+    "limit": 403,
+    "forbidden": 403,
+    "gone": 404,
+    "conflict": 409,
+    "draining": 503,
+    "unreachable": 503,
+    "silent": 503,
+    "ended": 500,
+}
+
+LINK_SILENT = Words(
+    code="link-silent",
+    what="The gateway's link to the factories does not answer just now.",
+    do="Sessions that run go on. Try again in a moment.",
+)
+
+
+class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untyped
+    """A start that came to nothing.
+
+    ``kind``: what sort of failure; ``words``: what, what to do, the scheduler's own words; ``session``: the session
+    that ended, for pages that show its log. JupyterHub's API answers ``{"status", "message"}`` with
+    ``jupyterhub_message``; its pages take ``jupyterhub_html_message`` (escaped here) or the exception itself.
+    """
+
+    def __init__(self, kind: Kind, words: Words, *, field: str | None = None, session: Session | None = None) -> None:
+        self.kind = kind
+        self.words = words
+        self.field = field
+        self.session = session
+        self.jupyterhub_message = " ".join(part for part in (words.what, words.do, _said(words.scheduler)) if part)
+        self.jupyterhub_html_message = str(_html(words, session))
+        super().__init__(self.jupyterhub_message, reason=kind, status_code=STATUS[kind])
+
+
+class AskFirst(Exception):
+    """A link with options never starts a session: the page shows the form filled in and asks for the click."""
+
+    jupyterhub_message = ""
+    jupyterhub_html_message = ""
+
+
+def problem_failed(problem: Problem) -> StartFailed:
+    """The failure that the link's refusal stands for."""
+    words = Words(code=problem.kind, what=problem.message, do=problem.do, scheduler=problem.scheduler)
+    return StartFailed(problem.kind, words, field=problem.field)
+
+
+def session_failed(session: Session) -> StartFailed:
+    """The failure of a start whose session ended before it could be used."""
+    words = session.end or Words(
+        code=str(session.end_reason or "ended"), what="The session ended before it could be used."
+    )
+    return StartFailed("ended", words, session=session)
+
+
+def _said(scheduler: str) -> str:
+    return f"The scheduler said: {scheduler}" if scheduler else ""
+
+
+def _html(words: Words, session: Session | None) -> Markup:
+    parts = [Markup("<p>{}</p>").format(part) for part in (words.what, words.do) if part]
+    if words.scheduler:
+        parts.append(Markup("<p>The scheduler said: <code>{}</code></p>").format(words.scheduler))
+    if session is not None and session.log_tail:
+        parts.append(Markup("<pre>{}</pre>").format(escape("\n".join(session.log_tail))))
+    return Markup("").join(parts)

@@ -1,0 +1,140 @@
+"""What an operator writes for the hub: one YAML file, named by ``FACTORYGATE_HUB_CONFIG``.
+
+``hub_config/jupyterhub_config.py`` turns it into JupyterHub's own settings. Relative paths are taken from the file's
+folder. Files that hold a secret must be 0600.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+import yaml
+from factorylink.models import JobOptions, Model, Person
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+
+VARIABLE = "FACTORYGATE_HUB_CONFIG"
+
+
+class HubConfigError(Exception):
+    """The file cannot be used; the message names file, key and what is allowed."""
+
+
+def _http(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8001")
+    return url.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_http)]
+BasePath = Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")]
+
+
+class HubConfig(Model):
+    """The keys of the hub's YAML.
+
+    Where things are:
+    ``public_url``: where people get in, the proxy's own address (``http://127.0.0.1:8000``);
+    ``base_url``: the path below it (``/``);
+    ``hub_url``: where this hub listens, for the proxy and the link (``http://127.0.0.1:8081``);
+    ``proxy_api_url``, ``proxy_token_file``: the proxy's API and its token; the proxy is started apart;
+    ``link_socket``: the link's Unix socket; ``link_url``: the link's user API, the service ``factories``;
+    ``service_token_file``: token of that service, as in the link's ``hub.token_file``.
+
+    What the hub keeps:
+    ``db_file``: SQLite file, or ``db_url``: another database in SQLAlchemy's words;
+    ``cookie_secret_file``: made at the first start.
+
+    Who gets in:
+    ``passwords_file``: names and passwords of a demo, see ``factoryspawner.passwords``; without it, set
+    ``c.JupyterHub.authenticator_class`` in ``extra_config``;
+    ``admins``: names of those who may see and stop everything;
+    ``admin_token_file``: where given, its token manages users and servers through the hub's API.
+
+    For sessions:
+    ``named_servers``: how many a person may have beside the unnamed one; 0: no limit;
+    ``job``: added to every job, see ``JobOptions`` (account, qos, reservation, prologue, ...).
+
+    ``extra_config``: an operator's own JupyterHub config file, read last.
+    ``pages``: folder with ``templates`` and ``static``; None: those beside ``jupyterhub_config.py``.
+    """
+
+    public_url: Url
+    base_url: BasePath = "/"
+    hub_url: Url = "http://127.0.0.1:8081"
+    proxy_api_url: Url = "http://127.0.0.1:8001"
+    proxy_token_file: Path
+    link_socket: Path
+    link_url: Url = "http://127.0.0.1:8090"
+    service_token_file: Path
+    db_file: Path | None = None
+    db_url: str | None = None
+    cookie_secret_file: Path
+    passwords_file: Path | None = None
+    admins: tuple[Person, ...] = ()
+    admin_token_file: Path | None = None
+    named_servers: int = Field(10, ge=0)
+    job: JobOptions = JobOptions()
+    extra_config: Path | None = None
+    pages: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_database(self) -> Self:
+        if (self.db_file is None) == (self.db_url is None):
+            raise ValueError("db_file, db_url: give one of them")
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database in SQLAlchemy's words."""
+        return self.db_url or f"sqlite:///{self.db_file}"
+
+
+def read_secret(path: Path) -> str:
+    """The token in a file, stripped. Raises HubConfigError if it is missing, empty or open to others."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise HubConfigError(f"{path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise HubConfigError(f"{path}: must be 0600, is {mode:04o}")
+    if not text:
+        raise HubConfigError(f"{path}: is empty")
+    return text
+
+
+def load(path: Path) -> HubConfig:
+    """The file, checked. Raises HubConfigError with a line for each key at fault."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HubConfigError(f"{path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise HubConfigError(f"{path}: {error}") from error
+    try:
+        config = HubConfig.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{path}: {_key(e['loc'])}: {e['msg']}" for e in error.errors(include_url=False)]
+        raise HubConfigError("\n".join(lines)) from error
+    folder = path.absolute().parent
+    paths = {name: folder / value for name, value in config if isinstance(value, Path)}
+    return config.model_copy(update=paths)
+
+
+@cache
+def loaded() -> HubConfig:
+    """The configuration that the environment names; the parts of ``hub_config`` share it."""
+    name = os.environ.get(VARIABLE)
+    if not name:
+        raise HubConfigError(f"{VARIABLE} names no file: set it to the hub's YAML")
+    return load(Path(name))
+
+
+def _key(loc: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in loc) or "(file)"

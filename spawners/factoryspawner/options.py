@@ -1,0 +1,75 @@
+"""From what a form or the API posts to a choice of ids. Whatever else is in there is refused, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from factorylink.models import Choice, Words
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from factoryspawner.errors import StartFailed
+
+ALLOWED = tuple(Choice.model_fields)
+_NOT_OPTIONS = ("_xsrf",)  # JupyterHub's own field in every form
+_SHOWN = 60  # characters of a refused value that are shown again
+
+
+def choice_from_options(options: object) -> Choice:
+    """The choice in a JSON object; raises StartFailed (400) that names the option at fault."""
+    if not isinstance(options, Mapping):
+        raise _invalid("The options must be an object such as {“factory”: “…”, “size”: “…”}.", None)
+    for key, value in options.items():
+        if isinstance(value, bool):  # pydantic would read a number in it
+            raise _invalid(f"{key}: {value} is not a value for it.", str(key))
+    try:
+        return Choice.model_validate(dict(options))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise _invalid(_words(first), str(first["loc"][0]) if first["loc"] else None) from error
+
+
+def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
+    """The choice in a posted form or a query: lists of strings; a field left empty takes its default."""
+    options: dict[str, object] = {}
+    for key, values in form.items():
+        if key in _NOT_OPTIONS:
+            continue
+        if len(values) > 1:
+            raise _invalid(f"{_shown(key)} is given more than once.", key)
+        if values and values[0] != "":
+            options[key] = values[0]
+        elif key not in ALLOWED:
+            options[key] = ""  # refused below, even when empty
+    return choice_from_options(options)
+
+
+def plain(choice: Choice) -> dict[str, Any]:
+    """The choice as JupyterHub keeps it: JSON, without what was left to the factory."""
+    return choice.model_dump(mode="json", exclude_none=True)
+
+
+def _invalid(what: str, field: str | None) -> StartFailed:
+    return StartFailed("invalid", Words(code="invalid", what=what), field=field)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+
+
+def _words(error: ErrorDetails) -> str:
+    field = str(error["loc"][0]) if error["loc"] else "options"
+    value = _shown(error["input"])
+    match error["type"]:
+        case "extra_forbidden":
+            return f"There is no option {_shown(field)}. The options are: {', '.join(ALLOWED)}."
+        case "string_pattern_mismatch":
+            return f"{field}: {value} is not an id. Ids are small letters, digits and dashes."
+        case "string_type":
+            return f"{field}: {value} is not a text."
+        case "float_parsing" | "float_type" | "int_parsing" | "int_type" | "int_from_float" | "finite_number":
+            return f"{field}: {value} is not a number."
+        case _:
+            return f"{field}: {value}: {error['msg']}."
