@@ -42,8 +42,8 @@ def read_model(path: Path, model: type[M]) -> M:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise CatalogueError([f"{path}: cannot be read: {error}"]) from error
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if not isinstance(node, yaml.MappingNode):
             raise CatalogueError([f"{path}:1: expected keys with values"])
@@ -56,9 +56,7 @@ def read_model(path: Path, model: type[M]) -> M:
         line = mark.line + 1 if mark is not None else 1
         raise CatalogueError([f"{path}:{line}: not valid YAML: {error.problem or error.context}"]) from error
     except yaml.YAMLError as error:
-        raise CatalogueError([f"{path}: not valid YAML: {error}"]) from error
-    finally:
-        loader.dispose()
+        raise CatalogueError([f"{path}:1: not valid YAML: {error}"]) from error
     try:
         return model.model_validate(data)
     except ValidationError as error:
