@@ -1,0 +1,230 @@
+"""The link's API for the hub process: typed methods over the Unix socket.
+
+Two things can go wrong, and callers handle both: ``LinkSilent`` (nothing is known: the link may have done what was
+asked) and ``LinkProblem`` (the link said no, with words).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from urllib.parse import quote
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from factorylink.models import (
+    Choice,
+    DrainBody,
+    EnvironmentBody,
+    Estimate,
+    FactoryView,
+    Health,
+    Problem,
+    Session,
+    SessionId,
+    SessionRequest,
+    TableFactory,
+    TableSnapshot,
+    TokenBody,
+)
+
+T = TypeVar("T")
+
+_ANSWER_SECONDS = 10.0
+_QUIET_SECONDS = 40.0  # a stream's heartbeat comes every 15 s
+_LONGEST_PAUSE = 3.0
+
+_SESSION = TypeAdapter(Session)
+_SESSIONS = TypeAdapter(list[Session])
+_FACTORIES = TypeAdapter(list[FactoryView])
+_CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
+_ESTIMATE = TypeAdapter(Estimate)
+
+
+class LinkSilent(Exception):
+    """The link did not answer, or not in a way we understand."""
+
+
+class LinkProblem(Exception):
+    """The link answered with a problem. ``status``: the HTTP status; ``problem``: what it said."""
+
+    def __init__(self, status: int, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.status = status
+        self.problem = problem
+
+
+@dataclass(frozen=True)
+class TableChange:
+    """One event of the table: the snapshot, a changed session (ended ones once), or a factory's health."""
+
+    snapshot: tuple[Session, ...] | None = None
+    session: Session | None = None
+    health: Mapping[str, Health] = field(default_factory=dict)
+
+
+class LinkClient:
+    """One for each process; close it at the end. ``socket``: the link's Unix socket for the hub."""
+
+    def __init__(self, socket: Path) -> None:
+        self._http = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=None)),
+            base_url="http://link",
+            timeout=_ANSWER_SECONDS,
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    # --- sessions
+
+    async def put_session(self, session_id: SessionId, request: SessionRequest) -> Session:
+        """Ask for a session; the same again is the same session. Answers within 2 s."""
+        return await self._ask(_SESSION, "PUT", f"/sessions/{session_id}", json=request.model_dump(mode="json"))
+
+    async def sessions(
+        self, user: str | None = None, server: str | None = None, live: bool = True, limit: int | None = None
+    ) -> list[Session]:
+        """Sessions, those wished to run first, then newest first."""
+        params = {"user": user, "server": server, "live": live, "limit": limit}
+        return await self._ask(_SESSIONS, "GET", "/sessions", params=_given(params))
+
+    async def session(self, session_id: SessionId) -> Session:
+        """One session, live or ended."""
+        return await self._ask(_SESSION, "GET", f"/sessions/{session_id}")
+
+    async def session_events(self, session_id: SessionId) -> AsyncIterator[Session]:
+        """The session now and after every change, until it ended. Subscribes again when the link falls silent."""
+        async for event, data in self._events_again(f"/sessions/{session_id}/events"):
+            if event == "session":
+                session = _read(_SESSION, data)
+                yield session
+                if session.state == "ended":
+                    return
+
+    async def send_environment(
+        self, session_id: SessionId, environment: Mapping[str, str], argv: Sequence[str]
+    ) -> None:
+        """Hand the environment, with its tokens, through the session's door; it starts the notebook."""
+        body = EnvironmentBody(environment=dict(environment), argv=list(argv)).model_dump()
+        await self._request("POST", f"/sessions/{session_id}/environment", json=body, timeout=30)
+
+    async def token(self, session_id: SessionId) -> str | None:
+        """The hub token that the session's notebook has, asked of the door."""
+        return (await self._ask(TypeAdapter(TokenBody), "GET", f"/sessions/{session_id}/token")).token
+
+    async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
+        """Return when the ledger holds the wish to stop."""
+        await self._request("DELETE", f"/sessions/{session_id}", params={"by": by})
+
+    async def table(self) -> AsyncIterator[TableChange]:
+        """One subscription to everything; raises LinkSilent when it is lost. The first change is a snapshot."""
+        async for event, data in self._events("/table"):
+            if event == "snapshot":
+                snapshot = _read(TypeAdapter(TableSnapshot), data)
+                yield TableChange(snapshot.sessions, health={f.id: f.health for f in snapshot.factories})
+            elif event == "session":
+                yield TableChange(session=_read(_SESSION, data))
+            elif event == "factory":
+                factory = _read(TypeAdapter(TableFactory), data)
+                yield TableChange(health={factory.id: factory.health})
+
+    # --- factories and people
+
+    async def factories(self, user: str) -> list[FactoryView]:
+        """The catalogue as that person may use it."""
+        return await self._ask(_FACTORIES, "GET", "/factories", params={"user": user})
+
+    async def factories_events(self, user: str) -> AsyncIterator[list[FactoryView]]:
+        """The same now and after every change, without end. Subscribes again when the link falls silent."""
+        async for event, data in self._events_again("/factories/events", {"user": user}):
+            if event == "factories":
+                yield _read(_FACTORIES, data)
+
+    async def estimate(self, factory: str, user: str, size: str, hours: float | None = None) -> Estimate:
+        """When a session of that size would start."""
+        params = _given({"user": user, "size": size, "hours": hours})
+        return await self._ask(_ESTIMATE, "GET", f"/factories/{factory}/estimate", params=params)
+
+    async def last_choice(self, user: str) -> Choice | None:
+        """What the person chose last."""
+        return await self._ask(_CHOICE, "GET", f"/people/{quote(user, safe='')}/choice")
+
+    async def person_sessions(self, user: str, limit: int = 20) -> list[Session]:
+        """The person's sessions, ended ones too, newest first."""
+        return await self._ask(_SESSIONS, "GET", f"/people/{quote(user, safe='')}/sessions", params={"limit": limit})
+
+    async def drain(self, factory: str, message: str) -> None:
+        """Take nothing new at that factory; what runs goes on."""
+        await self._request("PUT", f"/factories/{factory}/drain", json=DrainBody(message=message).model_dump())
+
+    async def undrain(self, factory: str) -> None:
+        """Take new sessions again."""
+        await self._request("DELETE", f"/factories/{factory}/drain")
+
+    # --- underneath
+
+    async def _ask(self, answer: TypeAdapter[T], method: str, path: str, **kwargs: Any) -> T:
+        return _read(answer, (await self._request(method, path, **kwargs)).content)
+
+    async def _request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        try:
+            response = await self._http.request(method, path, **kwargs)
+        except httpx.HTTPError as error:
+            raise LinkSilent(str(error) or type(error).__name__) from error
+        if response.is_error:
+            raise _problem(response.status_code, response.content)
+        return response
+
+    async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncIterator[tuple[str, str]]:
+        """Server-sent events as (event, data) until the connection ends, which is LinkSilent."""
+        timeout = httpx.Timeout(_ANSWER_SECONDS, read=_QUIET_SECONDS)
+        try:
+            async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
+                if response.is_error:
+                    raise _problem(response.status_code, await response.aread())
+                event = ""
+                async for line in response.aiter_lines():
+                    if line.startswith("event:"):
+                        event = line[6:].strip()
+                    elif line.startswith("data:"):
+                        yield event, line[5:].strip()
+        except httpx.HTTPError as error:
+            raise LinkSilent(str(error) or type(error).__name__) from error
+        raise LinkSilent("the stream ended")
+
+    async def _events_again(self, path: str, params: Mapping[str, str] | None = None) -> AsyncIterator[tuple[str, str]]:
+        pause = 0.1
+        while True:
+            try:
+                async for event in self._events(path, params):
+                    pause = 0.1
+                    yield event
+            except LinkSilent:
+                await asyncio.sleep(pause * random.uniform(0.75, 1))  # noqa: S311  # spreads load, guards nothing
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
+
+
+def _read(answer: TypeAdapter[T], content: bytes | str) -> T:
+    try:
+        return answer.validate_json(content)
+    except ValidationError as error:
+        raise LinkSilent(f"the link's answer is not understood: {error.error_count()} errors") from error
+
+
+def _problem(status: int, content: bytes) -> LinkProblem | LinkSilent:
+    try:
+        return LinkProblem(status, Problem.model_validate_json(content))
+    except ValidationError:
+        return LinkSilent(f"the link answered {status} without words")
