@@ -14,7 +14,7 @@ from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 import yaml
-from factorylink.models import JobOptions, Model, Person
+from factorylink.models import Model, Person
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 VARIABLE = "FACTORYGATE_HUB_CONFIG"
@@ -57,10 +57,9 @@ class HubConfig(Model):
     ``admin_token_file``: where given, its token manages users and servers through the hub's API.
 
     For sessions:
-    ``named_servers``: how many a person may have beside the unnamed one; 0: no limit;
-    ``job``: added to every job, see ``JobOptions`` (account, qos, reservation, prologue, ...).
+    ``named_servers``: how many a person may have beside the unnamed one; 0: no limit.
 
-    ``extra_config``: an operator's own JupyterHub config file, read last.
+    ``extra_config``: an operator's own JupyterHub config file, read last (``c.FactorySpawner.req_account = ...``);
     ``pages``: folder with ``templates`` and ``static``; None: those beside ``jupyterhub_config.py``.
     """
 
@@ -79,7 +78,6 @@ class HubConfig(Model):
     admins: tuple[Person, ...] = ()
     admin_token_file: Path | None = None
     named_servers: int = Field(10, ge=0)
-    job: JobOptions = JobOptions()
     extra_config: Path | None = None
     pages: Path | None = None
 

@@ -1,0 +1,82 @@
+"""What all spawners and handlers of a hub process share: the way to the link, its table, and work in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
+
+from factorylink.client import LinkClient, LinkProblem, LinkSilent
+from factorylink.models import SessionId
+
+from factoryspawner.pauses import pauses
+from factoryspawner.table import Table
+
+log = logging.getLogger("factoryspawner")
+
+_gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, Gateway]] = WeakKeyDictionary()
+
+
+class Gateway:
+    """One for each hub process and link. Made by ``gateway()``; subscribes to the table at once."""
+
+    def __init__(self, socket: Path) -> None:
+        self.link = LinkClient(socket)
+        self.table = Table(self.link)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping: dict[SessionId, asyncio.Task[None]] = {}
+        self.background(self.table.follow())
+
+    def background(self, work: Coroutine[Any, Any, None]) -> Callable[[], object]:
+        """Run it apart from the caller; what it raises goes to the log. Returns what cancels it."""
+        return self._task(work).cancel
+
+    async def wish_stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
+        """Return when the ledger holds the wish to stop; asks again until then, even if the caller is cancelled."""
+        if session_id not in self._stopping:
+            task = self._stopping[session_id] = self._task(self._stop(session_id, by))
+            task.add_done_callback(lambda _: self._stopping.pop(session_id, None))
+        await asyncio.shield(self._stopping[session_id])
+
+    async def close(self) -> None:
+        """End the subscription and all that runs in the background."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.link.close()
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def _stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
+        for pause in pauses():
+            try:
+                await self.link.stop(session_id, by)
+            except LinkSilent as error:
+                log.warning("The wish to stop session %s waits for the link: %s", session_id, error)
+            except LinkProblem as error:
+                if error.problem.kind == "gone":  # nothing there to stop
+                    return
+                log.warning("The link does not take the wish to stop session %s yet: %s", session_id, error)
+            else:
+                return
+            await asyncio.sleep(pause)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("Work in the background failed", exc_info=error)
+
+
+def gateway(socket: Path) -> Gateway:
+    """The process's gateway to the link at that socket; must be called in the event loop."""
+    mine = _gateways.setdefault(asyncio.get_running_loop(), {})
+    if socket not in mine:
+        mine[socket] = Gateway(socket)
+    return mine[socket]

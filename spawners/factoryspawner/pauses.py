@@ -1,0 +1,14 @@
+"""How long to wait before asking a silent link again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+
+def pauses(first: float = 0.1, longest: float = 3.0) -> Iterator[float]:
+    """Seconds, without end: doubled up to the longest, each up to a quarter shorter so that callers spread out."""
+    pause = first
+    while True:
+        yield pause * random.uniform(0.75, 1.0)  # noqa: S311  # spreads load, guards nothing
+        pause = min(2 * pause, longest)

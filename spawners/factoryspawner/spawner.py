@@ -1,0 +1,286 @@
+"""FactorySpawner: a JupyterHub server that is a batch job at a factory, held by the link.
+
+JupyterHub 6 shapes much of this. ``User.spawn`` clears a spawner's state before ``start``, and saves it only after.
+At a hub's start ``poll`` decides: None makes JupyterHub look for the server and *stop* it if it does not answer, a
+number makes it forget the server without ``stop``. ``User.stop`` calls ``stop`` only where ``poll`` is None, revokes
+the server's token unless ``will_resume``, and clears the state whatever ``stop`` did.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from factorylink.models import Choice, Session, SessionRequest, SessionState
+from jupyterhub import orm
+from tornado import web
+from traitlets import Integer, Unicode, default
+
+from factoryspawner import progress
+from factoryspawner.batch import BatchFace
+from factoryspawner.claim import Claim
+from factoryspawner.errors import AskFirst, StartFailed
+from factoryspawner.gateway import Gateway, gateway
+from factoryspawner.options import choice_from_form, choice_from_options, plain
+
+_NO_LIMIT = 10 * 365 * 86400  # seconds; time in the queue has no timeout
+_ATTEMPTS = 3  # at claiming a server whose session another start made at the same moment
+
+
+class FactorySpawner(BatchFace):
+    """Starts, adopts, watches and stops one session through the link."""
+
+    link_socket = Unicode(help="The link's Unix socket").tag(config=True)
+    start_timeout = Integer(_NO_LIMIT, help="Counts the time in the queue, so there is no limit").tag(config=True)
+    http_timeout = Integer(60).tag(config=True)
+    poll_interval = Integer(120, help="The link tells of changes at once; this is for what is missed").tag(config=True)
+    options_form = Unicode("<!-- the page draws the form -->")  # not empty, else a GET would start the server
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._confirmed = False  # this process started the server, or found it answering at the hub's start
+        self._starting = False
+        self._unfollow: Callable[[], object] | None = None
+        self._good_options: dict[str, Any] = {}  # what the last accepted start was given
+        self._claim_made: Claim | None = None
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    @property
+    def gateway(self) -> Gateway:
+        """What this hub process shares."""
+        return gateway(Path(self.link_socket))
+
+    @property
+    def claim(self) -> Claim:
+        """The session that this server is, or none yet. Made late: it needs the event loop."""
+        if self._claim_made is None:
+            self._claim_made = Claim(self.gateway, self.user.name, self.name)
+        return self._claim_made
+
+    @property
+    def will_resume(self) -> bool:
+        """Whether the session goes on though JupyterHub forgets the server: then its token must stay valid."""
+        return not self.claim.over()
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """What an earlier hub process knew. A stop that it did not bring to the ledger is asked for again."""
+        super().load_state(state)
+        self.claim.session_id = state.get("session_id", "")
+        self.claim.token = self.api_token = state.get("api_token", "")
+        self._good_options = state.get("options", {})
+        if state.get("wish") == "stop" and self.claim.session_id:
+            self.gateway.background(self.claim.stop())
+            self.claim.asked_to_stop = True
+
+    def get_state(self) -> dict[str, Any]:
+        """For the hub's database: session, its token, and the options of the last good start."""
+        state: dict[str, Any] = super().get_state()
+        if self.claim.session_id:
+            state.update(session_id=self.claim.session_id, api_token=self.claim.token)
+            if self.claim.asked_to_stop:
+                state["wish"] = "stop"
+        if self._good_options:
+            state["options"] = self._good_options
+        return state
+
+    def clear_state(self) -> None:
+        """Forget the session only when it is over: JupyterHub clears before each start, and after each stop."""
+        over = self.claim.over()
+        super().clear_state()
+        if over:
+            self.claim.reset()
+        self.api_token = self.claim.token
+
+    def _save(self, old_token: str = "") -> None:
+        """Commit the state; a token kept for a session that is over, or that has another, goes."""
+        self.orm_spawner.state = self.get_state()
+        if old_token and old_token not in (self.claim.token, self.api_token):
+            found = orm.APIToken.find(self.user.db, old_token)
+            if found is not None and found.user is self.user.orm_user:
+                self.user.db.delete(found)
+        self.user.db.commit()
+
+    # --- start ------------------------------------------------------------------------------------------------------
+
+    @default("apply_user_options")
+    def _no_hook(self) -> Any:
+        return lambda _spawner, _options: None  # start() reads the options
+
+    def options_from_form(self, form_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """The posted form as options; raises StartFailed (400) for whatever is no option of ours."""
+        return plain(choice_from_form(form_data))
+
+    def options_from_query(self, query_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+        """Options in a link are shown in the form and never start anything."""
+        choice_from_form(query_data)
+        raise AskFirst
+
+    async def start(self) -> str:
+        """Adopt the server's live session or ask for a new one; return its URL when the notebook answers.
+
+        Raises StartFailed: the options or the factory refused, the link does not answer, or the session ended first.
+        Cancelling it cancels no job.
+        """
+        self._confirmed = True
+        self._starting = True
+        spare = self.api_token
+        try:
+            session = await self._claim_session()
+            self._remember(session)
+            url = await self.claim.reachable(self._environment, spare)
+            self.api_token = self.claim.token or spare
+        finally:
+            self._starting = False
+        return url
+
+    async def _claim_session(self) -> Session | None:
+        request = SessionRequest(
+            user=self.user.name, server=self.name, choice=self._choice(), options=self.job_options()
+        )
+        attempts = _ATTEMPTS
+        while True:
+            session = await self.claim.find()
+            old = self.claim.token
+            if session is not None:
+                self.claim.adopt(session, self.api_token)
+                self._save(old)
+                return session
+            self.claim.begin(self.api_token)
+            self._save(old)
+            try:
+                await self.claim.put(request)
+            except StartFailed as failed:
+                attempts -= 1
+                if failed.kind == "conflict" and attempts:
+                    continue
+                if failed.kind == "invalid":
+                    self._take_back_options()
+                raise
+            return self.claim.session
+
+    def _choice(self) -> Choice:
+        try:
+            return choice_from_options(self.user_options)
+        except StartFailed:
+            self._take_back_options()
+            raise
+
+    def _take_back_options(self) -> None:
+        """JupyterHub keeps options before it knows that they are bad; an empty body repeats the last good ones."""
+        self.orm_spawner.user_options = self._good_options
+        self.user.db.commit()
+
+    def _remember(self, session: Session | None) -> None:
+        if session is not None:
+            self._good_options = session.choice.model_dump(mode="json", exclude_none=True)
+            self.user_options = self.orm_spawner.user_options = self._good_options
+        self._save()
+
+    def _environment(self) -> tuple[dict[str, str], list[str]]:
+        """For the door. The token goes nowhere else."""
+        self.api_token = self.claim.token
+        return {name: str(value) for name, value in self.get_env().items()}, [*self.cmd, *self.get_args()]
+
+    async def progress(self) -> AsyncIterator[dict[str, Any]]:
+        """Each change of the session, until it can be used or is over."""
+        last: dict[str, Any] = {}
+        table = self.gateway.table
+        with table.watch_person(self.user.name) as changed:
+            while True:
+                changed.clear()
+                session = self.claim.session
+                told = progress.event(
+                    session, silent=table.silent, waits_for_predecessor=self.claim.predecessor is not None
+                )
+                if told != last:
+                    last = told
+                    yield told
+                if session is not None and (session.reachable or self.claim.over()):
+                    return
+                await changed.wait()
+
+    # --- while it runs ----------------------------------------------------------------------------------------------
+
+    async def poll(self) -> int | None:
+        """None while the session lives, else its exit code; from the table, without I/O.
+
+        At a hub's start None only for what can be reached now. What is pending then is forgotten without ``stop``; the
+        link starts the server again, and ``start`` adopts it.
+        """
+        claim = self.claim
+        if not claim.session_id:
+            return None if self._starting else 0
+        table = self.gateway.table
+        await table.heard()
+        session = claim.session
+        if not self._certain:
+            up = session is not None and session.state == SessionState.RUNNING and session.reachable
+            if up and not claim.asked_to_stop:
+                return None
+            if not claim.over():
+                self.gateway.background(self._settle())
+            return 0
+        if not claim.over():
+            return None
+        return session.exit_code or 0 if session is not None else 0
+
+    @property
+    def _certain(self) -> bool:
+        """Whether a stop is meant. A hub that cannot reach a server as it starts stops it, and means nothing by it;
+        that it stops those of a blocked user is meant."""
+        return self._confirmed or self.user.name in self.authenticator.blocked_users
+
+    async def get_url(self) -> str:
+        """Where the session is now, with the server's own path."""
+        session = self.claim.session
+        if session is None or session.url is None:
+            return str(await super().get_url())
+        return f"{session.url}{self.server.base_url}"
+
+    def start_polling(self) -> None:
+        """The server answers: from here on it is followed, and a stop is meant."""
+        super().start_polling()
+        self._confirmed = True
+        self._unfollow = self.gateway.background(self._follow())
+
+    def stop_polling(self) -> None:
+        """Follow it no longer."""
+        super().stop_polling()
+        if self._unfollow is not None:
+            self._unfollow()
+            self._unfollow = None
+
+    async def _follow(self) -> None:
+        await self.claim.attend(self._environment)
+        self._unfollow = None  # what comes now calls stop_polling, which must not cancel it
+        if self._spawn_future is not None:  # JupyterHub listens only when the spawn is through
+            await asyncio.wait([self._spawn_future])
+        await self.poll_and_notify()
+
+    async def _settle(self) -> None:
+        """After the hub forgot the server at its start: should the session end before the link starts the server again,
+        its token goes as well."""
+        session_id, token = self.claim.session_id, self.claim.token
+        await self.claim.until_over(session_id)
+        if self.orm_spawner.server is None and (self.orm_spawner.state or {}).get("session_id") == session_id:
+            self.claim.reset()
+            self.api_token = ""
+            self._save(token)
+
+    # --- stop -------------------------------------------------------------------------------------------------------
+
+    async def stop(self, now: bool = False) -> None:  # noqa: ARG002  # JupyterHub's signature
+        """Return when the ledger holds the wish. Never raises: JupyterHub clears the state all the same."""
+        if not self._certain:
+            return
+        self.claim.asked_to_stop = True
+        self._save()  # a hub that is killed now knows it when it starts again
+        await self.claim.stop()
+
+    async def rename(self, old_name: str, new_name: str) -> None:  # noqa: ARG002  # JupyterHub's signature
+        """Refused while the link has a session under the old name."""
+        if self.gateway.table.of(self.user.name, old_name):
+            raise web.HTTPError(400, "This server has a session; stop it first.")
