@@ -100,7 +100,7 @@ class LinkClient:
         """One session, live or ended."""
         return await self._ask(_SESSION, "GET", f"/sessions/{session_id}")
 
-    async def session_events(self, session_id: SessionId) -> AsyncGenerator[Session, None]:
+    async def session_events(self, session_id: SessionId) -> AsyncGenerator[Session]:
         """The session now and after every change, until it ended. Subscribes again when the link falls silent."""
         async for event, data in self._events_again(f"/sessions/{session_id}/events"):
             if event == "session":
@@ -124,7 +124,7 @@ class LinkClient:
         """Return when the ledger holds the wish to stop."""
         await self._request("DELETE", f"/sessions/{session_id}", params={"by": by})
 
-    async def table(self) -> AsyncGenerator[TableChange, None]:
+    async def table(self) -> AsyncGenerator[TableChange]:
         """One subscription to everything; raises LinkSilent when it is lost. The first change is a snapshot."""
         async for event, data in self._events("/table"):
             if event == "snapshot":
@@ -142,7 +142,7 @@ class LinkClient:
         """The catalogue as that person may use it."""
         return await self._ask(_FACTORIES, "GET", "/factories", params={"user": user})
 
-    async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView], None]:
+    async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
         """The same now and after every change, without end. Subscribes again when the link falls silent."""
         async for event, data in self._events_again("/factories/events", {"user": user}):
             if event == "factories":
@@ -183,7 +183,7 @@ class LinkClient:
             raise _problem(response.status_code, response.content)
         return response
 
-    async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[tuple[str, str], None]:
+    async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[tuple[str, str]]:
         """Server-sent events as (event, data) until the connection ends, which is LinkSilent."""
         timeout = httpx.Timeout(_ANSWER_SECONDS, read=_QUIET_SECONDS)
         try:
@@ -200,7 +200,7 @@ class LinkClient:
             raise LinkSilent(str(error) or type(error).__name__) from error
         raise LinkSilent("the stream ended")
 
-    async def _events_again(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[tuple[str, str], None]:
+    async def _events_again(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[tuple[str, str]]:
         pause = 0.1
         while True:
             try:
