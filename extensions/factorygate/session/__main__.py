@@ -1,0 +1,165 @@
+"""``python -P -m factorygate.session``: the one program of a session's job.
+
+Exit codes: 0 a clean end, 1 the notebook failed, 2 the door could not be opened, 3 nobody sent the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from factorygate import __version__
+from factorygate.session import folder, processes
+from factorygate.session.guard import Limits
+from factorygate.session.session import GRACE_SIGNALLED, Session
+from factorygate.session.status import PROTOCOL, Status, moment
+
+log = logging.getLogger("factorygate.session")
+
+
+def _session_id(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{32}", text):
+        raise argparse.ArgumentTypeError("32 hexadecimal digits are needed")
+    return text
+
+
+def _ports(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,5})-([0-9]{1,5})", text)
+    if found is None or not 0 < int(found[1]) <= int(found[2]) < 65536:
+        raise argparse.ArgumentTypeError("a range such as 20000-20100 is needed")
+    return int(found[1]), int(found[2])
+
+
+def _key(text: str) -> str:
+    try:
+        base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("the base64 part of an ssh-ed25519 public key is needed") from error
+    return text
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; nothing secret is among them."""
+    parser = argparse.ArgumentParser(prog="factorygate.session", description=__doc__)
+    parser.add_argument("--id", type=_session_id, required=True, help="the session's id")
+    parser.add_argument("--folder", type=Path, required=True, help="the session's folder, absolute")
+    parser.add_argument("--authorized", type=_key, required=True, help="base64 part of the link's ssh-ed25519 key")
+    parser.add_argument("--listen", default="", help="address to listen on, as the link reaches it; every one if empty")
+    parser.add_argument("--ports", type=_ports, help="range of ports, FIRST-LAST; any free one if not given")
+    parser.add_argument(
+        "--tmp", type=Path, default=Path(tempfile.gettempdir()), help="node-local folder for the sockets"
+    )
+    parser.add_argument("--notebook-dir", default="~", help="where the notebook's files are")
+    parser.add_argument("--idle-minutes", type=float, default=60)
+    parser.add_argument("--unopened-minutes", type=float, default=30)
+    parser.add_argument("--environment-wait", type=float, default=900, help="seconds to wait for the environment")
+    return parser.parse_args(argv)
+
+
+def _end_time() -> float | None:
+    """By walltime, in seconds since the epoch, where the scheduler tells it to the job."""
+    text = os.environ.get("SLURM_JOB_END_TIME", "")
+    return float(text) if text.isdigit() else None
+
+
+def _notebook_root(wanted: str) -> Path:
+    root = Path(wanted).expanduser()
+    if root.is_dir():
+        return root
+    log.warning("%s is not there: the notebook's files are in the home folder instead", root)
+    return Path.home()
+
+
+def _door_json(session: Session, listen: str, port: int, host_key: str, started: float) -> dict[str, object]:
+    return {
+        "protocol": PROTOCOL,
+        "version": __version__,
+        "session": session.status.session,
+        "job": session.status.job,
+        "host": listen or socket.gethostname(),
+        "port": port,
+        "host_key": host_key,
+        "started": moment(started),
+        "ends": session.status.ends,
+        "restart": int(os.environ.get("SLURM_RESTART_COUNT") or 0),
+    }
+
+
+def _listen_to_scheduler(session: Session) -> None:
+    loop = asyncio.get_running_loop()
+    told = "The scheduler told the session to end."
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, session.end, "stopped", told, GRACE_SIGNALLED)
+    loop.add_signal_handler(
+        signal.SIGUSR1, session.end, "walltime", "The scheduler said that the session's time is over.", GRACE_SIGNALLED
+    )
+
+
+async def run(options: argparse.Namespace) -> int:
+    """The session from its first moment to its end; the exit code."""
+    started, umask = time.time(), os.umask(0o077)
+    shared = folder.session_folder(options.folder)
+    for name in ("end.json", "door.json"):  # of a run before a requeue
+        (shared / name).unlink(missing_ok=True)
+    node = folder.node_folder(options.tmp, options.id)
+    processes.adopt_orphans()
+    ends = _end_time()
+    session = Session(
+        Status(
+            protocol=PROTOCOL,
+            session=options.id,
+            job=os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or "",
+            phase="waiting",
+            notebook_sock=str(node / "notebook.sock"),
+            hub_sock=str(node / "hub.sock"),
+            ends=moment(ends),
+        ),
+        started=started,
+        ends=ends,
+        limits=Limits(options.environment_wait, options.unopened_minutes * 60, options.idle_minutes * 60),
+        node=node,
+        root=_notebook_root(options.notebook_dir),
+        umask=umask,
+        write_end=lambda content: folder.write_json(shared / "end.json", content),
+    )
+    _listen_to_scheduler(session)
+    try:
+        await session.start()  # first, so that it imports while the door opens
+        from factorygate.session.door import Door  # asyncssh takes a tenth of a second to import
+
+        door = Door(session, options.authorized)
+        await door.open(options.listen, options.ports)
+        folder.write_json(shared / "door.json", _door_json(session, options.listen, door.port, door.host_key, started))
+        code = await session.live()
+        await door.close()
+        return code
+    finally:
+        folder.remove(node)
+
+
+def main() -> int:
+    """Run a session with the process's own arguments."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s door %(levelname)s %(message)s")
+    options = parse(sys.argv[1:])
+    try:
+        return asyncio.run(run(options))
+    except (folder.FolderError, OSError) as error:
+        log.critical("the door cannot be opened: %s", error)
+        if options.folder.is_dir():
+            words = {"reason": "failed", "message": f"The door could not be opened: {error}", "at": moment(time.time())}
+            folder.write_json(options.folder / "end.json", words)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""A Jupyter server extension: tells the door when the server was last used, whether it is busy, and if it was opened.
+
+Runs inside the single-user server, loaded through a configuration folder that only this server sees. It asks the
+server's own objects, so it needs neither tokens nor requests. Nothing happens unless ``attach`` was called.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Awaitable
+from datetime import datetime
+from weakref import WeakSet
+
+from jupyter_server.auth import User
+from jupyter_server.serverapp import ServerApp
+from tornado.ioloop import PeriodicCallback
+from tornado.web import RequestHandler
+from tornado.websocket import WebSocketHandler
+
+from factorygate.session import processes
+
+LOOK_MS = 2000  # how often kernels and terminals are looked at
+TELL_SECONDS = 30.0  # at least this long between two lines that differ in the time of last activity only
+
+_report_fd: int | None = None
+
+
+def attach(descriptor: int) -> None:
+    """Reports go to this pipe, one JSON line each."""
+    global _report_fd
+    _report_fd = descriptor
+    os.set_blocking(descriptor, False)  # a door that does not read must not stop the notebook
+
+
+class Reporter:
+    """Looks at the server and tells the door what changed."""
+
+    def __init__(self, server: ServerApp, descriptor: int) -> None:
+        self._server = server
+        self._descriptor = descriptor
+        self._opened = False
+        self._last_request = 0.0
+        self._running: WeakSet[RequestHandler] = WeakSet()  # authenticated requests, the finished ones included
+        self._told: tuple[float, bool, bool] | None = None
+        self._told_at = 0.0
+        self._callback = PeriodicCallback(self.look, LOOK_MS)
+
+    def start(self) -> None:
+        """Begin to watch requests, and to look at kernels and terminals."""
+        self._watch_requests()
+        self._callback.start()
+        self.look()
+
+    def _watch_requests(self) -> None:
+        provider = self._server.identity_provider
+        identify = provider.get_user
+
+        async def get_user(handler: RequestHandler) -> User | None:
+            found = identify(handler)
+            user = await found if isinstance(found, Awaitable) else found
+            if user is not None:
+                self._seen(handler)
+            return user
+
+        provider.get_user = get_user  # type: ignore[method-assign]
+
+    def _seen(self, handler: RequestHandler) -> None:
+        if "no_track_activity" not in handler.request.arguments:  # JupyterLab's own word for its polls
+            self._last_request = time.time()
+        if not isinstance(handler, WebSocketHandler):  # an open WebSocket alone is no use of the session
+            self._running.add(handler)
+        if not self._opened:
+            self._opened = True
+            self.look()
+
+    def _busy(self) -> bool:
+        kernels = self._server.kernel_manager
+        for kernel_id in kernels.list_kernel_ids():
+            if getattr(kernels.get_kernel(kernel_id), "execution_state", None) == "busy":
+                return True
+        terminals = self._server.web_app.settings.get("terminal_manager")
+        shells = {t.ptyproc.pid for t in terminals.terminals.values()} if terminals is not None else set()
+        return bool(shells) and processes.have_children(shells)
+
+    def look(self) -> None:
+        """Tell the door, if there is something to tell."""
+        now = time.time()
+        used: datetime = self._server.web_app.last_activity()  # type: ignore[no-untyped-call]
+        last = max(used.timestamp(), self._last_request)
+        busy = self._busy()
+        for handler in list(self._running):
+            if handler._finished:
+                self._running.discard(handler)
+            else:
+                last = now  # a download or an upload is under way
+        if busy:
+            last = now
+        state = (last, busy, self._opened)
+        same = self._told is not None and self._told[1:] == state[1:]
+        if state == self._told or (same and now - self._told_at < TELL_SECONDS):
+            return
+        line = json.dumps({"last": round(last, 1), "busy": busy, "opened": self._opened}) + "\n"
+        try:
+            os.write(self._descriptor, line.encode())  # far below PIPE_BUF: whole or not at all
+        except BlockingIOError:
+            return  # told at the next look
+        except BrokenPipeError:
+            self._callback.stop()
+            return
+        self._told, self._told_at = state, now
+
+
+def _jupyter_server_extension_points() -> list[dict[str, str]]:
+    return [{"module": "factorygate.session.activity"}]
+
+
+def _load_jupyter_server_extension(server: ServerApp) -> None:
+    if _report_fd is not None:
+        server.io_loop.add_callback(Reporter(server, _report_fd).start)

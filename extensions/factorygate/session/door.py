@@ -1,0 +1,318 @@
+"""The door itself: an SSH server for exactly one key, with exactly what a session needs and nothing else.
+
+Open to its key are: a few commands, connections to the notebook's socket, and one reverse listener on the hub's
+socket. The hub's socket is the door's own and stays while links come and go: whoever connects to it is bridged to the
+link that asked last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+import socket
+
+import asyncssh
+
+from factorygate.session.session import Conflict, Session
+from factorygate.session.status import Status
+
+log = logging.getLogger(__name__)
+
+USER = "link"
+COMMANDS = ("hello", "environment", "token", "stop", "watch")
+MAX_INPUT = 1 << 20  # bytes a command may be sent
+MAX_STRANGERS = 32  # connections that have not shown the key yet
+WATCH_SECONDS = 30.0
+LINK_WAIT = 40.0  # seconds that a request to the hub waits for a link; the notebook server itself gives up after 46
+CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
+
+
+class _OnlyRefusals(logging.Filter):
+    """Of asyncssh's own lines, keeps what it refused; it tells of every accepted connection too."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.WARNING or "denied" in record.getMessage()
+
+
+class _Command(asyncssh.SSHServerSession[bytes]):
+    """One command: reads its input to the end, answers in JSON lines."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._name = ""
+        self._input = bytearray()
+        self._read = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        self._chan = chan
+
+    def pty_requested(self, *_: object) -> bool:
+        log.warning("refused: a terminal")
+        return False
+
+    def shell_requested(self) -> bool:
+        log.warning("refused: a shell")
+        return False
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        log.warning("refused: subsystem %r", subsystem)
+        return False
+
+    def exec_requested(self, command: str) -> bool:
+        if command not in COMMANDS:
+            log.warning("refused: command %r", command[:100])
+            return False
+        self._name = command
+        return True
+
+    def session_started(self) -> None:
+        self._task = asyncio.create_task(self._run())
+        self._door.commands.add(self._task)
+        self._task.add_done_callback(self._door.commands.discard)
+
+    def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
+        if len(self._input) + len(data) > MAX_INPUT:
+            log.warning("refused: more than %d bytes for command %s", MAX_INPUT, self._name)
+            self._chan.abort()
+            return
+        self._input += data
+
+    def eof_received(self) -> bool:
+        self._read.set()
+        return True  # the answer is still to come
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def _say(self, content: dict[str, object] | Status) -> None:
+        line = content.to_json() if isinstance(content, Status) else json.dumps(content)
+        self._chan.write(line.encode() + b"\n")
+
+    async def _run(self) -> None:
+        try:
+            await getattr(self, f"_{self._name}")()
+        except (Conflict, ValueError) as error:
+            self._say({"error": str(error)})
+            self._chan.exit(1)
+        except Exception:
+            log.exception("command %s failed", self._name)
+            self._chan.exit(2)
+        else:
+            self._chan.exit(0)
+
+    async def _hello(self) -> None:
+        self._say(self._door.session.status)
+
+    async def _environment(self) -> None:
+        await self._read.wait()
+        self._say(await self._door.session.take_environment(json.loads(self._input)))
+
+    async def _token(self) -> None:
+        self._say({"token": self._door.session.token()})
+
+    async def _stop(self) -> None:
+        self._door.session.end("stopped", "The session was stopped as asked.")
+        self._say(self._door.session.status)
+
+    async def _watch(self) -> None:
+        while True:
+            await self._writable.wait()
+            status = self._door.session.status
+            self._say(status)
+            if status.phase == "ended":
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._door.session.changed(status), WATCH_SECONDS)
+
+
+class _Back(asyncssh.SSHListener):
+    """A link's wish to get what connects to the hub's socket; ends with its connection."""
+
+    def __init__(self, door: Door, connection: asyncssh.SSHServerConnection) -> None:
+        super().__init__()
+        self._door = door
+        self._connection = connection
+
+    def close(self) -> None:
+        self._door.forget_link(self._connection)
+
+    async def wait_closed(self) -> None:
+        return None
+
+
+class _Server(asyncssh.SSHServer):
+    """One connection, from anyone who can reach the port."""
+
+    def __init__(self, door: Door) -> None:
+        self._door = door
+        self._known = False
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        self._door.strangers += 1
+        if self._door.strangers > MAX_STRANGERS:
+            log.warning("refused: more than %d connections without the key", MAX_STRANGERS)
+            conn.abort()
+
+    def auth_completed(self) -> None:
+        self._known = True
+        self._door.strangers -= 1
+        self._door.connections.add(self._connection)
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self._door.connections.discard(self._connection)
+        if not self._known:
+            self._door.strangers -= 1
+            log.warning("refused: a connection from %s without the key", self._connection.get_extra_info("peername"))
+
+    def begin_auth(self, _username: str) -> bool:
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        return username == USER and key.public_data == self._door.authorized.public_data
+
+    def session_requested(self) -> _Command:
+        return _Command(self._door)
+
+    def connection_requested(self, dest_host: str, dest_port: int, _orig_host: str, _orig_port: int) -> bool:
+        log.warning("refused: a connection to %r port %d", dest_host, dest_port)
+        return False
+
+    def server_requested(self, listen_host: str, listen_port: int) -> bool:
+        log.warning("refused: to listen on %r port %d", listen_host, listen_port)
+        return False
+
+    def unix_connection_requested(self, dest_path: str) -> bool:
+        if dest_path == self._door.session.status.notebook_sock:
+            return True
+        log.warning("refused: a connection to %r", dest_path)
+        return False
+
+    def unix_server_requested(self, listen_path: str) -> asyncssh.SSHListener | bool:
+        if listen_path == self._door.session.status.hub_sock:
+            self._door.take_link(self._connection)
+            return _Back(self._door, self._connection)
+        log.warning("refused: to listen on %r", listen_path)
+        return False
+
+
+class Door:
+    """The open door. ``host_key`` is made new in memory each time and is told to the link over a file."""
+
+    def __init__(self, session: Session, authorized: str) -> None:
+        self.session = session
+        self.authorized = asyncssh.import_public_key(f"ssh-ed25519 {authorized}")
+        self.commands: set[asyncio.Task[None]] = set()
+        self.connections: set[asyncssh.SSHServerConnection] = set()
+        self.strangers = 0
+        self._key = asyncssh.generate_private_key("ssh-ed25519")
+        self._link: asyncio.Future[asyncssh.SSHServerConnection] = asyncio.get_running_loop().create_future()
+        self.port = 0
+
+    @property
+    def host_key(self) -> str:
+        """``ssh-ed25519 AAAA…``, without a comment."""
+        return self._key.export_public_key("openssh").decode().strip()
+
+    def take_link(self, connection: asyncssh.SSHServerConnection) -> None:
+        """From now on the hub's socket leads through this connection."""
+        if self._link.done():
+            self._link = asyncio.get_running_loop().create_future()
+        self._link.set_result(connection)
+
+    def forget_link(self, connection: asyncssh.SSHServerConnection) -> None:
+        """This connection ended; if it was the last that asked, the hub's socket waits for another."""
+        if self._link.done() and self._link.result() is connection:
+            self._link = asyncio.get_running_loop().create_future()
+
+    async def open(self, listen: str, ports: tuple[int, int] | None) -> None:
+        """Listen on ``listen`` ("": every address), on a free port of the range; OSError if there is none."""
+        logging.getLogger("asyncssh").addFilter(_OnlyRefusals())
+        self._hub = await asyncio.start_unix_server(self._bridge, self.session.status.hub_sock)
+        bound = bind(listen, ports)
+        self.port = bound.getsockname()[1]
+        self._acceptor = await asyncssh.listen(
+            sock=bound,
+            server_factory=lambda: _Server(self),
+            server_host_keys=[self._key],
+            encryption_algs=CIPHERS,
+            compression_algs=["none"],
+            password_auth=False,
+            kbdint_auth=False,
+            host_based_auth=False,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            line_editor=False,
+            encoding=None,
+            login_timeout=15,
+            keepalive_interval=15,
+            keepalive_count_max=4,
+        )
+
+    async def _bridge(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            link = await asyncio.wait_for(asyncio.shield(self._link), LINK_WAIT)
+            far_reader, far_writer = await link.open_unix_connection(self.session.status.hub_sock, encoding=None)
+        except (TimeoutError, asyncssh.Error, OSError) as error:
+            log.warning("a request to the hub found no link: %s", str(error) or "none came in time")
+            writer.close()
+            return
+        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+
+    async def close(self, patience: float = 2.0) -> None:
+        """Let the watching links hear the end, then close all."""
+        self._acceptor.close()
+        self._hub.close()
+        if self.commands:
+            await asyncio.wait(self.commands, timeout=patience)
+        for connection in list(self.connections):
+            connection.close()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(connection.wait_closed(), patience)
+
+
+async def _pump(
+    reader: asyncio.StreamReader | asyncssh.SSHReader[bytes], writer: asyncio.StreamWriter | asyncssh.SSHWriter[bytes]
+) -> None:
+    """Move bytes one way until their end, at the pace of the slower side; then tell the end, or close on an error."""
+    try:
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+        writer.write_eof()
+    except (OSError, asyncssh.Error):
+        writer.close()
+
+
+def bind(listen: str, ports: tuple[int, int] | None) -> socket.socket:
+    """A listening socket on ``listen``, on a free port of the range, tried in random order."""
+    family = socket.AF_INET6 if ":" in listen else socket.AF_INET
+    tried = [0] if ports is None else random.sample(range(ports[0], ports[1] + 1), ports[1] - ports[0] + 1)
+    for port in tried:
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.bind((listen, port))
+            bound.listen(64)
+        except OSError as error:
+            bound.close()
+            if port == tried[-1]:
+                raise OSError(error.errno, f"no free port on {listen or 'any address'}: {error.strerror}") from error
+        else:
+            return bound
+    raise OSError("the range of ports is empty")

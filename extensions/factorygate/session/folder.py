@@ -1,0 +1,98 @@
+"""The two folders of a session: one in the shared home, for files the link reads; one on the node, for sockets."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+SOCKET_PATH_LIMIT = 107  # bytes, of sockaddr_un on Linux
+_LONGEST_NAME = len("/run/kernel-") + 36 + len("-ipc-5")  # the longest socket made below the node's folder
+
+
+class FolderError(Exception):
+    """A folder cannot be used; the text says which and why."""
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace ``path`` at once with ``text``; only its owner may read it, before and after."""
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mkstemp opens with 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """``write_private`` of one JSON object."""
+    write_private(path, json.dumps(content) + "\n")
+
+
+def check_private(path: Path) -> None:
+    """Raise FolderError unless ``path`` is a real folder of ours that nobody else can enter."""
+    try:
+        found = path.lstat()
+    except OSError as error:
+        raise FolderError(f"{path} cannot be used: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode):
+        raise FolderError(f"{path} is not a folder")
+    if found.st_uid != os.getuid():
+        raise FolderError(f"{path} belongs to another user")
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise FolderError(f"{path} can be entered by others: its mode is {stat.S_IMODE(found.st_mode):04o}, not 0700")
+
+
+def session_folder(path: Path) -> Path:
+    """The session's folder in the shared home, made where it is missing."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(f"{path} cannot be made: {error.strerror}") from error
+    check_private(path)
+    return path
+
+
+def node_folder(tmp: Path, session: str) -> Path:
+    """A new 0700 folder below ``tmp`` for the session's sockets; leftovers of an earlier run here are removed.
+
+    The name has a random end, so that nobody on the node can take it before us; the sockets' paths are told to the
+    link by the door itself.
+    """
+    prefix = f"factorygate-{os.getuid()}-{session[:8]}"
+    try:
+        leftovers = list(tmp.glob(f"{prefix}*"))
+        for leftover in leftovers:
+            if leftover.lstat().st_uid == os.getuid():
+                shutil.rmtree(leftover, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"{prefix}-", dir=tmp))  # mkdtemp makes it 0700
+    except OSError as error:
+        raise FolderError(f"no folder can be made in {tmp}: {error.strerror}") from error
+    check_private(folder)
+    if len(os.fsencode(folder)) + len("/notebook.sock") > SOCKET_PATH_LIMIT:
+        folder.rmdir()
+        raise FolderError(f"{tmp} is too long a path for sockets below it; choose a shorter node_tmp")
+    for name in ("run", "config"):
+        (folder / name).mkdir(mode=0o700)
+    return folder
+
+
+def kernels_fit(folder: Path) -> bool:
+    """Whether kernels can listen on Unix sockets below ``folder`` (else they take loopback ports)."""
+    return len(os.fsencode(folder)) + _LONGEST_NAME <= SOCKET_PATH_LIMIT
+
+
+def remove(folder: Path) -> None:
+    """Remove the node's folder; what cannot be removed is logged, since the session ends all the same."""
+    shutil.rmtree(folder, onerror=lambda _call, path, error: log.warning("could not remove %s: %s", path, error[1]))

@@ -1,0 +1,127 @@
+"""The clock of a session: when it must end, and what to say before. A pure function; the loop is in ``session``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from factorygate.session.status import Reason
+
+WALLTIME_LEAD = 60.0  # seconds before the walltime at which the notebook is ended, so that it can end cleanly
+WALLTIME_WARNINGS = (900.0, 300.0)
+IDLE_WARNING = 300.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Seconds. ``environment``: how long the door waits for its environment."""
+
+    environment: float
+    unopened: float
+    idle: float
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the notebook server says of itself. ``last``: seconds since the epoch."""
+
+    last: float
+    busy: bool = False
+    opened: bool = False
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The session as the clock sees it; moments are seconds since the epoch."""
+
+    started: float
+    ends: float | None = None  # by walltime, where the scheduler told
+    environment: bool = False
+    up: float | None = None  # since when the notebook answers
+    activity: Activity | None = None  # None: this program does not tell, so it is never idle
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """``reason`` is set when the session must end now; ``wake`` is when to look again if nothing else changes."""
+
+    wake: float
+    reason: Reason | None = None
+    message: str = ""
+    ends_idle: float | None = None
+
+
+@dataclass(frozen=True)
+class _Deadline:
+    at: float
+    reason: Reason
+    ended: str
+    warnings: tuple[float, ...]  # seconds before, longest first
+    warning: str  # with {minutes} and {clock}
+
+
+def _deadlines(facts: Facts, limits: Limits) -> Iterator[_Deadline]:
+    if facts.ends is not None:
+        yield _Deadline(
+            facts.ends - WALLTIME_LEAD,
+            "walltime",
+            "The session reached the end of its time and was ended cleanly.",
+            WALLTIME_WARNINGS,
+            "The time of this session ends at {clock}, in {minutes}. Save your work.",
+        )
+    if not facts.environment:
+        yield _Deadline(
+            facts.started + limits.environment,
+            "no-environment",
+            "The job ran, but the hub did not send what the notebook needs, so it gave the node back.",
+            (),
+            "",
+        )
+    if facts.up is None or facts.activity is None:
+        return
+    if not facts.activity.opened:
+        yield _Deadline(
+            facts.up + limits.unopened,
+            "unopened",
+            f"Nobody opened the session within {_minutes(limits.unopened)}, so it gave the node back.",
+            (IDLE_WARNING,),
+            "Nobody has opened this session yet. It gives the node back at {clock}, in {minutes}.",
+        )
+    elif not facts.activity.busy:
+        yield _Deadline(
+            max(facts.up, facts.activity.last) + limits.idle,
+            "idle",
+            f"Nothing happened in the session for {_minutes(limits.idle)}, so it gave the node back.",
+            (IDLE_WARNING,),
+            "Nothing is happening in this session. It gives the node back at {clock}, in {minutes}.",
+        )
+
+
+def _minutes(seconds: float) -> str:
+    count = max(1, round(seconds / 60))
+    return f"{count} minute{'' if count == 1 else 's'}"
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M UTC")
+
+
+def decide(now: float, facts: Facts, limits: Limits) -> Verdict:
+    """What holds at ``now`` (seconds since the epoch): the nearest deadline wins, for the end and for the warning."""
+    deadlines = sorted(_deadlines(facts, limits), key=lambda deadline: deadline.at)
+    ends_idle = next((d.at for d in deadlines if d.reason in ("idle", "unopened")), None)
+    wake = now + 3600
+    message = ""
+    for deadline in deadlines:
+        if now >= deadline.at:
+            return Verdict(now, deadline.reason, deadline.ended, ends_idle)
+        coming = [deadline.at - before for before in deadline.warnings]
+        passed = [at for at in coming if at <= now]
+        if passed and not message:
+            # Counted from the step, not from now: the text changes when a step is passed, not at every look.
+            said_at = deadline.at + (WALLTIME_LEAD if deadline.reason == "walltime" else 0)
+            left = said_at - passed[-1]
+            message = deadline.warning.format(minutes=_minutes(left), clock=_clock(said_at))
+        wake = min([wake, deadline.at, *(at for at in coming if at > now)])
+    return Verdict(wake, None, message, ends_idle)

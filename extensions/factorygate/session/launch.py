@@ -1,0 +1,78 @@
+"""Becomes the notebook server: imports what it needs while the door waits, then reads its environment from stdin.
+
+The environment holds tokens, so it comes through a pipe and never through an argv. Importing first hides a second of
+start-up behind the time that the link needs to find the door.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import logging
+import os
+import sys
+
+from factorygate.session import processes
+
+log = logging.getLogger(__name__)
+
+NOTEBOOK_PROGRAM = "jupyterhub-singleuser"
+
+# What a single-user server imports sooner or later. jupyterhub.singleuser itself reads the environment when it is
+# imported, so it must wait.
+_WARM = (
+    "jupyter_server.serverapp",
+    "jupyterhub.services.auth",
+    "jupyterlab.labapp",
+    "jupyterlab_server.handlers",
+    "jupyter_server_terminals.app",
+    "jupyter_lsp",
+    "notebook_shim.nbserver",
+    "jupyter_server.services.kernels.connection.channels",
+    "jupyter_server.services.contents.largefilemanager",
+    "nbformat.v4",
+    "tornado.curl_httpclient",
+    "sqlite3",
+)
+
+
+def _warm() -> None:
+    for name in _WARM:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:  # not part of this environment; the server itself complains where it matters
+            log.debug("not warmed: %s (%s)", name, error)
+
+
+def main() -> None:
+    """Warm up, wait for ``{"environment": {...}, "argv": [...]}`` on stdin, and become that program."""
+    parser = argparse.ArgumentParser(prog="factorygate.session.launch")
+    parser.add_argument("--report-fd", type=int, required=True, help="pipe on which the server tells its activity")
+    report = parser.parse_args().report_fd
+    os.set_inheritable(report, False)  # kernels and terminals must not keep it open
+    processes.end_with_parent()
+    _warm()
+    told = sys.stdin.buffer.read()
+    if not told:
+        return  # the door ended before anybody sent an environment
+    task = json.loads(told)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    os.environ.update(task["environment"])
+    os.chdir(task["folder"])
+    argv = task["argv"]
+    if os.path.basename(argv[0]) != NOTEBOOK_PROGRAM:
+        os.execvpe(argv[0], argv, os.environ)  # noqa: S606 - an argv, no shell
+    from jupyterhub.singleuser import main as singleuser  # only now: see _WARM
+
+    from factorygate.session import activity
+
+    activity.attach(report)
+    sys.argv = [NOTEBOOK_PROGRAM, *argv[1:]]
+    singleuser()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,190 @@
+"""The notebook server as a process: started early, given its environment, watched, and ended cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+from factorygate.session import folder as folders
+from factorygate.session import processes
+from factorygate.session.guard import Activity
+from factorygate.session.launch import NOTEBOOK_PROGRAM
+
+log = logging.getLogger(__name__)
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What describes a machine is right on the node and wrong on the hub, whatever the hub sends.
+_OF_THE_NODE = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "PWD"})
+_KILL_SECONDS = 3.0
+
+
+def check_environment(told: object) -> tuple[dict[str, str], list[str]]:
+    """``environment`` and ``argv`` as they must be to start a process, or ValueError in words."""
+    environment, argv = (told.get("environment"), told.get("argv")) if isinstance(told, dict) else (None, None)
+    if not isinstance(environment, dict) or not isinstance(argv, list) or not argv:
+        raise ValueError("an object `environment` and a non-empty list `argv` are needed")
+    for name, value in environment.items():
+        if not _NAME.fullmatch(name) or not isinstance(value, str) or "\0" in value:
+            raise ValueError(f"environment: {name!r} is no variable, or its value no text")
+    if not all(isinstance(word, str) and "\0" not in word for word in argv) or not argv[0]:
+        raise ValueError("argv: every word must be text, and the first not empty")
+    return environment, argv
+
+
+def _through(socket: Path, url: str) -> str:
+    """The same path as in ``url``, asked on a Unix socket."""
+    return f"http+unix://{quote(str(socket), safe='')}{urlsplit(url).path}"
+
+
+def prepare(
+    environment: Mapping[str, str], argv: Sequence[str], node: Path, root: Path
+) -> tuple[dict[str, str], list[str]]:
+    """What to run in this job, from what the hub sent: only Unix sockets, and all of it in the ``node`` folder.
+
+    ``root`` is where the notebook's files are. A program other than jupyterhub-singleuser gets the variables only; it
+    finds the path on which it must listen in FACTORYGATE_NOTEBOOK_SOCKET.
+    """
+    socket, hub = node / "notebook.sock", node / "hub.sock"
+    given = {name: value for name, value in environment.items() if name not in _OF_THE_NODE}
+    for name in ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL"):
+        if name in given:
+            given[name] = _through(hub, given[name])
+    given |= {
+        "FACTORYGATE_NOTEBOOK_SOCKET": str(socket),
+        "FACTORYGATE_HUB_SOCKET": str(hub),
+        "JUPYTERHUB_SERVICE_URL": f"http+unix://{given.get('JUPYTERHUB_SERVICE_PREFIX', '/')}",
+        "JUPYTERHUB_ROOT_DIR": str(root),
+        "JUPYTER_RUNTIME_DIR": str(node / "run"),
+        "XDG_RUNTIME_DIR": str(node / "run"),
+        "PYTHONNOUSERSITE": "1",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }
+    if os.path.basename(argv[0]) != NOTEBOOK_PROGRAM:
+        return given, list(argv)
+    old = given.get("JUPYTER_CONFIG_PATH") or os.environ.get("JUPYTER_CONFIG_PATH")
+    given["JUPYTER_CONFIG_PATH"] = os.pathsep.join([str(node / "config"), *([old] if old else [])])
+    kept = [word for word in argv[1:] if not re.match(r"--(ServerApp\.)?(port|ip|sock)=", word)]
+    added = [f"--ServerApp.sock={socket}", "--ServerApp.sock_mode=0600", f"--ServerApp.root_dir={root}"]
+    if folders.kernels_fit(node):
+        added.append("--KernelManager.transport=ipc")
+    return given, [argv[0], *kept, *added]
+
+
+def write_config(node: Path) -> None:
+    """The configuration folder that makes the notebook server load our activity report."""
+    place = node / "config" / "jupyter_server_config.d"
+    place.mkdir(mode=0o700)
+    content = {"ServerApp": {"jpserver_extensions": {"factorygate.session.activity": True}}}
+    (place / "factorygate.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+class Notebook:
+    """One notebook server. ``start`` before anything else; ``give`` once."""
+
+    def __init__(self, node: Path, umask: int, on_activity: Callable[[Activity], None]) -> None:
+        self._node = node
+        self._umask = umask  # the person's own, for the files they make
+        self._on_activity = on_activity
+        self._process: asyncio.subprocess.Process | None = None
+        self._reports: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process, once started."""
+        return self._process.pid if self._process is not None else None
+
+    def _started(self) -> asyncio.subprocess.Process:
+        if self._process is None:
+            raise RuntimeError("the launcher was not started")
+        return self._process
+
+    async def start(self) -> None:
+        """Start the launcher, which imports and waits."""
+        write_config(self._node)
+        reading, writing = os.pipe()
+        try:
+            # -P: a file named like a module in the folder where the job started must not be imported.
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "factorygate.session.launch", "--report-fd", str(writing)),
+                stdin=asyncio.subprocess.PIPE,
+                pass_fds=(writing,),
+                start_new_session=True,
+                umask=self._umask,
+                env=os.environ | {"PYTHONNOUSERSITE": "1"},
+            )
+        finally:
+            os.close(writing)
+        self._reports = asyncio.create_task(self._read_reports(reading))
+
+    async def _read_reports(self, descriptor: int) -> None:
+        reader = asyncio.StreamReader()
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+            lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", buffering=0)
+        )
+        try:
+            while line := await reader.readline():
+                try:
+                    told = json.loads(line)
+                    found = Activity(float(told["last"]), bool(told["busy"]), bool(told["opened"]))
+                except (ValueError, KeyError, TypeError) as error:
+                    log.warning("the notebook's report cannot be read: %s", error)
+                    continue
+                self._on_activity(found)
+        finally:
+            transport.close()
+
+    async def give(self, environment: Mapping[str, str], argv: Sequence[str], root: Path) -> None:
+        """Hand over what to run; it starts now."""
+        ready, words = prepare(environment, argv, self._node, root)
+        stdin = self._started().stdin
+        if stdin is None:
+            raise RuntimeError("the launcher was started without a pipe")
+        stdin.write(json.dumps({"environment": ready, "argv": words, "folder": str(root)}).encode())
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it died: `wait` tells
+            await stdin.drain()
+        stdin.close()
+
+    async def listening(self) -> None:
+        """Return once the server takes connections on its socket. A Unix socket's birth can only be asked for."""
+        while True:
+            try:
+                _, writer = await asyncio.open_unix_connection(str(self._node / "notebook.sock"))
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
+
+    async def wait(self) -> int:
+        """Exit code once it ended; negative: the signal that ended it."""
+        return await self._started().wait()
+
+    async def stop(self, grace: float) -> int:
+        """SIGTERM, ``grace`` seconds to save and shut down kernels, then SIGKILL of whatever is left; the exit code."""
+        process = self._started()
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), grace)
+        deadline = asyncio.get_running_loop().time() + _KILL_SECONDS
+        while await asyncio.to_thread(processes.kill_descendants):
+            if asyncio.get_running_loop().time() > deadline:
+                log.warning("processes that cannot be killed are left to the scheduler")
+                break
+            await asyncio.sleep(0.02)  # other than our own children's, their end gives no event
+        if self._reports is not None:
+            self._reports.cancel()
+        if process.returncode is None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _KILL_SECONDS)
+        return process.returncode if process.returncode is not None else -signal.SIGKILL

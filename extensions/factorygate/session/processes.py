@@ -1,0 +1,83 @@
+"""The notebook's processes: all that descends from this one, found in /proc.
+
+Kernels and terminals leave the notebook's process group, so a signal to the group does not reach them. The door adopts
+orphans instead (Linux ``PR_SET_CHILD_SUBREAPER``), so that whatever the notebook started stays below the door.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import signal
+from collections.abc import Collection
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def _prctl(option: int, value: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        log.warning("prctl %d is not possible here: %s", option, os.strerror(ctypes.get_errno()))
+
+
+def adopt_orphans() -> None:
+    """From now on, orphaned descendants become our children. Logged where the system does not do it."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_parent() -> None:
+    """From now on, this process gets SIGTERM when its parent dies, however that happens."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _parents() -> dict[int, tuple[int, str]]:
+    """pid -> (parent's pid, state letter) of every process that can be seen."""
+    found = {}
+    for entry in os.scandir("/proc"):
+        if not entry.name.isdigit():
+            continue
+        try:
+            line = Path(entry.path, "stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            continue  # it ended while we looked
+        state, parent = line.rpartition(")")[2].split()[:2]  # the name before may hold blanks and brackets
+        found[int(entry.name)] = (int(parent), state)
+    return found
+
+
+def descendants() -> list[int]:
+    """Pids of all that descends from this process and still runs, nearest first."""
+    parents = _parents()
+    found = [os.getpid()]
+    for pid in found:  # grows while we walk
+        found.extend(child for child, (parent, _) in parents.items() if parent == pid)
+    return [pid for pid in found[1:] if parents[pid][1] != "Z"]
+
+
+def kill_descendants() -> int:
+    """SIGKILL whatever descends from this process now; how many there were. What forks meanwhile needs another call."""
+    pids = descendants()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # it ended while we looked
+            os.kill(pid, signal.SIGKILL)
+    return len(pids)
+
+
+def reap_orphans(keep: Collection[int]) -> None:
+    """Collect adopted children that ended; ``keep`` are those whose exit code somebody else waits for."""
+    own = os.getpid()
+    for pid, (parent, state) in _parents().items():
+        if parent == own and state == "Z" and pid not in keep:
+            with contextlib.suppress(ChildProcessError):  # collected meanwhile
+                os.waitpid(pid, os.WNOHANG)
+
+
+def have_children(pids: Collection[int]) -> bool:
+    """Whether any of ``pids`` has a child that runs: a shell with none waits for its person."""
+    return any(parent in pids and state != "Z" for parent, state in _parents().values())

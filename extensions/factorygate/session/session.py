@@ -1,0 +1,167 @@
+"""One session in its job: what it knows of itself, what the door may ask of it, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from factorygate.session import processes
+from factorygate.session.guard import Activity, Facts, Limits, decide
+from factorygate.session.notebook import Notebook, check_environment
+from factorygate.session.status import Reason, Status, moment
+
+log = logging.getLogger(__name__)
+
+GRACE = 20.0  # seconds for the notebook to end by itself, when there is time
+GRACE_SIGNALLED = 6.0  # when the scheduler is about to kill the job (Slurm's KillWait is 30 s; sites shorten it)
+_LOOK = 60.0  # the clock is looked at this often at least, for clocks that are set while we wait
+
+EXIT_CODES: dict[Reason, int] = {"failed": 1, "no-environment": 3}  # all others are a clean end: 0
+
+
+class Conflict(Exception):
+    """The session cannot do that now; the text says why."""
+
+
+class Session:
+    """State and wishes of one session. All its methods belong to one event loop."""
+
+    def __init__(
+        self,
+        status: Status,
+        *,
+        started: float,
+        ends: float | None,
+        limits: Limits,
+        node: Path,
+        root: Path,
+        umask: int,
+        write_end: Callable[[Mapping[str, object]], None],
+    ) -> None:
+        self.status = status
+        self._limits = limits
+        self._facts = Facts(started=started, ends=ends)
+        self._root = root
+        self._write_end = write_end
+        self._notebook = Notebook(node, umask, self._heard)
+        self._given: tuple[dict[str, str], list[str]] | None = None
+        self._handed = asyncio.Event()
+        self._look = asyncio.Event()
+        self._end: asyncio.Future[tuple[Reason, str, float]] = asyncio.get_running_loop().create_future()
+        self._change: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    # --- what is known ---
+
+    def _publish(self, **changes: Any) -> None:
+        new = replace(self.status, **changes)
+        if new == self.status:
+            return
+        self.status = new
+        change, self._change = self._change, asyncio.get_running_loop().create_future()
+        change.set_result(None)
+
+    async def changed(self, seen: Status) -> Status:
+        """The status, once it is another than ``seen``."""
+        while self.status == seen:
+            await asyncio.shield(self._change)
+        return self.status
+
+    def _learn(self, **facts: Any) -> None:
+        self._facts = replace(self._facts, **facts)
+        self._look.set()
+
+    def _heard(self, activity: Activity) -> None:
+        self._learn(activity=activity)
+        self._publish(last_activity=moment(activity.last), busy=activity.busy, opened=activity.opened)
+
+    # --- what may be asked ---
+
+    async def take_environment(self, told: object) -> Status:
+        """Start the notebook with what was told. The same once more changes nothing; another one is a Conflict."""
+        given = check_environment(told)
+        if self._given is not None and self._given != given:
+            raise Conflict("the notebook of this session was started with another environment")
+        if self._end.done():
+            raise Conflict("the session is ending")
+        if self._given is None:
+            self._given = given
+            self._learn(environment=True)
+            await self._notebook.give(*given, self._root)
+            self._publish(environment=True, phase="launching", notebook_pid=self._notebook.pid)
+            self._handed.set()
+        return self.status
+
+    def token(self) -> str | None:
+        """The notebook's hub token, for a hub that lost it."""
+        return self._given[0].get("JUPYTERHUB_API_TOKEN") if self._given is not None else None
+
+    def end(self, reason: Reason, message: str, grace: float = GRACE) -> None:
+        """End the session; the first reason given is the one that counts."""
+        if not self._end.done():
+            log.info("ending: %s: %s", reason, message)
+            self._end.set_result((reason, message, grace))
+
+    # --- its life ---
+
+    async def start(self) -> None:
+        """Start what can be started before the environment is here."""
+        await self._notebook.start()
+
+    async def live(self) -> int:
+        """Until the end; the job's exit code."""
+        tasks = [asyncio.create_task(self._keep_time()), asyncio.create_task(self._keep_notebook())]
+        waited: list[asyncio.Future[Any]] = [self._end, *tasks]
+        await asyncio.wait(waited, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                log.error("the session cannot go on", exc_info=error)
+                self.end("failed", f"The door of the session failed: {error}")
+            task.cancel()
+        reason, message, grace = self._end.result()
+        self._publish(phase="ending", end_reason=reason, message=message, busy=False, ends_idle=None)
+        try:  # now, since the scheduler may leave no time after
+            self._write_end({"reason": reason, "message": message, "at": moment(time.time())})
+        except OSError:
+            log.exception("end.json cannot be written")
+        code = await self._notebook.stop(grace)
+        self._publish(phase="ended", exit_code=code)
+        return EXIT_CODES.get(reason, 0)
+
+    async def _keep_time(self) -> None:
+        while not self._end.done():
+            self._look.clear()
+            now = time.time()
+            verdict = decide(now, self._facts, self._limits)
+            self._publish(message=verdict.message, ends_idle=moment(verdict.ends_idle))
+            if verdict.reason is not None:
+                self.end(verdict.reason, verdict.message)
+                return
+            try:
+                await asyncio.wait_for(self._look.wait(), min(_LOOK, max(0.05, verdict.wake - now)))
+            except TimeoutError:
+                keep = () if self._notebook.pid is None else (self._notebook.pid,)
+                await asyncio.to_thread(processes.reap_orphans, keep)
+
+    async def _keep_notebook(self) -> None:
+        up = asyncio.create_task(self._notice_up())
+        code = await self._notebook.wait()
+        up.cancel()
+        self._publish(exit_code=code)
+        if code == 0 and self._given is not None:
+            self.end("finished", "The notebook server was shut down from inside.")
+        elif code < 0:
+            why = " That is often because it needed more memory than the session has." if code == -9 else ""
+            self.end("failed", f"The notebook server was ended by signal {-code}.{why}")
+        else:
+            self.end("failed", f"The notebook server ended by itself with exit code {code}; the job's log tells why.")
+
+    async def _notice_up(self) -> None:
+        await self._handed.wait()
+        await self._notebook.listening()
+        self._learn(up=time.time())
+        self._publish(phase="up")

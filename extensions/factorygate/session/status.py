@@ -1,0 +1,46 @@
+"""What the door says about its session, as one line of JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+PROTOCOL = 1  # of door.json, of the commands and of the status; raised when an older link could misread it
+
+Phase = Literal["waiting", "launching", "up", "ending", "ended"]
+Reason = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
+
+
+def moment(seconds: float | None) -> str | None:
+    """RFC 3339 in UTC for seconds since the epoch; None stays None."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Status:
+    """A session at one moment. Times are RFC 3339 in UTC; ``message`` is for people and empty when all is well."""
+
+    protocol: int
+    session: str
+    job: str
+    phase: Phase
+    notebook_sock: str
+    hub_sock: str
+    environment: bool = False  # whether the environment was handed over
+    notebook_pid: int | None = None
+    exit_code: int | None = None  # of the notebook; negative: the signal that ended it
+    last_activity: str | None = None
+    busy: bool = False
+    opened: bool = False
+    ends: str | None = None
+    ends_idle: str | None = None
+    end_reason: Reason | None = None
+    message: str = ""
+
+    def to_json(self) -> str:
+        """One line, without the newline."""
+        return json.dumps(asdict(self), separators=(",", ":"))
