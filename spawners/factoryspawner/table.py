@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent, TableChange
@@ -66,6 +66,18 @@ class Table:
         if not _live(session):
             self._drop_old_ends()
         self._wake(_of_session(session.id), _of_person(session.user))
+
+    async def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
+        """The person's live sessions now and after every change, without end; newest first."""
+        last: list[Session] | None = None
+        with self.watch_person(user) as changed:
+            while True:
+                changed.clear()
+                live = self.of(user)[::-1]
+                if live != last:
+                    last = live
+                    yield live
+                await changed.wait()
 
     @contextmanager
     def watch_session(self, session_id: SessionId) -> Iterator[asyncio.Event]:

@@ -1,0 +1,18 @@
+# ruff: noqa: F821, D100
+# Where proxy, hub and database are. The proxy is started apart, so that a hub restart cuts nobody off.
+from factoryspawner import hubconfig
+
+config = hubconfig.loaded()
+
+c.JupyterHub.bind_url = config.public_url + config.base_url
+c.JupyterHub.hub_bind_url = config.hub_url
+c.JupyterHub.hub_connect_url = config.hub_url
+c.JupyterHub.proxy_class = "configurable-http-proxy"
+c.ConfigurableHTTPProxy.should_start = False
+c.ConfigurableHTTPProxy.api_url = config.proxy_api_url
+c.ConfigurableHTTPProxy.auth_token = hubconfig.read_secret(config.proxy_token_file)
+c.JupyterHub.cleanup_proxy = False
+c.JupyterHub.cleanup_servers = False
+c.JupyterHub.db_url = config.database
+c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
+c.JupyterHub.last_activity_interval = 60

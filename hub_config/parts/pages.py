@@ -1,0 +1,11 @@
+# ruff: noqa: F821, D100
+# Our pages, and their way to the link.
+from pathlib import Path
+
+from factoryspawner import handlers, hubconfig
+
+config = hubconfig.loaded()
+pages = config.pages or Path(__file__).parents[1]
+
+c.JupyterHub.template_paths = [str(pages / "templates")]
+c.JupyterHub.extra_handlers = handlers.routes(config.link_socket, pages / "static")

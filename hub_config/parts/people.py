@@ -1,0 +1,55 @@
+# ruff: noqa: F821, D100
+# Who gets in, and what each may do.
+from factoryspawner import hubconfig
+
+config = hubconfig.loaded()
+factories = "access:services!service=factories"
+
+if config.passwords_file is not None:
+    c.JupyterHub.authenticator_class = "factoryspawner.passwords.PasswordAuthenticator"
+    c.PasswordAuthenticator.passwords_file = str(config.passwords_file)
+c.Authenticator.admin_users = set(config.admins)
+
+c.JupyterHub.services = [
+    {
+        "name": "factories",  # the link's API for notebooks and scripts
+        "url": config.link_url,
+        "api_token": hubconfig.read_secret(config.service_token_file),
+        "oauth_no_confirm": True,
+        "display": False,
+        "timeout": 1,  # a hub does not wait for its link
+    }
+]
+c.JupyterHub.load_roles = [
+    {"name": "user", "scopes": ["self", factories]},
+    {"name": "server", "scopes": ["users:activity!user", "access:servers!server", factories]},
+    {
+        "name": "factories",  # starts again what a hub restart forgot
+        "scopes": ["list:users", "read:users:name", "read:servers", "start:servers"],
+        "services": ["factories"],
+    },
+]
+c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", factories]
+
+if config.admin_token_file is not None:
+    c.JupyterHub.services.append({"name": "admin", "api_token": hubconfig.read_secret(config.admin_token_file)})
+    c.JupyterHub.load_roles.append(
+        {
+            "name": "operator",
+            "scopes": [
+                "admin:users",
+                "servers",
+                "access:servers",
+                "access:services",
+                "tokens",
+                "admin:groups",
+                "read:roles",
+                "list:services",
+                "read:services",
+                "read:hub",
+                "read:metrics",
+                "proxy",
+            ],
+            "services": ["admin"],
+        }
+    )

@@ -1,0 +1,216 @@
+"""The pages' way to the link: JSON and server-sent events under ``/hub/gateway/`` for whoever is logged in.
+
+The hub's cookie is checked here and goes no further; the link hears the person's name over its Unix socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from factorylink.client import LinkProblem, LinkSilent
+from factorylink.models import Choice, Estimate, FactoryView, Problem, Session
+from jupyterhub.handlers import BaseHandler
+from jupyterhub.handlers.static import CacheControlStaticFilesHandler
+from pydantic import BaseModel, TypeAdapter
+from tornado import web
+
+from factoryspawner.errors import LINK_SILENT
+from factoryspawner.gateway import Gateway, gateway
+from factoryspawner.stream import Stream
+
+FACTORIES = TypeAdapter(list[FactoryView])
+SESSIONS = TypeAdapter(list[Session])
+CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
+_RECENT = 20
+
+
+class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """JSON for the person of the cookie. What goes wrong is answered as a ``Problem``, in words."""
+
+    def initialize(self, link_socket: Path) -> None:
+        """``link_socket``: the link's Unix socket."""
+        self._socket = link_socket
+
+    async def prepare(self) -> None:
+        """Only for people who are logged in, and not for tokens; a script uses the service ``factories``."""
+        await super().prepare()
+        if self.current_user is None:
+            raise web.HTTPError(401, "Log in to the hub first.")
+
+    @property
+    def gateway(self) -> Gateway:
+        """What this hub process shares."""
+        return gateway(self._socket)
+
+    @property
+    def person(self) -> str:
+        """The name of who asks."""
+        return str(self.current_user.name)
+
+    async def own_session(self, session_id: str) -> Session:
+        """The session, if it is this person's or this person may see all servers. Raises LinkProblem (404) if not."""
+        session = await self.gateway.link.session(session_id)
+        if session.user != self.person and not self.has_scope(f"read:servers!user={session.user}"):
+            raise LinkProblem(404, Problem(kind="gone", message="There is no such session."))
+        return session
+
+    def answer(self, content: bytes) -> None:
+        """Finish with JSON that is not to be kept."""
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish(content)
+
+    async def send(self, stream: Stream[Any]) -> None:
+        """Send server-sent events until the stream ends or the client goes."""
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Accel-Buffering", "no")
+        self._stream = stream
+        await stream.run(self)
+
+    def on_connection_close(self) -> None:
+        """The client went: its stream ends."""
+        stream = getattr(self, "_stream", None)
+        if stream is not None:
+            stream.stop()
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """What the link says no to is nothing for the hub's log."""
+        if not isinstance(value, LinkProblem | LinkSilent):
+            super().log_exception(typ, value, tb)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Give the link's failures their own status."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, LinkProblem):
+            status_code = error.status
+        elif isinstance(error, LinkSilent):
+            status_code = 503
+        super().send_error(status_code, **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """A ``Problem`` in place of a page."""
+        self.set_status(status_code)
+        self.answer(_problem(kwargs.get("exc_info", (None, None, None))[1]).model_dump_json().encode())
+
+
+class Factories(GatewayHandler):
+    """The catalogue as this person may use it."""
+
+    async def get(self) -> None:
+        """``list[FactoryView]``."""
+        self.answer(FACTORIES.dump_json(await self.gateway.link.factories(self.person)))
+
+
+class FactoriesEvents(GatewayHandler):
+    """The same, at every change."""
+
+    async def get(self) -> None:
+        """Event ``factories``: ``list[FactoryView]``."""
+        await self.send(Stream("factories", FACTORIES, self.gateway.link.factories_events(self.person)))
+
+
+class FactoryEstimate(GatewayHandler):
+    """When a session of a size would start."""
+
+    async def get(self, factory: str) -> None:
+        """``Estimate``; query: ``size``, and ``hours`` if not the size's own."""
+        size = self.get_query_argument("size")
+        hours = self.get_query_argument("hours", "")
+        try:
+            wanted = float(hours) if hours else None
+        except ValueError as error:
+            raise web.HTTPError(400, f"hours: {hours!r} is not a number.") from error
+        estimate: Estimate = await self.gateway.link.estimate(factory, self.person, size, wanted)
+        self.answer(estimate.model_dump_json().encode())
+
+
+class Sessions(GatewayHandler):
+    """This person's sessions."""
+
+    async def get(self) -> None:
+        """``list[Session]``: the live ones and the last that ended, newest first."""
+        self.answer(SESSIONS.dump_json(await self.gateway.link.person_sessions(self.person, _RECENT)))
+
+
+class SessionsEvents(GatewayHandler):
+    """This person's live sessions, from the hub's own table."""
+
+    async def get(self) -> None:
+        """Event ``sessions``: ``list[Session]``, whole at every change."""
+        await self.send(Stream("sessions", SESSIONS, self.gateway.table.live_of(self.person)))
+
+
+class OneSession(GatewayHandler):
+    """One session, live or ended."""
+
+    async def get(self, session_id: str) -> None:
+        """``Session``."""
+        self.answer((await self.own_session(session_id)).model_dump_json().encode())
+
+    async def delete(self, session_id: str) -> None:
+        """Stop a session that the hub does not hold as a server just now; 202 once the wish is kept."""
+        session = await self.own_session(session_id)
+        if session.user != self.person and not self.has_scope(f"delete:servers!user={session.user}"):
+            raise web.HTTPError(403, "You may see this session, but not stop it.")
+        owner = self.find_user(session.user)
+        spawner = owner.spawners.get(session.server) if owner is not None else None
+        if spawner is not None and spawner.active:
+            raise web.HTTPError(409, "Stop it as a server of the hub.")
+        await self.gateway.link.stop(session_id, "person" if session.user == self.person else "operator")
+        self.set_status(202)
+        self.answer(b"{}")
+
+
+class OneSessionEvents(GatewayHandler):
+    """The same, at every change."""
+
+    async def get(self, session_id: str) -> None:
+        """Event ``session``: the whole ``Session``; ends when it has ended."""
+        await self.own_session(session_id)
+        await self.send(Stream("session", TypeAdapter(Session), self.gateway.link.session_events(session_id)))
+
+
+class LastChoice(GatewayHandler):
+    """What this person chose last."""
+
+    async def get(self) -> None:
+        """``Choice`` or null."""
+        self.answer(CHOICE.dump_json(await self.gateway.link.last_choice(self.person)))
+
+
+def _problem(error: BaseException | None) -> BaseModel:
+    match error:
+        case LinkProblem():
+            return error.problem
+        case LinkSilent():
+            return Problem(kind="unreachable", message=LINK_SILENT.what, do=LINK_SILENT.do)
+        case web.HTTPError(status_code=401 | 403):
+            return Problem(kind="forbidden", message=error.log_message or "Not allowed.")
+        case web.HTTPError(status_code=409):
+            return Problem(kind="conflict", message=error.log_message or "Not now.")
+        case web.HTTPError():
+            return Problem(kind="invalid", message=error.log_message or "This request is not understood.")
+        case _:
+            return Problem(kind="unreachable", message="Something went wrong in the hub; it is in its log.")
+
+
+def routes(link_socket: Path, static: Path) -> list[tuple[Any, ...]]:
+    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. ``static``: folder of our files."""
+    to_link = {"link_socket": link_socket}
+    api: Sequence[tuple[str, type[GatewayHandler]]] = (
+        (r"factories", Factories),
+        (r"factories/events", FactoriesEvents),
+        (r"factories/([a-z0-9-]+)/estimate", FactoryEstimate),
+        (r"sessions", Sessions),
+        (r"sessions/events", SessionsEvents),
+        (r"sessions/([0-9a-f]{32})", OneSession),
+        (r"sessions/([0-9a-f]{32})/events", OneSessionEvents),
+        (r"choice", LastChoice),
+    )
+    return [
+        *((rf"/gateway/api/{path}", handler, to_link) for path, handler in api),
+        (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(static)}),
+    ]
