@@ -1,0 +1,99 @@
+"""Processes that outlive who started them: known by pid and start time, awaited and ended without polling."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Identity:
+    """One process for good: a pid is used again, the pair of pid and start time is not (until the next boot)."""
+
+    pid: int
+    started: int  # clock ticks since boot
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> Identity | None:
+        """The process that has this pid now, or None."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return None
+        fields = stat.rpartition(")")[2].split()  # the name before it may hold blanks
+        if fields[0] in ("Z", "X"):
+            return None
+        return cls(pid, int(fields[19]), Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+
+    def alive(self) -> bool:
+        """Whether it still runs; a zombie does not."""
+        return Identity.of(self.pid) == self
+
+
+def open_pidfd(identity: Identity) -> int | None:
+    """A file descriptor that becomes readable when the process ends; None where it is gone already."""
+    try:
+        descriptor = os.pidfd_open(identity.pid)
+    except ProcessLookupError:
+        return None
+    if identity.alive():
+        return descriptor
+    os.close(descriptor)
+    return None
+
+
+async def ended(descriptor: int, timeout: float | None = None) -> bool:
+    """Wait until the process behind a pidfd has ended; False where ``timeout`` seconds pass before."""
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    loop.add_reader(descriptor, gone.set)
+    try:
+        await asyncio.wait_for(gone.wait(), timeout)
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(descriptor)
+    return True
+
+
+def end_now(identity: Identity, patience: float, group: bool = True) -> None:
+    """End a process (and its process group) that need not be our child: SIGTERM, after ``patience`` seconds SIGKILL.
+
+    Blocks until it is gone. Processes of its group that outlive it are killed.
+    """
+    descriptor = open_pidfd(identity)
+    if descriptor is None:
+        return
+    leads = group and os.getpgid(identity.pid) == identity.pid
+    try:
+        signal.pidfd_send_signal(descriptor, signal.SIGTERM)
+        if not _readable(descriptor, patience):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            _readable(descriptor, 10)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(descriptor)
+    if leads:
+        kill_group(identity.pid)
+
+
+def kill_group(pgid: int) -> None:
+    """Kill what is left of a process group."""
+    try:
+        os.killpg(pgid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+def _readable(descriptor: int, timeout: float) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    end = time.monotonic() + timeout
+    return bool(poll.poll(max(0.0, end - time.monotonic()) * 1000))

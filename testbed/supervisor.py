@@ -1,0 +1,185 @@
+"""Keeps a few programs running: one that ends is started again at once, one that keeps failing with pauses.
+
+Each program has its own process group and log. Who runs is written to a file whenever it changes, so that programs
+whose supervisor was killed are found and ended by the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.processes import Identity, end_now, ended, kill_group
+
+LOG_LIMIT = 20 * 10**6  # bytes; a longer log is put aside when its program starts
+QUICK = 10.0  # seconds; a program that ended sooner counts as failing
+PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds, by failures in a row
+
+
+@dataclass(frozen=True)
+class Program:
+    """What to run. ``env`` is the whole environment; ``patience`` is how many seconds it has to end by itself."""
+
+    name: str
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]
+    log: Path
+    patience: float = 10
+
+
+def pause_after(failures: int, code: int) -> float:
+    """Seconds until the next start. A program that was killed has not failed: it starts again at once."""
+    return 0.0 if code == -signal.SIGKILL else PAUSES[min(failures, len(PAUSES) - 1)]
+
+
+class Supervisor:
+    """Runs programs. ``changed`` is told the pids whenever they change; ``restarted`` is awaited after a restart."""
+
+    def __init__(
+        self,
+        programs: list[Program],
+        record: Path,
+        changed: Callable[[dict[str, int]], None],
+        restarted: Callable[[str], Coroutine[Any, Any, None]],
+    ) -> None:
+        self._programs = programs
+        self._record = Record(record)
+        self._changed = changed
+        self._restarted = restarted
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._keepers: list[asyncio.Task[None]] = []
+        self._errands: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Start all, in order; returns when each has a process. What an earlier supervisor left is ended first."""
+        await asyncio.to_thread(self._record.end_all)
+        for program in self._programs:
+            self._launch(program)
+            self._keepers.append(asyncio.create_task(self._keep(program), name=f"keep {program.name}"))
+
+    async def failed(self) -> None:
+        """Wait for an error of the supervisor itself and raise it; programs that end are no error."""
+        done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+
+    async def stop(self) -> None:
+        """End all, last started first; returns when none is left."""
+        tasks = [*self._keepers, *self._errands]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for program in reversed(self._programs):
+            child = self._children.pop(program.name, None)
+            if child is not None:
+                await self._end(child, program.patience)
+        self._record.forget()
+
+    # --- one program
+
+    def _launch(self, program: Program) -> None:
+        program.log.parent.mkdir(parents=True, exist_ok=True)
+        if program.log.exists() and program.log.stat().st_size > LOG_LIMIT:
+            program.log.replace(program.log.with_suffix(".log.old"))
+        with program.log.open("ab") as log:
+            child = subprocess.Popen(
+                program.argv,
+                cwd=program.cwd,
+                env=program.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._children[program.name] = child
+        pids = {name: running.pid for name, running in self._children.items()}
+        self._record.write(pids)
+        self._changed(pids)
+
+    async def _keep(self, program: Program) -> None:
+        failures = 0
+        while True:
+            child, since = self._children[program.name], time.monotonic()
+            code = await self._wait(child)
+            failures = failures + 1 if time.monotonic() - since < QUICK else 0
+            pause = pause_after(failures, code)
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            print(f"{program.name} ended ({how}); starting it again" + (f" in {pause} s" if pause else ""), flush=True)
+            await asyncio.sleep(pause)
+            self._launch(program)
+            errand = asyncio.create_task(self._restarted(program.name))
+            self._errands.add(errand)
+            errand.add_done_callback(self._errands.discard)
+
+    async def _wait(self, child: subprocess.Popen[bytes]) -> int:
+        descriptor = os.pidfd_open(child.pid)  # our child is a zombie until we wait for it, so the pid is still its own
+        try:
+            await ended(descriptor)
+        finally:
+            os.close(descriptor)
+        kill_group(child.pid)
+        return child.wait()
+
+    async def _end(self, child: subprocess.Popen[bytes], patience: float) -> None:
+        if child.returncode is None:
+            descriptor = os.pidfd_open(child.pid)
+            try:
+                child.terminate()
+                if not await ended(descriptor, patience):
+                    child.kill()
+                    await ended(descriptor)
+            finally:
+                os.close(descriptor)
+            kill_group(child.pid)
+            child.wait()
+
+
+class Record:
+    """The file that says which processes are ours."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def write(self, pids: Mapping[str, int]) -> None:
+        """Replace it at one stroke."""
+        rows = {name: asdict(found) for name, pid in pids.items() if (found := Identity.of(pid)) is not None}
+        write_private(self._path, json.dumps(rows, indent=1))
+
+    def read(self) -> dict[str, Identity]:
+        """Name to identity, of those that still run."""
+        try:
+            rows = json.loads(self._path.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return {}
+        found = {name: Identity(**row) for name, row in rows.items()}
+        return {name: identity for name, identity in found.items() if identity.alive()}
+
+    def end_all(self, patience: float = 5) -> list[str]:
+        """End all that still run, and forget them; their names. Blocks."""
+        left = self.read()
+        for identity in left.values():
+            end_now(identity, patience)
+        self.forget()
+        return list(left)
+
+    def forget(self) -> None:
+        """Nothing runs any more."""
+        self._path.unlink(missing_ok=True)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file 0600, replaced at one stroke, so that a reader sees the old or the new text."""
+    fresh = path.with_name(path.name + ".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    fresh.replace(path)

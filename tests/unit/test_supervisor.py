@@ -1,0 +1,134 @@
+"""The supervisor: programs come back when they end, and none is left when it stops or after it was killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from testbed.processes import Identity, end_now, open_pidfd
+from testbed.supervisor import PAUSES, Program, Record, Supervisor, pause_after, write_private
+
+SLEEP = "import time; time.sleep(600)"
+
+
+class Watched:
+    """A supervisor whose reports can be awaited."""
+
+    def __init__(self, folder: Path, **code: str) -> None:
+        self.record = folder / "processes.json"
+        programs = [
+            Program(name, (sys.executable, "-S", "-c", text), folder, {}, folder / f"{name}.log", patience=5)
+            for name, text in code.items()
+        ]
+        self.pids: dict[str, int] = {}
+        self.changes: asyncio.Queue[dict[str, int]] = asyncio.Queue()
+        self.restarts: asyncio.Queue[str] = asyncio.Queue()
+        self.supervisor = Supervisor(programs, self.record, self._changed, self.restarts.put)
+
+    def _changed(self, pids: dict[str, int]) -> None:
+        self.pids = pids
+        self.changes.put_nowait(pids)
+
+
+@asynccontextmanager
+async def supervised(folder: Path, **code: str) -> AsyncIterator[Watched]:
+    watched = Watched(folder, **code)
+    await watched.supervisor.start()
+    try:
+        yield watched
+    finally:
+        await watched.supervisor.stop()
+
+
+async def test_a_killed_program_is_back_within_a_second(tmp_path: Path) -> None:
+    async with supervised(tmp_path, one=SLEEP, two=SLEEP) as watched:
+        before = watched.pids
+        for _ in range(5):
+            since = time.monotonic()
+            os.kill(watched.pids["one"], signal.SIGKILL)
+            assert await asyncio.wait_for(watched.restarts.get(), 5) == "one"
+            assert time.monotonic() - since < 1
+        assert watched.pids["one"] != before["one"]
+        assert watched.pids["two"] == before["two"]
+        assert set(json.loads(watched.record.read_text())) == {"one", "two"}
+    assert not any(Identity.of(pid) for pid in [*before.values(), *watched.pids.values()])
+    assert not watched.record.exists()
+
+
+async def test_a_program_that_fails_at_once_is_started_with_pauses(tmp_path: Path) -> None:
+    async with supervised(tmp_path, bad="raise SystemExit('cannot')") as watched:
+        await asyncio.wait_for(watched.restarts.get(), 10)
+        since = time.monotonic()
+        await asyncio.wait_for(watched.restarts.get(), 10)
+        assert time.monotonic() - since >= PAUSES[2]
+    assert "cannot" in (tmp_path / "bad.log").read_text()
+
+
+@pytest.mark.parametrize(("failures", "code", "pause"), [(1, -9, 0), (4, -9, 0), (0, 1, 0), (1, 1, 0.5), (99, -11, 15)])
+def test_pauses(failures: int, code: int, pause: float) -> None:
+    assert pause_after(failures, code) == pause
+
+
+async def test_stop_kills_what_does_not_end_and_its_group(tmp_path: Path) -> None:
+    stubborn = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f"child = subprocess.Popen([sys.executable, '-S', '-c', {SLEEP!r}]);"
+        "open('child', 'w').write(str(child.pid)); open('ready', 'w').close(); time.sleep(600)"
+    )
+    watched = Watched(tmp_path, stubborn=stubborn)
+    watched.supervisor._programs[0] = Program(**{**vars(watched.supervisor._programs[0]), "patience": 0.2})
+    await watched.supervisor.start()
+    end = time.monotonic() + 10
+    while not (tmp_path / "ready").exists() and time.monotonic() < end:
+        await asyncio.sleep(0.02)
+    child = Identity.of(int((tmp_path / "child").read_text()))
+    await watched.supervisor.stop()
+    assert child is not None
+    descriptor = open_pidfd(child)
+    if descriptor is not None:  # it was killed, and init has yet to reap it
+        os.close(descriptor)
+        await asyncio.sleep(0.5)
+    assert not child.alive()
+
+
+async def test_the_next_supervisor_ends_what_a_killed_one_left(tmp_path: Path) -> None:
+    left = subprocess.Popen([sys.executable, "-S", "-c", SLEEP], start_new_session=True)
+    Record(tmp_path / "processes.json").write({"one": left.pid})
+    async with supervised(tmp_path, one=SLEEP) as watched:
+        assert left.wait(5) == -signal.SIGTERM
+        assert watched.pids["one"] != left.pid
+
+
+def test_a_pid_that_was_used_again_is_left_alone(tmp_path: Path) -> None:
+    other = subprocess.Popen([sys.executable, "-S", "-c", SLEEP], start_new_session=True)
+    try:
+        now = Identity.of(other.pid)
+        assert now is not None
+        earlier = Identity(now.pid, now.started - 1, now.boot)
+        end_now(earlier, 1)
+        record = Record(tmp_path / "processes.json")
+        write_private(tmp_path / "processes.json", json.dumps({"one": vars(earlier)}))
+        assert record.end_all() == []
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_private_files_are_private(tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("old")
+    path.chmod(0o644)
+    write_private(path, "new")
+    assert path.read_text() == "new"
+    assert path.stat().st_mode & 0o777 == 0o600
