@@ -154,12 +154,9 @@ def install_node(folder: Path, program: Path, *options: str) -> None:
         if path.parent != folder:
             shutil.copyfile(path, folder / path.name)
     npm = program.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
-    path = f"{program.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-    run(
-        [os.fspath(program), os.fspath(npm), "ci", "--ignore-scripts", "--loglevel=error", *options],
-        cwd=folder,
-        PATH=path,
-    )
+    search = f"{program.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    argv = [os.fspath(program), os.fspath(npm), "ci", "--ignore-scripts", "--loglevel=error", *options]
+    run(argv, cwd=folder, PATH=search)
     _stamp(folder / "node_modules", stamp)
 
 

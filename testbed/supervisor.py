@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.processes import Identity, end_now, ended, kill_group
+from testbed.identity import Identity, end_now, ended, kill_group
 
 LOG_LIMIT = 20 * 10**6  # bytes; a longer log is put aside when its program starts
 QUICK = 10.0  # seconds; a program that ended sooner counts as failing

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed.processes import Identity, end_now, open_pidfd
+from testbed.identity import Identity, end_now, open_pidfd
 from testbed.supervisor import PAUSES, Program, Record, Supervisor, pause_after, write_private
 
 SLEEP = "import time; time.sleep(600)"
