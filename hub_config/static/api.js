@@ -1,0 +1,161 @@
+/** Asking the gateway and the hub, and following what changes. */
+
+import { W } from "./words.js";
+
+const LEAST_WAIT = 1000;
+const MOST_WAIT = 30_000;
+
+/** An answer that is not a good one, in words. `status` 0: nobody answered at all. */
+export class Trouble extends Error {
+  constructor(status, message, problem = {}) {
+    super(message);
+    this.status = status;
+    this.kind = problem.kind ?? null;
+    this.advice = problem.do ?? "";
+    this.scheduler = problem.scheduler ?? "";
+  }
+}
+
+async function readProblem(response) {
+  try {
+    return await response.json();
+  } catch {
+    return {}; // not JSON: a proxy's or the hub's own page; the status has to do
+  }
+}
+
+/** Fetches JSON (null for an empty body). Throws Trouble with words for everything that is not a good answer. */
+export async function ask(url, { method = "GET", body, signal } = {}) {
+  const headers = { Accept: "application/json" };
+  if (method !== "GET") headers["X-XSRFToken"] = window.jhdata.xsrf_token;
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(url, {
+      method, headers, signal, cache: "no-store", credentials: "same-origin", redirect: "manual",
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Trouble(0, W.noAnswer);
+  }
+  // The hub answers one who is signed out with a redirect to its login page.
+  if (response.type === "opaqueredirect") throw new Trouble(401, W.signedOut);
+  if (!response.ok) {
+    const problem = await readProblem(response);
+    throw new Trouble(response.status, problem.message ?? W.status(response.status), problem);
+  }
+  if (response.status === 204 || response.status === 202) return null;
+  const text = await response.text();
+  if (!text) return null;
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Trouble(response.status, W.misread);
+  }
+}
+
+/** The wait before try number `n` (from 0), in ms: doubling, with jitter so that many pages do not return at once. */
+export function backoff(n, random = Math.random()) {
+  return Math.min(MOST_WAIT, LEAST_WAIT * 2 ** Math.min(n, 10)) * (0.75 + random / 2);
+}
+
+/**
+ * Keeps `onData` informed: one GET of `url`, then the event stream. After anything that may have broken the stream
+ * unnoticed (a phone that slept, a network that changed) it asks anew. `onTrouble(error)` tells of failures, which are
+ * retried for ever. A hidden tab gives its connection back unless `whileHidden`: browsers allow six to one server.
+ * Returns {stop, again}.
+ */
+export function follow({ url, events, event, onData, onTrouble, whileHidden = false }) {
+  let stream = null;
+  let timer = null;
+  let tries = 0;
+  let stopped = false;
+  let round = 0;
+
+  function close() {
+    round += 1;
+    clearTimeout(timer);
+    stream?.close();
+    stream = null;
+  }
+
+  function later(error) {
+    if (stopped) return;
+    close();
+    onTrouble?.(error);
+    timer = setTimeout(open, backoff(tries));
+    tries += 1;
+  }
+
+  async function open() {
+    close();
+    const mine = round;
+    let data;
+    try {
+      data = await ask(url);
+    } catch (error) {
+      if (mine === round) later(error);
+      return;
+    }
+    if (mine !== round || stopped) return;
+    onData(data);
+    if (mine !== round || stopped) return; // what was heard may have ended the listening
+    stream = new EventSource(events);
+    stream.onopen = () => {
+      tries = 0;
+    };
+    stream.addEventListener(event, (message) => {
+      if (mine === round) onData(JSON.parse(message.data));
+    });
+    stream.onerror = () => {
+      if (mine === round) later(new Trouble(0, W.streamLost));
+    };
+  }
+
+  function wake() {
+    if (stopped) return;
+    if (document.visibilityState === "hidden" && !whileHidden) close();
+    else if (document.visibilityState === "visible") {
+      tries = 0;
+      open();
+    }
+  }
+
+  document.addEventListener("visibilitychange", wake);
+  window.addEventListener("online", wake);
+  window.addEventListener("pageshow", (shown) => shown.persisted && wake());
+  open();
+  return {
+    again: open,
+    stop() {
+      stopped = true;
+      close();
+      document.removeEventListener("visibilitychange", wake);
+      window.removeEventListener("online", wake);
+    },
+  };
+}
+
+/** Addresses, from JupyterHub's own base_url (ends in /hub/). */
+export function addresses(base, user, userUrl) {
+  const gateway = `${base}gateway/api/`;
+  const name = encodeURIComponent(user);
+  const part = (server) => (server ? `/${encodeURIComponent(server)}` : "");
+  return {
+    factories: `${gateway}factories`,
+    factoriesEvents: `${gateway}factories/events`,
+    estimate: (factory, size, hours) =>
+      `${gateway}factories/${encodeURIComponent(factory)}/estimate?${new URLSearchParams({ size, hours })}`,
+    sessions: `${gateway}sessions`,
+    sessionsEvents: `${gateway}sessions/events`,
+    session: (id) => `${gateway}sessions/${encodeURIComponent(id)}`,
+    sessionEvents: (id) => `${gateway}sessions/${encodeURIComponent(id)}/events`,
+    choice: `${gateway}choice`,
+    server: (server) => `${base}api/users/${name}/${server ? `servers/${encodeURIComponent(server)}` : "server"}`,
+    spawn: (server) => `${base}spawn/${name}${part(server)}`,
+    pending: (server) => `${base}spawn-pending/${name}${part(server)}`,
+    open: (server) => (server ? `${userUrl}${encodeURIComponent(server)}/` : userUrl),
+    home: `${base}home`,
+  };
+}

@@ -1,0 +1,186 @@
+/** Pure choosing: which factory starts first, what is preset, what fits. Works on FactoryView and SizeView JSON. */
+
+import { toMs } from "./format.js";
+
+export const NAME_PATTERN = /^[a-z][a-z0-9-]{0,29}$/;
+const SOON = 60_000; // a start within a minute is "now" to a person
+const LADDER = [0.25, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 20, 24, 36, 48, 72, 96, 120, 168, 240, 336, 480, 720];
+const RUNGS = [1, 4, 12, 24, 48];
+
+/** A factory that takes requests now. One whose first answer is still on its way is given the benefit of the doubt. */
+export function takesRequests(factory) {
+  return factory.health.state === "ok" || factory.health.state === "starting";
+}
+
+/** When a size would start: {known, now, at}; `at` is epoch ms, null unless it is known and later. */
+export function sizeStart(view, now, estimate = view.estimate) {
+  if (view.fits_now > 0) return { known: true, now: true, at: null };
+  const at = toMs(estimate?.start);
+  if (at === null) return { known: false, now: false, at: null };
+  return at <= now + SOON ? { known: true, now: true, at: null } : { known: true, now: false, at };
+}
+
+/** When a walltime would start, by its own estimate; without one, what is free now tells for short and long alike. */
+export function hoursStart(view, estimate, now) {
+  const at = toMs(estimate?.start);
+  if (at === null) return sizeStart(view, now, null);
+  return at <= now + SOON ? { known: true, now: true, at: null } : { known: true, now: false, at };
+}
+
+/** The size a factory is compared by: the smallest with a GPU, else the smallest; null when it has none. */
+export function cardSize(factory) {
+  const order = (a, b) => a.size.gpus - b.size.gpus || a.size.cores - b.size.cores;
+  const sizes = [...factory.sizes].sort(order);
+  return sizes.find((view) => view.size.gpus > 0) ?? sizes[0] ?? null;
+}
+
+/** Load of the partition that a size runs in, or null. */
+export function loadOf(factory, view) {
+  return factory.partitions.find((load) => load.name === view?.size.partition) ?? null;
+}
+
+/** Id of the factory where the smallest GPU size starts first; null when none is known. Ties: most of them free. */
+export function earliest(factories, now) {
+  let best = null;
+  for (const factory of factories) {
+    const view = cardSize(factory);
+    if (factory.health.state !== "ok" || !view) continue;
+    const start = sizeStart(view, now);
+    if (!start.known) continue;
+    const rank = { id: factory.id, at: start.at ?? 0, fits: view.fits_now };
+    if (!best || rank.at < best.at || (rank.at === best.at && rank.fits > best.fits)) best = rank;
+  }
+  return best?.id ?? null;
+}
+
+export const findFactory = (factories, id) => factories.find((factory) => factory.id === id) ?? null;
+export const findSize = (factory, id) => factory?.sizes.find((view) => view.size.id === id) ?? null;
+export const findEnvironment = (factory, id) => factory?.environments.find((one) => one.id === id) ?? null;
+
+/** Whether an environment can run in a size. An environment that names no sizes fits all. */
+export function fits(environment, sizeId) {
+  return environment.sizes.length === 0 || environment.sizes.includes(sizeId);
+}
+
+/** The walltimes a slider steps through, in hours, up to and including the limit. */
+export function ladder(maxHours) {
+  return [...LADDER.filter((step) => step < maxHours), maxHours];
+}
+
+/** Up to three walltimes to compare: short, longer, and the chosen one, ascending. */
+export function rungs(maxHours, chosen) {
+  const offered = RUNGS.filter((step) => step <= maxHours).slice(0, 2);
+  return [...new Set([...offered, chosen])].sort((a, b) => a - b);
+}
+
+/** Index of the ladder's step nearest to `hours`. */
+export function nearest(steps, hours) {
+  let best = 0;
+  steps.forEach((step, index) => {
+    if (Math.abs(step - hours) < Math.abs(steps[best] - hours)) best = index;
+  });
+  return best;
+}
+
+/** A number within [low, high], or the fallback when it is none. */
+export function clamp(value, low, high, fallback) {
+  const number = typeof value === "number" ? value : parseFloat(value);
+  if (!Number.isFinite(number)) return fallback;
+  return Math.min(high, Math.max(low, number));
+}
+
+/** Least walltime offered in hours: a quarter, or the limit itself where that is less. */
+export const leastHours = (maxHours) => Math.min(0.25, maxHours);
+
+/** Fills what a choice leaves open and moves what does not fit at this factory, so that it can be shown and posted. */
+export function settle(wanted, factory) {
+  const view = findSize(factory, wanted.size) ?? sameGpus(factory, wanted.gpus) ??
+    findSize(factory, factory.default_size) ?? cardSize(factory);
+  const environment = settleEnvironment(factory, wanted.environment, view.size.id);
+  const { idle } = factory;
+  return {
+    factory: factory.id,
+    size: view.size.id,
+    gpus: view.size.gpus,
+    environment: environment?.id ?? null,
+    hours: clamp(wanted.hours, leastHours(view.size.max_hours), view.size.max_hours,
+      Math.min(view.size.default_hours, view.size.max_hours)),
+    idle_minutes: clamp(wanted.idle_minutes, 1, idle.max_idle_minutes, idle.idle_minutes),
+    unopened_minutes: clamp(wanted.unopened_minutes, 1, idle.max_unopened_minutes, idle.unopened_minutes),
+    give_up_hours: clamp(wanted.give_up_hours, 0.05, 720, null),
+    project: wanted.project ?? null,
+  };
+}
+
+function sameGpus(factory, gpus) {
+  if (gpus === undefined || gpus === null) return null;
+  return factory.sizes.find((view) => view.size.gpus === gpus) ?? null;
+}
+
+function settleEnvironment(factory, id, sizeId) {
+  const wanted = findEnvironment(factory, id);
+  if (wanted && fits(wanted, sizeId)) return wanted;
+  const usual = findEnvironment(factory, factory.default_environment);
+  if (usual && fits(usual, sizeId)) return usual;
+  return factory.environments.find((one) => fits(one, sizeId)) ?? wanted ?? usual;
+}
+
+/** The choice in a link's `opt-…` parameters; null when there is none. Values are checked later against the catalogue. */
+export function fromQuery(search) {
+  const found = {};
+  for (const [key, value] of new URLSearchParams(search)) {
+    if (key.startsWith("opt-") && key.length > 4) found[key.slice(4)] = value;
+  }
+  return Object.keys(found).length ? found : null;
+}
+
+/** What a link asked for and the catalogue does not have: list of [field, value]. */
+export function unknownIn(wanted, factories) {
+  const factory = findFactory(factories, wanted.factory);
+  if (!factory) return wanted.factory ? [["factory", wanted.factory]] : [];
+  const unknown = [];
+  if (wanted.size && !findSize(factory, wanted.size)) unknown.push(["size", wanted.size]);
+  if (wanted.environment && !findEnvironment(factory, wanted.environment)) {
+    unknown.push(["environment", wanted.environment]);
+  }
+  return unknown;
+}
+
+/**
+ * The first choice shown. `sources` in order of weight: {posted, link, again, last}, each a choice or null.
+ * A source counts only if its factory is in the list (one that names none leaves that to the rest).
+ * Returns {choice, from}; choice null when there is no factory at all.
+ */
+export function preset(factories, sources) {
+  for (const from of ["posted", "link", "again", "last"]) {
+    const wanted = sources[from];
+    if (!wanted) continue;
+    const factory = wanted.factory ? findFactory(factories, wanted.factory) : usual(factories);
+    if (factory?.sizes.length) return { choice: settle(wanted, factory), from };
+  }
+  const factory = usual(factories);
+  return { choice: factory ? settle({}, factory) : null, from: "default" };
+}
+
+function usual(factories) {
+  const able = factories.filter((factory) => factory.sizes.length);
+  return able.find((one) => one.health.state === "ok") ?? able.find(takesRequests) ?? able[0] ?? null;
+}
+
+/**
+ * A server name for one more session: "" first, then session-2, session-3, …
+ * taken: names in use. known: names the hub already keeps (each counts against the limit, 0 = none).
+ * Returns null when the limit leaves none.
+ */
+export function freeName(taken, known = [], limit = 0, named = true) {
+  const used = new Set(taken);
+  if (!used.has("")) return "";
+  if (!named) return null;
+  const kept = new Set(known.filter((name) => name !== ""));
+  const room = limit <= 0 || kept.size < limit;
+  for (let n = 2; n < 1000; n += 1) {
+    const name = `session-${n}`;
+    if (!used.has(name) && (room || kept.has(name))) return name;
+  }
+  return null;
+}

@@ -1,0 +1,168 @@
+/** Home: the person's sessions, live. */
+
+import { Trouble, addresses, ask, follow } from "./api.js";
+import { freeName } from "./choose.js";
+import { announce, h, render, settings } from "./dom.js";
+import { endedRow, hubCard, nameRow, sessionCard } from "./home_view.js";
+import { isLive } from "./session.js";
+import { W } from "./words.js";
+
+const page = settings("fg-home");
+const to = addresses(page.base, page.user, page.userUrl);
+const at = (id) => document.getElementById(id);
+const RECENT = 6;
+const STOP_PATIENCE = 15_000;
+
+const state = {
+  sessions: null, factories: [], trouble: null, busy: new Set(), troubles: new Map(), asking: null, next: null,
+  servers: JSON.parse(at("fg-servers").textContent),
+};
+
+const live = () => (state.sessions ?? []).filter(isLive);
+const moment = (session) => Date.parse(session.ended ?? session.created);
+
+/** Servers that the hub counts as active and the gateway does not tell of. */
+function hubOnly() {
+  const told = new Set(live().map((session) => session.server));
+  return state.servers.filter((server) => server.active && !told.has(server.name));
+}
+
+function drawNew() {
+  const silent = state.sessions ? [] : hubOnly();
+  const taken = [...live().map((session) => session.server), ...silent.map((server) => server.name)];
+  const known = state.servers.map((server) => server.name);
+  const name = freeName(taken, known, Number(page.limit), page.named === "yes");
+  const button = at("fg-new");
+  button.hidden = name === null;
+  if (name !== null) button.href = to.spawn(name);
+  at("fg-limit").textContent = name === null ? W.limitReached : "";
+}
+
+function draw() {
+  const now = Date.now();
+  render(at("fg-trouble"), state.trouble
+    ? h("p", { class: "fg-notice fg-notice-warn" }, `${W.homeSilent} ${state.trouble.message} ${W.retrying}`) : null);
+  drawNew();
+  if (!state.sessions && !state.trouble) return; // the skeleton stands
+  const running = live().sort((a, b) => a.server.localeCompare(b.server, "en", { numeric: true }));
+  // What the page was served with is old once the gateway has told more; it counts only while that is silent.
+  const only = state.sessions ? [] : hubOnly();
+  render(at("fg-live"),
+    running.map((one) =>
+      sessionCard(one, state.factories, now, to, on, state.busy, state.troubles.get(one.id))),
+    only.map((server) => hubCard(server, to, on)));
+  at("fg-none").hidden = running.length + only.length > 0;
+  const ended = (state.sessions ?? []).filter((one) => !isLive(one)).sort((a, b) => moment(b) - moment(a)).slice(0, RECENT);
+  at("fg-ended-part").hidden = ended.length === 0;
+  render(at("fg-ended"), ended.map((one) => endedRow(one, state.factories, now, to)));
+  const shown = new Set([...running, ...ended].map((one) => one.server));
+  const kept = state.servers.filter((server) => server.name && !server.active && !shown.has(server.name));
+  at("fg-names-part").hidden = kept.length === 0;
+  render(at("fg-names"), kept.map((server) => nameRow(server.name, to, on)));
+}
+
+/** The stream tells of live sessions only; one that is missing has ended, and the full list says how. */
+function hear(sessions, whole) {
+  const before = new Map((state.sessions ?? []).map((one) => [one.id, one]));
+  for (const one of sessions) {
+    const known = before.get(one.id);
+    if (known && known.state !== one.state) announce(W.announceState(W.server(one.server), W.state[one.state]));
+  }
+  const now = new Set(sessions.map((one) => one.id));
+  const alive = new Set(sessions.filter(isLive).map((one) => one.id));
+  const gone = [...before.values()].filter((one) => isLive(one) && !alive.has(one.id));
+  const rest = whole ? [] : [...before.values()].filter((one) => !now.has(one.id));
+  state.sessions = [...sessions, ...rest];
+  state.trouble = null;
+  for (const one of gone) {
+    state.busy.delete(one.id);
+    state.troubles.delete(one.id);
+    if (one.id === state.next) location.href = `${to.spawn(one.server)}#again=${one.id}`;
+  }
+  draw();
+  if (!whole && gone.length) refresh();
+}
+
+async function attempt(work, fail) {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    fail(error);
+    return undefined;
+  }
+}
+
+function setTrouble(trouble) {
+  state.trouble = trouble;
+  draw();
+}
+
+const refresh = () => attempt(async () => hear(await ask(to.sessions), true), setTrouble);
+
+const on = {
+  async stop(session) {
+    if (state.busy.has(session.id) || session.wish === "stop") return;
+    state.busy.add(session.id);
+    state.troubles.delete(session.id);
+    draw();
+    const sorry = (text) => {
+      state.busy.delete(session.id);
+      state.troubles.set(session.id, text);
+      draw();
+    };
+    await attempt(() => ask(to.server(session.server), { method: "DELETE" }), (error) => sorry(error.message));
+    setTimeout(() => {
+      const now = live().find((one) => one.id === session.id);
+      if (now && now.wish === "run" && state.busy.has(session.id)) sorry(W.stillThere);
+    }, STOP_PATIENCE);
+  },
+
+  async stopServer(name) {
+    await attempt(() => ask(to.server(name), { method: "DELETE" }), setTrouble);
+    state.servers = state.servers.map((one) => (one.name === name ? { ...one, active: false, ready: false } : one));
+    draw();
+  },
+
+  async remove(name) {
+    const done = await attempt(() => ask(to.server(name), { method: "DELETE", body: { remove: true } }), setTrouble);
+    if (done === undefined) return;
+    state.servers = state.servers.filter((one) => one.name !== name);
+    draw();
+  },
+
+  other(session) {
+    state.asking = session;
+    at("fg-other").showModal();
+  },
+};
+
+at("fg-other").addEventListener("close", () => {
+  const session = state.asking;
+  state.asking = null;
+  if (at("fg-other").returnValue !== "go" || !session) return;
+  at("fg-other").returnValue = "";
+  state.next = session.id; // once it has ended the start page opens
+  on.stop(session);
+});
+
+async function begin() {
+  draw();
+  let first = true;
+  follow({
+    url: to.sessions, events: to.sessionsEvents, event: "sessions",
+    onData: (sessions) => {
+      hear(sessions, first || sessions.some((one) => !isLive(one)));
+      first = false;
+    },
+    onTrouble: setTrouble,
+  });
+  setInterval(() => document.visibilityState === "visible" && draw(), 10_000);
+  const factories = await attempt(() => ask(to.factories), () => undefined);
+  if (factories) {
+    state.factories = factories;
+    draw();
+  }
+}
+
+begin();

@@ -1,0 +1,84 @@
+/** What Home shows: cards of live sessions, a list of those that ended, names the hub keeps. Builds elements only. */
+
+import { h } from "./dom.js";
+import { clock, hoursText, secondsBetween, span } from "./format.js";
+import { idling, isFailure, names, standing, used } from "./session.js";
+import { ending } from "./session_view.js";
+import { W } from "./words.js";
+
+const DOT = { pending: "wait", starting: "wait", running: "free", ending: "wait", unreachable: "down" };
+
+const link = (href, text, kind) => h("a", { href, class: `btn btn-sm ${kind}` }, text);
+
+function button(text, kind, onclick, more = {}) {
+  return h("button", { type: "button", class: `btn btn-sm ${kind}`, onclick, ...more }, text);
+}
+
+/** A card of one live session. `on` has stop(session), other(session); `busy` is a set of session ids being stopped. */
+export function sessionCard(session, factories, now, to, on, busy, trouble) {
+  const named = names(session, factories);
+  const stopping = busy.has(session.id) || session.state === "ending" || session.wish === "stop";
+  const share = used(session, now);
+  const idle = idling(session, now);
+  const id = `session-${session.id}`;
+  return h("article", { class: "fg-session", key: session.id, "aria-labelledby": id },
+    h("header", { class: "fg-session-head" },
+      h("h3", { id }, W.server(session.server)),
+      h("span", { class: `fg-status fg-status-${DOT[session.state]}` },
+        h("span", { class: "fg-dot", "aria-hidden": "true" }), W.state[session.state])),
+    h("p", { class: "fg-session-what" }, h("strong", {}, named.machine), ` · ${named.size}`,
+      h("span", { class: "fg-quiet" }, ` · ${named.environment}`)),
+    session.state === "running" && share !== null
+      ? h("div", { class: "fg-bar", "aria-hidden": "true" }, h("span", { style: `width:${Math.round(share * 100)}%` }))
+      : null,
+    h("p", { class: "fg-session-line" }, standing(session, now)),
+    session.state === "unreachable" ? h("p", { class: "fg-quiet" }, W.unreachableDo) : null,
+    idle ? h("p", { class: "fg-quiet" }, idle) : null,
+    trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null,
+    h("div", { class: "fg-buttons" },
+      session.state === "running"
+        ? link(to.open(session.server), W.open, "fg-primary")
+        : ["pending", "starting"].includes(session.state) ? link(to.pending(session.server), W.view, "fg-primary") : null,
+      button(stopping ? W.stopping : session.state === "pending" ? W.cancel : W.stop, "btn-outline-danger",
+        () => on.stop(session), {
+          key: `stop-${session.id}`, "aria-disabled": String(stopping), "data-stop": session.server,
+          "aria-label": `${stopping ? W.stopping : W.stop} ${W.server(session.server)}`,
+        }),
+      stopping ? null : button(W.otherSize, "btn-outline-contrast", () => on.other(session), { key: `other-${session.id}` })));
+}
+
+/** A session that only the hub knows of at this moment: {name, ready}. */
+export function hubCard(server, to, on) {
+  return h("article", { class: "fg-session", key: `hub-${server.name}` },
+    h("header", { class: "fg-session-head" }, h("h3", {}, W.server(server.name))),
+    h("p", { class: "fg-session-line" }, W.hubOnly),
+    h("div", { class: "fg-buttons" },
+      link(server.ready ? to.open(server.name) : to.pending(server.name), server.ready ? W.open : W.view, "fg-primary"),
+      button(W.stop, "btn-outline-danger", () => on.stopServer(server.name), { "data-stop": server.name })));
+}
+
+export function endedRow(session, factories, now, to) {
+  const named = names(session, factories);
+  const ran = session.started ? span(secondsBetween(session.started, session.ended) ?? 0) : "";
+  const failed = isFailure(session);
+  return h("li", { class: "fg-ended", key: session.id },
+    h("div", { class: "fg-ended-main" },
+      h("p", {}, h("strong", {}, W.server(session.server)), ` · ${named.machine} · ${named.size}, ` +
+        hoursText(session.choice.hours)),
+      h("p", { class: failed ? "fg-bad" : "fg-quiet" },
+        `${W.reason[session.end_reason] ?? W.state.ended} · ${W.endedAt(clock(session.ended, now), ran)}`),
+      h("details", { class: "fg-history", key: `more-${session.id}` }, h("summary", {}, W.details),
+        ending(session, now, null, { heading: false }))),
+    h("a", {
+      class: "btn btn-sm btn-outline-contrast", href: `${to.spawn(session.server)}#again=${session.id}`,
+      "aria-label": `${W.again}: ${W.server(session.server)}, ${named.machine}`,
+    }, W.again));
+}
+
+export function nameRow(name, to, on) {
+  return h("li", { class: "fg-ended", key: `name-${name}` },
+    h("p", {}, name),
+    h("span", { class: "fg-buttons" },
+      link(to.spawn(name), W.start, "btn-outline-contrast"),
+      button(W.remove, "btn-outline-contrast", () => on.remove(name), { "aria-label": `${W.remove}: ${name}` })));
+}

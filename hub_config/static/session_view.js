@@ -1,0 +1,75 @@
+/** What the pages show of one session: steps, facts, history, and how it ended. Builds elements only. */
+
+import { h } from "./dom.js";
+import { clock, stopwatch } from "./format.js";
+import { elapsed, facts, isFailure, phase, stages } from "./session.js";
+import { W } from "./words.js";
+
+export function stepper(session) {
+  return h("ol", { class: "fg-stepper", key: "stepper" }, stages(session).map(({ stage, is }) =>
+    h("li", { class: `fg-stage fg-stage-${is}`, "aria-current": is === "current" ? "step" : null },
+      h("span", { class: "fg-stage-dot", "aria-hidden": "true" }),
+      W.state[stage])));
+}
+
+/** A sentence that may need the machine's name. */
+const say = (words, machine) => (typeof words === "function" ? words(machine) : words ?? "");
+
+export function headline(session, named) {
+  const now = phase(session);
+  return [
+    h("h1", { key: "head" }, say(W.waitHead[now], named?.machine)),
+    W.waitSub[now] ? h("p", { key: "sub", class: "fg-lead" }, W.waitSub[now]) : null,
+  ];
+}
+
+/** Words {what, do, scheduler} as a box. */
+export function wordsBox(words, kind = "") {
+  return h("div", { class: `fg-notice ${kind}`, key: "words" },
+    h("p", {}, h("strong", {}, words.what)),
+    words.do ? h("p", {}, words.do) : null,
+    words.scheduler ? h("p", { class: "fg-said" }, `${W.schedulerSaid}: `, h("code", {}, words.scheduler)) : null);
+}
+
+export function reasonBox(session) {
+  if (session.state === "unreachable") {
+    const words = session.waits_for ?? { what: W.unreachableWhat, do: W.unreachableDo };
+    return wordsBox({ ...words, do: words.do || W.unreachableDo }, "fg-notice-warn");
+  }
+  return session.waits_for && session.state === "pending" ? wordsBox(session.waits_for) : null;
+}
+
+export function factList(session, named, now) {
+  const rows = facts(session, named, now);
+  const counting = session.state === "pending" || session.state === "starting";
+  return h("dl", { class: "fg-facts", key: "facts" },
+    counting ? h("div", { key: "elapsed" },
+      h("dt", {}, session.state === "pending" ? W.facts.waiting : W.facts.starting),
+      h("dd", { class: "fg-stopwatch" }, stopwatch(elapsed(session, now)))) : null,
+    rows.map(([label, text]) => h("div", { key: label }, h("dt", {}, label), h("dd", {}, text))));
+}
+
+export function history(session, now, open) {
+  if (!session.log.length) return null;
+  return h("details", { class: "fg-history", key: "history", open },
+    h("summary", {}, W.history),
+    h("ol", {}, session.log.map((line, index) =>
+      h("li", { key: `line-${index}` }, h("time", { datetime: line.at }, clock(line.at, now)), h("span", {}, line.text)))));
+}
+
+/** How a session ended: cause, the scheduler's words, the log's tail, and what one can do. */
+export function ending(session, now, buttons, { heading = true } = {}) {
+  const failed = isFailure(session);
+  const words = session.end ?? { what: W.reason[session.end_reason] ?? W.state.ended, do: "", scheduler: "" };
+  const shown = session.end_reason === "stopped" && !session.ready && !session.end
+    ? { what: W.cancelled, do: W.cancelledDo, scheduler: "" } : words;
+  return [
+    heading ? h("h1", { key: "head" }, failed && !session.ready ? W.failedHead : W.endedHead) : null,
+    wordsBox(shown, failed ? "fg-notice-bad" : ""),
+    session.log_tail.length ? h("details", { class: "fg-history", key: "tail", open: failed },
+      h("summary", {}, W.logTail),
+      h("pre", { class: "fg-log", tabindex: "0" }, session.log_tail.join("\n"))) : null,
+    history(session, now, false),
+    buttons ? h("div", { class: "fg-buttons", key: "buttons" }, buttons) : null,
+  ];
+}

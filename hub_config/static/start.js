@@ -1,0 +1,257 @@
+/** The start page: keeps the choice, follows the factories, posts once. */
+
+import { Trouble, addresses, ask, follow } from "./api.js";
+import {
+  NAME_PATTERN, clamp, findEnvironment, findFactory, findSize, fromQuery, leastHours, preset, settle, unknownIn,
+} from "./choose.js";
+import { announce, h, render, settings } from "./dom.js";
+import { W } from "./words.js";
+import {
+  environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine, summary,
+} from "./start_view.js";
+
+const page = settings("fg-start");
+const to = addresses(page.base, page.user, page.userUrl);
+const form = document.getElementById("spawn_form");
+const at = (id) => document.getElementById(id);
+const FRESH = 30_000; // the link keeps an estimate as long
+const DEBOUNCE = 300;
+const MINUTES = ["idle_minutes", "unopened_minutes"];
+const POSTED = "fg-posted";
+
+const state = { factories: null, choice: null, from: null, sources: null, trouble: null, posting: false };
+const estimates = new Map(); // "factory/size/hours" -> {at, value}; value undefined while asked
+let asked = null; // aborts the estimates of an older choice
+let timer = null;
+
+const key = (hours) => `${state.choice.factory}/${state.choice.size}/${hours}`;
+const estimateOf = (hours) => estimates.get(key(hours))?.value;
+
+async function quiet(promise) {
+  try {
+    return await promise;
+  } catch (error) {
+    if (error instanceof Trouble) return null; // a preset is a convenience: without it the usual is shown
+    throw error;
+  }
+}
+
+/** What the first choice may come from: a refused post, a link, an earlier session, the last choice. */
+async function gatherSources() {
+  const again = new URLSearchParams(location.hash.slice(1)).get("again");
+  const [last, session] = await Promise.all([
+    quiet(ask(to.choice)), again ? quiet(ask(to.session(again))) : null,
+  ]);
+  const kept = page.refused ? sessionStorage.getItem(POSTED) : null;
+  sessionStorage.removeItem(POSTED);
+  return { posted: kept ? JSON.parse(kept) : null, link: fromQuery(location.search), again: session?.choice, last };
+}
+
+function choose(change, { settled = true } = {}) {
+  const wanted = { ...state.choice, ...change };
+  const factory = findFactory(state.factories, wanted.factory);
+  state.choice = settled ? settle(wanted, factory) : wanted;
+  draw();
+  clearTimeout(timer);
+  timer = setTimeout(askEstimates, DEBOUNCE);
+}
+
+async function askEstimates() {
+  clearTimeout(timer);
+  timer = setTimeout(askEstimates, FRESH);
+  const factory = state.choice && findFactory(state.factories, state.choice.factory);
+  if (!factory || factory.health.state !== "ok" || document.visibilityState === "hidden") return;
+  asked?.abort();
+  asked = new AbortController();
+  const { signal } = asked;
+  const hours = [...form.querySelectorAll("[data-hours]")].map((chip) => Number(chip.dataset.hours));
+  await Promise.all(hours.map(async (each) => {
+    const name = key(each);
+    if (Date.now() - (estimates.get(name)?.at ?? 0) < FRESH - 1000) return;
+    try {
+      const value = await ask(to.estimate(state.choice.factory, state.choice.size, each), { signal });
+      estimates.set(name, { at: Date.now(), value });
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      if (!(error instanceof Trouble)) throw error;
+      estimates.set(name, { at: Date.now(), value: null });
+    }
+    draw();
+  }));
+}
+
+function drawNotice() {
+  const notices = [];
+  const link = state.sources?.link;
+  if (link && state.from === "link") {
+    notices.push(h("p", { key: "link", class: "fg-notice" }, W.fromLink));
+  }
+  const unknown = link && state.factories ? unknownIn(link, state.factories) : [];
+  if (unknown.length) {
+    const pairs = unknown.map(([field, value]) => `${field} “${value}”`).join(", ");
+    notices.push(h("p", { key: "unknown", class: "fg-notice fg-notice-warn" }, W.fromLinkUnknown(pairs)));
+  }
+  if (state.from === "again") notices.push(h("p", { key: "again", class: "fg-notice" }, W.fromAgain));
+  if (state.trouble) {
+    const head = state.factories ? state.trouble.message : `${W.listSilent} ${state.trouble.message}`;
+    notices.push(h("p", { key: "trouble", class: "fg-notice fg-notice-warn", role: "status" }, `${head} ${W.retrying}`));
+  }
+  render(at("fg-notices"), notices);
+}
+
+function drawButton(factory) {
+  const button = at("fg-start-button");
+  const blocked = obstacle(factory, state.choice);
+  button.setAttribute("aria-disabled", String(Boolean(blocked) || state.posting));
+  button.textContent = state.posting ? W.starting : W.start;
+  render(at("fg-obstacle"), blocked && state.factories ? h("p", { class: "fg-notice fg-notice-warn" }, blocked) : []);
+}
+
+function draw() {
+  drawNotice();
+  const now = Date.now();
+  const factory = state.choice && findFactory(state.factories, state.choice.factory);
+  form.dataset.ready = String(Boolean(factory));
+  drawButton(factory);
+  if (!state.factories) return; // the skeleton stands until there is something to show
+  at("fg-empty").hidden = Boolean(factory);
+  at("fg-steps").hidden = !factory;
+  if (!factory) return;
+  const { choice } = state;
+  render(at("fg-factories"), factoryCards(state.factories, choice, now));
+  render(at("fg-sizes"), sizeCards(factory, choice, now));
+  render(at("fg-environments"), environmentCards(factory, choice));
+  render(at("fg-hours"), hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours })));
+  render(at("fg-summary"), summary(factory, choice, estimateOf(choice.hours), now));
+  at("fg-short").textContent = startLine(factory, choice, estimateOf(choice.hours), now);
+  for (const name of MINUTES) {
+    const input = form.elements[name];
+    const most = factory.idle[`max_${name}`];
+    input.max = most;
+    at(`${name}-hint`).textContent = W.within(1, most);
+    if (input !== document.activeElement) input.value = choice[name];
+  }
+  const giveUp = form.elements.give_up_hours;
+  if (giveUp !== document.activeElement) giveUp.value = choice.give_up_hours ?? "";
+}
+
+function hear(factories) {
+  const before = state.choice && findFactory(state.factories, state.choice.factory);
+  state.factories = factories;
+  state.trouble = null;
+  const { choice } = state;
+  const factory = choice && findFactory(factories, choice.factory);
+  if (!factory) {
+    const first = preset(factories, state.sources);
+    state.choice = first.choice;
+    state.from = choice ? "default" : first.from;
+  } else if (!findSize(factory, choice.size) || !findEnvironment(factory, choice.environment)) {
+    state.choice = settle(choice, factory);
+  }
+  if (before && factory && findSize(before, choice.size)?.fits_now !== findSize(factory, choice.size)?.fits_now) {
+    estimates.clear(); // they were the scheduler's answer to another situation
+    askEstimates();
+  }
+  draw();
+  if (before && factory) {
+    const estimate = estimateOf(state.choice.hours);
+    announce(W.changed(factory.site.machine, obstacle(factory, state.choice) ??
+      startLine(factory, state.choice, estimate, Date.now())));
+  } else if (state.choice) askEstimates();
+}
+
+function setAction(name) {
+  const url = new URL(form.action, location.href);
+  url.pathname = to.spawn(name);
+  form.action = url.href;
+}
+
+form.addEventListener("change", (event) => {
+  const { name, value } = event.target;
+  const factory = state.choice && findFactory(state.factories, state.choice.factory);
+  if (!factory) return;
+  if (name === "factory" || name === "environment") choose({ [name]: value });
+  else if (name === "size") choose({ size: value, gpus: findSize(factory, value).size.gpus });
+  else if (name === "hours") {
+    const { max_hours: most } = findSize(factory, state.choice.size).size;
+    const hours = clamp(value, leastHours(most), most, state.choice.hours);
+    event.target.value = hours;
+    choose({ hours });
+  } else if (MINUTES.includes(name)) {
+    const minutes = Math.round(clamp(value, 1, factory.idle[`max_${name}`], factory.idle[name]));
+    event.target.value = minutes;
+    choose({ [name]: minutes });
+  } else if (name === "give_up_hours") choose({ give_up_hours: value === "" ? null : value });
+});
+
+form.addEventListener("input", (event) => {
+  if (event.target.name !== "hours" || !state.choice) return;
+  const { max_hours: most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).size;
+  const hours = Number(event.target.value);
+  if (hours >= leastHours(most) && hours <= most) choose({ hours }, { settled: false });
+});
+
+at("session-name").addEventListener("change", (event) => {
+  const name = event.target.value.trim();
+  const good = name === "" || NAME_PATTERN.test(name);
+  event.target.setAttribute("aria-invalid", String(!good));
+  at("session-name-hint").textContent = good ? page.nameHint : W.nameBad;
+  if (good) setAction(name);
+});
+
+form.addEventListener("submit", (event) => {
+  const name = at("session-name");
+  const factory = state.choice && findFactory(state.factories, state.choice.factory);
+  if (state.posting || obstacle(factory, state.choice)) {
+    event.preventDefault();
+    return;
+  }
+  if (name.getAttribute("aria-invalid") === "true") {
+    event.preventDefault();
+    at("fg-more").open = true;
+    name.focus();
+    return;
+  }
+  state.posting = true;
+  sessionStorage.setItem(POSTED, JSON.stringify(state.choice));
+  // What is left empty takes the factory's default; an empty field would be an answer.
+  if (form.elements.give_up_hours.value === "") form.elements.give_up_hours.disabled = true;
+  drawButton(factory);
+});
+
+window.addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  state.posting = false; // back from the waiting page: the form may be used again
+  form.elements.give_up_hours.disabled = false;
+  draw();
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") askEstimates();
+});
+
+/** The name that the address gives: /hub/spawn/USER/NAME. */
+function nameFromAddress() {
+  const here = decodeURIComponent(location.pathname);
+  const mine = decodeURIComponent(to.spawn(""));
+  return here.startsWith(`${mine}/`) ? here.slice(mine.length + 1).replace(/\/$/, "") : "";
+}
+
+/** Before anything is preset both answers are needed; they are asked for at the same time. */
+async function begin() {
+  const sources = gatherSources();
+  follow({
+    url: to.factories, events: to.factoriesEvents, event: "factories",
+    onData: async (factories) => {
+      state.sources ??= await sources;
+      hear(factories);
+    },
+    onTrouble: (trouble) => {
+      state.trouble = trouble;
+      draw();
+    },
+  });
+}
+
+at("session-name").value = nameFromAddress();
+begin();

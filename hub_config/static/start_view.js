@@ -1,0 +1,191 @@
+/** What the start page shows of a state: cards, hours, summary. Builds elements, asks nothing, keeps nothing. */
+
+import {
+  cardSize, earliest, findEnvironment, findSize, fits, hoursStart, ladder, leastHours, loadOf, nearest, rungs, sizeStart,
+  takesRequests,
+} from "./choose.js";
+import { h } from "./dom.js";
+import { clock, country, gigabytes, hoursText } from "./format.js";
+import { W } from "./words.js";
+
+const HOUR = 3_600_000;
+
+/** A dot with words: the colour never tells anything that the words do not. */
+function status(kind, text) {
+  return h("span", { class: `fg-status fg-status-${kind}` }, h("span", { class: "fg-dot", "aria-hidden": "true" }), text);
+}
+
+function startStatus(start, now, words = {}) {
+  if (start.now) return status("free", words.now ?? W.freeNow);
+  if (start.known) return status("wait", (words.later ?? W.startsAbout)(clock(start.at, now)));
+  return status("wait", words.unknown ?? W.startUnknown);
+}
+
+/** Health of a factory in a line, or null when it is well. */
+export function healthStatus(factory, now) {
+  const { state, answered_at: answered, words } = factory.health;
+  if (state === "unreachable") return status("down", W.silent(clock(answered, now)));
+  if (state === "draining") return status("down", words?.what || W.draining);
+  if (state === "starting") return status("wait", W.checking);
+  return null;
+}
+
+/** A radio button that looks like a card; the button itself stays in the page for keyboard and screen reader. */
+function card({ name, value, checked, disabled, title, badge, lines, foot, describe }) {
+  const id = `${name}-${value}`;
+  const described = describe ? `${id}-text` : null;
+  return h("label", { class: "fg-card", key: id, for: id },
+    h("input", {
+      type: "radio", name, value, id, checked, disabled, class: "fg-card-radio", "aria-describedby": described,
+    }),
+    h("span", { class: "fg-card-body" },
+      h("span", { class: "fg-card-title" }, title, badge ? h("span", { class: "fg-badge" }, badge) : null),
+      h("span", { id: described, class: "fg-card-text" },
+        lines.filter(Boolean).map((line) => h("span", { class: "fg-card-line" }, line)),
+        foot ? h("span", { class: "fg-card-foot" }, foot) : null)));
+}
+
+export function factoryCards(factories, choice, now) {
+  const first = earliest(factories, now);
+  return factories.map((factory) => {
+    const view = cardSize(factory);
+    const load = loadOf(factory, view);
+    const { accelerator, site } = factory;
+    const start = view ? startStatus(sizeStart(view, now), now) : status("down", W.noSizes);
+    const busy = load && load.gpus_total > 0 && factory.health.state === "ok"
+      ? h("span", { class: "fg-quiet" }, W.gpusFree(load.gpus_free, load.gpus_total),
+        load.pending > 0 ? ` · ${W.waitingJobs(load.pending)}` : null)
+      : null;
+    return card({
+      name: "factory", value: factory.id, checked: factory.id === choice?.factory, describe: true,
+      // A factory that falls silent under a choice stays chosen; the start button says why it cannot be used.
+      disabled: (!takesRequests(factory) || !view) && factory.id !== choice?.factory,
+      title: site.machine, badge: factory.id === first ? W.earliest : null,
+      lines: [
+        `${factory.name} · ${site.city}, ${country(site.country)}`,
+        h("span", {}, `${accelerator.vendor} ${accelerator.model} ${gigabytes(accelerator.memory_gb)}`,
+          h("span", { class: "fg-quiet" }, ` · ${W.gpusEach(accelerator.per_node, accelerator.unit)}`)),
+      ],
+      foot: [healthStatus(factory, now) ?? start, busy],
+    });
+  });
+}
+
+export function sizeCards(factory, choice, now) {
+  return factory.sizes.map((view) => {
+    const { size } = view;
+    const start = sizeStart(view, now);
+    return card({
+      name: "size", value: size.id, checked: size.id === choice.size, describe: true,
+      title: view.gpu_label, badge: size.whole_node ? W.wholeNode : null,
+      lines: [
+        W.shape(size.cores, gigabytes(size.memory_gb)),
+        h("span", { class: "fg-quiet" }, `${W.billed(size.billed_as)} · ${W.upTo(hoursText(size.max_hours))}`),
+        size.note ? h("span", { class: "fg-quiet" }, size.note) : null,
+      ],
+      foot: takesRequests(factory)
+        ? startStatus(start, now, {
+          now: view.fits_now > 0 ? W.moreFit(view.fits_now) : W.freeNow,
+          later: (when) => W.noFitWhen(W.about(when)),
+        })
+        : null,
+    });
+  });
+}
+
+export function environmentCards(factory, choice) {
+  const size = findSize(factory, choice.size);
+  return factory.environments.map((environment) => {
+    const fit = fits(environment, choice.size);
+    const stack = [environment.gpu_stack, environment.architecture].filter(Boolean).join(" · ");
+    return card({
+      name: "environment", value: environment.id, checked: environment.id === choice.environment && fit, disabled: !fit,
+      describe: true, title: environment.title,
+      lines: [
+        environment.frameworks.length ? environment.frameworks.join(" · ") : null,
+        h("span", { class: "fg-quiet" }, stack),
+      ],
+      foot: fit ? null : status("down", W.notForSize(size.gpu_label)),
+    });
+  });
+}
+
+/** Slider, number and the comparison of walltimes. `estimateOf(hours)` gives an Estimate, null (none) or undefined (asked). */
+export function hoursPicker(factory, choice, estimateOf, now, on) {
+  const view = findSize(factory, choice.size);
+  const max = view.size.max_hours;
+  const steps = ladder(max);
+  const start = hoursStart(view, estimateOf(choice.hours), now);
+  const begin = start.at ?? now;
+  return [
+    h("div", { class: "fg-hours", key: "picker" },
+      h("input", {
+        type: "range", id: "hours-slider", class: "form-range", min: 0, max: steps.length - 1, step: 1,
+        value: nearest(steps, choice.hours), "aria-label": "Hours, in steps", "aria-valuetext": hoursText(choice.hours),
+        oninput: (event) => on(steps[Number(event.target.value)]),
+      }),
+      h("span", { class: "input-group fg-hours-number" },
+        h("input", {
+          type: "number", name: "hours", id: "hours", class: "form-control", min: leastHours(max), max, step: "any",
+          value: String(Math.round(choice.hours * 1000) / 1000), inputmode: "decimal", "aria-describedby": "hours-text",
+          "aria-label": "Hours",
+        }),
+        h("span", { class: "input-group-text", "aria-hidden": "true" }, "h"))),
+    h("p", { id: "hours-text", class: "fg-hours-text", key: "text" },
+      start.now || !start.known
+        ? W.endsAt(clock(begin + choice.hours * HOUR, now))
+        : W.endsLater(clock(begin, now), clock(begin + choice.hours * HOUR, now)),
+      h("span", { class: "fg-quiet" }, ` ${W.hoursLimit(hoursText(max))}`)),
+    h("div", { class: "fg-chips", key: "chips" },
+      rungs(max, choice.hours).map((hours) => chip(view, hours, hours === choice.hours, estimateOf(hours), now, on))),
+  ];
+}
+
+function chip(view, hours, current, estimate, now, on) {
+  const start = hoursStart(view, estimate, now);
+  let when = W.asking;
+  if (start.now) when = W.startsNow;
+  else if (start.known) when = W.about(clock(start.at, now));
+  else if (estimate !== undefined) when = W.unknown;
+  return h("button", {
+    type: "button", class: `fg-chip${current ? " fg-chip-on" : ""}`, key: `chip-${hours}`, "aria-pressed": String(current),
+    "data-hours": hours, onclick: () => on(hours),
+  }, W.estimateChip(hoursText(hours), when));
+}
+
+/** Why Start cannot be pressed now, or null. */
+export function obstacle(factory, choice) {
+  if (!factory || !choice) return W.noFactories;
+  if (factory.health.state === "unreachable") return W.cannotSilent(factory.site.machine);
+  if (factory.health.state === "draining") return factory.health.words?.what || W.cannotDrain(factory.site.machine);
+  const environment = findEnvironment(factory, choice.environment);
+  if (!environment || !fits(environment, choice.size)) return W.cannotEnvironment;
+  return null;
+}
+
+/** One line: would it start now. Also what is said to screen readers when it changes. */
+export function startLine(factory, choice, estimate, now) {
+  const start = hoursStart(findSize(factory, choice.size), estimate, now);
+  if (start.now) return W.startLine.now;
+  return start.known ? W.startsLine(clock(start.at, now)) : W.startLine.unknown;
+}
+
+export function summary(factory, choice, estimate, now) {
+  const view = findSize(factory, choice.size);
+  const environment = findEnvironment(factory, choice.environment);
+  const words = W.ask(hoursText(choice.hours), view.gpu_label, factory.site.machine);
+  const line = (key, ...children) => h("p", { key }, children);
+  return [
+    line("ask", words.lead, h("strong", {}, words.size), words.middle, h("strong", {}, words.machine),
+      h("strong", {}, words.end), ` ${startLine(factory, choice, estimate, now)}`),
+    environment ? line("environment", h("strong", {}, environment.title),
+      environment.gpu_stack ? ` · ${environment.gpu_stack}` : null) : null,
+    line("files", W.files(factory.site.machine, ""), h("code", {}, factory.folder.path),
+      factory.folder.quota ? W.quota(factory.folder.quota) : null, W.filesElsewhere),
+    line("outbound", W.outbound[factory.outbound]),
+    line("ends", W.endsByItself(hoursText(choice.unopened_minutes / 60), hoursText(choice.idle_minutes / 60))),
+    choice.give_up_hours ? line("give-up", W.givesUp(hoursText(choice.give_up_hours))) : null,
+    line("costs", W.costs(view.size.billed_as)),
+    ...factory.notes.map((note, index) => h("p", { key: `note-${index}`, class: "fg-quiet" }, note)),
+  ];
+}

@@ -1,0 +1,235 @@
+/** The waiting page, and what it turns into: the notebook, or an explanation. Also serves "not running" and "stopping". */
+
+import { Trouble, addresses, ask, backoff, follow } from "./api.js";
+import { announce, h, render, settings } from "./dom.js";
+import { canAsk, askPermission, icon, isDenied, mayTell, tell } from "./notify.js";
+import { change, isLive, names, ofServer, title } from "./session.js";
+import { ending, factList, headline, history, reasonBox, stepper } from "./session_view.js";
+import { W } from "./words.js";
+
+const page = settings("fg-waiting");
+const to = addresses(page.base, page.user, page.userUrl);
+const body = document.getElementById("fg-waiting-body");
+const FIND_AGAIN = 700;
+const STOP_PATIENCE = 15_000;
+const LOADED = Date.now();
+const RECENT = 60_000;
+
+const state = {
+  session: null, factories: [], trouble: null, cancelling: false, cancelFailed: null, failure: null, ready: false,
+};
+let following = null;
+let progress = null;
+let looks = 0;
+let coming = null; // the wait before asking the hub again for a session that it has yet to find
+
+const link = (href, text, kind) => h("a", { href, class: `btn ${kind}`, key: text }, text);
+
+function buttonsAtEnd() {
+  const again = state.session ? `${to.spawn(page.server)}#again=${state.session.id}` : to.spawn(page.server);
+  return [link(again, W.startAgain, "fg-primary"), link(to.home, W.toHome, "btn-outline-contrast")];
+}
+
+function notifyButton() {
+  if (mayTell()) return h("p", { class: "fg-quiet", key: "told" }, W.notify.on);
+  if (canAsk()) {
+    return h("button", {
+      type: "button", class: "btn btn-outline-contrast", key: "ask", onclick: async () => {
+        await askPermission();
+        draw();
+      },
+    }, W.notify.ask);
+  }
+  return isDenied() && "Notification" in window ? h("p", { class: "fg-quiet", key: "denied" }, W.notify.denied) : null;
+}
+
+function cancelButton() {
+  return h("button", {
+    type: "button", id: "cancel", class: "btn btn-outline-danger", key: "cancel", "aria-disabled": String(state.cancelling),
+    "aria-describedby": "fg-cancel-text", onclick: cancel,
+  }, state.cancelling ? W.cancelling : W.cancel);
+}
+
+function drawActions() {
+  const waiting = !state.session || ["pending", "starting", "unreachable"].includes(state.session.state);
+  document.getElementById("fg-waiting-actions").hidden = !waiting || state.failure !== null || page.mode !== "pending";
+  render(document.getElementById("fg-buttons"), cancelButton(), notifyButton());
+  render(document.getElementById("fg-trouble"),
+    state.cancelFailed ? h("p", { class: "fg-notice fg-notice-bad", key: "cancel" }, state.cancelFailed) : null,
+    state.trouble ? h("p", { class: "fg-notice fg-notice-warn", key: "trouble" }, `${state.trouble.message} ${W.retrying}`)
+      : null);
+}
+
+function draw() {
+  const { session } = state;
+  const now = Date.now();
+  const named = session ? names(session, state.factories) : null;
+  if (session && !isLive(session)) {
+    render(body, ending(session, now, buttonsAtEnd()));
+  } else if (state.failure !== null) {
+    render(body, h("h1", { key: "head" }, W.failedHead),
+      h("p", { class: "fg-notice fg-notice-bad fg-pre", key: "failure" }, state.failure),
+      h("div", { class: "fg-buttons", key: "buttons" }, buttonsAtEnd()));
+  } else if (page.mode !== "stopped" || session) {
+    const alive = page.mode === "stopped" ? h("p", { class: "fg-notice", key: "coming" }, W.comingBack) : null;
+    render(body, headline(session, named), alive, stepper(session), session ? reasonBox(session) : null,
+      session ? factList(session, named, now) : null, session ? history(session, now, true) : null,
+      state.ready ? h("div", { class: "fg-buttons", key: "open" }, link(location.href, W.openNow, "fg-primary")) : null);
+  }
+  if (page.mode === "pending" || session) {
+    document.title = state.failure !== null ? `${W.failedHead} · ${W.product}` : title(session);
+    icon(state.failure !== null ? "ended" : session?.state ?? "pending");
+  }
+  drawActions();
+}
+
+/** The hub sends this very page on to the server, to where the person wanted to go (`next`), once it is ready. */
+function goOn() {
+  location.reload();
+}
+
+function ready() {
+  state.ready = true;
+  draw();
+  // In a hidden tab it stays closed for whom we told: opening it there would count as using it.
+  if (document.visibilityState === "hidden" && mayTell()) {
+    tell(W.notify.ready, state.session ? names(state.session, state.factories).machine : "");
+    document.title = `● ${W.title.running} · ${W.product}`;
+    document.addEventListener("visibilitychange", goOn, { once: true });
+  } else goOn();
+}
+
+async function failed(message) {
+  progress?.close();
+  try {
+    await find();
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error; // the hub's own words have to do
+  }
+  if (state.session && !isLive(state.session)) tell(W.notify.failed, state.session.end?.what ?? "");
+  else if (!state.session) state.failure = message || W.noDetails;
+  draw();
+}
+
+/** JupyterHub's own stream knows when its proxy serves the session; it is opened only when that is near. */
+function followProgress() {
+  if (progress || !page.progressUrl || page.mode !== "pending") return;
+  let tries = 0;
+  const open = () => {
+    progress = new EventSource(page.progressUrl);
+    progress.onmessage = (message) => {
+      const event = JSON.parse(message.data);
+      tries = 0;
+      if (event.session && !following) hear(event.session);
+      if (event.ready || event.failed) progress.close();
+      if (event.ready) ready();
+      if (event.failed) failed(event.message);
+    };
+    progress.onerror = () => {
+      progress.close();
+      tries += 1;
+      // A stream that cannot be opened at all: the hub restarted, or no longer starts this server. It knows best.
+      if (tries > 3 && state.session?.reachable) goOn();
+      else setTimeout(open, backoff(tries));
+    };
+  };
+  open();
+}
+
+function hear(session) {
+  const said = change(state.session, session);
+  const before = state.session;
+  state.session = session;
+  state.trouble = null;
+  if (said) announce(said);
+  if (session.reachable || session.state === "running") followProgress();
+  if (!isLive(session)) {
+    following?.stop();
+    if (before && isLive(before) && !state.cancelling) tell(W.notify.failed, session.end?.what ?? "");
+    if (page.mode === "stopping") location.replace(to.home);
+  }
+  if (page.mode === "stopped" && session.reachable) coming ??= setTimeout(goOn, backoff(2));
+  draw();
+}
+
+function followSession(id) {
+  following = follow({
+    url: to.session(id), events: to.sessionEvents(id), event: "session", whileHidden: true, onData: hear,
+    onTrouble: (trouble) => {
+      state.trouble = trouble;
+      draw();
+    },
+  });
+}
+
+/** Looks up the session of this page's user and server. On the waiting page an older, ended one is not it. */
+async function find() {
+  const sessions = await ask(to.sessions);
+  const session = ofServer(sessions, page.user, page.server);
+  const known = state.session?.id === session?.id;
+  if (!session || !(isLive(session) || known || isMeant(session))) return null;
+  hear(session);
+  return session;
+}
+
+/** Whether an ended session is the one that this page explains: the hub's words tell, else that it was just now. */
+function isMeant(session) {
+  if (page.mode === "stopped" && !page.failed) return true;
+  if (page.failed === "words") return Boolean(session.end?.what) && body.textContent.includes(session.end.what);
+  return Date.parse(session.created) > LOADED - RECENT;
+}
+
+async function look() {
+  try {
+    const session = await find();
+    state.trouble = null;
+    if (session && isLive(session)) {
+      followSession(session.id);
+      return;
+    }
+    if (page.mode === "stopped" || session) return;
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    state.trouble = error;
+    draw();
+  }
+  looks += 1;
+  if (looks === 2) followProgress(); // it may have been refused before there was a session
+  if (state.failure === null && !following) setTimeout(look, FIND_AGAIN + backoff(looks) / 4);
+}
+
+async function cancel() {
+  if (state.cancelling) return;
+  state.cancelling = true;
+  state.cancelFailed = null;
+  draw();
+  try {
+    await ask(to.server(page.server), { method: "DELETE" });
+    if (!state.session) location.replace(to.home);
+    setTimeout(() => {
+      if (!state.session || !isLive(state.session) || state.session.wish === "stop") return;
+      state.cancelling = false;
+      state.cancelFailed = W.stillThere;
+      draw();
+    }, STOP_PATIENCE);
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    state.cancelling = false;
+    state.cancelFailed = error.message;
+    draw();
+  }
+}
+
+async function begin() {
+  draw();
+  look();
+  setInterval(() => state.session && document.visibilityState === "visible" && draw(), 1000);
+  try {
+    state.factories = await ask(to.factories);
+    draw();
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error; // names of machines are nicer than ids, no more
+  }
+}
+
+begin();

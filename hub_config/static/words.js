@@ -1,0 +1,182 @@
+/**
+ * Every text that the pages' scripts show, in one place, so that a translation is one file. Sentences take their parts
+ * as arguments; nothing here touches the page.
+ */
+
+const plural = (n, one, many) => `${n} ${n === 1 ? one : many}`;
+
+export const W = {
+  product: "factorygate",
+
+  // Asking and not being answered
+  noAnswer: "The gateway does not answer. Perhaps your own connection is down.",
+  streamLost: "Live updates stopped for a moment.",
+  signedOut: "You are signed out. Reload the page to sign in again.",
+  misread: "The gateway gave an answer that this page does not understand.",
+  status: (code) => ({
+    403: "You may not do this.",
+    404: "That is not there (any more).",
+    409: "That is being changed by another window at this moment. Try again.",
+    503: "The gateway cannot reach the factories at this moment.",
+  })[code] ?? `The gateway answered with an error (${code}).`,
+  retrying: "It is tried again by itself; you need not reload.",
+
+  // Start: factories
+  freeNow: "Free now",
+  startsNow: "now",
+  startsAbout: (when) => `Starts about ${when}`,
+  about: (when) => `about ${when}`,
+  startUnknown: "Full now; start not known yet",
+  unknown: "not known yet",
+  noSizes: "Nothing to start here at this moment",
+  checking: "Asking what is free…",
+  silent: (when) => (when ? `Not answering, last seen ${when}` : "Not answering"),
+  draining: "Closed for new sessions",
+  earliest: "Earliest start",
+  gpusFree: (free, total) => `${free} of ${plural(total, "GPU", "GPUs")} free`,
+  gpusEach: (n, unit) => `${n} ${unit}${n === 1 ? "" : "s"} in a node`,
+  waitingJobs: (n) => `${plural(n, "job", "jobs")} waiting`,
+  noFactories: "No factory is open to you at this moment.",
+  noFactoriesDo: "This page fills in by itself as soon as there is one. If it stays empty, ask the people who gave you " +
+    "your account.",
+  listSilent: "The list of factories does not come.",
+
+  // Start: sizes, environments, hours
+  shape: (cores, memory) => `${plural(cores, "core", "cores")} · ${memory} memory`,
+  billed: (unit) => `Billed ${unit}`,
+  upTo: (hours) => `up to ${hours}`,
+  wholeNode: "the whole node",
+  moreFit: (n) => `${plural(n, "more fits", "more fit")} now`,
+  noFitWhen: (when) => `Full now, ${when}`,
+  notForSize: (size) => `Not made for ${size}`,
+  moveHint: "Your hours were set to the limit of this size.",
+  endsAt: (when) => `If it starts now, it ends at ${when}.`,
+  endsLater: (start, end) => `It would start about ${start} and end about ${end}.`,
+  hoursLimit: (limit) => `At most ${limit} in this size.`,
+  pickHours: (hours) => `Ask for ${hours}`,
+  estimateChip: (hours, when) => `${hours}: ${when}`,
+  asking: "…",
+
+  // Start: summary
+  ask: (hours, size, machine) => ({ lead: "You ask for ", size, middle: " on ", machine, end: ` for ${hours}.` }),
+  startLine: { now: "It should start now.", unknown: "It is full; the start is not known yet." },
+  startsLine: (when) => `It should start about ${when}.`,
+  files: (machine, folder) => `Your files are on ${machine}, in ${folder}`,
+  quota: (quota) => ` (limit: ${quota})`,
+  filesElsewhere: ". Files on other factories are not there.",
+  outbound: {
+    compute: "The session can reach the internet.",
+    login: "The session itself cannot reach the internet; downloads go through the login side.",
+    none: "The session cannot reach the internet.",
+  },
+  endsByItself: (unopened, idle) =>
+    `It ends by itself if nobody opens it within ${unopened}, or after ${idle} without work.`,
+  givesUp: (hours) => `If it has not started after ${hours}, the wish is dropped.`,
+  costs: (unit) => `Billed ${unit}.`,
+  within: (low, high) => `${low} to ${high} minutes`,
+  nameBad: "A name begins with a letter a–z, then letters, digits or dashes; 30 at most.",
+  defaultName: "none (your main session)",
+  start: "Start",
+  startQueue: "Start (get in line)",
+  starting: "Starting…",
+  cannotSilent: (machine) => `${machine} does not answer at this moment. Wait, or pick another factory.`,
+  cannotDrain: (machine) => `${machine} takes no new sessions at this moment. Pick another factory.`,
+  cannotEnvironment: "No environment is made for this size. Pick another size.",
+  fromLink: "A link filled this in for you; check and press Start.",
+  fromLinkUnknown: (pairs) => `The link also asked for what is not here: ${pairs}.`,
+  fromAgain: "Filled in as in your earlier session. Change what you like and press Start.",
+  changed: (machine, what) => `${machine}: ${what}`,
+
+  // Sessions
+  state: {
+    pending: "In the queue", starting: "Starting", running: "Running", ending: "Ending", ended: "Ended",
+    unreachable: "Out of reach",
+  },
+  reason: {
+    finished: "Finished", stopped: "Stopped by you", idle: "Ended: idle", unopened: "Ended: never opened",
+    walltime: "Time was up", "out-of-memory": "Out of memory", "node-failed": "The node failed",
+    preempted: "Had to make room", "cancelled-by-site": "Cancelled by the site", refused: "Not accepted",
+    "gave-up": "Waited too long", "never-opened-door": "Did not come up", failed: "Failed",
+  },
+  mainSession: "Main session",
+  server: (name) => name || "Main session",
+  unreachableWhat: "The factory does not answer; your session is not lost.",
+  unreachableDo: "It goes on there. This page shows it again as soon as the factory answers.",
+  timeLeft: (left, at) => `${left} left, ends ${at}`,
+  idleEnds: (at) => `idle; ends ${at} unless you go on`,
+  idleFor: (since) => `idle for ${since}`,
+  busy: "in use",
+  neverOpened: "not opened yet",
+  position: (n) => (n === 1 ? "Next in line" : `${n - 1} ahead of you`),
+  expected: (when) => `expected to start ${when}`,
+  noPlan: "The scheduler has no plan for it yet",
+
+  // Waiting
+  title: {
+    pending: (n) => (n ? `#${n} in the queue` : "In the queue"), starting: "Starting…", running: "Ready",
+    ending: "Ending…", ended: "Ended", unreachable: "Factory does not answer", looking: "Starting…",
+  },
+  waitHead: {
+    looking: "Handing your request to the factory",
+    pending: (machine) => `Waiting in the queue of ${machine}`,
+    starting: (machine) => `Your session is starting on ${machine}`,
+    running: "Your session is ready",
+    ending: "Your session is ending",
+    unreachable: (machine) => `${machine} does not answer`,
+  },
+  waitSub: {
+    looking: "This takes a second or two.",
+    pending: "It starts by itself as soon as what you asked for is free.",
+    starting: "The node is yours; Jupyter is coming up. This usually takes less than a minute.",
+    running: "Opening JupyterLab…",
+    ending: "It saves and closes.",
+  },
+  facts: {
+    place: "Place in line", expected: "Expected start", waiting: "Waiting for", starting: "Starting for",
+    asked: "You asked for", node: "Node", giveUp: "Gives up", job: "Job",
+  },
+  cancel: "Cancel",
+  cancelling: "Cancelling…",
+  stillThere: "It has not stopped yet. Try once more.",
+  notify: {
+    ask: "Tell me when it starts", on: "You will be told. Keep this tab open in the background.",
+    denied: "Your browser does not allow notifications from this page.",
+    ready: "Your session is ready", failed: "Your session did not start",
+  },
+  openNow: "Open it now",
+  startAgain: "Start again",
+  toHome: "Home",
+  cancelled: "You cancelled it. Nothing runs.",
+  cancelledDo: "Nothing more is billed. You can start again whenever you like.",
+  failedHead: "Your session did not start",
+  endedHead: "Your session has ended",
+  notRunningHead: "This session is not running",
+  comingBack: "Your session is alive; the gateway is finding its way back to it. This page goes on by itself.",
+  schedulerSaid: "What the scheduler said",
+  logTail: "The last lines of the job’s log",
+  history: "What happened",
+  noDetails: "No more is known about it.",
+
+  // Home
+  open: "Open",
+  view: "See progress",
+  stop: "Stop",
+  stopping: "Stopping…",
+  again: "Start again",
+  otherSize: "Other size…",
+  otherSizeAsk: "This session ends first; then the start page opens, filled in as now. Your files stay where they are, " +
+    "but what only runs in memory (kernels, variables) is gone.",
+  otherSizeGo: "End it and choose",
+  keep: "Keep it running",
+  details: "Details",
+  remove: "Remove name",
+  startedAt: (when) => `started ${when}`,
+  askedAt: (when) => `asked for ${when}`,
+  endedAt: (when, ran) => (ran ? `${when} · ran ${ran}` : when),
+  limitReached: "You have as many sessions as you may have. Stop one to start another.",
+  homeSilent: "The gateway’s view of the factories does not come; what is shown may be old.",
+  emptyHead: "Nothing is running",
+  emptyText: "Start a session and this page shows where it runs, how much time is left, and lets you stop it.",
+  hubOnly: "Running; the gateway does not tell more at this moment",
+  announceState: (name, state) => `${name}: ${state}`,
+};
