@@ -311,6 +311,9 @@ class Job(Model):
     submitted: datetime | None = None
     started: datetime | None = None
     ends: datetime | None = None  # by walltime, where running
+    ended: datetime | None = None
+    exit_code: int | None = None  # where ended
+    signal: int | None = None
     expected_start: datetime | None = None  # the scheduler's plan, where pending
     priority: int | None = None
     restarts: int = 0
@@ -322,6 +325,7 @@ class NodeState(Model):
     name: str
     partitions: tuple[str, ...]
     usable: bool  # up and taking jobs
+    planned: bool = False  # what is free on it is kept for a job further ahead in the queue
     reason: str = ""
     cores: int
     cores_free: int

@@ -1,0 +1,1 @@
+"""Dialects: pure functions from a request to a command, and from output to models."""

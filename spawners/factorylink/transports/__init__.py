@@ -1,0 +1,1 @@
+"""Ways to reach the login side of a factory."""

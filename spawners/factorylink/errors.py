@@ -1,0 +1,31 @@
+"""The four ways in which asking a factory can go wrong. Every caller handles all four."""
+
+from __future__ import annotations
+
+
+class LinkError(Exception):
+    """Base of the four. ``message`` is fit for a person: the scheduler's own words wherever it said any."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class Unreachable(LinkError):
+    """Nothing is known: no answer, or none in time. What was asked for may or may not have happened."""
+
+
+class Refused(LinkError):
+    """The scheduler (or the system there) said no. It did not happen."""
+
+
+class Gone(LinkError):
+    """Asked about something that is not there."""
+
+
+class Misread(Unreachable):
+    """An answer came that we do not understand. ``output`` is all of it, for the log."""
+
+    def __init__(self, message: str, output: str = "") -> None:
+        super().__init__(message)
+        self.output = output

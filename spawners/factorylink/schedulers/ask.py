@@ -1,0 +1,33 @@
+"""What a dialect gives to a transport: a command to run and how to read what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command left behind. Text is UTF-8, bytes that are not are replaced. ``code`` < 0: ended by a signal."""
+
+    stdout: str
+    stderr: str
+    code: int
+
+
+@dataclass(frozen=True)
+class Ask(Generic[T]):
+    """A question or an order to a scheduler. It runs nothing itself.
+
+    ``parse`` turns the output into the answer, or raises one of the four errors with the scheduler's own words.
+    ``env`` is added to the command's environment (how times are printed); never a secret.
+    """
+
+    argv: tuple[str, ...]  # never a shell string
+    parse: Callable[[Output], T]
+    stdin: str = ""
+    timeout: float = 30  # seconds
+    env: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,177 @@
+"""The Slurm dialect, versions 22.05 to 25.11: what to run and how to read the answer. Pure: no I/O, clock or config.
+
+What each costs the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` two RPCs
+whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence ``--local``);
+``submit``, ``cancel`` (for each id), ``alive`` one; ``estimate`` two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
+from factorylink.models import End, Estimate, Job, JobId, NodeState
+from factorylink.schedulers import slurm_parse as parse
+from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.slurm_script import script
+
+__all__ = [
+    "accounting", "alive", "cancel", "ended", "enter", "estimate", "jobs", "nodes", "script", "submit", "waiting",
+]  # fmt: skip
+
+T = TypeVar("T")
+
+# What the commands say when nobody answered. Anything else that fails is the scheduler's own no.
+_SILENT = re.compile(
+    r"unable to contact slurm controller|socket timed out|connection (refused|timed out|reset)|connect failure"
+    r"|zero bytes were transmitted|communication|unexpected message|protocol (authentication|version)"
+    r"|backup controller|standby mode|controller not responding|slurm temporarily unable|try again"
+    r"|resource temporarily unavailable|could not establish a configuration source|invalid authentication credential"
+    r"|munge|network is unreachable|no route to host|unable to resolve|transport endpoint|insane message length"
+    r"|cannot allocate memory|error while loading shared libraries|command not found"
+    r"|slurm database (connection|daemon)|unable to (connect to|contact) (the )?(slurm )?database|slurmdbd",
+    re.I,
+)
+_NOT_THERE = re.compile(r"invalid job id|already completing or completed|job has already (finished|completed)", re.I)
+_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\s*$")
+
+
+def jobs(name: str) -> Ask[list[Job]]:
+    """All jobs of a name that the controller knows, of every account; also those that ended within its MinJobAge."""
+    return Ask(
+        ("squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
+         f"--Format={parse.JOB_FORMAT}"),
+        _good(lambda output: parse.jobs(name, output.stdout)),
+        timeout=20,
+        env=parse.TIMES,
+    )  # fmt: skip
+
+
+def ended(name: str) -> Ask[list[End]]:
+    """How those jobs of a name ended that the controller has not forgotten yet."""
+    question = jobs(name)
+
+    def read(output: Output) -> list[End]:
+        return [end for job in question.parse(output) if (end := parse.end_of(job))]
+
+    return Ask(question.argv, read, timeout=question.timeout, env=question.env)
+
+
+def waiting() -> Ask[dict[str, list[tuple[int, str]]]]:
+    """Every pending job that we may see, per partition: (priority, job id), the next one first."""
+    return Ask(
+        ("squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
+         f"--Format={parse.PENDING_FORMAT}"),
+        _good(lambda output: parse.waiting(output.stdout)),
+        timeout=20,
+        env=parse.TIMES,
+    )  # fmt: skip
+
+
+def submit(script: str, count: int = 1) -> Ask[JobId]:
+    """Submit a script; with ``count`` > 1 an array of that many. Unreachable: it may have been taken all the same."""
+    array = (f"--array=1-{count}",) if count > 1 else ()
+
+    def read(output: Output) -> JobId:
+        found = _SUBMITTED.search(output.stdout)
+        if not found:
+            raise Misread("sbatch gave no job id.", repr(output))
+        return found[1]
+
+    return Ask(("sbatch", "--parsable", *array), _good(read), stdin=script)
+
+
+def estimate(script: str) -> Ask[Estimate]:
+    """When would it start? Nothing is submitted. ``asked_at`` is left to the caller's clock: it is the epoch."""
+
+    def read(output: Output) -> Estimate:
+        start = parse.planned_start(output.stderr)
+        if start is None:
+            raise Misread("sbatch --test-only did not say when.", repr(output))
+        return Estimate(start=start, basis="test-only", asked_at=datetime.fromtimestamp(0, UTC))
+
+    return Ask(("sbatch", "--test-only"), _good(read), stdin=script, env=parse.TIMES)
+
+
+def cancel(ids: Iterable[JobId]) -> Ask[None]:
+    """See that jobs are over. One that is over already, or never was, is no error."""
+    words = tuple(ids)
+    for word in words:
+        if not re.fullmatch(r"[0-9]+(_[0-9]+)?", word):
+            raise ValueError(f"not a job id of Slurm: {word!r}")
+
+    def read(output: Output) -> None:
+        lines = [line for line in output.stderr.splitlines() if line.strip() and not _NOT_THERE.search(line)]
+        if output.code and lines:
+            raise _failure(output, "\n".join(lines))
+
+    return Ask(("scancel", *words), read)
+
+
+def nodes() -> Ask[list[NodeState]]:
+    """Every node with what is free on it."""
+    return Ask(
+        ("sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={parse.NODE_FORMAT}"),
+        _good(lambda output: parse.nodes(output.stdout)),
+    )
+
+
+def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
+    """How jobs ended, from the accounting database. Gone: this cluster keeps none."""
+
+    def read(output: Output) -> list[End]:
+        if "accounting storage is disabled" in output.stderr.lower():
+            raise Gone(_words(output.stderr))
+        return _good(lambda fine: parse.accounting(fine.stdout))(output)
+
+    return Ask(
+        ("sacct", "--allocations", "--noheader", "--parsable2", f"--format={parse.ACCOUNTING_FIELDS}",
+         f"--jobs={','.join(ids)}"),
+        read,
+        env=parse.TIMES,
+    )  # fmt: skip
+
+
+def alive() -> Ask[None]:
+    """Does a controller answer? Says so at once where none listens; Unreachable: no."""
+
+    def read(output: Output) -> None:
+        if not re.search(r"\bis UP\b", output.stdout):
+            raise Unreachable(_words(output.stdout.partition("*")[0] or output.stderr) or "No Slurm controller is up.")
+
+    return Ask(("scontrol", "ping"), read, timeout=10)
+
+
+def enter(job: JobId, argv: Sequence[str]) -> tuple[str, ...]:
+    """argv of a step inside a running job on its first node, joined to this process by stdio."""
+    return (
+        "srun", "--unbuffered", "--overlap", "--jobid", job, "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none",
+        "--gres=none", "--export=NONE", "--", *argv,
+    )  # fmt: skip
+
+
+def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
+    """``read`` where the command succeeded, else the error that its words mean."""
+
+    def checked(output: Output) -> T:
+        if output.code:
+            raise _failure(output, output.stderr)
+        return read(output)
+
+    return checked
+
+
+def _failure(output: Output, stderr: str) -> LinkError:
+    words = _words(stderr) or _words(output.stdout)
+    if output.code < 0 or not words or _SILENT.search(words):
+        return Unreachable(words or f"The command ended with code {output.code} and said nothing.")
+    return Refused(words)
+
+
+def _words(text: str) -> str:
+    """Slurm's lines without the program's name before each, blanks and repetitions."""
+    lines = (re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in text.splitlines())
+    return "\n".join(dict.fromkeys(line for line in lines if line))

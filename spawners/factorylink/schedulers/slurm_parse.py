@@ -1,0 +1,303 @@
+"""Reading what Slurm's commands print. Pure: text in, models out; the fields asked for stand beside their grammar.
+
+**Why a grammar.** Any user of the cluster may give a job our name and any comment, with separators and newlines in
+it; such a job must neither hide nor forge the row of another. So squeue cuts the comment to ``COMMENT_WIDTH`` bytes and
+prints it first, every other field holds a narrow alphabet, and the fields after the comment are padded to far more
+than that width: no comment is long enough to contain a row. Each row is matched from where the last one ended.
+
+**Times** are seconds since the epoch, asked for by ``SLURM_TIME_FORMAT=%s``: what Slurm prints otherwise is local time
+of the login node without a zone, which cannot be read from afar and is ambiguous for an hour each autumn.
+
+**Memory.** One of Slurm's MB counts as 10**6 bytes here and in ``slurm_script``: sites state "512 GB" for nodes
+configured as RealMemory=512000, and what a size asks for must compare with what a node has.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from factorylink.errors import Misread
+from factorylink.models import End, Job, JobState, NodeState
+
+# Slurm's states, and flags it prints in their place, to ours. A word that is not here is Misread, never guessed.
+STATES = {
+    "PENDING": JobState.PENDING,
+    "REQUEUED": JobState.PENDING,
+    "REQUEUE_FED": JobState.PENDING,
+    "REQUEUE_HOLD": JobState.PENDING,
+    "RESV_DEL_HOLD": JobState.PENDING,
+    "SPECIAL_EXIT": JobState.PENDING,  # requeued and held
+    "EXPEDITING": JobState.PENDING,  # requeued with the highest priority
+    "CONFIGURING": JobState.PENDING,  # has its nodes, they are still booting
+    "POWER_UP_NODE": JobState.PENDING,
+    "RUNNING": JobState.RUNNING,
+    "RESIZING": JobState.RUNNING,
+    "SIGNALING": JobState.RUNNING,
+    "SUSPENDED": JobState.RUNNING,  # frozen, but its processes and connections are there
+    "STOPPED": JobState.RUNNING,
+    "UPDATE_DB": JobState.RUNNING,
+    "COMPLETING": JobState.ENDING,
+    "STAGE_OUT": JobState.ENDING,
+    "BOOT_FAIL": JobState.ENDED,
+    "CANCELLED": JobState.ENDED,
+    "COMPLETED": JobState.ENDED,
+    "DEADLINE": JobState.ENDED,
+    "FAILED": JobState.ENDED,
+    "LAUNCH_FAILED": JobState.ENDED,
+    "NODE_FAIL": JobState.ENDED,
+    "OUT_OF_MEMORY": JobState.ENDED,
+    "PREEMPTED": JobState.ENDED,
+    "RECONFIG_FAIL": JobState.ENDED,
+    "REVOKED": JobState.ENDED,  # a sibling of a federated job ran elsewhere
+    "TIMEOUT": JobState.ENDED,
+}
+
+# Nodes that are up and take jobs. Others (down, drained, reserved, ...) have nothing free.
+USABLE = {"allocated", "completing", "idle", "mixed", "planned", "powered_down", "powering_up"}
+# One-letter marks after a node's state (not responding, powering down, in maintenance, ...) that do no harm:
+MARKS_FINE = set("~#+@-")  # asleep, waking, to be rebooted once idle, planned for another job
+
+TIMES = {"SLURM_TIME_FORMAT": "%s"}
+COMMENT_WIDTH = 64
+_COMMENT = rf"(?P<comment>[\s\S]{{0,{COMMENT_WIDTH}}}?)"
+
+
+def _fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
+    """(name, width, group, alphabet), ... -> the -O argument, and the grammar of a row without its comment."""
+    names = ",".join(f"{name}:{width}|" for name, width, _, _ in fields)
+    # Padding is part of the field: a row cannot be shorter than the widths together, whatever a user writes.
+    rows = r"\|".join(rf"(?=[^|]{{{width},}}\|)(?P<{group}>{alphabet}) *" for _, width, group, alphabet in fields)
+    return names, rows + r"\|"
+
+
+_TIME = r"[0-9]*|N/A|Unknown|NONE"
+_JOB_NAMES, _JOB_ROW = _fields(
+    ("JobArrayID", 32, "id", r"[0-9][0-9_+%,\[\]-]*"),
+    ("State", 20, "state", r"[A-Z_]+"),
+    ("UserName", 48, "account", r"[^|\s]+"),
+    ("SubmitTime", 20, "submitted", _TIME),
+    ("StartTime", 20, "started", _TIME),
+    ("EndTime", 20, "ends", _TIME),
+    ("PriorityLong", 20, "priority", r"[0-9]*|N/A"),
+    ("RestartCnt", 8, "restarts", r"[0-9]*|N/A"),
+    ("exit_code", 10, "exit", r"[0-9]+(?::[0-9]+)?|N/A"),
+    ("Partition", 96, "partition", r"[^|\s]*"),
+    ("Reason", 128, "reason", r"[^|\n]*?"),
+    ("NodeList", 160, "nodes", r"[^|\s]*"),
+)
+JOB_FORMAT = f"Comment:{COMMENT_WIDTH}|,{_JOB_NAMES}"
+_JOB = re.compile(_COMMENT + r" *\|" + _JOB_ROW + r"\n")
+
+_PENDING_NAMES, _PENDING_ROW = _fields(
+    ("JobArrayID", 32, "id", r"[0-9][0-9_+%,\[\]-]*"),
+    ("PriorityLong", 20, "priority", r"[0-9]*|N/A"),
+    ("Partition", 96, "partition", r"[^|\s]*"),
+)
+PENDING_FORMAT = _PENDING_NAMES
+_PENDING = re.compile(_PENDING_ROW + r"\n")
+
+_NODE_NAMES, _NODE_ROW = _fields(
+    ("NodeList", 48, "name", r"[^|\s]+"),
+    ("PartitionName", 48, "partition", r"[^|\s]+"),
+    ("StateLong", 24, "state", r"[^|\s]+"),
+    ("CPUsState", 24, "cpus", r"[0-9]+/[0-9]+/[0-9]+/[0-9]+"),
+    ("Memory", 14, "memory", r"[0-9]+"),
+    ("AllocMem", 14, "memory_used", r"[0-9]+|N/A"),
+    ("Gres", 96, "gres", r"[^|\n]*?"),
+    ("GresUsed", 160, "gres_used", r"[^|\n]*?"),
+)
+_REASON_WIDTH = 80
+NODE_FORMAT = f"{_NODE_NAMES},Reason:{_REASON_WIDTH}|"
+_NODE = re.compile(_NODE_ROW + r"(?P<reason>[\s\S]*?) *\|\n")
+ACCOUNTING_FIELDS = "JobID,State,ExitCode,End,ElapsedRaw"
+_OURS = re.compile(r"[0-9]+(_[0-9]+)?")  # one job or one task of an array; not: a het job's part, an unsplit array
+
+
+def _rows(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
+    """Every row from the first character to the last. Misread: something between them is not a row."""
+    rows: list[re.Match[str]] = []
+    position = 0
+    while position < len(text):
+        row = pattern.match(text, position)
+        if row is None:
+            excerpt = text[position : position + 300]
+            raise Misread(f"Not a row as asked for: {excerpt!r}", text)
+        rows.append(row)
+        position = row.end()
+    return rows
+
+
+def _moment(text: str) -> datetime | None:
+    return datetime.fromtimestamp(int(text), UTC) if text.isdigit() and int(text) > 0 else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdigit() else None
+
+
+def _exit(text: str) -> tuple[int | None, int | None]:
+    """"3:0" -> (3, None): code and signal."""
+    code, _, signal = text.partition(":")
+    return _number(code), _number(signal) or None
+
+
+def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
+    """``n[1-2,07],login`` -> n1, n2, n07, login. At most ``limit``; a part cut off by squeue's width is left out."""
+    names: list[str] = []
+    for head, ranges, tail in re.findall(r"([^\[\],]+)(?:\[([0-9,-]+)\]([^\[\],]*))?(?=,|$)", text):
+        for part in ranges.split(","):
+            first, _, last = part.partition("-")
+            if not first:
+                names.append(head)
+                continue
+            for number in range(int(first), min(int(last or first), int(first) + limit) + 1):
+                names.append(f"{head}{number:0{len(first)}d}{tail}")
+    return tuple(names[:limit])
+
+
+def jobs(name: str, stdout: str) -> list[Job]:
+    """squeue's answer in ``JOB_FORMAT``. Shapes that our own jobs never have (a part of a het job) are left out."""
+    found: list[Job] = []
+    for row in _rows(_JOB, stdout):
+        if not _OURS.fullmatch(row["id"]):
+            continue
+        state = STATES.get(row["state"])
+        if state is None:
+            raise Misread(f"Slurm's job state {row['state']!r} is unknown here.", stdout)
+        over = state is JobState.ENDED
+        begun = state in (JobState.RUNNING, JobState.ENDING, JobState.ENDED)
+        code, signal = _exit(row["exit"]) if over else (None, None)
+        found.append(
+            Job(
+                id=row["id"],
+                name=name,
+                account=row["account"],
+                comment=row["comment"],
+                state=state,
+                raw_state=row["state"],
+                reason="" if row["reason"] == "None" else row["reason"].replace(" ", "_"),
+                nodes=hosts(row["nodes"]),
+                partition=row["partition"],
+                submitted=_moment(row["submitted"]),
+                started=_moment(row["started"]) if begun else None,
+                ends=_moment(row["ends"]) if begun and not over else None,
+                ended=_moment(row["ends"]) if over else None,
+                exit_code=code,
+                signal=signal,
+                expected_start=None if begun else _moment(row["started"]),
+                priority=_number(row["priority"]),
+                restarts=_number(row["restarts"]) or 0,
+            )
+        )
+    return found
+
+
+def end_of(job: Job) -> End | None:
+    """What the controller still knows of a job that is over; None while it is not."""
+    if job.state is not JobState.ENDED:
+        return None
+    elapsed = int((job.ended - job.started).total_seconds()) if job.ended and job.started else None
+    return End(
+        job=job.id,
+        raw_state=job.raw_state,
+        exit_code=job.exit_code,
+        signal=job.signal,
+        reason=job.reason,
+        ended=job.ended,
+        elapsed=elapsed,
+    )
+
+
+def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
+    """squeue's answer in ``PENDING_FORMAT`` -> per partition (priority, job id), highest first.
+
+    A job that waits in several partitions counts in each.
+    """
+    found: dict[str, list[tuple[int, str]]] = {}
+    for row in _rows(_PENDING, stdout):
+        for partition in row["partition"].split(","):
+            found.setdefault(partition, []).append((_number(row["priority"]) or 0, row["id"]))
+    for queue in found.values():
+        queue.sort(key=lambda entry: -entry[0])  # squeue gave them oldest first, and the sort keeps that
+    return found
+
+
+def _gpus(gres: str) -> tuple[int, set[str]]:
+    """``gpu:a100:4(S:0-1),shard:8`` -> 4, {"a100"}; ``gpu:2(IDX:0-1)`` -> 2, {}."""
+    count, kinds = 0, set()
+    for kind, number in re.findall(r"(?:^|,)gpu:(?:([^:,()]+):)?([0-9]+)(?![0-9:])", gres):
+        count += int(number)
+        kinds |= {kind} - {""}
+    return count, kinds
+
+
+def nodes(stdout: str) -> list[NodeState]:
+    """sinfo's answer in ``NODE_FORMAT``, a row for each pair of node and partition -> one state a node."""
+    found: dict[str, re.Match[str]] = {}
+    partitions: dict[str, list[str]] = {}
+    for row in _rows(_NODE, stdout):
+        found[row["name"]] = row
+        partitions.setdefault(row["name"], []).append(row["partition"])
+    return [_node(row, tuple(partitions[name])) for name, row in found.items()]
+
+
+def _node(row: re.Match[str], partitions: tuple[str, ...]) -> NodeState:
+    word, marks = re.fullmatch(r"([a-z_]*)(.*)", row["state"].lower()).groups()  # type: ignore[union-attr]  # matches all
+    usable = word in USABLE and set(marks) <= MARKS_FINE
+    _, idle, _, total = (int(n) for n in row["cpus"].split("/"))
+    memory, used = int(row["memory"]), _number(row["memory_used"]) or 0
+    gpus, kinds = _gpus(row["gres"])
+    busy, _ = _gpus(row["gres_used"])
+    reason = row["reason"].strip()
+    return NodeState(
+        name=row["name"],
+        partitions=partitions,
+        usable=usable,
+        planned=word == "planned" or "-" in marks,
+        reason=row["state"] if not usable and reason in ("", "none") else ("" if reason == "none" else reason),
+        cores=total,
+        cores_free=idle if usable else 0,
+        memory=memory * 10**6,
+        memory_free=max(0, memory - used) * 10**6 if usable else 0,
+        gpus=gpus,
+        gpus_free=max(0, gpus - busy) if usable else 0,
+        gpu_type=kinds.pop() if len(kinds) == 1 else None,
+    )
+
+
+def planned_start(stderr: str) -> datetime | None:
+    """``sbatch: Job 10 to start at 1795535813 using 4 processors on ...`` -> the moment. None: it does not say."""
+    found = re.search(r"Job \S+ to start at ([0-9]+)\b(?!-)", stderr)
+    return _moment(found[1]) if found else None
+
+
+def accounting(stdout: str) -> list[End]:
+    """sacct's answer, fields ``ACCOUNTING_FIELDS`` parted by ``|`` (none of them holds free text)."""
+    found: list[End] = []
+    for line in stdout.splitlines():
+        parts = line.split("|")
+        if len(parts) != 5:
+            raise Misread(f"Not a row as asked for: {line!r}", stdout)
+        job, state, exit_word, ended, elapsed = parts
+        if not _OURS.fullmatch(job):
+            continue
+        word, _, by = state.partition(" ")  # "CANCELLED by 1000"
+        kind = STATES.get(word)
+        if kind is None:
+            raise Misread(f"Slurm's job state {word!r} is unknown here.", stdout)
+        if kind is not JobState.ENDED:
+            continue
+        code, signal = _exit(exit_word)
+        found.append(
+            End(
+                job=job,
+                raw_state=word,
+                exit_code=code,
+                signal=signal,
+                reason=by,
+                ended=_moment(ended),
+                elapsed=_number(elapsed),
+            )
+        )
+    return found

@@ -1,0 +1,219 @@
+"""The local transport: this machine is the factory's login side.
+
+Run by an ordinary user it acts as that user only. Run by root it acts as any site account except root's own, with
+that account's groups and nothing of ours in the environment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import pwd
+import signal
+import socket
+from dataclasses import dataclass
+from typing import TypeVar
+
+from factorylink.config import LocalTransport as Settings
+from factorylink.errors import Gone, Misread, Refused, Unreachable
+from factorylink.schedulers.ask import Ask, Output
+from factorylink.transports.base import answer
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
+STDOUT_CAP = 64 * 2**20  # bytes; 20,000 jobs or nodes are about 10 MB
+STDERR_CAP = 2**20
+CONNECT_TIMEOUT = 10  # seconds
+READ_TIMEOUT = 10
+KILL_WAIT = 2  # a process that does not die of SIGKILL hangs in the kernel; we do not hang with it
+
+
+@dataclass(frozen=True)
+class _Identity:
+    name: str
+    home: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    switch: bool  # it is not who we are
+
+
+class LocalTransport:
+    """A ``Transport`` for this machine. At most ``parallel`` commands run at once; the rest wait, off the clock."""
+
+    def __init__(self, settings: Settings, parallel: int = 16) -> None:
+        self._prefix = settings.prefix
+        self._env = dict(settings.env)
+        self._places = asyncio.Semaphore(parallel)
+        self._running: set[asyncio.subprocess.Process] = set()
+
+    async def run(self, ask: Ask[T], account: str | None = None) -> T:
+        """Run a command and read its answer; the settings' prefix and environment go around it."""
+        identity = await self._identity(account)
+        env = self._environment(identity) | self._env | dict(ask.env)
+        argv = self._prefix + ask.argv
+        stdout, stderr, code = await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, STDOUT_CAP)
+        return answer(ask, Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), code))
+
+    async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        """The first ``limit`` bytes of a file, opened as the account."""
+        identity = await self._identity(account)
+        full = identity.home + path[1:] if path == "~" or path.startswith("~/") else path
+        # Not open(): the account must be able to read it, not we; and a FIFO there must cost us a timeout, no more.
+        argv = ("head", "-c", str(limit), "--", full)
+        env = self._environment(identity)
+        stdout, stderr, code = await self._bytes(argv, identity, env, b"", READ_TIMEOUT, limit)
+        if code == 0:
+            return stdout
+        words = stderr.decode(errors="replace").strip()
+        if "No such file or directory" in words or "Not a directory" in words:
+            raise Gone(words)
+        raise Refused(words or f"head ended with code {code}")
+
+    async def home(self, account: str | None) -> str:
+        """Home of the account, as the account database here has it."""
+        return (await self._identity(account)).home
+
+    async def connect(self, account: str | None, host: str, port: int) -> socket.socket:  # noqa: ARG002
+        """A connection from this machine; which account asks makes no difference here."""
+        loop = asyncio.get_running_loop()
+        failure: OSError | None = None
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                for family, kind, protocol, _, address in found:
+                    sock = socket.socket(family, kind, protocol)
+                    try:
+                        sock.setblocking(False)
+                        await loop.sock_connect(sock, address)
+                        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    except OSError as error:
+                        failure = error
+                        sock.close()
+                    except BaseException:
+                        sock.close()
+                        raise
+                    else:
+                        return sock
+        except TimeoutError as error:
+            raise Unreachable(f"{host} port {port}: no connection within {CONNECT_TIMEOUT} s") from error
+        except OSError as error:  # the name does not resolve
+            raise Unreachable(f"{host} port {port}: {error.strerror or error}") from error
+        raise Unreachable(f"{host} port {port}: {failure.strerror if failure else 'no address'}") from failure
+
+    async def close(self) -> None:
+        """Kill what still runs; who waits for it gets Unreachable or Misread."""
+        for process in tuple(self._running):
+            _kill(process)
+
+    async def _identity(self, account: str | None) -> _Identity:
+        # The account database may be a network service, so never in the event loop.
+        try:
+            return await asyncio.to_thread(_look_up, account)
+        except KeyError as error:
+            raise Gone(f"There is no account {account!r} on this machine.") from error
+
+    @staticmethod
+    def _environment(identity: _Identity) -> dict[str, str]:
+        # sbatch forwards SLURM_* whatever --export says, so nothing of our own environment goes along.
+        name = identity.name
+        return {"PATH": PATH, "HOME": identity.home, "USER": name, "LOGNAME": name, "LANG": "C.UTF-8"}
+
+    async def _bytes(
+        self, argv: tuple[str, ...], identity: _Identity, env: dict[str, str], stdin: bytes, seconds: float, cap: int
+    ) -> tuple[bytes, bytes, int]:
+        async with self._places:
+            process = await self._spawn(argv, identity, env, bool(stdin))
+            self._running.add(process)
+            try:
+                async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+                    group.create_task(_feed(process, stdin))
+                    stdout = group.create_task(_drain(process, process.stdout, cap))
+                    stderr = group.create_task(_drain(process, process.stderr, STDERR_CAP))
+                    code = group.create_task(process.wait())
+            except TimeoutError as error:
+                raise Unreachable(f"{argv[0]} gave no answer within {seconds:g} s.") from error
+            finally:
+                await _end(process)
+                self._running.discard(process)
+        if len(stdout.result()) > cap or len(stderr.result()) > STDERR_CAP:
+            raise Misread(f"{argv[0]} answered with more than {cap} bytes.")
+        return stdout.result(), stderr.result(), code.result()
+
+    async def _spawn(
+        self, argv: tuple[str, ...], identity: _Identity, env: dict[str, str], feeds: bool
+    ) -> asyncio.subprocess.Process:
+        try:
+            return await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.PIPE if feeds else asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=env,
+                cwd="/",
+                umask=0o077,
+                start_new_session=True,  # so that the whole group can be killed
+                user=identity.uid if identity.switch else None,
+                group=identity.gid if identity.switch else None,
+                extra_groups=identity.groups if identity.switch else None,
+            )
+        except (OSError, ValueError) as error:  # not there, may not be run, too many processes, NUL in an argument
+            raise Unreachable(f"{argv[0]} could not be run: {error}") from error
+
+
+def _look_up(account: str | None) -> _Identity:
+    """Blocking. KeyError: no such account. Refused: not as this account."""
+    own = os.geteuid()
+    entry = pwd.getpwuid(own) if account is None else pwd.getpwnam(account)
+    if account is not None and entry.pw_uid == 0:
+        raise Refused("Sessions never run as root.")
+    switch = entry.pw_uid != own
+    if switch and own != 0:
+        raise Refused(f"The link runs as {pwd.getpwuid(own).pw_name} here and cannot act as {account}.")
+    groups = tuple(os.getgrouplist(entry.pw_name, entry.pw_gid)) if switch else ()
+    return _Identity(entry.pw_name, entry.pw_dir, entry.pw_uid, entry.pw_gid, groups, switch)
+
+
+async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
+    if process.stdin is None:
+        return
+    # A command that ends without reading its input says why by itself.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(data)
+        await process.stdin.drain()
+    process.stdin.close()
+
+
+async def _drain(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, cap: int) -> bytes:
+    """All that comes, but once it is more than ``cap`` the command is killed."""
+    if stream is None:
+        raise ValueError("the command was started without pipes")
+    parts: list[bytes] = []
+    size = 0
+    while size <= cap and (part := await stream.read(65536)):
+        size += len(part)
+        parts.append(part)
+    if size > cap:
+        _kill(process)
+    return b"".join(parts)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is not None:
+        return
+    _kill(process)
+    try:
+        async with asyncio.timeout(KILL_WAIT):
+            await process.wait()
+    except TimeoutError:
+        log.warning("process %d does not die", process.pid)
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:  # not yet reaped, so the number is still its own
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
