@@ -1,0 +1,206 @@
+"""A newcomer's way: log in, choose, wait, work in JupyterLab, stop; with a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.support.gateway import Gateway, eventually
+
+CELL = (
+    "import os, json; print('SEEN' + json.dumps([os.environ[k] for k in "
+    "('SLURM_CLUSTER_NAME', 'SLURM_JOB_PARTITION', 'SLURM_GPUS_ON_NODE', 'FACTORYGATE_ENVIRONMENT')]))"
+)
+
+
+def log_in(page: Page, gateway: Gateway, user: str) -> None:
+    page.goto(f"{gateway.hub}/login")
+    page.get_by_label(re.compile("username", re.I)).fill(user)
+    page.get_by_label(re.compile("password", re.I)).first.fill(gateway.passwords[user])
+    page.get_by_role("button", name=re.compile("sign in|log in", re.I)).click()
+    page.wait_for_url(re.compile(r"/hub/(home|spawn|user-redirect)"))
+
+
+def open_start(page: Page, gateway: Gateway, user: str, server: str) -> None:
+    page.goto(f"{gateway.hub}/spawn/{user}/{server}")
+    expect(page.locator("#spawn_form")).to_have_attribute("data-ready", "true", timeout=15000)
+
+
+def choose(page: Page, name: str, value: str) -> None:
+    page.locator(f"label[for='{name}-{value}']").click()
+    expect(page.locator(f"#{name}-{value}")).to_be_checked()
+
+
+@pytest.fixture
+def closed(gateway: Gateway) -> Any:
+    """it4lia takes no job for the moment: all nodes are reserved. Call it to open."""
+    factory = gateway.factories["it4lia"]
+    factory.ask("scontrol", "create", "reservation", "ReservationName=closed", "Nodes=ALL", "StartTime=now",
+                "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS", check=False)  # fmt: skip
+
+    def open_again() -> None:
+        factory.ask("scontrol", "delete", "ReservationName=closed", check=False)
+
+    yield open_again
+    open_again()
+
+
+def test_from_login_to_a_cell_and_back(gateway: Gateway, page: Page, closed: Any) -> None:
+    user, server = "ada", "first"
+    log_in(page, gateway, user)
+    open_start(page, gateway, user, server)
+    choose(page, "factory", "it4lia")
+    choose(page, "size", "gpu-1")
+    page.locator("input[type=number][name=hours]").fill("1")
+    expect(page.locator("#fg-summary")).to_contain_text(re.compile("Your files are on"))
+    page.locator("#fg-start-button").click()
+
+    page.wait_for_url(re.compile(r"/hub/spawn-pending/"))
+    expect(page.locator("#fg-waiting-body")).to_contain_text(re.compile("in the queue|waiting|next in line", re.I), timeout=20000)
+    session = eventually(lambda: gateway.session(user, server))
+    assert session["choice"] | {"hours": 1} == session["choice"]
+    closed()
+    page.wait_for_url(re.compile(rf"/user/{user}/{server}/lab"), timeout=60000)
+
+    # a cell that prints where it runs
+    page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
+    editor = page.locator(".jp-Notebook .cm-content").first
+    editor.click(timeout=30000)
+    page.keyboard.insert_text(CELL)
+    page.keyboard.press("Shift+Enter")
+    output = page.locator(".jp-OutputArea-output", has_text="SEEN").first
+    expect(output).to_be_visible(timeout=60000)
+    seen = json.loads(output.inner_text().strip().removeprefix("SEEN"))
+    assert seen == ["it4lia", "boost_usr_prod", "1", session["choice"]["environment"]]
+
+    # a file is edited, saved, and read again after a reload
+    page.keyboard.press("Control+s")
+    notebook = gateway.notebook(user, server)
+
+    def saved() -> bool:
+        files = notebook.request("GET", "/api/contents/").json()["content"]
+        names = [f["name"] for f in files if f["name"].startswith("Untitled") and f["name"].endswith(".ipynb")]
+        return any("SEEN" in json.dumps(notebook.request("GET", f"/api/contents/{n}").json()["content"]) for n in names)
+
+    try:
+        eventually(saved, what="the notebook is saved")
+        page.reload()
+        expect(page.locator(".jp-OutputArea-output", has_text="SEEN").first).to_be_visible(timeout=60000)
+    finally:
+        for file in notebook.request("GET", "/api/contents/").json()["content"]:
+            if file["name"].startswith("Untitled"):
+                notebook.request("DELETE", f"/api/contents/{file['name']}")
+
+    # stopped from Home
+    page.goto(f"{gateway.hub}/home")
+    card = page.locator("#fg-live > *", has_text=server)
+    expect(card).to_be_visible(timeout=15000)
+    card.get_by_role("button", name=re.compile("^stop", re.I)).click()
+    dialog = page.locator("dialog[open]")
+    if dialog.count():
+        dialog.get_by_role("button").first.click()
+    expect(card).to_be_hidden(timeout=30000)
+    eventually(lambda: session["job"] not in gateway.factories["it4lia"].jobs(), what="the job is gone from squeue")
+
+
+def test_start_page_by_keyboard_alone(gateway: Gateway, page: Page) -> None:
+    user = "grace"
+    log_in(page, gateway, user)
+    open_start(page, gateway, user, "keys")
+
+    def focused() -> str:
+        return str(page.evaluate("document.activeElement.id || document.activeElement.name || ''"))
+
+    def tab_to(pattern: str) -> None:
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if re.search(pattern, focused()):
+                return
+        raise AssertionError(f"no way to {pattern} by Tab; at {focused()}")
+
+    tab_to(r"^factory-")
+    for _ in range(4):
+        if focused() == "factory-it4lia":
+            break
+        page.keyboard.press("ArrowDown")
+    assert focused() == "factory-it4lia"
+    tab_to(r"^size-")
+    tab_to(r"^fg-start-button$")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(rf"/hub/spawn-pending/|/user/{user}/keys"))
+    page.wait_for_url(re.compile(rf"/user/{user}/keys"), timeout=60000)
+    session = gateway.session(user, "keys")
+    assert session is not None and session["choice"]["factory"] == "it4lia"
+    gateway.stopped(user, "keys")
+
+
+def test_two_clicks_make_one_job_and_cancel_works(gateway: Gateway, page: Page, closed: Any) -> None:
+    user = "emmy"
+    log_in(page, gateway, user)
+    open_start(page, gateway, user, "twice")
+    choose(page, "factory", "it4lia")
+    page.locator("#fg-start-button").dblclick()
+    page.wait_for_url(re.compile(r"/hub/spawn-pending/"))
+    session = eventually(lambda: (s := gateway.session(user, "twice")) and s["job"] and s)
+    mine = [j for j in gateway.factories["it4lia"].jobs().values() if session["id"] in j["comment"]]
+    assert len(mine) == 1
+    page.get_by_role("button", name=re.compile("cancel", re.I)).click()
+    eventually(lambda: session["job"] not in gateway.factories["it4lia"].jobs(), what="the job is cancelled")
+    eventually(lambda: gateway.session(user, "twice") is None)
+
+
+def test_a_link_shows_the_choice_and_asks_for_the_click(gateway: Gateway, page: Page) -> None:
+    user = "emmy"
+    log_in(page, gateway, user)
+    page.goto(f"{gateway.hub}/spawn/{user}/linked?opt-factory=brainpp&opt-size=gpu-2&opt-hours=0.5")
+    expect(page.locator("#spawn_form")).to_have_attribute("data-ready", "true", timeout=15000)
+    expect(page.locator("#factory-brainpp")).to_be_checked()
+    expect(page.locator("#size-gpu-2")).to_be_checked()
+    expect(page.get_by_text(re.compile("A link filled this in", re.I))).to_be_visible()
+    assert gateway.session(user, "linked") is None
+
+
+def test_a_refusal_is_explained_on_the_page(gateway: Gateway, page: Page) -> None:
+    user, factory = "emmy", gateway.factories["brainpp"]
+    log_in(page, gateway, user)
+    open_start(page, gateway, user, "refused")
+    choose(page, "factory", "brainpp")
+    factory.ask("scontrol", "update", "PartitionName=common", "State=INACTIVE")
+    try:
+        page.locator("#fg-start-button").click()
+        alert = page.get_by_role("alert")
+        expect(alert).to_be_visible(timeout=10000)
+        expect(alert).to_contain_text(re.compile("partition", re.I))
+    finally:
+        factory.ask("scontrol", "update", "PartitionName=common", "State=UP")
+
+
+def test_three_clicks_by_the_stopwatch(gateway: Gateway, browser: Browser, record_property: Any) -> None:
+    """Login, then Start as offered, and the launcher's first card: seconds beyond the queue are printed for the docs."""
+    user = "grace"
+    page = browser.new_context().new_page()
+    log_in(page, gateway, user)
+    open_start(page, gateway, user, "stopwatch")
+    choose(page, "factory", "it4lia")
+    before = time.monotonic()
+    page.locator("#fg-start-button").click()
+    page.wait_for_url(re.compile(rf"/user/{user}/stopwatch/lab"), timeout=60000)
+    page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
+    page.locator(".jp-Notebook .cm-content").first.click(timeout=30000)
+    page.keyboard.insert_text(CELL)
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator(".jp-OutputArea-output", has_text="SEEN").first).to_be_visible(timeout=60000)
+    took = time.monotonic() - before
+    record_property("stopwatch_seconds", round(took, 1))
+    print(f"\nstopwatch: from Start to the cell's output {took:.1f} s")
+    notebook = gateway.notebook(user, "stopwatch")
+    for file in notebook.request("GET", "/api/contents/").json()["content"]:
+        if file["name"].startswith("Untitled"):
+            notebook.request("DELETE", f"/api/contents/{file['name']}")
+    gateway.stopped(user, "stopwatch")
+    page.context.close()
