@@ -61,6 +61,24 @@ export function backoff(n, random = Math.random()) {
 }
 
 /**
+ * Stops a session. The hub does it where it holds the server; one that it has lost sight of (after its restart, for
+ * some seconds) it would only shrug at, so the gateway is asked then.
+ */
+export async function stopSession(to, session, server = session.server) {
+  try {
+    await ask(to.server(server), { method: "DELETE" });
+  } catch (error) {
+    if (error.status !== 404 || !session) throw error;
+  }
+  if (!session) return;
+  try {
+    await ask(to.session(session.id), { method: "DELETE" });
+  } catch (error) {
+    if (error.status !== 404 && error.status !== 409) throw error; // 409: the hub has it in hand
+  }
+}
+
+/**
  * Keeps `onData` informed: one GET of `url`, then the event stream. After anything that may have broken the stream
  * unnoticed (a phone that slept, a network that changed) it asks anew. `onTrouble(error)` tells of failures, which are
  * retried for ever. A hidden tab gives its connection back unless `whileHidden`: browsers allow six to one server.

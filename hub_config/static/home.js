@@ -1,6 +1,6 @@
 /** Home: the person's sessions, live. */
 
-import { Trouble, addresses, ask, follow } from "./api.js";
+import { Trouble, addresses, ask, follow, stopSession } from "./api.js";
 import { freeName } from "./choose.js";
 import { announce, h, render, settings } from "./dom.js";
 import { endedRow, hubCard, nameRow, sessionCard } from "./home_view.js";
@@ -55,8 +55,7 @@ function draw() {
   const ended = (state.sessions ?? []).filter((one) => !isLive(one)).sort((a, b) => moment(b) - moment(a)).slice(0, RECENT);
   at("fg-ended-part").hidden = ended.length === 0;
   render(at("fg-ended"), ended.map((one) => endedRow(one, state.factories, now, to)));
-  const shown = new Set([...running, ...ended].map((one) => one.server));
-  const kept = state.servers.filter((server) => server.name && !server.active && !shown.has(server.name));
+  const kept = state.servers.filter((server) => server.name && !server.active && !running.some((one) => one.server === server.name));
   at("fg-names-part").hidden = kept.length === 0;
   render(at("fg-names"), kept.map((server) => nameRow(server.name, to, on)));
 }
@@ -111,7 +110,7 @@ const on = {
       state.troubles.set(session.id, text);
       draw();
     };
-    await attempt(() => ask(to.server(session.server), { method: "DELETE" }), (error) => sorry(error.message));
+    await attempt(() => stopSession(to, session), (error) => sorry(error.message));
     setTimeout(() => {
       const now = live().find((one) => one.id === session.id);
       if (now && now.wish === "run" && state.busy.has(session.id)) sorry(W.stillThere);

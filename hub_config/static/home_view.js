@@ -27,7 +27,7 @@ export function sessionCard(session, factories, now, to, on, busy, trouble) {
       h("span", { class: `fg-status fg-status-${DOT[session.state]}` },
         h("span", { class: "fg-dot", "aria-hidden": "true" }), W.state[session.state])),
     h("p", { class: "fg-session-what" }, h("strong", {}, named.machine), ` · ${named.size}`,
-      h("span", { class: "fg-quiet" }, ` · ${named.environment}`)),
+      h("span", { class: "fg-quiet fg-line" }, named.environment)),
     session.state === "running" && share !== null
       ? h("div", { class: "fg-bar", "aria-hidden": "true" }, h("span", { style: `width:${Math.round(share * 100)}%` }))
       : null,

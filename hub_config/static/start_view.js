@@ -53,7 +53,7 @@ export function factoryCards(factories, choice, now) {
     const { accelerator, site } = factory;
     const start = view ? startStatus(sizeStart(view, now), now) : status("down", W.noSizes);
     const busy = load && load.gpus_total > 0 && factory.health.state === "ok"
-      ? h("span", { class: "fg-quiet" }, W.gpusFree(load.gpus_free, load.gpus_total),
+      ? h("span", { class: "fg-quiet" }, W.gpusFree(load.gpus_free, load.gpus_total, accelerator.unit),
         load.pending > 0 ? ` · ${W.waitingJobs(load.pending)}` : null)
       : null;
     return card({
@@ -77,9 +77,9 @@ export function sizeCards(factory, choice, now) {
     const start = sizeStart(view, now);
     return card({
       name: "size", value: size.id, checked: size.id === choice.size, describe: true,
-      title: view.gpu_label, badge: size.whole_node ? W.wholeNode : null,
+      title: view.gpu_label,
       lines: [
-        W.shape(size.cores, gigabytes(size.memory_gb)),
+        W.shape(size.cores, gigabytes(size.memory_gb)) + (size.whole_node ? ` · ${W.wholeNode}` : ""),
         h("span", { class: "fg-quiet" }, `${W.billed(size.billed_as)} · ${W.upTo(hoursText(size.max_hours))}`),
         size.note ? h("span", { class: "fg-quiet" }, size.note) : null,
       ],
@@ -153,6 +153,11 @@ function chip(view, hours, current, estimate, now, on) {
   }, W.estimateChip(hoursText(hours), when));
 }
 
+/** A path as a person reads it; most have never seen "~". */
+function folder(path) {
+  return path === "~" || path === "~/" ? W.homeFolder : h("code", {}, path);
+}
+
 /** Why Start cannot be pressed now, or null. */
 export function obstacle(factory, choice) {
   if (!factory || !choice) return W.noFactories;
@@ -180,7 +185,7 @@ export function summary(factory, choice, estimate, now) {
       h("strong", {}, words.end), ` ${startLine(factory, choice, estimate, now)}`),
     environment ? line("environment", h("strong", {}, environment.title),
       environment.gpu_stack ? ` · ${environment.gpu_stack}` : null) : null,
-    line("files", W.files(factory.site.machine, ""), h("code", {}, factory.folder.path),
+    line("files", W.files(factory.site.machine), folder(factory.folder.path),
       factory.folder.quota ? W.quota(factory.folder.quota) : null, W.filesElsewhere),
     line("outbound", W.outbound[factory.outbound]),
     line("ends", W.endsByItself(hoursText(choice.unopened_minutes / 60), hoursText(choice.idle_minutes / 60))),

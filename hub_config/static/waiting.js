@@ -1,6 +1,6 @@
 /** The waiting page, and what it turns into: the notebook, or an explanation. Also serves "not running" and "stopping". */
 
-import { Trouble, addresses, ask, backoff, follow } from "./api.js";
+import { Trouble, addresses, ask, backoff, follow, stopSession } from "./api.js";
 import { announce, h, render, settings } from "./dom.js";
 import { canAsk, askPermission, icon, isDenied, mayTell, tell } from "./notify.js";
 import { change, isLive, names, ofServer, title } from "./session.js";
@@ -204,7 +204,7 @@ async function cancel() {
   state.cancelFailed = null;
   draw();
   try {
-    await ask(to.server(page.server), { method: "DELETE" });
+    await stopSession(to, state.session, page.server);
     if (!state.session) location.replace(to.home);
     setTimeout(() => {
       if (!state.session || !isLive(state.session) || state.session.wish === "stop") return;
