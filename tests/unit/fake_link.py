@@ -1,0 +1,237 @@
+"""A link without factories: the hub API on a Unix socket, moved on by the test, or by itself where ``auto``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from factorylink.models import (
+    EnvironmentBody,
+    Health,
+    Problem,
+    ResolvedChoice,
+    Session,
+    SessionRequest,
+    SessionState,
+    TableFactory,
+    TableSnapshot,
+)
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+STATUS = {"gone": 404, "conflict": 409, "limit": 403, "forbidden": 403, "draining": 503, "unreachable": 503}
+
+
+class FakeLink:
+    """``notebook``: the URL every session gets; ``refuse``: what the next PUT is answered with."""
+
+    def __init__(self, socket: Path, notebook: str = "http://127.0.0.1:1") -> None:
+        self.socket = socket
+        self.notebook = notebook
+        self.sessions: dict[str, Session] = {}
+        self.requests: dict[str, SessionRequest] = {}
+        self.environments: dict[str, EnvironmentBody] = {}
+        self.stops: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, str]] = []  # method and path
+        self.headers: list[dict[str, str]] = []
+        self.refuse: Problem | None = None
+        self.auto = True
+        self.free = asyncio.Event()  # cleared: a PUT waits
+        self.free.set()
+        self._readers: set[asyncio.Queue[tuple[str, str]]] = set()
+        self._moved = asyncio.Condition()
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self.app = self._app()
+
+    async def up(self) -> None:
+        """Listen; what was known is still known."""
+        config = uvicorn.Config(self.app, uds=str(self.socket), log_level="error", lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        self._serving = asyncio.create_task(self._server._serve())
+        while not self._server.started:
+            await asyncio.sleep(0.01)
+
+    async def down(self) -> None:
+        """Gone, as by kill -9."""
+        assert self._server is not None
+        assert self._serving is not None
+        for connection in list(self._server.server_state.connections):
+            connection.transport.abort()
+        self._server.force_exit = True
+        self._server.should_exit = True
+        await self._serving
+        self.socket.unlink(missing_ok=True)
+
+    async def change(self, session_id: str, **update: Any) -> Session:
+        """Something happened to a session; the readers of the table hear of it."""
+        self.sessions[session_id] = session = self.sessions[session_id].model_copy(update=update)
+        self._tell("session", session.model_dump_json())
+        async with self._moved:
+            self._moved.notify_all()
+        return session
+
+    async def open_door(self, session_id: str) -> None:
+        """The job runs."""
+        await self.change(session_id, state=SessionState.STARTING, node="n1", started=NOW, door_open=True)
+
+    async def end(self, session_id: str, **update: Any) -> None:
+        """It is over."""
+        await self.change(
+            session_id, **{"state": SessionState.ENDED, "reachable": False, "door_open": False, "ended": NOW, **update}
+        )
+
+    async def until(self, session_id: str | None, check: Any) -> Session:
+        """Wait until a session (any, where None) fits."""
+        async with self._moved:
+            while True:
+                for session in self.sessions.values():
+                    if session_id in (None, session.id) and check(session):
+                        return session
+                await asyncio.wait_for(self._moved.wait(), 10)
+
+    def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
+        """Those not ended."""
+        return [
+            s
+            for s in self.sessions.values()
+            if s.state != SessionState.ENDED and user in (None, s.user) and server in (None, s.server)
+        ]
+
+    def add(self, session_id: str, user: str, server: str = "", **fields: Any) -> Session:
+        """A session that was there before."""
+        choice = ResolvedChoice(
+            factory="one", size="small", environment="base", hours=1, idle_minutes=60, unopened_minutes=30
+        )
+        choice = choice.model_copy(update=fields.pop("choice", {}))
+        values = {"state": SessionState.PENDING, "wish": "run", "account": "someone", "created": NOW, **fields}
+        session = Session(id=session_id, user=user, server=server, choice=choice, **values)
+        self.sessions[session_id] = session
+        return session
+
+    def _tell(self, event: str, data: str) -> None:
+        for reader in self._readers:
+            reader.put_nowait((event, data))
+
+    def _app(self) -> FastAPI:
+        app = FastAPI()
+
+        @app.middleware("http")
+        async def note(request: Request, call_next: Any) -> Response:
+            self.asked.append((request.method, request.url.path))
+            self.headers.append(dict(request.headers))
+            return await call_next(request)
+
+        @app.put("/sessions/{session_id}")
+        async def put(session_id: str, body: SessionRequest) -> Response:
+            await self.free.wait()
+            if self.refuse is not None:
+                return _no(self.refuse)
+            if session_id not in self.sessions:
+                if others := self.live(body.user, body.server):
+                    return _no(Problem(kind="conflict", message=f"{others[0].id} lives"))
+                self.requests[session_id] = body
+                self.add(session_id, body.user, body.server, choice=body.choice.model_dump(exclude_none=True))
+                await self.change(session_id, job="7")
+                if self.auto:
+                    await self.open_door(session_id)
+            return _json(self.sessions[session_id])
+
+        @app.get("/sessions")
+        async def some(user: str | None = None, server: str | None = None) -> list[Session]:
+            return self.live(user, server)
+
+        @app.get("/sessions/{session_id}")
+        async def one(session_id: str) -> Response:
+            if session_id not in self.sessions:
+                return _no(Problem(kind="gone", message="no such session"))
+            return _json(self.sessions[session_id])
+
+        @app.delete("/sessions/{session_id}")
+        async def stop(session_id: str, by: str) -> Response:
+            if session_id not in self.sessions:
+                return _no(Problem(kind="gone", message="no such session"))
+            self.stops.append((session_id, by))
+            await self.change(session_id, wish="stop", state=SessionState.ENDING)
+            return Response(status_code=202)
+
+        @app.post("/sessions/{session_id}/environment")
+        async def environment(session_id: str, body: EnvironmentBody) -> Response:
+            if not self.sessions[session_id].door_open:
+                return _no(Problem(kind="conflict", message="the door is not open"))
+            self.environments[session_id] = body
+            await self.change(session_id, environment_sent=True)
+            if self.auto:
+                await self.change(session_id, state=SessionState.RUNNING, reachable=True, url=self.notebook, ready=NOW)
+            return Response(status_code=204)
+
+        @app.get("/sessions/{session_id}/token")
+        async def token(session_id: str) -> dict[str, str | None]:
+            body = self.environments.get(session_id)
+            return {"token": body.environment["JUPYTERHUB_API_TOKEN"] if body else None}
+
+        @app.get("/sessions/{session_id}/events")
+        async def session_events(session_id: str) -> Response:
+            first = [("session", self.sessions[session_id].model_dump_json())]
+            return StreamingResponse(self._read(first), media_type="text/event-stream")
+
+        @app.get("/table")
+        async def table() -> Response:
+            health = Health(state="ok", since=NOW)
+            snapshot = TableSnapshot(sessions=tuple(self.live()), factories=(TableFactory(id="one", health=health),))
+            return StreamingResponse(
+                self._read([("snapshot", snapshot.model_dump_json())]), media_type="text/event-stream"
+            )
+
+        @app.get("/factories")
+        async def factories(user: str) -> list[Any]:
+            return []
+
+        @app.get("/factories/events")
+        async def factories_events(user: str) -> Response:
+            return StreamingResponse(self._read([("factories", "[]")]), media_type="text/event-stream")
+
+        @app.get("/factories/{factory}/estimate")
+        async def estimate(factory: str, user: str, size: str, hours: float | None = None) -> dict[str, Any]:
+            return {"start": None, "basis": "none", "asked_at": NOW}
+
+        @app.get("/people/{user}/choice")
+        async def choice(user: str) -> dict[str, str]:
+            return {"factory": "one"}
+
+        @app.get("/people/{user}/sessions")
+        async def recent(user: str) -> list[Session]:
+            return [s for s in self.sessions.values() if s.user == user]
+
+        return app
+
+    async def _read(self, first: list[tuple[str, str]]) -> AsyncIterator[str]:
+        queue: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._readers.add(queue)
+        try:
+            for event, data in first:
+                yield f"event: {event}\ndata: {data}\n\n"
+            while True:
+                told = await queue.get()
+                yield f"event: {told[0]}\ndata: {told[1]}\n\n"
+        finally:
+            self._readers.discard(queue)
+
+    @property
+    def readers(self) -> int:
+        """Streams that somebody reads."""
+        return len(self._readers)
+
+
+def _no(problem: Problem) -> Response:
+    return JSONResponse(problem.model_dump(), status_code=STATUS.get(problem.kind, 400))
+
+
+def _json(session: Session) -> Response:
+    return Response(session.model_dump_json(), media_type="application/json")

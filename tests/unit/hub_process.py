@@ -1,0 +1,176 @@
+"""A real hub process on loopback with our configuration, beside a proxy API and a notebook that only answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+import yaml
+from factoryspawner.passwords import write_passwords
+from fastapi import FastAPI, Request, Response
+
+ROOT = Path(__file__).parents[2]
+Shown = dict[str, Any] | None  # a server as the hub's API shows it
+
+
+def is_ready(shown: Shown) -> bool:
+    return shown is not None and shown["ready"]
+
+
+def is_stopped(shown: Shown) -> bool:
+    return shown is None or shown["stopped"]
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Beside:
+    """The proxy's API, as far as the hub asks it, and every notebook's ``/api``."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.routes: dict[str, Any] = {}
+        self.notebook_up = True
+        app = FastAPI()
+
+        @app.get("/api/routes")
+        async def routes() -> dict[str, Any]:
+            return self.routes
+
+        @app.post("/api/routes/{path:path}")
+        async def add(path: str, request: Request) -> Response:
+            self.routes["/" + path.strip("/")] = {**await request.json(), "last_activity": "2026-01-01T00:00:00Z"}
+            return Response(status_code=201)
+
+        @app.delete("/api/routes/{path:path}")
+        async def remove(path: str) -> Response:
+            self.routes.pop("/" + path.strip("/"), None)
+            return Response(status_code=204)
+
+        @app.get("/{path:path}")
+        async def notebook(path: str) -> Response:
+            return Response("{}", status_code=200 if self.notebook_up else 502)
+
+        self._server = uvicorn.Server(uvicorn.Config(app, port=self.port, log_level="error", lifespan="off"))
+        self._serving: asyncio.Task[None] | None = None
+
+    async def up(self) -> None:
+        """Listen."""
+        self._serving = asyncio.create_task(self._server._serve())
+        while not self._server.started:
+            await asyncio.sleep(0.01)
+
+    async def down(self) -> None:
+        """End."""
+        assert self._serving is not None
+        self._server.should_exit = self._server.force_exit = True
+        await self._serving
+
+
+class HubProcess:
+    """One hub with its files in ``folder``; killed and started at will."""
+
+    def __init__(self, folder: Path, link_socket: Path, beside: Beside, extra: str = "") -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.admin = secrets.token_hex(16)
+        self.service = secrets.token_hex(16)
+        for name, text in {"admin": self.admin, "service": self.service, "proxy": "p" * 16}.items():
+            (folder / name).write_text(text)
+            (folder / name).chmod(0o600)
+        write_passwords(folder / "passwords.json", {"ada": "ada-secret", "bob": "bob-secret"})
+        (folder / "extra.py").write_text(extra)
+        config = {
+            "public_url": "http://127.0.0.1:1",
+            "hub_url": self.url,
+            "proxy_api_url": beside.url,
+            "proxy_token_file": "proxy",
+            "link_socket": str(link_socket),
+            "link_url": beside.url,
+            "service_token_file": "service",
+            "db_file": "hub.sqlite",
+            "cookie_secret_file": "cookie",
+            "passwords_file": "passwords.json",
+            "admin_token_file": "admin",
+            "extra_config": "extra.py",
+        }
+        (folder / "hub.yaml").write_text(yaml.safe_dump(config))
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False)
+        self.process: asyncio.subprocess.Process | None = None
+
+    async def up(self) -> None:
+        """Start it and wait until it answers."""
+        path = os.pathsep.join(str(ROOT / part) for part in ("spawners", "extensions"))
+        environment = {**os.environ, "PYTHONPATH": path, "FACTORYGATE_HUB_CONFIG": str(self.folder / "hub.yaml")}
+        with (self.folder / "hub.log").open("ab") as log:
+            self.process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "jupyterhub", "-f", str(ROOT / "hub_config" / "jupyterhub_config.py")),
+                cwd=self.folder,
+                env=environment,
+                stdout=log,
+                stderr=log,
+            )
+        while True:
+            assert self.process.returncode is None, self.log
+            try:
+                answer = await self.http.get("/hub/health")
+            except httpx.TransportError:
+                await asyncio.sleep(0.1)
+                continue
+            if answer.status_code == 200:
+                return
+
+    async def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Gone at once."""
+        assert self.process is not None
+        if self.process.returncode is None:
+            self.process.send_signal(how)
+        await self.process.wait()
+
+    async def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
+        """Ask the hub's API, as its administrator unless told."""
+        headers = {"Authorization": f"token {token or self.admin}"}
+        return await self.http.request(method, f"/hub/api{path}", headers=headers, **kwargs)
+
+    async def server(self, user: str, server: str = "") -> dict[str, Any] | None:
+        """The server as the hub shows it; None: it does not run."""
+        answer = await self.api("GET", f"/users/{user}?include_stopped_servers=1")
+        return answer.json()["servers"].get(server)
+
+    async def until(self, user: str, check: Any, server: str = "") -> Any:
+        """Wait until the hub shows what is wanted."""
+        for _ in range(150):
+            shown = await self.server(user, server)
+            if check(shown):
+                return shown
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{shown}\n{self.log[-6000:]}")
+
+    async def login(self, user: str) -> httpx.AsyncClient:
+        """A browser that is logged in."""
+        browser = httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, follow_redirects=True)
+        await browser.get("/hub/login")
+        data = {"username": user, "password": f"{user}-secret", "_xsrf": browser.cookies["_xsrf"]}
+        answer = await browser.post("/hub/login", data=data, follow_redirects=False)
+        assert answer.status_code == 302, answer.text
+        await browser.get("/hub/token")  # a page, for the cookie against forged requests
+        return browser
+
+    @property
+    def log(self) -> str:
+        """All it wrote."""
+        return (self.folder / "hub.log").read_text()

@@ -1,0 +1,207 @@
+"""The spawner in a real hub, with a link that does as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from factorylink.models import EndReason, Problem, SessionState, Words
+
+from tests.unit.fake_link import FakeLink
+from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def works(hub: HubProcess, token: str) -> bool:
+    return (await hub.api("GET", "/user", token)).status_code == 200
+
+
+async def test_start_and_stop(hub: HubProcess, link: FakeLink, beside: Beside, user: str) -> None:
+    answer = await hub.api("POST", f"/users/{user}/servers/deep", json={"factory": "one", "size": "big", "hours": 2})
+    assert answer.status_code in (201, 202), answer.text
+    await hub.until(user, is_ready, "deep")
+    [session] = link.live(user)
+    asked = link.requests[session.id]
+    assert (asked.user, asked.server, asked.choice.size, asked.choice.hours) == (user, "deep", "big", 2)
+    environment = link.environments[session.id]
+    assert environment.argv[0] == "jupyterhub-singleuser"
+    token = environment.environment["JUPYTERHUB_API_TOKEN"]
+    assert await works(hub, token)
+    assert beside.routes[f"/user/{user}/deep"]["target"] == beside.url
+
+    assert (await hub.api("DELETE", f"/users/{user}/servers/deep")).status_code == 204
+    assert link.stops[-1] == (session.id, "hub")
+    assert not await works(hub, token)
+    await link.end(session.id)
+
+    answer = await hub.api("POST", f"/users/{user}/servers/deep")
+    await hub.until(user, is_ready, "deep")
+    [again] = link.live(user)
+    assert link.requests[again.id].choice.size == "big"
+    assert again.id != session.id
+
+
+async def test_a_session_that_ends_is_noticed_at_once(
+    hub: HubProcess, link: FakeLink, beside: Beside, user: str
+) -> None:
+    await hub.api("POST", f"/users/{user}/server")
+    await hub.until(user, is_ready)
+    [session] = link.live(user)
+    token = link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"]
+    await link.end(session.id, end_reason=EndReason.IDLE)
+    before = time.monotonic()
+    await hub.until(user, is_stopped)
+    assert time.monotonic() - before < 2
+    assert f"/user/{user}" not in beside.routes
+    assert not await works(hub, token)
+    assert link.stops == [stop for stop in link.stops if stop[0] != session.id]
+
+
+async def test_adopts_a_live_session_and_takes_its_token(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session = link.add("a" * 32, user, state=SessionState.PENDING)
+    link.auto = False
+    answer = await hub.api("POST", f"/users/{user}/server", json={})
+    assert answer.status_code == 202
+    assert link.live(user) == [session]
+    link.auto = True
+    await link.open_door(session.id)
+    await hub.until(user, is_ready)
+    assert not [path for method, path in link.asked if method == "PUT" and path.endswith(session.id)]
+
+
+async def test_cancel_while_pending(hub: HubProcess, link: FakeLink, user: str) -> None:
+    link.auto = False
+    answer = await hub.api("POST", f"/users/{user}/servers/slow", json={"factory": "one"})
+    assert answer.status_code == 202
+    session = await link.until(None, lambda s: s.user == user)
+    answer = await hub.api("DELETE", f"/users/{user}/servers/slow")
+    assert answer.status_code in (202, 204)
+    assert (session.id, "hub") in link.stops
+    await hub.until(user, is_stopped, "slow")
+    await link.end(session.id)
+
+
+async def test_cancel_while_the_link_has_not_answered_the_put(hub: HubProcess, link: FakeLink, user: str) -> None:
+    link.auto = False
+    link.free.clear()
+    answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+    assert answer.status_code == 202
+    stopping = asyncio.create_task(hub.api("DELETE", f"/users/{user}/server"))
+    await asyncio.sleep(1.5)
+    link.free.set()
+    assert (await stopping).status_code in (202, 204)
+    session = await link.until(None, lambda s: s.user == user and s.wish == "stop")
+    await link.end(session.id)
+
+
+async def test_a_new_start_waits_for_the_session_that_is_ending(hub: HubProcess, link: FakeLink, user: str) -> None:
+    await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+    await hub.until(user, is_ready)
+    [old] = link.live(user)
+    await hub.api("DELETE", f"/users/{user}/server")
+    assert (await hub.api("POST", f"/users/{user}/server")).status_code == 202
+    assert link.live(user)[0].id == old.id
+    await link.end(old.id)
+    await hub.until(user, is_ready)
+    assert [s.id for s in link.live(user)] != [old.id]
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("invalid", 400), ("refused", 400), ("limit", 403), ("draining", 503), ("unreachable", 503)]
+)
+async def test_refusals_are_answered_in_words(
+    hub: HubProcess, link: FakeLink, user: str, kind: str, status: int
+) -> None:
+    link.refuse = Problem.model_validate(
+        {"kind": kind, "message": "No.", "do": "Pick another.", "scheduler": "error: 100% <no>"}
+    )
+    before = time.monotonic()
+    answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+    assert time.monotonic() - before < 2
+    assert answer.status_code == status
+    assert answer.json()["message"] == "No. Pick another. The scheduler said: error: 100% <no>"
+    link.refuse = None
+    assert (await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})).status_code in (201, 202)
+    await hub.until(user, is_ready)
+
+
+async def test_a_session_that_ends_before_it_is_up(hub: HubProcess, link: FakeLink, user: str) -> None:
+    link.auto = False
+    await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+    session = await link.until(None, lambda s: s.user == user)
+    token_before = await hub.api("GET", f"/users/{user}/tokens")
+    words = Words(code="oom", what="It ran out of memory.", do="Take more.", scheduler="OUT_OF_MEMORY")
+    await link.end(session.id, end_reason=EndReason.OUT_OF_MEMORY, end=words, log_tail=("Killed <now>",))
+    await hub.until(user, is_stopped)
+    assert len(token_before.json()["api_tokens"]) == 1
+    assert (await hub.api("GET", f"/users/{user}/tokens")).json()["api_tokens"] == []
+
+
+async def test_bad_options_are_refused_and_not_repeated(hub: HubProcess, link: FakeLink, user: str) -> None:
+    await hub.api("POST", f"/users/{user}/server", json={"factory": "one", "size": "big"})
+    await hub.until(user, is_ready)
+    [session] = link.live(user)
+    await hub.api("DELETE", f"/users/{user}/server")
+    await link.end(session.id)
+    answer = await hub.api("POST", f"/users/{user}/server", json={"size": "big\n#SBATCH --uid=0"})
+    assert answer.status_code == 400
+    assert "size" in answer.json()["message"]
+    await hub.api("POST", f"/users/{user}/server")
+    await hub.until(user, is_ready)
+    assert link.requests[link.live(user)[0].id].choice.size == "big"
+
+
+async def test_a_requeued_job_gets_its_environment_again(hub: HubProcess, link: FakeLink, user: str) -> None:
+    await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+    await hub.until(user, is_ready)
+    [session] = link.live(user)
+    first = link.environments.pop(session.id)
+    await link.change(
+        session.id, state=SessionState.PENDING, reachable=False, door_open=False, environment_sent=False, node=None
+    )
+    await link.open_door(session.id)
+    await link.until(session.id, lambda s: s.reachable)
+    assert link.environments[session.id] == first
+    assert is_ready(await hub.server(user))
+
+
+async def test_no_callback_and_no_shell(hub: HubProcess, link: FakeLink, user: str) -> None:
+    await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+    await hub.until(user, is_ready)
+    token = link.environments[link.live(user)[0].id].environment["JUPYTERHUB_API_TOKEN"]
+    answer = await hub.api("POST", "/batchspawner", token, json={"exec_prefix": "touch /tmp/never;"})
+    assert answer.status_code == 404
+
+
+async def test_a_silent_link_is_a_503_in_words_and_stops_are_kept(hub: HubProcess, link: FakeLink, user: str) -> None:
+    await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+    await hub.until(user, is_ready)
+    [session] = link.live(user)
+    await link.down()
+    before = time.monotonic()
+    answer = await hub.api("POST", f"/users/{user}/servers/other", json={"factory": "one"})
+    assert answer.status_code == 503
+    assert "link" in answer.json()["message"]
+    assert time.monotonic() - before < 2
+    assert is_ready(await hub.server(user))
+    stopping = asyncio.create_task(hub.api("DELETE", f"/users/{user}/server"))
+    await asyncio.sleep(0.5)
+    assert (await hub.server(user) or {})["pending"] == "stop"
+    await link.up()
+    assert (await stopping).status_code in (202, 204)
+    await link.until(session.id, lambda s: s.wish == "stop")
+    await link.end(session.id)
+
+
+async def test_start_survives_a_link_that_restarts(hub: HubProcess, link: FakeLink, user: str) -> None:
+    link.auto = False
+    assert (await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})).status_code == 202
+    [session] = link.live(user)
+    await link.down()
+    link.auto = True
+    await link.change(session.id, state=SessionState.STARTING, door_open=True)
+    await link.up()
+    await hub.until(user, is_ready)
+    assert (session.id, "hub") not in link.stops

@@ -1,0 +1,171 @@
+"""What a hub that is killed and started again makes of its servers."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import Any
+
+import httpx
+import pytest
+from factorylink.models import SessionState
+
+from tests.unit.fake_link import FakeLink
+from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def token_works(hub: HubProcess, token: str) -> bool:
+    return (await hub.api("GET", "/user", token)).status_code == 200
+
+
+async def start(hub: HubProcess, link: FakeLink, user: str) -> tuple[str, str]:
+    """Session and token of a server that runs."""
+    await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+    await hub.until(user, is_ready)
+    [session] = link.live(user)
+    return session.id, link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"]
+
+
+def puts(link: FakeLink, user: str) -> int:
+    return sum(request.user == user for request in link.requests.values())
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_running_session_goes_on(hub: HubProcess, link: FakeLink, user: str, how: signal.Signals) -> None:
+    session, token = await start(hub, link, user)
+    await hub.kill(how)
+    await hub.up()
+    await hub.until(user, is_ready)
+    assert await token_works(hub, token)
+    assert not [stop for stop in link.stops if stop[0] == session]
+    await hub.api("DELETE", f"/users/{user}/server")
+    assert (session, "hub") in link.stops
+    assert not await token_works(hub, token)
+    await link.end(session)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
+async def test_a_pending_session_is_forgotten_and_adopted(
+    hub: HubProcess, link: FakeLink, user: str, how: signal.Signals
+) -> None:
+    link.auto = False
+    assert (await hub.api("POST", f"/users/{user}/server", json={"factory": "one", "size": "big"})).status_code == 202
+    [session] = link.live(user)
+    await hub.kill(how)
+    await hub.up()
+    await hub.until(user, is_stopped)
+    assert link.live(user) == [session]
+    assert not [stop for stop in link.stops if stop[0] == session.id]
+    # What the link does with its service token.
+    answer = await hub.api("POST", f"/users/{user}/server", hub.service)
+    assert answer.status_code == 202, answer.text
+    link.auto = True
+    await link.open_door(session.id)
+    await hub.until(user, is_ready)
+    assert puts(link, user) == 1
+    assert await token_works(hub, link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"])
+
+
+async def test_a_running_session_that_cannot_be_reached_keeps_its_token(
+    hub: HubProcess, link: FakeLink, user: str
+) -> None:
+    session, token = await start(hub, link, user)
+    await hub.kill()
+    await link.change(session, state=SessionState.UNREACHABLE, before=SessionState.RUNNING, reachable=False)
+    await hub.up()
+    await hub.until(user, is_stopped)
+    assert await token_works(hub, token)
+    await link.change(session, state=SessionState.RUNNING, reachable=True)
+    await hub.api("POST", f"/users/{user}/server", hub.service)
+    await hub.until(user, is_ready)
+    assert await token_works(hub, token)
+    assert puts(link, user) == 1
+    assert len((await hub.api("GET", f"/users/{user}/tokens")).json()["api_tokens"]) == 1
+
+
+async def test_a_session_that_only_the_hub_cannot_reach_is_not_stopped(
+    hub: HubProcess, link: FakeLink, beside: Beside, user: str
+) -> None:
+    (hub.folder / "extra.py").write_text("c.FactorySpawner.http_timeout = 2\n")
+    session, token = await start(hub, link, user)
+    await hub.kill()
+    beside.notebook_up = False
+    await hub.up()
+    await hub.until(user, is_stopped)
+    beside.notebook_up = True
+    assert not [stop for stop in link.stops if stop[0] == session]
+    assert await token_works(hub, token)
+    await hub.api("POST", f"/users/{user}/server", hub.service)
+    await hub.until(user, is_ready)
+
+
+async def test_a_session_that_ended_meanwhile_leaves_no_token(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session, token = await start(hub, link, user)
+    await hub.kill()
+    await link.end(session)
+    await hub.up()
+    await hub.until(user, is_stopped)
+    assert not await token_works(hub, token)
+
+
+async def test_hub_and_link_come_back_together(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session, token = await start(hub, link, user)
+    await hub.kill()
+    await link.down()
+    await hub.up()
+    await hub.until(user, is_stopped)
+    assert await token_works(hub, token)
+    await link.up()
+    await hub.api("POST", f"/users/{user}/server", hub.service)
+    await hub.until(user, is_ready)
+    assert await token_works(hub, token)
+    assert [s.id for s in link.live(user)] == [session]
+
+
+async def test_a_forgotten_session_that_ends_leaves_no_token(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session, token = await start(hub, link, user)
+    await hub.kill()
+    await link.change(session, state=SessionState.UNREACHABLE, before=SessionState.RUNNING, reachable=False)
+    await hub.up()
+    await hub.until(user, is_stopped)
+    assert await token_works(hub, token)
+    await link.end(session)
+    for _ in range(50):
+        if not await token_works(hub, token):
+            break
+        await asyncio.sleep(0.1)
+    else:
+        raise AssertionError("the token still works")
+
+
+async def test_a_wish_to_stop_outlives_the_hub(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session, token = await start(hub, link, user)
+    await link.down()
+    stopping = asyncio.create_task(hub.api("DELETE", f"/users/{user}/server"))
+    await hub.until(user, lambda shown: shown["pending"] == "stop")
+    await hub.kill()
+    with pytest.raises(httpx.HTTPError):
+        await stopping
+    await hub.up()
+    await link.up()
+    wished: Any = await link.until(session, lambda s: s.wish == "stop")
+    assert wished.id == session
+    await hub.until(user, is_stopped)
+    assert not await token_works(hub, token)
+
+
+async def test_the_token_is_asked_of_the_door_where_the_hub_lost_its_database(
+    hub: HubProcess, link: FakeLink, user: str
+) -> None:
+    session, token = await start(hub, link, user)
+    await hub.kill()
+    (hub.folder / "hub.sqlite").unlink()
+    await hub.up()
+    assert (await hub.api("POST", f"/users/{user}")).status_code == 201
+    assert not await token_works(hub, token)
+    await hub.api("POST", f"/users/{user}/server", hub.service)
+    await hub.until(user, is_ready)
+    assert await token_works(hub, token)
+    assert [s.id for s in link.live(user)] == [session]
