@@ -1,0 +1,289 @@
+"""The two sides: our gateway, and a JupyterHub with batchspawner, each with a proxy of its own on free ports."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import shlex
+import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from benchmarks import measure
+from benchmarks.bed import FACTORY, ROOT, SIZE, Bed
+
+UP_SECONDS = 60
+
+
+class Gateway:
+    """A running hub behind its proxy. ``counted``: the processes whose CPU is its cost (hub, and link)."""
+
+    def __init__(
+        self, name: str, bed: Bed, client: httpx.AsyncClient, hub_api: str, options: Mapping[str, Any]
+    ) -> None:
+        self.name = name
+        self.bed = bed
+        self.client = client
+        self.hub_api = hub_api  # the hub's own listener, without the proxy
+        self.counted: list[int] = []
+        self.link_socket: Path | None = None
+        self._options = options
+
+    async def make_people(self) -> None:
+        """Give each site account a hub user of the same name."""
+        answer = await self.client.post("/hub/api/users", json={"usernames": list(self.bed.people)})
+        answer.raise_for_status()
+
+    async def start_server(self, person: str, server: str) -> None:
+        """POST a server. Raises httpx.HTTPStatusError if it is refused."""
+        answer = await self.client.post(f"/hub/api/users/{person}/servers/{server}", json=dict(self._options))
+        answer.raise_for_status()
+
+    async def stop_server(self, person: str, server: str) -> None:
+        """DELETE a server, and wait until the hub has let go of it."""
+        url = f"/hub/api/users/{person}/servers/{server}"
+
+        async def gone() -> bool:
+            answer = await self.client.request("DELETE", url, json={"remove": True})
+            return answer.status_code in (204, 404)
+
+        await measure.until(gone, 60, f"{self.name} lets go of {server}", every=0.3)
+
+    async def answers(self, person: str, server: str) -> bool:
+        """Whether the notebook answers through the proxy."""
+        return (await self.client.get(f"/user/{person}/{server}/api")).status_code == 200
+
+    async def story(self, person: str, server: str) -> list[str]:
+        """What our link says happened to a session, with seconds since the first of it; empty for the peer."""
+        if self.link_socket is None:
+            return []
+        transport = httpx.AsyncHTTPTransport(uds=str(self.link_socket))
+        async with httpx.AsyncClient(transport=transport, base_url="http://link") as client:
+            answer = await client.get("/sessions", params={"user": person, "server": server, "live": "true"})
+        log = answer.json()[0]["log"]
+        moments = [datetime.fromisoformat(line["at"]) for line in log]
+        return [
+            f"{(at - moments[0]).total_seconds():5.2f} s  {line['text']}" for at, line in zip(moments, log, strict=True)
+        ]
+
+    async def info(self) -> None:
+        """One ``GET /hub/api/info``."""
+        (await self.client.get("/hub/api/info")).raise_for_status()
+
+
+@asynccontextmanager
+async def ours(bed: Bed) -> AsyncIterator[Gateway]:
+    """Our gateway: proxy, link and hub, set up as an operator would."""
+    folder = _folder(bed, "ours")
+    ports = Ports()
+    secret_files = {name: _secret(folder / name) for name in ("proxy-token", "service-token", "admin-token")}
+    extra = folder / "extra.py"
+    extra.write_text("c.JupyterHub.authenticator_class = 'null'\nc.Authenticator.allow_all = True\n")
+    hub = {
+        "public_url": f"http://127.0.0.1:{ports.public}",
+        "hub_url": f"http://127.0.0.1:{ports.hub}",
+        "proxy_api_url": f"http://127.0.0.1:{ports.proxy_api}",
+        "proxy_token_file": "proxy-token",
+        "link_socket": "link.sock",
+        "link_url": f"http://127.0.0.1:{ports.link}",
+        "service_token_file": "service-token",
+        "db_file": "hub.sqlite",
+        "cookie_secret_file": "cookie-secret",
+        "admin_token_file": "admin-token",
+        "named_servers": 0,
+        "extra_config": "extra.py",
+    }
+    environment = {"id": "bench", "title": "Bench", "kind": "venv", "python": str(bed.notebook_python)}
+    access = {
+        **bed.cluster.access_fields(),
+        "accounts": {person: person for person in bed.people},
+        "environments": [environment],
+    }
+    link = {
+        "catalogue": str(ROOT / "hub_config" / "factories"),
+        "state_dir": "link",
+        "socket": "link.sock",
+        "listen_port": ports.link,
+        "hub": {"url": hub["hub_url"], "token_file": "service-token", "name": "bench"},
+        "limits": {"pending_per_person": 10000, "sessions_per_person": 10000},
+        "factories": {FACTORY: access},
+    }
+    (folder / "hub.yaml").write_text(yaml.safe_dump(hub))
+    (folder / "link.yaml").write_text(yaml.safe_dump(link))
+    (folder / "link").mkdir(mode=0o700, exist_ok=True)
+    options = {"factory": FACTORY, "size": SIZE, "environment": "bench", "hours": 1}
+    env = {**_plain_env(), "PYTHONPATH": f"{ROOT / 'spawners'}"}
+    python = str(bed.hub_python)
+    async with _running(folder) as run:
+        await _proxy(bed, run, ports, secret_files["proxy-token"])
+        link_pid = await run("link", (python, "-m", "factorylink", "--config", str(folder / "link.yaml")), env)
+        hub_env = {**env, "FACTORYGATE_HUB_CONFIG": str(folder / "hub.yaml")}
+        config = str(ROOT / "hub_config" / "jupyterhub_config.py")
+        hub_pid = await run("hub", (python, "-m", "jupyterhub", "-f", config), hub_env)
+        async with _client(ports, secret_files["admin-token"]) as client:
+            gateway = Gateway("ours", bed, client, f"http://127.0.0.1:{ports.hub}", options)
+            gateway.counted = [hub_pid, link_pid]
+            gateway.link_socket = folder / "link.sock"
+            await _up(gateway)
+            yield gateway
+
+
+@asynccontextmanager
+async def peer(bed: Bed) -> AsyncIterator[Gateway]:
+    """JupyterHub with batchspawner and its defaults; what differs is said in the configuration's comments."""
+    folder = _folder(bed, "peer")
+    ports = Ports()
+    tokens = {name: _secret(folder / name) for name in ("proxy-token", "admin-token")}
+    size = next(size for size in bed.factory.sizes if size.id == SIZE)
+    # batchspawner must be importable where the job runs; the notebook's environment stays as it is for both sides.
+    beside = folder / "beside"
+    beside.mkdir(mode=0o755, exist_ok=True)
+    site_packages = next((bed.hub_python.parent.parent / "lib").glob("python3*/site-packages"))
+    (beside / "batchspawner").symlink_to(site_packages / "batchspawner")
+    for step in (bed.folder, folder):
+        step.chmod(0o711)  # the site accounts go through, and see nothing
+    as_account = "runuser -u {username} --" if os.geteuid() == 0 else ""
+    settings = {
+        "JupyterHub.bind_url": f"http://127.0.0.1:{ports.public}",
+        "JupyterHub.hub_bind_url": f"http://127.0.0.1:{ports.hub}",
+        "JupyterHub.db_url": f"sqlite:///{folder / 'hub.sqlite'}",
+        "JupyterHub.cookie_secret_file": str(folder / "cookie-secret"),
+        "JupyterHub.authenticator_class": "null",
+        "JupyterHub.allow_named_servers": True,
+        "JupyterHub.cleanup_servers": False,
+        "ConfigurableHTTPProxy.should_start": False,
+        "ConfigurableHTTPProxy.api_url": f"http://127.0.0.1:{ports.proxy_api}",
+        "JupyterHub.spawner_class": "batchspawner.MultiSlurmSpawner",
+        # The nodes' names do not resolve: the setting that batchspawner has for several slurmd on one host.
+        "MultiSlurmSpawner.daemon_resolver": dict.fromkeys(bed.cluster.nodes, "127.0.0.1"),
+        # In place of sudo, which a fresh Debian does not have; it costs less.
+        "BatchSpawnerBase.exec_prefix": shlex.join(bed.cluster.prefix) + as_account,
+        "BatchSpawnerBase.batchspawner_singleuser_cmd": (
+            f"env PYTHONPATH={beside} {bed.notebook_python} -m batchspawner.singleuser"
+        ),
+        "Spawner.cmd": [str(bed.notebook_python.parent / "jupyterhub-singleuser")],
+        "BatchSpawnerBase.req_partition": size.partition,
+        "BatchSpawnerBase.req_runtime": "01:00:00",
+        "BatchSpawnerBase.req_nprocs": str(size.cores),
+        "BatchSpawnerBase.req_memory": f"{size.memory_gb:.0f}G",
+        "SlurmSpawner.req_gres": f"gpu:{size.gpus}",
+    }  # fmt: skip
+    lines = [f"c.{name} = {value!r}" for name, value in settings.items()]
+    lines += [
+        # Users of a dead port: the job must wait in the queue however long, as ours does.
+        "c.Spawner.start_timeout = 86400",
+        f"c.ConfigurableHTTPProxy.auth_token = open({str(folder / 'proxy-token')!r}).read()",
+        "c.Spawner.env_keep = ['PATH', 'LANG', 'SLURM_CONF', 'LD_LIBRARY_PATH']",
+        f"c.JupyterHub.services = [{{'name': 'admin', 'api_token': open({str(folder / 'admin-token')!r}).read()}}]",
+        "c.JupyterHub.load_roles = [{'name': 'bench', 'services': ['admin'],"
+        " 'scopes': ['admin:users', 'servers', 'access:servers', 'tokens', 'proxy', 'read:hub']}]",
+    ]
+    (folder / "jupyterhub_config.py").write_text("\n".join(lines) + "\n")
+    env = {**_plain_env(), **bed.cluster.env}
+    async with _running(folder) as run:
+        await _proxy(bed, run, ports, tokens["proxy-token"])
+        argv = (str(bed.hub_python), "-m", "jupyterhub", "-f", str(folder / "jupyterhub_config.py"))
+        hub_pid = await run("hub", argv, env)
+        async with _client(ports, tokens["admin-token"]) as client:
+            gateway = Gateway("batchspawner", bed, client, f"http://127.0.0.1:{ports.hub}", {})
+            gateway.counted = [hub_pid]
+            await _up(gateway)
+            yield gateway
+
+
+class Ports:
+    """Free ports of the loopback interface, as of now."""
+
+    def __init__(self) -> None:
+        sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(4)]
+        self.public, self.hub, self.proxy_api, self.link = (s.getsockname()[1] for s in sockets)
+        for held in sockets:
+            held.close()
+
+
+def _plain_env() -> dict[str, str]:
+    return {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": os.environ["HOME"], "LANG": "C.UTF-8"}
+
+
+def _folder(bed: Bed, name: str) -> Path:
+    folder = bed.folder / name
+    folder.mkdir(mode=0o700, parents=True)
+    return folder
+
+
+def _secret(path: Path) -> str:
+    token = secrets.token_hex(32)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with open(descriptor, "w") as file:
+        file.write(token)
+    return token
+
+
+def _client(ports: Ports, token: str) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        base_url=f"http://127.0.0.1:{ports.public}", headers={"Authorization": f"token {token}"}, timeout=60
+    )
+
+
+async def _proxy(bed: Bed, run: Run, ports: Ports, token: str) -> None:
+    argv = (
+        str(bed.node), str(bed.proxy), "--ip", "127.0.0.1", "--port", str(ports.public), "--api-ip", "127.0.0.1",
+        "--api-port", str(ports.proxy_api), "--error-target", f"http://127.0.0.1:{ports.hub}/hub/error",
+    )  # fmt: skip
+    await run("proxy", argv, {**_plain_env(), "CONFIGPROXY_AUTH_TOKEN": token})
+
+
+async def _up(gateway: Gateway) -> None:
+    async def answers() -> bool:
+        try:
+            return (await gateway.client.get("/hub/api/info")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    await measure.until(answers, UP_SECONDS, f"{gateway.name} comes up (logs in {gateway.bed.folder})", every=0.2)
+    await gateway.make_people()
+
+
+class Run:
+    """Starts programs, each with a log of its own, and ends them all, last started first."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[asyncio.subprocess.Process] = []
+
+    async def __call__(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> int:
+        with open(self._folder / f"{name}.log", "ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *argv, env=env, cwd=self._folder, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+        self._running.append(process)
+        return process.pid
+
+    async def end(self) -> None:
+        """SIGTERM, and SIGKILL for what has not ended in 15 s."""
+        for process in reversed(self._running):
+            if process.returncode is not None:
+                continue
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), 15)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+@asynccontextmanager
+async def _running(folder: Path) -> AsyncIterator[Run]:
+    run = Run(folder)
+    try:
+        yield run
+    finally:
+        await run.end()

@@ -1,0 +1,121 @@
+"""What the benchmarks measure with: CPU of process trees, controller RPCs, latencies, and the lines they print."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+# What the nodes' own daemons send the controller, and the question itself; all else is somebody's scheduler command.
+_NOT_COMMANDS = frozenset(
+    {
+        "REQUEST_STATS_INFO",
+        "MESSAGE_NODE_REGISTRATION_STATUS",
+        "MESSAGE_EPILOG_COMPLETE",
+        "REQUEST_COMPLETE_BATCH_SCRIPT",
+        "REQUEST_STEP_COMPLETE",
+    }
+)
+
+
+def report(name: str, metric: str, ours: float, peers: dict[str, float], unit: str) -> None:
+    """Print a line per peer for a cost (less is better): ratio = peer / ours, above 1 we are better."""
+    for peer, theirs in peers.items():
+        ratio = theirs / ours if ours else float("inf")
+        print(
+            f"{name} {metric}: ours {_short(ours)} {unit}, {peer} {_short(theirs)} {unit}, ratio {ratio:.2f}",
+            flush=True,
+        )
+
+
+def note(text: str) -> None:
+    """Print what a reader must know beside the numbers."""
+    print(f"# {text}", flush=True)
+
+
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 1000 or value == int(value) else f"{value:.3g}"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value that ``share`` (0 to 1) of the values do not exceed; nearest rank."""
+    ranked = sorted(values)
+    return ranked[min(len(ranked) - 1, max(0, round(share * len(ranked) + 0.5) - 1))]
+
+
+def median(values: Iterable[float]) -> float:
+    """The middle value."""
+    return statistics.median(values)
+
+
+# --- CPU ------------------------------------------------------------------------------------------------------------
+
+
+def cpu_seconds(roots: Iterable[int]) -> float:
+    """CPU used so far by these processes, their living descendants, and every child that one of them waited for.
+
+    Seconds of user and system time, from ``/proc``. The difference of two calls is what a stretch of time cost.
+    """
+    parents: dict[int, list[int]] = {}
+    used: dict[int, float] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            text = (entry / "stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # ended while we looked; whoever waited for it has its time
+        fields = text[text.rindex(")") + 2 :].split()
+        pid = int(entry.name)
+        parents.setdefault(int(fields[1]), []).append(pid)
+        used[pid] = sum(int(ticks) for ticks in fields[11:15]) / _TICKS  # utime, stime, cutime, cstime
+    total = 0.0
+    todo = list(roots)
+    while todo:
+        pid = todo.pop()
+        total += used.get(pid, 0.0)
+        todo.extend(parents.get(pid, []))
+    return total
+
+
+# --- the controller -------------------------------------------------------------------------------------------------
+
+
+def rpcs(sdiag: str) -> dict[str, int]:
+    """RPCs by type since the last reset, from ``sdiag``'s output: those that scheduler commands send."""
+    section = sdiag.partition("statistics by message type")[2].partition("statistics by user")[0]
+    counts = {
+        name: int(count) for name, count in re.findall(r"^\s*(\w+)\s*\(\s*\d+\)\s*count:(\d+)", section, re.MULTILINE)
+    }
+    return {name: count for name, count in counts.items() if name not in _NOT_COMMANDS}
+
+
+# --- time -----------------------------------------------------------------------------------------------------------
+
+
+async def sample(ask: Callable[[], Awaitable[object]], seconds: float, every: float = 0.1) -> list[float]:
+    """Call ``ask`` in turn for ``seconds``, one call each ``every`` seconds at most; the seconds that each took."""
+    taken = []
+    end = time.monotonic() + seconds
+    while (begin := time.monotonic()) < end:
+        await ask()
+        done = time.monotonic()
+        taken.append(done - begin)
+        await asyncio.sleep(max(0.0, min(begin + every, end) - done))
+    return taken
+
+
+async def until(look: Callable[[], Awaitable[bool]], seconds: float, what: str, every: float = 0.05) -> float:
+    """Look until it is so; the seconds that took. For programs that tell nobody. Raises TimeoutError."""
+    begin = time.monotonic()
+    while not await look():
+        if time.monotonic() - begin > seconds:
+            raise TimeoutError(f"not within {seconds:g} s: {what}")
+        await asyncio.sleep(every)
+    return time.monotonic() - begin

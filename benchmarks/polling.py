@@ -1,0 +1,80 @@
+"""What waiting costs: sessions that stay in the queue for 30 s, ours at 60 and 600 beside batchspawner at 60.
+
+One Slurm (the testbed's it4lia), full, so that nothing starts. From the moment when the last job is in the queue, for
+30 s: RPCs at the controller (``sdiag``, reset at that moment), CPU seconds of the hub (and of our link) with all their
+children, and the 95th percentile of ``GET /hub/api/info`` through the proxy, asked every 0.1 s. A hub without sessions,
+ours, is the floor of that. Both sides have the same people (the site accounts) with named servers, the same proxy, the
+same Python; batchspawner has its default intervals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from benchmarks import gateways, measure
+from benchmarks.bed import Bed, bed
+
+WINDOW = 30.0  # seconds
+SUBMIT_SECONDS = 600
+AT_ONCE = 10  # POSTs in flight
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a window cost."""
+
+    rpcs: float
+    cpu: float  # seconds
+    p95: float  # milliseconds
+
+
+async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed, sessions: int) -> Cost:
+    """Start a side, submit, and measure for the window; nothing of it is left afterwards."""
+    async with side(on) as gateway:
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def start(number: int) -> None:
+            async with gate:
+                await gateway.start_server(on.people[number % len(on.people)], f"s{number}")
+
+        async def waiting() -> bool:
+            return await asyncio.to_thread(on.jobs, "PENDING") >= sessions
+
+        begin = time.monotonic()
+        await asyncio.gather(*(start(number) for number in range(sessions)))
+        await measure.until(waiting, SUBMIT_SECONDS, f"{sessions} jobs of {gateway.name} wait", every=0.5)
+        submitted = time.monotonic() - begin
+        await asyncio.to_thread(on.reset_rpcs)
+        before = measure.cpu_seconds(gateway.counted)
+        taken = await measure.sample(gateway.info, WINDOW)
+        cost = measure.cpu_seconds(gateway.counted) - before
+        counts = await asyncio.to_thread(on.rpcs)
+        still = await asyncio.to_thread(on.jobs, "PENDING")
+        if still != sessions:
+            raise RuntimeError(f"{gateway.name}: {still} of {sessions} jobs wait at the end of the window")
+        measure.note(f"{gateway.name}, {sessions} sessions, submitted in {submitted:.1f} s: RPCs {counts or 'none'}")
+    await asyncio.to_thread(on.clear)
+    await on.idle()
+    return Cost(sum(counts.values()), cost, measure.percentile(taken, 0.95) * 1000)
+
+
+async def main() -> None:
+    """Measure and print."""
+    with bed("polling") as on:
+        on.fill()
+        await measure.until(lambda: asyncio.to_thread(on.full), 30, "the cluster is full")
+        floor = await window(gateways.ours, on, 0)
+        theirs = await window(gateways.peer, on, 60)
+        for sessions, peer in ((60, "batchspawner"), (600, "batchspawner-at-60")):
+            ours = await window(gateways.ours, on, sessions)
+            measure.report("polling", f"rpcs-{sessions}", ours.rpcs, {peer: theirs.rpcs}, "RPCs")
+            measure.report("polling", f"cpu-{sessions}", ours.cpu, {peer: theirs.cpu}, "s")
+            measure.report("polling", f"p95-{sessions}", ours.p95, {peer: theirs.p95, "no-sessions": floor.p95}, "ms")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

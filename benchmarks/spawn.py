@@ -1,0 +1,150 @@
+"""How long from the click to the notebook: POST to the first 200 through the proxy, ten times in turn.
+
+Ours and batchspawner on the same idle Slurm, with the same environment, people and proxy; and the floor: the bare
+single-user server of that environment, started as the same Unix account, until it answers. The notebook is asked every
+0.05 s on all three. Between two starts the server is stopped and the queue is empty. The median counts.
+
+What is above the floor is taken apart by our session's own log, and by how long Slurm takes to start an empty job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import socket
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
+import httpx
+
+from benchmarks import gateways, measure
+from benchmarks.bed import SIZE, Bed, bed
+
+TIMES = 10
+LIMIT = 120.0  # seconds
+
+
+async def starts(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed) -> list[float]:
+    """Seconds of each start, one after the other; one before them warms the caches and is not counted."""
+    taken = []
+    person = on.people[0]
+    async with side(on) as gateway:
+        for number in range(TIMES + 1):
+            server = f"s{number}"
+
+            async def answers(server: str = server) -> bool:
+                return await gateway.answers(person, server)
+
+            begin = time.monotonic()
+            post = asyncio.create_task(gateway.start_server(person, server))
+            await measure.until(answers, LIMIT, f"{gateway.name} starts {server}")
+            taken.append(time.monotonic() - begin)
+            await post
+            if number == TIMES:
+                for line in await gateway.story(person, server):
+                    measure.note(f"{gateway.name}, last start: {line}")
+            await gateway.stop_server(person, server)
+            await on.idle()
+    return taken[1:]
+
+
+async def floor(on: Bed) -> list[float]:
+    """Seconds that the bare single-user server takes, below a hub of ours that knows its token."""
+    taken = []
+    person = on.people[0]
+    async with gateways.ours(on) as gateway:
+        answer = await gateway.client.post(f"/hub/api/users/{person}/tokens", json={"note": "floor"})
+        answer.raise_for_status()
+        token = answer.json()["token"]
+        for _ in range(TIMES + 1):
+            taken.append(await _bare(on, person, gateway.hub_api, token))
+    return taken[1:]
+
+
+async def _bare(on: Bed, person: str, hub_api: str, token: str) -> float:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    home = pwd.getpwnam(person).pw_dir
+    prefix = f"/user/{person}/bare/"
+    env: Mapping[str, str] = {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "LANG": "C.UTF-8",
+        "HOME": home,
+        "USER": person,
+        "PYTHONNOUSERSITE": "1",
+        "JUPYTERHUB_API_URL": f"{hub_api}/hub/api",
+        "JUPYTERHUB_ACTIVITY_URL": f"{hub_api}/hub/api/users/{person}/activity",
+        "JUPYTERHUB_API_TOKEN": token,
+        "JUPYTERHUB_BASE_URL": "/",
+        "JUPYTERHUB_CLIENT_ID": f"jupyterhub-user-{person}-bare",
+        "JUPYTERHUB_HOST": "",
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": f"{prefix}oauth_callback",
+        "JUPYTERHUB_OAUTH_SCOPES": "[]",
+        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": "[]",
+        "JUPYTERHUB_SERVER_NAME": "bare",
+        "JUPYTERHUB_SERVICE_PREFIX": prefix,
+        "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}{prefix}",
+        "JUPYTERHUB_USER": person,
+    }
+    prefix_argv = ("runuser", "-u", person, "--") if os.geteuid() == 0 else ()
+    argv = (*prefix_argv, str(on.notebook_python.parent / "jupyterhub-singleuser"))
+    with open(on.folder / "bare.log", "ab") as log:
+        begin = time.monotonic()
+        process = await asyncio.create_subprocess_exec(
+            *argv, env=env, cwd=home, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+        )
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}{prefix}") as client:
+
+                async def answers() -> bool:
+                    try:
+                        return (await client.get("api")).status_code == 200
+                    except httpx.TransportError:
+                        return False
+
+                await measure.until(answers, LIMIT, f"the bare server answers (log in {on.folder})")
+                return time.monotonic() - begin
+        finally:
+            process.terminate()
+            await process.wait()
+
+
+async def empty_job(on: Bed) -> float:
+    """Seconds from ``sbatch`` to the first line of its script, by the machine's clock; the median."""
+    taken = []
+    size = next(size for size in on.factory.sizes if size.id == SIZE)
+    home = pwd.getpwnam(on.people[0]).pw_dir
+    for number in range(TIMES):
+        output = f"{home}/.factorygate-bench-{number}"
+        begin = time.time()
+        await asyncio.to_thread(
+            on.as_account, on.people[0], "sbatch", f"--partition={size.partition}", f"--gres=gpu:{size.gpus}",
+            "--time=5", f"--output={output}", "--wrap=date +%s.%N",
+        )  # fmt: skip
+        await on.idle()
+        taken.append(float((await asyncio.to_thread(on.as_account, on.people[0], "cat", output)).stdout) - begin)
+        await asyncio.to_thread(on.as_account, on.people[0], "rm", output)
+    return measure.median(taken)
+
+
+async def main() -> None:
+    """Measure and print."""
+    with bed("spawn") as on:
+        slurm = await empty_job(on)
+        bare = await floor(on)
+        theirs = await starts(gateways.peer, on)
+        ours = await starts(gateways.ours, on)
+    for name, share in (("median", 0.5), ("slowest", 1.0)):
+        at = [measure.percentile(taken, share) for taken in (ours, theirs, bare)]
+        measure.report("spawn", f"ready-{name}", at[0], {"batchspawner": at[1], "floor": at[2]}, "s")
+    middle = [measure.median(taken) for taken in (ours, theirs, bare)]
+    measure.note(
+        f"over the floor: ours {middle[0] - middle[2]:.2f} s, batchspawner {middle[1] - middle[2]:.2f} s; of that Slurm "
+        f"takes {slurm:.2f} s from sbatch to the first line of an empty job"
+    )
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
