@@ -49,8 +49,9 @@ export function stopwatch(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
-/** Hours as a person would say them: 0.25 -> "15 min", 1.5 -> "1 h 30 min". */
+/** Hours as they are asked for: 0.25 -> "15 min", 1.5 -> "1 h 30 min", 72 -> "72 h" (never days). */
 export function hoursText(hours) {
+  if (hours >= 48) return `${trim(hours)} h`;
   return span(Math.round(hours * 60) * 60);
 }
 

@@ -33,8 +33,7 @@ export function wordsBox(words, kind = "") {
 
 export function reasonBox(session) {
   if (session.state === "unreachable") {
-    const words = session.waits_for ?? { what: W.unreachableWhat, do: W.unreachableDo };
-    return wordsBox({ ...words, do: words.do || W.unreachableDo }, "fg-notice-warn");
+    return session.waits_for ? wordsBox(session.waits_for, "fg-notice-warn") : null;
   }
   return session.waits_for && session.state === "pending" ? wordsBox(session.waits_for) : null;
 }

@@ -137,14 +137,15 @@ export function hoursPicker(factory, choice, estimateOf, now, on) {
         : W.endsLater(clock(begin, now), clock(begin + choice.hours * HOUR, now)),
       h("span", { class: "fg-quiet" }, ` ${W.hoursLimit(hoursText(max))}`)),
     h("div", { class: "fg-chips", key: "chips" },
-      rungs(max, choice.hours).map((hours) => chip(view, hours, hours === choice.hours, estimateOf(hours), now, on))),
+      rungs(max, choice.hours).map((hours) => chip(factory, view, hours, hours === choice.hours, estimateOf(hours), now, on))),
   ];
 }
 
-function chip(view, hours, current, estimate, now, on) {
+function chip(factory, view, hours, current, estimate, now, on) {
   const start = hoursStart(view, estimate, now);
   let when = W.asking;
-  if (start.now) when = W.startsNow;
+  if (!takesRequests(factory)) when = W.noTelling;
+  else if (start.now) when = W.startsNow;
   else if (start.known) when = W.about(clock(start.at, now));
   else if (estimate !== undefined) when = W.unknown;
   return h("button", {
@@ -170,6 +171,7 @@ export function obstacle(factory, choice) {
 
 /** One line: would it start now. Also what is said to screen readers when it changes. */
 export function startLine(factory, choice, estimate, now) {
+  if (!takesRequests(factory)) return W.startLine.closed;
   const start = hoursStart(findSize(factory, choice.size), estimate, now);
   if (start.now) return W.startLine.now;
   return start.known ? W.startsLine(clock(start.at, now)) : W.startLine.unknown;

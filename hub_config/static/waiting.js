@@ -12,8 +12,7 @@ const to = addresses(page.base, page.user, page.userUrl);
 const body = document.getElementById("fg-waiting-body");
 const FIND_AGAIN = 700;
 const STOP_PATIENCE = 15_000;
-const LOADED = Date.now();
-const RECENT = 60_000;
+const JUST_NOW = 15_000;
 
 const state = {
   session: null, factories: [], trouble: null, cancelling: false, cancelFailed: null, failure: null, ready: false,
@@ -99,15 +98,17 @@ function ready() {
   } else goOn();
 }
 
+/** The hub gave up starting it. The session tells more than the hub's message, where there is one. */
 async function failed(message) {
   progress?.close();
   try {
-    await find();
+    const session = state.session ? await ask(to.session(state.session.id)) : await lastOne();
+    if (session && (state.session || isTold(session, message))) hear(session);
   } catch (error) {
     if (!(error instanceof Trouble)) throw error; // the hub's own words have to do
   }
-  if (state.session && !isLive(state.session)) tell(W.notify.failed, state.session.end?.what ?? "");
-  else if (!state.session) state.failure = message || W.noDetails;
+  if (!state.session || isLive(state.session)) state.failure = message.replace(/^Spawn failed: /, "") || W.noDetails;
+  tell(W.notify.failed, state.session?.end?.what ?? "");
   draw();
 }
 
@@ -123,7 +124,7 @@ function followProgress() {
       if (event.session && !following) hear(event.session);
       if (event.ready || event.failed) progress.close();
       if (event.ready) ready();
-      if (event.failed) failed(event.message);
+      if (event.failed) failed(event.message ?? "");
     };
     progress.onerror = () => {
       progress.close();
@@ -162,32 +163,32 @@ function followSession(id) {
   });
 }
 
-/** Looks up the session of this page's user and server. On the waiting page an older, ended one is not it. */
-async function find() {
-  const sessions = await ask(to.sessions);
-  const session = ofServer(sessions, page.user, page.server);
-  const known = state.session?.id === session?.id;
-  if (!session || !(isLive(session) || known || isMeant(session))) return null;
-  hear(session);
-  return session;
+/** The session of this page's user and server: the live one, else the last that ended, else null. */
+const lastOne = async () => ofServer(await ask(to.sessions), page.user, page.server);
+
+/** Whether an ended session is what a message of the hub is about: it was just now, or its words are in there. */
+function isTold(session, message) {
+  if (session.end?.what && message.includes(session.end.what)) return true;
+  return Date.parse(session.ended ?? session.created) > Date.now() - JUST_NOW;
 }
 
-/** Whether an ended session is the one that this page explains: the hub's words tell, else that it was just now. */
+/** Whether the page is about this session. While the hub starts one, an ended one is an older one. */
 function isMeant(session) {
-  if (page.mode === "stopped" && !page.failed) return true;
-  if (page.failed === "words") return Boolean(session.end?.what) && body.textContent.includes(session.end.what);
-  return Date.parse(session.created) > LOADED - RECENT;
+  if (isLive(session)) return true;
+  if (page.mode !== "stopped") return false;
+  return !page.failed || isTold(session, body.textContent);
 }
 
 async function look() {
   try {
-    const session = await find();
+    const session = await lastOne();
     state.trouble = null;
-    if (session && isLive(session)) {
-      followSession(session.id);
+    if (session && isMeant(session)) {
+      hear(session);
+      if (isLive(session)) followSession(session.id);
       return;
     }
-    if (page.mode === "stopped" || session) return;
+    if (page.mode !== "pending") return;
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
     state.trouble = error;

@@ -28,6 +28,7 @@ export const W = {
   about: (when) => `about ${when}`,
   startUnknown: "Full now; start not known yet",
   unknown: "not known yet",
+  noTelling: "–",
   noSizes: "Nothing to start here at this moment",
   checking: "Asking what is free…",
   silent: (when) => (when ? `Not answering, last seen ${when}` : "Not answering"),
@@ -59,7 +60,7 @@ export const W = {
 
   // Start: summary
   ask: (hours, size, machine) => ({ lead: "You ask for ", size, middle: " on ", machine, end: ` for ${hours}.` }),
-  startLine: { now: "It should start now.", unknown: "It is full; the start is not known yet." },
+  startLine: { now: "It should start now.", unknown: "It is full; the start is not known yet.", closed: "" },
   startsLine: (when) => `It should start about ${when}.`,
   files: (machine) => `Your files are on ${machine}, in `,
   homeFolder: "your home folder",
@@ -130,6 +131,7 @@ export const W = {
     pending: "It starts by itself as soon as what you asked for is free.",
     starting: "The node is yours; Jupyter is coming up. This usually takes less than a minute.",
     running: "Opening JupyterLab…",
+    unreachable: "Your session is not lost: it goes on there, and this page shows it again as soon as the factory answers.",
     ending: "It saves and closes.",
   },
   facts: {

@@ -1,0 +1,233 @@
+// Pure parts of the pages: formatting, choosing, reading sessions. Run: node --test tests/unit/pages.test.mjs
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+
+import { backoff } from "../../hub_config/static/api.js";
+import * as choose from "../../hub_config/static/choose.js";
+import * as format from "../../hub_config/static/format.js";
+import * as session from "../../hub_config/static/session.js";
+import { W } from "../../hub_config/static/words.js";
+
+const NOW = Date.parse("2026-03-10T12:00:00Z");
+const inMinutes = (minutes) => new Date(NOW + minutes * 60_000).toISOString();
+
+function size(id, gpus, fitsNow, start = null, more = {}) {
+  return {
+    size: {
+      id, gpus, cores: gpus * 8 + 4, partition: "p", max_hours: 24, default_hours: 1, billed_as: "x", whole_node: false, ...more,
+    },
+    gpu_label: `${gpus} x GPU`, fits_now: fitsNow, estimate: start === null ? null : { start, basis: "test-only" },
+  };
+}
+
+function factory(id, sizes, more = {}) {
+  return {
+    id, name: id, site: { machine: id.toUpperCase(), city: "X", country: "FI" }, health: { state: "ok" },
+    partitions: [{ name: "p", gpus_total: 4, gpus_free: 1, pending: 0 }], sizes,
+    environments: [
+      { id: "plain", title: "Plain", sizes: [] },
+      { id: "big", title: "Big", sizes: ["g4"] },
+    ],
+    default_environment: "plain", default_size: sizes[0]?.size.id,
+    idle: { unopened_minutes: 30, idle_minutes: 60, max_unopened_minutes: 120, max_idle_minutes: 480 }, ...more,
+  };
+}
+
+function one(more = {}) {
+  return {
+    id: "a", user: "ada", server: "", state: "pending", before: null, wish: "run", created: inMinutes(-3), started: null,
+    ready: null, ends: null, ended: null, position: null, expected_start: null, waits_for: null, last_activity: null,
+    ends_idle: null, end_reason: null, end: null, job: null, node: null, log: [], log_tail: [],
+    choice: { factory: "one", size: "g1", environment: "plain", hours: 2, give_up_hours: null }, ...more,
+  };
+}
+
+describe("format", () => {
+  test("a moment is as short as it can be", () => {
+    assert.equal(format.clock(inMinutes(140), NOW, "UTC"), "14:20");
+    assert.equal(format.clock(inMinutes(60 * 21), NOW, "UTC"), "tomorrow 09:00");
+    assert.equal(format.clock(inMinutes(-60 * 15), NOW, "UTC"), "yesterday 21:00");
+    assert.equal(format.clock(inMinutes(60 * 24 * 3), NOW, "UTC"), "Fri 13 Mar, 12:00");
+    assert.equal(format.clock(null, NOW), "");
+    assert.equal(format.clock("nonsense", NOW), "");
+  });
+
+  test("the day is the reader's own", () => {
+    assert.equal(format.clock("2026-03-10T23:30:00Z", NOW, "Europe/Helsinki"), "tomorrow 01:30");
+  });
+
+  test("spans, hours, sizes", () => {
+    assert.equal(format.span(-5), "0 s");
+    assert.equal(format.span(59.9), "59 s");
+    assert.equal(format.span(3600), "1 h");
+    assert.equal(format.span(52 * 3600), "2 d 4 h");
+    assert.equal(format.stopwatch(3723), "1:02:03");
+    assert.equal(format.hoursText(0.25), "15 min");
+    assert.equal(format.hoursText(1.5), "1 h 30 min");
+    assert.equal(format.hoursText(72), "72 h");
+    assert.equal(format.gigabytes(480), "480 GB");
+    assert.equal(format.gigabytes(2000), "2 TB");
+    assert.equal(format.country("FI"), "Finland");
+    assert.equal(format.country("not a code"), "not a code");
+  });
+});
+
+describe("what starts first", () => {
+  test("free now beats later beats unknown, and silence beats nothing", () => {
+    const later = factory("later", [size("g1", 1, 0, inMinutes(20))]);
+    const unknown = factory("unknown", [size("g1", 1, 0)]);
+    const silent = factory("silent", [size("g1", 1, 4)], { health: { state: "unreachable" } });
+    assert.equal(choose.earliest([unknown, later, silent], NOW), "later");
+    assert.equal(choose.earliest([later, factory("free", [size("g1", 1, 1)])], NOW), "free");
+    assert.equal(choose.earliest([unknown, silent], NOW), null);
+    assert.equal(choose.earliest([], NOW), null);
+  });
+
+  test("of two that are free the one with more room", () => {
+    const factories = [factory("a", [size("g1", 1, 1)]), factory("b", [size("g1", 1, 9)])];
+    assert.equal(choose.earliest(factories, NOW), "b");
+  });
+
+  test("a size without GPU does not make a full factory look free", () => {
+    const full = factory("full", [size("cpu", 0, 9), size("g1", 1, 0, inMinutes(60))]);
+    assert.equal(choose.cardSize(full).size.id, "g1");
+    assert.equal(choose.earliest([full, factory("soon", [size("g1", 1, 0, inMinutes(5))])], NOW), "soon");
+  });
+
+  test("each walltime by its own estimate", () => {
+    const view = size("g1", 1, 2);
+    assert.deepEqual(choose.hoursStart(view, undefined, NOW), { known: true, now: true, at: null });
+    assert.equal(choose.hoursStart(view, { start: inMinutes(90) }, NOW).at, NOW + 90 * 60_000);
+    assert.equal(choose.hoursStart(size("g1", 1, 0), null, NOW).known, false);
+    assert.equal(choose.hoursStart(size("g1", 1, 0), { start: inMinutes(0.5) }, NOW).now, true);
+  });
+});
+
+describe("what is preset", () => {
+  const factories = [
+    factory("down", [size("g1", 1, 0)], { health: { state: "unreachable" } }),
+    factory("one", [size("g1", 1, 1), size("g4", 4, 0, null, { max_hours: 4 })]),
+    factory("two", [size("h4", 4, 1)]),
+  ];
+
+  test("the first healthy factory's default, when nothing is known", () => {
+    const { choice, from } = choose.preset(factories, {});
+    assert.equal(from, "default");
+    assert.deepEqual([choice.factory, choice.size, choice.environment, choice.hours], ["one", "g1", "plain", 1]);
+    assert.deepEqual([choice.idle_minutes, choice.unopened_minutes, choice.give_up_hours], [60, 30, null]);
+  });
+
+  test("a refused post before a link before an earlier session before the last choice", () => {
+    const sources = {
+      last: { factory: "one" }, again: { factory: "two" }, link: { factory: "one", size: "g4", hours: "99" }, posted: null,
+    };
+    const { choice, from } = choose.preset(factories, sources);
+    assert.equal(from, "link");
+    assert.deepEqual([choice.size, choice.hours], ["g4", 4]); // above the size's limit: moved to it
+    assert.equal(choose.preset(factories, { ...sources, link: null }).from, "again");
+    assert.equal(choose.preset(factories, { ...sources, posted: { factory: "two" } }).from, "posted");
+  });
+
+  test("a factory that is not there any more leaves it to the next source", () => {
+    assert.equal(choose.preset(factories, { link: { factory: "gone" }, last: { factory: "two" } }).from, "last");
+    assert.equal(choose.preset([], { last: { factory: "one" } }).choice, null);
+  });
+
+  test("a link's parameters are words to be checked, nothing else", () => {
+    assert.equal(choose.fromQuery("?next=%2Fx"), null);
+    const wanted = choose.fromQuery("?opt-factory=one&opt-size=%3Cscript%3E&opt-environment=none");
+    assert.deepEqual(choose.unknownIn(wanted, factories), [["size", "<script>"], ["environment", "none"]]);
+    assert.deepEqual(choose.unknownIn({ factory: "zzz" }, factories), [["factory", "zzz"]]);
+    assert.equal(choose.preset(factories, { link: wanted }).choice.size, "g1");
+  });
+
+  test("another factory keeps the number of GPUs, and an environment that does not fit gives way", () => {
+    const four = choose.settle({ factory: "one", size: "g4", environment: "big", hours: 2 }, factories[1]);
+    assert.equal(four.environment, "big");
+    assert.equal(choose.settle({ ...four, factory: "two" }, factories[2]).size, "h4");
+    assert.equal(choose.settle({ ...four, size: "g1" }, factories[1]).environment, "plain");
+  });
+
+  test("minutes and hours stay within the bounds", () => {
+    const choice = choose.settle({ hours: -1, idle_minutes: 9999, unopened_minutes: "x", give_up_hours: "2.5" }, factories[1]);
+    assert.deepEqual([choice.hours, choice.idle_minutes, choice.unopened_minutes, choice.give_up_hours], [0.25, 480, 30, 2.5]);
+  });
+});
+
+describe("steps and names", () => {
+  test("the slider ends at the limit, whatever it is", () => {
+    assert.deepEqual(choose.ladder(4), [0.25, 0.5, 1, 1.5, 2, 3, 4]);
+    assert.deepEqual(choose.ladder(0.167), [0.167]);
+    assert.deepEqual(choose.rungs(24, 2), [1, 2, 4]);
+    assert.deepEqual(choose.rungs(0.5, 0.5), [0.5]);
+    assert.equal(choose.nearest(choose.ladder(4), 2.9), 5);
+  });
+
+  test("a free name", () => {
+    assert.equal(choose.freeName([]), "");
+    assert.equal(choose.freeName([""]), "session-2");
+    assert.equal(choose.freeName(["", "session-2", "session-4"]), "session-3");
+    assert.equal(choose.freeName(["", "session-2"], ["", "session-2"], 1), null);
+    assert.equal(choose.freeName([""], ["", "old", "session-2"], 2), "session-2");
+    assert.equal(choose.freeName([""], [], 0, false), null);
+  });
+
+  test("names that a hub takes", () => {
+    for (const good of ["a", "my-work-2"]) assert.match(good, choose.NAME_PATTERN);
+    for (const bad of ["", "2a", "A", "a/b", "a b", "x".repeat(31)]) assert.doesNotMatch(bad, choose.NAME_PATTERN);
+  });
+});
+
+describe("sessions", () => {
+  test("an unreachable session stands where it was last seen", () => {
+    const seen = session.stages(one({ state: "unreachable", before: "starting" }));
+    assert.deepEqual(seen.map((stage) => stage.is), ["done", "current", "todo"]);
+    assert.deepEqual(session.stages(null).map((stage) => stage.is), ["current", "todo", "todo"]);
+    assert.ok(session.isLive(one({ state: "unreachable" })));
+  });
+
+  test("the live session of a server, else the one that ended last", () => {
+    const old = one({ id: "old", state: "ended", ended: inMinutes(-90) });
+    const last = one({ id: "last", state: "ended", ended: inMinutes(-5) });
+    assert.equal(session.ofServer([old, last], "ada", "").id, "last");
+    assert.equal(session.ofServer([last, one({ id: "live" })], "ada", "").id, "live");
+    assert.equal(session.ofServer([last], "ada", "other"), null);
+    assert.equal(session.ofServer([last], "grace", ""), null);
+  });
+
+  test("position and plan in words", () => {
+    const rows = new Map(session.facts(one({ position: 1, expected_start: inMinutes(30) }),
+      { size: "1 x GPU", environment: "Plain" }, NOW));
+    assert.equal(rows.get(W.facts.place), "Next in line");
+    assert.match(rows.get(W.facts.expected), /^about .*\(30 min\)$/);
+    assert.equal(new Map(session.facts(one(), { size: "", environment: "" }, NOW)).get(W.facts.expected), W.noPlan);
+  });
+
+  test("idle is said after a while, with when it would end", () => {
+    const running = one({ state: "running", started: inMinutes(-60), ends: inMinutes(60) });
+    assert.equal(session.idling(running, NOW), W.neverOpened);
+    assert.equal(session.idling({ ...running, last_activity: inMinutes(-1) }, NOW), W.busy);
+    assert.match(session.idling({ ...running, last_activity: inMinutes(-20), ends_idle: inMinutes(40) }, NOW), /20 min.*ends/);
+    assert.equal(session.used(running, NOW), 0.5);
+    assert.equal(session.used(one(), NOW), null);
+  });
+
+  test("only what matters is announced", () => {
+    const waiting = one({ position: 3 });
+    assert.equal(session.change(waiting, { ...waiting }), null);
+    assert.equal(session.change(waiting, { ...waiting, position: 2 }), "1 ahead of you");
+    assert.equal(session.change(waiting, { ...waiting, state: "running" }), "Running");
+  });
+
+  test("what the person wanted is no failure", () => {
+    assert.ok(session.isFailure(one({ state: "ended", end_reason: "out-of-memory" })));
+    assert.ok(!session.isFailure(one({ state: "ended", end_reason: "stopped" })));
+    for (const reason of ["finished", "stopped", "idle", "unopened", "walltime", "out-of-memory", "node-failed", "preempted",
+      "cancelled-by-site", "refused", "gave-up", "never-opened-door", "failed"]) assert.ok(W.reason[reason], reason);
+  });
+});
+
+test("tries come back apart from each other, and never more than 37 s apart", () => {
+  assert.ok(backoff(0, 0) >= 750 && backoff(0, 1) <= 1250);
+  assert.ok(backoff(50, 1) <= 37_500);
+});
