@@ -1,0 +1,142 @@
+"""The link's API for the hub process and the operator's command, on a Unix socket that only they can open."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+from fastapi import FastAPI, Path, Query, Response
+from fastapi.responses import StreamingResponse
+
+from factorylink.board import session_key
+from factorylink.bringback import BringBack
+from factorylink.events import Message
+from factorylink.metrics import exposition
+from factorylink.models import (
+    Choice,
+    DrainBody,
+    EnvironmentBody,
+    Estimate,
+    FactoryView,
+    Person,
+    ServerName,
+    Session,
+    SessionId,
+    SessionRequest,
+    Slug,
+    TokenBody,
+)
+from factorylink.offers import Offers
+from factorylink.problems import gone
+from factorylink.sessions import Sessions
+from factorylink.web import events, new_app
+
+Limit = Annotated[int, Query(ge=1, le=500)]
+
+
+def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAPI:
+    """Whoever can open the socket is the hub or the operator: no further question is asked."""
+    app = new_app("factorygate link, for the hub")
+    board = sessions.board
+
+    @app.put("/sessions/{session_id}")
+    async def put_session(session_id: SessionId, request: SessionRequest, response: Response) -> Session:
+        session, created = await sessions.put(session_id, request)
+        response.status_code = 201 if created else 200
+        return session
+
+    @app.get("/sessions")
+    async def list_sessions(
+        user: Person | None = None, server: ServerName | None = None, live: bool = True, limit: Limit = 20
+    ) -> list[Session]:
+        return await sessions.sessions(user, server, live, limit)
+
+    @app.get("/sessions/{session_id}")
+    async def get_session(session_id: SessionId) -> Session:
+        return await sessions.session(session_id)
+
+    @app.get("/sessions/{session_id}/events")
+    async def session_events(session_id: SessionId) -> StreamingResponse:
+        return await follow_session(sessions, session_id)
+
+    @app.post("/sessions/{session_id}/environment", status_code=204)
+    async def send_environment(session_id: SessionId, body: EnvironmentBody) -> None:
+        await sessions.send_environment(session_id, body.environment, body.argv)
+
+    @app.get("/sessions/{session_id}/token")
+    async def get_token(session_id: SessionId) -> TokenBody:
+        return TokenBody(token=await sessions.token(session_id))
+
+    @app.delete("/sessions/{session_id}", status_code=202)
+    async def stop_session(session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
+        await sessions.stop(session_id, by)
+
+    @app.get("/table")
+    async def table() -> StreamingResponse:
+        bring_back.hub_came()
+        return events(board.feed.stream(board.table))
+
+    @app.get("/factories")
+    async def factories(user: Person) -> list[FactoryView]:
+        return offers.views(user)
+
+    @app.get("/factories/events")
+    async def factories_events(user: Person) -> StreamingResponse:
+        return events(offers.stream(user))
+
+    @app.get("/factories/{factory_id}/estimate")
+    async def estimate(factory_id: Slug, user: Person, size: Slug, hours: float | None = None) -> Estimate:
+        return await sessions.estimate(factory_id, user, size, hours)
+
+    @app.put("/factories/{factory_id}/drain", status_code=204)
+    async def drain(factory_id: Slug, body: DrainBody) -> None:
+        _known(factory_id)
+        await board.ledger.drain(factory_id, body.message)
+        board.drains[factory_id] = body.message
+        board.touch_factory(factory_id)
+
+    @app.delete("/factories/{factory_id}/drain", status_code=204)
+    async def undrain(factory_id: Slug) -> None:
+        _known(factory_id)
+        await board.ledger.undrain(factory_id)
+        board.drains.pop(factory_id, None)
+        board.touch_factory(factory_id)
+
+    def _known(factory_id: str) -> None:
+        if factory_id not in board.places:
+            raise gone(f"The factory {factory_id}")
+
+    @app.get("/people/{user}/choice")
+    async def last_choice(user: Annotated[Person, Path()]) -> Choice | None:
+        return await board.ledger.last_choice(user)
+
+    @app.get("/people/{user}/sessions")
+    async def person_sessions(user: Annotated[Person, Path()], limit: Limit = 20) -> list[Session]:
+        return await sessions.sessions(user, None, False, limit)
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(exposition(board), media_type="text/plain; version=0.0.4")
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {name: board.health(name).state for name in board.places}
+
+    return app
+
+
+async def follow_session(sessions: Sessions, session_id: SessionId) -> StreamingResponse:
+    """Events of one session, up to its end. Raises ProblemError if it is not known."""
+    board = sessions.board
+    shown = await sessions.session(session_id)
+    ended: Message = ("session", shown.model_dump_json())
+
+    def first() -> list[Message]:
+        live = board.live.get(session_id)
+        return [ended if live is None else ("session", board.session(live).model_dump_json())]
+
+    return events(board.feed.stream(first, session_key(session_id), _is_end))
+
+
+def _is_end(message: Message) -> bool:
+    return bool(json.loads(message[1])["state"] == "ended")

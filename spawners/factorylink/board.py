@@ -1,0 +1,184 @@
+"""What all parts of the lifecycle share: the live sessions, the ways out, and work in the background."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from factorylink.config import LinkConfig
+from factorylink.events import Feed, Message
+from factorylink.identity import Identity
+from factorylink.ledger import Entry, Ledger
+from factorylink.live import LOST_SECONDS, Live, show
+from factorylink.models import Health, Session, SessionId, SessionState, TableFactory, TableSnapshot, Words
+from factorylink.schema import Row
+from factorylink.seams import DoorsSeam, Place
+
+T = TypeVar("T")
+log = logging.getLogger("factorylink")
+
+_SESSION = "session/"
+_FACTORY = "factory/"
+
+
+class Board:
+    """``live``: sessions that have not ended, by id. ``places``: the factories this hub offers, by id."""
+
+    def __init__(
+        self,
+        config: LinkConfig,
+        ledger: Ledger,
+        identity: Identity,
+        places: Mapping[str, Place],
+        doors: DoorsSeam,
+    ) -> None:
+        self.config = config
+        self.ledger = ledger
+        self.identity = identity
+        self.places = places
+        self.doors = doors
+        self.live: dict[SessionId, Live] = {}
+        self.drains: dict[str, str] = {}  # factory id -> the operator's message
+        self.feed = Feed(self._message)
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    # --- looks
+
+    def session(self, live: Live) -> Session:
+        """The session as it looks now."""
+        place = self.places.get(live.row.factory)
+        if place is None:
+            return show(live, _not_offered(live.row.factory), live.row.factory)
+        return show(live, place.site.health, place.factory.name)
+
+    def health(self, factory_id: str) -> Health:
+        """The factory's health, with a drain laid over it."""
+        health = self.places[factory_id].site.health
+        message = self.drains.get(factory_id)
+        if message is None or health.state == "unreachable":
+            return health
+        words = Words(code="draining", what=message, do="Choose another factory, or come back later.")
+        return health.model_copy(update={"state": "draining", "words": words})
+
+    def sessions(self, user: str | None = None, server: str | None = None) -> list[Session]:
+        """Live sessions; those wished to run first, then newest first."""
+        found = [
+            live for live in self.live.values() if user in (None, live.row.user) and server in (None, live.row.server)
+        ]
+        found.sort(key=lambda live: (live.row.wish != "run", -live.row.created.timestamp()))
+        return [self.session(live) for live in found]
+
+    def at(self, factory_id: str) -> list[Live]:
+        """Live sessions of a factory."""
+        return [live for live in self.live.values() if live.row.factory == factory_id]
+
+    def table(self) -> list[Message]:
+        """First event for who wants everything."""
+        factories = tuple(TableFactory(id=name, health=self.health(name)) for name in self.places)
+        snapshot = TableSnapshot(sessions=tuple(self.sessions()), factories=factories)
+        return [("snapshot", snapshot.model_dump_json())]
+
+    # --- changes
+
+    def touch(self, live: Live) -> None:
+        """It may look different now; tell whoever reads."""
+        if live.row.id in self.live:
+            self.feed.touch(_SESSION + live.row.id)
+
+    def touch_factory(self, factory_id: str) -> None:
+        """A factory's health may have changed, and with it how its sessions look."""
+        self.feed.touch(_FACTORY + factory_id)
+        for live in self.at(factory_id):
+            self.touch(live)
+
+    def door_changed(self, live: Live) -> None:
+        """Take over whether the door is open; if it was lost, look again when that counts."""
+        is_open = self.doors.is_open(live.row.id)
+        if live.door_open and not is_open:
+            loop = asyncio.get_running_loop()
+            live.door_lost = loop.time()
+            loop.call_later(LOST_SECONDS + 0.1, self.touch, live)
+        live.door_open = is_open
+        self.touch(live)
+
+    async def keep(self, row: Row, entry: Entry) -> Live:
+        """Write a new row and hold it; its port listens from now on. Raises Conflict."""
+        await self.ledger.add(row, entry)
+        live = self.live[row.id] = Live(row)
+        await self.doors.bind(row.id, row.port)
+        self.touch(live)
+        return live
+
+    def ports(self) -> set[int]:
+        """Ports of live sessions."""
+        return {live.row.port for live in self.live.values()}
+
+    async def end(self, live: Live, **values: Any) -> None:
+        """Write that the session ended, tell it, and let go of its door. Once."""
+        async with live.lock:
+            if live.row.ended is not None:
+                return
+            entry = self.entry(live.row, "end", detail=str(values.get("end_reason", "")))
+            values = {"state": SessionState.ENDED, "ended": datetime.now(UTC), **values}
+            await self.ledger.change(live.row, say=values["end"].what, entry=entry, **values)
+            live.door_open = False
+            live.job_over.set()
+        self.feed.forget(_SESSION + live.row.id)
+        self.live.pop(live.row.id, None)
+        for task in (live.probing, live.stopping):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+        await self.doors.close(live.row.id)
+
+    def entry(self, row: Row, action: str, detail: str = "") -> Entry:
+        """A line for the audit."""
+        return Entry(row.user, row.account, row.factory, action, row.job, detail)
+
+    # --- background
+
+    def background(self, work: Coroutine[Any, Any, Any], name: str) -> None:
+        """Run it apart from the caller; what it raises goes to the log."""
+        self._tasks.add(self.spawn(work, name))
+
+    def spawn(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """The same, for who wants to wait for it or cancel it."""
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    async def close(self) -> None:
+        """End what runs in the background. Jobs and doors' notebooks go on."""
+        self.feed.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed: %s", task.get_name(), error, exc_info=error)
+
+    def _message(self, key: str) -> Message | None:
+        if key.startswith(_FACTORY):
+            factory_id = key.removeprefix(_FACTORY)
+            return ("factory", TableFactory(id=factory_id, health=self.health(factory_id)).model_dump_json())
+        live = self.live.get(key.removeprefix(_SESSION))
+        return None if live is None else ("session", self.session(live).model_dump_json())
+
+
+def session_key(session_id: SessionId) -> str:
+    """The feed's key of a session."""
+    return _SESSION + session_id
+
+
+def _not_offered(factory_id: str) -> Health:
+    words = Words(
+        code="not-offered",
+        what=f"This gateway no longer has the factory {factory_id}, so nothing is known of the session.",
+        do="Ask the gateway's operator.",
+    )
+    return Health(state="unreachable", since=datetime.now(UTC), words=words)

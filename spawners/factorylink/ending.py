@@ -1,0 +1,218 @@
+"""Ways out of a session's life: the wish to stop, carried out until it is true; and finding out why a job is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ValidationError
+
+from factorylink import explain
+from factorylink.board import Board
+from factorylink.errors import Gone, LinkError, Refused
+from factorylink.live import Live
+from factorylink.models import End, EndReason, SessionState, Words
+from factorylink.schedulers.ask import Ask, Output
+from factorylink.seams import Place
+from factorylink.submitting import session_folder
+
+log = logging.getLogger("factorylink")
+
+TAIL_LINES = 40
+_LOOK_SECONDS = 6.0  # for what the session left in its folder
+_POLITE_SECONDS = 3.0  # for the notebook to save and end, before its job is cancelled
+_CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
+_LONGEST_PAUSE = 10.0
+
+
+class DoorEnd(BaseModel):
+    """``end.json``, as the door leaves it. From the session's own account, so it is only ever words to show."""
+
+    reason: Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
+    message: str = ""
+    at: datetime | None = None
+
+
+class Ender:
+    """Carries out wishes to stop, and concludes sessions whose jobs are gone."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    async def wish(self, live: Live, reason: EndReason, by: str, say: str) -> None:
+        """Put the wish to stop into the ledger, and begin to carry it out. The first wish counts."""
+        async with live.lock:
+            if live.row.wish == "run" and live.row.ended is None:
+                entry = self._board.entry(live.row, "stop", f"by {by}: {reason.value}")
+                values = {"wish": "stop", "stopped_for": reason, "state": SessionState.ENDING}
+                await self._board.ledger.change(live.row, say=say, entry=entry, **values)
+                self._board.touch(live)
+        self.carry_out(live)
+
+    def carry_out(self, live: Live) -> None:
+        """Make sure that somebody stops it."""
+        if live.row.ended is None and (live.stopping is None or live.stopping.done()):
+            live.stopping = self._board.spawn(self._stop(live), f"stop of {live.row.id}")
+
+    def conclude(self, live: Live, place: Place, known: End | None = None) -> None:
+        """The job is gone: find out why, and end the session. Called again at each answer until it is known."""
+        live.job_over.set()
+        if live.row.ended is None and (live.ending is None or live.ending.done()):
+            live.ending = self._board.spawn(self._conclude(live, place, known), f"end of {live.row.id}")
+
+    async def nothing_there(self, live: Live, words: Words) -> None:
+        """End a session that has no job."""
+        await self._board.end(live, end_reason=live.row.stopped_for or EndReason.REFUSED, end=words)
+
+    async def _stop(self, live: Live) -> None:
+        if live.submitting and live.submission is not None:
+            await asyncio.wait([live.submission])
+        row, place = live.row, self._board.places.get(live.row.factory)
+        if row.ended is not None or place is None:
+            return
+        place.site.expect(True)
+        if row.job is None:
+            if row.submit_begun is None:
+                await self.nothing_there(live, _stopped(row.stopped_for))
+            return  # there may be a job yet: settled by the next answers
+        if self._board.doors.is_open(row.id):
+            await self._ask_politely(live)
+        pause = 0.5
+        while row.ended is None:
+            place.site.expect(True)
+            try:
+                await place.site.cancel(row.account, [row.job])
+            except Gone:
+                log.info("Job %s of session %s is gone already", row.job, row.id)
+            except LinkError as error:
+                log.warning("Job %s of session %s is not cancelled yet: %s", row.job, row.id, error.message)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            await _within(live.job_over, _CONFIRM_SECONDS)
+            if live.job_over.is_set():
+                return  # concluded from the scheduler's answers
+
+    async def _ask_politely(self, live: Live) -> None:
+        """Let the notebook end by itself, so that kernels stop and files are whole."""
+
+        async def ask() -> None:
+            await self._board.doors.stop(live.row.id)
+            await live.job_over.wait()
+
+        try:
+            await asyncio.wait_for(ask(), _POLITE_SECONDS)
+        except TimeoutError:
+            log.info("Session %s did not end by itself within %g s", live.row.id, _POLITE_SECONDS)
+        except (LinkError, OSError) as error:
+            log.info("The door of session %s took no stop: %s", live.row.id, error)
+
+    async def _conclude(self, live: Live, place: Place, known: End | None) -> None:
+        row = live.row
+        if row.job is None:
+            return
+        end = known
+        try:
+            end = await place.site.why_ended(row.account, row.job) or known
+        except Gone:
+            log.info("Nothing is recorded of job %s of session %s", row.job, row.id)
+        except LinkError as error:
+            log.info("Why job %s of session %s ended is asked again: %s", row.job, row.id, error.message)
+            return
+        told, tail = await self._left_behind(live, place)
+        reason, words = judge(row.stopped_for if row.wish == "stop" else None, end, told)
+        await self._board.end(
+            live, end_reason=reason, end=words, log_tail=tail, exit_code=end.exit_code if end else None
+        )
+
+    async def _left_behind(self, live: Live, place: Place) -> tuple[DoorEnd | None, tuple[str, ...]]:
+        """What the door said at its end, and the last lines of the job's log. Best effort."""
+        row = live.row
+        told: DoorEnd | None = None
+        tail: tuple[str, ...] = ()
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                folder = await session_folder(place, row.account, row.id)
+                if row.started is not None:
+                    tail = await place.transport.run(_tail(f"{folder}/job.log"), row.account)
+                    told = DoorEnd.model_validate_json(await place.transport.read(row.account, f"{folder}/end.json"))
+        except (LinkError, TimeoutError, ValidationError) as error:
+            log.info("Session %s left nothing more to read: %s", row.id, error)
+        return told, tail
+
+
+_OF_DOOR = {
+    "idle": EndReason.IDLE,
+    "unopened": EndReason.UNOPENED,
+    "walltime": EndReason.WALLTIME,
+    "finished": EndReason.FINISHED,
+    "failed": EndReason.FAILED,
+    "no-environment": EndReason.NEVER_OPENED_DOOR,
+}
+_HARDER = (EndReason.OUT_OF_MEMORY, EndReason.NODE_FAILED, EndReason.PREEMPTED, EndReason.CANCELLED_BY_SITE)
+
+
+def judge(stopped_for: EndReason | None, end: End | None, told: DoorEnd | None) -> tuple[EndReason, Words]:
+    """Why a session ended: a wish first, then what happened to the job, then what the door said."""
+    if stopped_for is not None:
+        return stopped_for, _stopped(stopped_for)
+    reason, words = explain.ended(end) if end is not None else (None, None)
+    if told is not None and told.reason in _OF_DOOR and reason not in _HARDER:
+        reason = _OF_DOOR[told.reason]
+        return reason, Words(
+            code=reason.value,
+            what=told.message or _DOOR_WORDS[reason],
+            do=_NEXT.get(reason, "Start it again; files in the notebook folder are still there."),
+            scheduler=words.scheduler if words is not None else "",
+        )
+    if reason is not None and words is not None:
+        return reason, words
+    return EndReason.FAILED, Words(
+        code="unknown",
+        what="The job is gone, and the scheduler keeps no record of why.",
+        do="Look at the log below; start it again. Files in the notebook folder are still there.",
+    )
+
+
+_DOOR_WORDS = {
+    EndReason.IDLE: "Nothing was done in the notebook for as long as the idle limit allows.",
+    EndReason.UNOPENED: "Nobody opened the notebook.",
+    EndReason.WALLTIME: "The session's time was over.",
+    EndReason.FINISHED: "The notebook server was shut down from within.",
+    EndReason.FAILED: "The notebook server ended with an error.",
+    EndReason.NEVER_OPENED_DOOR: "The hub sent nothing to start the notebook with.",
+}
+_NEXT = {
+    EndReason.FAILED: "Look at the log below: it mostly says what is missing. Another environment may work.",
+    EndReason.WALLTIME: "Start it again, with more hours if needed; files in the notebook folder are still there.",
+}
+
+
+def _stopped(reason: EndReason | None) -> Words:
+    if reason == EndReason.GAVE_UP:
+        what, do = "It had not started within the time you wanted to wait.", "Try a smaller size, or another factory."
+    elif reason == EndReason.NEVER_OPENED_DOOR:
+        what, do = "The job ran, but its notebook did not come up in time.", "Look at the log below, and tell the site."
+    elif reason == EndReason.REFUSED:
+        what, do = "The factory did not answer when the job was handed over.", "Try again in a minute."
+    else:
+        what, do = "It was stopped as asked.", "Start it again; files in the notebook folder are still there."
+    return Words(code=(reason or EndReason.STOPPED).value, what=what, do=do)
+
+
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def _tail(path: str) -> Ask[tuple[str, ...]]:
+    def parse(output: Output) -> tuple[str, ...]:
+        if output.code != 0:
+            raise Refused(output.stderr.strip())
+        return tuple(line[:500] for line in output.stdout.splitlines())
+
+    return Ask(argv=("tail", "-n", str(TAIL_LINES), "--", path), parse=parse, timeout=_LOOK_SECONDS)

@@ -1,0 +1,129 @@
+"""Server-sent events: what changed goes to every reader, and a slow reader costs nobody anything.
+
+A reader holds the newest value of each thing that changed since it last read, so it never holds more than there are
+things; where that gets too much it is given a fresh snapshot instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+_MOST_WAITING = 2000
+_HEARTBEAT_SECONDS = 15.0
+_SAME_THING_SECONDS = 0.1  # a thing that changes all the time is told ten times a second
+
+Message = tuple[str, str]  # the event's name, and its data: one line of JSON
+
+
+class Reader:
+    """One connection's view of a feed."""
+
+    def __init__(self, key: str | None) -> None:
+        self._key = key
+        self._waiting: dict[str, Message] = {}
+        self._changed = asyncio.Event()
+        self.closed = False
+        self.overrun = False
+
+    def offer(self, key: str, message: Message) -> None:
+        """Take the newest value of the thing named ``key``."""
+        if self._key is not None and key != self._key:
+            return
+        self._waiting.pop(key, None)
+        self._waiting[key] = message
+        if len(self._waiting) > _MOST_WAITING:
+            self._waiting.clear()
+            self.overrun = True
+        self._changed.set()
+
+    def close(self) -> None:
+        """No more will come."""
+        self.closed = True
+        self._changed.set()
+
+    async def next(self) -> list[Message]:
+        """What changed since the last call; empty after the heartbeat's time, or when closed or overrun."""
+        try:
+            await asyncio.wait_for(self._changed.wait(), _HEARTBEAT_SECONDS)
+        except TimeoutError:
+            return []
+        self._changed.clear()
+        waiting, self._waiting = self._waiting, {}
+        return list(waiting.values())
+
+
+class Feed:
+    """Things by key. ``touch`` says that one may have changed; ``show`` gives its newest message, None: nothing."""
+
+    def __init__(self, show: Callable[[str], Message | None]) -> None:
+        self._show = show
+        self._readers: set[Reader] = set()
+        self._last: dict[str, Message] = {}
+        self._resting: set[str] = set()  # told a moment ago
+        self._touched: set[str] = set()  # touched while resting
+        self.closed = False
+
+    def touch(self, key: str) -> None:
+        """Tell it soon, if it looks different."""
+        if key in self._resting:
+            self._touched.add(key)
+            return
+        self._resting.add(key)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._tell, key)
+        loop.call_later(_SAME_THING_SECONDS, self._wake, key)
+
+    def forget(self, key: str) -> None:
+        """Tell it a last time, and remember it no longer."""
+        self._tell(key)
+        self._last.pop(key, None)
+
+    def close(self) -> None:
+        """End all streams."""
+        self.closed = True
+        for reader in self._readers:
+            reader.close()
+
+    async def stream(
+        self, first: Callable[[], list[Message]], key: str | None = None, last: Callable[[Message], bool] | None = None
+    ) -> AsyncIterator[bytes]:
+        """The body of a response: ``first`` (again after an overrun), then changes, up to one that is the ``last``."""
+        reader = Reader(key)
+        self._readers.add(reader)
+        try:
+            messages = first()
+            while True:
+                if messages:
+                    yield b"".join(encode(message) for message in messages)
+                else:
+                    yield b": still here\n\n"
+                if last is not None and any(last(message) for message in messages):
+                    return
+                messages = await reader.next()
+                if reader.overrun:
+                    reader.overrun = False
+                    messages = first()
+                if reader.closed or self.closed:
+                    return
+        finally:
+            self._readers.discard(reader)
+
+    def _wake(self, key: str) -> None:
+        self._resting.discard(key)
+        if key in self._touched:
+            self._touched.discard(key)
+            self.touch(key)
+
+    def _tell(self, key: str) -> None:
+        message = self._show(key)
+        if message is None or self._last.get(key) == message:
+            return
+        self._last[key] = message
+        for reader in self._readers:
+            reader.offer(key, message)
+
+
+def encode(message: Message) -> bytes:
+    """As it goes over the wire; data is JSON, so it has no newline."""
+    return f"event: {message[0]}\ndata: {message[1]}\n\n".encode()

@@ -1,0 +1,125 @@
+"""JupyterHub's API as the link needs it: whose token is this, which servers are there, start this one again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, ValidationError
+
+from factorylink.config import Hub
+from factorylink.errors import Gone, Misread, Refused, Unreachable
+
+log = logging.getLogger("factorylink")
+
+_CACHE_SECONDS = 30.0
+_CACHE_SIZE = 10_000
+_PAGE = 200
+_PAGED = "application/jupyterhub-pagination+json"
+_SCOPE = "access:services"
+
+
+class Caller(BaseModel):
+    """Whose token it is. ``allowed``: the token may use the service ``factories``."""
+
+    name: str
+    allowed: bool
+
+
+class _User(BaseModel):
+    name: str
+    kind: str = "user"
+    scopes: list[str] = []
+    servers: dict[str, dict[str, Any]] = {}
+
+
+class _Pagination(BaseModel):
+    next: dict[str, Any] | None = None
+
+
+class _Page(BaseModel):
+    items: list[_User]
+    pagination: _Pagination = _Pagination(next=None)
+
+
+class HubClient:
+    """Asks the hub with the token of the service ``factories``. Every method may raise Unreachable."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._token_file: Path = hub.token_file
+        self._service = f"{_SCOPE}!service=factories"
+        self._http = httpx.AsyncClient(
+            base_url=f"{hub.url.rstrip('/')}{hub.base_url}hub/api", timeout=10, trust_env=False
+        )
+        self._callers: dict[str, tuple[float, Caller | None]] = {}
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def user_of(self, token: str) -> Caller | None:
+        """Whose token this is; None: nobody's. Remembered for at most 30 s, by the token's hash."""
+        key = hashlib.sha256(token.encode()).hexdigest()
+        at, caller = self._callers.get(key, (0.0, None))
+        now = time.monotonic()
+        if now - at < _CACHE_SECONDS and at > 0:
+            return caller
+        response = await self._ask("GET", "/user", token=token)
+        caller = None
+        if response.status_code == 200:
+            user = _parse(_User, response)
+            scopes = {self._service, _SCOPE}
+            caller = Caller(name=user.name, allowed=user.kind == "user" and not scopes.isdisjoint(user.scopes))
+        elif response.status_code not in (401, 403):
+            raise Unreachable(f"The hub answered {response.status_code} when asked whose token it is.")
+        if len(self._callers) >= _CACHE_SIZE:
+            self._callers.clear()
+        self._callers[key] = (now, caller)
+        return caller
+
+    async def servers(self) -> set[tuple[str, str]]:
+        """(user, server) of all servers that run or are being started or stopped."""
+        found: set[tuple[str, str]] = set()
+        offset: int | None = 0
+        while offset is not None:
+            params = {"state": "active", "offset": offset, "limit": _PAGE}
+            response = await self._ask("GET", "/users", headers={"Accept": _PAGED}, params=params)
+            if response.status_code != 200:
+                raise Unreachable(f"The hub answered {response.status_code} when asked for its servers.")
+            page = _parse(_Page, response)
+            for user in page.items:
+                found.update((user.name, server) for server in user.servers)
+            following = page.pagination.next
+            offset = int(following["offset"]) if following is not None else None
+        return found
+
+    async def start_server(self, user: str, server: str) -> None:
+        """Start it with an empty body. Raises Gone: no such user; Refused: not now, in the hub's words."""
+        name = quote(user, safe="@~")
+        path = f"/users/{name}/servers/{quote(server, safe='')}" if server else f"/users/{name}/server"
+        response = await self._ask("POST", path, timeout=30)
+        if response.status_code == 404:
+            raise Gone(f"The hub knows no user {user!r}.")
+        if response.is_error:
+            raise Refused(f"The hub answered {response.status_code}: {response.text[:300]}")
+
+    async def _ask(self, method: str, path: str, *, token: str | None = None, **kwargs: Any) -> httpx.Response:
+        if token is None:
+            token = self._token_file.read_text(encoding="utf-8").strip()  # read anew: it may be replaced
+        headers = {"Authorization": f"token {token}", **kwargs.pop("headers", {})}
+        try:
+            return await self._http.request(method, path, headers=headers, **kwargs)
+        except (httpx.HTTPError, UnicodeEncodeError) as error:
+            raise Unreachable(f"The hub does not answer: {str(error) or type(error).__name__}") from error
+
+
+def _parse(model: type[Any], response: httpx.Response) -> Any:
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        raise Misread("The hub's answer is not understood.", response.text[:1000]) from error

@@ -1,0 +1,112 @@
+"""What makes a job ours: its name, its site account, and a comment that only this link can write.
+
+Name and comment alone can be copied by any user of the cluster, so the account is part of what the comment signs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from datetime import datetime
+from pathlib import Path
+
+import asyncssh
+from pydantic import ValidationError
+
+from factorylink.models import Job, Model, Person, ResolvedChoice, ServerName, SessionId, Slug, UnixAccount
+
+_COMMENT = re.compile(r"^fg:([0-9a-f]{32}):([0-9a-f]{16})$")
+
+
+class Note(Model):
+    """``session.json`` in a session's folder: all that is needed to put a lost row into the ledger again."""
+
+    protocol: int = 1
+    id: SessionId
+    user: Person
+    server: ServerName
+    factory: Slug
+    account: UnixAccount
+    choice: ResolvedChoice
+    port: int
+    created: datetime
+
+
+class SealedNote(Model):
+    """The note as it is in the file; ``seal`` is the HMAC of the note's JSON."""
+
+    note: Note
+    seal: str
+
+
+class Identity:
+    """Signs and recognises. ``hub``: the hub's name; ``key``: the secret of this link, 32 bytes."""
+
+    def __init__(self, hub: str, key: bytes) -> None:
+        self.job_name = f"factorygate-{hub}"
+        self._key = key
+
+    def comment(self, session_id: SessionId, account: str, factory: str) -> str:
+        """What the job of that session carries."""
+        return f"fg:{session_id}:{self._mac('job', session_id, account, factory)[:16]}"
+
+    def session_of(self, job: Job, factory: str) -> SessionId | None:
+        """The session this job says it is of, if name, account and comment agree; else None: not ours."""
+        match = _COMMENT.match(job.comment)
+        if match is None or job.name != self.job_name:
+            return None
+        session_id = match.group(1)
+        expected = self.comment(session_id, job.account, factory)
+        return session_id if hmac.compare_digest(expected, job.comment) else None
+
+    def seal(self, note: Note) -> str:
+        """The note as it goes into the session's folder."""
+        sealed = SealedNote(note=note, seal=self._mac("note", note.model_dump_json()))
+        return sealed.model_dump_json() + "\n"
+
+    def unseal(self, text: bytes) -> Note | None:
+        """The note, if it is whole and we wrote it; else None."""
+        try:
+            sealed = SealedNote.model_validate_json(text)
+        except ValidationError:
+            return None
+        expected = self._mac("note", sealed.note.model_dump_json())
+        return sealed.note if hmac.compare_digest(expected, sealed.seal) else None
+
+    def _mac(self, *words: str) -> str:
+        return hmac.new(self._key, "|".join(words).encode(), hashlib.sha256).hexdigest()
+
+
+def read_or_make_key(path: Path) -> bytes:
+    """The HMAC key, made at the first start; 0600. Raises ValueError if the file is not a key of ours."""
+    key = _read_or_make(path, secrets.token_hex(32).encode() + b"\n").strip()
+    if not re.fullmatch(rb"[0-9a-f]{64}", key):
+        raise ValueError(
+            f"{path} is not a key of this link; restore it from your backup (removing it orphans all jobs)"
+        )
+    return bytes.fromhex(key.decode())
+
+
+def read_or_make_ssh_key(path: Path) -> asyncssh.SSHKey:
+    """The key with which the link enters its doors, made at the first start; 0600."""
+    made = asyncssh.generate_private_key("ssh-ed25519", comment="factorygate link")
+    return asyncssh.import_private_key(_read_or_make(path, made.export_private_key()))
+
+
+def _read_or_make(path: Path, content: bytes) -> bytes:
+    """The file's content; where there is no file, it is made as a whole or not at all."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(path)
+        return content

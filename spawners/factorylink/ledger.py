@@ -1,0 +1,228 @@
+"""The link's database: sessions, what happened to them, last choices, drained factories, and the audit.
+
+An async face over one writer thread. Every method returns after the commit is on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from factorylink import schema
+from factorylink.models import Choice, JobId, LogLine, SessionId
+from factorylink.schema import Row
+
+T = TypeVar("T")
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used: the disk is full, the file is damaged or of a newer version."""
+
+
+class Conflict(Exception):
+    """A row like that lives already: another session of the same server, or of the same job."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the audit."""
+
+    person: str
+    account: str
+    factory: str
+    action: str
+    job: JobId | None = None
+    detail: str = ""
+
+
+class Ledger:
+    """Open it before use. ``path``: the SQLite file, made 0600 if missing."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._engine: Engine | None = None
+
+    async def open(self) -> None:
+        """Raises LedgerError in words if the file is not ours to use."""
+        await self._run(self._open)
+
+    async def close(self) -> None:
+        """Wait for what is being written, and let go of the file."""
+        await self._run(lambda: self._engine.dispose() if self._engine else None)
+        self._thread.shutdown()
+
+    # --- sessions
+
+    async def add(self, row: Row, entry: Entry) -> None:
+        """A new session's intent. Raises Conflict."""
+
+        def write(db: Connection) -> None:
+            db.execute(insert(schema.sessions).values(row.columns()))
+            _say(db, row)
+            db.execute(insert(schema.audit).values(_audit(entry)))
+
+        try:
+            await self._transact(write)
+        except IntegrityError as error:
+            raise Conflict(str(error.orig)) from error
+
+    async def change(self, row: Row, say: str = "", entry: Entry | None = None, **values: Any) -> None:
+        """Write these columns, then set them on the row; with a line for its log, and one for the audit."""
+        line = LogLine(at=datetime.now(UTC), text=say) if say else None
+
+        def write(db: Connection) -> None:
+            if values:
+                db.execute(update(schema.sessions).where(schema.sessions.c.id == row.id).values(values))
+            if line is not None:
+                db.execute(insert(schema.log_lines).values(session=row.id, at=line.at, text=line.text))
+            if entry is not None:
+                db.execute(insert(schema.audit).values(_audit(entry)))
+
+        try:
+            await self._transact(write)
+        except IntegrityError as error:
+            raise Conflict(str(error.orig)) from error
+        for name, value in values.items():
+            setattr(row, name, value)
+        if line is not None:
+            row.log.append(line)
+
+    async def row(self, session_id: SessionId) -> Row | None:
+        """One session with its log."""
+        rows = await self._transact(lambda db: _rows(db, schema.sessions.c.id == session_id, limit=1))
+        return rows[0] if rows else None
+
+    async def live(self) -> list[Row]:
+        """All that have not ended."""
+        return await self._transact(lambda db: _rows(db, schema.sessions.c.ended.is_(None)))
+
+    async def recent(self, user: str | None = None, server: str | None = None, limit: int = 20) -> list[Row]:
+        """Sessions, ended ones too, newest first."""
+        where = [
+            column == value
+            for column, value in ((schema.sessions.c.user, user), (schema.sessions.c.server, server))
+            if value is not None
+        ]
+        return await self._transact(lambda db: _rows(db, *where, limit=limit))
+
+    async def audited(self, action: str | None = None) -> list[Entry]:
+        """The audit, oldest first."""
+        columns = schema.audit.c
+        query = select(columns.person, columns.account, columns.factory, columns.action, columns.job, columns.detail)
+        if action is not None:
+            query = query.where(columns.action == action)
+        query = query.order_by(columns.number)
+        return await self._transact(lambda db: [Entry(*found) for found in db.execute(query)])
+
+    # --- people and factories
+
+    async def choose(self, user: str, choice: Choice) -> None:
+        """Keep what the person chose last."""
+        values = {"user": user, "choice": choice, "at": datetime.now(UTC)}
+        query = upsert(schema.choices).values(values)
+        query = query.on_conflict_do_update(index_elements=["user"], set_={"choice": choice, "at": values["at"]})
+        await self._transact(lambda db: _done(db, query))
+
+    async def last_choice(self, user: str) -> Choice | None:
+        """What the person chose last."""
+        query = select(schema.choices.c.choice).where(schema.choices.c.user == user)
+        found: Choice | None = await self._transact(lambda db: db.execute(query).scalar_one_or_none())
+        return found
+
+    async def drains(self) -> dict[str, str]:
+        """Drained factories and the operator's message."""
+        query = select(schema.drains.c.factory, schema.drains.c.message)
+        return await self._transact(lambda db: {found.factory: found.message for found in db.execute(query)})
+
+    async def drain(self, factory: str, message: str) -> None:
+        """Note that a factory takes nothing new."""
+        at = datetime.now(UTC)
+        query = upsert(schema.drains).values(factory=factory, message=message, at=at)
+        query = query.on_conflict_do_update(index_elements=["factory"], set_={"message": message, "at": at})
+        await self._transact(lambda db: _done(db, query))
+
+    async def undrain(self, factory: str) -> None:
+        """Note that it takes new sessions again."""
+        await self._transact(lambda db: _done(db, delete(schema.drains).where(schema.drains.c.factory == factory)))
+
+    # --- underneath
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _transact(self, work: Callable[[Connection], T]) -> T:
+        def transact() -> T:
+            if self._engine is None:
+                raise LedgerError("The ledger is not open.")
+            with self._engine.begin() as db:
+                return work(db)
+
+        try:
+            return await self._run(transact)
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            raise LedgerError(f"The ledger {self._path.name} cannot be used: {error}") from error
+
+    def _open(self) -> None:
+        self._path.touch(mode=0o600)
+        engine = create_engine(f"sqlite:///{self._path}", pool_size=1, max_overflow=0)
+        event.listen(engine, "connect", _set_pragmas)
+        try:
+            with engine.connect() as db:
+                version = db.exec_driver_sql("PRAGMA user_version").scalar_one()
+                if version > schema.VERSION:
+                    raise LedgerError(
+                        f"The ledger {self._path} has version {version}, and this link reads versions up to "
+                        f"{schema.VERSION}: install the release that wrote it, or a newer one."
+                    )
+                if version < schema.VERSION:
+                    schema.metadata.create_all(db)
+                    db.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
+                    db.commit()
+        except SQLAlchemyError as error:
+            raise LedgerError(f"The ledger {self._path} cannot be opened: {error}") from error
+        self._engine = engine
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    # FULL: an intent must be on the disk before its job is submitted.
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _done(db: Connection, query: Any) -> None:
+    db.execute(query)
+
+
+def _say(db: Connection, row: Row) -> None:
+    if row.log:
+        values = [{"session": row.id, "at": line.at, "text": line.text} for line in row.log]
+        db.execute(insert(schema.log_lines), values)
+
+
+def _audit(entry: Entry) -> dict[str, Any]:
+    return {"at": datetime.now(UTC), **entry.__dict__}
+
+
+def _rows(db: Connection, *where: Any, limit: int | None = None) -> list[Row]:
+    query = select(schema.sessions).where(*where).order_by(schema.sessions.c.created.desc()).limit(limit)
+    rows = {found["id"]: Row(**found) for found in db.execute(query).mappings()}
+    for line in _lines(db, rows):
+        rows[line.session].log.append(LogLine(at=line.at, text=line.text))
+    return list(rows.values())
+
+
+def _lines(db: Connection, ids: Iterable[SessionId]) -> Iterable[Any]:
+    query = select(schema.log_lines).where(schema.log_lines.c.session.in_(list(ids)))
+    return db.execute(query.order_by(schema.log_lines.c.number))

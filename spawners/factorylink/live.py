@@ -1,0 +1,119 @@
+"""A live session in memory, and what it looks like from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+from factorylink import explain
+from factorylink.models import Health, Job, Session, SessionState, Words
+from factorylink.problems import ProblemError
+from factorylink.schema import Row
+from factorylink.seams import DoorStatusSeam
+
+LOST_SECONDS = 2.0  # a door that is back within this time was never lost to a person's eye
+_SEEN_STATES = (SessionState.PENDING, SessionState.STARTING, SessionState.RUNNING, SessionState.ENDING)
+
+
+@dataclass
+class Live:
+    """The ledger's row, and what only this process knows. ``lock``: one transition at a time."""
+
+    row: Row
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    job: Job | None = None  # as the last answer had it
+    misses: int = 0  # successful answers in a row that lack the job
+    position: int | None = None
+    submission: asyncio.Task[ProblemError | None] | None = None
+    answered: bool = False  # somebody was told that this session exists
+    withdrawn: bool = False  # it failed before anybody was told
+    ending: asyncio.Task[None] | None = None
+    stopping: asyncio.Task[None] | None = None
+    probing: asyncio.Task[None] | None = None
+    job_over: asyncio.Event = field(default_factory=asyncio.Event)  # the job no longer runs, or the session ended
+    door: DoorStatusSeam | None = None
+    door_open: bool = False
+    door_lost: float = field(default_factory=time.monotonic)  # when it was last open; while it is not
+    environment_at: float | None = None  # when the door first had the environment, monotonic
+
+    @property
+    def url(self) -> str:
+        """Where the proxy finds the notebook."""
+        return f"http://127.0.0.1:{self.row.port}"
+
+    @property
+    def submitting(self) -> bool:
+        """A submission is under way in this process."""
+        return self.submission is not None and not self.submission.done()
+
+
+def show(live: Live, health: Health, factory_name: str) -> Session:
+    """The session now. ``unreachable`` lies over what it was when last seen."""
+    row = live.row
+    state, before, waits_for = row.state, None, None
+    if state in _SEEN_STATES and health.state == "unreachable":
+        state, before = SessionState.UNREACHABLE, state
+        waits_for = health.words or explain.unreachable(factory_name)
+    elif state == SessionState.RUNNING and not live.door_open and time.monotonic() - live.door_lost > LOST_SECONDS:
+        state, before, waits_for = SessionState.UNREACHABLE, state, _door_lost(factory_name)
+    elif state == SessionState.PENDING:
+        waits_for = explain.pending(live.job) if live.job is not None else _not_submitted(factory_name)
+    door = live.door if live.door_open else None
+    return _of_row(row).model_copy(
+        update={
+            "state": state,
+            "before": before,
+            "waits_for": waits_for,
+            "position": live.position if row.state == SessionState.PENDING else None,
+            "expected_start": live.job.expected_start if live.job and row.state == SessionState.PENDING else None,
+            "door_open": live.door_open,
+            "environment_sent": door is not None and door.environment,
+            "reachable": row.ready is not None and live.door_open and row.state == SessionState.RUNNING,
+            "url": live.url,
+            "ends_idle": live.door.ends_idle if live.door is not None else None,
+        }
+    )
+
+
+def show_ended(row: Row) -> Session:
+    """A session that is only in the ledger."""
+    return _of_row(row)
+
+
+def _of_row(row: Row) -> Session:
+    return Session(
+        id=row.id,
+        user=row.user,
+        server=row.server,
+        account=row.account,
+        choice=row.choice,
+        state=row.state,
+        wish=row.wish,
+        job=row.job,
+        node=row.node,
+        partition=row.partition,
+        created=row.created,
+        started=row.started,
+        ready=row.ready,
+        ends=row.ends,
+        ended=row.ended,
+        last_activity=row.last_activity,
+        end_reason=row.end_reason,
+        end=row.end,
+        log_tail=row.log_tail,
+        log=tuple(row.log),
+        exit_code=row.exit_code,
+    )
+
+
+def _not_submitted(factory_name: str) -> Words:
+    return Words(code="submitting", what=f"The job is being handed to {factory_name}.")
+
+
+def _door_lost(factory_name: str) -> Words:
+    return Words(
+        code="door-lost",
+        what=f"The connection to the notebook at {factory_name} is lost; the gateway is opening it again.",
+        do="Nothing is lost: the notebook and its kernels go on meanwhile.",
+    )

@@ -1,0 +1,79 @@
+"""The catalogue as a person may use it, with health and what is free now."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from pydantic import TypeAdapter
+
+from factorylink.admission import site_account
+from factorylink.board import Board
+from factorylink.catalogue import default_environment, gpu_label, smallest_size
+from factorylink.events import encode
+from factorylink.models import FactoryView, SizeView
+from factorylink.seams import Place
+
+_STEP_SECONDS = 2.0  # between two changes that one reader is told
+_HEARTBEAT_STEPS = 7
+_VIEWS = TypeAdapter(list[FactoryView])
+
+
+class Offers:
+    """What the start page shows."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def views(self, user: str) -> list[FactoryView]:
+        """The factories where that person has a site account, by id."""
+        found = []
+        for _, place in sorted(self._board.places.items()):
+            if site_account(place.access, user) is not None:
+                place.site.look()
+                found.append(self._view(place))
+        return found
+
+    async def stream(self, user: str) -> AsyncIterator[bytes]:
+        """Server-sent events: the views now, and when they changed."""
+        last, quiet = "", 0
+        while not self._board.feed.closed:
+            data = _VIEWS.dump_json(self.views(user)).decode()
+            if data != last:
+                yield encode(("factories", data))
+                last, quiet = data, 0
+            elif quiet >= _HEARTBEAT_STEPS:
+                yield b": still here\n\n"
+                quiet = 0
+            quiet += 1
+            await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time: a step, not an event
+
+    def _view(self, place: Place) -> FactoryView:
+        factory = place.factory
+        smallest = smallest_size(factory)
+        health = self._board.health(factory.id)
+        sizes = tuple(
+            SizeView(
+                size=size,
+                gpu_label=gpu_label(factory, size),
+                fits_now=place.site.fits_now(size) if health.state == "ok" else 0,
+            )
+            for size in factory.sizes
+        )
+        return FactoryView(
+            id=factory.id,
+            name=factory.name,
+            site=factory.site,
+            scheduler=factory.scheduler,
+            accelerator=factory.accelerator,
+            health=health.model_copy(update={"answered_at": None, "answer_seconds": None}),
+            partitions=place.site.view_loads(),
+            sizes=sizes,
+            environments=factory.environments,
+            default_environment=default_environment(factory, smallest).id,
+            default_size=smallest.id,
+            folder=factory.notebook_folder,
+            outbound=factory.outbound,
+            idle=factory.idle,
+            notes=factory.notes,
+        )

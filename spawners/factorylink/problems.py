@@ -1,0 +1,79 @@
+"""What the link says no with. The apps turn a ProblemError into its HTTP status and ``models.Problem``."""
+
+from __future__ import annotations
+
+from factorylink.errors import Gone, LinkError, Refused
+from factorylink.models import Problem, Words
+
+STATUS = {
+    "invalid": 400,
+    "refused": 400,
+    "limit": 403,
+    "forbidden": 403,
+    "gone": 404,
+    "conflict": 409,
+    "draining": 503,
+    "unreachable": 503,
+}
+
+
+class ProblemError(Exception):
+    """Carries the problem to whoever asked."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of its kind."""
+        return STATUS[self.problem.kind]
+
+
+def invalid(message: str, field: str | None = None) -> ProblemError:
+    """What was asked for does not exist or is not allowed by the catalogue."""
+    return ProblemError(Problem(kind="invalid", message=message, field=field))
+
+
+def gone(what: str) -> ProblemError:
+    """What was asked about is not known here."""
+    return ProblemError(Problem(kind="gone", message=f"{what} is not known here."))
+
+
+def forbidden(message: str) -> ProblemError:
+    """This person may not."""
+    return ProblemError(Problem(kind="forbidden", message=message))
+
+
+def limit(message: str, do: str) -> ProblemError:
+    """The person has as many as one may have."""
+    return ProblemError(Problem(kind="limit", message=message, do=do))
+
+
+def conflict(message: str) -> ProblemError:
+    """It cannot be done in the state things are in."""
+    return ProblemError(Problem(kind="conflict", message=message))
+
+
+def draining(message: str) -> ProblemError:
+    """The factory takes nothing new; in the operator's words."""
+    return ProblemError(Problem(kind="draining", message=message, do="Choose another factory, or come back later."))
+
+
+def refused(words: Words) -> ProblemError:
+    """The scheduler did not take it."""
+    return ProblemError(Problem(kind="refused", message=words.what, do=words.do, scheduler=words.scheduler))
+
+
+def unreachable(message: str, do: str = "Try again in a minute.") -> ProblemError:
+    """The factory, the hub or the ledger does not answer."""
+    return ProblemError(Problem(kind="unreachable", message=message, do=do))
+
+
+def from_link_error(error: LinkError) -> ProblemError:
+    """One of the four errors of a factory, as what it means for who asked."""
+    if isinstance(error, Refused):
+        return ProblemError(Problem(kind="refused", message=error.message))
+    if isinstance(error, Gone):
+        return ProblemError(Problem(kind="gone", message=error.message))
+    return unreachable(error.message)

@@ -1,0 +1,192 @@
+"""The ledger's tables, and what a row of the sessions' table is in memory. Moments are kept as seconds since 1970."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+from sqlalchemy import (
+    Column,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+from factorylink.models import (
+    Choice,
+    EndReason,
+    JobId,
+    JobOptions,
+    LogLine,
+    ResolvedChoice,
+    SessionId,
+    SessionState,
+    Words,
+)
+
+VERSION = 1  # PRAGMA user_version; a newer one is refused
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware datetime as seconds since the epoch."""
+
+    impl = Float
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:  # noqa: ARG002
+        """To the database."""
+        return None if value is None else value.timestamp()
+
+    def process_result_value(self, value: float | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """From the database."""
+        return None if value is None else datetime.fromtimestamp(value, UTC)
+
+
+class Parsed(TypeDecorator[Any]):
+    """Anything pydantic can check, as JSON."""
+
+    impl = Text
+    cache_ok = False
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self._kind: TypeAdapter[Any] = TypeAdapter(kind)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """To the database."""
+        return None if value is None else self._kind.dump_json(value).decode()
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
+        """From the database."""
+        return None if value is None else self._kind.validate_json(value)
+
+
+metadata = MetaData()
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("user", String, nullable=False),
+    Column("server", String, nullable=False),
+    Column("factory", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("choice", Parsed(ResolvedChoice), nullable=False),
+    Column("options", Parsed(JobOptions), nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("state", Parsed(SessionState), nullable=False),
+    Column("wish", String, nullable=False),
+    Column("stopped_for", Parsed(EndReason)),
+    Column("submit_begun", Moment),
+    Column("submits", Integer, nullable=False),
+    Column("job", String),
+    Column("node", String),
+    Column("partition", String),
+    Column("restarts", Integer, nullable=False),
+    Column("started", Moment),
+    Column("ready", Moment),
+    Column("ends", Moment),
+    Column("ended", Moment),
+    Column("last_activity", Moment),
+    Column("end_reason", Parsed(EndReason)),
+    Column("end", Parsed(Words)),
+    Column("exit_code", Integer),
+    Column("log_tail", Parsed(tuple[str, ...]), nullable=False),
+    # One session of a server may run; one that ends may still be there beside it.
+    Index(
+        "one_running_session_of_a_server",
+        "user",
+        "server",
+        unique=True,
+        sqlite_where=Column("ended").is_(None) & (Column("wish") == "run"),
+    ),
+    Index("one_session_of_a_job", "factory", "job", unique=True, sqlite_where=Column("ended").is_(None)),
+    Index("live_sessions", "id", sqlite_where=Column("ended").is_(None)),
+    Index("sessions_of_a_person", "user", "created"),
+)
+log_lines = Table(
+    "log_lines",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("session", ForeignKey("sessions.id"), nullable=False, index=True),
+    Column("at", Moment, nullable=False),
+    Column("text", Text, nullable=False),
+)
+choices = Table(
+    "choices",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("choice", Parsed(Choice), nullable=False),
+    Column("at", Moment, nullable=False),
+)
+drains = Table(
+    "drains",
+    metadata,
+    Column("factory", String, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("person", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("factory", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("job", String),
+    Column("detail", Text, nullable=False),
+)
+
+
+@dataclass
+class Row:
+    """One session as the ledger has it. ``submits``: how often a submission was begun; ``submit_begun``: when last.
+
+    ``stopped_for``: why the wish became ``stop``. ``state`` is never ``unreachable``: that is how it looks, not how
+    it is.
+    """
+
+    id: SessionId
+    user: str
+    server: str
+    factory: str
+    account: str
+    choice: ResolvedChoice
+    options: JobOptions
+    port: int
+    created: datetime
+    state: SessionState = SessionState.PENDING
+    wish: Literal["run", "stop"] = "run"
+    stopped_for: EndReason | None = None
+    submit_begun: datetime | None = None
+    submits: int = 0
+    job: JobId | None = None
+    node: str | None = None
+    partition: str | None = None
+    restarts: int = 0
+    started: datetime | None = None
+    ready: datetime | None = None
+    ends: datetime | None = None
+    ended: datetime | None = None
+    last_activity: datetime | None = None
+    end_reason: EndReason | None = None
+    end: Words | None = None
+    exit_code: int | None = None
+    log_tail: tuple[str, ...] = ()
+    log: list[LogLine] = field(default_factory=list)
+
+    def columns(self) -> dict[str, Any]:
+        """What goes into the sessions' table."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "log"}

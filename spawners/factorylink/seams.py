@@ -1,0 +1,158 @@
+"""What the sessions' lifecycle needs of a site and of the doors: small protocols, so that each can be tried alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from factorylink.config import Access
+from factorylink.models import (
+    End,
+    Estimate,
+    Factory,
+    Health,
+    Job,
+    JobId,
+    JobRequest,
+    NodeSize,
+    PartitionLoad,
+    SessionId,
+)
+from factorylink.transports.base import Transport
+
+
+class SiteSeam(Protocol):
+    """``site.Site`` as the lifecycle sees it. Its methods raise the four errors of ``factorylink.errors``."""
+
+    on_answer: Callable[[list[Job]], Awaitable[None]]
+    on_health: Callable[[], None]
+
+    @property
+    def health(self) -> Health:
+        """As the last answers have it."""
+        ...
+
+    @property
+    def jobs(self) -> dict[JobId, Job]:
+        """The last successful answer."""
+        ...
+
+    async def start(self) -> None:
+        """Ask from now on."""
+        ...
+
+    async def stop(self) -> None:
+        """Ask no longer."""
+        ...
+
+    def expect(self, soon: bool) -> None:
+        """Whether somebody waits for the next answer."""
+        ...
+
+    def look(self) -> None:
+        """Somebody looks at what is free."""
+        ...
+
+    def view_loads(self) -> tuple[PartitionLoad, ...]:
+        """What is free, by partition."""
+        ...
+
+    def fits_now(self, size: NodeSize) -> int:
+        """How many of that size could start now."""
+        ...
+
+    def position(self, job_id: JobId) -> int | None:
+        """1 is next, among the pending jobs of its partition."""
+        ...
+
+    async def submit(self, account: str, request: JobRequest, template: str) -> JobId:
+        """Hand a job over; its id."""
+        ...
+
+    async def cancel(self, account: str, ids: Iterable[JobId]) -> None:
+        """Cancel jobs."""
+        ...
+
+    async def why_ended(self, account: str, job_id: JobId) -> End | None:
+        """How a job ended; None: nothing is recorded."""
+        ...
+
+    async def estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
+        """When such a job would start."""
+        ...
+
+
+class DoorStatusSeam(Protocol):
+    """What a door says of its session."""
+
+    @property
+    def phase(self) -> str:
+        """waiting, launching, up, ending or ended."""
+        ...
+
+    @property
+    def environment(self) -> bool:
+        """Whether it was handed over."""
+        ...
+
+    @property
+    def last_activity(self) -> datetime | None:
+        """Of the notebook."""
+        ...
+
+    @property
+    def ends_idle(self) -> datetime | None:
+        """When the idle limit would end it."""
+        ...
+
+
+class DoorsSeam(Protocol):
+    """``doors.DoorKeeper`` as the lifecycle sees it."""
+
+    def allocate(self, used: set[int]) -> int:
+        """A port that is not used."""
+        ...
+
+    async def bind(self, session_id: SessionId, port: int) -> None:
+        """Listen on the session's port. Raises OSError."""
+        ...
+
+    async def open(self, session_id: SessionId, account: str, factory: str, folder: str) -> None:
+        """Keep the door open from now on."""
+        ...
+
+    async def close(self, session_id: SessionId) -> None:
+        """Let go of door and port."""
+        ...
+
+    def is_open(self, session_id: SessionId) -> bool:
+        """Whether a request gets to the node now."""
+        ...
+
+    async def answers(self, session_id: SessionId, path: str) -> bool:
+        """Whether the notebook answers 200 there."""
+        ...
+
+    async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> object:
+        """Hand it through the door; it starts the notebook."""
+        ...
+
+    async def token(self, session_id: SessionId) -> str | None:
+        """The hub token that the notebook has."""
+        ...
+
+    async def stop(self, session_id: SessionId) -> object:
+        """Ask the session to end by itself."""
+        ...
+
+
+@dataclass(frozen=True)
+class Place:
+    """A factory with the way to it."""
+
+    factory: Factory
+    access: Access
+    site: SiteSeam
+    transport: Transport

@@ -1,0 +1,303 @@
+"""Sessions as the apps ask for them: begin, look, hand over the environment, stop. And the link's own start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from typing import Literal
+
+from factorylink import explain
+from factorylink.admission import Admission, site_account
+from factorylink.board import Board
+from factorylink.catalogue import ChoiceError, resolve
+from factorylink.ending import Ender
+from factorylink.errors import LinkError, Refused
+from factorylink.ledger import Conflict, Entry, LedgerError
+from factorylink.live import Live, show_ended
+from factorylink.metrics import SUBMIT_SECONDS
+from factorylink.models import (
+    Choice,
+    EndReason,
+    Estimate,
+    JobOptions,
+    LogLine,
+    Session,
+    SessionId,
+    SessionRequest,
+    SessionState,
+    Words,
+)
+from factorylink.problems import (
+    ProblemError,
+    conflict,
+    forbidden,
+    from_link_error,
+    gone,
+    invalid,
+    refused,
+    unreachable,
+)
+from factorylink.schema import Row
+from factorylink.seams import Place
+from factorylink.submitting import Submitter
+from factorylink.watching import Watcher
+
+log = logging.getLogger("factorylink")
+
+_LONGEST_PAUSE = 10.0
+ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as pending
+_BY: dict[str, str] = {
+    "person": "Stop was asked for.",
+    "hub": "The hub asked to stop it.",
+    "operator": "An operator stopped it.",
+}
+
+
+class Sessions:
+    """One for the link. ``start`` before use, ``close`` at the end; neither touches a job."""
+
+    def __init__(self, board: Board, submitter: Submitter) -> None:
+        self.board = board
+        self._submitter = submitter
+        self._ender = Ender(board)
+        self.watcher = Watcher(board, self._ender, self._submit_again)
+        self._admission = Admission(board)
+        self._intending: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
+
+    async def start(self) -> None:
+        """Listen on every live session's port first; then ask each factory for itself, and open the doors."""
+        board = self.board
+        board.drains = await board.ledger.drains()
+        for row in await board.ledger.live():
+            board.live[row.id] = Live(row, answered=True)
+        for live in board.live.values():
+            try:
+                await board.doors.bind(live.row.id, live.row.port)
+            except OSError:
+                log.exception("Nobody can reach session %s: its port %d is taken", live.row.id, live.row.port)
+        for place in board.places.values():
+            place.site.on_answer = partial(self.watcher.answered, place)
+            place.site.on_health = partial(board.touch_factory, place.factory.id)
+            board.background(place.site.start(), f"start of {place.factory.id}")
+        for live in board.live.values():
+            place_of = board.places.get(live.row.factory)
+            if place_of is not None and live.row.state in (SessionState.STARTING, SessionState.RUNNING):
+                board.background(self.watcher.open_door(live, place_of), f"door of {live.row.id}")
+            if live.row.wish == "stop":
+                self._ender.carry_out(live)
+
+    async def close(self) -> None:
+        """Let go of everything here; jobs and notebooks go on."""
+        await self.board.close()
+        for place in self.board.places.values():
+            await place.site.stop()
+            await place.transport.close()
+
+    # --- begin
+
+    async def put(self, session_id: SessionId, request: SessionRequest) -> tuple[Session, bool]:
+        """The session of that id, begun if it is new; and whether it is. Answers within 2 s. Raises ProblemError."""
+        deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
+        async with self._intending.setdefault(request.user, asyncio.Lock()):
+            live = self.board.live.get(session_id)
+            created = False
+            if live is None:
+                row = await self.board.ledger.row(session_id)
+                if row is not None:
+                    return self._again(row, request), False
+                live, created = await self._intend(session_id, request), True
+        self._same(live.row, request)
+        if live.submission is not None and not live.answered:
+            await self._answer_in_time(live, live.submission, deadline)
+        if live.row.id not in self.board.live:
+            return self._again(live.row, request), created
+        return self.board.session(live), created
+
+    async def _answer_in_time(self, live: Live, submission: asyncio.Task[ProblemError | None], deadline: float) -> None:
+        await asyncio.wait([submission], timeout=deadline - asyncio.get_running_loop().time())
+        if not submission.done() and not live.withdrawn:
+            live.answered = True
+            return
+        problem = await asyncio.shield(submission)
+        if problem is not None:
+            raise problem
+        live.answered = True
+
+    def _again(self, row: Row, request: SessionRequest) -> Session:
+        """The same PUT after its session ended."""
+        self._same(row, request)
+        if row.end_reason == EndReason.REFUSED and row.end is not None:
+            raise refused(row.end)
+        return show_ended(row)
+
+    def _same(self, row: Row, request: SessionRequest) -> None:
+        if (row.user, row.server) != (request.user, request.server):
+            raise conflict(f"The session {row.id} is of another server.")
+
+    async def _intend(self, session_id: SessionId, request: SessionRequest) -> Live:
+        place, choice, account = await self._admission.admit(request)
+        now = datetime.now(UTC)
+        row = Row(
+            id=session_id,
+            user=request.user,
+            server=request.server,
+            factory=place.factory.id,
+            account=account,
+            choice=choice,
+            options=request.options,
+            port=self.board.doors.allocate(self.board.ports()),
+            created=now,
+            log=[LogLine(at=now, text=f"Asked for {choice.size} at {place.factory.name}.")],
+        )
+        try:
+            live = await self.board.keep(row, self.board.entry(row, "ask", choice.size))
+        except Conflict as error:
+            raise conflict(self._who_lives(request)) from error
+        except OSError as error:
+            words = Words(code="no-port", what=f"The gateway cannot listen for this session: {error}.")
+            await self.board.end(self.board.live[session_id], end_reason=EndReason.REFUSED, end=words)
+            raise unreachable(words.what) from error
+        self._submit(live, place)
+        self.board.background(self.board.ledger.choose(request.user, Choice(**choice.model_dump())), "last choice")
+        return live
+
+    def _who_lives(self, request: SessionRequest) -> str:
+        others = self.board.sessions(request.user, request.server)
+        name = request.server or "the default server"
+        return f"{name} has a session already: {others[0].id if others else 'being made now'}."
+
+    # --- submission
+
+    def _submit(self, live: Live, place: Place) -> None:
+        live.submission = self.board.spawn(self._submission(live, place), f"submission of {live.row.id}")
+
+    def _submit_again(self, live: Live, place: Place) -> None:
+        if not live.submitting:
+            self._submit(live, place)
+
+    async def _submission(self, live: Live, place: Place) -> ProblemError | None:
+        """Hand the job over; the problem, if that is already known to have failed."""
+        row, submits = live.row, live.row.submits
+        try:
+            with SUBMIT_SECONDS.labels(row.factory).time():
+                job = await self._submitter.submit(row, place)
+            entry = Entry(row.user, row.account, row.factory, "submit", job)
+            await self.board.ledger.change(row, say=f"Job {job} waits in the queue.", entry=entry, job=job)
+        except Refused as error:
+            live.withdrawn = not live.answered
+            words = explain.refused(error.message)
+            await self.board.end(live, end_reason=row.stopped_for or EndReason.REFUSED, end=words)
+            return refused(words)
+        except LinkError as error:
+            place.site.expect(True)
+            if live.answered:
+                log.warning("Session %s: whether its job was taken is not known: %s", row.id, error.message)
+                return None
+            live.withdrawn = True
+            await self._withdraw(live, begun=row.submits > submits)
+            return from_link_error(error)
+        except LedgerError as error:  # the next answers of the factory tell whether there is a job
+            log.exception("Session %s: its submission is not in the ledger", row.id)
+            if live.answered:
+                return None
+            live.withdrawn = True
+            self.board.background(self._withdraw_when_possible(live), f"withdrawal of {row.id}")
+            return unreachable(str(error))
+        live.misses = 0
+        place.site.expect(True)
+        self.board.touch(live)
+        return None
+
+    async def _withdraw(self, live: Live, begun: bool) -> None:
+        """Nobody was told of this session, so nothing of it may stay."""
+        if begun:
+            await self._ender.wish(live, EndReason.REFUSED, "link", "The factory did not answer.")
+        else:
+            words = Words(code="unreachable", what="The factory did not answer.", do="Try again in a minute.")
+            await self.board.end(live, end_reason=EndReason.REFUSED, end=words)
+
+    async def _withdraw_when_possible(self, live: Live) -> None:
+        pause = 0.5
+        while live.row.ended is None and live.row.wish == "run":
+            try:
+                await self._withdraw(live, begun=True)
+            except LedgerError:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    # --- everything else
+
+    async def session(self, session_id: SessionId) -> Session:
+        """Live or ended. Raises ProblemError."""
+        live = self.board.live.get(session_id)
+        if live is not None:
+            return self.board.session(live)
+        row = await self.board.ledger.row(session_id)
+        if row is None:
+            raise gone(f"The session {session_id}")
+        return show_ended(row)
+
+    async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
+        """Live ones; or the newest, ended ones too."""
+        if live:
+            return self.board.sessions(user, server)
+        rows = await self.board.ledger.recent(user, server, limit)
+        return [
+            self.board.session(self.board.live[row.id]) if row.id in self.board.live else show_ended(row)
+            for row in rows
+        ]
+
+    async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
+        """Return when the ledger holds the wish. Raises ProblemError for a session never heard of."""
+        live = self.board.live.get(session_id)
+        if live is not None:
+            await self._ender.wish(live, EndReason.STOPPED, by, _BY[by])
+        elif await self.board.ledger.row(session_id) is None:
+            raise gone(f"The session {session_id}")
+
+    async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
+        """Through the door; kept nowhere. Raises ProblemError."""
+        await self._through_door(session_id, lambda: self.board.doors.send_environment(session_id, environment, argv))
+        self.board.touch(self.board.live[session_id])
+
+    async def token(self, session_id: SessionId) -> str | None:
+        """The hub token that its notebook has. Raises ProblemError."""
+        found: list[str | None] = []
+
+        async def ask() -> None:
+            found.append(await self.board.doors.token(session_id))
+
+        await self._through_door(session_id, ask)
+        return found[0]
+
+    async def _through_door(self, session_id: SessionId, ask: Callable[[], Awaitable[object]]) -> None:
+        if session_id not in self.board.live:
+            raise gone(f"The live session {session_id}")
+        if not self.board.doors.is_open(session_id):
+            raise conflict("The session's door is not open.")
+        try:
+            await ask()
+        except Refused as error:
+            raise conflict(error.message) from error
+        except LinkError as error:
+            raise from_link_error(error) from error
+
+    async def estimate(self, factory_id: str, user: str, size: str, hours: float | None) -> Estimate:
+        """When a session of that size would start there. Raises ProblemError."""
+        place = self.board.places.get(factory_id)
+        if place is None:
+            raise gone(f"The factory {factory_id}")
+        account = site_account(place.access, user)
+        if account is None:
+            raise forbidden(f"You have no site account at {place.factory.name}.")
+        try:
+            choice = resolve(place.factory, Choice(factory=factory_id, size=size, hours=hours))
+            request = await self._submitter.sample(place, account, choice)
+            return await place.site.estimate(account, request, JobOptions().template)
+        except ChoiceError as error:
+            raise invalid(error.message, error.field) from error
+        except LinkError as error:
+            raise from_link_error(error) from error

@@ -1,0 +1,53 @@
+"""Ledger and scheduler side by side: which job is whose. Pure, so that every case can be tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from factorylink.identity import Identity
+from factorylink.models import Job, SessionId
+from factorylink.schema import Row
+
+
+@dataclass
+class Plan:
+    """What an answer of a scheduler says about the ledger's live rows of that factory."""
+
+    seen: list[tuple[Row, Job]] = field(default_factory=list)  # the row's job is there
+    missed: list[Row] = field(default_factory=list)  # the row has a job, and it is not there
+    claims: list[tuple[Row, Job]] = field(default_factory=list)  # a row without a job, and the job that says it is its
+    waiting: list[Row] = field(default_factory=list)  # a row without a job, and none says so
+    surplus: list[tuple[Row, Job]] = field(default_factory=list)  # another job says it is of a row that has one
+    unknown: list[tuple[SessionId, Job]] = field(default_factory=list)  # ours by its comment; no live row
+
+
+def compare(rows: Iterable[Row], jobs: Iterable[Job], identity: Identity, factory: str) -> Plan:
+    """A row that has a job takes no other; a job is ours only if name, account and comment agree."""
+    plan = Plan()
+    by_id = {row.id: row for row in rows}
+    by_job = {row.job: row for row in by_id.values() if row.job is not None}
+    seen: set[SessionId] = set()
+    claimed: set[SessionId] = set()
+    for job in jobs:
+        session_id = identity.session_of(job, factory)
+        if session_id is None:
+            continue
+        known = by_job.get(job.id)
+        row = by_id.get(session_id)
+        if known is not None and known.id == session_id:
+            seen.add(known.id)
+            plan.seen.append((known, job))
+        elif row is None:
+            plan.unknown.append((session_id, job))
+        elif row.job is None and row.account == job.account and row.id not in claimed:
+            claimed.add(row.id)
+            plan.claims.append((row, job))
+        else:
+            plan.surplus.append((row, job))
+    for row in by_id.values():
+        if row.job is not None and row.id not in seen:
+            plan.missed.append(row)
+        elif row.job is None and row.id not in claimed:
+            plan.waiting.append(row)
+    return plan

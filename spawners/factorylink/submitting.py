@@ -1,0 +1,134 @@
+"""From a row of the ledger to a job: the session's folder, the note in it, and the submission."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from datetime import UTC, datetime
+
+from factorylink.catalogue import job_request
+from factorylink.config import Limits
+from factorylink.errors import Refused
+from factorylink.identity import Identity, Note
+from factorylink.ledger import Ledger
+from factorylink.models import JobId, JobOptions, JobRequest, ResolvedChoice, SessionId
+from factorylink.schedulers.ask import Ask, Output
+from factorylink.schema import Row
+from factorylink.seams import Place
+
+NOTE = "session.json"
+
+
+class Submitter:
+    """``public_key``: the base64 part of the link's ssh-ed25519 key, which the door lets in."""
+
+    def __init__(self, ledger: Ledger, identity: Identity, limits: Limits, public_key: str) -> None:
+        self._ledger = ledger
+        self._identity = identity
+        self._limits = limits
+        self._public_key = public_key
+
+    async def submit(self, row: Row, place: Place) -> JobId:
+        """Hand the job over. Raises Refused (no job), or Unreachable (if ``submits`` rose, perhaps a job)."""
+        folder = await session_folder(place, row.account, row.id)
+        base = folder.removesuffix(f"/sessions/{row.id}")
+        await place.transport.run(_make_folders(base, f"{base}/sessions", folder), row.account)
+        await place.transport.run(_write(folder, NOTE, self._identity.seal(_note(row))), row.account)
+        comment = self._identity.comment(row.id, row.account, row.factory)
+        request = self.request(place, row.choice, row.options, row.id, folder, comment)
+        await self._ledger.change(row, submit_begun=datetime.now(UTC), submits=row.submits + 1)
+        return await place.site.submit(row.account, request, row.options.template)
+
+    def request(
+        self,
+        place: Place,
+        choice: ResolvedChoice,
+        options: JobOptions,
+        session_id: SessionId,
+        folder: str,
+        comment: str,
+    ) -> JobRequest:
+        """What the dialect is asked for. Raises Refused where a path or name there cannot be handed to a scheduler."""
+        factory, access = place.factory, place.access
+        door = [
+            *("-P", "-m", "factorygate.session", "--id", session_id, "--folder", folder),
+            *("--authorized", self._public_key, "--tmp", access.door.node_tmp),
+            *("--notebook-dir", factory.notebook_folder.path),
+            *("--idle-minutes", str(choice.idle_minutes), "--unopened-minutes", str(choice.unopened_minutes)),
+            *("--environment-wait", str(self._limits.environment_wait_seconds)),
+        ]
+        if access.door.listen:
+            door += ["--listen", access.door.listen]
+        if access.door.ports is not None:
+            door += ["--ports", "{}-{}".format(*access.door.ports)]
+        try:
+            return job_request(
+                factory,
+                access,
+                choice,
+                options,
+                name=self._identity.job_name,
+                comment=comment,
+                folder=folder,
+                door_argv=door,
+            )
+        except ValueError as error:
+            raise Refused(f"The job for {factory.name} cannot be written: {error}") from error
+
+    async def sample(self, place: Place, account: str, choice: ResolvedChoice) -> JobRequest:
+        """The same request for an estimate: nothing is made for it there."""
+        nobody = "0" * 32
+        folder = await session_folder(place, account, nobody)
+        return self.request(place, choice, JobOptions(), nobody, folder, "estimate")
+
+
+async def session_folder(place: Place, account: str, session_id: SessionId) -> str:
+    """Absolute path of the session's folder in the account's shared home there."""
+    base = place.access.session_folder
+    if base == "~" or base.startswith("~/"):
+        base = await place.transport.home(account) + base[1:]
+    return f"{base.rstrip('/')}/sessions/{session_id}"
+
+
+async def read_note(place: Place, account: str, session_id: SessionId, identity: Identity) -> Note | None:
+    """The note of a session that the ledger lost, if it is ours. Raises the errors of the transport."""
+    folder = await session_folder(place, account, session_id)
+    note = identity.unseal(await place.transport.read(account, f"{folder}/{NOTE}"))
+    if note is None or (note.id, note.account, note.factory) != (session_id, account, place.factory.id):
+        return None
+    return note
+
+
+def _note(row: Row) -> Note:
+    return Note(
+        id=row.id,
+        user=row.user,
+        server=row.server,
+        factory=row.factory,
+        account=row.account,
+        choice=row.choice,
+        port=row.port,
+        created=row.created,
+    )
+
+
+def _make_folders(*folders: str) -> Ask[None]:
+    """Made 0700 where missing."""
+    return Ask(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=_nothing, timeout=10)
+
+
+def _write(folder: str, name: str, content: str) -> Ask[None]:
+    """A 0600 file: an archive of one file keeps its mode, whatever the umask there."""
+    archive = io.BytesIO()
+    data = content.encode()
+    entry = tarfile.TarInfo(name)
+    entry.size, entry.mode = len(data), 0o600
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        tar.addfile(entry, io.BytesIO(data))
+    argv = ("tar", "-x", "-m", "-f", "-", "-C", folder)
+    return Ask(argv=argv, parse=_nothing, stdin=archive.getvalue().decode(), timeout=10)
+
+
+def _nothing(output: Output) -> None:
+    if output.code != 0:
+        raise Refused(output.stderr.strip() or f"exit code {output.code}")

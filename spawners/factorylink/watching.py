@@ -1,0 +1,250 @@
+"""What a factory's answers and the doors' words mean for the sessions: the state machine.
+
+pending -> starting (the job runs) -> running (the notebook answered) -> ending -> ended. A requeued job goes back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from factorylink.board import Board
+from factorylink.ending import Ender
+from factorylink.errors import LinkError
+from factorylink.finding import DOUBT, Finder
+from factorylink.ledger import Conflict, LedgerError
+from factorylink.live import Live
+from factorylink.models import EndReason, Job, JobState, SessionId, SessionState, Words
+from factorylink.seams import DoorStatusSeam, Place
+from factorylink.settle import compare
+from factorylink.submitting import session_folder
+
+log = logging.getLogger("factorylink")
+
+ENOUGH_MISSES = 2
+_ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
+
+
+class Watcher:
+    """``submit_again``: hands over a job that never reached the scheduler."""
+
+    def __init__(self, board: Board, ender: Ender, submit_again: Callable[[Live, Place], None]) -> None:
+        self._board = board
+        self._ender = ender
+        self._submit_again = submit_again
+        self._finder = Finder(board)
+
+    async def answered(self, place: Place, jobs: list[Job]) -> None:
+        """A factory's successful answer. Whatever fails here is tried again at the next one."""
+        here = {live.row.id: live for live in self._board.at(place.factory.id)}
+        plan = compare([live.row for live in here.values()], jobs, self._board.identity, place.factory.id)
+        try:
+            for row, job in plan.claims:
+                if not here[row.id].submitting:
+                    await self._claim(here[row.id], job)
+                    await self._seen(here[row.id], place, job)
+            for row, job in plan.seen:
+                await self._seen(here[row.id], place, job)
+            for row in plan.missed:
+                self._missed(here[row.id], place)
+            for row in plan.waiting:
+                await self._waits(here[row.id], place)
+            for row, job in plan.surplus:
+                await self._finder.surplus(row, place, job)
+            for session_id, job in plan.unknown:
+                live = await self._finder.unknown(session_id, place, job)
+                if live is not None:
+                    await self._seen(live, place, job)
+        except LedgerError:
+            log.exception("The answer of %s is not in the ledger yet", place.factory.id)
+        place.site.expect(any(_awaited(live) for live in self._board.at(place.factory.id)))
+
+    def door_spoke(self, session_id: SessionId, status: DoorStatusSeam | None) -> None:
+        """A door opened, closed, or said something new about its session."""
+        live = self._board.live.get(session_id)
+        if live is None:
+            return
+        if status is not None:
+            live.door = status
+            if status.environment and live.environment_at is None:
+                live.environment_at = time.monotonic()
+            self._board.background(self._take_status(live, status), f"door of {session_id}")
+        self._board.door_changed(live)
+
+    async def open_door(self, live: Live, place: Place) -> None:
+        """Keep its door open from now on."""
+        try:
+            folder = await session_folder(place, live.row.account, live.row.id)
+        except LinkError as error:
+            log.warning("The door of session %s cannot be looked for: %s", live.row.id, error.message)
+            return
+        await self._board.doors.open(live.row.id, live.row.account, place.factory.id, folder)
+
+    # --- what an answer says of one session
+
+    async def _claim(self, live: Live, job: Job) -> None:
+        try:
+            entry = self._board.entry(live.row, "settle", f"job {job.id}")
+            await self._board.ledger.change(live.row, say=f"Job {job.id} was found.", entry=entry, job=job.id)
+        except Conflict:
+            log.exception("Job %s belongs to another session than %s", job.id, live.row.id)
+
+    async def _seen(self, live: Live, place: Place, job: Job) -> None:
+        row, before = live.row, live.job
+        if row.job != job.id or row.ended is not None:
+            return
+        live.job, live.misses = job, 0
+        position = place.site.position(job.id) if job.state == JobState.PENDING else None
+        if job != before or position != live.position:
+            live.position = position
+            self._board.touch(live)
+        if job.state == JobState.ENDED:
+            self._ender.conclude(live, place)
+        elif row.wish == "stop":
+            self._ender.carry_out(live)
+        elif job.state == JobState.PENDING:
+            if row.state != SessionState.PENDING:
+                await self._requeued(live, job)
+            elif (give_up := row.choice.give_up_hours) and _since(row.created) > timedelta(hours=give_up):
+                await self._ender.wish(live, EndReason.GAVE_UP, "link", "It waited as long as was wanted.")
+        elif job.state == JobState.RUNNING:
+            if row.state != SessionState.PENDING and job.restarts > row.restarts:
+                await self._requeued(live, job)
+            if row.state == SessionState.PENDING:
+                await self._runs(live, place, job)
+            elif row.ends != job.ends and job.ends is not None:
+                await self._board.ledger.change(row, ends=job.ends)
+                self._board.touch(live)
+            if row.state == SessionState.STARTING and self._late(live):
+                await self._ender.wish(live, EndReason.NEVER_OPENED_DOOR, "link", "The notebook did not come up.")
+        elif row.state != SessionState.ENDING:
+            await self._board.ledger.change(row, say="The job is ending.", state=SessionState.ENDING)
+            self._board.touch(live)
+
+    def _missed(self, live: Live, place: Place) -> None:
+        live.misses += 1
+        if live.misses >= ENOUGH_MISSES:
+            self._ender.conclude(live, place)
+
+    async def _waits(self, live: Live, place: Place) -> None:
+        """No job, and the scheduler has none that says it is this session's."""
+        row = live.row
+        if live.submitting or row.ended is not None:
+            return
+        if row.submit_begun is not None and row.submits > 0:
+            live.misses += 1
+            if live.misses < ENOUGH_MISSES or _since(row.submit_begun) < DOUBT:
+                return
+        live.misses = 0
+        if row.wish == "run":
+            self._submit_again(live, place)
+        else:
+            await self._ender.nothing_there(live, _never_arrived(place.factory.name))
+
+    # --- transitions
+
+    async def _runs(self, live: Live, place: Place, job: Job) -> None:
+        node = job.nodes[0] if job.nodes else None
+        values: dict[str, Any] = {
+            "state": SessionState.STARTING,
+            "node": node,
+            "started": job.started,
+            "ends": job.ends,
+        }
+        where = f" on {node}" if node else ""
+        async with live.lock:
+            await self._board.ledger.change(
+                live.row,
+                say=f"The job runs{where}.",
+                partition=job.partition or live.row.partition,
+                restarts=job.restarts,
+                **values,
+            )
+        live.environment_at = None
+        self._board.touch(live)
+        self._board.background(self.open_door(live, place), f"door of {live.row.id}")
+
+    async def _requeued(self, live: Live, job: Job) -> None:
+        if live.probing is not None:
+            live.probing.cancel()
+        live.door = None
+        async with live.lock:
+            values: dict[str, Any] = {
+                "state": SessionState.PENDING,
+                "node": None,
+                "started": None,
+                "ready": None,
+                "ends": None,
+            }
+            say = "The site put the job back into the queue; it starts again from there."
+            await self._board.ledger.change(live.row, say=say, restarts=job.restarts, **values)
+        await self._board.doors.close(live.row.id)
+        await self._board.doors.bind(live.row.id, live.row.port)
+        self._board.door_changed(live)
+
+    async def _take_status(self, live: Live, status: DoorStatusSeam) -> None:
+        row = live.row
+        known = row.last_activity
+        if status.last_activity and (known is None or status.last_activity - known >= _ACTIVITY_STEP):
+            await self._board.ledger.change(row, last_activity=status.last_activity)
+        if status.phase == "up" and row.ready is None and (live.probing is None or live.probing.done()):
+            live.probing = self._board.spawn(self._probe(live), f"first answer of {row.id}")
+        if status.phase in ("ending", "ended") and row.state in (SessionState.STARTING, SessionState.RUNNING):
+            async with live.lock:
+                await self._board.ledger.change(row, say="The notebook is ending.", state=SessionState.ENDING)
+            self._board.touch(live)
+            if (place := self._board.places.get(row.factory)) is not None:
+                place.site.expect(True)
+
+    async def _probe(self, live: Live) -> None:
+        """Ask the notebook until its first answer; it tells nobody when it listens."""
+        row, pause = live.row, 0.1
+        path = notebook_base(self._board.config.hub.base_url, row.user, row.server) + "api"
+        while not await self._board.doors.answers(row.id, path):
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, 1.0)
+        async with live.lock:
+            if row.state == SessionState.STARTING:
+                values: dict[str, Any] = {"state": SessionState.RUNNING, "ready": datetime.now(UTC)}
+                await self._board.ledger.change(row, say="The notebook answers.", **values)
+        self._board.door_changed(live)
+
+    def _late(self, live: Live) -> bool:
+        """The notebook had its time to come up. Waiting for the environment does not count: the door limits that."""
+        limits = self._board.config.limits
+        if live.environment_at is not None:
+            return time.monotonic() - live.environment_at > limits.starting_seconds
+        started = live.row.started
+        allowed = limits.starting_seconds + limits.environment_wait_seconds
+        return started is not None and _since(started) > timedelta(seconds=allowed)
+
+
+def notebook_base(base_url: str, user: str, server: str) -> str:
+    """The notebook's base URL: ``/user/NAME/`` or ``/user/NAME/SERVER/`` below the hub's."""
+    name = quote(user, safe="@~")
+    return f"{base_url}user/{name}/{quote(server)}/" if server else f"{base_url}user/{name}/"
+
+
+def _awaited(live: Live) -> bool:
+    """Somebody waits for what the next answer says."""
+    row = live.row
+    if row.wish == "stop" or live.misses or row.job is None:
+        return True
+    return row.state == SessionState.ENDING or (row.state == SessionState.PENDING and live.position in (None, 1))
+
+
+def _since(moment: datetime) -> timedelta:
+    return datetime.now(UTC) - moment
+
+
+def _never_arrived(factory_name: str) -> Words:
+    return Words(
+        code="never-arrived",
+        what=f"{factory_name} did not answer when the job was handed over, and has no such job.",
+        do="Start it again.",
+    )
