@@ -1,0 +1,62 @@
+"""Site accounts: who jobs run as. As root three Unix users, apart from each other; else the user alone."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+from pathlib import Path
+
+from testbed.errors import CannotRun
+
+NAMES = ("fg-ada", "fg-grace", "fg-emmy")
+HOMES = Path("/home")
+
+
+def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ...]:
+    """The site accounts of this machine, made where they are missing. Homes are 0700 below ``homes``."""
+    if os.geteuid() != 0:
+        return (own_name(),)
+    for name in names:
+        if not _exists(name):
+            _add(name, homes / name)
+        home = Path(pwd.getpwnam(name).pw_dir)
+        home.chmod(0o700)
+    return names
+
+
+def own_name() -> str:
+    """Name of the user we run as."""
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        raise CannotRun(f"a name for user id {os.geteuid()} (an entry in /etc/passwd)") from None
+
+
+def _exists(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def _add(name: str, home: Path) -> None:
+    useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if useradd is None:
+        raise CannotRun("the program useradd (package passwd)")
+    home.parent.mkdir(parents=True, exist_ok=True)
+    argv = [useradd, "--create-home", "--home-dir", str(home), "--user-group", "--shell", "/bin/bash", name]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    if done.returncode != 0 and not _exists(name):  # another start may have made it at the same moment
+        raise CannotRun(f"the Unix user {name}: useradd says {done.stderr.strip()!r}")
+
+
+def check_readable(folder: Path) -> None:
+    """Site accounts run programs below ``folder``: every folder on the way must let them through."""
+    if os.geteuid() != 0:
+        return
+    for step in (folder, *folder.parents):
+        if not step.stat().st_mode & 0o001:
+            raise CannotRun(f"a state folder that site accounts can read: {step} is closed to others, give another --state")

@@ -1,0 +1,70 @@
+"""The daemons of one cluster: how each is started, and which process it is."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from testbed import processes
+from testbed.errors import DidNotStart
+from testbed.files import log_tails
+
+MUNGED, CONTROLLER = "munged", "slurmctld"
+_START_SECONDS = 30
+
+
+def running(folder: Path, name: str) -> processes.Process | None:
+    """The living process of daemon ``name`` (munged, slurmctld, or a node), by its pid file."""
+    file = folder / "munge/pid" if name == MUNGED else folder / "run" / f"{name}.pid"
+    try:
+        pid = int(file.read_text().strip() or "0")
+    except (FileNotFoundError, ValueError):
+        return None
+    process = processes.find(pid)
+    program = folder / "sbin" / (name if name in (MUNGED, CONTROLLER) else "slurmd")
+    # A pid file outlives a crash, and its number may be somebody else's by now.
+    return process if process is not None and processes.program(pid) == str(program) else None
+
+
+def start(folder: Path, base: Path, names: Iterable[str], env: Mapping[str, str]) -> None:
+    """Start those daemons; each goes into the background by itself. Raises DidNotStart."""
+    asked = list(names)
+    for stage in ([MUNGED], [CONTROLLER], [name for name in asked if name not in (MUNGED, CONTROLLER)]):
+        started = [(name, _start(folder, base, name, env)) for name in stage if name in asked]
+        for name, process in started:
+            if process.wait(timeout=_START_SECONDS) != 0:
+                raise DidNotStart(f"{folder.name}: {name} ended with {process.returncode}\n{log_tails(folder)}")
+
+
+def _start(folder: Path, base: Path, name: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    with (folder / "log" / f"{name}.out").open("ab") as output:
+        return subprocess.Popen(
+            _argv(folder, base, name),
+            env=dict(env),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o022,
+        )
+
+
+def _argv(folder: Path, base: Path, name: str) -> list[str]:
+    sbin = folder / "sbin"
+    if name == MUNGED:
+        munge = base / "munge"
+        return [
+            str(sbin / "munged"),
+            "--force",  # starts over the remains of a crash, and in folders that a group may write
+            f"--key-file={munge}/munge.key",
+            f"--socket={munge}/socket",
+            f"--pid-file={munge}/pid",
+            f"--seed-file={munge}/seed",
+            f"--log-file={base}/log/munged.log",
+            "--num-threads=2",
+        ]
+    if name == CONTROLLER:
+        return [str(sbin / "slurmctld"), "-f", f"{base}/etc/slurm.conf"]
+    return [str(sbin / "slurmd"), "-N", name, "-d", str(sbin / "slurmstepd"), "-f", f"{base}/etc/slurm.conf"]

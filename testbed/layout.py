@@ -1,0 +1,215 @@
+"""From a factory of the catalogue to Slurm's configuration: pure text, no file is touched.
+
+A cluster has as few nodes as serve: partitions whose nodes look alike share one set. What the catalogue calls a core
+is a CPU to Slurm. A node gets ``memory_gb`` x 1024 MiB, so that a request fits whichever way the site reads a GB.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from factorylink.models import Factory, Model, NodeShape, Partition
+from testbed.errors import CannotLayOut
+
+_GPU_FLAGS = {"NVIDIA": "nvidia_gpu_env", "AMD": "amd_gpu_env", "Intel": "intel_gpu_env"}
+_GPU_FILES = {"NVIDIA": "nvidia", "AMD": "renderD", "Intel": "card"}
+_FEATURE = re.compile(r"[A-Za-z0-9_.-]+")
+_MIB_PER_GB = 1024
+
+
+@dataclass(frozen=True)
+class NodeSet:
+    """Nodes that look alike, and the partitions over them."""
+
+    names: tuple[str, ...]
+    cores: int
+    memory_mib: int
+    gpus: int  # a node
+    partitions: tuple[Partition, ...]
+
+
+class Place(Model):
+    """Where a cluster lives. ``base`` is its folder by a path that is short enough for Unix sockets below it."""
+
+    base: Path
+    plugins: Path
+    user: str  # SlurmUser and SlurmdUser
+    root: bool
+    controller_port: int
+    node_ports: dict[str, int]
+    first_job: int
+
+
+def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
+    """The nodes to start: ``gpu_nodes`` for each kind of GPU node, ``cpu_nodes`` for each kind without."""
+    if factory.scheduler != "slurm":
+        raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the testbed lays out Slurm only")
+    if not factory.partitions:
+        raise CannotLayOut(f"{factory.id}: the catalogue knows no partition of it")
+    kinds: dict[tuple[NodeShape, bool], list[Partition]] = {}
+    for partition in factory.partitions:
+        shape = (partition.shape or factory.node).model_copy(update={"count": None})
+        kinds.setdefault((shape, partition.gpus), []).append(partition)
+    sets: list[NodeSet] = []
+    used: dict[str, int] = {}
+    for (shape, gpus), partitions in kinds.items():
+        word, count = ("gpu", gpu_nodes) if gpus else ("cpu", cpu_nodes)
+        first = used.get(word, 0) + 1
+        used[word] = first + count - 1
+        sets.append(
+            NodeSet(
+                names=tuple(f"{word}{number:03d}" for number in range(first, first + count)),
+                cores=shape.cores,
+                memory_mib=math.ceil(shape.memory_gb * _MIB_PER_GB),
+                gpus=factory.accelerator.per_node if gpus else 0,
+                partitions=tuple(partitions),
+            )
+        )
+    return tuple(sets)
+
+
+def gpu_name(factory: Factory, number: int) -> str:
+    """Name of the device file of GPU ``number``; Slurm takes the index from the digits at its end."""
+    return f"{_GPU_FILES[factory.accelerator.vendor]}{number}"
+
+
+def gres_conf(factory: Factory, sets: Sequence[NodeSet], base: Path) -> str:
+    """Text of gres.conf: one line a GPU, the same files on every node since they share this machine."""
+    kind = factory.accelerator.gres_type
+    typed = f" Type={kind}" if kind else ""
+    lines = ["AutoDetect=off"]
+    for nodes in sets:
+        lines += [
+            f"NodeName={','.join(nodes.names)} Name=gpu{typed} File={base}/dev/{gpu_name(factory, number)}"
+            f" Flags={_GPU_FLAGS[factory.accelerator.vendor]}"
+            for number in range(nodes.gpus)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def slurm_conf(factory: Factory, sets: Sequence[NodeSet], place: Place) -> str:
+    """Text of slurm.conf."""
+    settings = _settings(factory, place)
+    lines = ["# Written by the testbed from the catalogue; replaced at every start."]
+    lines += [f"{key}={value}" for key, value in settings.items()]
+    lines += [_node_line(factory, nodes, name, place) for nodes in sets for name in nodes.names]
+    default = factory.sizes[0].partition if factory.sizes else factory.partitions[0].name
+    lines += [_partition_line(nodes, partition, partition.name == default) for nodes in sets for partition in nodes.partitions]
+    return "\n".join(lines) + "\n"
+
+
+def task_prolog(environment: Mapping[str, str]) -> str:
+    """A script whose output Slurm adds to the environment of every task: the clients work in jobs as on a site,
+    however little of its own environment the job was submitted with."""
+    path = environment["PATH"].split(":")[0]
+    lines = ["#!/bin/sh", f'echo "export PATH=${{PATH:-/usr/local/bin:/usr/bin:/bin}}:{path}"']
+    lines += [f'echo "export {key}={value}"' for key, value in environment.items() if key != "PATH"]
+    return "\n".join(lines) + "\n"
+
+
+def _settings(factory: Factory, place: Place) -> dict[str, str]:
+    base = place.base
+    longest = max(partition.max_hours for partition in factory.partitions)
+    # Starting fast matters more than a big queue. The plan of the backfill scheduler is what estimates are read
+    # from, so its window covers the longest job twice.
+    scheduler = {
+        "batch_sched_delay": 0,
+        "sched_interval": 5,
+        "sched_min_interval": 0,
+        "bf_interval": 2,
+        "bf_window": max(1440, math.ceil(longest * 60) * 2),
+        "bf_resolution": 60,
+        "bf_max_job_test": 1000,
+        "default_queue_depth": 1000,
+    }
+    settings = {
+        "ClusterName": factory.id,
+        "SlurmctldHost": "localhost(127.0.0.1)",
+        "SlurmctldPort": str(place.controller_port),
+        "SlurmUser": place.user,
+        "SlurmdUser": place.user,
+        "AuthType": "auth/munge",
+        # How long a credential lives is also how long a requeued job waits before it may start again.
+        "AuthInfo": f"socket={base}/munge/socket,cred_expire=20",
+        "CredType": "cred/munge",
+        "PluginDir": str(place.plugins),
+        "CommunicationParameters": "NoCtldInAddrAny",
+        "StateSaveLocation": f"{base}/ctld",
+        "SlurmdSpoolDir": f"{base}/spool/%n",
+        "SlurmctldPidFile": f"{base}/run/slurmctld.pid",
+        "SlurmdPidFile": f"{base}/run/%n.pid",
+        "SlurmctldLogFile": f"{base}/log/slurmctld.log",
+        "SlurmdLogFile": f"{base}/log/%n.log",
+        "TaskProlog": f"{base}/etc/task-prolog",
+        "ProctrackType": "proctrack/linuxproc",
+        "TaskPlugin": "task/none",
+        "JobAcctGatherType": "jobacct_gather/none",
+        "AccountingStorageType": "accounting_storage/none",
+        "MpiDefault": "none",
+        "SwitchType": "switch/none",
+        "SelectType": "select/cons_tres",
+        "SelectTypeParameters": "CR_CPU_Memory",
+        "SlurmdParameters": "config_overrides",
+        "GresTypes": "gpu",
+        "SchedulerType": "sched/backfill",
+        "SchedulerParameters": ",".join(f"{key}={value}" for key, value in scheduler.items()),
+        "PriorityType": "priority/basic",
+        "FirstJobId": str(place.first_job),
+        "MaxArraySize": "10001",
+        "MaxJobCount": "20000",
+        "MinJobAge": "300",
+        "KillWait": "10",
+        "InactiveLimit": "0",
+        "SlurmctldTimeout": "60",
+        "SlurmdTimeout": "60",
+        "MessageTimeout": "10",
+        "TCPTimeout": "2",
+        "ReturnToService": "2",
+        "JobRequeue": "1",
+        "EnforcePartLimits": "ALL",  # over the limit is refused at once, as on the sites
+    }
+    if any(partition.preempt_requeue for partition in factory.partitions):
+        settings |= {"PreemptType": "preempt/partition_prio", "PreemptMode": "REQUEUE"}
+    if place.root:
+        settings["DisableRootJobs"] = "YES"
+    return settings
+
+
+def _node_line(factory: Factory, nodes: NodeSet, name: str, place: Place) -> str:
+    kind = factory.accelerator.gres_type
+    words = [
+        f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={place.node_ports[name]}",
+        f"CPUs={nodes.cores} RealMemory={nodes.memory_mib} State=UNKNOWN",
+    ]
+    if nodes.gpus:
+        words.append(f"Gres=gpu:{kind}:{nodes.gpus}" if kind else f"Gres=gpu:{nodes.gpus}")
+    if factory.constraint and _FEATURE.fullmatch(factory.constraint):
+        words.append(f"Feature={factory.constraint}")
+    return " ".join(words)
+
+
+def _partition_line(nodes: NodeSet, partition: Partition, default: bool) -> str:
+    words = [
+        f"PartitionName={partition.name} Nodes={','.join(nodes.names)} State=UP",
+        f"MaxTime={_minutes(partition.max_hours)}",
+        f"DefMemPerCPU={max(1, nodes.memory_mib // nodes.cores)}",
+        f"OverSubscribe={'EXCLUSIVE' if partition.whole_node_only else 'NO'}",
+        f"PriorityTier={1 if partition.preempt_requeue else 10}",
+        f"PreemptMode={'REQUEUE' if partition.preempt_requeue else 'OFF'}",
+    ]
+    if partition.default_hours is not None:
+        words.append(f"DefaultTime={_minutes(partition.default_hours)}")
+    if partition.max_nodes is not None:
+        words.append(f"MaxNodes={partition.max_nodes}")
+    if default:
+        words.append("Default=YES")
+    return " ".join(words)
+
+
+def _minutes(hours: float) -> int:
+    """Whole minutes, rounded up as Slurm does with a job's limit, so that the limit itself may be asked for."""
+    return max(1, math.ceil(round(hours * 60, 6)))

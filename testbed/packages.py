@@ -1,0 +1,167 @@
+"""Slurm and munge from the distribution's packages, unpacked into a folder: no root, nothing installed.
+
+The closure of dependencies is what apt says it would install; only packages that bring programs or libraries are
+unpacked, never libc. The system's package lists are used as they are; where they are empty or stale, lists are
+fetched into the folder itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.errors import CannotRun
+
+WANTED = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge", "libmunge2")
+# Never unpacked beside the system's own: the loader must stay one with libc, and the rest only runs at install time.
+_LEFT_OUT = {"libc6", "libc-bin", "libgcc-s1", "gcc-14-base", "adduser", "passwd", "ucf", "debconf", "init-system-helpers"}
+_LEFT_OUT_STARTS = ("systemd", "perl", "dbus")
+_APT_TIMEOUT = 300.0
+
+
+@dataclass(frozen=True)
+class Packages:
+    """An unpacked Slurm. ``root`` holds ``usr/…``; ``libraries`` is one directory, with the plugins' below it."""
+
+    root: Path
+    version: str  # of slurmctld, as the distribution numbers it
+
+    @property
+    def bin(self) -> Path:
+        """Client programs: sbatch, squeue, ..."""
+        return self.root / "usr/bin"
+
+    @property
+    def libraries(self) -> Path:
+        """The architecture's library folder."""
+        return self.plugins.parent
+
+    @property
+    def plugins(self) -> Path:
+        """Slurm's PluginDir, which also holds libslurmfull.so."""
+        found = sorted(self.root.glob("usr/lib/*/slurm-wlm"))
+        if not found:
+            raise CannotRun(f"the Slurm plugins below {self.root}: remove that folder and install again")
+        return found[0]
+
+    @property
+    def library_path(self) -> str:
+        """Value for LD_LIBRARY_PATH."""
+        return f"{self.plugins}:{self.libraries}"
+
+    def daemon(self, name: str) -> Path:
+        """The program file of slurmctld, slurmd, slurmstepd or munged."""
+        for file in (self.root / f"usr/sbin/{name}-wlm", self.root / f"usr/sbin/{name}"):
+            if file.is_file():
+                return file
+        raise CannotRun(f"the program {name} below {self.root}: remove that folder and install again")
+
+
+def installed(dest: Path) -> Packages | None:
+    """What an earlier :func:`install` left in ``dest``, or None."""
+    try:
+        stamp = json.loads((dest / "installed.json").read_text())
+    except FileNotFoundError:
+        return None
+    return Packages(root=dest / "root", version=str(stamp["slurmctld"]))
+
+
+def install(dest: Path) -> Packages:
+    """Unpack Slurm below ``dest`` unless that is done already.
+
+    Takes about 15 s the first time, nothing later. Raises CannotRun where apt, its sources or Slurm are missing.
+    """
+    dest = dest.absolute()
+    dest.mkdir(parents=True, exist_ok=True)
+    with locked(dest / "lock"):
+        there = installed(dest)
+        if there is not None:
+            return there
+        _need_programs("apt-get", "dpkg", "dpkg-deb")
+        with tempfile.TemporaryDirectory(dir=dest, prefix="new-") as scratch:
+            debs = _download(dest / "apt", Path(scratch) / "debs")
+            root = Path(scratch) / "root"
+            for deb in debs.values():
+                _run(["dpkg-deb", "-x", str(deb), str(root)])
+            root.chmod(0o755)
+            shutil.rmtree(dest / "root", ignore_errors=True)
+            root.rename(dest / "root")
+        versions = {name: deb.name.split("_")[1] for name, deb in debs.items()}
+        fresh = dest / "installed.json.new"
+        fresh.write_text(json.dumps(versions, indent=1, sort_keys=True) + "\n")
+        fresh.rename(dest / "installed.json")
+        return Packages(root=dest / "root", version=versions["slurmctld"])
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold an exclusive lock on ``file``; waits for whoever holds it."""
+    with file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _need_programs(*names: str) -> None:
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        raise CannotRun(*(f"the program {name} (Debian or a relative is needed)" for name in missing))
+
+
+def _download(apt: Path, debs: Path) -> dict[str, Path]:
+    """Fetch the packages into ``debs``: with the system's lists, else with lists of our own. Returns name -> file."""
+    debs.mkdir()
+    (apt / "cache/archives/partial").mkdir(parents=True, exist_ok=True)
+    (apt / "lists/partial").mkdir(parents=True, exist_ok=True)
+    common = [
+        "apt-get",
+        f"-oDir::Cache={apt / 'cache'}",
+        "-oDebug::NoLocking=1",
+        "-oAPT::Sandbox::User=",
+        "-oAcquire::Languages=none",
+        "-oAcquire::Retries=3",
+    ]
+    ours = [*common, f"-oDir::State::lists={apt / 'lists'}"]
+    try:
+        return _download_with(common, debs)
+    except subprocess.CalledProcessError:
+        # Empty or stale lists. A failed update of one source is no reason to stop: the download below tells.
+        subprocess.run([*ours, "update"], capture_output=True, timeout=_APT_TIMEOUT, check=False)
+    try:
+        return _download_with(ours, debs)
+    except subprocess.CalledProcessError as error:
+        words = (error.stderr or error.stdout or "").strip().splitlines()
+        tail = " / ".join(words[-3:])
+        raise CannotRun(f"the packages {', '.join(WANTED)} from this system's package sources ({tail})") from error
+
+
+def _download_with(apt: Sequence[str], debs: Path) -> dict[str, Path]:
+    names = _closure(apt)
+    _run([*apt, "download", *names], cwd=debs)
+    files = {file.name.split("_")[0]: file for file in sorted(debs.glob("*.deb"))}
+    absent = [name for name in WANTED if name not in files]
+    if absent:
+        raise CannotRun(*(f"the package {name}" for name in absent))
+    return files
+
+
+def _closure(apt: Sequence[str]) -> list[str]:
+    """Names of the wanted packages and of those dependencies that are not installed, as apt would install them."""
+    plan = _run([*apt, "-s", "install", "--no-install-recommends", *WANTED])
+    planned = [line.split()[1].split(":")[0] for line in plan.splitlines() if line.startswith("Inst ")]
+    extra = [name for name in planned if name not in _LEFT_OUT and not name.startswith(_LEFT_OUT_STARTS)]
+    return list(dict.fromkeys([*WANTED, *extra]))
+
+
+def _run(argv: Sequence[str], cwd: Path | None = None) -> str:
+    """Run and return standard output. Raises CalledProcessError, with the program's words in it."""
+    env = {**os.environ, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=_APT_TIMEOUT, check=True)
+    return done.stdout

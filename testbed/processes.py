@@ -1,0 +1,121 @@
+"""Finding and ending the processes of one cluster, and nobody else's.
+
+A cluster runs copies of the daemons from its own ``sbin`` folder, so what runs from there is its own, whatever it
+calls itself; what jobs started is found below those, or by the mark in its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+MARK = "FACTORYGATE_TESTBED"  # environment variable of all daemons and job steps: the cluster's folder
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class Process:
+    """One process; ``start`` (clock ticks since boot) tells it from a later one with the same id."""
+
+    pid: int
+    parent: int
+    start: int
+
+
+def find(pid: int) -> Process | None:
+    """The living process ``pid``; None where there is none, or only its remains wait for their parent."""
+    try:
+        stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    if fields[0] in ("Z", "X"):
+        return None
+    return Process(pid=pid, parent=int(fields[1]), start=int(fields[19]))
+
+
+def alive(process: Process) -> bool:
+    """Whether this very process still lives."""
+    now = find(process.pid)
+    return now is not None and now.start == process.start
+
+
+def program(pid: int) -> str | None:
+    """The file ``pid`` runs; None where we may not know."""
+    try:
+        return os.readlink(_PROC / str(pid) / "exe").removesuffix(" (deleted)")
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        return None
+
+
+def of_cluster(folder: Path) -> list[Process]:
+    """All processes of the cluster in ``folder``: daemons, job steps, jobs and what those started."""
+    sbin = f"{folder}/sbin/"
+    mark = f"{MARK}={folder}".encode()
+    everything = {process.pid: process for process in _everything()}
+    ours = {pid for pid in everything if (program(pid) or "").startswith(sbin) or mark in _environment(pid)}
+    children: dict[int, list[int]] = {}
+    for process in everything.values():
+        children.setdefault(process.parent, []).append(process.pid)
+    queue = list(ours)
+    while queue:
+        for child in children.get(queue.pop(), ()):
+            if child not in ours:
+                ours.add(child)
+                queue.append(child)
+    ours.discard(os.getpid())  # somebody may run the testbed from within a job of it
+    return [everything[pid] for pid in sorted(ours)]
+
+
+def end_all(folder: Path, patience: float = 1) -> None:
+    """Leave no process of the cluster: all get a SIGTERM, and ``patience`` seconds later what is left a SIGKILL.
+
+    What forks while it is being ended is met in the next round.
+    """
+    number = signal.SIGTERM
+    while left := of_cluster(folder):
+        for process in left:
+            _send(process, number)
+        _wait_for_ends(left, patience)
+        number, patience = signal.SIGKILL, 0.2
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.02) -> bool:
+    """Poll ``condition``; whether it came true in time. For states that offer nothing to wait on."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(pause)
+    return True
+
+
+def _everything() -> Iterable[Process]:
+    for entry in os.listdir(_PROC):
+        if entry.isdigit():
+            process = find(int(entry))
+            if process is not None:
+                yield process
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        return []
+
+
+def _send(process: Process, number: signal.Signals) -> None:
+    if alive(process):
+        try:
+            os.kill(process.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _wait_for_ends(processes: list[Process], seconds: float) -> None:
+    wait_until(lambda: not any(alive(process) for process in processes), seconds)
