@@ -155,8 +155,8 @@ function hear(factories) {
   draw();
   if (before && factory) {
     const estimate = estimateOf(state.choice.hours);
-    announce(W.changed(factory.site.machine, obstacle(factory, state.choice) ??
-      startLine(factory, state.choice, estimate, Date.now())));
+    announce(obstacle(factory, state.choice) ??
+      W.changed(factory.site.machine, startLine(factory, state.choice, estimate, Date.now())));
   } else if (state.choice) askEstimates();
 }
 
