@@ -62,12 +62,14 @@ class FakeLink:
         """Gone, as by kill -9."""
         assert self._server is not None
         assert self._serving is not None
+        for listening in self._server.servers:
+            listening.close()
+        self.socket.unlink(missing_ok=True)
         for connection in list(self._server.server_state.connections):
             connection.transport.abort()
         self._server.force_exit = True
         self._server.should_exit = True
         await self._serving
-        self.socket.unlink(missing_ok=True)
 
     async def change(self, session_id: str, **update: Any) -> Session:
         """Something happened to a session; the readers of the table hear of it."""

@@ -144,7 +144,7 @@ async def test_a_wish_to_stop_outlives_the_hub(hub: HubProcess, link: FakeLink, 
     session, token = await start(hub, link, user)
     await link.down()
     stopping = asyncio.create_task(hub.api("DELETE", f"/users/{user}/server"))
-    await hub.until(user, lambda shown: shown["pending"] == "stop")
+    await hub.until(user, lambda _: f"The wish to stop session {session} waits" in hub.log)
     await hub.kill()
     with pytest.raises(httpx.HTTPError):
         await stopping
