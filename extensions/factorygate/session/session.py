@@ -116,7 +116,7 @@ class Session:
         """Until the end; the job's exit code."""
         tasks = [asyncio.create_task(self._keep_time()), asyncio.create_task(self._keep_notebook())]
         waited: list[asyncio.Future[Any]] = [self._end, *tasks]
-        await asyncio.wait(waited, return_when=asyncio.FIRST_EXCEPTION)
+        await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 log.error("the session cannot go on", exc_info=error)
