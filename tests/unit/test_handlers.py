@@ -1,0 +1,225 @@
+"""What the pages ask of the hub, and the hub of the link."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from factorylink.models import EndReason, Words
+
+from tests.unit.fake_link import FakeLink
+from tests.unit.hub_process import HubProcess, is_ready, is_stopped
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+API = "/hub/gateway/api"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def ada(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
+    browser = await hub.login("ada")
+    yield browser
+    await browser.aclose()
+
+
+@pytest.fixture(autouse=True)
+def _fresh(link: FakeLink) -> None:
+    link.sessions.clear()
+    link.auto, link.refuse = True, None
+
+
+def forged(browser: httpx.AsyncClient) -> dict[str, str]:
+    return {"X-XSRFToken": browser.cookies["_xsrf"]}
+
+
+async def events(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
+    event = ""
+    async for line in answer.aiter_lines():
+        if line.startswith("event: "):
+            event = line[7:]
+        elif line.startswith("data: "):
+            yield event, json.loads(line[6:])
+
+
+async def test_answers_are_json_for_the_person(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    link.add("a" * 32, "ada")
+    link.add("b" * 32, "bob")
+    link.headers.clear()
+    assert (await ada.get(f"{API}/factories")).json() == []
+    assert (await ada.get(f"{API}/choice")).json()["factory"] == "one"
+    assert [s["user"] for s in (await ada.get(f"{API}/sessions")).json()] == ["ada"]
+    assert (await ada.get(f"{API}/factories/one/estimate?size=small&hours=2")).json()["basis"] == "none"
+    answer = await ada.get(f"{API}/sessions/{'a' * 32}")
+    assert answer.json()["id"] == "a" * 32
+    assert answer.headers["cache-control"] == "no-store"
+    assert not [headers for headers in link.headers if "cookie" in headers]
+
+
+async def test_others_sessions_are_not_there(ada: httpx.AsyncClient, link: FakeLink, hub: HubProcess) -> None:
+    link.add("b" * 32, "bob")
+    for path in (f"/sessions/{'b' * 32}", f"/sessions/{'b' * 32}/events", f"/sessions/{'c' * 32}"):
+        answer = await ada.get(API + path)
+        assert answer.status_code == 404
+        assert answer.json()["kind"] == "gone"
+    assert (await ada.delete(f"{API}/sessions/{'b' * 32}", headers=forged(ada))).status_code == 404
+
+
+async def test_only_for_who_is_logged_in(hub: HubProcess) -> None:
+    assert (await hub.http.get(f"{API}/sessions")).status_code == 401
+    answer = await hub.http.get(f"{API}/sessions", headers={"Authorization": f"token {hub.admin}"})
+    assert answer.status_code == 401
+    assert answer.json()["kind"] == "forbidden"
+
+
+async def test_bad_questions_are_answered_in_words(ada: httpx.AsyncClient) -> None:
+    for query in ("", "?size=small&hours=x"):
+        answer = await ada.get(f"{API}/factories/one/estimate{query}")
+        assert answer.status_code == 400
+        assert answer.json()["kind"] == "invalid"
+
+
+async def test_my_sessions_as_events(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    async with ada.stream("GET", f"{API}/sessions/events") as answer:
+        told = events(answer)
+        assert await anext(told) == ("sessions", [])
+        link.add("d" * 32, "bob")
+        await link.change("d" * 32, position=1)
+        link.add("e" * 32, "ada")
+        await link.change("e" * 32, position=3)
+        name, sessions = await anext(told)
+        assert name == "sessions"
+        assert [(s["id"], s["position"]) for s in sessions] == [("e" * 32, 3)]
+        await link.end("e" * 32)
+        assert await anext(told) == ("sessions", [])
+
+
+async def test_events_of_one_session_end_with_it(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    link.add("f" * 32, "ada")
+    async with ada.stream("GET", f"{API}/sessions/{'f' * 32}/events") as answer:
+        told = events(answer)
+        assert (await anext(told))[1]["state"] == "pending"
+        await link.end("f" * 32)
+        assert (await anext(told))[1]["state"] == "ended"
+        with pytest.raises(StopAsyncIteration):
+            await anext(told)
+
+
+async def test_a_browser_that_goes_leaves_no_stream(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    async def readers(count: int) -> None:
+        for _ in range(50):
+            if link.readers == count:
+                return
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{link.readers} streams, expected {count}")
+
+    await readers(1)  # the hub's table
+    for _ in range(3):
+        async with ada.stream("GET", f"{API}/factories/events") as answer:
+            assert await anext(events(answer)) == ("factories", [])
+            await readers(2)
+        await readers(1)
+
+
+async def test_a_silent_link_is_a_503_in_words(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    await link.down()
+    for path in ("factories", "sessions", "choice", f"sessions/{'a' * 32}"):
+        answer = await ada.get(f"{API}/{path}")
+        assert answer.status_code == 503
+        assert answer.json()["kind"] == "unreachable"
+        assert answer.json()["message"]
+    await link.up()
+
+
+async def test_stop_what_the_hub_does_not_hold(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    link.add("1" * 32, "ada", "lost")
+    assert (await ada.delete(f"{API}/sessions/{'1' * 32}")).status_code == 403  # forged: no token of the page
+    assert not link.stops
+    assert (await ada.delete(f"{API}/sessions/{'1' * 32}", headers=forged(ada))).status_code == 202
+    assert link.stops == [("1" * 32, "person")]
+
+
+async def test_static_files_are_ours(hub: HubProcess) -> None:
+    answer = await hub.http.get("/hub/gateway/static/icon.svg")
+    assert answer.status_code == 200
+    assert (await hub.http.get("/hub/gateway/static/../jupyterhub_config.py")).status_code in (403, 404)
+    assert (await hub.http.get("/hub/gateway/static/%2e%2e/jupyterhub_config.py")).status_code in (403, 404)
+
+
+async def test_a_link_with_options_starts_nothing(ada: httpx.AsyncClient, hub: HubProcess, link: FakeLink) -> None:
+    for query in ("?factory=one&size=small", "?opt-factory=one", ""):
+        answer = await ada.get(f"/hub/spawn/ada/linked{query}")
+        assert answer.status_code == 200
+    assert (await ada.get("/hub/spawn/ada/linked?factory=a%0Ab")).status_code == 400
+    assert not link.live("ada")
+    assert is_stopped(await hub.server("ada", "linked"))
+
+
+@pytest.mark.parametrize(
+    "field", [{"factory": "one\n#SBATCH --uid=0"}, {"size": "'"}, {"hours": '1"'}, {"partition": "gpu"}]
+)
+async def test_a_forged_form_is_refused(ada: httpx.AsyncClient, link: FakeLink, field: dict[str, str]) -> None:
+    answer = await ada.post("/hub/spawn/ada/forged", data={**field, "_xsrf": ada.cookies["_xsrf"]})
+    assert answer.status_code == 400
+    assert not link.live("ada")
+
+
+async def test_the_form_starts_and_the_page_tells_the_end(
+    ada: httpx.AsyncClient, hub: HubProcess, link: FakeLink
+) -> None:
+    link.auto = False
+    form = {"factory": "one", "size": "big", "hours": "2", "project": "", "_xsrf": ada.cookies["_xsrf"]}
+    answer = await ada.post("/hub/spawn/ada/formed", data=form, follow_redirects=False)
+    assert answer.status_code == 302
+    assert answer.headers["location"].startswith("/hub/spawn-pending/ada/formed")
+    [session] = link.live("ada")
+    assert (link.requests[session.id].choice.size, link.requests[session.id].choice.hours) == ("big", 2)
+    async with hub.http.stream(
+        "GET", "/hub/api/users/ada/servers/formed/progress", headers={"Authorization": f"token {hub.admin}"}
+    ) as progress:
+        lines = progress.aiter_lines()
+        shown = [json.loads(line[6:]) async for line in _some(lines, 2)]
+        assert shown[1]["session"]["id"] == session.id
+        await link.change(session.id, position=4)
+        assert "Position 4" in await anext(_some(lines, 1))
+        words = Words(code="oom", what="It ran out of <memory>.", do="Take more.", scheduler="OUT_OF_MEMORY")
+        await link.end(session.id, end=words, end_reason=EndReason.OUT_OF_MEMORY, log_tail=("slurmstepd: Killed",))
+        last = [json.loads(line[6:]) async for line in lines if line.startswith("data: ")][-1]
+    assert last["failed"]
+    assert "It ran out of <memory>. Take more." in last["message"]
+    page = await ada.get("/hub/spawn-pending/ada/formed")
+    assert page.status_code == 500
+    assert "It ran out of &lt;memory&gt;." in page.text
+    assert "It ran out of <memory>" not in page.text
+
+
+async def _some(lines: AsyncIterator[str], count: int) -> AsyncIterator[str]:
+    while count:
+        line = await anext(lines)
+        if line.startswith("data: "):
+            count -= 1
+            yield line
+
+
+async def test_login_needs_the_password(hub: HubProcess) -> None:
+    async with httpx.AsyncClient(base_url=hub.url, trust_env=False) as browser:
+        await browser.get("/hub/login")
+        data = {"username": "ada", "password": "bob-secret", "_xsrf": browser.cookies["_xsrf"]}
+        assert (await browser.post("/hub/login", data=data)).status_code == 403
+
+
+async def test_a_server_token_is_for_its_server_and_the_factories(
+    ada: httpx.AsyncClient, hub: HubProcess, link: FakeLink
+) -> None:
+    await hub.api("POST", "/users/ada/servers/scoped", json={"factory": "one"})
+    await hub.until("ada", is_ready, "scoped")
+    [session] = link.live("ada", "scoped")
+    token = link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"]
+    scopes = (await hub.api("GET", "/user", token)).json()["scopes"]
+    assert "access:services!service=factories" in scopes
+    assert not [scope for scope in scopes if scope.startswith(("servers", "tokens", "delete"))]
+    state = (await hub.api("GET", "/users/ada")).text
+    assert token not in state

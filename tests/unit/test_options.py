@@ -1,0 +1,117 @@
+"""What a form or the API may post."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+from factorylink.models import Choice
+from factoryspawner.errors import StartFailed
+from factoryspawner.options import choice_from_form, choice_from_options, plain
+from hypothesis import given
+from hypothesis import strategies as st
+
+NASTY = [
+    "a\nb",
+    "a\r\n#SBATCH --uid=0",
+    "'; touch x; '",
+    '"',
+    "$(id)",
+    "a b",
+    "-x",
+    "{{ 7*7 }}",
+    "../x",
+    "ä",
+    "A",
+    "\0",
+]
+
+
+def test_ids_and_numbers_pass() -> None:
+    form = {
+        "_xsrf": ["token"],
+        "factory": ["lumi-aif"],
+        "size": ["1-gpu"],
+        "environment": ["base"],
+        "hours": ["1.5"],
+        "idle_minutes": ["30"],
+        "unopened_minutes": [""],
+        "give_up_hours": ["24"],
+        "project": [""],
+    }
+    choice = choice_from_form(form)
+    assert choice == Choice(
+        factory="lumi-aif", size="1-gpu", environment="base", hours=1.5, idle_minutes=30, give_up_hours=24
+    )
+    assert choice_from_options(plain(choice)) == choice
+
+
+def test_nothing_is_a_choice_too() -> None:
+    assert choice_from_options({}) == choice_from_form({}) == Choice()
+
+
+@pytest.mark.parametrize("value", NASTY)
+@pytest.mark.parametrize("field", ["factory", "size", "environment", "hours", "idle_minutes", "project"])
+def test_no_text_gets_through(field: str, value: str) -> None:
+    for read, given_ in ((choice_from_form, {field: [value]}), (choice_from_options, {field: value})):
+        with pytest.raises(StartFailed) as refused:
+            read(given_)
+        assert refused.value.status_code == 400
+        assert refused.value.field == field
+        assert field in refused.value.jupyterhub_message
+        assert "\n" not in refused.value.jupyterhub_message
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"partition": "gpu"},
+        {"exec_prefix": "x"},
+        {"factory": {"a": 1}},
+        {"factory": ["a"]},
+        {"hours": True},
+        {"hours": 0},
+        {"hours": -1},
+        {"hours": "nan"},
+        {"hours": "inf"},
+        {"hours": 10**400},
+        {"idle_minutes": 1.5},
+        {"idle_minutes": 10**9},
+        {"_xsrf": "x"},
+        ["factory"],
+        "factory",
+    ],
+)
+def test_what_is_no_option_is_refused(options: Any) -> None:
+    with pytest.raises(StartFailed) as refused:
+        choice_from_options(options)
+    assert refused.value.status_code == 400
+
+
+@pytest.mark.parametrize("form", [{"size": ["a", "b"]}, {"qos": [""]}, {"size_file": [{"body": b""}]}])
+def test_what_is_no_field_is_refused(form: dict[str, list[Any]]) -> None:
+    with pytest.raises(StartFailed):
+        choice_from_form(form)
+
+
+def test_words_name_the_options_and_escape_what_they_show() -> None:
+    with pytest.raises(StartFailed) as refused:
+        choice_from_options({"<b>": 1})
+    assert "factory, size, environment" in refused.value.jupyterhub_message
+    assert "&lt;b&gt;" in refused.value.jupyterhub_html_message
+    assert "<b>" not in refused.value.jupyterhub_html_message
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(Choice.model_fields)) | st.text(), json, max_size=4))
+def test_any_json_is_a_choice_or_a_refusal(options: dict[str, Any]) -> None:
+    with contextlib.suppress(StartFailed):
+        choice = choice_from_options(options)
+        assert choice_from_options(plain(choice)) == choice
