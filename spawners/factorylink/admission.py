@@ -10,7 +10,7 @@ from factorylink.board import Board
 from factorylink.catalogue import ChoiceError, resolve
 from factorylink.config import Access
 from factorylink.models import Choice, ResolvedChoice, SessionRequest, SessionState
-from factorylink.problems import draining, forbidden, invalid, limit, unreachable
+from factorylink.problems import ProblemError, draining, forbidden, invalid, limit, unreachable
 from factorylink.seams import Place
 
 
@@ -25,12 +25,12 @@ class Admission:
         place, choice = await self._choose(request)
         account = site_account(place.access, request.user)
         if account is None:
-            raise forbidden(f"You have no site account at {place.factory.name}; ask the gateway's operator for one.")
+            raise _no_account()
         if place.factory.id in self._board.drains:
             raise draining(self._board.drains[place.factory.id])
         health = place.site.health
         if health.state == "unreachable":
-            words = health.words or explain.unreachable(place.factory.name)
+            words = health.words or explain.unreachable("")
             raise unreachable(words.what, words.do)
         self._limit(request.user)
         return place, choice, account
@@ -62,7 +62,7 @@ class Admission:
     def _first_healthy(self, user: str) -> str:
         mine = [name for name, place in sorted(self._board.places.items()) if site_account(place.access, user)]
         if not mine:
-            raise forbidden("You have no site account at any factory; ask the gateway's operator for one.")
+            raise _no_account()
         for name in mine:
             if self._board.health(name).state == "ok":
                 return name
@@ -72,7 +72,7 @@ class Admission:
         rows = [live.row for live in self._board.live.values() if live.row.user == user and live.row.wish == "run"]
         limits = self._board.config.limits
         if len(rows) >= limits.sessions_per_person:
-            raise limit(f"You have {len(rows)} sessions, the most one may have.", "Stop one on Home first.")
+            raise _limit("limit-sessions")
         pending = [row for row in rows if row.state == SessionState.PENDING]
         if len(pending) >= limits.pending_per_person:
             raise limit(
@@ -87,3 +87,13 @@ def site_account(access: Access, user: str) -> str | None:
         return own
     digest = hashlib.sha256(user.encode()).digest()
     return access.account_pool[int.from_bytes(digest[:8], "big") % len(access.account_pool)]
+
+
+def _no_account() -> ProblemError:
+    words = explain.own("no-account")
+    return forbidden(f"{words.what} {words.do}")
+
+
+def _limit(code: str) -> ProblemError:
+    words = explain.own(code)
+    return limit(words.what, words.do)

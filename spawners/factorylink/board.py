@@ -51,8 +51,8 @@ class Board:
         """The session as it looks now."""
         place = self.places.get(live.row.factory)
         if place is None:
-            return show(live, _not_offered(live.row.factory), live.row.factory)
-        return show(live, place.site.health, place.factory.name)
+            return show(live, _not_offered(live.row.factory))
+        return show(live, place.site.health)
 
     def health(self, factory_id: str) -> Health:
         """The factory's health, with a drain laid over it."""

@@ -75,7 +75,7 @@ class Ender:
         place.site.expect(True)
         if row.job is None:
             if row.submit_begun is None:
-                await self.nothing_there(live, _stopped(row.stopped_for))
+                await self.nothing_there(live, _stopped(row.stopped_for or EndReason.STOPPED))
             return  # there may be a job yet: settled by the next answers
         if self._board.doors.is_open(row.id):
             await self._ask_politely(live)
@@ -143,63 +143,26 @@ class Ender:
         return told, tail
 
 
-_OF_DOOR = {
-    "idle": EndReason.IDLE,
-    "unopened": EndReason.UNOPENED,
-    "walltime": EndReason.WALLTIME,
-    "finished": EndReason.FINISHED,
-    "failed": EndReason.FAILED,
-    "no-environment": EndReason.NEVER_OPENED_DOOR,
+_OF_WISH = {
+    EndReason.GAVE_UP: "gave-up",
+    EndReason.NEVER_OPENED_DOOR: "notebook-late",
+    EndReason.REFUSED: "submit-doubtful",
 }
-_HARDER = (EndReason.OUT_OF_MEMORY, EndReason.NODE_FAILED, EndReason.PREEMPTED, EndReason.CANCELLED_BY_SITE)
 
 
 def judge(stopped_for: EndReason | None, end: End | None, told: DoorEnd | None) -> tuple[EndReason, Words]:
     """Why a session ended: a wish first, then what happened to the job, then what the door said."""
     if stopped_for is not None:
         return stopped_for, _stopped(stopped_for)
-    reason, words = explain.ended(end) if end is not None else (None, None)
-    if told is not None and told.reason in _OF_DOOR and reason not in _HARDER:
-        reason = _OF_DOOR[told.reason]
-        return reason, Words(
-            code=reason.value,
-            what=told.message or _DOOR_WORDS[reason],
-            do=_NEXT.get(reason, "Start it again; files in the notebook folder are still there."),
-            scheduler=words.scheduler if words is not None else "",
-        )
-    if reason is not None and words is not None:
-        return reason, words
-    return EndReason.FAILED, Words(
-        code="unknown",
-        what="The job is gone, and the scheduler keeps no record of why.",
-        do="Look at the log below; start it again. Files in the notebook folder are still there.",
-    )
+    if told is None or told.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
+        return explain.ended(end)
+    return explain.ended(end, door=told.reason, message=told.message)
 
 
-_DOOR_WORDS = {
-    EndReason.IDLE: "Nothing was done in the notebook for as long as the idle limit allows.",
-    EndReason.UNOPENED: "Nobody opened the notebook.",
-    EndReason.WALLTIME: "The session's time was over.",
-    EndReason.FINISHED: "The notebook server was shut down from within.",
-    EndReason.FAILED: "The notebook server ended with an error.",
-    EndReason.NEVER_OPENED_DOOR: "The hub sent nothing to start the notebook with.",
-}
-_NEXT = {
-    EndReason.FAILED: "Look at the log below: it mostly says what is missing. Another environment may work.",
-    EndReason.WALLTIME: "Start it again, with more hours if needed; files in the notebook folder are still there.",
-}
-
-
-def _stopped(reason: EndReason | None) -> Words:
-    if reason == EndReason.GAVE_UP:
-        what, do = "It had not started within the time you wanted to wait.", "Try a smaller size, or another factory."
-    elif reason == EndReason.NEVER_OPENED_DOOR:
-        what, do = "The job ran, but its notebook did not come up in time.", "Look at the log below, and tell the site."
-    elif reason == EndReason.REFUSED:
-        what, do = "The factory did not answer when the job was handed over.", "Try again in a minute."
-    else:
-        what, do = "It was stopped as asked.", "Start it again; files in the notebook folder are still there."
-    return Words(code=(reason or EndReason.STOPPED).value, what=what, do=do)
+def _stopped(reason: EndReason) -> Words:
+    if reason in _OF_WISH:
+        return explain.own(_OF_WISH[reason])
+    return explain.ended(None, wish="stop")[1]
 
 
 async def _within(event: asyncio.Event, seconds: float) -> None:

@@ -29,6 +29,7 @@ class Finder:
         self._strangers: set[tuple[str, JobId]] = set()
 
     async def surplus(self, row: Row, place: Place, job: Job) -> None:
+        """Another job than its own says it is of this row."""
         if row.submits < 2:  # then it is none of ours, whoever copied the comment
             self._leave_alone(place, job, f"says it is of session {row.id}, which has job {row.job}")
             return

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 
 from factorylink import explain
-from factorylink.models import Health, Job, Session, SessionState, Words
+from factorylink.models import Health, Job, Session, SessionState
 from factorylink.problems import ProblemError
 from factorylink.schema import Row
 from factorylink.seams import DoorStatusSeam
@@ -48,17 +48,17 @@ class Live:
         return self.submission is not None and not self.submission.done()
 
 
-def show(live: Live, health: Health, factory_name: str) -> Session:
+def show(live: Live, health: Health) -> Session:
     """The session now. ``unreachable`` lies over what it was when last seen."""
     row = live.row
     state, before, waits_for = row.state, None, None
     if state in _SEEN_STATES and health.state == "unreachable":
         state, before = SessionState.UNREACHABLE, state
-        waits_for = health.words or explain.unreachable(factory_name)
+        waits_for = health.words or explain.unreachable("")
     elif state == SessionState.RUNNING and not live.door_open and time.monotonic() - live.door_lost > LOST_SECONDS:
-        state, before, waits_for = SessionState.UNREACHABLE, state, _door_lost(factory_name)
+        state, before, waits_for = SessionState.UNREACHABLE, state, explain.own("door-silent")
     elif state == SessionState.PENDING:
-        waits_for = explain.pending(live.job) if live.job is not None else _not_submitted(factory_name)
+        waits_for = explain.pending(live.job) if live.job is not None else explain.own("submit-slow")
     door = live.door if live.door_open else None
     return _of_row(row).model_copy(
         update={
@@ -104,16 +104,4 @@ def _of_row(row: Row) -> Session:
         log_tail=row.log_tail,
         log=tuple(row.log),
         exit_code=row.exit_code,
-    )
-
-
-def _not_submitted(factory_name: str) -> Words:
-    return Words(code="submitting", what=f"The job is being handed to {factory_name}.")
-
-
-def _door_lost(factory_name: str) -> Words:
-    return Words(
-        code="door-lost",
-        what=f"The connection to the notebook at {factory_name} is lost; the gateway is opening it again.",
-        do="Nothing is lost: the notebook and its kernels go on meanwhile.",
     )

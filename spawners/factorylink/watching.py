@@ -13,13 +13,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
+from factorylink import explain
 from factorylink.board import Board
 from factorylink.ending import Ender
 from factorylink.errors import LinkError
 from factorylink.finding import DOUBT, Finder
 from factorylink.ledger import Conflict, LedgerError
 from factorylink.live import Live
-from factorylink.models import EndReason, Job, JobState, SessionId, SessionState, Words
+from factorylink.models import EndReason, Job, JobState, SessionId, SessionState
 from factorylink.seams import DoorStatusSeam, Place
 from factorylink.settle import compare
 from factorylink.submitting import session_folder
@@ -144,7 +145,7 @@ class Watcher:
         if row.wish == "run":
             self._submit_again(live, place)
         else:
-            await self._ender.nothing_there(live, _never_arrived(place.factory.name))
+            await self._ender.nothing_there(live, explain.own("submit-doubtful"))
 
     # --- transitions
 
@@ -240,11 +241,3 @@ def _awaited(live: Live) -> bool:
 
 def _since(moment: datetime) -> timedelta:
     return datetime.now(UTC) - moment
-
-
-def _never_arrived(factory_name: str) -> Words:
-    return Words(
-        code="never-arrived",
-        what=f"{factory_name} did not answer when the job was handed over, and has no such job.",
-        do="Start it again.",
-    )

@@ -1,0 +1,319 @@
+"""A factory and doors that do what a test tells them, and fail in the ways their names say."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from factorylink.board import Board
+from factorylink.config import Access, Hub, Limits, LinkConfig
+from factorylink.errors import Gone, LinkError, Refused, Unreachable
+from factorylink.identity import Identity
+from factorylink.ledger import Ledger
+from factorylink.models import (
+    Accelerator,
+    Choice,
+    End,
+    Environment,
+    Estimate,
+    Factory,
+    Health,
+    Job,
+    JobRequest,
+    JobState,
+    NodeShape,
+    NodeSize,
+    Partition,
+    PartitionLoad,
+    Session,
+    SessionRequest,
+    Words,
+)
+from factorylink.models import Site as Place_
+from factorylink.schedulers.ask import Ask, Output
+from factorylink.seams import Place
+from factorylink.sessions import Sessions
+from factorylink.submitting import Submitter
+
+T = TypeVar("T")
+KEY = bytes(range(32))
+SIZE = NodeSize(id="gpu-1", gpus=1, cores=4, memory_gb=8, partition="gpu", max_hours=8, billed_as="1 GPU-hour")
+ID = "0123456789abcdef0123456789abcdef"
+OTHER = "f" * 32
+
+
+def factory(name: str = "one") -> Factory:
+    return Factory(
+        id=name,
+        name=name.title(),
+        state="live",
+        site=Place_(machine="m", host="h", city="c", country="PL"),
+        scheduler="slurm",
+        accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=40, per_node=4),
+        node=NodeShape(cores=16, memory_gb=64),
+        partitions=(Partition(name="gpu", max_hours=24),),
+        sizes=(SIZE,),
+        environments=(Environment(id="plain", title="Plain", kind="venv", python="/opt/venv/bin/python"),),
+        outbound="none",
+    )
+
+
+class FakeScheduler:
+    """Site and scheduler in one. ``jobs_there``: what it has; ``records``: how jobs ended."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.on_answer: Any = None
+        self.on_health: Any = None
+        self.up = True
+        self.jobs: dict[str, Job] = {}
+        self.jobs_there: dict[str, Job] = {}
+        self.records: dict[str, End] = {}
+        self.submitted: list[JobRequest] = []
+        self.cancelled: list[str] = []
+        self.numbers = itertools.count(1)
+        self.refuses = ""
+        self.takes_and_says_nothing = False
+        self.says_nothing = False
+        self.silent_seconds = 0.0
+        self.cancels_fail = 0
+        self.no_records = False
+        self.expected: list[bool] = []
+
+    @property
+    def health(self) -> Health:
+        words = None if self.up else Words(code="unreachable", what="It does not answer.")
+        return Health(state="ok" if self.up else "unreachable", since=datetime.now(UTC), words=words)
+
+    async def start(self) -> None:
+        return
+
+    async def stop(self) -> None:
+        return
+
+    def expect(self, soon: bool) -> None:
+        self.expected.append(soon)
+
+    def look(self) -> None:
+        return
+
+    def view_loads(self) -> tuple[PartitionLoad, ...]:
+        return ()
+
+    def fits_now(self, size: NodeSize) -> int:
+        return 3
+
+    def position(self, job_id: str) -> int | None:
+        return 1
+
+    async def submit(self, account: str, request: JobRequest, template: str) -> str:
+        await asyncio.sleep(self.silent_seconds)
+        if self.refuses:
+            raise Refused(self.refuses)
+        if self.says_nothing:
+            raise Unreachable("no answer")
+        self.submitted.append(request)
+        job = self.add(account, request.name, request.comment)
+        if self.takes_and_says_nothing:
+            raise Unreachable("no answer")
+        return job
+
+    def add(self, account: str, name: str, comment: str, state: JobState = JobState.PENDING) -> str:
+        number = str(next(self.numbers))
+        self.jobs_there[number] = Job(
+            id=number, name=name, account=account, comment=comment, state=state, raw_state=state.value.upper()
+        )
+        return number
+
+    def set(self, number: str, **values: Any) -> None:
+        self.jobs_there[number] = self.jobs_there[number].model_copy(update=values)
+
+    def runs(self, number: str, node: str = "n1", restarts: int = 0) -> None:
+        now = datetime.now(UTC)
+        self.set(number, state=JobState.RUNNING, nodes=(node,), started=now, restarts=restarts)
+
+    async def cancel(self, account: str, ids: Iterable[str]) -> None:
+        if self.cancels_fail:
+            self.cancels_fail -= 1
+            raise Unreachable("no answer")
+        for number in ids:
+            self.cancelled.append(number)
+            if self.jobs_there.pop(number, None) is None:
+                raise Gone("no such job")
+
+    async def why_ended(self, account: str, job_id: str) -> End | None:
+        if self.no_records:
+            raise Unreachable("no answer")
+        return self.records.get(job_id)
+
+    async def estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
+        return Estimate(start=None, basis="none", asked_at=datetime.now(UTC))
+
+    async def answer(self, times: int = 1) -> None:
+        """What the watcher does at each successful answer."""
+        for _ in range(times):
+            self.jobs = dict(self.jobs_there)
+            await self.on_answer(list(self.jobs.values()))
+
+
+class FakeHome:
+    """A transport whose files are in a dictionary."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.asked: list[tuple[str, ...]] = []
+        self.fails: LinkError | None = None
+
+    async def run(self, ask: Ask[T], account: str | None = None) -> T:
+        if self.fails is not None:
+            raise self.fails
+        self.asked.append(ask.argv)
+        if ask.argv[0] == "tar":
+            import io
+            import tarfile
+
+            with tarfile.open(fileobj=io.BytesIO(ask.stdin.encode())) as tar:
+                for member in tar.getmembers():
+                    assert member.mode == 0o600
+                    file = tar.extractfile(member)
+                    assert file is not None
+                    self.files[f"{ask.argv[-1]}/{member.name}"] = file.read()
+        if ask.argv[0] == "tail":
+            found = self.files.get(ask.argv[-1])
+            return ask.parse(Output("", "no such file", 1) if found is None else Output(found.decode(), "", 0))
+        return ask.parse(Output("", "", 0))
+
+    async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        if path not in self.files:
+            raise Gone(path)
+        return self.files[path][:limit]
+
+    async def home(self, account: str | None) -> str:
+        return f"/home/{account}"
+
+    async def connect(self, account: str | None, host: str, port: int) -> Any:
+        raise Unreachable("none of these tests connects")
+
+    async def close(self) -> None:
+        return
+
+
+@dataclass
+class FakeStatus:
+    phase: str = "waiting"
+    environment: bool = False
+    last_activity: datetime | None = None
+    ends_idle: datetime | None = None
+
+
+@dataclass
+class FakeDoors:
+    """Doors that open when told."""
+
+    bound: dict[str, int] = field(default_factory=dict)
+    kept_open: list[str] = field(default_factory=list)
+    opened: set[str] = field(default_factory=set)
+    closed: list[str] = field(default_factory=list)
+    sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    asked_to_stop: list[str] = field(default_factory=list)
+    notebook_answers: bool = True
+
+    def allocate(self, used: set[int]) -> int:
+        return next(port for port in range(20000, 30000) if port not in used)
+
+    async def bind(self, session_id: str, port: int) -> None:
+        assert port not in self.bound.values()
+        self.bound[session_id] = port
+
+    async def open(self, session_id: str, account: str, factory: str, folder: str) -> None:
+        self.kept_open.append(session_id)
+
+    async def close(self, session_id: str) -> None:
+        self.bound.pop(session_id, None)
+        self.opened.discard(session_id)
+        self.closed.append(session_id)
+
+    def is_open(self, session_id: str) -> bool:
+        return session_id in self.opened
+
+    async def answers(self, session_id: str, path: str) -> bool:
+        return self.notebook_answers
+
+    async def send_environment(self, session_id: str, environment: dict[str, str], argv: Sequence[str]) -> None:
+        self.sent.append((session_id, environment))
+
+    async def token(self, session_id: str) -> str | None:
+        return "secret-token"
+
+    async def stop(self, session_id: str) -> None:
+        self.asked_to_stop.append(session_id)
+
+
+class World:
+    """A link with one factory ``one``, whose people share the accounts a and b; no process but this."""
+
+    def __init__(self, folder: Path, **limits: int) -> None:
+        self.folder = folder
+        self.identity = Identity("hub", KEY)
+        self.scheduler = FakeScheduler(self.identity)
+        self.home = FakeHome()
+        self.config = LinkConfig(
+            catalogue=folder,
+            state_dir=folder,
+            socket=folder / "link.sock",
+            hub=Hub(token_file=folder / "token"),
+            limits=Limits(**limits),
+            factories={"one": Access(account_pool=("a", "b"))},
+        )
+
+    async def up(self) -> World:
+        """As at the link's start; call it again for what a killed link finds."""
+        self.doors = FakeDoors()
+        self.ledger = Ledger(self.folder / "ledger.sqlite")
+        await self.ledger.open()
+        place = Place(factory(), self.config.factories["one"], self.scheduler, self.home)
+        self.board = Board(self.config, self.ledger, self.identity, {"one": place}, self.doors)
+        self.sessions = Sessions(self.board, Submitter(self.ledger, self.identity, self.config.limits, "AAAA"))
+        await self.sessions.start()
+        return self
+
+    async def down(self) -> None:
+        await self.sessions.close()
+        await self.ledger.close()
+
+    async def put(self, session_id: str = ID, user: str = "ada", server: str = "", **choice: Any) -> Session:
+        request = SessionRequest(user=user, server=server, choice=Choice(**choice))
+        return (await self.sessions.put(session_id, request))[0]
+
+    async def session(self, session_id: str = ID) -> Session:
+        return await self.sessions.session(session_id)
+
+    async def until(self, session_id: str = ID, **expected: Any) -> Session:
+        """The session once it looks like that; background work has no other sign."""
+        for _ in range(400):
+            session = await self.session(session_id)
+            if all(getattr(session, name) == value for name, value in expected.items()):
+                return session
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"{expected} did not come: {session}")
+
+    def door_says(self, session_id: str = ID, **values: Any) -> None:
+        self.doors.opened.add(session_id)
+        self.sessions.watcher.door_spoke(session_id, FakeStatus(**values))
+
+    def door_is_lost(self, session_id: str = ID) -> None:
+        self.doors.opened.discard(session_id)
+        self.sessions.watcher.door_spoke(session_id, None)
+
+    async def running(self, session_id: str = ID, **put: Any) -> Session:
+        session = await self.put(session_id, **put)
+        assert session.job is not None
+        self.scheduler.runs(session.job)
+        await self.scheduler.answer()
+        self.door_says(session_id, phase="up", environment=True)
+        return await self.until(session_id, state="running")

@@ -1,0 +1,258 @@
+"""The way of a session from the wish to its end, with a scheduler that does what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from factorylink import live as live_module
+from factorylink.models import End, EndReason, JobState
+from factorylink.problems import ProblemError
+
+from tests.unit.fake_factory import ID, OTHER, World
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = await World(tmp_path).up()
+    yield made
+    await made.down()
+
+
+async def problem(world: World, *args: str, **choice: str) -> ProblemError:
+    with pytest.raises(ProblemError) as caught:
+        await world.put(*args, **choice)
+    return caught.value
+
+
+async def test_from_the_queue_to_the_notebook_and_its_end(world: World) -> None:
+    session = await world.put(size="gpu-1", hours=1)
+    assert (session.state, session.job, session.wish) == ("pending", "1", "run")
+    request = world.scheduler.submitted[0]
+    assert request.name == "factorygate-hub"
+    assert request.comment.startswith(f"fg:{ID}:")
+    assert request.command[:4] == ("/opt/venv/bin/python", "-P", "-m", "factorygate.session")
+    assert "session.json" in " ".join(world.home.files)
+
+    await world.scheduler.answer()
+    assert (await world.session()).position == 1
+    world.scheduler.runs("1", "n7")
+    await world.scheduler.answer()
+    session = await world.until(state="starting", node="n7")
+    assert not session.reachable
+    await asyncio.sleep(0)
+    assert world.doors.kept_open == [ID]
+
+    world.door_says(phase="waiting")
+    assert (await world.until(door_open=True)).environment_sent is False
+    await world.sessions.send_environment(ID, {"JUPYTERHUB_API_TOKEN": "secret-token"}, ["jupyterhub-singleuser"])
+    world.door_says(phase="up", environment=True)
+    session = await world.until(state="running")
+    assert session.reachable
+    assert session.url == f"http://127.0.0.1:{world.doors.bound[ID]}"
+
+    folder = f"/home/{session.account}/.factorygate/sessions/{ID}"
+    world.home.files[f"{folder}/end.json"] = json.dumps({"reason": "idle", "message": "Idle."}).encode()
+    world.home.files[f"{folder}/job.log"] = b"one\ntwo\n"
+    world.scheduler.jobs_there.clear()
+    await world.scheduler.answer()
+    assert (await world.session()).state == "running"  # one answer that lacks it is not enough
+    await world.scheduler.answer()
+    session = await world.until(state="ended")
+    assert session.end_reason == EndReason.IDLE
+    assert session.log_tail == ("one", "two")
+    assert ID in world.doors.closed
+    everything = b"".join(path.read_bytes() for path in world.folder.glob("ledger.sqlite*"))
+    assert b"secret-token" not in everything
+
+
+async def test_the_same_twice_is_one_job(world: World) -> None:
+    world.scheduler.silent_seconds = 0.05
+    first, second = await asyncio.gather(world.put(), world.put())
+    third = await world.put()
+    assert first.job == second.job == third.job == "1"
+    assert len(world.scheduler.submitted) == 1
+
+
+async def test_two_sessions_of_one_server_are_refused(world: World) -> None:
+    await world.put()
+    error = await problem(world, OTHER)
+    assert (error.status, error.problem.kind) == (409, "conflict")
+    assert ID in error.problem.message
+    assert (await world.put(OTHER, server="second")).job == "2"
+
+
+async def test_another_s_id_is_refused(world: World) -> None:
+    await world.put()
+    assert (await problem(world, ID, "eve")).status == 409
+
+
+async def test_what_the_scheduler_refuses_leaves_nothing(world: World) -> None:
+    world.scheduler.refuses = "sbatch: error: Batch job submission failed: Invalid account"
+    error = await problem(world)
+    assert error.status == 400
+    assert "Invalid account" in error.problem.scheduler + error.problem.message
+    assert not world.board.live
+    assert (await problem(world)).status == 400  # the answer was lost, and it is asked again
+    world.scheduler.refuses = ""
+    assert (await world.put(OTHER)).job == "1"
+
+
+async def test_an_unknown_size_is_named_with_the_allowed(world: World) -> None:
+    error = await problem(world, size="huge")
+    assert (error.status, error.problem.field) == (400, "size")
+    assert "gpu-1" in error.problem.message
+    assert "one" in (await problem(world, factory="two")).problem.message
+
+
+async def test_a_slow_submission_is_answered_as_pending(world: World) -> None:
+    world.scheduler.silent_seconds = 1.8
+    before = time.monotonic()
+    session = await world.put()
+    assert time.monotonic() - before < 1.8
+    assert (session.state, session.job) == ("pending", None)
+    await world.until(job="1")
+
+
+async def test_unreachable_before_anything_was_sent(world: World) -> None:
+    world.scheduler.up = False
+    assert (await problem(world)).status == 503
+    assert not world.board.live
+
+
+async def test_a_doubtful_submission_is_answered_503_and_its_job_cancelled(world: World) -> None:
+    world.scheduler.takes_and_says_nothing = True
+    assert (await problem(world)).status == 503
+    assert (await problem(world)).status == 503  # the same again, if that answer was lost
+    world.scheduler.takes_and_says_nothing = False
+    assert (await world.put(OTHER)).job == "2"  # a new wish does not wait for the old one
+    await world.scheduler.answer()
+    await asyncio.sleep(0.05)
+    assert world.scheduler.cancelled == ["1"]
+    await world.scheduler.answer(2)
+    assert (await world.until(state="ended")).end_reason == EndReason.REFUSED
+
+
+async def test_limits(tmp_path: Path) -> None:
+    world = await World(tmp_path, pending_per_person=1).up()
+    await world.put()
+    error = await problem(world, OTHER, "ada", "second")
+    assert (error.status, error.problem.kind) == (403, "limit")
+    assert (await world.put("1" * 32, "ben")).job == "2"
+    await world.down()
+
+
+async def test_a_draining_factory_takes_nothing_new(world: World) -> None:
+    await world.put()
+    world.board.drains["one"] = "Maintenance until noon."
+    error = await problem(world, OTHER, "ben")
+    assert (error.status, error.problem.message) == (503, "Maintenance until noon.")
+    assert (await world.session()).state == "pending"
+
+
+async def test_stop_while_it_waits(world: World) -> None:
+    await world.put()
+    await world.sessions.stop(ID, "person")
+    assert (await world.session()).wish == "stop"
+    world.scheduler.cancels_fail = 1
+    await world.scheduler.answer()
+    for _ in range(200):
+        if world.scheduler.cancelled:
+            break
+        await asyncio.sleep(0.01)
+    await world.scheduler.answer(2)
+    assert (await world.until(state="ended")).end_reason == EndReason.STOPPED
+    assert set(world.scheduler.cancelled) == {"1"}
+
+
+async def test_stop_asks_the_notebook_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorylink.ending._POLITE_SECONDS", 0.05)
+    await world.running()
+    await world.sessions.stop(ID, "hub")
+    await asyncio.sleep(0.2)
+    assert world.doors.asked_to_stop == [ID]
+    assert world.scheduler.cancelled == ["1"]
+
+
+async def test_stop_while_the_submission_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorylink.sessions.ANSWER_SECONDS", 0.02)
+    world.scheduler.silent_seconds = 0.1
+    assert (await world.put()).job is None
+    await world.sessions.stop(ID, "person")
+    await asyncio.sleep(0.2)
+    assert world.scheduler.cancelled == ["1"]
+
+
+async def test_requeue_is_followed(world: World) -> None:
+    await world.running()
+    world.scheduler.set("1", state=JobState.PENDING, nodes=(), started=None, restarts=1)
+    await world.scheduler.answer()
+    session = await world.until(state="pending")
+    assert (session.node, session.ready, session.door_open) == (None, None, False)
+    assert session.url == f"http://127.0.0.1:{world.doors.bound[ID]}"  # the proxy's route stays right
+    world.scheduler.runs("1", "n2", restarts=1)
+    await world.scheduler.answer()
+    await world.until(state="starting", node="n2")
+    world.door_says(phase="up", environment=True)
+    await world.until(state="running")
+
+
+async def test_a_requeue_between_two_answers_is_seen(world: World) -> None:
+    await world.running()
+    world.scheduler.runs("1", "n2", restarts=1)
+    await world.scheduler.answer()
+    assert (await world.until(state="starting", node="n2")).ready is None
+
+
+async def test_unreachable_is_never_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.running()
+    world.scheduler.up = False
+    session = await world.session()
+    assert (session.state, session.before, session.reachable) == ("unreachable", "running", True)
+    assert session.waits_for is not None
+    world.scheduler.up = True
+    assert (await world.session()).state == "running"
+    world.door_is_lost()
+    assert (await world.session()).reachable is False
+    monkeypatch.setattr(live_module, "LOST_SECONDS", -1)
+    assert (await world.session()).state == "unreachable"
+
+
+async def test_why_is_asked_until_it_is_known(world: World) -> None:
+    await world.running()
+    world.scheduler.jobs_there.clear()
+    world.scheduler.no_records = True
+    await world.scheduler.answer(3)
+    await asyncio.sleep(0.02)
+    assert (await world.session()).state != "ended"
+    world.scheduler.no_records = False
+    world.scheduler.records["1"] = End(job="1", raw_state="OUT_OF_MEMORY")
+    await world.scheduler.answer()
+    assert (await world.until(state="ended")).end_reason == EndReason.OUT_OF_MEMORY
+
+
+async def test_it_gives_up_when_the_person_said_so(world: World) -> None:
+    await world.put(give_up_hours=1e-6)
+    await world.scheduler.answer()
+    await asyncio.sleep(0.05)
+    await world.scheduler.answer(2)
+    assert (await world.until(state="ended")).end_reason == EndReason.GAVE_UP
+
+
+async def test_an_empty_choice_repeats_the_server_s_last(world: World) -> None:
+    await world.put(hours=3)
+    await world.sessions.stop(ID, "person")
+    assert (await world.put(OTHER)).choice.hours == 3
+    assert (await world.put("1" * 32, "ben")).choice.hours == 1
+
+
+async def test_the_environment_needs_an_open_door(world: World) -> None:
+    await world.put()
+    with pytest.raises(ProblemError) as caught:
+        await world.sessions.send_environment(ID, {}, [])
+    assert caught.value.status == 409

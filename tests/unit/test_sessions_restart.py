@@ -1,0 +1,177 @@
+"""A link killed at the worst moment, a lost or old ledger, and jobs that only look like ours."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from factorylink.models import Choice, JobOptions, JobState, ResolvedChoice
+from factorylink.schema import Row
+
+from tests.unit.fake_factory import ID, OTHER, World
+
+CHOICE = ResolvedChoice(factory="one", size="gpu-1", environment="plain", hours=1, idle_minutes=60, unopened_minutes=30)
+
+
+def row(world: World, **values: object) -> Row:
+    made = Row(
+        id=ID,
+        user="ada",
+        server="",
+        factory="one",
+        account="a",
+        choice=CHOICE,
+        options=JobOptions(),
+        port=20000,
+        created=datetime.now(UTC),
+    )
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+async def left_by_a_killed_link(world: World, **values: object) -> None:
+    await world.up()
+    made = row(world, **values)
+    await world.ledger.add(made, world.board.entry(made, "ask"))
+    await world.down()
+
+
+async def test_killed_between_intent_and_submission(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await left_by_a_killed_link(world)
+    await world.up()
+    await world.scheduler.answer()
+    assert (await world.until(job="1")).state == "pending"
+    assert (await world.put()).job == "1"
+    assert len(world.scheduler.submitted) == 1
+    await world.down()
+
+
+async def test_killed_between_submission_and_its_record(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await left_by_a_killed_link(world, submits=1, submit_begun=datetime.now(UTC))
+    job = world.scheduler.add("a", world.identity.job_name, world.identity.comment(ID, "a", "one"))
+    await world.up()
+    await world.put()  # the hub asks again at once
+    await world.scheduler.answer(3)
+    assert (await world.session()).job == job
+    assert not world.scheduler.submitted
+    await world.down()
+
+
+async def test_a_submission_of_which_nothing_is_heard_is_made_again_late(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    await left_by_a_killed_link(world, submits=1, submit_begun=datetime.now(UTC))
+    await world.up()
+    await world.scheduler.answer(4)
+    await asyncio.sleep(0.02)
+    assert not world.scheduler.submitted  # it may still be on its way
+    world.board.live[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
+    await world.scheduler.answer(2)
+    assert (await world.until(job="1")).wish == "run"
+    late = world.scheduler.add("a", world.identity.job_name, world.identity.comment(ID, "a", "one"))
+    await world.scheduler.answer()
+    assert world.scheduler.cancelled == [late]  # it was ours: two were submitted
+    assert (await world.session()).job == "1"
+    await world.down()
+
+
+async def test_a_running_session_is_there_again_at_once(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    session = await world.running()
+    await world.down()
+    world.scheduler.up = False  # its scheduler does not even answer
+    await world.up()
+    await asyncio.sleep(0.01)
+    assert world.doors.bound == {ID: int(str(session.url).rsplit(":", 1)[1])}
+    assert world.doors.kept_open == [ID]
+    world.door_says(phase="up", environment=True)
+    assert (await world.session()).reachable
+    await world.down()
+
+
+async def test_a_wish_to_stop_outlives_the_link(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    await world.put()
+    world.scheduler.cancels_fail = 100
+    await world.sessions.stop(ID, "person")
+    await world.down()
+    world.scheduler.cancels_fail = 0
+    await world.up()
+    await world.scheduler.answer()
+    await asyncio.sleep(0.05)
+    assert world.scheduler.cancelled == ["1"]
+    await world.down()
+
+
+async def test_a_lost_ledger_is_rebuilt_from_the_jobs(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    await world.running(server="second", hours=2)
+    await world.put(OTHER, user="ben")
+    await world.down()
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    await world.up()
+    await world.scheduler.answer()
+    session = await world.until(state="starting")
+    assert (session.user, session.server, session.choice.hours, session.job) == ("ada", "second", 2, "1")
+    assert (await world.session(OTHER)).job == "2"
+    assert not world.scheduler.cancelled
+    await world.down()
+
+
+async def test_a_forged_note_is_not_believed(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    session = await world.put()
+    await world.down()
+    path = f"/home/{session.account}/.factorygate/sessions/{ID}/session.json"
+    world.home.files[path] = world.home.files[path].replace(b'"ada"', b'"eve"')
+    for file in tmp_path.glob("ledger.sqlite*"):
+        file.unlink()
+    await world.up()
+    await world.scheduler.answer()
+    assert not world.board.live
+    assert not world.scheduler.cancelled
+    await world.down()
+
+
+@pytest.mark.parametrize("state", [JobState.PENDING, JobState.RUNNING])
+async def test_a_copied_comment_changes_nothing(tmp_path: Path, state: JobState) -> None:
+    world = await World(tmp_path).up()
+    session = await world.put()
+    comment = world.scheduler.submitted[0].comment
+    other = "b" if session.account == "a" else "a"
+    world.scheduler.add(other, world.identity.job_name, comment, state)  # another account
+    world.scheduler.add(session.account, world.identity.job_name, comment, state)  # a second one of its own
+    world.scheduler.add(session.account, "mine", comment, state)
+    await world.scheduler.answer(3)
+    assert (await world.session()).job == "1"
+    assert not world.scheduler.cancelled
+    assert len(world.board.live) == 1
+    await world.down()
+
+
+async def test_a_job_that_arrives_after_its_session_was_given_up(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    world.scheduler.says_nothing = True
+    from factorylink.models import SessionRequest
+    from factorylink.problems import ProblemError
+
+    with pytest.raises(ProblemError):
+        await world.sessions.put(ID, SessionRequest(user="ada", choice=Choice()))
+    session = await world.session()
+    world.board.live[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
+    await world.scheduler.answer(2)
+    await world.until(state="ended")
+    late = world.scheduler.add(
+        session.account, world.identity.job_name, world.identity.comment(ID, session.account, "one")
+    )
+    await world.scheduler.answer()
+    await asyncio.sleep(0.05)
+    assert world.scheduler.cancelled == [late]
+    await world.scheduler.answer(2)
+    await world.until(state="ended")
+    await world.down()
