@@ -59,4 +59,4 @@ def check_readable(folder: Path) -> None:
         return
     for step in (folder, *folder.parents):
         if not step.stat().st_mode & 0o001:
-            raise CannotRun(f"a state folder that site accounts can read: {step} is closed to others, give another --state")
+            raise CannotRun(f"a folder that site accounts can read: {step} is closed to others (give another --state)")

@@ -22,6 +22,7 @@ READY_SECONDS = 30.0
 _JOBS_A_START = 10000  # job ids of different starts never meet
 _LAST_FIRST_JOB = 60_000_000
 _RECORD = "cluster.json"
+_READY_STATES = ("idle", "mix", "alloc")
 
 
 class Record(Model):
@@ -110,14 +111,16 @@ class Cluster:
     def run(self, *argv: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
         """Run a client command as the cluster's administrator, in text. A failed command raises nothing."""
         env = {**os.environ, **self.env}
-        return subprocess.run([*self.prefix, *argv], env=env, capture_output=True, text=True, timeout=timeout, check=False)
+        return subprocess.run(
+            [*self.prefix, *argv], env=env, capture_output=True, text=True, timeout=timeout, check=False
+        )
 
     def ready(self) -> bool:
         """Whether the controller answers and all nodes are up and take jobs."""
         answer = self.run("sinfo", "-h", "-N", "-o", "%N %t")
-        words = [line.split() for line in answer.stdout.splitlines()]
-        states = {name: state for name, state in words}
-        return answer.returncode == 0 and set(states) == set(self.nodes) and set(states.values()) <= {"idle", "mix", "alloc"}
+        states = {tuple(line.split()) for line in answer.stdout.splitlines()}  # a node comes once for each partition
+        good = {(node, state) for node in self.nodes for state in _READY_STATES}
+        return answer.returncode == 0 and states <= good and {node for node, *_ in states} == set(self.nodes)
 
     def start_missing(self) -> None:
         """Start the daemons that do not live, with the state they left, and wait until the nodes take jobs.
@@ -133,7 +136,8 @@ class Cluster:
         }
         daemons.start(self.folder, self.record.place.base, missing, env)
         if not processes.wait_until(self.ready, READY_SECONDS, pause=0.1):
-            raise DidNotStart(f"{self.id}: not all nodes took jobs in {READY_SECONDS:.0f} s\n{files.log_tails(self.folder)}")
+            tails = files.log_tails(self.folder)
+            raise DidNotStart(f"{self.id}: not all nodes took jobs in {READY_SECONDS:.0f} s\n{tails}")
 
     def down(self) -> None:
         """Stop everything, jobs included, and wait until no process is left. Logs and configuration stay."""
@@ -169,11 +173,11 @@ def up(
         old = _read(folder)
         if old is not None:
             running = Cluster(folder, old, slurm)
-            if running.pids and old == _lay_out(factory, sets, old.place, slurm, people):
+            if running.pids and old == _lay_out(factory, sets, folder, old.place, slurm, people):
                 running.start_missing()
                 return running
         processes.end_all(folder)
-        record = _lay_out(factory, sets, _new_place(folder, sets, slurm, old), slurm, people)
+        record = _lay_out(factory, sets, folder, _new_place(folder, sets, slurm, old), slurm, people)
         (folder / _RECORD).write_text(record.model_dump_json(indent=1) + "\n")
         cluster = Cluster(folder, record, slurm)
         files.prepare(folder, record.place.base, slurm, record.configuration, cluster.nodes, record.gpus)
@@ -206,7 +210,9 @@ def _read(folder: Path) -> Record | None:
         return None
 
 
-def _new_place(folder: Path, sets: Sequence[layout.NodeSet], slurm: packages.Packages, old: Record | None) -> layout.Place:
+def _new_place(
+    folder: Path, sets: Sequence[layout.NodeSet], slurm: packages.Packages, old: Record | None
+) -> layout.Place:
     nodes = [name for nodes in sets for name in nodes.names]
     first, *others = ports.allocate(1 + len(nodes), str(folder))
     if old is not None and (old.place.base == folder or not os.path.lexists(old.place.base)):
@@ -227,6 +233,7 @@ def _new_place(folder: Path, sets: Sequence[layout.NodeSet], slurm: packages.Pac
 def _lay_out(
     factory: Factory,
     sets: Sequence[layout.NodeSet],
+    folder: Path,
     place: layout.Place,
     slurm: packages.Packages,
     people: tuple[str, ...],
@@ -235,7 +242,7 @@ def _lay_out(
         "slurm.conf": layout.slurm_conf(factory, sets, place),
         "gres.conf": layout.gres_conf(factory, sets, place.base),
         "cgroup.conf": "CgroupPlugin=disabled\n",
-        "task-prolog": layout.task_prolog(_environment(place, slurm)),
+        "task-prolog": layout.task_prolog(_environment(place, slurm), (processes.MARK, str(folder))),
     }
     gpus = tuple(layout.gpu_name(factory, number) for number in range(max(nodes.gpus for nodes in sets)))
     return Record(
@@ -252,5 +259,4 @@ def _environment(place: layout.Place, slurm: packages.Packages) -> dict[str, str
     return {
         "SLURM_CONF": f"{place.base}/etc/slurm.conf",
         "PATH": f"{slurm.bin}:/usr/local/bin:/usr/bin:/bin",
-        "LD_LIBRARY_PATH": slurm.library_path,
     }

@@ -41,7 +41,8 @@ def _start(folder: Path, base: Path, name: str, env: Mapping[str, str]) -> subpr
     with (folder / "log" / f"{name}.out").open("ab") as output:
         return subprocess.Popen(
             _argv(folder, base, name),
-            env=dict(env),
+            # munged has no run path that could lead to the unpacked libraries.
+            env={**env, "LD_LIBRARY_PATH": f"{folder}/lib/slurm"} if name == MUNGED else dict(env),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -30,7 +30,12 @@ def short_path(folder: Path) -> Path:
 
 
 def prepare(
-    folder: Path, base: Path, slurm: Packages, configuration: Mapping[str, str], nodes: Iterable[str], gpus: Iterable[str]
+    folder: Path,
+    base: Path,
+    slurm: Packages,
+    configuration: Mapping[str, str],
+    nodes: Iterable[str],
+    gpus: Iterable[str],
 ) -> None:
     """Lay out ``folder`` for a start with an empty queue. ``configuration``: file name below etc -> text; ``gpus``:
     names of device files."""
@@ -42,6 +47,8 @@ def prepare(
         base.symlink_to(folder)
     for node in nodes:
         (folder / "spool" / node).mkdir(mode=0o755)
+    (folder / "lib").unlink(missing_ok=True)
+    (folder / "lib").symlink_to(slurm.libraries)
     for name in DAEMONS:
         shutil.copy(slurm.daemon(name), folder / "sbin" / name)
     for gpu in gpus:

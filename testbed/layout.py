@@ -98,16 +98,16 @@ def slurm_conf(factory: Factory, sets: Sequence[NodeSet], place: Place) -> str:
     lines += [f"{key}={value}" for key, value in settings.items()]
     lines += [_node_line(factory, nodes, name, place) for nodes in sets for name in nodes.names]
     default = factory.sizes[0].partition if factory.sizes else factory.partitions[0].name
-    lines += [_partition_line(nodes, partition, partition.name == default) for nodes in sets for partition in nodes.partitions]
+    lines += [_partition_line(nodes, each, each.name == default) for nodes in sets for each in nodes.partitions]
     return "\n".join(lines) + "\n"
 
 
-def task_prolog(environment: Mapping[str, str]) -> str:
+def task_prolog(environment: Mapping[str, str], mark: tuple[str, str]) -> str:
     """A script whose output Slurm adds to the environment of every task: the clients work in jobs as on a site,
-    however little of its own environment the job was submitted with."""
+    however little of its own environment the job was submitted with. ``mark``: name and value by which it is known."""
     path = environment["PATH"].split(":")[0]
     lines = ["#!/bin/sh", f'echo "export PATH=${{PATH:-/usr/local/bin:/usr/bin:/bin}}:{path}"']
-    lines += [f'echo "export {key}={value}"' for key, value in environment.items() if key != "PATH"]
+    lines += [f'echo "export {key}={value}"' for key, value in (*environment.items(), mark) if key != "PATH"]
     return "\n".join(lines) + "\n"
 
 

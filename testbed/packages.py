@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import CannotRun
+from testbed.relocate import relocate
 
 WANTED = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge", "libmunge2")
 # Never unpacked beside the system's own: the loader must stay one with libc, and the rest only runs at install time.
-_LEFT_OUT = {"libc6", "libc-bin", "libgcc-s1", "gcc-14-base", "adduser", "passwd", "ucf", "debconf", "init-system-helpers"}
-_LEFT_OUT_STARTS = ("systemd", "perl", "dbus")
+_LEFT_OUT = ("libc6", "libc-bin", "libgcc-s1", "gcc-", "adduser", "passwd", "ucf", "debconf", "init-", "systemd", "perl")
 _APT_TIMEOUT = 300.0
+_FORM = "2"  # of the unpacked folder; another one is replaced
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,6 @@ class Packages:
         return self.root / "usr/bin"
 
     @property
-    def libraries(self) -> Path:
-        """The architecture's library folder."""
-        return self.plugins.parent
-
-    @property
     def plugins(self) -> Path:
         """Slurm's PluginDir, which also holds libslurmfull.so."""
         found = sorted(self.root.glob("usr/lib/*/slurm-wlm"))
@@ -53,9 +49,9 @@ class Packages:
         return found[0]
 
     @property
-    def library_path(self) -> str:
-        """Value for LD_LIBRARY_PATH."""
-        return f"{self.plugins}:{self.libraries}"
+    def libraries(self) -> Path:
+        """Where programs in a sibling of the folder above it find their libraries, as in ``sbin`` and ``lib``."""
+        return self.root / "usr/lib"
 
     def daemon(self, name: str) -> Path:
         """The program file of slurmctld, slurmd, slurmstepd or munged."""
@@ -70,6 +66,8 @@ def installed(dest: Path) -> Packages | None:
     try:
         stamp = json.loads((dest / "installed.json").read_text())
     except FileNotFoundError:
+        return None
+    if stamp.get("form") != _FORM:
         return None
     return Packages(root=dest / "root", version=str(stamp["slurmctld"]))
 
@@ -91,14 +89,25 @@ def install(dest: Path) -> Packages:
             root = Path(scratch) / "root"
             for deb in debs.values():
                 _run(["dpkg-deb", "-x", str(deb), str(root)])
-            root.chmod(0o755)
+            _make_movable(root)
             shutil.rmtree(dest / "root", ignore_errors=True)
             root.rename(dest / "root")
         versions = {name: deb.name.split("_")[1] for name, deb in debs.items()}
         fresh = dest / "installed.json.new"
-        fresh.write_text(json.dumps(versions, indent=1, sort_keys=True) + "\n")
+        fresh.write_text(json.dumps({"form": _FORM, **versions}, indent=1) + "\n")
         fresh.rename(dest / "installed.json")
         return Packages(root=dest / "root", version=versions["slurmctld"])
+
+
+def _make_movable(root: Path) -> None:
+    """Let the programs in ``root`` run from any place: one folder with all libraries, and run paths to it."""
+    root.chmod(0o755)
+    (plugins,) = root.glob("usr/lib/*/slurm-wlm")
+    for library in plugins.parent.glob("*.so*"):
+        (plugins / library.name).symlink_to(f"../{library.name}")
+    (root / "usr/lib/slurm").symlink_to(f"{plugins.parent.name}/{plugins.name}")
+    for program in [*(root / "usr/bin").iterdir(), *(root / "usr/sbin").iterdir()]:
+        relocate(program)
 
 
 @contextmanager
@@ -156,7 +165,7 @@ def _closure(apt: Sequence[str]) -> list[str]:
     """Names of the wanted packages and of those dependencies that are not installed, as apt would install them."""
     plan = _run([*apt, "-s", "install", "--no-install-recommends", *WANTED])
     planned = [line.split()[1].split(":")[0] for line in plan.splitlines() if line.startswith("Inst ")]
-    extra = [name for name in planned if name not in _LEFT_OUT and not name.startswith(_LEFT_OUT_STARTS)]
+    extra = [name for name in planned if not name.startswith(_LEFT_OUT)]
     return list(dict.fromkeys([*WANTED, *extra]))
 
 

@@ -1,0 +1,53 @@
+"""Programs that look for their libraries at an absolute place, made to look beside themselves.
+
+Debian's Slurm finds libslurmfull.so by a run path in each program (DT_RUNPATH). Unpacked elsewhere it would need
+LD_LIBRARY_PATH, which leaks into jobs, and is lost where Slurm runs its own helpers with a job's environment. So the
+entry is rewritten in place: to DT_RPATH, which also serves the plugins and what they need.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+RUN_PATH = b"$ORIGIN/../lib/slurm"
+_DT_NULL, _DT_RPATH, _DT_RUNPATH = 0, 15, 29
+_SECTION_DYNAMIC = 6
+_IDENT_64_LITTLE = b"\x7fELF\x02\x01"
+_DYNAMIC_ENTRY = struct.Struct("<qQ")  # tag, value
+
+
+def relocate(program: Path) -> bool:
+    """Rewrite the run path of an ELF program (64 bit, little endian) to RUN_PATH; False where it has none."""
+    image = bytearray(program.read_bytes())
+    if not image.startswith(_IDENT_64_LITTLE):
+        return False
+    place = _dynamic(image)
+    if place is None:
+        return False
+    start, size, strings = place
+    for offset in range(start, start + size, _DYNAMIC_ENTRY.size):
+        tag, value = _DYNAMIC_ENTRY.unpack_from(image, offset)
+        if tag == _DT_NULL:
+            break
+        if tag == _DT_RUNPATH:
+            text = strings + value
+            room = image.index(b"\0", text) - text
+            if room < len(RUN_PATH):
+                return False
+            image[text : text + room] = RUN_PATH.ljust(room, b"\0")
+            _DYNAMIC_ENTRY.pack_into(image, offset, _DT_RPATH, value)
+            program.write_bytes(image)
+            return True
+    return False
+
+
+def _dynamic(image: bytearray) -> tuple[int, int, int] | None:
+    """File offset and size of the dynamic section, and the file offset of its strings."""
+    (table,) = struct.unpack_from("<Q", image, 0x28)
+    entry_size, count = struct.unpack_from("<HH", image, 0x3A)
+    sections = [struct.unpack_from("<IIQQQQII", image, table + number * entry_size) for number in range(count)]
+    for _, kind, _, _, offset, size, link, _ in sections:
+        if kind == _SECTION_DYNAMIC:
+            return offset, size, sections[link][4]
+    return None
