@@ -12,13 +12,14 @@ Kind = Literal[
     "invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden", "silent", "ended"
 ]
 
+# A start answers 201, 202, or one of these.
 STATUS: dict[Kind, int] = {
     "invalid": 400,
     "refused": 400,
     "limit": 403,
     "forbidden": 403,
-    "gone": 404,
-    "conflict": 409,
+    "gone": 503,
+    "conflict": 503,  # another start of the same server; in a moment there is one to adopt
     "draining": 503,
     "unreachable": 503,
     "silent": 503,

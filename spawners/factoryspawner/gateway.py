@@ -80,3 +80,14 @@ def gateway(socket: Path) -> Gateway:
     if socket not in mine:
         mine[socket] = Gateway(socket)
     return mine[socket]
+
+
+def subscribe(socket: Path) -> None:
+    """Subscribe to the link's table as the hub starts, whether or not it has a server to ask about: so the link learns
+    that the hub came, and has what it forgot started again. Does nothing outside an event loop (``jupyterhub token``).
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    gateway(socket)

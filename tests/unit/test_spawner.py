@@ -205,3 +205,13 @@ async def test_start_survives_a_link_that_restarts(hub: HubProcess, link: FakeLi
     await link.up()
     await hub.until(user, is_ready)
     assert (session.id, "hub") not in link.stops
+
+
+async def test_another_start_of_the_same_server_is_adopted(hub: HubProcess, link: FakeLink, user: str) -> None:
+    link.free.clear()
+    assert (await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})).status_code == 202
+    other = link.add("9" * 32, user)
+    link.free.set()  # the PUT is answered with a conflict
+    await link.open_door(other.id)
+    await hub.until(user, is_ready)
+    assert [s.id for s in link.live(user)] == [other.id]

@@ -77,6 +77,8 @@ async def test_a_running_session_that_cannot_be_reached_keeps_its_token(
     await hub.up()
     await hub.until(user, is_stopped)
     assert await token_works(hub, token)
+    answer = await hub.api("PATCH", f"/users/{user}/servers/", json={"name": "other"})
+    assert "stop it first" in answer.text  # else the session would be lost under its old name
     await link.change(session, state=SessionState.RUNNING, reachable=True)
     await hub.api("POST", f"/users/{user}/server", hub.service)
     await hub.until(user, is_ready)
@@ -169,3 +171,26 @@ async def test_the_token_is_asked_of_the_door_where_the_hub_lost_its_database(
     await hub.until(user, is_ready)
     assert await token_works(hub, token)
     assert [s.id for s in link.live(user)] == [session]
+
+
+async def test_the_link_hears_that_a_hub_came_that_knows_nothing(hub: HubProcess, link: FakeLink) -> None:
+    await hub.kill()
+    (hub.folder / "hub.sqlite").unlink()
+    link.asked.clear()
+    await hub.up()
+    for _ in range(50):
+        if ("GET", "/table") in link.asked:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError("no subscription")
+
+
+async def test_the_sessions_of_a_blocked_user_are_stopped(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session, token = await start(hub, link, user)
+    await hub.kill()
+    extra = hub.folder / "extra.py"
+    extra.write_text(f"c.Authenticator.blocked_users = {{{user!r}}}\n")
+    await hub.up()
+    assert (session, "hub") in link.stops
+    assert not await token_works(hub, token)
+    extra.write_text("")
