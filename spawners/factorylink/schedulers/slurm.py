@@ -14,8 +14,10 @@ from typing import TypeVar
 
 from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
 from factorylink.models import End, Estimate, Job, JobId, NodeState
+from factorylink.schedulers import slurm_nodes
 from factorylink.schedulers import slurm_parse as parse
 from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.slurm_script import script
 
 __all__ = [
@@ -55,7 +57,7 @@ def ended(name: str) -> Ask[list[End]]:
     question = jobs(name)
 
     def read(output: Output) -> list[End]:
-        return [end for job in question.parse(output) if (end := parse.end_of(job))]
+        return [end for job in question.parse(output) if (end := end_of(job))]
 
     return Ask(question.argv, read, timeout=question.timeout, env=question.env)
 
@@ -114,8 +116,8 @@ def cancel(ids: Iterable[JobId]) -> Ask[None]:
 def nodes() -> Ask[list[NodeState]]:
     """Every node with what is free on it."""
     return Ask(
-        ("sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={parse.NODE_FORMAT}"),
-        _good(lambda output: parse.nodes(output.stdout)),
+        ("sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
+        _good(lambda output: slurm_nodes.nodes(output.stdout)),
     )
 
 

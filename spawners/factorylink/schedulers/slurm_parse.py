@@ -7,9 +7,6 @@ than that width: no comment is long enough to contain a row. Each row is matched
 
 **Times** are seconds since the epoch, asked for by ``SLURM_TIME_FORMAT=%s``: what Slurm prints otherwise is local time
 of the login node without a zone, which cannot be read from afar and is ambiguous for an hour each autumn.
-
-**Memory.** One of Slurm's MB counts as 10**6 bytes here and in ``slurm_script``: sites state "512 GB" for nodes
-configured as RealMemory=512000, and what a size asks for must compare with what a node has.
 """
 
 from __future__ import annotations
@@ -18,7 +15,7 @@ import re
 from datetime import UTC, datetime
 
 from factorylink.errors import Misread
-from factorylink.models import End, Job, JobState, NodeState
+from factorylink.models import End, Job, JobState
 
 # Slurm's states, and flags it prints in their place, to ours. A word that is not here is Misread, never guessed.
 STATES = {
@@ -53,26 +50,21 @@ STATES = {
     "TIMEOUT": JobState.ENDED,
 }
 
-# Nodes that are up and take jobs. Others (down, drained, reserved, ...) have nothing free.
-USABLE = {"allocated", "completing", "idle", "mixed", "planned", "powered_down", "powering_up"}
-# One-letter marks after a node's state (not responding, powering down, in maintenance, ...) that do no harm:
-MARKS_FINE = set("~#+@-")  # asleep, waking, to be rebooted once idle, planned for another job
-
 TIMES = {"SLURM_TIME_FORMAT": "%s"}
 COMMENT_WIDTH = 64
 _COMMENT = rf"(?P<comment>[\s\S]{{0,{COMMENT_WIDTH}}}?)"
 
 
-def _fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
+def fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
     """(name, width, group, alphabet), ... -> the -O argument, and the grammar of a row without its comment."""
     names = ",".join(f"{name}:{width}|" for name, width, _, _ in fields)
     # Padding is part of the field: a row cannot be shorter than the widths together, whatever a user writes.
-    rows = r"\|".join(rf"(?=[^|]{{{width},}}\|)(?P<{group}>{alphabet}) *" for _, width, group, alphabet in fields)
-    return names, rows + r"\|"
+    row = r"\|".join(rf"(?=[^|]{{{width},}}\|)(?P<{group}>{alphabet}) *" for _, width, group, alphabet in fields)
+    return names, row + r"\|"
 
 
 _TIME = r"[0-9]*|N/A|Unknown|NONE"
-_JOB_NAMES, _JOB_ROW = _fields(
+_JOB_NAMES, _JOB_ROW = fields(
     ("JobArrayID", 32, "id", r"[0-9][0-9_+%,\[\]-]*"),
     ("State", 20, "state", r"[A-Z_]+"),
     ("UserName", 48, "account", r"[^|\s]+"),
@@ -89,7 +81,7 @@ _JOB_NAMES, _JOB_ROW = _fields(
 JOB_FORMAT = f"Comment:{COMMENT_WIDTH}|,{_JOB_NAMES}"
 _JOB = re.compile(_COMMENT + r" *\|" + _JOB_ROW + r"\n")
 
-_PENDING_NAMES, _PENDING_ROW = _fields(
+_PENDING_NAMES, _PENDING_ROW = fields(
     ("JobArrayID", 32, "id", r"[0-9][0-9_+%,\[\]-]*"),
     ("PriorityLong", 20, "priority", r"[0-9]*|N/A"),
     ("Partition", 96, "partition", r"[^|\s]*"),
@@ -97,49 +89,38 @@ _PENDING_NAMES, _PENDING_ROW = _fields(
 PENDING_FORMAT = _PENDING_NAMES
 _PENDING = re.compile(_PENDING_ROW + r"\n")
 
-_NODE_NAMES, _NODE_ROW = _fields(
-    ("NodeList", 48, "name", r"[^|\s]+"),
-    ("PartitionName", 48, "partition", r"[^|\s]+"),
-    ("StateLong", 24, "state", r"[^|\s]+"),
-    ("CPUsState", 24, "cpus", r"[0-9]+/[0-9]+/[0-9]+/[0-9]+"),
-    ("Memory", 14, "memory", r"[0-9]+"),
-    ("AllocMem", 14, "memory_used", r"[0-9]+|N/A"),
-    ("Gres", 96, "gres", r"[^|\n]*?"),
-    ("GresUsed", 160, "gres_used", r"[^|\n]*?"),
-)
-_REASON_WIDTH = 80
-NODE_FORMAT = f"{_NODE_NAMES},Reason:{_REASON_WIDTH}|"
-_NODE = re.compile(_NODE_ROW + r"(?P<reason>[\s\S]*?) *\|\n")
 ACCOUNTING_FIELDS = "JobID,State,ExitCode,End,ElapsedRaw"
 _OURS = re.compile(r"[0-9]+(_[0-9]+)?")  # one job or one task of an array; not: a het job's part, an unsplit array
 
 
-def _rows(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
+def rows(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
     """Every row from the first character to the last. Misread: something between them is not a row."""
-    rows: list[re.Match[str]] = []
+    found: list[re.Match[str]] = []
     position = 0
     while position < len(text):
         row = pattern.match(text, position)
         if row is None:
             excerpt = text[position : position + 300]
             raise Misread(f"Not a row as asked for: {excerpt!r}", text)
-        rows.append(row)
+        found.append(row)
         position = row.end()
-    return rows
+    return found
 
 
-def _moment(text: str) -> datetime | None:
+def moment(text: str) -> datetime | None:
+    """Seconds since the epoch; anything else ("N/A", "0") is no moment."""
     return datetime.fromtimestamp(int(text), UTC) if text.isdigit() and int(text) > 0 else None
 
 
-def _number(text: str) -> int | None:
+def number(text: str) -> int | None:
+    """Digits; anything else ("N/A") is no number."""
     return int(text) if text.isdigit() else None
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
-    """"3:0" -> (3, None): code and signal."""
+    """ "3:0" -> (3, None): code and signal."""
     code, _, signal = text.partition(":")
-    return _number(code), _number(signal) or None
+    return number(code), number(signal) or None
 
 
 def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
@@ -151,15 +132,15 @@ def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
             if not first:
                 names.append(head)
                 continue
-            for number in range(int(first), min(int(last or first), int(first) + limit) + 1):
-                names.append(f"{head}{number:0{len(first)}d}{tail}")
+            for index in range(int(first), min(int(last or first), int(first) + limit) + 1):
+                names.append(f"{head}{index:0{len(first)}d}{tail}")
     return tuple(names[:limit])
 
 
 def jobs(name: str, stdout: str) -> list[Job]:
     """squeue's answer in ``JOB_FORMAT``. Shapes that our own jobs never have (a part of a het job) are left out."""
     found: list[Job] = []
-    for row in _rows(_JOB, stdout):
+    for row in rows(_JOB, stdout):
         if not _OURS.fullmatch(row["id"]):
             continue
         state = STATES.get(row["state"])
@@ -179,34 +160,18 @@ def jobs(name: str, stdout: str) -> list[Job]:
                 reason="" if row["reason"] == "None" else row["reason"].replace(" ", "_"),
                 nodes=hosts(row["nodes"]),
                 partition=row["partition"],
-                submitted=_moment(row["submitted"]),
-                started=_moment(row["started"]) if begun else None,
-                ends=_moment(row["ends"]) if begun and not over else None,
-                ended=_moment(row["ends"]) if over else None,
+                submitted=moment(row["submitted"]),
+                started=moment(row["started"]) if begun else None,
+                ends=moment(row["ends"]) if begun and not over else None,
+                ended=moment(row["ends"]) if over else None,
                 exit_code=code,
                 signal=signal,
-                expected_start=None if begun else _moment(row["started"]),
-                priority=_number(row["priority"]),
-                restarts=_number(row["restarts"]) or 0,
+                expected_start=None if begun else moment(row["started"]),
+                priority=number(row["priority"]),
+                restarts=number(row["restarts"]) or 0,
             )
         )
     return found
-
-
-def end_of(job: Job) -> End | None:
-    """What the controller still knows of a job that is over; None while it is not."""
-    if job.state is not JobState.ENDED:
-        return None
-    elapsed = int((job.ended - job.started).total_seconds()) if job.ended and job.started else None
-    return End(
-        job=job.id,
-        raw_state=job.raw_state,
-        exit_code=job.exit_code,
-        signal=job.signal,
-        reason=job.reason,
-        ended=job.ended,
-        elapsed=elapsed,
-    )
 
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
@@ -215,61 +180,18 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
     A job that waits in several partitions counts in each.
     """
     found: dict[str, list[tuple[int, str]]] = {}
-    for row in _rows(_PENDING, stdout):
+    for row in rows(_PENDING, stdout):
         for partition in row["partition"].split(","):
-            found.setdefault(partition, []).append((_number(row["priority"]) or 0, row["id"]))
+            found.setdefault(partition, []).append((number(row["priority"]) or 0, row["id"]))
     for queue in found.values():
         queue.sort(key=lambda entry: -entry[0])  # squeue gave them oldest first, and the sort keeps that
     return found
 
 
-def _gpus(gres: str) -> tuple[int, set[str]]:
-    """``gpu:a100:4(S:0-1),shard:8`` -> 4, {"a100"}; ``gpu:2(IDX:0-1)`` -> 2, {}."""
-    count, kinds = 0, set()
-    for kind, number in re.findall(r"(?:^|,)gpu:(?:([^:,()]+):)?([0-9]+)(?![0-9:])", gres):
-        count += int(number)
-        kinds |= {kind} - {""}
-    return count, kinds
-
-
-def nodes(stdout: str) -> list[NodeState]:
-    """sinfo's answer in ``NODE_FORMAT``, a row for each pair of node and partition -> one state a node."""
-    found: dict[str, re.Match[str]] = {}
-    partitions: dict[str, list[str]] = {}
-    for row in _rows(_NODE, stdout):
-        found[row["name"]] = row
-        partitions.setdefault(row["name"], []).append(row["partition"])
-    return [_node(row, tuple(partitions[name])) for name, row in found.items()]
-
-
-def _node(row: re.Match[str], partitions: tuple[str, ...]) -> NodeState:
-    word, marks = re.fullmatch(r"([a-z_]*)(.*)", row["state"].lower()).groups()  # type: ignore[union-attr]  # matches all
-    usable = word in USABLE and set(marks) <= MARKS_FINE
-    _, idle, _, total = (int(n) for n in row["cpus"].split("/"))
-    memory, used = int(row["memory"]), _number(row["memory_used"]) or 0
-    gpus, kinds = _gpus(row["gres"])
-    busy, _ = _gpus(row["gres_used"])
-    reason = row["reason"].strip()
-    return NodeState(
-        name=row["name"],
-        partitions=partitions,
-        usable=usable,
-        planned=word == "planned" or "-" in marks,
-        reason=row["state"] if not usable and reason in ("", "none") else ("" if reason == "none" else reason),
-        cores=total,
-        cores_free=idle if usable else 0,
-        memory=memory * 10**6,
-        memory_free=max(0, memory - used) * 10**6 if usable else 0,
-        gpus=gpus,
-        gpus_free=max(0, gpus - busy) if usable else 0,
-        gpu_type=kinds.pop() if len(kinds) == 1 else None,
-    )
-
-
 def planned_start(stderr: str) -> datetime | None:
     """``sbatch: Job 10 to start at 1795535813 using 4 processors on ...`` -> the moment. None: it does not say."""
     found = re.search(r"Job \S+ to start at ([0-9]+)\b(?!-)", stderr)
-    return _moment(found[1]) if found else None
+    return moment(found[1]) if found else None
 
 
 def accounting(stdout: str) -> list[End]:
@@ -296,8 +218,8 @@ def accounting(stdout: str) -> list[End]:
                 exit_code=code,
                 signal=signal,
                 reason=by,
-                ended=_moment(ended),
-                elapsed=_number(elapsed),
+                ended=moment(ended),
+                elapsed=number(elapsed),
             )
         )
     return found

@@ -1,0 +1,82 @@
+"""How often a factory is asked. Pure: moments come in as seconds of one clock, intervals go out in seconds.
+
+The aims pull apart: a session on an idle cluster must be noticed as fast as by a spawner that asks every 0.5 s, and
+600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So questions are dense right after
+something happened (a submit, a cancel, an expected start) and thin out in proportion to the time since: what has not
+started for 10 s is noticed within 3 s. A budget bounds the dense part, however often something happens.
+
+The sum for 30 s at two RPCs a question: at most 8 + 30/4 = 15 questions for jobs, two for nodes and two for the
+others' waiting jobs: 38. (Submits, cancels and estimates come on top, one or two RPCs each.)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+QUICK = 0.5  # seconds: the shortest interval
+SLOPE = 0.3  # of the time since something happened, or until something is expected
+AWAITED = 4.0  # while somebody waits for what the next answer says
+PENDING = 5.0  # while jobs wait
+FAR = 10.0  # while all that waits has waited long and is not expected soon; or only running jobs; or someone looks
+IDLE = 30.0  # nothing of ours there: only to know that the factory answers
+LONG = 600.0  # waited long
+SHARE = 0.2  # of the time that a scheduler may spend answering us
+
+SURVEY = 20.0  # nodes and other people's waiting jobs
+LOOKED = 60.0  # someone who looked counts as looking for this long
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """What depends on the next answer. Times in seconds."""
+
+    pending: int = 0  # jobs of ours that wait
+    running: int = 0
+    awaited: bool = False  # somebody waits for what the next answer says
+    since_event: float = LONG  # since a submit, a cancel or a nudge
+    until_start: float | None = None  # until the nearest expected start among those that wait
+    watched: bool = False  # someone looks at this factory's page
+    answer_seconds: float = 0  # how long the last answer took
+    failures: int = 0  # failed questions in a row
+
+
+def interval(awaited: Awaited) -> float:
+    """Seconds from the end of one question to the beginning of the next, without jitter."""
+    if awaited.failures:
+        return min(IDLE, 2.0 ** (awaited.failures - 1))
+    wait = IDLE
+    if awaited.running or awaited.watched:
+        wait = FAR
+    if awaited.pending:
+        wait = FAR if awaited.since_event >= LONG else PENDING
+        if awaited.until_start is not None:
+            # A start that is overdue may come at any moment, but plans are often wrong: not the quickest pace.
+            wait = min(wait, max(1.0, SLOPE * awaited.until_start))
+    if awaited.awaited:
+        wait = min(wait, AWAITED)
+    wait = min(wait, max(QUICK, SLOPE * awaited.since_event))
+    return min(IDLE, max(wait, awaited.answer_seconds * (1 / SHARE - 1)))
+
+
+class Budget:
+    """A bucket of questions: ``size`` at most, one more every ``seconds``."""
+
+    def __init__(self, size: int = 8, seconds: float = 4.0) -> None:
+        self._size = size
+        self._seconds = seconds
+        self._left = float(size)
+        self._at = 0.0
+
+    def _fill(self, now: float) -> None:
+        self._left = min(self._size, self._left + max(0.0, now - self._at) / self._seconds)
+        self._at = now
+
+    def wait(self, now: float) -> float:
+        """Seconds until one may be taken; 0: now."""
+        self._fill(now)
+        return max(0.0, (1 - self._left) * self._seconds)
+
+    def take(self, now: float) -> None:
+        """Take one, also where none is left: a question that had to be asked is paid for later."""
+        self._fill(now)
+        self._left -= 1

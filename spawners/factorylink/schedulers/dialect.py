@@ -1,0 +1,46 @@
+"""What a dialect module offers. The modules themselves are the dialects: ``dialect: Dialect = slurm``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from factorylink.models import End, Estimate, Job, JobId, JobRequest, NodeState
+from factorylink.schedulers.ask import Ask
+
+
+class Dialect(Protocol):
+    """Pure functions from a request to an ask. What each ask raises is said in ``factorylink.errors``."""
+
+    def script(self, request: JobRequest, template: str = "") -> str:
+        """The batch script. Refused: the template fails or leaves out the job's identity."""
+
+    def jobs(self, name: str) -> Ask[list[Job]]:
+        """Every job of a name that the scheduler lists, of every account; some may be ``ENDED``."""
+
+    def ended(self, name: str) -> Ask[list[End]]:
+        """How the recent jobs of a name ended, as far as the scheduler itself remembers."""
+
+    def waiting(self) -> Ask[dict[str, list[tuple[int, JobId]]]]:
+        """All pending jobs that we may see, per partition: (priority, id), the next one first."""
+
+    def submit(self, script: str, count: int = 1) -> Ask[JobId]:
+        """Submit. Unreachable: doubtful, it may have been taken."""
+
+    def estimate(self, script: str) -> Ask[Estimate]:
+        """When it would start; the caller sets ``asked_at``."""
+
+    def cancel(self, ids: Iterable[JobId]) -> Ask[None]:
+        """See that jobs are over; those that are already are no error."""
+
+    def nodes(self) -> Ask[list[NodeState]]:
+        """Every node with what is free on it."""
+
+    def accounting(self, ids: Iterable[JobId]) -> Ask[list[End]]:
+        """How jobs ended, from the long memory. Gone: there is none."""
+
+    def alive(self) -> Ask[None]:
+        """Does the scheduler answer? Unreachable: no. The cheapest and fastest question there is."""
+
+    def enter(self, job: JobId, argv: Sequence[str]) -> tuple[str, ...]:
+        """argv of a command that runs inside a running job, joined to it by stdio."""

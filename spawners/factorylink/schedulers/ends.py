@@ -1,0 +1,21 @@
+"""From a job that is over to the record of its end: the same for every dialect."""
+
+from __future__ import annotations
+
+from factorylink.models import End, Job, JobState
+
+
+def end_of(job: Job) -> End | None:
+    """What the controller still knows of a job that is over; None while it is not."""
+    if job.state is not JobState.ENDED:
+        return None
+    elapsed = int((job.ended - job.started).total_seconds()) if job.ended and job.started else None
+    return End(
+        job=job.id,
+        raw_state=job.raw_state,
+        exit_code=job.exit_code,
+        signal=job.signal,
+        reason=job.reason,
+        ended=job.ended,
+        elapsed=elapsed,
+    )

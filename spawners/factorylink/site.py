@@ -1,0 +1,274 @@
+"""One factory as the link knows it: the dialect joined to the transport, and all that has to do with time.
+
+The **watcher** asks one question for all sessions (``dialect.jobs``) and is the only one that asks it; whoever needs an
+answer newer than now waits for its next one. The **survey** asks what is free and who else waits, at a slow pace
+and only while someone looks or waits. ``pacing`` holds how often. A failed question changes only ``health``.
+No factory waits for another: each has tasks, queue and back-off of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+
+from factorylink import availability, explain, pacing
+from factorylink.asking import Asker, Down
+from factorylink.config import Access
+from factorylink.errors import Gone, LinkError
+from factorylink.flights import Flights
+from factorylink.models import (
+    End,
+    Estimate,
+    Factory,
+    Health,
+    Job,
+    JobId,
+    JobRequest,
+    JobState,
+    NodeSize,
+    PartitionLoad,
+)
+from factorylink.schedulers.dialect import Dialect
+from factorylink.schedulers.ends import end_of
+from factorylink.survey import Survey
+from factorylink.transports.base import Transport
+
+log = logging.getLogger(__name__)
+
+SUBMITS = 4  # at once
+ESTIMATES = 30.0  # seconds for which an estimate is remembered
+
+
+class Site:
+    """One factory. ``start`` it before anything else; all methods are for one event loop.
+
+    ``on_answer`` gets every successful answer about our jobs (it must not await ``ask_jobs_now``), ``on_health`` is
+    called when the state or words of ``health`` changed, ``survey.on_loads`` when what is free was asked anew.
+    """
+
+    def __init__(self, factory: Factory, access: Access, transport: Transport, dialect: Dialect, hub_name: str) -> None:
+        self.factory = factory
+        self.access = access
+        self.transport = transport
+        self.dialect = dialect
+        self._asker = Asker(transport, dialect)
+        self.job_name = f"factorygate-{hub_name}"
+        self.health = Health(state="starting", since=datetime.now(UTC))
+        self.jobs: dict[JobId, Job] = {}
+        self.on_answer: Callable[[list[Job]], Awaitable[None]] = _ignore
+        self.on_health: Callable[[], None] = lambda: None
+        self.survey = Survey(factory, self._asker, dialect, lambda: self.health.state != "unreachable")
+        self._tasks: list[asyncio.Task[None]] = []
+        self._watcher: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()  # the watcher's pause is to be reckoned anew
+        self._waiters: list[asyncio.Future[list[Job]]] = []
+        self._budget = pacing.Budget()
+        self._event = float("-inf")  # when something last happened
+        self._looked = float("-inf")
+        self._awaited = False
+        self._failures = 0
+        self._ours = availability.Queue({})  # of our own waiting jobs
+        self._places = asyncio.Semaphore(SUBMITS)
+        self._estimates: Flights[Estimate] = Flights(ESTIMATES)
+        self._ended: Flights[list[End]] = Flights(2)
+
+    async def start(self) -> None:
+        """Ask from now on. Returns at once; ``health`` is ``starting`` until the first answer."""
+        self.look()
+        self._watcher = asyncio.create_task(self._watch())
+        self._tasks = [self._watcher, asyncio.create_task(self.survey.keep())]
+
+    async def stop(self) -> None:
+        """Ask no longer, and end what is under way. The transport stays open."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        for flights in (self._asker.alive, self._estimates, self._ended):
+            await flights.close()
+        for waiter in self._waiters:
+            waiter.cancel()
+
+    # --- what is known, without asking
+
+    def view_loads(self) -> tuple[PartitionLoad, ...]:
+        """What is free, by partition; empty until the first survey."""
+        return self.survey.loads()
+
+    def fits_now(self, size: NodeSize) -> int:
+        """How many more of a size could start now; 0 also where that is not known."""
+        return self.survey.fits(size)
+
+    def position(self, job_id: JobId) -> int | None:
+        """1 is next, among the waiting jobs of the partition that we can see (before the first survey: ours)."""
+        job = self.jobs.get(job_id)
+        return (self.survey.queue or self._ours).position(job) if job else None
+
+    # --- what is awaited
+
+    def expect(self, soon: bool) -> None:
+        """Somebody waits for what the next answer says. True, said from outside ``on_answer``: something just
+        happened, ask at once and often for a while. From inside ``on_answer`` it only sets the pace until the next."""
+        self._awaited = soon
+        if soon and asyncio.current_task() is not self._watcher:
+            self._event = time.monotonic()
+            self._wake.set()
+
+    def _happened(self) -> None:
+        """An order was carried out, so the factory answers: no back-off any more, and there is news to fetch."""
+        self._failures = 0
+        self._event = time.monotonic()
+        self._wake.set()
+
+    def look(self) -> None:
+        """Somebody looks at what is free here."""
+        self._looked = time.monotonic()
+        self.survey.want(pacing.LOOKED)
+
+    # --- orders and questions
+
+    async def submit(self, account: str, request: JobRequest, template: str = "") -> JobId:
+        """Submit as the account. Refused: not taken. Unreachable: doubtful, it may have been taken."""
+        script = self.dialect.script(request, template)
+        async with self._places:
+            job = await self._asker.run(self.dialect.submit(script), account)
+        self._happened()
+        return job
+
+    async def cancel(self, account: str, ids: Iterable[JobId]) -> None:
+        """See that jobs are over; those that are already are no error."""
+        await self._asker.run(self.dialect.cancel(ids), account)
+        self._happened()
+
+    async def ask_jobs_now(self) -> list[Job]:
+        """An answer to a question that is asked after this call."""
+        waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._wake.set()
+        return await waiter
+
+    async def why_ended(self, account: str, job_id: JobId) -> End | None:
+        """How a job ended: from the last answer, else the scheduler, else its accounting. None: nobody knows."""
+        known = self.jobs.get(job_id)
+        if known is not None and known.state is JobState.ENDED:
+            return end_of(known)
+        recent = await self._ended.get("ended", lambda: self._asker.run(self.dialect.ended(self.job_name)))
+        for end in recent:
+            if end.job == job_id:
+                return end
+        try:
+            recorded = await self._asker.run(self.dialect.accounting([job_id]), account)
+        except Gone:
+            return None
+        return next((end for end in recorded if end.job == job_id), None)
+
+    async def estimate(self, account: str, request: JobRequest, template: str = "") -> Estimate:
+        """When such a job would start; no start where the factory does not say. Remembered for ``ESTIMATES``."""
+        key = request.model_dump_json(exclude={"name", "comment", "output", "setup", "command", "teardown"})
+        return await self._estimates.get((account, key), lambda: self._estimate(account, request, template))
+
+    async def _estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
+        if self.health.state == "ok":
+            try:
+                asked = await self._asker.run(self.dialect.estimate(self.dialect.script(request, template)), account)
+            except LinkError as error:
+                log.info("%s gives no estimate: %s", self.factory.id, error.message)
+            else:
+                return asked.model_copy(update={"asked_at": datetime.now(UTC)})
+        return Estimate(start=None, basis="none", asked_at=datetime.now(UTC))
+
+    # --- the watcher
+
+    async def _watch(self) -> None:
+        while True:
+            waiters, self._waiters = self._waiters, []
+            began = time.monotonic()
+            self._budget.take(began)
+            try:
+                jobs = await self._asker.run(self.dialect.jobs(self.job_name))
+            except LinkError as error:
+                self._failed(error)
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_exception(error)
+            else:
+                self._answered(jobs, time.monotonic() - began)
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(jobs)
+                await self._tell(jobs)
+            await self._pause(time.monotonic())
+
+    async def _pause(self, since: float) -> None:
+        """Until the next question is due, reckoned anew whenever something happens."""
+        jitter = random.uniform(0.9, 1.1)  # noqa: S311  (no secret: many links shall not ask in step)
+        while not self._waiters:
+            self._wake.clear()
+            now = time.monotonic()
+            due = since + jitter * pacing.interval(self._what_is_awaited(now))
+            due = max(due, now + self._budget.wait(now))
+            if due <= now:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(due - now):
+                    await self._wake.wait()
+
+    def _what_is_awaited(self, now: float) -> pacing.Awaited:
+        wall = datetime.now(UTC)
+        waiting = [job for job in self.jobs.values() if job.state is JobState.PENDING]
+        starts = [(job.expected_start - wall).total_seconds() for job in waiting if job.expected_start]
+        return pacing.Awaited(
+            pending=len(waiting),
+            running=sum(job.state in (JobState.RUNNING, JobState.ENDING) for job in self.jobs.values()),
+            awaited=self._awaited,
+            since_event=now - self._event,
+            until_start=min(starts, default=None),
+            watched=now - self._looked < pacing.LOOKED,
+            answer_seconds=self.health.answer_seconds or 0,
+            failures=self._failures,
+        )
+
+    def _answered(self, jobs: list[Job], seconds: float) -> None:
+        self._failures = 0
+        self.jobs = {job.id: job for job in jobs}
+        self._set_health("ok", answer_seconds=seconds)
+        self._ours = availability.Queue.of(jobs)
+        if any(job.state is JobState.PENDING for job in jobs):
+            self.survey.want(pacing.SURVEY)
+
+    def _failed(self, error: LinkError) -> None:
+        self._failures += 1
+        log.warning("%s: question %d in a row failed: %s", self.factory.id, self._failures, error.message)
+        # One answer that took too long may be a busy scheduler; two, or a scheduler that is not there, are more.
+        if self._failures > 1 or isinstance(error, Down) or self.health.state == "starting":
+            self._set_health("unreachable", error=error)
+
+    def _set_health(self, state: str, *, error: LinkError | None = None, answer_seconds: float | None = None) -> None:
+        old, now = self.health, datetime.now(UTC)
+        self.health = Health.model_validate(
+            {
+                "state": state,
+                "since": old.since if old.state == state else now,
+                "words": explain.unreachable(error.message) if error else None,
+                "answered_at": old.answered_at if error else now,
+                "answer_seconds": old.answer_seconds if error else answer_seconds,
+            }
+        )
+        if (old.state, old.words) != (self.health.state, self.health.words):
+            log.info("%s is %s", self.factory.id, state)
+            self.on_health()
+
+    async def _tell(self, jobs: list[Job]) -> None:
+        try:
+            await self.on_answer(jobs)
+        except Exception:  # the watcher must outlive whoever listens to it
+            log.exception("%s: an answer could not be worked on", self.factory.id)
+
+
+async def _ignore(jobs: list[Job]) -> None:
+    """Nobody listens yet."""
