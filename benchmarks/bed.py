@@ -63,7 +63,7 @@ class Bed:
 
     def as_account(self, account: str, *argv: str) -> subprocess.CompletedProcess[str]:
         """A client command as a site account."""
-        prefix = ("runuser", "-u", account, "--") if os.geteuid() == 0 else ()
+        prefix = as_user(account)
         env = {**self.cluster.env, "HOME": str(Path(f"~{account}").expanduser())}
         argv = (*prefix, *self.cluster.prefix, *argv)
         return subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=True)
@@ -98,12 +98,18 @@ class Bed:
             self.ask("scancel", *ids)
 
 
+def as_user(account: str) -> tuple[str, ...]:
+    """Argv before a command that is to run as this account; empty where we are it already."""
+    return ("/usr/sbin/runuser", "-u", account, "--") if os.geteuid() == 0 else ()
+
+
 @contextmanager
 def bed(name: str) -> Iterator[Bed]:
-    """Install what is missing, start a cluster, stop it at the end. Logs stay in ``bench/NAME`` beside the programs."""
+    """Start a cluster, and stop it at the end. Logs stay in ``bench/NAME`` beside the programs.
+
+    The programs are there already: ``bin/bench`` installs them.
+    """
     programs = install.program_folder()
-    with install.alone(programs):
-        install.install_demo(programs)
     folder = programs / "bench" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import shlex
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -17,7 +16,7 @@ import httpx
 import yaml
 
 from benchmarks import measure
-from benchmarks.bed import FACTORY, ROOT, SIZE, Bed
+from benchmarks.bed import FACTORY, ROOT, SIZE, Bed, as_user
 
 UP_SECONDS = 60
 
@@ -111,6 +110,7 @@ async def ours(bed: Bed) -> AsyncIterator[Gateway]:
         "state_dir": "link",
         "socket": "link.sock",
         "listen_port": ports.link,
+        "session_ports": [12000, 13999],  # not those of a demo that may run beside
         "hub": {"url": hub["hub_url"], "token_file": "service-token", "name": "bench"},
         "limits": {"pending_per_person": 10000, "sessions_per_person": 10000},
         "factories": {FACTORY: access},
@@ -128,10 +128,12 @@ async def ours(bed: Bed) -> AsyncIterator[Gateway]:
         config = str(ROOT / "hub_config" / "jupyterhub_config.py")
         hub_pid = await run("hub", (python, "-m", "jupyterhub", "-f", config), hub_env)
         async with _client(ports, secret_files["admin-token"]) as client:
+            await _answers(run, client, "/services/factories/health")
             gateway = Gateway("ours", bed, client, f"http://127.0.0.1:{ports.hub}", options)
             gateway.counted = [hub_pid, link_pid]
             gateway.link_socket = folder / "link.sock"
-            await _up(gateway)
+            await _answers(run, client, "/hub/api/info")
+            await gateway.make_people()
             yield gateway
 
 
@@ -149,7 +151,6 @@ async def peer(bed: Bed) -> AsyncIterator[Gateway]:
     (beside / "batchspawner").symlink_to(site_packages / "batchspawner")
     for step in (bed.folder, folder):
         step.chmod(0o711)  # the site accounts go through, and see nothing
-    as_account = "runuser -u {username} --" if os.geteuid() == 0 else ""
     settings = {
         "JupyterHub.bind_url": f"http://127.0.0.1:{ports.public}",
         "JupyterHub.hub_bind_url": f"http://127.0.0.1:{ports.hub}",
@@ -164,7 +165,7 @@ async def peer(bed: Bed) -> AsyncIterator[Gateway]:
         # The nodes' names do not resolve: the setting that batchspawner has for several slurmd on one host.
         "MultiSlurmSpawner.daemon_resolver": dict.fromkeys(bed.cluster.nodes, "127.0.0.1"),
         # In place of sudo, which a fresh Debian does not have; it costs less.
-        "BatchSpawnerBase.exec_prefix": shlex.join(bed.cluster.prefix) + as_account,
+        "BatchSpawnerBase.exec_prefix": " ".join((*bed.cluster.prefix, *as_user("{username}"))),
         "BatchSpawnerBase.batchspawner_singleuser_cmd": (
             f"env PYTHONPATH={beside} {bed.notebook_python} -m batchspawner.singleuser"
         ),
@@ -194,7 +195,8 @@ async def peer(bed: Bed) -> AsyncIterator[Gateway]:
         async with _client(ports, tokens["admin-token"]) as client:
             gateway = Gateway("batchspawner", bed, client, f"http://127.0.0.1:{ports.hub}", {})
             gateway.counted = [hub_pid]
-            await _up(gateway)
+            await _answers(run, client, "/hub/api/info")
+            await gateway.make_people()
             yield gateway
 
 
@@ -240,36 +242,42 @@ async def _proxy(bed: Bed, run: Run, ports: Ports, token: str) -> None:
     await run("proxy", argv, {**_plain_env(), "CONFIGPROXY_AUTH_TOKEN": token})
 
 
-async def _up(gateway: Gateway) -> None:
+async def _answers(run: Run, client: httpx.AsyncClient, path: str) -> None:
     async def answers() -> bool:
+        run.check()
         try:
-            return (await gateway.client.get("/hub/api/info")).status_code == 200
+            return (await client.get(path)).status_code == 200
         except httpx.TransportError:
             return False
 
-    await measure.until(answers, UP_SECONDS, f"{gateway.name} comes up (logs in {gateway.bed.folder})", every=0.2)
-    await gateway.make_people()
+    await measure.until(answers, UP_SECONDS, f"{path} answers; the logs are in {run.folder}", every=0.2)
 
 
 class Run:
     """Starts programs, each with a log of its own, and ends them all, last started first."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._running: list[asyncio.subprocess.Process] = []
+        self.folder = folder
+        self._running: dict[str, asyncio.subprocess.Process] = {}
 
     async def __call__(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> int:
-        with open(self._folder / f"{name}.log", "ab") as log:
+        with (self.folder / f"{name}.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
-                *argv, env=env, cwd=self._folder, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                *argv, env=env, cwd=self.folder, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True,
             )  # fmt: skip
-        self._running.append(process)
+        self._running[name] = process
         return process.pid
+
+    def check(self) -> None:
+        """Raise RuntimeError if one of them has ended."""
+        for name, process in self._running.items():
+            if process.returncode is not None:
+                raise RuntimeError(f"{name} ended with {process.returncode}; its log is in {self.folder}")
 
     async def end(self) -> None:
         """SIGTERM, and SIGKILL for what has not ended in 15 s."""
-        for process in reversed(self._running):
+        for process in reversed(self._running.values()):
             if process.returncode is not None:
                 continue
             process.terminate()

@@ -20,7 +20,7 @@ from benchmarks.bed import Bed, bed
 
 WINDOW = 30.0  # seconds
 SUBMIT_SECONDS = 600
-AT_ONCE = 10  # POSTs in flight
+AT_ONCE = 30  # POSTs in flight
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ What is above the floor is taken apart by our session's own log, and by how long
 from __future__ import annotations
 
 import asyncio
-import os
 import pwd
 import socket
 import time
@@ -20,7 +19,7 @@ from contextlib import AbstractAsyncContextManager
 import httpx
 
 from benchmarks import gateways, measure
-from benchmarks.bed import SIZE, Bed, bed
+from benchmarks.bed import SIZE, Bed, as_user, bed
 
 TIMES = 10
 LIMIT = 120.0  # seconds
@@ -34,11 +33,14 @@ async def starts(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gate
         for number in range(TIMES + 1):
             server = f"s{number}"
 
-            async def answers(server: str = server) -> bool:
-                return await gateway.answers(person, server)
-
             begin = time.monotonic()
             post = asyncio.create_task(gateway.start_server(person, server))
+
+            async def answers(server: str = server, post: asyncio.Task[None] = post) -> bool:
+                if post.done():
+                    post.result()  # a refused POST ends the waiting
+                return await gateway.answers(person, server)
+
             await measure.until(answers, LIMIT, f"{gateway.name} starts {server}")
             taken.append(time.monotonic() - begin)
             await post
@@ -88,9 +90,8 @@ async def _bare(on: Bed, person: str, hub_api: str, token: str) -> float:
         "JUPYTERHUB_SERVICE_URL": f"http://127.0.0.1:{port}{prefix}",
         "JUPYTERHUB_USER": person,
     }
-    prefix_argv = ("runuser", "-u", person, "--") if os.geteuid() == 0 else ()
-    argv = (*prefix_argv, str(on.notebook_python.parent / "jupyterhub-singleuser"))
-    with open(on.folder / "bare.log", "ab") as log:
+    argv = (*as_user(person), str(on.notebook_python.parent / "jupyterhub-singleuser"))
+    with (on.folder / "bare.log").open("ab") as log:
         begin = time.monotonic()
         process = await asyncio.create_subprocess_exec(
             *argv, env=env, cwd=home, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
@@ -141,8 +142,8 @@ async def main() -> None:
         measure.report("spawn", f"ready-{name}", at[0], {"batchspawner": at[1], "floor": at[2]}, "s")
     middle = [measure.median(taken) for taken in (ours, theirs, bare)]
     measure.note(
-        f"over the floor: ours {middle[0] - middle[2]:.2f} s, batchspawner {middle[1] - middle[2]:.2f} s; of that Slurm "
-        f"takes {slurm:.2f} s from sbatch to the first line of an empty job"
+        f"over the floor: ours {middle[0] - middle[2]:.2f} s, batchspawner {middle[1] - middle[2]:.2f} s; of that "
+        f"Slurm takes {slurm:.2f} s from sbatch to the first line of an empty job"
     )
 
 
