@@ -143,8 +143,6 @@ def job_request(
         walltime=round(resolved.hours * 3600),
         output=f"{folder}/job.log",
         setup=(
-            "umask 077",
-            "export PYTHONNOUSERSITE=1",
             *(f"module load {module}" for module in environment.modules),
             *environment.setup,
             *options.prologue.splitlines(),

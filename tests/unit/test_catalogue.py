@@ -261,7 +261,7 @@ def test_the_job_request_carries_the_choice(here: Factory) -> None:
     assert (job.gpus, job.cores, job.memory_gb, job.gpu_type) == (2, 16, 250, None)
     assert job.output == "/home/fg1/.factorygate/sessions/0/job.log"
     assert job.command == ("/opt/basic/bin/python", "-m", "factorygate.session")
-    assert job.setup[:2] == ("umask 077", "export PYTHONNOUSERSITE=1")
+    assert job.setup == ()
 
 
 def test_qos_goes_from_the_operator_to_the_size_to_the_hub(here: Factory) -> None:
