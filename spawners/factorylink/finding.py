@@ -19,6 +19,7 @@ log = logging.getLogger("factorylink")
 # How long a submission of which nothing was heard may still bring a job: the scheduler's programs try again by
 # themselves, also after the link that ran them is gone.
 DOUBT = timedelta(seconds=40)
+_ALIVE = (JobState.PENDING, JobState.RUNNING)
 
 
 class Finder:
@@ -30,6 +31,8 @@ class Finder:
 
     async def surplus(self, row: Row, place: Place, job: Job) -> None:
         """Another job than its own says it is of this row."""
+        if job.state not in _ALIVE:
+            return
         if row.submits < 2:  # then it is none of ours, whoever copied the comment
             self._leave_alone(place, job, f"says it is of session {row.id}, which has job {row.job}")
             return
@@ -45,7 +48,7 @@ class Finder:
 
         The session it now is, or None: there is none, or it is left alone.
         """
-        if (place.factory.id, job.id) in self._strangers or job.state not in (JobState.PENDING, JobState.RUNNING):
+        if (place.factory.id, job.id) in self._strangers or job.state not in _ALIVE:
             return None
         row = await self._board.ledger.row(session_id)
         try:

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from factorylink.config import Hub
 from factorylink.errors import Gone, Misread, Refused, Unreachable
@@ -44,7 +44,7 @@ class _Pagination(BaseModel):
 
 class _Page(BaseModel):
     items: list[_User]
-    pagination: _Pagination = _Pagination(next=None)
+    pagination: _Pagination = Field(alias="_pagination")
 
 
 class HubClient:

@@ -232,11 +232,8 @@ def notebook_base(base_url: str, user: str, server: str) -> str:
 
 
 def _awaited(live: Live) -> bool:
-    """Somebody waits for what the next answer says."""
-    row = live.row
-    if row.wish == "stop" or live.misses or row.job is None:
-        return True
-    return row.state == SessionState.ENDING or (row.state == SessionState.PENDING and live.position in (None, 1))
+    """Something of it depends on the next answer. That a job waits in the queue is the site's own to see."""
+    return live.row.state == SessionState.ENDING or live.misses > 0 or live.row.job is None
 
 
 def _since(moment: datetime) -> timedelta:

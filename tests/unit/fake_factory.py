@@ -88,7 +88,7 @@ class FakeScheduler:
     @property
     def health(self) -> Health:
         words = None if self.up else Words(code="unreachable", what="It does not answer.")
-        return Health(state="ok" if self.up else "unreachable", since=datetime.now(UTC), words=words)
+        return Health(state="ok" if self.up else "unreachable", since=datetime(2026, 1, 1, tzinfo=UTC), words=words)
 
     async def start(self) -> None:
         return
@@ -295,11 +295,12 @@ class World:
 
     async def until(self, session_id: str = ID, **expected: Any) -> Session:
         """The session once it looks like that; background work has no other sign."""
+        session = await self.session(session_id)
         for _ in range(400):
-            session = await self.session(session_id)
             if all(getattr(session, name) == value for name, value in expected.items()):
                 return session
             await asyncio.sleep(0.005)
+            session = await self.session(session_id)
         raise AssertionError(f"{expected} did not come: {session}")
 
     def door_says(self, session_id: str = ID, **values: Any) -> None:

@@ -1,0 +1,40 @@
+"""``python -m factorylink --config link.yaml``: the link in the foreground, until SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from pathlib import Path
+
+from factorylink.app import StartError, serve
+from factorylink.catalogue import CatalogueError, load, load_link_config, offered
+from factorylink.ledger import LedgerError
+
+
+def main() -> int:
+    """0: ended as asked; 2: it could not start, and said why."""
+    parser = argparse.ArgumentParser(
+        prog="python -m factorylink", description="The link between a hub and its factories."
+    )
+    parser.add_argument("--config", type=Path, required=True, help="link.yaml")
+    parser.add_argument("--verbose", action="store_true", help="log also what is of use in a search for a fault")
+    options = parser.parse_args()
+    level = logging.DEBUG if options.verbose else logging.INFO
+    logging.basicConfig(level=level, format="%(asctime)s link %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    for chatty in ("httpx", "httpcore", "asyncssh", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # httpx logs addresses with their queries
+    os.umask(0o077)
+    try:
+        config = load_link_config(options.config)
+        asyncio.run(serve(config, offered(config, load(config.catalogue))))
+    except (CatalogueError, StartError, LedgerError) as error:
+        sys.stderr.write(f"The link cannot start.\n{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

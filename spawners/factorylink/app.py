@@ -1,0 +1,194 @@
+"""The link as one process: its parts put together, three servers in one loop, and a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+
+from factorylink.api_back import BackWay, back_app
+from factorylink.api_hub import hub_app
+from factorylink.api_user import user_app
+from factorylink.board import Board
+from factorylink.bringback import BringBack
+from factorylink.config import LinkConfig
+from factorylink.doors import DoorKeeper
+from factorylink.hub import HubClient
+from factorylink.identity import Identity, read_or_make_key, read_or_make_ssh_key
+from factorylink.ledger import Ledger
+from factorylink.models import Factory
+from factorylink.offers import Offers
+from factorylink.schedulers import slurm
+from factorylink.schedulers.dialect import Dialect
+from factorylink.seams import Place
+from factorylink.sessions import Sessions
+from factorylink.site import Site
+from factorylink.submitting import Submitter
+from factorylink.transports.local import LocalTransport
+
+log = logging.getLogger("factorylink")
+
+_END_SECONDS = 2
+_DIALECTS: dict[str, Dialect] = {"slurm": slurm}
+
+
+class StartError(Exception):
+    """The link cannot start; the text says why, for the operator."""
+
+
+class _Server(uvicorn.Server):
+    """Signals are the process's own business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave them alone."""
+        yield
+
+
+async def serve(config: LinkConfig, factories: Mapping[str, Factory]) -> None:
+    """Run until SIGTERM or SIGINT. ``factories``: those this hub offers, overrides applied. Raises StartError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stop.set)
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    config.state_dir.chmod(0o700)
+    with _alone(config.state_dir / "link.lock"):
+        ledger = Ledger(config.state_dir / "ledger.sqlite")
+        await ledger.open()
+        try:
+            await _serve(config, factories, ledger, stop)
+        finally:
+            await ledger.close()
+
+
+async def _serve(config: LinkConfig, factories: Mapping[str, Factory], ledger: Ledger, stop: asyncio.Event) -> None:
+    back_socket = config.state_dir / "back.sock"
+    sockets = [
+        _unix_socket(config.socket),
+        _tcp_socket(config.listen_host, config.listen_port),
+        _unix_socket(back_socket),
+    ]
+    sessions, hub = _build(config, factories, ledger, back_socket)
+    board, offers = sessions.board, Offers(sessions.board)
+    bring_back = BringBack(board, hub)
+    back = BackWay(config.hub.url, f"http://{config.listen_host}:{config.listen_port}", config.hub.base_url)
+    apps = [
+        hub_app(sessions, offers, bring_back),
+        user_app(sessions, offers, hub, config.hub.base_url),
+        back_app(back),
+    ]
+    await sessions.start()
+    board.background(bring_back.run(), "bringing back what the hub forgot")
+    servers = [_server(app) for app in apps]
+    serving = [asyncio.create_task(server.serve([sock])) for server, sock in zip(servers, sockets, strict=True)]
+    log.info("The link is up: %s", ", ".join(factories))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
+    log.info("The link ends; jobs and notebooks go on")
+    board.feed.close()
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*serving)
+    await sessions.close()
+    await hub.close()
+    await back.close()
+    stopping.cancel()
+    for path in (config.socket, back_socket):
+        path.unlink(missing_ok=True)
+
+
+def _build(
+    config: LinkConfig, factories: Mapping[str, Factory], ledger: Ledger, back_socket: Path
+) -> tuple[Sessions, HubClient]:
+    try:
+        identity = Identity(config.hub.name, read_or_make_key(config.state_dir / "hmac.key"))
+        ssh_key = read_or_make_ssh_key(config.state_dir / "link_ed25519")
+    except (OSError, ValueError) as error:
+        raise StartError(f"The link's keys cannot be used: {error}") from error
+    places: dict[str, Place] = {}
+    for name, factory in factories.items():
+        access = config.factories[name]
+        dialect = _DIALECTS.get(factory.scheduler)
+        if dialect is None:
+            known = ", ".join(_DIALECTS)
+            raise StartError(f"{name}: this release does not speak {factory.scheduler!r}; it speaks: {known}.")
+        transport = LocalTransport(access.transport)
+        site = Site(factory, access, transport, dialect, config.hub.name)
+        places[name] = Place(factory, access, site, transport)
+    doors = DoorKeeper(
+        config,
+        ssh_key,
+        lambda name: places[name].transport,
+        lambda session_id, status: sessions.watcher.door_spoke(session_id, status),
+        back_socket,
+    )
+    board = Board(config, ledger, identity, places, doors)
+    public_key = ssh_key.export_public_key().decode().split()[1]
+    sessions = Sessions(board, Submitter(ledger, identity, config.limits, public_key))
+    return sessions, HubClient(config.hub)
+
+
+def _server(app: FastAPI) -> _Server:
+    """No access log: it would hold whatever people put into addresses."""
+    return _Server(
+        uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            timeout_graceful_shutdown=_END_SECONDS,
+            server_header=False,
+        )
+    )
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    """Listening at ``path``, 0600 from the first moment. Whatever lay there is of a link that is gone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        sock.bind(str(path))
+    except OSError as error:
+        raise StartError(f"Cannot listen on {path}: {error}") from error
+    finally:
+        os.umask(before)
+    sock.listen(2048)
+    return sock
+
+
+def _tcp_socket(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        raise StartError(f"Cannot listen on {host}:{port}: {error}") from error
+    sock.listen(2048)
+    return sock
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the state folder's lock: two links on one ledger would submit twice. Raises StartError."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise StartError(f"Another link runs with {path.parent}.") from error
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,136 @@
+"""The operator's command ``factorygate``: sessions, factories, the catalogue."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from factorylink.catalogue import CatalogueError, load, load_link_config, offered
+from factorylink.client import LinkClient, LinkProblem, LinkSilent
+from factorylink.models import Session
+
+_SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0: done; 1: the link or the catalogue said no; 2: the words of the command are wrong."""
+    options = _parser().parse_args(argv)
+    try:
+        result: int = options.run(options)
+    except CatalogueError as error:
+        sys.stderr.write(f"{error}\n")
+    except (LinkProblem, LinkSilent) as error:
+        sys.stderr.write(f"The link: {error}\n")
+    else:
+        return result
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="factorygate", description="Operate a gateway.")
+    socket = os.environ.get(_SOCKET_VARIABLE)
+    parser.add_argument(
+        "--socket", type=Path, default=socket, help=f"the link's Unix socket; else of ${_SOCKET_VARIABLE}"
+    )
+    parts = parser.add_subparsers(required=True, metavar="WHAT")
+    sessions = parts.add_parser("sessions", help="look at sessions, stop one").add_subparsers(required=True)
+    listing = sessions.add_parser("list", help="all live sessions, or a person's last ones")
+    listing.add_argument("--user", help="of this person only")
+    listing.add_argument("--all", action="store_true", help="ended ones too")
+    listing.set_defaults(run=_with_link(_list))
+    stop = sessions.add_parser("stop", help="stop a session")
+    stop.add_argument("id", nargs="+")
+    stop.set_defaults(run=_with_link(_stop))
+    factory = parts.add_parser("factory", help="take nothing new at a factory, or again").add_subparsers(required=True)
+    drain = factory.add_parser("drain", help="take nothing new; what runs goes on")
+    drain.add_argument("factory")
+    drain.add_argument("message", help="what people are told")
+    drain.set_defaults(run=_with_link(_drain))
+    undrain = factory.add_parser("undrain", help="take new sessions again")
+    undrain.add_argument("factory")
+    undrain.set_defaults(run=_with_link(_undrain))
+    catalogue = parts.add_parser("catalogue", help="check what an operator wrote").add_subparsers(required=True)
+    check = catalogue.add_parser("check", help="say what is wrong, line by line")
+    check.add_argument("folder", type=Path, help="folder of factory YAML files")
+    check.add_argument("--link", type=Path, help="link.yaml, checked against it")
+    check.set_defaults(run=_check)
+    parts.add_parser("version", help="of this program").set_defaults(run=_version)
+    return parser
+
+
+def _with_link(
+    work: Callable[[LinkClient, argparse.Namespace], Coroutine[Any, Any, None]],
+) -> Callable[[argparse.Namespace], int]:
+    async def run(options: argparse.Namespace) -> None:
+        link = LinkClient(options.socket)
+        try:
+            await work(link, options)
+        finally:
+            await link.close()
+
+    def start(options: argparse.Namespace) -> int:
+        if options.socket is None:
+            sys.stderr.write(f"Say where the link is: --socket, or ${_SOCKET_VARIABLE}.\n")
+            return 2
+        asyncio.run(run(options))
+        return 0
+
+    return start
+
+
+async def _list(link: LinkClient, options: argparse.Namespace) -> None:
+    sessions = await link.sessions(user=options.user, live=not options.all, limit=100)
+    rows = [("SESSION", "USER", "SERVER", "FACTORY", "SIZE", "STATE", "JOB", "NODE"), *map(_row, sessions)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write(line.rstrip() + "\n")
+
+
+def _row(session: Session) -> tuple[str, ...]:
+    state = session.state.value if session.end_reason is None else f"{session.state.value}: {session.end_reason.value}"
+    choice = session.choice
+    server, job, node = session.server or "-", session.job or "-", session.node or "-"
+    return (session.id, session.user, server, choice.factory, choice.size, state, job, node)
+
+
+async def _stop(link: LinkClient, options: argparse.Namespace) -> None:
+    for session_id in options.id:
+        await link.stop(session_id, "operator")
+        sys.stdout.write(f"{session_id} is being stopped.\n")
+
+
+async def _drain(link: LinkClient, options: argparse.Namespace) -> None:
+    await link.drain(options.factory, options.message)
+    sys.stdout.write(f"{options.factory} takes nothing new; what runs goes on.\n")
+
+
+async def _undrain(link: LinkClient, options: argparse.Namespace) -> None:
+    await link.undrain(options.factory)
+    sys.stdout.write(f"{options.factory} takes new sessions again.\n")
+
+
+def _check(options: argparse.Namespace) -> int:
+    factories = load(options.folder)
+    if options.link is not None:
+        factories = offered(load_link_config(options.link), factories)
+    sys.stdout.write(f"Nothing is wrong: {', '.join(factories)}.\n")
+    return 0
+
+
+def _version(_options: argparse.Namespace) -> int:
+    try:
+        sys.stdout.write(f"{version('factorygate')}\n")
+    except PackageNotFoundError:
+        sys.stdout.write("not installed; run from its sources\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

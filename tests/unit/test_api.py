@@ -1,0 +1,284 @@
+"""The link's API for the hub, by its own client over a real socket; and its API for people's tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from factorylink.api_hub import hub_app
+from factorylink.api_user import user_app
+from factorylink.bringback import BringBack
+from factorylink.client import LinkClient, LinkProblem, LinkSilent
+from factorylink.hub import HubClient
+from factorylink.models import Choice, Session, SessionRequest, SessionState
+from factorylink.offers import Offers
+from fastapi import FastAPI, Request, Response
+
+from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.serving import serving
+
+
+class FakeHub:
+    """JupyterHub's API as far as the link asks it. ``servers``: what it knows; ``started``: what it was told."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, dict[str, dict[str, object]]] = {"ada": {}, "ben": {}}
+        self.tokens = {"ada-token": "ada", "ben-token": "ben", "weak-token": "ada"}
+        self.started: list[tuple[str, str]] = []
+        self.asked = 0
+        self.app = FastAPI()
+        self.app.add_api_route("/hub/api/user", self.user)
+        self.app.add_api_route("/hub/api/users", self.page)
+        self.app.add_api_route("/hub/api/users/{name}/server", self.start, methods=["POST"])
+        self.app.add_api_route("/hub/api/users/{name}/servers/{server}", self.start, methods=["POST"])
+
+    async def user(self, request: Request, response: Response) -> dict[str, object]:
+        self.asked += 1
+        token = request.headers["Authorization"].removeprefix("token ")
+        if token not in self.tokens:
+            response.status_code = 403
+            return {}
+        scopes = [] if token == "weak-token" else ["access:services!service=factories"]
+        return {"name": self.tokens[token], "kind": "user", "scopes": scopes, "admin": False}
+
+    async def page(self, request: Request, offset: int, limit: int) -> dict[str, object]:
+        assert request.headers["Accept"] == "application/jupyterhub-pagination+json"
+        names = sorted(self.users)[offset : offset + 1]
+        following = {"offset": offset + 1, "limit": limit} if offset + 1 < len(self.users) else None
+        items = [{"name": name, "kind": "user", "servers": self.users[name]} for name in names]
+        return {"items": items, "_pagination": {"next": following, "offset": offset, "total": len(self.users)}}
+
+    async def start(self, request: Request, response: Response, name: str, server: str = "") -> None:
+        assert await request.body() == b""
+        if name not in self.users:
+            response.status_code = 404
+            return
+        self.started.append((name, server))
+        self.users[name][server] = {"ready": False, "pending": "spawn"}
+        response.status_code = 202
+
+
+class Link:
+    """The fake world's link, served."""
+
+    def __init__(
+        self, world: World, client: LinkClient, hub: FakeHub, people: httpx.AsyncClient, bring_back: BringBack
+    ) -> None:
+        self.bring_back = bring_back
+        self.world = world
+        self.client = client
+        self.hub = hub
+        self.people = people
+
+
+@pytest_asyncio.fixture
+async def link(tmp_path: Path) -> AsyncIterator[Link]:
+    world = await World(tmp_path).up()
+    fake = FakeHub()
+    (tmp_path / "token").write_text("service-token\n")
+    async with serving(fake.app) as hub_url:
+        settings = world.config.hub.model_copy(update={"url": hub_url})
+        hub = HubClient(settings)
+        bring_back = BringBack(world.board, hub)
+        offers = Offers(world.board)
+        hub_side = hub_app(world.sessions, offers, bring_back)
+        user_side = user_app(world.sessions, offers, hub, "/")
+        async with serving(hub_side, world.config.socket), serving(user_side) as url:
+            client = LinkClient(world.config.socket)
+            async with httpx.AsyncClient(base_url=f"{url}/services/factories") as people:
+                yield Link(world, client, fake, people, bring_back)
+            world.board.feed.close()
+            await client.close()
+        await hub.close()
+    await world.down()
+
+
+def request(user: str = "ada", server: str = "", **choice: Any) -> SessionRequest:
+    return SessionRequest(user=user, server=server, choice=Choice(**choice))
+
+
+async def test_put_get_stop(link: Link) -> None:
+    session = await link.client.put_session(ID, request())
+    assert session.state == "pending"
+    assert (await link.client.put_session(ID, request())).job == session.job
+    assert [s.id for s in await link.client.sessions(user="ada", server="")] == [ID]
+    assert await link.client.sessions(user="ada", server="x") == []
+    assert (await link.client.session(ID)).id == ID
+    await link.client.stop(ID, "person")
+    assert (await link.client.session(ID)).wish == "stop"
+    for call in (link.client.session(OTHER), link.client.stop(OTHER)):
+        with pytest.raises(LinkProblem) as caught:
+            await call
+        assert (caught.value.status, caught.value.problem.kind) == (404, "gone")
+
+
+async def test_what_is_wrong_is_said_in_words(link: Link) -> None:
+    with pytest.raises(LinkProblem) as caught:
+        await link.client.put_session(ID, request(size="huge"))
+    assert (caught.value.status, caught.value.problem.field) == (400, "size")
+    with pytest.raises(LinkProblem) as caught:
+        await link.client.put_session("not-an-id", request())
+    assert caught.value.status == 400
+
+
+async def test_a_silent_link_is_silent(tmp_path: Path) -> None:
+    client = LinkClient(tmp_path / "nobody.sock")
+    with pytest.raises(LinkSilent):
+        await client.session(ID)
+    with pytest.raises(LinkSilent):
+        await anext(client.table())
+    await client.close()
+
+
+async def test_the_table_tells_everything(link: Link) -> None:
+    await link.client.put_session(ID, request())
+    table = link.client.table()
+    first = await anext(table)
+    assert first.snapshot is not None
+    assert [s.id for s in first.snapshot] == [ID]
+    assert first.health["one"].state == "ok"
+    await link.client.put_session(OTHER, request("ben"))
+
+    async def next_of(session_id: str, state: SessionState) -> Session:
+        async for change in table:
+            if change.session is not None and change.session.id == session_id and change.session.state == state:
+                return change.session
+        raise AssertionError
+
+    await asyncio.wait_for(next_of(OTHER, SessionState.PENDING), 5)
+    link.world.scheduler.up = False
+    link.world.scheduler.on_health()
+    change = await next_of(ID, SessionState.UNREACHABLE)
+    assert change.before == "pending"
+    link.world.scheduler.up = True
+    link.world.scheduler.on_health()
+    await link.client.stop(OTHER)
+    await link.world.scheduler.answer()
+    await asyncio.sleep(0.05)
+    await link.world.scheduler.answer(2)
+    assert (await asyncio.wait_for(next_of(OTHER, SessionState.ENDED), 5)).end_reason == "stopped"
+    await table.aclose()
+
+
+async def test_a_drain_is_told_and_kept(link: Link) -> None:
+    await link.client.drain("one", "Back at noon.")
+    views = await link.client.factories("ada")
+    assert views[0].health.state == "draining"
+    with pytest.raises(LinkProblem) as caught:
+        await link.client.put_session(ID, request())
+    assert (caught.value.status, caught.value.problem.message) == (503, "Back at noon.")
+    assert await link.world.ledger.drains() == {"one": "Back at noon."}
+    await link.client.undrain("one")
+    assert (await link.client.put_session(ID, request())).state == "pending"
+    with pytest.raises(LinkProblem):
+        await link.client.drain("two", "No such factory.")
+
+
+async def test_a_session_s_events_end_with_it(link: Link) -> None:
+    await link.client.put_session(ID, request())
+    states = []
+
+    async def follow() -> None:
+        async for session in link.client.session_events(ID):
+            states.append(session.state.value)
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0.2)
+    link.world.scheduler.runs("1")
+    await link.world.scheduler.answer()
+    await asyncio.sleep(0.2)
+    link.world.scheduler.jobs_there.clear()
+    await link.world.scheduler.answer(2)
+    await asyncio.wait_for(following, 5)
+    assert states[0] == "pending"
+    assert "starting" in states
+    assert states[-1] == "ended"
+    assert [s.state.value async for s in link.client.session_events(ID)] == ["ended"]
+
+
+async def test_environment_and_token_go_through_the_door(link: Link, caplog: pytest.LogCaptureFixture) -> None:
+    await link.world.running()
+    await link.client.send_environment(ID, {"JUPYTERHUB_API_TOKEN": "very-secret"}, ["jupyterhub-singleuser"])
+    assert link.world.doors.sent == [(ID, {"JUPYTERHUB_API_TOKEN": "very-secret"})]
+    assert await link.client.token(ID) == "secret-token"
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(link.world.config.socket))) as http:
+        bad = {"environment": {"TOKEN": "very-secret", "N": 1}, "argv": []}
+        answer = await http.post(f"http://link/sessions/{ID}/environment", json=bad)
+    assert answer.status_code == 400
+    assert "very-secret" not in answer.text + caplog.text
+
+
+async def test_last_choice_and_last_sessions(link: Link) -> None:
+    assert await link.client.last_choice("ada") is None
+    await link.client.put_session(ID, request(size="gpu-1"))
+    await asyncio.sleep(0.05)
+    last = await link.client.last_choice("ada")
+    assert last is not None
+    assert (last.factory, last.size) == ("one", "gpu-1")
+    await link.client.stop(ID)
+    await link.client.put_session(OTHER, request())
+    assert [s.id for s in await link.client.person_sessions("ada")] == [OTHER, ID]
+    assert [s.wish for s in await link.client.sessions(user="ada")] == ["run", "stop"]
+
+
+async def test_factories_estimates_and_metrics(link: Link) -> None:
+    views = await link.client.factories("ada")
+    assert (views[0].default_size, views[0].sizes[0].fits_now) == ("gpu-1", 3)
+    assert await anext(link.client.factories_events("ada")) == views
+    assert (await link.client.estimate("one", "ada", "gpu-1")).basis == "none"
+    await link.client.put_session(ID, request())
+    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(link.world.config.socket))) as http:
+        text = (await http.get("http://link/metrics")).text
+        assert (await http.get("http://link/health")).json() == {"one": "ok"}
+    assert 'factorygate_sessions{factory="one",state="pending"} 1.0' in text
+
+
+async def test_people_need_a_token_and_see_their_own(link: Link) -> None:
+    await link.client.put_session(ID, request())
+    assert (await link.people.get("/health")).status_code == 200
+    assert (await link.people.get("/api/factories")).status_code == 401
+    for token, status in (("nobody", 401), ("weak-token", 403), ("ada-token", 200)):
+        answer = await link.people.get("/api/factories", headers={"Authorization": f"Bearer {token}"})
+        assert answer.status_code == status
+    own, other = {"Authorization": "Bearer ada-token"}, {"Authorization": "token ben-token"}
+    assert (await link.people.get("/api/factories", headers=own)).json()[0]["id"] == "one"
+    assert [s["id"] for s in (await link.people.get("/api/sessions", headers=own)).json()] == [ID]
+    assert (await link.people.get("/api/sessions", headers=other)).json() == []
+    assert (await link.people.get(f"/api/sessions/{ID}", headers=own)).json()["user"] == "ada"
+    for path in (f"/api/sessions/{ID}", f"/api/sessions/{ID}/events"):
+        assert (await link.people.get(path, headers=other)).status_code == 404
+    estimate = await link.people.get("/api/factories/one/estimate?size=gpu-1&hours=1", headers=own)
+    assert set(estimate.json()) == {"start", "basis", "asked_at"}
+    assert (await link.people.delete(f"/api/sessions/{ID}", headers=own)).status_code == 405
+    asked = link.hub.asked
+    await link.people.get("/api/sessions", headers=own)
+    assert link.hub.asked == asked
+
+
+async def test_what_the_hub_forgot_is_brought_back(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
+    await link.world.running(ID)
+    await link.world.put(OTHER, "ben", "second")
+    await link.world.put("1" * 32, "ben", "third")
+    await link.world.put("2" * 32, "nobody-any-more")
+    link.hub.users["ben"]["third"] = {"ready": False, "pending": "spawn"}
+    await link.bring_back.look()
+    assert sorted(link.hub.started) == [("ada", ""), ("ben", "second")]
+    await link.bring_back.look()
+    assert len(link.hub.started) == 2
+    link.hub.users["ada"].clear()
+    await link.client.stop(ID, "person")
+    await link.bring_back.look()
+    assert len(link.hub.started) == 2
+    assert not link.world.scheduler.cancelled or link.world.scheduler.cancelled == ["1"]
+
+
+async def test_young_sessions_are_not_brought_back(link: Link) -> None:
+    await link.world.put()
+    await link.bring_back.look()
+    assert not link.hub.started

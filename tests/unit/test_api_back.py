@@ -1,0 +1,124 @@
+"""The way out of a session: what may pass, and what it looks like on the other side."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from factorylink.api_back import BackWay, back_app
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, StreamingResponse
+from starlette.routing import Route
+
+from tests.unit.serving import serving
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/hub/api", "hub"),
+        ("/hub/api/users/ada/activity", "hub"),
+        ("/hub/api/users/a%40b/server/progress", "hub"),
+        ("/services/factories/api/factories", "user"),
+        ("/hub/home", None),
+        ("/hub/apis", None),
+        ("/", None),
+        ("/user/ben/api", None),
+        ("/services/other/api", None),
+        ("/services/factories", None),
+        ("/hub/api/../home", None),
+        ("/hub/api/%2e%2e/home", None),
+        ("/hub/api/.%2E/home", None),
+        ("/hub/api/%252e%252e/home", None),
+        ("/hub/api/..%2fhome", None),
+        ("/hub/api/./users", None),
+        ("/hub/api//users", None),
+        ("//evil.example/hub/api/users", None),
+        ("/hub/api/..\\home", None),
+        ("/hub/api/users%00", None),
+        ("/hub/api/users;x=/../..", None),
+        ("http://evil.example/hub/api", None),
+        ("/%68ub/home", None),
+    ],
+)
+def test_only_two_places_can_be_reached(path: str, allowed: str | None) -> None:
+    assert BackWay("hub", "user", "/").target(path) == allowed
+
+
+def test_a_base_url_is_honoured() -> None:
+    way = BackWay("hub", "user", "/jupyter/")
+    assert way.target("/jupyter/hub/api/user") == "hub"
+    assert way.target("/jupyter/services/factories/api/sessions") == "user"
+    assert way.target("/hub/api/user") is None
+
+
+async def echo(request: Request) -> JSONResponse:
+    seen = {
+        "path": request.scope["raw_path"].decode(),
+        "query": request.url.query,
+        "method": request.method,
+        "headers": dict(request.headers),
+        "body": (await request.body()).decode(),
+    }
+    return JSONResponse(seen, 201, headers={"Set-Cookie": "a=b", "X-JupyterHub-Version": "6"})
+
+
+async def drip(request: Request) -> StreamingResponse:
+    async def body() -> AsyncIterator[bytes]:
+        for number in range(3):
+            yield f"data: {number}\n\n".encode()
+
+    return StreamingResponse(body(), media_type="text/event-stream")
+
+
+@pytest_asyncio.fixture
+async def session(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """What a notebook has: a client whose every request goes to the back socket."""
+    upstream = Starlette(
+        routes=[
+            Route("/hub/api/drip", drip),
+            Route("/{path:path}", echo, methods=["GET", "POST", "DELETE"]),
+        ]
+    )
+    async with serving(upstream) as url:
+        way = BackWay(url, url, "/")
+        path = tmp_path / "back.sock"
+        async with serving(back_app(way), path):
+            transport = httpx.AsyncHTTPTransport(uds=str(path))
+            async with httpx.AsyncClient(transport=transport, base_url="http://hub.sock") as client:
+                yield client
+        await way.close()
+
+
+async def test_it_passes_as_it_is(session: httpx.AsyncClient) -> None:
+    headers = {
+        "Authorization": "token mine",
+        "Cookie": "stolen=1",
+        "X-Forwarded-For": "8.8.8.8",
+        "Connection": "X-Drop",
+    }
+    headers["X-Drop"] = "1"
+    answer = await session.post("/hub/api/users/a%40b/activity?x=1&y=%2F", content=b"body", headers=headers)
+    assert answer.status_code == 201
+    assert "set-cookie" not in answer.headers
+    assert answer.headers["x-jupyterhub-version"] == "6"
+    seen: dict[str, Any] = answer.json()
+    assert (seen["path"], seen["query"], seen["body"]) == ("/hub/api/users/a%40b/activity", "x=1&y=%2F", "body")
+    assert seen["headers"]["authorization"] == "token mine"
+    assert not {"cookie", "x-forwarded-for", "x-drop"} & set(seen["headers"])
+
+
+async def test_it_streams(session: httpx.AsyncClient) -> None:
+    async with session.stream("GET", "/hub/api/drip") as answer:
+        assert [line async for line in answer.aiter_lines() if line] == ["data: 0", "data: 1", "data: 2"]
+
+
+async def test_everything_else_is_not_there(session: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    answer = await session.get("/hub/home")
+    assert (answer.status_code, answer.json()["kind"]) == (404, "gone")
+    assert "/hub/home" in caplog.text
