@@ -5,6 +5,7 @@ only what is missing: each folder carries a stamp of what it was made from. Prin
 
     python3 -m testbed.install demo     # the environments hub and notebook, and the proxy
     python3 -m testbed.install test     # the environment test, and eslint beside eslint.config.js
+    python3 -m testbed.install peers    # what benchmarks measure beside ours
 """
 
 from __future__ import annotations
@@ -66,21 +67,27 @@ def install_test(programs: Path) -> None:
     install_node(CHECKOUT, node(test))
 
 
+def install_peers(programs: Path) -> None:
+    """The environment ``peers``: what benchmarks measure beside ours."""
+    environment(programs / "peers", CHECKOUT / "requirements" / "peers.txt")
+
+
 def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
     """A virtual environment with exactly what the lock names, checked by hash; its Python."""
     python = folder / "bin" / "python"
-    project = [CHECKOUT / "pyproject.toml"] if editable else []
-    stamp = _digest(sys.version, os.fspath(CHECKOUT), *(path.read_bytes() for path in (lock, *project)))
-    if _stamped(folder, stamp):
-        return python
-    say(f"installing {folder.name} ({lock.relative_to(CHECKOUT)})")
-    shutil.rmtree(folder, ignore_errors=True)
-    make_environment(folder)
     pip = [os.fspath(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", os.fspath(lock)])
+    stamp = _digest(sys.version, lock.read_bytes())
+    if not _stamped(folder, stamp):
+        say(f"installing {folder.name} ({lock.relative_to(CHECKOUT)})")
+        shutil.rmtree(folder, ignore_errors=True)
+        make_environment(folder)
+        run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", os.fspath(lock)])
+        _stamp(folder, stamp)
     if editable:
-        run([*pip, "--no-build-isolation", "--editable", os.fspath(CHECKOUT)])
-    _stamp(folder, stamp)
+        stamp = _digest(os.fspath(CHECKOUT), (CHECKOUT / "pyproject.toml").read_bytes())
+        if not _stamped(folder / "share", stamp):
+            run([*pip, "--no-build-isolation", "--editable", os.fspath(CHECKOUT)])
+            _stamp(folder / "share", stamp)
     return python
 
 
@@ -196,6 +203,7 @@ def _stamped(folder: Path, stamp: str) -> bool:
 
 
 def _stamp(folder: Path, stamp: str) -> None:
+    folder.mkdir(exist_ok=True)
     (folder / ".stamp").write_text(stamp, encoding="ascii")
 
 
@@ -220,7 +228,7 @@ def check_system() -> None:
         raise InstallError("This system lacks: " + "; ".join(missing) + ". The demo is made for Debian 13.")
 
 
-WHAT = {"demo": install_demo, "test": install_test}
+WHAT = {"demo": install_demo, "test": install_test, "peers": install_peers}
 
 
 def main(names: Iterable[str]) -> int:

@@ -46,38 +46,37 @@ class Supervisor:
 
     def __init__(
         self,
-        programs: list[Program],
         record: Path,
         changed: Callable[[dict[str, int]], None],
         restarted: Callable[[str], Coroutine[Any, Any, None]],
     ) -> None:
-        self._programs = programs
         self._record = Record(record)
         self._changed = changed
         self._restarted = restarted
+        self._programs: list[Program] = []
         self._children: dict[str, subprocess.Popen[bytes]] = {}
-        self._keepers: list[asyncio.Task[None]] = []
-        self._errands: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def start(self) -> None:
-        """Start all, in order; returns when each has a process. What an earlier supervisor left is ended first."""
-        await asyncio.to_thread(self._record.end_all)
-        for program in self._programs:
+    async def start(self, *programs: Program) -> None:
+        """Start these, in order; returns when each has a process. First, what an earlier supervisor left is ended."""
+        if not self._programs:
+            await asyncio.to_thread(self._record.end_all)
+        for program in programs:
+            self._programs.append(program)
             self._launch(program)
-            self._keepers.append(asyncio.create_task(self._keep(program), name=f"keep {program.name}"))
+            self._task(self._keep(program))
 
-    async def failed(self) -> None:
+    async def broken(self) -> None:
         """Wait for an error of the supervisor itself and raise it; programs that end are no error."""
-        done, _ = await asyncio.wait(self._keepers, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
+        await asyncio.shield(self._broken)
 
     async def stop(self) -> None:
         """End all, last started first; returns when none is left."""
-        tasks = [*self._keepers, *self._errands]
-        for task in tasks:
+        self._broken.cancel()
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for program in reversed(self._programs):
             child = self._children.pop(program.name, None)
             if child is not None:
@@ -116,9 +115,18 @@ class Supervisor:
             print(f"{program.name} ended ({how}); starting it again" + (f" in {pause} s" if pause else ""), flush=True)
             await asyncio.sleep(pause)
             self._launch(program)
-            errand = asyncio.create_task(self._restarted(program.name))
-            self._errands.add(errand)
-            errand.add_done_callback(self._errands.discard)
+            self._task(self._restarted(program.name))
+
+    def _task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not self._broken.done():
+            self._broken.set_exception(error)
 
     async def _wait(self, child: subprocess.Popen[bytes]) -> int:
         descriptor = os.pidfd_open(child.pid)  # our child is a zombie until we wait for it, so the pid is still its own

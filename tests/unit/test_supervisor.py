@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,14 +27,14 @@ class Watched:
 
     def __init__(self, folder: Path, **code: str) -> None:
         self.record = folder / "processes.json"
-        programs = [
+        self.programs = [
             Program(name, (sys.executable, "-S", "-c", text), folder, {}, folder / f"{name}.log", patience=5)
             for name, text in code.items()
         ]
         self.pids: dict[str, int] = {}
         self.changes: asyncio.Queue[dict[str, int]] = asyncio.Queue()
         self.restarts: asyncio.Queue[str] = asyncio.Queue()
-        self.supervisor = Supervisor(programs, self.record, self._changed, self.restarts.put)
+        self.supervisor = Supervisor(self.record, self._changed, self.restarts.put)
 
     def _changed(self, pids: dict[str, int]) -> None:
         self.pids = pids
@@ -43,7 +44,7 @@ class Watched:
 @asynccontextmanager
 async def supervised(folder: Path, **code: str) -> AsyncIterator[Watched]:
     watched = Watched(folder, **code)
-    await watched.supervisor.start()
+    await watched.supervisor.start(*watched.programs)
     try:
         yield watched
     finally:
@@ -86,8 +87,7 @@ async def test_stop_kills_what_does_not_end_and_its_group(tmp_path: Path) -> Non
         "open('child', 'w').write(str(child.pid)); open('ready', 'w').close(); time.sleep(600)"
     )
     watched = Watched(tmp_path, stubborn=stubborn)
-    watched.supervisor._programs[0] = Program(**{**vars(watched.supervisor._programs[0]), "patience": 0.2})
-    await watched.supervisor.start()
+    await watched.supervisor.start(replace(watched.programs[0], patience=0.2))
     end = time.monotonic() + 10
     while not (tmp_path / "ready").exists() and time.monotonic() < end:
         await asyncio.sleep(0.02)
@@ -123,6 +123,17 @@ def test_a_pid_that_was_used_again_is_left_alone(tmp_path: Path) -> None:
     finally:
         other.kill()
         other.wait()
+
+
+async def test_an_error_of_the_supervisor_itself_is_raised(tmp_path: Path) -> None:
+    async def restarted(name: str) -> None:
+        raise ValueError(name)
+
+    supervisor = Supervisor(tmp_path / "processes.json", lambda pids: None, restarted)
+    await supervisor.start(*Watched(tmp_path, one="pass").programs)
+    with pytest.raises(ValueError, match="one"):
+        await asyncio.wait_for(supervisor.broken(), 5)
+    await supervisor.stop()
 
 
 def test_private_files_are_private(tmp_path: Path) -> None:

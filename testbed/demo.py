@@ -1,0 +1,177 @@
+"""``bin/demo``: proxy, hub, link and a real Slurm for each factory, on 127.0.0.1 of this machine.
+
+Stays in the foreground until Ctrl-C. Exit codes: 0, 1 for what went wrong here, 3 where this machine cannot run it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO
+
+from testbed import cluster, install
+from testbed.demo_folder import DemoFolder, Ports
+from testbed.demo_run import Demo, DemoError
+from testbed.errors import CannotRun, TestbedError
+from testbed.identity import end_now
+from testbed.supervisor import Record
+
+FACTORIES = "lumi-aif,it4lia,brainpp"
+READY = "\0ready"  # the last line of a detached start that succeeded
+STOP_PATIENCE = 60  # seconds for a supervisor to end all; then it is killed and what it left is ended from here
+
+
+def arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="bin/demo", description="The whole gateway on this machine.")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--detach", action="store_true", help="return once it can be used")
+    what.add_argument("--stop", action="store_true", help="end a running demo and everything it started")
+    parser.add_argument("--port", type=int, default=8000, metavar="N", help="where browsers come in (default: 8000)")
+    parser.add_argument(
+        "--factories", default=FACTORIES, metavar="A,B,C", help=f"ids from hub_config/factories (default: {FACTORIES})"
+    )
+    parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)  # where a detached start reports to
+    options = parser.parse_args(argv)
+    if not 1024 <= options.port <= 65000:
+        parser.error("--port must be between 1024 and 65000")
+    return options
+
+
+def main(argv: Sequence[str]) -> int:
+    """Do what the command line says; the exit code."""
+    options = arguments(argv)
+    os.umask(0o022)  # what site accounts must not read is made 0600 or 0700 where it is made
+    programs = install.program_folder()
+    folder = DemoFolder(install.state_folder(), Ports(options.port), programs)
+    if options.stop:
+        return stop(folder, programs / "clusters")
+    if options.detach:
+        return detach(options)
+    with open_private(folder.path / "lock") as lock:
+        if not _lock(lock):
+            return _runs_already(folder)
+        Record(folder.path / "supervisor.json").write({"supervisor": os.getpid()})
+        try:
+            asyncio.run(serve(folder, programs / "clusters", options))
+        except CannotRun as error:
+            print(f"The demo cannot run here: {'; '.join(error.missing)}", flush=True)
+            return install.CANNOT_WORK
+        except (DemoError, TestbedError) as error:
+            print(f"The demo did not start: {error}", flush=True)
+            return 1
+        finally:
+            Record(folder.path / "supervisor.json").forget()
+    return 0
+
+
+async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace) -> None:
+    """Run until a signal asks to end."""
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, ended.set)
+    demo = Demo(folder, clusters, [name for name in options.factories.split(",") if name])
+    try:
+        if await demo.until(demo.start(), ended):
+            print(demo.greeting(), flush=True)
+            if options.status_fd is None:
+                print("Ctrl-C ends it.", flush=True)
+            else:
+                _report_ready(options.status_fd, folder.path / "log" / "demo.log")
+            await demo.until(demo.broken(), ended)
+    finally:
+        print("Ending ...", flush=True)
+        await demo.stop()
+
+
+# --- apart from the terminal ----------------------------------------------------------------------------------------
+
+
+def detach(options: argparse.Namespace) -> int:
+    """Start another process that goes on, and say what it says until the demo can be used."""
+    reader, writer = os.pipe()
+    argv = [sys.executable, "-m", "testbed.demo", "--port", str(options.port), "--factories", options.factories]
+    child = subprocess.Popen(
+        [*argv, "--status-fd", str(writer)],
+        pass_fds=[writer],
+        stdin=subprocess.DEVNULL,
+        stdout=writer,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8", errors="replace") as said:
+        try:
+            for line in said:
+                if line.startswith(READY):
+                    return 0
+                print(line, end="", flush=True)
+        except KeyboardInterrupt:
+            child.terminate()
+    return child.wait()
+
+
+def _report_ready(descriptor: int, log: Path) -> None:
+    """Tell the waiting terminal, and write to a log from here on."""
+    os.write(descriptor, f"{READY}\n".encode())
+    os.close(descriptor)
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), sys.stdout.fileno())
+        os.dup2(file.fileno(), sys.stderr.fileno())
+
+
+def open_private(path: Path) -> IO[str]:
+    """Open a file for a lock, 0600."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii")
+
+
+def _lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _runs_already(folder: DemoFolder) -> int:
+    """A second start changes nothing."""
+    try:
+        url = json.loads((folder.path / "demo.json").read_text(encoding="utf-8"))["hub_url"]
+    except FileNotFoundError:
+        url = "an address that it will print"
+    print(f"A demo of this checkout runs already, at {url}. End it with: bin/demo --stop", flush=True)
+    return 1
+
+
+# --- the end --------------------------------------------------------------------------------------------------------
+
+
+def stop(folder: DemoFolder, clusters: Path) -> int:
+    """End a demo, also one whose supervisor is gone; returns when no process of it is left."""
+    supervisor = Record(folder.path / "supervisor.json")
+    running = supervisor.read()
+    for identity in running.values():
+        end_now(identity, STOP_PATIENCE)
+    left = Record(folder.record).end_all()
+    names = cluster.known(clusters)
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda name: cluster.load(clusters, name).down(), names))
+    supervisor.forget()
+    (folder.path / "demo.json").unlink(missing_ok=True)
+    print("The demo has ended." if running or left else "No demo of this checkout was running.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,210 @@
+"""A demo while it runs: clusters, programs, and what others may know of it (``demo.json``)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+from factorylink import catalogue
+from factorylink.models import Factory
+
+from testbed import cluster, install
+from testbed.cluster import Cluster
+from testbed.demo_folder import ADMIN, PEOPLE, DemoFolder
+from testbed.errors import CannotRun
+from testbed.supervisor import Supervisor, write_private
+
+USABLE_SECONDS = 120.0  # from the start of the last program
+RETRY = 0.1  # seconds between two looks at a program that nobody tells us about
+NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "CONFIGPROXY_", "FACTORYGATE_", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+class DemoError(Exception):
+    """The demo could not be started; the message is for the person at the terminal."""
+
+
+class Demo:
+    """Starts and ends all parts. ``clusters`` is the folder of the Slurm clusters."""
+
+    def __init__(self, folder: DemoFolder, clusters: Path, factories: Sequence[str]) -> None:
+        self._folder = folder
+        self._clusters_folder = clusters
+        self._names = factories
+        self._clusters: dict[str, Cluster] = {}
+        self._supervisor = Supervisor(folder.record, self._write_demo_json, self._restarted)
+        self._started = False
+
+    @staticmethod
+    async def until(work: Coroutine[Any, Any, None], ended: asyncio.Event) -> bool:
+        """Do the work, or give it up when the event comes; whether it was done."""
+        tasks = [asyncio.create_task(work), asyncio.create_task(ended.wait())]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done = tasks[0].done()
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        if done and isinstance(results[0], BaseException):
+            raise results[0]
+        return done
+
+    async def start(self) -> None:
+        """Start all; returns when it can be used. Raises DemoError, or an error of the testbed."""
+        factories = self._chosen()
+        try:
+            self._folder.prepare()
+        except ValueError as error:
+            raise CannotRun(str(error)) from error
+        ports = self._folder.ports
+        environ = environment_passed_on()
+        self._folder.write_hub_config()
+        await self._supervisor.start()
+        self._need_free(ports.public, ports.proxy_api, ports.hub, ports.link)
+        self._started = True
+        await self._supervisor.start(self._folder.proxy(environ), self._folder.hub(environ))
+        print(f"Starting Slurm for {', '.join(factories)} ...", flush=True)
+        made = await asyncio.gather(*(asyncio.to_thread(self._up, factory) for factory in factories.values()))
+        self._clusters = {one.id: one for one in made}
+        self._folder.write_link_config(self._clusters, factories)
+        await self._supervisor.start(self._folder.link(environ))
+        print("Starting proxy, hub and link ...", flush=True)
+        await self._usable()
+
+    async def broken(self) -> None:
+        """Wait for an error of the supervisor itself and raise it."""
+        await self._supervisor.broken()
+
+    async def stop(self) -> None:
+        """End all; returns when no process is left."""
+        await self._supervisor.stop()
+        (self._folder.path / "demo.json").unlink(missing_ok=True)
+        if self._started:
+            names = cluster.known(self._clusters_folder)
+            await asyncio.gather(*(asyncio.to_thread(cluster.load(self._clusters_folder, n).down) for n in names))
+
+    def greeting(self) -> str:
+        """Where to go and how to log in."""
+        logins = self._folder.logins()
+        lines = ["", f"The gateway is at {self._folder.url}", ""]
+        lines += [f"  {name:6} {logins[name]}" + ("   (administrator)" if name == ADMIN else "") for name in logins]
+        lines += ["", f"Factories: {', '.join(self._clusters)}. Logs: {self._folder.path / 'log'}"]
+        if not all(one.root for one in self._clusters.values()):
+            lines.append(
+                "Without root there is one site account, your own: jobs of different people are not kept apart here."
+            )
+        return "\n".join([*lines, ""])
+
+    # --- parts
+
+    def _chosen(self) -> dict[str, Factory]:
+        known = catalogue.load(install.CHECKOUT / "hub_config" / "factories")
+        strange = [name for name in self._names if name not in known]
+        if strange or not self._names:
+            raise DemoError(f"--factories: {', '.join(strange) or 'empty'}; there are: {', '.join(known)}")
+        return {name: known[name] for name in self._names}
+
+    @staticmethod
+    def _need_free(*ports: int) -> None:
+        for port in ports:
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError as error:
+                    raise DemoError(f"port {port} of 127.0.0.1 is in use; choose others with --port N") from error
+
+    def _up(self, factory: Factory) -> Cluster:
+        return cluster.up(factory, self._clusters_folder, self._folder.programs / "slurm")
+
+    def _write_demo_json(self, pids: dict[str, int]) -> None:
+        if set(pids) != {"proxy", "hub", "link"}:
+            return
+        logins = self._folder.logins()
+        content = {
+            "hub_url": self._folder.url,
+            "users": [{"name": name, "password": logins[name]} for name in PEOPLE],
+            "admin_token": self._folder.secret("admin"),
+            "factories": {
+                name: {"slurm_conf": str(one.slurm_conf), "env": one.env, "prefix": list(one.prefix)}
+                for name, one in self._clusters.items()
+            },
+            "pids": {name: pids[name] for name in ("hub", "proxy", "link")},
+        }
+        write_private(self._folder.path / "demo.json", json.dumps(content, indent=1))
+
+    async def _restarted(self, name: str) -> None:
+        """A new proxy has no routes; by itself the hub would notice within 300 s only."""
+        if name != "proxy":
+            return
+        token = {"Authorization": f"token {self._folder.secret('proxy')}"}
+        admin = {"Authorization": f"token {self._folder.secret('admin')}"}
+        async with httpx.AsyncClient(timeout=10) as http:
+            await retry(lambda: _ok(http.get(f"{self._folder.proxy_api_url}/api/routes", headers=token)))
+            await retry(lambda: _ok(http.post(f"{self._folder.hub_url}/hub/api/proxy", headers=admin)))
+
+    # --- readiness
+
+    async def _usable(self) -> None:
+        """Wait until proxy, hub and link answer and every factory is well."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self._folder.link_socket))
+        async with (
+            httpx.AsyncClient(base_url=self._folder.url, timeout=5) as outside,
+            httpx.AsyncClient(base_url="http://link", transport=transport, timeout=5) as link,
+        ):
+            checks: dict[str, Callable[[], Awaitable[bool]]] = {
+                "hub": lambda: _ok(outside.get("/hub/health")),
+                "link": lambda: _ok(outside.get("/services/factories/health")),
+                "factories": lambda: self._all_well(link),
+            }
+            try:
+                async with asyncio.timeout(USABLE_SECONDS):
+                    await asyncio.gather(*(retry(check) for check in checks.values()))
+            except TimeoutError:
+                late = [name for name, check in checks.items() if not await check()]
+                raise DemoError(self._why_late(late)) from None
+
+    async def _all_well(self, link: httpx.AsyncClient) -> bool:
+        try:
+            answer = await link.get("/factories", params={"user": PEOPLE[0]})
+        except httpx.TransportError:
+            return False
+        if answer.status_code != httpx.codes.OK:
+            return False
+        states = {view["id"]: view["health"]["state"] for view in answer.json()}
+        return all(states.get(name) == "ok" for name in self._clusters)
+
+    def _why_late(self, late: Sequence[str]) -> str:
+        lines = [f"not usable within {USABLE_SECONDS:.0f} s: {', '.join(late) or 'all too slow'}"]
+        for name in ("proxy", "hub", "link"):
+            log = self._folder.path / "log" / f"{name}.log"
+            if log.exists():
+                tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+                lines += [f"--- {log}", *tail]
+        return "\n".join(lines)
+
+
+def environment_passed_on() -> dict[str, str]:
+    """The environment of the demo's programs: ours, less what would change what they do."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
+
+
+async def _ok(request: Awaitable[httpx.Response]) -> bool:
+    try:
+        return (await request).is_success
+    except httpx.TransportError:
+        return False
+
+
+async def retry(check: Callable[[], Awaitable[bool]]) -> None:
+    """Look until it is so: another program's readiness, of which nobody sends word."""
+    while True:
+        since = time.monotonic()
+        if await check():
+            return
+        await asyncio.sleep(max(0.0, RETRY - (time.monotonic() - since)))
