@@ -1,7 +1,5 @@
 /** Telling a person who looks elsewhere: browser notification, window title, icon. */
 
-import { W } from "./words.js";
-
 const COLOURS = { pending: "#b26a00", starting: "#1d5bb8", running: "#1a7f37", ended: "#c0392b", unreachable: "#6b7280" };
 
 export const canAsk = () => "Notification" in window && Notification.permission === "default";
@@ -24,7 +22,7 @@ export function tell(title, body) {
     };
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
-    document.title = `● ${title} · ${W.product}`;
+    document.title = `● ${title}`;
   }
 }
 

@@ -41,10 +41,10 @@ export function stages(session) {
 /** What the waiting page is about: looking (no session yet) or the session's state. */
 export const phase = (session) => (session === null ? "looking" : session.state);
 
-/** Window title for a phase. */
+/** Window title for a phase, without the product's name. */
 export function title(session) {
   const said = W.title[phase(session)];
-  return `${typeof said === "function" ? said(session.position) : said} · ${W.product}`;
+  return typeof said === "function" ? said(session.position) : said;
 }
 
 /** Rows [label, text] that the waiting page shows; times are left to right as a person asks for them. */

@@ -12,6 +12,7 @@ const to = addresses(page.base, page.user, page.userUrl);
 const body = document.getElementById("fg-waiting-body");
 const FIND_AGAIN = 700;
 const STOP_PATIENCE = 15_000;
+const PRODUCT = document.title.split(" · ").at(-1); // as the operator calls it
 const JUST_NOW = 15_000;
 
 const state = {
@@ -76,7 +77,7 @@ function draw() {
       state.ready ? h("div", { class: "fg-buttons", key: "open" }, link(location.href, W.openNow, "fg-primary")) : null);
   }
   if (page.mode === "pending" || session) {
-    document.title = state.failure !== null ? `${W.failedHead} · ${W.product}` : title(session);
+    document.title = `${state.failure !== null ? W.failedHead : title(session)} · ${PRODUCT}`;
     icon(state.failure !== null ? "ended" : session?.state ?? "pending");
   }
   drawActions();
@@ -93,7 +94,7 @@ function ready() {
   // In a hidden tab it stays closed for whom we told: opening it there would count as using it.
   if (document.visibilityState === "hidden" && mayTell()) {
     tell(W.notify.ready, state.session ? names(state.session, state.factories).machine : "");
-    document.title = `● ${W.title.running} · ${W.product}`;
+    document.title = `● ${W.title.running} · ${PRODUCT}`;
     document.addEventListener("visibilitychange", goOn, { once: true });
   } else goOn();
 }
@@ -221,7 +222,16 @@ async function cancel() {
   }
 }
 
+/** JupyterHub leaves its form's token in the address; it is of no use there. `next` stays. */
+function tidyAddress() {
+  const here = new URL(location.href);
+  if (!here.searchParams.has("_xsrf")) return;
+  here.searchParams.delete("_xsrf");
+  history.replaceState(history.state, "", here);
+}
+
 async function begin() {
+  tidyAddress();
   draw();
   look();
   setInterval(() => state.session && document.visibilityState === "visible" && draw(), 1000);

@@ -1,13 +1,11 @@
 /**
- * Every text that the pages' scripts show, in one place, so that a translation is one file. Sentences take their parts
- * as arguments; nothing here touches the page.
+ * Every text that the pages' scripts show, in one place, so that a translation is one file (the
+ * templates hold the rest). Sentences take their parts as arguments; nothing here touches the page.
  */
 
 const plural = (n, one, many) => `${n} ${n === 1 ? one : many}`;
 
 export const W = {
-  product: "factorygate",
-
   // Asking and not being answered
   noAnswer: "The gateway does not answer. Perhaps your own connection is down.",
   streamLost: "Live updates stopped for a moment.",
@@ -38,8 +36,6 @@ export const W = {
   gpusEach: (n, unit) => `${plural(n, unit, `${unit}s`)} a node`,
   waitingJobs: (n) => `${plural(n, "job", "jobs")} waiting`,
   noFactories: "No factory is open to you at this moment.",
-  noFactoriesDo: "This page fills in by itself as soon as there is one. If it stays empty, ask the people who gave you " +
-    "your account.",
   listSilent: "The list of factories does not come.",
 
   // Start: sizes, environments, hours
@@ -50,11 +46,9 @@ export const W = {
   moreFit: (n) => `${plural(n, "more fits", "more fit")} now`,
   noFitWhen: (when) => `Full now; starts ${when}`,
   notForSize: (size) => `Not made for ${size}`,
-  moveHint: "Your hours were set to the limit of this size.",
   endsAt: (when) => `If it starts now, it ends at ${when}.`,
   endsLater: (start, end) => `It would start about ${start} and end about ${end}.`,
   hoursLimit: (limit) => `At most ${limit} in this size.`,
-  pickHours: (hours) => `Ask for ${hours}`,
   estimateChip: (hours, when) => `${hours}: ${when}`,
   asking: "…",
 
@@ -77,9 +71,7 @@ export const W = {
   costs: (unit) => `Billed ${unit}.`,
   within: (low, high) => `${low} to ${high} minutes`,
   nameBad: "A name begins with a letter a–z, then letters, digits or dashes; 30 at most.",
-  defaultName: "none (your main session)",
   start: "Start",
-  startQueue: "Start (get in line)",
   starting: "Starting…",
   cannotSilent: (machine) => `${machine} does not answer at this moment. Wait, or pick another factory.`,
   cannotDrain: (machine) => `${machine} takes no new sessions at this moment. Pick another factory.`,
@@ -100,7 +92,6 @@ export const W = {
     preempted: "Had to make room", "cancelled-by-site": "Cancelled by the site", refused: "Not accepted",
     "gave-up": "Waited too long", "never-opened-door": "Did not come up", failed: "Failed",
   },
-  mainSession: "Main session",
   server: (name) => name || "Main session",
   unreachableWhat: "The factory does not answer; your session is not lost.",
   unreachableDo: "It goes on there. This page shows it again as soon as the factory answers.",
@@ -153,7 +144,6 @@ export const W = {
   cancelledDo: "Nothing more is billed. You can start again whenever you like.",
   failedHead: "Your session did not start",
   endedHead: "Your session has ended",
-  notRunningHead: "This session is not running",
   comingBack: "Your session is alive; the gateway is finding its way back to it. This page goes on by itself.",
   schedulerSaid: "What the scheduler said",
   logTail: "The last lines of the job’s log",
@@ -167,19 +157,11 @@ export const W = {
   stopping: "Stopping…",
   again: "Start again",
   otherSize: "Other size…",
-  otherSizeAsk: "This session ends first; then the start page opens, filled in as now. Your files stay where they are, " +
-    "but what only runs in memory (kernels, variables) is gone.",
-  otherSizeGo: "End it and choose",
-  keep: "Keep it running",
   details: "Details",
   remove: "Remove name",
-  startedAt: (when) => `started ${when}`,
-  askedAt: (when) => `asked for ${when}`,
   endedAt: (when, ran) => (ran ? `${when} · ran ${ran}` : when),
   limitReached: "You have as many sessions as you may have. Stop one to start another.",
   homeSilent: "The gateway’s view of the factories does not come; what is shown may be old.",
-  emptyHead: "Nothing is running",
-  emptyText: "Start a session and this page shows where it runs, how much time is left, and lets you stop it.",
   hubOnly: "Running; the gateway does not tell more at this moment",
   announceState: (name, state) => `${name}: ${state}`,
 };
