@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import random
 import socket
 
 import asyncssh
 
-from factorygate.session.session import Conflict, Session
-from factorygate.session.status import Status
+from factorygate.session.command import Command
+from factorygate.session.session import Session
 
 log = logging.getLogger(__name__)
 
 USER = "link"
-COMMANDS = ("hello", "environment", "token", "stop", "watch")
-MAX_INPUT = 1 << 20  # bytes a command may be sent
 MAX_STRANGERS = 32  # connections that have not shown the key yet
-WATCH_SECONDS = 30.0
 LINK_WAIT = 40.0  # seconds that a request to the hub waits for a link; the notebook server itself gives up after 46
 CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
 
@@ -35,107 +31,6 @@ class _OnlyRefusals(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return record.levelno >= logging.WARNING or "denied" in record.getMessage()
-
-
-class _Command(asyncssh.SSHServerSession[bytes]):
-    """One command: reads its input to the end, answers in JSON lines."""
-
-    def __init__(self, door: Door) -> None:
-        self._door = door
-        self._name = ""
-        self._input = bytearray()
-        self._read = asyncio.Event()
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._task: asyncio.Task[None] | None = None
-
-    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
-        self._chan = chan
-
-    def pty_requested(self, *_: object) -> bool:
-        log.warning("refused: a terminal")
-        return False
-
-    def shell_requested(self) -> bool:
-        log.warning("refused: a shell")
-        return False
-
-    def subsystem_requested(self, subsystem: str) -> bool:
-        log.warning("refused: subsystem %r", subsystem)
-        return False
-
-    def exec_requested(self, command: str) -> bool:
-        if command not in COMMANDS:
-            log.warning("refused: command %r", command[:100])
-            return False
-        self._name = command
-        return True
-
-    def session_started(self) -> None:
-        self._task = asyncio.create_task(self._run())
-        self._door.commands.add(self._task)
-        self._task.add_done_callback(self._door.commands.discard)
-
-    def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
-        if len(self._input) + len(data) > MAX_INPUT:
-            log.warning("refused: more than %d bytes for command %s", MAX_INPUT, self._name)
-            self._chan.abort()
-            return
-        self._input += data
-
-    def eof_received(self) -> bool:
-        self._read.set()
-        return True  # the answer is still to come
-
-    def connection_lost(self, _exc: Exception | None) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    def pause_writing(self) -> None:
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        self._writable.set()
-
-    def _say(self, content: dict[str, object] | Status) -> None:
-        line = content.to_json() if isinstance(content, Status) else json.dumps(content)
-        self._chan.write(line.encode() + b"\n")
-
-    async def _run(self) -> None:
-        try:
-            await getattr(self, f"_{self._name}")()
-        except (Conflict, ValueError) as error:
-            self._say({"error": str(error)})
-            self._chan.exit(1)
-        except Exception:
-            log.exception("command %s failed", self._name)
-            self._chan.exit(2)
-        else:
-            self._chan.exit(0)
-
-    async def _hello(self) -> None:
-        self._say(self._door.session.status)
-
-    async def _environment(self) -> None:
-        await self._read.wait()
-        self._say(await self._door.session.take_environment(json.loads(self._input)))
-
-    async def _token(self) -> None:
-        self._say({"token": self._door.session.token()})
-
-    async def _stop(self) -> None:
-        self._door.session.end("stopped", "The session was stopped as asked.")
-        self._say(self._door.session.status)
-
-    async def _watch(self) -> None:
-        while True:
-            await self._writable.wait()
-            status = self._door.session.status
-            self._say(status)
-            if status.phase == "ended":
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._door.session.changed(status), WATCH_SECONDS)
 
 
 class _Back(asyncssh.SSHListener):
@@ -187,8 +82,8 @@ class _Server(asyncssh.SSHServer):
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         return username == USER and key.public_data == self._door.authorized.public_data
 
-    def session_requested(self) -> _Command:
-        return _Command(self._door)
+    def session_requested(self) -> Command:
+        return Command(self._door.session, self._door.commands)
 
     def connection_requested(self, dest_host: str, dest_port: int, _orig_host: str, _orig_port: int) -> bool:
         log.warning("refused: a connection to %r port %d", dest_host, dest_port)
@@ -273,7 +168,11 @@ class Door:
             log.warning("a request to the hub found no link: %s", str(error) or "none came in time")
             writer.close()
             return
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        try:
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        finally:
+            far_writer.close()
+            writer.close()
 
     async def close(self, patience: float = 2.0) -> None:
         """Let the watching links hear the end, then close all."""

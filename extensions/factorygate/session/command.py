@@ -1,0 +1,132 @@
+"""The commands that the link may run at the door."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+
+import asyncssh
+
+from factorygate.session.session import Conflict, Session
+from factorygate.session.status import Status
+
+log = logging.getLogger(__name__)
+
+COMMANDS = ("hello", "environment", "token", "stop", "watch")
+MAX_INPUT = 1 << 20  # bytes a command may be sent
+WATCH_SECONDS = 30.0
+
+
+class Command(asyncssh.SSHServerSession[bytes]):
+    """One command: reads its input to the end, answers in JSON lines."""
+
+    def __init__(self, session: Session, running: set[asyncio.Task[None]]) -> None:
+        self._session = session
+        self._running = running  # holds the task, and tells the door what is still under way
+        self._name = ""
+        self._input = bytearray()
+        self._read = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._task: asyncio.Task[None] | None = None
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        """The channel is open; nothing was asked yet."""
+        self._chan = chan
+
+    def pty_requested(self, *_: object) -> bool:
+        """Never."""
+        log.warning("refused: a terminal")
+        return False
+
+    def shell_requested(self) -> bool:
+        """Never."""
+        log.warning("refused: a shell")
+        return False
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """Never: no sftp, nothing."""
+        log.warning("refused: subsystem %r", subsystem)
+        return False
+
+    def exec_requested(self, command: str) -> bool:
+        """Only what is in COMMANDS, without arguments."""
+        if command not in COMMANDS:
+            log.warning("refused: command %r", command[:100])
+            return False
+        self._name = command
+        return True
+
+    def session_started(self) -> None:
+        """Answer the command."""
+        self._task = asyncio.create_task(self._run())
+        self._running.add(self._task)
+        self._task.add_done_callback(self._running.discard)
+
+    def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
+        """Keep the input until its end."""
+        if len(self._input) + len(data) > MAX_INPUT:
+            log.warning("refused: more than %d bytes for command %s", MAX_INPUT, self._name)
+            self._chan.abort()
+            return
+        self._input += data
+
+    def eof_received(self) -> bool:
+        """The input is complete."""
+        self._read.set()
+        return True  # the answer is still to come
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Nobody waits for the answer any more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def pause_writing(self) -> None:
+        """The link reads too slowly."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """The link has caught up."""
+        self._writable.set()
+
+    def _say(self, content: dict[str, object] | Status) -> None:
+        line = content.to_json() if isinstance(content, Status) else json.dumps(content)
+        self._chan.write(line.encode() + b"\n")
+
+    async def _run(self) -> None:
+        try:
+            await getattr(self, f"_{self._name}")()
+        except (Conflict, ValueError) as error:
+            self._say({"error": str(error)})
+            self._chan.exit(1)
+        except Exception:
+            log.exception("command %s failed", self._name)
+            self._chan.exit(2)
+        else:
+            self._chan.exit(0)
+
+    async def _hello(self) -> None:
+        self._say(self._session.status)
+
+    async def _environment(self) -> None:
+        await self._read.wait()
+        self._say(await self._session.take_environment(json.loads(self._input)))
+
+    async def _token(self) -> None:
+        self._say({"token": self._session.token()})
+
+    async def _stop(self) -> None:
+        self._session.end("stopped", "The session was stopped as asked.")
+        self._say(self._session.status)
+
+    async def _watch(self) -> None:
+        while True:
+            await self._writable.wait()
+            status = self._session.status
+            self._say(status)
+            if status.phase == "ended":
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._session.changed(status), WATCH_SECONDS)

@@ -1,0 +1,215 @@
+"""One door: found, entered, listened to, and entered again when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import asyncssh
+
+from factorylink.door_status import DoorFile, DoorRefusal, DoorStatus, DoorToken, read_told
+from factorylink.errors import LinkError, Misread, Refused, Unreachable
+from factorylink.models import SessionId
+from factorylink.ports import DOOR_WAIT, FarSide
+from factorylink.transports.base import Transport
+
+log = logging.getLogger("factorylink")
+
+USER = "link"
+CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between two tries; the first is short: the door is about to open
+CONNECT_SECONDS = 10.0
+COMMAND_SECONDS = 20.0
+SILENCE_SECONDS = 75.0  # a door that is watched speaks every 30 s
+ANSWER_SECONDS = 5.0
+
+_random = random.SystemRandom()
+
+T = TypeVar("T", DoorStatus, DoorToken)
+
+
+@dataclass(frozen=True)
+class Way:
+    """How to get to a door. ``host``: dialled in place of the name that the door tells, where given."""
+
+    session: SessionId
+    account: str
+    file: str
+    host: str | None
+    transport: Transport
+
+
+class DoorLine:
+    """The link's end of one door."""
+
+    def __init__(
+        self,
+        way: Way,
+        key: asyncssh.SSHKey,
+        gate: asyncio.Semaphore,
+        back_socket: Path,
+        on_status: Callable[[DoorStatus | None], None],
+    ) -> None:
+        self.way = way
+        self.problem = ""
+        self.ended = False  # the door said that its session is over
+        self._key = key
+        self._gate = gate
+        self._back_socket = back_socket
+        self._on_status = on_status
+        self._status: DoorStatus | None = None
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._opened = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the door was entered and is not lost."""
+        return self._opened.is_set()
+
+    def start(self) -> None:
+        """Open it, and again whenever it is lost, until closed."""
+        self._task = asyncio.create_task(self._keep(), name=f"door of {self.way.session}")
+
+    async def close(self) -> None:
+        """Let go."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    # --- keeping it open
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE
+        while not self.ended:
+            try:
+                await self._once()
+                self._say("The door was closed.")
+            except (LinkError, asyncssh.Error, OSError, TimeoutError) as error:
+                self._say(str(error) or "It did not answer in time.")
+            if self._lost():
+                pause = FIRST_PAUSE  # it was open: most likely it is there again at once
+            if not self.ended:
+                await asyncio.sleep(pause * _random.uniform(0.7, 1.3))
+                pause = min(1.5 * pause, LONGEST_PAUSE)
+
+    def _say(self, problem: str) -> None:
+        if problem != self.problem:
+            log.info("The door of session %s: %s", self.way.session, problem)
+        self.problem = problem
+
+    def _lost(self) -> bool:
+        was_open = self.is_open
+        self._opened.clear()
+        self._connection = None
+        if was_open:
+            self._on_status(None)
+        return was_open
+
+    async def _once(self) -> None:
+        """Enter the door and listen to it until it is lost."""
+        connection: asyncssh.SSHClientConnection | None = None
+        try:
+            async with self._gate, asyncio.timeout(CONNECT_SECONDS):
+                connection = await self._enter()
+                watch = await connection.create_process("watch", encoding=None, stdin=asyncssh.DEVNULL)
+                status = self._read(await watch.stdout.readline())
+                # First the way back: the notebook asks the hub as soon as it starts.
+                await connection.forward_remote_path(status.hub_sock, str(self._back_socket))
+            self._status, self._connection, self.problem = status, connection, ""
+            self._opened.set()
+            while True:
+                self._status = status
+                self.ended = status.phase == "ended"
+                self._on_status(status)
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    line = await watch.stdout.readline()
+                if not line:
+                    return
+                status = self._read(line)
+        finally:
+            if connection is not None:
+                connection.abort()  # nothing is left to say, and a peer that is gone would not hear it
+
+    async def _enter(self) -> asyncssh.SSHClientConnection:
+        way = self.way
+        door = read_told(DoorFile, await way.transport.read(way.account, way.file))
+        if door.session != way.session:
+            raise Misread("The file where the door should be is of another session.")
+        try:
+            host_key = asyncssh.import_public_key(door.host_key)
+        except asyncssh.KeyImportError as error:
+            raise Misread("The door's host key cannot be read.") from error
+        sock = await way.transport.connect(way.account, way.host or door.host, door.port)
+        try:
+            return await asyncssh.connect(
+                sock=sock,
+                username=USER,
+                client_keys=[self._key],
+                known_hosts=([host_key], [], []),
+                config=None,
+                agent_path=None,
+                preferred_auth="publickey",
+                encryption_algs=CIPHERS,
+                compression_algs=["none"],
+                login_timeout=CONNECT_SECONDS,
+                keepalive_interval=10,
+                keepalive_count_max=3,
+            )
+        except BaseException:
+            sock.close()
+            raise
+
+    def _read(self, line: bytes) -> DoorStatus:
+        status = read_told(DoorStatus, line)
+        if status.session != self.way.session:
+            raise Misread("The door is of another session.")
+        return status
+
+    # --- using it
+
+    async def connect(self, far: Callable[[], FarSide]) -> object:
+        """Open a channel to the notebook, waiting a while for a door that is being opened again."""
+        async with asyncio.timeout(DOOR_WAIT):
+            await self._opened.wait()
+            connection, status = self._now()
+            return await connection.create_unix_connection(far, status.notebook_sock)
+
+    async def command(self, name: str, model: type[T], told: str = "") -> T:
+        """Run a command of the door; its answer. Raises Refused with the door's words, or Unreachable."""
+        connection, _ = self._now()
+        try:
+            done = await connection.run(name, input=told.encode(), encoding=None, timeout=COMMAND_SECONDS)
+        except (asyncssh.Error, OSError, TimeoutError) as error:
+            raise Unreachable(f"The door did not answer: {error}") from error
+        said = done.stdout if isinstance(done.stdout, bytes) else b""
+        if done.exit_status == 1:
+            raise Refused(read_told(DoorRefusal, said).error)
+        if done.exit_status != 0:
+            raise Unreachable("The door closed before it answered.")
+        return read_told(model, said)
+
+    async def answers(self, path: str) -> bool:
+        """Whether the notebook answers ``GET path`` with 200; False as well where the door is lost."""
+        try:
+            connection, status = self._now()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                reader, writer = await connection.open_unix_connection(status.notebook_sock)
+                try:
+                    writer.write(f"GET {path} HTTP/1.1\r\nHost: notebook\r\nConnection: close\r\n\r\n".encode("ascii"))
+                    first = await reader.readline()
+                finally:
+                    writer.close()
+        except (LinkError, asyncssh.Error, OSError, TimeoutError):
+            return False
+        return bool(first.split(b" ")[1:2] == [b"200"])
+
+    def _now(self) -> tuple[asyncssh.SSHClientConnection, DoorStatus]:
+        if self._connection is None or self._status is None or not self.is_open:
+            raise Unreachable(self.problem or "The session's door is not open.")
+        return self._connection, self._status

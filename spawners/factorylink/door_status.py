@@ -1,0 +1,100 @@
+"""What a door writes and says, as the link reads it. It comes from the session's own account: bounded, not trusted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from factorylink.errors import Misread
+from factorylink.models import SessionId
+
+PROTOCOL = 1
+LINE_LIMIT = 16384  # bytes of one line of JSON from a door
+
+T = TypeVar("T", bound="_Told")
+
+Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}$")]
+HostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]{40,200}$")]
+SocketPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,106}$")]
+
+
+class _Told(BaseModel):
+    """Frozen; a newer door of the same protocol may say more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class DoorFile(_Told):
+    """``door.json`` in the session's folder: where the door is, and how to know it."""
+
+    protocol: Literal[1]
+    session: SessionId
+    job: str = Field(max_length=64)
+    host: Host
+    port: int = Field(ge=1, le=65535)
+    host_key: HostKey
+    ends: datetime | None = None
+    restart: int = Field(0, ge=0)
+
+
+class DoorStatus(_Told):
+    """One line of ``watch``, and the answer to most commands."""
+
+    protocol: Literal[1]
+    session: SessionId
+    job: str = Field("", max_length=64)
+    phase: Literal["waiting", "launching", "up", "ending", "ended"]
+    notebook_sock: SocketPath
+    hub_sock: SocketPath
+    environment: bool = False
+    exit_code: int | None = Field(None, ge=-255, le=255)
+    last_activity: datetime | None = None
+    busy: bool = False
+    opened: bool = False
+    ends: datetime | None = None
+    ends_idle: datetime | None = None
+    end_reason: Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"] | None = None
+    message: str = Field("", max_length=1000)
+
+
+class _Version(_Told):
+    protocol: int
+
+
+class OtherProtocol(Misread):
+    """The door in that environment speaks another protocol than this link."""
+
+
+class DoorToken(_Told):
+    """Answer to ``token``."""
+
+    token: str | None = Field(None, max_length=1000, repr=False)
+
+
+class DoorRefusal(_Told):
+    """Answer of a command that the door did not carry out."""
+
+    error: str = Field("The door did not say why.", max_length=1000)
+
+
+def read_told(model: type[T], raw: bytes | str) -> T:
+    """Read a line or file of a door. Raises OtherProtocol, or Misread for anything that is not as it must be."""
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        version = _version(raw)
+        if version is not None and version != PROTOCOL:
+            raise OtherProtocol(
+                f"The session's environment has door protocol {version}, this link speaks {PROTOCOL}: "
+                f"{'the link' if version > PROTOCOL else 'the environment'} must be updated."
+            ) from error
+        raise Misread(f"The door's words were not understood: {error.errors(include_input=False)[0]['msg']}") from error
+
+
+def _version(raw: bytes | str) -> int | None:
+    try:
+        return _Version.model_validate_json(raw).protocol
+    except ValidationError:
+        return None

@@ -1,0 +1,154 @@
+"""The doors of all live sessions: one loopback port and one SSH connection each, opened again for as long as it takes.
+
+The host key comes from a file of the session's account, read over the transport, never from the network. Whatever a
+door says is bounded and parsed; it can at worst mislead its own person about their own session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import asyncssh
+
+from factorylink.config import LinkConfig
+from factorylink.door_line import DoorLine, Way
+from factorylink.door_status import DoorStatus, DoorToken
+from factorylink.errors import Gone
+from factorylink.models import SessionId
+from factorylink.ports import HOST, SessionPort
+from factorylink.transports.base import Transport
+
+log = logging.getLogger("factorylink")
+
+OPENING_AT_ONCE = 16  # a link that starts anew has hundreds to open; each costs the login side a connection
+
+
+class DoorKeeper:
+    """Keeps ports and doors. Commands raise Unreachable where the door is not open now, Refused where it said no.
+
+    ``on_status`` is called with None when a door is lost, and with every new status of an open one.
+    """
+
+    def __init__(
+        self,
+        config: LinkConfig,
+        key: asyncssh.SSHKey,
+        transport_of: Callable[[str], Transport],
+        on_status: Callable[[SessionId, DoorStatus | None], None],
+        back_socket: Path,
+    ) -> None:
+        self._config = config
+        self._key = key
+        self._transport_of = transport_of
+        self._on_status = on_status
+        self._back_socket = back_socket
+        self._ports: dict[SessionId, SessionPort] = {}
+        self._lines: dict[SessionId, DoorLine] = {}
+        self._gate = asyncio.Semaphore(OPENING_AT_ONCE)
+        first, last = config.session_ports
+        self._next = first + secrets.randbelow(last - first + 1)
+        asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
+
+    def allocate(self, used: set[int]) -> int:
+        """A port of the range that nobody uses. Goes round the range: a port that was just given up may still be in
+        the proxy's table, and must not lead to another person's notebook. Raises OSError when all are taken."""
+        first, last = self._config.session_ports
+        taken = used | {port.port for port in self._ports.values()}
+        for _ in range(first, last + 1):
+            port, self._next = self._next, self._next + 1 if self._next < last else first
+            if port not in taken and _is_free(port):
+                return port
+        raise OSError(f"no free port in session_ports {first}-{last}")
+
+    async def bind(self, session_id: SessionId, port: int) -> None:
+        """Listen on the session's port; connections wait there for the door. Raises OSError."""
+        known = self._ports.get(session_id)
+        if known is not None and known.port == port:
+            return
+        if known is not None:
+            known.close()
+        opened = SessionPort(port, lambda far: self._line(session_id).connect(far))
+        await opened.listen()
+        self._ports[session_id] = opened
+
+    async def open(self, session_id: SessionId, account: str, factory: str, folder: str) -> None:
+        """Keep the session's door open from now on; ``folder`` is the session's, absolute."""
+        way = Way(
+            session=session_id,
+            account=account,
+            file=f"{folder}/door.json",
+            host=self._config.factories[factory].door.host,
+            transport=self._transport_of(factory),
+        )
+        known = self._lines.get(session_id)
+        if known is not None and known.way == way and not known.ended:
+            return
+        if known is not None:
+            await known.close()
+        line = DoorLine(way, self._key, self._gate, self._back_socket, lambda s: self._on_status(session_id, s))
+        self._lines[session_id] = line
+        line.start()
+
+    async def close(self, session_id: SessionId) -> None:
+        """Let go of door and port. The notebook goes on."""
+        port, line = self._ports.pop(session_id, None), self._lines.pop(session_id, None)
+        if port is not None:
+            port.close()
+        if line is not None:
+            await line.close()
+
+    async def shutdown(self) -> None:
+        """Let go of all. The notebooks go on."""
+        await asyncio.gather(*(self.close(session_id) for session_id in {*self._ports, *self._lines}))
+
+    def is_open(self, session_id: SessionId) -> bool:
+        """Whether a request gets to the node now."""
+        line = self._lines.get(session_id)
+        return line is not None and line.is_open
+
+    def problem(self, session_id: SessionId) -> str:
+        """Why the door is not open, in words; empty where it is, or where nobody tried."""
+        line = self._lines.get(session_id)
+        return line.problem if line is not None else ""
+
+    async def answers(self, session_id: SessionId, path: str) -> bool:
+        """Whether the notebook answers ``GET path`` with 200."""
+        line = self._lines.get(session_id)
+        return line is not None and await line.answers(path)
+
+    async def send_environment(
+        self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]
+    ) -> DoorStatus:
+        """Hand it through the door, which starts the notebook. The same twice is one notebook."""
+        told = json.dumps({"environment": environment, "argv": list(argv)})
+        return await self._line(session_id).command("environment", DoorStatus, told)
+
+    async def token(self, session_id: SessionId) -> str | None:
+        """The hub token that the notebook has; None: it has none yet."""
+        return (await self._line(session_id).command("token", DoorToken)).token
+
+    async def stop(self, session_id: SessionId) -> DoorStatus:
+        """Ask the session to end the notebook cleanly, and then its job."""
+        return await self._line(session_id).command("stop", DoorStatus)
+
+    def _line(self, session_id: SessionId) -> DoorLine:
+        line = self._lines.get(session_id)
+        if line is None:
+            raise Gone("The session has no door yet.")
+        return line
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True
