@@ -108,6 +108,8 @@ class Table:
                     log.warning("The link fell silent: %s", error)
             except LinkProblem as error:
                 log.error("The link gives no table: %s", error)  # noqa: TRY400  # its words say it all
+            except Exception:
+                log.exception("The link's table was not taken in")  # without it every server would look as it did last
             self._fall_silent()
             await asyncio.sleep(next(delays))
 
