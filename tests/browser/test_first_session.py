@@ -56,7 +56,7 @@ def test_from_login_to_a_cell_and_back(gateway: Gateway, page: Page, closed: Any
     open_start(page, gateway, user, server)
     choose(page, "factory", "it4lia")
     choose(page, "size", "gpu-1")
-    page.locator("input[type=number][name=hours]").fill("1")
+    page.locator("#hours").fill("1")
     expect(page.locator("#fg-summary")).to_contain_text(re.compile("Your files are on"))
     page.locator("#fg-start-button").click()
 
@@ -100,7 +100,7 @@ def test_from_login_to_a_cell_and_back(gateway: Gateway, page: Page, closed: Any
     page.goto(f"{gateway.hub}/home")
     card = page.locator("#fg-live > *", has_text=server)
     expect(card).to_be_visible(timeout=15000)
-    card.get_by_role("button", name=re.compile("^stop", re.I)).click()
+    page.locator(f"[data-stop={server!r}]").click()
     dialog = page.locator("dialog[open]")
     if dialog.count():
         dialog.get_by_role("button").first.click()
@@ -149,7 +149,7 @@ def test_two_clicks_make_one_job_and_cancel_works(gateway: Gateway, page: Page, 
     session = eventually(lambda: (s := gateway.session(user, "twice")) and s["job"] and s)
     mine = [j for j in gateway.factories["it4lia"].jobs().values() if session["id"] in j["comment"]]
     assert len(mine) == 1
-    page.get_by_role("button", name=re.compile("cancel", re.I)).click()
+    page.locator("#cancel").click()
     eventually(lambda: session["job"] not in gateway.factories["it4lia"].jobs(), what="the job is cancelled")
     eventually(lambda: gateway.session(user, "twice") is None)
 
