@@ -41,9 +41,10 @@ class Gateway:
         answer.raise_for_status()
 
     async def start_server(self, person: str, server: str) -> None:
-        """POST a server. Raises httpx.HTTPStatusError if it is refused."""
+        """POST a server. Raises RuntimeError with the hub's words if it is refused."""
         answer = await self.client.post(f"/hub/api/users/{person}/servers/{server}", json=dict(self._options))
-        answer.raise_for_status()
+        if answer.is_error:
+            raise RuntimeError(f"{self.name}: {answer.status_code}: {answer.text}")
 
     async def stop_server(self, person: str, server: str) -> None:
         """DELETE a server, and wait until the hub has let go of it."""
