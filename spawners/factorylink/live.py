@@ -58,7 +58,10 @@ def show(live: Live, health: Health) -> Session:
     elif state == SessionState.RUNNING and not live.door_open and time.monotonic() - live.door_lost > LOST_SECONDS:
         state, before, waits_for = SessionState.UNREACHABLE, state, explain.own("door-silent")
     elif state == SessionState.PENDING:
-        waits_for = explain.pending(live.job) if live.job is not None else explain.own("submit-slow")
+        if live.job is not None:
+            waits_for = explain.pending(live.job)
+        elif row.job is None:
+            waits_for = explain.own("submit-slow")
     door = live.door if live.door_open else None
     return _of_row(row).model_copy(
         update={

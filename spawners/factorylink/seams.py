@@ -127,6 +127,10 @@ class DoorsSeam(Protocol):
         """Let go of door and port."""
         ...
 
+    async def shutdown(self) -> None:
+        """Let go of all doors and ports; the notebooks go on."""
+        ...
+
     def is_open(self, session_id: SessionId) -> bool:
         """Whether a request gets to the node now."""
         ...

@@ -92,6 +92,7 @@ class Sessions:
     async def close(self) -> None:
         """Let go of everything here; jobs and notebooks go on."""
         await self.board.close()
+        await self.board.doors.shutdown()
         for place in self.board.places.values():
             await place.site.stop()
             await place.transport.close()
@@ -140,6 +141,10 @@ class Sessions:
     async def _intend(self, session_id: SessionId, request: SessionRequest) -> Live:
         place, choice, account = await self._admission.admit(request)
         now = datetime.now(UTC)
+        try:
+            port = self.board.doors.allocate(self.board.ports())
+        except OSError as error:
+            raise unreachable(f"The gateway has no port left for this session: {error}.") from error
         row = Row(
             id=session_id,
             user=request.user,
@@ -148,7 +153,7 @@ class Sessions:
             account=account,
             choice=choice,
             options=request.options,
-            port=self.board.doors.allocate(self.board.ports()),
+            port=port,
             created=now,
             log=[LogLine(at=now, text=f"Asked for {choice.size} at {place.factory.name}.")],
         )

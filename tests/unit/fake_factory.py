@@ -238,6 +238,9 @@ class FakeDoors:
         self.opened.discard(session_id)
         self.closed.append(session_id)
 
+    async def shutdown(self) -> None:
+        self.bound.clear()
+
     def is_open(self, session_id: str) -> bool:
         return session_id in self.opened
 
