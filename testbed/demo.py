@@ -40,6 +40,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--factories", default=FACTORIES, metavar="A,B,C", help=f"ids from hub_config/factories (default: {FACTORIES})"
     )
+    parser.add_argument(
+        "--folder", type=Path, metavar="DIR", help="where it keeps its state (default: .demo of this checkout)"
+    )
     parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)  # where a detached start reports to
     options = parser.parse_args(argv)
     if not 1024 <= options.port <= 65000:
@@ -52,9 +55,10 @@ def main(argv: Sequence[str]) -> int:
     options = arguments(argv)
     os.umask(0o022)  # what site accounts must not read is made 0600 or 0700 where it is made
     programs = install.program_folder()
-    folder = DemoFolder(install.state_folder(), Ports(options.port), programs)
+    folder = DemoFolder(options.folder or install.state_folder(), Ports(options.port), programs)
+    clusters = folder.path / "clusters" if options.folder else programs / "clusters"
     if options.stop:
-        return stop(folder, programs / "clusters")
+        return stop(folder, clusters)
     if options.detach:
         return detach(options)
     with open_private(folder.path / "lock") as lock:
@@ -62,7 +66,7 @@ def main(argv: Sequence[str]) -> int:
             return _runs_already(folder)
         Record(folder.path / "supervisor.json").write({"supervisor": os.getpid()})
         try:
-            asyncio.run(serve(folder, programs / "clusters", options))
+            asyncio.run(serve(folder, clusters, options))
         except CannotRun as error:
             print(f"The demo cannot run here: {'; '.join(error.missing)}", flush=True)
             return install.CANNOT_WORK
@@ -101,6 +105,8 @@ def detach(options: argparse.Namespace) -> int:
     """Start another process that goes on, and say what it says until the demo can be used."""
     reader, writer = os.pipe()
     argv = [sys.executable, "-m", "testbed.demo", "--port", str(options.port), "--factories", options.factories]
+    if options.folder:
+        argv += ["--folder", os.fspath(options.folder)]
     child = subprocess.Popen(
         [*argv, "--status-fd", str(writer)],
         pass_fds=[writer],

@@ -18,12 +18,13 @@ import shutil
 import stat
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CANNOT_WORK = 3  # exit code
+SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike one below somebody's home
 
 
 class InstallError(Exception):
@@ -76,7 +77,7 @@ def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
     """A virtual environment with exactly what the lock names, checked by hash; its Python."""
     python = folder / "bin" / "python"
     pip = [os.fspath(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    stamp = _digest(sys.version, lock.read_bytes())
+    stamp = _digest(base_python().resolve(), lock.read_bytes())
     if not _stamped(folder, stamp):
         say(f"installing {folder.name} ({lock.relative_to(CHECKOUT)})")
         shutil.rmtree(folder, ignore_errors=True)
@@ -91,12 +92,19 @@ def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
     return python
 
 
+def base_python() -> Path:
+    """The Python that environments are made of, whichever runs this."""
+    return SYSTEM_PYTHON if SYSTEM_PYTHON.exists() else Path(sys.executable)
+
+
 def make_environment(folder: Path) -> None:
     """``python3 -m venv``, also where Debian's python3-venv is not installed."""
-    if importlib.util.find_spec("ensurepip") is not None:
-        run([sys.executable, "-m", "venv", os.fspath(folder)])
+    base = os.fspath(base_python())
+    look = subprocess.run([base, "-c", "import ensurepip"], capture_output=True, check=False)
+    if look.returncode == 0:
+        run([base, "-m", "venv", os.fspath(folder)])
         return
-    run([sys.executable, "-m", "venv", "--without-pip", os.fspath(folder)])
+    run([base, "-m", "venv", "--without-pip", os.fspath(folder)])
     wheels = _pip_wheels(folder.parent / "pip")
     pip = next(wheels.glob("pip-*.whl"))
     python = os.fspath(folder / "bin" / "python")
@@ -231,10 +239,13 @@ def check_system() -> None:
 WHAT = {"demo": install_demo, "test": install_test, "peers": install_peers}
 
 
-def main(names: Iterable[str]) -> int:
-    """Install what is named; exit code 0, or 3 with words on stderr."""
+def main(names: Sequence[str]) -> int:
+    """Install what is named (nothing: only tell the folder); exit code 0, or 3 with words on stderr."""
     os.umask(0o022)  # the site accounts read what root installs
     programs = program_folder()
+    if not names:
+        print(programs)
+        return 0
     try:
         check_system()
         with alone(programs):

@@ -1,6 +1,6 @@
 # ruff: noqa: F821, D100
 # Who gets in, and what each may do.
-from factoryspawner import hubconfig
+from factoryspawner import hubconfig, passwords
 
 config = hubconfig.loaded()
 factories = "access:services!service=factories"
@@ -8,6 +8,8 @@ factories = "access:services!service=factories"
 if config.passwords_file is not None:
     c.JupyterHub.authenticator_class = "factoryspawner.passwords.PasswordAuthenticator"
     c.PasswordAuthenticator.passwords_file = str(config.passwords_file)
+    # So that the hub knows them before they first log in, and its API can start something for them.
+    c.Authenticator.allowed_users = set(passwords.read_passwords(config.passwords_file))
 c.Authenticator.admin_users = set(config.admins)
 
 c.JupyterHub.services = [

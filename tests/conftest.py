@@ -1,0 +1,115 @@
+"""Fixtures that several folders share: the running gateway, the browser, and what needs minutes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from testbed import install
+from tests.support.gateway import Gateway
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+PORTS = range(8300, 9300, 100)  # the first free one; a demo takes four from there
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="run what takes minutes by nature, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    skips = {}
+    if not config.getoption("--long"):
+        skips["long"] = "takes minutes by nature: --long runs it"
+    if os.geteuid() != 0:
+        skips["root"] = "needs root, for several site accounts"
+    for item in items:
+        for marker in skips.keys() & {marker.name for marker in item.iter_markers()}:
+            item.add_marker(pytest.mark.skip(reason=skips[marker]))
+
+
+# --- a running gateway ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def demo_folder() -> Path:
+    """Where the tests' own demo keeps its state, readable for the site accounts as a demo's must be."""
+    return install.program_folder() / "tested"
+
+
+@pytest.fixture(scope="session")
+def gateway(demo_folder: Path) -> Iterator[Gateway]:
+    """The demo with three factories, or the one whose demo.json ``FACTORYGATE_TEST_DEMO`` names."""
+    given = os.environ.get("FACTORYGATE_TEST_DEMO")
+    if given:
+        yield Gateway(Path(given))
+        return
+    demo(demo_folder, "--stop")
+    shutil.rmtree(demo_folder, ignore_errors=True)
+    started = demo(demo_folder, "--detach", "--port", str(free_port()))
+    try:
+        assert started.returncode == 0, started.stdout
+        yield Gateway(demo_folder / "demo.json")
+    finally:
+        stopped = demo(demo_folder, "--stop")
+    assert stopped.returncode == 0, stopped.stdout
+
+
+def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo's program with the tests' own Python, so that its coverage counts."""
+    argv = [sys.executable, "-m", "testbed.demo", "--folder", str(folder), *options]
+    return subprocess.run(
+        argv, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180, check=False
+    )
+
+
+def free_port() -> int:
+    for port in PORTS:
+        try:
+            for offset in (0, 1, 81, 90):
+                with socket.socket() as probe:
+                    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    probe.bind(("127.0.0.1", port + offset))
+        except OSError:
+            continue
+        return port
+    raise AssertionError(f"no free ports in {PORTS}")
+
+
+# --- a browser ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without what would reach for the network."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("needs chromium (as root, bin/test installs it)")
+    quiet = [
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-sync",
+        "--no-first-run",
+    ]
+    root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=program, args=[*quiet, *root])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of a browser that knows nobody yet."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
