@@ -120,8 +120,6 @@ def decide(now: float, facts: Facts, limits: Limits) -> Verdict:
         passed = [at for at in coming if at <= now]
         if passed and not message:
             # Counted from the step, not from now: the text changes when a step is passed, not at every look.
-            said_at = deadline.at + (WALLTIME_LEAD if deadline.reason == "walltime" else 0)
-            left = said_at - passed[-1]
-            message = deadline.warning.format(minutes=_minutes(left), clock=_clock(said_at))
+            message = deadline.warning.format(minutes=_minutes(deadline.at - passed[-1]), clock=_clock(deadline.at))
         wake = min([wake, deadline.at, *(at for at in coming if at > now)])
     return Verdict(wake, None, message, ends_idle)

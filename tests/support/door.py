@@ -1,0 +1,201 @@
+"""A real door in a process of its own, a small real server as its notebook, and a way in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+from factorylink.errors import Gone, Unreachable
+
+SESSION = "ab" * 16
+EXTENSIONS = str(Path(__file__).parents[2] / "extensions")
+
+# Answers on FACTORYGATE_NOTEBOOK_SOCKET. /env: its environment; /big: 32 MB; /echo: 101, then echoes until the end,
+# says how much it was, and closes; /exit/N: exits with code N; /child: starts a process of another group that ignores
+# SIGTERM, and says its pid.
+NOTEBOOK = r"""
+import asyncio, json, os, subprocess, sys
+async def answer(reader, writer):
+    head = await reader.readuntil(b"\r\n\r\n")
+    path = head.split(b" ")[1].decode()
+    def say(body, code=200):
+        writer.write(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (code, len(body)) + body)
+    if path == "/env":
+        say(json.dumps(dict(os.environ)).encode())
+    elif path == "/big":
+        writer.write(b"HTTP/1.1 200 X\r\nContent-Length: %d\r\n\r\n" % (32 << 20))
+        for _ in range(512):
+            writer.write(b"x" * 65536)
+            await writer.drain()
+    elif path == "/echo":
+        writer.write(b"HTTP/1.1 101 X\r\n\r\n")
+        count = 0
+        while data := await reader.read(65536):
+            count += len(data)
+            writer.write(data)
+            await writer.drain()
+        writer.write(b"end:%d" % count)
+    elif path.startswith("/exit/"):
+        os._exit(int(path.rpartition("/")[2]))
+    elif path == "/child":
+        code = "import signal,time;signal.signal(15,signal.SIG_IGN);print('on',flush=True);time.sleep(600)"
+        child = subprocess.Popen([sys.executable, "-c", code], start_new_session=True, stdout=subprocess.PIPE)
+        child.stdout.readline()
+        say(str(child.pid).encode())
+    elif path == "/user/u/api":
+        say(b"{}")
+    else:
+        say(b"", 404)
+    await writer.drain()
+    writer.close()
+async def main():
+    server = await asyncio.start_unix_server(answer, os.environ["FACTORYGATE_NOTEBOOK_SOCKET"])
+    await server.serve_forever()
+asyncio.run(main())
+"""
+ENVIRONMENT = {
+    "JUPYTERHUB_API_TOKEN": "a-very-secret-token",
+    "JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api",
+    "JUPYTERHUB_SERVICE_PREFIX": "/user/u/",
+    "PATH": "/of/the/hub",
+}
+ARGV = [sys.executable, "-c", NOTEBOOK]
+
+
+async def until(look: Callable[[], Any], timeout: float = 10, what: str = "") -> Any:
+    """What ``look`` gives once it is truthy; for state that tells nobody when it changes."""
+    end = time.monotonic() + timeout
+    while not (seen := look()):
+        assert time.monotonic() < end, f"did not happen within {timeout} s: {what}"
+        await asyncio.sleep(0.02)
+    return seen
+
+
+@dataclass
+class RunningDoor:
+    """A door's process and its folders."""
+
+    process: asyncio.subprocess.Process
+    folder: Path
+    log: Path
+    key: asyncssh.SSHKey
+    connections: list[asyncssh.SSHClientConnection] = field(default_factory=list)
+
+    def file(self, name: str) -> Any:
+        """A JSON file of the session's folder."""
+        return json.loads((self.folder / name).read_text())
+
+    async def enter(self, key: asyncssh.SSHKey | None = None, **options: Any) -> asyncssh.SSHClientConnection:
+        """A connection through the door, pinned to its key."""
+        door = self.file("door.json")
+        known = {
+            "username": "link",
+            "client_keys": [key or self.key],
+            "known_hosts": ([asyncssh.import_public_key(door["host_key"])], [], []),
+            "config": None,
+            "agent_path": None,
+        }
+        connection = await asyncssh.connect("127.0.0.1", door["port"], **(known | options))
+        self.connections.append(connection)
+        return connection
+
+    async def exit(self, timeout: float = 15) -> int:
+        """The exit code of the job."""
+        return await asyncio.wait_for(self.process.wait(), timeout)
+
+
+async def ask(connection: asyncssh.SSHClientConnection, command: str, told: object = None) -> Any:
+    """Run a command; what it said, or an assertion with its words."""
+    done = await connection.run(command, input="" if told is None else json.dumps(told), timeout=20)
+    assert isinstance(done.stdout, str)
+    assert done.exit_status == 0, (done.exit_status, done.stdout)
+    return json.loads(done.stdout)
+
+
+async def fetch(reader: Any, writer: Any, path: str, headers: str = "") -> bytes:
+    """The whole answer to one GET."""
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n".encode())
+    answer = await reader.read(-1)
+    writer.close()
+    assert isinstance(answer, bytes)
+    return answer
+
+
+@asynccontextmanager
+async def running_door(
+    *options: str, environment: dict[str, str] | None = None, key: asyncssh.SSHKey | None = None
+) -> AsyncIterator[RunningDoor]:
+    """Start a door on loopback and wait for its file; whatever is left of it is ended."""
+    base = Path(tempfile.mkdtemp(prefix="fgt-"))  # short, for the sockets' paths
+    key = key or asyncssh.generate_private_key("ssh-ed25519")
+    folder = base / "session"
+    home = base / "home"
+    home.mkdir()
+    log = base / "log"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "JUPYTER"))}
+    with log.open("wb") as file:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "factorygate.session", "--id", SESSION, "--folder", str(folder)),
+            *("--authorized", key.export_public_key().decode().split()[1], "--listen", "127.0.0.1"),
+            *("--tmp", str(base), "--notebook-dir", str(home), *options),
+            env=clean | {"PYTHONPATH": EXTENSIONS, "HOME": str(home), "SLURM_JOB_ID": "7"} | (environment or {}),
+            stdout=file,
+            stderr=file,
+        )
+    door = RunningDoor(process, folder, log, key)
+    try:
+        await until(lambda: (folder / "door.json").exists() or process.returncode is not None, what="door.json")
+        yield door
+    finally:
+        for connection in door.connections:
+            connection.abort()
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+        sys.stdout.write(log.read_text(errors="replace"))  # shown where a test fails
+        shutil.rmtree(base)
+
+
+class Files:
+    """A transport for these tests: files and ports of this machine, as this user."""
+
+    async def run(self, ask: Any, account: str | None = None) -> Any:
+        """Doors run nothing."""
+        raise NotImplementedError
+
+    async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        """The file's first bytes."""
+        try:
+            return Path(path).read_bytes()[:limit]
+        except FileNotFoundError as error:
+            raise Gone(f"{path} is not there.") from error
+
+    async def home(self, account: str | None) -> str:
+        """This user's."""
+        return str(Path.home())
+
+    async def connect(self, account: str | None, host: str, port: int) -> socket.socket:
+        """A connection to it."""
+        sock = socket.socket()
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+        except OSError as error:
+            sock.close()
+            raise Unreachable(str(error)) from error
+        return sock
+
+    async def close(self) -> None:
+        """Nothing is held."""

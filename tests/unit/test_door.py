@@ -1,0 +1,285 @@
+"""The door, entered with a real SSH client; its notebook is a small real server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import time
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from tests.support.door import ARGV, ENVIRONMENT, SESSION, RunningDoor, ask, fetch, running_door, until
+
+GIVEN = {"environment": ENVIRONMENT, "argv": ARGV}
+
+
+async def up(door: RunningDoor) -> tuple[asyncssh.SSHClientConnection, dict[str, object]]:
+    """A way in, and the status once the notebook takes connections."""
+    connection = await door.enter()
+    await ask(connection, "environment", GIVEN)
+    watch = await connection.create_process("watch")
+    while (status := json.loads(await watch.stdout.readline()))["phase"] != "up":
+        assert status["phase"] == "launching"
+    return connection, status
+
+
+async def get(connection: asyncssh.SSHClientConnection, status: dict[str, object], path: str) -> bytes:
+    reader, writer = await connection.open_unix_connection(status["notebook_sock"])
+    return (await fetch(reader, writer, path)).partition(b"\r\n\r\n")[2]
+
+
+def running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def test_says_where_it_is_to_its_own_account_only() -> None:
+    async with running_door("--ports", "31000-31050", environment={"SLURM_JOB_END_TIME": "2000000000"}) as door:
+        told = door.file("door.json")
+        assert 31000 <= told.pop("port") <= 31050
+        assert told.pop("host_key").startswith("ssh-ed25519 ")
+        assert time.time() - os.stat(door.folder / "door.json").st_mtime < 10
+        assert told.pop("started").endswith("Z")
+        assert told == {
+            "protocol": 1,
+            "version": "0.1.0",
+            "session": SESSION,
+            "job": "7",
+            "host": "127.0.0.1",
+            "ends": "2033-05-18T03:33:20.000Z",
+            "restart": 0,
+        }
+        assert stat.S_IMODE((door.folder / "door.json").stat().st_mode) == 0o600
+        status = await ask(await door.enter(), "hello")
+        assert (status["phase"], status["environment"], status["job"]) == ("waiting", False, "7")
+        node = Path(status["hub_sock"]).parent
+        assert node == Path(status["notebook_sock"]).parent
+        for folder in (door.folder, node, node / "run"):
+            assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert not stat.S_IMODE(Path(status["hub_sock"]).stat().st_mode) & 0o077
+
+
+async def test_refuses_strangers() -> None:
+    async with running_door() as door:
+        for options in (
+            {"key": asyncssh.generate_private_key("ssh-ed25519")},
+            {"username": "root"},
+            {"client_keys": None, "password": "a password", "preferred_auth": "password,keyboard-interactive"},
+        ):
+            with pytest.raises(asyncssh.PermissionDenied):
+                await door.enter(**options)
+        assert door.log.read_text().count("without the key") == 3
+        await ask(await door.enter(), "hello")
+
+
+async def test_refuses_all_but_the_notebook() -> None:
+    async with running_door() as door:
+        link = await door.enter()
+        status = await ask(link, "hello")
+        other = str(Path(status["hub_sock"]).parent / "other.sock")
+        for command, options in (
+            (None, {}),
+            ("/bin/sh", {}),
+            ("hello; id", {}),
+            (None, {"subsystem": "sftp"}),
+            ("hello", {"term_type": "xterm"}),
+        ):
+            with pytest.raises((asyncssh.ChannelOpenError, asyncssh.ProcessError)):
+                await link.run(command, check=True, timeout=5, **options)
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await link.open_connection("127.0.0.1", 22)
+        for path in (
+            "/run/dbus/system_bus_socket",
+            other,
+            status["hub_sock"],
+            status["notebook_sock"] + "/../hub.sock",
+        ):
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await link.open_unix_connection(path)
+        with pytest.raises(asyncssh.ChannelListenError):
+            await link.forward_remote_port("", 0, "127.0.0.1", 1)
+        for path in (other, status["notebook_sock"]):
+            with pytest.raises(asyncssh.ChannelListenError):
+                await link.forward_remote_path(path, other)
+        assert door.log.read_text().count("refused") >= 12
+        await ask(link, "hello")
+
+
+async def test_starts_the_notebook_once_with_what_the_hub_sent() -> None:
+    async with running_door() as door:
+        link, status = await up(door)
+        environment = json.loads(await get(link, status, "/env"))
+        node = Path(str(status["notebook_sock"])).parent
+        assert environment["JUPYTERHUB_API_TOKEN"] == "a-very-secret-token"
+        assert environment["JUPYTERHUB_API_URL"].startswith("http+unix://%2F")
+        assert environment["JUPYTERHUB_API_URL"].endswith("hub.sock/hub/api")
+        assert environment["JUPYTERHUB_SERVICE_URL"] == "http+unix:///user/u/"
+        assert environment["JUPYTER_RUNTIME_DIR"] == str(node / "run")
+        assert environment["PYTHONNOUSERSITE"] == "1"
+        assert "/of/the/hub" not in environment["PATH"]
+        assert await ask(link, "token") == {"token": "a-very-secret-token"}
+        again = await ask(link, "environment", GIVEN)
+        assert again["notebook_pid"] == status["notebook_pid"]
+        done = await link.run("environment", input=json.dumps({"environment": {}, "argv": ["x"]}))
+        assert done.exit_status == 1
+        assert "another environment" in str(done.stdout)
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                assert b"a-very-secret-token" not in process.read_bytes()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        assert "a-very-secret-token" not in door.log.read_text()
+        assert not any(b"a-very-secret-token" in f.read_bytes() for f in door.folder.rglob("*") if f.is_file())
+
+
+@pytest.mark.parametrize(
+    "told",
+    [[], {"environment": {"A B": "x"}, "argv": ["x"]}, {"environment": {}, "argv": []}, {"environment": {"A": 1}}],
+)
+async def test_an_environment_that_is_none_is_refused_in_words(told: object) -> None:
+    async with running_door() as door:
+        link = await door.enter()
+        done = await link.run("environment", input=json.dumps(told))
+        assert done.exit_status == 1
+        assert json.loads(str(done.stdout))["error"]
+        assert (await ask(link, "hello"))["phase"] == "waiting"
+
+
+async def test_a_lost_link_costs_the_notebook_nothing() -> None:
+    async with running_door() as door:
+        first, status = await up(door)
+        back, asked = str(door.folder.parent / "back.sock"), []
+
+        async def hub(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            writer.close()
+
+        server = await asyncio.start_unix_server(hub, back)
+        await first.forward_remote_path(str(status["hub_sock"]), back)
+        asking = fetch(*await asyncio.open_unix_connection(str(status["hub_sock"])), "/hub/api")
+        assert (await asking).endswith(b"ok")
+        first.abort()
+        # Asked while no link is there: waits for the next one.
+        waiting = asyncio.create_task(
+            fetch(*await asyncio.open_unix_connection(str(status["hub_sock"])), "/hub/api/late")
+        )
+        second = await door.enter()
+        third = await door.enter()  # the last that asks is the one that serves
+        await second.forward_remote_path(str(status["hub_sock"]), back + ".nobody")
+        await third.forward_remote_path(str(status["hub_sock"]), back)
+        second.abort()
+        await asyncio.wait_for(asyncio.wait([waiting]), 10)
+        asking = fetch(*await asyncio.open_unix_connection(str(status["hub_sock"])), "/hub/api/new")
+        assert (await asking).endswith(b"ok")
+        assert asked[0].startswith(b"GET /hub/api ")
+        assert (await ask(third, "hello"))["notebook_pid"] == status["notebook_pid"]
+        assert json.loads(await get(third, status, "/env"))
+        server.close()
+
+
+async def test_gives_the_node_back_if_no_environment_comes() -> None:
+    async with running_door("--environment-wait", "0.5") as door:
+        assert await door.exit() == 3
+        end = door.file("end.json")
+        assert end["reason"] == "no-environment"
+        assert end["message"]
+        assert stat.S_IMODE((door.folder / "end.json").stat().st_mode) == 0o600
+        assert not list(door.folder.parent.glob("factorygate-*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [(signal.SIGTERM, "stopped"), (signal.SIGUSR1, "walltime"), (None, "stopped")]
+)
+async def test_ends_cleanly_and_leaves_nothing(name: signal.Signals | None, reason: str) -> None:
+    async with running_door() as door:
+        link, status = await up(door)
+        child = int(await get(link, status, "/child"))
+        assert running(child)
+        watch = await link.create_process("watch")
+        if name is None:
+            assert (await ask(link, "stop"))["phase"] in ("up", "ending")
+        else:
+            door.process.send_signal(name)
+        seen = [json.loads(line) async for line in watch.stdout if line]
+        assert [s["phase"] for s in seen][-2:] == ["ending", "ended"]
+        assert seen[-1]["end_reason"] == reason
+        assert await door.exit() == 0
+        assert door.file("end.json")["reason"] == reason
+        assert not running(child)
+        assert not running(int(str(status["notebook_pid"])))
+        assert not list(door.folder.parent.glob("factorygate-*"))
+
+
+@pytest.mark.parametrize(("code", "reason", "exit_code"), [(0, "finished", 0), (9, "failed", 1)])
+async def test_tells_how_the_notebook_ended(code: int, reason: str, exit_code: int) -> None:
+    async with running_door() as door:
+        link, status = await up(door)
+        watch = await link.create_process("watch")
+        await get(link, status, f"/exit/{code}")
+        seen = [json.loads(line) async for line in watch.stdout if line]
+        assert (seen[-1]["phase"], seen[-1]["exit_code"]) == ("ended", code)
+        assert await door.exit() == exit_code
+        assert door.file("end.json")["reason"] == reason
+
+
+async def test_ends_before_the_walltime_does() -> None:
+    async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 63)}) as door:
+        link, _ = await up(door)
+        assert "Save your work" in (await ask(link, "hello"))["message"]
+        assert await door.exit() == 0
+        assert door.file("end.json")["reason"] == "walltime"
+
+
+async def test_a_run_after_a_requeue_starts_anew() -> None:
+    async with running_door() as door:
+        (door.folder / "end.json").write_text("{}")
+        first = door.file("door.json")
+        door.process.kill()  # the node failed
+        await door.process.wait()
+        left = next(door.folder.parent.glob("factorygate-*"))
+        again = await asyncio.create_subprocess_exec(
+            *("env", "SLURM_RESTART_COUNT=1", f"PYTHONPATH={Path(__file__).parents[2] / 'extensions'}"),
+            *(ARGV[0], "-P", "-m", "factorygate.session", "--id", SESSION, "--folder", str(door.folder)),
+            *("--authorized", door.key.export_public_key().decode().split()[1], "--listen", "127.0.0.1"),
+            *("--tmp", str(door.folder.parent)),
+        )
+        try:
+            await until(lambda: (door.folder / "door.json").exists() and door.file("door.json")["restart"] == 1)
+            assert not (door.folder / "end.json").exists()
+            assert not left.exists()
+            assert door.file("door.json")["host_key"] != first["host_key"]
+            await ask(await door.enter(), "hello")
+        finally:
+            again.terminate()
+            await again.wait()
+
+
+async def test_a_folder_that_others_can_enter_is_not_used(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    process = await asyncio.create_subprocess_exec(
+        *(
+            ARGV[0],
+            "-P",
+            "-m",
+            "factorygate.session",
+            "--id",
+            SESSION,
+            "--folder",
+            str(tmp_path),
+            "--authorized",
+            "AAAA",
+        ),
+        env={"PYTHONPATH": str(Path(__file__).parents[2] / "extensions")},
+        stderr=asyncio.subprocess.PIPE,
+    )
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert b"can be entered by others" in said

@@ -1,0 +1,153 @@
+"""A real jupyterhub-singleuser in a door, with a hub that knows one token."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from tests.support.door import RunningDoor, ask, fetch, running_door, until
+
+TOKEN = "the-token-of-u"
+GIVEN = {
+    "environment": {
+        "JUPYTERHUB_API_TOKEN": TOKEN,
+        "JUPYTERHUB_API_URL": "http://127.0.0.1:8081/hub/api",
+        "JUPYTERHUB_ACTIVITY_URL": "http://127.0.0.1:8081/hub/api/users/u/activity",
+        "JUPYTERHUB_BASE_URL": "/",
+        "JUPYTERHUB_HOST": "",
+        "JUPYTERHUB_CLIENT_ID": "jupyterhub-user-u",
+        "JUPYTERHUB_OAUTH_CALLBACK_URL": "/user/u/oauth_callback",
+        "JUPYTERHUB_OAUTH_ACCESS_SCOPES": '["access:servers!server=u/"]',
+        "JUPYTERHUB_OAUTH_SCOPES": '["access:servers!server=u/"]',
+        "JUPYTERHUB_SERVER_NAME": "",
+        "JUPYTERHUB_SERVICE_PREFIX": "/user/u/",
+        "JUPYTERHUB_USER": "u",
+    },
+}
+ARGV = ["jupyterhub-singleuser", "--port=8888", *(["--allow-root"] if os.getuid() == 0 else [])]
+# A terminal in which something runs, and whose shell waits once that is over.
+SHELL = "{'shell_command': ['/bin/sh', '-c', 'sleep 600.125; exec cat']}"
+USER = {"kind": "user", "name": "u", "admin": False, "groups": [], "scopes": ["access:servers!server=u/"]}
+
+
+async def hub(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Says its version, and who has the token."""
+    try:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            known = f"token {TOKEN}" in head
+            body = json.dumps(USER if "/hub/api/user " in head and known else {"version": "6.1.1"}).encode()
+            code = b"200 OK" if known or head.startswith("GET /hub/api ") else b"403 Forbidden"
+            writer.write(
+                b"HTTP/1.1 %s\r\nX-JupyterHub-Version: 6.1.1\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n%s" % (code, len(body), body)
+            )
+    except asyncio.IncompleteReadError:
+        writer.close()
+
+
+def running(*argv: str) -> int:
+    """Pid of a process with these words; 0: there is none."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "cmdline").read_bytes() == b"".join(word.encode() + b"\0" for word in argv):
+                return int(process.name)
+    return 0
+
+
+class Server:
+    """The single-user server, through its door."""
+
+    def __init__(self, link: asyncssh.SSHClientConnection, status: dict[str, Any]) -> None:
+        self.link = link
+        self.node = Path(status["notebook_sock"]).parent
+
+    async def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = await ask(self.link, "hello")
+        return found
+
+    async def request(self, path: str, method: str = "GET", token: str = TOKEN) -> tuple[int, Any]:
+        reader, writer = await self.link.open_unix_connection(str(self.node / "notebook.sock"))
+        headers = f"Authorization: token {token}\r\n" if token else ""
+        if method == "POST":
+            writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode())
+            writer.write(f"Content-Length: 2\r\n{headers}\r\n{{}}".encode())
+            answer = await reader.read(-1)
+        else:
+            answer = await fetch(reader, writer, path, headers)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(body) if b"application/json" in head else body
+
+
+@asynccontextmanager
+async def server(door: RunningDoor, *words: str) -> AsyncIterator[Server]:
+    link = await door.enter()
+    status = await ask(link, "hello")
+    back = str(door.folder.parent / "back.sock")
+    listening = await asyncio.start_unix_server(hub, back)
+    await link.forward_remote_path(status["hub_sock"], back)
+    await ask(link, "environment", GIVEN | {"argv": [*ARGV, *words]})
+    watch = await link.create_process("watch")
+    while (status := json.loads(await watch.stdout.readline()))["phase"] != "up":
+        assert status["phase"] == "launching", status
+    watch.close()
+    yield Server(link, status)
+    listening.close()
+
+
+async def test_is_opened_used_and_stopped() -> None:
+    async with running_door() as door, server(door) as notebook:
+        code, version = await notebook.request("/user/u/api", token="")
+        assert (code, set(version)) == (200, {"version"})
+        assert (await notebook.request("/user/u/api/kernels", token=""))[0] == 403
+        assert (await notebook.request("/user/u/api/kernels", token="wrong"))[0] == 403
+        assert (await notebook.status())["opened"] is False  # probes and strangers do not count
+        code, kernel = await notebook.request("/user/u/api/kernels", "POST")
+        assert code == 201
+        connection = await until(lambda: list((notebook.node / "run").glob(f"kernel-{kernel['id']}.json")))
+        assert json.loads(connection[0].read_text())["transport"] == "ipc"
+        status = await notebook.status()
+        assert status["opened"] is True
+        assert status["last_activity"]
+        socket = f"{notebook.node}/run/kernel-{kernel['id']}"
+        await until(lambda: socket in Path("/proc/net/unix").read_text(), what="the kernel's sockets")
+        pid = status["notebook_pid"]
+        assert TOKEN not in Path(f"/proc/{pid}/cmdline").read_text() + Path(f"/proc/{pid}/environ").read_text()
+        await ask(notebook.link, "stop")
+        assert await door.exit() == 0
+        assert door.file("end.json")["reason"] == "stopped"
+        assert "Traceback" not in door.log.read_text()
+
+
+async def test_gives_the_node_back_when_nobody_comes() -> None:
+    async with running_door("--unopened-minutes", "0.03") as door, server(door) as notebook:
+        assert (await notebook.status())["ends_idle"]
+        assert await door.exit() == 0
+        assert door.file("end.json")["reason"] == "unopened"
+
+
+async def test_gives_the_node_back_when_nothing_happens_but_not_while_a_terminal_works() -> None:
+    async with (
+        running_door("--idle-minutes", "0.07") as door,
+        server(door, f"--ServerApp.terminado_settings={SHELL}") as notebook,
+    ):
+        code, terminal = await notebook.request("/user/u/api/terminals", "POST")
+        assert code == 200, terminal
+        working = await until(lambda: running("sleep", "600.125"), what="the shell's work")
+        watch = await notebook.link.create_process("watch")
+        while not (status := json.loads(await watch.stdout.readline()))["busy"]:
+            assert status["opened"] is True
+        await asyncio.sleep(5)  # longer than the limit
+        assert (await notebook.status())["busy"] is True
+        os.kill(working, signal.SIGKILL)
+        assert await door.exit(20) == 0
+        assert door.file("end.json")["reason"] == "idle"

@@ -1,0 +1,295 @@
+"""The link's end of the doors, against real doors in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncssh
+import pytest
+from factorylink import door_line
+from factorylink.config import LinkConfig
+from factorylink.door_status import DoorStatus
+from factorylink.doors import DoorKeeper
+from factorylink.errors import Refused, Unreachable
+
+from tests.support.door import ARGV, ENVIRONMENT, SESSION, Files, RunningDoor, fetch, running_door, until
+
+KEY = asyncssh.generate_private_key("ssh-ed25519")
+PORTS = (21000, 21099)
+
+
+class Keeper(DoorKeeper):
+    """With what it told."""
+
+    def __init__(self, folder: Path, host: str | None = None) -> None:
+        config = LinkConfig.model_validate(
+            {
+                "catalogue": folder,
+                "state_dir": folder,
+                "socket": folder / "link.sock",
+                "session_ports": PORTS,
+                "hub": {"token_file": folder / "token"},
+                "factories": {"here": {"account_pool": ["someone"], "door": {"host": host}}},
+            }
+        )
+        self.told: list[DoorStatus | None] = []
+        transport = Files()
+        self.back = folder / "back.sock"
+        super().__init__(config, KEY, lambda _: transport, lambda _, status: self.told.append(status), self.back)
+        self.port = 0
+
+    async def begin(self, folder: Path) -> None:
+        """Listen, and keep the door of that session folder open."""
+        self.port = self.allocate(set())
+        await self.bind(SESSION, self.port)
+        await self.open(SESSION, "someone", "here", str(folder))
+
+    async def get(self, path: str) -> bytes:
+        """The body of an answer at the session's port."""
+        return (await fetch(*await self.connect(), path)).partition(b"\r\n\r\n")[2]
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to the session's port."""
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+    async def phase(self, phase: str) -> None:
+        """Until the door has said so."""
+        await until(lambda: any(s is not None and s.phase == phase for s in self.told), what=phase)
+
+
+@asynccontextmanager
+async def kept(door: RunningDoor) -> AsyncIterator[Keeper]:
+    keeper = Keeper(door.folder.parent)
+    await keeper.begin(door.folder)
+    try:
+        await until(lambda: keeper.is_open(SESSION), what="open")
+        yield keeper
+    finally:
+        await keeper.shutdown()
+
+
+async def start(keeper: Keeper) -> None:
+    await keeper.send_environment(SESSION, ENVIRONMENT, ARGV)
+    await keeper.phase("up")
+
+
+class Relay:
+    """A TCP relay that can be cut, like a network."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._writers: list[asyncio.StreamWriter] = []
+        self.silent = False
+
+    async def listen(self, port: int = 0) -> int:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", port)
+        found: int = self._server.sockets[0].getsockname()[1]
+        return found
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        self._writers += [writer, far_writer]
+
+        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(65536):
+                    sink.write(data)
+                    await sink.drain()
+            sink.close()
+
+        await asyncio.gather(pump(reader, far_writer), pump(far_reader, writer))
+
+    def cut(self) -> None:
+        """End all that goes through it, and take nothing new."""
+        self._server.close()
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+
+async def test_carries_a_session_from_door_to_end() -> None:
+    async with running_door(key=KEY) as door, kept(door) as keeper:
+        assert keeper.told[0] is not None
+        assert keeper.told[0].phase == "waiting"
+        assert not await keeper.answers(SESSION, "/user/u/api")
+        assert await keeper.token(SESSION) is None
+        await start(keeper)
+        assert await keeper.answers(SESSION, "/user/u/api")
+        assert not await keeper.answers(SESSION, "/user/u/nothing")
+        assert json.loads(await keeper.get("/env"))["JUPYTERHUB_API_TOKEN"] == await keeper.token(SESSION)
+        with pytest.raises(Refused, match="another environment"):
+            await keeper.send_environment(SESSION, {}, ["x"])
+        await keeper.stop(SESSION)
+        await keeper.phase("ended")
+        assert await door.exit() == 0
+        await until(lambda: not keeper.is_open(SESSION), what="closed")
+        assert keeper.told[-1] is None
+        with pytest.raises(Unreachable):
+            await keeper.token(SESSION)
+
+
+async def test_moves_much_and_ends_each_direction_by_itself() -> None:
+    async with running_door(key=KEY) as door, kept(door) as keeper:
+        await start(keeper)
+        assert len(await keeper.get("/big")) == 32 << 20
+        reader, writer = await keeper.connect()
+        writer.write(b"GET /echo HTTP/1.1\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101")
+        sent = b"0123456789abcdef" * 65536 * 4  # more than any window: both directions must go on together
+
+        async def send() -> None:
+            writer.write(sent)
+            await writer.drain()
+            writer.write_eof()
+
+        sending = asyncio.create_task(send())
+        echoed = await reader.read(-1)
+        await sending
+        assert echoed == sent + b"end:%d" % len(sent)
+        writer.close()
+
+
+async def test_a_slow_reader_stops_the_notebook_not_the_link() -> None:
+    async with running_door(key=KEY) as door, kept(door) as keeper:
+        await start(keeper)
+        with socket.socket() as slow:
+            slow.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(slow, ("127.0.0.1", keeper.port))
+            await loop.sock_sendall(slow, b"GET /big HTTP/1.1\r\n\r\n")
+            near = await until(lambda: next(iter(keeper._ports[SESSION].near), None))
+            # Others are served meanwhile, again and again, while nothing more is taken in for the slow one.
+            for _ in range(20):
+                assert await keeper.answers(SESSION, "/user/u/api")
+            assert near._transport.get_write_buffer_size() < 6 << 20
+            got = 0
+            while data := await loop.sock_recv(slow, 1 << 20):
+                got += len(data)
+                if got > 32 << 20:
+                    break
+            assert got > 32 << 20
+
+
+async def test_opens_a_lost_door_again_while_requests_wait() -> None:
+    async with running_door(key=KEY) as door:
+        told = door.file("door.json")
+        relay = Relay(told["port"])
+        told["port"] = await relay.listen()
+        (door.folder / "door.json").write_text(json.dumps(told))
+        async with kept(door) as keeper:
+            await start(keeper)
+            pid = json.loads(await keeper.get("/env"))["FACTORYGATE_NOTEBOOK_SOCKET"]
+            relay.cut()
+            await until(lambda: not keeper.is_open(SESSION), what="lost")
+            assert keeper.told[-1] is None
+            waiting = asyncio.create_task(keeper.get("/env"))
+            await asyncio.sleep(0.5)
+            assert not waiting.done()
+            await relay.listen(told["port"])
+            assert json.loads(await waiting)["FACTORYGATE_NOTEBOOK_SOCKET"] == pid
+            assert keeper.told[-1] is not None
+            assert keeper.told[-1].phase == "up"
+            relay.cut()
+
+
+async def test_another_link_takes_over_and_the_way_back_follows() -> None:
+    async with running_door(key=KEY) as door:
+        async with kept(door) as keeper:
+            await start(keeper)
+        asked = []
+
+        async def hub(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.append((await reader.readuntil(b"\r\n\r\n")).split(b" ")[1])
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            writer.close()
+
+        async with kept(door) as keeper:
+            server = await asyncio.start_unix_server(hub, str(keeper.back))
+            await keeper.phase("up")
+            assert await keeper.token(SESSION) == ENVIRONMENT["JUPYTERHUB_API_TOKEN"]
+            status = keeper.told[-1]
+            assert status is not None
+            answer = await fetch(*await asyncio.open_unix_connection(status.hub_sock), "/hub/api")
+            assert answer.endswith(b"ok")
+            assert asked == [b"/hub/api"]
+            server.close()
+
+
+async def test_closes_what_waited_in_vain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(door_line, "DOOR_WAIT", 0.2)
+    keeper = Keeper(tmp_path)
+    await keeper.begin(tmp_path / "not yet")
+    with contextlib.suppress(ConnectionResetError):  # what was sent was never read
+        assert await keeper.get("/") == b""
+    assert "not there" in keeper.problem(SESSION)
+    await keeper.close(SESSION)
+    with pytest.raises(OSError, match=r"refused|Connect call failed"):
+        await keeper.connect()
+
+
+async def test_says_when_the_environment_is_of_another_protocol(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path)
+    (tmp_path / "door.json").write_text(json.dumps({"protocol": 2, "session": SESSION, "somewhere": "else"}))
+    await keeper.begin(tmp_path)
+    await until(lambda: keeper.problem(SESSION))
+    assert keeper.problem(SESSION) == (
+        "The session's environment has door protocol 2, this link speaks 1: the link must be updated."
+    )
+    assert not keeper.is_open(SESSION)
+    with pytest.raises(Unreachable, match="door protocol 2"):
+        await keeper.token(SESSION)
+    await keeper.shutdown()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"host_key": asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()},
+        {"host_key": "ssh-ed25519 " + "A" * 68},
+        {"session": "cd" * 16},
+        {"host": "-oProxyCommand=x"},
+        {"port": 0},
+        {"port": "x"},
+    ],
+)
+async def test_enters_no_door_but_the_one_it_was_told(change: dict[str, object]) -> None:
+    async with running_door(key=KEY) as door:
+        told = door.file("door.json") | change
+        told["host_key"] = " ".join(str(told["host_key"]).split()[:2])
+        (door.folder / "door.json").write_text(json.dumps(told))
+        keeper = Keeper(door.folder.parent)
+        await keeper.begin(door.folder)
+        await until(lambda: keeper.problem(SESSION))
+        assert not keeper.is_open(SESSION)
+        assert keeper.told == []
+        await keeper.shutdown()
+
+
+async def test_ports_go_round_and_skip_what_is_taken(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path)
+    keeper._next = PORTS[1]
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", PORTS[0] + 1))
+        other.listen()
+        assert [keeper.allocate({PORTS[0]}) for _ in range(2)] == [PORTS[1], PORTS[0] + 2]
+    with pytest.raises(OSError, match="no free port"):
+        keeper.allocate(set(range(PORTS[0], PORTS[1] + 1)))
+
+
+async def test_a_port_given_up_can_be_bound_at_once(tmp_path: Path) -> None:
+    keeper = Keeper(tmp_path)
+    await keeper.begin(tmp_path)
+    reader, writer = await keeper.connect()
+    await until(lambda: keeper._ports[SESSION].near)
+    await keeper.close(SESSION)
+    await keeper.bind(SESSION, keeper.port)
+    assert await reader.read() == b""
+    writer.close()
+    await keeper.bind(SESSION, keeper.port)
+    await keeper.shutdown()

@@ -1,0 +1,91 @@
+"""The clock of a session: pure decisions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from factorygate.session.guard import Activity, Facts, Limits, decide
+from hypothesis import given
+from hypothesis import strategies as st
+
+LIMITS = Limits(environment=900, unopened=1800, idle=3600)
+START = 1_000_000.0
+WAITING = Facts(started=START, ends=START + 7200)
+UP = Facts(started=START, ends=START + 40_000, environment=True, up=START + 10, activity=Activity(START + 10))
+USED = replace(UP, activity=Activity(START + 1000, opened=True))
+
+
+@pytest.mark.parametrize(
+    ("facts", "at", "reason"),
+    [
+        (WAITING, 899, None),
+        (WAITING, 900, "no-environment"),
+        (replace(WAITING, environment=True), 900, None),
+        (replace(WAITING, ends=START + 500), 440, "walltime"),
+        (UP, 1809, None),
+        (UP, 1810, "unopened"),
+        (replace(UP, activity=None), 39_000, None),  # this program does not tell: only the walltime ends it
+        (replace(UP, activity=None), 39_940, "walltime"),
+        (USED, 4599, None),
+        (USED, 4600, "idle"),
+        (replace(USED, activity=Activity(START + 1000, busy=True, opened=True)), 39_000, None),
+        (replace(USED, activity=Activity(START + 1000, busy=True, opened=True)), 39_940, "walltime"),
+        (replace(USED, ends=None), 4600, "idle"),
+    ],
+)
+def test_ends_when_it_must(facts: Facts, at: float, reason: str | None) -> None:
+    verdict = decide(START + at, facts, LIMITS)
+    assert verdict.reason == reason
+    assert bool(verdict.message) or reason is None
+
+
+@pytest.mark.parametrize(
+    ("facts", "at", "words"),
+    [
+        (WAITING, 100, ""),
+        (replace(UP, ends=START + 2000), 1039, ""),
+        (replace(UP, ends=START + 2000), 1041, "in 15 minutes"),
+        (replace(UP, ends=START + 2000), 1641, "in 5 minutes"),
+        (replace(UP, activity=None, ends=START + 2000), 1641, "Save your work"),
+        (USED, 4299, ""),
+        (USED, 4300, "gives the node back at 15:03 UTC, in 5 minutes"),
+        (UP, 1600, "Nobody has opened"),
+    ],
+)
+def test_warns_before(facts: Facts, at: float, words: str) -> None:
+    message = decide(START + at, facts, LIMITS).message
+    assert words in message
+    assert bool(message) == bool(words)
+
+
+def test_tells_when_idleness_would_end_it() -> None:
+    assert decide(START + 20, UP, LIMITS).ends_idle == START + 1810
+    assert decide(START + 1001, USED, LIMITS).ends_idle == START + 4600
+    busy = replace(USED, activity=Activity(START + 1000, busy=True, opened=True))
+    assert decide(START + 1001, busy, LIMITS).ends_idle is None
+
+
+moments = st.floats(0, 50_000)
+
+
+@given(
+    now=moments,
+    ends=st.none() | moments,
+    up=st.none() | moments,
+    last=moments,
+    busy=st.booleans(),
+    opened=st.booleans(),
+    environment=st.booleans(),
+)
+def test_nothing_changes_before_it_wakes(
+    now: float, ends: float | None, up: float | None, last: float, busy: bool, opened: bool, environment: bool
+) -> None:
+    facts = Facts(0, ends, environment, up, Activity(last, busy, opened))
+    verdict = decide(now, facts, LIMITS)
+    if verdict.reason is None:
+        assert now < verdict.wake
+        just_before = now + (verdict.wake - now) * 0.999
+        if just_before < verdict.wake:
+            later = decide(just_before, facts, LIMITS)
+            assert (later.reason, later.message) == (None, verdict.message)
