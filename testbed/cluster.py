@@ -22,6 +22,8 @@ READY_SECONDS = 30.0
 _JOBS_A_START = 10000  # job ids of different starts never meet
 _LAST_FIRST_JOB = 60_000_000
 _RECORD = "cluster.json"
+_LOCK = "lock"
+_REAPING_SECONDS = 3.0
 _READY_STATES = ("idle", "mix", "alloc")
 
 
@@ -139,11 +141,19 @@ class Cluster:
             tails = files.log_tails(self.folder)
             raise DidNotStart(f"{self.id}: not all nodes took jobs in {READY_SECONDS:.0f} s\n{tails}")
 
+    def kill(self, name: str) -> None:
+        """Kill one daemon as a crash would: ``munged``, ``slurmctld`` or a node's slurmd. Its jobs live on; undo it
+        with :meth:`start_missing`."""
+        process = daemons.running(self.folder, name)
+        if process is not None:
+            processes.kill(process)
+
     def down(self) -> None:
         """Stop everything, jobs included, and wait until no process is left. Logs and configuration stay."""
-        processes.end_all(self.folder)
-        if self.record.place.base != self.folder:
-            self.record.place.base.unlink(missing_ok=True)
+        with packages.locked(self.folder.parent / _LOCK):
+            processes.end_all(self.folder, reaping=_REAPING_SECONDS)
+            if self.record.place.base != self.folder:
+                self.record.place.base.unlink(missing_ok=True)
 
 
 def up(
@@ -168,7 +178,7 @@ def up(
     folder.mkdir(parents=True, exist_ok=True)
     accounts.check_readable(folder)
     accounts.check_readable(slurm.bin)
-    with packages.locked(folder / "lock"):
+    with packages.locked(state / _LOCK):  # two starts at once would find the same ports free
         people = accounts.ensure(names)
         old = _read(folder)
         if old is not None:

@@ -108,6 +108,7 @@ def task_prolog(environment: Mapping[str, str], mark: tuple[str, str]) -> str:
     path = environment["PATH"].split(":")[0]
     lines = ["#!/bin/sh", f'echo "export PATH=${{PATH:-/usr/local/bin:/usr/bin:/bin}}:{path}"']
     lines += [f'echo "export {key}={value}"' for key, value in (*environment.items(), mark) if key != "PATH"]
+    lines.append('echo "unset SLURM_SCRIPT_CONTEXT"')  # of this script, not of the task
     return "\n".join(lines) + "\n"
 
 
@@ -120,7 +121,7 @@ def _settings(factory: Factory, place: Place) -> dict[str, str]:
         "batch_sched_delay": 0,
         "sched_interval": 5,
         "sched_min_interval": 0,
-        "bf_interval": 2,
+        "bf_interval": 1,
         "bf_window": max(1440, math.ceil(longest * 60) * 2),
         "bf_resolution": 60,
         "bf_max_job_test": 1000,
@@ -137,7 +138,7 @@ def _settings(factory: Factory, place: Place) -> dict[str, str]:
         "AuthInfo": f"socket={base}/munge/socket,cred_expire=20",
         "CredType": "cred/munge",
         "PluginDir": str(place.plugins),
-        "CommunicationParameters": "NoCtldInAddrAny",
+        "CommunicationParameters": "NoCtldInAddrAny,NoInAddrAny",
         "StateSaveLocation": f"{base}/ctld",
         "SlurmdSpoolDir": f"{base}/spool/%n",
         "SlurmctldPidFile": f"{base}/run/slurmctld.pid",

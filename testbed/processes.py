@@ -15,6 +15,7 @@ from pathlib import Path
 
 MARK = "FACTORYGATE_TESTBED"  # environment variable of all daemons and job steps: the cluster's folder
 _PROC = Path("/proc")
+_KILL_SECONDS = 5.0  # until a SIGKILL has surely done its work
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,27 @@ def of_cluster(folder: Path) -> list[Process]:
     return [everything[pid] for pid in sorted(ours)]
 
 
-def end_all(folder: Path, patience: float = 1) -> None:
+def end_all(folder: Path, patience: float = 1, reaping: float = 0) -> None:
     """Leave no process of the cluster: all get a SIGTERM, and ``patience`` seconds later what is left a SIGKILL.
 
-    What forks while it is being ended is met in the next round.
+    What forks while it is being ended is met in the next round. Their parent is init by then, and some take a moment
+    until they see who died: ``reaping`` is how many seconds to wait for that, so that people who look find nothing.
     """
     number = signal.SIGTERM
+    met: set[Process] = set()
     while left := of_cluster(folder):
+        met.update(left)
         for process in left:
             _send(process, number)
         _wait_for_ends(left, patience)
         number, patience = signal.SIGKILL, 0.2
+    wait_until(lambda: not any((_PROC / str(process.pid)).exists() for process in met), reaping)
+
+
+def kill(process: Process) -> None:
+    """Kill this very process and wait until it is gone."""
+    _send(process, signal.SIGKILL)
+    _wait_for_ends([process], _KILL_SECONDS)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, pause: float = 0.02) -> bool:

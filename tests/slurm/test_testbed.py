@@ -1,0 +1,314 @@
+"""The testbed itself, with real daemons: as root with three site accounts, and as an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factorylink.models import Accelerator, Factory, NodeShape, NodeSize, Partition, Qos, Site
+from testbed import cluster, layout, packages, processes
+from testbed.cluster import Cluster
+from testbed.errors import CannotLayOut, CannotRun, NotThere
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ORDINARY = "fg-ordinary"
+only_root = pytest.mark.root
+
+FACTORY = Factory(
+    id="trial-aif",
+    name="Trial",
+    state="template",
+    site=Site(machine="Trial", host="Nobody", city="Nowhere", country="FI"),
+    scheduler="slurm",
+    accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=64, per_node=4, gres_type="a100"),
+    node=NodeShape(cores=32, memory_gb=490, count=3456),
+    partitions=(
+        Partition(name="shared", max_hours=24, default_hours=0.5),
+        Partition(name="whole", max_hours=2, whole_node_only=True),
+        Partition(name="spare", max_hours=24, preempt_requeue=True),
+        Partition(name="cpu", max_hours=4, gpus=False, shape=NodeShape(cores=112, memory_gb=512)),
+    ),
+    qos=(Qos(name="debug"),),
+    sizes=(
+        NodeSize(id="gpu-1", gpus=1, cores=8, memory_gb=122, partition="shared", max_hours=24, billed_as="1/4 node"),
+    ),
+    environments=(),
+    outbound="none",
+)
+
+
+pytestmark = pytest.mark.slurm
+
+
+@pytest.fixture(scope="module")
+def state() -> Iterator[Path]:
+    """Not below pytest's own folder, which site accounts may not enter."""
+    folder = Path(tempfile.mkdtemp(prefix="factorygate-testbed-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def running(state: Path) -> Iterator[Cluster]:
+    found = cluster.up(FACTORY, state)
+    yield found
+    found.down()
+
+
+def as_account(found: Cluster, *argv: str, script: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a client command as the last of the site accounts, with nothing in its environment but the cluster's."""
+    account = found.accounts[-1]
+    env = {**found.env, "HOME": pwd.getpwnam(account).pw_dir}
+    who = {"user": account, "group": account, "extra_groups": ()} if found.root else {}
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        argv, env=env, cwd="/", input=script, capture_output=True, text=True, timeout=30, check=False, **who
+    )
+
+
+def submit(found: Cluster, script: str, *options: str) -> str:
+    answer = as_account(
+        found, "sbatch", "--parsable", "--export=NONE", "-o", "/dev/null", *options, script=f"#!/bin/bash\n{script}\n"
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout.strip()
+
+
+def state_of(found: Cluster, job: str) -> str:
+    return found.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").stdout.strip()
+
+
+def eventually(condition: object, seconds: float = 10) -> bool:
+    assert callable(condition)
+    return processes.wait_until(lambda: bool(condition()), seconds, pause=0.1)
+
+
+def cancel(found: Cluster, *jobs: str) -> None:
+    found.run("scancel", "--signal=KILL", "--full", *jobs)
+    found.run("scancel", *jobs)
+    assert eventually(lambda: all(state_of(found, job) not in ("RUNNING", "COMPLETING", "PENDING") for job in jobs))
+
+
+def test_the_layout_is_the_catalogues(running: Cluster) -> None:
+    answer = running.run("sinfo", "-h", "-o", "%R|%l|%L|%c|%m|%G|%D|%h")
+    rows = {line.split("|")[0]: line.split("|")[1:] for line in answer.stdout.split()}
+    assert rows["shared"] == ["1-00:00:00", "30:00", "32", str(490 * 1024), "gpu:a100:4", "2", "NO"]
+    assert rows["whole"][0] == "2:00:00"
+    assert rows["whole"][-1] == "EXCLUSIVE"
+    assert rows["cpu"][2:6] == ["112", str(512 * 1024), "(null)", "1"]
+    assert "trial-aif" in running.run("scontrol", "show", "config").stdout
+
+
+def test_everything_listens_on_loopback_below_the_links_ports(running: Cluster) -> None:
+    ports = {running.record.place.controller_port, *running.record.place.node_ports.values()}
+    assert all(10000 <= port <= 19999 for port in ports)
+    listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    addresses = {int(port, 16): address for address, port in (entry.split(":") for entry in listening)}
+    assert {addresses[port] for port in ports} == {"0100007F"}
+
+
+def test_a_job_sees_its_gpus_its_end_and_its_factory(running: Cluster) -> None:
+    answer = as_account(running, "srun", "-p", "shared", "--gres=gpu:2", "-t", "5", "/usr/bin/env")
+    assert answer.returncode == 0, answer.stderr
+    seen = dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line)
+    assert seen["SLURM_GPUS_ON_NODE"] == "2"
+    assert seen["CUDA_VISIBLE_DEVICES"] == "0,1"
+    assert seen["SLURM_CLUSTER_NAME"] == "trial-aif"
+    assert 0 < float(seen["SLURM_JOB_END_TIME"]) - time.time() <= 301
+    assert "LD_LIBRARY_PATH" not in seen
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        ("-p", "whole", "-t", "3:00:00"),
+        ("-p", "shared", "--gres=gpu:5"),
+        ("-p", "shared", "-c", "33"),
+        ("-p", "cpu", "--gres=gpu:1"),
+        ("-p", "nowhere"),
+    ],
+)
+def test_what_the_site_would_not_run_is_refused(running: Cluster, request_: tuple[str, ...]) -> None:
+    answer = as_account(running, "sbatch", *request_, script="#!/bin/sh\ntrue\n")
+    assert answer.returncode != 0
+    assert answer.stderr
+
+
+def test_qos_and_account_are_taken_as_they_come(running: Cluster) -> None:
+    cancel(running, submit(running, "true", "-H", "--qos=debug", "--account=project_1"))
+
+
+def test_jobs_find_the_clients_and_may_add_steps(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> None:
+    job = submit(running, "command -v squeue && squeue -h && sleep 300 & sleep 300", "-t", "5")
+    assert eventually(lambda: state_of(running, job) == "RUNNING")
+    step = as_account(
+        running, "srun", "-u", "--overlap", f"--jobid={job}", "--ntasks=1", "--export=NONE", "/bin/sh", "-c",
+        "command -v squeue; squeue -h -o %i",
+    )  # fmt: skip
+    assert step.stdout.splitlines() == [str(Path(running.env["PATH"].split(":")[0]) / "squeue"), job]
+    cancel(running, job)
+
+
+def test_a_whole_node_is_alone(running: Cluster) -> None:
+    first = submit(running, "sleep 300", "-p", "whole", "-c", "1", "-t", "5", "-w", "gpu001")
+    assert eventually(lambda: state_of(running, first) == "RUNNING")
+    second = submit(running, "sleep 300", "-p", "shared", "-c", "1", "-t", "5", "-w", "gpu001")
+    estimate = as_account(
+        running, "sbatch", "--test-only", "-p", "shared", "-t", "5", "-w", "gpu001", script="#!/bin/sh\n"
+    )
+    assert "to start at" in estimate.stderr
+    planned = eventually(
+        lambda: running.run("squeue", "-h", "--start", "-j", second, "-o", "%S").stdout.startswith("20")
+    )
+    assert planned, "the backfill scheduler gives no start time"
+    assert state_of(running, second) == "PENDING"
+    cancel(running, first, second)
+
+
+def test_a_preempted_job_is_queued_again(running: Cluster) -> None:
+    low = submit(running, "sleep 300", "-p", "spare", "-c", "32", "-t", "5", "-w", "gpu002")
+    assert eventually(lambda: state_of(running, low) == "RUNNING")
+    high = submit(running, "sleep 300", "-p", "shared", "-c", "32", "-t", "5", "-w", "gpu002")
+    assert eventually(lambda: state_of(running, high) == "RUNNING", 15)
+    assert eventually(lambda: state_of(running, low) == "PENDING")
+    cancel(running, high, low)
+
+
+@only_root
+def test_site_accounts_are_apart_and_root_runs_nothing(running: Cluster) -> None:
+    assert len(running.accounts) == 3
+    assert all(Path(pwd.getpwnam(name).pw_dir).stat().st_mode & 0o777 == 0o700 for name in running.accounts)
+    assert "Invalid user id" in running.run("srun", "true").stderr
+    who = as_account(running, "srun", "-t", "1", "/usr/bin/id", "-un")
+    assert who.stdout.strip() == running.accounts[-1]
+
+
+def test_a_running_cluster_is_adopted(running: Cluster, state: Path) -> None:
+    before = running.pids
+    begin = time.monotonic()
+    assert cluster.up(FACTORY, state).pids == before
+    assert time.monotonic() - begin < 2
+    assert cluster.load(state, "trial-aif").describe() == running.describe()
+    assert cluster.known(state) == ["trial-aif"]
+
+
+def test_what_died_is_started_again_and_jobs_live_on(running: Cluster, state: Path) -> None:
+    job = submit(running, "sleep 300", "-t", "5")
+    assert eventually(lambda: state_of(running, job) == "RUNNING")
+    node = running.run("squeue", "-h", "-j", job, "-o", "%N").stdout.strip()
+    saved, now = running.folder / "ctld/job_state", time.time()
+    assert eventually(lambda: saved.exists() and saved.stat().st_mtime > now)  # as on a site: seconds late
+    running.kill("slurmctld")
+    running.kill(node)
+    assert "slurmctld" not in running.pids
+    again = cluster.up(FACTORY, state)
+    assert state_of(again, job) == "RUNNING"
+    cancel(again, job)
+
+
+def test_the_command_shows_what_runs(running: Cluster, state: Path) -> None:
+    def command(*words: str) -> subprocess.CompletedProcess[str]:
+        return python("-m", "testbed", *words, "--state", str(state))
+
+    assert json.loads(command("env", "trial-aif").stdout) == running.describe()
+    assert command("status").stdout.startswith("trial-aif: ready")
+    assert command("env", "nowhere").returncode == 1
+
+
+def test_nothing_of_it_is_left_after_a_crash_and_a_stop(state: Path, running: Cluster) -> None:
+    """Last in this module: it takes the cluster down."""
+    job = submit(running, "(setsid sleep 301 >/dev/null 2>&1 &); env -i setsid sleep 302 & trap '' TERM; sleep 303")
+    assert eventually(lambda: state_of(running, job) == "RUNNING")
+    leftover = {process.pid for process in processes.of_cluster(running.folder)} - set(running.pids.values())
+    for name in running.pids:
+        running.kill(name)
+    assert running.pids == {}
+    again = cluster.up(FACTORY, state)
+    assert not leftover & {process.pid for process in processes.of_cluster(running.folder)}
+    assert state_of(again, job) == ""
+    assert int(submit(again, "sleep 300", "-t", "5")) > int(job)  # ids of different starts never meet
+    again.down()
+    assert processes.of_cluster(running.folder) == []
+    assert again.pids == {}
+
+
+@only_root
+def test_an_ordinary_user_needs_no_privilege(state: Path) -> None:
+    _ensure_ordinary_user()
+    home = Path(pwd.getpwnam(ORDINARY).pw_dir)
+    own = home / "testbed"
+    program = f"""
+import json, sys
+from pathlib import Path
+from testbed import cluster
+from factorylink.models import Factory
+found = cluster.up(Factory.model_validate_json({FACTORY.model_dump_json()!r}), Path({str(own)!r}),
+                   Path({str(state / "packages")!r}))
+try:
+    ran = found.run("srun", "-t", "1", "--gres=gpu:1", "/bin/sh", "-c", "id -un; echo $SLURM_GPUS_ON_NODE")
+    print(json.dumps([found.root, found.accounts, list(found.prefix), ran.stdout.split(), ran.stderr]))
+finally:
+    found.down()
+    assert not found.pids
+"""
+    code = state / "code"  # the checkout itself may be closed to others
+    for package in ("testbed", "spawners/factorylink"):
+        shutil.copytree(CHECKOUT / package, code / Path(package).name)
+    done = python("-c", program, user=ORDINARY, code=(code,))
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [False, [ORDINARY], [], [ORDINARY, "1"], ""]
+
+
+def test_a_factory_without_slurm_or_partitions_is_not_laid_out() -> None:
+    with pytest.raises(CannotLayOut, match="pbs"):
+        layout.node_sets(FACTORY.model_copy(update={"scheduler": "pbs"}))
+    with pytest.raises(CannotLayOut, match="no partition"):
+        layout.node_sets(FACTORY.model_copy(update={"partitions": ()}))
+
+
+def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotRun, match="apt-get") as caught:
+        packages.install(tmp_path / "packages")
+    assert len(caught.value.missing) >= 2
+    with pytest.raises(NotThere):
+        cluster.load(tmp_path, "trial-aif")
+
+
+@only_root
+def test_a_state_folder_that_site_accounts_cannot_read_is_refused(tmp_path: Path, running: Cluster) -> None:
+    tmp_path.chmod(0o700)
+    with pytest.raises(CannotRun, match="closed to others"):
+        cluster.up(FACTORY, tmp_path / "state", running.record.packages)
+
+
+def _ensure_ordinary_user() -> None:
+    try:
+        pwd.getpwnam(ORDINARY)
+    except KeyError:
+        subprocess.run(["/usr/sbin/useradd", "--create-home", "--user-group", ORDINARY], check=True, timeout=60)
+
+
+def python(
+    *words: str, user: str | None = None, code: tuple[Path, ...] = (CHECKOUT / "spawners", CHECKOUT)
+) -> subprocess.CompletedProcess[str]:
+    """Run this Python with the packages in ``code``, as another user where one is named."""
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": os.pathsep.join(str(path) for path in code),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    who = {"user": user, "group": user, "extra_groups": ()} if user else {}
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, *words], env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False, **who
+    )
