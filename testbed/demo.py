@@ -63,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         return detach(options)
     with open_private(folder.path / "lock") as lock:
         if not _lock(lock):
-            return _runs_already(folder)
+            return _runs_already(folder, detached=options.status_fd is not None)
         Record(folder.path / "supervisor.json").write({"supervisor": os.getpid()})
         try:
             asyncio.run(serve(folder, clusters, options))
@@ -150,14 +150,14 @@ def _lock(file: IO[str]) -> bool:
     return True
 
 
-def _runs_already(folder: DemoFolder) -> int:
-    """A second start changes nothing."""
+def _runs_already(folder: DemoFolder, detached: bool) -> int:
+    """A second start changes nothing; for a detached one at the same address that is a success."""
     try:
         url = json.loads((folder.path / "demo.json").read_text(encoding="utf-8"))["hub_url"]
     except FileNotFoundError:
         url = "an address that it will print"
     print(f"A demo of this checkout runs already, at {url}. End it with: bin/demo --stop", flush=True)
-    return 1
+    return 0 if detached and url == folder.url else 1
 
 
 # --- the end --------------------------------------------------------------------------------------------------------

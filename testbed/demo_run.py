@@ -22,6 +22,7 @@ from testbed.errors import CannotRun
 from testbed.supervisor import Supervisor, write_private
 
 USABLE_SECONDS = 120.0  # from the start of the last program
+GOODBYE_SECONDS = 15.0  # for sessions to end by themselves
 RETRY = 0.1  # seconds between two looks at a program that nobody tells us about
 NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "CONFIGPROXY_", "FACTORYGATE_", "PYTHONPATH", "VIRTUAL_ENV")
 
@@ -82,6 +83,8 @@ class Demo:
 
     async def stop(self) -> None:
         """End all; returns when no process is left."""
+        if self._clusters:
+            await self._end_sessions()
         await self._supervisor.stop()
         (self._folder.path / "demo.json").unlink(missing_ok=True)
         if self._started:
@@ -147,6 +150,26 @@ class Demo:
         async with httpx.AsyncClient(timeout=10) as http:
             await retry(lambda: _ok(http.get(f"{self._folder.proxy_api_url}/api/routes", headers=token)))
             await retry(lambda: _ok(http.post(f"{self._folder.hub_url}/hub/api/proxy", headers=admin)))
+
+    async def _end_sessions(self) -> None:
+        """Stop the sessions, so that people find them ended, and not lost with their clusters, at the next start."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self._folder.link_socket))
+        async with httpx.AsyncClient(base_url="http://link", transport=transport, timeout=5) as link:
+
+            async def live() -> list[str]:
+                answer = await link.get("/sessions", params={"live": "true"})
+                return [session["id"] for session in answer.raise_for_status().json()]
+
+            async def none_left() -> bool:
+                return not await live()
+
+            try:
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    for session in await live():
+                        await link.delete(f"/sessions/{session}", params={"by": "operator"})
+                    await retry(none_left)
+            except (TimeoutError, httpx.HTTPError) as error:
+                print(f"Not all sessions could be ended first ({error!r}); they end with their clusters.", flush=True)
 
     # --- readiness
 
