@@ -15,7 +15,7 @@ import asyncssh
 from factorylink.door_status import DoorFile, DoorRefusal, DoorStatus, DoorToken, read_told
 from factorylink.errors import LinkError, Misread, Refused, Unreachable
 from factorylink.models import SessionId
-from factorylink.ports import DOOR_WAIT, FarSide
+from factorylink.ports import FarSide
 from factorylink.transports.base import Transport
 
 log = logging.getLogger("factorylink")
@@ -81,6 +81,7 @@ class DoorLine:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+        self._opened.clear()
 
     # --- keeping it open
 
@@ -174,11 +175,10 @@ class DoorLine:
     # --- using it
 
     async def connect(self, far: Callable[[], FarSide]) -> object:
-        """Open a channel to the notebook, waiting a while for a door that is being opened again."""
-        async with asyncio.timeout(DOOR_WAIT):
-            await self._opened.wait()
-            connection, status = self._now()
-            return await connection.create_unix_connection(far, status.notebook_sock)
+        """Open a channel to the notebook, once the door is open."""
+        await self._opened.wait()
+        connection, status = self._now()
+        return await connection.create_unix_connection(far, status.notebook_sock)
 
     async def command(self, name: str, model: type[T], told: str = "") -> T:
         """Run a command of the door; its answer. Raises Refused with the door's words, or Unreachable."""

@@ -21,7 +21,7 @@ from factorylink.door_line import DoorLine, Way
 from factorylink.door_status import DoorStatus, DoorToken
 from factorylink.errors import Gone
 from factorylink.models import SessionId
-from factorylink.ports import HOST, SessionPort
+from factorylink.ports import HOST, FarSide, SessionPort
 from factorylink.transports.base import Transport
 
 log = logging.getLogger("factorylink")
@@ -51,6 +51,7 @@ class DoorKeeper:
         self._ports: dict[SessionId, SessionPort] = {}
         self._lines: dict[SessionId, DoorLine] = {}
         self._gate = asyncio.Semaphore(OPENING_AT_ONCE)
+        self._more_lines = asyncio.Condition()
         first, last = config.session_ports
         self._next = first + secrets.randbelow(last - first + 1)
         asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
@@ -73,9 +74,14 @@ class DoorKeeper:
             return
         if known is not None:
             known.close()
-        opened = SessionPort(port, lambda far: self._line(session_id).connect(far))
+        opened = SessionPort(port, lambda far: self._connect(session_id, far))
         await opened.listen()
         self._ports[session_id] = opened
+
+    async def _connect(self, session_id: SessionId, far: Callable[[], FarSide]) -> object:
+        async with self._more_lines:  # a link that has just started listens before it knows its doors
+            await self._more_lines.wait_for(lambda: session_id in self._lines)
+        return await self._line(session_id).connect(far)
 
     async def open(self, session_id: SessionId, account: str, factory: str, folder: str) -> None:
         """Keep the session's door open from now on; ``folder`` is the session's, absolute."""
@@ -94,6 +100,8 @@ class DoorKeeper:
         line = DoorLine(way, self._key, self._gate, self._back_socket, lambda s: self._on_status(session_id, s))
         self._lines[session_id] = line
         line.start()
+        async with self._more_lines:
+            self._more_lines.notify_all()
 
     async def close(self, session_id: SessionId) -> None:
         """Let go of door and port. The notebook goes on."""

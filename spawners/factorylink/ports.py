@@ -80,7 +80,8 @@ class NearSide(asyncio.Protocol):
 
     async def _connect(self) -> None:
         try:
-            await self._port.connect(lambda: self._far)
+            async with asyncio.timeout(DOOR_WAIT):
+                await self._port.connect(lambda: self._far)
         except (LinkError, asyncssh.Error, OSError, TimeoutError) as error:
             log.debug("Nothing behind port %d: %s", self._port.port, error)
             self.close()

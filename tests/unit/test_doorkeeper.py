@@ -12,7 +12,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-from factorylink import door_line
+from factorylink import ports
 from factorylink.config import LinkConfig
 from factorylink.door_status import DoorStatus
 from factorylink.doors import DoorKeeper
@@ -221,8 +221,22 @@ async def test_another_link_takes_over_and_the_way_back_follows() -> None:
             server.close()
 
 
+async def test_what_connects_before_the_link_knows_its_doors_waits() -> None:
+    async with running_door(key=KEY) as door:
+        async with kept(door) as keeper:
+            await start(keeper)
+        keeper = Keeper(door.folder.parent)  # the link starts again
+        keeper.port = keeper.allocate(set())
+        await keeper.bind(SESSION, keeper.port)
+        waiting = asyncio.create_task(keeper.get("/env"))
+        await until(lambda: keeper._ports[SESSION].near)
+        await keeper.open(SESSION, "someone", "here", str(door.folder))
+        assert json.loads(await waiting)["FACTORYGATE_NOTEBOOK_SOCKET"]
+        await keeper.shutdown()
+
+
 async def test_closes_what_waited_in_vain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(door_line, "DOOR_WAIT", 0.2)
+    monkeypatch.setattr(ports, "DOOR_WAIT", 0.2)
     keeper = Keeper(tmp_path)
     await keeper.begin(tmp_path / "not yet")
     with contextlib.suppress(ConnectionResetError):  # what was sent was never read

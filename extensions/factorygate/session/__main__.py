@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import contextlib
 import logging
 import os
 import re
@@ -150,12 +151,13 @@ async def run(options: argparse.Namespace) -> int:
 def main() -> int:
     """Run a session with the process's own arguments."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s door %(levelname)s %(message)s")
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a lost link is told by a line for each of its writes
     options = parse(sys.argv[1:])
     try:
         return asyncio.run(run(options))
     except (folder.FolderError, OSError) as error:
         log.critical("the door cannot be opened: %s", error)
-        if options.folder.is_dir():
+        with contextlib.suppress(OSError):  # the log has it; where the folder is the trouble, no file can be written
             words = {"reason": "failed", "message": f"The door could not be opened: {error}", "at": moment(time.time())}
             folder.write_json(options.folder / "end.json", words)
         return 2

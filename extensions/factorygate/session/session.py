@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 
 GRACE = 20.0  # seconds for the notebook to end by itself, when there is time
 GRACE_SIGNALLED = 6.0  # when the scheduler is about to kill the job (Slurm's KillWait is 30 s; sites shorten it)
+_TIDY = 60.0  # seconds between two looks for orphans that ended
 _LOOK = 60.0  # the clock is looked at this often at least, for clocks that are set while we wait
 
 EXIT_CODES: dict[Reason, int] = {"failed": 1, "no-environment": 3}  # all others are a clean end: 0
@@ -114,7 +116,8 @@ class Session:
 
     async def live(self) -> int:
         """Until the end; the job's exit code."""
-        tasks = [asyncio.create_task(self._keep_time()), asyncio.create_task(self._keep_notebook())]
+        keeping = (self._keep_time(), self._keep_notebook(), self._keep_tidy())
+        tasks = [asyncio.create_task(task) for task in keeping]
         waited: list[asyncio.Future[Any]] = [self._end, *tasks]
         await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         for task in tasks:
@@ -141,11 +144,15 @@ class Session:
             if verdict.reason is not None:
                 self.end(verdict.reason, verdict.message)
                 return
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), min(_LOOK, max(0.05, verdict.wake - now)))
-            except TimeoutError:
-                keep = () if self._notebook.pid is None else (self._notebook.pid,)
-                await asyncio.to_thread(processes.reap_orphans, keep)
+
+    async def _keep_tidy(self) -> None:
+        """Collect what the notebook's processes left behind and the door adopted."""
+        while True:
+            await asyncio.sleep(_TIDY)
+            keep = () if self._notebook.pid is None else (self._notebook.pid,)
+            await asyncio.to_thread(processes.reap_orphans, keep)
 
     async def _keep_notebook(self) -> None:
         up = asyncio.create_task(self._notice_up())
