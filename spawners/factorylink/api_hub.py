@@ -86,7 +86,7 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
 
     @app.get("/factories/{factory_id}/estimate")
     async def estimate(factory_id: Slug, user: Person, size: Slug, hours: float | None = None) -> Estimate:
-        return await sessions.estimate(factory_id, user, size, hours)
+        return await offers.estimate(factory_id, user, size, hours)
 
     @app.put("/factories/{factory_id}/drain", status_code=204)
     async def drain(factory_id: Slug, body: DrainBody) -> None:
@@ -128,12 +128,12 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
 async def follow_session(sessions: Sessions, session_id: SessionId) -> StreamingResponse:
     """Events of one session, up to its end. Raises ProblemError if it is not known."""
     board = sessions.board
-    shown = await sessions.session(session_id)
-    ended: Message = ("session", shown.model_dump_json())
+    known = await sessions.session(session_id)
 
     def first() -> list[Message]:
         live = board.live.get(session_id)
-        return [ended if live is None else ("session", board.session(live).model_dump_json())]
+        now = board.over.get(session_id, known) if live is None else board.session(live)
+        return [("session", now.model_dump_json())]
 
     return events(board.feed.stream(first, session_key(session_id), _is_end))
 

@@ -58,7 +58,7 @@ def user_app(sessions: Sessions, offers: Offers, hub: HubClient, base_url: str) 
 
     @app.get(f"{prefix}/api/factories/{{factory_id}}/estimate")
     async def estimate(factory_id: Slug, size: Slug, hours: float | None = None, name: str = user) -> Estimate:
-        return await sessions.estimate(factory_id, name, size, hours)
+        return await offers.estimate(factory_id, name, size, hours)
 
     @app.get(f"{prefix}/api/sessions")
     async def list_sessions(live: bool = False, limit: Limit = 100, name: str = user) -> list[Session]:

@@ -78,8 +78,8 @@ async def _serve(config: LinkConfig, factories: Mapping[str, Factory], ledger: L
         _tcp_socket(config.listen_host, config.listen_port),
         _unix_socket(back_socket),
     ]
-    sessions, hub = _build(config, factories, ledger, back_socket)
-    board, offers = sessions.board, Offers(sessions.board)
+    sessions, offers = _build(config, factories, ledger, back_socket)
+    board, hub = sessions.board, HubClient(config.hub)
     bring_back = BringBack(board, hub)
     back = BackWay(config.hub.url, f"http://{config.listen_host}:{config.listen_port}", config.hub.base_url)
     apps = [
@@ -109,7 +109,7 @@ async def _serve(config: LinkConfig, factories: Mapping[str, Factory], ledger: L
 
 def _build(
     config: LinkConfig, factories: Mapping[str, Factory], ledger: Ledger, back_socket: Path
-) -> tuple[Sessions, HubClient]:
+) -> tuple[Sessions, Offers]:
     try:
         identity = Identity(config.hub.name, read_or_make_key(config.state_dir / "hmac.key"))
         ssh_key = read_or_make_ssh_key(config.state_dir / "link_ed25519")
@@ -134,8 +134,9 @@ def _build(
     )
     board = Board(config, ledger, identity, places, doors)
     public_key = ssh_key.export_public_key().decode().split()[1]
-    sessions = Sessions(board, Submitter(ledger, identity, config.limits, public_key))
-    return sessions, HubClient(config.hub)
+    submitter = Submitter(ledger, identity, config.limits, public_key)
+    sessions = Sessions(board, submitter)
+    return sessions, Offers(board, submitter)
 
 
 def _server(app: FastAPI) -> _Server:

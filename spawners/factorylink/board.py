@@ -12,7 +12,7 @@ from factorylink.config import LinkConfig
 from factorylink.events import Feed, Message
 from factorylink.identity import Identity
 from factorylink.ledger import Entry, Ledger
-from factorylink.live import LOST_SECONDS, Live, show
+from factorylink.live import LOST_SECONDS, Live, show, show_ended
 from factorylink.models import Health, Session, SessionId, SessionState, TableFactory, TableSnapshot, Words
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place
@@ -20,6 +20,7 @@ from factorylink.seams import DoorsSeam, Place
 T = TypeVar("T")
 log = logging.getLogger("factorylink")
 
+_OVER_KEPT = 500
 _SESSION = "session/"
 _FACTORY = "factory/"
 
@@ -41,6 +42,7 @@ class Board:
         self.places = places
         self.doors = doors
         self.live: dict[SessionId, Live] = {}
+        self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before
         self.drains: dict[str, str] = {}  # factory id -> the operator's message
         self.feed = Feed(self._message)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -127,7 +129,10 @@ class Board:
             live.door_open = False
             live.job_over.set()
         self.feed.forget(_SESSION + live.row.id)
-        self.live.pop(live.row.id, None)
+        del self.live[live.row.id]
+        self.over[live.row.id] = show_ended(live.row)
+        while len(self.over) > _OVER_KEPT:
+            del self.over[next(iter(self.over))]
         for task in (live.probing, live.stopping):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()

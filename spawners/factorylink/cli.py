@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
     except (LinkProblem, LinkSilent) as error:
         sys.stderr.write(f"The link: {error}\n")
+    except BrokenPipeError:  # of whoever read our output and has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         return result
     return 1

@@ -23,7 +23,6 @@ class Reader:
         self._key = key
         self._waiting: dict[str, Message] = {}
         self._changed = asyncio.Event()
-        self.closed = False
         self.overrun = False
 
     def offer(self, key: str, message: Message) -> None:
@@ -37,13 +36,12 @@ class Reader:
             self.overrun = True
         self._changed.set()
 
-    def close(self) -> None:
-        """No more will come."""
-        self.closed = True
+    def wake(self) -> None:
+        """Look again, though nothing changed."""
         self._changed.set()
 
     async def next(self) -> list[Message]:
-        """What changed since the last call; empty after the heartbeat's time, or when closed or overrun."""
+        """What changed since the last call; empty after the heartbeat's time, or when woken or overrun."""
         try:
             await asyncio.wait_for(self._changed.wait(), _HEARTBEAT_SECONDS)
         except TimeoutError:
@@ -83,7 +81,7 @@ class Feed:
         """End all streams."""
         self.closed = True
         for reader in self._readers:
-            reader.close()
+            reader.wake()
 
     async def stream(
         self, first: Callable[[], list[Message]], key: str | None = None, last: Callable[[Message], bool] | None = None
@@ -98,14 +96,12 @@ class Feed:
                     yield b"".join(encode(message) for message in messages)
                 else:
                     yield b": still here\n\n"
-                if last is not None and any(last(message) for message in messages):
+                if self.closed or (last is not None and any(last(message) for message in messages)):
                     return
                 messages = await reader.next()
                 if reader.overrun:
                     reader.overrun = False
                     messages = first()
-                if reader.closed or self.closed:
-                    return
         finally:
             self._readers.discard(reader)
 

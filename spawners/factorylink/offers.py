@@ -1,4 +1,4 @@
-"""The catalogue as a person may use it, with health and what is free now."""
+"""The catalogue as a person may use it, with health, what is free now, and when a session would start."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pydantic import TypeAdapter
 
 from factorylink.admission import site_account
 from factorylink.board import Board
-from factorylink.catalogue import default_environment, gpu_label, smallest_size
+from factorylink.catalogue import ChoiceError, default_environment, gpu_label, resolve, smallest_size
+from factorylink.errors import LinkError
 from factorylink.events import encode
-from factorylink.models import FactoryView, SizeView
+from factorylink.models import Choice, Estimate, FactoryView, JobOptions, SizeView
+from factorylink.problems import forbidden, from_link_error, gone, invalid
 from factorylink.seams import Place
+from factorylink.submitting import Submitter
 
 _STEP_SECONDS = 2.0  # between two changes that one reader is told
 _HEARTBEAT_STEPS = 7
@@ -22,8 +25,9 @@ _VIEWS = TypeAdapter(list[FactoryView])
 class Offers:
     """What the start page shows."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, submitter: Submitter) -> None:
         self._board = board
+        self._submitter = submitter
 
     def views(self, user: str) -> list[FactoryView]:
         """The factories where that person has a site account, by id."""
@@ -47,6 +51,23 @@ class Offers:
                 quiet = 0
             quiet += 1
             await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time: a step, not an event
+
+    async def estimate(self, factory_id: str, user: str, size: str, hours: float | None) -> Estimate:
+        """When a session of that size would start there. Raises ProblemError."""
+        place = self._board.places.get(factory_id)
+        if place is None:
+            raise gone(f"The factory {factory_id}")
+        account = site_account(place.access, user)
+        if account is None:
+            raise forbidden(f"You have no site account at {place.factory.name}.")
+        try:
+            choice = resolve(place.factory, Choice(factory=factory_id, size=size, hours=hours))
+            request = await self._submitter.sample(place, account, choice)
+            return await place.site.estimate(account, request, JobOptions().template)
+        except ChoiceError as error:
+            raise invalid(error.message, error.field) from error
+        except LinkError as error:
+            raise from_link_error(error) from error
 
     def _view(self, place: Place) -> FactoryView:
         factory = place.factory

@@ -10,9 +10,8 @@ from functools import partial
 from typing import Literal
 
 from factorylink import explain
-from factorylink.admission import Admission, site_account
+from factorylink.admission import Admission
 from factorylink.board import Board
-from factorylink.catalogue import ChoiceError, resolve
 from factorylink.ending import Ender
 from factorylink.errors import LinkError, Refused
 from factorylink.ledger import Conflict, Entry, LedgerError
@@ -21,8 +20,6 @@ from factorylink.metrics import SUBMIT_SECONDS
 from factorylink.models import (
     Choice,
     EndReason,
-    Estimate,
-    JobOptions,
     LogLine,
     Session,
     SessionId,
@@ -33,10 +30,8 @@ from factorylink.models import (
 from factorylink.problems import (
     ProblemError,
     conflict,
-    forbidden,
     from_link_error,
     gone,
-    invalid,
     refused,
     unreachable,
 )
@@ -287,22 +282,5 @@ class Sessions:
             await ask()
         except Refused as error:
             raise conflict(error.message) from error
-        except LinkError as error:
-            raise from_link_error(error) from error
-
-    async def estimate(self, factory_id: str, user: str, size: str, hours: float | None) -> Estimate:
-        """When a session of that size would start there. Raises ProblemError."""
-        place = self.board.places.get(factory_id)
-        if place is None:
-            raise gone(f"The factory {factory_id}")
-        account = site_account(place.access, user)
-        if account is None:
-            raise forbidden(f"You have no site account at {place.factory.name}.")
-        try:
-            choice = resolve(place.factory, Choice(factory=factory_id, size=size, hours=hours))
-            request = await self._submitter.sample(place, account, choice)
-            return await place.site.estimate(account, request, JobOptions().template)
-        except ChoiceError as error:
-            raise invalid(error.message, error.field) from error
         except LinkError as error:
             raise from_link_error(error) from error

@@ -35,6 +35,7 @@ from factorylink.models import (
     Words,
 )
 from factorylink.models import Site as Place_
+from factorylink.offers import Offers
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
@@ -281,7 +282,9 @@ class World:
         await self.ledger.open()
         place = Place(factory(), self.config.factories["one"], self.scheduler, self.home)
         self.board = Board(self.config, self.ledger, self.identity, {"one": place}, self.doors)
-        self.sessions = Sessions(self.board, Submitter(self.ledger, self.identity, self.config.limits, "AAAA"))
+        submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA")
+        self.sessions = Sessions(self.board, submitter)
+        self.offers = Offers(self.board, submitter)
         await self.sessions.start()
         return self
 

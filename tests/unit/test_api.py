@@ -16,7 +16,6 @@ from factorylink.bringback import BringBack
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.hub import HubClient
 from factorylink.models import Choice, Session, SessionRequest, SessionState
-from factorylink.offers import Offers
 from fastapi import FastAPI, Request, Response
 
 from tests.unit.fake_factory import ID, OTHER, World
@@ -85,9 +84,8 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
         settings = world.config.hub.model_copy(update={"url": hub_url})
         hub = HubClient(settings)
         bring_back = BringBack(world.board, hub)
-        offers = Offers(world.board)
-        hub_side = hub_app(world.sessions, offers, bring_back)
-        user_side = user_app(world.sessions, offers, hub, "/")
+        hub_side = hub_app(world.sessions, world.offers, bring_back)
+        user_side = user_app(world.sessions, world.offers, hub, "/")
         async with serving(hub_side, world.config.socket), serving(user_side) as url:
             client = LinkClient(world.config.socket)
             async with httpx.AsyncClient(base_url=f"{url}/services/factories") as people:

@@ -1,0 +1,62 @@
+"""What makes a job ours, and what makes a note ours."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from factorylink.identity import Identity, Note, read_or_make_key, read_or_make_ssh_key
+from factorylink.models import Job, JobState, ResolvedChoice
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.fake_factory import ID, KEY, OTHER
+
+OURS = Identity("hub", KEY)
+CHOICE = ResolvedChoice(factory="one", size="gpu-1", environment="plain", hours=1, idle_minutes=60, unopened_minutes=30)
+NOTE = Note(
+    id=ID, user="ada", server="", factory="one", account="a", choice=CHOICE, port=20000, created=datetime.now(UTC)
+)
+
+
+def job(comment: str, name: str = "factorygate-hub", account: str = "a") -> Job:
+    return Job(id="1", name=name, account=account, comment=comment, state=JobState.PENDING, raw_state="PENDING")
+
+
+def test_a_job_is_ours_only_if_all_agrees() -> None:
+    comment = OURS.comment(ID, "a", "one")
+    assert OURS.session_of(job(comment), "one") == ID
+    assert OURS.session_of(job(comment, account="b"), "one") is None
+    assert OURS.session_of(job(comment, name="factorygate-other"), "one") is None
+    assert OURS.session_of(job(comment), "two") is None
+    assert OURS.session_of(job(comment.replace(ID, OTHER)), "one") is None
+    assert Identity("hub", bytes(32)).session_of(job(comment), "one") is None
+
+
+@given(st.text(max_size=80))
+def test_whatever_a_comment_says_it_is_no_error(text: str) -> None:
+    assert OURS.session_of(job(text), "one") is None
+
+
+def test_a_note_is_believed_only_whole() -> None:
+    text = OURS.seal(NOTE).encode()
+    assert OURS.unseal(text) == NOTE
+    assert OURS.unseal(text.replace(b'"ada"', b'"eve"')) is None
+    assert OURS.unseal(text[:-20]) is None
+    assert OURS.unseal(b"") is None
+    assert Identity("hub", bytes(32)).unseal(text) is None
+
+
+def test_keys_are_made_once_and_private(tmp_path: Path) -> None:
+    key = read_or_make_key(tmp_path / "hmac.key")
+    assert len(key) == 32
+    assert read_or_make_key(tmp_path / "hmac.key") == key
+    ssh = read_or_make_ssh_key(tmp_path / "link_ed25519")
+    assert read_or_make_ssh_key(tmp_path / "link_ed25519").export_public_key() == ssh.export_public_key()
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    (tmp_path / "hmac.key").write_text("damaged")
+    with pytest.raises(ValueError, match="backup"):
+        read_or_make_key(tmp_path / "hmac.key")

@@ -1,0 +1,113 @@
+"""The ledger keeps what it was told, refuses what must not be, and says in words when it cannot be used."""
+
+from __future__ import annotations
+
+import sqlite3
+import stat
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from factorylink.ledger import Conflict, Entry, Ledger, LedgerError
+from factorylink.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
+from factorylink.schema import Row
+
+from tests.unit.fake_factory import ID, OTHER
+from tests.unit.test_identity import CHOICE
+
+ENTRY = Entry("ada", "a", "one", "ask")
+
+
+@pytest_asyncio.fixture
+async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
+    made = Ledger(tmp_path / "ledger.sqlite")
+    await made.open()
+    yield made
+    await made.close()
+
+
+def row(session_id: str = ID, user: str = "ada", server: str = "") -> Row:
+    return Row(
+        id=session_id,
+        user=user,
+        server=server,
+        factory="one",
+        account="a",
+        choice=CHOICE,
+        options=JobOptions(),
+        port=20000,
+        created=datetime.now(UTC),
+        log=[LogLine(at=datetime.now(UTC), text="Asked for.")],
+    )
+
+
+async def test_a_row_comes_back_as_it_was(ledger: Ledger) -> None:
+    kept = row()
+    await ledger.add(kept, ENTRY)
+    words = Words(code="idle", what="Idle.")
+    at = datetime.now(UTC)
+    await ledger.change(kept, say="Ended.", job="7", state=SessionState.ENDED, ended=at, end=words, log_tail=("x", "y"))
+    assert await ledger.row(ID) == kept
+    assert [line.text for line in kept.log] == ["Asked for.", "Ended."]
+    assert kept.end == words
+    assert await ledger.row(OTHER) is None
+    assert await ledger.live() == []
+    assert [found.id for found in await ledger.recent("ada", "")] == [ID]
+    assert await ledger.recent("ben") == []
+
+
+async def test_one_running_session_of_a_server(ledger: Ledger) -> None:
+    first = row()
+    await ledger.add(first, ENTRY)
+    with pytest.raises(Conflict):
+        await ledger.add(row(OTHER), ENTRY)
+    await ledger.change(first, wish="stop", stopped_for=EndReason.STOPPED)
+    await ledger.add(row(OTHER), ENTRY)
+    assert len(await ledger.audited("ask")) == 2  # a refused row leaves no entry
+
+
+async def test_one_session_of_a_job(ledger: Ledger) -> None:
+    first, second = row(), row(OTHER, "ben")
+    await ledger.add(first, ENTRY)
+    await ledger.add(second, ENTRY)
+    await ledger.change(first, job="7")
+    with pytest.raises(Conflict):
+        await ledger.change(second, job="7")
+    assert second.job is None
+
+
+async def test_choices_and_drains(ledger: Ledger) -> None:
+    assert await ledger.last_choice("ada") is None
+    for size in ("gpu-1", "gpu-2"):
+        await ledger.choose("ada", Choice(size=size))
+    assert await ledger.last_choice("ada") == Choice(size="gpu-2")
+    await ledger.drain("one", "first")
+    await ledger.drain("one", "second")
+    assert await ledger.drains() == {"one": "second"}
+    await ledger.undrain("one")
+    assert await ledger.drains() == {}
+
+
+async def test_it_is_private_and_durable(ledger: Ledger, tmp_path: Path) -> None:
+    assert stat.S_IMODE((tmp_path / "ledger.sqlite").stat().st_mode) == 0o600
+    await ledger.add(row(), ENTRY)
+    again = Ledger(tmp_path / "ledger.sqlite")  # as after a kill: nobody closed the first
+    await again.open()
+    assert [found.id for found in await again.live()] == [ID]
+    await again.close()
+
+
+async def test_a_newer_ledger_is_refused_in_words(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(LedgerError, match=r"version 99.*newer"):
+        await Ledger(tmp_path / "ledger.sqlite").open()
+
+
+async def test_a_damaged_ledger_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(LedgerError, match="cannot be opened"):
+        await Ledger(tmp_path / "ledger.sqlite").open()
