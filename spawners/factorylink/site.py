@@ -188,7 +188,7 @@ class Site:
         while True:
             waiters, self._waiters = self._waiters, []
             began = time.monotonic()
-            self._budget.take(began)
+            self._budget.take()
             try:
                 jobs = await self._asker.run(self.dialect.jobs(self.job_name))
             except LinkError as error:
@@ -210,8 +210,9 @@ class Site:
         while not self._waiters:
             self._wake.clear()
             now = time.monotonic()
-            due = since + jitter * pacing.interval(self._what_is_awaited(now))
-            due = max(due, now + self._budget.wait(now))
+            awaited = self._what_is_awaited(now)
+            due = since + jitter * pacing.interval(awaited)
+            due = max(due, now + self._budget.wait(now, awaited.pending))
             if due <= now:
                 return
             with contextlib.suppress(TimeoutError):

@@ -89,6 +89,9 @@ _PENDING_NAMES, _PENDING_ROW = fields(
 PENDING_FORMAT = _PENDING_NAMES
 _PENDING = re.compile(_PENDING_ROW + r"\n")
 
+_HOSTS = re.compile(
+    r"(?P<head>[^\[\],]+)(?:\[(?P<ranges>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)\](?P<tail>[^\[\],]*))?(?:,|$)"
+)
 ACCOUNTING_FIELDS = "JobID,State,ExitCode,End,ElapsedRaw"
 _OURS = re.compile(r"[0-9]+(_[0-9]+)?")  # one job or one task of an array; not: a het job's part, an unsplit array
 
@@ -126,14 +129,16 @@ def _exit(text: str) -> tuple[int | None, int | None]:
 def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
     """``n[1-2,07],login`` -> n1, n2, n07, login. At most ``limit``; a part cut off by squeue's width is left out."""
     names: list[str] = []
-    for head, ranges, tail in re.findall(r"([^\[\],]+)(?:\[([0-9,-]+)\]([^\[\],]*))?(?=,|$)", text):
-        for part in ranges.split(","):
+    position = 0
+    while piece := _HOSTS.match(text, position):
+        position = piece.end()
+        head, ranges, tail = piece["head"], piece["ranges"], piece["tail"] or ""
+        for part in ranges.split(",") if ranges else ():
             first, _, last = part.partition("-")
-            if not first:
-                names.append(head)
-                continue
             for index in range(int(first), min(int(last or first), int(first) + limit) + 1):
                 names.append(f"{head}{index:0{len(first)}d}{tail}")
+        if not ranges:
+            names.append(head)
     return tuple(names[:limit])
 
 
