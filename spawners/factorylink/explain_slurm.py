@@ -105,7 +105,7 @@ PENDING: tuple[Entry, ...] = (
     (r"Prolog", "prolog", N_("Its node is being prepared."), ITSELF),
     (r"Cleaning", "cleaning", N_("Its node is being cleaned up after an earlier attempt."), ITSELF),
     (
-        r"(Assoc|QOS)Grp\w*(Minutes|RunMinutes|CPUMins|CPURunMins)|AssocGrpBilling|QOSGrpBilling|AssocMaxWallDurationPerJobLimit$",
+        r"(Assoc|QOS)Grp\w*(Minutes|RunMinutes|CPUMins|CPURunMins)|AssocGrpBilling|QOSGrpBilling",
         "budget",
         N_("The project's budget at this factory is used up, or would be by this session."),
         PROJECT,

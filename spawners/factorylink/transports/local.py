@@ -102,8 +102,9 @@ class LocalTransport:
         except TimeoutError as error:
             raise Unreachable(f"{host} port {port}: no connection within {CONNECT_TIMEOUT} s") from error
         except OSError as error:  # the name does not resolve
-            raise Unreachable(f"{host} port {port}: {error.strerror or error}") from error
-        raise Unreachable(f"{host} port {port}: {failure.strerror if failure else 'no address'}") from failure
+            raise Unreachable(f"{host} port {port}: {error.strerror}") from error
+        words = os.strerror(failure.errno) if failure and failure.errno else "no address"
+        raise Unreachable(f"{host} port {port}: {words}") from failure
 
     async def close(self) -> None:
         """Kill what still runs; who waits for it gets Unreachable or Misread."""

@@ -1,0 +1,103 @@
+"""A factory, a dialect and a transport without a scheduler: answers, errors and silence by plan."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from factorylink.config import Access
+from factorylink.errors import LinkError, Unreachable
+from factorylink.models import Factory, Job, JobRequest, JobState
+from factorylink.schedulers import slurm
+from factorylink.schedulers.ask import Ask
+from factorylink.site import Site
+
+from tests.unit.slurm_output import COMMENT
+
+
+def factory() -> Factory:
+    def size(id: str, gpus: int, cores: int, memory_gb: float, whole_node: bool = False) -> dict[str, object]:
+        return {"id": id, "gpus": gpus, "cores": cores, "memory_gb": memory_gb, "whole_node": whole_node,
+                "partition": "gpu", "max_hours": 4, "billed_as": "GPU-hours"}  # fmt: skip
+
+    return Factory.model_validate(
+        {
+            "id": "site", "name": "Site", "state": "live", "scheduler": "slurm", "outbound": "none",
+            "site": {"machine": "m", "host": "h", "city": "c", "country": "FI"},
+            "accelerator": {"vendor": "NVIDIA", "model": "A100", "memory_gb": 40, "per_node": 4, "gres_type": "a100"},
+            "node": {"cores": 32, "memory_gb": 256},
+            "partitions": [{"name": "gpu", "max_hours": 24}],
+            "sizes": [size("one", 1, 8, 64), size("full", 4, 32, 256, whole_node=True), size("cpu", 0, 4, 8)],
+            "environments": [{"id": "e", "title": "E", "kind": "venv", "python": "/usr/bin/python3"}],
+        }
+    )  # fmt: skip
+
+
+def request(**changes: object) -> JobRequest:
+    fields: dict[str, object] = {
+        "name": "factorygate-hub", "comment": COMMENT, "partition": "gpu", "gpus": 1, "cores": 8, "memory_gb": 64,
+        "walltime": 3600, "output": "/tmp/log", "command": ("/bin/sleep", "60"),
+    }  # fmt: skip
+    return JobRequest.model_validate(fields | changes)
+
+
+def job(id: str, state: JobState = JobState.PENDING, **changes: object) -> Job:
+    fields: dict[str, object] = {
+        "id": id, "name": "factorygate-hub", "account": "alice", "comment": COMMENT, "state": state,
+        "raw_state": {JobState.ENDED: "FAILED"}.get(state, state.name), "partition": "gpu", "priority": 1,
+    }  # fmt: skip
+    return Job.model_validate(fields | changes)
+
+
+class FakeTransport:
+    """Answers each command by its name: a value, an error to raise, a coroutine function, or None: silence."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {"jobs": [], "nodes": [], "waiting": {}, "alive": ()}
+        self.asked: list[str] = []
+        self.changed = asyncio.Condition()
+
+    async def run(self, ask: Ask[Any], account: str | None = None) -> Any:
+        kind = _kind(ask)
+        async with self.changed:
+            self.asked.append(kind)
+            self.changed.notify_all()
+        answer = self.answers.get(kind)
+        if answer is None:
+            await asyncio.sleep(ask.timeout)
+            raise Unreachable("no answer")
+        if isinstance(answer, LinkError):
+            raise answer
+        return await answer() if callable(answer) else answer
+
+    async def until(self, enough: Callable[[], bool]) -> None:
+        """Wait until a predicate of what was asked holds."""
+        async with asyncio.timeout(10), self.changed:
+            await self.changed.wait_for(enough)
+
+    async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        raise NotImplementedError
+
+    async def home(self, account: str | None) -> str:
+        raise NotImplementedError
+
+    async def connect(self, account: str | None, host: str, port: int) -> socket.socket:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def _kind(ask: Ask[Any]) -> str:
+    program, *words = ask.argv
+    if program == "squeue":
+        return "waiting" if "--states=PENDING" in words else "jobs"
+    if program == "sbatch":
+        return "estimate" if "--test-only" in words else "submit"
+    return {"sinfo": "nodes", "scontrol": "alive", "scancel": "cancel", "sacct": "accounting"}[program]
+
+
+def site(transport: FakeTransport) -> Site:
+    return Site(factory(), Access(account_pool=("alice",)), transport, slurm, "hub")

@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import pytest
+from factorylink import availability
+from factorylink.models import Factory, Job, JobState, NodeSize, NodeState
+
+from tests.unit.site_fakes import factory
+
+GB = 10**9
+
+
+def node(name: str = "n1", **changes: object) -> NodeState:
+    fields: dict[str, object] = {
+        "name": name, "partitions": ("gpu",), "usable": True, "cores": 32, "cores_free": 32, "memory": 256 * GB,
+        "memory_free": 256 * GB, "gpus": 4, "gpus_free": 4, "gpu_type": "a100",
+    }  # fmt: skip
+    return NodeState.model_validate(fields | changes)
+
+
+def size(factory: Factory, name: str) -> NodeSize:
+    return next(found for found in factory.sizes if found.id == name)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "one", "full", "cpu"),
+    [
+        ([node()], 4, 1, 8),
+        ([node(), node("n2")], 8, 2, 16),
+        ([node(gpus_free=1)], 1, 0, 8),
+        ([node(cores_free=9)], 1, 0, 2),
+        ([node(memory_free=130 * GB)], 2, 0, 8),
+        ([node(usable=False)], 0, 0, 0),
+        ([node(planned=True)], 0, 0, 0),
+        ([node(gpu_type="v100")], 0, 0, 8),
+        ([node(gpu_type=None)], 4, 1, 8),
+        ([node(partitions=("other",))], 0, 0, 0),
+        ([node(gpus_free=2), node("n2", gpus_free=2)], 4, 0, 16),  # never across nodes
+        ([], 0, 0, 0),
+    ],
+)
+def test_fits(nodes: list[NodeState], one: int, full: int, cpu: int) -> None:
+    site = factory()
+    got = [availability.fits(site, nodes, size(site, name)) for name in ("one", "full", "cpu")]
+    assert got == [one, full, cpu]
+
+
+def test_loads_count_down_nodes_in_the_totals_only() -> None:
+    nodes = [node(gpus_free=3, cores_free=10), node("n2", usable=False, gpus_free=0, cores_free=0)]
+    (load,) = availability.loads(factory(), nodes, {"gpu": [(1, "1"), (1, "2")], "other": [(1, "3")]})
+    assert (load.gpus_total, load.gpus_free, load.cores_total, load.cores_free, load.pending) == (8, 3, 64, 10, 2)
+
+
+def job(id: str, priority: int, partition: str = "gpu", state: JobState = JobState.PENDING) -> Job:
+    return Job(
+        id=id, name="n", account="a", comment="c", state=state, raw_state="X", priority=priority, partition=partition
+    )
+
+
+def test_positions() -> None:
+    queue = availability.Queue({"gpu": [(50, "9"), (10, "8"), (10, "10")], "cpu": [(99, "7")]})
+    assert queue.position(job("9", 50)) == 1
+    assert queue.position(job("8", 10)) == 2
+    assert queue.position(job("10", 10)) == 3
+    assert queue.position(job("11", 10)) == 4  # newer than the survey
+    assert queue.position(job("12", 60)) == 1
+    assert queue.position(job("12", 5, "gpu,cpu")) == 2  # its best place
+    assert queue.position(job("12", 5, "nowhere")) == 1
+    assert queue.position(job("9", 50, state=JobState.RUNNING)) is None
+
+
+def test_positions_among_ours_alone() -> None:
+    jobs = [job("1", 5), job("2", 9), job("3_7", 5), job("4", 99, state=JobState.RUNNING)]
+    queue = availability.Queue.of(jobs)
+    assert [queue.position(found) for found in jobs] == [2, 1, 3, None]

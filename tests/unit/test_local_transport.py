@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import socket
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from factorylink.config import LocalTransport as Settings
+from factorylink.errors import Gone, Misread, Refused, Unreachable
+from factorylink.schedulers.ask import Ask, Output
+from factorylink.transports import local
+from factorylink.transports.base import Transport
+from factorylink.transports.local import LocalTransport
+
+
+def words(output: Output) -> str:
+    return output.stdout
+
+
+def shell(text: str, stdin: str = "", timeout: float = 10) -> Ask[str]:
+    return Ask(("/bin/sh", "-c", text), words, stdin, timeout)
+
+
+@pytest_asyncio.fixture
+async def transport() -> AsyncIterator[LocalTransport]:
+    made = LocalTransport(Settings())
+    yield made
+    await made.close()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def ended(pid: int) -> bool:
+    for _ in range(100):
+        if not alive(pid):
+            return True
+        await asyncio.sleep(0.02)
+    return False
+
+
+async def test_it_is_a_transport(transport: LocalTransport) -> None:
+    fits: Transport = transport
+    assert await fits.run(shell("cat", "from stdin")) == "from stdin"
+
+
+async def test_stdout_stderr_and_code(transport: LocalTransport) -> None:
+    output = await transport.run(Ask(("/bin/sh", "-c", "echo out; echo err >&2; exit 3"), lambda o: o))
+    assert output == Output("out\n", "err\n", 3)
+
+
+async def test_the_environment_is_minimal(transport: LocalTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("SECRET", "x")
+    got = dict(line.split("=", 1) for line in (await transport.run(Ask(("env",), words))).splitlines())
+    assert got.keys() == {"PATH", "HOME", "USER", "LOGNAME", "LANG"}
+    assert got["USER"] == pwd.getpwuid(os.geteuid()).pw_name
+
+
+async def test_prefix_and_environment_of_the_settings() -> None:
+    made = LocalTransport(Settings(prefix=("env", "A=1"), env={"B": "2"}))
+    ask = Ask(("/bin/sh", "-c", "echo $A $B $C"), words, env={"C": "3"})
+    assert await made.run(ask) == "1 2 3\n"
+
+
+async def test_silence_is_unreachable_and_leaves_no_process(transport: LocalTransport, tmp_path: Path) -> None:
+    began = time.monotonic()
+    with pytest.raises(Unreachable, match="within"):
+        await transport.run(shell(f"sleep 60 & echo $! > {tmp_path}/pid; wait", timeout=0.3))
+    assert time.monotonic() - began < 3
+    assert await ended(int((tmp_path / "pid").read_text()))
+
+
+async def test_cancelling_leaves_no_process(transport: LocalTransport, tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    running = asyncio.create_task(transport.run(shell(f"sleep 60 & echo $! > {pid}.new; mv {pid}.new {pid}; wait")))
+    while not pid.exists():
+        await asyncio.sleep(0.02)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await ended(int(pid.read_text()))
+
+
+async def test_closing_ends_what_runs(transport: LocalTransport, tmp_path: Path) -> None:
+    running = asyncio.create_task(
+        transport.run(Ask(("/bin/sh", "-c", f"touch {tmp_path}/up; sleep 60"), lambda o: o.code))
+    )
+    while not (tmp_path / "up").exists():
+        await asyncio.sleep(0.02)
+    await transport.close()
+    assert await running == -9
+
+
+async def test_too_much_output_is_misread(transport: LocalTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "STDOUT_CAP", 1000)
+    with pytest.raises(Misread):
+        await transport.run(shell("yes"))
+    with pytest.raises(Misread):
+        await transport.run(shell("head -c 1001 /dev/zero"))
+    assert len(await transport.run(shell("head -c 1000 /dev/zero"))) == 1000
+
+
+async def test_a_command_may_leave_its_input_unread(transport: LocalTransport) -> None:
+    assert await transport.run(shell("echo done", stdin="x" * 1_000_000)) == "done\n"
+
+
+async def test_what_is_not_there_is_unreachable(transport: LocalTransport) -> None:
+    with pytest.raises(Unreachable, match="could not be run"):
+        await transport.run(Ask(("no-such-program",), words))
+    with pytest.raises(Unreachable, match="could not be run"):
+        await transport.run(Ask(("echo", "a\0b"), words))
+
+
+async def test_what_cannot_be_read_is_misread_and_in_the_log(
+    transport: LocalTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Misread):
+        await transport.run(Ask(("echo", "unheard-of"), lambda output: int(output.stdout)))
+    assert "unheard-of" in caplog.text
+
+
+async def test_bytes_that_are_no_text(transport: LocalTransport) -> None:
+    assert await transport.run(shell(r"printf 'a\377b'")) == "a\ufffdb"
+
+
+async def test_few_commands_at_once() -> None:
+    made = LocalTransport(Settings(), parallel=2)
+    began = time.monotonic()
+    await asyncio.gather(*(made.run(shell("sleep 0.3", timeout=0.9)) for _ in range(6)))  # waiting is off the clock
+    assert time.monotonic() - began >= 0.9
+
+
+async def test_reading_files(transport: LocalTransport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "a b"
+    file.write_bytes(b"\x00\xff" * 100)
+    assert await transport.read(None, str(file)) == b"\x00\xff" * 100
+    assert await transport.read(None, str(file), limit=3) == b"\x00\xff\x00"
+    with pytest.raises(Gone):
+        await transport.read(None, str(tmp_path / "none"))
+    with pytest.raises(Gone):
+        await transport.read(None, str(file / "below"))
+    with pytest.raises(Refused):
+        await transport.read(None, str(tmp_path))
+    os.mkfifo(tmp_path / "fifo")
+    monkeypatch.setattr(local, "READ_TIMEOUT", 0.3)
+    with pytest.raises(Unreachable):
+        await transport.read(None, str(tmp_path / "fifo"))
+
+
+async def test_homes(transport: LocalTransport) -> None:
+    assert await transport.home(None) == pwd.getpwuid(os.geteuid()).pw_dir
+    with pytest.raises(Gone):
+        await transport.home("nobody-has-this-name")
+
+
+async def test_connecting(transport: LocalTransport) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    made = await transport.connect(None, "127.0.0.1", port)
+    assert not made.getblocking()
+    other, _ = listener.accept()
+    await asyncio.get_running_loop().sock_sendall(made, b"hello")
+    assert other.recv(10) == b"hello"
+    made.close()
+    other.close()
+    listener.close()
+    with pytest.raises(Unreachable, match="Connection refused"):
+        await transport.connect(None, "127.0.0.1", port)
+    with pytest.raises(Unreachable):
+        await transport.connect(None, "no-such-host.invalid", 1)
+
+
+async def test_never_as_root(transport: LocalTransport) -> None:
+    with pytest.raises(Refused):
+        await transport.run(shell("id"), "root")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may act as others")
+async def test_an_ordinary_user_acts_as_nobody_else(transport: LocalTransport) -> None:
+    with pytest.raises(Refused, match="cannot act as"):
+        await transport.run(shell("id"), "nobody")
+
+
+@pytest.mark.root
+async def test_root_acts_as_the_account_with_its_groups(transport: LocalTransport) -> None:
+    entry = pwd.getpwnam("nobody")
+    got = (await transport.run(shell("id -u; id -g; id -G; umask; echo $HOME"), "nobody")).splitlines()
+    groups = " ".join(str(group) for group in sorted(os.getgrouplist("nobody", entry.pw_gid)))
+    assert got[:2] == [str(entry.pw_uid), str(entry.pw_gid)]
+    assert " ".join(sorted(got[2].split(), key=int)) == groups
+    assert got[3:] == ["0077", entry.pw_dir]
+
+
+@pytest.mark.root
+async def test_root_reads_as_the_account(transport: LocalTransport, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("of root")
+    secret.chmod(0o600)
+    for folder in (tmp_path, *tmp_path.parents[:3]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    with pytest.raises(Refused, match="denied"):
+        await transport.read("nobody", str(secret))

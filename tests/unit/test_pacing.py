@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from factorylink.pacing import DENSE, FAR, IDLE, LONG, PENDING, QUICK, SURVEY, Awaited, Budget, interval
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+def questions(pending: int, seconds: float, events: list[float], until_start: float | None = None) -> list[float]:
+    """Moments at which the watcher would ask, awaited all the time, with something happening at ``events``."""
+    budget, now, asked = Budget(), 0.0, []
+    while now < seconds:
+        budget.take()
+        asked.append(now)
+        last = now
+        while True:  # reckoned anew ten times a second, as if something woke it
+            now += 0.1
+            since = min((now - event for event in events if event <= now), default=LONG)
+            awaited = Awaited(pending=pending, awaited=True, since_event=since, until_start=until_start)
+            if now >= last + interval(awaited) and budget.wait(now, pending) == 0:
+                break
+    return asked
+
+
+@pytest.mark.parametrize("pending", [60, 600])
+@pytest.mark.parametrize(
+    "events",
+    [[], [0.0], [float(i) for i in range(30)], [i / 10 for i in range(300)]],
+    ids=["none", "one", "1/s", "10/s"],
+)
+@pytest.mark.parametrize("until_start", [None, 0.0, -100.0, 3.0])
+def test_many_waiting_cost_at_most_40_rpcs_in_30_s(
+    pending: int, events: list[float], until_start: float | None
+) -> None:
+    surveys = 2 * (30 // SURVEY + 1) * 2  # two questions, two RPCs each
+    assert 2 * len(questions(pending, 30, events, until_start)) + surveys <= 40
+
+
+def test_one_session_is_asked_for_every_half_second_at_first() -> None:
+    asked = [at for at in questions(1, 30, [0.0]) if at <= DENSE]
+    gaps = [b - a for a, b in pairwise(asked)]
+    assert max(gaps) <= QUICK + 0.11
+
+
+def test_later_it_is_noticed_within_a_third_of_the_time_it_took() -> None:
+    asked = questions(1, 30, [0.0])
+    for before, after in pairwise(asked):
+        assert after - before <= max(QUICK, 0.3 * after) + 0.11
+
+
+@pytest.mark.parametrize(
+    ("awaited", "seconds"),
+    [
+        (Awaited(), IDLE),
+        (Awaited(watched=True), FAR),
+        (Awaited(running=3), FAR),
+        (Awaited(pending=3, since_event=60), PENDING),
+        (Awaited(pending=3, since_event=LONG), FAR),
+        (Awaited(pending=3, until_start=3600), FAR),
+        (Awaited(pending=3, until_start=10), 3.0),
+        (Awaited(pending=3, until_start=-5), 1.0),
+        (Awaited(since_event=0), QUICK),
+        (Awaited(pending=3, since_event=0, answer_seconds=2), 8.0),
+        (Awaited(answer_seconds=100), IDLE),
+        (Awaited(failures=1), 1.0),
+        (Awaited(failures=4), 8.0),
+        (Awaited(failures=50, since_event=0), IDLE),
+    ],
+)
+def test_intervals(awaited: Awaited, seconds: float) -> None:
+    assert interval(awaited) == pytest.approx(seconds)
+
+
+@given(
+    st.builds(
+        Awaited,
+        pending=st.integers(0, 1000),
+        running=st.integers(0, 1000),
+        awaited=st.booleans(),
+        since_event=st.floats(0, 1e6),
+        until_start=st.none() | st.floats(-1e6, 1e6),
+        watched=st.booleans(),
+        answer_seconds=st.floats(0, 60),
+        failures=st.integers(0, 1000),
+    )
+)
+def test_every_interval_is_within_bounds(awaited: Awaited) -> None:
+    assert QUICK <= interval(awaited) <= IDLE
+
+
+def test_what_had_to_be_asked_is_paid_for_later() -> None:
+    budget = Budget()
+    for _ in range(Budget.SIZE + 2):
+        budget.take()
+    assert budget.wait(0.0, 1) == pytest.approx(3 * Budget.SECONDS_FEW)
+    assert budget.wait(3 * Budget.SECONDS_FEW, 1) == 0
