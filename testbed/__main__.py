@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from factorylink import catalogue
@@ -58,9 +59,11 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    for name in _named(options):
-        cluster.load(options.state, name).down()
-        print(f"{name}: down")
+    names = _named(options)
+    clusters = [cluster.load(options.state, name) for name in names]
+    with ThreadPoolExecutor() as pool:
+        for name, _ in zip(names, pool.map(cluster.Cluster.down, clusters), strict=True):
+            print(f"{name}: down")
     return 0
 
 

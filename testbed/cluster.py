@@ -151,9 +151,10 @@ class Cluster:
     def down(self) -> None:
         """Stop everything, jobs included, and wait until no process is left. Logs and configuration stay."""
         with packages.locked(self.folder.parent / _LOCK):
-            processes.end_all(self.folder, reaping=_REAPING_SECONDS)
+            dead = processes.end_all(self.folder)
             if self.record.place.base != self.folder:
                 self.record.place.base.unlink(missing_ok=True)
+        processes.wait_reaped(dead, _REAPING_SECONDS)
 
 
 def up(

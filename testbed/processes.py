@@ -72,11 +72,11 @@ def of_cluster(folder: Path) -> list[Process]:
     return [everything[pid] for pid in sorted(ours)]
 
 
-def end_all(folder: Path, patience: float = 1, reaping: float = 0) -> None:
+def end_all(folder: Path, patience: float = 1) -> set[Process]:
     """Leave no process of the cluster: all get a SIGTERM, and ``patience`` seconds later what is left a SIGKILL.
 
-    What forks while it is being ended is met in the next round. Their parent is init by then, and some take a moment
-    until they see who died: ``reaping`` is how many seconds to wait for that, so that people who look find nothing.
+    What forks while it is being ended is met in the next round. Returns whom it met: dead now, but perhaps not yet
+    noticed by their parent.
     """
     number = signal.SIGTERM
     met: set[Process] = set()
@@ -86,7 +86,13 @@ def end_all(folder: Path, patience: float = 1, reaping: float = 0) -> None:
             _send(process, number)
         _wait_for_ends(left, patience)
         number, patience = signal.SIGKILL, 0.2
-    wait_until(lambda: not any((_PROC / str(process.pid)).exists() for process in met), reaping)
+    return met
+
+
+def wait_reaped(dead: Iterable[Process], seconds: float) -> None:
+    """Wait until the parents, init mostly, have noticed: so that people who look find nothing, no zombie either."""
+    left = list(dead)
+    wait_until(lambda: not any((_PROC / str(process.pid)).exists() for process in left), seconds)
 
 
 def kill(process: Process) -> None:
