@@ -22,12 +22,13 @@ from testbed import cluster, install
 from testbed.demo_folder import DemoFolder, Ports
 from testbed.demo_run import Demo, DemoError
 from testbed.errors import CannotRun, TestbedError
-from testbed.identity import end_now
+from testbed.identity import end_now, wait_reaped
 from testbed.supervisor import Record
 
 FACTORIES = "lumi-aif,it4lia,brainpp"
 READY = "\0ready"  # the last line of a detached start that succeeded
 STOP_PATIENCE = 60  # seconds for a supervisor to end all; then it is killed and what it left is ended from here
+REAP_PATIENCE = 5  # seconds for init to take note of the end of a detached supervisor
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -175,6 +176,8 @@ def stop(folder: DemoFolder, clusters: Path) -> int:
         list(pool.map(lambda name: cluster.load(clusters, name).down(), names))
     supervisor.forget()
     (folder.path / "demo.json").unlink(missing_ok=True)
+    for identity in running.values():
+        wait_reaped(identity, REAP_PATIENCE)
     print("The demo has ended." if running or left else "No demo of this checkout was running.")
     return 0
 

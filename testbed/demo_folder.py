@@ -152,7 +152,7 @@ class DemoFolder:
             access["accounts"] = {person: name for person, name in accounts.items() if name in cluster.accounts}
         elif re.fullmatch(r"/[A-Za-z0-9_./-]*", str(self.path)):  # else in the account's own home
             home = self.path / "home"
-            home.mkdir(exist_ok=True)
+            home.mkdir(mode=0o700, exist_ok=True)
             access |= {"session_folder": str(home / ".factorygate"), "notebook_folder": {"path": str(home)}}
         return access
 

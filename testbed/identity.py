@@ -84,6 +84,13 @@ def end_now(identity: Identity, patience: float, group: bool = True) -> None:
         kill_group(identity.pid)
 
 
+def wait_reaped(identity: Identity, patience: float) -> None:
+    """Wait until an ended process is no longer listed. Its parent does that, and tells nobody: so look."""
+    deadline = time.monotonic() + patience
+    while Path(f"/proc/{identity.pid}").exists() and not identity.alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def kill_group(pgid: int) -> None:
     """Kill what is left of a process group."""
     try:
@@ -95,5 +102,4 @@ def kill_group(pgid: int) -> None:
 def _readable(descriptor: int, timeout: float) -> bool:
     poll = select.poll()
     poll.register(descriptor, select.POLLIN)
-    end = time.monotonic() + timeout
-    return bool(poll.poll(max(0.0, end - time.monotonic()) * 1000))
+    return bool(poll.poll(timeout * 1000))

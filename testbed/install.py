@@ -26,6 +26,8 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 CANNOT_WORK = 3  # exit code
 SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike one below somebody's home
 
+SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
+
 
 class InstallError(Exception):
     """Something is missing or failed; the message is for the person at the terminal."""
@@ -171,7 +173,9 @@ def install_node(folder: Path, program: Path, *options: str) -> None:
     npm = program.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
     search = f"{program.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     argv = [os.fspath(program), os.fspath(npm), "ci", "--ignore-scripts", "--loglevel=error", *options]
-    run(argv, cwd=folder, PATH=search)
+    # This Node.js trusts its own list; trust whom the system trusts, as pip does.
+    trust = os.environ.get("NODE_EXTRA_CA_CERTS") or os.fspath(SYSTEM_TRUST)
+    run(argv, cwd=folder, PATH=search, NODE_EXTRA_CA_CERTS=trust)
     _stamp(folder / "node_modules", stamp)
 
 
