@@ -50,6 +50,19 @@ class Claim:
         """As the table has it."""
         return self._table.session(self.session_id)
 
+    def names(self) -> dict[str, str]:
+        """What the notebook's code may know of its session, as environment variables."""
+        session = self.session
+        if session is None:
+            return {}
+        choice = session.choice
+        return {
+            "FACTORYGATE_SESSION": session.id,
+            "FACTORYGATE_FACTORY": choice.factory,
+            "FACTORYGATE_SIZE": choice.size,
+            "FACTORYGATE_ENVIRONMENT": choice.environment,
+        }
+
     def over(self) -> bool:
         """Whether nothing is left to hold on to. A silent link is no reason."""
         if not self.session_id or self.asked_to_stop:

@@ -182,7 +182,8 @@ class FactorySpawner(BatchFace):
     def _environment(self) -> tuple[dict[str, str], list[str]]:
         """For the door. The token goes nowhere else."""
         self.api_token = self.claim.token
-        return {name: str(value) for name, value in self.get_env().items()}, [*self.cmd, *self.get_args()]
+        variables = {name: str(value) for name, value in self.get_env().items()}
+        return variables | self.claim.names(), [*self.cmd, *self.get_args()]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
         """Each change of the session, until it can be used or is over."""
