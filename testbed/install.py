@@ -102,7 +102,7 @@ def base_python() -> Path:
 def make_environment(folder: Path) -> None:
     """``python3 -m venv``, also where Debian's python3-venv is not installed."""
     base = os.fspath(base_python())
-    look = subprocess.run([base, "-c", "import ensurepip"], capture_output=True, check=False)
+    look = subprocess.run([base, "-c", "import ensurepip; ensurepip.version()"], capture_output=True, check=False)
     if look.returncode == 0:
         run([base, "-m", "venv", os.fspath(folder)])
         return
@@ -115,9 +115,10 @@ def make_environment(folder: Path) -> None:
 
 def _pip_wheels(folder: Path) -> Path:
     """Debian's own wheel of pip, from its package if need be."""
-    installed = Path("/usr/share/python-wheels")
-    if any(installed.glob("pip-*.whl")):
-        return installed
+    unpacked = folder / "usr/share/python-wheels"
+    for there in (Path("/usr/share/python-wheels"), unpacked):
+        if any(there.glob("pip-*.whl")):
+            return there
     say("getting pip from the distribution's package python3-pip-whl")
     (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
     apt = ["apt-get", "-qq", "-oDebug::NoLocking=1", "-oAPT::Sandbox::User=", f"-oDir::Cache={folder}"]
@@ -128,7 +129,7 @@ def _pip_wheels(folder: Path) -> Path:
         run([*ours, "update"], cwd=folder)
         run([*ours, "download", "python3-pip-whl"], cwd=folder)
     run(["dpkg-deb", "-x", os.fspath(next(folder.glob("python3-pip-whl_*.deb"))), os.fspath(folder)])
-    return folder / "usr/share/python-wheels"
+    return unpacked
 
 
 def install_wheel(builder: Path, target: Path, folder: Path) -> None:
