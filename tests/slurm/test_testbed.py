@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import pwd
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,37 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from factorylink.models import Accelerator, Factory, NodeShape, NodeSize, Partition, Qos, Site
 from testbed import cluster, layout, packages, processes
 from testbed.cluster import Cluster
 from testbed.errors import CannotLayOut, CannotRun, NotThere
+from tests.support.trial import CHECKOUT, FACTORY, as_account, cancel, eventually, python, state_of, submit
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 ORDINARY = "fg-ordinary"
 only_root = pytest.mark.root
-
-FACTORY = Factory(
-    id="trial-aif",
-    name="Trial",
-    state="template",
-    site=Site(machine="Trial", host="Nobody", city="Nowhere", country="FI"),
-    scheduler="slurm",
-    accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=64, per_node=4, gres_type="a100"),
-    node=NodeShape(cores=32, memory_gb=490, count=3456),
-    partitions=(
-        Partition(name="shared", max_hours=24, default_hours=0.5),
-        Partition(name="whole", max_hours=2, whole_node_only=True),
-        Partition(name="spare", max_hours=24, preempt_requeue=True),
-        Partition(name="cpu", max_hours=4, gpus=False, shape=NodeShape(cores=112, memory_gb=512)),
-    ),
-    qos=(Qos(name="debug"),),
-    sizes=(
-        NodeSize(id="gpu-1", gpus=1, cores=8, memory_gb=122, partition="shared", max_hours=24, billed_as="1/4 node"),
-    ),
-    environments=(),
-    outbound="none",
-)
-
 
 pytestmark = pytest.mark.slurm
 
@@ -64,39 +38,6 @@ def running(state: Path) -> Iterator[Cluster]:
     found = cluster.up(FACTORY, state)
     yield found
     found.down()
-
-
-def as_account(found: Cluster, *argv: str, script: str = "") -> subprocess.CompletedProcess[str]:
-    """Run a client command as the last of the site accounts, with nothing in its environment but the cluster's."""
-    account = found.accounts[-1]
-    env = {**found.env, "HOME": pwd.getpwnam(account).pw_dir}
-    who = {"user": account, "group": account, "extra_groups": ()} if found.root else {}
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        argv, env=env, cwd="/", input=script, capture_output=True, text=True, timeout=30, check=False, **who
-    )
-
-
-def submit(found: Cluster, script: str, *options: str) -> str:
-    answer = as_account(
-        found, "sbatch", "--parsable", "--export=NONE", "-o", "/dev/null", *options, script=f"#!/bin/bash\n{script}\n"
-    )
-    assert answer.returncode == 0, answer.stderr
-    return answer.stdout.strip()
-
-
-def state_of(found: Cluster, job: str) -> str:
-    return found.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").stdout.strip()
-
-
-def eventually(condition: object, seconds: float = 10) -> bool:
-    assert callable(condition)
-    return processes.wait_until(lambda: bool(condition()), seconds, pause=0.1)
-
-
-def cancel(found: Cluster, *jobs: str) -> None:
-    found.run("scancel", "--signal=KILL", "--full", *jobs)
-    found.run("scancel", *jobs)
-    assert eventually(lambda: all(state_of(found, job) not in ("RUNNING", "COMPLETING", "PENDING") for job in jobs))
 
 
 def test_the_layout_is_the_catalogues(running: Cluster) -> None:
@@ -297,18 +238,3 @@ def _ensure_ordinary_user() -> None:
         pwd.getpwnam(ORDINARY)
     except KeyError:
         subprocess.run(["/usr/sbin/useradd", "--create-home", "--user-group", ORDINARY], check=True, timeout=60)
-
-
-def python(
-    *words: str, user: str | None = None, code: tuple[Path, ...] = (CHECKOUT / "spawners", CHECKOUT)
-) -> subprocess.CompletedProcess[str]:
-    """Run this Python with the packages in ``code``, as another user where one is named."""
-    env = {
-        "PATH": "/usr/bin:/bin",
-        "PYTHONPATH": os.pathsep.join(str(path) for path in code),
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }
-    who = {"user": user, "group": user, "extra_groups": ()} if user else {}
-    return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, *words], env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False, **who
-    )

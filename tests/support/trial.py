@@ -1,0 +1,84 @@
+"""A small factory to lay out, and how its site accounts talk to it."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from factorylink.models import Accelerator, Factory, NodeShape, NodeSize, Partition, Qos, Site
+from testbed import processes
+from testbed.cluster import Cluster
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+FACTORY = Factory(
+    id="trial-aif",
+    name="Trial",
+    state="template",
+    site=Site(machine="Trial", host="Nobody", city="Nowhere", country="FI"),
+    scheduler="slurm",
+    accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=64, per_node=4, gres_type="a100"),
+    node=NodeShape(cores=32, memory_gb=490, count=3456),
+    partitions=(
+        Partition(name="shared", max_hours=24, default_hours=0.5),
+        Partition(name="whole", max_hours=2, whole_node_only=True),
+        Partition(name="spare", max_hours=24, preempt_requeue=True),
+        Partition(name="cpu", max_hours=4, gpus=False, shape=NodeShape(cores=112, memory_gb=512)),
+    ),
+    qos=(Qos(name="debug"),),
+    sizes=(
+        NodeSize(id="gpu-1", gpus=1, cores=8, memory_gb=122, partition="shared", max_hours=24, billed_as="1/4 node"),
+    ),
+    environments=(),
+    outbound="none",
+)
+
+
+def as_account(found: Cluster, *argv: str, script: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a client command as the last of the site accounts, with nothing in its environment but the cluster's."""
+    account = found.accounts[-1]
+    env = {**found.env, "HOME": pwd.getpwnam(account).pw_dir}
+    who = {"user": account, "group": account, "extra_groups": ()} if found.root else {}
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        argv, env=env, cwd="/", input=script, capture_output=True, text=True, timeout=30, check=False, **who
+    )
+
+
+def submit(found: Cluster, script: str, *options: str) -> str:
+    answer = as_account(
+        found, "sbatch", "--parsable", "--export=NONE", "-o", "/dev/null", *options, script=f"#!/bin/bash\n{script}\n"
+    )
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout.strip()
+
+
+def state_of(found: Cluster, job: str) -> str:
+    return found.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").stdout.strip()
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    return processes.wait_until(condition, seconds, pause=0.1)
+
+
+def cancel(found: Cluster, *jobs: str) -> None:
+    found.run("scancel", "--signal=KILL", "--full", *jobs)
+    found.run("scancel", *jobs)
+    assert eventually(lambda: all(state_of(found, job) not in ("RUNNING", "COMPLETING", "PENDING") for job in jobs))
+
+
+def python(
+    *words: str, user: str | None = None, code: tuple[Path, ...] = (CHECKOUT / "spawners", CHECKOUT)
+) -> subprocess.CompletedProcess[str]:
+    """Run this Python with the packages in ``code``, as another user where one is named."""
+    env = {
+        "PATH": "/usr/bin:/bin",
+        "PYTHONPATH": os.pathsep.join(str(path) for path in code),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    who = {"user": user, "group": user, "extra_groups": ()} if user else {}
+    return subprocess.run(  # type: ignore[call-overload, no-any-return]
+        [sys.executable, *words], env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False, **who
+    )
