@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from factorylink.models import Factory, Job, JobId, JobState, NodeSize, NodeState, PartitionLoad
 
@@ -56,13 +56,15 @@ def fits(factory: Factory, nodes: Sequence[NodeState], size: NodeSize) -> int:
 
 
 class Queue:
-    """Positions among the waiting jobs of a partition: first by priority, then by age (the job's number)."""
+    """Waiting jobs of each partition in their order: first by priority, then by age (the job's number)."""
 
     def __init__(self, waiting: Waiting) -> None:
-        self._ahead = {name: sorted(_rank(priority, job) for priority, job in jobs) for name, jobs in waiting.items()}
+        self._waiting = waiting
+        self._ranks = {name: sorted(_rank(priority, job) for priority, job in jobs) for name, jobs in waiting.items()}
+        self.ids = frozenset(job for jobs in waiting.values() for _, job in jobs)
 
     @classmethod
-    def of(cls, jobs: Sequence[Job]) -> Queue:
+    def of(cls, jobs: Iterable[Job]) -> Queue:
         """The queue as far as these jobs tell."""
         waiting: dict[str, list[tuple[int, JobId]]] = {}
         for job in jobs:
@@ -71,13 +73,31 @@ class Queue:
                     waiting.setdefault(partition, []).append((job.priority or 0, job.id))
         return cls(waiting)
 
-    def position(self, job: Job) -> int | None:
+    def only(self, ids: Container[JobId]) -> Queue:
+        """The part of it with these jobs."""
+        return Queue({name: [entry for entry in jobs if entry[1] in ids] for name, jobs in self._waiting.items()})
+
+    def ahead(self, partition: str, job: Job) -> int:
+        """How many of a partition go before a job, which need not be among them."""
+        return bisect.bisect_left(self._ranks.get(partition, []), _rank(job.priority or 0, job.id))
+
+
+class Positions:
+    """Places in the queue: an older survey of everybody's waiting jobs, set right by a newer answer about ours."""
+
+    def __init__(self, survey: Queue, ours: Sequence[Job]) -> None:
+        self.survey = survey
+        self._new = Queue.of(job for job in ours if job.id not in survey.ids)
+        self._gone = survey.only({job.id for job in ours if job.state is not JobState.PENDING} & survey.ids)
+
+    def of(self, job: Job) -> int | None:
         """1 is next; None: it does not wait. Of several partitions the best place counts."""
         if job.state is not JobState.PENDING:
             return None
-        rank = _rank(job.priority or 0, job.id)
-        queues = (self._ahead.get(partition, []) for partition in job.partition.split(","))
-        return min(bisect.bisect_left(queue, rank) for queue in queues) + 1
+        return 1 + min(
+            self.survey.ahead(name, job) + self._new.ahead(name, job) - self._gone.ahead(name, job)
+            for name in job.partition.split(",")
+        )
 
 
 def _rank(priority: int, job: JobId) -> tuple[int, tuple[int, ...], str]:

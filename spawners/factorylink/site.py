@@ -72,7 +72,7 @@ class Site:
         self._looked = float("-inf")
         self._awaited = False
         self._failures = 0
-        self._ours = availability.Queue({})  # of our own waiting jobs
+        self._positions: availability.Positions | None = None  # made when asked for, of the last answers
         self._places = asyncio.Semaphore(SUBMITS)
         self._estimates: Flights[Estimate] = Flights(ESTIMATES)
         self._ended: Flights[list[End]] = Flights(2)
@@ -107,7 +107,11 @@ class Site:
     def position(self, job_id: JobId) -> int | None:
         """1 is next, among the waiting jobs of the partition that we can see (before the first survey: ours)."""
         job = self.jobs.get(job_id)
-        return (self.survey.queue or self._ours).position(job) if job else None
+        if job is None:
+            return None
+        if self._positions is None or self._positions.survey is not self.survey.queue:
+            self._positions = availability.Positions(self.survey.queue, tuple(self.jobs.values()))
+        return self._positions.of(job)
 
     # --- what is awaited
 
@@ -238,7 +242,7 @@ class Site:
         self._failures = 0
         self.jobs = {job.id: job for job in jobs}
         self._set_health("ok", answer_seconds=seconds)
-        self._ours = availability.Queue.of(jobs)
+        self._positions = None
         if any(job.state is JobState.PENDING for job in jobs):
             self.survey.want(pacing.SURVEY)
 

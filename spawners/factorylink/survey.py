@@ -23,7 +23,7 @@ class Survey:
 
     def __init__(self, factory: Factory, asker: Asker, dialect: Dialect, reachable: Callable[[], bool]) -> None:
         self.on_loads: Callable[[], None] = lambda: None
-        self.queue: availability.Queue | None = None  # of all waiting jobs; None: not asked yet
+        self.queue = availability.Queue({})  # of all waiting jobs that we may see
         self._factory = factory
         self._asker = asker
         self._dialect = dialect

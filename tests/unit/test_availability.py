@@ -56,19 +56,36 @@ def job(id: str, priority: int, partition: str = "gpu", state: JobState = JobSta
     )
 
 
-def test_positions() -> None:
-    queue = availability.Queue({"gpu": [(50, "9"), (10, "8"), (10, "10")], "cpu": [(99, "7")]})
-    assert queue.position(job("9", 50)) == 1
-    assert queue.position(job("8", 10)) == 2
-    assert queue.position(job("10", 10)) == 3
-    assert queue.position(job("11", 10)) == 4  # newer than the survey
-    assert queue.position(job("12", 60)) == 1
-    assert queue.position(job("12", 5, "gpu,cpu")) == 2  # its best place
-    assert queue.position(job("12", 5, "nowhere")) == 1
-    assert queue.position(job("9", 50, state=JobState.RUNNING)) is None
+def places(waiting: availability.Waiting, *ours: Job) -> list[int | None]:
+    positions = availability.Positions(availability.Queue(waiting), ours)
+    return [positions.of(found) for found in ours]
 
 
-def test_positions_among_ours_alone() -> None:
-    jobs = [job("1", 5), job("2", 9), job("3_7", 5), job("4", 99, state=JobState.RUNNING)]
-    queue = availability.Queue.of(jobs)
-    assert [queue.position(found) for found in jobs] == [2, 1, 3, None]
+WAITING = {"gpu": [(50, "9"), (10, "8"), (10, "10")], "cpu": [(99, "7")]}
+
+
+@pytest.mark.parametrize(
+    ("ours", "expected"),
+    [
+        (job("9", 50), 1),
+        (job("8", 10), 2),
+        (job("10", 10), 3),
+        (job("12", 60), 1),
+        (job("12", 10), 4),
+        (job("12", 5, "gpu,cpu"), 2),  # its best place
+        (job("12", 5, "nowhere"), 1),
+        (job("9", 50, state=JobState.RUNNING), None),
+    ],
+)
+def test_a_position_among_all(ours: Job, expected: int | None) -> None:
+    assert places(WAITING, ours) == [expected]
+
+
+def test_positions_count_ours_that_are_newer_than_the_survey() -> None:
+    assert places(WAITING, job("11", 10), job("12", 10), job("13", 60)) == [5, 6, 1]
+    assert places({}, job("1", 5), job("2", 9), job("3_7", 5), job("4", 99, state=JobState.RUNNING)) == [2, 1, 3, None]
+
+
+def test_positions_leave_out_ours_that_wait_no_more() -> None:
+    started = job("9", 0, state=JobState.RUNNING)  # its priority was another while it waited
+    assert places(WAITING, started, job("8", 10), job("10", 10)) == [None, 1, 2]

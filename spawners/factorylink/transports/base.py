@@ -44,6 +44,6 @@ def answer(ask: Ask[T], output: Output) -> T:
     except Misread:
         log.exception("%s: not understood: %r", ask.argv[0], output)
         raise
-    except ValueError as error:  # pydantic's ValidationError is one
+    except (ValueError, LookupError, TypeError) as error:  # pydantic's ValidationError is a ValueError
         log.exception("%s: not understood: %r", ask.argv[0], output)
         raise Misread(f"The answer of {ask.argv[0]} was not understood: {error}", repr(output)) from error

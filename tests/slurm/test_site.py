@@ -1,0 +1,228 @@
+"""The dialect, the local transport and the site against a real Slurm."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import pytest_asyncio
+from factorylink.config import Access
+from factorylink.errors import Refused, Unreachable
+from factorylink.models import Factory, Job, JobRequest, JobState
+from factorylink.schedulers import slurm
+from factorylink.schedulers.ask import Ask
+from factorylink.site import Site
+from factorylink.transports.local import LocalTransport
+
+from testbed import cluster, install
+from testbed.cluster import Cluster
+from tests.unit import site_fakes
+from tests.unit.slurm_output import COMMENT
+
+pytestmark = [pytest.mark.slurm, pytest.mark.asyncio(loop_scope="function")]
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Cluster]:
+    programs = install.program_folder()
+    state = programs / "tested-site"
+    shutil.rmtree(state, ignore_errors=True)
+    programs.mkdir(parents=True, exist_ok=True)
+    made = cluster.up(factory(), state, programs / "slurm")
+    yield made
+    made.down()
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def factory() -> Factory:
+    return site_fakes.factory().model_copy(update={"id": "tested"})
+
+
+@pytest.fixture
+def transport(here: Cluster) -> LocalTransport:
+    return LocalTransport(Access.model_validate(here.access_fields()).transport)
+
+
+@pytest_asyncio.fixture
+async def site(here: Cluster, transport: LocalTransport) -> AsyncIterator[Site]:
+    made = Site(factory(), Access.model_validate(here.access_fields()), transport, slurm, "tested")
+    await made.start()
+    yield made
+    left = [job for job in await made.ask_jobs_now() if job.state is not JobState.ENDED]
+    if left:
+        await transport.run(slurm.cancel({job.id.partition("_")[0] for job in left}))
+    await made.stop()
+    await transport.close()
+
+
+@pytest.fixture
+def account(here: Cluster) -> str:
+    return here.accounts[0]
+
+
+async def request(transport: LocalTransport, account: str, *command: str, **changes: object) -> JobRequest:
+    folder = f"{await transport.home(account)}/.factorygate"
+    await transport.run(mkdir(folder), account)
+    fields: dict[str, object] = {
+        "name": "factorygate-tested", "comment": COMMENT, "partition": "gpu", "gpus": 1, "gpu_syntax": "gres-typed",
+        "gpu_type": "a100", "cores": 8, "memory_gb": 64, "walltime": 600, "output": f"{folder}/test.%j.log",
+        "command": command or ("/bin/sleep", "60"),
+    }  # fmt: skip
+    return JobRequest.model_validate(fields | changes)
+
+
+def mkdir(folder: str) -> Ask[None]:
+    return Ask(("mkdir", "-p", "-m", "700", folder), lambda _: None)
+
+
+async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: float = 20) -> dict[str, Job]:
+    async with asyncio.timeout(seconds):
+        while not good(site.jobs):
+            await site.ask_jobs_now()
+            await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
+    return site.jobs
+
+
+def rpcs(here: Cluster) -> int:
+    """Requests that clients cost the controller since the last ``sdiag --reset``."""
+    told = here.run("sdiag").stdout.split("Remote Procedure Call statistics by user")[0]
+    ours = "JOB_INFO|PARTITION_INFO|NODE_INFO|FED_INFO|PING|SUBMIT|KILL|WILL_RUN"
+    return sum(int(count) for count in re.findall(rf"REQUEST_\w*(?:{ours})\w*\s+\(\s*\d+\) count:(\d+)", told))
+
+
+async def test_a_job_from_submit_to_end(site: Site, transport: LocalTransport, account: str) -> None:
+    wanted = await request(transport, account, "/bin/sh", "-c", "env; umask; pwd; sleep 1; exit 4")
+    began = datetime.now(UTC)
+    job = await site.submit(account, wanted)
+    running = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
+    assert (running.account, running.comment, running.partition) == (account, COMMENT, "gpu")
+    assert running.started is not None
+    assert running.ends is not None
+    assert running.ends - running.started == timedelta(minutes=10)
+    assert abs(running.started - began) < timedelta(seconds=20)
+    assert len(running.nodes) == 1
+    over = (await until(site, lambda jobs: jobs[job].state is JobState.ENDED))[job]
+    assert over.exit_code == 4
+    end = await site.why_ended(account, job)
+    assert end is not None
+    assert (end.raw_state, end.exit_code) == ("FAILED", 4)
+    log = (await transport.read(account, wanted.output.replace("%j", job))).decode()
+    got = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
+    assert got["USER"] == account
+    assert got["HOME"] == await transport.home(account)
+    assert got["SLURM_JOB_ID"] == job
+    assert got["SLURM_EXPORT_ENV"] == "ALL"
+    assert got["PYTHONNOUSERSITE"] == "1"
+    assert "SLURM_TIME_FORMAT" not in got
+    assert log.splitlines()[-2:] == ["0077", wanted.output.rpartition("/")[0]]
+
+
+async def test_a_hostile_comment_forges_and_hides_nothing(site: Site, transport: LocalTransport, account: str) -> None:
+    """Comments that try to forge or hide rows, submitted by somebody else under our name."""
+    hostile = "x\n|99|RUNNING|\x1f|" + "y" * 200
+    text = slurm.script(await request(transport, account)).replace(
+        "\n#SBATCH --nodes", "\n#SBATCH --hold\n#SBATCH --nodes", 1
+    )
+    ours = await transport.run(slurm.submit(text), account)
+    argv = ("sbatch", "--parsable", f"--comment={hostile}", "--job-name=factorygate-tested")
+    theirs = await transport.run(
+        Ask(argv, slurm.submit("").parse, stdin=text.replace("--comment=", "--mail-user=")), account
+    )
+    jobs = await until(site, lambda jobs: {ours, theirs} <= jobs.keys())
+    assert jobs[ours].reason == "JobHeldUser"
+    assert jobs[ours].comment == COMMENT
+    assert jobs[theirs].comment.startswith("x\n|99|RUNNING|")
+    assert "99" not in jobs
+
+
+async def test_refusals_are_told_apart(site: Site, transport: LocalTransport, account: str) -> None:
+    for changes in ({"partition": "nowhere"}, {"gpus": 99}, {"walltime": 90 * 86400}, {"constraint": "nothing"}):
+        with pytest.raises(Refused):
+            await site.submit(account, await request(transport, account, **changes))
+
+
+async def test_free_and_estimates(site: Site, transport: LocalTransport, account: str) -> None:
+    surveyed = asyncio.Event()
+    site.survey.on_loads = surveyed.set
+    await asyncio.wait_for(surveyed.wait(), 30)
+    (load,) = site.view_loads()
+    assert load.gpus_total == 8
+    size = {found.id: found for found in site.factory.sizes}
+    assert site.fits_now(size["one"]) >= 1
+    estimate = await site.estimate(account, await request(transport, account))
+    assert estimate.basis == "test-only"
+    assert estimate.start is not None
+    assert abs(estimate.start - datetime.now(UTC)) < timedelta(minutes=15)
+    never = await site.estimate(account, await request(transport, account, gpus=99))
+    assert (never.start, never.basis) == (None, "none")
+
+
+async def test_whole_nodes_fill_up_and_positions_count(site: Site, transport: LocalTransport, account: str) -> None:
+    whole = await request(transport, account, gpus=4, cores=32, memory_gb=256, whole_node=True)
+    jobs = [await site.submit(account, whole) for _ in range(4)]
+    await until(site, lambda known: sum(known[job].state is JobState.RUNNING for job in jobs if job in known) == 2)
+    await until(site, lambda known: all(job in known and known[job].reason != "None" for job in jobs))
+    assert [site.position(job) for job in jobs] == [None, None, 1, 2]
+    await site.cancel(account, jobs)
+    await until(site, lambda known: all(known[job].state is JobState.ENDED for job in jobs))
+
+
+async def test_a_start_is_noticed_soon(site: Site, transport: LocalTransport, account: str) -> None:
+    wanted = await request(transport, account)
+    job = await site.submit(account, wanted)
+    seen = asyncio.Event()
+
+    async def look(jobs: list[Job]) -> None:
+        if any(known.id == job and known.state is JobState.RUNNING for known in jobs):
+            seen.set()
+
+    site.on_answer = look
+    await asyncio.wait_for(seen.wait(), 20)
+    started = site.jobs[job].started
+    assert started is not None
+    assert datetime.now(UTC) - started < timedelta(seconds=2.5)  # Slurm tells whole seconds
+
+
+@pytest.mark.long
+async def test_sixty_waiting_sessions_cost_little(
+    here: Cluster, site: Site, transport: LocalTransport, account: str
+) -> None:
+    held = slurm.script(await request(transport, account))
+    held = held.replace("\n#SBATCH --nodes", "\n#SBATCH --hold\n#SBATCH --nodes", 1)
+    await transport.run(slurm.submit(held, 60), account)
+    site.expect(True)
+    await until(site, lambda jobs: sum(job.state is JobState.PENDING for job in jobs.values()) >= 60)
+    here.run("sdiag", "--reset")
+    site.look()
+    await asyncio.sleep(30)  # the window that the promise is about
+    assert rpcs(here) <= 40
+
+
+async def test_a_controller_that_dies_and_comes_back(
+    here: Cluster, site: Site, transport: LocalTransport, account: str
+) -> None:
+    wanted = await request(transport, account)
+    job = await site.submit(account, wanted)
+    await until(site, lambda jobs: job in jobs)
+    os.kill(here.pids["slurmctld"], signal.SIGKILL)
+    began = time.monotonic()
+    with pytest.raises(Unreachable):
+        await site.submit(account, wanted)
+    assert time.monotonic() - began < 3
+    with pytest.raises(Unreachable):
+        await site.ask_jobs_now()
+    assert site.health.state == "unreachable"
+    assert site.health.words is not None
+    assert site.health.words.code == "controller-down"
+    assert job in site.jobs
+    here.start_missing()
+    async with asyncio.timeout(30):
+        while site.health.state != "ok":
+            await asyncio.sleep(0.1)
