@@ -148,6 +148,7 @@ def test_what_died_is_started_again_and_jobs_live_on(running: Cluster, state: Pa
     assert eventually(lambda: state_of(running, job) == "RUNNING")
     node = running.run("squeue", "-h", "-j", job, "-o", "%N").stdout.strip()
     saved, now = running.folder / "ctld/job_state", time.time()
+    running.run("scontrol", "update", f"job={job}", "comment=save this")
     assert eventually(lambda: saved.exists() and saved.stat().st_mtime > now)  # as on a site: seconds late
     running.kill("slurmctld")
     running.kill(node)
