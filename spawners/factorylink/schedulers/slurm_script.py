@@ -43,10 +43,10 @@ export PYTHONNOUSERSITE=1 SLURM_EXPORT_ENV=ALL"""
 
 # Lines after the command need a shell that outlives it, and a shell forwards no signals by itself.
 WITH_TEARDOWN = """\
+trap 'kill -USR1 "$!"' USR1
+trap 'kill -TERM "$!"' TERM
 {command} &
 factorygate_command=$!
-trap 'kill -USR1 "$factorygate_command"' USR1
-trap 'kill -TERM "$factorygate_command"' TERM
 while :; do  # a trapped signal ends a wait early
     wait "$factorygate_command"
     factorygate_code=$?
