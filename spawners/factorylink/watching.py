@@ -135,8 +135,10 @@ class Watcher:
     async def _waits(self, live: Live, place: Place) -> None:
         """No job, and the scheduler has none that says it is this session's."""
         row = live.row
-        if live.submitting or row.ended is not None:
+        if live.submitting or row.ended is not None or row.job is not None:
             return
+        if live.submission is None and not live.answered:
+            return  # being made at this moment: its first submission follows, and a second would be a second job
         if row.submit_begun is not None and row.submits > 0:
             live.misses += 1
             if live.misses < ENOUGH_MISSES or _since(row.submit_begun) < DOUBT:

@@ -79,6 +79,21 @@ async def test_the_same_twice_is_one_job(world: World) -> None:
     assert len(world.scheduler.submitted) == 1
 
 
+async def test_an_answer_while_a_session_is_being_made_is_no_second_job(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bind = world.doors.bind
+
+    async def bind_while_the_factory_answers(session_id: str, port: int) -> None:
+        await bind(session_id, port)
+        await world.scheduler.answer()
+
+    monkeypatch.setattr(world.doors, "bind", bind_while_the_factory_answers)
+    await world.put()
+    await world.scheduler.answer()
+    assert len(world.scheduler.submitted) == 1
+
+
 async def test_two_sessions_of_one_server_are_refused(world: World) -> None:
     await world.put()
     error = await problem(world, OTHER)
