@@ -216,8 +216,8 @@ def _plain_env() -> dict[str, str]:
 
 
 def _folder(bed: Bed, name: str) -> Path:
-    folder = bed.folder / name
-    folder.mkdir(mode=0o700, parents=True)
+    folder = bed.folder / f"{name}-{len(list(bed.folder.glob(f'{name}-*'))) + 1}"
+    folder.mkdir(mode=0o700)
     return folder
 
 

@@ -34,6 +34,16 @@ def report(name: str, metric: str, ours: float, peers: dict[str, float], unit: s
         )
 
 
+def rate(name: str, metric: str, ours: float, peers: dict[str, float], unit: str) -> None:
+    """Print a line per peer for a rate (more is better): ratio = ours / peer, above 1 we are better."""
+    for peer, theirs in peers.items():
+        ratio = ours / theirs if theirs else float("inf")
+        print(
+            f"{name} {metric}: ours {_short(ours)} {unit}, {peer} {_short(theirs)} {unit}, ratio {ratio:.2f}",
+            flush=True,
+        )
+
+
 def note(text: str) -> None:
     """Print what a reader must know beside the numbers."""
     print(f"# {text}", flush=True)

@@ -56,7 +56,8 @@ async def window(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gate
         still = await asyncio.to_thread(on.jobs, "PENDING")
         if still != sessions:
             raise RuntimeError(f"{gateway.name}: {still} of {sessions} jobs wait at the end of the window")
-        measure.note(f"{gateway.name}, {sessions} sessions, submitted in {submitted:.1f} s: RPCs {counts or 'none'}")
+        said = f"{sessions} sessions, submitted in {submitted:.1f} s: {cost:.2f} CPU s, RPCs {counts or 'none'}"
+        measure.note(f"{gateway.name}, {said}")
     await asyncio.to_thread(on.clear)
     await on.idle()
     return Cost(sum(counts.values()), cost, measure.percentile(taken, 0.95) * 1000)

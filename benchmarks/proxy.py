@@ -1,0 +1,178 @@
+"""configurable-http-proxy from npm (ours) beside the one from PyPI: 200 people, HTTP and WebSockets, and what is right.
+
+Both get the same routes over the same API and stand before the same server. The client and the server share the two
+cores with the proxy, so CPU seconds of the proxy itself say more than rates. Each load runs on each proxy in turn,
+twice; the better run counts. The checks of correctness print a line each: which proxy does it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from benchmarks import measure, proxy_checks
+from testbed import install
+
+PEOPLE = 200
+REQUESTS = 40  # a person
+MESSAGES = 40  # a person
+MESSAGE = 500  # bytes
+DOWNLOAD = 200 * 10**6  # bytes
+TOKEN = "benchmark"
+ROUNDS = 2
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A running proxy with a route ``/user/one/`` to the server."""
+
+    name: str
+    pid: int
+    url: str
+    api: str
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one load cost: seconds on the clock, CPU seconds of the proxy, and the seconds of each exchange."""
+
+    wall: float
+    cpu: float
+    each: list[float]
+
+
+@asynccontextmanager
+async def running(name: str, argv: list[str], port: int, backend: str, folder: Path) -> AsyncIterator[Proxy]:
+    """Start a proxy, give it its route, and end it at the end."""
+    fixed = ["--ip", "127.0.0.1", "--port", str(port), "--api-ip", "127.0.0.1", "--api-port", str(port + 1)]
+    env = {**os.environ, "CONFIGPROXY_AUTH_TOKEN": TOKEN}
+    with (folder / f"{name}.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *argv, *fixed, "--log-level", "error", env=env, stdout=log, stderr=log
+        )
+    headers = {"Authorization": f"token {TOKEN}"}
+    proxy = Proxy(name, process.pid, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{port + 1}", headers)
+    try:
+        async with aiohttp.ClientSession() as http:
+
+            async def routed() -> bool:
+                body = {"target": backend, "user": "one"}
+                try:
+                    async with http.post(f"{proxy.api}/api/routes/user/one", json=body, headers=headers) as answer:
+                        return answer.status == 201
+                except aiohttp.ClientConnectionError:
+                    return False
+
+            await measure.until(routed, 30, f"{name} takes a route")
+        yield proxy
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def under_load(proxy: Proxy, person: Callable[[aiohttp.ClientSession], Awaitable[list[float]]]) -> Load:
+    """All people at once, each doing the same."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(proxy.url, connector=connector) as http:
+        cpu, begin = measure.cpu_seconds([proxy.pid]), time.monotonic()
+        results = await asyncio.gather(*(person(http) for _ in range(PEOPLE)))
+        wall = time.monotonic() - begin
+        return Load(wall, measure.cpu_seconds([proxy.pid]) - cpu, [each for result in results for each in result])
+
+
+async def asks(http: aiohttp.ClientSession) -> list[float]:
+    """One person's requests, one after the other; the seconds of each."""
+    taken = []
+    for _ in range(REQUESTS):
+        begin = time.monotonic()
+        async with http.get("/user/one/small") as answer:
+            await answer.read()
+            answer.raise_for_status()
+        taken.append(time.monotonic() - begin)
+    return taken
+
+
+async def talks(http: aiohttp.ClientSession) -> list[float]:
+    """One person's WebSocket: a message as a kernel would send it, and its echo; the seconds of each."""
+    taken = []
+    async with http.ws_connect("/user/one/echo") as socket:
+        for _ in range(MESSAGES):
+            begin = time.monotonic()
+            await socket.send_bytes(b"x" * MESSAGE)
+            reply = await socket.receive(timeout=60)  # bytes, or text where the proxy makes text of them
+            assert len(reply.data) == MESSAGE, reply
+            taken.append(time.monotonic() - begin)
+    return taken
+
+
+async def downloads(proxy: Proxy) -> Load:
+    """One big file."""
+    async with aiohttp.ClientSession(proxy.url) as http:
+        cpu, begin = measure.cpu_seconds([proxy.pid]), time.monotonic()
+        async with http.get(f"/user/one/big?bytes={DOWNLOAD}") as answer:
+            async for _ in answer.content.iter_chunked(2**20):
+                pass
+        wall = time.monotonic() - begin
+        return Load(wall, measure.cpu_seconds([proxy.pid]) - cpu, [wall])
+
+
+async def main() -> None:
+    """Measure both, print a line for each metric and each check."""
+    programs = install.program_folder()
+    folder = programs / "bench" / "proxy"
+    folder.mkdir(parents=True, exist_ok=True)
+    npm = [
+        str(install.node(programs / "hub" / "bin" / "python")),
+        str(programs / "node/node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
+    ]
+    pypi = [str(programs / "peers" / "bin" / "configurable-http-proxy")]
+    server = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.proxy_server", stdout=asyncio.subprocess.PIPE, cwd=install.CHECKOUT
+    )
+    try:
+        assert server.stdout is not None
+        backend = (await server.stdout.readline()).decode().strip()
+        loads: dict[str, dict[str, list[Load]]] = {"npm": {}, "pypi": {}}
+        checks: dict[str, dict[str, str]] = {}
+        for _ in range(ROUNDS):
+            for name, argv, port in (("npm", npm, 18000), ("pypi", pypi, 18010)):
+                async with running(name, argv, port, backend, folder) as proxy:
+                    checks[name] = await proxy_checks.run(proxy.url, proxy.api, proxy.headers)
+                    loads[name].setdefault("requests", []).append(await under_load(proxy, asks))
+                    loads[name].setdefault("messages", []).append(await under_load(proxy, talks))
+                    loads[name].setdefault("download", []).append(await downloads(proxy))
+    finally:
+        server.terminate()
+        await server.wait()
+    best = {
+        name: {what: min(runs, key=lambda run: run.wall) for what, runs in all_.items()} for name, all_ in loads.items()
+    }
+    tell(best["npm"], best["pypi"], checks)
+
+
+def tell(npm: dict[str, Load], pypi: dict[str, Load], checks: dict[str, dict[str, str]]) -> None:
+    """Print the lines."""
+    for what, times in (("requests", REQUESTS), ("messages", MESSAGES)):
+        total = PEOPLE * times
+        measure.rate("proxy", what, total / npm[what].wall, {"pypi": total / pypi[what].wall}, "per s")
+        costs = {"pypi": pypi[what].cpu / total * 1e6}
+        measure.report("proxy", f"{what}-cpu", npm[what].cpu / total * 1e6, costs, "us each")
+        p95 = {"pypi": measure.percentile(pypi[what].each, 0.95) * 1000}
+        measure.report("proxy", f"{what}-p95", measure.percentile(npm[what].each, 0.95) * 1000, p95, "ms")
+    speed = {"pypi": DOWNLOAD / pypi["download"].wall / 1e6}
+    measure.rate("proxy", "download", DOWNLOAD / npm["download"].wall / 1e6, speed, "MB/s")
+    for check in checks["npm"]:
+        measure.note(f"{check}: npm {checks['npm'][check]}; pypi {checks['pypi'][check]}")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
