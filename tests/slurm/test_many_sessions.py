@@ -58,7 +58,7 @@ def test_another_persons_url_lets_nobody_in(nine: Gateway) -> None:
 
 @pytest.mark.skipif(os.getuid() != 0, reason="site accounts are apart only where the demo runs as root")
 def test_another_site_account_reaches_neither_folder_nor_socket(nine: Gateway) -> None:
-    where = "import os; print(os.getuid(), os.environ['JUPYTERHUB_SERVICE_URL'])"
+    where = "import os; print(os.getuid(), os.environ['JUPYTERHUB_API_URL'])"
     uid_ada, url = nine.notebook("ada", "at-it4lia").run(where).split()
     socket_path = os.path.dirname(unquote(urlsplit(url).netloc)) if url.startswith("http+unix") else None
     assert socket_path, url
