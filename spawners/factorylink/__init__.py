@@ -1,0 +1,1 @@
+"""The link: the daemon that holds all contact with the factories."""

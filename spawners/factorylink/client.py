@@ -200,7 +200,9 @@ class LinkClient:
             raise LinkSilent(str(error) or type(error).__name__) from error
         raise LinkSilent("the stream ended")
 
-    async def _events_again(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[tuple[str, str]]:
+    async def _events_again(
+        self, path: str, params: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[tuple[str, str]]:
         pause = 0.1
         while True:
             try:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from factorylink.errors import Misread
 from factorylink.models import SessionId
@@ -35,7 +34,7 @@ class DoorFile(_Told):
     host: Host
     port: int = Field(ge=1, le=65535)
     host_key: HostKey
-    ends: datetime | None = None
+    ends: AwareDatetime | None = None
     restart: int = Field(0, ge=0)
 
 
@@ -50,11 +49,11 @@ class DoorStatus(_Told):
     hub_sock: SocketPath
     environment: bool = False
     exit_code: int | None = Field(None, ge=-255, le=255)
-    last_activity: datetime | None = None
+    last_activity: AwareDatetime | None = None
     busy: bool = False
     opened: bool = False
-    ends: datetime | None = None
-    ends_idle: datetime | None = None
+    ends: AwareDatetime | None = None
+    ends_idle: AwareDatetime | None = None
     end_reason: Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"] | None = None
     message: str = Field("", max_length=1000)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ValidationError
@@ -32,7 +31,6 @@ class DoorEnd(BaseModel):
 
     reason: Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
     message: str = ""
-    at: datetime | None = None
 
 
 class Ender:

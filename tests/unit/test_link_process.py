@@ -1,0 +1,90 @@
+"""The link as a process, and the operator's command: what they say when something is wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from factorylink import cli
+
+from tests.unit.fake_factory import factory
+from tests.unit.hub_process import ROOT, free_port
+
+
+def link_yaml(folder: Path) -> Path:
+    """One factory whose scheduler is not there."""
+    catalogue = folder / "factories"
+    catalogue.mkdir()
+    (catalogue / "one.yaml").write_text(yaml.safe_dump(factory().model_dump(mode="json", exclude_none=True)))
+    (folder / "token").write_text("token")
+    config = {
+        "catalogue": "factories",
+        "state_dir": "state",
+        "socket": "state/hub.sock",
+        "listen_port": free_port(),
+        "hub": {"url": "http://127.0.0.1:1", "token_file": "token"},
+        "factories": {"one": {"account_pool": ["nobody"], "transport": {"env": {"SLURM_CONF": "/nowhere"}}}},
+    }
+    (folder / "link.yaml").write_text(yaml.safe_dump(config))
+    return folder / "link.yaml"
+
+
+async def start(config: Path) -> asyncio.subprocess.Process:
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "spawners")}
+    argv = (sys.executable, "-m", "factorylink", "--config", str(config))
+    return await asyncio.create_subprocess_exec(*argv, env=env, stderr=asyncio.subprocess.PIPE)
+
+
+async def test_it_is_alone_and_ends_when_told(tmp_path: Path) -> None:
+    config = link_yaml(tmp_path)
+    first = await start(config)
+    assert first.stderr is not None
+    async for line in first.stderr:
+        if b"The link is up" in line:
+            break
+    state = tmp_path / "state"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    for name in ("hub.sock", "back.sock", "hmac.key", "link_ed25519", "ledger.sqlite"):
+        assert stat.S_IMODE((state / name).stat().st_mode) == 0o600, name
+
+    second = await start(config)
+    _, said = await second.communicate()
+    assert second.returncode == 2
+    assert b"Another link runs" in said
+
+    first.send_signal(signal.SIGTERM)
+    rest = await first.stderr.read()
+    assert await asyncio.wait_for(first.wait(), 10) == 0
+    assert b"Traceback" not in rest
+    assert not (state / "hub.sock").exists()
+
+
+async def test_a_wrong_configuration_is_said_in_words(tmp_path: Path) -> None:
+    config = link_yaml(tmp_path)
+    config.write_text(config.read_text().replace("listen_port", "listen_prot"))
+    process = await start(config)
+    _, said = await process.communicate()
+    assert process.returncode == 2
+    assert b"listen_prot" in said
+    assert b"Traceback" not in said
+
+
+def test_the_operator_s_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FACTORYGATE_SOCKET", raising=False)
+    config = link_yaml(tmp_path)
+    assert cli.main(["catalogue", "check", str(tmp_path / "factories"), "--link", str(config)]) == 0
+    assert "one" in capsys.readouterr().out
+    assert cli.main(["catalogue", "check", str(tmp_path / "nothing")]) == 1
+    assert "no such folder" in capsys.readouterr().err
+    assert cli.main(["sessions", "list"]) == 2
+    assert "FACTORYGATE_SOCKET" in capsys.readouterr().err
+    assert cli.main(["--socket", str(tmp_path / "nobody.sock"), "factory", "drain", "one", "Later."]) == 1
+    assert "link" in capsys.readouterr().err
