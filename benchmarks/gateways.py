@@ -179,7 +179,7 @@ async def peer(bed: Bed) -> AsyncIterator[Gateway]:
     }  # fmt: skip
     lines = [f"c.{name} = {value!r}" for name, value in settings.items()]
     lines += [
-        # Users of a dead port: the job must wait in the queue however long, as ours does.
+        # As long as it takes: by default the jobs would be given up after 300 s in the queue.
         "c.Spawner.start_timeout = 86400",
         f"c.ConfigurableHTTPProxy.auth_token = open({str(folder / 'proxy-token')!r}).read()",
         "c.Spawner.env_keep = ['PATH', 'LANG', 'SLURM_CONF', 'LD_LIBRARY_PATH']",
