@@ -11,7 +11,7 @@ from yarl import URL
 
 PROTOCOL = "v1.kernel.websocket.jupyter.org"
 LARGE = 20 * 10**6  # bytes of one message: an output with a picture or two
-UPLOAD = 150 * 10**6  # bytes
+FILE = 150 * 10**6  # bytes
 
 Check = Callable[[aiohttp.ClientSession], Awaitable[str]]
 
@@ -89,9 +89,17 @@ async def _unbuffered(http: aiohttp.ClientSession) -> str:
 
 
 async def _upload(http: aiohttp.ClientSession) -> str:
-    async with http.put("/user/one/upload", data=bytes(UPLOAD)) as answer:
+    async with http.put("/user/one/upload", data=bytes(FILE)) as answer:
         arrived = await answer.text()
-    return _yes(answer.status == 200 and int(arrived) == UPLOAD, f"status {answer.status}: {arrived[:40]}")
+    return _yes(answer.status == 200 and int(arrived) == FILE, f"status {answer.status}: {arrived[:40]}")
+
+
+async def _download(http: aiohttp.ClientSession) -> str:
+    async with http.get(f"/user/one/big?bytes={FILE}") as answer:
+        arrived = 0
+        async for chunk in answer.content.iter_chunked(2**20):
+            arrived += len(chunk)
+    return _yes(arrived == FILE, f"status {answer.status}: {arrived} bytes")
 
 
 async def _path(http: aiohttp.ClientSession) -> str:
@@ -133,7 +141,8 @@ CHECKS: dict[str, Check] = {
     f"a message of {LARGE // 10**6} MB passes": _large_message,
     "a browser that is gone closes the socket behind": _gone_client,
     "event streams are not held back": _unbuffered,
-    f"an upload of {UPLOAD // 10**6} MB passes": _upload,
+    f"an upload of {FILE // 10**6} MB passes": _upload,
+    f"a download of {FILE // 10**6} MB passes": _download,
     "escapes in paths stay": _path,
     "X-Forwarded-* are set, Host stays": _forwarded,
 }
