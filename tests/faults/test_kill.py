@@ -111,4 +111,4 @@ def test_a_stop_while_the_link_is_down_is_not_lost(gateway: Gateway) -> None:
     eventually(lambda: gateway.pid("link") != old, 10)
     eventually(lambda: session["job"] not in gateway.factories["lumi-aif"].jobs(), 60, what="the job is gone")
     eventually(lambda: back(gateway))
-    assert gateway.session(user, "s") is None
+    eventually(lambda: gateway.session(user, "s") is None, what="the session has ended")
