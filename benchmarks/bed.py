@@ -11,10 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import measure
 from factorylink import catalogue
 from factorylink.models import Factory
-
-from benchmarks import measure
 from testbed import install
 from testbed.cluster import Cluster, up
 

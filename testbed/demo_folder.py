@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from factorylink.models import Environment, Factory
 from factoryspawner.passwords import write_passwords
-
 from testbed import install
 from testbed.cluster import Cluster
 from testbed.supervisor import Program, write_private

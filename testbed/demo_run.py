@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+
 from factorylink import catalogue
 from factorylink.models import Factory
-
 from testbed import cluster, install
 from testbed.cluster import Cluster
 from testbed.demo_folder import ADMIN, PEOPLE, DemoFolder

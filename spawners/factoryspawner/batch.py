@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-from factorylink.models import JobOptions, SessionState
 from traitlets import Unicode
 
+from factorylink.models import JobOptions, SessionState
 from factoryspawner.callback import BatchSpawnerBase
 from factoryspawner.claim import Claim
 from factoryspawner.settings import FEEDING, check_settings, job_options

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from factorylink.client import LinkProblem, LinkSilent
 from factorylink.models import Problem, Session, SessionId, SessionRequest, Words
-
 from factoryspawner.errors import LINK_SILENT, StartFailed, problem_failed, session_failed
 from factoryspawner.gateway import Gateway
 from factoryspawner.pauses import pauses

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from factorylink.models import Problem, Session, Words
 from jupyterhub.spawner import SpawnException
 from markupsafe import Markup, escape
+
+from factorylink.models import Problem, Session, Words
 
 Kind = Literal[
     "invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden", "silent", "ended"

@@ -11,7 +11,6 @@ from weakref import WeakKeyDictionary
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import SessionId
-
 from factoryspawner.pauses import pauses
 from factoryspawner.table import Table
 

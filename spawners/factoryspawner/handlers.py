@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from factorylink.client import LinkProblem, LinkSilent
-from factorylink.models import Choice, Estimate, FactoryView, Problem, Session
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 from pydantic import BaseModel, TypeAdapter
 from tornado import web
 
+from factorylink.client import LinkProblem, LinkSilent
+from factorylink.models import Choice, Estimate, FactoryView, Problem, Session
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import Gateway, gateway
 from factoryspawner.stream import Stream

@@ -14,8 +14,9 @@ from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 import yaml
-from factorylink.models import Model, Person
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+
+from factorylink.models import Model, Person
 
 VARIABLE = "FACTORYGATE_HUB_CONFIG"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from factorylink.models import Choice, Words
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from factorylink.models import Choice, Words
 from factoryspawner.errors import StartFailed
 
 ALLOWED = tuple(Choice.model_fields)

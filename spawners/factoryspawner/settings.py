@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from factorylink.models import JobOptions
 from pydantic import ValidationError
+
+from factorylink.models import JobOptions
 
 _BY_THE_LINK = "the link talks to the schedulers; the hub runs no command"
 _BY_THE_SIZE = "the node size in the catalogue says it"

@@ -13,11 +13,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from factorylink.models import Choice, Session, SessionRequest, SessionState
 from jupyterhub import orm
 from tornado import web
 from traitlets import Integer, Unicode, default
 
+from factorylink.models import Choice, Session, SessionRequest, SessionState
 from factoryspawner import progress
 from factoryspawner.batch import BatchFace
 from factoryspawner.claim import Claim

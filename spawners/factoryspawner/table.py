@@ -12,7 +12,6 @@ from contextlib import aclosing, contextmanager
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent, TableChange
 from factorylink.models import Health, Session, SessionId, SessionState
-
 from factoryspawner.pauses import pauses
 
 _ENDED_KEPT = 1000  # sessions whose end a page or a spawner may still ask about

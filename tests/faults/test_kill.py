@@ -86,7 +86,9 @@ def test_nothing_is_lost(busy: tuple[Gateway, str, dict[str, str], str], parts: 
     gateway.wait_ready(user, "runs")
 
     # the waiting one comes up by itself
-    eventually(lambda: (gateway.server(user, "waits") or {}).get("pending") == "spawn", 60, what="waits is pending again")
+    eventually(
+        lambda: (gateway.server(user, "waits") or {}).get("pending") == "spawn", 60, what="waits is pending again"
+    )
     gateway.factories["it4lia"].ask("scontrol", "delete", "ReservationName=closed")
     gateway.wait_ready(user, "waits")
     assert jobs_of(gateway, user) == jobs

@@ -49,7 +49,17 @@ def test_a_copied_comment_of_another_account_changes_nothing(running: Gateway) -
     argv = [*factory.prefix, "sbatch", "--parsable", "--chdir=/tmp", "--output=/dev/null", f"--job-name={mine['name']}",
             f"--comment={mine['comment']}", "--partition=boost_usr_prod", "--time=10", "--mem=100", "--wrap=sleep 300"]  # fmt: skip
     env = {"PATH": os.environ["PATH"], "HOME": who.pw_dir, **factory.env}
-    done = subprocess.run(argv, env=env, user=who.pw_uid, group=who.pw_gid, extra_groups=[], cwd="/", capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        argv,
+        env=env,
+        user=who.pw_uid,
+        group=who.pw_gid,
+        extra_groups=[],
+        cwd="/",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     forged = done.stdout.strip().split(";")[0]
     try:
         eventually(lambda: factory.jobs().get(forged, {}).get("state") == "RUNNING")
@@ -118,7 +128,10 @@ def test_secrets_are_nowhere(running: Gateway) -> None:
     assert session is not None
     factory = running.factories["it4lia"]
     job = session["job"]
-    texts = [factory.ask("scontrol", "show", "job", "-d", job), factory.ask("scontrol", "write", "batch_script", job, "-")]
+    texts = [
+        factory.ask("scontrol", "show", "job", "-d", job),
+        factory.ask("scontrol", "write", "batch_script", job, "-"),
+    ]
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:

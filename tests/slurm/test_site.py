@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
+
 from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
 from factorylink.models import Factory, Job, JobRequest, JobState
@@ -20,7 +21,6 @@ from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask
 from factorylink.site import Site
 from factorylink.transports.local import LocalTransport
-
 from testbed import cluster, install
 from testbed.cluster import Cluster
 from tests.unit import site_fakes

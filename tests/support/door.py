@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+
 from factorylink.errors import Gone, Unreachable
 
 SESSION = "ab" * 16

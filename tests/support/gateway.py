@@ -228,9 +228,23 @@ class Notebook:
         kernel = kernel or self.kernel()
         url = self.base.replace("http", "ws", 1) + f"/api/kernels/{kernel}/channels"
         message = uuid.uuid4().hex
-        header = {"msg_id": message, "msg_type": "execute_request", "username": "", "session": uuid.uuid4().hex, "version": "5.3", "date": ""}
+        header = {
+            "msg_id": message,
+            "msg_type": "execute_request",
+            "username": "",
+            "session": uuid.uuid4().hex,
+            "version": "5.3",
+            "date": "",
+        }
         content = {"code": code, "silent": False, "store_history": False, "user_expressions": {}, "allow_stdin": False}
-        request = {"header": header, "parent_header": {}, "metadata": {}, "content": content, "channel": "shell", "buffers": []}
+        request = {
+            "header": header,
+            "parent_header": {},
+            "metadata": {},
+            "content": content,
+            "channel": "shell",
+            "buffers": [],
+        }
         printed = ""
         with connect(url, additional_headers=self.headers, open_timeout=timeout) as socket:
             socket.send(json.dumps(request))

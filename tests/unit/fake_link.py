@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+
 from factorylink.models import (
     EnvironmentBody,
     Health,
@@ -20,8 +23,6 @@ from factorylink.models import (
     TableFactory,
     TableSnapshot,
 )
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 STATUS = {"gone": 404, "conflict": 409, "limit": 403, "forbidden": 403, "draining": 503, "unreachable": 503}

@@ -14,8 +14,9 @@ from typing import Any
 import httpx
 import uvicorn
 import yaml
-from factoryspawner.passwords import write_passwords
 from fastapi import FastAPI, Request, Response
+
+from factoryspawner.passwords import write_passwords
 
 ROOT = Path(__file__).parents[2]
 Shown = dict[str, Any] | None  # a server as the hub's API shows it

@@ -13,7 +13,6 @@ from factorylink.models import Factory, Job, JobRequest, JobState
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask
 from factorylink.site import Site
-
 from tests.unit.slurm_output import COMMENT
 
 

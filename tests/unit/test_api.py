@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from fastapi import FastAPI, Request, Response
+
 from factorylink.api_hub import hub_app
 from factorylink.api_user import user_app
 from factorylink.bringback import BringBack
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.hub import HubClient
 from factorylink.models import Choice, Session, SessionRequest, SessionState
-from fastapi import FastAPI, Request, Response
-
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
 

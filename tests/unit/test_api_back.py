@@ -9,12 +9,12 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from factorylink.api_back import BackWay, back_app
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
+from factorylink.api_back import BackWay, back_app
 from tests.unit.serving import serving
 
 

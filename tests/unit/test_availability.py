@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
+
 from factorylink import availability
 from factorylink.models import Factory, Job, JobState, NodeSize, NodeState
-
 from tests.unit.site_fakes import factory
 
 GB = 10**9

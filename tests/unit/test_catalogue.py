@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import ValidationError
+
 from factorylink import catalogue
 from factorylink.config import Access
 from factorylink.models import Choice, Factory, JobOptions
-from pydantic import ValidationError
 
 SHIPPED = Path(__file__).parents[2] / "hub_config" / "factories"
 Data = dict[str, Any]

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+
 from factorylink import ports
 from factorylink.config import LinkConfig
 from factorylink.door_status import DoorStatus
 from factorylink.doors import DoorKeeper
 from factorylink.errors import Refused, Unreachable
-
 from tests.support.door import ARGV, ENVIRONMENT, SESSION, Files, RunningDoor, fetch, running_door, until
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from factorylink import events
 from factorylink.events import Feed, Message
 

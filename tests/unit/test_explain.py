@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+
 from factorylink import explain
 from factorylink.explain_slurm import PENDING
 from factorylink.models import End, EndReason, Job, JobState

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from factorygate.session.guard import Activity, Facts, Limits, decide
 from hypothesis import given
 from hypothesis import strategies as st
+
+from factorygate.session.guard import Activity, Facts, Limits, decide
 
 LIMITS = Limits(environment=900, unopened=1800, idle=3600)
 START = 1_000_000.0

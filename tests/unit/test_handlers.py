@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from factorylink.models import EndReason, Words
 
+from factorylink.models import EndReason, Words
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess, is_ready, is_stopped
 

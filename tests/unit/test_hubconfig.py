@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
+from jupyterhub.apihandlers import default_handlers
+
 from factorylink.models import JobOptions
 from factoryspawner.callback import BatchSpawnerBase, remove_callback
 from factoryspawner.hubconfig import VARIABLE, HubConfigError, load, loaded, read_secret
@@ -19,7 +21,6 @@ from factoryspawner.passwords import (
     write_passwords,
 )
 from factoryspawner.settings import SettingsError, check_all, job_options
-from jupyterhub.apihandlers import default_handlers
 
 LEAST: dict[str, Any] = {
     "public_url": "http://127.0.0.1:8000/",

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from factorylink.identity import Identity, Note, read_or_make_key, read_or_make_ssh_key
-from factorylink.models import Job, JobState, ResolvedChoice
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factorylink.identity import Identity, Note, read_or_make_key, read_or_make_ssh_key
+from factorylink.models import Job, JobState, ResolvedChoice
 from tests.unit.fake_factory import ID, KEY, OTHER
 
 OURS = Identity("hub", KEY)

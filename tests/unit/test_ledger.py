@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+
 from factorylink.ledger import Conflict, Entry, Ledger, LedgerError
 from factorylink.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
 from factorylink.schema import Row
-
 from tests.unit.fake_factory import ID, OTHER
 from tests.unit.test_identity import CHOICE
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from factorylink import cli
 
+from factorylink import cli
 from tests.unit.fake_factory import factory
 from tests.unit.hub_process import ROOT, free_port
 

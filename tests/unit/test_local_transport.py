@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+
 from factorylink.config import LocalTransport as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.ask import Ask, Output

@@ -6,11 +6,12 @@ import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from factorylink.models import Choice
 from factoryspawner.errors import StartFailed
 from factoryspawner.options import choice_from_form, choice_from_options, plain
-from hypothesis import given
-from hypothesis import strategies as st
 
 NASTY = [
     "a\nb",

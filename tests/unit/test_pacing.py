@@ -3,9 +3,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from factorylink.pacing import DENSE, FAR, IDLE, LONG, PENDING, QUICK, SURVEY, Awaited, Budget, interval
 from hypothesis import given
 from hypothesis import strategies as st
+
+from factorylink.pacing import DENSE, FAR, IDLE, LONG, PENDING, QUICK, SURVEY, Awaited, Budget, interval
 
 
 def questions(pending: int, seconds: float, events: list[float], until_start: float | None = None) -> list[float]:

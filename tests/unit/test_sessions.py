@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+
 from factorylink import live as live_module
 from factorylink.models import End, EndReason, JobState
 from factorylink.problems import ProblemError
-
 from tests.unit.fake_factory import ID, OTHER, World
 
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+
 from factorylink.models import Choice, JobOptions, JobState, ResolvedChoice
 from factorylink.schema import Row
-
 from tests.unit.fake_factory import ID, OTHER, World
 
 CHOICE = ResolvedChoice(factory="one", size="gpu-1", environment="plain", hours=1, idle_minutes=60, unopened_minutes=30)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 import pytest_asyncio
+
 from factorylink import asking, pacing
 from factorylink.errors import Gone, Refused, Unreachable
 from factorylink.models import End, Estimate, Job, JobState
 from factorylink.site import Site
-
 from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport, job, request
 

@@ -5,13 +5,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
 from factorylink.models import JobRequest
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Output
 from factorylink.schedulers.dialect import Dialect
 from factorylink.schedulers.slurm_script import TEMPLATE
-
 from tests.unit.slurm_output import COMMENT, failed
 
 

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
+
 from factorylink.errors import Misread
 from factorylink.models import NodeState
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Output
-
 from tests.unit.slurm_output import printed, recorded
 
 WIDTHS = (48, 48, 24, 24, 14, 14, 96, 160, 80)

@@ -3,13 +3,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from factorylink.errors import Misread
 from factorylink.models import JobState
 from factorylink.schedulers import slurm, slurm_parse
 from factorylink.schedulers.ask import Output
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.unit.slurm_output import COMMENT, failed, job_row, printed, recorded
 
 NAME = "factorygate-hub"

@@ -6,8 +6,8 @@ import asyncio
 import time
 
 import pytest
-from factorylink.models import EndReason, Problem, SessionState, Words
 
+from factorylink.models import EndReason, Problem, SessionState, Words
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
 
