@@ -183,7 +183,7 @@ def test_a_refusal_is_explained_on_the_page(gateway: Gateway, page: Page) -> Non
 
 
 def test_three_clicks_by_the_stopwatch(gateway: Gateway, browser: Browser, record_property: Any) -> None:
-    """Login, then Start as offered, and the launcher's first card: seconds beyond the queue are printed for the docs."""
+    """Login, Start as offered, the launcher's first card: seconds beyond the queue are printed for the docs."""
     user = "grace"
     page = browser.new_context().new_page()
     log_in(page, gateway, user)

@@ -51,7 +51,7 @@ def test_controller_down(gateway: Gateway, settled: bool) -> None:
     user = gateway.make_user()
     factory = gateway.factories["brainpp"]
     pid = controller(factory.slurm_conf)
-    os.kill(pid, signal.SIGSTOP if not settled else signal.SIGSTOP)
+    os.kill(pid, signal.SIGSTOP)
     try:
         if settled:
             eventually(lambda: health(gateway, user, "brainpp") == "unreachable", 60, what="the page says so")

@@ -46,8 +46,9 @@ def test_a_copied_comment_of_another_account_changes_nothing(running: Gateway) -
     mine = factory.jobs()[session["job"]]
     account = next(name for name in ("fg-grace", "fg-emmy") if name != mine["user"])
     who = pwd.getpwnam(account)
-    argv = [*factory.prefix, "sbatch", "--parsable", "--chdir=/tmp", "--output=/dev/null", f"--job-name={mine['name']}",
-            f"--comment={mine['comment']}", "--partition=boost_usr_prod", "--time=10", "--mem=100", "--wrap=sleep 300"]  # fmt: skip
+    wanted = ["--chdir=/tmp", "--output=/dev/null", "--partition=boost_usr_prod", "--time=10", "--mem=100"]
+    copied = [f"--job-name={mine['name']}", f"--comment={mine['comment']}"]
+    argv = [*factory.prefix, "sbatch", "--parsable", *wanted, *copied, "--wrap=sleep 300"]
     env = {"PATH": os.environ["PATH"], "HOME": who.pw_dir, **factory.env}
     done = subprocess.run(
         argv,

@@ -141,8 +141,8 @@ class Gateway:
         if model and model["ready"]:
             return model
         last: dict[str, Any] = {}
-        for last in self.progress(user, server, timeout):
-            pass
+        for event in self.progress(user, server, timeout):
+            last = event
         assert last.get("ready"), f"did not start: {last}"
         model = self.server(user, server)
         assert model is not None
