@@ -227,7 +227,7 @@ function tidyAddress() {
   const here = new URL(location.href);
   if (!here.searchParams.has("_xsrf")) return;
   here.searchParams.delete("_xsrf");
-  history.replaceState(history.state, "", here);
+  window.history.replaceState(window.history.state, "", here);
 }
 
 async function begin() {
