@@ -48,7 +48,7 @@ export function factList(session, named, now) {
     rows.map(([label, text]) => h("div", { key: label }, h("dt", {}, label), h("dd", {}, text))));
 }
 
-export function history(session, now, open) {
+export function story(session, now, open) {
   if (!session.log.length) return null;
   return h("details", { class: "fg-history", key: "history", open },
     h("summary", {}, W.history),
@@ -68,7 +68,7 @@ export function ending(session, now, buttons, { heading = true } = {}) {
     session.log_tail.length ? h("details", { class: "fg-history", key: "tail", open: failed },
       h("summary", {}, W.logTail),
       h("pre", { class: "fg-log", tabindex: "0" }, session.log_tail.join("\n"))) : null,
-    history(session, now, false),
+    story(session, now, false),
     buttons ? h("div", { class: "fg-buttons", key: "buttons" }, buttons) : null,
   ];
 }

@@ -4,7 +4,7 @@ import { Trouble, addresses, ask, backoff, follow, stopSession } from "./api.js"
 import { announce, h, render, settings } from "./dom.js";
 import { canAsk, askPermission, icon, isDenied, mayTell, tell } from "./notify.js";
 import { change, isLive, names, ofServer, title } from "./session.js";
-import { ending, factList, headline, history, reasonBox, stepper } from "./session_view.js";
+import { ending, factList, headline, reasonBox, stepper, story } from "./session_view.js";
 import { W } from "./words.js";
 
 const page = settings("fg-waiting");
@@ -73,7 +73,7 @@ function draw() {
   } else if (page.mode !== "stopped" || session) {
     const alive = page.mode === "stopped" ? h("p", { class: "fg-notice", key: "coming" }, W.comingBack) : null;
     render(body, headline(session, named), alive, stepper(session), session ? reasonBox(session) : null,
-      session ? factList(session, named, now) : null, session ? history(session, now, true) : null,
+      session ? factList(session, named, now) : null, session ? story(session, now, true) : null,
       state.ready ? h("div", { class: "fg-buttons", key: "open" }, link(location.href, W.openNow, "fg-primary")) : null);
   }
   if (page.mode === "pending" || session) {
@@ -227,7 +227,7 @@ function tidyAddress() {
   const here = new URL(location.href);
   if (!here.searchParams.has("_xsrf")) return;
   here.searchParams.delete("_xsrf");
-  window.history.replaceState(window.history.state, "", here);
+  history.replaceState(history.state, "", here);
 }
 
 async function begin() {
