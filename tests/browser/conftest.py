@@ -1,0 +1,18 @@
+"""Each test of the pages begins with people who have no session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.gateway import Gateway
+
+
+@pytest.fixture(autouse=True)
+def no_sessions(gateway: Gateway) -> Iterator[None]:
+    yield
+    for user in gateway.passwords:
+        for session in gateway.sessions(user):
+            if session["state"] != "ended":
+                gateway.stopped(user, session["server"])
