@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, TimeoutError, expect
 
 from tests.support.gateway import Gateway, eventually
 
@@ -41,11 +42,19 @@ def run_cell(page: Page) -> str:
         page.goto(page.url.split("/lab")[0] + "/lab?reset")
     page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
     page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
-    page.locator(".jp-Notebook .cm-content").first.click(timeout=30000)
-    page.keyboard.insert_text(CELL)
-    page.keyboard.press("Shift+Enter")
+    editor = page.locator(".jp-Notebook .cm-content").first
+    editor.fill(CELL)
+    expect(editor).to_contain_text("SEEN")
     output = page.locator(".jp-OutputArea-output", has_text="SEEN").first
-    expect(output).to_be_visible(timeout=60000)
+
+    def ran() -> bool:
+        editor.press("Control+Enter")
+        with contextlib.suppress(TimeoutError):
+            output.wait_for(timeout=3000)
+        return output.is_visible()
+
+    # JupyterLab 4.6 shows "idle" a moment before it sends cells to a kernel that is still connecting
+    eventually(ran, 30, what="the cell's output")
     return output.inner_text()
 
 
@@ -93,7 +102,7 @@ def test_from_login_to_a_cell_and_back(gateway: Gateway, page: Page, closed: Any
     assert seen == ["it4lia", "boost_usr_prod", "1", session["choice"]["environment"]]
 
     # a file is edited, saved, and read again after a reload
-    page.keyboard.press("Control+s")
+    page.get_by_role("button", name=re.compile("^Save")).first.click()
     notebook = gateway.notebook(user, server)
 
     def saved() -> bool:
