@@ -103,6 +103,7 @@ def test_from_login_to_a_cell_and_back(gateway: Gateway, page: Page, closed: Any
 
     # a file is edited, saved, and read again after a reload
     page.get_by_role("button", name=re.compile("^Save")).first.click()
+    page.get_by_role("button", name="Rename and Save").click()
     notebook = gateway.notebook(user, server)
 
     def saved() -> bool:

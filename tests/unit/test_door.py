@@ -231,7 +231,7 @@ async def test_tells_how_the_notebook_ended(code: int, reason: str, exit_code: i
 
 
 async def test_ends_before_the_walltime_does() -> None:
-    async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 63)}) as door:
+    async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 75)}) as door:
         link, _ = await up(door)
         assert "Save your work" in (await ask(link, "hello"))["message"]
         assert await door.exit() == 0
