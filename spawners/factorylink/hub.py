@@ -31,11 +31,15 @@ class Caller(BaseModel):
     allowed: bool
 
 
+class _Server(BaseModel):
+    pending: str | None = None
+
+
 class _User(BaseModel):
     name: str
     kind: str = "user"
     scopes: list[str] = []
-    servers: dict[str, dict[str, Any]] = {}
+    servers: dict[str, _Server] = {}
 
 
 class _Pagination(BaseModel):
@@ -82,9 +86,10 @@ class HubClient:
         self._callers[key] = (now, caller)
         return caller
 
-    async def servers(self) -> set[tuple[str, str]]:
-        """(user, server) of all servers that run or are being started or stopped."""
-        found: set[tuple[str, str]] = set()
+    async def servers(self) -> dict[tuple[str, str], str | None]:
+        """(user, server) of all servers that the hub holds, and what it is doing with each: ``spawn``, ``stop``,
+        ``check`` (it has not decided whether it is there), or None."""
+        found: dict[tuple[str, str], str | None] = {}
         offset: int | None = 0
         while offset is not None:
             params = {"state": "active", "offset": offset, "limit": _PAGE}
@@ -93,7 +98,7 @@ class HubClient:
                 raise Unreachable(f"The hub answered {response.status_code} when asked for its servers.")
             page = _parse(_Page, response)
             for user in page.items:
-                found.update((user.name, server) for server in user.servers)
+                found.update(((user.name, name), server.pending) for name, server in user.servers.items())
             following = page.pagination.next
             offset = int(following["offset"]) if following is not None else None
         return found

@@ -29,6 +29,7 @@ class FakeHub:
         self.users: dict[str, dict[str, dict[str, object]]] = {"ada": {}, "ben": {}}
         self.tokens = {"ada-token": "ada", "ben-token": "ben", "weak-token": "ada"}
         self.started: list[tuple[str, str]] = []
+        self.busy = 0  # how many starts are answered by "is pending check"
         self.asked = 0
         self.app = FastAPI()
         self.app.add_api_route("/hub/api/user", self.user)
@@ -56,6 +57,10 @@ class FakeHub:
         assert await request.body() == b""
         if name not in self.users:
             response.status_code = 404
+            return
+        if self.busy:
+            self.busy -= 1
+            response.status_code = 400
             return
         self.started.append((name, server))
         self.users[name][server] = {"ready": False, "pending": "spawn"}
@@ -276,7 +281,36 @@ async def test_what_the_hub_forgot_is_brought_back(link: Link, monkeypatch: pyte
     assert not link.world.scheduler.cancelled or link.world.scheduler.cancelled == ["1"]
 
 
-async def test_young_sessions_are_not_brought_back(link: Link) -> None:
+async def test_what_is_put_off_is_brought_back_soon(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     await link.world.put()
-    await link.bring_back.look()
+    assert await link.bring_back.look()  # the session is young
     assert not link.hub.started
+    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
+    link.hub.users["ada"][""] = {"ready": False, "pending": "check"}
+    assert await link.bring_back.look()
+    link.hub.users["ada"].clear()
+    link.hub.busy = 1
+    assert await link.bring_back.look()
+    assert not link.hub.started
+    assert not await link.bring_back.look()
+    assert link.hub.started == [("ada", "")]
+    assert not await link.bring_back.look()  # the hub knows it now
+
+
+async def test_a_hub_that_means_it_is_not_asked_all_the_time(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
+    monkeypatch.setattr("factorylink.bringback._REFUSALS", 2)
+    await link.world.put()
+    link.hub.busy = 3
+    assert [await link.bring_back.look() for _ in range(2)] == [True, False]
+
+
+async def test_the_next_look_is_soon_while_something_is_put_off(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in {"_SETTLE": 0.0, "_AGAIN": 0.0, "_SOON": 0.05, "_YOUNG": 0.3}.items():
+        monkeypatch.setattr(f"factorylink.bringback.{name}_SECONDS", seconds)
+    await link.world.put()
+    running = asyncio.create_task(link.bring_back.run())
+    async with asyncio.timeout(5):  # the round would be in 45 s
+        while not link.hub.started:
+            await asyncio.sleep(0.02)
+    running.cancel()
