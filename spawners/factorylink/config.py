@@ -24,7 +24,7 @@ class LocalTransport(Model):
 
 class DoorAccess(Model):
     """How the door is reached. ``listen``: address the door binds on its node; ``host``: address the link dials,
-    None: the node's name as the job tells it. ``ports``: the range the door may listen on, None: any free one."""
+    None: the node as the scheduler names it. ``ports``: the range the door may listen on, None: any free one."""
 
     carrier: Literal["tcp"] = "tcp"
     listen: str = ""

@@ -35,12 +35,14 @@ T = TypeVar("T", DoorStatus, DoorToken)
 
 @dataclass(frozen=True)
 class Way:
-    """How to get to a door. ``host``: dialled in place of the name that the door tells, where given."""
+    """How to get to a door. ``host``: what to dial: configured, or the node as the scheduler names it (None: it does
+    not). ``ports``: the range the door may listen on; None: any."""
 
     session: SessionId
     account: str
     file: str
     host: str | None
+    ports: tuple[int, int] | None
     transport: Transport
 
 
@@ -146,7 +148,11 @@ class DoorLine:
             host_key = asyncssh.import_public_key(door.host_key)
         except asyncssh.KeyImportError as error:
             raise Misread("The door's host key cannot be read.") from error
-        sock = await way.transport.connect(way.account, way.host or door.host, door.port)
+        if way.host is None:
+            raise Unreachable("The scheduler does not say on which node the session runs.")
+        if way.ports is not None and not way.ports[0] <= door.port <= way.ports[1]:
+            raise Misread("The door says port {}, outside door.ports {}-{}.".format(door.port, *way.ports))
+        sock = await way.transport.connect(way.account, way.host, door.port)
         try:
             return await asyncssh.connect(
                 sock=sock,

@@ -14,7 +14,6 @@ LINE_LIMIT = 16384  # bytes of one line of JSON from a door
 
 T = TypeVar("T", bound="_Told")
 
-Host = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9:][A-Za-z0-9.:_-]{0,252}$")]
 HostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]{40,200}$")]
 SocketPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,106}$")]
 
@@ -26,12 +25,12 @@ class _Told(BaseModel):
 
 
 class DoorFile(_Told):
-    """``door.json`` in the session's folder: where the door is, and how to know it."""
+    """``door.json`` in the session's folder: the door's port, and how to know it. The host that it names as well is
+    not read: the account writes the file, and the link dials only what the scheduler or its own configuration says."""
 
     protocol: Literal[1]
     session: SessionId
     job: str = Field(max_length=64)
-    host: Host
     port: int = Field(ge=1, le=65535)
     host_key: HostKey
     ends: AwareDatetime | None = None

@@ -83,13 +83,16 @@ class DoorKeeper:
             await self._more_lines.wait_for(lambda: session_id in self._lines)
         return await self._line(session_id).connect(far)
 
-    async def open(self, session_id: SessionId, account: str, factory: str, folder: str) -> None:
-        """Keep the session's door open from now on; ``folder`` is the session's, absolute."""
+    async def open(self, session_id: SessionId, account: str, factory: str, folder: str, node: str | None) -> None:
+        """Keep the session's door open from now on; ``folder`` is the session's, absolute; ``node``: where the
+        scheduler runs its script."""
+        access = self._config.factories[factory].door
         way = Way(
             session=session_id,
             account=account,
             file=f"{folder}/door.json",
-            host=self._config.factories[factory].door.host,
+            host=access.host or node,
+            ports=access.ports,
             transport=self._transport_of(factory),
         )
         known = self._lines.get(session_id)

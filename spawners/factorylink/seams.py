@@ -119,8 +119,8 @@ class DoorsSeam(Protocol):
         """Listen on the session's port. Raises OSError."""
         ...
 
-    async def open(self, session_id: SessionId, account: str, factory: str, folder: str) -> None:
-        """Keep the door open from now on."""
+    async def open(self, session_id: SessionId, account: str, factory: str, folder: str, node: str | None) -> None:
+        """Keep the door open from now on; ``node``: where the scheduler runs the job's script."""
         ...
 
     async def close(self, session_id: SessionId) -> None:

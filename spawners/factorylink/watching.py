@@ -84,7 +84,7 @@ class Watcher:
         except LinkError as error:
             log.warning("The door of session %s cannot be looked for: %s", live.row.id, error.message)
             return
-        await self._board.doors.open(live.row.id, live.row.account, place.factory.id, folder)
+        await self._board.doors.open(live.row.id, live.row.account, place.factory.id, folder, live.row.node)
 
     # --- what an answer says of one session
 
@@ -118,6 +118,10 @@ class Watcher:
                 await self._requeued(live, job)
             if row.state == SessionState.PENDING:
                 await self._runs(live, place, job)
+            elif row.node is None and job.nodes:  # told only now: without it the door is not looked for
+                await self._board.ledger.change(row, node=job.nodes[0])
+                self._board.touch(live)
+                self._board.background(self.open_door(live, place), f"door of {row.id}")
             elif row.ends != job.ends and job.ends is not None:
                 await self._board.ledger.change(row, ends=job.ends)
                 self._board.touch(live)

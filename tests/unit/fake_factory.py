@@ -218,6 +218,7 @@ class FakeDoors:
 
     bound: dict[str, int] = field(default_factory=dict)
     kept_open: list[str] = field(default_factory=list)
+    nodes: list[str | None] = field(default_factory=list)  # of kept_open
     opened: set[str] = field(default_factory=set)
     closed: list[str] = field(default_factory=list)
     sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
@@ -231,8 +232,9 @@ class FakeDoors:
         assert port not in self.bound.values()
         self.bound[session_id] = port
 
-    async def open(self, session_id: str, account: str, factory: str, folder: str) -> None:
+    async def open(self, session_id: str, account: str, factory: str, folder: str, node: str | None) -> None:
         self.kept_open.append(session_id)
+        self.nodes.append(node)
 
     async def close(self, session_id: str) -> None:
         self.bound.pop(session_id, None)

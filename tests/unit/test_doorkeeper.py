@@ -27,7 +27,7 @@ PORTS = (21000, 21099)
 class Keeper(DoorKeeper):
     """With what it told."""
 
-    def __init__(self, folder: Path, host: str | None = None) -> None:
+    def __init__(self, folder: Path, **access: object) -> None:
         config = LinkConfig.model_validate(
             {
                 "catalogue": folder,
@@ -35,7 +35,7 @@ class Keeper(DoorKeeper):
                 "socket": folder / "link.sock",
                 "session_ports": PORTS,
                 "hub": {"token_file": folder / "token"},
-                "factories": {"here": {"account_pool": ["someone"], "door": {"host": host}}},
+                "factories": {"here": {"account_pool": ["someone"], "door": access}},
             }
         )
         self.told: list[DoorStatus | None] = []
@@ -44,11 +44,11 @@ class Keeper(DoorKeeper):
         super().__init__(config, KEY, lambda _: transport, lambda _, status: self.told.append(status), self.back)
         self.port = 0
 
-    async def begin(self, folder: Path) -> None:
+    async def begin(self, folder: Path, node: str | None = "127.0.0.1") -> None:
         """Listen, and keep the door of that session folder open."""
         self.port = self.allocate(set())
         await self.bind(SESSION, self.port)
-        await self.open(SESSION, "someone", "here", str(folder))
+        await self.open(SESSION, "someone", "here", str(folder), node)
 
     async def get(self, path: str) -> bytes:
         """The body of an answer at the session's port."""
@@ -230,7 +230,7 @@ async def test_what_connects_before_the_link_knows_its_doors_waits() -> None:
         await keeper.bind(SESSION, keeper.port)
         waiting = asyncio.create_task(keeper.get("/env"))
         await until(lambda: keeper._ports[SESSION].near)
-        await keeper.open(SESSION, "someone", "here", str(door.folder))
+        await keeper.open(SESSION, "someone", "here", str(door.folder), "127.0.0.1")
         assert json.loads(await waiting)["FACTORYGATE_NOTEBOOK_SOCKET"]
         await keeper.shutdown()
 
@@ -267,7 +267,6 @@ async def test_says_when_the_environment_is_of_another_protocol(tmp_path: Path) 
         {"host_key": asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()},
         {"host_key": "ssh-ed25519 " + "A" * 68},
         {"session": "cd" * 16},
-        {"host": "-oProxyCommand=x"},
         {"port": 0},
         {"port": "x"},
     ],
@@ -283,6 +282,43 @@ async def test_enters_no_door_but_the_one_it_was_told(change: dict[str, object])
         assert not keeper.is_open(SESSION)
         assert keeper.told == []
         await keeper.shutdown()
+
+
+class Dialled(Files):
+    """Where the link wanted to get to."""
+
+    def __init__(self) -> None:
+        self.dialled: list[tuple[str, int]] = []
+
+    async def connect(self, account: str | None, host: str, port: int) -> socket.socket:
+        self.dialled.append((host, port))
+        raise Unreachable(f"no way to {host}")
+
+
+@pytest.mark.parametrize(
+    ("access", "node", "dialled", "problem"),
+    [
+        ({}, "n7", [("n7", 30001)], "no way to n7"),
+        ({"host": "through"}, "n7", [("through", 30001)], "no way to through"),
+        ({"ports": (30000, 30001)}, "n7", [("n7", 30001)], "no way to n7"),
+        ({"ports": (30002, 30009)}, "n7", [], "The door says port 30001, outside door.ports 30002-30009."),
+        ({}, None, [], "The scheduler does not say on which node the session runs."),
+    ],
+)
+async def test_goes_nowhere_the_account_sends_it(
+    tmp_path: Path, access: dict[str, object], node: str | None, dialled: list[tuple[str, int]], problem: str
+) -> None:
+    told = {"protocol": 1, "session": SESSION, "job": "7", "host": "victim.example.org", "port": 30001}
+    key = " ".join(KEY.export_public_key().decode().split()[:2])
+    (tmp_path / "door.json").write_text(json.dumps(told | {"host_key": key}))
+    transport = Dialled()
+    keeper = Keeper(tmp_path, **access)
+    keeper._transport_of = lambda _: transport
+    await keeper.begin(tmp_path, node)
+    await until(lambda: keeper.problem(SESSION))
+    assert keeper.problem(SESSION) == problem
+    await keeper.shutdown()
+    assert set(transport.dialled) == set(dialled)
 
 
 async def test_ports_go_round_and_skip_what_is_taken(tmp_path: Path) -> None:

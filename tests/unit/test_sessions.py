@@ -46,7 +46,7 @@ async def test_from_the_queue_to_the_notebook_and_its_end(world: World) -> None:
     session = await world.until(state="starting", node="n7")
     assert not session.reachable
     await asyncio.sleep(0)
-    assert world.doors.kept_open == [ID]
+    assert (world.doors.kept_open, world.doors.nodes) == ([ID], ["n7"])
 
     world.door_says(phase="waiting")
     assert (await world.until(door_open=True)).environment_sent is False
@@ -271,3 +271,16 @@ async def test_the_environment_needs_an_open_door(world: World) -> None:
     with pytest.raises(ProblemError) as caught:
         await world.sessions.send_environment(ID, {}, [])
     assert caught.value.status == 409
+
+
+async def test_a_node_that_is_told_late(world: World) -> None:
+    await world.put()
+    world.scheduler.runs("1")
+    world.scheduler.set("1", nodes=())
+    await world.scheduler.answer()
+    assert (await world.until(state="starting")).node is None
+    world.scheduler.runs("1", "n7")
+    await world.scheduler.answer()
+    await world.until(node="n7")
+    await asyncio.sleep(0.05)
+    assert world.doors.nodes == [None, "n7"]
