@@ -32,13 +32,13 @@ TEMPLATE = """\
 {{ command }}
 """
 
+# Private unless the site's own profile says otherwise: what people make then has the umask they know from there.
 ENVIRONMENT = """\
 umask 077
 export HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
 export USER="${USER:-$(id -un)}" LOGNAME="${LOGNAME:-$(id -un)}" LANG="${LANG:-C.UTF-8}"
 export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin}"
 if [ -r /etc/profile ]; then . /etc/profile; fi
-umask 077
 export PYTHONNOUSERSITE=1 SLURM_EXPORT_ENV=ALL"""
 
 # Lines after the command need a shell that outlives it, and a shell forwards no signals by itself.
