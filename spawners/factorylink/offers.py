@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 from pydantic import TypeAdapter
 
@@ -12,13 +13,15 @@ from factorylink.board import Board
 from factorylink.catalogue import ChoiceError, default_environment, gpu_label, resolve, smallest_size
 from factorylink.errors import LinkError
 from factorylink.events import encode
-from factorylink.models import Choice, Estimate, FactoryView, JobOptions, SizeView
+from factorylink.models import Choice, Estimate, FactoryView, JobOptions, NodeSize, SizeView
 from factorylink.problems import forbidden, from_link_error, gone, invalid
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
 
 _STEP_SECONDS = 2.0  # between two changes that one reader is told
 _HEARTBEAT_STEPS = 7
+_ESTIMATE_KEPT = timedelta(minutes=10)  # a queue is another one by then
+_ESTIMATE_PASSED = timedelta(minutes=1)  # "at once" was true for this long; after that it says nothing of now
 _VIEWS = TypeAdapter(list[FactoryView])
 
 
@@ -28,14 +31,16 @@ class Offers:
     def __init__(self, board: Board, submitter: Submitter) -> None:
         self._board = board
         self._submitter = submitter
+        self._estimates: dict[tuple[str, str, str], Estimate] = {}  # last by factory, account, size, for its own hours
 
     def views(self, user: str) -> list[FactoryView]:
         """The factories where that person has a site account, by id."""
         found = []
         for _, place in sorted(self._board.places.items()):
-            if site_account(place.access, user) is not None:
+            account = site_account(place.access, user)
+            if account is not None:
                 place.site.look()
-                found.append(self._view(place))
+                found.append(self._view(place, account))
         return found
 
     async def stream(self, user: str) -> AsyncIterator[bytes]:
@@ -63,13 +68,26 @@ class Offers:
         try:
             choice = resolve(place.factory, Choice(factory=factory_id, size=size, hours=hours))
             request = await self._submitter.sample(place, account, choice)
-            return await place.site.estimate(account, request, JobOptions().template)
+            found = await place.site.estimate(account, request, JobOptions().template)
         except ChoiceError as error:
             raise invalid(error.message, error.field) from error
         except LinkError as error:
             raise from_link_error(error) from error
+        own_hours = resolve(place.factory, Choice(factory=factory_id, size=size)).hours
+        if found.start is not None and choice.hours == own_hours:
+            self._estimates[factory_id, account, choice.size] = found
+        return found
 
-    def _view(self, place: Place) -> FactoryView:
+    def _estimate(self, place: Place, account: str, size: NodeSize) -> Estimate | None:
+        """What is known already; the start page's list asks nothing."""
+        known = self._estimates.get((place.factory.id, account, size.id))
+        if known is None or known.start is None:
+            return None
+        now = datetime.now(UTC)
+        passed = now - known.start > _ESTIMATE_PASSED
+        return None if passed or now - known.asked_at > _ESTIMATE_KEPT else known
+
+    def _view(self, place: Place, account: str) -> FactoryView:
         factory = place.factory
         smallest = smallest_size(factory)
         health = self._board.health(factory.id)
@@ -78,6 +96,7 @@ class Offers:
                 size=size,
                 gpu_label=gpu_label(factory, size),
                 fits_now=place.site.fits_now(size) if health.state == "ok" else 0,
+                estimate=self._estimate(place, account, size),
             )
             for size in factory.sizes
         )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from factorylink.board import Board
 from factorylink.config import Access, Hub, Limits, LinkConfig
@@ -85,6 +85,8 @@ class FakeScheduler:
         self.cancels_fail = 0
         self.no_records = False
         self.expected: list[bool] = []
+        self.would_start: datetime | None = None
+        self.estimated = 0  # how often it was asked
 
     @property
     def health(self) -> Health:
@@ -153,7 +155,9 @@ class FakeScheduler:
         return self.records.get(job_id)
 
     async def estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
-        return Estimate(start=None, basis="none", asked_at=datetime.now(UTC))
+        self.estimated += 1
+        basis: Literal["none", "test-only"] = "none" if self.would_start is None else "test-only"
+        return Estimate(start=self.would_start, basis=basis, asked_at=datetime.now(UTC))
 
     async def answer(self, times: int = 1) -> None:
         """What the watcher does at each successful answer."""

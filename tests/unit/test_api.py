@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI, Request, Response
 
+from factorylink.admission import site_account
 from factorylink.api_hub import hub_app
 from factorylink.api_user import user_app
 from factorylink.bringback import BringBack
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.hub import HubClient
-from factorylink.models import Choice, Session, SessionRequest, SessionState
+from factorylink.models import Choice, Estimate, Session, SessionRequest, SessionState
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
 
@@ -314,3 +316,30 @@ async def test_the_next_look_is_soon_while_something_is_put_off(link: Link, monk
         while not link.hub.started:
             await asyncio.sleep(0.02)
     running.cancel()
+
+
+async def test_a_size_shows_the_estimate_that_is_known(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def shown(user: str = "ada") -> Estimate | None:
+        return (await link.client.factories(user))[0].sizes[0].estimate
+
+    scheduler = link.world.scheduler
+    assert await shown() is None
+    await link.client.estimate("one", "ada", "gpu-1")
+    assert await shown() is None  # the factory did not say
+    scheduler.would_start = datetime.now(UTC) + timedelta(hours=3)
+    await link.client.estimate("one", "ada", "gpu-1", 7)
+    assert await shown() is None  # of other hours than the size's own
+    known = await link.client.estimate("one", "ada", "gpu-1")
+    asked = scheduler.estimated
+    assert await shown() == known
+    others = [user for user in map(str, range(20)) if site_account(link.world.config.factories["one"], user) == "a"]
+    assert {await shown(user) == known for user in others} == {
+        site_account(link.world.config.factories["one"], "ada") == "a"
+    }
+    assert scheduler.estimated == asked
+    monkeypatch.setattr("factorylink.offers._ESTIMATE_KEPT", timedelta(0))
+    assert await shown() is None
+    monkeypatch.undo()
+    scheduler.would_start = datetime.now(UTC) - timedelta(minutes=2)
+    await link.client.estimate("one", "ada", "gpu-1")
+    assert await shown() is None  # that start has passed
