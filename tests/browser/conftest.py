@@ -16,3 +16,6 @@ def no_sessions(gateway: Gateway) -> Iterator[None]:
         for session in gateway.sessions(user):
             if session["state"] != "ended":
                 gateway.stopped(user, session["server"])
+        for server in gateway.api("GET", f"/users/{user}", params={"include_stopped_servers": ""}).json()["servers"]:
+            if server:  # a name stays after a stop, and counts against the limit
+                gateway.stop(user, server, remove=True)
