@@ -75,12 +75,14 @@ class Limits(Model):
 
 
 class Mail(Model):
-    """Where set, people are told by mail when their session starts: USER@domain."""
+    """Where set, people whose session waited are told by mail when it runs: USER@domain. ``public_url``: where people
+    get in, without the hub's base_url; None: the mail names no address."""
 
     smtp_host: str
     smtp_port: int = 25
     sender: str
     domain: str
+    public_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$")] | None = None
 
 
 class LinkConfig(Model):

@@ -20,6 +20,7 @@ from factorylink.errors import LinkError
 from factorylink.finding import DOUBT, Finder
 from factorylink.ledger import Conflict, LedgerError
 from factorylink.live import Live
+from factorylink.mail import Mailer
 from factorylink.models import EndReason, Job, JobState, SessionId, SessionState
 from factorylink.seams import DoorStatusSeam, Place
 from factorylink.settle import compare
@@ -28,6 +29,7 @@ from factorylink.submitting import session_folder
 log = logging.getLogger("factorylink")
 
 ENOUGH_MISSES = 2
+_ANSWERS = "The notebook answers."
 _ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
 
 
@@ -39,6 +41,7 @@ class Watcher:
         self._ender = ender
         self._submit_again = submit_again
         self._finder = Finder(board)
+        self._mailer = Mailer(board.config.mail)
 
     async def answered(self, place: Place, jobs: list[Job]) -> None:
         """A factory's successful answer. Whatever fails here is tried again at the next one."""
@@ -215,11 +218,15 @@ class Watcher:
         while not await self._board.doors.answers(row.id, path):
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, 1.0)
+        first = False
         async with live.lock:
             if row.state == SessionState.STARTING:
                 values: dict[str, Any] = {"state": SessionState.RUNNING, "ready": datetime.now(UTC)}
-                await self._board.ledger.change(row, say="The notebook answers.", **values)
+                first = all(line.text != _ANSWERS for line in row.log)  # ``ready`` forgets it when a job is requeued
+                await self._board.ledger.change(row, say=_ANSWERS, **values)
         self._board.door_changed(live)
+        if first:
+            self._mailer.tell(row, self._board.places[row.factory].factory.name, path.removesuffix("api"))
 
     def _late(self, live: Live) -> bool:
         """The notebook had its time to come up. Waiting for the environment does not count: the door limits that."""

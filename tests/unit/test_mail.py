@@ -1,0 +1,140 @@
+"""Mails about sessions that run, to a small real mail server."""
+
+from __future__ import annotations
+
+import asyncio
+import email
+import email.policy
+import logging
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from factorylink.config import Mail
+from factorylink.models import JobState
+from tests.support.door import until
+from tests.unit.fake_factory import ID, World
+
+
+class Sink:
+    """Takes every mail. ``letters``: (recipients as told to the server, the mail)."""
+
+    def __init__(self) -> None:
+        self.letters: list[tuple[list[str], EmailMessage]] = []
+        self.port = 0
+
+    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        recipients: list[str] = []
+        writer.write(b"220 sink\r\n")
+        while line := await reader.readline():
+            verb = line.strip().upper()
+            if verb.startswith(b"RCPT TO:"):
+                recipients.append(line.decode().strip()[8:].strip("<>"))
+            if verb == b"DATA":
+                writer.write(b"354 go on\r\n")
+                raw = (await reader.readuntil(b"\r\n.\r\n")).removesuffix(b".\r\n")
+                message = email.message_from_bytes(raw, policy=email.policy.default)
+                assert isinstance(message, EmailMessage)
+                self.letters.append((recipients, message))
+            writer.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 ok\r\n")
+            if verb == b"QUIT":
+                break
+        writer.close()
+
+
+@asynccontextmanager
+async def sink() -> AsyncIterator[Sink]:
+    made = Sink()
+    server = await asyncio.start_server(made.talk, "127.0.0.1", 0)
+    made.port = server.sockets[0].getsockname()[1]
+    yield made
+    server.close()
+
+
+async def world_with_mail(folder: Path, port: int) -> World:
+    world = World(folder)
+    mail = Mail(
+        smtp_host="127.0.0.1",
+        smtp_port=port,
+        sender="factories@example.org",
+        domain="example.org",
+        public_url="https://hub.example.org/",
+    )
+    world.config = world.config.model_copy(update={"mail": mail})
+    return await world.up()
+
+
+async def runs(world: World, waited: float, user: str = "ada", server: str = "") -> None:
+    """A session that waited so many seconds in the queue."""
+    session = await world.put(user=user, server=server)
+    assert session.job is not None
+    world.scheduler.runs(session.job)
+    world.scheduler.set(session.job, started=datetime.now(UTC) + timedelta(seconds=waited))
+    await world.scheduler.answer()
+    world.door_says(phase="up", environment=True)
+    await world.until(state="running")
+
+
+async def test_one_mail_when_a_session_that_waited_runs(tmp_path: Path) -> None:
+    async with sink() as server:
+        world = await world_with_mail(tmp_path, server.port)
+        await runs(world, 2 * 3600 + 300, server="big one")
+        await until(lambda: server.letters)
+        [(recipients, letter)] = server.letters
+        assert recipients == ["ada@example.org"]
+        assert (letter["To"], letter["From"]) == ("ada@example.org", "factories@example.org")
+        assert letter["Subject"] == "Your session at One is running"
+        words = letter.get_content().replace("\r\n", "\n")
+        assert "It waited 2 h 5 min in the queue." in words
+        assert "Open it: https://hub.example.org/user/ada/big%20one/\n" in words
+        assert "token" not in words
+
+        # The site puts the job back and it runs again: the person was told already.
+        world.scheduler.set("1", state=JobState.PENDING, nodes=(), started=None, restarts=1)
+        await world.scheduler.answer()
+        await world.until(state="pending")
+        world.scheduler.runs("1", "n2", restarts=1)
+        world.scheduler.set("1", started=datetime.now(UTC) + timedelta(hours=3))
+        await world.scheduler.answer()
+        world.door_says(phase="up", environment=True)
+        await world.until(state="running", node="n2")
+        await asyncio.sleep(0.2)
+        assert len(server.letters) == 1
+        await world.down()
+
+
+async def test_no_mail_to_who_waited_a_moment(tmp_path: Path) -> None:
+    async with sink() as server:
+        world = await world_with_mail(tmp_path, server.port)
+        await runs(world, 30)
+        await asyncio.sleep(0.2)
+        assert not server.letters
+        await world.down()
+
+
+async def test_a_name_leads_to_no_other_address(tmp_path: Path) -> None:
+    async with sink() as server:
+        world = await world_with_mail(tmp_path, server.port)
+        await runs(world, 90, user="a, b@elsewhere.org")
+        await until(lambda: server.letters)
+        assert server.letters[0][0] == ['"a, b@elsewhere.org"@example.org']
+        await world.down()
+
+
+async def test_a_mail_server_that_is_gone_or_silent_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("factorylink.mail.SERVER_SECONDS", 0.3)
+    with socket.socket() as silent, caplog.at_level(logging.WARNING):
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        world = await world_with_mail(tmp_path, silent.getsockname()[1])
+        await runs(world, 90)
+        await until(lambda: f"The mail about session {ID} could not be sent" in caplog.text)
+        assert (await world.session()).reachable
+        await world.down()
