@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
+from testbed import cluster
 from tests.support.gateway import Gateway, eventually
 
 
@@ -69,11 +71,26 @@ def test_controller_down(gateway: Gateway, settled: bool) -> None:
     eventually(lambda: not [j for j in factory.jobs().values() if j["state"] in ("PENDING", "RUNNING")], 60)
 
 
+@pytest.mark.parametrize("settled", [False, True], ids=["at once", "when it is known"])
+def test_controller_dead(gateway: Gateway, settled: bool) -> None:
+    user = gateway.make_user()
+    factory = gateway.factories["brainpp"]
+    brainpp = cluster.load(Path(factory.slurm_conf).resolve().parents[2], "brainpp")
+    brainpp.kill("slurmctld")
+    try:
+        if settled:
+            eventually(lambda: health(gateway, user, "brainpp") == "unreachable", 60, what="the page says so")
+        message = refused(gateway, user, 503, factory="brainpp", size="gpu-1", hours=0.5)
+        assert "answer" in message or "reach" in message
+    finally:
+        brainpp.start_missing()
+    eventually(lambda: health(gateway, user, "brainpp") == "ok", 60)
+    eventually(lambda: not [j for j in factory.jobs().values() if j["state"] in ("PENDING", "RUNNING")], 60)
+
+
 def controller(slurm_conf: str) -> int:
     """The process id of the slurmctld that was started with this slurm.conf."""
-    import pathlib
-
-    for entry in pathlib.Path("/proc").iterdir():
+    for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 line = (entry / "cmdline").read_bytes().decode().split("\0")
