@@ -141,9 +141,10 @@ def test_secrets_are_nowhere(running: Gateway) -> None:
                 continue
     for secret in secrets:
         assert not any(secret.decode() in text for text in texts)
+    homes = [Path(pwd.getpwnam(session["account"]).pw_dir) / ".factorygate"]
     demo = running.path.parent
     hub_database = re.compile(r"jupyterhub\.sqlite")
-    for path in [p for p in demo.rglob("*") if p.is_file()]:
+    for path in [p for folder in [demo, *homes] for p in folder.rglob("*") if p.is_file()]:
         if hub_database.search(path.name) or "venv" in path.parts or path.stat().st_size > 50_000_000:
             continue
         data = path.read_bytes()
