@@ -65,9 +65,9 @@ def refused(words: Words) -> ProblemError:
     return ProblemError(Problem(kind="refused", message=words.what, do=words.do, scheduler=words.scheduler))
 
 
-def unreachable(message: str, do: str = "Try again in a minute.") -> ProblemError:
-    """The factory, the hub or the ledger does not answer."""
-    return ProblemError(Problem(kind="unreachable", message=message, do=do))
+def unreachable(message: str, do: str = "Try again in a minute.", scheduler: str = "") -> ProblemError:
+    """The factory, the hub or the ledger does not answer. ``scheduler``: what its programs said."""
+    return ProblemError(Problem(kind="unreachable", message=message, do=do, scheduler=scheduler))
 
 
 def from_link_error(error: LinkError) -> ProblemError:

@@ -198,7 +198,7 @@ class Sessions:
                 return None
             live.withdrawn = True
             await self._withdraw(live, begun=row.submits > submits)
-            return from_link_error(error)
+            return unreachable(explain.unreachable(error.message).what, scheduler=error.message)
         except LedgerError as error:  # the next answers of the factory tell whether there is a job
             log.exception("Session %s: its submission is not in the ledger", row.id)
             if live.answered:
