@@ -54,7 +54,7 @@ def run_cell(page: Page) -> str:
         return output.is_visible()
 
     # JupyterLab 4.6 shows "idle" a moment before it sends cells to a kernel that is still connecting
-    eventually(ran, 30, what="the cell's output")
+    eventually(ran, 80, what="the cell's output")
     return output.inner_text()
 
 
