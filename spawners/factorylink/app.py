@@ -21,6 +21,7 @@ from factorylink.api_user import user_app
 from factorylink.board import Board
 from factorylink.bringback import BringBack
 from factorylink.config import LinkConfig
+from factorylink.config import LocalTransport as LocalSettings
 from factorylink.doors import DoorKeeper
 from factorylink.hub import HubClient
 from factorylink.identity import Identity, read_or_make_key, read_or_make_ssh_key
@@ -122,6 +123,8 @@ def _build(
         if dialect is None:
             known = ", ".join(_DIALECTS)
             raise StartError(f"{name}: this release does not speak {factory.scheduler!r}; it speaks: {known}.")
+        if not isinstance(access.transport, LocalSettings):
+            raise StartError(f"{name}: transport.kind {access.transport.kind!r} is not there yet.")
         transport = LocalTransport(access.transport)
         site = Site(factory, access, transport, dialect, config.hub.name)
         places[name] = Place(factory, access, site, transport)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 
 from factorylink.models import Environment, Folder, IdleLimits, Model, Person, Slug, UnixAccount, Word
 
@@ -22,11 +22,86 @@ class LocalTransport(Model):
     env: dict[str, str] = Field(default_factory=dict)
 
 
-class DoorAccess(Model):
-    """How the door is reached. ``listen``: address the door binds on its node; ``host``: address the link dials,
-    None: the node as the scheduler names it. ``ports``: the range the door may listen on, None: any free one."""
+class KeyCredentials(Model):
+    """One private key per site account that the site has authorized: ``KEYS/ACCOUNT``, 0600. The simplest; for sites
+    that offer nothing better, and for tests."""
 
-    carrier: Literal["tcp"] = "tcp"
+    kind: Literal["key"] = "key"
+    keys: Path
+
+
+class CaCredentials(Model):
+    """The gateway's own SSH CA, which the site trusts (``TrustedUserCAKeys``): user certificates for minutes.
+
+    ``key``: the CA's private key, 0600. ``source``: addresses the certificates are good from. ``commands``: what they
+    may run, None: anything."""
+
+    kind: Literal["ca"] = "ca"
+    key: Path
+    minutes: int = Field(default=10, ge=2, le=24 * 60)
+    source: tuple[str, ...] = ()
+    force_command: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./ -]+$")] | None = None
+
+
+class WrapperCredentials(Model):
+    """One service account at the site, and a wrapper there that acts for the accounts on the site's list only."""
+
+    kind: Literal["wrapper"] = "wrapper"
+    login: UnixAccount
+    key: Path  # private key of the service account, 0600
+    wrapper: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]+$")] = "/usr/local/libexec/factorygate-act"
+
+
+class EfpCredentials(Model):
+    """The EuroHPC Federation Platform's SSH CA: a person's token in, a certificate of some hours out."""
+
+    kind: Literal["efp"] = "efp"
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+    renew_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]  # where a person gets a new token
+    watcher_key: Path  # private key of the watcher's account: watching never uses a person's login
+
+
+Credentials = Annotated[
+    KeyCredentials | CaCredentials | WrapperCredentials | EfpCredentials, Field(discriminator="kind")
+]
+LoginHost = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]*?(:[0-9]{1,5})?$")]
+PublicKey = Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\n]*)?$")]
+
+
+class SshTransport(Model):
+    """The factory's login side over SSH. ``hosts`` are tried in turn, ``jump`` hosts are passed in order; HOST or
+    HOST:PORT. Host keys are pinned: ``host_keys`` and ``host_cas`` here, else those of the catalogue; never learned."""
+
+    kind: Literal["ssh"] = "ssh"
+    hosts: tuple[LoginHost, ...] = Field(min_length=1)
+    jump: tuple[LoginHost, ...] = ()
+    host_keys: tuple[PublicKey, ...] = ()
+    host_cas: tuple[PublicKey, ...] = ()
+    watcher: UnixAccount  # the watcher's own identity there
+    credentials: Credentials
+    prefix: tuple[str, ...] = ()  # before scheduler commands
+    env: dict[str, str] = Field(default_factory=dict)  # of scheduler commands; never a secret
+    max_sessions: int = Field(default=10, ge=2)  # channels with a command on one connection: sshd's MaxSessions
+    max_connections: int = Field(default=2, ge=1)  # per site account
+    logins_per_minute: int = Field(default=20, ge=1)  # to the site, all accounts together
+    connect_seconds: float = Field(default=15, gt=0)
+    keepalive_seconds: float = Field(default=15, gt=0)
+
+
+def _kind(told: object) -> str:
+    """What is told without a kind is local."""
+    kind = told.get("kind", "local") if isinstance(told, dict) else getattr(told, "kind", "local")
+    return str(kind)
+
+
+class DoorAccess(Model):
+    """How the door is reached. ``tcp``: to the node, through the login side. ``listen``: address the door binds on its
+    node; ``host``: address the link dials, None: the node as the scheduler names it. ``ports``: the range the door may
+    listen on, None: any free one. ``stdio``: entered through the scheduler; at most ``stdio_most`` such doors at a
+    time, since each costs a process and ports on the login side."""
+
+    carrier: Literal["tcp", "stdio"] = "tcp"
+    stdio_most: int = Field(default=50, ge=1)
     listen: str = ""
     host: str | None = None
     ports: tuple[int, int] | None = None
@@ -37,7 +112,9 @@ class DoorAccess(Model):
 class Access(Model):
     """One factory, as this hub reaches it."""
 
-    transport: LocalTransport = LocalTransport()
+    transport: Annotated[
+        Annotated[LocalTransport, Tag("local")] | Annotated[SshTransport, Tag("ssh")], Discriminator(_kind)
+    ] = LocalTransport()
     door: DoorAccess = DoorAccess()
     accounts: dict[Person, UnixAccount] = Field(default_factory=dict)  # hub user -> site account
     account_pool: tuple[UnixAccount, ...] = ()  # others are mapped onto these, by a stable hash of the name

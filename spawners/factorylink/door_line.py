@@ -152,10 +152,12 @@ class DoorLine:
             raise Unreachable("The scheduler does not say on which node the session runs.")
         if way.ports is not None and not way.ports[0] <= door.port <= way.ports[1]:
             raise Misread("The door says port {}, outside door.ports {}-{}.".format(door.port, *way.ports))
-        sock = await way.transport.connect(way.account, way.host, door.port)
+        wire = await way.transport.connect(way.account, way.host, door.port)
         try:
             return await asyncssh.connect(
-                sock=sock,
+                way.host,
+                door.port,
+                tunnel=wire,
                 username=USER,
                 client_keys=[self._key],
                 known_hosts=([host_key], [], []),
@@ -169,7 +171,7 @@ class DoorLine:
                 keepalive_count_max=3,
             )
         except BaseException:
-            sock.close()
+            wire.close()
             raise
 
     def _read(self, line: bytes) -> DoorStatus:

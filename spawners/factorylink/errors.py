@@ -15,6 +15,14 @@ class Unreachable(LinkError):
     """Nothing is known: no answer, or none in time. What was asked for may or may not have happened."""
 
 
+class Expired(Unreachable):
+    """The credential of that site account is no longer valid. The factory may be well; what runs there goes on."""
+
+
+class Distrusted(Unreachable):
+    """A host there showed a key that is not pinned. It was not spoken to."""
+
+
 class Refused(LinkError):
     """The scheduler (or the system there) said no. It did not happen."""
 

@@ -143,6 +143,8 @@ class Site(Model):
     city: str
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
     login_hosts: tuple[str, ...] = ()
+    host_keys: tuple[str, ...] = ()  # of the login hosts, as the site publishes them: "ssh-ed25519 AAAA..."
+    host_cas: tuple[str, ...] = ()  # or of the CA that signs them
     sources: tuple[str, ...] = ()
 
 

@@ -10,7 +10,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import asyncssh
 
 from factorylink.errors import Gone, Unreachable
+from factorylink.transports.base import SocketWire, Wire
 
 SESSION = "ab" * 16
 EXTENSIONS = str(Path(__file__).parents[2] / "extensions")
@@ -187,7 +188,7 @@ class Files:
         """This user's."""
         return str(Path.home())
 
-    async def connect(self, account: str | None, host: str, port: int) -> socket.socket:
+    async def connect(self, account: str | None, host: str, port: int) -> Wire:
         """A connection to it."""
         sock = socket.socket()
         sock.setblocking(False)
@@ -196,7 +197,10 @@ class Files:
         except OSError as error:
             sock.close()
             raise Unreachable(str(error)) from error
-        return sock
+        return SocketWire(sock)
+
+    async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Nothing is held."""

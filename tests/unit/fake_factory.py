@@ -204,6 +204,9 @@ class FakeHome:
     async def connect(self, account: str | None, host: str, port: int) -> Any:
         raise Unreachable("none of these tests connects")
 
+    async def enter(self, account: str | None, argv: Any) -> Any:
+        raise Unreachable("none of these tests enters")
+
     async def close(self) -> None:
         return
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from factorylink.config import Access
@@ -13,6 +12,7 @@ from factorylink.models import Factory, Job, JobRequest, JobState
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask
 from factorylink.site import Site
+from factorylink.transports.base import Wire
 from tests.unit.slurm_output import COMMENT
 
 
@@ -82,7 +82,10 @@ class FakeTransport:
     async def home(self, account: str | None) -> str:
         raise NotImplementedError
 
-    async def connect(self, account: str | None, host: str, port: int) -> socket.socket:
+    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+        raise NotImplementedError
+
+    async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
         raise NotImplementedError
 
     async def close(self) -> None:

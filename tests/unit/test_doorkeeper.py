@@ -18,6 +18,7 @@ from factorylink.config import LinkConfig
 from factorylink.door_status import DoorStatus
 from factorylink.doors import DoorKeeper
 from factorylink.errors import Refused, Unreachable
+from factorylink.transports.base import Wire
 from tests.support.door import ARGV, ENVIRONMENT, SESSION, Files, RunningDoor, fetch, running_door, until
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
@@ -290,7 +291,7 @@ class Dialled(Files):
     def __init__(self) -> None:
         self.dialled: list[tuple[str, int]] = []
 
-    async def connect(self, account: str | None, host: str, port: int) -> socket.socket:
+    async def connect(self, account: str | None, host: str, port: int) -> Wire:
         self.dialled.append((host, port))
         raise Unreachable(f"no way to {host}")
 

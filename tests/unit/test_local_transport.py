@@ -168,10 +168,11 @@ async def test_connecting(transport: LocalTransport) -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     made = await transport.connect(None, "127.0.0.1", port)
-    assert not made.getblocking()
+    channel, _ = await made.create_connection(asyncio.Protocol, "", 0)
     other, _ = listener.accept()
-    await asyncio.get_running_loop().sock_sendall(made, b"hello")
+    channel.write(b"hello")
     assert other.recv(10) == b"hello"
+    channel.close()
     made.close()
     other.close()
     listener.close()
@@ -179,6 +180,23 @@ async def test_connecting(transport: LocalTransport) -> None:
         await transport.connect(None, "127.0.0.1", port)
     with pytest.raises(Unreachable):
         await transport.connect(None, "no-such-host.invalid", 1)
+
+
+async def test_entering_a_command(transport: LocalTransport) -> None:
+    heard = asyncio.get_running_loop().create_future()
+
+    class Ear(asyncio.Protocol):
+        def data_received(self, data: bytes) -> None:
+            heard.set_result(data)
+
+    made = await transport.enter(None, ["cat"])
+    channel, _ = await made.create_connection(Ear, "", 0)
+    channel.write(b"hello")
+    assert await asyncio.wait_for(heard, 10) == b"hello"
+    channel.close()
+    made.close()
+    with pytest.raises(Unreachable):
+        await transport.enter(None, ["/no/such/program"])
 
 
 async def test_never_as_root(transport: LocalTransport) -> None:

@@ -6,15 +6,49 @@ is done; None is the identity that the watcher has there.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from factorylink.errors import Misread
 from factorylink.schedulers.ask import Ask, Output
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+
+class Wire(Protocol):
+    """Bytes both ways, as asyncssh's ``tunnel`` wants them: a door is entered over one."""
+
+    async def create_connection(
+        self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
+    ) -> tuple[Any, Any]:
+        """Bind a protocol to it, once; (channel, protocol). Host and port are only told, the wire is connected."""
+
+    def close(self) -> None:
+        """Let go of it; harmless once it is bound and the protocol has closed its channel."""
+
+
+class SocketWire:
+    """A connected, non-blocking stream socket as a wire."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    async def create_connection(
+        self,
+        session_factory: Callable[[], Any],
+        remote_host: str,  # noqa: ARG002
+        remote_port: int,  # noqa: ARG002
+    ) -> tuple[Any, Any]:
+        """The loop's own transport over the socket."""
+        return await asyncio.get_running_loop().create_connection(session_factory, sock=self._sock)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
 
 
 class Transport(Protocol):
@@ -30,8 +64,12 @@ class Transport(Protocol):
     async def home(self, account: str | None) -> str:
         """Absolute path of the account's home there. Gone: no such account."""
 
-    async def connect(self, account: str | None, host: str, port: int) -> socket.socket:
-        """A connected, non-blocking TCP socket to a port on a node, seen from the login side."""
+    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+        """To a TCP port on a node, as seen from the login side."""
+
+    async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
+        """Run a command there and speak with it: its stdin and stdout are the wire, its stderr goes to the log. It
+        is ended when the wire is closed."""
 
     async def close(self) -> None:
         """Let go of whatever is held open. Commands still running are killed."""

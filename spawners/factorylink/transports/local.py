@@ -13,13 +13,14 @@ import os
 import pwd
 import signal
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from factorylink.config import LocalTransport as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.ask import Ask, Output
-from factorylink.transports.base import answer
+from factorylink.transports.base import SocketWire, Wire, answer
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class LocalTransport:
         self._env = dict(settings.env)
         self._places = asyncio.Semaphore(parallel)
         self._running: set[asyncio.subprocess.Process] = set()
+        self._listening: set[asyncio.Task[None]] = set()
 
     async def run(self, ask: Ask[T], account: str | None = None) -> T:
         """Run a command and read its answer; the settings' prefix and environment go around it."""
@@ -78,7 +80,7 @@ class LocalTransport:
         """Home of the account, as the account database here has it."""
         return (await self._identity(account)).home
 
-    async def connect(self, account: str | None, host: str, port: int) -> socket.socket:  # noqa: ARG002
+    async def connect(self, account: str | None, host: str, port: int) -> Wire:  # noqa: ARG002
         """A connection from this machine; which account asks makes no difference here."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
@@ -98,13 +100,42 @@ class LocalTransport:
                         sock.close()
                         raise
                     else:
-                        return sock
+                        return SocketWire(sock)
         except TimeoutError as error:
             raise Unreachable(f"{host} port {port}: no connection within {CONNECT_TIMEOUT} s") from error
         except OSError as error:  # the name does not resolve
             raise Unreachable(f"{host} port {port}: {error.strerror}") from error
         words = os.strerror(failure.errno) if failure and failure.errno else "no address"
         raise Unreachable(f"{host} port {port}: {words}") from failure
+
+    async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
+        """The command gets one end of a socket pair as stdin and stdout, so that no byte passes through us twice."""
+        identity = await self._identity(account)
+        ours, theirs = socket.socketpair()
+        try:
+            ours.setblocking(False)
+            env = self._environment(identity) | self._env
+            process = await _start((*self._prefix, *argv), identity, env, theirs.fileno(), theirs.fileno())
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._running.add(process)
+        name = f"{argv[0]} of {identity.name}"
+        self._listening.add(task := asyncio.create_task(self._listen(process, name)))
+        task.add_done_callback(self._listening.discard)
+        return _CommandWire(ours, process)
+
+    async def _listen(self, process: asyncio.subprocess.Process, name: str) -> None:
+        """What it says on stderr goes to the log, until it ends."""
+        try:
+            if process.stderr is not None:
+                while line := await process.stderr.read(4096):
+                    log.info("%s: %s", name, line.decode(errors="replace").strip())
+            await process.wait()
+        finally:
+            self._running.discard(process)
 
     async def close(self) -> None:
         """Kill what still runs; who waits for it gets Unreachable or Misread."""
@@ -128,7 +159,8 @@ class LocalTransport:
         self, argv: tuple[str, ...], identity: _Identity, env: dict[str, str], stdin: bytes, seconds: float, cap: int
     ) -> tuple[bytes, bytes, int]:
         async with self._places:
-            process = await self._spawn(argv, identity, env, bool(stdin))
+            source = asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL
+            process = await _start(argv, identity, env, source, asyncio.subprocess.PIPE)
             self._running.add(process)
             try:
                 async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
@@ -145,25 +177,40 @@ class LocalTransport:
             raise Misread(f"{argv[0]} answered with more than {cap} bytes.")
         return stdout.result(), stderr.result(), code.result()
 
-    async def _spawn(
-        self, argv: tuple[str, ...], identity: _Identity, env: dict[str, str], feeds: bool
-    ) -> asyncio.subprocess.Process:
-        try:
-            return await asyncio.create_subprocess_exec(
-                *argv,
-                stdin=asyncio.subprocess.PIPE if feeds else asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=env,
-                cwd="/",
-                umask=0o077,
-                start_new_session=True,  # so that the whole group can be killed
-                user=identity.uid if identity.switch else None,
-                group=identity.gid if identity.switch else None,
-                extra_groups=identity.groups if identity.switch else None,
-            )
-        except (OSError, ValueError) as error:  # not there, may not be run, too many processes, NUL in an argument
-            raise Unreachable(f"{argv[0]} could not be run: {error}") from error
+
+class _CommandWire(SocketWire):
+    """A command's stdin and stdout. The command sees the end of its input when the wire is closed, and is then
+    given a moment: killed at once, ``srun`` would leave its step behind."""
+
+    def __init__(self, sock: socket.socket, process: asyncio.subprocess.Process) -> None:
+        super().__init__(sock)
+        self._process = process
+
+    def close(self) -> None:
+        """Close it, and see that the command ends."""
+        super().close()
+        asyncio.get_running_loop().call_later(KILL_WAIT, _kill, self._process)
+
+
+async def _start(
+    argv: tuple[str, ...], identity: _Identity, env: dict[str, str], stdin: int, stdout: int
+) -> asyncio.subprocess.Process:
+    try:
+        return await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=stdin,
+            stdout=stdout,
+            stderr=asyncio.subprocess.PIPE,
+            env=env,
+            cwd="/",
+            umask=0o077,
+            start_new_session=True,  # so that the whole group can be killed
+            user=identity.uid if identity.switch else None,
+            group=identity.gid if identity.switch else None,
+            extra_groups=identity.groups if identity.switch else None,
+        )
+    except (OSError, ValueError) as error:  # not there, may not be run, too many processes, NUL in an argument
+        raise Unreachable(f"{argv[0]} could not be run: {error}") from error
 
 
 def _look_up(account: str | None) -> _Identity:
