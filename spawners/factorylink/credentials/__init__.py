@@ -1,0 +1,1 @@
+"""How the link logs in at a factory's login side: one interface, a kind per way that sites offer."""

@@ -1,0 +1,33 @@
+"""A private key per site account, which the site has authorized. The simplest kind; nothing expires."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+from pathlib import Path
+
+from factorylink.credentials.base import Login, read_private_key
+from factorylink.errors import Refused
+
+
+class KeyFiles:
+    """``keys``: folder with one 0600 file per account, named as the account; ``watcher``: the watcher's account."""
+
+    def __init__(self, keys: Path, watcher: str) -> None:
+        self._keys = keys
+        self._watcher = watcher
+
+    async def login(self, account: str | None) -> Login:
+        """Read anew each time, so that a key can be replaced or taken away while the link runs."""
+        name = self._watcher if account is None else account
+        try:
+            key = await asyncio.to_thread(read_private_key, self._keys / name)
+        except FileNotFoundError as error:
+            raise Refused(f"The gateway has no key for the account {name}.") from error
+        except (OSError, ValueError) as error:
+            raise Refused(f"The gateway's key for the account {name} cannot be used: {error}") from error
+        return Login(name, key, None, key.get_fingerprint(), None)
+
+    def valid_until(self, account: str | None) -> datetime | None:  # noqa: ARG002
+        """Keys do not expire."""
+        return None
