@@ -1,0 +1,72 @@
+"""The common language of all parts: catalogue, requests, sessions, and what a scheduler says.
+
+Pydantic only; imports nothing else of ours, so every part may import it. Times are seconds, moments are aware
+datetimes in UTC, memory is bytes unless a name says otherwise (``memory_gb``, ``hours``). A GB is 10**9 bytes as on
+the sites' price lists; dialects turn it into their scheduler's units.
+"""
+
+from factorylink.models.base import Hours, JobId, Model, Person, ServerName, SessionId, Slug, UnixAccount, Word
+from factorylink.models.bodies import DrainBody, EnvironmentBody, Problem, TableFactory, TableSnapshot, TokenBody
+from factorylink.models.catalogue import (
+    Accelerator,
+    Environment,
+    Factory,
+    Folder,
+    IdleLimits,
+    NodeShape,
+    NodeSize,
+    Partition,
+    Qos,
+    Site,
+)
+from factorylink.models.requests import Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
+from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
+from factorylink.models.sessions import EndReason, LogLine, Session, SessionState, Words
+from factorylink.models.views import FactoryView, Health, PartitionLoad, SizeView
+
+__all__ = [
+    "Accelerator",
+    "Choice",
+    "DrainBody",
+    "End",
+    "EndReason",
+    "Environment",
+    "EnvironmentBody",
+    "Estimate",
+    "Factory",
+    "FactoryView",
+    "Folder",
+    "Health",
+    "Hours",
+    "IdleLimits",
+    "Job",
+    "JobId",
+    "JobOptions",
+    "JobRequest",
+    "JobState",
+    "LogLine",
+    "Model",
+    "NodeShape",
+    "NodeSize",
+    "NodeState",
+    "Partition",
+    "PartitionLoad",
+    "Person",
+    "Problem",
+    "Qos",
+    "ResolvedChoice",
+    "ServerName",
+    "Session",
+    "SessionId",
+    "SessionRequest",
+    "SessionState",
+    "Site",
+    "SizeView",
+    "Slug",
+    "TableFactory",
+    "TableSnapshot",
+    "TokenBody",
+    "UnixAccount",
+    "Word",
+    "Words",
+]

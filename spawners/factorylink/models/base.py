@@ -1,0 +1,23 @@
+"""What all models share: the words of ids, names and amounts that may come from outside, and how strict a model is."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+# Anything that may end in an argv, an #SBATCH line or a path: no blanks, quotes, newlines, leading dash.
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:,@+=/-]{0,254}$")]
+Hours = Annotated[float, Field(gt=0, le=24 * 30, allow_inf_nan=False)]
+SessionId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
+JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\[\]-]{0,63}$")]
+Person = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+ServerName = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f/]*$")]
+UnixAccount = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
+
+
+class Model(BaseModel):
+    """Frozen, and unknown keys are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,0 +1,56 @@
+"""Bodies of the link's API."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from factorylink.models.base import Model, Slug
+from factorylink.models.sessions import Session
+from factorylink.models.views import Health
+
+
+class Problem(Model):
+    """Body of every error answer of the link."""
+
+    kind: Literal["invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden"]
+    message: str
+    field: str | None = None
+    scheduler: str = ""
+    do: str = ""
+
+
+class EnvironmentBody(BaseModel):
+    """Body of ``POST /sessions/{id}/environment``: goes through the door; stored and logged nowhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    environment: dict[str, str] = Field(repr=False)
+    argv: list[str] = Field(repr=False)
+
+
+class TokenBody(Model):
+    """Answer of ``GET /sessions/{id}/token``: the hub token the notebook has; None: it has none yet."""
+
+    token: str | None = Field(repr=False)
+
+
+class DrainBody(Model):
+    """Body of ``PUT /factories/{id}/drain``: what people are told while the factory takes nothing new."""
+
+    message: str = Field(min_length=1, max_length=500)
+
+
+class TableFactory(Model):
+    """A factory in the table that spawners keep."""
+
+    id: Slug
+    health: Health
+
+
+class TableSnapshot(Model):
+    """First event of ``GET /table``, and again where the reader was too slow: all live sessions, all factories."""
+
+    sessions: tuple[Session, ...]
+    factories: tuple[TableFactory, ...]

@@ -1,0 +1,78 @@
+"""What a scheduler says; no dialect in here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from factorylink.models.base import JobId, Model
+
+
+class JobState(StrEnum):
+    """The states of a job that all dialects map to."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDING = "ending"  # completing: still holds its nodes
+    ENDED = "ended"
+
+
+class Job(Model):
+    """One job as the scheduler tells it now."""
+
+    id: JobId
+    name: str
+    account: str  # the Unix account it runs as
+    comment: str
+    state: JobState
+    raw_state: str  # the scheduler's own word
+    reason: str = ""  # the scheduler's own word for why it waits or ended
+    nodes: tuple[str, ...] = ()
+    partition: str = ""
+    submitted: datetime | None = None
+    started: datetime | None = None
+    ends: datetime | None = None  # by walltime, where running
+    ended: datetime | None = None
+    exit_code: int | None = None  # where ended
+    signal: int | None = None
+    expected_start: datetime | None = None  # the scheduler's plan, where pending
+    priority: int | None = None
+    restarts: int = 0
+
+
+class NodeState(Model):
+    """One node as the scheduler tells it now; memory in bytes."""
+
+    name: str
+    partitions: tuple[str, ...]
+    usable: bool  # up and taking jobs
+    planned: bool = False  # what is free on it is kept for a job further ahead in the queue
+    reason: str = ""
+    cores: int
+    cores_free: int
+    memory: int  # bytes
+    memory_free: int
+    gpus: int
+    gpus_free: int
+    gpu_type: str | None = None
+
+
+class Estimate(Model):
+    """When a job would start, how that is known, and when it was asked."""
+
+    start: datetime | None
+    basis: Literal["test-only", "queue", "none"]
+    asked_at: datetime
+
+
+class End(Model):
+    """How a job ended, as the scheduler's records tell."""
+
+    job: JobId
+    raw_state: str
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str = ""
+    ended: datetime | None = None
+    elapsed: int | None = None

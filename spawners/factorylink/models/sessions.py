@@ -1,0 +1,90 @@
+"""Sessions, as hub, pages and notebooks see them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+from factorylink.models.base import JobId, Model, Person, ServerName, SessionId, UnixAccount
+from factorylink.models.requests import ResolvedChoice
+
+
+class SessionState(StrEnum):
+    """The states of a session; ``unreachable``: the factory does not answer, never taken for ``ended``."""
+
+    PENDING = "pending"
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"
+    ENDED = "ended"
+    UNREACHABLE = "unreachable"
+
+
+class EndReason(StrEnum):
+    """Why a session ended."""
+
+    FINISHED = "finished"
+    STOPPED = "stopped"
+    IDLE = "idle"
+    UNOPENED = "unopened"
+    WALLTIME = "walltime"
+    OUT_OF_MEMORY = "out-of-memory"
+    NODE_FAILED = "node-failed"
+    PREEMPTED = "preempted"
+    CANCELLED_BY_SITE = "cancelled-by-site"
+    REFUSED = "refused"  # the scheduler did not take it
+    GAVE_UP = "gave-up"  # the person's own "give up after"
+    NEVER_OPENED_DOOR = "never-opened-door"  # nobody sent the environment, or the notebook did not come up
+    FAILED = "failed"
+
+
+class Words(Model):
+    """Something said to a person: what happened, whose move it is, what to do; with the scheduler's own words."""
+
+    code: str
+    what: str
+    do: str = ""
+    scheduler: str = ""
+
+
+class LogLine(Model):
+    """Something that happened to a session, in words."""
+
+    at: datetime
+    text: str
+
+
+class Session(Model):
+    """One session as hub, pages and notebooks see it. Carries no secret."""
+
+    id: SessionId
+    user: Person
+    server: ServerName
+    account: UnixAccount  # site account
+    choice: ResolvedChoice
+    state: SessionState
+    before: SessionState | None = None  # what it was when last seen, while unreachable
+    wish: Literal["run", "stop"]
+    job: JobId | None = None
+    node: str | None = None
+    partition: str | None = None
+    created: datetime
+    started: datetime | None = None  # the job
+    ready: datetime | None = None  # the notebook's first 200
+    ends: datetime | None = None  # by walltime
+    ended: datetime | None = None
+    position: int | None = None  # 1 is next, among pending jobs of its partition that we can see
+    expected_start: datetime | None = None
+    waits_for: Words | None = None  # while pending or unreachable
+    door_open: bool = False
+    environment_sent: bool = False
+    reachable: bool = False  # a request to url gets to the notebook now
+    url: str | None = None  # http://127.0.0.1:PORT on the link's side
+    last_activity: datetime | None = None
+    ends_idle: datetime | None = None  # when the idle limit would end it, as far as known
+    end_reason: EndReason | None = None
+    end: Words | None = None
+    log_tail: tuple[str, ...] = ()  # the job's own log, at the end
+    log: tuple[LogLine, ...] = ()  # what happened
+    exit_code: int | None = None

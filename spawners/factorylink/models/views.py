@@ -1,0 +1,61 @@
+"""The catalogue as a person sees it, with health and what is free."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from factorylink.models.base import Model, Slug
+from factorylink.models.catalogue import Accelerator, Environment, Folder, IdleLimits, NodeSize, Site
+from factorylink.models.scheduler import Estimate
+from factorylink.models.sessions import Words
+
+
+class Health(Model):
+    """Whether a factory answers; ``answer_seconds``: how long its last good answer took."""
+
+    state: Literal["ok", "unreachable", "draining", "starting"]
+    since: datetime
+    words: Words | None = None
+    answered_at: datetime | None = None  # last good answer
+    answer_seconds: float | None = None
+
+
+class PartitionLoad(Model):
+    """What is free in a partition now."""
+
+    name: str
+    gpus_total: int
+    gpus_free: int
+    cores_total: int
+    cores_free: int
+    pending: int  # jobs waiting that we can see
+
+
+class SizeView(Model):
+    """A node size as a person sees it: what it has, what is free, when it would start."""
+
+    size: NodeSize
+    gpu_label: str  # "1 x A100 64 GB", "no GPU"
+    fits_now: int  # how many more of this size could start now; 0: none
+    estimate: Estimate | None = None  # last known, for the size's default hours
+
+
+class FactoryView(Model):
+    """``GET /services/factories/api/factories`` gives a list of these."""
+
+    id: Slug
+    name: str
+    site: Site
+    scheduler: str
+    accelerator: Accelerator
+    health: Health
+    partitions: tuple[PartitionLoad, ...] = ()
+    sizes: tuple[SizeView, ...] = ()
+    environments: tuple[Environment, ...] = ()
+    default_environment: Slug
+    default_size: Slug
+    folder: Folder
+    outbound: Literal["compute", "login", "none"]
+    idle: IdleLimits
+    notes: tuple[str, ...] = ()
