@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncssh
 from pydantic import ValidationError
 
+from factorylink.credentials.base import read_private_key
 from factorylink.models import Job, Model, Person, ResolvedChoice, ServerName, SessionId, Slug, UnixAccount
 
 _COMMENT = re.compile(r"^fg:([0-9a-f]{32}):([0-9a-f]{16})$")
@@ -93,7 +94,8 @@ def read_or_make_key(path: Path) -> bytes:
 def read_or_make_ssh_key(path: Path) -> asyncssh.SSHKey:
     """The key with which the link enters its doors, made at the first start; 0600."""
     made = asyncssh.generate_private_key("ssh-ed25519", comment="factorygate link")
-    return asyncssh.import_private_key(_read_or_make(path, made.export_private_key()))
+    _read_or_make(path, made.export_private_key())
+    return read_private_key(path)
 
 
 def _read_or_make(path: Path, content: bytes) -> bytes:

@@ -60,3 +60,14 @@ async def test_a_key_taken_away_counts_at_once(keys):
     (keys / "alice").unlink()
     with pytest.raises(Refused):
         await credentials.login("alice")
+
+
+def test_all_keys_are_looked_at_before_the_link_starts(keys):
+    (keys / "alice").chmod(0o644)
+    with pytest.raises(ValueError, match="alice may be used by others"):
+        KeyFiles(keys, "watch")
+
+
+def test_without_the_watchers_key_nothing_starts(keys):
+    with pytest.raises(FileNotFoundError):
+        KeyFiles(keys, "nobody")

@@ -1,1 +1,36 @@
 """How the link logs in at a factory's login side: one interface, a kind per way that sites offer."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from factorylink.config import (
+    CaCredentials,
+    DoorAccess,
+    EfpCredentials,
+    KeyCredentials,
+    SshTransport,
+    WrapperCredentials,
+)
+from factorylink.credentials.base import Credentials
+from factorylink.credentials.ca import CertificateAuthority
+from factorylink.credentials.key import KeyFiles
+from factorylink.credentials.service import ServiceAccount
+
+
+def credentials_of(transport: SshTransport, door: DoorAccess, gateway: str) -> Credentials:
+    """The kind that is configured for a factory; ``gateway``: the hub's name.
+
+    Raises OSError and ValueError, in words for the operator, where a private key cannot be used or others can read it.
+    """
+    told, watcher = transport.credentials, transport.watcher
+    match told:
+        case KeyCredentials():
+            return KeyFiles(told.keys, watcher)
+        case CaCredentials():
+            return CertificateAuthority(told, watcher, gateway, forwarding=door.carrier == "tcp")
+        case WrapperCredentials():
+            return ServiceAccount(told, watcher)
+        case EfpCredentials():
+            raise ValueError("credentials.kind 'efp' is not there yet.")
+    assert_never(told)

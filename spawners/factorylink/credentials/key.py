@@ -11,11 +11,18 @@ from factorylink.errors import Refused
 
 
 class KeyFiles:
-    """``keys``: folder with one 0600 file per account, named as the account; ``watcher``: the watcher's account."""
+    """``keys``: folder with one 0600 file per account, named as the account; ``watcher``: the watcher's account.
+
+    Raises OSError and ValueError where the watcher's key, or any other that is there, cannot be used.
+    """
 
     def __init__(self, keys: Path, watcher: str) -> None:
         self._keys = keys
         self._watcher = watcher
+        read_private_key(keys / watcher)
+        for path in sorted(keys.iterdir()):
+            if path.suffix != ".pub" and not path.name.startswith("."):
+                read_private_key(path)
 
     async def login(self, account: str | None) -> Login:
         """Read anew each time, so that a key can be replaced or taken away while the link runs."""

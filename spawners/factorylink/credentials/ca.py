@@ -1,0 +1,85 @@
+"""The gateway's own SSH CA: a user certificate for minutes, for a key that never leaves this process's memory.
+
+The site trusts the CA's public key (``TrustedUserCAKeys``); sshd then takes the certificate for the account that is
+its principal, and for no other. What is stolen is good for minutes, and only from the addresses in it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import asyncssh
+
+from factorylink.config import CaCredentials
+from factorylink.credentials.base import Login, read_private_key
+
+SKEW = 300  # seconds that a site's clock may be behind ours
+RENEW_AT = 1 / 3  # of its life left: then it is replaced before it is used
+
+
+class CertificateAuthority:
+    """``watcher``: the watcher's account. ``gateway``: the hub's name, for key ids. ``forwarding``: whether doors are
+    reached by port forwarding through the login side. Raises OSError and ValueError for an unusable CA key."""
+
+    def __init__(
+        self,
+        settings: CaCredentials,
+        watcher: str,
+        gateway: str,
+        *,
+        forwarding: bool,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._watcher = watcher
+        self._gateway = gateway
+        self._forwarding = forwarding
+        self._clock = clock
+        self._ca = read_private_key(settings.key)
+        self._serial = 0
+        self._logins: dict[str, Login] = {}
+
+    async def login(self, account: str | None) -> Login:
+        """The certificate at hand, or a new one where little of its life is left. Asks nobody."""
+        name = self._watcher if account is None else account
+        now = self._clock()
+        known = self._logins.get(name)
+        if known is not None and known.expires is not None:
+            left = known.expires.timestamp() - now
+            # More than a life left: our clock was set back, and the site would not take it yet.
+            if self._life * RENEW_AT <= left <= self._life:
+                return known
+        made = self._logins[name] = self._sign(name, int(now))
+        return made
+
+    def valid_until(self, account: str | None) -> datetime | None:  # noqa: ARG002
+        """No limit: a certificate is made whenever one is needed."""
+        return None
+
+    @property
+    def _life(self) -> int:
+        return self._settings.minutes * 60
+
+    def _sign(self, account: str, now: int) -> Login:
+        # Microseconds: unique over restarts too, so that a site can revoke one certificate by its serial (KRL).
+        self._serial = max(self._serial + 1, int(self._clock() * 1e6))
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        key_id = f"factorygate-{self._gateway}/{account}/{self._serial}"
+        certificate = self._ca.generate_user_certificate(
+            key,
+            key_id,
+            serial=self._serial,
+            principals=[account],
+            valid_after=now - SKEW,
+            valid_before=now + self._life,
+            force_command=self._settings.force_command,
+            source_address=list(self._settings.source) or None,
+            permit_x11_forwarding=False,
+            permit_agent_forwarding=False,
+            permit_port_forwarding=self._forwarding,
+            permit_pty=False,
+            permit_user_rc=False,
+        )
+        return Login(account, key, certificate, key_id, datetime.fromtimestamp(now + self._life, UTC))

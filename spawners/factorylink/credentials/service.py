@@ -1,0 +1,32 @@
+"""One service account at the site, whose wrapper (``site/factorygate-act``) acts for the accounts on its list."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from factorylink.config import WrapperCredentials
+from factorylink.credentials.base import Login, read_private_key
+
+
+class ServiceAccount:
+    """``watcher``: the account that watches; the same key opens it. Raises OSError and ValueError for an unusable key.
+
+    Whether we may act for an account is the site's to say, at each act: nothing of its list is known here.
+    """
+
+    def __init__(self, settings: WrapperCredentials, watcher: str) -> None:
+        self._settings = settings
+        self._watcher = watcher
+        self._key = read_private_key(settings.key)
+        self._key_id = self._key.get_fingerprint()
+
+    async def login(self, account: str | None) -> Login:
+        """Always the same key; for an account, with the wrapper before every command."""
+        if account is None:
+            return Login(self._watcher, self._key, None, self._key_id, None)
+        act = ("sudo", "-n", self._settings.wrapper, account)
+        return Login(self._settings.login, self._key, None, self._key_id, None, act)
+
+    def valid_until(self, account: str | None) -> datetime | None:  # noqa: ARG002
+        """The key does not expire."""
+        return None
