@@ -2,10 +2,11 @@
 # Our pages, and their way to the link.
 from pathlib import Path
 
-from factoryspawner import handlers, hubconfig
+from factoryspawner import handlers, hubconfig, jinja
 
 config = hubconfig.loaded()
 pages = config.pages or Path(__file__).parents[1]
 
 c.JupyterHub.template_paths = [str(pages / "templates")]
-c.JupyterHub.extra_handlers = handlers.routes(config.link_socket, pages / "static")
+c.JupyterHub.jinja_environment_options = {"extensions": [jinja.translation(pages / "locale")]}
+c.JupyterHub.extra_handlers = handlers.routes(config.link_socket, pages)

@@ -1,6 +1,7 @@
 /** Pure formatting for people: moments, spans, sizes. Moments are ISO strings or epoch milliseconds; `now` is epoch ms. */
 
-const LOCALE = "en-GB";
+import { locale } from "./translate.js";
+
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 
@@ -12,7 +13,7 @@ export function toMs(moment) {
 }
 
 function parts(ms, options, timeZone) {
-  return new Intl.DateTimeFormat(LOCALE, { ...options, timeZone }).format(ms);
+  return new Intl.DateTimeFormat(locale(), { ...options, timeZone }).format(ms);
 }
 
 /** "14:20", "tomorrow 09:10", "Fri 14 Nov, 09:10": as short as it can be without being ambiguous. */
@@ -22,22 +23,32 @@ export function clock(moment, now, timeZone) {
   const time = parts(ms, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" }, timeZone);
   const day = (at) => parts(at, { year: "numeric", month: "2-digit", day: "2-digit" }, timeZone);
   if (day(ms) === day(now)) return time;
-  if (day(ms) === day(now + DAY)) return `tomorrow ${time}`;
-  if (day(ms) === day(now - DAY)) return `yesterday ${time}`;
+  for (const away of [1, -1]) {
+    const name = new Intl.RelativeTimeFormat(locale(), { numeric: "auto" }).format(away, "day"); // tomorrow, yesterday
+    if (day(ms) === day(now + away * DAY)) return `${name} ${time}`;
+  }
   const date = parts(ms, { weekday: "short", day: "numeric", month: "short" }, timeZone).replace(",", "");
   return `${date}, ${time}`;
 }
 
-/** Seconds as "45 s", "3 min", "1 h 20 min", "2 d 4 h". Negative spans count as none. */
+/** A number with its unit as the reader's language has it: amount(2, "hour") is "2 hrs", in German "2 Std.". */
+function amount(number, unit) {
+  const options = { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 1 };
+  return new Intl.NumberFormat(locale(), options).format(number);
+}
+
+/** The larger unit, and the smaller where there is any of it. */
+const both = (large, unit, small, rest) => amount(large, unit) + (small ? ` ${amount(small, rest)}` : "");
+
+/** Seconds as "45 secs", "3 mins", "1 hr 20 mins", "2 days 4 hrs". Negative spans count as none. */
 export function span(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
-  if (whole < 60) return `${whole} s`;
+  if (whole < 60) return amount(whole, "second");
   const minutes = Math.floor(whole / 60);
-  if (minutes < 60) return `${minutes} min`;
+  if (minutes < 60) return amount(minutes, "minute");
   const hours = Math.floor(minutes / 60);
-  if (hours < 48) return minutes % 60 ? `${hours} h ${minutes % 60} min` : `${hours} h`;
-  const days = Math.floor(hours / 24);
-  return hours % 24 ? `${days} d ${hours % 24} h` : `${days} d`;
+  if (hours < 48) return both(hours, "hour", minutes % 60, "minute");
+  return both(Math.floor(hours / 24), "day", hours % 24, "hour");
 }
 
 /** Seconds counting up on a waiting page: "0:07", "12:03", "1:02:03". */
@@ -49,26 +60,21 @@ export function stopwatch(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
-/** Hours as they are asked for: 0.25 -> "15 min", 1.5 -> "1 h 30 min", 72 -> "72 h" (never days). */
+/** Hours as they are asked for: 0.25 -> "15 mins", 1.5 -> "1 hr 30 mins", 72 -> "72 hrs" (never days). */
 export function hoursText(hours) {
-  if (hours >= 48) return `${trim(hours)} h`;
+  if (hours >= 48) return amount(hours, "hour");
   return span(Math.round(hours * 60) * 60);
 }
 
 /** Gigabytes (10**9 bytes) as "120 GB" or "1.1 TB". */
 export function gigabytes(gb) {
-  if (gb >= 1000) return `${trim(gb / 1000)} TB`;
-  return `${trim(gb)} GB`;
+  return gb >= 1000 ? amount(gb / 1000, "terabyte") : amount(gb, "gigabyte");
 }
 
-function trim(number) {
-  return String(Math.round(number * 10) / 10);
-}
-
-/** The English name of an ISO 3166 country code, or the code itself. */
+/** The name of an ISO 3166 country code, or the code itself. */
 export function country(code) {
   try {
-    return new Intl.DisplayNames([LOCALE], { type: "region" }).of(code) ?? code;
+    return new Intl.DisplayNames([locale()], { type: "region" }).of(code) ?? code;
   } catch {
     return code; // not a code that Intl knows: what the catalogue says is still better than nothing
   }
@@ -79,9 +85,4 @@ export function secondsBetween(from, to) {
   const a = toMs(from);
   const b = toMs(to);
   return a === null || b === null ? null : (b - a) / 1000;
-}
-
-/** "1 core", "16 cores". */
-export function count(n, one, many) {
-  return `${n} ${n === 1 ? one : many}`;
 }

@@ -65,7 +65,7 @@ function hear(sessions, whole) {
   const before = new Map((state.sessions ?? []).map((one) => [one.id, one]));
   for (const one of sessions) {
     const known = before.get(one.id);
-    if (known && known.state !== one.state) announce(W.announceState(W.server(one.server), W.state[one.state]));
+    if (known && known.state !== one.state) announce(W.named(W.server(one.server), W.state[one.state]));
   }
   const now = new Set(sessions.map((one) => one.id));
   const alive = new Set(sessions.filter(isLive).map((one) => one.id));

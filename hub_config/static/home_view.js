@@ -42,7 +42,7 @@ export function sessionCard(session, factories, now, to, on, busy, trouble) {
       button(stopping ? W.stopping : session.state === "pending" ? W.cancel : W.stop, "btn-outline-danger",
         () => on.stop(session), {
           key: `stop-${session.id}`, "aria-disabled": String(stopping), "data-stop": session.server,
-          "aria-label": `${stopping ? W.stopping : W.stop} ${W.server(session.server)}`,
+          "aria-label": W.named(stopping ? W.stopping : W.stop, W.server(session.server)),
         }),
       stopping ? null : button(W.otherSize, "btn-outline-contrast", () => on.other(session), { key: `other-${session.id}` })));
 }
@@ -71,7 +71,7 @@ export function endedRow(session, factories, now, to) {
         ending(session, now, null, { heading: false }))),
     h("a", {
       class: "btn btn-sm btn-outline-contrast", href: `${to.spawn(session.server)}#again=${session.id}`,
-      "aria-label": `${W.again}: ${W.server(session.server)}, ${named.machine}`,
+      "aria-label": W.named(W.again, `${W.server(session.server)}, ${named.machine}`),
     }, W.again));
 }
 
@@ -80,5 +80,5 @@ export function nameRow(name, to, on) {
     h("p", {}, name),
     h("span", { class: "fg-buttons" },
       link(to.spawn(name), W.start, "btn-outline-contrast"),
-      button(W.remove, "btn-outline-contrast", () => on.remove(name), { "aria-label": `${W.remove}: ${name}` })));
+      button(W.remove, "btn-outline-contrast", () => on.remove(name), { "aria-label": W.named(W.remove, name) })));
 }

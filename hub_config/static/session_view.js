@@ -23,9 +23,17 @@ export function headline(session, named) {
   ];
 }
 
-/** Words {what, do, scheduler} as a box. */
+/** Whose move it is: a sign and words, so that nothing depends on colours. */
+function whose(words) {
+  if (!W.whose[words.whose]) return null;
+  return h("p", { class: `fg-whose fg-whose-${words.whose}` },
+    h("span", { class: "fg-whose-sign", "aria-hidden": "true" }), W.whose[words.whose]);
+}
+
+/** Words {what, whose, do, scheduler} as a box. */
 export function wordsBox(words, kind = "") {
   return h("div", { class: `fg-notice ${kind}`, key: "words" },
+    whose(words),
     h("p", {}, h("strong", {}, words.what)),
     words.do ? h("p", {}, words.do) : null,
     words.scheduler ? h("p", { class: "fg-said" }, `${W.schedulerSaid}: `, h("code", {}, words.scheduler)) : null);
@@ -59,9 +67,9 @@ export function story(session, now, open) {
 /** How a session ended: cause, the scheduler's words, the log's tail, and what one can do. */
 export function ending(session, now, buttons, { heading = true } = {}) {
   const failed = isFailure(session);
-  const words = session.end ?? { what: W.reason[session.end_reason] ?? W.state.ended, do: "", scheduler: "" };
+  const words = session.end ?? { what: W.reason[session.end_reason] ?? W.state.ended };
   const shown = session.end_reason === "stopped" && !session.ready && !session.end
-    ? { what: W.cancelled, do: W.cancelledDo, scheduler: "" } : words;
+    ? { what: W.cancelled, do: W.cancelledDo, whose: "you" } : words;
   return [
     heading ? h("h1", { key: "head" }, failed && !session.ready ? W.failedHead : W.endedHead) : null,
     wordsBox(shown, failed ? "fg-notice-bad" : ""),

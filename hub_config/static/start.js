@@ -88,7 +88,7 @@ function drawNotice() {
   }
   const unknown = link && state.factories ? unknownIn(link, state.factories) : [];
   if (unknown.length) {
-    const pairs = unknown.map(([field, value]) => `${field} “${value}”`).join(", ");
+    const pairs = unknown.map(([field, value]) => W.fromLinkPair(field, value)).join(", ");
     notices.push(h("p", { key: "unknown", class: "fg-notice fg-notice-warn" }, W.fromLinkUnknown(pairs)));
   }
   if (state.from === "again") notices.push(h("p", { key: "again", class: "fg-notice" }, W.fromAgain));

@@ -121,14 +121,14 @@ export function hoursPicker(factory, choice, estimateOf, now, on) {
     h("div", { class: "fg-hours", key: "picker" },
       h("input", {
         type: "range", id: "hours-slider", class: "form-range", min: 0, max: steps.length - 1, step: 1,
-        value: nearest(steps, choice.hours), "aria-label": "Hours, in steps", "aria-valuetext": hoursText(choice.hours),
+        value: nearest(steps, choice.hours), "aria-label": W.hoursInSteps, "aria-valuetext": hoursText(choice.hours),
         oninput: (event) => on(steps[Number(event.target.value)]),
       }),
       h("span", { class: "input-group fg-hours-number" },
         h("input", {
           type: "number", name: "hours", id: "hours", class: "form-control", min: leastHours(max), max, step: "any",
           value: String(Math.round(choice.hours * 1000) / 1000), inputmode: "decimal", "aria-describedby": "hours-text",
-          "aria-label": "Hours",
+          "aria-label": W.hours,
         }),
         h("span", { class: "input-group-text", "aria-hidden": "true" }, "h"))),
     h("p", { id: "hours-text", class: "fg-hours-text", key: "text" },
@@ -154,10 +154,14 @@ function chip(factory, view, hours, current, estimate, now, on) {
   }, W.estimateChip(hoursText(hours), when));
 }
 
-/** A path as a person reads it; most have never seen "~". */
-function folder(path) {
-  return path === "~" || path === "~/" ? W.homeFolder : h("code", {}, path);
+/** A folder as a person reads it; most have never seen "~". */
+function place({ path, quota }) {
+  const name = path === "~" || path === "~/" ? W.homeFolder : path;
+  return quota ? W.quota(name, quota) : name;
 }
+
+/** A text with what stands between stars in bold. */
+const bold = (text) => text.split("*").map((part, index) => (index % 2 ? h("strong", {}, part) : part));
 
 /** Why Start cannot be pressed now, or null. */
 export function obstacle(factory, choice) {
@@ -180,15 +184,13 @@ export function startLine(factory, choice, estimate, now) {
 export function summary(factory, choice, estimate, now) {
   const view = findSize(factory, choice.size);
   const environment = findEnvironment(factory, choice.environment);
-  const words = W.ask(hoursText(choice.hours), view.gpu_label, factory.site.machine);
   const line = (key, ...children) => h("p", { key }, children);
   return [
-    line("ask", words.lead, h("strong", {}, words.size), words.middle, h("strong", {}, words.machine),
-      h("strong", {}, words.end), ` ${startLine(factory, choice, estimate, now)}`),
+    line("ask", bold(W.ask(hoursText(choice.hours), view.gpu_label, factory.site.machine)),
+      ` ${startLine(factory, choice, estimate, now)}`),
     environment ? line("environment", h("strong", {}, environment.title),
       environment.gpu_stack ? ` · ${environment.gpu_stack}` : null) : null,
-    line("files", W.files(factory.site.machine), folder(factory.folder.path),
-      factory.folder.quota ? W.quota(factory.folder.quota) : null, W.filesElsewhere),
+    line("files", W.files(factory.site.machine, place(factory.folder))),
     line("outbound", W.outbound[factory.outbound]),
     line("ends", W.endsByItself(hoursText(choice.unopened_minutes / 60), hoursText(choice.idle_minutes / 60))),
     choice.give_up_hours ? line("give-up", W.givesUp(hoursText(choice.give_up_hours))) : null,

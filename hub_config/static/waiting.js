@@ -16,7 +16,7 @@ const PRODUCT = document.title.split(" · ").at(-1); // as the operator calls it
 const JUST_NOW = 15_000;
 
 const state = {
-  session: null, factories: [], trouble: null, cancelling: false, cancelFailed: null, failure: null, ready: false,
+  session: null, factories: [], trouble: null, cancelling: false, cancelFailed: null, ready: false,
 };
 let following = null;
 let progress = null;
@@ -52,7 +52,7 @@ function cancelButton() {
 
 function drawActions() {
   const waiting = !state.session || ["pending", "starting", "unreachable"].includes(state.session.state);
-  document.getElementById("fg-waiting-actions").hidden = !waiting || state.failure !== null || page.mode !== "pending";
+  document.getElementById("fg-waiting-actions").hidden = !waiting || page.mode !== "pending";
   render(document.getElementById("fg-buttons"), cancelButton(), notifyButton());
   render(document.getElementById("fg-trouble"),
     state.cancelFailed ? h("p", { class: "fg-notice fg-notice-bad", key: "cancel" }, state.cancelFailed) : null,
@@ -66,10 +66,6 @@ function draw() {
   const named = session ? names(session, state.factories) : null;
   if (session && !isLive(session)) {
     render(body, ending(session, now, buttonsAtEnd()));
-  } else if (state.failure !== null) {
-    render(body, h("h1", { key: "head" }, W.failedHead),
-      h("p", { class: "fg-notice fg-notice-bad fg-pre", key: "failure" }, state.failure),
-      h("div", { class: "fg-buttons", key: "buttons" }, buttonsAtEnd()));
   } else if (page.mode !== "stopped" || session) {
     const alive = page.mode === "stopped" ? h("p", { class: "fg-notice", key: "coming" }, W.comingBack) : null;
     render(body, headline(session, named), alive, stepper(session), session ? reasonBox(session) : null,
@@ -77,8 +73,8 @@ function draw() {
       state.ready ? h("div", { class: "fg-buttons", key: "open" }, link(location.href, W.openNow, "fg-primary")) : null);
   }
   if (page.mode === "pending" || session) {
-    document.title = `${state.failure !== null ? W.failedHead : title(session)} · ${PRODUCT}`;
-    icon(state.failure !== null ? "ended" : session?.state ?? "pending");
+    document.title = `${title(session)} · ${PRODUCT}`;
+    icon(session?.state ?? "pending");
   }
   drawActions();
 }
@@ -99,18 +95,16 @@ function ready() {
   } else goOn();
 }
 
-/** The hub gave up starting it. The session tells more than the hub's message, where there is one. */
-async function failed(message) {
+/** The hub gave up starting it. The session tells why; where there was none, the hub's own page about it does. */
+async function failed() {
   progress?.close();
   try {
-    const session = state.session ? await ask(to.session(state.session.id)) : await lastOne();
-    if (session && (state.session || isTold(session, message))) hear(session);
+    if (state.session) hear(await ask(to.session(state.session.id)));
   } catch (error) {
-    if (!(error instanceof Trouble)) throw error; // the hub's own words have to do
+    if (!(error instanceof Trouble)) throw error;
   }
-  if (!state.session || isLive(state.session)) state.failure = message.replace(/^Spawn failed: /, "") || W.noDetails;
   tell(W.notify.failed, state.session?.end?.what ?? "");
-  draw();
+  if (!state.session || isLive(state.session)) goOn();
 }
 
 /** JupyterHub's own stream knows when its proxy serves the session; it is opened only when that is near. */
@@ -122,10 +116,10 @@ function followProgress() {
     progress.onmessage = (message) => {
       const event = JSON.parse(message.data);
       tries = 0;
-      if (event.session && !following) hear(event.session);
+      if (event.session && !following) followSession(event.session.id); // the event itself is English, for scripts
       if (event.ready || event.failed) progress.close();
       if (event.ready) ready();
-      if (event.failed) failed(event.message ?? "");
+      if (event.failed) failed();
     };
     progress.onerror = () => {
       progress.close();
@@ -197,7 +191,7 @@ async function look() {
   }
   looks += 1;
   if (looks === 2) followProgress(); // it may have been refused before there was a session
-  if (state.failure === null && !following) setTimeout(look, FIND_AGAIN + backoff(looks) / 4);
+  if (!following) setTimeout(look, FIND_AGAIN + backoff(looks) / 4);
 }
 
 async function cancel() {

@@ -5,44 +5,58 @@ The hub's cookie is checked here and goes no further; the link hears the person'
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from tornado import web
 
 from factorylink.client import LinkProblem, LinkSilent
-from factorylink.models import Choice, Estimate, FactoryView, Problem, Session
+from factorylink.models import N_, Choice, Estimate, FactoryView, Problem, Session
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import Gateway, gateway
+from factoryspawner.language import Language, languages
 from factoryspawner.stream import Stream
 
 FACTORIES = TypeAdapter(list[FactoryView])
 SESSIONS = TypeAdapter(list[Session])
+SESSION = TypeAdapter(Session)
+ESTIMATE = TypeAdapter(Estimate)
+PROBLEM = TypeAdapter(Problem)
+NOTHING: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
+T = TypeVar("T")
+
 _RECENT = 20
 
 
 class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
     """JSON for the person of the cookie. What goes wrong is answered as a ``Problem``, in words."""
 
-    def initialize(self, link_socket: Path) -> None:
-        """``link_socket``: the link's Unix socket."""
+    def initialize(self, link_socket: Path, locale: Path) -> None:
+        """``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
         self._socket = link_socket
+        self._locale = locale
 
     async def prepare(self) -> None:
         """Only for people who are logged in, and not for tokens; a script uses the service ``factories``."""
         await super().prepare()
         if self.current_user is None:
-            raise web.HTTPError(401, "Log in to the hub first.")
+            raise web.HTTPError(401, N_("Log in to the hub first."))
 
     @property
     def gateway(self) -> Gateway:
         """What this hub process shares."""
         return gateway(self._socket)
+
+    @property
+    def language(self) -> Language:
+        """What the page is read in."""
+        return languages(self._locale).of(self.request)
 
     @property
     def person(self) -> str:
@@ -53,22 +67,24 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         """The session, if it is this person's or this person may see all servers. Raises LinkProblem (404) if not."""
         session = await self.gateway.link.session(session_id)
         if session.user != self.person and not self.has_scope(f"read:servers!user={session.user}"):
-            raise LinkProblem(404, Problem(kind="gone", message="There is no such session."))
+            raise LinkProblem(404, Problem(kind="gone", message=N_("There is no such session.")))
         return session
 
-    def answer(self, content: bytes) -> None:
-        """Finish with JSON that is not to be kept."""
+    def answer(self, shape: TypeAdapter[T], value: T) -> None:
+        """Finish with JSON in the person's language, not to be kept."""
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
-        self.finish(content)
+        self.set_header("Content-Language", self.language.code)
+        self.finish(shape.dump_json(self.language.spoken(value)))
 
-    async def send(self, stream: Stream[Any]) -> None:
-        """Send server-sent events until the stream ends or the client goes."""
+    async def send(self, event: str, shape: TypeAdapter[T], source: AsyncGenerator[T]) -> None:
+        """Send server-sent events in the person's language until the source ends or the client goes."""
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")
-        self._stream = stream
-        await stream.run(self)
+        self.set_header("Content-Language", self.language.code)
+        self._stream = Stream(event, shape, _spoken(source, self.language))
+        await self._stream.run(self)
 
     def on_connection_close(self) -> None:
         """The client went: its stream ends."""
@@ -93,7 +109,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """A ``Problem`` in place of a page."""
         self.set_status(status_code)
-        self.answer(_problem(kwargs.get("exc_info", (None, None, None))[1]).model_dump_json().encode())
+        self.answer(PROBLEM, _problem(kwargs.get("exc_info", (None, None, None))[1]))
 
 
 class Factories(GatewayHandler):
@@ -101,7 +117,7 @@ class Factories(GatewayHandler):
 
     async def get(self) -> None:
         """``list[FactoryView]``."""
-        self.answer(FACTORIES.dump_json(await self.gateway.link.factories(self.person)))
+        self.answer(FACTORIES, await self.gateway.link.factories(self.person))
 
 
 class FactoriesEvents(GatewayHandler):
@@ -109,7 +125,7 @@ class FactoriesEvents(GatewayHandler):
 
     async def get(self) -> None:
         """Event ``factories``: ``list[FactoryView]``."""
-        await self.send(Stream("factories", FACTORIES, self.gateway.link.factories_events(self.person)))
+        await self.send("factories", FACTORIES, self.gateway.link.factories_events(self.person))
 
 
 class FactoryEstimate(GatewayHandler):
@@ -122,9 +138,10 @@ class FactoryEstimate(GatewayHandler):
         try:
             wanted = float(hours) if hours else None
         except ValueError as error:
-            raise web.HTTPError(400, f"hours: {hours!r} is not a number.") from error
-        estimate: Estimate = await self.gateway.link.estimate(factory, self.person, size, wanted)
-        self.answer(estimate.model_dump_json().encode())
+            raise web.HTTPError(
+                400, N_("{field}: {value} is not a number.").format(field="hours", value=repr(hours))
+            ) from error
+        self.answer(ESTIMATE, await self.gateway.link.estimate(factory, self.person, size, wanted))
 
 
 class Sessions(GatewayHandler):
@@ -132,7 +149,7 @@ class Sessions(GatewayHandler):
 
     async def get(self) -> None:
         """``list[Session]``: the live ones and the last that ended, newest first."""
-        self.answer(SESSIONS.dump_json(await self.gateway.link.person_sessions(self.person, _RECENT)))
+        self.answer(SESSIONS, await self.gateway.link.person_sessions(self.person, _RECENT))
 
 
 class SessionsEvents(GatewayHandler):
@@ -140,7 +157,7 @@ class SessionsEvents(GatewayHandler):
 
     async def get(self) -> None:
         """Event ``sessions``: ``list[Session]``, whole at every change."""
-        await self.send(Stream("sessions", SESSIONS, self.gateway.table.live_of(self.person)))
+        await self.send("sessions", SESSIONS, self.gateway.table.live_of(self.person))
 
 
 class OneSession(GatewayHandler):
@@ -148,20 +165,20 @@ class OneSession(GatewayHandler):
 
     async def get(self, session_id: str) -> None:
         """``Session``."""
-        self.answer((await self.own_session(session_id)).model_dump_json().encode())
+        self.answer(SESSION, await self.own_session(session_id))
 
     async def delete(self, session_id: str) -> None:
         """Stop a session that the hub does not hold as a server just now; 202 once the wish is kept."""
         session = await self.own_session(session_id)
         if session.user != self.person and not self.has_scope(f"delete:servers!user={session.user}"):
-            raise web.HTTPError(403, "You may see this session, but not stop it.")
+            raise web.HTTPError(403, N_("You may see this session, but not stop it."))
         owner = self.find_user(session.user)
         spawner = owner.spawners.get(session.server) if owner is not None else None
         if spawner is not None and spawner.active:
-            raise web.HTTPError(409, "Stop it as a server of the hub.")
+            raise web.HTTPError(409, N_("Stop it as a server of the hub."))
         await self.gateway.link.stop(session_id, "person" if session.user == self.person else "operator")
         self.set_status(202)
-        self.answer(b"{}")
+        self.answer(NOTHING, {})
 
 
 class OneSessionEvents(GatewayHandler):
@@ -170,7 +187,7 @@ class OneSessionEvents(GatewayHandler):
     async def get(self, session_id: str) -> None:
         """Event ``session``: the whole ``Session``; ends when it has ended."""
         await self.own_session(session_id)
-        await self.send(Stream("session", TypeAdapter(Session), self.gateway.link.session_events(session_id)))
+        await self.send("session", SESSION, self.gateway.link.session_events(session_id))
 
 
 class LastChoice(GatewayHandler):
@@ -178,28 +195,34 @@ class LastChoice(GatewayHandler):
 
     async def get(self) -> None:
         """``Choice`` or null."""
-        self.answer(CHOICE.dump_json(await self.gateway.link.last_choice(self.person)))
+        self.answer(CHOICE, await self.gateway.link.last_choice(self.person))
 
 
-def _problem(error: BaseException | None) -> BaseModel:
+async def _spoken(source: AsyncGenerator[T], language: Language) -> AsyncGenerator[T]:
+    async with aclosing(source) as values:
+        async for value in values:
+            yield language.spoken(value)
+
+
+def _problem(error: BaseException | None) -> Problem:
     match error:
         case LinkProblem():
             return error.problem
         case LinkSilent():
             return Problem(kind="unreachable", message=LINK_SILENT.what, do=LINK_SILENT.do)
         case web.HTTPError(status_code=401 | 403):
-            return Problem(kind="forbidden", message=error.log_message or "Not allowed.")
+            return Problem(kind="forbidden", message=error.log_message or N_("Not allowed."))
         case web.HTTPError(status_code=409):
-            return Problem(kind="conflict", message=error.log_message or "Not now.")
+            return Problem(kind="conflict", message=error.log_message or N_("Not now."))
         case web.HTTPError():
-            return Problem(kind="invalid", message=error.log_message or "This request is not understood.")
+            return Problem(kind="invalid", message=error.log_message or N_("This request is not understood."))
         case _:
-            return Problem(kind="unreachable", message="Something went wrong in the hub; it is in its log.")
+            return Problem(kind="unreachable", message=N_("Something went wrong in the hub; it is in its log."))
 
 
-def routes(link_socket: Path, static: Path) -> list[tuple[Any, ...]]:
-    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. ``static``: folder of our files."""
-    to_link = {"link_socket": link_socket}
+def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
+    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. ``pages``: folder of our files."""
+    to_link = {"link_socket": link_socket, "locale": pages / "locale"}
     api: Sequence[tuple[str, type[GatewayHandler]]] = (
         (r"factories", Factories),
         (r"factories/events", FactoriesEvents),
@@ -212,5 +235,5 @@ def routes(link_socket: Path, static: Path) -> list[tuple[Any, ...]]:
     )
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in api),
-        (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(static)}),
+        (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
     ]

@@ -67,10 +67,12 @@ class Table:
         self._wake(_of_session(session.id), _of_person(session.user))
 
     async def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
-        """The person's live sessions now and after every change, without end; newest first."""
+        """The person's live sessions now and after every change, newest first; ends when the link falls silent, so
+        that who reads asks anew and hears that."""
         last: list[Session] | None = None
+        await self.heard()
         with self.watch_person(user) as changed:
-            while True:
+            while not self.silent:
                 changed.clear()
                 live = self.of(user)[::-1]
                 if live != last:

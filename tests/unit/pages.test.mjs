@@ -57,14 +57,14 @@ describe("format", () => {
   });
 
   test("spans, hours, sizes", () => {
-    assert.equal(format.span(-5), "0 s");
-    assert.equal(format.span(59.9), "59 s");
-    assert.equal(format.span(3600), "1 h");
-    assert.equal(format.span(52 * 3600), "2 d 4 h");
+    assert.equal(format.span(-5), "0 secs");
+    assert.equal(format.span(59.9), "59 secs");
+    assert.equal(format.span(3600), "1 hr");
+    assert.equal(format.span(52 * 3600), "2 days 4 hrs");
     assert.equal(format.stopwatch(3723), "1:02:03");
-    assert.equal(format.hoursText(0.25), "15 min");
-    assert.equal(format.hoursText(1.5), "1 h 30 min");
-    assert.equal(format.hoursText(72), "72 h");
+    assert.equal(format.hoursText(0.25), "15 mins");
+    assert.equal(format.hoursText(1.5), "1 hr 30 mins");
+    assert.equal(format.hoursText(72), "72 hrs");
     assert.equal(format.gigabytes(480), "480 GB");
     assert.equal(format.gigabytes(2000), "2 TB");
     assert.equal(format.country("FI"), "Finland");
@@ -199,7 +199,7 @@ describe("sessions", () => {
     const rows = new Map(session.facts(one({ position: 1, expected_start: inMinutes(30) }),
       { size: "1 x GPU", environment: "Plain" }, NOW));
     assert.equal(rows.get(W.facts.place), "Next in line");
-    assert.match(rows.get(W.facts.expected), /^about .*\(30 min\)$/);
+    assert.match(rows.get(W.facts.expected), /^about .*\(30 mins\)$/);
     assert.equal(new Map(session.facts(one(), { size: "", environment: "" }, NOW)).get(W.facts.expected), W.noPlan);
   });
 

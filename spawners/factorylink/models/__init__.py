@@ -5,7 +5,7 @@ datetimes in UTC, memory is bytes unless a name says otherwise (``memory_gb``, `
 the sites' price lists; dialects turn it into their scheduler's units.
 """
 
-from factorylink.models.base import Hours, JobId, Model, Person, ServerName, SessionId, Slug, UnixAccount, Word
+from factorylink.models.base import N_, Hours, JobId, Model, Person, ServerName, SessionId, Slug, UnixAccount, Word
 from factorylink.models.bodies import DrainBody, EnvironmentBody, Problem, TableFactory, TableSnapshot, TokenBody
 from factorylink.models.catalogue import (
     Accelerator,
@@ -21,10 +21,11 @@ from factorylink.models.catalogue import (
 )
 from factorylink.models.requests import Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
-from factorylink.models.sessions import EndReason, LogLine, Session, SessionState, Words
+from factorylink.models.sessions import EndReason, LogLine, Session, SessionState, Whose, Words
 from factorylink.models.views import FactoryView, Health, PartitionLoad, SizeView
 
 __all__ = [
+    "N_",
     "Accelerator",
     "Choice",
     "DrainBody",
@@ -67,6 +68,7 @@ __all__ = [
     "TableSnapshot",
     "TokenBody",
     "UnixAccount",
+    "Whose",
     "Word",
     "Words",
 ]

@@ -21,3 +21,11 @@ class Model(BaseModel):
     """Frozen, and unknown keys are an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def N_(text: str) -> str:
+    """Mark an English text for people, so that the catalogues have it; the hub's pages translate it where it is shown.
+
+    Fill in parts with ``N_("Job {job} was found.").format(job=...)``: marked is what stands in the brackets.
+    """
+    return text

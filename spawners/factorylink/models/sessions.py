@@ -39,12 +39,19 @@ class EndReason(StrEnum):
     FAILED = "failed"
 
 
+Whose = Literal["you", "site", "operator", "wait"]  # the site's operators; the gateway's; nobody: wait
+
+
 class Words(Model):
-    """Something said to a person: what happened, whose move it is, what to do; with the scheduler's own words."""
+    """Something said to a person: what happened, whose move it is, what to do; with the scheduler's own words.
+
+    ``code`` is stable, for pages, scripts and tests; what there is, is listed in ``docs/reasons.md``.
+    """
 
     code: str
     what: str
     do: str = ""
+    whose: Whose = "wait"
     scheduler: str = ""
 
 

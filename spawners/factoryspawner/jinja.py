@@ -1,0 +1,96 @@
+"""Translation in JupyterHub's templates: its Jinja extension, and what of JupyterHub's own texts our pages show.
+
+In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
+``said(text)`` for what the link answered, ``said_html(html)`` for such sentences in paragraphs.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, pass_context
+from jinja2.ext import InternationalizationExtension
+from jinja2.runtime import Context
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup, escape
+
+from factorylink.models import N_
+from factoryspawner.language import Language, Languages, languages
+
+# In JupyterHub's templates, in no block that could be replaced: what stands there, and the text in it.
+UPSTREAM = (
+    ('<html lang="en">', "", '<html lang="{{ language().code }}">'),
+    ('aria-label="Toggle navigation"', N_("Toggle navigation"), 'aria-label="{{ _(text) }}"'),
+    ('aria-label="Toggle dark mode"', N_("Toggle dark mode"), 'aria-label="{{ _(text) }}"'),
+    ('title="Toggle dark mode"', "Toggle dark mode", 'title="{{ _(text) }}"'),
+    ("</i>Logout</a>", N_("Sign out"), "</i> {{ _(text) }}</a>"),
+    (">Login</a>", N_("Sign in"), ">{{ _(text) }}</a>"),
+    ("<h1>Sign in</h1>", "Sign in", "<h1>{{ _(text) }}</h1>"),
+    ("value='Sign in'", "Sign in", 'value="{{ _(text) }}"'),
+    (">Username:<", N_("Name:"), ">{{ _(text) }}<"),
+    (">Password:<", N_("Password:"), ">{{ _(text) }}<"),
+    ("{{ login_error }}", "", "{{ said(login_error) }}"),
+)
+
+_PARAGRAPH = re.compile(r"<p>([^<]*)</p>")
+
+
+class Translation(InternationalizationExtension):
+    """Jinja's own extension, with the language taken from the request that the page answers."""
+
+    folder: Path  # of the catalogues
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.policies["ext.i18n.trimmed"] = True
+        environment.globals.update(language=self._language, languages=self._all, said=self._said)
+        environment.globals.update(said_html=self._said_html, browser_texts=_texts)
+        self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
+        """Let JupyterHub's own templates speak the language, too."""
+        for there, text, instead in UPSTREAM:
+            source = source.replace(there, instead.replace("text", f'"{text}"', 1) if text else instead)
+        return source
+
+    @property
+    def _all(self) -> Languages:
+        return languages(self.folder)
+
+    @pass_context
+    def _language(self, context: Context) -> Language:
+        return _of(context, self._all)
+
+    @pass_context
+    def _said(self, context: Context, text: str) -> str:
+        return _of(context, self._all).said(text)
+
+    @pass_context
+    def _said_html(self, context: Context, html: str) -> Markup:
+        said = _of(context, self._all).said
+        return Markup(_PARAGRAPH.sub(lambda p: f"<p>{escape(said(Markup(p[1]).unescape()))}</p>", html))  # noqa: S704
+
+    @pass_context
+    def _gettext(self, context: Context, text: str) -> str:
+        return _of(context, self._all).gettext(text)
+
+    @pass_context
+    def _ngettext(self, context: Context, one: str, many: str, count: int) -> str:
+        return _of(context, self._all).ngettext(one, many, count)
+
+
+def translation(folder: Path) -> type[Translation]:
+    """For ``c.JupyterHub.jinja_environment_options``: the extension with the catalogues of this folder."""
+    return type("Translation", (Translation,), {"folder": folder})
+
+
+def _of(context: Context, known: Languages) -> Language:
+    """JupyterHub gives templates no request; what it gives is a method of the handler that has it."""
+    handler: Any = context["static_url"].__self__
+    return known.of(handler.request)
+
+
+def _texts(language: Language) -> str:
+    return htmlsafe_json_dumps(language.browser)
