@@ -127,11 +127,10 @@ def _build(
             raise StartError(f"{name}: transport.kind {access.transport.kind!r} is not there yet.")
         transport = LocalTransport(access.transport)
         site = Site(factory, access, transport, dialect, config.hub.name)
-        places[name] = Place(factory, access, site, transport)
+        places[name] = Place(factory, access, site, transport, dialect)
     doors = DoorKeeper(
         config,
         ssh_key,
-        lambda name: places[name].transport,
         lambda session_id, status: sessions.watcher.door_spoke(session_id, status),
         back_socket,
     )

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from factorylink.choices import (
     ChoiceError,
+    bridge_argv,
     default_environment,
     find_environment,
     find_size,
@@ -30,6 +31,7 @@ __all__ = [
     "CatalogueError",
     "ChoiceError",
     "apply",
+    "bridge_argv",
     "default_environment",
     "find_environment",
     "find_size",

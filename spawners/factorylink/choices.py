@@ -143,8 +143,7 @@ def job_request(
         walltime=round(resolved.hours * 3600),
         output=f"{folder}/job.log",
         setup=(
-            *(f"module load {module}" for module in environment.modules),
-            *environment.setup,
+            *_setup(environment),
             *options.prologue.splitlines(),
         ),
         command=(*_container_argv(factory, environment, size), environment.python, *door_argv),
@@ -152,10 +151,30 @@ def job_request(
     )
 
 
-def _container_argv(factory: Factory, environment: Environment, size: NodeSize) -> tuple[str, ...]:
+def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
+    """What enters a job's door through the scheduler, up to the socket's path: the environment's own Python, with what
+    that Python needs before it. Raises ChoiceError where the environment is not in the catalogue any more."""
+    environment = find_environment(factory, resolved.environment)
+    program = (environment.python, "-P", "-m", "factorygate.session.bridge")
+    if environment.image is not None:
+        return (*_container_argv(factory, environment, None), *program)
+    if not environment.modules and not environment.setup:
+        return program
+    # What such lines print must not get between the two ends.
+    lines = ("exec 3>&1 >&2", *_setup(environment), 'exec "$@" >&3 3>&-')
+    return ("/bin/bash", "-lc", "\n".join(lines), "bridge", *program)
+
+
+def _setup(environment: Environment) -> tuple[str, ...]:
+    return (*(f"module load {module}" for module in environment.modules), *environment.setup)
+
+
+def _container_argv(factory: Factory, environment: Environment, size: NodeSize | None) -> tuple[str, ...]:
     if environment.image is None:
         return ()
-    gpu = {"NVIDIA": ("--nv",), "AMD": ("--rocm",), "Intel": ()}[factory.accelerator.vendor] if size.gpus else ()
+    gpu = (
+        {"NVIDIA": ("--nv",), "AMD": ("--rocm",), "Intel": ()}[factory.accelerator.vendor] if size and size.gpus else ()
+    )
     binds = tuple(word for bind in environment.binds for word in ("--bind", bind))
     return (environment.runtime, "exec", *gpu, *binds, environment.image)
 

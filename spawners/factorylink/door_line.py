@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import TypeVar
 
 import asyncssh
 
+from factorylink.carriers import Stdio, Way
 from factorylink.door_status import DoorFile, DoorRefusal, DoorStatus, DoorToken, read_told
 from factorylink.errors import LinkError, Misread, Refused, Unreachable
-from factorylink.models import SessionId
 from factorylink.ports import FarSide
-from factorylink.transports.base import Transport
+from factorylink.transports.base import Wire
 
 log = logging.getLogger("factorylink")
 
@@ -33,27 +34,15 @@ _random = random.SystemRandom()
 T = TypeVar("T", DoorStatus, DoorToken)
 
 
-@dataclass(frozen=True)
-class Way:
-    """How to get to a door. ``host``: what to dial: configured, or the node as the scheduler names it (None: it does
-    not). ``ports``: the range the door may listen on; None: any."""
-
-    session: SessionId
-    account: str
-    file: str
-    host: str | None
-    ports: tuple[int, int] | None
-    transport: Transport
-
-
 class DoorLine:
-    """The link's end of one door."""
+    """The link's end of one door. ``gate``: passed by those that are entering; ``places``: by those that are inside."""
 
     def __init__(
         self,
         way: Way,
         key: asyncssh.SSHKey,
         gate: asyncio.Semaphore,
+        places: asyncio.Semaphore | None,
         back_socket: Path,
         on_status: Callable[[DoorStatus | None], None],
     ) -> None:
@@ -62,6 +51,7 @@ class DoorLine:
         self.ended = False  # the door said that its session is over
         self._key = key
         self._gate = gate
+        self._places = places
         self._back_socket = back_socket
         self._on_status = on_status
         self._status: DoorStatus | None = None
@@ -90,16 +80,33 @@ class DoorLine:
     async def _keep(self) -> None:
         pause = FIRST_PAUSE
         while not self.ended:
+            opened = time.monotonic()
             try:
-                await self._once()
+                async with self._place():
+                    opened = time.monotonic()
+                    await self._once()
                 self._say("The door was closed.")
             except (LinkError, asyncssh.Error, OSError, TimeoutError) as error:
                 self._say(str(error) or "It did not answer in time.")
-            if self._lost():
-                pause = FIRST_PAUSE  # it was open: most likely it is there again at once
+            if self._lost() and time.monotonic() - opened > LONGEST_PAUSE:
+                pause = FIRST_PAUSE  # it was open for a while: most likely it is there again at once
             if not self.ended:
                 await asyncio.sleep(pause * _random.uniform(0.7, 1.3))
                 pause = min(1.5 * pause, LONGEST_PAUSE)
+
+    @contextlib.asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the places that the login side has for doors entered through its scheduler, for as long as inside."""
+        if self._places is None or not isinstance(self.way.carrier, Stdio):
+            yield
+            return
+        if self._places.locked():
+            self._say(
+                f"{self.way.carrier.most} sessions of {self.way.factory} are entered through the scheduler, and no "
+                "more are allowed at a time. This one waits until another ends."
+            )
+        async with self._places:
+            yield
 
     def _say(self, problem: str) -> None:
         if problem != self.problem:
@@ -117,9 +124,12 @@ class DoorLine:
     async def _once(self) -> None:
         """Enter the door and listen to it until it is lost."""
         connection: asyncssh.SSHClientConnection | None = None
+        wire: Wire | None = None
         try:
             async with self._gate, asyncio.timeout(CONNECT_SECONDS):
-                connection = await self._enter()
+                door, host_key = await self._read_file()
+                wire = await self.way.wire(door)
+                connection = await self._enter(wire, host_key)
                 watch = await connection.create_process("watch", encoding=None, stdin=asyncssh.DEVNULL)
                 status = self._read(await watch.stdout.readline())
                 # First the way back: the notebook asks the hub as soon as it starts.
@@ -138,41 +148,35 @@ class DoorLine:
         finally:
             if connection is not None:
                 connection.abort()  # nothing is left to say, and a peer that is gone would not hear it
+            if wire is not None:
+                wire.close()
 
-    async def _enter(self) -> asyncssh.SSHClientConnection:
+    async def _read_file(self) -> tuple[DoorFile, asyncssh.SSHKey]:
         way = self.way
         door = read_told(DoorFile, await way.transport.read(way.account, way.file))
         if door.session != way.session:
             raise Misread("The file where the door should be is of another session.")
         try:
-            host_key = asyncssh.import_public_key(door.host_key)
+            return door, asyncssh.import_public_key(door.host_key)
         except asyncssh.KeyImportError as error:
             raise Misread("The door's host key cannot be read.") from error
-        if way.host is None:
-            raise Unreachable("The scheduler does not say on which node the session runs.")
-        if way.ports is not None and not way.ports[0] <= door.port <= way.ports[1]:
-            raise Misread("The door says port {}, outside door.ports {}-{}.".format(door.port, *way.ports))
-        wire = await way.transport.connect(way.account, way.host, door.port)
-        try:
-            return await asyncssh.connect(
-                way.host,
-                door.port,
-                tunnel=wire,
-                username=USER,
-                client_keys=[self._key],
-                known_hosts=([host_key], [], []),
-                config=None,
-                agent_path=None,
-                preferred_auth="publickey",
-                encryption_algs=CIPHERS,
-                compression_algs=["none"],
-                login_timeout=CONNECT_SECONDS,
-                keepalive_interval=10,
-                keepalive_count_max=3,
-            )
-        except BaseException:
-            wire.close()
-            raise
+
+    async def _enter(self, wire: Wire, host_key: asyncssh.SSHKey) -> asyncssh.SSHClientConnection:
+        return await asyncssh.connect(
+            f"session {self.way.session}",  # a name for the log; the wire leads there
+            tunnel=wire,
+            username=USER,
+            client_keys=[self._key],
+            known_hosts=([host_key], [], []),
+            config=None,
+            agent_path=None,
+            preferred_auth="publickey",
+            encryption_algs=CIPHERS,
+            compression_algs=["none"],
+            login_timeout=CONNECT_SECONDS,
+            keepalive_interval=10,
+            keepalive_count_max=3,
+        )
 
     def _read(self, line: bytes) -> DoorStatus:
         status = read_told(DoorStatus, line)

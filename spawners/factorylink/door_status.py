@@ -25,13 +25,15 @@ class _Told(BaseModel):
 
 
 class DoorFile(_Told):
-    """``door.json`` in the session's folder: the door's port, and how to know it. The host that it names as well is
-    not read: the account writes the file, and the link dials only what the scheduler or its own configuration says."""
+    """``door.json`` in the session's folder: where on its node the door is, and how to know it: a port, or a socket
+    where it is entered through the scheduler. The host that it names as well is not read: the account writes the
+    file, and the link dials only what the scheduler or its own configuration says."""
 
     protocol: Literal[1]
     session: SessionId
     job: str = Field(max_length=64)
-    port: int = Field(ge=1, le=65535)
+    port: int | None = Field(None, ge=1, le=65535)
+    socket: SocketPath | None = None
     host_key: HostKey
     ends: AwareDatetime | None = None
     restart: int = Field(0, ge=0)

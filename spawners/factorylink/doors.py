@@ -16,13 +16,13 @@ from pathlib import Path
 
 import asyncssh
 
+from factorylink.carriers import Stdio, Way
 from factorylink.config import LinkConfig
-from factorylink.door_line import DoorLine, Way
+from factorylink.door_line import DoorLine
 from factorylink.door_status import DoorStatus, DoorToken
 from factorylink.errors import Gone
 from factorylink.models import SessionId
 from factorylink.ports import HOST, FarSide, SessionPort
-from factorylink.transports.base import Transport
 
 log = logging.getLogger("factorylink")
 
@@ -39,18 +39,17 @@ class DoorKeeper:
         self,
         config: LinkConfig,
         key: asyncssh.SSHKey,
-        transport_of: Callable[[str], Transport],
         on_status: Callable[[SessionId, DoorStatus | None], None],
         back_socket: Path,
     ) -> None:
         self._config = config
         self._key = key
-        self._transport_of = transport_of
         self._on_status = on_status
         self._back_socket = back_socket
         self._ports: dict[SessionId, SessionPort] = {}
         self._lines: dict[SessionId, DoorLine] = {}
         self._gate = asyncio.Semaphore(OPENING_AT_ONCE)
+        self._places: dict[str, asyncio.Semaphore] = {}  # by factory, for doors entered through its scheduler
         self._more_lines = asyncio.Condition()
         first, last = config.session_ports
         self._next = first + secrets.randbelow(last - first + 1)
@@ -83,24 +82,18 @@ class DoorKeeper:
             await self._more_lines.wait_for(lambda: session_id in self._lines)
         return await self._line(session_id).connect(far)
 
-    async def open(self, session_id: SessionId, account: str, factory: str, folder: str, node: str | None) -> None:
-        """Keep the session's door open from now on; ``folder`` is the session's, absolute; ``node``: where the
-        scheduler runs its script."""
-        access = self._config.factories[factory].door
-        way = Way(
-            session=session_id,
-            account=account,
-            file=f"{folder}/door.json",
-            host=access.host or node,
-            ports=access.ports,
-            transport=self._transport_of(factory),
-        )
+    async def open(self, way: Way) -> None:
+        """Keep the session's door open from now on."""
+        session_id = way.session
         known = self._lines.get(session_id)
         if known is not None and known.way == way and not known.ended:
             return
         if known is not None:
             await known.close()
-        line = DoorLine(way, self._key, self._gate, self._back_socket, lambda s: self._on_status(session_id, s))
+        places = None
+        if isinstance(way.carrier, Stdio):
+            places = self._places.setdefault(way.factory, asyncio.Semaphore(way.carrier.most))
+        line = DoorLine(way, self._key, self._gate, places, self._back_socket, lambda s: self._on_status(session_id, s))
         self._lines[session_id] = line
         line.start()
         async with self._more_lines:

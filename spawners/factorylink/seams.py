@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from factorylink.carriers import Way
 from factorylink.config import Access
 from factorylink.models import (
     End,
@@ -20,6 +21,7 @@ from factorylink.models import (
     PartitionLoad,
     SessionId,
 )
+from factorylink.schedulers.dialect import Dialect
 from factorylink.transports.base import Transport
 
 
@@ -119,8 +121,8 @@ class DoorsSeam(Protocol):
         """Listen on the session's port. Raises OSError."""
         ...
 
-    async def open(self, session_id: SessionId, account: str, factory: str, folder: str, node: str | None) -> None:
-        """Keep the door open from now on; ``node``: where the scheduler runs the job's script."""
+    async def open(self, way: Way) -> None:
+        """Keep the door open from now on."""
         ...
 
     async def close(self, session_id: SessionId) -> None:
@@ -160,3 +162,4 @@ class Place:
     access: Access
     site: SiteSeam
     transport: Transport
+    dialect: Dialect

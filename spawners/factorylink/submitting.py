@@ -57,9 +57,11 @@ class Submitter:
             *("--idle-minutes", str(choice.idle_minutes), "--unopened-minutes", str(choice.unopened_minutes)),
             *("--environment-wait", str(self._limits.environment_wait_seconds)),
         ]
-        if access.door.listen:
+        if access.door.carrier == "stdio":
+            door.append("--stdio")
+        elif access.door.listen:
             door += ["--listen", access.door.listen]
-        if access.door.ports is not None:
+        if access.door.carrier == "tcp" and access.door.ports is not None:
             door += ["--ports", "{}-{}".format(*access.door.ports)]
         try:
             return job_request(

@@ -13,8 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from factorylink import explain
+from factorylink import carriers, explain
 from factorylink.board import Board
+from factorylink.choices import ChoiceError, bridge_argv
 from factorylink.ending import Ender
 from factorylink.errors import LinkError
 from factorylink.finding import DOUBT, Finder
@@ -87,7 +88,15 @@ class Watcher:
         except LinkError as error:
             log.warning("The door of session %s cannot be looked for: %s", live.row.id, error.message)
             return
-        await self._board.doors.open(live.row.id, live.row.account, place.factory.id, folder, live.row.node)
+        row, door = live.row, place.access.door
+        try:
+            bridge = bridge_argv(place.factory, row.choice) if door.carrier == "stdio" else ()
+        except ChoiceError as error:
+            log.warning("The door of session %s cannot be entered: %s", row.id, error)
+            return
+        carrier = carriers.carrier(door, place.dialect, row.job or "", row.node, bridge)
+        way = carriers.Way(row.id, row.factory, row.account, f"{folder}/door.json", place.transport, carrier)
+        await self._board.doors.open(way)
 
     # --- what an answer says of one session
 

@@ -14,12 +14,18 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncssh
 
+from factorylink import carriers
+from factorylink.config import DoorAccess
+from factorylink.config import LocalTransport as LocalSettings
 from factorylink.errors import Gone, Unreachable
-from factorylink.transports.base import SocketWire, Wire
+from factorylink.models import JobId
+from factorylink.schedulers.dialect import Dialect
+from factorylink.transports.base import SocketWire, Transport, Wire
+from factorylink.transports.local import LocalTransport
 
 SESSION = "ab" * 16
 EXTENSIONS = str(Path(__file__).parents[2] / "extensions")
@@ -90,6 +96,7 @@ class RunningDoor:
     """A door's process and its folders."""
 
     process: asyncio.subprocess.Process
+    session: str
     folder: Path
     log: Path
     key: asyncssh.SSHKey
@@ -102,14 +109,19 @@ class RunningDoor:
     async def enter(self, key: asyncssh.SSHKey | None = None, **options: Any) -> asyncssh.SSHClientConnection:
         """A connection through the door, pinned to its key."""
         door = self.file("door.json")
-        known = {
+        known: dict[str, Any] = {
             "username": "link",
             "client_keys": [key or self.key],
             "known_hosts": ([asyncssh.import_public_key(door["host_key"])], [], []),
             "config": None,
             "agent_path": None,
         }
-        connection = await asyncssh.connect("127.0.0.1", door["port"], **(known | options))
+        if "socket" in door:
+            known["sock"] = socket.socket(socket.AF_UNIX)
+            known["sock"].connect(door["socket"])
+            connection = await asyncssh.connect(**(known | options))
+        else:
+            connection = await asyncssh.connect("127.0.0.1", door["port"], **(known | options))
         self.connections.append(connection)
         return connection
 
@@ -137,7 +149,10 @@ async def fetch(reader: Any, writer: Any, path: str, headers: str = "") -> bytes
 
 @asynccontextmanager
 async def running_door(
-    *options: str, environment: dict[str, str] | None = None, key: asyncssh.SSHKey | None = None
+    *options: str,
+    environment: dict[str, str] | None = None,
+    key: asyncssh.SSHKey | None = None,
+    session: str = SESSION,
 ) -> AsyncIterator[RunningDoor]:
     """Start a door on loopback and wait for its file; whatever is left of it is ended."""
     base = Path(tempfile.mkdtemp(prefix="fgt-"))  # short, for the sockets' paths
@@ -149,14 +164,14 @@ async def running_door(
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "JUPYTER"))}
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "factorygate.session", "--id", SESSION, "--folder", str(folder)),
+            *(sys.executable, "-P", "-m", "factorygate.session", "--id", session, "--folder", str(folder)),
             *("--authorized", key.export_public_key().decode().split()[1], "--listen", "127.0.0.1"),
             *("--tmp", str(base), "--notebook-dir", str(home), *options),
             env=clean | {"PYTHONPATH": EXTENSIONS, "HOME": str(home), "SLURM_JOB_ID": "7"} | (environment or {}),
             stdout=file,
             stderr=file,
         )
-    door = RunningDoor(process, folder, log, key)
+    door = RunningDoor(process, session, folder, log, key)
     try:
         await until(lambda: (folder / "door.json").exists() or process.returncode is not None, what="door.json")
         yield door
@@ -171,7 +186,10 @@ async def running_door(
 
 
 class Files:
-    """A transport for these tests: files and ports of this machine, as this user."""
+    """A transport for these tests: files, ports and programs of this machine, as this user."""
+
+    def __init__(self) -> None:
+        self._commands = LocalTransport(LocalSettings(env={"PYTHONPATH": EXTENSIONS}))
 
     async def run(self, ask: Any, account: str | None = None) -> Any:
         """Doors run nothing."""
@@ -200,7 +218,33 @@ class Files:
         return SocketWire(sock)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
-        raise NotImplementedError
+        """Run it here."""
+        return await self._commands.enter(None, argv)
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+class NoScheduler:
+    """A dialect for these tests: what enters a job just runs, since the door is on this machine."""
+
+    @staticmethod
+    def enter(job: JobId, argv: Sequence[str]) -> tuple[str, ...]:
+        """The command as it is."""
+        return tuple(argv)
+
+
+BRIDGE = (sys.executable, "-P", "-m", "factorygate.session.bridge")
+
+
+def way(
+    folder: Path,
+    node: str | None = "127.0.0.1",
+    transport: Transport | None = None,
+    session: str = SESSION,
+    **access: object,
+) -> carriers.Way:
+    """How to get to the door of that session's folder; ``access``: fields of ``DoorAccess``."""
+    door = DoorAccess.model_validate({**access, "node_tmp": str(access.get("node_tmp", "/tmp"))})
+    carrier = carriers.carrier(door, cast(Dialect, NoScheduler), "7", node, BRIDGE)
+    return carriers.Way(session, "here", "someone", f"{folder}/door.json", transport or Files(), carrier)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from factorylink.board import Board
+from factorylink.carriers import Tcp, Way
 from factorylink.config import Access, Hub, Limits, LinkConfig
 from factorylink.errors import Gone, LinkError, Refused, Unreachable
 from factorylink.identity import Identity
@@ -36,6 +37,7 @@ from factorylink.models import (
 )
 from factorylink.models import Site as Place_
 from factorylink.offers import Offers
+from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
@@ -239,9 +241,10 @@ class FakeDoors:
         assert port not in self.bound.values()
         self.bound[session_id] = port
 
-    async def open(self, session_id: str, account: str, factory: str, folder: str, node: str | None) -> None:
-        self.kept_open.append(session_id)
-        self.nodes.append(node)
+    async def open(self, way: Way) -> None:
+        self.kept_open.append(way.session)
+        assert isinstance(way.carrier, Tcp)
+        self.nodes.append(way.carrier.host)
 
     async def close(self, session_id: str) -> None:
         self.bound.pop(session_id, None)
@@ -289,7 +292,7 @@ class World:
         self.doors = FakeDoors()
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
-        place = Place(factory(), self.config.factories["one"], self.scheduler, self.home)
+        place = Place(factory(), self.config.factories["one"], self.scheduler, self.home, slurm)
         self.board = Board(self.config, self.ledger, self.identity, {"one": place}, self.doors)
         submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA")
         self.sessions = Sessions(self.board, submitter)

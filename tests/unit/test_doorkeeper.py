@@ -18,11 +18,12 @@ from factorylink.config import LinkConfig
 from factorylink.door_status import DoorStatus
 from factorylink.doors import DoorKeeper
 from factorylink.errors import Refused, Unreachable
-from factorylink.transports.base import Wire
-from tests.support.door import ARGV, ENVIRONMENT, SESSION, Files, RunningDoor, fetch, running_door, until
+from factorylink.transports.base import Transport, Wire
+from tests.support.door import ARGV, ENVIRONMENT, SESSION, Files, RunningDoor, fetch, running_door, until, way
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 PORTS = (21000, 21099)
+both = pytest.mark.parametrize("carrier", [(), ("--stdio",)], ids=["tcp", "stdio"])
 
 
 class Keeper(DoorKeeper):
@@ -40,16 +41,16 @@ class Keeper(DoorKeeper):
             }
         )
         self.told: list[DoorStatus | None] = []
-        transport = Files()
+        self._access = access
         self.back = folder / "back.sock"
-        super().__init__(config, KEY, lambda _: transport, lambda _, status: self.told.append(status), self.back)
+        super().__init__(config, KEY, lambda _, status: self.told.append(status), self.back)
         self.port = 0
 
-    async def begin(self, folder: Path, node: str | None = "127.0.0.1") -> None:
+    async def begin(self, folder: Path, node: str | None = "127.0.0.1", transport: Transport | None = None) -> None:
         """Listen, and keep the door of that session folder open."""
         self.port = self.allocate(set())
         await self.bind(SESSION, self.port)
-        await self.open(SESSION, "someone", "here", str(folder), node)
+        await self.open(way(folder, node, transport, **self._access))
 
     async def get(self, path: str) -> bytes:
         """The body of an answer at the session's port."""
@@ -65,8 +66,9 @@ class Keeper(DoorKeeper):
 
 
 @asynccontextmanager
-async def kept(door: RunningDoor) -> AsyncIterator[Keeper]:
-    keeper = Keeper(door.folder.parent)
+async def kept(door: RunningDoor, **access: object) -> AsyncIterator[Keeper]:
+    carrier = "stdio" if "socket" in door.file("door.json") else "tcp"
+    keeper = Keeper(door.folder.parent, carrier=carrier, node_tmp=str(door.folder.parent), **access)
     await keeper.begin(door.folder)
     try:
         await until(lambda: keeper.is_open(SESSION), what="open")
@@ -114,8 +116,9 @@ class Relay:
         self._writers.clear()
 
 
-async def test_carries_a_session_from_door_to_end() -> None:
-    async with running_door(key=KEY) as door, kept(door) as keeper:
+@both
+async def test_carries_a_session_from_door_to_end(carrier: tuple[str, ...]) -> None:
+    async with running_door(*carrier, key=KEY) as door, kept(door) as keeper:
         assert keeper.told[0] is not None
         assert keeper.told[0].phase == "waiting"
         assert not await keeper.answers(SESSION, "/user/u/api")
@@ -135,8 +138,9 @@ async def test_carries_a_session_from_door_to_end() -> None:
             await keeper.token(SESSION)
 
 
-async def test_moves_much_and_ends_each_direction_by_itself() -> None:
-    async with running_door(key=KEY) as door, kept(door) as keeper:
+@both
+async def test_moves_much_and_ends_each_direction_by_itself(carrier: tuple[str, ...]) -> None:
+    async with running_door(*carrier, key=KEY) as door, kept(door) as keeper:
         await start(keeper)
         assert len(await keeper.get("/big")) == 32 << 20
         reader, writer = await keeper.connect()
@@ -156,8 +160,9 @@ async def test_moves_much_and_ends_each_direction_by_itself() -> None:
         writer.close()
 
 
-async def test_a_slow_reader_stops_the_notebook_not_the_link() -> None:
-    async with running_door(key=KEY) as door, kept(door) as keeper:
+@both
+async def test_a_slow_reader_stops_the_notebook_not_the_link(carrier: tuple[str, ...]) -> None:
+    async with running_door(*carrier, key=KEY) as door, kept(door) as keeper:
         await start(keeper)
         with socket.socket() as slow:
             slow.setblocking(False)
@@ -231,7 +236,7 @@ async def test_what_connects_before_the_link_knows_its_doors_waits() -> None:
         await keeper.bind(SESSION, keeper.port)
         waiting = asyncio.create_task(keeper.get("/env"))
         await until(lambda: keeper._ports[SESSION].near)
-        await keeper.open(SESSION, "someone", "here", str(door.folder), "127.0.0.1")
+        await keeper.open(way(door.folder))
         assert json.loads(await waiting)["FACTORYGATE_NOTEBOOK_SOCKET"]
         await keeper.shutdown()
 
@@ -289,6 +294,7 @@ class Dialled(Files):
     """Where the link wanted to get to."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.dialled: list[tuple[str, int]] = []
 
     async def connect(self, account: str | None, host: str, port: int) -> Wire:
@@ -314,8 +320,7 @@ async def test_goes_nowhere_the_account_sends_it(
     (tmp_path / "door.json").write_text(json.dumps(told | {"host_key": key}))
     transport = Dialled()
     keeper = Keeper(tmp_path, **access)
-    keeper._transport_of = lambda _: transport
-    await keeper.begin(tmp_path, node)
+    await keeper.begin(tmp_path, node, transport)
     await until(lambda: keeper.problem(SESSION))
     assert keeper.problem(SESSION) == problem
     await keeper.shutdown()

@@ -56,6 +56,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, required=True, help="the session's folder, absolute")
     parser.add_argument("--authorized", type=_key, required=True, help="base64 part of the link's ssh-ed25519 key")
     parser.add_argument("--listen", default="", help="address to listen on, as the link reaches it; every one if empty")
+    parser.add_argument("--stdio", action="store_true", help="listen on no port, only on a socket below --tmp")
     parser.add_argument("--ports", type=_ports, help="range of ports, FIRST-LAST; any free one if not given")
     parser.add_argument(
         "--tmp", type=Path, default=Path(tempfile.gettempdir()), help="node-local folder for the sockets"
@@ -81,14 +82,13 @@ def _notebook_root(wanted: str) -> Path:
     return Path.home()
 
 
-def _door_json(session: Session, listen: str, port: int, host_key: str, started: float) -> dict[str, object]:
+def _door_json(session: Session, where: dict[str, object], host_key: str, started: float) -> dict[str, object]:
     return {
         "protocol": PROTOCOL,
         "version": __version__,
         "session": session.status.session,
         "job": session.status.job,
-        "host": listen or socket.gethostname(),
-        "port": port,
+        **where,
         "host_key": host_key,
         "started": moment(started),
         "ends": session.status.ends,
@@ -136,11 +136,18 @@ async def run(options: argparse.Namespace) -> int:
     _listen_to_scheduler(session)
     try:
         await session.start()  # first, so that it imports while the door opens
-        from factorygate.session.door import Door  # asyncssh takes a tenth of a second to import
+        from factorygate.session.door import Door, bind, bind_path  # asyncssh takes a tenth of a second to import
 
+        where: dict[str, object]
+        if options.stdio:
+            bound = bind_path(node / "door.sock")
+            where = {"socket": bound.getsockname()}
+        else:
+            bound = bind(options.listen, options.ports)
+            where = {"host": options.listen or socket.gethostname(), "port": bound.getsockname()[1]}
         door = Door(session, options.authorized)
-        await door.open(options.listen, options.ports)
-        folder.write_json(shared / "door.json", _door_json(session, options.listen, door.port, door.host_key, started))
+        await door.open(bound)
+        folder.write_json(shared / "door.json", _door_json(session, where, door.host_key, started))
         code = await session.live()
         await door.close()
         return code

@@ -12,6 +12,7 @@ import contextlib
 import logging
 import random
 import socket
+from pathlib import Path
 
 import asyncssh
 
@@ -118,7 +119,6 @@ class Door:
         self.strangers = 0
         self._key = asyncssh.generate_private_key("ssh-ed25519")
         self._link: asyncio.Future[asyncssh.SSHServerConnection] = asyncio.get_running_loop().create_future()
-        self.port = 0
 
     @property
     def host_key(self) -> str:
@@ -136,12 +136,10 @@ class Door:
         if self._link.done() and self._link.result() is connection:
             self._link = asyncio.get_running_loop().create_future()
 
-    async def open(self, listen: str, ports: tuple[int, int] | None) -> None:
-        """Listen on ``listen`` ("": every address), on a free port of the range; OSError if there is none."""
+    async def open(self, bound: socket.socket) -> None:
+        """Take connections from ``bound``, a listening TCP or Unix socket."""
         logging.getLogger("asyncssh").addFilter(_OnlyRefusals())
         self._hub = await asyncio.start_unix_server(self._bridge, self.session.status.hub_sock)
-        bound = bind(listen, ports)
-        self.port = bound.getsockname()[1]
         self._acceptor = await asyncssh.listen(
             sock=bound,
             server_factory=lambda: _Server(self),
@@ -199,8 +197,17 @@ async def _pump(
         writer.close()
 
 
+def bind_path(path: Path) -> socket.socket:
+    """A listening Unix socket at ``path``, for who enters the job through the scheduler. Raises OSError."""
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    bound.bind(str(path))
+    bound.listen(64)
+    return bound
+
+
 def bind(listen: str, ports: tuple[int, int] | None) -> socket.socket:
-    """A listening socket on ``listen``, on a free port of the range, tried in random order."""
+    """A listening socket on ``listen`` ("": every address), on a free port of the range, tried in random order.
+    Raises OSError if there is none."""
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
     tried = [0] if ports is None else random.sample(range(ports[0], ports[1] + 1), ports[1] - ports[0] + 1)
     for port in tried:

@@ -36,6 +36,7 @@ class SocketWire:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._bound = False
 
     async def create_connection(
         self,
@@ -44,11 +45,13 @@ class SocketWire:
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
         """The loop's own transport over the socket."""
+        self._bound = True
         return await asyncio.get_running_loop().create_connection(session_factory, sock=self._sock)
 
     def close(self) -> None:
-        """Close the socket."""
-        self._sock.close()
+        """Close the socket, unless it belongs to a protocol by now, which closes it itself."""
+        if not self._bound:
+            self._sock.close()
 
 
 class Transport(Protocol):

@@ -1,0 +1,65 @@
+"""``python -P -m factorygate.session.bridge SOCKET``: joins stdin and stdout to the door's socket.
+
+Run by the scheduler inside the job, for sites where the door's node cannot be reached. It ends when either side does:
+what is left to say is said inside the SSH connection that goes through it. Exit codes: 0 an end, 1 no way on, 2 misuse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import socket
+import sys
+import threading
+
+PIECE = 1 << 18  # bytes moved at a time
+
+
+def _copy(source: int, sink: int) -> None:
+    """Bytes one way until their end. They go through memory of ours: not every scheduler's stdio can be spliced."""
+    buffer = bytearray(PIECE)
+    view = memoryview(buffer)
+    while count := os.readv(source, [buffer]):
+        sent = 0
+        while sent < count:
+            sent += os.write(sink, view[sent:count])
+
+
+def _widen(descriptor: int) -> None:
+    """A pipe holds 64 KiB unless told; fewer turns of the scheduler's own copying are needed with more."""
+    with contextlib.suppress(OSError):  # not a pipe, or over the system's limit
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, 1 << 20)
+
+
+def main(arguments: list[str]) -> int:
+    """Carry until the end of either side."""
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        door.connect(arguments[0])
+    except OSError as error:
+        print(f"The door at {arguments[0]} cannot be entered: {error.strerror}.", file=sys.stderr)
+        return 1
+    stdin, stdout = sys.stdin.fileno(), sys.stdout.fileno()
+    _widen(stdin)
+    _widen(stdout)
+    over = threading.Event()
+
+    def carry(source: int, sink: int) -> None:
+        with contextlib.suppress(OSError):  # either side is gone: that is an end as any other
+            _copy(source, sink)
+        over.set()
+
+    for pair in ((stdin, door.fileno()), (door.fileno(), stdout)):
+        threading.Thread(target=carry, args=pair, daemon=True).start()
+    over.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(sys.argv[1:])
+    sys.stderr.flush()
+    os._exit(code)  # at once: the other direction may be waiting in a read for ever
