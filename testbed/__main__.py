@@ -11,6 +11,7 @@ from pathlib import Path
 from factorylink import catalogue
 from testbed import cluster
 from testbed.errors import CannotLayOut, CannotRun, TestbedError
+from testbed.login import Isolation
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CANNOT_RUN = 3
@@ -38,7 +39,23 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--catalogue", type=Path, default=CHECKOUT / "hub_config/factories")
     parser.add_argument("--gpu-nodes", type=int, default=2, help="nodes of each kind with GPUs")
     parser.add_argument("--cpu-nodes", type=int, default=1, help="nodes of each kind without")
+    add_isolation(parser)
     return parser
+
+
+def add_isolation(parser: argparse.ArgumentParser) -> None:
+    """The options that say how factories are isolated; the demo has them too."""
+    parser.add_argument("--isolated", action="store_true", help="in network namespaces, behind sshd (root only)")
+    parser.add_argument("--forwarding", choices=("yes", "no"), default="yes", help="whether sshd forwards ports")
+    parser.add_argument("--carrier", choices=("tcp", "stdio"), help="to the doors; default: tcp if ports are forwarded")
+
+
+def isolation(options: argparse.Namespace) -> Isolation | None:
+    """What those options say."""
+    if not options.isolated:
+        return None
+    forwarding = options.forwarding == "yes"
+    return Isolation(forwarding=forwarding, carrier=options.carrier or ("tcp" if forwarding else "stdio"))
 
 
 def _up(options: argparse.Namespace) -> int:
@@ -53,6 +70,7 @@ def _up(options: argparse.Namespace) -> int:
             options.packages,
             gpu_nodes=options.gpu_nodes,
             cpu_nodes=options.cpu_nodes,
+            isolation=isolation(options),
         )
         print(f"{name}: up, {len(running.nodes)} nodes, jobs run as {', '.join(running.accounts)}")
     return 0

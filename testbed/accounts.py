@@ -26,6 +26,22 @@ def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ..
     return names
 
 
+def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
+    """Homes of their own in ``folder`` for accounts of an isolated factory, which may log in by key: where each shall
+    stand -> what stands there. What is in them is kept."""
+    made: dict[Path, Path] = {}
+    folder.mkdir(mode=0o755, exist_ok=True)
+    for name in ensure(names):
+        # An account without a password is locked until it has one that nothing matches.
+        subprocess.run(["/usr/sbin/usermod", "--password", "*", name], check=True, capture_output=True, timeout=60)
+        account = pwd.getpwnam(name)
+        home = folder / name
+        home.mkdir(mode=0o700, exist_ok=True)
+        os.chown(home, account.pw_uid, account.pw_gid)
+        made[Path(account.pw_dir)] = home
+    return made
+
+
 def own_name() -> str:
     """Name of the user we run as."""
     try:

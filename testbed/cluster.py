@@ -2,48 +2,34 @@
 
 Everything of a cluster lies in ``STATE/ID``: ``etc``, ``sbin`` (its own copies of the daemons, by which its processes
 are known), ``dev``, ``munge``, ``ctld``, ``spool``, ``run``, ``log``, and ``cluster.json`` with what a later process
-needs to know. Daemons speak on 127.0.0.1; clients need nothing but the environment in :attr:`Cluster.env`.
+needs to know. Daemons speak on 127.0.0.1 and clients need nothing but the environment in :attr:`Cluster.env`; those of
+an isolated cluster are in namespaces (:mod:`testbed.network`), which :attr:`Cluster.prefix` leads into.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from factorylink.models import Factory, Model
-from testbed import accounts, daemons, files, layout, packages, ports, processes
-from testbed.errors import DidNotStart, NotThere
+from factorylink.models import Factory
+from testbed import accounts, daemons, files, layout, login, network, packages, processes, record, system
+from testbed.errors import CannotLayOut, CannotRun, DidNotStart, NotThere
+from testbed.login import Isolation
+from testbed.record import Record
 
 READY_SECONDS = 30.0
-_JOBS_A_START = 10000  # job ids of different starts never meet
-_LAST_FIRST_JOB = 60_000_000
-_RECORD = "cluster.json"
 _LOCK = "lock"
 _REAPING_SECONDS = 3.0
 _READY_STATES = ("idle", "mix", "alloc")
 
 
-class Record(Model):
-    """What is remembered of a cluster between processes."""
-
-    id: str
-    packages: Path  # folder of the unpacked Slurm
-    accounts: tuple[str, ...]
-    place: layout.Place
-    configuration: dict[str, str]  # files below etc, as started
-    gpus: tuple[str, ...]  # names of device files
-
-
 class Cluster:
     """A factory's cluster. Made by :func:`up` and :func:`load`."""
 
-    def __init__(self, folder: Path, record: Record, slurm: packages.Packages) -> None:
+    def __init__(self, folder: Path, remembered: Record, slurm: packages.Packages) -> None:
         self.folder = folder
-        self.record = record
+        self.record = remembered
         self._slurm = slurm
 
     @property
@@ -59,12 +45,21 @@ class Cluster:
     @property
     def env(self) -> dict[str, str]:
         """What client commands need in their environment, for any site account."""
-        return _environment(self.record.place, self._slurm)
+        return record.environment(self.record.place, self._slurm)
+
+    @property
+    def network(self) -> network.Network | None:
+        """Addresses of an isolated cluster; None where all is on 127.0.0.1."""
+        return self.record.place.network
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """Argv before client commands: none is needed."""
-        return ()
+        """Argv before the administrator's client commands: what leads to the login side, where that is apart."""
+        return self.on(network.LOGIN)
+
+    def on(self, host: str) -> tuple[str, ...]:
+        """Argv before a command that shall run, as root, on ``login01`` or a node; it starts in the root folder."""
+        return () if self.network is None else network.enter(self.network, self.folder, host)
 
     @property
     def accounts(self) -> tuple[str, ...]:
@@ -83,19 +78,27 @@ class Cluster:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of the living daemons: ``munged``, ``slurmctld``, and one for each node by its name."""
+        """Process ids of the living daemons: ``munged``, ``slurmctld``, ``sshd`` where isolated, and one for each
+        node by its name."""
         found = {name: daemons.running(self.folder, name) for name in self._daemons}
         return {name: process.pid for name, process in found.items() if process is not None}
 
     @property
     def _daemons(self) -> tuple[str, ...]:
-        return (daemons.MUNGED, daemons.CONTROLLER, *self.nodes)
+        sshd = () if self.network is None else (daemons.SSHD,)
+        return (daemons.MUNGED, daemons.CONTROLLER, *sshd, *self.nodes)
 
     def access_fields(self) -> dict[str, object]:
         """Fields of ``factorylink.config.Access`` by which the link reaches this cluster."""
+        if self.network is None or self.record.isolation is None:
+            way: dict[str, object] = {
+                "transport": {"kind": "local", "prefix": list(self.prefix), "env": self.env},
+                "door": {"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"},
+            }
+        else:
+            way = login.access_fields(self.folder, self.record.isolation, self.network)
         return {
-            "transport": {"kind": "local", "prefix": list(self.prefix), "env": self.env},
-            "door": {"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"},
+            **way,
             "account_pool": list(self.accounts),
             "testbed": True,
         }
@@ -129,21 +132,28 @@ class Cluster:
 
         Raises DidNotStart.
         """
-        missing = [name for name in self._daemons if name not in self.pids]
+        self.start_daemons(*self._daemons)
+        if not processes.wait_until(self.ready, READY_SECONDS, pause=0.1):
+            tails = files.log_tails(self.folder)
+            raise DidNotStart(f"{self.id}: not all nodes took jobs in {READY_SECONDS:.0f} s\n{tails}")
+
+    def start_daemons(self, *names: str) -> None:
+        """Start those of them that do not live, and wait for nothing more. Raises DidNotStart."""
+        missing = [name for name in names if name not in self.pids]
         env = {
             **self.env,
             "PATH": f"{self.env['PATH']}:/usr/sbin:/sbin",
             "LANG": "C.UTF-8",
             processes.MARK: str(self.folder),
         }
-        daemons.start(self.folder, self.record.place.base, missing, env)
-        if not processes.wait_until(self.ready, READY_SECONDS, pause=0.1):
-            tails = files.log_tails(self.folder)
-            raise DidNotStart(f"{self.id}: not all nodes took jobs in {READY_SECONDS:.0f} s\n{tails}")
+        place = self.record.place
+        daemons.start(
+            self.folder, place.base, missing, env, lambda name: self.on(name if name in self.nodes else network.LOGIN)
+        )
 
     def kill(self, name: str) -> None:
-        """Kill one daemon as a crash would: ``munged``, ``slurmctld`` or a node's slurmd. Its jobs live on; undo it
-        with :meth:`start_missing`."""
+        """Kill one daemon as a crash would: ``munged``, ``slurmctld``, ``sshd`` or, by its node, a slurmd. Its jobs
+        live on; undo it with :meth:`start_missing`."""
         process = daemons.running(self.folder, name)
         if process is not None:
             processes.kill(process)
@@ -151,7 +161,7 @@ class Cluster:
     def down(self) -> None:
         """Stop everything, jobs included, and wait until no process is left. Logs and configuration stay."""
         with packages.locked(self.folder.parent / _LOCK):
-            dead = processes.end_all(self.folder)
+            dead = _clear(self.folder, self.record)
             if self.record.place.base != self.folder:
                 self.record.place.base.unlink(missing_ok=True)
         processes.wait_reaped(dead, _REAPING_SECONDS)
@@ -165,14 +175,18 @@ def up(
     gpu_nodes: int = 2,
     cpu_nodes: int = 1,
     names: tuple[str, ...] = accounts.NAMES,
+    isolation: Isolation | None = None,
 ) -> Cluster:
     """A running cluster for ``factory`` with its things below ``state``; ``prefix`` is where Slurm is unpacked.
 
     A running one is adopted, with what died of it started again; one laid out otherwise is replaced, jobs and all.
-    ``names`` are the site accounts (as root). Takes about 3 s from nothing, below 1 s where it runs.
+    ``names`` are the site accounts (as root). ``isolation``: in network namespaces of its own, behind sshd.
+    Takes about 3 s from nothing, below 1 s where it runs.
     Raises CannotRun, CannotLayOut, DidNotStart.
     """
     state = state.absolute()
+    if isolation is not None:
+        _check_isolation(isolation)
     sets = layout.node_sets(factory, gpu_nodes, cpu_nodes)
     slurm = packages.install(prefix or state / "packages")
     folder = state / factory.id
@@ -181,17 +195,25 @@ def up(
     accounts.check_readable(slurm.bin)
     with packages.locked(state / _LOCK):  # two starts at once would find the same ports free
         people = accounts.ensure(names)
-        old = _read(folder)
+        old = record.read(folder)
         if old is not None:
             running = Cluster(folder, old, slurm)
-            if running.pids and old == _lay_out(factory, sets, folder, old.place, slurm, people):
+            same = old == record.lay_out(factory, sets, folder, old.place, slurm, people, isolation)
+            if running.pids and same and _stands(running):
                 running.start_missing()
                 return running
-        processes.end_all(folder)
-        record = _lay_out(factory, sets, folder, _new_place(folder, sets, slurm, old), slurm, people)
-        (folder / _RECORD).write_text(record.model_dump_json(indent=1) + "\n")
-        cluster = Cluster(folder, record, slurm)
-        files.prepare(folder, record.place.base, slurm, record.configuration, cluster.nodes, record.gpus)
+            _clear(folder, old)
+        else:
+            processes.end_all(folder)
+        place = record.new_place(factory, sets, folder, slurm, old, isolation is not None)
+        new = record.lay_out(factory, sets, folder, place, slurm, people, isolation)
+        new.write(folder)
+        cluster = Cluster(folder, new, slurm)
+        files.prepare(folder, place.base, slurm, new.configuration, cluster.nodes, new.gpus)
+        if place.network is not None and isolation is not None:
+            homes = accounts.own_homes(folder / "homes", (*people, login.WATCHER))
+            network.build(place.network, folder, homes)
+            login.prepare(folder, isolation, place.network, {**cluster.env, processes.MARK: str(folder)})
         cluster.start_missing()
         return cluster
 
@@ -199,75 +221,41 @@ def up(
 def load(state: Path, factory_id: str) -> Cluster:
     """The cluster that :func:`up` made, running or not. Raises NotThere."""
     folder = state.absolute() / factory_id
-    record = _read(folder)
-    if record is None:
+    remembered = record.read(folder)
+    if remembered is None:
         raise NotThere(f"no cluster {factory_id!r} in {state}")
-    slurm = packages.installed(record.packages)
+    slurm = packages.installed(remembered.packages)
     if slurm is None:
-        raise NotThere(f"the Slurm that cluster {factory_id!r} was started with is gone from {record.packages}")
-    return Cluster(folder, record, slurm)
+        raise NotThere(f"the Slurm that cluster {factory_id!r} was started with is gone from {remembered.packages}")
+    return Cluster(folder, remembered, slurm)
 
 
 def known(state: Path) -> list[str]:
     """Ids of all clusters ever started in ``state`` and still remembered."""
-    return sorted(file.parent.name for file in state.absolute().glob(f"*/{_RECORD}"))
+    return sorted(file.parent.name for file in state.absolute().glob(f"*/{record.FILE}"))
 
 
-def _read(folder: Path) -> Record | None:
-    """The record in ``folder``. One that cannot be read, of another version or cut short by a crash, counts as none."""
-    try:
-        return Record.model_validate_json((folder / _RECORD).read_text())
-    except (FileNotFoundError, ValidationError):
-        return None
+def _check_isolation(isolation: Isolation) -> None:
+    """Raises CannotRun; installs what is missing and can be."""
+    if os.geteuid() != 0:
+        raise CannotRun("root, which namespaces and sshd need (without --isolated it is not needed)")
+    if isolation.carrier == "tcp" and not isolation.forwarding:
+        raise CannotLayOut("the carrier tcp needs forwarding on the login side; without it there is stdio")
+    absent = system.missing()
+    problem = system.install(absent) if absent else ""
+    if problem:
+        raise CannotRun(f"the packages {', '.join(absent)} ({problem})")
 
 
-def _new_place(
-    folder: Path, sets: Sequence[layout.NodeSet], slurm: packages.Packages, old: Record | None
-) -> layout.Place:
-    nodes = [name for nodes in sets for name in nodes.names]
-    first, *others = ports.allocate(1 + len(nodes), str(folder))
-    if old is not None and (old.place.base == folder or not os.path.lexists(old.place.base)):
-        base, first_job = old.place.base, old.place.first_job % _LAST_FIRST_JOB + _JOBS_A_START
-    else:
-        base, first_job = files.short_path(folder), 1
-    return layout.Place(
-        base=base,
-        plugins=slurm.plugins,
-        user=accounts.own_name(),
-        root=os.geteuid() == 0,
-        controller_port=first,
-        node_ports=dict(zip(nodes, others, strict=True)),
-        first_job=first_job,
-    )
+def _stands(cluster: Cluster) -> bool:
+    return cluster.network is None or network.stands(cluster.network, cluster.folder)
 
 
-def _lay_out(
-    factory: Factory,
-    sets: Sequence[layout.NodeSet],
-    folder: Path,
-    place: layout.Place,
-    slurm: packages.Packages,
-    people: tuple[str, ...],
-) -> Record:
-    configuration = {
-        "slurm.conf": layout.slurm_conf(factory, sets, place),
-        "gres.conf": layout.gres_conf(factory, sets, place.base),
-        "cgroup.conf": "CgroupPlugin=disabled\n",
-        "task-prolog": layout.task_prolog(_environment(place, slurm), (processes.MARK, str(folder))),
-    }
-    gpus = tuple(layout.gpu_name(factory, number) for number in range(max(nodes.gpus for nodes in sets)))
-    return Record(
-        id=factory.id,
-        packages=slurm.root.parent,
-        accounts=people,
-        place=place,
-        configuration=configuration,
-        gpus=gpus,
-    )
-
-
-def _environment(place: layout.Place, slurm: packages.Packages) -> dict[str, str]:
-    return {
-        "SLURM_CONF": f"{place.base}/etc/slurm.conf",
-        "PATH": f"{slurm.bin}:/usr/local/bin:/usr/bin:/bin",
-    }
+def _clear(folder: Path, remembered: Record) -> set[processes.Process]:
+    """Leave no process and no namespace; whom it ended."""
+    where = remembered.place.network
+    if where is None:
+        return processes.end_all(folder)
+    dead = processes.end_all(folder, network.inodes(where))
+    network.remove(where, folder)
+    return dead

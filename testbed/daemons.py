@@ -3,44 +3,56 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from testbed import processes
+from testbed import login, processes
 from testbed.errors import DidNotStart
 from testbed.files import log_tails
 
-MUNGED, CONTROLLER = "munged", "slurmctld"
+MUNGED, CONTROLLER, SSHD = "munged", "slurmctld", "sshd"
+_OF_THE_LOGIN_SIDE = (MUNGED, CONTROLLER, SSHD)  # all others are nodes
 _START_SECONDS = 30
 
 
 def running(folder: Path, name: str) -> processes.Process | None:
-    """The living process of daemon ``name`` (munged, slurmctld, or a node), by its pid file."""
+    """The living process of daemon ``name`` (munged, slurmctld, sshd, or a node), by its pid file."""
     file = folder / "munge/pid" if name == MUNGED else folder / "run" / f"{name}.pid"
     try:
         pid = int(file.read_text().strip() or "0")
     except (FileNotFoundError, ValueError):
         return None
     process = processes.find(pid)
-    program = folder / "sbin" / (name if name in (MUNGED, CONTROLLER) else "slurmd")
+    program = folder / "sbin" / (name if name in _OF_THE_LOGIN_SIDE else "slurmd")
     # A pid file outlives a crash, and its number may be somebody else's by now.
     return process if process is not None and processes.program(pid) == str(program) else None
 
 
-def start(folder: Path, base: Path, names: Iterable[str], env: Mapping[str, str]) -> None:
-    """Start those daemons; each goes into the background by itself. Raises DidNotStart."""
+def start(
+    folder: Path,
+    base: Path,
+    names: Iterable[str],
+    env: Mapping[str, str],
+    enter: Callable[[str], tuple[str, ...]] = lambda _: (),
+) -> None:
+    """Start those daemons; each goes into the background by itself. ``enter``: what leads to where a daemon runs.
+
+    Raises DidNotStart.
+    """
     asked = list(names)
     for stage in ([MUNGED], [CONTROLLER], [name for name in asked if name not in (MUNGED, CONTROLLER)]):
-        started = [(name, _start(folder, base, name, env)) for name in stage if name in asked]
+        started = [(name, _start(folder, base, name, env, enter(name))) for name in stage if name in asked]
         for name, process in started:
             if process.wait(timeout=_START_SECONDS) != 0:
                 raise DidNotStart(f"{folder.name}: {name} ended with {process.returncode}\n{log_tails(folder)}")
 
 
-def _start(folder: Path, base: Path, name: str, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _start(
+    folder: Path, base: Path, name: str, env: Mapping[str, str], enter: tuple[str, ...]
+) -> subprocess.Popen[bytes]:
     with (folder / "log" / f"{name}.out").open("ab") as output:
         return subprocess.Popen(
-            _argv(folder, base, name),
+            [*enter, *_argv(folder, base, name)],
             # munged has no run path that could lead to the unpacked libraries.
             env={**env, "LD_LIBRARY_PATH": f"{folder}/lib/slurm"} if name == MUNGED else dict(env),
             cwd=folder,
@@ -66,6 +78,8 @@ def _argv(folder: Path, base: Path, name: str) -> list[str]:
             f"--log-file={base}/log/munged.log",
             "--num-threads=2",
         ]
+    if name == SSHD:
+        return list(login.argv(folder))
     if name == CONTROLLER:
         return [str(sbin / "slurmctld"), "-f", f"{base}/etc/slurm.conf"]
     return [str(sbin / "slurmd"), "-N", name, "-d", str(sbin / "slurmstepd"), "-f", f"{base}/etc/slurm.conf"]

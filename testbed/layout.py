@@ -14,6 +14,7 @@ from pathlib import Path
 
 from factorylink.models import Factory, Model, NodeShape, Partition
 from testbed.errors import CannotLayOut
+from testbed.network import LOGIN, Network
 
 _GPU_FLAGS = {"NVIDIA": "nvidia_gpu_env", "AMD": "amd_gpu_env", "Intel": "intel_gpu_env"}
 _GPU_FILES = {"NVIDIA": "nvidia", "AMD": "renderD", "Intel": "card"}
@@ -42,6 +43,7 @@ class Place(Model):
     controller_port: int
     node_ports: dict[str, int]
     first_job: int
+    network: Network | None = None  # None: all on 127.0.0.1
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
@@ -129,7 +131,7 @@ def _settings(factory: Factory, place: Place) -> dict[str, str]:
     }
     settings = {
         "ClusterName": factory.id,
-        "SlurmctldHost": "localhost(127.0.0.1)",
+        "SlurmctldHost": f"{LOGIN}({place.network.hosts[LOGIN]})" if place.network else "localhost(127.0.0.1)",
         "SlurmctldPort": str(place.controller_port),
         "SlurmUser": place.user,
         "SlurmdUser": place.user,
@@ -138,7 +140,6 @@ def _settings(factory: Factory, place: Place) -> dict[str, str]:
         "AuthInfo": f"socket={base}/munge/socket,cred_expire=20",
         "CredType": "cred/munge",
         "PluginDir": str(place.plugins),
-        "CommunicationParameters": "NoCtldInAddrAny,NoInAddrAny",
         "StateSaveLocation": f"{base}/ctld",
         "SlurmdSpoolDir": f"{base}/spool/%n",
         "SlurmctldPidFile": f"{base}/run/slurmctld.pid",
@@ -177,13 +178,16 @@ def _settings(factory: Factory, place: Place) -> dict[str, str]:
         settings |= {"PreemptType": "preempt/partition_prio", "PreemptMode": "REQUEUE"}
     if place.root:
         settings["DisableRootJobs"] = "YES"
+    if place.network is None:
+        settings["CommunicationParameters"] = "NoCtldInAddrAny,NoInAddrAny"
     return settings
 
 
 def _node_line(factory: Factory, nodes: NodeSet, name: str, place: Place) -> str:
     kind = factory.accelerator.gres_type
+    host, address = (name, place.network.hosts[name]) if place.network else ("localhost", "127.0.0.1")
     words = [
-        f"NodeName={name} NodeHostname=localhost NodeAddr=127.0.0.1 Port={place.node_ports[name]}",
+        f"NodeName={name} NodeHostname={host} NodeAddr={address} Port={place.node_ports[name]}",
         f"CPUs={nodes.cores} RealMemory={nodes.memory_mib} State=UNKNOWN",
     ]
     if nodes.gpus:

@@ -53,12 +53,17 @@ def program(pid: int) -> str | None:
         return None
 
 
-def of_cluster(folder: Path) -> list[Process]:
-    """All processes of the cluster in ``folder``: daemons, job steps, jobs and what those started."""
+def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[Process]:
+    """All processes of the cluster in ``folder``: daemons, job steps, jobs and what those started, and what is in its
+    network ``namespaces`` (inodes)."""
     sbin = f"{folder}/sbin/"
     mark = f"{MARK}={folder}".encode()
     everything = {process.pid: process for process in _everything()}
-    ours = {pid for pid in everything if (program(pid) or "").startswith(sbin) or mark in _environment(pid)}
+    ours = {
+        pid
+        for pid in everything
+        if (program(pid) or "").startswith(sbin) or mark in _environment(pid) or _namespace(pid) in namespaces
+    }
     children: dict[int, list[int]] = {}
     for process in everything.values():
         children.setdefault(process.parent, []).append(process.pid)
@@ -72,7 +77,7 @@ def of_cluster(folder: Path) -> list[Process]:
     return [everything[pid] for pid in sorted(ours)]
 
 
-def end_all(folder: Path, patience: float = 1) -> set[Process]:
+def end_all(folder: Path, namespaces: frozenset[int] = frozenset(), patience: float = 1) -> set[Process]:
     """Leave no process of the cluster: all get a SIGTERM, and ``patience`` seconds later what is left a SIGKILL.
 
     What forks while it is being ended is met in the next round. Returns whom it met: dead now, but perhaps not yet
@@ -80,7 +85,7 @@ def end_all(folder: Path, patience: float = 1) -> set[Process]:
     """
     number = signal.SIGTERM
     met: set[Process] = set()
-    while left := of_cluster(folder):
+    while left := of_cluster(folder, namespaces):
         met.update(left)
         for process in left:
             _send(process, number)
@@ -124,6 +129,14 @@ def _environment(pid: int) -> list[bytes]:
         return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
     except (FileNotFoundError, PermissionError, ProcessLookupError):
         return []
+
+
+def _namespace(pid: int) -> int | None:
+    """The process's network namespace, by its inode."""
+    try:
+        return (_PROC / str(pid) / "ns/net").stat().st_ino
+    except (FileNotFoundError, PermissionError, ProcessLookupError):
+        return None
 
 
 def _send(process: Process, number: signal.Signals) -> None:

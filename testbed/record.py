@@ -1,0 +1,109 @@
+"""What is remembered of a cluster between processes, and how it comes about: ``STATE/ID/cluster.json``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from factorylink.models import Factory, Model
+from testbed import accounts, files, layout, network, packages, ports, processes
+from testbed.login import Isolation
+
+FILE = "cluster.json"
+_JOBS_A_START = 10000  # job ids of different starts never meet
+_LAST_FIRST_JOB = 60_000_000
+_CONTROLLER_PORT, _NODE_PORT = 6817, 6818  # Slurm's own, where every host has all ports for itself
+
+
+class Record(Model):
+    """One cluster, as it was started."""
+
+    id: str
+    packages: Path  # folder of the unpacked Slurm
+    accounts: tuple[str, ...]
+    place: layout.Place
+    configuration: dict[str, str]  # files below etc, as started
+    gpus: tuple[str, ...]  # names of device files
+    isolation: Isolation | None = None  # None: on 127.0.0.1
+
+    def write(self, folder: Path) -> None:
+        """Remember it."""
+        (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n")
+
+
+def read(folder: Path) -> Record | None:
+    """The record in ``folder``. One that cannot be read, of another version or cut short by a crash, counts as none."""
+    try:
+        return Record.model_validate_json((folder / FILE).read_text())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def environment(place: layout.Place, slurm: packages.Packages) -> dict[str, str]:
+    """What Slurm's programs need in their environment."""
+    return {
+        "SLURM_CONF": f"{place.base}/etc/slurm.conf",
+        "PATH": f"{slurm.bin}:/usr/local/bin:/usr/bin:/bin",
+    }
+
+
+def lay_out(
+    factory: Factory,
+    sets: Sequence[layout.NodeSet],
+    folder: Path,
+    place: layout.Place,
+    slurm: packages.Packages,
+    people: tuple[str, ...],
+    isolation: Isolation | None,
+) -> Record:
+    """The record of ``factory`` at ``place``: the same for the same catalogue, packages and accounts."""
+    configuration = {
+        "slurm.conf": layout.slurm_conf(factory, sets, place),
+        "gres.conf": layout.gres_conf(factory, sets, place.base),
+        "cgroup.conf": "CgroupPlugin=disabled\n",
+        "task-prolog": layout.task_prolog(environment(place, slurm), (processes.MARK, str(folder))),
+    }
+    return Record(
+        id=factory.id,
+        packages=slurm.root.parent,
+        accounts=people,
+        place=place,
+        configuration=configuration,
+        gpus=tuple(layout.gpu_name(factory, number) for number in range(max(nodes.gpus for nodes in sets))),
+        isolation=isolation,
+    )
+
+
+def new_place(
+    factory: Factory,
+    sets: Sequence[layout.NodeSet],
+    folder: Path,
+    slurm: packages.Packages,
+    old: Record | None,
+    isolated: bool,
+) -> layout.Place:
+    """Where a cluster that starts anew is to live: free ports or addresses, job ids above those of the ``old`` one."""
+    nodes = [name for nodes in sets for name in nodes.names]
+    if isolated:
+        where = network.choose(folder, factory.id, nodes, factory.outbound)
+        controller, others = _CONTROLLER_PORT, [_NODE_PORT] * len(nodes)
+    else:
+        where = None
+        controller, *others = ports.allocate(1 + len(nodes), str(folder))
+    if old is not None and (old.place.base == folder or not os.path.lexists(old.place.base)):
+        base, first_job = old.place.base, old.place.first_job % _LAST_FIRST_JOB + _JOBS_A_START
+    else:
+        base, first_job = files.short_path(folder), 1
+    return layout.Place(
+        base=base,
+        plugins=slurm.plugins,
+        user=accounts.own_name(),
+        root=os.geteuid() == 0,
+        controller_port=controller,
+        node_ports=dict(zip(nodes, others, strict=True)),
+        first_job=first_job,
+        network=where,
+    )

@@ -1,0 +1,73 @@
+"""What an isolated factory needs of the system: Debian's packages, installed where they are missing, as root.
+
+No service is started by it, and none that runs is touched. Standard library only: the installer uses it too.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+# program (a name on PATH, or a file) -> package
+PROGRAMS = {
+    "ip": "iproute2",
+    "nsenter": "util-linux",
+    "iptables-restore": "iptables",
+    "sshd": "openssh-server",
+    "ssh-keygen": "openssh-client",
+    "faketime": "faketime",
+}
+_PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
+_POLICY = Path("/usr/sbin/policy-rc.d")  # whom Debian's maintainer scripts ask before they start a service
+_APT_SECONDS = 300
+
+
+def program(name: str) -> str:
+    """The file of a program that an administrator's PATH would find. Raises FileNotFoundError."""
+    found = shutil.which(name, path=_PATH)
+    if found is None:
+        raise FileNotFoundError(f"the program {name}")
+    return found
+
+
+def missing(programs: Iterable[str] = tuple(PROGRAMS)) -> list[str]:
+    """Packages of those programs that are not there."""
+    return sorted({PROGRAMS[name] for name in programs if shutil.which(name, path=_PATH) is None})
+
+
+def install(packages: Sequence[str]) -> str:
+    """Install Debian packages (as root); what went wrong, in words, or nothing."""
+    apt = ["apt-get", "-qq", "-oDPkg::Lock::Timeout=300"]
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+    wanted = [*apt, "install", "-y", "--no-install-recommends", *packages]
+    said = ""
+    with _no_service_starts():
+        for argv in (wanted, [*apt, "update"], wanted):  # the lists may be empty or old
+            try:
+                done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=_APT_SECONDS)
+            except (FileNotFoundError, subprocess.TimeoutExpired) as error:
+                return str(error)
+            if argv is wanted and done.returncode == 0:
+                return ""
+            said = " / ".join(done.stderr.strip().splitlines()[-3:])
+    return said
+
+
+@contextmanager
+def _no_service_starts() -> Iterator[None]:
+    """Forbid new services to start, unless somebody has decided about that already."""
+    try:
+        descriptor = os.open(_POLICY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o755)
+    except FileExistsError:
+        yield
+        return
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write("#!/bin/sh\nexit 101\n")
+    try:
+        yield
+    finally:
+        _POLICY.unlink(missing_ok=True)
