@@ -1,7 +1,7 @@
-"""A Jupyter server extension: tells the door when the server was last used, whether it is busy, and if it was opened.
+"""Tells the door when the notebook server was last used, whether it is busy, and if it was opened.
 
-Runs inside the single-user server, loaded through a configuration folder that only this server sees. It asks the
-server's own objects, so it needs neither tokens nor requests. Nothing happens unless ``attach`` was called.
+Runs inside the single-user server. It asks the server's own objects, so it needs neither tokens nor requests. Nothing
+happens unless ``attach`` was called.
 """
 
 from __future__ import annotations
@@ -112,10 +112,7 @@ class Reporter:
         self._told, self._told_at = state, now
 
 
-def _jupyter_server_extension_points() -> list[dict[str, str]]:
-    return [{"module": "factorygate.session.activity"}]
-
-
-def _load_jupyter_server_extension(server: ServerApp) -> None:
+def report(server: ServerApp) -> None:
+    """Report on ``server`` from now on, if somebody is attached."""
     if _report_fd is not None:
         server.io_loop.add_callback(Reporter(server, _report_fd).start)

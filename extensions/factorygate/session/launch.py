@@ -30,7 +30,7 @@ _WARM = (
     "jupyter_lsp",
     "notebook_shim.nbserver",
     "jupyter_server.services.kernels.connection.channels",
-    "jupyter_server.services.contents.largefilemanager",
+    "factorygate.session.extension",
     "nbformat.v4",
     "tornado.curl_httpclient",
     "sqlite3",

@@ -25,6 +25,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 # What describes a machine is right on the node and wrong on the hub, whatever the hub sends.
 _OF_THE_NODE = frozenset({"HOME", "USER", "LOGNAME", "SHELL", "PATH", "TMPDIR", "PWD"})
 _KILL_SECONDS = 3.0
+AUTOSAVE_SECONDS = 15  # of JupyterLab (its own default: 120): what a session's end may cost of what was typed
 
 
 def check_environment(told: object) -> tuple[dict[str, str], list[str]]:
@@ -80,11 +81,23 @@ def prepare(
 
 
 def write_config(node: Path) -> None:
-    """The configuration folder that makes the notebook server load our activity report."""
-    place = node / "config" / "jupyter_server_config.d"
-    place.mkdir(mode=0o700)
-    content = {"ServerApp": {"jpserver_extensions": {"factorygate.session.activity": True}}}
-    (place / "factorygate.json").write_text(json.dumps(content), encoding="utf-8")
+    """The configuration folder that only this notebook server sees; Jupyter lets it win over the person's own."""
+    config = node / "config"
+    files = {
+        "jupyter_server_config.json": {
+            "ServerApp": {"contents_manager_class": "factorygate.session.contents.Contents"}
+        },
+        "jupyter_server_config.d/factorygate.json": {
+            "ServerApp": {"jpserver_extensions": {"factorygate.session.extension": True}}
+        },
+        # A default: what a person sets in JupyterLab wins.
+        "labconfig/default_setting_overrides.json": {
+            "@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": AUTOSAVE_SECONDS}
+        },
+    }
+    for name, content in files.items():
+        (config / name).parent.mkdir(mode=0o700, exist_ok=True)
+        (config / name).write_text(json.dumps(content), encoding="utf-8")
 
 
 class Notebook:

@@ -1,0 +1,170 @@
+"""The notebook server's contents manager and files handler: transfers arrive whole, or visibly not at all.
+
+jupyter_server appends each piece of a large upload to the file itself, so that a cut leaves half a file under the full
+name. Here the pieces go to a hidden part (see ``parts``). Downloads get what a browser needs to resume them: a strong
+ETag, and an If-Range that is listened to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import errno
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from weakref import WeakValueDictionary
+
+from jupyter_core.paths import jupyter_data_dir
+from jupyter_server.base.handlers import AuthenticatedFileHandler
+from jupyter_server.services.contents.largefilemanager import AsyncLargeFileManager
+from tornado.web import HTTPError
+from traitlets import default
+
+from factorygate.session.parts import LAST, OutOfOrder, Part, Parts
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_UNDER_WAY = "The upload of {name} was cut, and what had arrived is gone; the file is as before. Upload it again."
+
+
+class Downloads(AuthenticatedFileHandler):
+    """Files that a browser can resume, and that it never joins from two versions."""
+
+    def compute_etag(self) -> str | None:
+        """Of the file's identity, size and time; its content is not read."""
+        found = os.stat(self.absolute_path or "")
+        return f'"{found.st_ino:x}-{found.st_size:x}-{found.st_mtime_ns:x}"'
+
+    def set_headers(self) -> None:
+        """Tornado takes any Range; one that was meant for another version of the file is answered with the whole."""
+        super().set_headers()
+        meant = self.request.headers.get("If-Range")
+        if meant is not None and meant not in (self._headers.get("Etag"), self._headers.get("Last-Modified")):
+            self.request.headers.pop("Range", None)
+
+
+class Contents(AsyncLargeFileManager):
+    """Files in the session's folder. A large upload replaces the file at its last piece, and not before."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._parts = Parts(Path(jupyter_data_dir()) / "factorygate-uploads")
+        self._uploads: dict[Path, Part] = {}
+        self._locks: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()  # gone with who waits for them
+
+    @default("files_handler_class")
+    def _downloads(self) -> type[Downloads]:
+        return Downloads
+
+    async def save(self, model: dict[str, Any], path: str = "") -> dict[str, Any]:
+        """Save a file; with ``chunk`` in the model, one piece of it: 1, 2, 3, ..., -1 for the last."""
+        number = model.get("chunk")
+        if number is None:
+            saved: dict[str, Any] = await super().save(model, path)
+            return saved
+        path = path.strip("/")
+        data = _piece(model, number)
+        target = await asyncio.to_thread(Path(self._get_os_path(path)).resolve)
+        lock = self._locks.setdefault(target, asyncio.Lock())
+        async with lock:
+            if number == 1:
+                self.run_pre_save_hooks(model=model, path=path)
+                await self._begin(target)
+            part = self._uploads.get(target)
+            if part is None:
+                raise HTTPError(409, _NOT_UNDER_WAY.format(name=target.name))
+            try:
+                with _in_words(target.name):
+                    await asyncio.to_thread(self._take, part, number, data)
+            except HTTPError as error:
+                if error.status_code != 409:
+                    await self._forget(part)
+                raise
+            if number != LAST:
+                return _unfinished(path, part)
+            del self._uploads[target]
+        saved = await self.get(path, content=False)
+        self.run_post_save_hooks(model=saved, os_path=str(target))
+        self.emit(data={"action": "save", "path": path})
+        return saved
+
+    async def _begin(self, target: Path) -> None:
+        old = self._uploads.pop(target, None)
+        if old is not None:
+            await asyncio.to_thread(self._parts.drop, old)
+        with _in_words(target.name):
+            self._uploads[target] = await asyncio.to_thread(self._parts.open, target)
+
+    def _take(self, part: Part, number: int, data: bytes) -> None:
+        self._parts.write(part, number, data)
+        if number == LAST:
+            self._parts.finish(part)
+
+    async def _forget(self, part: Part) -> None:
+        self._uploads.pop(part.target, None)
+        await asyncio.to_thread(self._parts.drop, part)
+
+    async def sweep(self) -> None:
+        """Remove what cut uploads left behind; called at the server's start and now and then."""
+        removed = await asyncio.to_thread(self._parts.sweep, time.time())
+        for path in removed:
+            self.log.info("An upload was cut and is removed: %s", path)
+        self._uploads = {target: part for target, part in self._uploads.items() if part.path not in removed}
+
+
+def _piece(model: dict[str, Any], number: object) -> bytes:
+    """The bytes of a piece. Raises HTTPError 400 for what is none."""
+    if not isinstance(number, int) or isinstance(number, bool) or not (number >= 1 or number == LAST):
+        raise HTTPError(400, f"chunk: {number!r} is no number of a piece")
+    if model.get("type") != "file":
+        raise HTTPError(400, "Only a file comes in pieces")
+    content = model.get("content")
+    if not isinstance(content, str) or model.get("format") not in ("text", "base64"):
+        raise HTTPError(400, "A piece needs a content, and as its format `text` or `base64`")
+    if model["format"] == "text":
+        return content.encode()
+    try:
+        return base64.b64decode(content.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise HTTPError(400, f"The piece is not base64: {error}") from error
+
+
+@contextmanager
+def _in_words(name: str) -> Iterator[None]:
+    try:
+        yield
+    except OutOfOrder as error:
+        raise HTTPError(409, str(error)) from error
+    except FileNotFoundError as error:
+        raise HTTPError(410, f"The folder of {name}, or what had arrived of it, is gone. Upload it again.") from error
+    except (PermissionError, IsADirectoryError) as error:
+        raise HTTPError(403, f"{name} cannot be written: {error.strerror or error}") from error
+    except OSError as error:
+        if error.errno in _FULL:
+            raise HTTPError(
+                507,
+                f"There is no room for {name}: the disk or your quota at this factory is full. Nothing of it stays.",
+            ) from error
+        raise HTTPError(500, f"{name} cannot be written: {error.strerror}. Nothing of it stays.") from error
+
+
+def _unfinished(path: str, part: Part) -> dict[str, Any]:
+    """What is told of a file that is not there yet."""
+    now = datetime.now(UTC)
+    return {
+        "name": path.rpartition("/")[2],
+        "path": path,
+        "type": "file",
+        "writable": True,
+        "created": now,
+        "last_modified": now,
+        "size": part.size,
+        "mimetype": None,
+        "content": None,
+        "format": None,
+    }

@@ -1,0 +1,122 @@
+"""Files on their way in: what has arrived lies in a hidden part beside the file, and takes its name when it is whole.
+
+Each part has a record, a link to it in a folder of the account's own, so that a later server finds what an earlier one
+left behind without searching the home. Blocking; the caller brings the thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+STALE_SECONDS = 3600.0  # a part that has not grown for so long is an upload that was cut
+LAST = -1  # the number of the last piece, as JupyterLab counts: 1, 2, 3, ..., -1
+_NAME_LIMIT = 255  # bytes of a file's name
+_MARK = ".part-"
+
+
+class OutOfOrder(Exception):
+    """That piece is not the one that must come next; the text says so to a person."""
+
+
+@dataclass
+class Part:
+    """An upload under way. ``begin`` and ``size``: bytes before and after the last piece; ``number``: of that piece."""
+
+    target: Path
+    path: Path
+    record: Path
+    number: int = 0
+    begin: int = 0
+    size: int = 0
+
+
+class Parts:
+    """``records``: a folder of the account's own, the same for all its sessions; made when it is needed."""
+
+    def __init__(self, records: Path) -> None:
+        self._records = records
+
+    def open(self, target: Path) -> Part:
+        """A new, empty part for ``target``. Raises OSError; PermissionError too where the file may not be replaced."""
+        if target.is_dir():
+            raise IsADirectoryError(f"{target.name} is a folder")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(f"{target.name} may not be written")
+        key = secrets.token_hex(8)
+        end = f"{_MARK}{key}"
+        name = os.fsencode(target.name)[: _NAME_LIMIT - 1 - len(end)].decode(errors="ignore")
+        part = Part(target, target.parent / f".{name}{end}", self._records / key)
+        self._records.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part.record.symlink_to(part.path)  # first: a part without a record would never be found again
+        try:
+            os.close(os.open(part.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+            if target.exists():
+                shutil.copymode(target, part.path)
+        except OSError:
+            self.drop(part)
+            raise
+        return part
+
+    def write(self, part: Part, number: int, data: bytes) -> None:
+        """Take a piece. The last one once more takes its own place: browsers repeat a request whose answer was lost.
+
+        Raises OutOfOrder; OSError where it cannot be written, and then the part is as before.
+        """
+        again = number == part.number and number != LAST
+        if not again and number not in (part.number + 1, LAST):
+            raise OutOfOrder(
+                f"The upload of {part.target.name} lost its order: piece {part.number + 1} was to come, not {number}. "
+                "Perhaps it is uploaded twice at the same time. Upload it again."
+            )
+        at = part.begin if again else part.size
+        with part.path.open("r+b") as file:
+            try:
+                file.seek(at)
+                file.write(data)
+                file.truncate()
+                if number == LAST:
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.truncate(part.path, part.size)
+                raise
+        part.number, part.begin, part.size = number, at, at + len(data)
+
+    def finish(self, part: Part) -> None:
+        """It is whole: give it the file's name, in place of what was there, at once."""
+        os.replace(part.path, part.target)
+        part.record.unlink(missing_ok=True)
+
+    def drop(self, part: Part) -> None:
+        """Leave nothing of it."""
+        part.path.unlink(missing_ok=True)
+        part.record.unlink(missing_ok=True)
+
+    def sweep(self, now: float) -> list[Path]:
+        """Remove parts, of this or any earlier session, that have not grown for STALE_SECONDS; the files they were for.
+
+        ``now``: seconds since the epoch. Parts of other sessions that still grow stay.
+        """
+        removed = []
+        for record in self._records.glob("*"):
+            with contextlib.suppress(OSError):  # unreadable now: another time
+                path = Path(os.readlink(record))
+                try:
+                    found = path.lstat()
+                except FileNotFoundError:
+                    if now - record.lstat().st_mtime > STALE_SECONDS:  # else it is just being made
+                        record.unlink()
+                    continue
+                if now - found.st_mtime < STALE_SECONDS:
+                    continue
+                if path.name.endswith(f"{_MARK}{record.name}"):  # nothing but a part is ever removed
+                    path.unlink()
+                    removed.append(path)
+                record.unlink()
+        return removed

@@ -1,0 +1,196 @@
+"""Transfers over the real notebook server's HTTP: uploads in pieces, downloads that can be resumed."""
+
+from __future__ import annotations
+
+import base64
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from factorygate.session.notebook import write_config
+from tests.support.gateway import eventually
+
+EXTENSIONS = str(Path(__file__).parents[2] / "extensions")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Client, Path, Path]]:
+    """A jupyter_server with the session's own configuration, without a hub; its client, files and data folder."""
+    base = tmp_path_factory.mktemp("server")
+    for name in ("config", "root", "data"):
+        (base / name).mkdir()
+    write_config(base)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = os.environ | {
+        "JUPYTER_CONFIG_PATH": str(base / "config"),
+        "JUPYTER_DATA_DIR": str(base / "data"),
+        "PYTHONPATH": EXTENSIONS,
+        "HOME": str(base),
+    }
+    options = ["--allow-root", "--no-browser", f"--port={port}", f"--ServerApp.root_dir={base / 'root'}"]
+    argv = [sys.executable, "-m", "jupyter_server", *options, "--IdentityProvider.token=t"]
+    with (base / "log").open("wb") as log:
+        process = subprocess.Popen(argv, env=env, stdout=log, stderr=log)
+    client = httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": "token t"}, timeout=30)
+    try:
+
+        def up() -> bool:
+            assert process.poll() is None, (base / "log").read_text()
+            try:
+                return client.get("/api").status_code == 200
+            except httpx.HTTPError:
+                return False
+
+        eventually(up, 60, what="the server answers")
+        yield client, base / "root", base / "data"
+    finally:
+        client.close()
+        process.terminate()
+        process.wait(20)
+        sys.stdout.write((base / "log").read_text())
+
+
+def put(client: httpx.Client, name: str, number: int, data: bytes, **more: Any) -> httpx.Response:
+    """One piece, as JupyterLab sends it."""
+    model = {"type": "file", "format": "base64", "name": name, "path": name, "chunk": number}
+    return client.put(f"/api/contents/{name}", json=model | {"content": base64.b64encode(data).decode()} | more)
+
+
+def test_an_upload_appears_whole(server: tuple[httpx.Client, Path, Path]) -> None:
+    client, root, _ = server
+    pieces = [os.urandom(1 << 20) for _ in range(3)]
+    for number, data in zip((1, 2, -1), pieces, strict=True):
+        answer = put(client, "whole.bin", number, data)
+        assert answer.status_code in (200, 201), answer.text
+        assert answer.json()["path"] == "whole.bin"
+        names = [file["name"] for file in client.get("/api/contents/").json()["content"]]
+        assert ("whole.bin" in names) == (number == -1)
+        assert not [name for name in names if name.startswith(".")]
+    assert (root / "whole.bin").read_bytes() == b"".join(pieces)
+    assert answer.json()["size"] == 3 << 20
+    assert list(root.glob(".whole*")) == []
+
+
+def test_a_cut_upload_leaves_the_old_file_and_may_begin_again(server: tuple[httpx.Client, Path, Path]) -> None:
+    client, root, _ = server
+    (root / "again.bin").write_bytes(b"old")
+    assert put(client, "again.bin", 1, b"half").status_code == 200
+    assert (root / "again.bin").read_bytes() == b"old"
+    assert put(client, "again.bin", 1, b"new").status_code == 200
+    assert len(list(root.glob(".again.bin.part-*"))) == 1
+    assert put(client, "again.bin", -1, b"er").status_code == 200
+    assert (root / "again.bin").read_bytes() == b"newer"
+
+
+@pytest.mark.parametrize(
+    ("number", "more", "code", "words"),
+    [
+        (2, {}, 409, "Upload it again"),  # nothing was begun
+        (-1, {}, 409, "Upload it again"),
+        (1.5, {}, 400, "no number of a piece"),
+        (0, {}, 400, "no number of a piece"),
+        (True, {}, 400, "no number of a piece"),
+        (1, {"content": "*"}, 400, "not base64"),
+        (1, {"content": None}, 400, "needs a content"),
+        (1, {"format": "json"}, 400, "needs a content"),
+        (1, {"type": "notebook"}, 400, "Only a file"),
+    ],
+)
+def test_what_is_no_next_piece_is_refused_in_words(
+    server: tuple[httpx.Client, Path, Path], number: Any, more: dict[str, Any], code: int, words: str
+) -> None:
+    client, root, _ = server
+    answer = put(client, "wrong.bin", number, b"x", **more)
+    assert (answer.status_code, words in answer.json()["message"]) == (code, True), answer.text
+    assert list(root.glob("*wrong*")) + list(root.glob(".wrong*")) == []
+
+
+def test_a_missing_piece_is_refused_and_the_rest_may_go_on(server: tuple[httpx.Client, Path, Path]) -> None:
+    client, root, _ = server
+    put(client, "gap.bin", 1, b"a")
+    answer = put(client, "gap.bin", 3, b"c")
+    assert answer.status_code == 409 and "piece 2 was to come" in answer.json()["message"]
+    put(client, "gap.bin", 2, b"b")
+    put(client, "gap.bin", 2, b"b")  # a browser's own repetition
+    assert put(client, "gap.bin", -1, b"c").status_code in (200, 201)
+    assert (root / "gap.bin").read_bytes() == b"abc"
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(server: tuple[httpx.Client, Path, Path]) -> None:
+    client, root, _ = server
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    small = root / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(small)], check=True)
+    try:
+        assert put(client, "small/big.bin", 1, b"x" * 700_000).status_code == 201
+        answer = put(client, "small/big.bin", 2, b"x" * 700_000)
+        assert answer.status_code == 507 and "is full" in answer.json()["message"]
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_a_folder_that_went_away_is_said(server: tuple[httpx.Client, Path, Path]) -> None:
+    client, root, _ = server
+    (root / "gone").mkdir()
+    put(client, "gone/x.bin", 1, b"x")
+    for part in (root / "gone").iterdir():
+        part.unlink()
+    (root / "gone").rmdir()
+    answer = put(client, "gone/x.bin", 2, b"x")
+    assert answer.status_code == 410 and "Upload it again" in answer.json()["message"]
+
+
+def test_small_files_and_notebooks_are_saved_as_ever(server: tuple[httpx.Client, Path, Path]) -> None:
+    client, root, _ = server
+    answer = client.put("/api/contents/small.txt", json={"type": "file", "format": "text", "content": "hello"})
+    assert answer.status_code == 201
+    assert (root / "small.txt").read_text() == "hello"
+
+
+def test_a_download_can_be_resumed_but_never_joined_from_two_versions(
+    server: tuple[httpx.Client, Path, Path],
+) -> None:
+    client, root, _ = server
+    file = root / "down.bin"
+    file.write_bytes(b"0123456789")
+    whole = client.get("/files/down.bin", params={"download": 1})
+    assert (whole.headers["Content-Length"], whole.headers["Accept-Ranges"]) == ("10", "bytes")
+    rest = {"Range": "bytes=4-"}
+    for meant in (whole.headers["Etag"], whole.headers["Last-Modified"]):
+        answer = client.get("/files/down.bin", headers=rest | {"If-Range": meant})
+        assert (answer.status_code, answer.content) == (206, b"456789")
+    assert client.get("/files/down.bin", headers=rest).status_code == 206
+    now = time.time_ns()
+    file.write_bytes(b"abcdefghij")
+    os.utime(file, ns=(now, now + 5_000_000_000))
+    for meant in (whole.headers["Etag"], whole.headers["Last-Modified"]):
+        answer = client.get("/files/down.bin", headers=rest | {"If-Range": meant})
+        assert (answer.status_code, answer.content) == (200, b"abcdefghij")
+
+
+def test_what_is_cut_has_a_record_for_later_servers(server: tuple[httpx.Client, Path, Path]) -> None:
+    client, root, data = server
+    put(client, "cut.bin", 1, b"x")
+    part = next(root.glob(".cut.bin.part-*"))
+    assert part in [record.readlink() for record in (data / "factorygate-uploads").iterdir()]
+
+
+def test_jupyterlab_saves_often(server: tuple[httpx.Client, Path, Path]) -> None:
+    """The setting that JupyterLab itself is given for its documents."""
+    client, _, _ = server
+    answer = client.get("/lab/api/settings/@jupyterlab/docmanager-extension:plugin")
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["schema"]["properties"]["autosaveInterval"]["default"] == 15
