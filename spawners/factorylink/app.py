@@ -21,25 +21,19 @@ from factorylink.api_user import user_app
 from factorylink.board import Board
 from factorylink.bringback import BringBack
 from factorylink.config import LinkConfig
-from factorylink.config import LocalTransport as LocalSettings
 from factorylink.doors import DoorKeeper
 from factorylink.hub import HubClient
 from factorylink.identity import Identity, read_or_make_key, read_or_make_ssh_key
 from factorylink.ledger import Ledger
 from factorylink.models import Factory
 from factorylink.offers import Offers
-from factorylink.schedulers import slurm
-from factorylink.schedulers.dialect import Dialect
-from factorylink.seams import Place
+from factorylink.places import make_places
 from factorylink.sessions import Sessions
-from factorylink.site import Site
 from factorylink.submitting import Submitter
-from factorylink.transports.local import LocalTransport
 
 log = logging.getLogger("factorylink")
 
 _END_SECONDS = 2
-_DIALECTS: dict[str, Dialect] = {"slurm": slurm}
 
 
 class StartError(Exception):
@@ -116,18 +110,10 @@ def _build(
         ssh_key = read_or_make_ssh_key(config.state_dir / "link_ed25519")
     except (OSError, ValueError) as error:
         raise StartError(f"The link's keys cannot be used: {error}") from error
-    places: dict[str, Place] = {}
-    for name, factory in factories.items():
-        access = config.factories[name]
-        dialect = _DIALECTS.get(factory.scheduler)
-        if dialect is None:
-            known = ", ".join(_DIALECTS)
-            raise StartError(f"{name}: this release does not speak {factory.scheduler!r}; it speaks: {known}.")
-        if not isinstance(access.transport, LocalSettings):
-            raise StartError(f"{name}: transport.kind {access.transport.kind!r} is not there yet.")
-        transport = LocalTransport(access.transport)
-        site = Site(factory, access, transport, dialect, config.hub.name)
-        places[name] = Place(factory, access, site, transport, dialect)
+    try:
+        places = make_places(config, factories)
+    except ValueError as error:
+        raise StartError(str(error)) from error
     doors = DoorKeeper(
         config,
         ssh_key,

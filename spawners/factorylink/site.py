@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from factorylink import availability, explain, pacing
 from factorylink.asking import Asker, Down
 from factorylink.config import Access
-from factorylink.errors import Gone, LinkError
+from factorylink.errors import Distrusted, Gone, LinkError
 from factorylink.flights import Flights
 from factorylink.models import (
     End,
@@ -250,7 +250,7 @@ class Site:
         self._failures += 1
         log.warning("%s: question %d in a row failed: %s", self.factory.id, self._failures, error.message)
         # One answer that took too long may be a busy scheduler; two, or a scheduler that is not there, are more.
-        if self._failures > 1 or isinstance(error, Down) or self.health.state == "starting":
+        if self._failures > 1 or isinstance(error, Down | Distrusted) or self.health.state == "starting":
             self._set_health("unreachable", error=error)
 
     def _set_health(self, state: str, *, error: LinkError | None = None, answer_seconds: float | None = None) -> None:

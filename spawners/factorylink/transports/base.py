@@ -12,11 +12,14 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from factorylink.errors import Misread
+from factorylink.errors import Gone, Misread, Refused
 from factorylink.schedulers.ask import Ask, Output
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
+
+STDOUT_CAP = 64 * 2**20  # bytes; 20,000 jobs or nodes are about 10 MB
+STDERR_CAP = 2**20
 
 
 class Wire(Protocol):
@@ -25,7 +28,8 @@ class Wire(Protocol):
     async def create_connection(
         self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
     ) -> tuple[Any, Any]:
-        """Bind a protocol to it, once; (channel, protocol). Host and port are only told, the wire is connected."""
+        """Bind a protocol to it, once; (channel, protocol). Host and port are only told, the wire knows its own. May
+        raise the errors of ``factorylink.errors``: some wires are connected only now."""
 
     def close(self) -> None:
         """Let go of it; harmless once it is bound and the protocol has closed its channel."""
@@ -88,3 +92,19 @@ def answer(ask: Ask[T], output: Output) -> T:
     except (ValueError, LookupError, TypeError) as error:  # pydantic's ValidationError is a ValueError
         log.exception("%s: not understood: %r", ask.argv[0], output)
         raise Misread(f"The answer of {ask.argv[0]} was not understood: {error}", repr(output)) from error
+
+
+def head(path: str, limit: int) -> tuple[str, ...]:
+    """How to read the beginning of a file. Not open(): the account must be able to read it, not we; and a FIFO there
+    must cost us a timeout, no more."""
+    return ("head", "-c", str(limit), "--", path)
+
+
+def first_bytes(stdout: bytes, stderr: bytes, code: int) -> bytes:
+    """What ``head`` read, its words being English. Gone: no file; Refused: all else."""
+    if code == 0:
+        return stdout
+    words = stderr.decode(errors="replace").strip()
+    if "No such file or directory" in words or "Not a directory" in words:
+        raise Gone(words)
+    raise Refused(words or f"head ended with code {code}")

@@ -20,14 +20,12 @@ from typing import TypeVar
 from factorylink.config import LocalTransport as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.ask import Ask, Output
-from factorylink.transports.base import SocketWire, Wire, answer
+from factorylink.transports.base import STDERR_CAP, STDOUT_CAP, SocketWire, Wire, answer, first_bytes, head
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
-STDOUT_CAP = 64 * 2**20  # bytes; 20,000 jobs or nodes are about 10 MB
-STDERR_CAP = 2**20
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = 10
 KILL_WAIT = 2  # a process that does not die of SIGKILL hangs in the kernel; we do not hang with it
@@ -65,16 +63,8 @@ class LocalTransport:
         """The first ``limit`` bytes of a file, opened as the account."""
         identity = await self._identity(account)
         full = identity.home + path[1:] if path == "~" or path.startswith("~/") else path
-        # Not open(): the account must be able to read it, not we; and a FIFO there must cost us a timeout, no more.
-        argv = ("head", "-c", str(limit), "--", full)
         env = self._environment(identity)
-        stdout, stderr, code = await self._bytes(argv, identity, env, b"", READ_TIMEOUT, limit)
-        if code == 0:
-            return stdout
-        words = stderr.decode(errors="replace").strip()
-        if "No such file or directory" in words or "Not a directory" in words:
-            raise Gone(words)
-        raise Refused(words or f"head ended with code {code}")
+        return first_bytes(*await self._bytes(head(full, limit), identity, env, b"", READ_TIMEOUT, limit))
 
     async def home(self, account: str | None) -> str:
         """Home of the account, as the account database here has it."""

@@ -1,0 +1,58 @@
+"""From configuration to places: which dialect is spoken at a factory, and which transport leads there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from factorylink.config import Access, KeyCredentials, LinkConfig, SshTransport
+from factorylink.credentials.base import Credentials
+from factorylink.credentials.key import KeyFiles
+from factorylink.models import Factory
+from factorylink.schedulers import slurm
+from factorylink.schedulers.dialect import Dialect
+from factorylink.seams import Place
+from factorylink.site import Site
+from factorylink.transports.base import Transport
+from factorylink.transports.host_keys import pinned
+from factorylink.transports.local import LocalTransport
+from factorylink.transports.ssh import SshTransport as Ssh
+
+_DIALECTS: dict[str, Dialect] = {"slurm": slurm}
+
+
+def make_places(config: LinkConfig, factories: Mapping[str, Factory]) -> dict[str, Place]:
+    """A place for each factory that is offered; nothing is asked yet. Raises ValueError in words for the operator."""
+    places: dict[str, Place] = {}
+    for name, factory in factories.items():
+        access = config.factories[name]
+        try:
+            dialect = _dialect(factory)
+            transport = _transport(factory, access)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{name}: {error}") from error
+        site = Site(factory, access, transport, dialect, config.hub.name)
+        places[name] = Place(factory, access, site, transport, dialect)
+    return places
+
+
+def _dialect(factory: Factory) -> Dialect:
+    dialect = _DIALECTS.get(factory.scheduler)
+    if dialect is None:
+        known = ", ".join(_DIALECTS)
+        raise ValueError(f"this release does not speak {factory.scheduler!r}; it speaks: {known}.")
+    return dialect
+
+
+def _transport(factory: Factory, access: Access) -> Transport:
+    settings = access.transport
+    if not isinstance(settings, SshTransport):
+        return LocalTransport(settings)
+    site = factory.site
+    keys = pinned((settings.host_keys, settings.host_cas), (site.host_keys, site.host_cas))
+    return Ssh(factory.id, settings, keys, _credentials(settings))
+
+
+def _credentials(settings: SshTransport) -> Credentials:
+    if isinstance(settings.credentials, KeyCredentials):
+        return KeyFiles(settings.credentials.keys, settings.watcher)
+    raise ValueError(f"transport.credentials.kind {settings.credentials.kind!r} is not there yet.")

@@ -1,0 +1,58 @@
+"""Which host keys are trusted at a site: those that somebody wrote down, and no others; nothing is ever learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncssh
+from asyncssh.public_key import get_default_certificate_algs, get_default_public_key_algs
+
+
+@dataclass(frozen=True)
+class HostKeys:
+    """Keys of hosts, and of the CAs that sign hosts' keys for their names. At least one of them."""
+
+    keys: tuple[asyncssh.SSHKey, ...]
+    cas: tuple[asyncssh.SSHKey, ...]
+
+    def known(self) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
+        """As asyncssh's ``known_hosts`` wants them: hosts, CAs, revoked."""
+        return list(self.keys), list(self.cas), []
+
+    def algorithms(self) -> list[str]:
+        """What to ask a host to show, in this order. First what is pinned; but then all others too, so that a host with
+        another key shows it and is refused for it, and does not just fail to find a common algorithm."""
+        first = [name for key in self.keys for name in key.sig_algorithms]
+        certificates = get_default_certificate_algs() if self.cas else []
+        names = [*certificates, *first, *get_default_public_key_algs()]
+        return [name.decode("ascii") for name in dict.fromkeys(names)]
+
+    def known_hosts(self) -> str:
+        """The same as a ``known_hosts`` file of OpenSSH: good for whatever host is dialled with it."""
+        keys = [f"* {_text(key)}" for key in self.keys]
+        cas = [f"@cert-authority * {_text(key)}" for key in self.cas]
+        return "\n".join([*cas, *keys, ""])
+
+
+def pinned(own: tuple[Sequence[str], Sequence[str]], site: tuple[Sequence[str], Sequence[str]]) -> HostKeys:
+    """Read them. ``own``: host keys and CAs of link.yaml, which stand in place of the ``site``'s in the catalogue.
+    Raises ValueError, in words for the operator, where there is none or one cannot be read."""
+    keys, cas = own if any(own) else site
+    if not keys and not cas:
+        raise ValueError(
+            "no host key is pinned, so nobody could tell the site from somebody who pretends to be it: write what the "
+            "site publishes into transport.host_keys or transport.host_cas, or into site.host_keys of the catalogue"
+        )
+    return HostKeys(tuple(map(_read, keys)), tuple(map(_read, cas)))
+
+
+def _read(line: str) -> asyncssh.SSHKey:
+    try:
+        return asyncssh.import_public_key(line)
+    except asyncssh.KeyImportError as error:
+        raise ValueError(f"the host key {line[:60]!r} cannot be read: {error}") from error
+
+
+def _text(key: asyncssh.SSHKey) -> str:
+    return " ".join(key.export_public_key().decode("ascii").split()[:2])

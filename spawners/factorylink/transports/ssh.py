@@ -1,0 +1,174 @@
+"""The SSH transport: the factory's login side is another machine.
+
+Nothing of the account's environment is ours: a command gets what the account's own login shell gives it, and the
+variables that it is told. A connection that was made while its credential was valid is used for as long as it lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import asyncssh
+
+from factorylink.config import SshTransport as Settings
+from factorylink.credentials.base import Credentials
+from factorylink.errors import Gone, Misread, Refused, Unreachable
+from factorylink.schedulers.ask import Ask, Output
+from factorylink.transports.base import STDOUT_CAP, Wire, answer, first_bytes, head
+from factorylink.transports.host_keys import HostKeys
+from factorylink.transports.ssh_channels import Command, EntryWire, ForwardWire, Lost, NoPlace
+from factorylink.transports.ssh_login import Gate
+from factorylink.transports.ssh_pool import Kind, Pool, Use
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 10.0  # seconds, from the login side to a node
+READ_TIMEOUT = 10.0
+TRIES = 3  # of a command that was certainly not run
+LONGEST_LINE = 120_000  # bytes; Linux takes no single argument above 131,072, and the line is one of the login shell's
+_HOME = re.compile(r"^/[^\x00-\x1f\x7f:]*$")
+_CANNOT_RUN = {126, 127}  # what shells and ``env`` answer for a program that is not there or may not be run
+
+
+@dataclass(frozen=True)
+class _Route:
+    """How an account is acted for: over whose connections, and with what before every command."""
+
+    pool: Pool
+    username: str
+    act: tuple[str, ...]
+
+
+class SshTransport:
+    """A ``Transport`` to a site's login hosts. ``name``: the factory, for the log."""
+
+    def __init__(self, name: str, settings: Settings, keys: HostKeys, credentials: Credentials) -> None:
+        self._name = name
+        self._settings = settings
+        self._credentials = credentials
+        self._gate = Gate(name, settings, keys)
+        self._pools: dict[str, Pool] = {}  # by login name: a service account's connections are for all
+        self._routes: dict[str | None, _Route] = {}
+        self._homes: dict[str | None, str] = {}
+        asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
+
+    async def run(self, ask: Ask[T], account: str | None = None) -> T:
+        """Run a command and read its answer; the settings' prefix and environment go around it."""
+        argv = (*self._settings.prefix, *ask.argv)
+        env = self._settings.env | dict(ask.env)
+        stdout, stderr, code = await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, STDOUT_CAP)
+        output = Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), code)
+        if code in _CANNOT_RUN:
+            raise Unreachable(f"{ask.argv[0]} could not be run: {output.stderr.strip() or f'code {code}'}")
+        return answer(ask, output)
+
+    async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        """The first ``limit`` bytes of a file, opened as the account."""
+        full = await self.home(account) + path[1:] if path == "~" or path.startswith("~/") else path
+        env = {"LC_ALL": "C"}
+        return first_bytes(*await self._bytes(account, head(full, limit), env, b"", READ_TIMEOUT, limit))
+
+    async def home(self, account: str | None) -> str:
+        """Home of the account, as the account database there has it; asked once."""
+        if account not in self._homes:
+            self._homes[account] = await self._find_home(account)
+        return self._homes[account]
+
+    async def _find_home(self, account: str | None) -> str:
+        route = await self._route(account)
+        name = account or route.username
+        # As whom we log in, not as the account: who may act for it need not be able to ask this as it.
+        stdout, stderr, code = await self._bytes(account, ("getent", "passwd", name), {}, b"", READ_TIMEOUT, 65536, ())
+        entries = [line.split(":") for line in stdout.decode(errors="replace").splitlines()]
+        home = next((entry[5] for entry in entries if entry[0] == name and len(entry) == 7), None)
+        if home is None and not route.act:  # a site without getent, or one whose accounts are not in it
+            stdout, stderr, code = await self._bytes(account, ("pwd", "-P"), {}, b"", READ_TIMEOUT, 65536)
+            home = stdout.decode(errors="replace").strip()
+        if home is None:
+            raise Gone(f"There is no account {name!r} at the site.")
+        if not _HOME.match(home):
+            raise Misread(f"The home of {name} was not understood.", repr((stdout, stderr, code)))
+        return home
+
+    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+        """A channel of the account's connection."""
+        return ForwardWire(await self._take(account, Kind.FORWARD), host, port, CONNECT_TIMEOUT)
+
+    async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
+        """A channel that counts, as those of commands do."""
+        route = await self._route(account)
+        line = _line(route.act, self._settings.env, (*self._settings.prefix, *argv))
+        use = await self._take(account, Kind.ENTRY)
+        return EntryWire(use, f"{argv[0]} of {account or route.username}", line, CONNECT_TIMEOUT)
+
+    async def close(self) -> None:
+        """Close all connections; who waits for something over them gets Unreachable."""
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+
+    async def _bytes(
+        self,
+        account: str | None,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdin: bytes,
+        seconds: float,
+        cap: int,
+        act: tuple[str, ...] | None = None,
+    ) -> tuple[bytes, bytes, int]:
+        """Waiting for a connection and a place on it is off the clock."""
+        route = await self._route(account)
+        line = _line(route.act if act is None else act, env, argv)
+        problem: Unreachable | None = None
+        for _ in range(TRIES):
+            use = await self._take(account, Kind.COMMAND)
+            command = Command(use, cap)
+            try:
+                async with asyncio.timeout(seconds):
+                    return await command.run(line, stdin)
+            except NoPlace as error:
+                use.refused()
+                problem = error
+            except Lost as error:
+                problem = error
+            except Misread as error:
+                raise Misread(f"{argv[0]} answered with more than {cap} bytes.") from error
+            except TimeoutError as error:
+                raise Unreachable(f"{argv[0]} gave no answer within {seconds:g} s.") from error
+            finally:
+                command.give_up()
+        raise problem or Unreachable("")
+
+    async def _take(self, account: str | None, kind: Kind) -> Use:
+        async def enter(on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
+            login = await self._credentials.login(account)
+            return await self._gate.enter(login, account is None, on_lost)
+
+        return await (await self._route(account)).pool.take(kind, enter)
+
+    async def _route(self, account: str | None) -> _Route:
+        known = self._routes.get(account)
+        if known is None:
+            login = await self._credentials.login(account)
+            settings = self._settings
+            pool = self._pools.setdefault(login.username, Pool(settings.max_sessions, settings.max_connections))
+            known = self._routes[account] = _Route(pool, login.username, login.act)
+        return known
+
+
+def _line(act: Sequence[str], env: Mapping[str, str], argv: Sequence[str]) -> str:
+    """The one place where an argv becomes text: sshd hands it to the account's login shell. sshd seldom takes
+    variables from us, so ``env`` sets them there. Raises Unreachable, Refused for what cannot be written."""
+    words = [*act, *(("env", *(f"{name}={value}" for name, value in env.items())) if env else ()), *argv]
+    line = shlex.join(words)
+    if "\0" in line:
+        raise Unreachable(f"{argv[0]} could not be run: an argument holds a NUL")
+    if len(line.encode()) > LONGEST_LINE:
+        raise Refused(f"The command {argv[0]} is too long for the site's shell.")
+    return line

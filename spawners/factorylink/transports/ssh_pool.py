@@ -1,0 +1,215 @@
+"""The connections that are held for one login name at a site, and who may use them for what.
+
+sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count forwarded
+ones. So commands and entries wait here for a place, and all doors go over the first connection that lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+
+import asyncssh
+
+from factorylink.errors import Expired, Unreachable
+from factorylink.transports.ssh_login import NotLetIn
+
+log = logging.getLogger(__name__)
+
+IDLE = 300.0  # seconds without a channel, then a connection is closed
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before the next try after one that failed
+# A server that gets refused logins again and again shuts out the address they come from, and with it everybody.
+REFUSED_PAUSE, LONGEST_REFUSED_PAUSE = 10.0, 300.0
+FOR_COMMANDS = 2  # places of a connection that entries, which last for hours, leave to commands
+
+_random = random.SystemRandom()
+
+Enter = Callable[[Callable[[], None]], Awaitable[asyncssh.SSHClientConnection]]
+
+
+class Kind(Enum):
+    """What a channel is for."""
+
+    COMMAND = auto()
+    ENTRY = auto()  # a command that is spoken with for as long as a door is open
+    FORWARD = auto()
+
+
+class Use:
+    """A place on a connection, held until released."""
+
+    def __init__(self, line: Line, kind: Kind) -> None:
+        self.connection = line.connection
+        self._line = line
+        self._kind = kind
+        self._held = True
+        line.used[kind] += 1
+
+    def release(self) -> None:
+        """Once the channel is closed; any further time does nothing."""
+        if self._held:
+            self._held = False
+            self._line.used[self._kind] -= 1
+            self._line.changed()
+
+    def refused(self) -> None:
+        """The server had no place for this one, so it has fewer than we thought; or commands that we gave up still
+        run there."""
+        self._line.most = self._line.sessions - 1
+        self.release()
+        log.warning("The site takes only %d commands at once on a connection (MaxSessions).", self._line.most)
+
+
+class Line:
+    """One connection and what goes over it. ``changed`` is called whenever a place became free."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, most: int, changed: Callable[[], None]) -> None:
+        self.connection = connection
+        self.most = most
+        self.used = dict.fromkeys(Kind, 0)
+        self.changed = changed
+        self.idle: asyncio.TimerHandle | None = None
+
+    @property
+    def sessions(self) -> int:
+        """Channels that the server counts."""
+        return self.used[Kind.COMMAND] + self.used[Kind.ENTRY]
+
+    def has_place(self, kind: Kind) -> bool:
+        """Whether one more channel of the kind may be opened."""
+        if kind is Kind.FORWARD:
+            return True
+        if kind is Kind.ENTRY and self.used[kind] >= max(1, self.most - FOR_COMMANDS):
+            return False
+        return self.sessions < self.most
+
+
+class Pool:
+    """The connections of one login name; opened when needed, closed when idle."""
+
+    def __init__(self, most_sessions: int, most_connections: int) -> None:
+        self._most_sessions = most_sessions
+        self._most_connections = most_connections
+        self._lines: list[Line] = []
+        self._opening: asyncio.Task[None] | None = None
+        self._change = asyncio.Event()
+        self._failure: Unreachable | None = None
+        self._pause = 0.0
+        self._not_before = 0.0
+        self._closed = False
+
+    async def take(self, kind: Kind, enter: Enter) -> Use:
+        """A place, as soon as there is one. ``enter`` opens a connection where one more is needed; it is asked for one
+        at a time, and after a failure only once a pause is over: until then who asks gets the same failure.
+
+        Raises what ``enter`` raises; Unreachable where no place can be had for an entry.
+        """
+        while True:
+            if self._closed:
+                raise Unreachable("The link ends.")
+            for line in self._lines:
+                if line.has_place(kind):
+                    return self._use(line, kind)
+            if not self._lines:
+                self._check()
+                await asyncio.shield(self._open(enter))
+                continue
+            change = self._change
+            useful = sum(line.most > 0 for line in self._lines)
+            if useful < self._most_connections and time.monotonic() >= self._not_before:
+                _ = self._open(enter)  # its end is a change, too
+            elif kind is Kind.ENTRY and self._opening is None:
+                raise Unreachable(
+                    "No more doors can be entered as this account: its connections are full (transport.max_sessions, "
+                    "transport.max_connections)."
+                )
+            await change.wait()
+
+    def entries(self) -> int:
+        """How many commands are entered now."""
+        return sum(line.used[Kind.ENTRY] for line in self._lines)
+
+    def _use(self, line: Line, kind: Kind) -> Use:
+        if line.idle is not None:
+            line.idle.cancel()
+            line.idle = None
+        return Use(line, kind)
+
+    def _check(self) -> None:
+        if self._failure is not None and time.monotonic() < self._not_before and self._opening is None:
+            raise type(self._failure)(self._failure.message)
+
+    def _open(self, enter: Enter) -> asyncio.Task[None]:
+        """One attempt that all share; it goes on when who asked for it has left."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._add(enter))
+            self._opening.add_done_callback(self._opened)
+        return self._opening
+
+    async def _add(self, enter: Enter) -> None:
+        lost = asyncio.Event()
+        line: Line | None = None
+
+        def on_lost() -> None:
+            lost.set()
+            if line is not None:
+                self._lost(line)
+
+        connection = await enter(on_lost)
+        if self._closed or lost.is_set():
+            connection.abort()
+            raise Unreachable("The connection was closed at once.")
+        line = Line(connection, self._most_sessions, lambda: self._freed(line))
+        self._lines.append(line)
+        self._freed(line)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening = None
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            self._failure, self._pause = None, 0.0
+        elif isinstance(error, Unreachable) and not isinstance(error, Expired):  # which is known without the site
+            self._failure = error
+            unwanted = isinstance(error, NotLetIn)
+            first, longest = (REFUSED_PAUSE, LONGEST_REFUSED_PAUSE) if unwanted else (FIRST_PAUSE, LONGEST_PAUSE)
+            self._pause = min(max(first, 2 * self._pause), longest)
+            self._not_before = time.monotonic() + self._pause * _random.uniform(0.7, 1.3)
+        self._tell()
+
+    def _freed(self, line: Line | None) -> None:
+        if line is None or line not in self._lines:
+            return
+        if not any(line.used.values()):
+            if line.most > 0:
+                line.idle = asyncio.get_running_loop().call_later(IDLE, self._retire, line)
+            else:  # full of what was given up
+                self._retire(line)
+        self._tell()
+
+    def _retire(self, line: Line) -> None:
+        self._lost(line)
+        line.connection.close()
+
+    def _lost(self, line: Line) -> None:
+        if line in self._lines:
+            self._lines.remove(line)
+        if line.idle is not None:
+            line.idle.cancel()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
+
+    async def close(self) -> None:
+        """Let go of all; what runs over them fails."""
+        self._closed = True
+        if self._opening is not None:
+            self._opening.cancel()
+        for line in tuple(self._lines):
+            line.connection.abort()
+        self._tell()

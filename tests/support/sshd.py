@@ -1,0 +1,173 @@
+"""A real OpenSSH server on a loopback port, run as an ordinary program with a configuration of its own.
+
+As root it lets in the site accounts of the testbed, else only whoever runs the tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import asyncssh
+
+from factorylink.config import KeyCredentials, SshTransport
+from testbed import accounts
+
+PROGRAM = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:" + os.environ.get("PATH", ""))
+ACCOUNTS = accounts.ensure() if PROGRAM else (accounts.own_name(),)
+ME = ACCOUNTS[0]
+PATIENCE = 30.0  # seconds
+
+
+class Sshd:
+    """One server. ``options`` are lines of sshd_config in place of what is here; ``port`` 0: a free one."""
+
+    def __init__(self, folder: Path, **options: str) -> None:
+        self.folder = folder
+        self.options = options
+        self.port = _free_port()
+        self.log = folder / "log"
+        self.keys = folder / "keys"  # what ``KeyCredentials.keys`` names
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir()
+        folder.chmod(0o755)  # sshd reads authorized_keys as the account
+        self.keys.mkdir(mode=0o700)
+        self.key = asyncssh.generate_private_key("ssh-ed25519")
+        for name in ACCOUNTS:
+            _private(self.keys / name, self.key)
+        (folder / "authorized_keys").write_bytes(self.key.export_public_key())
+        (folder / "authorized_keys").chmod(0o644)
+        self.host_key = self.new_host_key()
+
+    def new_host_key(self, kind: str = "ssh-ed25519") -> asyncssh.SSHKey:
+        """Another host key from the next start on."""
+        self.host_key = asyncssh.generate_private_key(kind)
+        _private(self.folder / "host_key", self.host_key)
+        return self.host_key
+
+    def sign_host_key(self, ca: asyncssh.SSHKey, *names: str) -> None:
+        """Show a certificate, good for hosts of these names, from the next start on."""
+        certificate = ca.generate_host_certificate(self.host_key, "host", principals=names)
+        (self.folder / "host_key-cert.pub").write_bytes(certificate.export_certificate())
+        self.options["HostCertificate"] = str(self.folder / "host_key-cert.pub")
+
+    @property
+    def host(self) -> str:
+        """As ``SshTransport.hosts`` takes it."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def public(self) -> str:
+        """The host key, to be pinned."""
+        return public(self.host_key)
+
+    def settings(self, **told: object) -> SshTransport:
+        """A configuration that leads here."""
+        return SshTransport.model_validate(
+            {
+                "hosts": [self.host],
+                "host_keys": [self.public],
+                "watcher": ME,
+                "credentials": KeyCredentials(keys=self.keys),
+                "logins_per_minute": 1000,
+            }
+            | told
+        )
+
+    async def start(self) -> Sshd:
+        """Until it answers."""
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+        lines = {
+            "Port": str(self.port),
+            "ListenAddress": "127.0.0.1",
+            "HostKey": str(self.folder / "host_key"),
+            "PidFile": "none",
+            "AuthorizedKeysFile": str(self.folder / "authorized_keys"),
+            "StrictModes": "no",
+            "UsePAM": "no",
+            "PasswordAuthentication": "no",
+            "KbdInteractiveAuthentication": "no",
+            "PerSourcePenalties": "no",
+            "MaxStartups": "200",
+            "AllowUsers": " ".join(ACCOUNTS),
+            "LogLevel": "VERBOSE",
+            "PrintMotd": "no",
+        } | self.options
+        config = self.folder / "sshd_config"
+        config.write_text("".join(f"{name} {value}\n" for name, value in lines.items()))
+        argv = [str(PROGRAM), "-D", "-f", str(config), "-E", str(self.log)]
+        self._process = subprocess.Popen(argv, start_new_session=True, stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                banner = await reader.readline()
+                writer.close()
+                if banner.startswith(b"SSH-"):
+                    return self
+            except OSError:
+                pass
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"sshd does not answer: {self.log.read_text() if self.log.exists() else ''}")
+            await asyncio.sleep(0.02)
+
+    def kill(self) -> None:
+        """With all its connections and what runs in them."""
+        if self._process is not None:
+            self._signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def stop_answering(self) -> None:
+        """Neither it nor its connections answer any more; nothing is closed."""
+        self._signal(signal.SIGSTOP)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        pids = [self._process.pid]
+        for pid in pids:  # grows meanwhile; each connection has a process group of its own
+            pids += _children(pid)
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def logins(self) -> int:
+        """How often somebody was let in."""
+        return self.log.read_text().count("Accepted publickey")
+
+
+def public(key: asyncssh.SSHKey) -> str:
+    """As text, to be pinned."""
+    return key.export_public_key().decode().strip()
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(words[1]) == pid:
+            found.append(int(stat.parent.name))
+    return found
+
+
+def _private(path: Path, key: asyncssh.SSHKey) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_bytes(key.export_private_key())
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,384 @@
+"""The SSH transport against a real sshd: commands, files, homes, wires."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from factorylink.config import SshTransport as Settings
+from factorylink.credentials.key import KeyFiles
+from factorylink.errors import Gone, Misread, Refused, Unreachable
+from factorylink.schedulers.ask import Ask, Output
+from factorylink.transports import ssh, ssh_channels
+from factorylink.transports.base import Transport
+from factorylink.transports.host_keys import pinned
+from factorylink.transports.ssh import SshTransport
+from tests.support.sshd import ME, PATIENCE, PROGRAM, Sshd
+
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="openssh-server is not installed")
+
+Made = Callable[..., SshTransport]
+
+
+def words(output: Output) -> str:
+    return output.stdout
+
+
+def shell(text: str, stdin: str = "", timeout: float = PATIENCE) -> Ask[str]:
+    return Ask(("/bin/sh", "-c", text), words, stdin, timeout)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where the site account may write, too."""
+    with tempfile.TemporaryDirectory(prefix="fg-ssh-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+@pytest_asyncio.fixture
+async def sshd(folder: Path) -> AsyncIterator[Sshd]:
+    server = await Sshd(folder / "sshd").start()
+    yield server
+    server.kill()
+
+
+def transport_to(settings: Settings, keys: Path) -> SshTransport:
+    return SshTransport("here", settings, pinned((settings.host_keys, settings.host_cas), ((), ())), KeyFiles(keys, ME))
+
+
+@pytest_asyncio.fixture
+async def made(sshd: Sshd) -> AsyncIterator[Made]:
+    """Make transports that are closed at the end."""
+    all_of_them: list[SshTransport] = []
+
+    def make(**told: object) -> SshTransport:
+        all_of_them.append(one := transport_to(sshd.settings(**told), sshd.keys))
+        return one
+
+    yield make
+    for one in all_of_them:
+        await one.close()
+
+
+@pytest.fixture
+def transport(made: Made) -> SshTransport:
+    return made()
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+async def until(holds: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+async def lost(waiting: Awaitable[object]) -> Unreachable:
+    with pytest.raises(Unreachable) as caught:
+        await waiting
+    return caught.value
+
+
+async def test_it_is_a_transport(transport: SshTransport) -> None:
+    fits: Transport = transport
+    assert await fits.run(shell("cat", "from stdin")) == "from stdin"
+
+
+async def test_stdout_stderr_and_code(transport: SshTransport) -> None:
+    output = await transport.run(Ask(("/bin/sh", "-c", "echo out; echo err >&2; exit 3"), lambda o: o))
+    assert output == Output("out\n", "err\n", 3)
+
+
+async def test_a_signal_is_a_negative_code(transport: SshTransport) -> None:
+    assert await transport.run(Ask(("/bin/sh", "-c", "kill -TERM $$"), lambda o: o.code)) == -15
+
+
+NASTY = [
+    "two words",
+    "single ' and double \" quotes",
+    "new\nline\n",
+    "$(touch /tmp/never) `id` $HOME ${PATH}",
+    "-n",
+    "--",
+    "",
+    "*",
+    "~",
+    "a;b|c&d>e<f",
+    "back\\slash\\",
+    "\ttab",
+    "!history",
+    "ünï¢ødé 日本語 \U0001f600",
+    "#comment",
+    "'\"'\"'",
+]
+
+
+async def test_arguments_arrive_as_they_are(transport: SshTransport) -> None:
+    told = await transport.run(Ask(("printf", r"%s\0", *NASTY), words))
+    assert told.split("\0")[:-1] == NASTY
+
+
+async def test_prefix_and_environment(made: Made) -> None:
+    transport = made(prefix=("env", "A=1 x"), env={"B": "2 $HOME '"})
+    ask = Ask(("/bin/sh", "-c", 'echo "$A|$B|$C"'), words, env={"C": "ü\n"})
+    assert await transport.run(ask) == "1 x|2 $HOME '|ü\n\n"
+
+
+async def test_nothing_of_our_environment_goes_along(transport: SshTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    monkeypatch.setenv("LC_SECRET", "x")
+    assert not {"SLURM_JOB_ID", "LC_SECRET"} & {
+        line.split("=")[0] for line in (await transport.run(Ask(("env",), words))).splitlines()
+    }
+
+
+async def test_what_is_not_there_is_unreachable(transport: SshTransport) -> None:
+    with pytest.raises(Unreachable, match="could not be run"):
+        await transport.run(Ask(("no-such-program",), words))
+    with pytest.raises(Unreachable, match="could not be run"):
+        await transport.run(Ask(("echo", "a\0b"), words))
+    with pytest.raises(Refused, match="too long"):
+        await transport.run(Ask(("echo", "x" * 200_000), words))
+
+
+async def test_a_large_answer_and_a_large_question(transport: SshTransport) -> None:
+    assert len(await transport.run(shell("head -c 5000000 /dev/zero | tr '\\0' x"))) == 5_000_000
+    assert await transport.run(shell("wc -c", "y" * 5_000_000)) == "5000000\n"
+    assert await transport.run(shell("echo done", "x" * 1_000_000)) == "done\n"  # and leaves its input unread
+
+
+async def test_too_much_output_is_misread(transport: SshTransport, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "STDOUT_CAP", 1000)
+    with pytest.raises(Misread):
+        await transport.run(shell("yes"))
+    with pytest.raises(Misread):
+        await transport.run(shell("head -c 1001 /dev/zero"))
+    assert len(await transport.run(shell("head -c 1000 /dev/zero"))) == 1000
+
+
+async def test_what_cannot_be_read_is_misread_and_in_the_log(
+    transport: SshTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(Misread):
+        await transport.run(Ask(("echo", "unheard-of"), lambda output: int(output.stdout)))
+    assert "unheard-of" in caplog.text
+
+
+async def test_silence_is_unreachable_and_leaves_no_process(transport: SshTransport, folder: Path) -> None:
+    pid = folder / "pid"
+    await transport.run(shell("true"))
+    with pytest.raises(Unreachable, match="within 2 s"):
+        await transport.run(shell(f"sleep 600 & echo $! > {pid}; wait", timeout=2))
+    assert await until(lambda: pid.exists() and pid.read_text() != "")
+    assert await until(lambda: not alive(int(pid.read_text())))
+
+
+async def test_cancelling_leaves_no_process(transport: SshTransport, folder: Path) -> None:
+    pid = folder / "pid"
+    running = asyncio.create_task(transport.run(shell(f"sleep 600 & echo $! > {pid}.new; mv {pid}.new {pid}; wait")))
+    assert await until(pid.exists)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert await until(lambda: not alive(int(pid.read_text())))
+
+
+async def test_cancelling_at_any_moment_loses_no_place(made: Made, caplog: pytest.LogCaptureFixture) -> None:
+    transport = made(max_sessions=2, max_connections=1)
+    await transport.run(shell("true"))
+    for turns in range(60):
+        running = asyncio.create_task(transport.run(shell("true")))
+        for _ in range(turns % 12):
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert await asyncio.gather(*(transport.run(shell("echo x")) for _ in range(4))) == ["x\n"] * 4
+
+
+async def test_reading_files(transport: SshTransport, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = folder / "a b"
+    file.write_bytes(b"\x00\xff" * 100)
+    file.chmod(0o644)
+    assert await transport.read(None, str(file)) == b"\x00\xff" * 100
+    assert await transport.read(ME, str(file), limit=3) == b"\x00\xff\x00"
+    with pytest.raises(Gone):
+        await transport.read(None, str(folder / "none"))
+    with pytest.raises(Gone):
+        await transport.read(None, str(file / "below"))
+    with pytest.raises(Refused):
+        await transport.read(None, str(folder))
+    os.mkfifo(folder / "fifo")
+    (folder / "fifo").chmod(0o666)
+    monkeypatch.setattr(ssh, "READ_TIMEOUT", 1.0)
+    with pytest.raises(Unreachable):
+        await transport.read(None, str(folder / "fifo"))
+
+
+async def test_homes(transport: SshTransport, sshd: Sshd) -> None:
+    home = pwd.getpwnam(ME).pw_dir
+    assert await transport.home(None) == await transport.home(ME) == home
+    sshd.kill()
+    assert await transport.home(ME) == home  # remembered
+
+
+async def test_an_account_without_a_key(transport: SshTransport) -> None:
+    with pytest.raises(Refused, match="no key for the account nobody-here"):
+        await transport.run(shell("true"), "nobody-here")
+
+
+# --- wires
+
+
+class Ear(asyncio.Protocol):
+    """Hears until the end."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.ended: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+
+    def data_received(self, data: bytes) -> None:
+        self.heard += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended.set_result(exc)
+
+
+@pytest_asyncio.fixture
+async def echo() -> AsyncIterator[int]:
+    """A port that says everything back."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+
+
+async def test_connecting(transport: SshTransport, sshd: Sshd, echo: int) -> None:
+    wires = [await transport.connect(ME, "127.0.0.1", echo) for _ in range(30)]  # more than MaxSessions
+    bound = [await wire.create_connection(Ear, "", 0) for wire in wires]
+    for number, (channel, _) in enumerate(bound):
+        channel.write(f"hello {number}".encode())
+    assert await until(lambda: all(ear.heard == f"hello {n}".encode() for n, (_, ear) in enumerate(bound)))
+    assert sshd.logins() == 1
+    for (channel, ear), wire in zip(bound, wires, strict=True):
+        channel.close()
+        assert await asyncio.wait_for(ear.ended, PATIENCE) is None
+        wire.close()
+
+
+async def test_large_bytes_both_ways(transport: SshTransport, echo: int) -> None:
+    wire = await transport.connect(ME, "127.0.0.1", echo)
+    channel, ear = await wire.create_connection(Ear, "", 0)
+    sent = os.urandom(3_000_000)
+    channel.write(sent)
+    assert await until(lambda: len(ear.heard) == len(sent))
+    assert ear.heard == sent
+    wire.close()
+
+
+async def test_connecting_to_nobody(transport: SshTransport) -> None:
+    wire = await transport.connect(ME, "127.0.0.1", 1)
+    with pytest.raises(Unreachable, match="Connection refused"):
+        await wire.create_connection(Ear, "", 0)
+    wire.close()
+    wire = await transport.connect(ME, "no-such-host.invalid", 1)
+    with pytest.raises(Unreachable):
+        await wire.create_connection(Ear, "", 0)
+
+
+async def test_forwarding_forbidden_names_the_remedy(folder: Path, echo: int) -> None:
+    sshd = await Sshd(folder / "strict", AllowTcpForwarding="no").start()
+    transport = transport_to(sshd.settings(), sshd.keys)
+    wire = await transport.connect(ME, "127.0.0.1", echo)
+    with pytest.raises(Refused, match="door.carrier: stdio"):
+        await wire.create_connection(Ear, "", 0)
+    assert await transport.run(shell("echo still here")) == "still here\n"
+    await transport.close()
+    sshd.kill()
+
+
+async def test_entering_a_command(transport: SshTransport) -> None:
+    wire = await transport.enter(ME, ["/bin/sh", "-c", "tty >&2; exec cat"])
+    channel, ear = await wire.create_connection(Ear, "", 0)
+    sent = os.urandom(1_000_000)
+    channel.write(sent)
+    assert await until(lambda: len(ear.heard) == len(sent))
+    assert ear.heard == sent
+    channel.close()
+    await asyncio.wait_for(ear.ended, PATIENCE)
+    wire.close()
+
+
+async def test_what_an_entered_command_complains_of(transport: SshTransport, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    wire = await transport.enter(ME, ["/bin/sh", "-c", "echo no such job >&2; exit 1"])
+    _, ear = await wire.create_connection(Ear, "", 0)
+    assert "no such job" in str(await asyncio.wait_for(ear.ended, PATIENCE))
+    assert "no such job" in caplog.text
+
+
+async def test_a_closed_entry_ends_its_command(
+    transport: SshTransport, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh_channels, "KILL_WAIT", 0.5)
+    pids = []
+    for number, text in enumerate(["cat; touch {}.clean", "trap '' TERM HUP; sleep 600"]):
+        file = folder / f"pid{number}"
+        wire = await transport.enter(ME, ["/bin/sh", "-c", f"echo $$ > {file}; " + text.format(file)])
+        channel, _ = await wire.create_connection(Ear, "", 0)
+        assert await until(lambda file=file: file.exists() and file.read_text() != "")
+        pids.append(int(file.read_text()))
+        channel.abort()
+    assert await until(lambda: not any(map(alive, pids)))
+    assert (folder / "pid0.clean").exists()  # it was given the moment to end by itself
+
+
+async def test_entries_leave_places_for_commands(made: Made) -> None:
+    transport = made(max_sessions=4, max_connections=1)
+    wires = [await transport.enter(ME, ["cat"]) for _ in range(2)]
+    for wire in wires:
+        await wire.create_connection(Ear, "", 0)
+    with pytest.raises(Unreachable, match="max_sessions"):
+        await transport.enter(ME, ["cat"])
+    assert await transport.run(shell("echo x"), ME) == "x\n"
+    wires[0].close()
+    assert await until(lambda: sum(pool.entries() for pool in transport._pools.values()) == 1)
+    (await transport.enter(ME, ["cat"])).close()
+    wires[1].close()
+
+
+async def test_a_lost_connection_ends_wires_and_commands_at_once(
+    transport: SshTransport, sshd: Sshd, echo: int, folder: Path
+) -> None:
+    forward, entry = await transport.connect(ME, "127.0.0.1", echo), await transport.enter(ME, ["cat"])
+    _, one = await forward.create_connection(Ear, "", 0)
+    _, two = await entry.create_connection(Ear, "", 0)
+    running = asyncio.create_task(transport.run(shell(f"touch {folder}/up; sleep 600", timeout=600)))
+    assert await until((folder / "up").exists)
+    waiting = await transport.connect(ME, "127.0.0.1", echo)
+    sshd.kill()
+    await asyncio.wait_for(asyncio.gather(one.ended, two.ended), PATIENCE)
+    assert "lost" in (await lost(asyncio.wait_for(running, PATIENCE))).message
+    await lost(waiting.create_connection(Ear, "", 0))
