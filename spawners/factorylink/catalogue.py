@@ -23,7 +23,7 @@ from factorylink.choices import (
     resolve,
     smallest_size,
 )
-from factorylink.config import Access, LinkConfig
+from factorylink.config import Access, LinkConfig, SshTransport
 from factorylink.models import Factory, Slug
 from factorylink.yamlfile import CatalogueError, read_model
 
@@ -77,8 +77,19 @@ def load_link_config(path: Path) -> LinkConfig:
             "state_dir": base / config.state_dir,
             "socket": base / config.socket,
             "hub": config.hub.model_copy(update={"token_file": base / config.hub.token_file}),
+            "factories": {name: _rebased(access, base) for name, access in config.factories.items()},
         }
     )
+
+
+def _rebased(access: Access, base: Path) -> Access:
+    """With the files of its credentials named from ``base``."""
+    if not isinstance(access.transport, SshTransport):
+        return access
+    told = access.transport.credentials
+    paths = {name: base / value for name, value in told if isinstance(value, Path)}
+    transport = access.transport.model_copy(update={"credentials": told.model_copy(update=paths)})
+    return access.model_copy(update={"transport": transport})
 
 
 def apply(factory: Factory, access: Access) -> Factory:

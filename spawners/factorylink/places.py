@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from factorylink.config import Access, KeyCredentials, LinkConfig, SshTransport
+from factorylink.config import (
+    Access,
+    CaCredentials,
+    DoorAccess,
+    KeyCredentials,
+    LinkConfig,
+    SshTransport,
+    WrapperCredentials,
+)
 from factorylink.credentials.base import Credentials
+from factorylink.credentials.ca import CertificateAuthority
 from factorylink.credentials.key import KeyFiles
+from factorylink.credentials.service import ServiceAccount
 from factorylink.models import Factory
 from factorylink.schedulers import slurm
 from factorylink.schedulers.dialect import Dialect
@@ -27,7 +37,7 @@ def make_places(config: LinkConfig, factories: Mapping[str, Factory]) -> dict[st
         access = config.factories[name]
         try:
             dialect = _dialect(factory)
-            transport = _transport(factory, access)
+            transport = _transport(factory, access, config.hub.name)
         except (OSError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from error
         site = Site(factory, access, transport, dialect, config.hub.name)
@@ -43,16 +53,21 @@ def _dialect(factory: Factory) -> Dialect:
     return dialect
 
 
-def _transport(factory: Factory, access: Access) -> Transport:
+def _transport(factory: Factory, access: Access, gateway: str) -> Transport:
     settings = access.transport
     if not isinstance(settings, SshTransport):
         return LocalTransport(settings)
     site = factory.site
     keys = pinned((settings.host_keys, settings.host_cas), (site.host_keys, site.host_cas))
-    return Ssh(factory.id, settings, keys, _credentials(settings))
+    return Ssh(factory.id, settings, keys, _credentials(settings, access.door, gateway))
 
 
-def _credentials(settings: SshTransport) -> Credentials:
-    if isinstance(settings.credentials, KeyCredentials):
-        return KeyFiles(settings.credentials.keys, settings.watcher)
-    raise ValueError(f"transport.credentials.kind {settings.credentials.kind!r} is not there yet.")
+def _credentials(settings: SshTransport, door: DoorAccess, gateway: str) -> Credentials:
+    told = settings.credentials
+    if isinstance(told, KeyCredentials):
+        return KeyFiles(told.keys, settings.watcher)
+    if isinstance(told, CaCredentials):
+        return CertificateAuthority(told, settings.watcher, gateway, forwarding=door.carrier == "tcp")
+    if isinstance(told, WrapperCredentials):
+        return ServiceAccount(told, settings.watcher)
+    raise ValueError(f"transport.credentials.kind {told.kind!r} is not there yet.")

@@ -312,7 +312,7 @@ async def test_forwarding_forbidden_names_the_remedy(folder: Path, echo: int) ->
     sshd = await Sshd(folder / "strict", AllowTcpForwarding="no").start()
     transport = transport_to(sshd.settings(), sshd.keys)
     wire = await transport.connect(ME, "127.0.0.1", echo)
-    with pytest.raises(Refused, match="door.carrier: stdio"):
+    with pytest.raises(Refused, match=r"door\.carrier: stdio"):
         await wire.create_connection(Ear, "", 0)
     assert await transport.run(shell("echo still here")) == "still here\n"
     await transport.close()

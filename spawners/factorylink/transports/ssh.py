@@ -18,7 +18,7 @@ import asyncssh
 
 from factorylink.config import SshTransport as Settings
 from factorylink.credentials.base import Credentials
-from factorylink.errors import Gone, Misread, Refused, Unreachable
+from factorylink.errors import Misread, Refused, Unreachable
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.transports.base import STDOUT_CAP, Wire, answer, first_bytes, head
 from factorylink.transports.host_keys import HostKeys
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT = 10.0  # seconds, from the login side to a node
 READ_TIMEOUT = 10.0
+SMALL = 65536  # bytes
 TRIES = 3  # of a command that was certainly not run
 LONGEST_LINE = 120_000  # bytes; Linux takes no single argument above 131,072, and the line is one of the login shell's
 _HOME = re.compile(r"^/[^\x00-\x1f\x7f:]*$")
@@ -72,29 +73,37 @@ class SshTransport:
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """The first ``limit`` bytes of a file, opened as the account."""
         full = await self.home(account) + path[1:] if path == "~" or path.startswith("~/") else path
-        env = {"LC_ALL": "C"}
-        return first_bytes(*await self._bytes(account, head(full, limit), env, b"", READ_TIMEOUT, limit))
+        argv = head(full, limit)
+        try:
+            return first_bytes(*await self._bytes(account, argv, {}, b"", READ_TIMEOUT, limit))
+        except Refused:
+            if (await self._route(account)).act:  # who acts for us speaks English
+                raise
+        # It may have been said in the account's own language that there is no such file.
+        return first_bytes(*await self._bytes(account, argv, {"LC_ALL": "C"}, b"", READ_TIMEOUT, limit))
 
     async def home(self, account: str | None) -> str:
-        """Home of the account, as the account database there has it; asked once."""
+        """Home of the account; asked once."""
         if account not in self._homes:
             self._homes[account] = await self._find_home(account)
         return self._homes[account]
 
     async def _find_home(self, account: str | None) -> str:
+        """What the account database there has; else where a login begins."""
         route = await self._route(account)
-        name = account or route.username
-        # As whom we log in, not as the account: who may act for it need not be able to ask this as it.
-        stdout, stderr, code = await self._bytes(account, ("getent", "passwd", name), {}, b"", READ_TIMEOUT, 65536, ())
-        entries = [line.split(":") for line in stdout.decode(errors="replace").splitlines()]
-        home = next((entry[5] for entry in entries if entry[0] == name and len(entry) == 7), None)
-        if home is None and not route.act:  # a site without getent, or one whose accounts are not in it
-            stdout, stderr, code = await self._bytes(account, ("pwd", "-P"), {}, b"", READ_TIMEOUT, 65536)
-            home = stdout.decode(errors="replace").strip()
+        home = None
+        if not route.act:
+            argv = ("getent", "passwd", route.username)
+            stdout, _, _ = await self._bytes(account, argv, {}, b"", READ_TIMEOUT, SMALL)
+            entries = [line.split(":") for line in stdout.decode(errors="replace").splitlines()]
+            home = next((entry[5] for entry in entries if entry[0] == route.username and len(entry) == 7), None)
         if home is None:
-            raise Gone(f"There is no account {name!r} at the site.")
+            stdout, stderr, code = await self._bytes(account, ("pwd",), {}, b"", READ_TIMEOUT, SMALL)
+            if code != 0:
+                raise Refused(stderr.decode(errors="replace").strip() or f"pwd ended with code {code}")
+            home = stdout.decode(errors="replace").strip()
         if not _HOME.match(home):
-            raise Misread(f"The home of {name} was not understood.", repr((stdout, stderr, code)))
+            raise Misread(f"The home of {account or route.username} was not understood.", home)
         return home
 
     async def connect(self, account: str | None, host: str, port: int) -> Wire:
@@ -120,11 +129,10 @@ class SshTransport:
         stdin: bytes,
         seconds: float,
         cap: int,
-        act: tuple[str, ...] | None = None,
     ) -> tuple[bytes, bytes, int]:
         """Waiting for a connection and a place on it is off the clock."""
         route = await self._route(account)
-        line = _line(route.act if act is None else act, env, argv)
+        line = _line(route.act, env, argv)
         problem: Unreachable | None = None
         for _ in range(TRIES):
             use = await self._take(account, Kind.COMMAND)

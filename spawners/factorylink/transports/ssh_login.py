@@ -183,7 +183,7 @@ def _explain(
     if isinstance(error, asyncssh.ChannelOpenError) and passed:
         raise Unreachable(f"{name} cannot be reached from the jump host: {error.reason}.") from error
     if isinstance(error, OSError):
-        words = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror or str(error)
+        words = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
         raise Unreachable(f"{name}: {words}.") from error
     raise Unreachable(f"{name}: {error}.") from error
 
