@@ -21,8 +21,7 @@ def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ..
     for name in names:
         if not _exists(name):
             _add(name, homes / name)
-        home = Path(pwd.getpwnam(name).pw_dir)
-        home.chmod(0o700)
+        home(name).chmod(0o700)
     return names
 
 
@@ -35,11 +34,16 @@ def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
         # An account without a password is locked until it has one that nothing matches.
         subprocess.run(["/usr/sbin/usermod", "--password", "*", name], check=True, capture_output=True, timeout=60)
         account = pwd.getpwnam(name)
-        home = folder / name
-        home.mkdir(mode=0o700, exist_ok=True)
-        os.chown(home, account.pw_uid, account.pw_gid)
-        made[Path(account.pw_dir)] = home
+        own = folder / name
+        own.mkdir(mode=0o700, exist_ok=True)
+        os.chown(own, account.pw_uid, account.pw_gid)
+        made[home(name)] = own
     return made
+
+
+def home(name: str) -> Path:
+    """Where an account's home stands."""
+    return Path(pwd.getpwnam(name).pw_dir)
 
 
 def own_name() -> str:

@@ -21,6 +21,7 @@ from testbed.record import Record
 READY_SECONDS = 30.0
 _LOCK = "lock"
 _REAPING_SECONDS = 3.0
+_AS_ACCOUNT = ("setpriv", "--init-groups")
 _READY_STATES = ("idle", "mix", "alloc")
 
 
@@ -113,12 +114,13 @@ class Cluster:
             "root": self.root,
         }
 
-    def run(self, *argv: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-        """Run a client command as the cluster's administrator, in text. A failed command raises nothing."""
+    def run(self, *argv: str, account: str | None = None, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+        """Run a client command as the cluster's administrator, or (as root) as a site account, in text. A failed
+        command raises nothing."""
+        who = () if account is None else (*_AS_ACCOUNT, f"--reuid={account}", f"--regid={account}")
         env = {**os.environ, **self.env}
-        return subprocess.run(
-            [*self.prefix, *argv], env=env, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        words = [*self.prefix, *who, *argv]
+        return subprocess.run(words, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
     def ready(self) -> bool:
         """Whether the controller answers and all nodes are up and take jobs."""
@@ -150,6 +152,9 @@ class Cluster:
         daemons.start(
             self.folder, place.base, missing, env, lambda name: self.on(name if name in self.nodes else network.LOGIN)
         )
+        # Some go into the background before they have written who they are.
+        if not processes.wait_until(lambda: set(missing) <= self.pids.keys(), READY_SECONDS):
+            raise DidNotStart(f"{self.id}: {', '.join(missing)} ended at once\n{files.log_tails(self.folder)}")
 
     def kill(self, name: str) -> None:
         """Kill one daemon as a crash would: ``munged``, ``slurmctld``, ``sshd`` or, by its node, a slurmd. Its jobs
@@ -164,6 +169,7 @@ class Cluster:
             dead = _clear(self.folder, self.record)
             if self.record.place.base != self.folder:
                 self.record.place.base.unlink(missing_ok=True)
+            (self.folder / files.FAULTS).unlink(missing_ok=True)
         processes.wait_reaped(dead, _REAPING_SECONDS)
 
 

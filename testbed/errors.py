@@ -25,5 +25,13 @@ class DidNotStart(TestbedError):
     """A daemon did not come up, or the nodes did not become idle in time; the text holds the end of the logs."""
 
 
+class NoSuchFault(TestbedError):
+    """No such fault, or not with this cluster, or it stands already."""
+
+
+class FaultFailed(TestbedError):
+    """A fault, or its undo, did not come about; the text says what was asked of whom."""
+
+
 class NotThere(TestbedError):
     """No such cluster in this state folder."""

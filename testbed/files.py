@@ -12,6 +12,7 @@ from pathlib import Path
 from testbed.packages import Packages
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "slurmstepd")
+FAULTS = "faults.json"  # which stand
 _LONGEST_BASE = 50  # of 107 characters in a Unix socket's path; steps take up to 50
 _KEY_BYTES = 128
 
@@ -42,6 +43,7 @@ def prepare(
     for name in ("etc", "sbin", "dev", "munge", "ctld", "spool", "run"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(mode=0o755)
+    (folder / FAULTS).unlink(missing_ok=True)
     (folder / "log").mkdir(mode=0o755, exist_ok=True)
     if base != folder and not (base.is_symlink() and Path(os.readlink(base)) == folder):
         base.symlink_to(folder)

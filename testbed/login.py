@@ -44,9 +44,22 @@ def prepare(folder: Path, isolation: Isolation, where: network.Network, env: Map
     for each in (login, login / "authorized_keys"):
         each.mkdir(mode=0o755, exist_ok=True)
     host_key(folder)
-    (login / "trusted_user_cas").write_text(public(ca_key(folder.parent)) + "\n")
+    serve(folder, "host_key")
+    trust(folder, True)
     (login / "sshd_config").write_text(_config(folder, isolation, where.hosts[network.LOGIN], env))
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd locks itself in; its path is compiled in
+
+
+def serve(folder: Path, key: str) -> None:
+    """Let sshd present the host key of that name, from its next start."""
+    served = folder / "login/served_key"
+    served.unlink(missing_ok=True)
+    served.symlink_to(key)
+
+
+def trust(folder: Path, wanted: bool) -> None:
+    """Whether certificates of the CA are taken, from the next login."""
+    (folder / "login/trusted_user_cas").write_text(public(ca_key(folder.parent)) + "\n" if wanted else "")
 
 
 def argv(folder: Path) -> tuple[str, ...]:
@@ -77,7 +90,7 @@ def _config(folder: Path, isolation: Isolation, address: str, env: Mapping[str, 
     settings = {
         "ListenAddress": f"{address}:{network.SSH_PORT}",
         "PidFile": folder / "run/sshd.pid",
-        "HostKey": login / "host_key",
+        "HostKey": login / "served_key",
         "TrustedUserCAKeys": login / "trusted_user_cas",
         "AuthorizedKeysFile": f"{login}/authorized_keys/%u",
         "AllowUsers": "fg-*",  # the site accounts, and service accounts of tests

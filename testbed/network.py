@@ -24,11 +24,13 @@ from testbed.errors import CannotRun, DidNotStart
 LOGIN = "login01"
 BORDER = "border"
 INSIDE, HUB = "inside", "hub"  # the border's two interfaces
+SLOW = "slow"  # a third, while its wire is slow: what is routed into it comes out of it later
 SSH_PORT = 22
 FAULTS = "FAULTS"  # the chain of the border's rules that a fault fills; it comes first
 _NETNS = Path("/run/netns")
 _LOCK = Path("/run/factorygate-testbed.lock")  # of all checkouts: addresses are the machine's
 _SUBNETS = [f"10.{first}.{second}" for first in range(96, 224) for second in range(256)]
+_ROUTER = "cd /proc/sys/net/ipv4; echo 1 >ip_forward; echo 0 >conf/all/rp_filter; echo 0 >conf/default/rp_filter"
 _NO_IPV6 = 'for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e "$file" ] || echo 1 >"$file"; done'
 
 
@@ -83,9 +85,11 @@ def at_border(network: Network) -> tuple[str, ...]:
 def rules(network: Network) -> str:
     """The border's rules, as iptables-restore reads them. What is not let through gets no answer."""
     login = network.hosts[LOGIN]
-    lines = ["*filter", ":INPUT DROP", ":FORWARD DROP", ":OUTPUT DROP", f":{FAULTS} -"]
+    lines = ["*raw", f"-A PREROUTING -i {SLOW} -j CT --notrack", "COMMIT"]  # it has been tracked on its way in
+    lines += ["*filter", ":INPUT DROP", ":FORWARD DROP", ":OUTPUT DROP", f":{FAULTS} -"]
     lines += [
         f"-A FORWARD -j {FAULTS}",
+        f"-A FORWARD -i {SLOW} -j ACCEPT",  # was let in before
         f"-A FORWARD -i {INSIDE} -o {INSIDE} -j ACCEPT",  # where the kernel shows us what the bridge carries
         "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
         f"-A FORWARD -i {HUB} -d {login} -p tcp --dport {SSH_PORT} -j ACCEPT",
@@ -125,7 +129,7 @@ def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
     with packages.locked(_LOCK):
         remove(network, folder)
         _make_wires(network)
-        _run([*at_border(network), "/bin/sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward"])
+        _run([*at_border(network), "/bin/sh", "-c", _ROUTER])
         _run([*at_border(network), system.program("iptables-restore")], stdin=rules(network))
         _make_files(network, folder, homes)
 
@@ -147,8 +151,13 @@ def stands(network: Network, folder: Path) -> bool:
     return all(_mounted(_NETNS / name) for name in names) and all(_mounted(file) for file in files)
 
 
+def inode(network: Network, host: str) -> int:
+    """The network namespace of one host, as its processes show it in ``/proc/PID/ns/net``."""
+    return (_NETNS / network.namespace(host)).stat().st_ino
+
+
 def inodes(network: Network) -> frozenset[int]:
-    """The network namespaces, as processes show them in ``/proc/PID/ns/net``."""
+    """All network namespaces of the factory, likewise."""
     return frozenset(path.stat().st_ino for path in _NETNS.glob(f"*-{network.tag}-*") if _mounted(path))
 
 

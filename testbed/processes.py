@@ -77,6 +77,11 @@ def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[P
     return [everything[pid] for pid in sorted(ours)]
 
 
+def in_namespaces(namespaces: frozenset[int]) -> list[Process]:
+    """All processes in those network namespaces (inodes), by age."""
+    return sorted((one for one in _everything() if _namespace(one.pid) in namespaces), key=lambda one: one.start)
+
+
 def end_all(folder: Path, namespaces: frozenset[int] = frozenset(), patience: float = 1) -> set[Process]:
     """Leave no process of the cluster: all get a SIGTERM, and ``patience`` seconds later what is left a SIGKILL.
 

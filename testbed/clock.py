@@ -1,0 +1,73 @@
+"""A wrong clock for the demo's hub or link, by libfaketime: it has to be there when a program starts, so the program is
+killed, and the supervisor starts it again with what :func:`environment` says then."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+from testbed.errors import CannotRun, FaultFailed, NoSuchFault
+from testbed.processes import wait_until
+from testbed.supervisor import Record, write_private
+
+PROGRAMS = ("hub", "link")
+SECONDS = 30.0  # until it has surely been started again
+_FILE = "clock.json"
+
+
+def environment(folder: Path, program: str) -> dict[str, str]:
+    """What a program of the demo in ``folder`` gets into its environment, as it starts, for its clock to be wrong."""
+    seconds = _read(folder).get(program)
+    if not seconds:
+        return {}
+    return {
+        "LD_PRELOAD": str(_library()),
+        "FAKETIME": f"{seconds:+g}",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a wrong clock runs on as evenly as a right one
+        "NO_FAKE_STAT": "1",  # files have the times that the kernel gives them
+    }
+
+
+def put(folder: Path, program: str, seconds: float) -> None:
+    """Let the clock of hub or link be ahead by so much (0: right again); returns once it runs with that.
+
+    Raises NoSuchFault, CannotRun, FaultFailed.
+    """
+    if program not in PROGRAMS:
+        raise NoSuchFault(f"clock {program}: there are {', '.join(PROGRAMS)}")
+    _library()
+    write_private(folder / _FILE, json.dumps({**_read(folder), program: seconds}))
+    running = Record(folder / "processes.json")
+    before = running.read().get(program)
+    if before is None:
+        raise FaultFailed(f"no {program} of a demo in {folder} runs")
+    os.kill(before.pid, signal.SIGKILL)
+    if not wait_until(lambda: running.read().get(program) not in (None, before), SECONDS, pause=0.1):
+        raise FaultFailed(f"{program} was not started again in {SECONDS:.0f} s")
+
+
+def wrong(folder: Path) -> dict[str, float]:
+    """Program to seconds, of those whose clock is wrong."""
+    return {program: seconds for program, seconds in _read(folder).items() if seconds}
+
+
+def forget(folder: Path) -> None:
+    """All clocks are right at the next start."""
+    (folder / _FILE).unlink(missing_ok=True)
+
+
+def _read(folder: Path) -> dict[str, float]:
+    try:
+        known = json.loads((folder / _FILE).read_text(encoding="ascii"))
+    except FileNotFoundError:
+        return {}
+    return {str(program): float(seconds) for program, seconds in known.items()}
+
+
+def _library() -> Path:
+    found = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not found:
+        raise CannotRun("the package faketime")
+    return found[0]

@@ -1,0 +1,22 @@
+"""Options of the command line that testbed and demo share."""
+
+from __future__ import annotations
+
+import argparse
+
+from testbed.login import Isolation
+
+
+def add_isolation(parser: argparse.ArgumentParser) -> None:
+    """How factories are isolated."""
+    parser.add_argument("--isolated", action="store_true", help="in network namespaces, behind sshd (root only)")
+    parser.add_argument("--forwarding", choices=("yes", "no"), default="yes", help="whether sshd forwards ports")
+    parser.add_argument("--carrier", choices=("tcp", "stdio"), help="to the doors; default: tcp if ports are forwarded")
+
+
+def isolation(options: argparse.Namespace) -> Isolation | None:
+    """What those options say."""
+    if not options.isolated:
+        return None
+    forwarding = options.forwarding == "yes"
+    return Isolation(forwarding=forwarding, carrier=options.carrier or ("tcp" if forwarding else "stdio"))

@@ -1,0 +1,69 @@
+"""A slow and lossy wire where the kernel has no ``netem``: a TUN device whose packets come back later, or not at all.
+
+Runs at an isolated factory's border, which routes through the device what passes between hub and factory. Being below
+TCP it needs no say in who connects where, and connections that stand feel it too. Standard library only::
+
+    python slow_wire.py NAME MILLISECONDS PERCENT      # prints "ready" once the device NAME is there; ends when killed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import random
+import struct
+import sys
+from collections import deque
+
+_TUNSETIFF = 0x400454CA  # linux/if_tun.h
+_IFF_TUN, _IFF_NO_PI = 0x0001, 0x1000
+_LONGEST = 65536  # bytes of a packet
+_MOST = 10000  # packets under way; a full queue drops, as a real one does
+
+
+class SlowWire:
+    """``delay`` in seconds for each packet, ``loss`` as a share of them."""
+
+    def __init__(self, device: int, delay: float, loss: float) -> None:
+        self._device, self._delay, self._loss = device, delay, loss
+        self._loop = asyncio.get_running_loop()
+        self._under_way: deque[tuple[float, bytes]] = deque()  # in the order in which they come and go
+        self._loop.add_reader(device, self._take)
+
+    def _take(self) -> None:
+        while True:
+            try:
+                packet = os.read(self._device, _LONGEST)
+            except BlockingIOError:
+                return
+            if random.random() < self._loss or len(self._under_way) >= _MOST:  # noqa: S311 - no secret
+                continue
+            due = self._loop.time() + self._delay
+            if not self._under_way:
+                self._loop.call_at(due, self._give)
+            self._under_way.append((due, packet))
+
+    def _give(self) -> None:
+        while self._under_way and self._under_way[0][0] <= self._loop.time():
+            os.write(self._device, self._under_way.popleft()[1])
+        if self._under_way:
+            self._loop.call_at(self._under_way[0][0], self._give)
+
+
+def open_device(name: str) -> int:
+    """A new TUN device, gone with the descriptor."""
+    device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH22x", name.encode(), _IFF_TUN | _IFF_NO_PI))
+    return device
+
+
+async def main(name: str, milliseconds: str, percent: str) -> None:
+    """Slow down until killed."""
+    SlowWire(open_device(name), float(milliseconds) / 1000, float(percent) / 100)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))
