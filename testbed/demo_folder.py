@@ -16,7 +16,7 @@ import yaml
 
 from factorylink.models import Environment, Factory
 from factoryspawner.passwords import write_passwords
-from testbed import install
+from testbed import clock, install
 from testbed.cluster import Cluster
 from testbed.supervisor import Program, write_private
 
@@ -183,12 +183,16 @@ class DemoFolder:
             *("-f", str(install.CHECKOUT / "hub_config" / "jupyterhub_config.py")),
         )
         env = {**environ, "FACTORYGATE_HUB_CONFIG": str(self.path / "hub.yaml")}
-        return Program("hub", argv, self.path / "hub", env, self.path / "log" / "hub.log")
+        return self._clocked("hub", argv, env)
 
     def link(self, environ: Mapping[str, str]) -> Program:
         """The link to the factories."""
         argv = (sys.executable, "-m", "factorylink", "--config", str(self.path / "link.yaml"))
-        return Program("link", argv, self.path / "link", environ, self.path / "log" / "link.log")
+        return self._clocked("link", argv, environ)
+
+    def _clocked(self, name: str, argv: tuple[str, ...], env: Mapping[str, str]) -> Program:
+        log = self.path / "log" / f"{name}.log"
+        return Program(name, argv, self.path / name, env, log, late_env=lambda: clock.environment(self.path, name))
 
 
 def environment(programs: Path) -> Environment:

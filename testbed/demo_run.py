@@ -15,10 +15,11 @@ import httpx
 
 from factorylink import catalogue
 from factorylink.models import Factory
-from testbed import cluster, install
+from testbed import clock, cluster, install
 from testbed.cluster import Cluster
 from testbed.demo_folder import ADMIN, PEOPLE, DemoFolder
 from testbed.errors import CannotRun
+from testbed.login import Isolation
 from testbed.supervisor import Supervisor, write_private
 
 USABLE_SECONDS = 120.0  # from the start of the last program
@@ -32,12 +33,15 @@ class DemoError(Exception):
 
 
 class Demo:
-    """Starts and ends all parts. ``clusters`` is the folder of the Slurm clusters."""
+    """Starts and ends all parts. ``clusters`` is the folder of the Slurm clusters, ``isolation`` how they stand."""
 
-    def __init__(self, folder: DemoFolder, clusters: Path, factories: Sequence[str]) -> None:
+    def __init__(
+        self, folder: DemoFolder, clusters: Path, factories: Sequence[str], isolation: Isolation | None = None
+    ) -> None:
         self._folder = folder
         self._clusters_folder = clusters
         self._names = factories
+        self._isolation = isolation
         self._clusters: dict[str, Cluster] = {}
         self._supervisor = Supervisor(folder.record, self._write_demo_json, self._restarted)
         self._started = False
@@ -64,6 +68,7 @@ class Demo:
             raise CannotRun(str(error)) from error
         ports = self._folder.ports
         environ = environment_passed_on()
+        clock.forget(self._folder.path)
         self._folder.write_hub_config()
         await self._supervisor.start()
         self._need_free(ports.public, ports.proxy_api, ports.hub, ports.link)
@@ -123,7 +128,8 @@ class Demo:
                     raise DemoError(f"port {port} of 127.0.0.1 is in use; choose others with --port N") from error
 
     def _up(self, factory: Factory) -> Cluster:
-        return cluster.up(factory, self._clusters_folder, self._folder.programs / "slurm")
+        slurm = self._folder.programs / "slurm"
+        return cluster.up(factory, self._clusters_folder, slurm, isolation=self._isolation)
 
     def _write_demo_json(self, pids: dict[str, int]) -> None:
         if set(pids) != {"proxy", "hub", "link"}:

@@ -14,6 +14,12 @@ def add_isolation(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--carrier", choices=("tcp", "stdio"), help="to the doors; default: tcp if ports are forwarded")
 
 
+def isolation_argv(options: argparse.Namespace) -> list[str]:
+    """The same options, for another process."""
+    carrier = ["--carrier", options.carrier] if options.carrier else []
+    return ["--isolated", "--forwarding", options.forwarding, *carrier] if options.isolated else []
+
+
 def isolation(options: argparse.Namespace) -> Isolation | None:
     """What those options say."""
     if not options.isolated:

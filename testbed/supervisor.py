@@ -26,7 +26,8 @@ PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds, by failures in a row
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. ``env`` is the whole environment; ``patience`` is how many seconds it has to end by itself."""
+    """What to run. ``env`` is the environment, with what ``late_env`` says at each start; ``patience`` is how many
+    seconds it has to end by itself."""
 
     name: str
     argv: tuple[str, ...]
@@ -34,6 +35,7 @@ class Program:
     env: Mapping[str, str]
     log: Path
     patience: float = 10
+    late_env: Callable[[], Mapping[str, str]] = dict
 
 
 def pause_after(failures: int, code: int) -> float:
@@ -93,7 +95,7 @@ class Supervisor:
             child = subprocess.Popen(
                 program.argv,
                 cwd=program.cwd,
-                env=program.env,
+                env={**program.env, **program.late_env()},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
