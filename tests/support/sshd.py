@@ -12,12 +12,19 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import asyncssh
 
 from factorylink.config import KeyCredentials, SshTransport
+from factorylink.credentials.base import Credentials
+from factorylink.credentials.key import KeyFiles
+from factorylink.schedulers.ask import Ask
+from factorylink.transports.host_keys import pinned
+from factorylink.transports.ssh import SshTransport as Transport
 from testbed import accounts
 
 PROGRAM = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:" + os.environ.get("PATH", ""))
@@ -142,6 +149,35 @@ class Sshd:
     def logins(self) -> int:
         """How often somebody was let in."""
         return self.log.read_text().count("Accepted publickey")
+
+
+@contextlib.contextmanager
+def open_folder() -> Iterator[Path]:
+    """Where site accounts may write, too."""
+    with tempfile.TemporaryDirectory(prefix="fg-ssh-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o777)
+        yield Path(name)
+
+
+def transport_to(settings: SshTransport, credentials: Credentials | Path) -> Transport:
+    """A transport with these settings; ``credentials``: or the folder of the keys."""
+    known = KeyFiles(credentials, ME) if isinstance(credentials, Path) else credentials
+    return Transport("here", settings, pinned((settings.host_keys, settings.host_cas), ((), ())), known)
+
+
+def shell(text: str, stdin: str = "", timeout: float = PATIENCE) -> Ask[str]:
+    """What a shell there says on stdout."""
+    return Ask(("/bin/sh", "-c", text), lambda output: output.stdout, stdin, timeout)
+
+
+async def until(holds: Callable[[], bool]) -> bool:
+    """Whether it came to hold."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
 
 
 def public(key: asyncssh.SSHKey) -> str:

@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
-import tempfile
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from factorylink.config import SshTransport as Settings
-from factorylink.credentials.key import KeyFiles
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.transports import ssh, ssh_channels
 from factorylink.transports.base import Transport
-from factorylink.transports.host_keys import pinned
 from factorylink.transports.ssh import SshTransport
-from tests.support.sshd import ME, PATIENCE, PROGRAM, Sshd
+from tests.support.sshd import ME, PATIENCE, PROGRAM, Sshd, open_folder, shell, transport_to, until
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="openssh-server is not installed")
 
@@ -32,16 +27,11 @@ def words(output: Output) -> str:
     return output.stdout
 
 
-def shell(text: str, stdin: str = "", timeout: float = PATIENCE) -> Ask[str]:
-    return Ask(("/bin/sh", "-c", text), words, stdin, timeout)
-
-
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """Where the site account may write, too."""
-    with tempfile.TemporaryDirectory(prefix="fg-ssh-", ignore_cleanup_errors=True) as name:
-        Path(name).chmod(0o777)
-        yield Path(name)
+    with open_folder() as made:
+        yield made
 
 
 @pytest_asyncio.fixture
@@ -49,10 +39,6 @@ async def sshd(folder: Path) -> AsyncIterator[Sshd]:
     server = await Sshd(folder / "sshd").start()
     yield server
     server.kill()
-
-
-def transport_to(settings: Settings, keys: Path) -> SshTransport:
-    return SshTransport("here", settings, pinned((settings.host_keys, settings.host_cas), ((), ())), KeyFiles(keys, ME))
 
 
 @pytest_asyncio.fixture
@@ -79,15 +65,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
     except FileNotFoundError:
         return False
-
-
-async def until(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        await asyncio.sleep(0.02)
-    return True
 
 
 async def lost(waiting: Awaitable[object]) -> Unreachable:

@@ -163,7 +163,7 @@ class ForwardWire:
         if self._channel is not None:
             self._channel.abort()
         else:
-            self._use.release()
+            self._use.release(opened=False)
 
 
 class EntryWire:
@@ -200,7 +200,7 @@ class EntryWire:
         if self._ends is not None:
             self._ends.close()
         else:
-            self._use.release()
+            self._use.release(opened=False)
 
 
 class _Ends:
@@ -302,12 +302,12 @@ async def _opened(opening: Awaitable[T], use: Use) -> T:
         task.add_done_callback(lambda done: _abandon(done, use))
         raise
     except BaseException:
-        use.release()
+        use.release(opened=False)
         raise
 
 
 def _abandon(done: asyncio.Future[Any], use: Use) -> None:
     if done.cancelled() or done.exception() is not None:
-        use.release()
+        use.release(opened=False)
     else:
         done.result()[0].abort()

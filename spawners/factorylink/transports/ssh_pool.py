@@ -24,6 +24,8 @@ IDLE = 300.0  # seconds without a channel, then a connection is closed
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before the next try after one that failed
 # A server that gets refused logins again and again shuts out the address they come from, and with it everybody.
 REFUSED_PAUSE, LONGEST_REFUSED_PAUSE = 10.0, 300.0
+LAG = 0.1  # seconds until sshd has noticed that a channel is closed; a new one before that would be one too many
+SHRUNK = 60.0  # seconds for which a server that had fewer places than we were told is taken at its word
 FOR_COMMANDS = 2  # places of a connection that entries, which last for hours, leave to commands
 
 _random = random.SystemRandom()
@@ -49,30 +51,49 @@ class Use:
         self._held = True
         line.used[kind] += 1
 
-    def release(self) -> None:
-        """Once the channel is closed; any further time does nothing."""
-        if self._held:
-            self._held = False
-            self._line.used[self._kind] -= 1
-            self._line.changed()
+    def release(self, opened: bool = True) -> None:
+        """Once the channel is closed, or was not ``opened``; any further time does nothing."""
+        if not self._held:
+            return
+        self._held = False
+        if opened and self._kind is not Kind.FORWARD:
+            asyncio.get_running_loop().call_later(LAG, self._line.free, self._kind)
+        else:
+            self._line.free(self._kind)
 
     def refused(self) -> None:
         """The server had no place for this one, so it has fewer than we thought; or commands that we gave up still
         run there."""
-        self._line.most = self._line.sessions - 1
-        self.release()
-        log.warning("The site takes only %d commands at once on a connection (MaxSessions).", self._line.most)
+        self.release(opened=False)
+        self._line.shrink()
 
 
 class Line:
-    """One connection and what goes over it. ``changed`` is called whenever a place became free."""
+    """One connection and what goes over it; ``most``: channels that the server counts at a time. ``changed`` is called
+    whenever there may be a place."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection, most: int, changed: Callable[[], None]) -> None:
         self.connection = connection
-        self.most = most
+        self.most = self._told = most
         self.used = dict.fromkeys(Kind, 0)
-        self.changed = changed
+        self._changed = changed
         self.idle: asyncio.TimerHandle | None = None
+
+    def free(self, kind: Kind) -> None:
+        """One channel less."""
+        self.used[kind] -= 1
+        self._changed()
+
+    def shrink(self) -> None:
+        """No more places than are used, for a while."""
+        self.most = self.sessions
+        log.warning("The site takes only %d commands at once on a connection now (MaxSessions).", self.most)
+        asyncio.get_running_loop().call_later(SHRUNK, self._grow)
+        self._changed()
+
+    def _grow(self) -> None:
+        self.most = self._told
+        self._changed()
 
     @property
     def sessions(self) -> int:
