@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -86,9 +87,8 @@ def free_port() -> int:
 # --- a browser ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without what would reach for the network."""
+def chromium_options() -> dict[str, Any]:
+    """How Playwright is to launch it; skips the test where there is none."""
     program = shutil.which("chromium")
     if program is None:
         pytest.skip("needs chromium (as root, bin/test installs it)")
@@ -101,8 +101,14 @@ def browser() -> Iterator[Browser]:
         "--no-first-run",
     ]
     root = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return {"executable_path": program, "args": [*quiet, *root]}
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium, without what would reach for the network."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=[*quiet, *root])
+        chromium = playwright.chromium.launch(**chromium_options())
         yield chromium
         chromium.close()
 

@@ -186,7 +186,7 @@ export function summary(factory, choice, estimate, now) {
   const environment = findEnvironment(factory, choice.environment);
   const line = (key, ...children) => h("p", { key }, children);
   return [
-    line("ask", bold(W.ask(hoursText(choice.hours), view.gpu_label, factory.site.machine)),
+    line("ask", ...bold(W.ask(hoursText(choice.hours), view.gpu_label, factory.site.machine)),
       ` ${startLine(factory, choice, estimate, now)}`),
     environment ? line("environment", h("strong", {}, environment.title),
       environment.gpu_stack ? ` · ${environment.gpu_stack}` : null) : null,

@@ -11,9 +11,11 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import TypeAdapter
 
 from factorylink.models import (
     EnvironmentBody,
+    FactoryView,
     Health,
     Problem,
     ResolvedChoice,
@@ -37,6 +39,7 @@ class FakeLink:
         self.sessions: dict[str, Session] = {}
         self.requests: dict[str, SessionRequest] = {}
         self.environments: dict[str, EnvironmentBody] = {}
+        self.factories: list[FactoryView] = []
         self.stops: list[tuple[str, str]] = []
         self.asked: list[tuple[str, str]] = []  # method and path
         self.headers: list[dict[str, str]] = []
@@ -193,12 +196,13 @@ class FakeLink:
             )
 
         @app.get("/factories")
-        async def factories(user: str) -> list[Any]:
-            return []
+        async def factories(user: str) -> list[FactoryView]:
+            return self.factories
 
         @app.get("/factories/events")
         async def factories_events(user: str) -> Response:
-            return StreamingResponse(self._read([("factories", "[]")]), media_type="text/event-stream")
+            told = TypeAdapter(list[FactoryView]).dump_json(self.factories).decode()
+            return StreamingResponse(self._read([("factories", told)]), media_type="text/event-stream")
 
         @app.get("/factories/{factory}/estimate")
         async def estimate(factory: str, user: str, size: str, hours: float | None = None) -> dict[str, Any]:

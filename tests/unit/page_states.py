@@ -1,0 +1,94 @@
+"""What a scripted link tells, so that each page shows each of its parts: factories in every health, sessions in every state."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from factorylink import explain
+from factorylink.models import (
+    Accelerator,
+    EndReason,
+    Environment,
+    Estimate,
+    FactoryView,
+    Folder,
+    Health,
+    IdleLimits,
+    Job,
+    JobState,
+    LogLine,
+    NodeSize,
+    PartitionLoad,
+    SessionState,
+    Site,
+    SizeView,
+)
+from tests.unit.fake_link import FakeLink
+
+START = "/hub/spawn/ada"
+PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/"}
+
+
+def fill(link: FakeLink) -> None:
+    """Factories and sessions of ada."""
+    now = datetime.now(UTC)
+    link.factories = [
+        _factory("one", Health(state="ok", since=now, answered_at=now)),
+        _factory("two", Health(state="unreachable", since=now, words=explain.unreachable("timed out"), answered_at=now)),
+        _factory("three", Health(state="draining", since=now)),
+        _factory("four", Health(state="starting", since=now)),
+    ]
+    link.add("1" * 32, "ada", created=now, position=3, waits_for=_waits("Priority"), log=(_line("Asked."),))
+    link.add("2" * 32, "ada", "busy", state=SessionState.RUNNING, created=now, started=now, ready=now, reachable=True,
+             ends=now + timedelta(hours=1), last_activity=now - timedelta(minutes=20), node="n1",
+             ends_idle=now + timedelta(minutes=40))  # fmt: skip
+    link.add("3" * 32, "ada", "lost", state=SessionState.UNREACHABLE, before=SessionState.RUNNING, created=now,
+             waits_for=explain.unreachable("timed out"))  # fmt: skip
+    link.add("4" * 32, "ada", "up", state=SessionState.STARTING, created=now, started=now)
+    reason, words = explain.ended(None)
+    link.add("5" * 32, "ada", "old", state=SessionState.ENDED, created=now, started=now, ended=now, end_reason=reason,
+             end=words, log_tail=("one", "two"), log=(_line("Asked."),))  # fmt: skip
+    link.add("6" * 32, "ada", "done", state=SessionState.ENDED, created=now, ended=now, end_reason=EndReason.STOPPED)
+
+
+def _waits(reason: str) -> object:
+    return explain.pending(
+        Job(id="1", name="n", account="a", comment="c", state=JobState.PENDING, raw_state="PENDING", reason=reason)
+    )
+
+
+def _line(text: str) -> LogLine:
+    return LogLine(at=datetime.now(UTC), text=text)
+
+
+def _factory(factory: str, health: Health) -> FactoryView:
+    now = datetime.now(UTC)
+    later = Estimate(start=now + timedelta(hours=3), basis="test-only", asked_at=now)
+
+    def size(name: str, gpus: int, fits: int, estimate: Estimate | None = None) -> SizeView:
+        shape = NodeSize(
+            id=name, gpus=gpus, cores=gpus * 8 or 1, memory_gb=60, partition="p", max_hours=24, default_hours=2,
+            billed_as="1 GPU-h", whole_node=gpus == 4,
+        )  # fmt: skip
+        label = f"{gpus} x A100 40 GB" if gpus else "no GPU"
+        return SizeView(size=shape, gpu_label=label, fits_now=fits, estimate=estimate)
+
+    return FactoryView(
+        id=factory,
+        name=factory.title(),
+        site=Site(machine=factory.upper(), host="h", city="Kajaani", country="FI"),
+        scheduler="slurm",
+        accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=40, per_node=4),
+        health=health,
+        partitions=(PartitionLoad(name="p", gpus_total=8, gpus_free=3, cores_total=9, cores_free=9, pending=2),),
+        sizes=(size("small", 1, 3), size("full", 4, 0, later), size("cpu", 0, 1), size("later", 2, 0)),
+        environments=(
+            Environment(id="base", title="PyTorch 2", kind="venv", python="/e"),
+            Environment(id="other", title="JAX", kind="venv", python="/e", sizes=("full",)),
+        ),
+        default_environment="base",
+        default_size="small",
+        folder=Folder(quota="20 GB"),
+        outbound="none",
+        idle=IdleLimits(),
+    )
