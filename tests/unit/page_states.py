@@ -1,4 +1,4 @@
-"""What a scripted link tells, so that each page shows each of its parts: factories in every health, sessions in every state."""
+"""What a scripted link tells, so that pages show all their parts: factories in every health, sessions in all states."""
 
 from __future__ import annotations
 
@@ -32,9 +32,10 @@ PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/"}
 def fill(link: FakeLink) -> None:
     """Factories and sessions of ada."""
     now = datetime.now(UTC)
+    silent = explain.unreachable("timed out")
     link.factories = [
         _factory("one", Health(state="ok", since=now, answered_at=now)),
-        _factory("two", Health(state="unreachable", since=now, words=explain.unreachable("timed out"), answered_at=now)),
+        _factory("two", Health(state="unreachable", since=now, words=silent, answered_at=now)),
         _factory("three", Health(state="draining", since=now)),
         _factory("four", Health(state="starting", since=now)),
     ]
