@@ -10,7 +10,7 @@ from factorylink.board import Board
 from factorylink.catalogue import ChoiceError, resolve
 from factorylink.config import Access
 from factorylink.models import Choice, ResolvedChoice, SessionRequest, SessionState
-from factorylink.problems import ProblemError, draining, forbidden, invalid, limit, unreachable
+from factorylink.problems import ProblemError, draining, invalid, limit, of_words
 from factorylink.seams import Place
 
 
@@ -31,7 +31,7 @@ class Admission:
         health = place.site.health
         if health.state == "unreachable":
             words = health.words or explain.unreachable("")
-            raise unreachable(words.what, words.do)
+            raise of_words("unreachable", words)
         self._limit(request.user)
         return place, choice, account
 
@@ -90,10 +90,8 @@ def site_account(access: Access, user: str) -> str | None:
 
 
 def _no_account() -> ProblemError:
-    words = explain.own("no-account")
-    return forbidden(f"{words.what} {words.do}")
+    return of_words("forbidden", explain.own("no-account"))
 
 
 def _limit(code: str) -> ProblemError:
-    words = explain.own(code)
-    return limit(words.what, words.do)
+    return of_words("limit", explain.own(code))

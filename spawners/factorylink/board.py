@@ -8,12 +8,13 @@ from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from factorylink import explain
 from factorylink.config import LinkConfig
 from factorylink.events import Feed, Message
 from factorylink.identity import Identity
 from factorylink.ledger import Entry, Ledger
 from factorylink.live import LOST_SECONDS, Live, show, show_ended
-from factorylink.models import Health, Session, SessionId, SessionState, TableFactory, TableSnapshot, Words
+from factorylink.models import Health, Session, SessionId, SessionState, TableFactory, TableSnapshot
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place
 
@@ -54,7 +55,7 @@ class Board:
         place = self.places.get(live.row.factory)
         if place is None:
             return show(live, _not_offered(live.row.factory))
-        return show(live, place.site.health)
+        return show(live, place.site.health, self.doors.problem(live.row.id))
 
     def health(self, factory_id: str) -> Health:
         """The factory's health, with a drain laid over it."""
@@ -62,7 +63,7 @@ class Board:
         message = self.drains.get(factory_id)
         if message is None or health.state == "unreachable":
             return health
-        words = Words(code="draining", what=message, do="Choose another factory, or come back later.")
+        words = explain.own("draining").model_copy(update={"what": message})
         return health.model_copy(update={"state": "draining", "words": words})
 
     def sessions(self, user: str | None = None, server: str | None = None) -> list[Session]:
@@ -181,9 +182,5 @@ def session_key(session_id: SessionId) -> str:
 
 
 def _not_offered(factory_id: str) -> Health:
-    words = Words(
-        code="not-offered",
-        what=f"This gateway no longer has the factory {factory_id}, so nothing is known of the session.",
-        do="Ask the gateway's operator.",
-    )
+    words = explain.own("not-offered", factory_id)
     return Health(state="unreachable", since=datetime.now(UTC), words=words)

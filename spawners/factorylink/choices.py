@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from factorylink.config import Access
 from factorylink.models import (
+    N_,
     Choice,
     Environment,
     Factory,
@@ -37,7 +38,12 @@ def find_size(factory: Factory, size_id: str) -> NodeSize:
     for size in factory.sizes:
         if size.id == size_id:
             return size
-    raise ChoiceError("size", f"Unknown node size {size_id!r}; {factory.name} has: {_names(factory.sizes)}.")
+    raise ChoiceError(
+        "size",
+        N_("Unknown node size {size}; {factory} has: {names}.").format(
+            size=repr(size_id), factory=factory.name, names=_names(factory.sizes)
+        ),
+    )
 
 
 def find_environment(factory: Factory, environment_id: str) -> Environment:
@@ -46,7 +52,10 @@ def find_environment(factory: Factory, environment_id: str) -> Environment:
         if environment.id == environment_id:
             return environment
     raise ChoiceError(
-        "environment", f"Unknown environment {environment_id!r}; {factory.name} has: {_names(factory.environments)}."
+        "environment",
+        N_("Unknown environment {environment}; {factory} has: {names}.").format(
+            environment=repr(environment_id), factory=factory.name, names=_names(factory.environments)
+        ),
     )
 
 
@@ -57,14 +66,15 @@ def default_environment(factory: Factory, size: NodeSize) -> Environment:
         if environment.id == factory.default_environment:
             return environment
     if not fitting:
-        raise ChoiceError("environment", f"No environment of {factory.name} fits the node size {size.id}.")
+        said = N_("No environment of {factory} fits the node size {size}.")
+        raise ChoiceError("environment", said.format(factory=factory.name, size=size.id))
     return fitting[0]
 
 
 def gpu_label(factory: Factory, size: NodeSize) -> str:
     """What the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``."""
     if size.gpus == 0:
-        return "no GPU"
+        return N_("no GPU")
     accelerator = factory.accelerator
     unit = "" if accelerator.unit == "GPU" else f" {accelerator.unit}"
     return f"{size.gpus} x {accelerator.model}{unit} {accelerator.memory_gb:g} GB"
@@ -73,7 +83,12 @@ def gpu_label(factory: Factory, size: NodeSize) -> str:
 def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
     """The choice with every default filled in. Raises ChoiceError, in words, for what the catalogue does not allow."""
     if choice.factory is not None and choice.factory != factory.id:
-        raise ChoiceError("factory", f"This choice is for {choice.factory!r}, not for {factory.id!r}.")
+        raise ChoiceError(
+            "factory",
+            N_("This choice is for {wanted}, not for {factory}.").format(
+                wanted=repr(choice.factory), factory=repr(factory.id)
+            ),
+        )
     size = smallest_size(factory) if choice.size is None else find_size(factory, choice.size)
     if choice.environment is None:
         environment = default_environment(factory, size)
@@ -82,14 +97,20 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
         if not _fits(environment, size):
             raise ChoiceError(
                 "environment",
-                f"The environment {environment.id!r} does not fit the node size {size.id!r}; it fits: "
-                f"{', '.join(environment.sizes)}.",
+                N_("The environment {environment} does not fit the node size {size}; it fits: {names}.").format(
+                    environment=repr(environment.id), size=repr(size.id), names=", ".join(environment.sizes)
+                ),
             )
     hours = size.default_hours if choice.hours is None else choice.hours
     if hours > size.max_hours:
-        raise ChoiceError("hours", f"{hours:g} h is above the limit of {size.id!r}: at most {size.max_hours:g} h.")
+        raise ChoiceError(
+            "hours",
+            N_("{hours} h is above the limit of {size}: at most {most} h.").format(
+                hours=f"{hours:g}", size=repr(size.id), most=f"{size.max_hours:g}"
+            ),
+        )
     if hours < SHORTEST_HOURS:
-        raise ChoiceError("hours", "Ask for at least one minute (0.017 h).")
+        raise ChoiceError("hours", N_("Ask for at least one minute (0.017 h)."))
     idle = factory.idle
     return ResolvedChoice(
         factory=factory.id,
@@ -187,7 +208,9 @@ def _bounded(field: str, asked: int | None, default: int, most: int) -> int:
     if asked is None:
         return default
     if not 1 <= asked <= most:
-        raise ChoiceError(field, f"{asked} minutes is outside the site's bounds: 1 to {most}.")
+        raise ChoiceError(
+            field, N_("{asked} minutes is outside the site's bounds: 1 to {most}.").format(asked=asked, most=most)
+        )
     return asked
 
 

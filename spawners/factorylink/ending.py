@@ -120,10 +120,22 @@ class Ender:
             log.info("Why job %s of session %s ended is asked again: %s", row.job, row.id, error.message)
             return
         told, tail = await self._left_behind(live, place)
-        reason, words = judge(row.stopped_for if row.wish == "stop" else None, end, told)
+        wished = row.stopped_for if row.wish == "stop" else None
+        reason, words = judge(wished, end, told, tail)
+        if reason is EndReason.CANCELLED_BY_SITE and end is not None and end.by is None:
+            end = await self._recorded(live, place) or end
+            reason, words = judge(wished, end, told, tail)
         await self._board.end(
             live, end_reason=reason, end=words, log_tail=tail, exit_code=end.exit_code if end else None
         )
+
+    async def _recorded(self, live: Live, place: Place) -> End | None:
+        """The end as the site's accounting has it, which tells who cancelled a job; the controller does not."""
+        try:
+            return await place.site.recorded(live.row.account, live.row.job or "")
+        except LinkError as error:
+            log.info("Who cancelled job %s is not known: %s", live.row.job, error.message)
+            return None
 
     async def _left_behind(self, live: Live, place: Place) -> tuple[DoorEnd | None, tuple[str, ...]]:
         """What the door said at its end, and the last lines of the job's log. Best effort."""
@@ -148,13 +160,15 @@ _OF_WISH = {
 }
 
 
-def judge(stopped_for: EndReason | None, end: End | None, told: DoorEnd | None) -> tuple[EndReason, Words]:
-    """Why a session ended: a wish first, then what happened to the job, then what the door said."""
+def judge(
+    stopped_for: EndReason | None, end: End | None, told: DoorEnd | None, tail: tuple[str, ...] = ()
+) -> tuple[EndReason, Words]:
+    """Why a session ended: a wish first, then what happened to the job, then what the door and the log said."""
     if stopped_for is not None:
         return stopped_for, _stopped(stopped_for)
     if told is None or told.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
-        return explain.ended(end)
-    return explain.ended(end, door=told.reason, message=told.message)
+        return explain.ended(end, tail=tail)
+    return explain.ended(end, door=told.reason, message=told.message, tail=tail)
 
 
 def _stopped(reason: EndReason) -> Words:

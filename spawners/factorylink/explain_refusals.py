@@ -1,147 +1,221 @@
-"""What Slurm's commands print when they refuse or fail, in a person's words; see ``explain_slurm`` for the shape."""
+"""What Slurm's commands print when they refuse or fail, in a person's words; see ``explain_table`` for the shape."""
 
 from __future__ import annotations
 
-from factorylink.explain_slurm import N_, OPERATOR, OWN, PROJECT, Entry
+from factorylink.explain_table import ELSEWHERE, KEPT, OPERATOR, OWN, PROJECT, ROOM, SITE, Entry, Move
+from factorylink.models import N_
+
+_OPERATOR = Move("operator", N_("Sessions there go on; nothing is lost. The gateway's operators have to see to it."))
 
 # What sbatch prints when it does not take a job. Searched anywhere in its words.
 REFUSED: tuple[Entry, ...] = (
-    (r"invalid partition", "partition-unknown", N_("The factory has no such partition any more."), OPERATOR),
-    (
+    Entry(r"invalid partition", "partition-unknown", N_("The factory has no such partition any more."), OPERATOR),
+    Entry(
         r"requested time limit is invalid|time limit.*(missing|exceed|invalid)|partition.*time limit",
         "time",
         N_("The factory does not allow that many hours."),
-        N_("Choose fewer hours."),
+        Move("you", N_("Choose fewer hours.")),
     ),
-    (
+    Entry(
         r"node configuration is not available|can(no| no|')t be satisfied|can not be satisfied",
         "no-such-node",
         N_("No node of that partition is as large as this size asks for."),
         OPERATOR,
     ),
-    (
+    Entry(
         r"invalid account or account/partition|invalid account|account.*(not (allowed|permitted)|expired)",
         "account",
         N_("Your project may not be used at this factory."),
         PROJECT,
     ),
-    (
+    Entry(
         r"invalid qos|qos.*not (allowed|permitted)",
         "qos",
         N_("Your project may not use this size's service class (QOS)."),
         PROJECT,
     ),
-    (
+    Entry(
         r"qosmaxsubmit|assocmaxsubmit|maxsubmit|job submit limit|submit limit",
         "submit-limit",
         N_("You or your project already have as many jobs there as may be queued at once."),
         OWN,
     ),
-    (
+    Entry(
         r"violates accounting/qos policy|accounting/qos policy",
         "policy",
         N_("A limit of your project or of this size's service class stands against it."),
         PROJECT,
     ),
-    (
+    Entry(
         r"insufficient (funds|balance|budget)|no (budget|balance|quota) left|budget.*(exhausted|exceeded)",
         "budget",
         N_("The project's budget at this factory is used up."),
         PROJECT,
     ),
-    (
+    Entry(
         r"invalid feature|invalid constraint",
         "feature",
         N_("The factory has no nodes with the feature that this size asks for."),
         OPERATOR,
     ),
-    (
+    Entry(
         r"reservation.*(invalid|not)|access denied to requested reservation",
         "reservation",
         N_("The reservation does not exist, is over, or is not yours to use."),
-        N_("Start without the reservation."),
+        Move("you", N_("Start without the reservation.")),
     ),
-    (
+    Entry(
         r"invalid (generic resource|gres)|gres.*(invalid|specification)",
         "gres",
         N_("The factory has no GPUs of the kind that this size asks for."),
         OPERATOR,
     ),
-    (
+    Entry(
         r"user not permitted|access/permission denied|permission denied|user not allowed|group not permitted",
         "permission",
         N_("Your account at the factory may not use this part of it."),
         PROJECT,
     ),
-    (
+    Entry(
         r"invalid user id|user unknown|invalid.*uid|unable to.*user",
         "user-unknown",
         N_("The factory's scheduler does not know your account there."),
         PROJECT,
     ),
-    (
+    Entry(
         r"partition.*(down|drain|inactive|not available|state)|required partition not available",
         "partition-closed",
         N_("This part of the factory is closed at the moment."),
-        N_("Choose another size or factory, or try later."),
+        ELSEWHERE,
     ),
-    (
+    Entry(
         r"too many (jobs|array)|job queue is full|maximum number of jobs|max.*job count",
         "queue-full",
         N_("The factory's queue is full."),
-        N_("Try again in a few minutes."),
+        Move("you", N_("Try again in a few minutes.")),
     ),
-    (
+    Entry(
         r"memory.*(specification|required)|invalid --mem",
         "memory",
         N_("The factory does not give that much memory."),
         OPERATOR,
     ),
-    (
+    Entry(
         r"more processors requested|cpu count|invalid.*cpu",
         "cpus",
         N_("The factory does not give that many cores."),
         OPERATOR,
     ),
-    (
-        r"disk quota|no space left|write error.*script|unable to write",
+    Entry(
+        r"disk quota|no space left|error writing script|write error.*script|unable to write",
         "disk-full",
         N_("There is no room left on the factory's disk for the job."),
-        N_("Free some space there, or tell its operators."),
+        ROOM,
     ),
-    (
+    Entry(
+        r"rate limit exceeded",
+        "rate-limit",
+        N_("The factory's scheduler is asked too often at the moment."),
+        Move("wait", N_("Try again in a few minutes.")),
+    ),
+    Entry(
+        r"burst buffer",
+        "storage",
+        N_("The factory does not give the fast storage that this size asks for."),
+        OPERATOR,
+    ),
+    Entry(
+        r"presently disabled|not supported on this system|only batch jobs",
+        "not-allowed",
+        N_("The factory does not allow what this size asks for."),
+        OPERATOR,
+    ),
+    Entry(
+        r"usage threshold",
+        "usage-threshold",
+        N_("Your project has used too much lately for this service class."),
+        PROJECT,
+    ),
+    Entry(
+        r"licenses? (currently )?unavailable|invalid license",
+        "licenses",
+        N_("A licence that this size asks for is not to be had."),
+        ELSEWHERE,
+    ),
+    Entry(
+        r"topology",
+        "topology",
+        N_("The factory cannot place it as this size asks for."),
+        OPERATOR,
+    ),
+    Entry(
+        r"without the current working directory|working directory",
+        "folder",
+        N_("The folder for its files could not be made in your home at the factory."),
+        Move("you", N_("Look whether your home there is full or over its quota.")),
+    ),
+    Entry(
+        r"internal error|unable to create job record|generating job credential",
+        "scheduler-error",
+        N_("The factory's scheduler failed to take it."),
+        SITE,
+    ),
+    Entry(
         r"template",
         "template",
         N_("This gateway's batch script for the factory is faulty."),
-        N_("Tell this gateway's operators."),
+        Move("operator", N_("Tell this gateway's operators.")),
     ),
-    (
-        r"maintenance",
+    Entry(
+        r"maintenance reservation|in maintenance|\bmaintenance",
         "maintenance",
         N_("The factory is in maintenance."),
-        N_("Try again after it, or choose another factory."),
+        Move("you", N_("Try again after it, or choose another factory.")),
     ),
 )
 
 UNREACHABLE: tuple[Entry, ...] = (
-    (
-        r"gave no answer within|timed? ?out|no connection within",
+    Entry(
+        r"gave no answer within|timed? ?out|no connection within|not begun within",
         "silent",
         N_("The factory does not answer in time."),
-        "",
+        KEPT,
     ),
-    (
-        r"unable to contact|connection refused|connect failure|is DOWN|controller",
+    Entry(r"rate limit", "rate-limit", N_("The factory's scheduler is asked too often at the moment."), KEPT),
+    Entry(
+        r"standby|slow to|busy",
+        "controller-busy",
+        N_("The factory's scheduler is busy."),
+        KEPT,
+    ),
+    Entry(
+        r"unable to contact|connection refused|connect failure|is DOWN|controller|Communication",
         "controller-down",
         N_("The factory's scheduler does not answer."),
-        "",
+        Move("site", N_("Sessions there go on; nothing is lost. It is tried again all the time.")),
     ),
-    (
+    Entry(
+        r"network is unreachable|no route|name or service|name resolution|connection .*lost|reset by peer|broken pipe",
+        "cut",
+        N_("The network between the gateway and the factory is cut."),
+        KEPT,
+    ),
+    Entry(
         r"could not be run|command not found|no such file",
-        "not-installed",
+        "commands-missing",
         N_("The factory's commands cannot be run from here."),
-        "",
+        _OPERATOR,
     ),
-    (r"authenti|munge|credential", "authentication", N_("The factory's scheduler does not accept who we are."), ""),
-    (r"not understood|not a row|unknown here|no job id", "misread", N_("The factory's answer was not understood."), ""),
+    Entry(
+        r"authenti|munge|credential|permission denied",
+        "authentication",
+        N_("The factory does not accept who we are."),
+        _OPERATOR,
+    ),
+    Entry(
+        r"not understood|not a row|unknown here|no job id|more than",
+        "misread",
+        N_("The factory's answer was not understood."),
+        _OPERATOR,
+    ),
 )

@@ -9,7 +9,7 @@ from factorylink.board import Board
 from factorylink.errors import Gone, LinkError
 from factorylink.ledger import Conflict
 from factorylink.live import Live
-from factorylink.models import Job, JobId, JobOptions, JobState, LogLine, SessionId, SessionState
+from factorylink.models import N_, Job, JobId, JobOptions, JobState, LogLine, SessionId, SessionState
 from factorylink.schema import Row
 from factorylink.seams import Place
 from factorylink.submitting import read_note
@@ -89,12 +89,16 @@ class Finder:
             created=note.created,
             job=job.id,
             submits=1,
-            log=[LogLine(at=datetime.now(UTC), text=f"Taken into the ledger again, from its job {job.id}.")],
+            log=[
+                LogLine(
+                    at=datetime.now(UTC), text=N_("Taken into the ledger again, from its job {job}.").format(job=job.id)
+                )
+            ],
         )
         return await self._board.keep(row, self._board.entry(row, "rebuild"))
 
     async def _revive(self, row: Row, job: Job) -> Live:
-        say = f"Job {job.id} arrived after all; it is cancelled."
+        say = N_("Job {job} arrived after all; it is cancelled.").format(job=job.id)
         await self._board.ledger.change(row, say=say, job=job.id, ended=None, state=SessionState.ENDING)
         live = self._board.live[row.id] = Live(row)
         return live

@@ -48,15 +48,15 @@ class Live:
         return self.submission is not None and not self.submission.done()
 
 
-def show(live: Live, health: Health) -> Session:
-    """The session now. ``unreachable`` lies over what it was when last seen."""
+def show(live: Live, health: Health, problem: str = "") -> Session:
+    """The session now. ``problem``: of the link with its door. ``unreachable`` lies over what it was when last seen."""
     row = live.row
     state, before, waits_for = row.state, None, None
     if state in _SEEN_STATES and health.state == "unreachable":
         state, before = SessionState.UNREACHABLE, state
         waits_for = health.words or explain.unreachable("")
     elif state == SessionState.RUNNING and not live.door_open and time.monotonic() - live.door_lost > LOST_SECONDS:
-        state, before, waits_for = SessionState.UNREACHABLE, state, explain.own("door-silent")
+        state, before, waits_for = SessionState.UNREACHABLE, state, explain.door(problem)
     elif state == SessionState.PENDING:
         if live.job is not None:
             waits_for = explain.pending(live.job)

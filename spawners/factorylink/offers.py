@@ -13,7 +13,7 @@ from factorylink.board import Board
 from factorylink.catalogue import ChoiceError, default_environment, gpu_label, resolve, smallest_size
 from factorylink.errors import LinkError
 from factorylink.events import encode
-from factorylink.models import Choice, Estimate, FactoryView, JobOptions, NodeSize, SizeView
+from factorylink.models import N_, Choice, Estimate, FactoryView, JobOptions, NodeSize, SizeView
 from factorylink.problems import forbidden, from_link_error, gone, invalid
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
@@ -64,7 +64,7 @@ class Offers:
             raise gone(f"The factory {factory_id}")
         account = site_account(place.access, user)
         if account is None:
-            raise forbidden(f"You have no site account at {place.factory.name}.")
+            raise forbidden(N_("You have no site account at {factory}.").format(factory=place.factory.name))
         try:
             choice = resolve(place.factory, Choice(factory=factory_id, size=size, hours=hours))
             request = await self._submitter.sample(place, account, choice)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from factorylink import explain
 from factorylink.errors import Gone, LinkError, Refused
-from factorylink.models import Problem, Words
+from factorylink.models import N_, Problem, ProblemKind, Words
 
 STATUS = {
     "invalid": 400,
@@ -30,6 +31,20 @@ class ProblemError(Exception):
         return STATUS[self.problem.kind]
 
 
+def of_words(kind: ProblemKind, words: Words) -> ProblemError:
+    """The kind of problem that these words explain."""
+    return ProblemError(
+        Problem(
+            kind=kind,
+            message=words.what,
+            do=words.do,
+            scheduler=words.scheduler,
+            code=words.code,
+            whose=words.whose,
+        )
+    )
+
+
 def invalid(message: str, field: str | None = None) -> ProblemError:
     """What was asked for does not exist or is not allowed by the catalogue."""
     return ProblemError(Problem(kind="invalid", message=message, field=field))
@@ -37,7 +52,7 @@ def invalid(message: str, field: str | None = None) -> ProblemError:
 
 def gone(what: str) -> ProblemError:
     """What was asked about is not known here."""
-    return ProblemError(Problem(kind="gone", message=f"{what} is not known here."))
+    return ProblemError(Problem(kind="gone", message=N_("{what} is not known here.").format(what=what)))
 
 
 def forbidden(message: str) -> ProblemError:
@@ -57,15 +72,15 @@ def conflict(message: str) -> ProblemError:
 
 def draining(message: str) -> ProblemError:
     """The factory takes nothing new; in the operator's words."""
-    return ProblemError(Problem(kind="draining", message=message, do="Choose another factory, or come back later."))
+    return of_words("draining", explain.own("draining").model_copy(update={"what": message}))
 
 
 def refused(words: Words) -> ProblemError:
     """The scheduler did not take it."""
-    return ProblemError(Problem(kind="refused", message=words.what, do=words.do, scheduler=words.scheduler))
+    return of_words("refused", words)
 
 
-def unreachable(message: str, do: str = "Try again in a minute.", scheduler: str = "") -> ProblemError:
+def unreachable(message: str, do: str = N_("Try again in a minute."), scheduler: str = "") -> ProblemError:
     """The factory, the hub or the ledger does not answer. ``scheduler``: what its programs said."""
     return ProblemError(Problem(kind="unreachable", message=message, do=do, scheduler=scheduler))
 

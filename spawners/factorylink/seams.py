@@ -81,6 +81,10 @@ class SiteSeam(Protocol):
         """How a job ended; None: nothing is recorded."""
         ...
 
+    async def recorded(self, account: str, job_id: JobId) -> End | None:
+        """The same by the site's accounting alone, which tells who cancelled it."""
+        ...
+
     async def estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
         """When such a job would start."""
         ...
@@ -135,6 +139,10 @@ class DoorsSeam(Protocol):
 
     def is_open(self, session_id: SessionId) -> bool:
         """Whether a request gets to the node now."""
+        ...
+
+    def problem(self, session_id: SessionId) -> str:
+        """Why the door is not open, in the words of who tried; "": nothing is known."""
         ...
 
     async def answers(self, session_id: SessionId, path: str) -> bool:

@@ -18,6 +18,7 @@ from factorylink.ledger import Conflict, Entry, LedgerError
 from factorylink.live import Live, show_ended
 from factorylink.metrics import SUBMIT_SECONDS
 from factorylink.models import (
+    N_,
     Choice,
     EndReason,
     LogLine,
@@ -25,7 +26,6 @@ from factorylink.models import (
     SessionId,
     SessionRequest,
     SessionState,
-    Words,
 )
 from factorylink.problems import (
     ProblemError,
@@ -44,10 +44,12 @@ log = logging.getLogger("factorylink")
 
 _LONGEST_PAUSE = 10.0
 ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as pending
+_ASKED = N_("Asked for {size} at {factory}.")
+_WAITS = N_("Job {job} waits in the queue.")
 _BY: dict[str, str] = {
-    "person": "Stop was asked for.",
-    "hub": "The hub asked to stop it.",
-    "operator": "An operator stopped it.",
+    "person": N_("Stop was asked for."),
+    "hub": N_("The hub asked to stop it."),
+    "operator": N_("An operator stopped it."),
 }
 
 
@@ -139,7 +141,7 @@ class Sessions:
         try:
             port = self.board.doors.allocate(self.board.ports())
         except OSError as error:
-            raise unreachable(f"The gateway has no port left for this session: {error}.") from error
+            raise unreachable(explain.own("no-port").what, scheduler=str(error)) from error
         row = Row(
             id=session_id,
             user=request.user,
@@ -150,14 +152,19 @@ class Sessions:
             options=request.options,
             port=port,
             created=now,
-            log=[LogLine(at=now, text=f"Asked for {choice.size} at {place.factory.name}.")],
+            log=[
+                LogLine(
+                    at=now,
+                    text=N_("Asked for {size} at {factory}.").format(size=choice.size, factory=place.factory.name),
+                )
+            ],
         )
         try:
             live = await self.board.keep(row, self.board.entry(row, "ask", choice.size))
         except Conflict as error:
             raise conflict(self._who_lives(request)) from error
         except OSError as error:
-            words = Words(code="no-port", what=f"The gateway cannot listen for this session: {error}.")
+            words = explain.own("no-port", str(error))
             await self.board.end(self.board.live[session_id], end_reason=EndReason.REFUSED, end=words)
             raise unreachable(words.what) from error
         self._submit(live, place)
@@ -185,7 +192,9 @@ class Sessions:
             with SUBMIT_SECONDS.labels(row.factory).time():
                 job = await self._submitter.submit(row, place)
             entry = Entry(row.user, row.account, row.factory, "submit", job)
-            await self.board.ledger.change(row, say=f"Job {job} waits in the queue.", entry=entry, job=job)
+            await self.board.ledger.change(
+                row, say=N_("Job {job} waits in the queue.").format(job=job), entry=entry, job=job
+            )
         except Refused as error:
             live.withdrawn = not live.answered
             words = explain.refused(error.message)
@@ -198,7 +207,7 @@ class Sessions:
                 return None
             live.withdrawn = True
             await self._withdraw(live, begun=row.submits > submits)
-            return unreachable(explain.unreachable(error.message).what, scheduler=error.message)
+            return unreachable(explain.unreachable(error).what, scheduler=error.message)
         except LedgerError as error:  # the next answers of the factory tell whether there is a job
             log.exception("Session %s: its submission is not in the ledger", row.id)
             if live.answered:
@@ -214,9 +223,9 @@ class Sessions:
     async def _withdraw(self, live: Live, begun: bool) -> None:
         """Nobody was told of this session, so nothing of it may stay."""
         if begun:
-            await self._ender.wish(live, EndReason.REFUSED, "link", "The factory did not answer.")
+            await self._ender.wish(live, EndReason.REFUSED, "link", explain.own("not-taken").what)
         else:
-            words = Words(code="unreachable", what="The factory did not answer.", do="Try again in a minute.")
+            words = explain.own("not-taken")
             await self.board.end(live, end_reason=EndReason.REFUSED, end=words)
 
     async def _withdraw_when_possible(self, live: Live) -> None:
@@ -277,7 +286,7 @@ class Sessions:
         if session_id not in self.board.live:
             raise gone(f"The live session {session_id}")
         if not self.board.doors.is_open(session_id):
-            raise conflict("The session's door is not open.")
+            raise conflict(N_("The session's door is not open."))
         try:
             await ask()
         except Refused as error:

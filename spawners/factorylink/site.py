@@ -165,6 +165,10 @@ class Site:
         for end in recent:
             if end.job == job_id:
                 return end
+        return await self.recorded(account, job_id)
+
+    async def recorded(self, account: str, job_id: JobId) -> End | None:
+        """How a job ended, by the site's accounting. None: it has no record, or keeps none."""
         try:
             recorded = await self._asker.run(self.dialect.accounting([job_id]), account)
         except Gone:
@@ -259,7 +263,7 @@ class Site:
             {
                 "state": state,
                 "since": old.since if old.state == state else now,
-                "words": explain.unreachable(error.message) if error else None,
+                "words": explain.unreachable(error) if error else None,
                 "answered_at": old.answered_at if error else now,
                 "answer_seconds": old.answer_seconds if error else answer_seconds,
             }

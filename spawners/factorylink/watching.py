@@ -22,7 +22,7 @@ from factorylink.finding import DOUBT, Finder
 from factorylink.ledger import Conflict, LedgerError
 from factorylink.live import Live
 from factorylink.mail import Mailer
-from factorylink.models import EndReason, Job, JobState, SessionId, SessionState
+from factorylink.models import N_, EndReason, Job, JobState, SessionId, SessionState
 from factorylink.seams import DoorStatusSeam, Place
 from factorylink.settle import compare
 from factorylink.submitting import session_folder
@@ -30,7 +30,7 @@ from factorylink.submitting import session_folder
 log = logging.getLogger("factorylink")
 
 ENOUGH_MISSES = 2
-_ANSWERS = "The notebook answers."
+_ANSWERS = N_("The notebook answers.")
 _ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
 
 
@@ -103,7 +103,9 @@ class Watcher:
     async def _claim(self, live: Live, job: Job) -> None:
         try:
             entry = self._board.entry(live.row, "settle", f"job {job.id}")
-            await self._board.ledger.change(live.row, say=f"Job {job.id} was found.", entry=entry, job=job.id)
+            await self._board.ledger.change(
+                live.row, say=N_("Job {job} was found.").format(job=job.id), entry=entry, job=job.id
+            )
         except Conflict:
             log.exception("Job %s belongs to another session than %s", job.id, live.row.id)
 
@@ -124,7 +126,7 @@ class Watcher:
             if row.state != SessionState.PENDING:
                 await self._requeued(live, job)
             elif (give_up := row.choice.give_up_hours) and _since(row.created) > timedelta(hours=give_up):
-                await self._ender.wish(live, EndReason.GAVE_UP, "link", "It waited as long as was wanted.")
+                await self._ender.wish(live, EndReason.GAVE_UP, "link", N_("It waited as long as was wanted."))
         elif job.state == JobState.RUNNING:
             if row.state != SessionState.PENDING and job.restarts > row.restarts:
                 await self._requeued(live, job)
@@ -138,9 +140,9 @@ class Watcher:
                 await self._board.ledger.change(row, ends=job.ends)
                 self._board.touch(live)
             if row.state == SessionState.STARTING and self._late(live):
-                await self._ender.wish(live, EndReason.NEVER_OPENED_DOOR, "link", "The notebook did not come up.")
+                await self._ender.wish(live, EndReason.NEVER_OPENED_DOOR, "link", N_("The notebook did not come up."))
         elif row.state != SessionState.ENDING:
-            await self._board.ledger.change(row, say="The job is ending.", state=SessionState.ENDING)
+            await self._board.ledger.change(row, say=N_("The job is ending."), state=SessionState.ENDING)
             self._board.touch(live)
 
     def _missed(self, live: Live, place: Place) -> None:
@@ -175,11 +177,11 @@ class Watcher:
             "started": job.started,
             "ends": job.ends,
         }
-        where = f" on {node}" if node else ""
+        say = N_("The job runs on {node}.").format(node=node) if node else N_("The job runs.")
         async with live.lock:
             await self._board.ledger.change(
                 live.row,
-                say=f"The job runs{where}.",
+                say=say,
                 partition=job.partition or live.row.partition,
                 restarts=job.restarts,
                 **values,
@@ -200,7 +202,8 @@ class Watcher:
                 "ready": None,
                 "ends": None,
             }
-            say = "The site put the job back into the queue; it starts again from there."
+            say = N_("The site put the job back into the queue ({count}); it starts again from there.")
+            say = say.format(count=job.restarts)
             await self._board.ledger.change(live.row, say=say, restarts=job.restarts, **values)
         await self._board.doors.close(live.row.id)
         await self._board.doors.bind(live.row.id, live.row.port)
@@ -215,7 +218,7 @@ class Watcher:
             live.probing = self._board.spawn(self._probe(live), f"first answer of {row.id}")
         if status.phase in ("ending", "ended") and row.state in (SessionState.STARTING, SessionState.RUNNING):
             async with live.lock:
-                await self._board.ledger.change(row, say="The notebook is ending.", state=SessionState.ENDING)
+                await self._board.ledger.change(row, say=N_("The notebook is ending."), state=SessionState.ENDING)
             self._board.touch(live)
             if (place := self._board.places.get(row.factory)) is not None:
                 place.site.expect(True)

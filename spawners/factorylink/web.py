@@ -10,9 +10,10 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 
+from factorylink import explain
 from factorylink.ledger import LedgerError
 from factorylink.models import Problem
-from factorylink.problems import ProblemError, invalid, unreachable
+from factorylink.problems import ProblemError, invalid, of_words
 
 log = logging.getLogger("factorylink")
 
@@ -53,7 +54,7 @@ async def _say_invalid(_request: Request, error: Exception) -> Response:
 
 async def _say_ledger(_request: Request, error: Exception) -> Response:
     log.error("%s", error)
-    return answer(unreachable("The gateway cannot write its ledger now.", "Tell the gateway's operator."))
+    return answer(of_words("unreachable", explain.own("ledger")))
 
 
 async def _say_http(_request: Request, error: Exception) -> Response:

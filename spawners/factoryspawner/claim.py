@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable
 
 from factorylink.client import LinkProblem, LinkSilent
-from factorylink.models import Problem, Session, SessionId, SessionRequest, Words
+from factorylink.models import N_, Problem, Session, SessionId, SessionRequest, Words
 from factoryspawner.errors import LINK_SILENT, StartFailed, problem_failed, session_failed
 from factoryspawner.gateway import Gateway
 from factoryspawner.pauses import pauses
@@ -22,8 +22,9 @@ Environment = Callable[[], tuple[dict[str, str], list[str]]]  # variables, and t
 
 _UNKNOWN = Words(
     code="unknown",
-    what="The gateway no longer knows this session.",
-    do="Start it again; files in the notebook folder are still there.",
+    what=N_("The gateway no longer knows this session."),
+    do=N_("Start it again; files in the notebook folder are still there."),
+    whose="you",
 )
 
 

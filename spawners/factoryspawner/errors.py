@@ -7,7 +7,7 @@ from typing import Literal
 from jupyterhub.spawner import SpawnException
 from markupsafe import Markup, escape
 
-from factorylink.models import Problem, Session, Words
+from factorylink.models import N_, Problem, Session, Words
 
 Kind = Literal[
     "invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden", "silent", "ended"
@@ -29,8 +29,9 @@ STATUS: dict[Kind, int] = {
 
 LINK_SILENT = Words(
     code="link-silent",
-    what="The gateway's link to the factories does not answer just now.",
-    do="Sessions that run go on. Try again in a moment.",
+    what=N_("The gateway's link to the factories does not answer just now."),
+    do=N_("Sessions that run go on. Try again in a moment."),
+    whose="operator",
 )
 
 
@@ -61,26 +62,32 @@ class AskFirst(Exception):
 
 def problem_failed(problem: Problem) -> StartFailed:
     """The failure that the link's refusal stands for."""
-    words = Words(code=problem.kind, what=problem.message, do=problem.do, scheduler=problem.scheduler)
+    words = Words(
+        code=problem.code or problem.kind,
+        what=problem.message,
+        do=problem.do,
+        whose=problem.whose or "you",
+        scheduler=problem.scheduler,
+    )
     return StartFailed(problem.kind, words, field=problem.field)
 
 
 def session_failed(session: Session) -> StartFailed:
     """The failure of a start whose session ended before it could be used."""
     words = session.end or Words(
-        code=str(session.end_reason or "ended"), what="The session ended before it could be used."
+        code=str(session.end_reason or "ended"), what=N_("The session ended before it could be used."), whose="you"
     )
     return StartFailed("ended", words, session=session)
 
 
 def _said(scheduler: str) -> str:
-    return f"The scheduler said: {scheduler}" if scheduler else ""
+    return N_("The scheduler said:") + f" {scheduler}" if scheduler else ""
 
 
 def _html(words: Words, session: Session | None) -> Markup:
     parts = [Markup("<p>{}</p>").format(part) for part in (words.what, words.do) if part]
     if words.scheduler:
-        parts.append(Markup("<p>The scheduler said: <code>{}</code></p>").format(words.scheduler))
+        parts.append(Markup("<p>The scheduler said:</p><p><code>{}</code></p>").format(words.scheduler))
     if session is not None and session.log_tail:
         parts.append(Markup("<pre>{}</pre>").format(escape("\n".join(session.log_tail))))
     return Markup("").join(parts)

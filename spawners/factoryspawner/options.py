@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from factorylink.models import Choice, Words
+from factorylink.models import N_, Choice, Words
 from factoryspawner.errors import StartFailed
 
 ALLOWED = tuple(Choice.model_fields)
@@ -37,7 +37,7 @@ def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
         if key in _NOT_OPTIONS:
             continue
         if len(values) > 1:
-            raise _invalid(f"{_shown(key)} is given more than once.", key)
+            raise _invalid(N_("{key} is given more than once.").format(key=_shown(key)), key)
         if values and values[0] != "":
             options[key] = values[0]
         elif key not in ALLOWED:
@@ -51,7 +51,7 @@ def plain(choice: Choice) -> dict[str, Any]:
 
 
 def _invalid(what: str, field: str | None) -> StartFailed:
-    return StartFailed("invalid", Words(code="invalid", what=what), field=field)
+    return StartFailed("invalid", Words(code="invalid", what=what, whose="you"), field=field)
 
 
 def _shown(value: object) -> str:
@@ -64,12 +64,16 @@ def _words(error: ErrorDetails) -> str:
     value = _shown(error["input"])
     match error["type"]:
         case "extra_forbidden":
-            return f"There is no option {_shown(field)}. The options are: {', '.join(ALLOWED)}."
+            return N_("There is no option {field}. The options are: {names}.").format(
+                field=_shown(field), names=", ".join(ALLOWED)
+            )
         case "string_pattern_mismatch":
-            return f"{field}: {value} is not an id. Ids are small letters, digits and dashes."
+            return N_("{field}: {value} is not an id. Ids are small letters, digits and dashes.").format(
+                field=field, value=value
+            )
         case "string_type":
-            return f"{field}: {value} is not a text."
+            return N_("{field}: {value} is not a text.").format(field=field, value=value)
         case "float_parsing" | "float_type" | "int_parsing" | "int_type" | "int_from_float" | "finite_number":
-            return f"{field}: {value} is not a number."
+            return N_("{field}: {value} is not a number.").format(field=field, value=value)
         case _:
             return f"{field}: {value}: {error['msg']}."

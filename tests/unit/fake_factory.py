@@ -86,6 +86,7 @@ class FakeScheduler:
         self.silent_seconds = 0.0
         self.cancels_fail = 0
         self.no_records = False
+        self.accounted: dict[str, End] = {}
         self.expected: list[bool] = []
         self.would_start: datetime | None = None
         self.estimated = 0  # how often it was asked
@@ -155,6 +156,9 @@ class FakeScheduler:
         if self.no_records:
             raise Unreachable("no answer")
         return self.records.get(job_id)
+
+    async def recorded(self, account: str, job_id: str) -> End | None:
+        return self.accounted.get(job_id)
 
     async def estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
         self.estimated += 1
@@ -233,6 +237,7 @@ class FakeDoors:
     sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     asked_to_stop: list[str] = field(default_factory=list)
     notebook_answers: bool = True
+    trouble: str = ""
 
     def allocate(self, used: set[int]) -> int:
         return next(port for port in range(20000, 30000) if port not in used)
@@ -245,6 +250,9 @@ class FakeDoors:
         self.kept_open.append(way.session)
         assert isinstance(way.carrier, Tcp)
         self.nodes.append(way.carrier.host)
+
+    def problem(self, session_id: str) -> str:
+        return self.trouble
 
     async def close(self, session_id: str) -> None:
         self.bound.pop(session_id, None)

@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from factorylink import explain
+from factorylink.errors import Distrusted, Expired, Unreachable
 from factorylink.explain_slurm import PENDING
 from factorylink.models import End, EndReason, Job, JobState
+
+REASONS = (Path(__file__).parent / "recorded" / "slurm-24.11" / "reasons.txt").read_text().split()
+DOCS = Path(__file__).parents[2] / "docs" / "reasons.md"
+# Words of squeue that are not in the library's list: with node names in them, of other versions, or of requeued jobs.
+ELSEWHERE_TRIED = {
+    "maintenance", "held-requeued", "federation", "nodes-busy", "power", "nodes-unavailable", "partition-nodes",
+}  # fmt: skip
 
 
 def waits(reason: str, raw_state: str = "PENDING") -> str:
@@ -34,15 +45,21 @@ def waits(reason: str, raw_state: str = "PENDING") -> str:
         ("Reservation", "reservation"), ("ReservationDeleted", "reservation-gone"), ("Licenses", "licenses"),
         ("Prolog", "prolog"), ("Cleaning", "cleaning"), ("InvalidAccount", "account"),
         ("AccountNotAllowed", "account"), ("InvalidQOS", "qos"), ("QOSNotAllowed", "qos"),
-        ("QOSUsageThreshold", "usage-threshold"), ("AssocGrpGRES", "group-limit"),
+        ("QOSUsageThreshold", "usage-threshold"), ("AssocGrpGRES", "group-gpus"),
         ("AssocGrpGRESMinutes", "budget"), ("AssocGrpCPUMinutesLimit", "budget"),
-        ("AssocGrpCPURunMinutesLimit", "budget"), ("AssocGrpBillingMinutes", "budget"),
-        ("AssocMaxJobsLimit", "own-limit"), ("MaxGRESPerAccount", "own-limit"),
-        ("QOSMaxJobsPerUserLimit", "own-limit"), ("QOSMaxGRESPerUser", "own-limit"),
+        ("AssocGrpCPURunMinutesLimit", "budget-running"), ("AssocGrpBillingMinutes", "budget"),
+        ("AssocMaxJobsLimit", "own-jobs"), ("MaxGRESPerAccount", "own-jobs"),
+        ("QOSMaxJobsPerUserLimit", "own-jobs"), ("QOSMaxGRESPerUser", "own-jobs"),
         ("QOSMaxCpuPerUserLimit", "own-limit"), ("QOSMaxWallDurationPerJobLimit", "time-limit"),
         ("AssocMaxWallDurationPerJobLimit", "time-limit"), ("QOSTimeLimit", "time-limit"),
-        ("QOSMaxGRESPerJob", "size-limit"), ("QOSMaxNodePerJobLimit", "size-limit"), ("QOSMinGRES", "size-limit"),
-        ("QOSGrpGRES", "group-limit"), ("QOSGrpCpuLimit", "group-limit"), ("QOSGrpNodeLimit", "group-limit"),
+        ("QOSMaxGRESPerJob", "size-limit"), ("QOSMaxNodePerJobLimit", "size-limit"), ("QOSMinGRES", "too-small"),
+        ("QOSMaxSubmitJobPerUserLimit", "own-submitted"),
+        ("MaxCpuRunMinsPerUser", "own-running"), ("QOSMaxGRESMinutesPerJob", "job-budget"),
+        ("AccountingPolicy", "policy"), ("MpiPortsBusy", "ports-busy"), ("QOSGrpJobsLimit", "group-jobs"),
+        ("AssocGrpWallLimit", "budget"), ("QOSGrpMemLimit", "group-memory"),
+        ("RequiresReservation", "reservation-needed"),
+        ("QOSGrpGRES", "group-gpus"), ("QOSGrpCpuLimit", "group-cores"), ("QOSGrpNodeLimit", "group-nodes"),
+        ("QOSGrpBB", "group-limit"),
         ("BadConstraints", "bad-constraints"), ("JobArrayTaskLimit", "array-limit"), ("DeadLine", "deadline"),
         ("BurstBufferStageIn", "storage"), ("PowerNotAvail", "power"), ("FrontEndDown", "front-end-down"),
         ("FedJobLock", "federation"), ("SchedDefer", "deferred"), ("MaxMemPerLimit", "memory-limit"),
@@ -52,8 +69,18 @@ def test_pending_reasons(reason: str, code: str) -> None:
     assert waits(reason) == code
 
 
+@pytest.mark.parametrize("reason", REASONS)
+def test_no_reason_that_slurm_has_is_unknown(reason: str) -> None:
+    """The words are those in the library's own list, Slurm 24.11."""
+    assert waits(reason) != "unknown"
+
+
 def test_every_entry_of_the_table_can_be_reached() -> None:
-    assert len({code for _, code, _, _ in PENDING}) >= 30
+    codes = [entry.code for entry in PENDING]
+    assert len(set(codes)) == len(codes) >= 40
+    for entry in PENDING:  # none stands behind another that takes all its words
+        words = [w for w in REASONS if waits(w) == entry.code]
+        assert words or entry.code in ELSEWHERE_TRIED, entry.code
 
 
 def test_states_that_wait_for_a_reason_of_their_own() -> None:
@@ -157,7 +184,10 @@ def test_refusals(text: str, code: str) -> None:
         ("squeue gave no answer within 20 s.", "silent"),
         ("slurm_load_jobs error: Unable to contact slurm controller (connect failure)", "controller-down"),
         ("Slurmctld(primary) at a is DOWN", "controller-down"),
-        ("squeue could not be run: [Errno 2] No such file or directory: 'squeue'", "not-installed"),
+        ("squeue could not be run: [Errno 2] No such file or directory: 'squeue'", "commands-missing"),
+        ("Rate limit exceeded, please retry later", "rate-limit"),
+        ("login1 port 22: Network is unreachable", "cut"),
+        ("Slurm backup controller in standby mode", "controller-busy"),
         ("Invalid authentication credential", "authentication"),
         ("Not a row as asked for: 'x'", "misread"),
         ("Something else", "unreachable"),
@@ -167,6 +197,7 @@ def test_unreachable(text: str, code: str) -> None:
     words = explain.unreachable(text)
     assert (words.code, words.scheduler) == (code, text)
     assert "nothing is lost" in words.do
+    assert words.whose in ("wait", "site", "operator")
 
 
 def test_our_own_faults_all_say_what_to_do() -> None:
@@ -176,3 +207,109 @@ def test_our_own_faults_all_say_what_to_do() -> None:
         assert words.what
         assert words.do
         assert words.scheduler == "detail"
+
+
+def test_a_credential_and_a_host_key_are_told_apart_from_a_factory_that_is_silent() -> None:
+    expired = explain.unreachable(Expired("The certificate ended at 12:00."))
+    assert (expired.code, expired.whose, expired.scheduler) == (
+        "credential-expired", "you", "The certificate ended at 12:00.",
+    )  # fmt: skip
+    changed = explain.unreachable(Distrusted("ssh-ed25519 of login1 is not pinned"))
+    assert (changed.code, changed.whose) == ("host-key", "operator")
+    assert explain.unreachable(Unreachable("squeue gave no answer within 20 s.")).code == "silent"
+
+
+@pytest.mark.parametrize(
+    ("problem", "code"),
+    [
+        ("", "door-silent"), ("The door closed before it answered.", "door-silent"),
+        ("n1 port 40000: administratively prohibited", "carrier-refused"),
+        ("The door is of another session.", "door-key"),
+    ],
+)  # fmt: skip
+def test_why_a_door_stays_shut(problem: str, code: str) -> None:
+    words = explain.door(problem)
+    assert (words.code, words.scheduler) == (code, problem)
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "reason"),
+    [
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=5.batch.", "log-memory", EndReason.OUT_OF_MEMORY),
+        ("OSError: [Errno 122] Disk quota exceeded: '/home/ada/x'", "log-quota", EndReason.FAILED),
+        ("cp: error writing 'x': No space left on device", "log-disk-full", EndReason.FAILED),
+        ("slurmstepd: error: *** JOB 5 ON n1 CANCELLED AT 2026-01-01T00:00:00 DUE TO TIME LIMIT ***", "log-walltime",
+         EndReason.WALLTIME),
+        ("/opt/env/bin/python: No module named factorygate", "log-python", EndReason.FAILED),
+        ("slurm_script: line 9: exec: /opt/env/bin/python: cannot execute: No such file or directory",
+         "log-missing", EndReason.FAILED),
+        ("/opt/x86/python: cannot execute binary file: Exec format error", "log-architecture", EndReason.FAILED),
+        ("FATAL:   could not open image /images/x.sif: failed to retrieve path", "log-container", EndReason.FAILED),
+        ("Lmod has detected the following error: unknown module", "log-module", EndReason.FAILED),
+        ("OSError: [Errno 116] Stale file handle", "log-storage", EndReason.FAILED),
+        ("all was well", "failed", EndReason.FAILED),
+    ],
+)  # fmt: skip
+def test_the_log_tells_why_a_session_failed(line: str, code: str, reason: EndReason) -> None:
+    got, words = explain.ended(end("FAILED", exit_code=1), tail=("something", line, "bye"))
+    assert (words.code, got) == (code, reason)
+    # What ended well, or for a reason that is known, is not looked for in the log.
+    assert explain.ended(end("COMPLETED"), tail=(line,))[1].code == "ended"
+    assert explain.ended(end("PREEMPTED"), tail=(line,))[1].code == "preempted"
+    # Old lines of a long log are of anything.
+    assert explain.ended(end("FAILED", exit_code=1), tail=(line, *["later"] * 30))[1].code == "failed"
+
+
+@pytest.mark.parametrize(
+    ("by", "code", "whose"),
+    [
+        ("account", "cancelled-own", "you"), ("administrator", "cancelled-admin", "site"),
+        ("other", "cancelled-other", "you"), (None, "cancelled-by-site", "you"),
+    ],
+)  # fmt: skip
+def test_who_cancelled_it_is_said_where_it_is_known(by: str | None, code: str, whose: str) -> None:
+    reason, words = explain.ended(end("CANCELLED", signal=15, by=by))
+    assert (reason, words.code, words.whose) == (EndReason.CANCELLED_BY_SITE, code, whose)
+
+
+def test_a_killed_server_and_a_reason_beside_a_failure() -> None:
+    assert explain.ended(end("FAILED", exit_code=137), door="failed")[1].code == "killed"
+    assert explain.ended(end("FAILED", exit_code=1), door="failed")[1].code == "notebook-failed"
+    assert explain.ended(end("FAILED", exit_code=1, reason="OutOfMemory"))[0] is EndReason.OUT_OF_MEMORY
+    assert explain.ended(end("FAILED", exit_code=1, reason="JobLaunchFailure"))[1].code == "launch-failed"
+
+
+def test_a_job_that_is_put_back_again_and_again() -> None:
+    job = Job(id="1", name="n", account="a", comment="c", state=JobState.PENDING, raw_state="REQUEUED", restarts=4)
+    words = explain.pending(job)
+    assert "4 times" in words.what
+    assert words.whose == "site"
+
+
+def test_everything_says_what_it_means_and_whose_move_it_is() -> None:
+    for answers in explain.everything().values():
+        assert answers
+        for answer in answers:
+            assert answer.what.endswith((".", "{words}"))
+            assert answer.move.do.endswith(".")
+            assert answer.move.whose in ("you", "site", "operator", "wait")
+
+
+def test_the_docs_list_all_reasons() -> None:
+    """If it fails: put what it prints between the marks of docs/reasons.md."""
+    table = reasons_table()
+    shown = re.search(r"<!-- reasons -->\n(.*)<!-- end -->", DOCS.read_text(), re.S)
+    assert shown is not None
+    assert shown[1] == table, table
+
+
+def reasons_table() -> str:
+    """All answers as the docs have them."""
+    whose = {"you": "yours", "site": "the site's", "operator": "the operators'", "wait": "nobody's: wait"}
+    lines: list[str] = []
+    for title, answers in explain.everything().items():
+        lines += [f"## {title}", "", "| code | what it means | whose move | what to do |", "|---|---|---|---|"]
+        for answer in answers:
+            lines.append(f"| `{answer.code}` | {answer.what} | {whose[answer.move.whose]} | {answer.move.do} |")
+        lines.append("")
+    return "\n".join(lines)

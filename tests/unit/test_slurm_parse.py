@@ -128,8 +128,8 @@ def test_waiting_is_sorted_by_priority_then_age() -> None:
 
 def test_accounting() -> None:
     text = (
-        "12|CANCELLED by 1000|0:15|1795537719|3\n13|TIMEOUT|0:0|1795537719|60\n13.batch|TIMEOUT|0:0|1|1\n"
-        "14|RUNNING|0:0|Unknown|5\n"
+        "12|1000|CANCELLED by 1000|0:15|1795537719|3\n13|1000|TIMEOUT|0:0|1795537719|60\n"
+        "13.batch|1000|TIMEOUT|0:0|1|1\n14|1000|RUNNING|0:0|Unknown|5\n"
     )
     ends = slurm.accounting(["12", "13", "14"]).parse(Output(text, "", 0))
     assert [(end.job, end.raw_state, end.signal, end.reason, end.elapsed) for end in ends] == [
@@ -137,7 +137,7 @@ def test_accounting() -> None:
         ("13", "TIMEOUT", None, "", 60),
     ]
     with pytest.raises(Misread):
-        slurm.accounting(["12"]).parse(Output("12|DREAMING|0:0|1|1\n", "", 0))
+        slurm.accounting(["12"]).parse(Output("12|0|DREAMING|0:0|1|1\n", "", 0))
     with pytest.raises(Misread):
         slurm.accounting(["12"]).parse(Output("12|FAILED\n", "", 0))
 

@@ -6,7 +6,15 @@ the sites' price lists; dialects turn it into their scheduler's units.
 """
 
 from factorylink.models.base import N_, Hours, JobId, Model, Person, ServerName, SessionId, Slug, UnixAccount, Word
-from factorylink.models.bodies import DrainBody, EnvironmentBody, Problem, TableFactory, TableSnapshot, TokenBody
+from factorylink.models.bodies import (
+    DrainBody,
+    EnvironmentBody,
+    Problem,
+    ProblemKind,
+    TableFactory,
+    TableSnapshot,
+    TokenBody,
+)
 from factorylink.models.catalogue import (
     Accelerator,
     Environment,
@@ -54,6 +62,7 @@ __all__ = [
     "PartitionLoad",
     "Person",
     "Problem",
+    "ProblemKind",
     "Qos",
     "ResolvedChoice",
     "ServerName",

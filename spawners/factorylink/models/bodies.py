@@ -7,18 +7,22 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from factorylink.models.base import Model, Slug
-from factorylink.models.sessions import Session
+from factorylink.models.sessions import Session, Whose
 from factorylink.models.views import Health
+
+ProblemKind = Literal["invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden"]
 
 
 class Problem(Model):
     """Body of every error answer of the link."""
 
-    kind: Literal["invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden"]
+    kind: ProblemKind
     message: str
     field: str | None = None
     scheduler: str = ""
     do: str = ""
+    code: str = ""  # as in Words, where it is one of those
+    whose: Whose | None = None
 
 
 class EnvironmentBody(BaseModel):

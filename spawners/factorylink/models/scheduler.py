@@ -74,5 +74,6 @@ class End(Model):
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""
+    by: Literal["account", "administrator", "other"] | None = None  # who cancelled it, as the site counts people
     ended: datetime | None = None
     elapsed: int | None = None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from typing import Literal
 
 from factorylink.errors import Misread
 from factorylink.models import End, Job, JobState
@@ -92,7 +93,7 @@ _PENDING = re.compile(_PENDING_ROW + r"\n")
 _HOSTS = re.compile(
     r"(?P<head>[^\[\],]+)(?:\[(?P<ranges>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)\](?P<tail>[^\[\],]*))?(?:,|$)"
 )
-ACCOUNTING_FIELDS = "JobID,State,ExitCode,End,ElapsedRaw"
+ACCOUNTING_FIELDS = "JobID,UID,State,ExitCode,End,ElapsedRaw"
 _OURS = re.compile(r"[0-9]+(_[0-9]+)?")  # one job or one task of an array; not: a het job's part, an unsplit array
 
 
@@ -204,9 +205,9 @@ def accounting(stdout: str) -> list[End]:
     found: list[End] = []
     for line in stdout.splitlines():
         parts = line.split("|")
-        if len(parts) != 5:
+        if len(parts) != 6:
             raise Misread(f"Not a row as asked for: {line!r}", stdout)
-        job, state, exit_word, ended, elapsed = parts
+        job, uid, state, exit_word, ended, elapsed = parts
         if not _OURS.fullmatch(job):
             continue
         word, _, by = state.partition(" ")  # "CANCELLED by 1000"
@@ -223,8 +224,16 @@ def accounting(stdout: str) -> list[End]:
                 exit_code=code,
                 signal=signal,
                 reason=by,
+                by=_who(by.removeprefix("by "), uid),
                 ended=moment(ended),
                 elapsed=number(elapsed),
             )
         )
     return found
+
+
+def _who(uid: str, owner: str) -> Literal["account", "administrator", "other"] | None:
+    """Who cancelled a job, by uid; root is the site."""
+    if not uid:
+        return None
+    return "account" if uid == owner else "administrator" if uid == "0" else "other"

@@ -1,0 +1,94 @@
+"""Our own faults and refusals: what the gateway itself does, cannot do, or does not allow; by code."""
+
+from __future__ import annotations
+
+from factorylink.explain_table import GOES_ON, KEPT, LOG_TELLS, Answer, Move
+from factorylink.models import N_
+
+_ASK = Move("operator", N_("Ask this gateway's operators."))
+_WAITS = Move("wait", N_("It is tried again all the time; nothing is lost."))
+
+_ANSWERS = (
+    # Handing over
+    Answer(
+        "submit-doubtful",
+        N_("The factory did not answer when it was handed over."),
+        Move("wait", N_("It will be looked for there. If it was taken, it is shown here or cancelled; it will not run "
+                        "twice.")),
+    ),
+    Answer("submit-slow", N_("The factory's scheduler is slow and has not taken it yet."), GOES_ON),
+    Answer(
+        "not-taken", N_("The factory did not answer."), Move("you", N_("Try again in a minute."))
+    ),
+    Answer(
+        "folder",
+        N_("The folder for its files could not be made in your home at the factory."),
+        Move("you", N_("Look whether your home there is full or over its quota.")),
+    ),
+    # Who may
+    Answer(
+        "limit-pending",
+        N_("You already have as many sessions waiting as one person may have."),
+        Move("you", N_("Cancel one of them first.")),
+    ),
+    Answer(
+        "limit-sessions",
+        N_("You already have as many sessions as one person may have."),
+        Move("you", N_("Stop one of them first.")),
+    ),
+    Answer(
+        "draining",
+        N_("No new sessions start at this factory at the moment."),
+        Move("you", N_("Choose another factory, or come back later.")),
+    ),
+    Answer(
+        "no-account",
+        N_("You have no account at this factory here."),
+        Move("operator", N_("Ask this gateway's operators for one.")),
+    ),
+    Answer("not-offered", N_("This gateway no longer offers this factory, so nothing is known of the session."), _ASK),
+    Answer("no-port", N_("The gateway has no port left for this session."), _ASK),
+    # Credentials and trust
+    Answer(
+        "credential-expired",
+        N_("What lets the gateway act for you at the factory has expired."),
+        Move("you", N_("Renew it; sessions there go on meanwhile. Home says how.")),
+    ),
+    Answer(
+        "host-key",
+        N_("A computer of the factory showed another key than the one agreed on, so the gateway does not speak to it."),
+        Move("operator", N_("Sessions there go on. The gateway's operators must ask the factory whether the key was "
+                            "changed.")),
+    ),
+    # The way to the notebook
+    Answer("door-silent", N_("It runs, but its door does not answer."), _WAITS),
+    Answer(
+        "carrier-refused",
+        N_("It runs, but the factory does not let the gateway through to it."),
+        Move("operator", N_("The gateway's operators must ask the factory to allow it, or choose the other way in.")),
+    ),
+    Answer("door-key", N_("It runs, but whoever answers for it does not have its key."), _ASK),
+    Answer("door-never", N_("It ran, but never became reachable."), LOG_TELLS),
+    Answer("notebook-late", N_("JupyterLab did not come up in the time allowed."), LOG_TELLS),
+    # Ends
+    Answer(
+        "gave-up",
+        N_("It had not started within the time you set, so it was taken out of the queue."),
+        Move("you", N_("Start again with more patience, a smaller size, or at another factory.")),
+    ),
+    Answer("gone", N_("The factory no longer knows it, and keeps no record of why it ended."), LOG_TELLS),
+    # The whole gateway
+    Answer("unreachable", N_("The factory cannot be reached."), KEPT),
+    Answer(
+        "ledger",
+        N_("The gateway cannot write its ledger now."),
+        Move("operator", N_("Running sessions go on. Tell this gateway's operators.")),
+    ),
+)  # fmt: skip
+
+OURS: dict[str, Answer] = {answer.code: answer for answer in _ANSWERS}
+# What the link's connection to a door says of its last failure.
+DOOR_TROUBLE: tuple[tuple[str, str], ...] = (
+    (r"prohibited|forward|refuses? (the|to) (channel|connect)|not permitted|srun: error", "carrier-refused"),
+    (r"host key|fingerprint|another session", "door-key"),
+)
