@@ -53,10 +53,12 @@ class WrapperCredentials(Model):
 
 
 class EfpCredentials(Model):
-    """The EuroHPC Federation Platform's SSH CA: a person's token in, a certificate of some hours out."""
+    """The EuroHPC Federation Platform's SSH CA: a person's token in, a certificate of some hours out. ``url``: of the
+    CA; ``resource``: what the platform calls the factory's hosts."""
 
     kind: Literal["efp"] = "efp"
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+    resource: str = ""
     renew_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]  # where a person gets a new token
     watcher_key: Path  # private key of the watcher's account: watching never uses a person's login
 

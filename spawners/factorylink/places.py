@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from factorylink.config import (
-    Access,
-    CaCredentials,
-    DoorAccess,
-    KeyCredentials,
-    LinkConfig,
-    SshTransport,
-    WrapperCredentials,
-)
-from factorylink.credentials.base import Credentials
-from factorylink.credentials.ca import CertificateAuthority
-from factorylink.credentials.key import KeyFiles
-from factorylink.credentials.service import ServiceAccount
+from factorylink.config import Access, LinkConfig, SshTransport
+from factorylink.credentials import credentials_of
 from factorylink.models import Factory
 from factorylink.schedulers import slurm
 from factorylink.schedulers.dialect import Dialect
@@ -59,15 +48,4 @@ def _transport(factory: Factory, access: Access, gateway: str) -> Transport:
         return LocalTransport(settings)
     site = factory.site
     keys = pinned((settings.host_keys, settings.host_cas), (site.host_keys, site.host_cas))
-    return Ssh(factory.id, settings, keys, _credentials(settings, access.door, gateway))
-
-
-def _credentials(settings: SshTransport, door: DoorAccess, gateway: str) -> Credentials:
-    told = settings.credentials
-    if isinstance(told, KeyCredentials):
-        return KeyFiles(told.keys, settings.watcher)
-    if isinstance(told, CaCredentials):
-        return CertificateAuthority(told, settings.watcher, gateway, forwarding=door.carrier == "tcp")
-    if isinstance(told, WrapperCredentials):
-        return ServiceAccount(told, settings.watcher)
-    raise ValueError(f"transport.credentials.kind {told.kind!r} is not there yet.")
+    return Ssh(factory.id, settings, keys, credentials_of(settings, access.door, gateway))

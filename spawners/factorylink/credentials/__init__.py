@@ -14,6 +14,7 @@ from factorylink.config import (
 )
 from factorylink.credentials.base import Credentials
 from factorylink.credentials.ca import CertificateAuthority
+from factorylink.credentials.efp import Federation
 from factorylink.credentials.key import KeyFiles
 from factorylink.credentials.service import ServiceAccount
 
@@ -32,5 +33,5 @@ def credentials_of(transport: SshTransport, door: DoorAccess, gateway: str) -> C
         case WrapperCredentials():
             return ServiceAccount(told, watcher)
         case EfpCredentials():
-            raise ValueError("credentials.kind 'efp' is not there yet.")
+            return Federation(told, watcher, transport.hosts)
     assert_never(told)

@@ -1,0 +1,197 @@
+"""The SSH CA of the EuroHPC Federation Platform: a person's token in, a certificate of an hour or some hours out.
+
+What is spoken, as far as it is public: the CA is DeiC's (github.com/wayf-dk/sshca, read 2026-10): ``POST {url}/sign``
+with JSON ``PublicKey`` (a line of authorized_keys), ``OTT`` (the token) and ``Resource`` (whose hosts it is for)
+answers with the certificate as such a line. It is for one principal, ``ID@myaccessid.org``, which the site maps to the
+account; ``ssh-domain-grant@core.aai.geant.org`` in it lists host patterns (integration.docs.my-eurohpc.eu/aai). Never
+tried against the platform itself.
+
+Tokens and keys are in this process's memory only. Nothing is taken on trust: key, kind, validity and hosts are read
+from the certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import asyncssh
+import httpx
+from asyncssh.packet import PacketDecodeError, SSHPacket
+
+from factorylink.config import EfpCredentials
+from factorylink.credentials.base import Login, read_private_key
+from factorylink.errors import Expired, LinkError, Misread, Refused, Unreachable
+
+log = logging.getLogger(__name__)
+
+RENEW_AT = 1 / 3  # of its life left: then the token, if it still works, buys another
+NEVER = datetime.fromtimestamp(0, UTC)  # the end of what never began
+ANSWER_SECONDS = 15.0
+LONGEST_ANSWER = 65536  # bytes
+_GRANT = b"ssh-domain-grant@core.aai.geant.org"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a person's token bought. ``token`` None: it no longer works."""
+
+    login: Login
+    begins: float
+    ends: float
+    token: str | None = field(repr=False)
+
+
+class Federation:
+    """``watcher``: the watcher's account, with a key of its own. ``hosts``: the factory's login hosts.
+
+    Raises OSError and ValueError for an unusable watcher's key."""
+
+    def __init__(
+        self,
+        settings: EfpCredentials,
+        watcher: str,
+        hosts: Sequence[str],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._settings = settings
+        self._hosts = [host.partition(":")[0].lower() for host in hosts]
+        self._clock = clock
+        key = read_private_key(settings.watcher_key)
+        self._watcher = Login(watcher, key, None, key.get_fingerprint(), None)
+        self._held: dict[str, Held] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def login(self, account: str | None) -> Login:
+        """The watcher's key; or the certificate at hand, renewed while the person's token still works."""
+        if account is None:
+            return self._watcher
+        async with self._locks.setdefault(account, asyncio.Lock()):
+            held = self._held.get(account)
+            if held is None:
+                raise Expired(f"The gateway has no login of yours for this factory. {self._how()}")
+            if held.token is not None and held.ends - self._clock() < (held.ends - held.begins) * RENEW_AT:
+                held = await self._renewed(account, held, held.token)
+            if held.ends <= self._clock():
+                raise Expired(f"Your login for this factory is over. {self._how()}")
+            return held.login
+
+    def valid_until(self, account: str | None) -> datetime | None:
+        """The end of the certificate; ``NEVER`` where there is none."""
+        if account is None:
+            return None
+        held = self._held.get(account)
+        return NEVER if held is None else held.login.expires
+
+    async def renew(self, account: str, token: str) -> datetime:
+        """Buy a certificate with a person's token; until when it is good. Raises Refused and Unreachable in words."""
+        async with self._locks.setdefault(account, asyncio.Lock()):
+            self._held[account] = held = await self._buy(account, token)
+        return datetime.fromtimestamp(held.ends, UTC)
+
+    async def _renewed(self, account: str, held: Held, token: str) -> Held:
+        try:
+            held = await self._buy(account, token)
+        except Refused as error:
+            log.info("The token for %s no longer works: %s", account, error.message)
+            held = Held(held.login, held.begins, held.ends, None)
+        except LinkError as error:  # the certificate may be good for a while yet
+            log.warning("The certificate of %s is not renewed: %s", account, error.message)
+            return held
+        self._held[account] = held
+        return held
+
+    async def _buy(self, account: str, token: str) -> Held:
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        public = key.export_public_key().decode().strip()
+        told = {"PublicKey": public, "OTT": token, "Resource": self._settings.resource}
+        line = await self._post(self._settings.url.rstrip("/") + "/sign", told)
+        known = read_certificate(line, key)
+        now = self._clock()
+        if not known.begins <= now < known.ends:
+            raise Refused("The platform gave a certificate that is not valid now; its clock or ours is wrong.")
+        if known.hosts is not None and not any(grants(known.hosts, host) for host in self._hosts):
+            raise Refused("The platform gave a certificate that is not for this factory: your project may not have it.")
+        expires = datetime.fromtimestamp(known.ends, UTC)
+        login = Login(account, key, known.certificate, f"{known.key_id} serial {known.serial}", expires)
+        return Held(login, known.begins, known.ends, token)
+
+    async def _post(self, url: str, told: dict[str, str]) -> str:
+        """The answer's text. A message of the platform's own is not passed on whole: it may repeat what it was told."""
+        try:
+            async with (
+                httpx.AsyncClient(timeout=ANSWER_SECONDS) as http,
+                http.stream("POST", url, json=told, follow_redirects=False) as response,
+            ):
+                said = b""
+                async for part in response.aiter_bytes():
+                    said += part
+                    if len(said) > LONGEST_ANSWER:
+                        raise Misread("The platform's SSH CA answered at too great length.")
+                status = response.status_code
+        except httpx.HTTPError as error:
+            raise Unreachable(f"The platform's SSH CA does not answer ({type(error).__name__}).") from error
+        if status >= 500:
+            raise Unreachable(f"The platform's SSH CA is in trouble (HTTP {status}).")
+        text = said.decode(errors="replace").strip()
+        if status != 200 or not text.startswith("ssh-ed25519-cert-v01@openssh.com "):
+            raise Refused(f"The platform's SSH CA did not take the token (HTTP {status}). {self._how()}")
+        return text
+
+    def _how(self) -> str:
+        return f"Get a new token at {self._settings.renew_url} and paste it on Home."
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is in a user certificate. Seconds since the epoch; ``hosts``: patterns, None: no grant is in it."""
+
+    certificate: asyncssh.SSHCertificate
+    key_id: str
+    serial: int
+    begins: float
+    ends: float
+    hosts: tuple[str, ...] | None
+
+
+def read_certificate(line: str, key: asyncssh.SSHKey) -> Certificate:
+    """A certificate for ``key`` from a line of authorized_keys. Raises Misread for anything else.
+
+    Format: OpenSSH's PROTOCOL.certkeys, ``ssh-ed25519-cert-v01@openssh.com``."""
+    try:
+        certificate = asyncssh.import_certificate(line)
+        packet = SSHPacket(certificate.public_data)
+        for _ in ("algorithm", "nonce"):
+            packet.get_string()
+        public, serial, kind = packet.get_string(), packet.get_uint64(), packet.get_uint32()
+        key_id = packet.get_string().decode()
+        principals = SSHPacket(packet.get_string())
+        begins, ends = packet.get_uint64(), packet.get_uint64()
+        packet.get_string()  # critical options: asyncssh and sshd read them
+        extensions = SSHPacket(packet.get_string())
+        hosts = None
+        while extensions:
+            name, data = extensions.get_string(), extensions.get_string()
+            if name == _GRANT:
+                hosts = tuple(str(pattern) for pattern in json.loads(SSHPacket(data).get_string()))
+    except (asyncssh.KeyImportError, PacketDecodeError, ValueError, TypeError) as error:
+        raise Misread("The platform's answer is not a certificate that we understand.") from error
+    own = SSHPacket(key.public_data)
+    own.get_string()
+    if kind != 1 or public != own.get_string() or not principals:
+        raise Misread("The platform's certificate is not a user's, or not for the key that it was asked for.")
+    return Certificate(certificate, re.sub(r"[^!-~]", "?", key_id)[:200], serial, begins, min(ends, 2**40), hosts)
+
+
+def grants(patterns: Sequence[str], host: str) -> bool:
+    """Whether a host is among those of a domain grant: ``*`` is one or more characters of one label, case is none."""
+    return any(
+        re.fullmatch("[^.]+".join(re.escape(part) for part in pattern.lower().split("*")), host) for pattern in patterns
+    )
