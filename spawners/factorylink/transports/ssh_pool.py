@@ -57,7 +57,7 @@ class Use:
             return
         self._held = False
         if opened and self._kind is not Kind.FORWARD:
-            asyncio.get_running_loop().call_later(LAG, self._line.free, self._kind)
+            self._line.leave(self._kind)
         else:
             self._line.free(self._kind)
 
@@ -77,7 +77,17 @@ class Line:
         self.most = self._told = most
         self.used = dict.fromkeys(Kind, 0)
         self._changed = changed
+        self.leaving = 0
         self.idle: asyncio.TimerHandle | None = None
+
+    def leave(self, kind: Kind) -> None:
+        """One channel less, as soon as the server has noticed."""
+        self.leaving += 1
+        asyncio.get_running_loop().call_later(LAG, self._left, kind)
+
+    def _left(self, kind: Kind) -> None:
+        self.leaving -= 1
+        self.free(kind)
 
     def free(self, kind: Kind) -> None:
         """One channel less."""
@@ -118,6 +128,7 @@ class Pool:
         self._lines: list[Line] = []
         self._opening: asyncio.Task[None] | None = None
         self._change = asyncio.Event()
+        self._waiting = 0
         self._failure: Unreachable | None = None
         self._pause = 0.0
         self._not_before = 0.0
@@ -141,14 +152,20 @@ class Pool:
                 continue
             change = self._change
             useful = sum(line.most > 0 for line in self._lines)
-            if useful < self._most_connections and time.monotonic() >= self._not_before:
+            if self._waiting < sum(line.leaving for line in self._lines):
+                pass  # a place is about to be free, for each who waits
+            elif useful < self._most_connections and time.monotonic() >= self._not_before:
                 _ = self._open(enter)  # its end is a change, too
             elif kind is Kind.ENTRY and self._opening is None:
                 raise Unreachable(
                     "No more doors can be entered as this account: its connections are full (transport.max_sessions, "
                     "transport.max_connections)."
                 )
-            await change.wait()
+            self._waiting += 1
+            try:
+                await change.wait()
+            finally:
+                self._waiting -= 1
 
     def entries(self) -> int:
         """How many commands are entered now."""
