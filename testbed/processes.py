@@ -105,6 +105,13 @@ def wait_reaped(dead: Iterable[Process], seconds: float) -> None:
     wait_until(lambda: not any((_PROC / str(process.pid)).exists() for process in left), seconds)
 
 
+def end(process: Process, patience: float) -> None:
+    """Ask this very process to end, kill it where it has not after ``patience`` seconds, and wait until it is gone."""
+    _send(process, signal.SIGTERM)
+    _wait_for_ends([process], patience)
+    kill(process)
+
+
 def kill(process: Process) -> None:
     """Kill this very process and wait until it is gone."""
     _send(process, signal.SIGKILL)

@@ -1,0 +1,262 @@
+"""Isolated factories: what reaches what, what sshd allows, and that nothing is left of one that is down."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from factorylink.config import Access
+from testbed import cluster, faults, login, network, processes
+from testbed.cluster import Cluster
+from testbed.login import Isolation
+from testbed.network import LOGIN
+from tests.support.isolated import Visitor, answers, keygen, listener
+from tests.support.trial import CHECKOUT, FACTORY, eventually, python
+
+pytestmark = [pytest.mark.slurm, pytest.mark.root]
+
+OPEN = FACTORY.model_copy(update={"id": "open-aif", "outbound": "login"})
+ADA, GRACE = "fg-ada", "fg-grace"
+
+
+@pytest.fixture(scope="module")
+def state() -> Iterator[Path]:
+    """Not below pytest's own folder, which site accounts may not enter."""
+    folder = Path(tempfile.mkdtemp(prefix="factorygate-isolated-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def closed(state: Path) -> Iterator[Cluster]:
+    """A site that lets nothing out."""
+    found = cluster.up(FACTORY, state, isolation=Isolation())
+    yield found
+    found.down()
+
+
+@pytest.fixture(scope="module")
+def opened(state: Path) -> Iterator[Cluster]:
+    """A site whose login nodes reach out, and whose sshd forwards nothing."""
+    found = cluster.up(OPEN, state, gpu_nodes=1, isolation=Isolation(forwarding=False, carrier="stdio"))
+    yield found
+    found.down()
+
+
+@pytest.fixture(scope="module")
+def visitor(closed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
+    return Visitor(tmp_path_factory.mktemp("keys"), closed)
+
+
+@pytest.fixture(scope="module")
+def visitor_of_opened(opened: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
+    return Visitor(tmp_path_factory.mktemp("keys"), opened)
+
+
+def where(found: Cluster) -> network.Network:
+    assert found.network is not None
+    return found.network
+
+
+# --- what reaches what ----------------------------------------------------------------------------------------------
+
+
+def test_the_hub_reaches_the_logins_ssh_and_nothing_else(closed: Cluster) -> None:
+    hosts = where(closed).hosts
+    ports = {LOGIN: 6817, **dict.fromkeys(closed.nodes, 6818)}
+    assert answers(hosts[LOGIN], 22)
+    for host, port in ports.items():
+        assert answers(hosts[host], port, closed.on("gpu001")), f"{host} does not answer inside"
+        assert not answers(hosts[host], port), f"{host} answers outside"
+
+
+def test_nothing_inside_reaches_the_hub(closed: Cluster) -> None:
+    hub = where(closed).hub
+    with listener(hub) as port:
+        assert answers(hub, port)
+        for host in where(closed).hosts:
+            assert not answers(hub, port, closed.on(host)), host
+
+
+def test_a_login_side_reaches_out_where_the_catalogue_says_so_and_compute_nodes_never(opened: Cluster) -> None:
+    hub = where(opened).hub
+    with listener(hub) as port:
+        assert answers(hub, port, opened.on(LOGIN))
+        assert not answers(hub, port, opened.on("gpu001"))
+
+
+def test_factories_side_by_side_do_not_meet(closed: Cluster, opened: Cluster) -> None:
+    assert where(closed).subnet != where(opened).subnet
+    assert answers(where(closed).hosts[LOGIN], 22)
+    assert not answers(where(closed).hosts[LOGIN], 22, opened.on("gpu001"))
+
+
+def test_names_are_known_inside_only(closed: Cluster, visitor: Visitor) -> None:
+    assert visitor.says(ADA, "hostname") == LOGIN
+    assert visitor.says(ADA, "getent hosts gpu001").split() == [where(closed).hosts["gpu001"], "gpu001"]
+    assert subprocess.run(["getent", "hosts", "gpu001"], capture_output=True, check=False).returncode != 0
+
+
+# --- what sshd allows -----------------------------------------------------------------------------------------------
+
+
+def test_a_certificate_is_good_for_its_account_only(visitor: Visitor) -> None:
+    assert visitor.says(ADA, "id -un") == ADA
+    refused = visitor.run(GRACE, "true", key=visitor.key(ADA))
+    assert refused.returncode == 255
+    assert "Permission denied (publickey)" in refused.stderr
+    assert visitor.run("root", "true", key=visitor.key("root")).returncode == 255
+
+
+def test_a_key_that_the_site_was_given_is_good_too(closed: Cluster, visitor: Visitor) -> None:
+    key = visitor.key(name="plain")
+    assert visitor.run(GRACE, "true", key=key).returncode == 255
+    login.authorize(closed.folder, GRACE, Path(f"{key}.pub").read_text())
+    assert visitor.run(GRACE, "id -un", key=key).stdout.strip() == GRACE
+
+
+def test_a_certificate_of_another_ca_is_refused(visitor: Visitor) -> None:
+    other, key = visitor.folder / "other_ca", visitor.key(name="stranger")
+    keygen("-t", "ed25519", "-N", "", "-f", str(other))
+    keygen("-s", str(other), "-I", "stranger", "-n", ADA, "-V", "+1h", f"{key}.pub")
+    assert visitor.run(ADA, "true", key=key).returncode == 255
+
+
+async def test_one_connection_carries_ten_commands_at_a_time(closed: Cluster, visitor: Visitor) -> None:
+    key = visitor.key(ADA)
+    async with asyncssh.connect(
+        visitor.address,
+        username=ADA,
+        client_keys=[(str(key), f"{key}-cert.pub")],
+        known_hosts=str(visitor.folder / "known_hosts"),
+    ) as connection:
+        running = [await connection.create_process("cat") for _ in range(10)]
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await connection.create_process("cat")
+        running[0].stdin.write_eof()
+        await running[0].wait_closed()
+        assert (await connection.run("echo again")).stdout == "again\n"
+
+
+def test_ports_are_forwarded_where_the_site_allows_it(visitor: Visitor, visitor_of_opened: Visitor) -> None:
+    """The node's slurmd says nothing, so the connection stays until our end closes."""
+    allowed = visitor.run(ADA, "", "-W", "gpu001:6818")
+    assert "prohibited" not in allowed.stderr
+    forbidden = visitor_of_opened.run(ADA, "", "-W", "gpu001:6818")
+    assert "administratively prohibited" in forbidden.stderr
+    backwards = visitor.run(ADA, "true", "-oExitOnForwardFailure=yes", "-R", "12345:127.0.0.1:22")
+    assert "remote port forwarding failed" in backwards.stderr
+
+
+# --- a factory as it stands -----------------------------------------------------------------------------------------
+
+
+def test_a_job_runs_on_a_node_and_the_watcher_sees_it(visitor: Visitor) -> None:
+    assert visitor.says(ADA, "srun -p shared -t 1 -w gpu002 hostname") == "gpu002"
+    job = visitor.says(ADA, "sbatch --parsable -p shared -t 5 -o /dev/null --wrap 'sleep 300'")
+    assert eventually(lambda: visitor.says(login.WATCHER, f"squeue -h -j {job} -o '%u %T'") == f"{ADA} RUNNING")
+    visitor.says(ADA, f"scancel {job}")
+
+
+def test_the_administrators_prefix_leads_to_slurm(closed: Cluster) -> None:
+    described = closed.describe()
+    assert described["prefix"] == list(closed.prefix) != []
+    answer = subprocess.run(
+        [*closed.prefix, "sinfo", "-h", "-N", "-o", "%N"],
+        env=closed.env, capture_output=True, text=True, timeout=30, check=True,
+    )  # fmt: skip
+    assert set(answer.stdout.split()) == set(closed.nodes)
+
+
+def test_homes_are_the_factorys_own(closed: Cluster, visitor: Visitor, visitor_of_opened: Visitor) -> None:
+    visitor.says(ADA, "echo kept > ~/here")
+    assert visitor.says(ADA, "srun -p shared -t 1 cat here") == "kept"
+    assert visitor.run(GRACE, f"cat ~{ADA}/here").returncode != 0
+    assert visitor_of_opened.run(ADA, "cat ~/here").returncode != 0
+    assert (closed.folder / "homes" / ADA / "here").read_text() == "kept\n"
+    assert not Path(f"/home/{ADA}/here").exists()
+
+
+def test_the_link_is_told_how_to_get_there(closed: Cluster, opened: Cluster, visitor: Visitor) -> None:
+    access = Access.model_validate(closed.access_fields())
+    assert access.transport.kind == "ssh"
+    assert access.transport.hosts == (visitor.address,)
+    assert access.transport.host_keys[0] in (visitor.folder / "known_hosts").read_text()
+    assert access.door.carrier == "tcp"
+    assert Access.model_validate(opened.access_fields()).door.carrier == "stdio"
+
+
+# --- its end --------------------------------------------------------------------------------------------------------
+
+
+def traces(found: Cluster) -> list[str]:
+    """What there is of a factory on this machine, beside its files."""
+    tag = where(found).tag
+    mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+    routes = subprocess.run(["ip", "route"], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [
+        *(path.name for path in Path("/run/netns").glob(f"*{tag}*")),
+        *(path.name for path in Path("/sys/class/net").glob(f"*{tag}*")),
+        *(line for line in routes if tag in line or where(found).subnet in line),
+        *(line for line in mounts if str(found.folder) in line),
+        *(str(process) for process in processes.of_cluster(found.folder)),
+    ]
+
+
+def test_up_adopts_what_runs_and_repairs_what_died(state: Path, closed: Cluster) -> None:
+    before = closed.pids
+    assert "sshd" in before
+    closed.kill("sshd")
+    again = cluster.up(FACTORY, state, isolation=Isolation()).pids
+    assert again.pop("sshd") != before.pop("sshd")
+    assert again == before
+
+
+def test_down_leaves_nothing_and_a_start_after_a_crash_works(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="factorygate-crashed-"))
+    folder.chmod(0o755)
+    small = {"gpu_nodes": 1, "isolation": Isolation()}
+    try:
+        made = cluster.up(FACTORY, folder, **small)  # type: ignore[arg-type]
+        person = Visitor(tmp_path_factory.mktemp("keys"), made)
+        person.says(ADA, "sbatch -p shared -t 5 -o /dev/null --wrap 'sleep 300'")
+        for process in processes.of_cluster(made.folder, network.inodes(where(made))):
+            processes.kill(process)
+        subprocess.run(["ip", "netns", "delete", where(made).namespace("gpu001")], check=True)
+        again = cluster.up(FACTORY, folder, **small)  # type: ignore[arg-type]
+        assert person.says(ADA, "squeue -h") == ""
+        faults.begin(again, "slow", 10, 0)
+        faults.begin(again, "disk-full", ADA)
+        person.says(ADA, "sbatch -p shared -t 5 -o /dev/null --wrap 'sleep 300'")
+        with person.line(ADA):
+            assert len(traces(again)) > 10
+            again.down()
+            assert traces(again) == []
+        assert faults.standing(again) == []
+    finally:
+        for name in cluster.known(folder):
+            cluster.load(folder, name).down()
+        shutil.rmtree(folder)
+
+
+def test_without_root_it_says_so(state: Path) -> None:
+    answer = python("-m", "testbed", "up", "it4lia", "--isolated", "--state", str(state / "own"), user=ADA)
+    assert answer.returncode == 3
+    assert "root" in answer.stderr
+
+
+def test_the_command_line_does_it(state: Path, closed: Cluster) -> None:
+    answer = python("-m", "testbed", "env", FACTORY.id, "--state", str(state))
+    assert json.loads(answer.stdout)["prefix"] == list(closed.prefix)
+    odd = python("-m", "testbed", "up", "it4lia", "--isolated", "--forwarding", "no", "--carrier", "tcp",
+                 "--catalogue", str(CHECKOUT / "hub_config/factories"), "--state", str(state))  # fmt: skip
+    assert odd.returncode == 1
+    assert "needs forwarding" in odd.stderr

@@ -1,0 +1,235 @@
+"""Every fault of the testbed: what it does to who is there, and that its undo brings back what was."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed import cluster, faults, login
+from testbed.cluster import Cluster
+from testbed.errors import FaultFailed, NoSuchFault
+from testbed.login import Isolation
+from tests.support.isolated import Visitor, answers
+from tests.support.trial import FACTORY, eventually, python, state_of
+
+pytestmark = [pytest.mark.slurm, pytest.mark.root]
+
+ADA = "fg-ada"
+
+
+@pytest.fixture(scope="module")
+def factory() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="factorygate-faults-"))
+    folder.chmod(0o755)
+    found = cluster.up(FACTORY, folder, isolation=Isolation())
+    yield found
+    found.down()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
+def visitor(factory: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
+    return Visitor(tmp_path_factory.mktemp("keys"), factory)
+
+
+@pytest.fixture(autouse=True)
+def nothing_stands_afterwards(factory: Cluster) -> Iterator[None]:
+    yield
+    assert faults.standing(factory) == []
+    assert eventually(factory.ready, 30)
+
+
+def submit(visitor: Visitor, partition: str = "shared", node: str = "gpu001") -> str:
+    """A job that runs."""
+    options = f"-p {partition} -w {node} -c 1 -t 30 -o /dev/null"
+    job = visitor.says(ADA, f"sbatch --parsable {options} --wrap 'sleep 900'")
+    assert eventually(lambda: state_of(visitor.cluster, job) == "RUNNING", 40)
+    return job
+
+
+def cancel(visitor: Visitor, job: str) -> None:
+    visitor.cluster.run("scancel", job)
+    assert eventually(lambda: state_of(visitor.cluster, job) not in ("RUNNING", "COMPLETING", "PENDING"), 30)
+
+
+# --- the way there --------------------------------------------------------------------------------------------------
+
+
+def test_cut_silences_what_stands_and_what_comes(factory: Cluster, visitor: Visitor) -> None:
+    with visitor.line(ADA) as line:
+        with faults.begin(factory, "cut"):
+            assert not line.echoes(2)
+            assert not answers(visitor.address, 22)
+        assert line.echoes(60)  # TCP sends again by itself
+    assert answers(visitor.address, 22)
+
+
+def test_slow_is_felt_by_what_stands(factory: Cluster, visitor: Visitor) -> None:
+    with visitor.line(ADA) as line:
+        with faults.begin(factory, "slow", 400, 0):
+            since = time.monotonic()
+            assert line.echoes(30)
+            assert time.monotonic() - since >= 0.4
+            since = time.monotonic()
+            assert answers(visitor.address, 22, seconds=30)
+            assert time.monotonic() - since >= 0.4
+        assert line.echoes(60)
+    trips = []
+    with visitor.line(ADA) as line:
+        for _ in range(10):
+            since = time.monotonic()
+            assert line.echoes(30)
+            trips.append(time.monotonic() - since)
+    assert min(trips) < 0.4
+
+
+def test_a_slow_wire_loses_its_share(factory: Cluster, visitor: Visitor) -> None:
+    with visitor.line(ADA) as line:
+        with faults.begin(factory, "slow", 0, 100):
+            assert not line.echoes(2)
+        assert line.echoes(60)
+        with faults.begin(factory, "slow", 20, 30):
+            assert all(line.echoes(60) for _ in range(5))
+
+
+def test_slow_and_cut_at_once(factory: Cluster, visitor: Visitor) -> None:
+    with faults.begin(factory, "slow", 10, 0), faults.begin(factory, "cut"):
+        assert not answers(visitor.address, 22)
+        assert [str(fault.outage) for fault in faults.standing(factory)] == ["cut", "slow 10 0"]
+
+
+# --- the login side -------------------------------------------------------------------------------------------------
+
+
+def test_sshd_down_ends_connections_and_refuses_new_ones(factory: Cluster, visitor: Visitor) -> None:
+    with visitor.line(ADA) as line, faults.begin(factory, "sshd-down"):
+        assert line.process.wait(10) == 255
+        assert "Connection refused" in visitor.run(ADA, "true").stderr
+    assert visitor.says(ADA, "id -un") == ADA
+
+
+def test_another_host_key(factory: Cluster, visitor: Visitor) -> None:
+    with faults.begin(factory, "hostkey"):
+        assert "HOST IDENTIFICATION HAS CHANGED" in visitor.run(ADA, "true").stderr
+        assert factory.access_fields()["transport"]["host_keys"] == [  # type: ignore[index]
+            login.public(login.host_key(factory.folder))
+        ], "what the link is told to expect does not change with it"
+    assert visitor.says(ADA, "id -un") == ADA
+
+
+def test_a_site_that_trusts_us_no_more(factory: Cluster, visitor: Visitor) -> None:
+    with visitor.line(ADA) as line, faults.begin(factory, "auth"):
+        assert "Permission denied" in visitor.run(ADA, "true").stderr
+        assert line.echoes(10)
+    assert visitor.says(ADA, "id -un") == ADA
+
+
+def test_a_full_disk(factory: Cluster, visitor: Visitor) -> None:
+    visitor.says(ADA, "mkdir -p folder && echo before > folder/file")
+    with faults.begin(factory, "disk-full", ADA):
+        assert visitor.says(ADA, "cat folder/file") == "before"
+        assert "No space left" in visitor.run(ADA, "head -c 100000 /dev/zero > more").stderr
+        assert visitor.run(ADA, "srun -p shared -t 1 sh -c 'head -c 100000 /dev/zero > more'").returncode
+        assert visitor.says("fg-grace", "echo free > more && cat more") == "free"
+    assert visitor.says(ADA, "cat folder/file") == "before"
+    visitor.says(ADA, "head -c 100000 /dev/zero > more && rm more")
+
+
+# --- the scheduler --------------------------------------------------------------------------------------------------
+
+
+def test_slurmctld_down_and_its_jobs_live(factory: Cluster, visitor: Visitor) -> None:
+    job = submit(visitor)
+    with faults.begin(factory, "slurmctld-down"):
+        assert "DOWN" in visitor.run(ADA, "scontrol ping").stdout
+    assert state_of(factory, job) == "RUNNING"
+    cancel(visitor, job)
+
+
+def test_a_lost_node_takes_its_jobs_with_it(factory: Cluster, visitor: Visitor) -> None:
+    job = submit(visitor)
+    with faults.begin(factory, "node-down", "gpu001", "now"):
+        assert not answers("gpu001", 6818, factory.on("gpu002"))
+        assert eventually(lambda: state_of(factory, job) == "PENDING", 30), "it is queued again, on no node"
+    assert eventually(lambda: answers("gpu001", 6818, factory.on("gpu002")))
+    cancel(visitor, job)
+
+
+def test_a_drained_node_keeps_its_jobs_and_takes_no_more(factory: Cluster, visitor: Visitor) -> None:
+    job = submit(visitor)
+    with faults.begin(factory, "drain", "gpu001"):
+        assert state_of(factory, job) == "RUNNING"
+        asked = "sbatch --parsable -p shared -w gpu001 -t 1 -o /dev/null --wrap true"
+        waiting = visitor.says(ADA, asked)
+        assert eventually(lambda: "ReqNodeNotAvail" in factory.run("squeue", "-h", "-j", waiting, "-o", "%r").stdout)
+    assert eventually(lambda: state_of(factory, waiting) == "COMPLETED", 30)
+    cancel(visitor, job)
+
+
+def test_the_administrator_requeues_and_ends_jobs(factory: Cluster, visitor: Visitor) -> None:
+    job = submit(visitor)
+    faults.begin(factory, "requeue", job)
+    assert eventually(lambda: state_of(factory, job) == "PENDING")
+    faults.begin(factory, "kill", job)
+    assert eventually(lambda: state_of(factory, job) == "CANCELLED")
+    with pytest.raises(FaultFailed, match="no job"):
+        faults.begin(factory, "kill", job)
+
+
+def test_a_job_gives_way_where_its_partition_does(factory: Cluster, visitor: Visitor) -> None:
+    job = submit(visitor, "spare")
+    with faults.begin(factory, "preempt", job):
+        assert state_of(factory, job) == "PENDING"
+        assert factory.run("squeue", "-h", "-t", "R", "-w", "gpu001", "-o", "%P").stdout.split() == ["shared"]
+    assert eventually(lambda: state_of(factory, job) == "RUNNING", 60), "there is room again"
+    cancel(visitor, job)
+
+
+def test_a_job_of_any_other_partition_is_requeued(factory: Cluster, visitor: Visitor) -> None:
+    job = submit(visitor, "shared")
+    with faults.begin(factory, "preempt", job):
+        assert eventually(lambda: state_of(factory, job) == "PENDING")
+    cancel(visitor, job)
+
+
+# --- how it is asked for --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("flood",), "none of slurmctld-down"),
+        (("cut", "twice"), "usage: cut"),
+        (("node-down",), r"usage: node-down NODE \[now\]"),
+    ],
+)
+def test_what_is_no_fault_is_refused(factory: Cluster, words: tuple[str, ...], said: str) -> None:
+    with pytest.raises(NoSuchFault, match=said):
+        faults.begin(factory, *words)
+
+
+@pytest.mark.parametrize(
+    "words", [("node-down", "gpu009"), ("disk-full", "root"), ("drain", "gpu009"), ("preempt", "1")]
+)
+def test_a_fault_that_does_not_come_about_does_not_stand(factory: Cluster, words: tuple[str, ...]) -> None:
+    with pytest.raises(FaultFailed):
+        faults.begin(factory, *words)
+
+
+def test_another_process_undoes_it(factory: Cluster, visitor: Visitor) -> None:
+    state = ("--state", str(factory.folder.parent))
+    begun = python("-m", "testbed", "fault", FACTORY.id, "cut", *state)
+    assert begun.returncode == 0, begun.stderr
+    assert not answers(visitor.address, 22)
+    with pytest.raises(NoSuchFault, match="stands already"):
+        faults.begin(factory, "cut")
+    assert python("-m", "testbed", "fault", FACTORY.id, *state).stdout == "cut\n"
+    assert python("-m", "testbed", "fault", FACTORY.id, "cut", "--undo", *state).returncode == 0
+    assert answers(visitor.address, 22)
+    again = python("-m", "testbed", "fault", FACTORY.id, "cut", "--undo", *state)
+    assert (again.returncode, "no such fault" in again.stderr) == (1, True)

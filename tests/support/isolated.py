@@ -1,0 +1,119 @@
+"""How the hub's side and a site account look at an isolated factory, with nothing but OpenSSH's own client."""
+
+from __future__ import annotations
+
+import select
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from testbed import login
+from testbed.cluster import Cluster
+from testbed.network import LOGIN
+
+SILENT = 1.5  # seconds after which nobody is going to answer: all of it is on this machine
+
+
+class Visitor:
+    """Somebody with certificates of the factory's CA; ``folder`` is for keys."""
+
+    def __init__(self, folder: Path, cluster: Cluster) -> None:
+        self.folder = folder
+        self.cluster = cluster
+        assert cluster.network is not None
+        self.address = cluster.network.hosts[LOGIN]
+        (folder / "known_hosts").write_text(f"{self.address} {login.public(login.host_key(cluster.folder))}\n")
+
+    def key(self, *principals: str, name: str = "") -> Path:
+        """A key with a certificate for these accounts; without any, without."""
+        key = self.folder / (name or "-".join(principals))
+        if not key.exists():
+            keygen("-t", "ed25519", "-N", "", "-f", str(key))
+            if principals:
+                ca = login.ca_key(self.cluster.folder.parent)
+                keygen("-s", str(ca), "-I", key.name, "-n", ",".join(principals), "-V", "+1h", f"{key}.pub")
+        return key
+
+    def argv(self, account: str, *options: str, key: Path | None = None) -> list[str]:
+        settings = {
+            "UserKnownHostsFile": self.folder / "known_hosts",
+            "StrictHostKeyChecking": "yes",
+            "BatchMode": "yes",
+            "IdentitiesOnly": "yes",
+            "ConnectTimeout": 5,
+        }
+        told = [f"-o{name}={value}" for name, value in settings.items()]
+        return ["ssh", "-F", "none", "-i", str(key or self.key(account)), *told, *options, f"{account}@{self.address}"]
+
+    def run(
+        self, account: str, command: str, *options: str, key: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        argv = [*self.argv(account, *options, key=key), command]
+        return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+
+    def says(self, account: str, command: str) -> str:
+        """What a command that must succeed prints."""
+        answer = self.run(account, command)
+        assert answer.returncode == 0, answer.stderr
+        return answer.stdout.strip()
+
+    @contextmanager
+    def line(self, account: str) -> Iterator[Line]:
+        """A connection that stands, and echoes."""
+        process = subprocess.Popen(
+            [*self.argv(account), "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        try:
+            opened = Line(process)
+            assert opened.echoes(30)
+            yield opened
+        finally:
+            process.kill()
+            process.communicate()
+
+
+class Line:
+    """Bytes there and back over one connection."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self.process = process
+        self._missing = 0
+
+    def echoes(self, seconds: float) -> bool:
+        """Send a byte and wait for all that are under way."""
+        assert self.process.stdin and self.process.stdout
+        self.process.stdin.write(b"x")
+        self.process.stdin.flush()
+        self._missing += 1
+        while self._missing:
+            readable, _, _ = select.select([self.process.stdout], [], [], seconds)
+            if not readable:
+                return False
+            self._missing -= len(self.process.stdout.read1())
+        return True
+
+
+def keygen(*words: str) -> None:
+    subprocess.run(["ssh-keygen", "-q", *words], check=True, capture_output=True, timeout=30)
+
+
+def answers(address: str, port: int, inside: tuple[str, ...] = (), seconds: float = SILENT) -> bool:
+    """Whether a TCP connection comes about, from the hub, or from where ``inside`` leads."""
+    if not inside:
+        try:
+            socket.create_connection((address, port), timeout=seconds).close()
+        except OSError:
+            return False
+        return True
+    code = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), float(sys.argv[3]))"
+    argv = [*inside, "/usr/bin/python3", "-c", code, address, str(port), str(seconds)]
+    return subprocess.run(argv, capture_output=True, timeout=60, check=False).returncode == 0
+
+
+@contextmanager
+def listener(address: str) -> Iterator[int]:
+    """Something that listens on the hub's side; its port."""
+    with socket.create_server((address, 0)) as server:
+        yield server.getsockname()[1]
