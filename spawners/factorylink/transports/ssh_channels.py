@@ -247,6 +247,9 @@ class _Entry(_Passing):
             self._said = (self._said + data)[-SAID:]
             log.info("%s: %s", self._name, data.decode(errors="replace").strip())
 
+    def eof_received(self) -> bool:
+        return True  # why it ended comes after that
+
     def exit_status_received(self, status: int) -> None:
         log.info("%s ended with code %d", self._name, status)
 

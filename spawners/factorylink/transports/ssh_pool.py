@@ -148,7 +148,7 @@ class Pool:
                     return self._use(line, kind)
             if not self._lines:
                 self._check()
-                await asyncio.shield(self._open(enter))
+                await self._wait_for(self._open(enter))
                 continue
             change = self._change
             useful = sum(line.most > 0 for line in self._lines)
@@ -176,6 +176,13 @@ class Pool:
             line.idle.cancel()
             line.idle = None
         return Use(line, kind)
+
+    async def _wait_for(self, opening: asyncio.Task[None]) -> None:
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise  # it is who waits that was cancelled
 
     def _check(self) -> None:
         if self._failure is not None and time.monotonic() < self._not_before and self._opening is None:
