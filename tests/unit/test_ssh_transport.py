@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.ask import Ask, Output
-from factorylink.transports import ssh, ssh_channels
+from factorylink.transports import ssh, ssh_wires
 from factorylink.transports.base import Transport
 from factorylink.transports.ssh import SshTransport
 from tests.support.sshd import ME, PATIENCE, PROGRAM, Sshd, open_folder, shell, transport_to, until
@@ -133,6 +133,11 @@ async def test_what_is_not_there_is_unreachable(transport: SshTransport) -> None
         await transport.run(Ask(("echo", "a\0b"), words))
     with pytest.raises(Refused, match="too long"):
         await transport.run(Ask(("echo", "x" * 200_000), words))
+
+
+async def test_a_site_that_has_stopped_us_is_unreachable(transport: SshTransport) -> None:
+    with pytest.raises(Unreachable, match="maintenance"):
+        await transport.run(shell("echo maintenance >&2; exit 75"))
 
 
 async def test_a_large_answer_and_a_large_question(transport: SshTransport) -> None:
@@ -319,7 +324,7 @@ async def test_what_an_entered_command_complains_of(transport: SshTransport, cap
 async def test_a_closed_entry_ends_its_command(
     transport: SshTransport, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ssh_channels, "KILL_WAIT", 0.5)
+    monkeypatch.setattr(ssh_wires, "KILL_WAIT", 0.5)
     pids = []
     for number, text in enumerate(["cat; touch {}.clean", "trap '' TERM HUP; sleep 600"]):
         file = folder / f"pid{number}"

@@ -22,9 +22,10 @@ from factorylink.errors import Misread, Refused, Unreachable
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.transports.base import STDOUT_CAP, Wire, answer, first_bytes, head
 from factorylink.transports.host_keys import HostKeys
-from factorylink.transports.ssh_channels import Command, EntryWire, ForwardWire, Lost, NoPlace
+from factorylink.transports.ssh_channels import Command, Lost, NoPlace
 from factorylink.transports.ssh_login import Gate
 from factorylink.transports.ssh_pool import Kind, Pool, Use
+from factorylink.transports.ssh_wires import EntryWire, ForwardWire
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ SMALL = 65536  # bytes
 TRIES = 3  # of a command that was certainly not run
 LONGEST_LINE = 120_000  # bytes; Linux takes no single argument above 131,072, and the line is one of the login shell's
 _HOME = re.compile(r"^/[^\x00-\x1f\x7f:]*$")
+_NOT_NOW = 75  # EX_TEMPFAIL of sysexits.h: the site's wrapper, where the site has stopped us
 _CANNOT_RUN = {126, 127}  # what shells and ``env`` answer for a program that is not there or may not be run
 
 
@@ -139,7 +141,7 @@ class SshTransport:
             command = Command(use, cap)
             try:
                 async with asyncio.timeout(seconds):
-                    return await command.run(line, stdin)
+                    stdout, stderr, code = await command.run(line, stdin)
             except NoPlace as error:
                 use.refused()
                 problem = error
@@ -149,6 +151,10 @@ class SshTransport:
                 raise Misread(f"{argv[0]} answered with more than {cap} bytes.") from error
             except TimeoutError as error:
                 raise Unreachable(f"{argv[0]} gave no answer within {seconds:g} s.") from error
+            else:
+                if code == _NOT_NOW:
+                    raise Unreachable(stderr.decode(errors="replace").strip() or f"{argv[0]} cannot be run now.")
+                return stdout, stderr, code
             finally:
                 command.give_up()
         raise problem or Unreachable("")
