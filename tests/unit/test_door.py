@@ -8,6 +8,7 @@ import os
 import signal
 import stat
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncssh
@@ -233,9 +234,53 @@ async def test_tells_how_the_notebook_ended(code: int, reason: str, exit_code: i
 async def test_ends_before_the_walltime_does() -> None:
     async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 75)}) as door:
         link, _ = await up(door)
-        assert "Save your work" in (await ask(link, "hello"))["message"]
+        notice = (await ask(link, "hello"))["notice"]
+        assert (notice["kind"], notice["minutes"]) == ("walltime", 5)
         assert await door.exit() == 0
         assert door.file("end.json")["reason"] == "walltime"
+
+
+def moment_in(seconds: float) -> str:
+    return datetime.fromtimestamp(time.time() + seconds, UTC).isoformat()
+
+
+async def test_learns_that_its_time_was_moved() -> None:
+    async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 300)}) as door:
+        link, status = await up(door)
+        clock = Path(str(status["notebook_sock"])).with_name("clock.json")
+        assert json.loads(clock.read_text())["notice"]["kind"] == "walltime"
+        watch = await link.create_process("watch")
+        later = moment_in(7200)
+        assert (await ask(link, "ends", {"ends": later}))["ends"]
+        while json.loads(await watch.stdout.readline())["notice"] is not None:
+            pass
+        told = json.loads(clock.read_text())
+        assert told["notice"] is None
+        assert abs((datetime.fromisoformat(told["ends"]) - datetime.fromisoformat(later)).total_seconds()) < 1
+        door.process.send_signal(signal.SIGUSR1)  # of a scheduler that knows better than our clock
+        assert await door.exit() == 0
+        assert door.file("end.json")["reason"] == "walltime"
+
+
+async def test_a_scheduler_that_warns_in_time_leaves_the_end_to_the_clock() -> None:
+    async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 200)}) as door:
+        link, _ = await up(door)
+        door.process.send_signal(signal.SIGUSR1)
+        assert (await ask(link, "hello"))["phase"] == "up"
+        assert (await ask(link, "hello"))["end_reason"] is None
+        await ask(link, "ends", {"ends": moment_in(61)})
+        assert await door.exit() == 0
+        assert door.file("end.json")["reason"] == "walltime"
+
+
+@pytest.mark.parametrize("told", [None, {}, {"ends": 5}, {"ends": "soon"}, {"ends": "2030-01-01T00:00:00"}, ["ends"]])
+async def test_a_new_end_that_is_none_is_refused(told: object) -> None:
+    async with running_door() as door:
+        link, _ = await up(door)
+        done = await link.run("ends", input=json.dumps(told), timeout=20)
+        assert done.exit_status == 1
+        assert "error" in json.loads(str(done.stdout))
+        assert (await ask(link, "hello"))["ends"] is None
 
 
 async def test_a_run_after_a_requeue_starts_anew() -> None:

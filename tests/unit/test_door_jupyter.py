@@ -7,14 +7,17 @@ import contextlib
 import json
 import os
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import asyncssh
+from jupyter_client import AsyncKernelClient
 
-from tests.support.door import RunningDoor, ask, fetch, running_door, until
+from tests.support.door import SESSION, RunningDoor, ask, fetch, running_door, until
 
 TOKEN = "the-token-of-u"
 GIVEN = {
@@ -126,6 +129,45 @@ async def test_is_opened_used_and_stopped() -> None:
         assert await door.exit() == 0
         assert door.file("end.json")["reason"] == "stopped"
         assert "Traceback" not in door.log.read_text()
+
+
+async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:
+    soon = str(int(time.time()) + 600)
+    async with running_door(environment={"SLURM_JOB_END_TIME": soon}) as door, server(door) as notebook:
+        code, told = await notebook.request("/user/u/api/factorygate/clock")
+        assert (code, told["session"]) == (200, SESSION)
+        assert datetime.fromisoformat(told["ends"]).timestamp() == int(soon)
+        assert (told["notice"]["kind"], told["notice"]["minutes"]) == ("walltime", 15)
+        assert (await notebook.status())["opened"] is False
+        assert (await notebook.request("/user/u/api/factorygate/clock", token=""))[0] == 403
+        assert (await notebook.request("/user/u/api/factorygate/clock", token="another's"))[0] == 403
+
+
+async def test_at_the_end_of_its_time_a_busy_kernel_is_interrupted_and_ends_cleanly() -> None:
+    """What a program does in ``finally`` and ``atexit`` is done: results that it would write then are written."""
+    async with running_door() as door, server(door) as notebook:
+        _, kernel = await notebook.request("/user/u/api/kernels", "POST")
+        client = AsyncKernelClient(connection_file=str(notebook.node / "run" / f"kernel-{kernel['id']}.json"))
+        client.load_connection_file()
+        client.start_channels()
+        await client.wait_for_ready(timeout=60)
+        home = door.folder.parent / "home"
+        client.execute(
+            "import atexit, time\n"
+            f"atexit.register(lambda: open({str(home / 'at-exit')!r}, 'w').close())\n"
+            "try:\n"
+            f"    open({str(home / 'busy')!r}, 'w').close()\n"
+            "    time.sleep(600)\n"
+            "finally:\n"
+            f"    open({str(home / 'finally')!r}, 'w').close()"
+        )
+        await until((home / "busy").exists, 60, what="the cell runs")
+        client.stop_channels()
+        ends = datetime.fromtimestamp(time.time() + 60, UTC).isoformat()
+        assert (await ask(notebook.link, "ends", {"ends": ends}))["ends"]
+        assert await door.exit(60) == 0
+        assert door.file("end.json")["reason"] == "walltime"
+        assert sorted(path.name for path in home.iterdir() if path.name[0] != ".") == ["at-exit", "busy", "finally"]
 
 
 async def test_gives_the_node_back_when_nobody_comes() -> None:

@@ -42,22 +42,22 @@ def test_ends_when_it_must(facts: Facts, at: float, reason: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "at", "words"),
+    ("facts", "at", "notice"),
     [
-        (WAITING, 100, ""),
-        (replace(UP, ends=START + 2000), 1039, ""),
-        (replace(UP, ends=START + 2000), 1041, "in 15 minutes"),
-        (replace(UP, ends=START + 2000), 1641, "in 5 minutes"),
-        (replace(UP, activity=None, ends=START + 2000), 1641, "Save your work"),
-        (USED, 4299, ""),
-        (USED, 4300, "gives the node back at 15:03 UTC, in 5 minutes"),
-        (UP, 1600, "Nobody has opened"),
+        (WAITING, 100, None),
+        (replace(UP, ends=START + 2000), 1039, None),
+        (replace(UP, ends=START + 2000), 1041, ("walltime", 1940, 15)),
+        (replace(UP, activity=None, ends=START + 2000), 1641, ("walltime", 1940, 5)),
+        (replace(UP, ends=START + 2000), 1641, ("unopened", 1810, 5)),
+        (USED, 4299, None),
+        (USED, 4300, ("idle", 4600, 5)),
+        (UP, 1600, ("unopened", 1810, 5)),
+        (replace(USED, ends=START + 5300), 4400, ("idle", 4600, 5)),  # the nearest of two
     ],
 )
-def test_warns_before(facts: Facts, at: float, words: str) -> None:
-    message = decide(START + at, facts, LIMITS).message
-    assert words in message
-    assert bool(message) == bool(words)
+def test_warns_before(facts: Facts, at: float, notice: tuple[str, float, int] | None) -> None:
+    found = decide(START + at, facts, LIMITS).notice
+    assert (found and (found.reason, found.at - START, found.minutes)) == notice
 
 
 def test_tells_when_idleness_would_end_it() -> None:
@@ -89,4 +89,4 @@ def test_nothing_changes_before_it_wakes(
         just_before = now + (verdict.wake - now) * 0.999
         if just_before < verdict.wake:
             later = decide(just_before, facts, LIMITS)
-            assert (later.reason, later.message) == (None, verdict.message)
+            assert (later.reason, later.notice) == (None, verdict.notice)

@@ -101,9 +101,7 @@ def _listen_to_scheduler(session: Session) -> None:
     told = "The scheduler told the session to end."
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, session.end, "stopped", told, GRACE_SIGNALLED)
-    loop.add_signal_handler(
-        signal.SIGUSR1, session.end, "walltime", "The scheduler said that the session's time is over.", GRACE_SIGNALLED
-    )
+    loop.add_signal_handler(signal.SIGUSR1, session.scheduler_warned)
 
 
 async def run(options: argparse.Namespace) -> int:

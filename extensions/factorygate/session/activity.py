@@ -20,6 +20,7 @@ from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from factorygate.session import processes
+from factorygate.session.clock import Clock
 
 LOOK_MS = 2000  # how often kernels and terminals are looked at
 TELL_SECONDS = 30.0  # at least this long between two lines that differ in the time of last activity only
@@ -67,6 +68,8 @@ class Reporter:
         provider.get_user = get_user  # type: ignore[method-assign]
 
     def _seen(self, handler: RequestHandler) -> None:
+        if isinstance(handler, Clock):
+            return  # to look how much time is left is no use of the session
         if "no_track_activity" not in handler.request.arguments:  # JupyterLab's own word for its polls
             self._last_request = time.time()
         if not isinstance(handler, WebSocketHandler):  # an open WebSocket alone is no use of the session

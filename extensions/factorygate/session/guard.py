@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from factorygate.session.status import Reason
 
@@ -43,13 +42,24 @@ class Facts:
 
 
 @dataclass(frozen=True)
+class Warned:
+    """It ends by itself ``at``, for this reason; ``minutes``: the last step before that was passed."""
+
+    reason: Reason
+    at: float
+    minutes: int
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """``reason`` is set when the session must end now; ``wake`` is when to look again if nothing else changes."""
+    """``reason`` and ``message`` are set when the session must end now; ``wake`` is when to look again if nothing else
+    changes. ``notice``: what will end it soon."""
 
     wake: float
     reason: Reason | None = None
     message: str = ""
     ends_idle: float | None = None
+    notice: Warned | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,6 @@ class _Deadline:
     reason: Reason
     ended: str
     warnings: tuple[float, ...]  # seconds before, longest first
-    warning: str  # with {minutes} and {clock}
 
 
 def _deadlines(facts: Facts, limits: Limits) -> Iterator[_Deadline]:
@@ -68,7 +77,6 @@ def _deadlines(facts: Facts, limits: Limits) -> Iterator[_Deadline]:
             "walltime",
             "The session reached the end of its time and was ended cleanly.",
             WALLTIME_WARNINGS,
-            "The time of this session ends at {clock}, in {minutes}. Save your work.",
         )
     if not facts.environment:
         yield _Deadline(
@@ -76,7 +84,6 @@ def _deadlines(facts: Facts, limits: Limits) -> Iterator[_Deadline]:
             "no-environment",
             "The job ran, but the hub did not send what the notebook needs, so it gave the node back.",
             (),
-            "",
         )
     if facts.up is None or facts.activity is None:
         return
@@ -86,7 +93,6 @@ def _deadlines(facts: Facts, limits: Limits) -> Iterator[_Deadline]:
             "unopened",
             f"Nobody opened the session within {_minutes(limits.unopened)}, so it gave the node back.",
             (IDLE_WARNING,),
-            "Nobody has opened this session yet. It gives the node back at {clock}, in {minutes}.",
         )
     elif not facts.activity.busy:
         yield _Deadline(
@@ -94,7 +100,6 @@ def _deadlines(facts: Facts, limits: Limits) -> Iterator[_Deadline]:
             "idle",
             f"Nothing happened in the session for {_minutes(limits.idle)}, so it gave the node back.",
             (IDLE_WARNING,),
-            "Nothing is happening in this session. It gives the node back at {clock}, in {minutes}.",
         )
 
 
@@ -103,23 +108,18 @@ def _minutes(seconds: float) -> str:
     return f"{count} minute{'' if count == 1 else 's'}"
 
 
-def _clock(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M UTC")
-
-
 def decide(now: float, facts: Facts, limits: Limits) -> Verdict:
     """What holds at ``now`` (seconds since the epoch): the nearest deadline wins, for the end and for the warning."""
     deadlines = sorted(_deadlines(facts, limits), key=lambda deadline: deadline.at)
     ends_idle = next((d.at for d in deadlines if d.reason in ("idle", "unopened")), None)
     wake = now + 3600
-    message = ""
+    notice: Warned | None = None
     for deadline in deadlines:
         if now >= deadline.at:
             return Verdict(now, deadline.reason, deadline.ended, ends_idle)
-        coming = [deadline.at - before for before in deadline.warnings]
-        passed = [at for at in coming if at <= now]
-        if passed and not message:
-            # Counted from the step, not from now: the text changes when a step is passed, not at every look.
-            message = deadline.warning.format(minutes=_minutes(deadline.at - passed[-1]), clock=_clock(deadline.at))
-        wake = min([wake, deadline.at, *(at for at in coming if at > now)])
-    return Verdict(wake, None, message, ends_idle)
+        passed = [before for before in deadline.warnings if deadline.at - before <= now]
+        if passed and notice is None:
+            notice = Warned(deadline.reason, deadline.at, round(passed[-1] / 60))
+        coming = [deadline.at - before for before in deadline.warnings[len(passed) :]]
+        wake = min([wake, deadline.at, *coming])
+    return Verdict(wake, None, "", ends_idle, notice)

@@ -60,6 +60,7 @@ def prepare(
         if name in given:
             given[name] = _through(hub, given[name])
     given |= {
+        "FACTORYGATE_CLOCK": str(node / "clock.json"),
         "FACTORYGATE_NOTEBOOK_SOCKET": str(socket),
         "FACTORYGATE_HUB_SOCKET": str(hub),
         "JUPYTERHUB_SERVICE_URL": f"http+unix://{given.get('JUPYTERHUB_SERVICE_PREFIX', '/')}",

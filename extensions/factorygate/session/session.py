@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from factorygate.session import processes
 from factorygate.session.guard import Activity, Facts, Limits, decide
 from factorygate.session.notebook import Notebook, check_environment
-from factorygate.session.status import Reason, Status, moment
+from factorygate.session.status import Notice, Reason, Status, moment
 
 log = logging.getLogger(__name__)
 
 GRACE = 20.0  # seconds for the notebook to end by itself, when there is time
 GRACE_SIGNALLED = 6.0  # when the scheduler is about to kill the job (Slurm's KillWait is 30 s; sites shorten it)
 _TIDY = 60.0  # seconds between two looks for orphans that ended
+_AGREES = 300.0  # seconds; a scheduler's signal comes some minutes before its limit, and our clock says so, too
 _LOOK = 60.0  # the clock is looked at this often at least, for clocks that are set while we wait
 
 EXIT_CODES: dict[Reason, int] = {"failed": 1, "no-environment": 3}  # all others are a clean end: 0
@@ -49,9 +52,11 @@ class Session:
         self._limits = limits
         self._facts = Facts(started=started, ends=ends)
         self._root = root
+        self._clock = node / "clock.json"
         self._write_end = write_end
         self._notebook = Notebook(node, umask, self._heard)
         self._given: tuple[dict[str, str], list[str]] | None = None
+        self._told = ""  # the last content of the clock's file
         self._handed = asyncio.Event()
         self._look = asyncio.Event()
         self._end: asyncio.Future[tuple[Reason, str, float]] = asyncio.get_running_loop().create_future()
@@ -98,6 +103,23 @@ class Session:
             self._handed.set()
         return self.status
 
+    def new_end(self, told: object) -> Status:
+        """The scheduler's limit was moved: ``{"ends": RFC 3339}``, with its time zone. ValueError for anything else."""
+        text = told.get("ends") if isinstance(told, dict) else None
+        ends = datetime.fromisoformat(text) if isinstance(text, str) else None
+        if ends is None or ends.tzinfo is None:
+            raise ValueError("an object with `ends`, a moment with its time zone, is needed")
+        log.info("the session's time now ends at %s", ends)
+        self._learn(ends=ends.timestamp())
+        self._publish(ends=moment(ends.timestamp()))
+        return self.status
+
+    def scheduler_warned(self) -> None:
+        """The scheduler's limit is minutes away. Where our own clock says the same, it ends the session in time."""
+        ends = self._facts.ends
+        if ends is None or not 0 < ends - time.time() < _AGREES:
+            self.end("walltime", "The scheduler said that the session's time is over.", GRACE_SIGNALLED)
+
     def token(self) -> str | None:
         """The notebook's hub token, for a hub that lost it."""
         return self._given[0].get("JUPYTERHUB_API_TOKEN") if self._given is not None else None
@@ -126,7 +148,7 @@ class Session:
                 self.end("failed", f"The door of the session failed: {error}")
             task.cancel()
         reason, message, grace = self._end.result()
-        self._publish(phase="ending", end_reason=reason, message=message, busy=False, ends_idle=None)
+        self._publish(phase="ending", end_reason=reason, message=message, busy=False, ends_idle=None, notice=None)
         try:  # now, since the scheduler may leave no time after
             self._write_end({"reason": reason, "message": message, "at": moment(time.time())})
         except OSError:
@@ -140,12 +162,33 @@ class Session:
             self._look.clear()
             now = time.time()
             verdict = decide(now, self._facts, self._limits)
-            self._publish(message=verdict.message, ends_idle=moment(verdict.ends_idle))
+            found = verdict.notice
+            notice = Notice(found.reason, moment(found.at) or "", found.minutes) if found is not None else None
+            if notice is not None and notice != self.status.notice:
+                log.info("ends by itself at %s: %s", notice.at, notice.kind)
+            self._publish(ends_idle=moment(verdict.ends_idle), notice=notice)
+            self._tell_notebook()
             if verdict.reason is not None:
                 self.end(verdict.reason, verdict.message)
                 return
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._look.wait(), min(_LOOK, max(0.05, verdict.wake - now)))
+
+    def _tell_notebook(self) -> None:
+        """The file that the notebook server shows to what runs in the browser (see ``clock``)."""
+        status = self.status
+        told: dict[str, object] = {"session": status.session, "ends": status.ends, "ends_idle": status.ends_idle}
+        told["notice"] = asdict(status.notice) if status.notice is not None else None
+        text = json.dumps(told)
+        if text == self._told:
+            return
+        new = self._clock.with_suffix(".new")
+        try:
+            new.write_text(text, encoding="utf-8")
+            new.replace(self._clock)
+        except OSError:
+            log.exception("%s cannot be written", self._clock)
+        self._told = text
 
     async def _keep_tidy(self) -> None:
         """Collect what the notebook's processes left behind and the door adopted."""

@@ -21,8 +21,17 @@ def moment(seconds: float | None) -> str | None:
 
 
 @dataclass(frozen=True)
+class Notice:
+    """The session will end by itself soon. ``at``: when, RFC 3339; ``minutes``: the step that was passed."""
+
+    kind: Reason
+    at: str
+    minutes: int
+
+
+@dataclass(frozen=True)
 class Status:
-    """A session at one moment. Times are RFC 3339 in UTC; ``message`` is for people and empty when all is well."""
+    """A session at one moment. Times are RFC 3339 in UTC; ``message`` is for people and says how it ended."""
 
     protocol: int
     session: str
@@ -38,6 +47,7 @@ class Status:
     opened: bool = False
     ends: str | None = None
     ends_idle: str | None = None
+    notice: Notice | None = None
     end_reason: Reason | None = None
     message: str = ""
 
