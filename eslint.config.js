@@ -24,6 +24,10 @@ export default [
     },
   },
   {
+    files: ["hub_config/proxy/*.cjs"],
+    languageOptions: { ecmaVersion: 2022, sourceType: "commonjs", globals: globals.node },
+  },
+  {
     files: ["tests/**/*.js", "tests/**/*.mjs", "eslint.config.js"],
     languageOptions: { ecmaVersion: 2022, sourceType: "module", globals: { ...globals.node, ...globals.browser } },
   },

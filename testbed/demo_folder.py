@@ -167,6 +167,7 @@ class DemoFolder:
         ports = self.ports
         argv = (
             str(install.node(Path(sys.executable))),
+            *("--require", str(install.CHECKOUT / "hub_config" / "proxy" / "cut.cjs")),
             str(self.programs / "node/node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
             *("--ip", "127.0.0.1", "--port", str(ports.public)),
             *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
