@@ -17,6 +17,7 @@ from factorylink.models import (
     DrainBody,
     EnvironmentBody,
     Estimate,
+    ExtendBody,
     FactoryView,
     Person,
     ServerName,
@@ -66,6 +67,10 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
     @app.get("/sessions/{session_id}/token")
     async def get_token(session_id: SessionId) -> TokenBody:
         return TokenBody(token=await sessions.token(session_id))
+
+    @app.post("/sessions/{session_id}/extend")
+    async def extend_session(session_id: SessionId, body: ExtendBody) -> Session:
+        return await sessions.extender.extend(session_id, body.hours, "hub")
 
     @app.delete("/sessions/{session_id}", status_code=202)
     async def stop_session(session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:

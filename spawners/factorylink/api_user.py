@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 from factorylink.api_hub import Limit, follow_session
 from factorylink.errors import LinkError
 from factorylink.hub import Caller, HubClient
-from factorylink.models import Estimate, FactoryView, Problem, Session, SessionId, Slug
+from factorylink.models import Estimate, ExtendBody, FactoryView, Problem, Session, SessionId, Slug
 from factorylink.offers import Offers
 from factorylink.problems import ProblemError, forbidden, from_link_error, gone
 from factorylink.sessions import Sessions
@@ -72,6 +72,11 @@ def user_app(sessions: Sessions, offers: Offers, hub: HubClient, base_url: str) 
     async def session_events(session_id: SessionId, name: str = user) -> StreamingResponse:
         await own(session_id, name)
         return await follow_session(sessions, session_id)
+
+    @app.post(f"{prefix}/api/sessions/{{session_id}}/extend")
+    async def extend_session(session_id: SessionId, body: ExtendBody, name: str = user) -> Session:
+        await own(session_id, name)
+        return await sessions.extender.extend(session_id, body.hours, "person")
 
     async def own(session_id: SessionId, name: str) -> Session:
         session = await sessions.session(session_id)

@@ -13,7 +13,7 @@ from factorylink.config import LinkConfig
 from factorylink.events import Feed, Message
 from factorylink.identity import Identity
 from factorylink.ledger import Entry, Ledger
-from factorylink.live import LOST_SECONDS, Live, show, show_ended
+from factorylink.live import LOST_SECONDS, Live, room, show, show_ended
 from factorylink.models import Health, Session, SessionId, SessionState, TableFactory, TableSnapshot
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place
@@ -55,7 +55,8 @@ class Board:
         place = self.places.get(live.row.factory)
         if place is None:
             return show(live, _not_offered(live.row.factory))
-        return show(live, place.site.health, self.doors.problem(live.row.id))
+        more = room(live, place.factory, place.access)
+        return show(live, place.site.health, self.doors.problem(live.row.id), more)
 
     def health(self, factory_id: str) -> Health:
         """The factory's health, with a drain laid over it."""

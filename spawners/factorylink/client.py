@@ -124,6 +124,10 @@ class LinkClient:
         """Return when the ledger holds the wish to stop."""
         await self._request("DELETE", f"/sessions/{session_id}", params={"by": by})
 
+    async def extend(self, session_id: SessionId, hours: float) -> Session:
+        """Ask for that much more time."""
+        return await self._ask(_SESSION, "POST", f"/sessions/{session_id}/extend", json={"hours": hours}, timeout=30)
+
     async def table(self) -> AsyncGenerator[TableChange]:
         """One subscription to everything; raises LinkSilent when it is lost. The first change is a snapshot."""
         async for event, data in self._events("/table"):

@@ -126,6 +126,9 @@ class Access(Model):
     environments: tuple[Environment, ...] | None = None  # in place of the catalogue's
     notebook_folder: Folder | None = None
     idle: IdleLimits | None = None
+    # Who may make a running job longer there (`scontrol update`): nobody, the site account (itself or by the wrapper),
+    # or the watcher (Slurm lets only its operators do it, unless the site says otherwise).
+    extend: Literal["no", "account", "watcher"] = "no"
     testbed: bool = False  # a factory of this machine's testbed: may run though its catalogue state is not live
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from factorylink.errors import Misread
-from factorylink.models import SessionId
+from factorylink.models import Notice, SessionId
 
 PROTOCOL = 1
 LINE_LIMIT = 16384  # bytes of one line of JSON from a door
@@ -55,6 +55,7 @@ class DoorStatus(_Told):
     opened: bool = False
     ends: AwareDatetime | None = None
     ends_idle: AwareDatetime | None = None
+    notice: Notice | None = None
     end_reason: Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"] | None = None
     message: str = Field("", max_length=1000)
 

@@ -12,6 +12,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import asyncssh
@@ -140,6 +141,10 @@ class DoorKeeper:
     async def stop(self, session_id: SessionId) -> DoorStatus:
         """Ask the session to end the notebook cleanly, and then its job."""
         return await self._line(session_id).command("stop", DoorStatus)
+
+    async def new_end(self, session_id: SessionId, ends: datetime) -> DoorStatus:
+        """Tell the session when its time is over, as the scheduler has it now."""
+        return await self._line(session_id).command("ends", DoorStatus, json.dumps({"ends": ends.isoformat()}))
 
     def _line(self, session_id: SessionId) -> DoorLine:
         line = self._lines.get(session_id)

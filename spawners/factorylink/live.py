@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass, field
 
 from factorylink import explain
-from factorylink.models import Health, Job, Session, SessionState
+from factorylink.config import Access
+from factorylink.models import Factory, Health, Job, Session, SessionState
 from factorylink.problems import ProblemError
 from factorylink.schema import Row
 from factorylink.seams import DoorStatusSeam
@@ -35,6 +37,7 @@ class Live:
     door: DoorStatusSeam | None = None
     door_open: bool = False
     door_lost: float = field(default_factory=time.monotonic)  # when it was last open; while it is not
+    telling: asyncio.Task[None] | None = None  # the door is told its end
     environment_at: float | None = None  # when the door first had the environment, monotonic
 
     @property
@@ -48,8 +51,21 @@ class Live:
         return self.submission is not None and not self.submission.done()
 
 
-def show(live: Live, health: Health, problem: str = "") -> Session:
-    """The session now. ``problem``: of the link with its door. ``unreachable`` lies over what it was when last seen."""
+def room(live: Live, factory: Factory, access: Access) -> float | None:
+    """Hours that may still be added to its time, by the limits of its size; None: not here, or not now."""
+    row, job = live.row, live.job
+    if access.extend == "no" or row.state != SessionState.RUNNING or row.wish != "run":
+        return None
+    size = next((size for size in factory.sizes if size.id == row.choice.size), None)
+    if size is None or job is None or job.ends is None or row.started is None:
+        return None
+    has = (job.ends - row.started).total_seconds() / 3600
+    return max(0.0, math.floor(10 * (size.max_hours - has)) / 10)
+
+
+def show(live: Live, health: Health, problem: str = "", more: float | None = None) -> Session:
+    """The session now. ``problem``: of the link with its door. ``more``: its ``room``. ``unreachable`` lies over what it
+    was when last seen."""
     row = live.row
     state, before, waits_for = row.state, None, None
     if state in _SEEN_STATES and health.state == "unreachable":
@@ -75,6 +91,8 @@ def show(live: Live, health: Health, problem: str = "") -> Session:
             "reachable": row.ready is not None and live.door_open and row.state == SessionState.RUNNING,
             "url": live.url,
             "ends_idle": live.door.ends_idle if live.door is not None else None,
+            "notice": door.notice if door is not None and row.state == SessionState.RUNNING else None,
+            "extend_hours": more if state == SessionState.RUNNING else None,
         }
     )
 

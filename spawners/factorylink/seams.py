@@ -18,6 +18,7 @@ from factorylink.models import (
     JobId,
     JobRequest,
     NodeSize,
+    Notice,
     PartitionLoad,
     SessionId,
 )
@@ -77,6 +78,10 @@ class SiteSeam(Protocol):
         """Cancel jobs."""
         ...
 
+    async def extend(self, account: str | None, job_id: JobId, minutes: int) -> None:
+        """Give a running job that many minutes in all."""
+        ...
+
     async def why_ended(self, account: str, job_id: JobId) -> End | None:
         """How a job ended; None: nothing is recorded."""
         ...
@@ -109,8 +114,18 @@ class DoorStatusSeam(Protocol):
         ...
 
     @property
+    def ends(self) -> datetime | None:
+        """By walltime, as the door knows it."""
+        ...
+
+    @property
     def ends_idle(self) -> datetime | None:
         """When the idle limit would end it."""
+        ...
+
+    @property
+    def notice(self) -> Notice | None:
+        """What will end it soon."""
         ...
 
 
@@ -159,6 +174,10 @@ class DoorsSeam(Protocol):
 
     async def stop(self, session_id: SessionId) -> object:
         """Ask the session to end by itself."""
+        ...
+
+    async def new_end(self, session_id: SessionId, ends: datetime) -> object:
+        """Tell the session when its time is over."""
         ...
 
 

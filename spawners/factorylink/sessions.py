@@ -14,6 +14,7 @@ from factorylink.admission import Admission
 from factorylink.board import Board
 from factorylink.ending import Ender
 from factorylink.errors import LinkError, Refused
+from factorylink.extending import Extender
 from factorylink.ledger import Conflict, Entry, LedgerError
 from factorylink.live import Live, show_ended
 from factorylink.metrics import SUBMIT_SECONDS
@@ -60,7 +61,8 @@ class Sessions:
         self.board = board
         self._submitter = submitter
         self._ender = Ender(board)
-        self.watcher = Watcher(board, self._ender, self._submit_again)
+        self.extender = Extender(board)
+        self.watcher = Watcher(board, self._ender, self.extender, self._submit_again)
         self._admission = Admission(board)
         self._intending: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
 

@@ -149,6 +149,11 @@ class Site:
         await self._asker.run(self.dialect.cancel(ids), account)
         self._happened()
 
+    async def extend(self, account: str | None, job_id: JobId, minutes: int) -> None:
+        """Give a running job ``minutes`` in all; asked as ``account``, None: as the watcher."""
+        await self._asker.run(self.dialect.extend(job_id, minutes), account)
+        self._happened()
+
     async def ask_jobs_now(self) -> list[Job]:
         """An answer to a question that is asked after this call."""
         waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()

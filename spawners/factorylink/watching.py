@@ -18,6 +18,7 @@ from factorylink.board import Board
 from factorylink.choices import ChoiceError, bridge_argv
 from factorylink.ending import Ender
 from factorylink.errors import LinkError
+from factorylink.extending import Extender
 from factorylink.finding import DOUBT, Finder
 from factorylink.ledger import Conflict, LedgerError
 from factorylink.live import Live
@@ -37,8 +38,11 @@ _ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
 class Watcher:
     """``submit_again``: hands over a job that never reached the scheduler."""
 
-    def __init__(self, board: Board, ender: Ender, submit_again: Callable[[Live, Place], None]) -> None:
+    def __init__(
+        self, board: Board, ender: Ender, extender: Extender, submit_again: Callable[[Live, Place], None]
+    ) -> None:
         self._board = board
+        self._extender = extender
         self._ender = ender
         self._submit_again = submit_again
         self._finder = Finder(board)
@@ -80,6 +84,7 @@ class Watcher:
                 live.environment_at = time.monotonic()
             self._board.background(self._take_status(live, status), f"door of {session_id}")
         self._board.door_changed(live)
+        self._extender.follow(live)
 
     async def open_door(self, live: Live, place: Place) -> None:
         """Keep its door open from now on."""
@@ -139,6 +144,7 @@ class Watcher:
             elif row.ends != job.ends and job.ends is not None:
                 await self._board.ledger.change(row, ends=job.ends)
                 self._board.touch(live)
+            self._extender.follow(live)
             if row.state == SessionState.STARTING and self._late(live):
                 await self._ender.wish(live, EndReason.NEVER_OPENED_DOOR, "link", N_("The notebook did not come up."))
         elif row.state != SessionState.ENDING:

@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -29,6 +29,7 @@ from factorylink.models import (
     JobState,
     NodeShape,
     NodeSize,
+    Notice,
     Partition,
     PartitionLoad,
     Session,
@@ -90,6 +91,7 @@ class FakeScheduler:
         self.expected: list[bool] = []
         self.would_start: datetime | None = None
         self.estimated = 0  # how often it was asked
+        self.extended: list[tuple[str | None, str, int]] = []
 
     @property
     def health(self) -> Health:
@@ -151,6 +153,16 @@ class FakeScheduler:
             self.cancelled.append(number)
             if self.jobs_there.pop(number, None) is None:
                 raise Gone("no such job")
+
+    async def extend(self, account: str | None, job_id: str, minutes: int) -> None:
+        if self.says_nothing:
+            raise Unreachable("no answer")
+        if self.refuses:
+            raise Refused(self.refuses)
+        self.extended.append((account, job_id, minutes))
+        started = self.jobs_there[job_id].started
+        assert started is not None
+        self.set(job_id, ends=started + timedelta(minutes=minutes))
 
     async def why_ended(self, account: str, job_id: str) -> End | None:
         if self.no_records:
@@ -222,7 +234,9 @@ class FakeStatus:
     phase: str = "waiting"
     environment: bool = False
     last_activity: datetime | None = None
+    ends: datetime | None = None
     ends_idle: datetime | None = None
+    notice: Notice | None = None
 
 
 @dataclass
@@ -236,6 +250,8 @@ class FakeDoors:
     closed: list[str] = field(default_factory=list)
     sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     asked_to_stop: list[str] = field(default_factory=list)
+    told_ends: list[datetime] = field(default_factory=list)
+    new_end_fails: bool = False
     notebook_answers: bool = True
     trouble: str = ""
 
@@ -277,11 +293,16 @@ class FakeDoors:
     async def stop(self, session_id: str) -> None:
         self.asked_to_stop.append(session_id)
 
+    async def new_end(self, session_id: str, ends: datetime) -> None:
+        self.told_ends.append(ends)
+        if self.new_end_fails:
+            raise Unreachable("The door did not answer.")
+
 
 class World:
     """A link with one factory ``one``, whose people share the accounts a and b; no process but this."""
 
-    def __init__(self, folder: Path, **limits: int) -> None:
+    def __init__(self, folder: Path, extend: Literal["no", "account", "watcher"] = "no", **limits: int) -> None:
         self.folder = folder
         self.identity = Identity("hub", KEY)
         self.scheduler = FakeScheduler(self.identity)
@@ -292,7 +313,7 @@ class World:
             socket=folder / "link.sock",
             hub=Hub(token_file=folder / "token"),
             limits=Limits(**limits),
-            factories={"one": Access(account_pool=("a", "b"))},
+            factories={"one": Access(account_pool=("a", "b"), extend=extend)},
         )
 
     async def up(self) -> World:

@@ -9,6 +9,7 @@ from factorylink.models.base import N_, Hours, JobId, Model, Person, ServerName,
 from factorylink.models.bodies import (
     DrainBody,
     EnvironmentBody,
+    ExtendBody,
     Problem,
     ProblemKind,
     TableFactory,
@@ -29,7 +30,7 @@ from factorylink.models.catalogue import (
 )
 from factorylink.models.requests import Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
-from factorylink.models.sessions import EndReason, LogLine, Session, SessionState, Whose, Words
+from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
 from factorylink.models.views import FactoryView, Health, PartitionLoad, SizeView
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "Environment",
     "EnvironmentBody",
     "Estimate",
+    "ExtendBody",
     "Factory",
     "FactoryView",
     "Folder",
@@ -58,6 +60,7 @@ __all__ = [
     "NodeShape",
     "NodeSize",
     "NodeState",
+    "Notice",
     "Partition",
     "PartitionLoad",
     "Person",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from factorylink.models.base import Model, Slug
+from factorylink.models.base import Hours, Model, Slug
 from factorylink.models.sessions import Session, Whose
 from factorylink.models.views import Health
 
@@ -32,6 +32,12 @@ class EnvironmentBody(BaseModel):
 
     environment: dict[str, str] = Field(repr=False)
     argv: list[str] = Field(repr=False)
+
+
+class ExtendBody(Model):
+    """Body of ``POST /sessions/{id}/extend``: hours to add to the session's time."""
+
+    hours: Hours
 
 
 class TokenBody(Model):

@@ -62,6 +62,14 @@ class LogLine(Model):
     text: str
 
 
+class Notice(Model):
+    """A session ends by itself soon: when, why, and which step before that was passed (minutes)."""
+
+    kind: Literal["walltime", "idle", "unopened"]
+    at: datetime
+    minutes: int
+
+
 class Session(Model):
     """One session as hub, pages and notebooks see it. Carries no secret."""
 
@@ -90,6 +98,8 @@ class Session(Model):
     url: str | None = None  # http://127.0.0.1:PORT on the link's side
     last_activity: datetime | None = None
     ends_idle: datetime | None = None  # when the idle limit would end it, as far as known
+    notice: Notice | None = None  # while it runs and its end is near
+    extend_hours: float | None = None  # what may be added to its time; None: not at this factory, or not now
     end_reason: EndReason | None = None
     end: Words | None = None
     log_tail: tuple[str, ...] = ()  # the job's own log, at the end

@@ -33,6 +33,9 @@ class Dialect(Protocol):
     def cancel(self, ids: Iterable[JobId]) -> Ask[None]:
         """See that jobs are over; those that are already are no error."""
 
+    def extend(self, job: JobId, minutes: int) -> Ask[None]:
+        """Give a running job ``minutes`` in all, from its start. Refused: it may not."""
+
     def nodes(self) -> Ask[list[NodeState]]:
         """Every node with what is free on it."""
 

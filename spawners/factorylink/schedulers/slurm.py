@@ -2,7 +2,7 @@
 
 What each costs the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` two RPCs
 whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence ``--local``);
-``submit``, ``cancel`` (for each id), ``alive`` one; ``estimate`` two.
+``submit``, ``cancel`` (for each id), ``extend``, ``alive`` one; ``estimate`` two.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.slurm_script import script
 
 __all__ = [
-    "accounting", "alive", "cancel", "ended", "enter", "estimate", "jobs", "nodes", "script", "submit", "waiting",
+    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "script", "submit",
+    "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -111,6 +112,13 @@ def cancel(ids: Iterable[JobId]) -> Ask[None]:
             raise _failure(output, "\n".join(lines))
 
     return Ask(("scancel", *words), read)
+
+
+def extend(job: JobId, minutes: int) -> Ask[None]:
+    """Give a job ``minutes`` in all, from its start. The same twice is the same. Slurm lets users only shorten."""
+    if not re.fullmatch(r"[0-9]+", job) or minutes < 1:
+        raise ValueError(f"not a job id of Slurm, or no time: {job!r}, {minutes}")
+    return Ask(("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}"), _good(lambda _: None))
 
 
 def nodes() -> Ask[list[NodeState]]:

@@ -1,0 +1,92 @@
+"""More time for a running session, where the site allows it: how much, asked of the scheduler, told to the door.
+
+The scheduler's answer is what counts: whatever it says of a job's end, also when its administrator moved it, is told
+to the session's door, which warns and ends by it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from datetime import timedelta
+from typing import Literal
+
+from factorylink import explain
+from factorylink.board import Board
+from factorylink.errors import LinkError, Refused
+from factorylink.live import Live, room
+from factorylink.models import N_, Hours, Session, SessionId
+from factorylink.problems import conflict, forbidden, from_link_error, gone, invalid, refused
+
+log = logging.getLogger("factorylink")
+
+AGREES = timedelta(seconds=5)  # the scheduler's end and the door's, rounded each in its own way
+
+
+class Extender:
+    """Moves the ends of sessions."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
+        """Ask the scheduler for that much more time. The new end is shown once its next answer has it.
+
+        Raises ProblemError: not at this factory, not now, more than there is room for, or the scheduler's no.
+        """
+        board = self._board
+        live = board.live.get(session_id)
+        if live is None:
+            raise gone(f"The live session {session_id}")
+        row, place = live.row, board.places.get(live.row.factory)
+        if place is None or place.access.extend == "no":
+            raise forbidden(N_("At this factory a session's time cannot be made longer. Start another one in time."))
+        async with live.lock:
+            most = room(live, place.factory, place.access)
+            if most is None or live.job is None or live.job.ends is None or row.started is None:
+                raise conflict(N_("Only a session that runs and is not ending can be made longer."))
+            if hours > most:
+                raise invalid(_too_much(most), "hours")
+            ends = live.job.ends + timedelta(hours=hours)
+            minutes = math.ceil((ends - row.started) / timedelta(minutes=1))
+            account = row.account if place.access.extend == "account" else None
+            detail = f"by {by}, as {account or 'the watcher'}: {hours:g} h more, {minutes} min in all"
+            try:
+                await place.site.extend(account, live.job.id, minutes)
+            except Refused as error:
+                await self._write(live, "extend-refused", f"{detail}: {error.message}")
+                raise refused(explain.refused(error.message)) from error
+            except LinkError as error:
+                await self._write(live, "extend-doubtful", detail)
+                raise from_link_error(error) from error
+            more = N_("Its time was made {hours} h longer.").format(hours=f"{hours:g}")
+            await self._write(live, "extend", detail, more)
+        board.touch(live)
+        return board.session(live)
+
+    async def _write(self, live: Live, action: str, detail: str, say: str = "") -> None:
+        await self._board.ledger.change(live.row, say=say, entry=self._board.entry(live.row, action, detail))
+
+    def follow(self, live: Live) -> None:
+        """Tell the door what the scheduler says of its end, if it has another. Called at every answer of either."""
+        door, job = live.door, live.job
+        if door is None or job is None or job.ends is None or not live.door_open or door.phase in ("ending", "ended"):
+            return
+        if door.ends is not None and abs(door.ends - job.ends) <= AGREES:
+            return
+        if live.telling is None or live.telling.done():
+            live.telling = self._board.spawn(self._tell(live), f"end of {live.row.id} told")
+
+    async def _tell(self, live: Live) -> None:
+        if live.job is None or live.job.ends is None:
+            return
+        try:
+            await self._board.doors.new_end(live.row.id, live.job.ends)
+        except LinkError as error:  # told again after the scheduler's next answer
+            log.info("The door of session %s was not told its end: %s", live.row.id, error)
+
+
+def _too_much(most: float) -> str:
+    if most < 0.1:
+        return N_("It already has all the time that this size may have. Start another session when it has ended.")
+    return N_("This size allows {hours} h more for this session.").format(hours=f"{most:g}")
