@@ -78,6 +78,12 @@ export async function stopSession(to, session, server = session.server) {
   }
 }
 
+/** Asks for a session with the same choices as one that ended, under the same name; JupyterLab opens what was open. */
+export async function startAgain(to, session) {
+  const body = Object.fromEntries(Object.entries(session.choice).filter(([, value]) => value !== null));
+  await ask(to.server(session.server), { method: "POST", body });
+}
+
 /**
  * Keeps `onData` informed: one GET of `url`, then the event stream. After anything that may have broken the stream
  * unnoticed (a phone that slept, a network that changed) it asks anew. `onTrouble(error)` tells of failures, which are
@@ -168,6 +174,7 @@ export function addresses(base, user, userUrl) {
     sessions: `${gateway}sessions`,
     sessionsEvents: `${gateway}sessions/events`,
     session: (id) => `${gateway}sessions/${encodeURIComponent(id)}`,
+    extend: (id) => `${gateway}sessions/${encodeURIComponent(id)}/extend`,
     sessionEvents: (id) => `${gateway}sessions/${encodeURIComponent(id)}/events`,
     choice: `${gateway}choice`,
     server: (server) => `${base}api/users/${name}/${server ? `servers/${encodeURIComponent(server)}` : "server"}`,

@@ -1,10 +1,13 @@
 /** Home: the person's sessions, live. */
 
-import { Trouble, addresses, ask, follow, stopSession } from "./api.js";
+import { Trouble, addresses, ask, follow, startAgain, stopSession } from "./api.js";
 import { freeName } from "./choose.js";
 import { announce, h, render, settings } from "./dom.js";
+import { clock, hoursText } from "./format.js";
 import { endedRow, hubCard, nameRow, sessionCard } from "./home_view.js";
+import { askPermission, canAsk, mayTell } from "./notify.js";
 import { isLive } from "./session.js";
+import { say, soonBoxes } from "./soon.js";
 import { W } from "./words.js";
 
 const page = settings("fg-home");
@@ -15,6 +18,7 @@ const STOP_PATIENCE = 15_000;
 
 const state = {
   sessions: null, factories: [], trouble: null, busy: new Set(), troubles: new Map(), asking: null, next: null,
+  longer: null, moreAsked: new Map(), starting: null, told: new Set(),
   servers: JSON.parse(at("fg-servers").textContent),
 };
 
@@ -38,6 +42,17 @@ function drawNew() {
   at("fg-limit").textContent = name === null ? W.limitReached : "";
 }
 
+function tellButton() {
+  if (mayTell()) return h("p", { class: "fg-quiet", key: "told" }, W.toldEnd);
+  if (!canAsk()) return null;
+  return h("button", {
+    type: "button", class: "btn btn-sm btn-outline-contrast", key: "tell", onclick: async () => {
+      if (await askPermission()) listen(); // from now on while the tab is hidden, too
+      draw();
+    },
+  }, W.tellEnd);
+}
+
 function draw() {
   const now = Date.now();
   render(at("fg-trouble"), state.trouble
@@ -49,12 +64,14 @@ function draw() {
   const only = state.sessions ? [] : hubOnly();
   render(at("fg-live"),
     running.map((one) =>
-      sessionCard(one, state.factories, now, to, on, state.busy, state.troubles.get(one.id))),
+      sessionCard(one, state.factories, now, to, on, state.busy, state.moreAsked, state.troubles.get(one.id))),
     only.map((server) => hubCard(server, to, on)));
   at("fg-none").hidden = running.length + only.length > 0;
   const ended = (state.sessions ?? []).filter((one) => !isLive(one)).sort((a, b) => moment(b) - moment(a)).slice(0, RECENT);
   at("fg-ended-part").hidden = ended.length === 0;
-  render(at("fg-ended"), ended.map((one) => endedRow(one, state.factories, now, to)));
+  render(at("fg-ended"), ended.map((one) =>
+    endedRow(one, state.factories, now, to, on, state.starting === one.id, state.troubles.get(one.id))));
+  render(at("fg-soon"), soonBoxes(running, now, to), running.length ? tellButton() : null);
   const kept = state.servers.filter((server) => server.name && !server.active && !running.some((one) => one.server === server.name));
   at("fg-names-part").hidden = kept.length === 0;
   render(at("fg-names"), kept.map((server) => nameRow(server.name, to, on)));
@@ -73,6 +90,11 @@ function hear(sessions, whole) {
   const rest = whole ? [] : [...before.values()].filter((one) => !now.has(one.id));
   state.sessions = [...sessions, ...rest];
   state.trouble = null;
+  say(sessions, state.told, Date.now());
+  for (const one of sessions) {
+    const asked = state.moreAsked.get(one.id);
+    if (asked !== undefined && asked !== one.ends) state.moreAsked.delete(one.id);
+  }
   for (const one of gone) {
     state.busy.delete(one.id);
     state.troubles.delete(one.id);
@@ -134,7 +156,60 @@ const on = {
     state.asking = session;
     at("fg-other").showModal();
   },
+
+  more(session) {
+    if (state.moreAsked.has(session.id)) return;
+    state.longer = session;
+    const most = session.extend_hours;
+    const field = at("fg-more-hours");
+    field.max = most;
+    field.value = Math.min(1, most);
+    at("fg-more-most").textContent = W.moreMost(hoursText(most));
+    drawMore();
+    at("fg-more").showModal();
+  },
+
+  /** The same choices under the same name; JupyterLab then opens what was open. */
+  async again(session) {
+    if (state.starting) return;
+    state.starting = session.id;
+    state.troubles.delete(session.id);
+    draw();
+    const done = await attempt(async () => {
+      await startAgain(to, session);
+      return true;
+    }, (error) => state.troubles.set(session.id, [error.message, error.advice].filter(Boolean).join(" ")));
+    if (done) location.href = to.pending(session.server);
+    else state.starting = null;
+    draw();
+  },
 };
+
+function drawMore() {
+  const hours = Number(at("fg-more-hours").value);
+  const ends = Date.parse(state.longer?.ends ?? "") + hours * 3_600_000;
+  at("fg-more-ends").textContent = hours > 0 && Number.isFinite(ends) ? W.moreEnds(clock(ends, Date.now())) : "";
+}
+
+async function askMore(session, hours) {
+  state.moreAsked.set(session.id, session.ends);
+  state.troubles.delete(session.id);
+  draw();
+  await attempt(() => ask(to.extend(session.id), { method: "POST", body: { hours } }), (error) => {
+    state.moreAsked.delete(session.id);
+    state.troubles.set(session.id, [error.message, error.advice].filter(Boolean).join(" "));
+  });
+  draw();
+}
+
+at("fg-more-hours").addEventListener("input", drawMore);
+at("fg-more").addEventListener("close", () => {
+  const session = state.longer;
+  state.longer = null;
+  const hours = Number(at("fg-more-hours").value);
+  if (at("fg-more").returnValue === "go" && session && hours > 0) askMore(session, hours);
+  at("fg-more").returnValue = "";
+});
 
 at("fg-other").addEventListener("close", () => {
   const session = state.asking;
@@ -145,17 +220,25 @@ at("fg-other").addEventListener("close", () => {
   on.stop(session);
 });
 
-async function begin() {
-  draw();
+let following = null;
+
+/** Follows the sessions; in a hidden tab, too, for whom wants to be told. */
+function listen() {
+  following?.stop();
   let first = true;
-  follow({
-    url: to.sessions, events: to.sessionsEvents, event: "sessions",
+  following = follow({
+    url: to.sessions, events: to.sessionsEvents, event: "sessions", whileHidden: mayTell(),
     onData: (sessions) => {
       hear(sessions, first || sessions.some((one) => !isLive(one)));
       first = false;
     },
     onTrouble: setTrouble,
   });
+}
+
+async function begin() {
+  draw();
+  listen();
   setInterval(() => document.visibilityState === "visible" && draw(), 10_000);
   const factories = await attempt(() => ask(to.factories), () => undefined);
   if (factories) {

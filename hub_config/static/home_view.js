@@ -14,8 +14,11 @@ function button(text, kind, onclick, more = {}) {
   return h("button", { type: "button", class: `btn btn-sm ${kind}`, onclick, ...more }, text);
 }
 
-/** A card of one live session. `on` has stop(session), other(session); `busy` is a set of session ids being stopped. */
-export function sessionCard(session, factories, now, to, on, busy, trouble) {
+/**
+ * A card of one live session. `on` has stop(session), other(session), more(session); `busy` and `asking` are sets of
+ * session ids: being stopped, and asked more time for.
+ */
+export function sessionCard(session, factories, now, to, on, busy, asking, trouble) {
   const named = names(session, factories);
   const stopping = busy.has(session.id) || session.state === "ending" || session.wish === "stop";
   const share = used(session, now);
@@ -33,7 +36,7 @@ export function sessionCard(session, factories, now, to, on, busy, trouble) {
       : null,
     h("p", { class: "fg-session-line" }, standing(session, now)),
     session.state === "unreachable" ? h("p", { class: "fg-quiet" }, W.unreachableDo) : null,
-    idle ? h("p", { class: "fg-quiet" }, idle) : null,
+    idle && session.notice?.kind !== "walltime" ? h("p", { class: "fg-quiet" }, idle) : null,
     trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null,
     h("div", { class: "fg-buttons" },
       session.state === "running"
@@ -43,6 +46,11 @@ export function sessionCard(session, factories, now, to, on, busy, trouble) {
         () => on.stop(session), {
           key: `stop-${session.id}`, "aria-disabled": String(stopping), "data-stop": session.server,
           "aria-label": W.named(stopping ? W.stopping : W.stop, W.server(session.server)),
+        }),
+      stopping || !(session.extend_hours > 0) ? null : button(asking.has(session.id) ? W.moreAsked : W.more,
+        "btn-outline-contrast", () => on.more(session), {
+          key: `extend-${session.id}`, "aria-disabled": String(asking.has(session.id)), "data-more": session.server,
+          "aria-label": W.named(W.more, W.server(session.server)),
         }),
       stopping ? null : button(W.otherSize, "btn-outline-contrast", () => on.other(session), { key: `other-${session.id}` })));
 }
@@ -57,7 +65,8 @@ export function hubCard(server, to, on) {
       button(W.stop, "btn-outline-danger", () => on.stopServer(server.name), { "data-stop": server.name })));
 }
 
-export function endedRow(session, factories, now, to) {
+/** A session that ended. `on` has again(session); `starting`: it is being started again; `trouble`: why it was not. */
+export function endedRow(session, factories, now, to, on, starting, trouble) {
   const named = names(session, factories);
   const ran = session.started ? span(secondsBetween(session.started, session.ended) ?? 0) : "";
   const failed = isFailure(session);
@@ -68,11 +77,14 @@ export function endedRow(session, factories, now, to) {
       h("p", { class: failed ? "fg-bad" : "fg-quiet" },
         `${W.reason[session.end_reason] ?? W.state.ended} · ${W.endedAt(clock(session.ended, now), ran)}`),
       h("details", { class: "fg-history", key: `more-${session.id}` }, h("summary", {}, W.details),
-        ending(session, now, null, { heading: false }))),
-    h("a", {
-      class: "btn btn-sm btn-outline-contrast", href: `${to.spawn(session.server)}#again=${session.id}`,
-      "aria-label": W.named(W.again, `${W.server(session.server)}, ${named.machine}`),
-    }, W.again));
+        ending(session, now, null, { heading: false })),
+      trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null),
+    h("div", { class: "fg-buttons" },
+      button(starting ? W.starting : W.again, "btn-outline-contrast", () => on.again(session), {
+        key: `again-${session.id}`, "aria-disabled": String(starting), "data-again": session.server,
+        "aria-label": W.named(W.again, `${W.server(session.server)}, ${named.machine}`),
+      }),
+      link(`${to.spawn(session.server)}#again=${session.id}`, W.change, "btn-outline-contrast")));
 }
 
 export function nameRow(name, to, on) {

@@ -5,6 +5,7 @@ import {
   NAME_PATTERN, clamp, findEnvironment, findFactory, findSize, fromQuery, leastHours, preset, settle, unknownIn,
 } from "./choose.js";
 import { announce, h, render, settings } from "./dom.js";
+import { watch } from "./soon.js";
 import { W } from "./words.js";
 import {
   environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine, summary,
@@ -255,3 +256,4 @@ async function begin() {
 
 at("session-name").value = nameFromAddress();
 begin();
+watch(to);

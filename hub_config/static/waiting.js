@@ -1,10 +1,11 @@
 /** The waiting page, and what it turns into: the notebook, or an explanation. Also serves "not running" and "stopping". */
 
-import { Trouble, addresses, ask, backoff, follow, stopSession } from "./api.js";
+import { Trouble, addresses, ask, backoff, follow, startAgain, stopSession } from "./api.js";
 import { announce, h, render, settings } from "./dom.js";
 import { canAsk, askPermission, icon, isDenied, mayTell, tell } from "./notify.js";
 import { change, isLive, names, ofServer, title } from "./session.js";
 import { ending, factList, headline, reasonBox, stepper, story } from "./session_view.js";
+import { watch } from "./soon.js";
 import { W } from "./words.js";
 
 const page = settings("fg-waiting");
@@ -17,6 +18,7 @@ const JUST_NOW = 15_000;
 
 const state = {
   session: null, factories: [], trouble: null, cancelling: false, cancelFailed: null, ready: false,
+  again: false, againFailed: null,
 };
 let following = null;
 let progress = null;
@@ -26,8 +28,13 @@ let coming = null; // the wait before asking the hub again for a session that it
 const link = (href, text, kind) => h("a", { href, class: `btn ${kind}`, key: text }, text);
 
 function buttonsAtEnd() {
-  const again = state.session ? `${to.spawn(page.server)}#again=${state.session.id}` : to.spawn(page.server);
-  return [link(again, W.startAgain, "fg-primary"), link(to.home, W.toHome, "btn-outline-contrast")];
+  const home = link(to.home, W.toHome, "btn-outline-contrast");
+  const { session } = state;
+  if (!session) return [link(to.spawn(page.server), W.startAgain, "fg-primary"), home];
+  const again = h("button", {
+    type: "button", class: "btn fg-primary", key: "again", "aria-disabled": String(state.again), onclick: startOver,
+  }, state.again ? W.starting : W.startAgain);
+  return [again, link(`${to.spawn(page.server)}#again=${session.id}`, W.change, "btn-outline-contrast"), home];
 }
 
 function notifyButton() {
@@ -65,7 +72,8 @@ function draw() {
   const now = Date.now();
   const named = session ? names(session, state.factories) : null;
   if (session && !isLive(session)) {
-    render(body, ending(session, now, buttonsAtEnd()));
+    render(body, ending(session, now, buttonsAtEnd()), state.againFailed
+      ? h("p", { class: "fg-notice fg-notice-bad", key: "again-failed", role: "alert" }, state.againFailed) : null);
   } else if (page.mode !== "stopped" || session) {
     const alive = page.mode === "stopped" ? h("p", { class: "fg-notice", key: "coming" }, W.comingBack) : null;
     render(body, headline(session, named), alive, stepper(session), session ? reasonBox(session) : null,
@@ -194,6 +202,21 @@ async function look() {
   if (!following) setTimeout(look, FIND_AGAIN + backoff(looks) / 4);
 }
 
+async function startOver() {
+  if (state.again) return;
+  state.again = true;
+  draw();
+  try {
+    await startAgain(to, state.session);
+    location.href = to.pending(state.session.server);
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    state.again = false;
+    state.againFailed = [error.message, error.advice].filter(Boolean).join(" ");
+    draw();
+  }
+}
+
 async function cancel() {
   if (state.cancelling) return;
   state.cancelling = true;
@@ -228,6 +251,7 @@ async function begin() {
   tidyAddress();
   draw();
   look();
+  if (page.mode === "pending") watch(to);
   setInterval(() => state.session && document.visibilityState === "visible" && draw(), 1000);
   try {
     state.factories = await ask(to.factories);

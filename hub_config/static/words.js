@@ -157,7 +157,22 @@ export const W = {
   logTail: t("The last lines of the job’s log"),
   history: t("What happened"),
 
+  // A session whose end is near
+  soon: {
+    walltime: (name, at) => t("{name} ends at {at}: its time is over then. Save your work.", { name, at }),
+    idle: (name, at) => t("{name} is not in use and gives its node back at {at}.", { name, at }),
+    unopened: (name, at) => t("Nobody has opened {name} yet. It gives its node back at {at}.", { name, at }),
+  },
+  soonTitle: t("A session ends soon"),
+  tellEnd: t("Tell me before a session ends"),
+  toldEnd: t("You will be told before a session ends, as long as this tab is open in the background."),
+
   // Home
+  more: t("More time…"),
+  moreAsked: t("Asking for more time…"),
+  moreMost: (hours) => t("This size allows {hours} more.", { hours }),
+  moreEnds: (at) => t("It would then end {at}.", { at }),
+  change: t("Change and start…"),
   open: t("Open"),
   view: t("See progress"),
   stop: t("Stop"),

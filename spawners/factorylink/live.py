@@ -64,8 +64,8 @@ def room(live: Live, factory: Factory, access: Access) -> float | None:
 
 
 def show(live: Live, health: Health, problem: str = "", more: float | None = None) -> Session:
-    """The session now. ``problem``: of the link with its door. ``more``: its ``room``. ``unreachable`` lies over what it
-    was when last seen."""
+    """The session now; ``unreachable`` lies over what it was when last seen. ``problem``: of the link with its door.
+    ``more``: its ``room``."""
     row = live.row
     state, before, waits_for = row.state, None, None
     if state in _SEEN_STATES and health.state == "unreachable":

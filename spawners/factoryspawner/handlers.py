@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 
 from jupyterhub.handlers import BaseHandler
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from tornado import web
 
 from factorylink.client import LinkProblem, LinkSilent
-from factorylink.models import N_, Choice, Estimate, FactoryView, Problem, Session
+from factorylink.models import N_, Choice, Estimate, ExtendBody, FactoryView, Problem, Session
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import Gateway, gateway
 from factoryspawner.language import Language, languages
@@ -190,6 +190,21 @@ class OneSessionEvents(GatewayHandler):
         await self.send("session", SESSION, self.gateway.link.session_events(session_id))
 
 
+class OneSessionExtend(GatewayHandler):
+    """More time for a session."""
+
+    async def post(self, session_id: str) -> None:
+        """``{"hours": more}``; ``Session`` as it is now, its new end comes by the events."""
+        session = await self.own_session(session_id)
+        if session.user != self.person:
+            raise web.HTTPError(403, N_("Only its owner can make a session longer."))
+        try:
+            wanted = ExtendBody.model_validate_json(self.request.body)
+        except ValidationError as error:
+            raise web.HTTPError(400, N_("hours: a number is needed.")) from error
+        self.answer(SESSION, await self.gateway.link.extend(session_id, wanted.hours))
+
+
 class LastChoice(GatewayHandler):
     """What this person chose last."""
 
@@ -231,6 +246,7 @@ def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
         (r"sessions/events", SessionsEvents),
         (r"sessions/([0-9a-f]{32})", OneSession),
         (r"sessions/([0-9a-f]{32})/events", OneSessionEvents),
+        (r"sessions/([0-9a-f]{32})/extend", OneSessionExtend),
         (r"choice", LastChoice),
     )
     return [

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from factorylink.models import (
     EnvironmentBody,
+    ExtendBody,
     FactoryView,
     Health,
     Problem,
@@ -41,6 +42,7 @@ class FakeLink:
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
         self.stops: list[tuple[str, str]] = []
+        self.extended: list[tuple[str, float]] = []
         self.asked: list[tuple[str, str]] = []  # method and path
         self.headers: list[dict[str, str]] = []
         self.refuse: Problem | None = None
@@ -166,6 +168,11 @@ class FakeLink:
             self.stops.append((session_id, by))
             await self.change(session_id, wish="stop", state=SessionState.ENDING)
             return Response(status_code=202)
+
+        @app.post("/sessions/{session_id}/extend")
+        async def extend(session_id: str, body: ExtendBody) -> Response:
+            self.extended.append((session_id, body.hours))
+            return _json(self.sessions[session_id])
 
         @app.post("/sessions/{session_id}/environment")
         async def environment(session_id: str, body: EnvironmentBody) -> Response:

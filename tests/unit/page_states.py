@@ -18,6 +18,7 @@ from factorylink.models import (
     JobState,
     LogLine,
     NodeSize,
+    Notice,
     PartitionLoad,
     SessionState,
     Site,
@@ -42,7 +43,8 @@ def fill(link: FakeLink) -> None:
     link.add("1" * 32, "ada", created=now, position=3, waits_for=_waits("Priority"), log=(_line("Asked."),))
     link.add("2" * 32, "ada", "busy", state=SessionState.RUNNING, created=now, started=now, ready=now, reachable=True,
              ends=now + timedelta(hours=1), last_activity=now - timedelta(minutes=20), node="n1",
-             ends_idle=now + timedelta(minutes=40))  # fmt: skip
+             ends_idle=now + timedelta(minutes=40), extend_hours=3.0,
+             notice=Notice(kind="walltime", at=now + timedelta(minutes=4), minutes=5))  # fmt: skip
     link.add("3" * 32, "ada", "lost", state=SessionState.UNREACHABLE, before=SessionState.RUNNING, created=now,
              waits_for=explain.unreachable("timed out"))  # fmt: skip
     link.add("4" * 32, "ada", "up", state=SessionState.STARTING, created=now, started=now)

@@ -6,6 +6,7 @@ import { backoff } from "../../hub_config/static/api.js";
 import * as choose from "../../hub_config/static/choose.js";
 import * as format from "../../hub_config/static/format.js";
 import * as session from "../../hub_config/static/session.js";
+import * as soon from "../../hub_config/static/soon.js";
 import { W } from "../../hub_config/static/words.js";
 
 const NOW = Date.parse("2026-03-10T12:00:00Z");
@@ -217,6 +218,21 @@ describe("sessions", () => {
     assert.equal(session.change(waiting, { ...waiting }), null);
     assert.equal(session.change(waiting, { ...waiting, position: 2 }), "1 ahead of you");
     assert.equal(session.change(waiting, { ...waiting, state: "running" }), "Running");
+  });
+
+  test("an end that is near is said once at each step, the nearest first", () => {
+    const far = one({ id: "far", state: "running", notice: { kind: "walltime", at: inMinutes(14), minutes: 15 } });
+    const near = one({ id: "near", server: "b", state: "running", notice: { kind: "idle", at: inMinutes(4), minutes: 5 } });
+    const told = new Set();
+    assert.deepEqual(soon.newly([far, one({ state: "running", notice: null }), near], told).map((s) => s.id), ["near", "far"]);
+    assert.deepEqual(soon.newly([far, near], told), []);
+    const later = { ...far, notice: { ...far.notice, minutes: 5 } };
+    assert.deepEqual(soon.newly([later, near], told), [later]);
+    const moved = { ...later, notice: { ...later.notice, at: inMinutes(64) } };
+    assert.deepEqual(soon.newly([moved], told), [moved]); // more time was given, and that is near its end as well
+    assert.deepEqual(soon.newly([{ ...near, state: "unreachable" }], new Set()), []);
+    assert.match(soon.soonText(far, NOW), /^Main session ends at \d\d:\d\d: its time is over then. Save your work.$/);
+    for (const kind of ["walltime", "idle", "unopened"]) assert.ok(W.soon[kind]("x", "12:00").includes("12:00"));
   });
 
   test("what the person wanted is no failure", () => {

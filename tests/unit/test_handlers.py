@@ -142,6 +142,21 @@ async def test_stop_what_the_hub_does_not_hold(ada: httpx.AsyncClient, link: Fak
     assert link.stops == [("1" * 32, "person")]
 
 
+async def test_only_its_owner_makes_a_session_longer(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    link.add("1" * 32, "ada")
+    link.add("2" * 32, "bob")
+    url = f"{API}/sessions/{'1' * 32}/extend"
+    assert (await ada.post(url, json={"hours": 2})).status_code == 403  # forged: no token of the page
+    assert (await ada.post(url, json={"hours": 2}, headers=forged(ada))).json()["id"] == "1" * 32
+    assert link.extended == [("1" * 32, 2)]
+    for wrong in ({"hours": -1}, {"hours": "x"}, {}, {"hours": 1, "more": 1}, [], None):
+        answer = await ada.post(url, json=wrong, headers=forged(ada))
+        assert (answer.status_code, answer.json()["kind"]) == (400, "invalid"), wrong
+    other = await ada.post(f"{API}/sessions/{'2' * 32}/extend", json={"hours": 2}, headers=forged(ada))
+    assert other.status_code == 404
+    assert len(link.extended) == 1
+
+
 async def test_static_files_are_ours(hub: HubProcess) -> None:
     answer = await hub.http.get("/hub/gateway/static/icon.svg")
     assert answer.status_code == 200

@@ -59,6 +59,10 @@ def prepare(
     for name in ("JUPYTERHUB_API_URL", "JUPYTERHUB_ACTIVITY_URL"):
         if name in given:
             given[name] = _through(hub, given[name])
+    name = given.get("JUPYTERHUB_SERVER_NAME", "")
+    if name and given.get("JUPYTERHUB_DEFAULT_URL") == "/lab":
+        # What is open is remembered in the home, which all sessions at a factory share: each name has its own.
+        given["JUPYTERHUB_DEFAULT_URL"] = f"/lab/workspaces/{quote(name)}"
     given |= {
         "FACTORYGATE_CLOCK": str(node / "clock.json"),
         "FACTORYGATE_NOTEBOOK_SOCKET": str(socket),
