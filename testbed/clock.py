@@ -38,11 +38,11 @@ def put(folder: Path, program: str, seconds: float) -> None:
     if program not in PROGRAMS:
         raise NoSuchFault(f"clock {program}: there are {', '.join(PROGRAMS)}")
     _library()
-    write_private(folder / _FILE, json.dumps({**_read(folder), program: seconds}))
     running = Record(folder / "processes.json")
     before = running.read().get(program)
     if before is None:
         raise FaultFailed(f"no {program} of a demo in {folder} runs")
+    write_private(folder / _FILE, json.dumps({**_read(folder), program: seconds}))
     os.kill(before.pid, signal.SIGKILL)
     if not wait_until(lambda: running.read().get(program) not in (None, before), SECONDS, pause=0.1):
         raise FaultFailed(f"{program} was not started again in {SECONDS:.0f} s")

@@ -6,7 +6,7 @@
         ...
     faults.begin(cluster, "node-down", "gpu001").undo()
 
-What a fault does is in :mod:`testbed.fault_kinds`; ``down`` takes away whatever is left of any.
+The kinds are the table in :mod:`testbed.fault_kinds`; ``down`` takes away whatever is left of any.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ only what is missing: each folder carries a stamp of what it was made from. Prin
     python3 -m testbed.install demo     # the environments hub and notebook, and the proxy
     python3 -m testbed.install test     # the environment test, and eslint beside eslint.config.js
     python3 -m testbed.install peers    # what benchmarks measure beside ours
+    python3 -m testbed.install system   # as root: Debian's packages that isolated factories need
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from testbed import system
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CANNOT_WORK = 3  # exit code
@@ -73,6 +76,16 @@ def install_test(programs: Path) -> None:
 def install_peers(programs: Path) -> None:
     """The environment ``peers``: what benchmarks measure beside ours."""
     environment(programs / "peers", CHECKOUT / "requirements" / "peers.txt")
+
+
+def install_system(programs: Path) -> None:  # noqa: ARG001
+    """Debian's packages that isolated factories need; nothing for who may not install them."""
+    missing = system.missing() if os.geteuid() == 0 else []
+    if missing:
+        say(f"installing Debian's {', '.join(missing)}")
+        problem = system.install(missing)
+        if problem:
+            raise InstallError(f"apt-get could not install {', '.join(missing)}: {problem}")
 
 
 def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
@@ -241,7 +254,7 @@ def check_system() -> None:
         raise InstallError("This system lacks: " + "; ".join(missing) + ". The demo is made for Debian 13.")
 
 
-WHAT = {"demo": install_demo, "test": install_test, "peers": install_peers}
+WHAT = {"demo": install_demo, "test": install_test, "peers": install_peers, "system": install_system}
 
 
 def main(names: Sequence[str]) -> int:

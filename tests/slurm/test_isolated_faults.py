@@ -174,9 +174,9 @@ def test_a_drained_node_keeps_its_jobs_and_takes_no_more(factory: Cluster, visit
 def test_the_administrator_requeues_and_ends_jobs(factory: Cluster, visitor: Visitor) -> None:
     job = submit(visitor)
     faults.begin(factory, "requeue", job)
-    assert eventually(lambda: state_of(factory, job) == "PENDING")
+    assert eventually(lambda: state_of(factory, job) == "PENDING", 40)
     faults.begin(factory, "kill", job)
-    assert eventually(lambda: state_of(factory, job) == "CANCELLED")
+    assert eventually(lambda: state_of(factory, job) == "CANCELLED", 40)
     with pytest.raises(FaultFailed, match="no job"):
         faults.begin(factory, "kill", job)
 
@@ -193,7 +193,7 @@ def test_a_job_gives_way_where_its_partition_does(factory: Cluster, visitor: Vis
 def test_a_job_of_any_other_partition_is_requeued(factory: Cluster, visitor: Visitor) -> None:
     job = submit(visitor, "shared")
     with faults.begin(factory, "preempt", job):
-        assert eventually(lambda: state_of(factory, job) == "PENDING")
+        assert eventually(lambda: state_of(factory, job) == "PENDING", 40)
     cancel(visitor, job)
 
 
@@ -214,11 +214,18 @@ def test_what_is_no_fault_is_refused(factory: Cluster, words: tuple[str, ...], s
 
 
 @pytest.mark.parametrize(
-    "words", [("node-down", "gpu009"), ("disk-full", "root"), ("drain", "gpu009"), ("preempt", "1")]
+    "words", [("node-down", "gpu009"), ("disk-full", "root"), ("drain", "gpu009"), ("preempt", "1"), ("slow", "very")]
 )
 def test_a_fault_that_does_not_come_about_does_not_stand(factory: Cluster, words: tuple[str, ...]) -> None:
     with pytest.raises(FaultFailed):
         faults.begin(factory, *words)
+
+
+def test_a_factory_that_is_not_isolated_has_no_wire_to_cut(factory: Cluster) -> None:
+    place = factory.record.place.model_copy(update={"network": None})
+    plain = Cluster(factory.folder, factory.record.model_copy(update={"place": place}), factory._slurm)
+    with pytest.raises(NoSuchFault, match="--isolated"):
+        faults.begin(plain, "cut")
 
 
 def test_another_process_undoes_it(factory: Cluster, visitor: Visitor) -> None:
