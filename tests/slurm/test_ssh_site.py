@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from factorylink.config import Access, Hub, LinkConfig
-from factorylink.errors import Distrusted
+from factorylink.errors import Distrusted, Gone
 from factorylink.models import JobId, JobRequest, JobState
 from factorylink.places import make_places
 from factorylink.schedulers.ask import Ask
@@ -73,6 +74,7 @@ async def test_a_job_is_submitted_as_the_account_seen_by_the_watcher_and_cancell
     account, transport, site = here.accounts[0], place.transport, seen(place)
     folder = f"{await transport.home(account)}/.factorygate"
     await transport.run(Ask(("mkdir", "-p", "-m", "700", folder), lambda _: None), account)
+    await transport.run(Ask(("rm", "-f", f"{folder}/over-ssh.log"), lambda _: None), account)
     request = JobRequest.model_validate(
         {
             "name": site.job_name, "comment": COMMENT, "partition": "shared", "gpus": 1, "gpu_syntax": "gres-typed",
@@ -83,8 +85,11 @@ async def test_a_job_is_submitted_as_the_account_seen_by_the_watcher_and_cancell
     job = await site.submit(account, request)
     await until_state(site, job, JobState.RUNNING)
     assert site.jobs[job].account == account
+    said = b""
     async with asyncio.timeout(20):
-        while b"said by the job" not in await transport.read(account, f"{folder}/over-ssh.log"):
+        while b"said by the job" not in said:
+            with contextlib.suppress(Gone):
+                said = await transport.read(account, f"{folder}/over-ssh.log")
             await asyncio.sleep(0.1)  # the job, not we, is waited for
     await site.cancel(account, [job])
     await until_state(site, job, JobState.ENDED)

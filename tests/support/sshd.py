@@ -28,7 +28,7 @@ from factorylink.transports.ssh import SshTransport as Transport
 from testbed import accounts
 
 PROGRAM = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:" + os.environ.get("PATH", ""))
-ACCOUNTS = accounts.ensure() if PROGRAM else (accounts.own_name(),)
+ACCOUNTS = accounts.NAMES if os.geteuid() == 0 else (accounts.own_name(),)
 ME = ACCOUNTS[0]
 PATIENCE = 30.0  # seconds
 
@@ -43,6 +43,7 @@ class Sshd:
         self.log = folder / "log"
         self.keys = folder / "keys"  # what ``KeyCredentials.keys`` names
         self._process: subprocess.Popen[bytes] | None = None
+        accounts.ensure()
         folder.mkdir()
         folder.chmod(0o755)  # sshd reads authorized_keys as the account
         self.keys.mkdir(mode=0o700)

@@ -373,9 +373,12 @@ async def test_failures_are_told_at_once_until_the_pause_is_over(
 
 async def test_closing_ends_what_runs(server: Server, to: Closing, folder: Path) -> None:
     transport = to(await server().start())
-    running = asyncio.create_task(transport.run(shell(f"touch {folder}/up; sleep 600", timeout=600)))
-    assert await until((folder / "up").exists)
+    pid = folder / "pid"
+    text = f"sleep 600 & echo $! > {pid}.new; mv {pid}.new {pid}; wait"
+    running = asyncio.create_task(transport.run(shell(text, timeout=600)))
+    assert await until(pid.exists)
     await transport.close()
+    assert await until(lambda: not Path(f"/proc/{pid.read_text().strip()}").exists())
     with pytest.raises(Unreachable):
         await asyncio.wait_for(running, PATIENCE)
     with pytest.raises(Unreachable, match="ends"):

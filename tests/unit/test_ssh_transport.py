@@ -83,8 +83,9 @@ async def test_stdout_stderr_and_code(transport: SshTransport) -> None:
     assert output == Output("out\n", "err\n", 3)
 
 
-async def test_a_signal_is_a_negative_code(transport: SshTransport) -> None:
-    assert await transport.run(Ask(("/bin/sh", "-c", "kill -TERM $$"), lambda o: o.code)) == -15
+async def test_an_end_by_a_signal(transport: SshTransport) -> None:
+    code = await transport.run(Ask(("/bin/sh", "-c", "kill -TERM $$"), lambda o: o.code))
+    assert code in (-15, 128 + 15)  # a login shell that stays to wait, as dash does, says it in its own way
 
 
 NASTY = [

@@ -60,6 +60,7 @@ class SshTransport:
         self._pools: dict[str, Pool] = {}  # by login name: a service account's connections are for all
         self._routes: dict[str | None, _Route] = {}
         self._homes: dict[str | None, str] = {}
+        self._running: set[Command] = set()
         asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
 
     async def run(self, ask: Ask[T], account: str | None = None) -> T:
@@ -120,7 +121,9 @@ class SshTransport:
         return EntryWire(use, f"{argv[0]} of {account or route.username}", line, CONNECT_TIMEOUT)
 
     async def close(self) -> None:
-        """Close all connections; who waits for something over them gets Unreachable."""
+        """Kill what runs and close all connections; who waits for something over them gets Unreachable."""
+        for command in tuple(self._running):
+            command.give_up()
         await asyncio.gather(*(pool.close() for pool in self._pools.values()))
 
     async def _bytes(
@@ -139,6 +142,7 @@ class SshTransport:
         for _ in range(TRIES):
             use = await self._take(account, Kind.COMMAND)
             command = Command(use, cap)
+            self._running.add(command)
             try:
                 async with asyncio.timeout(seconds):
                     stdout, stderr, code = await command.run(line, stdin)
@@ -157,6 +161,7 @@ class SshTransport:
                 return stdout, stderr, code
             finally:
                 command.give_up()
+                self._running.discard(command)
         raise problem or Unreachable("")
 
     async def _take(self, account: str | None, kind: Kind) -> Use:

@@ -20,6 +20,7 @@ from factorylink.transports.ssh_login import NotLetIn
 
 log = logging.getLogger(__name__)
 
+CLOSE_WAIT = 1.0  # seconds
 IDLE = 300.0  # seconds without a channel, then a connection is closed
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before the next try after one that failed
 # A server that gets refused logins again and again shuts out the address they come from, and with it everybody.
@@ -251,10 +252,16 @@ class Pool:
         self._change = asyncio.Event()
 
     async def close(self) -> None:
-        """Let go of all; what runs over them fails."""
+        """Let go of all; what runs over them fails. What was said last is still sent, if that takes no time."""
         self._closed = True
         if self._opening is not None:
             self._opening.cancel()
-        for line in tuple(self._lines):
-            line.connection.abort()
+        connections = [line.connection for line in self._lines]
+        for connection in connections:
+            connection.close()
+        closing = [asyncio.create_task(connection.wait_closed()) for connection in connections]
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_WAIT)
+        for connection in connections:
+            connection.abort()
         self._tell()
