@@ -28,6 +28,9 @@ class Admission:
             raise _no_account()
         if place.factory.id in self._board.drains:
             raise draining(self._board.drains[place.factory.id])
+        barred = place.standing.may_submit(account)
+        if barred is not None:
+            raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
         health = place.site.health
         if health.state == "unreachable":
             words = health.words or explain.unreachable("")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Path, Query, Response
@@ -10,10 +11,15 @@ from fastapi.responses import StreamingResponse
 
 from factorylink.board import session_key
 from factorylink.bringback import BringBack
+from factorylink.errors import LinkError
 from factorylink.events import Message
 from factorylink.metrics import exposition
 from factorylink.models import (
+    N_,
+    AuditLine,
     Choice,
+    CredentialBody,
+    CredentialView,
     DrainBody,
     EnvironmentBody,
     Estimate,
@@ -28,7 +34,8 @@ from factorylink.models import (
     TokenBody,
 )
 from factorylink.offers import Offers
-from factorylink.problems import gone
+from factorylink.problems import forbidden, from_link_error, gone
+from factorylink.seams import Place
 from factorylink.sessions import Sessions
 from factorylink.web import events, new_app
 
@@ -107,6 +114,27 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
         board.drains.pop(factory_id, None)
         board.touch_factory(factory_id)
 
+    @app.put("/factories/{factory_id}/pause", status_code=204)
+    async def pause(factory_id: Slug, body: DrainBody) -> None:
+        _known(factory_id)
+        await board.ledger.pause(factory_id, body.message)
+        board.places[factory_id].standing.pause(body.message)
+
+    @app.delete("/factories/{factory_id}/pause", status_code=204)
+    async def resume(factory_id: Slug) -> None:
+        _known(factory_id)
+        await board.ledger.resume(factory_id)
+        board.places[factory_id].standing.pause(None)
+
+    @app.get("/factories/{factory_id}/audit")
+    async def audit(factory_id: Slug, since: datetime | None = None, after: int = 0) -> list[AuditLine]:
+        return await board.ledger.audit(factory_id, since, after)
+
+    @app.put("/credentials/{factory_id}")
+    async def renew(factory_id: Slug, body: CredentialBody) -> CredentialView:
+        _known(factory_id)
+        return await renew_credential(board.places[factory_id], body)
+
     def _known(factory_id: str) -> None:
         if factory_id not in board.places:
             raise gone(f"The factory {factory_id}")
@@ -128,6 +156,17 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
         return {name: board.health(name).state for name in board.places}
 
     return app
+
+
+async def renew_credential(place: Place, body: CredentialBody) -> CredentialView:
+    """A person's token for their own account; accounts that people share take none. Raises ProblemError."""
+    account, url = place.access.accounts.get(body.user), place.standing.renew_url
+    if account is None or url is None:
+        raise forbidden(N_("This factory takes no token of yours."))
+    try:
+        return CredentialView(renew_url=url, until=await place.standing.renew(account, body.token))
+    except LinkError as error:
+        raise from_link_error(error) from error
 
 
 async def follow_session(sessions: Sessions, session_id: SessionId) -> StreamingResponse:

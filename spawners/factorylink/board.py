@@ -24,6 +24,7 @@ log = logging.getLogger("factorylink")
 _OVER_KEPT = 500
 _SESSION = "session/"
 _FACTORY = "factory/"
+_ACTS = ("submit", "cancel", "enter", "extend")  # done at the site, with a key
 
 
 class Board:
@@ -56,15 +57,17 @@ class Board:
         if place is None:
             return show(live, _not_offered(live.row.factory))
         more = room(live, place.factory, place.access)
-        return show(live, place.site.health, self.doors.problem(live.row.id), more)
+        barred = place.standing.problem(live.row.account)
+        return show(live, place.site.health, self.doors.problem(live.row.id), more, barred)
 
     def health(self, factory_id: str) -> Health:
-        """The factory's health, with a drain laid over it."""
+        """The factory's health, with a drain or a pause laid over it."""
         health = self.places[factory_id].site.health
-        message = self.drains.get(factory_id)
-        if message is None or health.state == "unreachable":
+        words, message = self.places[factory_id].standing.paused, self.drains.get(factory_id)
+        if words is None and message is not None:
+            words = explain.own("draining").model_copy(update={"what": message})
+        if words is None or health.state == "unreachable":
             return health
-        words = explain.own("draining").model_copy(update={"what": message})
         return health.model_copy(update={"state": "draining", "words": words})
 
     def sessions(self, user: str | None = None, server: str | None = None) -> list[Session]:
@@ -105,6 +108,8 @@ class Board:
             loop = asyncio.get_running_loop()
             live.door_lost = loop.time()
             loop.call_later(LOST_SECONDS + 0.1, self.touch, live)
+        if is_open and not live.door_open:
+            self.background(self.ledger.note(self.entry(live.row, "enter")), f"audit of {live.row.id}")
         live.door_open = is_open
         self.touch(live)
 
@@ -142,7 +147,9 @@ class Board:
 
     def entry(self, row: Row, action: str, detail: str = "") -> Entry:
         """A line for the audit."""
-        return Entry(row.user, row.account, row.factory, action, row.job, detail)
+        place = self.places.get(row.factory) if action in _ACTS else None
+        key_id = "" if place is None else place.standing.key_id(row.account)
+        return Entry(row.user, row.account, row.factory, action, row.job, detail, key_id)
 
     # --- background
 

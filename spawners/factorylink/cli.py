@@ -1,4 +1,4 @@
-"""The operator's command ``factorygate``: sessions, factories, the catalogue."""
+"""The operator's command ``factorygate``: sessions, factories, the audit, the catalogue."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from factorylink import audit
 from factorylink.catalogue import CatalogueError, load, load_link_config, offered
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import Session
@@ -57,6 +59,19 @@ def _parser() -> argparse.ArgumentParser:
     undrain = factory.add_parser("undrain", help="take new sessions again")
     undrain.add_argument("factory")
     undrain.set_defaults(run=_with_link(_undrain))
+    pause = factory.add_parser("pause", help="submit and enter nothing; watching goes on, and what is open stays open")
+    pause.add_argument("factory")
+    pause.add_argument("message", help="what people are told")
+    pause.set_defaults(run=_with_link(_pause))
+    resume = factory.add_parser("resume", help="submit and enter again")
+    resume.add_argument("factory")
+    resume.set_defaults(run=_with_link(_resume))
+    audits = parts.add_parser("audit", help="what was done at a factory, for whom, with which key")
+    export = audits.add_subparsers(required=True).add_parser("export", help="to give it to the site")
+    export.add_argument("factory")
+    export.add_argument("--since", type=_moment, help="day or moment, such as 2026-01-31; UTC unless it says otherwise")
+    export.add_argument("--format", choices=("csv", "jsonl"), default="csv")
+    export.set_defaults(run=_with_link(_export))
     catalogue = parts.add_parser("catalogue", help="check what an operator wrote").add_subparsers(required=True)
     check = catalogue.add_parser("check", help="say what is wrong, line by line")
     check.add_argument("folder", type=Path, help="folder of factory YAML files")
@@ -116,6 +131,28 @@ async def _drain(link: LinkClient, options: argparse.Namespace) -> None:
 async def _undrain(link: LinkClient, options: argparse.Namespace) -> None:
     await link.undrain(options.factory)
     sys.stdout.write(f"{options.factory} takes new sessions again.\n")
+
+
+async def _pause(link: LinkClient, options: argparse.Namespace) -> None:
+    await link.pause(options.factory, options.message)
+    sys.stdout.write(f"Nothing is submitted or entered at {options.factory}; watching goes on.\n")
+
+
+async def _resume(link: LinkClient, options: argparse.Namespace) -> None:
+    await link.resume(options.factory)
+    sys.stdout.write(f"{options.factory} is used again.\n")
+
+
+async def _export(link: LinkClient, options: argparse.Namespace) -> None:
+    sys.stdout.write(audit.heading(options.format))
+    write = audit.writer(options.format)
+    async for line in link.audit(options.factory, options.since):
+        sys.stdout.write(write(line))
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -18,7 +19,9 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from factorylink.models import (
+    AuditLine,
     Choice,
+    CredentialView,
     DrainBody,
     EnvironmentBody,
     Estimate,
@@ -44,6 +47,7 @@ _SESSIONS = TypeAdapter(list[Session])
 _FACTORIES = TypeAdapter(list[FactoryView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
+_AUDIT = TypeAdapter(list[AuditLine])
 
 
 class LinkSilent(Exception):
@@ -172,6 +176,31 @@ class LinkClient:
     async def undrain(self, factory: str) -> None:
         """Take new sessions again."""
         await self._request("DELETE", f"/factories/{factory}/drain")
+
+    async def pause(self, factory: str, message: str) -> None:
+        """Submit and enter nothing there; what is open stays open."""
+        await self._request("PUT", f"/factories/{factory}/pause", json=DrainBody(message=message).model_dump())
+
+    async def resume(self, factory: str) -> None:
+        """Submit and enter again."""
+        await self._request("DELETE", f"/factories/{factory}/pause")
+
+    async def audit(self, factory: str, since: datetime | None = None) -> AsyncGenerator[AuditLine]:
+        """A factory's audit, oldest first."""
+        after = 0
+        while True:
+            params = _given({"since": since.isoformat() if since else None, "after": after})
+            page = await self._ask(_AUDIT, "GET", f"/factories/{factory}/audit", params=params)
+            for line in page:
+                yield line
+            if not page:
+                return
+            after = page[-1].number
+
+    async def renew(self, factory: str, user: str, token: str) -> CredentialView:
+        """Hand over a person's token for their account there."""
+        body = {"user": user, "token": token}
+        return await self._ask(TypeAdapter(CredentialView), "PUT", f"/credentials/{factory}", json=body, timeout=30)
 
     # --- underneath
 

@@ -11,9 +11,11 @@ from pydantic import BaseModel, ValidationError
 from factorylink import explain
 from factorylink.board import Board
 from factorylink.errors import Gone, LinkError, Refused
+from factorylink.ledger import LedgerError
 from factorylink.live import Live
 from factorylink.models import End, EndReason, SessionState, Words
 from factorylink.schedulers.ask import Ask, Output
+from factorylink.schema import Row
 from factorylink.seams import Place
 from factorylink.submitting import session_folder
 
@@ -89,9 +91,18 @@ class Ender:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
+            else:
+                await self._audit(row)
             await _within(live.job_over, _CONFIRM_SECONDS)
             if live.job_over.is_set():
                 return  # concluded from the scheduler's answers
+
+    async def _audit(self, row: Row) -> None:
+        """Once it is done: a ledger that is away for a moment must not keep a job alive."""
+        try:
+            await self._board.ledger.note(self._board.entry(row, "cancel"))
+        except LedgerError:
+            log.exception("The cancel of job %s is not in the audit", row.job)
 
     async def _ask_politely(self, live: Live) -> None:
         """Let the notebook end by itself, so that kernels stop and files are whole."""

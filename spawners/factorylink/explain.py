@@ -23,7 +23,7 @@ from factorylink.explain_ends import (
     LOG_REASONS,
     NOT_INSTALLED,
 )
-from factorylink.explain_ours import DOOR_TROUBLE, OURS
+from factorylink.explain_ours import BARRED, DOOR_TROUBLE, OURS
 from factorylink.explain_refusals import REFUSED, UNREACHABLE
 from factorylink.explain_slurm import PENDING
 from factorylink.explain_table import ITSELF, Answer, Entry, Move
@@ -112,6 +112,8 @@ def _killed(end: End) -> bool:
 
 def refused(text: str) -> Words:
     """Why the scheduler did not take a job; ``text`` is what it printed."""
+    if words := barred(text):
+        return words
     found = _find(REFUSED, text, anywhere=True)
     return found.words(text) if found else _filled(UNKNOWN_REFUSAL, text, words=text)
 
@@ -123,7 +125,17 @@ def unreachable(error: LinkError | str) -> Words:
         return OURS["credential-expired"].words(text)
     if isinstance(error, Distrusted):
         return OURS["host-key"].words(text)
+    if words := barred(text):
+        return words
     return (_find(UNREACHABLE, text, anywhere=True) or OURS["unreachable"]).words(text)
+
+
+def barred(text: str) -> Words | None:
+    """Whether the site's wrapper says that we may do nothing there, or nothing for that account."""
+    for pattern, code in BARRED:
+        if pattern in text:
+            return OURS[code].words(text)
+    return None
 
 
 def door(problem: str) -> Words:

@@ -55,6 +55,21 @@ _ANSWERS = (
         Move("you", N_("Renew it; sessions there go on meanwhile. Home says how.")),
     ),
     Answer(
+        "paused",
+        N_("The gateway's operators have paused this factory."),
+        Move("operator", N_("Choose another factory, or come back later. What runs there goes on.")),
+    ),
+    Answer(
+        "stopped-by-site",
+        N_("The factory has stopped this gateway for now."),
+        Move("site", N_("Sessions there go on; nothing is lost. It is tried again all the time.")),
+    ),
+    Answer(
+        "off-list",
+        N_("The factory no longer lets this gateway act for your account there."),
+        Move("site", N_("Ask the factory's support to put your account on the gateway's list. What runs goes on.")),
+    ),
+    Answer(
         "host-key",
         N_("A computer of the factory showed another key than the one agreed on, so the gateway does not speak to it."),
         Move("operator", N_("Sessions there go on. The gateway's operators must ask the factory whether the key was "
@@ -92,3 +107,5 @@ DOOR_TROUBLE: tuple[tuple[str, str], ...] = (
     (r"prohibited|forward|refuses? (the|to) (channel|connect)|not permitted|srun: error", "carrier-refused"),
     (r"host key|fingerprint|another session", "door-key"),
 )
+# What ``site/factorygate-act`` says where it does nothing, by our codes for it.
+BARRED = (("factorygate-act: stopped by the site", "stopped-by-site"), ("is not on the site's list", "off-list"))

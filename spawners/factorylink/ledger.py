@@ -1,4 +1,4 @@
-"""The link's database: sessions, what happened to them, last choices, drained factories, and the audit.
+"""The link's database: sessions, what happened to them, last choices, drained and paused factories, and the audit.
 
 An async face over one writer thread. Every method returns after the commit is on the disk.
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, delete, event, insert, select, update
+from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from factorylink import schema
-from factorylink.models import Choice, JobId, LogLine, SessionId
+from factorylink.models import AuditLine, Choice, JobId, LogLine, SessionId
 from factorylink.schema import Row
 
 T = TypeVar("T")
@@ -42,6 +42,7 @@ class Entry:
     action: str
     job: JobId | None = None
     detail: str = ""
+    key_id: str = ""  # with what the link was logged in at the site
 
 
 class Ledger:
@@ -97,6 +98,10 @@ class Ledger:
         if line is not None:
             row.log.append(line)
 
+    async def note(self, entry: Entry) -> None:
+        """A line for the audit, of something that changes no row."""
+        await self._transact(lambda db: _done(db, insert(schema.audit).values(_audit(entry))))
+
     async def row(self, session_id: SessionId) -> Row | None:
         """One session with its log."""
         rows = await self._transact(lambda db: _rows(db, schema.sessions.c.id == session_id, limit=1))
@@ -117,12 +122,22 @@ class Ledger:
 
     async def audited(self, action: str | None = None) -> list[Entry]:
         """The audit, oldest first."""
-        columns = schema.audit.c
-        query = select(columns.person, columns.account, columns.factory, columns.action, columns.job, columns.detail)
+        query = select(*(schema.audit.c[field.name] for field in fields(Entry)))
         if action is not None:
-            query = query.where(columns.action == action)
-        query = query.order_by(columns.number)
+            query = query.where(schema.audit.c.action == action)
+        query = query.order_by(schema.audit.c.number)
         return await self._transact(lambda db: [Entry(*found) for found in db.execute(query)])
+
+    async def audit(
+        self, factory: str, since: datetime | None = None, after: int = 0, limit: int = 1000
+    ) -> list[AuditLine]:
+        """A page of a factory's audit, oldest first; ``after``: the number of the last line of the page before."""
+        columns = schema.audit.c
+        query = select(schema.audit).where(columns.factory == factory, columns.number > after)
+        if since is not None:
+            query = query.where(columns.at >= since)
+        query = query.order_by(columns.number).limit(limit)
+        return await self._transact(lambda db: [AuditLine(**found) for found in db.execute(query).mappings()])
 
     # --- people and factories
 
@@ -141,21 +156,39 @@ class Ledger:
 
     async def drains(self) -> dict[str, str]:
         """Drained factories and the operator's message."""
-        query = select(schema.drains.c.factory, schema.drains.c.message)
-        return await self._transact(lambda db: {found.factory: found.message for found in db.execute(query)})
+        return await self._messages(schema.drains)
 
     async def drain(self, factory: str, message: str) -> None:
         """Note that a factory takes nothing new."""
-        at = datetime.now(UTC)
-        query = upsert(schema.drains).values(factory=factory, message=message, at=at)
-        query = query.on_conflict_do_update(index_elements=["factory"], set_={"message": message, "at": at})
-        await self._transact(lambda db: _done(db, query))
+        await self._set_message(schema.drains, factory, message)
 
     async def undrain(self, factory: str) -> None:
         """Note that it takes new sessions again."""
         await self._transact(lambda db: _done(db, delete(schema.drains).where(schema.drains.c.factory == factory)))
 
+    async def pauses(self) -> dict[str, str]:
+        """Paused factories and the operator's message."""
+        return await self._messages(schema.pauses)
+
+    async def pause(self, factory: str, message: str) -> None:
+        """Note that nothing is submitted or entered there."""
+        await self._set_message(schema.pauses, factory, message)
+
+    async def resume(self, factory: str) -> None:
+        """Note that a pause is over."""
+        await self._transact(lambda db: _done(db, delete(schema.pauses).where(schema.pauses.c.factory == factory)))
+
     # --- underneath
+
+    async def _messages(self, table: Table) -> dict[str, str]:
+        query = select(table.c.factory, table.c.message)
+        return await self._transact(lambda db: {found.factory: found.message for found in db.execute(query)})
+
+    async def _set_message(self, table: Table, factory: str, message: str) -> None:
+        at = datetime.now(UTC)
+        query = upsert(table).values(factory=factory, message=message, at=at)
+        query = query.on_conflict_do_update(index_elements=["factory"], set_={"message": message, "at": at})
+        await self._transact(lambda db: _done(db, query))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -188,6 +221,9 @@ class Ledger:
                     )
                 if version < schema.VERSION:
                     schema.metadata.create_all(db)
+                    for old in range(version, schema.VERSION) if version else ():  # 0: just made
+                        for statement in schema.MIGRATIONS[old]:
+                            db.exec_driver_sql(statement)
                     db.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
                     db.commit()
         except SQLAlchemyError as error:

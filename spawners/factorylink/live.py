@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from factorylink import explain
 from factorylink.config import Access
-from factorylink.models import Factory, Health, Job, Session, SessionState
+from factorylink.models import Factory, Health, Job, Session, SessionState, Words
 from factorylink.problems import ProblemError
 from factorylink.schema import Row
 from factorylink.seams import DoorStatusSeam
@@ -63,21 +63,25 @@ def room(live: Live, factory: Factory, access: Access) -> float | None:
     return max(0.0, math.floor(10 * (size.max_hours - has)) / 10)
 
 
-def show(live: Live, health: Health, problem: str = "", more: float | None = None) -> Session:
+def show(
+    live: Live, health: Health, problem: str = "", more: float | None = None, barred: Words | None = None
+) -> Session:
     """The session now; ``unreachable`` lies over what it was when last seen. ``problem``: of the link with its door.
-    ``more``: its ``room``."""
+    ``more``: its ``room``. ``barred``: why nothing can be done for its account."""
     row = live.row
     state, before, waits_for = row.state, None, None
     if state in _SEEN_STATES and health.state == "unreachable":
         state, before = SessionState.UNREACHABLE, state
         waits_for = health.words or explain.unreachable("")
+    elif state in _SEEN_STATES and barred is not None and (barred.code != "paused" or _cut_off(live)):
+        state, before, waits_for = SessionState.UNREACHABLE, state, barred
     elif state == SessionState.RUNNING and not live.door_open and time.monotonic() - live.door_lost > LOST_SECONDS:
         state, before, waits_for = SessionState.UNREACHABLE, state, explain.door(problem)
     elif state == SessionState.PENDING:
         if live.job is not None:
             waits_for = explain.pending(live.job)
         elif row.job is None:
-            waits_for = explain.own("submit-slow")
+            waits_for = barred or explain.own("submit-slow")
     door = live.door if live.door_open else None
     return _of_row(row).model_copy(
         update={
@@ -95,6 +99,11 @@ def show(live: Live, health: Health, problem: str = "", more: float | None = Non
             "extend_hours": more if state == SessionState.RUNNING else None,
         }
     )
+
+
+def _cut_off(live: Live) -> bool:
+    """A pause leaves alone what is open, and what has no door yet."""
+    return live.row.state == SessionState.RUNNING and not live.door_open
 
 
 def show_ended(row: Row) -> Session:

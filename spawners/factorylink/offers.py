@@ -11,10 +11,11 @@ from pydantic import TypeAdapter
 from factorylink.admission import site_account
 from factorylink.board import Board
 from factorylink.catalogue import ChoiceError, default_environment, gpu_label, resolve, smallest_size
+from factorylink.credentials.efp import NEVER
 from factorylink.errors import LinkError
 from factorylink.events import encode
-from factorylink.models import N_, Choice, Estimate, FactoryView, JobOptions, NodeSize, SizeView
-from factorylink.problems import forbidden, from_link_error, gone, invalid
+from factorylink.models import N_, Choice, CredentialView, Estimate, FactoryView, JobOptions, NodeSize, SizeView
+from factorylink.problems import forbidden, from_link_error, gone, invalid, of_words
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
 
@@ -65,6 +66,8 @@ class Offers:
         account = site_account(place.access, user)
         if account is None:
             raise forbidden(N_("You have no site account at {factory}.").format(factory=place.factory.name))
+        if (barred := place.standing.may_submit(account)) is not None:
+            raise of_words("forbidden", barred)
         try:
             choice = resolve(place.factory, Choice(factory=factory_id, size=size, hours=hours))
             request = await self._submitter.sample(place, account, choice)
@@ -100,6 +103,8 @@ class Offers:
             )
             for size in factory.sizes
         )
+        url = place.standing.renew_url
+        until = place.standing.valid_until(account)
         return FactoryView(
             id=factory.id,
             name=factory.name,
@@ -107,6 +112,7 @@ class Offers:
             scheduler=factory.scheduler,
             accelerator=factory.accelerator,
             health=health.model_copy(update={"answered_at": None, "answer_seconds": None}),
+            credential=None if url is None else CredentialView(renew_url=url, until=None if until == NEVER else until),
             partitions=place.site.view_loads(),
             sizes=sizes,
             environments=factory.environments,

@@ -11,7 +11,9 @@ from factorylink.schedulers import slurm
 from factorylink.schedulers.dialect import Dialect
 from factorylink.seams import Place
 from factorylink.site import Site
+from factorylink.standing import Standing
 from factorylink.transports.base import Transport
+from factorylink.transports.heeding import HeedingTransport
 from factorylink.transports.host_keys import pinned
 from factorylink.transports.local import LocalTransport
 from factorylink.transports.ssh import SshTransport as Ssh
@@ -26,11 +28,12 @@ def make_places(config: LinkConfig, factories: Mapping[str, Factory]) -> dict[st
         access = config.factories[name]
         try:
             dialect = _dialect(factory)
-            transport = _transport(factory, access, config.hub.name)
+            standing = _standing(access, config.hub.name)
+            transport = HeedingTransport(_transport(factory, access, standing), standing)
         except (OSError, ValueError) as error:
             raise ValueError(f"{name}: {error}") from error
         site = Site(factory, access, transport, dialect, config.hub.name)
-        places[name] = Place(factory, access, site, transport, dialect)
+        places[name] = Place(factory, access, site, transport, dialect, standing)
     return places
 
 
@@ -42,10 +45,16 @@ def _dialect(factory: Factory) -> Dialect:
     return dialect
 
 
-def _transport(factory: Factory, access: Access, gateway: str) -> Transport:
+def _standing(access: Access, gateway: str) -> Standing:
+    if not isinstance(access.transport, SshTransport):
+        return Standing()
+    return Standing(credentials_of(access.transport, access.door, gateway))
+
+
+def _transport(factory: Factory, access: Access, standing: Standing) -> Transport:
     settings = access.transport
     if not isinstance(settings, SshTransport):
         return LocalTransport(settings)
     site = factory.site
     keys = pinned((settings.host_keys, settings.host_cas), (site.host_keys, site.host_cas))
-    return Ssh(factory.id, settings, keys, credentials_of(settings, access.door, gateway))
+    return Ssh(factory.id, settings, keys, standing)

@@ -33,7 +33,7 @@ from factorylink.models import (
     Words,
 )
 
-VERSION = 1  # PRAGMA user_version; a newer one is refused
+VERSION = 2  # PRAGMA user_version; a newer one is refused
 
 
 class Moment(TypeDecorator[datetime]):
@@ -136,6 +136,13 @@ drains = Table(
     Column("message", Text, nullable=False),
     Column("at", Moment, nullable=False),
 )
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("factory", String, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
 audit = Table(
     "audit",
     metadata,
@@ -147,7 +154,10 @@ audit = Table(
     Column("action", String, nullable=False),
     Column("job", String),
     Column("detail", Text, nullable=False),
+    Column("key_id", String, nullable=False, server_default=""),  # since version 2
 )
+# What brings a database from one version to the next; tables that are missing are made anyway.
+MIGRATIONS = {1: ("ALTER TABLE audit ADD COLUMN key_id VARCHAR NOT NULL DEFAULT ''",)}
 
 
 @dataclass

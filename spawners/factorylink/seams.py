@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from factorylink.models import (
     SessionId,
 )
 from factorylink.schedulers.dialect import Dialect
+from factorylink.standing import Standing
 from factorylink.transports.base import Transport
 
 
@@ -190,3 +191,4 @@ class Place:
     site: SiteSeam
     transport: Transport
     dialect: Dialect
+    standing: Standing = field(default_factory=Standing)

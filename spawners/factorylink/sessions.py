@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
@@ -15,7 +16,7 @@ from factorylink.board import Board
 from factorylink.ending import Ender
 from factorylink.errors import LinkError, Refused
 from factorylink.extending import Extender
-from factorylink.ledger import Conflict, Entry, LedgerError
+from factorylink.ledger import Conflict, LedgerError
 from factorylink.live import Live, show_ended
 from factorylink.metrics import SUBMIT_SECONDS
 from factorylink.models import (
@@ -70,6 +71,9 @@ class Sessions:
         """Listen on every live session's port first; then ask each factory for itself, and open the doors."""
         board = self.board
         board.drains = await board.ledger.drains()
+        for name, message in (await board.ledger.pauses()).items():
+            if name in board.places:
+                board.places[name].standing.pause(message)
         for row in await board.ledger.live():
             board.live[row.id] = Live(row, answered=True)
         for live in board.live.values():
@@ -80,6 +84,7 @@ class Sessions:
         for place in board.places.values():
             place.site.on_answer = partial(self.watcher.answered, place)
             place.site.on_health = partial(board.touch_factory, place.factory.id)
+            place.standing.on_change = partial(board.touch_factory, place.factory.id)
             board.background(place.site.start(), f"start of {place.factory.id}")
         for live in board.live.values():
             place_of = board.places.get(live.row.factory)
@@ -184,7 +189,7 @@ class Sessions:
         live.submission = self.board.spawn(self._submission(live, place), f"submission of {live.row.id}")
 
     def _submit_again(self, live: Live, place: Place) -> None:
-        if not live.submitting:
+        if not live.submitting and place.standing.may_submit(live.row.account) is None:
             self._submit(live, place)
 
     async def _submission(self, live: Live, place: Place) -> ProblemError | None:
@@ -193,7 +198,7 @@ class Sessions:
         try:
             with SUBMIT_SECONDS.labels(row.factory).time():
                 job = await self._submitter.submit(row, place)
-            entry = Entry(row.user, row.account, row.factory, "submit", job)
+            entry = replace(self.board.entry(row, "submit"), job=job)
             await self.board.ledger.change(
                 row, say=N_("Job {job} waits in the queue.").format(job=job), entry=entry, job=job
             )

@@ -174,11 +174,16 @@ class Site:
 
     async def recorded(self, account: str, job_id: JobId) -> End | None:
         """How a job ended, by the site's accounting. None: it has no record, or keeps none."""
-        try:
-            recorded = await self._asker.run(self.dialect.accounting([job_id]), account)
-        except Gone:
-            return None
-        return next((end for end in recorded if end.job == job_id), None)
+        # Watching is the watcher's: only where it is shown nothing, the account is asked as whom the job ran.
+        for identity in (None, account):
+            try:
+                recorded = await self._asker.run(self.dialect.accounting([job_id]), identity)
+            except Gone:
+                return None
+            found = next((end for end in recorded if end.job == job_id), None)
+            if found is not None:
+                return found
+        return None
 
     async def estimate(self, account: str, request: JobRequest, template: str = "") -> Estimate:
         """When such a job would start; no start where the factory does not say. Remembered for ``ESTIMATES``."""

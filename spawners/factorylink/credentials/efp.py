@@ -69,6 +69,11 @@ class Federation:
         self._held: dict[str, Held] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
+    @property
+    def renew_url(self) -> str:
+        """Where a person gets a token."""
+        return self._settings.renew_url
+
     async def login(self, account: str | None) -> Login:
         """The watcher's key; or the certificate at hand, renewed while the person's token still works."""
         if account is None:

@@ -7,6 +7,8 @@ the sites' price lists; dialects turn it into their scheduler's units.
 
 from factorylink.models.base import N_, Hours, JobId, Model, Person, ServerName, SessionId, Slug, UnixAccount, Word
 from factorylink.models.bodies import (
+    AuditLine,
+    CredentialBody,
     DrainBody,
     EnvironmentBody,
     ExtendBody,
@@ -31,12 +33,15 @@ from factorylink.models.catalogue import (
 from factorylink.models.requests import Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
-from factorylink.models.views import FactoryView, Health, PartitionLoad, SizeView
+from factorylink.models.views import CredentialView, FactoryView, Health, PartitionLoad, SizeView
 
 __all__ = [
     "N_",
     "Accelerator",
+    "AuditLine",
     "Choice",
+    "CredentialBody",
+    "CredentialView",
     "DrainBody",
     "End",
     "EndReason",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from factorylink.models.base import Hours, Model, Slug
+from factorylink.models.base import Hours, JobId, Model, Person, Slug
 from factorylink.models.sessions import Session, Whose
 from factorylink.models.views import Health
 
@@ -47,9 +48,32 @@ class TokenBody(Model):
 
 
 class DrainBody(Model):
-    """Body of ``PUT /factories/{id}/drain``: what people are told while the factory takes nothing new."""
+    """Body of ``PUT /factories/{id}/drain`` and ``…/pause``: what people are told meanwhile."""
 
     message: str = Field(min_length=1, max_length=500)
+
+
+class CredentialBody(BaseModel):
+    """Body of ``PUT /credentials/{factory}``: a person's token, for their own account there; kept in memory only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    user: Person
+    token: str = Field(repr=False, min_length=1, max_length=16384, pattern=r"^[!-~]+$")
+
+
+class AuditLine(Model):
+    """One line of a factory's audit. ``key_id``: of the certificate or key that the link was logged in with."""
+
+    number: int
+    at: datetime
+    person: str
+    account: str
+    factory: str
+    action: str
+    job: JobId | None
+    key_id: str
+    detail: str
 
 
 class TableFactory(Model):

@@ -41,6 +41,13 @@ class SizeView(Model):
     estimate: Estimate | None = None  # last known, for the size's default hours
 
 
+class CredentialView(Model):
+    """A login of a person's own that a factory needs. ``until``: None: there is none yet; it may be in the past."""
+
+    renew_url: str
+    until: datetime | None = None
+
+
 class FactoryView(Model):
     """``GET /services/factories/api/factories`` gives a list of these."""
 
@@ -50,6 +57,7 @@ class FactoryView(Model):
     scheduler: str
     accelerator: Accelerator
     health: Health
+    credential: CredentialView | None = None  # None: nothing is needed of the person
     partitions: tuple[PartitionLoad, ...] = ()
     sizes: tuple[SizeView, ...] = ()
     environments: tuple[Environment, ...] = ()

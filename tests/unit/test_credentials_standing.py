@@ -1,0 +1,376 @@
+"""What is in the way of acting for an account, what becomes of its sessions meanwhile, and what the audit says."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import pytest
+import pytest_asyncio
+
+from factorylink import audit, cli
+from factorylink.admission import site_account
+from factorylink.api_hub import hub_app
+from factorylink.client import LinkClient, LinkProblem
+from factorylink.config import DoorAccess, EfpCredentials, SshTransport
+from factorylink.credentials import credentials_of
+from factorylink.credentials.base import Login
+from factorylink.credentials.efp import Federation
+from factorylink.errors import Gone, Refused, Unreachable
+from factorylink.ledger import Entry, Ledger
+from factorylink.models import AuditLine, Choice, JobState, SessionRequest, SessionState
+from factorylink.problems import ProblemError
+from factorylink.schedulers.ask import Ask
+from factorylink.standing import HEARD_SECONDS, Standing
+from factorylink.transports.heeding import HeedingTransport
+from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.serving import serving
+
+STOPPED = "factorygate-act: stopped by the site: Maintenance until Friday"
+OFF_LIST = "factorygate-act: refused: ada is not on the site's list of accounts"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Lent:
+    """Credentials whose end is set."""
+
+    def __init__(self, until: float | None) -> None:
+        self.until = until
+        self.key = asyncssh.generate_private_key("ssh-ed25519")
+
+    async def login(self, account: str | None) -> Login:
+        return Login(account or "watch", self.key, None, f"key of {account}", self.valid_until(account))
+
+    def valid_until(self, account: str | None) -> datetime | None:
+        if account is None or self.until is None:
+            return None
+        return datetime.fromtimestamp(self.until, UTC)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = await World(tmp_path).up()
+    yield made
+    await made.down()
+
+
+def stand(world: World, credentials: Any, clock: Clock) -> Standing:
+    standing = Standing(credentials, clock)
+    places: Any = world.board.places
+    places["one"] = replace(places["one"], standing=standing)
+    standing.on_change = partial(world.board.touch_factory, "one")
+    return standing
+
+
+# --- an expired credential
+
+
+async def test_sessions_of_an_expired_credential_are_unreachable_and_never_ended(world: World, clock: Clock) -> None:
+    lent = Lent(clock.now + 3600)
+    stand(world, lent, clock)
+    await world.put()
+    await world.scheduler.answer()
+    assert (await world.session()).state == SessionState.PENDING
+    clock.now += 3601
+    session = await world.session()
+    assert (session.state, session.before) == (SessionState.UNREACHABLE, SessionState.PENDING)
+    assert session.waits_for is not None
+    assert session.waits_for.code == "credential-expired"
+    await world.scheduler.answer(3)  # watching goes on, with an identity of its own
+    assert (await world.session()).state == SessionState.UNREACHABLE
+    assert world.scheduler.cancelled == []
+    lent.until = clock.now + 3600
+    assert (await world.session()).state == SessionState.PENDING
+
+
+async def test_no_session_begins_on_too_little_validity(world: World, clock: Clock) -> None:
+    lent = Lent(clock.now + 60)
+    stand(world, lent, clock)
+    with pytest.raises(ProblemError) as caught:
+        await world.put()
+    assert (caught.value.status, caught.value.problem.code) == (403, "credential-expired")
+    assert world.scheduler.submitted == []
+    lent.until = clock.now + 600
+    await world.put()
+    assert len(world.scheduler.submitted) == 1
+
+
+async def test_a_job_that_ended_meanwhile_is_told_by_the_watcher(world: World, clock: Clock) -> None:
+    lent = Lent(clock.now + 3600)
+    stand(world, lent, clock)
+    await world.put()
+    clock.now += 3601
+    job = next(iter(world.scheduler.jobs_there))
+    world.scheduler.jobs_there[job] = world.scheduler.jobs_there[job].model_copy(
+        update={"state": JobState.ENDED, "raw_state": "COMPLETED"}
+    )
+    await world.scheduler.answer()
+    await world.until(state=SessionState.ENDED)
+
+
+def test_words_say_where_to_renew(tmp_path: Path) -> None:
+    standing = Standing(_federation(tmp_path))
+    words = standing.problem("ada")
+    assert words is not None
+    assert words.code == "credential-expired"
+    assert "https://my-eurohpc.example/token" in words.scheduler
+
+
+def _federation(folder: Path) -> Federation:
+    key = folder / "watcher-key"
+    asyncssh.generate_private_key("ssh-ed25519").write_private_key(key)
+    key.chmod(0o600)
+    told = EfpCredentials(url="http://127.0.0.1:9/efp", renew_url="https://my-eurohpc.example/token", watcher_key=key)
+    made = credentials_of(SshTransport(hosts=("h",), watcher="watch", credentials=told), DoorAccess(), "hub")
+    assert isinstance(made, Federation)
+    return made
+
+
+# --- a pause
+
+
+async def test_a_pause_begins_nothing_and_leaves_what_is_there(world: World, clock: Clock) -> None:
+    standing = stand(world, None, clock)
+    await world.put()
+    await world.scheduler.answer()
+    standing.pause("We talk to the site first.")
+    with pytest.raises(ProblemError) as caught:
+        await world.put(OTHER, user="ben")
+    assert (caught.value.status, caught.value.problem.message) == (503, "We talk to the site first.")
+    assert (await world.session()).state == SessionState.PENDING
+    assert world.board.health("one").state == "draining"
+    world.scheduler.runs("1")
+    await world.scheduler.answer()
+    assert (await world.session()).state == SessionState.STARTING
+    standing.pause(None)
+    await world.put(OTHER, user="ben")
+
+
+async def test_a_pause_enters_no_door(clock: Clock) -> None:
+    standing = Standing(None, clock)
+    inner = Answers()
+    transport = HeedingTransport(inner, standing)
+    standing.pause("Not now.")
+    with pytest.raises(Unreachable, match="Not now"):
+        await transport.connect("ada", "node", 1)
+    with pytest.raises(Unreachable, match="Not now"):
+        await transport.enter("ada", ("srun",))
+    await transport.run(Ask(("squeue",), str))
+    assert inner.asked == ["run"]
+
+
+async def test_a_pause_is_kept_over_a_restart(world: World) -> None:
+    await world.ledger.pause("one", "Until Monday.")
+    await world.sessions.close()
+    await world.up()
+    paused = world.board.places["one"].standing.paused
+    assert paused is not None
+    assert paused.what == "Until Monday."
+
+
+# --- what the site says
+
+
+class Answers:
+    """A transport that raises what it is told to."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self.asked: list[str] = []
+
+    async def _do(self, what: str) -> Any:
+        self.asked.append(what)
+        if self.error is not None:
+            raise self.error
+
+    async def run(self, ask: Any, account: str | None = None) -> Any:
+        return await self._do("run")
+
+    async def read(self, account: str | None, path: str, limit: int = 0) -> Any:
+        return await self._do("read")
+
+    async def home(self, account: str | None) -> Any:
+        return await self._do("home")
+
+    async def connect(self, account: str | None, host: str, port: int) -> Any:
+        return await self._do("connect")
+
+    async def enter(self, account: str | None, argv: Any) -> Any:
+        return await self._do("enter")
+
+    async def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("said", "code"), [(STOPPED, "stopped-by-site"), (OFF_LIST, "off-list")])
+async def test_the_sites_no_is_believed_until_it_says_otherwise(clock: Clock, said: str, code: str) -> None:
+    standing, inner, changes = Standing(None, clock), Answers(), []
+    standing.on_change = lambda: changes.append(1)
+    transport = HeedingTransport(inner, standing)
+    inner.error = Refused(said)
+    for _ in range(2):
+        with pytest.raises(Refused):
+            await transport.read("ada", "~/x")
+    words = standing.problem("ada")
+    assert words is not None
+    assert (words.code, words.scheduler) == (code, said)
+    assert standing.problem("ben") is None
+    assert standing.may_submit("ada") is None  # asked again by the submission itself
+    assert len(changes) == 1
+    inner.error = None
+    await transport.read("ada", "~/x")
+    assert standing.problem("ada") is None
+    assert len(changes) == 2
+
+
+async def test_an_old_no_is_not_believed_for_ever(clock: Clock) -> None:
+    standing, inner = Standing(None, clock), Answers()
+    inner.error = Refused(OFF_LIST)
+    with pytest.raises(Refused):
+        await HeedingTransport(inner, standing).read("ada", "~/x")
+    clock.now += HEARD_SECONDS + 1
+    assert standing.problem("ada") is None
+
+
+async def test_other_errors_and_the_watcher_say_nothing_of_an_account(clock: Clock) -> None:
+    standing, inner = Standing(None, clock), Answers()
+    transport = HeedingTransport(inner, standing)
+    inner.error = Gone("No such file or directory")
+    with pytest.raises(Gone):
+        await transport.read("ada", "~/x")
+    inner.error = Refused(STOPPED)
+    with pytest.raises(Refused):
+        await transport.run(Ask(("squeue",), str))
+    assert standing.problem("ada") is None
+
+
+async def test_a_refused_submission_says_it_in_our_words(world: World, clock: Clock) -> None:
+    stand(world, None, clock)
+    world.scheduler.refuses = STOPPED
+    with pytest.raises(ProblemError) as caught:
+        await world.put()
+    assert caught.value.problem.code == "stopped-by-site"
+    assert "until Friday" in caught.value.problem.scheduler
+
+
+# --- the audit
+
+
+async def test_submit_cancel_and_entry_are_audited_with_the_key(world: World, clock: Clock) -> None:
+    standing = stand(world, Lent(None), clock)
+    account = site_account(world.board.places["one"].access, "ada")
+    assert account is not None
+    await standing.login(account)
+    await world.running()
+    world.door_is_lost()
+    world.door_says(phase="up")
+    world.door_is_lost()
+    await world.sessions.stop(ID, "person")
+    while not world.scheduler.cancelled:
+        await asyncio.sleep(0.01)
+    await world.scheduler.answer(2)
+    await world.until(state=SessionState.ENDED)
+    lines = [line for line in await world.ledger.audit("one") if line.action in ("submit", "cancel", "enter")]
+    assert [line.action for line in lines] == ["submit", "enter", "enter", "cancel"]
+    assert {(line.person, line.account, line.job, line.key_id) for line in lines} == {
+        ("ada", account, "1", f"key of {account}")
+    }
+
+
+async def test_pages_of_the_audit(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    await ledger.open()
+    for number in range(5):
+        await ledger.note(Entry("ada", "a", "one" if number % 2 == 0 else "two", "submit", str(number), key_id="k"))
+    assert [line.job for line in await ledger.audit("one")] == ["0", "2", "4"]
+    first = await ledger.audit("one", limit=2)
+    assert [line.job for line in await ledger.audit("one", after=first[-1].number)] == ["4"]
+    assert await ledger.audit("one", datetime.now(UTC) + timedelta(hours=1)) == []
+    await ledger.close()
+
+
+async def test_an_audit_of_the_first_version_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with sqlite3.connect(path) as old:
+        old.execute(
+            "CREATE TABLE audit (number INTEGER PRIMARY KEY, at FLOAT NOT NULL, person VARCHAR NOT NULL,"
+            " account VARCHAR NOT NULL, factory VARCHAR NOT NULL, action VARCHAR NOT NULL, job VARCHAR, detail TEXT"
+            " NOT NULL)"
+        )
+        old.execute("INSERT INTO audit VALUES (1, 1.0, 'ada', 'a', 'one', 'submit', '7', '')")
+        old.execute("PRAGMA user_version = 1")
+    old.close()
+    path.chmod(0o600)
+    ledger = Ledger(path)
+    await ledger.open()
+    await ledger.note(Entry("ben", "b", "one", "cancel", "8", key_id="k"))
+    assert [(line.job, line.key_id) for line in await ledger.audit("one")] == [("7", ""), ("8", "k")]
+    await ledger.close()
+
+
+def test_what_is_exported() -> None:
+    line = AuditLine(
+        number=1, at=datetime(2026, 1, 2, tzinfo=UTC), person='=cmd("x")', account="a", factory="one", action="submit",
+        job=None, key_id="SHA256:x", detail='two "words", and\nlines',
+    )  # fmt: skip
+    text = audit.heading("csv") + audit.writer("csv")(line)
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert rows == [
+        {
+            "number": "1", "at": "2026-01-02T00:00:00Z", "person": "'=cmd(\"x\")", "account": "a", "factory": "one",
+            "action": "submit", "job": "", "key_id": "SHA256:x", "detail": 'two "words", and\nlines',
+        }
+    ]  # fmt: skip
+    told = json.loads(audit.writer("jsonl")(line))
+    assert told["person"] == '=cmd("x")'
+    assert told["job"] is None
+    assert audit.heading("jsonl") == ""
+
+
+# --- over the link's socket, and the operator's command
+
+
+async def test_over_the_socket(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    socket = tmp_path / "hub.sock"
+    app = hub_app(world.sessions, world.offers, bring_back=None)  # type: ignore[arg-type]  # not asked here
+    async with serving(app, socket):
+        client = LinkClient(socket)
+        command = partial(asyncio.to_thread, cli.main)
+        at = ["--socket", str(socket)]
+        assert await command([*at, "factory", "pause", "one", "Until Monday."]) == 0
+        assert await world.ledger.pauses() == {"one": "Until Monday."}
+        with pytest.raises(LinkProblem, match="Until Monday"):
+            await client.put_session(ID, SessionRequest(user="ada", server="", choice=Choice()))
+        assert await command([*at, "factory", "resume", "one"]) == 0
+        assert await world.ledger.pauses() == {}
+        await client.put_session(ID, SessionRequest(user="ada", server="", choice=Choice()))
+        capsys.readouterr()
+        assert await command([*at, "audit", "export", "one", "--since", "2026-01-01", "--format", "jsonl"]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [line["action"] for line in lines] == ["ask", "submit"]
+        assert lines[1]["key_id"] == "local"
+        with pytest.raises(LinkProblem) as caught:
+            await client.renew("one", "ada", "a-token")
+        assert caught.value.status == 403
+        await client.close()
