@@ -166,7 +166,7 @@ class Cluster:
     def down(self) -> None:
         """Stop everything, jobs included, and wait until no process is left. Logs and configuration stay."""
         with packages.locked(self.folder.parent / _LOCK):
-            dead = _clear(self.folder, self.record)
+            dead = _clear(self.folder)
             if self.record.place.base != self.folder:
                 self.record.place.base.unlink(missing_ok=True)
             (self.folder / files.FAULTS).unlink(missing_ok=True)
@@ -208,9 +208,7 @@ def up(
             if running.pids and same and _stands(running):
                 running.start_missing()
                 return running
-            _clear(folder, old)
-        else:
-            processes.end_all(folder)
+        _clear(folder)
         place = record.new_place(factory, sets, folder, slurm, old, isolation is not None)
         new = record.lay_out(factory, sets, folder, place, slurm, people, isolation)
         new.write(folder)
@@ -257,11 +255,8 @@ def _stands(cluster: Cluster) -> bool:
     return cluster.network is None or network.stands(cluster.network, cluster.folder)
 
 
-def _clear(folder: Path, remembered: Record) -> set[processes.Process]:
-    """Leave no process and no namespace; whom it ended."""
-    where = remembered.place.network
-    if where is None:
-        return processes.end_all(folder)
-    dead = processes.end_all(folder, network.inodes(where))
-    network.remove(where, folder)
+def _clear(folder: Path) -> set[processes.Process]:
+    """Leave no process and no namespace, whatever ran here; whom it ended."""
+    dead = processes.end_all(folder, network.inodes(folder))
+    network.remove(folder)
     return dead

@@ -127,17 +127,17 @@ def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
     Raises DidNotStart.
     """
     with packages.locked(_LOCK):
-        remove(network, folder)
+        remove(folder)
         _make_wires(network)
         _run([*at_border(network), "/bin/sh", "-c", _ROUTER])
         _run([*at_border(network), system.program("iptables-restore")], stdin=rules(network))
         _make_files(network, folder, homes)
 
 
-def remove(network: Network, folder: Path) -> None:
-    """Take away what :func:`build` made, as far as it is there. The processes in it must be gone."""
-    for name in [path.name for path in _NETNS.glob(f"*-{network.tag}-*")]:
-        _ip("netns", "delete", name)
+def remove(folder: Path) -> None:
+    """Take away what :func:`build` made for ``folder``, as far as it is there. The processes in it must be gone."""
+    for path in _kept(folder):
+        _ip("netns", "delete", path.name)
     ns = folder / "ns"
     for file in [*ns.glob("*"), ns]:
         while _mounted(file):
@@ -156,9 +156,13 @@ def inode(network: Network, host: str) -> int:
     return (_NETNS / network.namespace(host)).stat().st_ino
 
 
-def inodes(network: Network) -> frozenset[int]:
-    """All network namespaces of the factory, likewise."""
-    return frozenset(path.stat().st_ino for path in _NETNS.glob(f"*-{network.tag}-*") if _mounted(path))
+def inodes(folder: Path) -> frozenset[int]:
+    """All network namespaces of the factory in ``folder``, likewise."""
+    return frozenset(path.stat().st_ino for path in _kept(folder) if _mounted(path))
+
+
+def _kept(folder: Path) -> list[Path]:
+    return list(_NETNS.glob(f"*-{tag(folder)}-*"))
 
 
 def _make_wires(network: Network) -> None:

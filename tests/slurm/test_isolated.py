@@ -228,7 +228,7 @@ def test_down_leaves_nothing_and_a_start_after_a_crash_works(tmp_path_factory: p
         made = cluster.up(FACTORY, folder, **small)  # type: ignore[arg-type]
         person = Visitor(tmp_path_factory.mktemp("keys"), made)
         person.says(ADA, "sbatch -p shared -t 5 -o /dev/null --wrap 'sleep 300'")
-        for process in processes.of_cluster(made.folder, network.inodes(where(made))):
+        for process in processes.of_cluster(made.folder, network.inodes(made.folder)):
             processes.kill(process)
         subprocess.run(["ip", "netns", "delete", where(made).namespace("gpu001")], check=True)
         again = cluster.up(FACTORY, folder, **small)  # type: ignore[arg-type]
