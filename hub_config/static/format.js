@@ -31,16 +31,16 @@ export function clock(moment, now, timeZone) {
   return `${date}, ${time}`;
 }
 
-/** A number with its unit as the reader's language has it: amount(2, "hour") is "2 hrs", in German "2 Std.". */
-function amount(number, unit) {
-  const options = { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 1 };
+/** A number with its unit as the reader's language has it: amount(2, "hour") is "2 hours", in German "2 Stunden". */
+function amount(number, unit, unitDisplay = "long") {
+  const options = { style: "unit", unit, unitDisplay, maximumFractionDigits: 1 };
   return new Intl.NumberFormat(locale(), options).format(number);
 }
 
 /** The larger unit, and the smaller where there is any of it. */
 const both = (large, unit, small, rest) => amount(large, unit) + (small ? ` ${amount(small, rest)}` : "");
 
-/** Seconds as "45 secs", "3 mins", "1 hr 20 mins", "2 days 4 hrs". Negative spans count as none. */
+/** Seconds as "45 seconds", "3 minutes", "1 hour 20 minutes", "2 days 4 hours". Negative spans count as none. */
 export function span(seconds) {
   const whole = Math.max(0, Math.floor(seconds));
   if (whole < 60) return amount(whole, "second");
@@ -60,7 +60,7 @@ export function stopwatch(seconds) {
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
 }
 
-/** Hours as they are asked for: 0.25 -> "15 mins", 1.5 -> "1 hr 30 mins", 72 -> "72 hrs" (never days). */
+/** Hours as they are asked for: 0.25 -> "15 minutes", 1.5 -> "1 hour 30 minutes", 72 -> "72 hours". */
 export function hoursText(hours) {
   if (hours >= 48) return amount(hours, "hour");
   return span(Math.round(hours * 60) * 60);
@@ -68,7 +68,7 @@ export function hoursText(hours) {
 
 /** Gigabytes (10**9 bytes) as "120 GB" or "1.1 TB". */
 export function gigabytes(gb) {
-  return gb >= 1000 ? amount(gb / 1000, "terabyte") : amount(gb, "gigabyte");
+  return gb >= 1000 ? amount(gb / 1000, "terabyte", "short") : amount(gb, "gigabyte", "short");
 }
 
 /** The name of an ISO 3166 country code, or the code itself. */

@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { clock, hoursText, secondsBetween, span } from "./format.js";
 import { idling, isFailure, names, standing, used } from "./session.js";
-import { ending } from "./session_view.js";
+import { ending, whose } from "./session_view.js";
 import { W } from "./words.js";
 
 const DOT = { pending: "wait", starting: "wait", running: "free", ending: "wait", unreachable: "down" };
@@ -35,7 +35,8 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
       ? h("div", { class: "fg-bar", "aria-hidden": "true" }, h("span", { style: `width:${Math.round(share * 100)}%` }))
       : null,
     h("p", { class: "fg-session-line" }, standing(session, now)),
-    session.state === "unreachable" ? h("p", { class: "fg-quiet" }, W.unreachableDo) : null,
+    ["pending", "unreachable"].includes(session.state) ? whose(session.waits_for) : null,
+    session.state === "unreachable" ? h("p", { class: "fg-quiet" }, session.waits_for?.do || W.unreachableDo) : null,
     idle && session.notice?.kind !== "walltime" ? h("p", { class: "fg-quiet" }, idle) : null,
     trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null,
     h("div", { class: "fg-buttons" },

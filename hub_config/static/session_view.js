@@ -24,8 +24,8 @@ export function headline(session, named) {
 }
 
 /** Whose move it is: a sign and words, so that nothing depends on colours. */
-function whose(words) {
-  if (!W.whose[words.whose]) return null;
+export function whose(words) {
+  if (!words || !W.whose[words.whose]) return null;
   return h("p", { class: `fg-whose fg-whose-${words.whose}` },
     h("span", { class: "fg-whose-sign", "aria-hidden": "true" }), W.whose[words.whose]);
 }
@@ -75,7 +75,7 @@ export function ending(session, now, buttons, { heading = true } = {}) {
     wordsBox(shown, failed ? "fg-notice-bad" : ""),
     session.log_tail.length ? h("details", { class: "fg-history", key: "tail", open: failed },
       h("summary", {}, W.logTail),
-      h("pre", { class: "fg-log", tabindex: "0" }, session.log_tail.join("\n"))) : null,
+      h("pre", { class: "fg-log", tabindex: "0", role: "region", "aria-label": W.logTail }, session.log_tail.join("\n"))) : null,
     story(session, now, false),
     buttons ? h("div", { class: "fg-buttons", key: "buttons" }, buttons) : null,
   ];

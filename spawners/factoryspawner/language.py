@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from babel import Locale
-from babel.messages.catalog import Catalog
+from babel.messages.catalog import Catalog, Message
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from pydantic import BaseModel
@@ -75,9 +75,9 @@ class Language:
             return {"language": self.code, "texts": {}, "plural": ""}
         texts: dict[str, str | tuple[str, ...]] = {}
         for message in self._catalog:
-            if message.id and message.string and any(str(file).endswith(".js") for file, _ in message.locations):
+            if message.id and _of(message, ".js"):
                 key = message.id if isinstance(message.id, str) else message.id[0]
-                texts[key] = message.string if isinstance(message.string, str) else tuple(message.string)
+                texts[key] = message.string if isinstance(message.string, str) else tuple(message.string or ())
         index = gettext.c2py(self._catalog.plural_expr)
         return {"language": self.code, "texts": texts, "plural": "".join(str(index(n)) for n in range(_PLURALS))}
 
@@ -96,7 +96,7 @@ class Language:
         """Texts with parts, as what they look like when filled in; those with most words of their own first."""
         found = []
         for message in self._catalog:
-            if isinstance(message.id, str) and isinstance(message.string, str) and message.string:
+            if isinstance(message.id, str) and isinstance(message.string, str) and _of(message, ".py"):
                 words = _PART.split(message.id)
                 if len(words) > 1:
                     found.append((len("".join(words[::2])), _shape(words), message.string))
@@ -139,6 +139,11 @@ def _compiled(catalog: Catalog) -> gettext.GNUTranslations:
     write_mo(file, catalog)
     file.seek(0)
     return gettext.GNUTranslations(file)
+
+
+def _of(message: Message, kind: str) -> bool:
+    """Whether it is translated, and from files of this kind."""
+    return bool(message.string) and any(str(file).endswith(kind) for file, _ in message.locations)
 
 
 def _shape(words: list[str]) -> re.Pattern[str]:

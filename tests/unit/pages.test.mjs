@@ -7,6 +7,7 @@ import * as choose from "../../hub_config/static/choose.js";
 import * as format from "../../hub_config/static/format.js";
 import * as session from "../../hub_config/static/session.js";
 import * as soon from "../../hub_config/static/soon.js";
+import { t, tn, use } from "../../hub_config/static/translate.js";
 import { W } from "../../hub_config/static/words.js";
 
 const NOW = Date.parse("2026-03-10T12:00:00Z");
@@ -58,18 +59,53 @@ describe("format", () => {
   });
 
   test("spans, hours, sizes", () => {
-    assert.equal(format.span(-5), "0 secs");
-    assert.equal(format.span(59.9), "59 secs");
-    assert.equal(format.span(3600), "1 hr");
-    assert.equal(format.span(52 * 3600), "2 days 4 hrs");
+    assert.equal(format.span(-5), "0 seconds");
+    assert.equal(format.span(59.9), "59 seconds");
+    assert.equal(format.span(3600), "1 hour");
+    assert.equal(format.span(52 * 3600), "2 days 4 hours");
     assert.equal(format.stopwatch(3723), "1:02:03");
-    assert.equal(format.hoursText(0.25), "15 mins");
-    assert.equal(format.hoursText(1.5), "1 hr 30 mins");
-    assert.equal(format.hoursText(72), "72 hrs");
+    assert.equal(format.hoursText(0.25), "15 minutes");
+    assert.equal(format.hoursText(1.5), "1 hour 30 minutes");
+    assert.equal(format.hoursText(72), "72 hours");
     assert.equal(format.gigabytes(480), "480 GB");
     assert.equal(format.gigabytes(2000), "2 TB");
     assert.equal(format.country("FI"), "Finland");
     assert.equal(format.country("not a code"), "not a code");
+  });
+});
+
+describe("languages", () => {
+  const german = {
+    language: "de", plural: "1011", texts: {
+      "{n} core": ["{n} Kern", "{n} Kerne"], "ends {at}": "endet {at}", "{machine} does not answer": "{machine} antwortet nicht",
+    },
+  };
+
+  test("a text that is not translated stays English, and parts are never read as a text", () => {
+    use(german);
+    assert.equal(t("ends {at}", { at: "{machine}" }), "endet {machine}");
+    assert.equal(t("Nobody translated this"), "Nobody translated this");
+    assert.equal(t("ends {at}"), "endet {at}"); // a part that is not given is seen, not swallowed
+    use({ language: "en", texts: {}, plural: "" });
+    assert.equal(t("ends {at}", { at: "now" }), "ends now");
+  });
+
+  test("the number decides the form, and is written as the reader writes it", () => {
+    use(german);
+    assert.deepEqual([1, 2].map((n) => tn(n, "{n} core", "{n} cores")), ["1 Kern", "2 Kerne"]);
+    use({ ...german, plural: "10".padEnd(200, "1") });
+    assert.equal(tn(1234, "{n} core", "{n} cores"), "1.234 Kerne");
+    use({ language: "en", texts: {}, plural: "" });
+    assert.equal(tn(1234, "{n} core", "{n} cores"), "1,234 cores");
+  });
+
+  test("moments, spans and sizes are the language's own", () => {
+    use(german);
+    assert.equal(format.clock(inMinutes(60 * 21), NOW, "UTC"), "morgen 09:00");
+    assert.equal(format.span(90 * 60), "1 Stunde 30 Minuten");
+    assert.equal(format.gigabytes(1500), "1,5 TB");
+    assert.equal(format.country("DE"), "Deutschland");
+    use({ language: "en", texts: {}, plural: "" });
   });
 });
 
@@ -200,7 +236,7 @@ describe("sessions", () => {
     const rows = new Map(session.facts(one({ position: 1, expected_start: inMinutes(30) }),
       { size: "1 x GPU", environment: "Plain" }, NOW));
     assert.equal(rows.get(W.facts.place), "Next in line");
-    assert.match(rows.get(W.facts.expected), /^about .*\(30 mins\)$/);
+    assert.match(rows.get(W.facts.expected), /^about .*\(30 minutes\)$/);
     assert.equal(new Map(session.facts(one(), { size: "", environment: "" }, NOW)).get(W.facts.expected), W.noPlan);
   });
 
