@@ -143,7 +143,7 @@ def _compiled(catalog: Catalog) -> gettext.GNUTranslations:
 
 def _of(message: Message, kind: str) -> bool:
     """Whether it is translated, and from files of this kind."""
-    return bool(message.string) and any(str(file).endswith(kind) for file, _ in message.locations)
+    return bool(message.string) and not message.fuzzy and any(str(file).endswith(kind) for file, _ in message.locations)
 
 
 def _shape(words: list[str]) -> re.Pattern[str]:

@@ -84,7 +84,9 @@ class Beside:
 class HubProcess:
     """One hub with its files in ``folder``; killed and started at will."""
 
-    def __init__(self, folder: Path, link_socket: Path, beside: Beside, extra: str = "") -> None:
+    def __init__(
+        self, folder: Path, link_socket: Path, beside: Beside, extra: str = "", pages: Path | None = None
+    ) -> None:
         self.folder = folder
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -109,6 +111,8 @@ class HubProcess:
             "admin_token_file": "admin",
             "extra_config": "extra.py",
         }
+        if pages is not None:
+            config["pages"] = str(pages)
         (folder / "hub.yaml").write_text(yaml.safe_dump(config))
         self.http = httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False)
         self.process: asyncio.subprocess.Process | None = None

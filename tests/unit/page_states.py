@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 from factorylink import explain
@@ -27,6 +28,11 @@ from factorylink.models import (
 from tests.unit.fake_link import FakeLink
 
 START = "/hub/spawn/ada"
+# What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.
+DATA = re.compile(
+    r"factorygate|\bada\b|One|Two|Three|Four|ONE|TWO|THREE|FOUR|Kajaani|NVIDIA|A100|GPU(-h|s)?|PyTorch|JAX|x86_64"
+    r"|busy|lost|\bup\b|old|done|one|two|English|Deutsch|timed out|Priority"
+)
 PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/"}
 
 
@@ -40,7 +46,8 @@ def fill(link: FakeLink) -> None:
         _factory("three", Health(state="draining", since=now)),
         _factory("four", Health(state="starting", since=now)),
     ]
-    link.add("1" * 32, "ada", created=now, position=3, waits_for=_waits("Priority"), log=(_line("Asked."),))
+    asked = (_line("Asked for small at One."),)
+    link.add("1" * 32, "ada", created=now, position=3, waits_for=_waits("Priority"), log=asked)
     link.add("2" * 32, "ada", "busy", state=SessionState.RUNNING, created=now, started=now, ready=now, reachable=True,
              ends=now + timedelta(hours=1), last_activity=now - timedelta(minutes=20), node="n1",
              ends_idle=now + timedelta(minutes=40), extend_hours=3.0,
@@ -50,7 +57,7 @@ def fill(link: FakeLink) -> None:
     link.add("4" * 32, "ada", "up", state=SessionState.STARTING, created=now, started=now)
     reason, words = explain.ended(None)
     link.add("5" * 32, "ada", "old", state=SessionState.ENDED, created=now, started=now, ended=now, end_reason=reason,
-             end=words, log_tail=("one", "two"), log=(_line("Asked."),))  # fmt: skip
+             end=words, log_tail=("one", "two"), log=asked)  # fmt: skip
     link.add("6" * 32, "ada", "done", state=SessionState.ENDED, created=now, ended=now, end_reason=EndReason.STOPPED)
 
 

@@ -1,0 +1,162 @@
+"""The pages in other languages, in a browser: whatever a person reads on them comes out of a catalogue."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from babel.messages.catalog import Catalog
+from babel.messages.pofile import read_po, write_po
+from playwright.async_api import BrowserContext, Page, async_playwright, expect
+
+from tests.conftest import chromium_options
+from tests.unit import page_states
+from tests.unit.fake_link import FakeLink
+from tests.unit.hub_process import Beside, HubProcess
+
+PAGES = Path(__file__).parents[2] / "hub_config"
+PSEUDO = "el"  # what Intl says in Greek has no Latin letters: those are of texts that nobody translated
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# All that a person reads or a screen reader says: text that is shown, and attributes that are spoken.
+READ = """() => {
+  const found = [];
+  const shown = (element) => element.checkVisibility({ visibilityProperty: true }) || element.closest("title, option");
+  const walk = document.createTreeWalker(document.documentElement, NodeFilter.SHOW_TEXT);
+  for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+    const parent = node.parentElement;
+    const whole = parent.tagName === "STRONG" ? parent.parentElement : parent; // a sentence with bold parts is one text
+    const text = whole.querySelector(":scope > strong") ? whole.textContent : node.nodeValue.trim();
+    if (text && !parent.closest("script, style, noscript, pre, code, .modal, #fg-language") && shown(parent)) {
+      found.push(text);
+    }
+  }
+  for (const element of document.querySelectorAll("[aria-label], [title], [placeholder], [alt], [aria-valuetext]")) {
+    for (const name of ["aria-label", "title", "placeholder", "alt", "aria-valuetext"]) {
+      const text = element.getAttribute(name);
+      if (text && !element.closest(".modal")) found.push(text);
+    }
+  }
+  return found;
+}"""
+
+
+def marked(text: str) -> str:
+    """As a pseudo-translation: between marks, its parts in place."""
+    return f"⟦{text}⟧"
+
+
+def write_pseudo(pages: Path) -> None:
+    """A copy of the pages with a catalogue of marked texts."""
+    for name in ("templates", "static", "locale"):
+        shutil.copytree(PAGES / name, pages / name)
+    with (PAGES / "locale" / "factorygate.pot").open("rb") as file:
+        texts = read_po(file)
+    pseudo = Catalog(locale=PSEUDO)
+    for one in texts:
+        if one.id:
+            forms = marked(one.id) if isinstance(one.id, str) else tuple(marked(form) for form in one.id)
+            pseudo.add(one.id, forms, locations=one.locations)
+    path = pages / "locale" / PSEUDO / "LC_MESSAGES" / "factorygate.po"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        write_po(file, pseudo)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubProcess]:
+    folder = tmp_path_factory.mktemp("words")
+    write_pseudo(folder / "pages")
+    beside = Beside()
+    await beside.up()
+    link = FakeLink(folder / "link.sock", beside.url)
+    page_states.fill(link)
+    await link.up()
+    made = HubProcess(folder, link.socket, beside, pages=folder / "pages")
+    await made.up()
+    yield made
+    await made.kill()
+    await made.http.aclose()
+    await link.down()
+    await beside.down()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def context(hub: HubProcess) -> AsyncIterator[BrowserContext]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(**chromium_options())
+        context = await browser.new_context(locale="de-DE", base_url=hub.url)
+        page = await context.new_page()
+        await page.goto("/hub/login")
+        await expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
+        await page.get_by_label("Name:").fill("ada")
+        await page.get_by_label("Passwort:", exact=True).fill("ada-secret")
+        await page.get_by_role("button", name="Anmelden").click()
+        await page.wait_for_url("**/hub/**")
+        yield context
+        await browser.close()
+
+
+async def settled(page: Page, name: str) -> None:
+    """The page shows what the link told."""
+    if name == "start":
+        await expect(page.locator("#spawn_form")).to_have_attribute("data-ready", "true")
+        await expect(page.locator("#fg-summary p").first).to_be_visible()
+    elif name == "home":
+        await expect(page.locator("article.fg-session")).to_have_count(4)
+        await expect(page.locator("li.fg-ended")).to_have_count(2)
+    else:
+        await expect(page.locator(".fg-stepper")).to_be_visible()
+    await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true;")
+
+
+@pytest.mark.parametrize("name", list(page_states.PAGES))
+async def test_whatever_is_read_comes_out_of_the_catalogue(context: BrowserContext, name: str) -> None:
+    page = await context.new_page()
+    await page.goto(f"{page_states.PAGES[name]}?lang={PSEUDO}")
+    assert await page.evaluate("document.documentElement.lang") == PSEUDO
+    await settled(page, name)
+    left = [text for text in await page.evaluate(READ) if words_in(text)]
+    assert left == []
+
+
+def words_in(text: str) -> list[str]:
+    """Latin words that are not between marks, and not what factories, schedulers and people call things."""
+    outside = text
+    while (inner := re.sub(r"⟦[^⟦⟧]*⟧", " ", outside)) != outside:
+        outside = inner
+    outside = page_states.DATA.sub(" ", outside)
+    return re.findall(r"[A-Za-z]{3,}", outside)
+
+
+async def test_the_switch_is_kept(context: BrowserContext) -> None:
+    page = await context.new_page()
+    await page.goto("/hub/home")
+    await expect(page.get_by_role("heading", name="Ihre Sitzungen")).to_be_visible()
+    await page.get_by_label("Sprache").select_option("en")
+    await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
+    await expect(page.get_by_text("Others are ahead in the queue")).to_be_visible()
+    await page.goto("/hub/spawn/ada")
+    await expect(page.get_by_role("heading", name="Start a session")).to_be_visible()
+    await page.goto("/hub/home?lang=de")
+    await expect(page.get_by_text("Andere sind in der Warteschlange vor Ihnen.")).to_be_visible()
+
+
+async def test_why_a_session_ended_and_its_log_are_reached_by_keyboard(context: BrowserContext) -> None:
+    page = await context.new_page()
+    await page.goto("/hub/home?lang=en")
+    row = page.locator("li.fg-ended", has_text="old")
+    await row.locator("summary", has_text="Details").focus()
+    await page.keyboard.press("Enter")
+    await expect(row.get_by_text("Your move")).to_be_visible()
+    await expect(row.get_by_text("keeps no record of why it ended")).to_be_visible()
+    log = row.get_by_role("region", name="The last lines of the job’s log")
+    await expect(log).to_contain_text("two")
+    await page.keyboard.press("Tab")  # the disclosure of the log, open since it failed
+    await page.keyboard.press("Tab")
+    await expect(log).to_be_focused()
