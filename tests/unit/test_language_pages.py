@@ -110,8 +110,9 @@ async def settled(page: Page, name: str) -> None:
     elif name == "home":
         await expect(page.locator("article.fg-session")).to_have_count(4)
         await expect(page.locator("li.fg-ended")).to_have_count(2)
+        await expect(page.locator("li.fg-ended").first).to_contain_text("A100")
     else:
-        await expect(page.locator(".fg-stepper")).to_be_visible()
+        await expect(page.locator(".fg-facts")).to_contain_text("A100")
     await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true;")
 
 
