@@ -171,6 +171,7 @@ export function addresses(base, user, userUrl) {
     factoriesEvents: `${gateway}factories/events`,
     estimate: (factory, size, hours) =>
       `${gateway}factories/${encodeURIComponent(factory)}/estimate?${new URLSearchParams({ size, hours })}`,
+    credential: (factory) => `${gateway}factories/${encodeURIComponent(factory)}/credential`,
     sessions: `${gateway}sessions`,
     sessionsEvents: `${gateway}sessions/events`,
     session: (id) => `${gateway}sessions/${encodeURIComponent(id)}`,

@@ -5,6 +5,7 @@ import { freeName } from "./choose.js";
 import { announce, h, render, settings } from "./dom.js";
 import { clock, hoursText } from "./format.js";
 import { endedRow, hubCard, nameRow, sessionCard } from "./home_view.js";
+import { logins } from "./logins.js";
 import { askPermission, canAsk, mayTell } from "./notify.js";
 import { isLive } from "./session.js";
 import { say, soonBoxes } from "./soon.js";
@@ -236,15 +237,22 @@ function listen() {
   });
 }
 
+const ownLogins = logins(at("fg-logins-part"), to, (id, credential) => {
+  setFactories(state.factories.map((one) => (one.id === id ? { ...one, credential } : one)));
+});
+
+function setFactories(factories) {
+  state.factories = factories;
+  ownLogins.show(factories);
+  draw();
+}
+
 async function begin() {
   draw();
   listen();
-  setInterval(() => document.visibilityState === "visible" && draw(), 10_000);
+  setInterval(() => document.visibilityState === "visible" && setFactories(state.factories), 10_000);
   const factories = await attempt(() => ask(to.factories), () => undefined);
-  if (factories) {
-    state.factories = factories;
-    draw();
-  }
+  if (factories) setFactories(factories);
 }
 
 begin();

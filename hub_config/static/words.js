@@ -167,6 +167,17 @@ export const W = {
   tellEnd: t("Tell me before a session ends"),
   toldEnd: t("You will be told before a session ends, as long as this tab is open in the background."),
 
+  // Logins of the person's own
+  loginGood: (when) => t("Your login there is good until {when}.", { when }),
+  loginSoon: (when) => t("Your login there ends {when}. Renew it before you start a session.", { when }),
+  loginOver: (when) => (when
+    ? t("Your login there ended {when}. What runs goes on; nothing new starts, and it cannot be reached anew.", { when })
+    : t("The gateway has no login of yours there yet.")),
+  loginToken: t("Get a token"),
+  loginPaste: t("Paste it here:"),
+  loginRenew: t("Renew"),
+  loginAsking: t("Renewing…"),
+
   // Home
   more: t("More time…"),
   moreAsked: t("Asking for more time…"),

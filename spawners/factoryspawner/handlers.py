@@ -16,7 +16,17 @@ from pydantic import TypeAdapter, ValidationError
 from tornado import web
 
 from factorylink.client import LinkProblem, LinkSilent
-from factorylink.models import N_, Choice, Estimate, ExtendBody, FactoryView, Problem, Session
+from factorylink.models import (
+    N_,
+    Choice,
+    CredentialView,
+    Estimate,
+    ExtendBody,
+    FactoryView,
+    Problem,
+    RenewBody,
+    Session,
+)
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import Gateway, gateway
 from factoryspawner.language import Language, languages
@@ -26,6 +36,7 @@ FACTORIES = TypeAdapter(list[FactoryView])
 SESSIONS = TypeAdapter(list[Session])
 SESSION = TypeAdapter(Session)
 ESTIMATE = TypeAdapter(Estimate)
+CREDENTIAL = TypeAdapter(CredentialView)
 PROBLEM = TypeAdapter(Problem)
 NOTHING: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
@@ -144,6 +155,18 @@ class FactoryEstimate(GatewayHandler):
         self.answer(ESTIMATE, await self.gateway.link.estimate(factory, self.person, size, wanted))
 
 
+class FactoryCredential(GatewayHandler):
+    """A login of the person's own at a factory."""
+
+    async def put(self, factory: str) -> None:
+        """Body ``{"token"}``: passed on to the link, and kept nowhere here. ``CredentialView``."""
+        try:
+            wanted = RenewBody.model_validate_json(self.request.body)
+        except ValidationError:
+            raise web.HTTPError(400, N_("That is not a token.")) from None  # nothing of it in a log
+        self.answer(CREDENTIAL, await self.gateway.link.renew(factory, self.person, wanted.token))
+
+
 class Sessions(GatewayHandler):
     """This person's sessions."""
 
@@ -242,6 +265,7 @@ def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
         (r"factories", Factories),
         (r"factories/events", FactoriesEvents),
         (r"factories/([a-z0-9-]+)/estimate", FactoryEstimate),
+        (r"factories/([a-z0-9-]+)/credential", FactoryCredential),
         (r"sessions", Sessions),
         (r"sessions/events", SessionsEvents),
         (r"sessions/([0-9a-f]{32})", OneSession),

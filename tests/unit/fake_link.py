@@ -14,6 +14,8 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import TypeAdapter
 
 from factorylink.models import (
+    CredentialBody,
+    CredentialView,
     EnvironmentBody,
     ExtendBody,
     FactoryView,
@@ -43,6 +45,7 @@ class FakeLink:
         self.factories: list[FactoryView] = []
         self.stops: list[tuple[str, str]] = []
         self.extended: list[tuple[str, float]] = []
+        self.renewed: list[tuple[str, str, str]] = []
         self.asked: list[tuple[str, str]] = []  # method and path
         self.headers: list[dict[str, str]] = []
         self.refuse: Problem | None = None
@@ -173,6 +176,11 @@ class FakeLink:
         async def extend(session_id: str, body: ExtendBody) -> Response:
             self.extended.append((session_id, body.hours))
             return _json(self.sessions[session_id])
+
+        @app.put("/credentials/{factory}")
+        async def renew(factory: str, body: CredentialBody) -> Response:
+            self.renewed.append((factory, body.user, body.token))
+            return _json(CredentialView(renew_url="https://renew.example", until=None))
 
         @app.post("/sessions/{session_id}/environment")
         async def environment(session_id: str, body: EnvironmentBody) -> Response:

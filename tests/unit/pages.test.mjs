@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { backoff } from "../../hub_config/static/api.js";
 import * as choose from "../../hub_config/static/choose.js";
 import * as format from "../../hub_config/static/format.js";
+import { loginState } from "../../hub_config/static/logins.js";
 import * as session from "../../hub_config/static/session.js";
 import * as soon from "../../hub_config/static/soon.js";
 import { t, tn, use } from "../../hub_config/static/translate.js";
@@ -282,4 +283,13 @@ describe("sessions", () => {
 test("tries come back apart from each other, and never more than 37 s apart", () => {
   assert.ok(backoff(0, 0) >= 750 && backoff(0, 1) <= 1250);
   assert.ok(backoff(50, 1) <= 37_500);
+});
+
+describe("logins of the person's own", () => {
+  test("good, soon to end, over, and never there", () => {
+    assert.equal(loginState({ until: inMinutes(120) }, NOW), "good");
+    assert.equal(loginState({ until: inMinutes(20) }, NOW), "soon");
+    assert.equal(loginState({ until: inMinutes(-1) }, NOW), "over");
+    assert.equal(loginState({ until: null }, NOW), "over");
+  });
 });

@@ -157,6 +157,18 @@ async def test_only_its_owner_makes_a_session_longer(ada: httpx.AsyncClient, lin
     assert len(link.extended) == 1
 
 
+async def test_a_token_goes_to_the_link_for_its_own_person(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    url = f"{API}/factories/one/credential"
+    assert (await ada.put(url, json={"token": "t"})).status_code == 403  # forged: no token of the page
+    answer = await ada.put(url, json={"token": "secret-1"}, headers=forged(ada))
+    assert answer.json() == {"renew_url": "https://renew.example", "until": None}
+    assert link.renewed == [("one", "ada", "secret-1")]
+    for wrong in ({"token": ""}, {"token": "two words"}, {"token": "a", "user": "bob"}, {}, []):
+        answer = await ada.put(url, json=wrong, headers=forged(ada))
+        assert (answer.status_code, answer.json()["kind"]) == (400, "invalid"), wrong
+    assert len(link.renewed) == 1
+
+
 async def test_static_files_are_ours(hub: HubProcess) -> None:
     answer = await hub.http.get("/hub/gateway/static/icon.svg")
     assert answer.status_code == 200

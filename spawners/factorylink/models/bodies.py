@@ -53,13 +53,18 @@ class DrainBody(Model):
     message: str = Field(min_length=1, max_length=500)
 
 
-class CredentialBody(BaseModel):
-    """Body of ``PUT /credentials/{factory}``: a person's token, for their own account there; kept in memory only."""
+class RenewBody(BaseModel):
+    """What a person's page sends to the hub to renew a login: kept in memory only, and logged nowhere."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    user: Person
     token: str = Field(repr=False, min_length=1, max_length=16384, pattern=r"^[!-~]+$")
+
+
+class CredentialBody(RenewBody):
+    """Body of ``PUT /credentials/{factory}``: the same, for the person's own account there."""
+
+    user: Person
 
 
 class AuditLine(Model):
