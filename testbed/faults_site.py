@@ -88,7 +88,7 @@ def slow(cluster: Cluster, milliseconds: str = MILLISECONDS, percent: str = PERC
             stderr=errors,
             start_new_session=True,
         )
-    assert program.stdout is not None  # noqa: S101 - for mypy
+    assert program.stdout is not None  # noqa: S101  # nosec B101
     with program.stdout:
         if program.stdout.readline() != b"ready\n":
             raise FaultFailed(f"slow: needs /dev/net/tun: see {cluster.folder / 'log/slow.out'}")

@@ -37,7 +37,7 @@ class SlowWire:
                 packet = os.read(self._device, _LONGEST)
             except BlockingIOError:
                 return
-            if random.random() < self._loss or len(self._under_way) >= _MOST:  # noqa: S311 - no secret
+            if random.random() < self._loss or len(self._under_way) >= _MOST:  # noqa: S311  # nosec B311
                 continue
             due = self._loop.time() + self._delay
             if not self._under_way:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Path, Query, Response
-from fastapi.responses import StreamingResponse
+from fastapi.responses import PlainTextResponse
+from pydantic import AwareDatetime, BeforeValidator
 
 from factorylink.board import session_key
 from factorylink.bringback import BringBack
@@ -25,6 +25,7 @@ from factorylink.models import (
     Estimate,
     ExtendBody,
     FactoryView,
+    Hours,
     Person,
     ServerName,
     Session,
@@ -37,9 +38,20 @@ from factorylink.offers import Offers
 from factorylink.problems import forbidden, from_link_error, gone
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
-from factorylink.web import events, new_app
+from factorylink.web import EventStream, events, new_app, says, tells
 
 Limit = Annotated[int, Query(ge=1, le=500)]
+Number = Annotated[int, Query(ge=0, lt=2**63)]  # of a line in the ledger
+
+
+def _in_full(text: object) -> object:
+    """A number would be taken for seconds since 1970."""
+    if "T" not in str(text).upper():
+        raise ValueError("say it as 2026-01-31T12:00:00Z")
+    return text
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_in_full)]
 
 
 def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAPI:
@@ -47,7 +59,7 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
     app = new_app("factorygate link, for the hub")
     board = sessions.board
 
-    @app.put("/sessions/{session_id}")
+    @app.put("/sessions/{session_id}", responses=says(403, 409) | {201: {"model": Session}})
     async def put_session(session_id: SessionId, request: SessionRequest, response: Response) -> Session:
         session, created = await sessions.put(session_id, request)
         response.status_code = 201 if created else 200
@@ -59,32 +71,32 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
     ) -> list[Session]:
         return await sessions.sessions(user, server, live, limit)
 
-    @app.get("/sessions/{session_id}")
+    @app.get("/sessions/{session_id}", responses=says(404))
     async def get_session(session_id: SessionId) -> Session:
         return await sessions.session(session_id)
 
-    @app.get("/sessions/{session_id}/events")
-    async def session_events(session_id: SessionId) -> StreamingResponse:
+    @app.get("/sessions/{session_id}/events", response_class=EventStream, responses=says(404) | tells("session"))
+    async def session_events(session_id: SessionId) -> EventStream:
         return await follow_session(sessions, session_id)
 
-    @app.post("/sessions/{session_id}/environment", status_code=204)
+    @app.post("/sessions/{session_id}/environment", status_code=204, responses=says(404, 409))
     async def send_environment(session_id: SessionId, body: EnvironmentBody) -> None:
         await sessions.send_environment(session_id, body.environment, body.argv)
 
-    @app.get("/sessions/{session_id}/token")
+    @app.get("/sessions/{session_id}/token", responses=says(404, 409))
     async def get_token(session_id: SessionId) -> TokenBody:
         return TokenBody(token=await sessions.token(session_id))
 
-    @app.post("/sessions/{session_id}/extend")
+    @app.post("/sessions/{session_id}/extend", responses=says(403, 404, 409))
     async def extend_session(session_id: SessionId, body: ExtendBody) -> Session:
         return await sessions.extender.extend(session_id, body.hours, "hub")
 
-    @app.delete("/sessions/{session_id}", status_code=202)
+    @app.delete("/sessions/{session_id}", status_code=202, responses=says(404))
     async def stop_session(session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
         await sessions.stop(session_id, by)
 
-    @app.get("/table")
-    async def table() -> StreamingResponse:
+    @app.get("/table", response_class=EventStream, responses=tells("snapshot", "session", "factory"))
+    async def table() -> EventStream:
         bring_back.hub_came()
         return events(board.feed.stream(board.table))
 
@@ -92,45 +104,45 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
     async def factories(user: Person) -> list[FactoryView]:
         return offers.views(user)
 
-    @app.get("/factories/events")
-    async def factories_events(user: Person) -> StreamingResponse:
+    @app.get("/factories/events", response_class=EventStream, responses=tells("factories"))
+    async def factories_events(user: Person) -> EventStream:
         return events(offers.stream(user))
 
-    @app.get("/factories/{factory_id}/estimate")
-    async def estimate(factory_id: Slug, user: Person, size: Slug, hours: float | None = None) -> Estimate:
+    @app.get("/factories/{factory_id}/estimate", responses=says(403, 404))
+    async def estimate(factory_id: Slug, user: Person, size: Slug, hours: Hours | None = None) -> Estimate:
         return await offers.estimate(factory_id, user, size, hours)
 
-    @app.put("/factories/{factory_id}/drain", status_code=204)
+    @app.put("/factories/{factory_id}/drain", status_code=204, responses=says(404))
     async def drain(factory_id: Slug, body: DrainBody) -> None:
         _known(factory_id)
         await board.ledger.drain(factory_id, body.message)
         board.drains[factory_id] = body.message
         board.touch_factory(factory_id)
 
-    @app.delete("/factories/{factory_id}/drain", status_code=204)
+    @app.delete("/factories/{factory_id}/drain", status_code=204, responses=says(404))
     async def undrain(factory_id: Slug) -> None:
         _known(factory_id)
         await board.ledger.undrain(factory_id)
         board.drains.pop(factory_id, None)
         board.touch_factory(factory_id)
 
-    @app.put("/factories/{factory_id}/pause", status_code=204)
+    @app.put("/factories/{factory_id}/pause", status_code=204, responses=says(404))
     async def pause(factory_id: Slug, body: DrainBody) -> None:
         _known(factory_id)
         await board.ledger.pause(factory_id, body.message)
         board.places[factory_id].standing.pause(body.message)
 
-    @app.delete("/factories/{factory_id}/pause", status_code=204)
+    @app.delete("/factories/{factory_id}/pause", status_code=204, responses=says(404))
     async def resume(factory_id: Slug) -> None:
         _known(factory_id)
         await board.ledger.resume(factory_id)
         board.places[factory_id].standing.pause(None)
 
     @app.get("/factories/{factory_id}/audit")
-    async def audit(factory_id: Slug, since: datetime | None = None, after: int = 0) -> list[AuditLine]:
+    async def audit(factory_id: Slug, since: Moment | None = None, after: Number = 0) -> list[AuditLine]:
         return await board.ledger.audit(factory_id, since, after)
 
-    @app.put("/credentials/{factory_id}")
+    @app.put("/credentials/{factory_id}", responses=says(403, 404))
     async def renew(factory_id: Slug, body: CredentialBody) -> CredentialView:
         _known(factory_id)
         return await renew_credential(board.places[factory_id], body)
@@ -147,7 +159,7 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
     async def person_sessions(user: Annotated[Person, Path()], limit: Limit = 20) -> list[Session]:
         return await sessions.sessions(user, None, False, limit)
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:
         return Response(exposition(board), media_type="text/plain; version=0.0.4")
 
@@ -169,7 +181,7 @@ async def renew_credential(place: Place, body: CredentialBody) -> CredentialView
         raise from_link_error(error) from error
 
 
-async def follow_session(sessions: Sessions, session_id: SessionId) -> StreamingResponse:
+async def follow_session(sessions: Sessions, session_id: SessionId) -> EventStream:
     """Events of one session, up to its end. Raises ProblemError if it is not known."""
     board = sessions.board
     known = await sessions.session(session_id)

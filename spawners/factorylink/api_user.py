@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from fastapi import Depends, FastAPI, Request
-from fastapi.responses import StreamingResponse
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request, Security
+from fastapi.security import HTTPBearer
 
 from factorylink.api_hub import Limit, follow_session
 from factorylink.errors import LinkError
 from factorylink.hub import Caller, HubClient
-from factorylink.models import Estimate, ExtendBody, FactoryView, Problem, Session, SessionId, Slug
+from factorylink.models import Estimate, ExtendBody, FactoryView, Hours, Problem, Session, SessionId, Slug
 from factorylink.offers import Offers
 from factorylink.problems import ProblemError, forbidden, from_link_error, gone
 from factorylink.sessions import Sessions
-from factorylink.web import events, new_app
+from factorylink.web import EventStream, events, new_app, says, tells
+
+# For the description only: JupyterHub's own "token TOKEN" is taken as well.
+_BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope access:services!service=factories.")
 
 
 class NoTokenError(ProblemError):
@@ -26,7 +31,7 @@ def user_app(sessions: Sessions, offers: Offers, hub: HubClient, base_url: str) 
     app = new_app("factorygate link, for people")
     prefix = f"{base_url}services/factories"
 
-    async def who(request: Request) -> str:
+    async def who(request: Request, _described: Annotated[object, Security(_BEARER)]) -> str:
         kind, _, token = request.headers.get("Authorization", "").partition(" ")
         if kind.lower() not in ("bearer", "token") or not token.strip():
             raise _no_token("Send a hub token of yours: Authorization: Bearer TOKEN.")
@@ -42,38 +47,42 @@ def user_app(sessions: Sessions, offers: Offers, hub: HubClient, base_url: str) 
             )
         return caller.name
 
-    user = Depends(who)
+    user, own_only = Depends(who), says(401, 403)
 
     @app.get(f"{prefix}/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @app.get(f"{prefix}/api/factories")
+    @app.get(f"{prefix}/api/factories", responses=own_only)
     async def factories(name: str = user) -> list[FactoryView]:
         return offers.views(name)
 
-    @app.get(f"{prefix}/api/factories/events")
-    async def factories_events(name: str = user) -> StreamingResponse:
+    @app.get(f"{prefix}/api/factories/events", response_class=EventStream, responses=own_only | tells("factories"))
+    async def factories_events(name: str = user) -> EventStream:
         return events(offers.stream(name))
 
-    @app.get(f"{prefix}/api/factories/{{factory_id}}/estimate")
-    async def estimate(factory_id: Slug, size: Slug, hours: float | None = None, name: str = user) -> Estimate:
+    @app.get(f"{prefix}/api/factories/{{factory_id}}/estimate", responses=own_only | says(404))
+    async def estimate(factory_id: Slug, size: Slug, hours: Hours | None = None, name: str = user) -> Estimate:
         return await offers.estimate(factory_id, name, size, hours)
 
-    @app.get(f"{prefix}/api/sessions")
+    @app.get(f"{prefix}/api/sessions", responses=own_only)
     async def list_sessions(live: bool = False, limit: Limit = 100, name: str = user) -> list[Session]:
         return await sessions.sessions(name, None, live, limit)
 
-    @app.get(f"{prefix}/api/sessions/{{session_id}}")
+    @app.get(f"{prefix}/api/sessions/{{session_id}}", responses=own_only | says(404))
     async def get_session(session_id: SessionId, name: str = user) -> Session:
         return await own(session_id, name)
 
-    @app.get(f"{prefix}/api/sessions/{{session_id}}/events")
-    async def session_events(session_id: SessionId, name: str = user) -> StreamingResponse:
+    @app.get(
+        f"{prefix}/api/sessions/{{session_id}}/events",
+        response_class=EventStream,
+        responses=own_only | says(404) | tells("session"),
+    )
+    async def session_events(session_id: SessionId, name: str = user) -> EventStream:
         await own(session_id, name)
         return await follow_session(sessions, session_id)
 
-    @app.post(f"{prefix}/api/sessions/{{session_id}}/extend")
+    @app.post(f"{prefix}/api/sessions/{{session_id}}/extend", responses=own_only | says(404, 409))
     async def extend_session(session_id: SessionId, body: ExtendBody, name: str = user) -> Session:
         await own(session_id, name)
         return await sessions.extender.extend(session_id, body.hours, "person")

@@ -243,7 +243,7 @@ class LinkClient:
                     pause = 0.1
                     yield event
             except LinkSilent:
-                await asyncio.sleep(pause * random.uniform(0.75, 1))  # noqa: S311  # spreads load, guards nothing
+                await asyncio.sleep(pause * random.SystemRandom().uniform(0.75, 1))
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
 

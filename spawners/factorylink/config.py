@@ -67,6 +67,7 @@ Credentials = Annotated[
     KeyCredentials | CaCredentials | WrapperCredentials | EfpCredentials, Field(discriminator="kind")
 ]
 LoginHost = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.:-]*?(:[0-9]{1,5})?$")]
+NodeFolder = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$")]
 PublicKey = Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\n]*)?$")]
 
 
@@ -108,7 +109,7 @@ class DoorAccess(Model):
     host: str | None = None
     ports: tuple[int, int] | None = None
     # Node-local; the door makes its own 0700 folder in it.
-    node_tmp: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$")] = "/tmp"  # noqa: S108
+    node_tmp: NodeFolder = "/tmp"  # noqa: S108  # nosec B108
 
 
 class Access(Model):

@@ -224,7 +224,7 @@ class Site:
 
     async def _pause(self, since: float) -> None:
         """Until the next question is due, reckoned anew whenever something happens."""
-        jitter = random.uniform(0.9, 1.1)  # noqa: S311  (no secret: many links shall not ask in step)
+        jitter = random.SystemRandom().uniform(0.9, 1.1)  # many links shall not ask in step
         while not self._waiters:
             self._wake.clear()
             now = time.monotonic()

@@ -41,7 +41,7 @@ class Claim:
         self._server = server
         self._put: asyncio.Task[Problem | None] | None = None
         self.session_id: SessionId = ""
-        self.token = ""
+        self.token = ""  # nosec B105
         self.asked_to_stop = False
         self.predecessor: SessionId | None = None
 
@@ -74,7 +74,7 @@ class Claim:
     def reset(self) -> None:
         """Hold nothing any more."""
         self.session_id = ""
-        self.token = ""
+        self.token = ""  # nosec B105
         self.asked_to_stop = False
 
     async def find(self) -> Session | None:
@@ -105,7 +105,7 @@ class Claim:
     def adopt(self, session: Session, spare: str) -> None:
         """Hold on to a session that lives. ``spare``: the token to use if its notebook has none yet."""
         if session.id != self.session_id:
-            self.token = ""
+            self.token = ""  # nosec B105
         self.session_id = session.id
         self.asked_to_stop = False
         if not self.token and not session.environment_sent:

@@ -10,5 +10,5 @@ def pauses(first: float = 0.1, longest: float = 3.0) -> Iterator[float]:
     """Seconds, without end: doubled up to the longest, each up to a quarter shorter so that callers spread out."""
     pause = first
     while True:
-        yield pause * random.uniform(0.75, 1.0)  # noqa: S311  # spreads load, guards nothing
+        yield pause * random.SystemRandom().uniform(0.75, 1.0)
         pause = min(2 * pause, longest)

@@ -94,7 +94,7 @@ class FactorySpawner(BatchFace):
             self.claim.reset()
         self.api_token = self.claim.token
 
-    def _save(self, old_token: str = "") -> None:
+    def _save(self, old_token: str | None = None) -> None:
         """Commit the state; a token kept for a session that is over, or that has another, goes."""
         self.orm_spawner.state = self.get_state()
         if old_token and old_token not in (self.claim.token, self.api_token):
@@ -268,7 +268,7 @@ class FactorySpawner(BatchFace):
         await self.claim.until_over(session_id)
         if self.orm_spawner.server is None and (self.orm_spawner.state or {}).get("session_id") == session_id:
             self.claim.reset()
-            self.api_token = ""
+            self.api_token = ""  # nosec B105
             self._save(token)
 
     # --- stop -------------------------------------------------------------------------------------------------------

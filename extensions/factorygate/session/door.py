@@ -209,7 +209,8 @@ def bind(listen: str, ports: tuple[int, int] | None) -> socket.socket:
     """A listening socket on ``listen`` ("": every address), on a free port of the range, tried in random order.
     Raises OSError if there is none."""
     family = socket.AF_INET6 if ":" in listen else socket.AF_INET
-    tried = [0] if ports is None else random.sample(range(ports[0], ports[1] + 1), ports[1] - ports[0] + 1)
+    tried = [0] if ports is None else list(range(ports[0], ports[1] + 1))
+    random.SystemRandom().shuffle(tried)
     for port in tried:
         bound = socket.socket(family, socket.SOCK_STREAM)
         try:

@@ -64,7 +64,7 @@ def main() -> None:
     os.chdir(task["folder"])
     argv = task["argv"]
     if os.path.basename(argv[0]) != NOTEBOOK_PROGRAM:
-        os.execvpe(argv[0], argv, os.environ)  # noqa: S606 - an argv, no shell
+        os.execvpe(argv[0], argv, os.environ)
     from jupyterhub.singleuser import main as singleuser  # only now: see _WARM
 
     from factorygate.session import activity

@@ -1,0 +1,121 @@
+"""What the link's apps say of themselves (OpenAPI) holds for whatever is sent, and nothing sent makes them fall.
+
+schemathesis makes the requests: right ones and wrong ones of every kind, for each operation of the app for the hub and
+of the app for people. Behind both is the fake factory of the unit tests; between is real HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import settings
+from schemathesis import Case
+from schemathesis.config import SchemathesisConfig
+
+from factorylink.api_hub import hub_app
+from factorylink.api_user import user_app
+from factorylink.bringback import BringBack
+from factorylink.hub import HubClient
+from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.serving import serving
+from tests.unit.test_api import FakeHub
+
+# Half of the time, what there is in the fake world; else whatever the description allows, or does not.
+WORDS = {"session_id": [ID, OTHER], "factory_id": ["one"], "size": ["gpu-1"], "user": ["ada", "ben"]}
+CONFIG = {
+    "dictionaries": {name: {"values": values} for name, values in WORDS.items()},
+    "parameters": {
+        f"{where}.{name}": {"dictionary": name, "probability": 0.5} for name in WORDS for where in ("path", "query")
+    },
+    # Right in form; whether there is such a size and whether it may be had is the catalogue's to say.
+    "checks": {"positive_data_acceptance": {"expected-statuses": [200, 201, 202, 204, 400, 403, 404, 409]}},
+}
+AUTH = {"auth": {"openapi": {"HTTPBearer": {"bearer": "ada-token"}}}}
+SESSION = ("/sessions/{session_id}", "/services/factories/api/sessions/{session_id}")
+few = settings(max_examples=20, deadline=None, derandomize=True)
+
+
+def described(app: FastAPI, config: dict[str, Any]) -> schemathesis.BaseSchema:
+    return schemathesis.openapi.from_dict(app.openapi(), config=SchemathesisConfig.from_dict(config))
+
+
+# What they say does not depend on what is behind them.
+hub_side = described(hub_app(Mock(), Mock(), Mock()), CONFIG)
+user_side = described(user_app(Mock(), Mock(), Mock(), "/"), CONFIG | AUTH)
+
+
+class Served:
+    """Both apps over one fake world, in a thread and loop of their own: ``hub`` and ``user`` are their addresses."""
+
+    def __init__(self) -> None:
+        self.hub = self.user = ""
+        self.statuses: dict[str, set[int]] = {}  # what each operation answered with
+        self._folder = tempfile.TemporaryDirectory()
+        self._up, self._over = threading.Event(), asyncio.Event()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
+        self._thread.start()
+        assert self._up.wait(20)
+
+    async def _serve(self) -> None:
+        folder = Path(self._folder.name)
+        async with AsyncExitStack() as stack:
+            world = await World(folder).up()
+            stack.push_async_callback(world.down)
+            (folder / "token").write_text("service-token\n")
+            url = await stack.enter_async_context(serving(FakeHub().app))
+            hub = HubClient(world.config.hub.model_copy(update={"url": url}))
+            stack.push_async_callback(hub.close)
+            await world.running(ID)
+            await world.put(OTHER, "ben")
+            world.board.feed.closed = True  # streams end after the snapshot
+            hub_side = hub_app(world.sessions, world.offers, BringBack(world.board, hub))
+            user_side = user_app(world.sessions, world.offers, hub, "/")
+            self.hub = await stack.enter_async_context(serving(hub_side))
+            self.user = await stack.enter_async_context(serving(user_side))
+            self._up.set()
+            await self._over.wait()
+
+    def note(self, case: Case, status: int) -> None:
+        self.statuses.setdefault(case.operation.label, set()).add(status)
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(20)
+        self._loop.close()
+        self._folder.cleanup()
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[Served]:
+    made = Served()
+    yield made
+    made.close()
+
+
+@hub_side.parametrize()
+@few
+def test_the_app_for_the_hub(case: Case, served: Served) -> None:
+    served.note(case, case.call_and_validate(base_url=served.hub).status_code)
+
+
+@user_side.parametrize()
+@few
+def test_the_app_for_people(case: Case, served: Served) -> None:
+    served.note(case, case.call_and_validate(base_url=served.user).status_code)
+
+
+def test_each_operation_was_asked_rightly_too(served: Served) -> None:
+    never = {name for name, statuses in served.statuses.items() if min(statuses) >= 300}
+    extend = {f"POST {path}/extend" for path in SESSION}  # only while it runs; by then it was stopped
+    assert never <= {*extend, "PUT /credentials/{factory_id}"}  # the fake factory takes no token
