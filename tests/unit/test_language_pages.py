@@ -13,6 +13,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
+from factorylink import explain
+from factorylink.models import End, Problem
 from tests.conftest import chromium_options
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
@@ -69,21 +71,15 @@ def write_pseudo(pages: Path) -> None:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def hub(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[HubProcess]:
+async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside) -> AsyncIterator[HubProcess]:
     folder = tmp_path_factory.mktemp("words")
     write_pseudo(folder / "pages")
-    beside = Beside()
-    await beside.up()
-    link = FakeLink(folder / "link.sock", beside.url)
     page_states.fill(link)
-    await link.up()
     made = HubProcess(folder, link.socket, beside, pages=folder / "pages")
     await made.up()
     yield made
     await made.kill()
     await made.http.aclose()
-    await link.down()
-    await beside.down()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -161,3 +157,38 @@ async def test_why_a_session_ended_and_its_log_are_reached_by_keyboard(context: 
     await page.keyboard.press("Tab")  # the disclosure of the log, open since it failed
     await page.keyboard.press("Tab")
     await expect(log).to_be_focused()
+
+
+async def test_a_start_that_fails_says_why_in_the_persons_language(context: BrowserContext, link: FakeLink) -> None:
+    page = await context.new_page()
+    link.auto = False
+    await page.goto("/hub/spawn/ada/fails?lang=de")
+    await settled(page, "start")
+    await page.get_by_role("button", name="Starten").click()
+    await expect(page.get_by_role("heading", name="Wartet in der Warteschlange von ONE")).to_be_visible()
+    session = link.live("ada", "fails")[0]
+    reason, words = explain.ended(End(job="7", raw_state="OUT_OF_MEMORY"))
+    await link.end(session.id, end_reason=reason, end=words, log_tail=("Killed",))
+    await expect(page.get_by_role("heading", name="Ihre Sitzung ist nicht gestartet")).to_be_visible()
+    await expect(page.get_by_text("Sie brauchte mehr Speicher, als ihre Größe hat, und wurde beendet.")).to_be_visible()
+    await expect(page.get_by_text("Sie sind am Zug")).to_be_visible()
+    await expect(page.get_by_text("OUT_OF_MEMORY")).to_be_visible()
+
+
+async def test_a_start_that_is_refused_before_there_is_a_session_says_why(
+    context: BrowserContext, link: FakeLink
+) -> None:
+    page = await context.new_page()
+    link.free.clear()  # the refusal comes when the page waits already
+    link.refuse = Problem(kind="limit", message=explain.own("limit-pending").what, do=explain.own("limit-pending").do)
+    await page.goto("/hub/spawn/ada/refused?lang=de")
+    await settled(page, "start")
+    await page.get_by_role("button", name="Starten").click()
+    await page.wait_for_url("**/spawn-pending/**")
+    link.free.set()
+    try:
+        told = page.get_by_text("Bei Ihnen warten schon so viele Sitzungen")
+        await expect(told).to_be_visible(timeout=30_000)
+        await expect(page.get_by_text("Brechen Sie zuerst eine davon ab.")).to_be_visible()
+    finally:
+        link.refuse = None
