@@ -95,6 +95,7 @@ class Cluster:
             way: dict[str, object] = {
                 "transport": {"kind": "local", "prefix": list(self.prefix), "env": self.env},
                 "door": {"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"},
+                "extend": "watcher",  # which is the scheduler's own administrator here
             }
         else:
             way = login.access_fields(self.folder, self.record.isolation, self.network)

@@ -1,0 +1,111 @@
+"""A session's time is over: it is said before, and one click later the same documents are open again."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_first_session import log_in
+from tests.support.gateway import Gateway, Notebook, eventually
+
+USER, SERVER = "grace", "carry-on"
+EMPTY = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
+
+
+@pytest.fixture
+def notebooks(gateway: Gateway) -> Iterator[tuple[str, str]]:
+    """Two notebooks in the home of a session that runs; their paths."""
+    gateway.started(USER, SERVER, factory="it4lia", size="gpu-1", hours=2)
+    folder = f"again-{uuid.uuid4().hex[:8]}"
+    api = gateway.notebook(USER, SERVER)
+    assert api.request("PUT", f"/api/contents/{folder}", json={"type": "directory"}).status_code == 201
+    paths = (f"{folder}/first.ipynb", f"{folder}/second.ipynb")
+    for path in paths:
+        model = {"type": "notebook", "format": "json", "content": EMPTY}
+        assert api.request("PUT", f"/api/contents/{path}", json=model).status_code == 201
+    yield paths
+    gateway.notebook(USER, SERVER).run(f"import shutil; shutil.rmtree({folder!r})")
+    gateway.stopped(USER, SERVER)
+
+
+def limit(gateway: Gateway, minutes: int) -> None:
+    """As the site's administrator."""
+    session = gateway.session(USER, SERVER)
+    assert session is not None
+    gateway.factories["it4lia"].ask("scontrol", "update", f"JobId={session['job']}", f"TimeLimit={minutes}")
+
+
+def open_tabs(page: Page) -> list[str]:
+    return [text.strip() for text in page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel").all_inner_texts()]
+
+
+def saved(api: Notebook, path: str, text: str) -> bool:
+    return text in json.dumps(api.request("GET", f"/api/contents/{path}").json()["content"])
+
+
+@pytest.mark.timeout(300)
+def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, notebooks: tuple[str, str]) -> None:
+    log_in(page, gateway, USER)
+    page.goto(f"{gateway.root}/user/{USER}/{SERVER}/")
+    page.wait_for_url(re.compile(rf"/lab/workspaces/{SERVER}"))
+    for path in notebooks:
+        page.goto(f"{gateway.root}/user/{USER}/{SERVER}/lab/workspaces/{SERVER}/tree/{path}")
+        tab = path.rpartition("/")[2]
+        expect(page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text=tab)).to_be_visible(timeout=60000)
+    eventually(lambda: {"first.ipynb", "second.ipynb"} <= set(open_tabs(page)), 30, what="both are open")
+    editor = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .cm-content").first
+    editor.fill("never_saved_by_hand = 1")
+    api = gateway.notebook(USER, SERVER)
+    eventually(lambda: saved(api, notebooks[1], "never_saved_by_hand"), 60, 0.5, "JupyterLab saved it by itself")
+
+    # what Home says before
+    home = page.context.new_page()
+    home.goto(f"{gateway.hub}/home")
+    expect(home.locator("#fg-live", has_text=SERVER)).to_be_visible(timeout=15000)
+    expect(home.locator("#fg-soon .fg-notice")).to_have_count(0)
+    limit(gateway, 10)
+    expect(home.locator("#fg-soon .fg-notice")).to_contain_text(f"{SERVER} ends at", timeout=30000)
+    expect(home.locator("#fg-announce")).to_contain_text("Save your work")
+
+    # its end
+    before = gateway.session(USER, SERVER)
+    assert before is not None
+    limit(gateway, 2)
+    row = home.locator("#fg-ended > li", has_text=SERVER).first
+    expect(row).to_contain_text("Time was up", timeout=120000)
+    expect(home.locator("#fg-soon .fg-notice")).to_have_count(0)
+    page.close()
+
+    # one click
+    row.locator(f"[data-again={SERVER!r}]").click()
+    home.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=90000)
+    after = gateway.session(USER, SERVER)
+    assert after is not None and after["id"] != before["id"]
+    assert after["choice"] == before["choice"]
+    eventually(lambda: {"first.ipynb", "second.ipynb"} <= set(open_tabs(home)), 60, what="both are open again")
+    expect(home.locator(".jp-Notebook .cm-content", has_text="never_saved_by_hand").first).to_be_visible(timeout=30000)
+
+
+def test_more_time_is_one_dialog_away(gateway: Gateway, page: Page, notebooks: tuple[str, str]) -> None:
+    before = gateway.session(USER, SERVER)
+    assert before is not None and notebooks
+    log_in(page, gateway, USER)
+    page.goto(f"{gateway.hub}/home")
+    page.locator(f"[data-more={SERVER!r}]").click(timeout=15000)
+    dialog = page.locator("#fg-more")
+    expect(dialog).to_be_visible()
+    expect(dialog).to_contain_text("It would then end")
+    dialog.get_by_label("Hours to add").fill("1.5")
+    dialog.get_by_role("button", name="Ask for it").click()
+
+    def longer() -> bool:
+        now = gateway.session(USER, SERVER)
+        return now is not None and now["ends"] > before["ends"]
+
+    eventually(longer, 30, what="the scheduler's new end")
+    expect(page.locator("#fg-live", has_text=SERVER)).to_contain_text("3 hrs 2", timeout=15000)
