@@ -22,7 +22,7 @@ CELL = (
 
 def log_in(page: Page, gateway: Gateway, user: str) -> None:
     page.goto(f"{gateway.hub}/login")
-    page.get_by_label(re.compile("username", re.I)).fill(user)
+    page.get_by_label(re.compile("name", re.I)).first.fill(user)
     page.get_by_label(re.compile("password", re.I)).first.fill(gateway.passwords[user])
     page.get_by_role("button", name=re.compile("sign in|log in", re.I)).click()
     page.wait_for_url(re.compile(r"/hub/(home|spawn|user-redirect)"))
