@@ -21,14 +21,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 
+from factorylink.config import CaCredentials, DoorAccess, WrapperCredentials
+from factorylink.credentials import credentials_of
+from factorylink.errors import Gone, Refused, Unreachable
 from factorylink.models import JobRequest
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask
+from factorylink.standing import Standing
 from factorylink.submitting import _make_folders, _write
+from factorylink.transports.heeding import HeedingTransport
+from factorylink.transports.host_keys import pinned
+from factorylink.transports.ssh import SshTransport as Ssh
+from factorylink.transports.ssh_login import NotLetIn
 from testbed import accounts, cluster, install
 from testbed.cluster import Cluster
+from tests.support.sshd import Sshd
 from tests.support.trial import CHECKOUT, FACTORY, cancel, eventually, state_of
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
@@ -112,7 +122,8 @@ def running() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def installed(running: Cluster) -> Iterator[Wrapper]:
-    folder = Path(tempfile.mkdtemp(prefix="factorygate-act-"))
+    # Not below /tmp: sshd runs no AuthorizedPrincipalsCommand from where others could have put it.
+    folder = Path(tempfile.mkdtemp(prefix="factorygate-act-", dir="/opt"))
     folder.chmod(0o755)
     text = SOURCE.read_text().replace('ETC = "/etc/factorygate"', f'ETC = "{folder}/etc"')
     assert f"{folder}/etc" in text
@@ -267,7 +278,7 @@ def test_a_sessions_files(wrapper: Wrapper) -> None:
     home = pwd.getpwnam(ADA).pw_dir
     short = f"~{folder.removeprefix(home)}/session.json"
     assert wrapper.run(ADA, "head", "-c", "65536", "--", short).stdout == b'{"note": 1}'
-    missing = wrapper.run(ADA, "head", "-c", "65536", "--", f"{folder}/end.json")
+    missing = wrapper.run(ADA, "env", "LC_ALL=C", "head", "-c", "65536", "--", f"{folder}/end.json")
     assert missing.returncode == 1
     assert b"No such file or directory" in missing.stderr
     log = Path(folder, "job.log")
@@ -336,6 +347,8 @@ MISUSE = {
     "env with a variable of its own": ("env", "LD_PRELOAD=/tmp/x.so", "pwd"),
     "env with another configuration": ("env", "SLURM_CONF=/tmp/x", "squeue", "--local"),
     "env with options": ("env", "-i", "pwd"),
+    "env with a variable beside": ("env", "SLURM_TIME_FORMAT=%s", "SLURM_CONF=/tmp/x", "squeue", "--local"),
+    "env with another time": ("env", "SLURM_TIME_FORMAT=%s;id", "squeue", "--local"),
     "env twice": ("env", "SLURM_TIME_FORMAT=%s", "env", "SLURM_CONF=/tmp/x", "squeue"),
     "sbatch --wrap": ("sbatch", "--parsable", "--wrap=id"),
     "sbatch --uid": ("sbatch", "--parsable", "--uid=0"),
@@ -644,6 +657,7 @@ def gate(installed: Wrapper) -> Iterator[str]:
     if shutil.which("sudo") is None:
         pytest.skip("no sudo here")
     accounts.ensure((GATE,))
+    subprocess.run(["/usr/sbin/usermod", "-p", "*", GATE], check=True)  # not locked: sshd refuses those
     text = (CHECKOUT / "site/sudoers").read_text()
     text = text.replace("/usr/local/libexec/factorygate-act", str(installed.program))
     rules = Path("/etc/sudoers.d/factorygate-under-test")
@@ -747,3 +761,87 @@ def test_the_list_and_the_switch_hold_for_certificates_too(wrapper: Wrapper) -> 
     refused(principals("root"))
     wrapper.write("stop", "Not now.")
     assert (principals(ADA).returncode, principals(ADA).stdout) == (STOPPED, b"")
+
+
+# --- as the link uses it, over a real sshd
+
+
+def _transport(sshd: Sshd, credentials: object, watcher: str) -> Ssh:
+    settings = sshd.settings(watcher=watcher, credentials=credentials)
+    keys = pinned((settings.host_keys, settings.host_cas), ((), ()))
+    return Ssh("trial", settings, keys, credentials_of(settings, DoorAccess(carrier="stdio"), "trial"))
+
+
+async def _acts(transport: Ssh, wrapper: Wrapper, running: Cluster) -> None:
+    """What the link does for a session, up to its cancel."""
+    folder = f"{await transport.home(ADA)}/.factorygate/sessions/{secrets.token_hex(16)}"
+    wrapper.made.append(Path(folder))
+    base = folder.rpartition("/sessions/")[0]
+    await transport.run(_make_folders(base, f"{base}/sessions", folder), ADA)
+    await transport.run(_write(folder, "session.json", "{}"), ADA)
+    assert await transport.read(ADA, f"{folder}/session.json") == b"{}"
+    with pytest.raises(Gone):
+        await transport.read(ADA, f"{folder}/door.json")
+    job = await transport.run(slurm.submit(slurm.script(_request(folder, "sleep 600"))), ADA)
+    assert running.run("squeue", "-h", "-j", job, "-o", "%u").stdout.strip() == ADA
+    await transport.run(slurm.cancel([job]), ADA)
+    assert eventually(lambda: state_of(running, job) == "CANCELLED")
+    with pytest.raises(Refused, match="may not be run"):
+        await transport.run(Ask(("id",), lambda output: _raise(output.stderr)), ADA)
+
+
+def _raise(words: str) -> None:
+    raise Refused(words)
+
+
+async def test_the_service_account_over_ssh(wrapper: Wrapper, gate: str, running: Cluster, tmp_path: Path) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    sshd = Sshd(wrapper.folder / "sshd", ForceCommand=f"{wrapper.program} --ssh", AllowUsers=gate)
+    (sshd.folder / "authorized_keys").write_bytes(key.export_public_key())
+    (tmp_path / "key").write_bytes(key.export_private_key())
+    (tmp_path / "key").chmod(0o600)
+    await sshd.start()
+    told = WrapperCredentials(login=gate, key=tmp_path / "key", wrapper=str(wrapper.program))
+    transport = _transport(sshd, told, gate)
+    try:
+        await _acts(transport, wrapper, running)
+        await transport.run(slurm.jobs(HUB))
+        with pytest.raises(Refused, match="not on the site's list"):
+            await transport.home(EMMY)
+        wrapper.write("stop", "Not today.")
+        standing = Standing()
+        with pytest.raises(Unreachable, match=r"stopped by the site: Not today\."):
+            await HeedingTransport(transport, standing).read(ADA, f"~/.factorygate/sessions/{'0' * 32}/door.json")
+        words = standing.problem(ADA)
+        assert words is not None
+        assert words.code == "stopped-by-site"
+        assert {line["by"] for line in wrapper.log()} == {gate}
+    finally:
+        await transport.close()
+        sshd.kill()
+        shutil.rmtree(sshd.folder)
+
+
+async def test_certificates_over_ssh(wrapper: Wrapper, running: Cluster, tmp_path: Path) -> None:
+    ca = asyncssh.generate_private_key("ssh-ed25519")
+    (tmp_path / "ca").write_bytes(ca.export_private_key())
+    (tmp_path / "ca").chmod(0o600)
+    sshd = Sshd(
+        wrapper.folder / "sshd",
+        TrustedUserCAKeys=str(wrapper.folder / "ca.pub"),
+        AuthorizedPrincipalsCommand=f"{wrapper.program} --principals %u",
+        AuthorizedPrincipalsCommandUser="nobody",
+        AuthorizedKeysFile="none",
+    )
+    (wrapper.folder / "ca.pub").write_bytes(ca.export_public_key())
+    await sshd.start()
+    told = CaCredentials(key=tmp_path / "ca", source=("127.0.0.1",), force_command=f"{wrapper.program} --ssh")
+    transport = _transport(sshd, told, GRACE)
+    try:
+        await _acts(transport, wrapper, running)
+        with pytest.raises(NotLetIn):  # emmy's certificate is as good, but she is on no list
+            await transport.home(EMMY)
+    finally:
+        await transport.close()
+        sshd.kill()
+        shutil.rmtree(sshd.folder)

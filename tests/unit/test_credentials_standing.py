@@ -33,6 +33,7 @@ from factorylink.problems import ProblemError
 from factorylink.schedulers.ask import Ask
 from factorylink.standing import HEARD_SECONDS, Standing
 from factorylink.transports.heeding import HeedingTransport
+from factorylink.transports.ssh_login import NotLetIn
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
 
@@ -263,6 +264,16 @@ async def test_other_errors_and_the_watcher_say_nothing_of_an_account(clock: Clo
     with pytest.raises(Refused):
         await transport.run(Ask(("squeue",), str))
     assert standing.problem("ada") is None
+
+
+async def test_a_login_that_the_site_does_not_take_is_the_sites_no(clock: Clock) -> None:
+    standing, inner = Standing(None, clock), Answers()
+    inner.error = NotLetIn("login.example: the site does not let us in as ada.")
+    with pytest.raises(Unreachable):
+        await HeedingTransport(inner, standing).read("ada", "~/x")
+    words = standing.problem("ada")
+    assert words is not None
+    assert words.code == "off-list"
 
 
 async def test_a_refused_submission_says_it_in_our_words(world: World, clock: Clock) -> None:
