@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Mapping
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from factorylink import explain
+from factorylink import explain, moments
 from factorylink.config import LinkConfig
 from factorylink.events import Feed, Message
 from factorylink.identity import Identity
@@ -105,9 +104,8 @@ class Board:
         """Take over whether the door is open; if it was lost, look again when that counts."""
         is_open = self.doors.is_open(live.row.id)
         if live.door_open and not is_open:
-            loop = asyncio.get_running_loop()
-            live.door_lost = loop.time()
-            loop.call_later(LOST_SECONDS + 0.1, self.touch, live)
+            live.door_lost = moments.ticks()
+            asyncio.get_running_loop().call_later(LOST_SECONDS + 0.1, self.touch, live)
         if is_open and not live.door_open:
             self.background(self.ledger.note(self.entry(live.row, "enter")), f"audit of {live.row.id}")
         live.door_open = is_open
@@ -131,7 +129,7 @@ class Board:
             if live.row.ended is not None:
                 return
             entry = self.entry(live.row, "end", detail=str(values.get("end_reason", "")))
-            values = {"state": SessionState.ENDED, "ended": datetime.now(UTC), **values}
+            values = {"state": SessionState.ENDED, "ended": moments.now(), **values}
             await self.ledger.change(live.row, say=values["end"].what, entry=entry, **values)
             live.door_open = False
             live.job_over.set()
@@ -140,7 +138,7 @@ class Board:
         self.over[live.row.id] = show_ended(live.row)
         while len(self.over) > _OVER_KEPT:
             del self.over[next(iter(self.over))]
-        for task in (live.probing, live.stopping):
+        for task in (live.probing, live.stopping, live.seeking):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
         await self.doors.close(live.row.id)
@@ -191,4 +189,4 @@ def session_key(session_id: SessionId) -> str:
 
 def _not_offered(factory_id: str) -> Health:
     words = explain.own("not-offered", factory_id)
-    return Health(state="unreachable", since=datetime.now(UTC), words=words)
+    return Health(state="unreachable", since=moments.now(), words=words)

@@ -155,6 +155,7 @@ class Limits(Model):
     sessions_per_person: int = Field(default=10, ge=1)
     environment_wait_seconds: int = Field(default=900, ge=1)  # the door waits this long for its environment
     starting_seconds: int = Field(default=600, ge=1)  # from job start to the notebook's first 200
+    orphan_grace_seconds: int = Field(default=600, ge=1)  # a job of ours that no session can have is cancelled then
 
 
 class Mail(Model):

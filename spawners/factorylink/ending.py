@@ -8,12 +8,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from factorylink import explain
+from factorylink import explain, lifecycle
 from factorylink.board import Board
 from factorylink.errors import Gone, LinkError, Refused
 from factorylink.ledger import LedgerError
+from factorylink.lifecycle import Event
 from factorylink.live import Live
-from factorylink.models import End, EndReason, SessionState, Words
+from factorylink.models import End, EndReason, Words
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schema import Row
 from factorylink.seams import Place
@@ -44,9 +45,10 @@ class Ender:
     async def wish(self, live: Live, reason: EndReason, by: str, say: str) -> None:
         """Put the wish to stop into the ledger, and begin to carry it out. The first wish counts."""
         async with live.lock:
-            if live.row.wish == "run" and live.row.ended is None:
+            step = lifecycle.step(live.row, Event.WISH)
+            if step is not None:
                 entry = self._board.entry(live.row, "stop", f"by {by}: {reason.value}")
-                values = {"wish": "stop", "stopped_for": reason, "state": SessionState.ENDING}
+                values = {"wish": "stop", "stopped_for": reason, "state": lifecycle.state(step.phase)}
                 await self._board.ledger.change(live.row, say=say, entry=entry, **values)
                 self._board.touch(live)
         self.carry_out(live)
@@ -136,6 +138,8 @@ class Ender:
         if reason is EndReason.CANCELLED_BY_SITE and end is not None and end.by is None:
             end = await self._recorded(live, place) or end
             reason, words = judge(wished, end, told, tail)
+        if not live.job_over.is_set():
+            return  # put back into the queue meanwhile
         await self._board.end(
             live, end_reason=reason, end=words, log_tail=tail, exit_code=end.exit_code if end else None
         )

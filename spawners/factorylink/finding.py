@@ -1,39 +1,59 @@
-"""Jobs that are ours and that no live row has: what becomes of them. The link cancels none that it did not submit."""
+"""Jobs that are ours and that no live session has: taken back where that is possible, else cancelled after a grace.
+
+Ours by name, site account and comment. An **orphan** is one that no session can have any more: its session has ended,
+or the ledger lost it and its folder has no note of ours. It is cancelled when it has been one for the grace, with a
+line in the audit. Where a note cannot be read nothing is known, and nothing is done.
+"""
 
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime, timedelta
+from typing import Any
 
+from factorylink import moments
 from factorylink.board import Board
 from factorylink.errors import Gone, LinkError
-from factorylink.ledger import Conflict
+from factorylink.ledger import Conflict, Entry
 from factorylink.live import Live
-from factorylink.models import N_, Job, JobId, JobOptions, JobState, LogLine, SessionId, SessionState
+from factorylink.models import N_, EndReason, Job, JobId, JobOptions, JobState, LogLine, SessionId, SessionState
 from factorylink.schema import Row
 from factorylink.seams import Place
 from factorylink.submitting import read_note
 
 log = logging.getLogger("factorylink")
 
-# How long a submission of which nothing was heard may still bring a job: the scheduler's programs try again by
+# Seconds that a submission of which nothing was heard may still bring a job: the scheduler's programs try again by
 # themselves, also after the link that ran them is gone.
-DOUBT = timedelta(seconds=40)
+DOUBT = 40.0
 _ALIVE = (JobState.PENDING, JobState.RUNNING)
+_UNCERTAIN = 2  # a row made again from its job may have been submitted more than once, for all that is known
+
+Key = tuple[str, JobId]  # factory id, job
 
 
 class Finder:
-    """Looks at each such job; one that is left alone is looked at once."""
+    """Looks at each such job, at its first answer and again when its grace is over."""
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._strangers: set[tuple[str, JobId]] = set()
+        self._orphans: dict[Key, float] = {}  # since when, in ticks
+        self._strangers: set[Key] = set()  # none of ours, whatever they say; said once
+
+    def only(self, place: Place, jobs: list[Job], account: str | None) -> None:
+        """Forget orphans that an answer (about one account, where named) no longer has."""
+        here = {(place.factory.id, job.id) for job in jobs}
+        self._orphans = {
+            key: since
+            for key, since in self._orphans.items()
+            if key[0] != place.factory.id or account is not None or key in here
+        }
 
     async def surplus(self, row: Row, place: Place, job: Job) -> None:
         """Another job than its own says it is of this row."""
         if job.state not in _ALIVE:
             return
-        if row.submits < 2:  # then it is none of ours, whoever copied the comment
+        own = self._board.live[row.id].job if row.id in self._board.live else None
+        if row.submits < _UNCERTAIN and not _before(job, own):  # then it is none of ours, whoever copied the comment
             self._leave_alone(place, job, f"says it is of session {row.id}, which has job {row.job}")
             return
         try:
@@ -44,37 +64,62 @@ class Finder:
             await self._board.ledger.change(row, entry=self._board.entry(row, "cancel", f"second job {job.id}"))
 
     async def unknown(self, session_id: SessionId, place: Place, job: Job) -> Live | None:
-        """Ours, and not among the live sessions: the ledger was lost, or a submission arrived after all.
-
-        The session it now is, or None: there is none, or it is left alone.
-        """
-        if (place.factory.id, job.id) in self._strangers or job.state not in _ALIVE:
+        """Ours, and not among the live sessions. The session it now is, or None."""
+        key = (place.factory.id, job.id)
+        if job.state not in _ALIVE or key in self._strangers or session_id in self._board.live:
+            return None
+        since = self._orphans.get(key)
+        grace = self._board.config.limits.orphan_grace_seconds
+        if since is not None and moments.ticks() - since < grace:
             return None
         row = await self._board.ledger.row(session_id)
         try:
             if row is None:
-                return await self._rebuild(session_id, place, job)
-            if row.job is None and row.wish == "stop":
-                return await self._revive(row, job)
-            if row.job != job.id:
-                self._leave_alone(place, job, f"is of session {session_id}, which had job {row.job}")
-            elif row.ended is not None and _since(row.ended) > DOUBT:
-                self._leave_alone(place, job, f"is of session {session_id}, which ended")
+                found = await self._rebuild(session_id, place, job)
+            elif row.ended is None:
+                found = self._hold(row)
+            elif row.job is None and row.submits > 0:
+                found = await self._revive(row, job)
+            elif row.job == job.id or row.submits >= _UNCERTAIN:
+                found = f"is of session {session_id}, which ended"
+            else:
+                self._leave_alone(place, job, f"says it is of session {session_id}, which had job {row.job}")
+                return None
         except Conflict:
-            self._leave_alone(place, job, f"is of session {session_id}, and its server has another session")
+            found = f"is of session {session_id}, whose server has another session"
+        except LinkError as error:
+            log.warning("The note of session %s is read again: %s", session_id, error.message)
+            return None
+        if isinstance(found, Live):
+            self._orphans.pop(key, None)
+            return found
+        if since is None:
+            self._orphans[key] = moments.ticks()
+            log.warning("Job %s at %s %s: cancelled in %d s", job.id, place.factory.id, found, grace)
+        else:
+            await self._cancel(place, job, row, found)
         return None
 
-    async def _rebuild(self, session_id: SessionId, place: Place, job: Job) -> Live | None:
+    async def _cancel(self, place: Place, job: Job, row: Row | None, why: str) -> None:
+        try:
+            await place.site.cancel(job.account, [job.id])
+        except LinkError as error:
+            log.warning("The orphan %s at %s is not cancelled yet: %s", job.id, place.factory.id, error.message)
+            return
+        del self._orphans[place.factory.id, job.id]
+        log.warning("Job %s at %s %s: cancelled", job.id, place.factory.id, why)
+        person, key_id = row.user if row else "", place.standing.key_id(job.account)
+        entry = Entry(person, job.account, place.factory.id, "cancel-orphan", job.id, why, key_id)
+        await self._board.ledger.note(entry)
+
+    async def _rebuild(self, session_id: SessionId, place: Place, job: Job) -> Live | str:
+        """The session, from the note in its folder; or why nobody can have it. Raises Conflict, LinkError."""
         try:
             note = await read_note(place, job.account, session_id, self._board.identity)
         except Gone:
             note = None
-        except LinkError as error:
-            log.warning("The note of session %s is read again: %s", session_id, error.message)
-            return None
         if note is None:
-            self._leave_alone(place, job, f"is of session {session_id}, whose folder has no note of ours")
-            return None
+            return f"is of session {session_id}, which is not in the ledger and whose folder has no note of ours"
         used = self._board.ports()
         port = note.port if note.port not in used else self._board.doors.allocate(used)
         row = Row(
@@ -88,10 +133,10 @@ class Finder:
             port=port,
             created=note.created,
             job=job.id,
-            submits=1,
+            submits=_UNCERTAIN,
             log=[
                 LogLine(
-                    at=datetime.now(UTC), text=N_("Taken into the ledger again, from its job {job}.").format(job=job.id)
+                    at=moments.now(), text=N_("Taken into the ledger again, from its job {job}.").format(job=job.id)
                 )
             ],
         )
@@ -99,8 +144,12 @@ class Finder:
 
     async def _revive(self, row: Row, job: Job) -> Live:
         say = N_("Job {job} arrived after all; it is cancelled.").format(job=job.id)
-        await self._board.ledger.change(row, say=say, job=job.id, ended=None, state=SessionState.ENDING)
-        live = self._board.live[row.id] = Live(row)
+        wish: dict[str, Any] = {"wish": "stop", "stopped_for": row.stopped_for or EndReason.REFUSED}
+        await self._board.ledger.change(row, say=say, job=job.id, ended=None, state=SessionState.ENDING, **wish)
+        return self._hold(row)
+
+    def _hold(self, row: Row) -> Live:
+        live = self._board.live[row.id] = Live(row, answered=True)
         return live
 
     def _leave_alone(self, place: Place, job: Job, why: str) -> None:
@@ -109,5 +158,9 @@ class Finder:
             log.warning("Job %s at %s %s: left alone", job.id, place.factory.id, why)
 
 
-def _since(moment: datetime) -> timedelta:
-    return datetime.now(UTC) - moment
+def _before(job: Job, own: Job | None) -> bool:
+    """Submitted before the row's own job. Nobody could copy a comment that no job had yet: it is ours, of a row that
+    the ledger lost."""
+    if own is None or own.submitted is None or job.submitted is None:
+        return False
+    return job.submitted < own.submitted

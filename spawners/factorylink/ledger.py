@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,11 +17,13 @@ from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, 
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from factorylink import schema
+from factorylink import moments, schema
 from factorylink.models import AuditLine, Choice, JobId, LogLine, SessionId
 from factorylink.schema import Row
 
 T = TypeVar("T")
+# FULL: an intent must be on the disk before its job is submitted.
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
 
 
 class LedgerError(Exception):
@@ -79,7 +81,7 @@ class Ledger:
 
     async def change(self, row: Row, say: str = "", entry: Entry | None = None, **values: Any) -> None:
         """Write these columns, then set them on the row; with a line for its log, and one for the audit."""
-        line = LogLine(at=datetime.now(UTC), text=say) if say else None
+        line = LogLine(at=moments.now(), text=say) if say else None
 
         def write(db: Connection) -> None:
             if values:
@@ -143,7 +145,7 @@ class Ledger:
 
     async def choose(self, user: str, choice: Choice) -> None:
         """Keep what the person chose last."""
-        values = {"user": user, "choice": choice, "at": datetime.now(UTC)}
+        values = {"user": user, "choice": choice, "at": moments.now()}
         query = upsert(schema.choices).values(values)
         query = query.on_conflict_do_update(index_elements=["user"], set_={"choice": choice, "at": values["at"]})
         await self._transact(lambda db: _done(db, query))
@@ -185,7 +187,7 @@ class Ledger:
         return await self._transact(lambda db: {found.factory: found.message for found in db.execute(query)})
 
     async def _set_message(self, table: Table, factory: str, message: str) -> None:
-        at = datetime.now(UTC)
+        at = moments.now()
         query = upsert(table).values(factory=factory, message=message, at=at)
         query = query.on_conflict_do_update(index_elements=["factory"], set_={"message": message, "at": at})
         await self._transact(lambda db: _done(db, query))
@@ -232,8 +234,7 @@ class Ledger:
 
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
-    # FULL: an intent must be on the disk before its job is submitted.
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000"):
+    for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -248,7 +249,7 @@ def _say(db: Connection, row: Row) -> None:
 
 
 def _audit(entry: Entry) -> dict[str, Any]:
-    return {"at": datetime.now(UTC), **entry.__dict__}
+    return {"at": moments.now(), **entry.__dict__}
 
 
 def _rows(db: Connection, *where: Any, limit: int | None = None) -> list[Row]:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-import time
 from dataclasses import dataclass, field
 
-from factorylink import explain
+from factorylink import explain, moments
 from factorylink.config import Access
 from factorylink.models import Factory, Health, Job, Session, SessionState, Words
 from factorylink.problems import ProblemError
@@ -36,9 +35,11 @@ class Live:
     job_over: asyncio.Event = field(default_factory=asyncio.Event)  # the job no longer runs, or the session ended
     door: DoorStatusSeam | None = None
     door_open: bool = False
-    door_lost: float = field(default_factory=time.monotonic)  # when it was last open; while it is not
+    door_lost: float = field(default_factory=moments.ticks)  # when it was last open; while it is not
+    door_kept: bool = False  # the keeper of doors has it
+    seeking: asyncio.Task[None] | None = None  # what the keeper must know of it is asked for
     telling: asyncio.Task[None] | None = None  # the door is told its end
-    environment_at: float | None = None  # when the door first had the environment, monotonic
+    environment_at: float | None = None  # when the door first had the environment, in ticks
 
     @property
     def url(self) -> str:
@@ -75,7 +76,7 @@ def show(
         waits_for = health.words or explain.unreachable("")
     elif state in _SEEN_STATES and barred is not None and (barred.code != "paused" or _cut_off(live)):
         state, before, waits_for = SessionState.UNREACHABLE, state, barred
-    elif state == SessionState.RUNNING and not live.door_open and time.monotonic() - live.door_lost > LOST_SECONDS:
+    elif state == SessionState.RUNNING and not live.door_open and moments.ticks() - live.door_lost > LOST_SECONDS:
         state, before, waits_for = SessionState.UNREACHABLE, state, explain.door(problem)
     elif state == SessionState.PENDING:
         if live.job is not None:

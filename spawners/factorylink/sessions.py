@@ -6,11 +6,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
 
-from factorylink import explain
+from factorylink import explain, moments
 from factorylink.admission import Admission
 from factorylink.board import Board
 from factorylink.ending import Ender
@@ -44,7 +43,6 @@ from factorylink.watching import Watcher
 
 log = logging.getLogger("factorylink")
 
-_LONGEST_PAUSE = 10.0
 ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as pending
 _ASKED = N_("Asked for {size} at {factory}.")
 _WAITS = N_("Job {job} waits in the queue.")
@@ -89,7 +87,7 @@ class Sessions:
         for live in board.live.values():
             place_of = board.places.get(live.row.factory)
             if place_of is not None and live.row.state in (SessionState.STARTING, SessionState.RUNNING):
-                board.background(self.watcher.open_door(live, place_of), f"door of {live.row.id}")
+                self.watcher.look_for_door(live, place_of)
             if live.row.wish == "stop":
                 self._ender.carry_out(live)
 
@@ -144,7 +142,7 @@ class Sessions:
 
     async def _intend(self, session_id: SessionId, request: SessionRequest) -> Live:
         place, choice, account = await self._admission.admit(request)
-        now = datetime.now(UTC)
+        now = moments.now()
         try:
             port = self.board.doors.allocate(self.board.ports())
         except OSError as error:
@@ -194,37 +192,38 @@ class Sessions:
 
     async def _submission(self, live: Live, place: Place) -> ProblemError | None:
         """Hand the job over; the problem, if that is already known to have failed."""
+        try:
+            problem = await self._handed_over(live, place)
+        except LedgerError:
+            # What came of it cannot be written down, so it must not be told as failed: the intent is on the disk. The
+            # next answers of the factory tell whether there is a job.
+            log.exception("Session %s: its submission is not in the ledger", live.row.id)
+            live.withdrawn, live.answered, problem = False, True, None
+        live.misses = 0
+        place.site.expect(True)
+        self.board.touch(live)
+        return problem
+
+    async def _handed_over(self, live: Live, place: Place) -> ProblemError | None:
+        """Raises LedgerError."""
         row, submits = live.row, live.row.submits
         try:
             with SUBMIT_SECONDS.labels(row.factory).time():
                 job = await self._submitter.submit(row, place)
-            entry = replace(self.board.entry(row, "submit"), job=job)
-            await self.board.ledger.change(
-                row, say=N_("Job {job} waits in the queue.").format(job=job), entry=entry, job=job
-            )
         except Refused as error:
             live.withdrawn = not live.answered
             words = explain.refused(error.message)
             await self.board.end(live, end_reason=row.stopped_for or EndReason.REFUSED, end=words)
             return refused(words)
         except LinkError as error:
-            place.site.expect(True)
             if live.answered:
                 log.warning("Session %s: whether its job was taken is not known: %s", row.id, error.message)
                 return None
             live.withdrawn = True
             await self._withdraw(live, begun=row.submits > submits)
             return unreachable(explain.unreachable(error).what, scheduler=error.message)
-        except LedgerError as error:  # the next answers of the factory tell whether there is a job
-            log.exception("Session %s: its submission is not in the ledger", row.id)
-            if live.answered:
-                return None
-            live.withdrawn = True
-            self.board.background(self._withdraw_when_possible(live), f"withdrawal of {row.id}")
-            return unreachable(str(error))
-        live.misses = 0
-        place.site.expect(True)
-        self.board.touch(live)
+        entry = replace(self.board.entry(row, "submit"), job=job)
+        await self.board.ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
         return None
 
     async def _withdraw(self, live: Live, begun: bool) -> None:
@@ -234,15 +233,6 @@ class Sessions:
         else:
             words = explain.own("not-taken")
             await self.board.end(live, end_reason=EndReason.REFUSED, end=words)
-
-    async def _withdraw_when_possible(self, live: Live) -> None:
-        pause = 0.5
-        while live.row.ended is None and live.row.wish == "run":
-            try:
-                await self._withdraw(live, begun=True)
-            except LedgerError:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
 
     # --- everything else
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import io
 import tarfile
-from datetime import UTC, datetime
 
+from factorylink import moments
 from factorylink.catalogue import job_request
 from factorylink.config import Limits
 from factorylink.errors import Refused
@@ -36,7 +36,7 @@ class Submitter:
         await place.transport.run(_write(folder, NOTE, self._identity.seal(_note(row))), row.account)
         comment = self._identity.comment(row.id, row.account, row.factory)
         request = self.request(place, row.choice, row.options, row.id, folder, comment)
-        await self._ledger.change(row, submit_begun=datetime.now(UTC), submits=row.submits + 1)
+        await self._ledger.change(row, submit_begun=moments.now(), submits=row.submits + 1)
         return await place.site.submit(row.account, request, row.options.template)
 
     def request(

@@ -1,19 +1,15 @@
-"""What a factory's answers and the doors' words mean for the sessions: the state machine.
-
-pending -> starting (the job runs) -> running (the notebook answered) -> ending -> ended. A requeued job goes back.
-"""
+"""What a factory's answers and the doors' words do to the sessions. ``lifecycle`` says what they mean."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from factorylink import carriers, explain
+from factorylink import carriers, explain, lifecycle, moments
 from factorylink.board import Board
 from factorylink.choices import ChoiceError, bridge_argv
 from factorylink.ending import Ender
@@ -21,6 +17,7 @@ from factorylink.errors import LinkError
 from factorylink.extending import Extender
 from factorylink.finding import DOUBT, Finder
 from factorylink.ledger import Conflict, LedgerError
+from factorylink.lifecycle import Action, Event
 from factorylink.live import Live
 from factorylink.mail import Mailer
 from factorylink.models import N_, EndReason, Job, JobState, SessionId, SessionState
@@ -48,9 +45,10 @@ class Watcher:
         self._finder = Finder(board)
         self._mailer = Mailer(board.config.mail)
 
-    async def answered(self, place: Place, jobs: list[Job]) -> None:
-        """A factory's successful answer. Whatever fails here is tried again at the next one."""
-        here = {live.row.id: live for live in self._board.at(place.factory.id)}
+    async def answered(self, place: Place, jobs: list[Job], account: str | None = None) -> None:
+        """A factory's successful answer; about one site account's jobs only, where one is named, and then it says
+        nothing of any other's. Whatever fails here is tried again at the next one."""
+        here = {live.row.id: live for live in self._board.at(place.factory.id) if account in (None, live.row.account)}
         plan = compare([live.row for live in here.values()], jobs, self._board.identity, place.factory.id)
         try:
             for row, job in plan.claims:
@@ -65,7 +63,8 @@ class Watcher:
                 await self._waits(here[row.id], place)
             for row, job in plan.surplus:
                 await self._finder.surplus(row, place, job)
-            for session_id, job in plan.unknown:
+            self._finder.only(place, jobs, account)
+            for session_id, job in _newest_first(plan.unknown):  # of two sessions of a server the newer is taken back
                 live = await self._finder.unknown(session_id, place, job)
                 if live is not None:
                     await self._seen(live, place, job)
@@ -81,13 +80,17 @@ class Watcher:
         if status is not None:
             live.door = status
             if status.environment and live.environment_at is None:
-                live.environment_at = time.monotonic()
+                live.environment_at = moments.ticks()
             self._board.background(self._take_status(live, status), f"door of {session_id}")
         self._board.door_changed(live)
         self._extender.follow(live)
 
-    async def open_door(self, live: Live, place: Place) -> None:
-        """Keep its door open from now on."""
+    def look_for_door(self, live: Live, place: Place) -> None:
+        """See that its door is kept open from now on. Called again at each answer until it is."""
+        if live.seeking is None or live.seeking.done():
+            live.seeking = self._board.spawn(self._open_door(live, place), f"door of {live.row.id}")
+
+    async def _open_door(self, live: Live, place: Place) -> None:
         try:
             folder = await session_folder(place, live.row.account, live.row.id)
         except LinkError as error:
@@ -102,6 +105,7 @@ class Watcher:
         carrier = carriers.carrier(door, place.dialect, row.job or "", row.node, bridge)
         way = carriers.Way(row.id, row.factory, row.account, f"{folder}/door.json", place.transport, carrier)
         await self._board.doors.open(way)
+        live.door_kept = True
 
     # --- what an answer says of one session
 
@@ -123,33 +127,48 @@ class Watcher:
         if job != before or position != live.position:
             live.position = position
             self._board.touch(live)
-        if job.state == JobState.ENDED:
-            self._ender.conclude(live, place)
-        elif row.wish == "stop":
-            self._ender.carry_out(live)
-        elif job.state == JobState.PENDING:
-            if row.state != SessionState.PENDING:
+        step = lifecycle.step(row, lifecycle.seen(row, job))
+        if step is None:
+            return
+        match step.action:
+            case Action.ASK_WHY:
+                self._ender.conclude(live, place)
+                return
+            case Action.CANCEL:
+                self._ender.carry_out(live)
+            case Action.LET_GO:
                 await self._requeued(live, job)
-            elif (give_up := row.choice.give_up_hours) and _since(row.created) > timedelta(hours=give_up):
-                await self._ender.wish(live, EndReason.GAVE_UP, "link", N_("It waited as long as was wanted."))
-        elif job.state == JobState.RUNNING:
-            if row.state != SessionState.PENDING and job.restarts > row.restarts:
+            case Action.MOVE:
                 await self._requeued(live, job)
-            if row.state == SessionState.PENDING:
                 await self._runs(live, place, job)
-            elif row.node is None and job.nodes:  # told only now: without it the door is not looked for
-                await self._board.ledger.change(row, node=job.nodes[0])
+            case Action.FOLLOW:
+                await self._runs(live, place, job)
+            case _ if step.phase != lifecycle.phase(row):
+                await self._board.ledger.change(row, say=N_("The job is ending."), state=lifecycle.state(step.phase))
                 self._board.touch(live)
-                self._board.background(self.open_door(live, place), f"door of {row.id}")
-            elif row.ends != job.ends and job.ends is not None:
-                await self._board.ledger.change(row, ends=job.ends)
-                self._board.touch(live)
-            self._extender.follow(live)
-            if row.state == SessionState.STARTING and self._late(live):
-                await self._ender.wish(live, EndReason.NEVER_OPENED_DOOR, "link", N_("The notebook did not come up."))
-        elif row.state != SessionState.ENDING:
-            await self._board.ledger.change(row, say=N_("The job is ending."), state=SessionState.ENDING)
+            case _:
+                await self._as_before(live, place, job)
+        live.job_over.clear()  # also where an earlier answer had it as over: it was put back into the queue
+        self._extender.follow(live)
+
+    async def _as_before(self, live: Live, place: Place, job: Job) -> None:
+        """Nothing happened to it; but time passes, and some things are told late."""
+        row = live.row
+        if row.state == SessionState.PENDING:
+            if (give_up := row.choice.give_up_hours) and moments.since(row.created) > timedelta(hours=give_up):
+                await self._ender.wish(live, EndReason.GAVE_UP, "link", N_("It waited as long as was wanted."))
+            return
+        if row.node is None and job.nodes:  # told only now: without it the door is not looked for
+            await self._board.ledger.change(row, node=job.nodes[0])
+            live.door_kept = False
             self._board.touch(live)
+        if row.ends != job.ends and job.ends is not None:
+            await self._board.ledger.change(row, ends=job.ends)
+            self._board.touch(live)
+        if not live.door_kept:
+            self.look_for_door(live, place)
+        if row.state == SessionState.STARTING and self._late(live):
+            await self._ender.wish(live, EndReason.NEVER_OPENED_DOOR, "link", N_("The notebook did not come up."))
 
     def _missed(self, live: Live, place: Place) -> None:
         live.misses += 1
@@ -165,7 +184,7 @@ class Watcher:
             return  # being made at this moment: its first submission follows, and a second would be a second job
         if row.submit_begun is not None and row.submits > 0:
             live.misses += 1
-            if live.misses < ENOUGH_MISSES or _since(row.submit_begun) < DOUBT:
+            if live.misses < ENOUGH_MISSES or moments.since(row.submit_begun) < timedelta(seconds=DOUBT):
                 return
         live.misses = 0
         if row.wish == "run":
@@ -194,12 +213,14 @@ class Watcher:
             )
         live.environment_at = None
         self._board.touch(live)
-        self._board.background(self.open_door(live, place), f"door of {live.row.id}")
+        self.look_for_door(live, place)
 
     async def _requeued(self, live: Live, job: Job) -> None:
         if live.probing is not None:
             live.probing.cancel()
-        live.door = None
+        if live.seeking is not None:
+            live.seeking.cancel()
+        live.door, live.door_kept, live.seeking = None, False, None
         async with live.lock:
             values: dict[str, Any] = {
                 "state": SessionState.PENDING,
@@ -222,12 +243,19 @@ class Watcher:
             await self._board.ledger.change(row, last_activity=status.last_activity)
         if status.phase == "up" and row.ready is None and (live.probing is None or live.probing.done()):
             live.probing = self._board.spawn(self._probe(live), f"first answer of {row.id}")
-        if status.phase in ("ending", "ended") and row.state in (SessionState.STARTING, SessionState.RUNNING):
-            async with live.lock:
-                await self._board.ledger.change(row, say=N_("The notebook is ending."), state=SessionState.ENDING)
-            self._board.touch(live)
-            if (place := self._board.places.get(row.factory)) is not None:
-                place.site.expect(True)
+        if status.phase in ("ending", "ended"):
+            await self._door_ends(live, status)
+
+    async def _door_ends(self, live: Live, status: DoorStatusSeam) -> None:
+        async with live.lock:
+            step = lifecycle.step(live.row, Event.DOOR_ENDS)
+            if step is None or live.door is not status:  # the word of a door that a requeue has closed
+                return
+            say = N_("The notebook is ending.")
+            await self._board.ledger.change(live.row, say=say, state=lifecycle.state(step.phase))
+        self._board.touch(live)
+        if (place := self._board.places.get(live.row.factory)) is not None:
+            place.site.expect(True)
 
     async def _probe(self, live: Live) -> None:
         """Ask the notebook until its first answer; it tells nobody when it listens."""
@@ -238,8 +266,9 @@ class Watcher:
             pause = min(1.5 * pause, 1.0)
         first = False
         async with live.lock:
-            if row.state == SessionState.STARTING:
-                values: dict[str, Any] = {"state": SessionState.RUNNING, "ready": datetime.now(UTC)}
+            step = lifecycle.step(row, Event.ANSWERS)
+            if step is not None:
+                values: dict[str, Any] = {"state": lifecycle.state(step.phase), "ready": moments.now()}
                 first = all(line.text != _ANSWERS for line in row.log)  # ``ready`` forgets it when a job is requeued
                 await self._board.ledger.change(row, say=_ANSWERS, **values)
         self._board.door_changed(live)
@@ -250,10 +279,10 @@ class Watcher:
         """The notebook had its time to come up. Waiting for the environment does not count: the door limits that."""
         limits = self._board.config.limits
         if live.environment_at is not None:
-            return time.monotonic() - live.environment_at > limits.starting_seconds
+            return moments.ticks() - live.environment_at > limits.starting_seconds
         started = live.row.started
         allowed = limits.starting_seconds + limits.environment_wait_seconds
-        return started is not None and _since(started) > timedelta(seconds=allowed)
+        return started is not None and moments.since(started) > timedelta(seconds=allowed)
 
 
 def notebook_base(base_url: str, user: str, server: str) -> str:
@@ -262,10 +291,12 @@ def notebook_base(base_url: str, user: str, server: str) -> str:
     return f"{base_url}user/{name}/{quote(server)}/" if server else f"{base_url}user/{name}/"
 
 
+def _newest_first(unknown: list[tuple[SessionId, Job]]) -> list[tuple[SessionId, Job]]:
+    """By when it was submitted; in the scheduler's order of ids where that is the same."""
+    never = datetime.min.replace(tzinfo=UTC)
+    return sorted(unknown, key=lambda found: found[1].submitted or never)[::-1]
+
+
 def _awaited(live: Live) -> bool:
     """Something of it depends on the next answer. That a job waits in the queue is the site's own to see."""
     return live.row.state == SessionState.ENDING or live.misses > 0 or live.row.job is None
-
-
-def _since(moment: datetime) -> timedelta:
-    return datetime.now(UTC) - moment

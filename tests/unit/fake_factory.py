@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from factorylink import moments
 from factorylink.board import Board
 from factorylink.carriers import Tcp, Way
 from factorylink.config import Access, Hub, Limits, LinkConfig
@@ -134,7 +135,13 @@ class FakeScheduler:
     def add(self, account: str, name: str, comment: str, state: JobState = JobState.PENDING) -> str:
         number = str(next(self.numbers))
         self.jobs_there[number] = Job(
-            id=number, name=name, account=account, comment=comment, state=state, raw_state=state.value.upper()
+            id=number,
+            name=name,
+            account=account,
+            comment=comment,
+            state=state,
+            raw_state=state.value.upper(),
+            submitted=moments.now(),
         )
         return number
 
@@ -212,11 +219,15 @@ class FakeHome:
         return ask.parse(Output("", "", 0))
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        if self.fails is not None:
+            raise self.fails
         if path not in self.files:
             raise Gone(path)
         return self.files[path][:limit]
 
     async def home(self, account: str | None) -> str:
+        if self.fails is not None:
+            raise self.fails
         return f"/home/{account}"
 
     async def connect(self, account: str | None, host: str, port: int) -> Any:

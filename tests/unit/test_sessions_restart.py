@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from factorylink.errors import Unreachable
 from factorylink.models import Choice, JobOptions, JobState, ResolvedChoice
 from factorylink.schema import Row
 from tests.unit.fake_factory import ID, OTHER, World
@@ -93,6 +94,21 @@ async def test_a_running_session_is_there_again_at_once(tmp_path: Path) -> None:
     await world.down()
 
 
+async def test_a_link_that_starts_before_its_factory_answers_opens_the_doors_later(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    await world.running()
+    await world.down()
+    world.home.fails = Unreachable("no answer")
+    await world.up()
+    await asyncio.sleep(0.01)
+    assert not world.doors.kept_open
+    world.home.fails = None
+    await world.scheduler.answer()
+    await asyncio.sleep(0.01)
+    assert world.doors.kept_open == [ID]
+    await world.down()
+
+
 async def test_a_wish_to_stop_outlives_the_link(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     await world.put()
@@ -174,4 +190,84 @@ async def test_a_job_that_arrives_after_its_session_was_given_up(tmp_path: Path)
     assert world.scheduler.cancelled == [late]
     await world.scheduler.answer(2)
     await world.until(state="ended")
+    await world.down()
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The link's steady clock, set by hand."""
+    now = [0.0]
+    monkeypatch.setattr("factorylink.moments.ticks", lambda: now[0])
+    return now
+
+
+def lose_ledger(folder: Path) -> None:
+    for path in folder.glob("ledger.sqlite*"):
+        path.unlink()
+
+
+async def test_a_job_whose_session_ended_is_cancelled_after_a_grace(tmp_path: Path, ticks: list[float]) -> None:
+    world = await World(tmp_path).up()
+    await world.running()
+    job = world.scheduler.jobs_there.pop("1")
+    await world.scheduler.answer(2)
+    await world.until(state="ended")
+    world.scheduler.jobs_there["1"] = job  # an administrator requeued it
+    for now in (0.0, 300.0, 599.0):
+        ticks[0] = now
+        await world.scheduler.answer()
+    assert not world.scheduler.cancelled
+    ticks[0] = 601.0
+    await world.scheduler.answer()
+    assert world.scheduler.cancelled == ["1"]
+    (entry,) = await world.ledger.audited("cancel-orphan")
+    assert (entry.person, entry.job, entry.account) == ("ada", "1", job.account)
+    await world.down()
+
+
+async def test_a_job_without_row_and_note_is_cancelled_after_a_grace(tmp_path: Path, ticks: list[float]) -> None:
+    world = await World(tmp_path).up()
+    await world.put()
+    await world.down()
+    lose_ledger(tmp_path)
+    world.home.files.clear()
+    await world.up()
+    await world.scheduler.answer()
+    ticks[0] = 601.0
+    await world.scheduler.answer()
+    assert world.scheduler.cancelled == ["1"]
+    assert [entry.job for entry in await world.ledger.audited("cancel-orphan")] == ["1"]
+    await world.down()
+
+
+async def test_a_note_that_cannot_be_read_makes_no_orphan(tmp_path: Path, ticks: list[float]) -> None:
+    world = await World(tmp_path).up()
+    await world.put()
+    await world.down()
+    lose_ledger(tmp_path)
+    world.home.fails = Unreachable("no answer")
+    await world.up()
+    for now in (0.0, 700.0, 1400.0):
+        ticks[0] = now
+        await world.scheduler.answer()
+    assert not world.scheduler.cancelled
+    world.home.fails = None
+    await world.scheduler.answer()
+    assert (await world.session()).job == "1"
+    await world.down()
+
+
+async def test_a_note_found_within_the_grace_saves_the_session(tmp_path: Path, ticks: list[float]) -> None:
+    world = await World(tmp_path).up()
+    await world.put()
+    await world.down()
+    lose_ledger(tmp_path)
+    files, world.home.files = world.home.files, {}  # the file system is not mounted
+    await world.up()
+    await world.scheduler.answer()
+    world.home.files = files
+    ticks[0] = 601.0
+    await world.scheduler.answer()
+    assert not world.scheduler.cancelled
+    assert (await world.session()).job == "1"
     await world.down()

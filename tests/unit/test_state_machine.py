@@ -1,0 +1,475 @@
+"""Whatever happens, in whatever order, it settles: nothing lost, nothing doubled, nothing orphaned.
+
+The lifecycle with its real ledger over a scripted factory, on a clock that jumps. Hypothesis chooses what happens;
+the model below keeps what must be true once all is well again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from factorylink import ledger as ledger_module
+from factorylink import lifecycle
+from factorylink.errors import Misread, Unreachable
+from factorylink.ledger import LedgerError
+from factorylink.models import End, JobRequest, JobState
+from factorylink.problems import ProblemError
+from tests.unit import virtual_time
+from tests.unit.fake_factory import FakeScheduler, World
+
+PEOPLE = ("ada", "ben", "cyd")
+DOCS = Path(__file__).parents[2] / "docs" / "states.md"
+ALIVE = (JobState.PENDING, JobState.RUNNING, JobState.ENDING)
+SHORT = st.sampled_from([0.1, 2.0, 5.0, 45.0, 700.0])
+PERSON = st.sampled_from(PEOPLE)
+
+
+class Wayward(FakeScheduler):
+    """Keeps whose jobs are whose, and lets a submission arrive after the link that made it was killed."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.ours: dict[str, str] = {}  # every job that the link submitted: its session
+        self.on_the_way: list[tuple[str, JobRequest]] = []
+        self.foreign: set[str] = set()
+        self.meanwhile: Callable[[], None] = lambda: None  # happens while a submission is under way
+
+    async def submit(self, account: str, request: JobRequest, template: str) -> str:
+        self.meanwhile()
+        self._must_answer()
+        try:
+            job = await super().submit(account, request, template)
+        except asyncio.CancelledError:
+            self.on_the_way.append((account, request))
+            raise
+        except Unreachable:
+            self._note()
+            raise
+        self._note()
+        return job
+
+    def _note(self) -> None:
+        for number, job in self.jobs_there.items():
+            if number not in self.ours and number not in self.foreign:
+                self.ours[number] = job.comment.split(":")[1]
+
+    def arrive(self) -> None:
+        for account, request in self.on_the_way:
+            self.add(account, request.name, request.comment)
+        self.on_the_way = []
+        self._note()
+
+    async def cancel(self, account: str, ids: Any) -> None:
+        self._must_answer()
+        await super().cancel(account, ids)
+
+    async def why_ended(self, account: str, job_id: str) -> End | None:
+        self._must_answer()
+        return await super().why_ended(account, job_id)
+
+    def _must_answer(self) -> None:
+        if not self.up:
+            raise Unreachable("no answer")
+
+    def ends(self, number: str, raw_state: str) -> None:
+        """It is over, and the scheduler knows why."""
+        self.jobs_there.pop(number)
+        self.records[number] = End(job=number, raw_state=raw_state)
+
+    def alive(self) -> list[str]:
+        return [number for number in self.jobs_there if number in self.ours]
+
+
+class Faults(RuleBasedStateMachine):
+    """``wanted``: person -> the session that must be there; ``over``: sessions that must not be; what is in neither
+    may have ended by a fault that ends it."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.loop = virtual_time.JumpingLoop()
+        self.patch = pytest.MonkeyPatch()
+        virtual_time.use(self.loop, self.patch)
+        pragmas = ("journal_mode=WAL", "synchronous=OFF", "foreign_keys=ON", "busy_timeout=0")
+        self.patch.setattr(ledger_module, "PRAGMAS", pragmas)
+        self.patch.setattr(ledger_module, "ThreadPoolExecutor", lambda *a, **k: virtual_time.InlineThread())
+        shm = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
+        self.world = World(self.folder)
+        self.world.scheduler = self.scheduler = Wayward(self.world.identity)
+        self.wanted: dict[str, str] = {}
+        self.over: set[str] = set()
+        self.known: dict[str, str] = {}  # every session that was ever asked for: its person
+        self.to_stop: set[str] = set()  # the hub asks until the ledger has it
+        self.locked: sqlite3.Connection | None = None
+        self.number = 0
+        self.missed_last = False
+        self.run(self.world.up())
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def teardown(self) -> None:
+        if not hasattr(self, "loop"):
+            return
+        try:
+            self.settle()
+            self.everything_can_be_stopped()
+        finally:
+            self.run(self.world.down())
+            self.loop.close()
+            self.patch.undo()
+            shutil.rmtree(self.folder)
+
+    # --- what people do
+
+    @rule(person=PERSON)
+    def submit(self, person: str) -> None:
+        """As the hub does: only where the server has no session that is wished to run."""
+        if any(live.row.user == person and live.row.wish == "run" for live in self.world.board.live.values()):
+            return
+        self.number += 1
+        session = f"{self.number:032x}"
+        self.known[session] = person
+        self._ask_for(person, session)
+
+    def _ask_for(self, person: str, session: str) -> None:
+        try:
+            told = self.run(self.world.put(session, user=person))
+        except (ProblemError, LedgerError):
+            self.over.add(session)
+        else:
+            if told.wish == "run":
+                self.wanted[person] = session
+            else:  # the answer that it was not taken was lost
+                self.over.add(session)
+
+    @rule(person=PERSON, after=st.sampled_from([0.0, 0.001, 1.0]))
+    def submit_while_the_link_is_killed(self, person: str, after: float) -> None:
+        """The hub hears nothing and asks again, with the same id."""
+        if any(live.row.user == person and live.row.wish == "run" for live in self.world.board.live.values()):
+            return
+        self.number += 1
+        session = f"{self.number:032x}"
+        self.known[session] = person
+        asking = self.loop.create_task(self.world.put(session, user=person))
+        self.loop.jump(after)
+        asking.cancel()
+        self.run(asyncio.wait([asking]))
+        with suppress(asyncio.CancelledError, ProblemError, LedgerError):
+            asking.result()
+        self.link_is_killed()
+        self._ask_for(person, session)
+
+    @rule(person=PERSON)
+    def submit_again(self, person: str) -> None:
+        """The answer was lost on its way to the hub: the same PUT once more."""
+        session = self.wanted.get(person)
+        if session is not None:
+            with suppress(ProblemError, LedgerError):
+                self.run(self.world.put(session, user=person))
+
+    @rule(person=PERSON)
+    def stop(self, person: str) -> None:
+        session = self.wanted.pop(person, None)
+        if session is not None:
+            self.over.add(session)
+            self.to_stop.add(session)
+            self._ask_to_stop()
+
+    def _ask_to_stop(self) -> None:
+        for session in sorted(self.to_stop):
+            with suppress(LedgerError):
+                try:
+                    self.run(self.world.sessions.stop(session, "person"))
+                except ProblemError:  # the ledger lost it; if its job has it still, it comes back on Home
+                    self.over.discard(session)
+                self.to_stop.discard(session)
+
+    # --- what the scheduler does
+
+    @rule(mode=st.sampled_from(["well", "lost after accept", "lost before", "slow", "refuses"]), locks=st.booleans())
+    def submissions_go(self, mode: str, locks: bool) -> None:
+        """``locks``: the ledger cannot be written from the middle of a submission on."""
+        self.scheduler.meanwhile = self.ledger_is_locked if locks else lambda: None
+        self.scheduler.takes_and_says_nothing = mode == "lost after accept"
+        self.scheduler.says_nothing = mode == "lost before"
+        self.scheduler.silent_seconds = 8.0 if mode == "slow" else 0.0
+        self.scheduler.refuses = "Invalid account" if mode == "refuses" else ""
+        if mode == "refuses":  # a doubtful one that is made again is refused then
+            for person, session in list(self.wanted.items()):
+                live = self.world.board.live.get(session)
+                if live is None or live.row.job is None:
+                    del self.wanted[person]
+
+    @rule(fails=st.integers(1, 3))
+    def cancels_fail(self, fails: int) -> None:
+        self.scheduler.cancels_fail = fails
+
+    def _pick(self, which: int, *states: JobState) -> str | None:
+        jobs = [number for number in self.scheduler.alive() if self.scheduler.jobs_there[number].state in states]
+        return jobs[which % len(jobs)] if jobs else None
+
+    @rule(which=st.integers(0, 5), node=st.sampled_from(["n1", "n2"]))
+    def job_starts(self, which: int, node: str) -> None:
+        if job := self._pick(which, JobState.PENDING):
+            self.scheduler.runs(job, node, self.scheduler.jobs_there[job].restarts)
+
+    @rule(which=st.integers(0, 5), completing=st.booleans())
+    def job_is_requeued(self, which: int, completing: bool) -> None:
+        """By an administrator, a preemption, or a lost node; seen while it still completes, or not."""
+        if job := self._pick(which, JobState.RUNNING):
+            restarts = self.scheduler.jobs_there[job].restarts + 1
+            if completing:
+                self.scheduler.set(job, state=JobState.ENDING)
+                self.answer()
+            self.scheduler.set(job, state=JobState.PENDING, nodes=(), started=None, restarts=restarts)
+
+    @rule(which=st.integers(0, 5), node=st.sampled_from(["n1", "n2"]))
+    def job_moves_unseen(self, which: int, node: str) -> None:
+        if job := self._pick(which, JobState.RUNNING):
+            self.scheduler.runs(job, node, self.scheduler.jobs_there[job].restarts + 1)
+
+    @rule(which=st.integers(0, 5), raw=st.sampled_from(["CANCELLED", "NODE_FAIL", "PREEMPTED", "TIMEOUT", "COMPLETED"]))
+    def job_is_over(self, which: int, raw: str) -> None:
+        if job := self._pick(which, *ALIVE):
+            self._may_end(self.scheduler.ours[job])
+            self.scheduler.ends(job, raw)
+
+    def _may_end(self, session: str) -> None:
+        """Unless it has another job: of a doubtful submission that was made twice."""
+        for person, wanted in list(self.wanted.items()):
+            if wanted == session:
+                del self.wanted[person]
+
+    @rule(which=st.integers(0, 5), account=st.sampled_from(["other", "c"]))
+    def somebody_copies(self, which: int, account: str) -> None:
+        """Another account's job, with our name and the comment of one of ours."""
+        if job := self._pick(which, *ALIVE):
+            like = self.scheduler.jobs_there[job]
+            copy = self.scheduler.add(account, like.name, like.comment, like.state)
+            self.scheduler.foreign.add(copy)
+            self.scheduler.set(copy, nodes=like.nodes)
+
+    @rule(which=st.integers(0, 5))
+    def late_submissions_arrive(self, which: int) -> None:
+        self.scheduler.arrive()
+
+    # --- what the link hears of it
+
+    @rule(times=st.integers(1, 3))
+    def answer(self, times: int = 1) -> None:
+        if self.scheduler.up:
+            self.missed_last = False
+            self.run(self.scheduler.answer(times))
+            self.loop.jump(0.01)
+
+    @precondition(lambda self: not self.missed_last)
+    @rule()
+    def one_answer_lacks_them(self) -> None:
+        """As of a controller that has just come up. Two in a row are believed."""
+        if self.scheduler.up and all(live.misses == 0 for live in self.world.board.live.values()):
+            self.missed_last = True
+            self.scheduler.jobs = {}
+            self.run(self.scheduler.on_answer([]))
+            self.answer()
+
+    @rule(misread=st.booleans())
+    def falls_silent(self, misread: bool) -> None:
+        """Unreachable, or talking nonsense: either way there is no answer."""
+        self.scheduler.up = False
+        self.world.home.fails = Misread("what?", "garbage") if misread else Unreachable("no answer")
+
+    @rule()
+    def speaks_again(self) -> None:
+        self.scheduler.up = True
+        self.world.home.fails = None
+
+    @rule(seconds=SHORT)
+    def time_passes(self, seconds: float) -> None:
+        self.loop.jump(seconds)
+
+    # --- doors
+
+    def _with_door(self, which: int) -> str | None:
+        live = self.world.board.live
+        kept = [
+            session
+            for session in dict.fromkeys(self.world.doors.kept_open)
+            if session in live
+            and (job := self.scheduler.jobs_there.get(live[session].row.job or "")) is not None
+            and job.state == JobState.RUNNING
+        ]
+        return kept[which % len(kept)] if kept else None
+
+    @rule(which=st.integers(0, 5), phase=st.sampled_from(["waiting", "up"]))
+    def door_speaks(self, which: int, phase: str) -> None:
+        if session := self._with_door(which):
+            self._say(lambda: self.world.door_says(session, phase=phase, environment=phase == "up"))
+
+    @rule(which=st.integers(0, 5))
+    def door_is_lost(self, which: int) -> None:
+        if session := self._with_door(which):
+            self._say(lambda: self.world.door_is_lost(session))
+
+    @rule(which=st.integers(0, 5))
+    def door_ends(self, which: int) -> None:
+        """The notebook ends, and its job a moment later."""
+        if session := self._with_door(which):
+            self._say(lambda: self.world.door_says(session, phase="ending", environment=True))
+            job = self.world.board.live[session].row.job
+            assert job is not None
+            self._may_end(session)
+            self.scheduler.ends(job, "COMPLETED")
+
+    def _say(self, say: Callable[[], None]) -> None:
+        async def spoken() -> None:
+            say()
+            await asyncio.sleep(0.01)
+
+        self.run(spoken())
+
+    # --- what befalls the link
+
+    @rule()
+    def link_is_killed(self) -> None:
+        self.unlock()
+        self.run(self.world.down())
+        self.run(self.world.up())
+
+    @rule()
+    def ledger_is_locked(self) -> None:
+        if self.locked is None:
+            self.locked = sqlite3.connect(self.folder / "ledger.sqlite", isolation_level=None)
+            self.locked.execute("BEGIN IMMEDIATE")
+
+    @rule()
+    def unlock(self) -> None:
+        if self.locked is not None:
+            self.locked.rollback()
+            self.locked.close()
+            self.locked = None
+
+    @rule(all_of_it=st.booleans(), note_too=st.booleans(), person=PERSON)
+    def ledger_forgets(self, all_of_it: bool, note_too: bool, person: str) -> None:
+        """Rows are lost: of one person, or of all; and their notes with them, or not. What has a job and a note is
+        taken back; a wish to stop that was only there is lost."""
+        self.unlock()
+        self.run(self.world.down())
+        lost = [s for s, who in self.known.items() if all_of_it or who == person]
+        with sqlite3.connect(self.folder / "ledger.sqlite") as db:
+            for session in lost:
+                db.execute("DELETE FROM log_lines WHERE session = ?", (session,))
+                db.execute("DELETE FROM sessions WHERE id = ?", (session,))
+        db.close()
+        with_job = {self.scheduler.ours[number] for number in self.scheduler.alive()}
+        for session in lost:
+            self.over.discard(session)
+            if session not in with_job:
+                self._may_end(session)
+            if note_too:
+                self._may_end(session)
+                for path in [path for path in self.world.home.files if session in path]:
+                    del self.world.home.files[path]
+        self.run(self.world.up())
+
+    # --- all is well again
+
+    @rule()
+    def settle(self) -> None:
+        self.speaks_again()
+        self.unlock()
+        self.submissions_go("well", locks=False)
+        self.scheduler.cancels_fail = 0
+        self.scheduler.arrive()
+        self._ask_to_stop()
+        for seconds in (*[15] * 8, 600, *[15] * 8):  # a doubtful submission is made again, an orphan cancelled
+            self.answer()
+            self.loop.jump(seconds)
+        self.nothing_lost_doubled_orphaned()
+
+    def nothing_lost_doubled_orphaned(self) -> None:
+        live = self.world.board.live
+        there = self.scheduler.jobs_there
+        assert {n for n in self.scheduler.foreign if n in there} == self.scheduler.foreign, "another's job was touched"
+        for session in self.wanted.values():
+            assert session in live and live[session].row.wish == "run", f"{session} is lost"
+        for session in self.over:
+            assert session not in live, f"{session} is still there: {live[session].row}"
+        for number in self.scheduler.alive():
+            session = self.scheduler.ours[number]
+            assert session in live, f"job {number} of {session} is orphaned"
+            assert live[session].row.job == number, f"{session} has job {live[session].row.job} and {number}"
+            assert live[session].row.wish == "run"
+        for session, found in live.items():
+            assert found.row.job in there, f"{session} has no job: {found.row}"
+            state = there[found.row.job].state
+            wanted = {JobState.PENDING: ("pending",), JobState.RUNNING: ("starting", "running")}
+            assert found.row.state.value in wanted.get(state, ("ending",)), (found.row, state)
+            if state is JobState.RUNNING:
+                assert session in self.world.doors.kept_open, f"nobody looks for the door of {session}"
+        servers = [found.row.user for found in live.values()]
+        assert len(servers) == len(set(servers)), "a server has two sessions"
+
+    def everything_can_be_stopped(self) -> None:
+        for session in list(self.world.board.live):
+            self.to_stop.add(session)
+        self.wanted.clear()
+        self.settle()
+        assert not self.world.board.live
+        assert not self.scheduler.alive()
+        assert not self.world.doors.bound
+
+    @invariant()
+    def no_other_account_s_job_is_touched(self) -> None:
+        if hasattr(self, "scheduler"):
+            assert not self.scheduler.foreign & set(self.scheduler.cancelled)
+
+
+TestFaults = pytest.mark.timeout(600)(Faults.TestCase)
+TestFaults.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    print_blob=True,
+)
+
+
+def test_the_table_in_the_docs_is_the_table_in_the_code() -> None:
+    told: dict[tuple[str, str], tuple[str, str]] = {}
+    for line in DOCS.read_text().splitlines():
+        cells = [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        if len(cells) == 4 and cells[0] in set(lifecycle.Phase):
+            told[cells[0], cells[1]] = (cells[2], cells[3])
+    meant = {
+        (phase.value, event.value): (step.phase.value, step.action.value)
+        for phase, row in lifecycle.TABLE.items()
+        for event, step in row.items()
+    }
+    assert told == meant
+
+
+def test_every_phase_but_the_last_can_be_left_and_stopped() -> None:
+    for phase, row in lifecycle.TABLE.items():
+        if phase is lifecycle.Phase.ENDED:
+            assert not row
+            continue
+        assert row[lifecycle.Event.OVER].phase is lifecycle.Phase.ENDED
+        stopped = row.get(lifecycle.Event.WISH, row[lifecycle.Event.OVER])
+        assert stopped.phase in (lifecycle.Phase.STOPPING, lifecycle.Phase.ENDED)
+        for event in (lifecycle.Event.QUEUED, lifecycle.Event.RUNS, lifecycle.Event.COMPLETING):
+            assert event in row
+    assert re.search("unreachable", DOCS.read_text())
