@@ -1,4 +1,4 @@
-"""Asking a scheduler that may have died: nobody waits long for the answer of one that is not there."""
+"""Asking a scheduler that may have died or be slow: nobody waits long for the answer of one that is not there."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TypeVar
 
-from factorylink.errors import LinkError, Unreachable
+from factorylink.errors import Expired, LinkError, Unreachable
 from factorylink.flights import Flights
 from factorylink.schedulers.ask import Ask
 from factorylink.schedulers.dialect import Dialect
@@ -22,6 +22,41 @@ class Down(Unreachable):
     """The scheduler itself is not there: surer than a question that failed."""
 
 
+class NotAsked(Unreachable):
+    """The factory has not answered for some time, so it was not asked: what was wanted has surely not happened."""
+
+
+class Breaker:
+    """Opens after ``MOST`` questions in a row without an answer, or at once where the scheduler is known to be down.
+    While it is open only probes go out; one that is answered closes it."""
+
+    MOST = 3
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._words = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a question would be in vain."""
+        return self._failures >= self.MOST
+
+    def check(self) -> None:
+        """Raises NotAsked, with what the last question failed with."""
+        if self.is_open:
+            raise NotAsked(self._words)
+
+    def heard(self, error: LinkError | None) -> None:
+        """How a question went. A no is an answer too; what is wrong with one account says nothing of the factory."""
+        if isinstance(error, Expired | NotAsked):
+            return
+        if not isinstance(error, Unreachable):
+            self._failures = 0
+            return
+        self._words = error.message
+        self._failures = self.MOST if isinstance(error, Down) else self._failures + 1
+
+
 class Asker:
     """Runs asks over a transport. All that wait for the same silent scheduler share one question whether it lives.
 
@@ -32,9 +67,22 @@ class Asker:
         self._transport = transport
         self._dialect = dialect
         self.alive: Flights[None] = Flights(0)
+        self.breaker = Breaker()
 
-    async def run(self, ask: Ask[T], account: str | None = None) -> T:
-        """The answer, or one of the four errors; ``Down`` soon where the scheduler is not there."""
+    async def run(self, ask: Ask[T], account: str | None = None, *, probe: bool = False) -> T:
+        """The answer, or one of the four errors; ``Down`` soon where the scheduler is not there, and ``NotAsked`` at
+        once where it has not answered for some time. A ``probe`` is asked in any case."""
+        if not probe:
+            self.breaker.check()
+        try:
+            answer = await self._run(ask, account)
+        except LinkError as error:
+            self.breaker.heard(error)
+            raise
+        self.breaker.heard(None)
+        return answer
+
+    async def _run(self, ask: Ask[T], account: str | None) -> T:
         running = asyncio.create_task(self._transport.run(ask, account))
         patience = SILENCE
         try:

@@ -81,6 +81,10 @@ class Board:
         """Live sessions of a factory."""
         return [live for live in self.live.values() if live.row.factory == factory_id]
 
+    def accounts(self, factory_id: str) -> set[str]:
+        """Site accounts that have live sessions there."""
+        return {live.row.account for live in self.at(factory_id)}
+
     def table(self) -> list[Message]:
         """First event for who wants everything."""
         factories = tuple(TableFactory(id=name, health=self.health(name)) for name in self.places)

@@ -130,6 +130,9 @@ class Access(Model):
     # Who may make a running job longer there (`scontrol update`): nobody, the site account (itself or by the wrapper),
     # or the watcher (Slurm lets only its operators do it, unless the site says otherwise).
     extend: Literal["no", "account", "watcher"] = "no"
+    # The watcher is not shown other accounts' jobs (Slurm's PrivateData=jobs): each account is asked for its own.
+    private_jobs: bool = False
+    submits_per_minute: int = Field(default=600, ge=1)  # a third of that at once
     testbed: bool = False  # a factory of this machine's testbed: may run though its catalogue state is not live
 
     @model_validator(mode="after")

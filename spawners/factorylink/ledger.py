@@ -113,6 +113,11 @@ class Ledger:
         """All that have not ended."""
         return await self._transact(lambda db: _rows(db, schema.sessions.c.ended.is_(None)))
 
+    async def accounts(self, factory: str) -> list[str]:
+        """Site accounts that ever had a session there."""
+        query = select(schema.sessions.c.account).where(schema.sessions.c.factory == factory).distinct()
+        return await self._transact(lambda db: list(db.execute(query).scalars()))
+
     async def recent(self, user: str | None = None, server: str | None = None, limit: int = 20) -> list[Row]:
         """Sessions, ended ones too, newest first."""
         where = [

@@ -42,6 +42,7 @@ class Awaited:
     watched: bool = False  # someone looks at this factory's page
     answer_seconds: float = 0  # how long the last answer took
     failures: int = 0  # failed questions in a row
+    questions: int = 1  # it takes to know of all jobs: one, or one for each site account
 
 
 def interval(awaited: Awaited) -> float:
@@ -59,6 +60,7 @@ def interval(awaited: Awaited) -> float:
     if awaited.awaited:
         wait = min(wait, AWAITED)
     wait = min(wait, max(QUICK, SLOPE * (awaited.since_event - DENSE)))
+    wait = max(QUICK, wait / max(1, awaited.questions))
     return min(IDLE, max(wait, awaited.answer_seconds * (1 / SHARE - 1)))
 
 
@@ -84,3 +86,17 @@ class Budget:
     def take(self) -> None:
         """Take one, also where none is left: a question that had to be asked is paid for later."""
         self._left -= 1
+
+
+class Turns:
+    """A bucket for submissions: ``burst`` at once, then ``per_minute``, in the order in which they came."""
+
+    def __init__(self, per_minute: int) -> None:
+        self.seconds = 60 / per_minute
+        self.burst = max(1, per_minute // 3)
+        self._next = float("-inf")  # when the bucket would have been full but for those that were taken
+
+    def take(self, now: float) -> float:
+        """Seconds to wait for the turn that is taken by this."""
+        self._next = max(self._next, now - self.burst * self.seconds) + self.seconds
+        return max(0.0, self._next - now)

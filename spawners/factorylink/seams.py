@@ -30,7 +30,7 @@ from factorylink.transports.base import Transport
 class SiteSeam(Protocol):
     """``site.Site`` as the lifecycle sees it. Its methods raise the four errors of ``factorylink.errors``."""
 
-    on_answer: Callable[[list[Job]], Awaitable[None]]
+    on_answer: Callable[[list[Job], str | None], Awaitable[None]]
     on_health: Callable[[], None]
 
     @property
@@ -51,6 +51,10 @@ class SiteSeam(Protocol):
         """Ask no longer."""
         ...
 
+    def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
+        """Who has live sessions, and who is to be asked once in any case, where accounts see only their own jobs."""
+        ...
+
     def expect(self, soon: bool) -> None:
         """Whether somebody waits for the next answer."""
         ...
@@ -69,6 +73,10 @@ class SiteSeam(Protocol):
 
     def position(self, job_id: JobId) -> int | None:
         """1 is next, among the pending jobs of its partition."""
+        ...
+
+    async def turn(self) -> None:
+        """Return when a submission may be begun. Raises Unreachable where it would surely fail."""
         ...
 
     async def submit(self, account: str, request: JobRequest, template: str) -> JobId:

@@ -81,6 +81,7 @@ class Sessions:
                 log.exception("Nobody can reach session %s: its port %d is taken", live.row.id, live.row.port)
         for place in board.places.values():
             place.site.on_answer = partial(self.watcher.answered, place)
+            place.site.private_to(partial(board.accounts, place.factory.id), await self._may_have_jobs(place))
             place.site.on_health = partial(board.touch_factory, place.factory.id)
             place.standing.on_change = partial(board.touch_factory, place.factory.id)
             board.background(place.site.start(), f"start of {place.factory.id}")
@@ -90,6 +91,11 @@ class Sessions:
                 self.watcher.look_for_door(live, place_of)
             if live.row.wish == "stop":
                 self._ender.carry_out(live)
+
+    async def _may_have_jobs(self, place: Place) -> set[str]:
+        """Site accounts that may have jobs there, whatever the ledger still knows."""
+        access = place.access
+        return {*await self.board.ledger.accounts(place.factory.id), *access.account_pool, *access.accounts.values()}
 
     async def close(self) -> None:
         """Let go of everything here; jobs and notebooks go on."""

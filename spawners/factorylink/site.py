@@ -1,7 +1,8 @@
 """One factory as the link knows it: the dialect joined to the transport, and all that has to do with time.
 
 The **watcher** asks one question for all sessions (``dialect.jobs``) and is the only one that asks it; whoever needs an
-answer newer than now waits for its next one. The **survey** asks what is free and who else waits, at a slow pace
+answer newer than now waits for its next one. Where accounts see only their own jobs it asks as one account after the
+other (``rounds``), at the same pace. The **survey** asks what is free and who else waits, at a slow pace
 and only while someone looks or waits. ``pacing`` holds how often. A failed question changes only ``health``.
 No factory waits for another: each has tasks, queue and back-off of its own.
 """
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from factorylink import availability, explain, pacing
 from factorylink.asking import Asker, Down
 from factorylink.config import Access
-from factorylink.errors import Distrusted, Gone, LinkError
+from factorylink.errors import Distrusted, Expired, Gone, LinkError, Refused
 from factorylink.flights import Flights
 from factorylink.models import (
     End,
@@ -33,6 +34,7 @@ from factorylink.models import (
     NodeSize,
     PartitionLoad,
 )
+from factorylink.rounds import Rounds
 from factorylink.schedulers.dialect import Dialect
 from factorylink.schedulers.ends import end_of
 from factorylink.survey import Survey
@@ -40,14 +42,15 @@ from factorylink.transports.base import Transport
 
 log = logging.getLogger(__name__)
 
-SUBMITS = 4  # at once
+SUBMITS = 8  # at once
 ESTIMATES = 30.0  # seconds for which an estimate is remembered
 
 
 class Site:
     """One factory. ``start`` it before anything else; all methods are for one event loop.
 
-    ``on_answer`` gets every successful answer about our jobs (it must not await ``ask_jobs_now``), ``on_health`` is
+    ``on_answer`` gets every successful answer about our jobs (it must not await ``ask_jobs_now``), and the site account
+    whose jobs it is about; None: all. ``accounts`` tells who has live sessions. ``on_health`` is
     called when the state or words of ``health`` changed, ``survey.on_loads`` when what is free was asked anew.
     """
 
@@ -60,7 +63,7 @@ class Site:
         self.job_name = f"factorygate-{hub_name}"
         self.health = Health(state="starting", since=datetime.now(UTC))
         self.jobs: dict[JobId, Job] = {}
-        self.on_answer: Callable[[list[Job]], Awaitable[None]] = _ignore
+        self.on_answer: Callable[[list[Job], str | None], Awaitable[None]] = _ignore
         self.on_health: Callable[[], None] = lambda: None
         self.survey = Survey(factory, self._asker, dialect, lambda: self.health.state != "unreachable")
         self._tasks: list[asyncio.Task[None]] = []
@@ -73,7 +76,9 @@ class Site:
         self._awaited = False
         self._failures = 0
         self._positions: availability.Positions | None = None  # made when asked for, of the last answers
+        self._rounds = Rounds() if access.private_jobs else None
         self._places = asyncio.Semaphore(SUBMITS)
+        self._turns = pacing.Turns(access.submits_per_minute)
         self._estimates: Flights[Estimate] = Flights(ESTIMATES)
         self._ended: Flights[list[End]] = Flights(2)
 
@@ -123,8 +128,17 @@ class Site:
             self._event = time.monotonic()
             self._wake.set()
 
-    def _happened(self) -> None:
+    def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
+        """Who has live sessions, and who is to be asked once in any case. Of use only where jobs are private."""
+        if self._rounds is not None:
+            self._rounds.accounts = accounts
+            for account in once:
+                self._rounds.hurry(account)
+
+    def _happened(self, account: str | None) -> None:
         """An order was carried out, so the factory answers: no back-off any more, and there is news to fetch."""
+        if self._rounds is not None and account is not None:
+            self._rounds.hurry(account)
         self._failures = 0
         self._event = time.monotonic()
         self._wake.set()
@@ -141,18 +155,25 @@ class Site:
         script = self.dialect.script(request, template)
         async with self._places:
             job = await self._asker.run(self.dialect.submit(script), account)
-        self._happened()
+        self._happened(account)
         return job
+
+    async def turn(self) -> None:
+        """Return when a submission may be begun: they are paced. Raises NotAsked where it would be in vain."""
+        self._asker.breaker.check()
+        if wait := self._turns.take(time.monotonic()):
+            await asyncio.sleep(wait)
+            self._asker.breaker.check()
 
     async def cancel(self, account: str, ids: Iterable[JobId]) -> None:
         """See that jobs are over; those that are already are no error."""
         await self._asker.run(self.dialect.cancel(ids), account)
-        self._happened()
+        self._happened(account)
 
     async def extend(self, account: str | None, job_id: JobId, minutes: int) -> None:
         """Give a running job ``minutes`` in all; asked as ``account``, None: as the watcher."""
         await self._asker.run(self.dialect.extend(job_id, minutes), account)
-        self._happened()
+        self._happened(account)
 
     async def ask_jobs_now(self) -> list[Job]:
         """An answer to a question that is asked after this call."""
@@ -166,7 +187,8 @@ class Site:
         known = self.jobs.get(job_id)
         if known is not None and known.state is JobState.ENDED:
             return end_of(known)
-        recent = await self._ended.get("ended", lambda: self._asker.run(self.dialect.ended(self.job_name)))
+        asked_as = None if self._rounds is None else account
+        recent = await self._ended.get(asked_as, lambda: self._asker.run(self.dialect.ended(self.job_name), asked_as))
         for end in recent:
             if end.job == job_id:
                 return end
@@ -205,21 +227,23 @@ class Site:
     async def _watch(self) -> None:
         while True:
             waiters, self._waiters = self._waiters, []
+            account = None if self._rounds is None else self._rounds.next()
             began = time.monotonic()
             self._budget.take()
             try:
-                jobs = await self._asker.run(self.dialect.jobs(self.job_name))
+                jobs = await self._asker.run(self.dialect.jobs(self.job_name), account, probe=True)
             except LinkError as error:
-                self._failed(error)
+                self._failed(error, account)
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_exception(error)
             else:
-                self._answered(jobs, time.monotonic() - began)
+                self._answered(jobs, account, time.monotonic() - began)
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_result(jobs)
-                await self._tell(jobs)
+                if self._rounds is None or account is not None:
+                    await self._tell(jobs, account)
             await self._pause(time.monotonic())
 
     async def _pause(self, since: float) -> None:
@@ -250,17 +274,25 @@ class Site:
             watched=now - self._looked < pacing.LOOKED,
             answer_seconds=self.health.answer_seconds or 0,
             failures=self._failures,
+            questions=1 if self._rounds is None else len(self._rounds.all()),
         )
 
-    def _answered(self, jobs: list[Job], seconds: float) -> None:
+    def _answered(self, jobs: list[Job], account: str | None, seconds: float) -> None:
         self._failures = 0
-        self.jobs = {job.id: job for job in jobs}
+        if self._rounds is None:
+            self.jobs = {job.id: job for job in jobs}
+        elif account is not None:
+            jobs[:] = [job for job in jobs if job.account == account]  # the site may show more than was said
+            self.jobs = self._rounds.answered(account, jobs)
         self._set_health("ok", answer_seconds=seconds)
         self._positions = None
         if any(job.state is JobState.PENDING for job in jobs):
             self.survey.want(pacing.SURVEY)
 
-    def _failed(self, error: LinkError) -> None:
+    def _failed(self, error: LinkError, account: str | None) -> None:
+        if account is not None and isinstance(error, Expired | Refused):
+            log.warning("%s: asked as %s it says: %s", self.factory.id, account, error.message)
+            return  # the account's own trouble; the next one is asked in its turn
         self._failures += 1
         log.warning("%s: question %d in a row failed: %s", self.factory.id, self._failures, error.message)
         # One answer that took too long may be a busy scheduler; two, or a scheduler that is not there, are more.
@@ -282,12 +314,12 @@ class Site:
             log.info("%s is %s", self.factory.id, state)
             self.on_health()
 
-    async def _tell(self, jobs: list[Job]) -> None:
+    async def _tell(self, jobs: list[Job], account: str | None) -> None:
         try:
-            await self.on_answer(jobs)
+            await self.on_answer(jobs, account)
         except Exception:  # the watcher must outlive whoever listens to it
             log.exception("%s: an answer could not be worked on", self.factory.id)
 
 
-async def _ignore(jobs: list[Job]) -> None:
+async def _ignore(jobs: list[Job], account: str | None) -> None:
     """Nobody listens yet."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import posixpath
 import tarfile
+from collections.abc import Mapping, Sequence
 
 from factorylink import moments
 from factorylink.catalogue import job_request
@@ -15,8 +17,11 @@ from factorylink.models import JobId, JobOptions, JobRequest, ResolvedChoice, Se
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schema import Row
 from factorylink.seams import Place
+from factorylink.together import Together
 
 NOTE = "session.json"
+NOTES_AT_ONCE = 20
+Written = tuple[Place, str, str]  # a session's place, folder and sealed note
 
 
 class Submitter:
@@ -27,17 +32,35 @@ class Submitter:
         self._identity = identity
         self._limits = limits
         self._public_key = public_key
+        self._notes: Together[tuple[str, str], Written] = Together(self._write, NOTES_AT_ONCE)
+        self._made: set[tuple[str, str]] = set()  # accounts whose folder of sessions was made
 
     async def submit(self, row: Row, place: Place) -> JobId:
         """Hand the job over. Raises Refused (no job), or Unreachable (if ``submits`` rose, perhaps a job)."""
+        await place.site.turn()
         folder = await session_folder(place, row.account, row.id)
-        base = folder.removesuffix(f"/sessions/{row.id}")
-        await place.transport.run(_make_folders(base, f"{base}/sessions", folder), row.account)
-        await place.transport.run(_write(folder, NOTE, self._identity.seal(_note(row))), row.account)
+        await self._notes.do((row.factory, row.account), (place, folder, self._identity.seal(_note(row))))
         comment = self._identity.comment(row.id, row.account, row.factory)
         request = self.request(place, row.choice, row.options, row.id, folder, comment)
         await self._ledger.change(row, submit_begun=moments.now(), submits=row.submits + 1)
         return await place.site.submit(row.account, request, row.options.template)
+
+    async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
+        """Folders and notes of one account's sessions, in one command once the folder above them is there."""
+        place, folder, _ = notes[0]
+        sessions, account = posixpath.dirname(folder), key[1]
+        anew = key not in self._made
+        if anew:
+            await place.transport.run(_make_folders(posixpath.dirname(sessions), sessions), account)
+            self._made.add(key)
+        contents = {posixpath.basename(folder): content for _, folder, content in notes}
+        try:
+            await place.transport.run(_write(sessions, contents), account)
+        except Refused:
+            self._made.discard(key)
+            if anew:
+                raise
+            await self._write(key, notes)  # somebody may have removed what we made
 
     def request(
         self,
@@ -119,15 +142,19 @@ def _make_folders(*folders: str) -> Ask[None]:
     return Ask(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=_nothing, timeout=10)
 
 
-def _write(folder: str, name: str, content: str) -> Ask[None]:
-    """A 0600 file: an archive of one file keeps its mode, whatever the umask there."""
+def _write(sessions: str, notes: Mapping[str, str]) -> Ask[None]:
+    """For each session a 0700 folder with its note, 0600: an archive keeps modes, whatever the umask there."""
     archive = io.BytesIO()
-    data = content.encode()
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = len(data), 0o600
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        tar.addfile(entry, io.BytesIO(data))
-    argv = ("tar", "-x", "-m", "-f", "-", "-C", folder)
+        for session, content in notes.items():
+            folder = tarfile.TarInfo(session)
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o700
+            tar.addfile(folder)
+            data = content.encode()
+            note = tarfile.TarInfo(f"{session}/{NOTE}")
+            note.size, note.mode = len(data), 0o600
+            tar.addfile(note, io.BytesIO(data))
+    argv = ("tar", "-x", "-m", "-f", "-", "-C", sessions)
     return Ask(argv=argv, parse=_nothing, stdin=archive.getvalue().decode(), timeout=10)
 
 

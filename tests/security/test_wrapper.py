@@ -99,8 +99,10 @@ class Wrapper:
         """A session's folder, made the way the link makes it."""
         home = pwd.getpwnam(account).pw_dir
         folder = f"{home}/.factorygate/sessions/{secrets.token_hex(16)}"
-        asked = self.ask(account, _make_folders(f"{home}/.factorygate", f"{home}/.factorygate/sessions", folder))
-        assert asked.returncode == 0, asked.stderr
+        sessions = os.path.dirname(folder)
+        for ask in (_make_folders(os.path.dirname(sessions), sessions), _write(sessions, {Path(folder).name: "{}"})):
+            asked = self.ask(account, ask)
+            assert asked.returncode == 0, asked.stderr
         self.made.append(Path(folder))
         return folder
 
@@ -182,6 +184,10 @@ def _enter(job: str, account: str = ADA, *, socket: str | None = None) -> tuple[
     uid = pwd.getpwnam(account).pw_uid
     bridge = ("/opt/env/bin/python", "-P", "-m", "factorygate.session.bridge")
     return slurm.enter(job, (*bridge, socket or f"/tmp/factorygate-{uid}-01234567-abc_1/door.sock"))
+
+
+def _write_note(folder: str, note: str) -> Ask[None]:
+    return _write(os.path.dirname(folder), {os.path.basename(folder): note})
 
 
 def _archive(*members: tuple[str, bytes, bytes]) -> bytes:
@@ -270,7 +276,7 @@ def test_it_enters_the_accounts_own_job(wrapper: Wrapper, adas: str) -> None:
 def test_a_sessions_files(wrapper: Wrapper) -> None:
     folder = wrapper.session(ADA)
     assert wrapper.run(ADA, "pwd").stdout.decode().strip() == pwd.getpwnam(ADA).pw_dir
-    assert wrapper.ask(ADA, _write(folder, "session.json", '{"note": 1}')).returncode == 0
+    assert wrapper.ask(ADA, _write_note(folder, '{"note": 1}')).returncode == 0
     note = Path(folder, "session.json")
     assert (note.stat().st_uid, note.stat().st_mode & 0o777) == (pwd.getpwnam(ADA).pw_uid, 0o600)
     assert Path(folder).stat().st_mode & 0o777 == 0o700
@@ -382,8 +388,9 @@ MISUSE = {
     "sinfo with a file": ("sinfo", "-M", "all"),
     "pwd with options": ("pwd", "-P"),
     "srun without a job": ("srun", "id"),
-    "mkdir elsewhere": ("mkdir", "-p", "-m", "700", "--", "/tmp/a", "/tmp/a/sessions", "/tmp/a/sessions/" + "0" * 32),
-    "mkdir with another mode": ("mkdir", "-p", "-m", "777", "--", "a", "b", "c"),
+    "mkdir elsewhere": ("mkdir", "-p", "-m", "700", "--", "/tmp/.factorygate", "/tmp/.factorygate/sessions"),
+    "mkdir beside it": ("mkdir", "-p", "-m", "700", "--", "~/.ssh", "~/.factorygate/sessions"),
+    "mkdir with another mode": ("mkdir", "-p", "-m", "777", "--", "~/.factorygate", "~/.factorygate/sessions"),
     "rm": ("rm", "-rf", "--", "~"),
     "cat": ("cat", "~/.ssh/id_ed25519"),
     "head of a key": ("head", "-c", "100", "--", "~/.ssh/id_ed25519"),
@@ -399,6 +406,7 @@ MISUSE = {
     "tail from the start": ("tail", "-n", "+1", "--", f"~/.factorygate/sessions/{'0' * 32}/job.log"),
     "tar that makes": ("tar", "-c", "-f", "-", "-C", "/", "etc"),
     "tar to elsewhere": ("tar", "-x", "-m", "-f", "-", "-C", "/tmp"),
+    "tar into a session": ("tar", "-x", "-m", "-f", "-", "-C", f"~/.factorygate/sessions/{'0' * 32}"),
     "tar with an action": ("tar", "-x", "-m", "-f", "-", "-C", "~", "--to-command=id"),
 }
 
@@ -551,18 +559,19 @@ def test_a_note_through_a_link(wrapper: Wrapper, tmp_path: Path) -> None:
     """It takes the link's place; what the link led to stays as it was."""
     folder, kept = Path(wrapper.session(ADA)), tmp_path / "kept"
     kept.write_text("mine")
+    (folder / "session.json").unlink()
     (folder / "session.json").symlink_to(kept)
     (folder / "session.json.new").symlink_to(kept)
-    assert wrapper.ask(ADA, _write(str(folder), "session.json", "{}")).returncode == 0
+    assert wrapper.ask(ADA, _write_note(str(folder), "{}")).returncode == 0
     assert kept.read_text() == "mine"
     assert not (folder / "session.json").is_symlink()
 
 
 def test_a_link_in_place_of_a_folder(wrapper: Wrapper, tmp_path: Path) -> None:
     folder = Path(wrapper.session(ADA))
-    folder.rmdir()
+    shutil.rmtree(folder)
     folder.symlink_to(tmp_path)
-    refused(wrapper.ask(ADA, _write(str(folder), "session.json", "{}")))
+    refused(wrapper.ask(ADA, _write_note(str(folder), "{}")))
     assert list(tmp_path.iterdir()) == []
     folder.unlink()
 
@@ -585,24 +594,39 @@ def test_files_are_opened_as_the_account(wrapper: Wrapper) -> None:
     refused(wrapper.run(ADA, "head", "-c", "9", "--", str(folder / "end.json")), "Permission denied")
 
 
+ONE = "0123456789abcdef" * 2
 ARCHIVES = {
-    "another name": _archive((".bashrc", tarfile.REGTYPE, b"x")),
-    "a way out": _archive(("../session.json", tarfile.REGTYPE, b"x")),
-    "two files": _archive(("session.json", tarfile.REGTYPE, b"x"), (".bashrc", tarfile.REGTYPE, b"x")),
-    "a link": _archive(("session.json", tarfile.SYMTYPE, b"")),
-    "a hard link": _archive(("session.json", tarfile.LNKTYPE, b"")),
-    "a device": _archive(("session.json", tarfile.CHRTYPE, b"")),
+    "another name": _archive((f"{ONE}/.bashrc", tarfile.REGTYPE, b"x")),
+    "a way out": _archive((f"{ONE}/../../session.json", tarfile.REGTYPE, b"x")),
+    "an absolute path": _archive((f"/{ONE}/session.json", tarfile.REGTYPE, b"x")),
+    "no session": _archive(("session.json", tarfile.REGTYPE, b"x")),
+    "another folder": _archive((".ssh", tarfile.DIRTYPE, b""), (f"{ONE}/session.json", tarfile.REGTYPE, b"x")),
+    "a folder alone": _archive((ONE, tarfile.DIRTYPE, b"")),
+    "two files": _archive((f"{ONE}/session.json", tarfile.REGTYPE, b"x"), (f"{ONE}/x", tarfile.REGTYPE, b"x")),
+    "a link": _archive((f"{ONE}/session.json", tarfile.SYMTYPE, b"")),
+    "a link to a folder": _archive((ONE, tarfile.SYMTYPE, b""), (f"{ONE}/session.json", tarfile.REGTYPE, b"x")),
+    "a hard link": _archive((f"{ONE}/session.json", tarfile.LNKTYPE, b"")),
+    "a device": _archive((f"{ONE}/session.json", tarfile.CHRTYPE, b"")),
     "no archive": b"not at all",
     "nothing": b"",
-    "too much": _archive(("session.json", tarfile.REGTYPE, b"x" * 70000)),
+    "too much": _archive((f"{ONE}/session.json", tarfile.REGTYPE, b"x" * 70000)),
 }
 
 
 @pytest.mark.parametrize("what", ARCHIVES)
 def test_archives(wrapper: Wrapper, what: str) -> None:
-    folder = Path(wrapper.session(ADA))
-    refused(wrapper.run(ADA, "tar", "-x", "-m", "-f", "-", "-C", str(folder), stdin=ARCHIVES[what]), "archive")
-    assert list(folder.iterdir()) == []
+    sessions = Path(wrapper.session(ADA)).parent
+    before = sorted(sessions.iterdir())
+    refused(wrapper.run(ADA, "tar", "-x", "-m", "-f", "-", "-C", str(sessions), stdin=ARCHIVES[what]), "archive")
+    assert sorted(sessions.iterdir()) == before
+
+
+def test_many_notes_at_once(wrapper: Wrapper) -> None:
+    sessions = Path(wrapper.session(ADA)).parent
+    notes = {secrets.token_hex(16): f"note {number}" for number in range(20)}
+    wrapper.made += [sessions / session for session in notes]
+    assert wrapper.ask(ADA, _write(str(sessions), notes)).returncode == 0
+    assert {session: (sessions / session / "session.json").read_text() for session in notes} == notes
 
 
 # --- misuse: an installation that others can change
@@ -777,8 +801,8 @@ async def _acts(transport: Ssh, wrapper: Wrapper, running: Cluster) -> None:
     folder = f"{await transport.home(ADA)}/.factorygate/sessions/{secrets.token_hex(16)}"
     wrapper.made.append(Path(folder))
     base = folder.rpartition("/sessions/")[0]
-    await transport.run(_make_folders(base, f"{base}/sessions", folder), ADA)
-    await transport.run(_write(folder, "session.json", "{}"), ADA)
+    await transport.run(_make_folders(base, f"{base}/sessions"), ADA)
+    await transport.run(_write_note(folder, "{}"), ADA)
     assert await transport.read(ADA, f"{folder}/session.json") == b"{}"
     with pytest.raises(Gone):
         await transport.read(ADA, f"{folder}/door.json")

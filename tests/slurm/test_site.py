@@ -179,7 +179,7 @@ async def test_a_start_is_noticed_soon(site: Site, transport: LocalTransport, ac
     job = await site.submit(account, wanted)
     seen = asyncio.Event()
 
-    async def look(jobs: list[Job]) -> None:
+    async def look(jobs: list[Job], account: str | None) -> None:
         if any(known.id == job and known.state is JobState.RUNNING for known in jobs):
             seen.set()
 
@@ -226,3 +226,49 @@ async def test_a_controller_that_dies_and_comes_back(
     async with asyncio.timeout(30):
         while site.health.state != "ok":
             await asyncio.sleep(0.1)
+
+
+@pytest.fixture
+def private_jobs(here: Cluster) -> Iterator[None]:
+    """``PrivateData=jobs``, as some sites have it."""
+    before = here.slurm_conf.read_text()
+    here.slurm_conf.write_text(before + "PrivateData=jobs\n")
+    here.run("scontrol", "reconfigure")
+    yield
+    here.slurm_conf.write_text(before)
+    here.run("scontrol", "reconfigure")
+
+
+@pytest.mark.root
+async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
+    here: Cluster, transport: LocalTransport, private_jobs: None
+) -> None:
+    first, second = here.accounts[:2]
+    access = Access.model_validate({**here.access_fields(), "private_jobs": True})
+    site = Site(factory(), access, transport, slurm, "tested")
+    told: dict[str | None, set[str]] = {}
+
+    async def tell(jobs: list[Job], account: str | None) -> None:
+        told[account] = {job.id for job in jobs if job.state is not JobState.ENDED}
+
+    site.on_answer = tell
+    site.private_to(lambda: {first, second}, [])
+    await site.start()
+    try:
+        one = await site.submit(first, await request(transport, first))
+        two = await site.submit(second, await request(transport, second))
+        hidden = await transport.run(slurm.jobs("factorygate-tested"), first)
+        assert {job.account for job in hidden} == {first}  # Slurm does hide them
+        await until(site, lambda jobs: {one, two} <= set(jobs))
+        assert told == {first: {one}, second: {two}}
+        await site.cancel(first, [one])
+        await until(site, lambda jobs: one not in jobs or jobs[one].state is JobState.ENDED)
+        assert site.jobs[two].state is not JobState.ENDED
+        await site.cancel(second, [two])
+        await until(site, lambda jobs: two not in jobs or jobs[two].state is JobState.ENDED)
+        end = await site.why_ended(second, two)
+        assert end is not None
+        assert end.raw_state == "CANCELLED"
+    finally:
+        await site.stop()
+        await transport.run(slurm.cancel([one, two]))

@@ -105,6 +105,12 @@ class FakeScheduler:
     async def stop(self) -> None:
         return
 
+    def private_to(self, accounts: Any, once: Iterable[str]) -> None:
+        self.asked_once = set(once)
+
+    async def turn(self) -> None:
+        return
+
     def expect(self, soon: bool) -> None:
         self.expected.append(soon)
 
@@ -188,7 +194,7 @@ class FakeScheduler:
         """What the watcher does at each successful answer."""
         for _ in range(times):
             self.jobs = dict(self.jobs_there)
-            await self.on_answer(list(self.jobs.values()))
+            await self.on_answer(list(self.jobs.values()), None)
 
 
 class FakeHome:
@@ -209,7 +215,9 @@ class FakeHome:
 
             with tarfile.open(fileobj=io.BytesIO(ask.stdin.encode())) as tar:
                 for member in tar.getmembers():
-                    assert member.mode == 0o600
+                    assert member.mode == (0o700 if member.isdir() else 0o600)
+                    if member.isdir():
+                        continue
                     file = tar.extractfile(member)
                     assert file is not None
                     self.files[f"{ask.argv[-1]}/{member.name}"] = file.read()

@@ -51,19 +51,22 @@ def job(id: str, state: JobState = JobState.PENDING, **changes: object) -> Job:
 
 
 class FakeTransport:
-    """Answers each command by its name: a value, an error to raise, a coroutine function, or None: silence."""
+    """Answers each command by its name: a value, an error to raise, a coroutine function, or None: silence. An answer
+    by "name/account" is for that account alone."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {"jobs": [], "nodes": [], "waiting": {}, "alive": ()}
         self.asked: list[str] = []
+        self.asked_as: list[tuple[str, str | None]] = []
         self.changed = asyncio.Condition()
 
     async def run(self, ask: Ask[Any], account: str | None = None) -> Any:
         kind = _kind(ask)
         async with self.changed:
             self.asked.append(kind)
+            self.asked_as.append((kind, account))
             self.changed.notify_all()
-        answer = self.answers.get(kind)
+        answer = self.answers.get(f"{kind}/{account}", self.answers.get(kind))
         if answer is None:
             await asyncio.sleep(ask.timeout)
             raise Unreachable("no answer")
@@ -101,5 +104,5 @@ def _kind(ask: Ask[Any]) -> str:
     return {"sinfo": "nodes", "scontrol": "alive", "scancel": "cancel", "sacct": "accounting"}[program]
 
 
-def site(transport: FakeTransport) -> Site:
-    return Site(factory(), Access(account_pool=("alice",)), transport, slurm, "hub")
+def site(transport: FakeTransport, **access: Any) -> Site:
+    return Site(factory(), Access(account_pool=("alice",), **access), transport, slurm, "hub")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorylink.pacing import DENSE, FAR, IDLE, LONG, PENDING, QUICK, SURVEY, Awaited, Budget, interval
+from factorylink.pacing import DENSE, FAR, IDLE, LONG, PENDING, QUICK, SURVEY, Awaited, Budget, Turns, interval
 
 
 def questions(pending: int, seconds: float, events: list[float], until_start: float | None = None) -> list[float]:
@@ -97,3 +97,30 @@ def test_what_had_to_be_asked_is_paid_for_later() -> None:
         budget.take()
     assert budget.wait(0.0, 1) == pytest.approx(3 * Budget.SECONDS_FEW)
     assert budget.wait(3 * Budget.SECONDS_FEW, 1) == 0
+
+
+def test_many_accounts_share_the_pace_of_one_watcher() -> None:
+    alone = interval(Awaited(pending=60, since_event=60))
+    assert interval(Awaited(pending=60, since_event=60, questions=5)) == alone / 5
+    assert interval(Awaited(pending=60, since_event=60, questions=500)) == QUICK
+    assert (
+        interval(Awaited(pending=1, answer_seconds=5, questions=500)) == 20
+    )  # a scheduler that is slow is not pressed
+
+
+@given(st.integers(1, 5000), st.lists(st.floats(0, 5), max_size=60))
+def test_submissions_are_paced(per_minute: int, gaps: list[float]) -> None:
+    turns, now, went = Turns(per_minute), 100.0, []
+    for gap in gaps:
+        now += gap
+        went.append(now + turns.take(now))
+    assert went == sorted(went)
+    for first in range(len(went)):
+        for last in range(first + turns.burst, len(went)):
+            assert went[last] - went[first] >= (last - first - turns.burst) * turns.seconds - 1e-6
+
+
+def test_a_class_of_200_goes_at_once() -> None:
+    turns = Turns(600)
+    assert max(turns.take(0.0) for _ in range(200)) < 1e-9
+    assert turns.take(0.0) == pytest.approx(0.1)

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,7 +15,11 @@ import pytest_asyncio
 from factorylink import live as live_module
 from factorylink.models import End, EndReason, JobState
 from factorylink.problems import ProblemError
-from tests.unit.fake_factory import ID, OTHER, World
+from factorylink.schedulers import slurm
+from factorylink.schedulers.ask import Ask
+from factorylink.seams import Place
+from factorylink.site import Site
+from tests.unit.fake_factory import ID, OTHER, FakeHome, World, factory
 
 
 @pytest_asyncio.fixture
@@ -284,3 +289,31 @@ async def test_a_node_that_is_told_late(world: World) -> None:
     await world.until(node="n7")
     await asyncio.sleep(0.05)
     assert world.doors.nodes == [None, "n7"]
+
+
+async def test_a_factory_that_hangs_holds_up_nobody_else(world: World) -> None:
+    """Its transport says nothing at all; sessions at the other start in normal time, and submits to it are answered."""
+    hanging = HangingTransport()
+    slow = Site(factory("slow"), world.config.factories["one"], hanging, slurm, "hub")
+    place = Place(factory("slow"), world.config.factories["one"], slow, hanging, slurm)
+    world.board.places = {**world.board.places, "slow": place}
+    await slow.start()
+    try:
+        for number in range(3):
+            began = time.monotonic()
+            session = await world.put(f"{number:032x}", server=f"s{number}", factory="slow")
+            assert time.monotonic() - began < 2
+            assert (session.state, session.job) == ("pending", None)
+            began = time.monotonic()
+            await world.running(f"{number + 10:032x}", server=f"o{number}", factory="one")
+            assert time.monotonic() - began < 1
+        await world.sessions.stop(f"{0:032x}", "person")  # answered, though it cannot be carried out
+        assert hanging.asked
+    finally:
+        await slow.stop()
+
+
+class HangingTransport(FakeHome):
+    async def run(self, ask: Ask[Any], account: str | None = None) -> Any:
+        self.asked.append(ask.argv)
+        await asyncio.sleep(3600)

@@ -9,7 +9,8 @@ import pytest
 import pytest_asyncio
 
 from factorylink import asking, pacing
-from factorylink.errors import Gone, Refused, Unreachable
+from factorylink.asking import Breaker, NotAsked
+from factorylink.errors import Expired, Gone, Refused, Unreachable
 from factorylink.models import End, Estimate, Job, JobState
 from factorylink.site import Site
 from tests.unit import site_fakes as fakes
@@ -36,7 +37,12 @@ def count(transport: FakeTransport, kind: str) -> int:
 
 async def test_an_answer_is_kept_and_told(site: Site, transport: FakeTransport) -> None:
     told: asyncio.Queue[list[Job]] = asyncio.Queue()
-    site.on_answer = told.put
+
+    async def tell(jobs: list[Job], account: str | None) -> None:
+        assert account is None
+        await told.put(jobs)
+
+    site.on_answer = tell
     transport.answers["jobs"] = [job("1"), job("2", JobState.RUNNING)]
     assert site.health.state == "starting"
     await site.start()
@@ -160,7 +166,7 @@ async def test_what_happens_hastens_the_next_question(site: Site, transport: Fak
 async def test_expecting_from_inside_an_answer_is_no_event(site: Site, transport: FakeTransport) -> None:
     transport.answers["jobs"] = [job("1")]
 
-    async def expects(jobs: list[Job]) -> None:
+    async def expects(jobs: list[Job], account: str | None) -> None:
         site.expect(True)
 
     site.on_answer = expects
@@ -171,7 +177,7 @@ async def test_expecting_from_inside_an_answer_is_no_event(site: Site, transport
 
 
 async def test_a_listener_that_fails_does_not_end_the_watch(site: Site, transport: FakeTransport) -> None:
-    async def fails(jobs: list[Job]) -> None:
+    async def fails(jobs: list[Job], account: str | None) -> None:
         raise RuntimeError("a fault of the listener")
 
     site.on_answer = fails
@@ -281,3 +287,100 @@ async def test_factories_do_not_wait_for_each_other(transport: FakeTransport) ->
     assert (first.health.state, second.health.state) == ("starting", "ok")
     await first.stop()
     await second.stop()
+
+
+# --- a factory that does not answer
+
+
+async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears_again(
+    site: Site, transport: FakeTransport
+) -> None:
+    await site.start()
+    await site.ask_jobs_now()
+    transport.answers |= {"jobs": Unreachable("no route"), "cancel": Unreachable("no route"), "submit": "7"}
+    for _ in range(Breaker.MOST):
+        with pytest.raises(Unreachable):
+            await site.cancel("alice", ["1"])
+    asked = len(transport.asked)
+    for order in (site.cancel("alice", ["1"]), site.submit("alice", request()), site.turn()):
+        with pytest.raises(NotAsked, match="no route"):
+            await order
+    assert transport.asked[asked:].count("cancel") == transport.asked[asked:].count("submit") == 0
+    transport.answers["jobs"] = []
+    await site.ask_jobs_now()
+    await site.turn()
+    assert await site.submit("alice", request()) == "7"
+
+
+async def test_a_no_is_an_answer(site: Site, transport: FakeTransport) -> None:
+    await site.start()
+    transport.answers["submit"] = Refused("Invalid account")
+    for _ in range(2 * Breaker.MOST):
+        with pytest.raises(Refused):
+            await site.submit("alice", request())
+    await site.turn()
+
+
+async def test_an_account_whose_login_is_over_says_nothing_of_the_factory(site: Site, transport: FakeTransport) -> None:
+    await site.start()
+    transport.answers |= {"submit/alice": Expired("over"), "submit": "7"}
+    for _ in range(2 * Breaker.MOST):
+        with pytest.raises(Expired):
+            await site.submit("alice", request())
+    assert await site.submit("bob", request()) == "7"
+
+
+# --- where accounts see only their own jobs
+
+
+@pytest_asyncio.fixture
+async def private(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    monkeypatch.setattr(pacing, "QUICK", 0.01)
+    monkeypatch.setattr(pacing, "IDLE", 0.01)
+    monkeypatch.setattr(pacing.Budget, "SECONDS_FEW", 0.01)
+    made = fakes.site(transport, private_jobs=True)
+    yield made
+    await made.stop()
+
+
+async def test_each_account_is_asked_for_its_own(private: Site, transport: FakeTransport) -> None:
+    told: dict[str | None, list[str]] = {}
+
+    async def tell(jobs: list[Job], account: str | None) -> None:
+        told[account] = [found.id for found in jobs]
+
+    private.on_answer = tell
+    private.private_to(lambda: {"a", "b"}, ["z"])
+    both = [job("1", account="a"), job("2", account="b")]  # the site shows more than it was said to
+    transport.answers |= {"jobs/a": both, "jobs/b": [job("2", account="b")], "jobs/z": []}
+    await private.start()
+    await transport.until(lambda: ("jobs", "b") in transport.asked_as[3:])
+    await private.ask_jobs_now()
+    assert told == {"a": ["1"], "b": ["2"], "z": []}
+    assert set(private.jobs) == {"1", "2"}
+    assert {account for kind, account in transport.asked_as if kind == "jobs"} == {"a", "b", "z"}
+    assert transport.asked_as.count(("jobs", "z")) == 1
+
+
+async def test_one_account_s_trouble_is_not_the_factory_s(private: Site, transport: FakeTransport) -> None:
+    private.private_to(lambda: {"a", "b"}, [])
+    transport.answers |= {"jobs/a": Expired("over"), "jobs/b": [job("2", account="b")]}
+    await private.start()
+    await transport.until(lambda: transport.asked_as.count(("jobs", "a")) >= 3)
+    assert private.health.state == "ok"
+    assert set(private.jobs) == {"2"}
+
+
+async def test_nobody_s_jobs_are_asked_for_as_the_watcher_and_say_nothing(
+    private: Site, transport: FakeTransport
+) -> None:
+    told: list[str | None] = []
+
+    async def tell(jobs: list[Job], account: str | None) -> None:
+        told.append(account)
+
+    private.on_answer = tell
+    await private.start()
+    await transport.until(lambda: transport.asked_as.count(("jobs", None)) >= 2)
+    assert private.health.state == "ok"
+    assert not told

@@ -283,7 +283,7 @@ class Faults(RuleBasedStateMachine):
         if self.scheduler.up and all(live.misses == 0 for live in self.world.board.live.values()):
             self.missed_last = True
             self.scheduler.jobs = {}
-            self.run(self.scheduler.on_answer([]))
+            self.run(self.scheduler.on_answer([], None))
             self.answer()
 
     @rule(misread=st.booleans())

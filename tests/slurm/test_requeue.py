@@ -1,0 +1,81 @@
+"""A running session whose job is put back into the queue: the same session, on another node, as if nothing had been."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.gateway import Gateway, eventually
+
+TOKEN = "import os; print(os.environ['JUPYTERHUB_API_TOKEN'])"
+CHOICE = {"factory": "brainpp", "size": "gpu-1", "hours": 0.5}
+
+
+@pytest.fixture
+def person(gateway: Gateway) -> Iterator[str]:
+    name = gateway.make_user()
+    yield name
+    gateway.stop(name, "moves")
+    eventually(lambda: gateway.session(name, "moves") is None, 60, what="the session ended")
+
+
+def same(gateway: Gateway, person: str, before: dict[str, Any]) -> dict[str, Any] | None:
+    """The session once its notebook runs in another run of the same job."""
+    session = gateway.session(person, "moves")
+    assert session is not None, "the session is lost"
+    assert (session["id"], session["job"]) == (before["id"], before["job"])
+    model = gateway.server(person, "moves")
+    assert model is not None, "the hub gave the server up"
+    again = session["state"] == "running" and session["reachable"] and session["started"] != before["started"]
+    return session if again else None
+
+
+def test_a_requeue_is_followed_to_the_new_node(gateway: Gateway, person: str) -> None:
+    factory = gateway.factories[CHOICE["factory"]]
+    gateway.started(person, "moves", **CHOICE)
+    before = gateway.session(person, "moves")
+    assert before is not None
+    token = gateway.notebook(person, "moves").run(TOKEN).strip()
+    factory.ask("scontrol", "update", f"NodeName={before['node']}", "State=DRAIN", "Reason=test")
+    try:
+        factory.ask("scontrol", "requeue", before["job"])
+        session = gateway.wait_session(person, "moves", "pending")
+        assert session["node"] is None
+        assert "back into the queue" in json.dumps(session["log"])
+        found = eventually(lambda: same(gateway, person, before), 120, 0.5, "the same session runs again")
+    finally:
+        factory.ask("scontrol", "update", f"NodeName={before['node']}", "State=RESUME")
+    assert found["node"] != before["node"]
+    assert found["url"] == before["url"]
+    assert gateway.server(person, "moves")["url"] == f"/user/{person}/moves/"  # type: ignore[index]
+    again = gateway.notebook(person, "moves")
+    assert again.run(TOKEN).strip() == token
+    assert gateway.api("GET", "/user", token=token).status_code == 200
+
+
+def test_a_requeue_while_the_hub_is_down(gateway: Gateway, person: str) -> None:
+    """Nobody is there to hand the environment over; the new hub does."""
+    factory = gateway.factories[CHOICE["factory"]]
+    gateway.started(person, "moves", **CHOICE)
+    before = gateway.session(person, "moves")
+    assert before is not None
+    token = gateway.notebook(person, "moves").run(TOKEN).strip()
+    factory.ask("scontrol", "requeue", before["job"])
+    old = gateway.pid("hub")
+    os.kill(old, signal.SIGKILL)
+    eventually(lambda: gateway.pid("hub") != old, 20, what="a new hub")
+
+    def back() -> Any:
+        try:
+            return same(gateway, person, before)
+        except Exception:  # the hub is not up yet, or forgot the server for a moment
+            return None
+
+    eventually(back, 120, 0.5, "the same session runs again")
+    gateway.wait_ready(person, "moves")
+    assert gateway.notebook(person, "moves").run(TOKEN).strip() == token

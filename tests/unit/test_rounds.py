@@ -1,0 +1,60 @@
+"""Whom to ask next where accounts see only their own jobs, and what an answer then says."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factorylink.models import JobState
+from factorylink.rounds import Rounds
+from tests.unit.site_fakes import job
+
+ACCOUNTS = st.sets(st.sampled_from("abcdef"), min_size=1)
+
+
+def rounds(*accounts: str) -> Rounds:
+    made = Rounds()
+    made.accounts = lambda: accounts
+    return made
+
+
+def test_nobody_to_ask() -> None:
+    assert rounds().next() is None
+
+
+@given(ACCOUNTS)
+def test_each_in_its_turn(accounts: set[str]) -> None:
+    made = rounds(*accounts)
+    first, second = ([made.next() for _ in accounts] for _ in range(2))
+    assert sorted(map(str, first)) == sorted(accounts)
+    assert first == second
+
+
+def test_where_something_happened_first() -> None:
+    made = rounds("a", "b", "c")
+    assert made.next() == "a"
+    made.hurry("c")
+    assert [made.next() for _ in range(4)] == ["c", "b", "a", "c"]
+
+
+def test_once_in_any_case_and_then_no_more() -> None:
+    made = rounds("a")
+    made.hurry("z")
+    assert [made.next() for _ in range(3)] == ["z", "a", "a"]
+
+
+def test_who_has_jobs_is_asked_though_no_session_has_them() -> None:
+    made = rounds()
+    made.hurry("z")
+    assert made.next() == "z"
+    made.answered("z", [job("1", account="z")])
+    assert made.next() == "z"
+    made.answered("z", [])
+    assert made.next() is None
+
+
+def test_an_answer_says_nothing_of_others() -> None:
+    made = rounds("a", "b")
+    made.answered("a", [job("1", account="a")])
+    assert set(made.answered("b", [job("2", JobState.RUNNING, account="b")])) == {"1", "2"}
+    assert set(made.answered("a", [])) == {"2"}

@@ -1,0 +1,84 @@
+"""Work that goes together: who gets which outcome, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from factorylink.errors import Refused, Unreachable
+from factorylink.together import Together
+
+
+class Work:
+    """Holds each round until it is let go; fails as told."""
+
+    def __init__(self) -> None:
+        self.rounds: list[list[str]] = []
+        self.go = asyncio.Event()
+        self.refuses: set[str] = set()
+        self.error: Exception | None = None
+
+    async def __call__(self, key: str, things: Sequence[str]) -> None:
+        self.rounds.append(list(things))
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        if self.refuses & set(things):
+            raise Refused(f"not {self.refuses & set(things)}")
+
+
+async def outcomes(together: Together[str, str], work: Work, things: str) -> dict[str, BaseException | None]:
+    asked = {thing: asyncio.create_task(together.do("key", thing)) for thing in things}
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    work.go.set()
+    await asyncio.wait(asked.values())
+    return {thing: task.exception() for thing, task in asked.items()}
+
+
+async def test_the_first_goes_at_once_and_the_rest_together() -> None:
+    work = Work()
+    assert set((await outcomes(Together(work, 10), work, "abcd")).values()) == {None}
+    assert work.rounds == [["a"], ["b", "c", "d"]] or work.rounds == [["a", "b", "c", "d"]]
+
+
+async def test_no_more_than_so_many_at_a_time() -> None:
+    work = Work()
+    await outcomes(Together(work, 2), work, "abcdefg")
+    assert max(map(len, work.rounds)) == 2
+    assert sorted(thing for round_ in work.rounds for thing in round_) == list("abcdefg")
+
+
+async def test_one_that_is_refused_does_not_fail_the_others() -> None:
+    work = Work()
+    work.refuses = {"c"}
+    told = await outcomes(Together(work, 10), work, "abcd")
+    assert isinstance(told.pop("c"), Refused)
+    assert set(told.values()) == {None}
+
+
+async def test_silence_is_everybodys_and_is_not_tried_again() -> None:
+    work = Work()
+    work.error = Unreachable("no answer")
+    told = await outcomes(Together(work, 10), work, "abcd")
+    assert all(isinstance(error, Unreachable) for error in told.values())
+    assert len(work.rounds) <= 2
+
+
+async def test_keys_do_not_wait_for_each_other() -> None:
+    held, done = asyncio.Event(), []
+
+    async def work(key: str, things: Sequence[str]) -> None:
+        if key == "slow":
+            await held.wait()
+        done.append(key)
+
+    together: Together[str, str] = Together(work, 10)
+    slow = asyncio.create_task(together.do("slow", "x"))
+    await together.do("quick", "y")
+    assert done == ["quick"]
+    await together.close()
+    with pytest.raises(asyncio.CancelledError):
+        await slow
