@@ -12,6 +12,7 @@ from factorylink.models import Model
 from testbed import network, system
 
 WATCHER = "fg-watcher"  # an ordinary account that runs no jobs of people
+DOOR_PORTS = (20000, 20099)  # of each node: where doors listen, and all that sshd lets connections be forwarded to
 _CA = "user_ca"
 
 
@@ -46,7 +47,7 @@ def prepare(folder: Path, isolation: Isolation, where: network.Network, env: Map
     host_key(folder)
     serve(folder, "host_key")
     trust(folder, True)
-    (login / "sshd_config").write_text(_config(folder, isolation, where.hosts[network.LOGIN], env))
+    (login / "sshd_config").write_text(_config(folder, isolation, where, env))
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where sshd locks itself in; its path is compiled in
 
 
@@ -82,13 +83,15 @@ def access_fields(folder: Path, isolation: Isolation, where: network.Network) ->
         "watcher": WATCHER,
         "credentials": {"kind": "ca", "key": str(ca_key(folder.parent))},
     }
-    return {"transport": transport, "door": {"carrier": isolation.carrier}}
+    ports = {"ports": list(DOOR_PORTS)} if isolation.carrier == "tcp" else {}
+    return {"transport": transport, "door": {"carrier": isolation.carrier, **ports}}
 
 
-def _config(folder: Path, isolation: Isolation, address: str, env: Mapping[str, str]) -> str:
+def _config(folder: Path, isolation: Isolation, where: network.Network, env: Mapping[str, str]) -> str:
     login = folder / "login"
+    first, last = DOOR_PORTS
     settings = {
-        "ListenAddress": f"{address}:{network.SSH_PORT}",
+        "ListenAddress": f"{where.hosts[network.LOGIN]}:{network.SSH_PORT}",
         "PidFile": folder / "run/sshd.pid",
         "HostKey": login / "served_key",
         "TrustedUserCAKeys": login / "trusted_user_cas",
@@ -104,6 +107,7 @@ def _config(folder: Path, isolation: Isolation, address: str, env: Mapping[str, 
         "UseDNS": "no",
         "MaxSessions": 10,
         "AllowTcpForwarding": "local" if isolation.forwarding else "no",
+        "PermitOpen": " ".join(f"{node}:{port}" for node in where.nodes for port in range(first, last + 1)),
         "AllowStreamLocalForwarding": "no",
         "AllowAgentForwarding": "no",
         "PermitTunnel": "no",

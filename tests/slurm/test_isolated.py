@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncssh
@@ -146,14 +147,39 @@ async def test_one_connection_carries_ten_commands_at_a_time(closed: Cluster, vi
         assert (await connection.run("echo again")).stdout == "again\n"
 
 
-def test_ports_are_forwarded_where_the_site_allows_it(visitor: Visitor, visitor_of_opened: Visitor) -> None:
-    """The node's slurmd says nothing, so the connection stays until our end closes."""
-    allowed = visitor.run(ADA, "", "-W", "gpu001:6818")
-    assert "prohibited" not in allowed.stderr
-    forbidden = visitor_of_opened.run(ADA, "", "-W", "gpu001:6818")
-    assert "administratively prohibited" in forbidden.stderr
+def test_doors_ports_are_forwarded_where_the_site_allows_it_and_no_others(
+    closed: Cluster, opened: Cluster, visitor: Visitor, visitor_of_opened: Visitor
+) -> None:
+    first, last = login.DOOR_PORTS
+    for port in (first, last):
+        with speaker(closed, "gpu001", port):
+            assert visitor.run(ADA, "", "-W", f"gpu001:{port}").stdout == "said\n"
+    with speaker(opened, "gpu001", first):
+        assert "administratively prohibited" in visitor_of_opened.run(ADA, "", "-W", f"gpu001:{first}").stderr
+    hosts = where(closed).hosts
+    others = [f"gpu001:{last + 1}", f"{LOGIN}:{first}", f"{hosts[LOGIN]}:22", f"{where(closed).hub}:{first}"]
+    for other in ("gpu001:6818", "localhost:6817", *others):
+        assert "administratively prohibited" in visitor.run(ADA, "", "-W", other).stderr, other
     backwards = visitor.run(ADA, "true", "-oExitOnForwardFailure=yes", "-R", "12345:127.0.0.1:22")
     assert "remote port forwarding failed" in backwards.stderr
+
+
+@contextmanager
+def speaker(found: Cluster, host: str, port: int) -> Iterator[None]:
+    """Something that says a word to who comes to that port."""
+    code = (
+        "import socket, sys; server = socket.create_server(('', int(sys.argv[1]))); print(flush=True)\n"
+        "while True: line = server.accept()[0]; line.sendall(b'said\\n'); line.close()"
+    )
+    process = subprocess.Popen(
+        [*found.on(host), "/usr/bin/python3", "-c", code, str(port)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout and process.stdout.readline()
+        yield
+    finally:
+        process.kill()
+        process.communicate()
 
 
 # --- a factory as it stands -----------------------------------------------------------------------------------------
@@ -190,7 +216,7 @@ def test_the_link_is_told_how_to_get_there(closed: Cluster, opened: Cluster, vis
     assert access.transport.kind == "ssh"
     assert access.transport.hosts == (visitor.address,)
     assert access.transport.host_keys[0] in (visitor.folder / "known_hosts").read_text()
-    assert access.door.carrier == "tcp"
+    assert (access.door.carrier, access.door.ports) == ("tcp", login.DOOR_PORTS)
     assert Access.model_validate(opened.access_fields()).door.carrier == "stdio"
 
 
