@@ -48,18 +48,53 @@ def demo_folder() -> Path:
 @pytest.fixture(scope="session")
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
     """The demo with three factories, or the one whose demo.json ``FACTORYGATE_TEST_DEMO`` names."""
-    given = os.environ.get("FACTORYGATE_TEST_DEMO")
+    yield from _started(os.environ.get("FACTORYGATE_TEST_DEMO"), demo_folder)
+
+
+@pytest.fixture(scope="session")
+def isolated(demo_folder: Path) -> Iterator[Gateway]:
+    """The demo with factories behind sshd in networks of their own, or the one of ``FACTORYGATE_TEST_ISOLATED``."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for network namespaces")
+    yield from _started(
+        os.environ.get("FACTORYGATE_TEST_ISOLATED"),
+        demo_folder.with_name("tested-isolated"),
+        "--isolated",
+        *("--factories", "lumi-aif,brainpp"),
+    )
+
+
+@pytest.fixture(scope="module", params=["tcp", "stdio"])
+def outbound_none(request: pytest.FixtureRequest, demo_folder: Path) -> Iterator[Gateway]:
+    """The demo with a factory that lets nothing out, once per carrier; with stdio its sshd forwards nothing either.
+
+    ``FACTORYGATE_TEST_TCP`` and ``FACTORYGATE_TEST_STDIO`` may name the demo.json of one that runs.
+    """
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for network namespaces")
+    way = {"tcp": ("--carrier", "tcp"), "stdio": ("--forwarding", "no")}[request.param]
+    yield from _started(
+        os.environ.get(f"FACTORYGATE_TEST_{request.param.upper()}"),
+        demo_folder.with_name(f"tested-{request.param}"),
+        "--isolated",
+        *way,
+        *("--factories", "it4lia"),
+    )
+
+
+def _started(given: str | None, folder: Path, *options: str) -> Iterator[Gateway]:
+    """A demo of the tests' own, from nothing, ended with all its sessions; or the one that is given."""
     if given:
         yield Gateway(Path(given))
         return
-    demo(demo_folder, "--stop")
-    shutil.rmtree(demo_folder, ignore_errors=True)
-    started = demo(demo_folder, "--detach", "--port", str(free_port()))
+    demo(folder, "--stop")
+    shutil.rmtree(folder, ignore_errors=True)
+    started = demo(folder, "--detach", "--port", str(free_port()), *options)
     try:
         assert started.returncode == 0, started.stdout
-        yield Gateway(demo_folder / "demo.json")
+        yield Gateway(folder / "demo.json")
     finally:
-        stopped = demo(demo_folder, "--stop")
+        stopped = demo(folder, "--stop")
     assert stopped.returncode == 0, stopped.stdout
 
 

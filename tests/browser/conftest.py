@@ -12,6 +12,11 @@ from tests.support.gateway import Gateway
 @pytest.fixture(autouse=True)
 def no_sessions(gateway: Gateway) -> Iterator[None]:
     yield
+    end_sessions(gateway)
+
+
+def end_sessions(gateway: Gateway) -> None:
+    """Those of all people."""
     for user in gateway.passwords:
         for session in gateway.sessions(user):
             if session["state"] != "ended":
