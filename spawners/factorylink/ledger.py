@@ -1,12 +1,13 @@
 """The link's database: sessions, what happened to them, last choices, drained and paused factories, and the audit.
 
-An async face over one writer thread. Every method returns after the commit is on the disk.
+An async face over one writer thread. Every method returns after the commit is on the disk; what is written at the same
+time shares one.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -20,8 +21,11 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from factorylink import moments, schema
 from factorylink.models import AuditLine, Choice, JobId, LogLine, SessionId
 from factorylink.schema import Row
+from factorylink.together import Together
 
 T = TypeVar("T")
+Write = Callable[[Connection], None]
+WRITES_AT_ONCE = 200  # in one commit: what costs is the disk, once for each
 # FULL: an intent must be on the disk before its job is submitted.
 PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
 
@@ -54,6 +58,7 @@ class Ledger:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._engine: Engine | None = None
+        self._writes: Together[None, Write] = Together(self._commit, WRITES_AT_ONCE, apart=IntegrityError)
 
     async def open(self) -> None:
         """Raises LedgerError in words if the file is not ours to use."""
@@ -61,6 +66,7 @@ class Ledger:
 
     async def close(self) -> None:
         """Wait for what is being written, and let go of the file."""
+        await self._writes.settle()
         await self._run(lambda: self._engine.dispose() if self._engine else None)
         self._thread.shutdown()
 
@@ -75,7 +81,7 @@ class Ledger:
             db.execute(insert(schema.audit).values(_audit(entry)))
 
         try:
-            await self._transact(write)
+            await self._write(write)
         except IntegrityError as error:
             raise Conflict(str(error.orig)) from error
 
@@ -92,7 +98,7 @@ class Ledger:
                 db.execute(insert(schema.audit).values(_audit(entry)))
 
         try:
-            await self._transact(write)
+            await self._write(write)
         except IntegrityError as error:
             raise Conflict(str(error.orig)) from error
         for name, value in values.items():
@@ -102,7 +108,7 @@ class Ledger:
 
     async def note(self, entry: Entry) -> None:
         """A line for the audit, of something that changes no row."""
-        await self._transact(lambda db: _done(db, insert(schema.audit).values(_audit(entry))))
+        await self._write(lambda db: _done(db, insert(schema.audit).values(_audit(entry))))
 
     async def row(self, session_id: SessionId) -> Row | None:
         """One session with its log."""
@@ -153,7 +159,7 @@ class Ledger:
         values = {"user": user, "choice": choice, "at": moments.now()}
         query = upsert(schema.choices).values(values)
         query = query.on_conflict_do_update(index_elements=["user"], set_={"choice": choice, "at": values["at"]})
-        await self._transact(lambda db: _done(db, query))
+        await self._write(lambda db: _done(db, query))
 
     async def last_choice(self, user: str) -> Choice | None:
         """What the person chose last."""
@@ -171,7 +177,7 @@ class Ledger:
 
     async def undrain(self, factory: str) -> None:
         """Note that it takes new sessions again."""
-        await self._transact(lambda db: _done(db, delete(schema.drains).where(schema.drains.c.factory == factory)))
+        await self._write(lambda db: _done(db, delete(schema.drains).where(schema.drains.c.factory == factory)))
 
     async def pauses(self) -> dict[str, str]:
         """Paused factories and the operator's message."""
@@ -183,7 +189,7 @@ class Ledger:
 
     async def resume(self, factory: str) -> None:
         """Note that a pause is over."""
-        await self._transact(lambda db: _done(db, delete(schema.pauses).where(schema.pauses.c.factory == factory)))
+        await self._write(lambda db: _done(db, delete(schema.pauses).where(schema.pauses.c.factory == factory)))
 
     # --- underneath
 
@@ -195,10 +201,21 @@ class Ledger:
         at = moments.now()
         query = upsert(table).values(factory=factory, message=message, at=at)
         query = query.on_conflict_do_update(index_elements=["factory"], set_={"message": message, "at": at})
-        await self._transact(lambda db: _done(db, query))
+        await self._write(lambda db: _done(db, query))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _write(self, write: Write) -> None:
+        """In a commit of its own, or with what others write at the same moment. Raises IntegrityError, LedgerError."""
+        await self._writes.do(None, write)
+
+    async def _commit(self, _key: None, writes: Sequence[Write]) -> None:
+        def all_of_them(db: Connection) -> None:
+            for write in writes:
+                write(db)
+
+        await self._transact(all_of_them)
 
     async def _transact(self, work: Callable[[Connection], T]) -> T:
         def transact() -> T:

@@ -16,13 +16,16 @@ class Together(Generic[K, T]):
     """``work`` does up to ``most`` things of one key in one go; one round of a key at a time. The first goes at once
     and alone, so nobody waits for company.
 
-    Each who asked gets their own outcome: a round that is refused is done again one by one, to know which was meant.
-    Any other error is everybody's.
+    Each who asked gets their own outcome: a round that fails with ``apart`` (and then nothing of it is done) is done
+    again one by one, to know which was meant. Any other error is everybody's.
     """
 
-    def __init__(self, work: Callable[[K, Sequence[T]], Awaitable[None]], most: int) -> None:
+    def __init__(
+        self, work: Callable[[K, Sequence[T]], Awaitable[None]], most: int, apart: type[Exception] = Refused
+    ) -> None:
         self._work = work
         self._most = most
+        self._apart = apart
         self._waiting: dict[K, list[tuple[T, asyncio.Future[None]]]] = {}
         self._rounds: dict[K, asyncio.Task[None]] = {}
 
@@ -34,12 +37,9 @@ class Together(Generic[K, T]):
             self._rounds[key] = asyncio.create_task(self._go_round(key))
         await done
 
-    async def close(self) -> None:
-        """Cancel what is under way."""
-        rounds = tuple(self._rounds.values())
-        for task in rounds:
-            task.cancel()
-        await asyncio.gather(*rounds, return_exceptions=True)
+    async def settle(self) -> None:
+        """Return when all that was asked for is done."""
+        await asyncio.gather(*self._rounds.values(), return_exceptions=True)
 
     async def _go_round(self, key: K) -> None:
         try:
@@ -54,7 +54,7 @@ class Together(Generic[K, T]):
     async def _round(self, key: K, now: Sequence[tuple[T, asyncio.Future[None]]]) -> None:
         try:
             await self._work(key, [thing for thing, _ in now])
-        except Refused as error:
+        except self._apart as error:
             if len(now) == 1:
                 _tell(now, error)
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -262,6 +262,7 @@ class FakeStatus:
 class FakeDoors:
     """Doors that open when told."""
 
+    ports: Iterator[int] = field(default_factory=lambda: iter(range(20000, 30000)))
     bound: dict[str, int] = field(default_factory=dict)
     kept_open: list[str] = field(default_factory=list)
     nodes: list[str | None] = field(default_factory=list)  # of kept_open
@@ -275,7 +276,8 @@ class FakeDoors:
     trouble: str = ""
 
     def allocate(self, used: set[int]) -> int:
-        return next(port for port in range(20000, 30000) if port not in used)
+        """Goes round, as the real one: whoever asks meanwhile gets another."""
+        return next(port for port in self.ports if port not in used)
 
     async def bind(self, session_id: str, port: int) -> None:
         assert port not in self.bound.values()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import event
 
 from factorylink.ledger import Conflict, Entry, Ledger, LedgerError
 from factorylink.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
@@ -111,3 +113,20 @@ async def test_a_damaged_ledger_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 1000)
     with pytest.raises(LedgerError, match="cannot be opened"):
         await Ledger(tmp_path / "ledger.sqlite").open()
+
+
+async def test_what_is_written_at_the_same_time_shares_a_commit(ledger: Ledger) -> None:
+    commits = []
+    assert ledger._engine is not None
+    event.listen(ledger._engine, "commit", commits.append)
+    await asyncio.gather(*(ledger.add(row(f"{number:032x}", f"u{number}"), ENTRY) for number in range(100)))
+    assert len(await ledger.live()) == 100
+    assert len(commits) < 10
+
+
+async def test_a_conflict_among_many_is_only_its_own(ledger: Ledger) -> None:
+    rows = [row(f"{number:032x}", f"u{number % 49}") for number in range(50)]
+    outcomes = await asyncio.gather(*(ledger.add(made, ENTRY) for made in rows), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes if outcome is not None] == [Conflict]
+    assert len(await ledger.live()) == 49
+    assert len(await ledger.audited("ask")) == 49
