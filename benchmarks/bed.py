@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from benchmarks import measure
 from factorylink import catalogue
-from factorylink.models import Factory
+from factorylink.models import Factory, NodeSize
 from testbed import install
 from testbed.cluster import Cluster, up
 
@@ -21,6 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FACTORY = "it4lia"
 SIZE = "gpu-1"
 FILLER = "filler"
+CROWD_SIZE = "core"
+CROWD_NODES = 2
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class Bed:
     run their jobs: batchspawner needs a local Unix user of the same name."""
 
     factory: Factory
+    catalogue: Path  # the folder with its YAML
+    size: NodeSize  # what sessions ask for
     cluster: Cluster
     hub_python: Path
     notebook_python: Path
@@ -62,20 +68,26 @@ class Bed:
 
     def as_account(self, account: str, *argv: str) -> subprocess.CompletedProcess[str]:
         """A client command as a site account."""
-        prefix = as_user(account)
         env = {**self.cluster.env, "HOME": str(Path(f"~{account}").expanduser())}
-        argv = (*prefix, *self.cluster.prefix, *argv)
-        return subprocess.run(argv, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=True)
+        words = self.argv_as(account, *argv)
+        return subprocess.run(words, env=env, cwd="/", capture_output=True, text=True, timeout=60, check=True)
+
+    def argv_as(self, account: str, *argv: str) -> tuple[str, ...]:
+        """The argv of a client command as a site account; it needs the cluster's environment."""
+        return (*as_user(account), *self.cluster.prefix, *argv)
 
     def fill(self) -> None:
         """Take every core and GPU of the cluster with one job, so that what is submitted waits."""
-        partition = next(size.partition for size in self.factory.sizes if size.id == SIZE)
-        gpus = self.factory.accelerator.per_node
+        gpus = (f"--gres=gpu:{self.factory.accelerator.per_node}",) if self.size.gpus else ()
         self.as_account(
-            self.people[0], "sbatch", f"--job-name={FILLER}", f"--partition={partition}", "--exclusive", "--mem=0",
-            f"--nodes={len(self.cluster.nodes)}", f"--gres=gpu:{gpus}", "--time=04:00:00", "--output=/dev/null",
+            self.people[0], "sbatch", f"--job-name={FILLER}", f"--partition={self.size.partition}", "--exclusive",
+            "--mem=0", f"--nodes={len(self.cluster.nodes)}", *gpus, "--time=04:00:00", "--output=/dev/null",
             "--wrap=sleep 14400",
         )  # fmt: skip
+
+    def drain_out(self) -> None:
+        """End the filling job: what waits may start."""
+        self.ask("scancel", f"--name={FILLER}")
 
     def full(self) -> bool:
         """Whether the filling job runs."""
@@ -97,28 +109,52 @@ class Bed:
             self.ask("scancel", *ids)
 
 
+def _crowded(factory: Factory, sessions: int) -> Factory:
+    """Two nodes without GPUs that have a core for each session, under the same name so that ports stay apart."""
+    partition = {"name": "crowd", "max_hours": 24, "gpus": False}
+    size = {"id": CROWD_SIZE, "gpus": 0, "cores": 1, "memory_gb": 1, "partition": "crowd", "max_hours": 24}
+    changes = {
+        "node": {"cores": -(-sessions // CROWD_NODES), "memory_gb": 2 * sessions},
+        "partitions": [partition],
+        "qos": [],
+        "sizes": [{**size, "billed_as": "core-hour"}],
+        "account_mandatory": False,
+    }
+    return Factory.model_validate({**factory.model_dump(exclude_defaults=True), **changes})
+
+
 def as_user(account: str) -> tuple[str, ...]:
     """Argv before a command that is to run as this account; empty where we are it already."""
     return ("/usr/sbin/runuser", "-u", account, "--") if os.geteuid() == 0 else ()
 
 
 @contextmanager
-def bed(name: str) -> Iterator[Bed]:
+def bed(name: str, many: int = 0) -> Iterator[Bed]:
     """Start a cluster, and stop it at the end. Logs stay in ``bench/NAME`` beside the programs.
 
+    ``many``: a factory made for that many sessions at a time, one core each, in place of one from the catalogue.
     The programs are there already: ``bin/bench`` installs them.
     """
     programs = install.program_folder()
     folder = programs / "bench" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    factory = catalogue.load(ROOT / "hub_config" / "factories")[FACTORY]
-    cluster = up(factory, folder / "testbed", programs / "slurm")
+    where = ROOT / "hub_config" / "factories"
+    factory = catalogue.load(where)[FACTORY]
+    if many:
+        factory, where = _crowded(factory, many), folder / "factories"
+        where.mkdir()
+        (where / f"{factory.id}.yaml").write_text(
+            yaml.safe_dump(factory.model_dump(mode="json", exclude_defaults=True))
+        )
+    cluster = up(factory, folder / "testbed", programs / "slurm", cpu_nodes=CROWD_NODES)
     hub_python = programs / "hub" / "bin" / "python"
     modules = programs / "node" / "node_modules"
     try:
         yield Bed(
             factory=factory,
+            catalogue=where,
+            size=next(size for size in factory.sizes if size.id in (SIZE, CROWD_SIZE)),
             cluster=cluster,
             hub_python=hub_python,
             notebook_python=programs / "notebook" / "bin" / "python",

@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import httpx
 import yaml
 
 from benchmarks import measure
-from benchmarks.bed import FACTORY, ROOT, SIZE, Bed, as_user
+from benchmarks.bed import ROOT, Bed, as_user
 
 UP_SECONDS = 60
 
@@ -100,31 +101,14 @@ async def ours(bed: Bed) -> AsyncIterator[Gateway]:
         "named_servers": 0,
         "extra_config": "extra.py",
     }
-    environment = {"id": "bench", "title": "Bench", "kind": "venv", "python": str(bed.notebook_python)}
-    access = {
-        **bed.cluster.access_fields(),
-        "accounts": {person: person for person in bed.people},
-        "environments": [environment],
-    }
-    link = {
-        "catalogue": str(ROOT / "hub_config" / "factories"),
-        "state_dir": "link",
-        "socket": "link.sock",
-        "listen_port": ports.link,
-        "session_ports": [12000, 13999],  # not those of a demo that may run beside
-        "hub": {"url": hub["hub_url"], "token_file": "service-token", "name": "bench"},
-        "limits": {"pending_per_person": 10000, "sessions_per_person": 10000},
-        "factories": {FACTORY: access},
-    }
     (folder / "hub.yaml").write_text(yaml.safe_dump(hub))
-    (folder / "link.yaml").write_text(yaml.safe_dump(link))
-    (folder / "link").mkdir(mode=0o700, exist_ok=True)
-    options = {"factory": FACTORY, "size": SIZE, "environment": "bench", "hours": 1}
+    _configure_link(bed, folder, ports, hub["hub_url"])
+    options = {"factory": bed.factory.id, "size": bed.size.id, "environment": "bench", "hours": 1}
     env = {**_plain_env(), "PYTHONPATH": f"{ROOT / 'spawners'}"}
     python = str(bed.hub_python)
-    async with _running(folder) as run:
+    async with running(folder) as run:
         await _proxy(bed, run, ports, secret_files["proxy-token"])
-        link_pid = await run("link", (python, "-m", "factorylink", "--config", str(folder / "link.yaml")), env)
+        link_pid = await _link(bed, run)
         hub_env = {**env, "FACTORYGATE_HUB_CONFIG": str(folder / "hub.yaml")}
         config = str(ROOT / "hub_config" / "jupyterhub_config.py")
         hub_pid = await run("hub", (python, "-m", "jupyterhub", "-f", config), hub_env)
@@ -138,13 +122,64 @@ async def ours(bed: Bed) -> AsyncIterator[Gateway]:
             yield gateway
 
 
+@dataclass(frozen=True)
+class Link:
+    """A link without hub or proxy."""
+
+    pid: int
+    socket: Path
+
+
+@asynccontextmanager
+async def link_alone(bed: Bed, hub_url: str) -> AsyncIterator[Link]:
+    """Our link; at ``hub_url`` is what it takes for the hub."""
+    folder = _folder(bed, "link")
+    ports = Ports()
+    _secret(folder / "service-token")
+    _configure_link(bed, folder, ports, hub_url)
+    async with running(folder) as run:
+        pid = await _link(bed, run)
+        socket_path = folder / "link.sock"
+        async with httpx.AsyncClient(
+            base_url="http://link", transport=httpx.AsyncHTTPTransport(uds=str(socket_path))
+        ) as client:
+            await _answers(run, client, "/health")
+        yield Link(pid, socket_path)
+
+
+def _configure_link(bed: Bed, folder: Path, ports: Ports, hub_url: str) -> None:
+    environment = {"id": "bench", "title": "Bench", "kind": "venv", "python": str(bed.notebook_python)}
+    access = {
+        **bed.cluster.access_fields(),
+        "accounts": {person: person for person in bed.people},
+        "environments": [environment],
+    }
+    link = {
+        "catalogue": str(bed.catalogue),
+        "state_dir": "link",
+        "socket": "link.sock",
+        "listen_port": ports.link,
+        "session_ports": [12000, 13999],  # not those of a demo that may run beside
+        "hub": {"url": hub_url, "token_file": "service-token", "name": "bench"},
+        "limits": {"pending_per_person": 10000, "sessions_per_person": 10000},
+        "factories": {bed.factory.id: access},
+    }
+    (folder / "link.yaml").write_text(yaml.safe_dump(link))
+    (folder / "link").mkdir(mode=0o700)
+
+
+async def _link(bed: Bed, run: Run) -> int:
+    argv = (str(bed.hub_python), "-m", "factorylink", "--config", str(run.folder / "link.yaml"))
+    return await run("link", argv, {**_plain_env(), "PYTHONPATH": f"{ROOT / 'spawners'}"})
+
+
 @asynccontextmanager
 async def peer(bed: Bed) -> AsyncIterator[Gateway]:
     """JupyterHub with batchspawner and its defaults; what differs is said in the configuration's comments."""
     folder = _folder(bed, "peer")
     ports = Ports()
     tokens = {name: _secret(folder / name) for name in ("proxy-token", "admin-token")}
-    size = next(size for size in bed.factory.sizes if size.id == SIZE)
+    size = bed.size
     # batchspawner must be importable where the job runs; the notebook's environment stays as it is for both sides.
     beside = folder / "beside"
     beside.mkdir(mode=0o755, exist_ok=True)
@@ -175,8 +210,11 @@ async def peer(bed: Bed) -> AsyncIterator[Gateway]:
         "BatchSpawnerBase.req_runtime": "01:00:00",
         "BatchSpawnerBase.req_nprocs": str(size.cores),
         "BatchSpawnerBase.req_memory": f"{size.memory_gb:.0f}G",
-        "SlurmSpawner.req_gres": f"gpu:{size.gpus}",
+        # All that are asked for at once may be, as ours are; by default it refuses what is over 100.
+        "JupyterHub.concurrent_spawn_limit": 0,
     }  # fmt: skip
+    if size.gpus:
+        settings["SlurmSpawner.req_gres"] = f"gpu:{size.gpus}"
     lines = [f"c.{name} = {value!r}" for name, value in settings.items()]
     lines += [
         # As long as it takes: by default the jobs would be given up after 300 s in the queue.
@@ -189,7 +227,7 @@ async def peer(bed: Bed) -> AsyncIterator[Gateway]:
     ]
     (folder / "jupyterhub_config.py").write_text("\n".join(lines) + "\n")
     env = {**_plain_env(), **bed.cluster.env}
-    async with _running(folder) as run:
+    async with running(folder) as run:
         await _proxy(bed, run, ports, tokens["proxy-token"])
         argv = (str(bed.hub_python), "-m", "jupyterhub", "-f", str(folder / "jupyterhub_config.py"))
         hub_pid = await run("hub", argv, env)
@@ -209,6 +247,27 @@ class Ports:
         self.public, self.hub, self.proxy_api, self.link = (s.getsockname()[1] for s in sockets)
         for held in sockets:
             held.close()
+
+
+def free_port() -> int:
+    """A free port of the loopback interface, as of now."""
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        return int(held.getsockname()[1])
+
+
+async def listening(run: Run, port: int) -> None:
+    """Wait until somebody listens there."""
+
+    async def look() -> bool:
+        run.check()
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except ConnectionError:
+            return False
+        writer.close()
+        return True
+
+    await measure.until(look, UP_SECONDS, f"port {port}; the logs are in {run.folder}")
 
 
 def _plain_env() -> dict[str, str]:
@@ -231,7 +290,10 @@ def _secret(path: Path) -> str:
 
 def _client(ports: Ports, token: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(
-        base_url=f"http://127.0.0.1:{ports.public}", headers={"Authorization": f"token {token}"}, timeout=60
+        base_url=f"http://127.0.0.1:{ports.public}",
+        headers={"Authorization": f"token {token}"},
+        timeout=60,
+        limits=httpx.Limits(max_connections=None),
     )
 
 
@@ -290,7 +352,8 @@ class Run:
 
 
 @asynccontextmanager
-async def _running(folder: Path) -> AsyncIterator[Run]:
+async def running(folder: Path) -> AsyncIterator[Run]:
+    """Programs that end with the block."""
     run = Run(folder)
     try:
         yield run

@@ -94,6 +94,15 @@ def cpu_seconds(roots: Iterable[int]) -> float:
     return total
 
 
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+def memory(pid: int) -> float:
+    """Resident memory of a process in bytes, from ``/proc``."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return float(pages * os.sysconf("SC_PAGE_SIZE"))
+
+
 # --- the controller -------------------------------------------------------------------------------------------------
 
 

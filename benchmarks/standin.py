@@ -1,0 +1,181 @@
+"""Stand-ins for the notebook, so that hundreds of sessions fit on one machine: each job is a shell of 4 MB that waits,
+and one process here serves them all.
+
+For our gateway it opens a real door for each job (``factorygate.session.door``: its SSH server, keys and commands),
+behind which there is no JupyterLab but an answer of 200. For batchspawner it listens on a port for each job, answers
+200 there, and tells the hub the port as ``batchspawner-singleuser`` does. What is left out is what a notebook costs its
+node, and the start of it; what a session costs gateway, scheduler and login side is all there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks import gateways
+from benchmarks.bed import ROOT, Bed
+from factorygate.session import door
+from factorygate.session.status import PROTOCOL, Status, moment
+
+_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+
+# In place of the environment's Python, for both sides: it is given the arguments of door or batchspawner-singleuser.
+_JOB = """\
+#!/bin/bash
+start=$EPOCHREALTIME kind=plain
+while [ $# -gt 0 ]; do
+  case $1 in
+    factorygate.session) kind=door ;;
+    --id) id=$2 ;;
+    --folder) folder=$2 ;;
+    --authorized) key=$2 ;;
+  esac
+  shift
+done
+exec 3<>/dev/tcp/127.0.0.1/{port}
+echo "$kind $start $SLURM_JOB_ID ${id:--} ${key:--} ${JUPYTERHUB_API_URL:--} ${JUPYTERHUB_API_TOKEN:--}" >&3
+if [ $kind = door ]; then
+  umask 077
+  read -r found <&3
+  echo "$found" >"$folder/door.json.new" && mv "$folder/door.json.new" "$folder/door.json"
+fi
+read -r code <&3
+exit "$code"
+"""
+
+
+@asynccontextmanager
+async def standins(bed: Bed) -> AsyncIterator[Bed]:
+    """The bed with the stand-in in place of the notebook's Python. ``bed.folder/starts``: a line for each job, its
+    session (``-`` for the peer's) and the moment of its first command."""
+    program = bed.cluster.folder / "standin"
+    port = gateways.free_port()
+    program.write_text(_JOB.replace("{port}", str(port)))
+    program.chmod(0o755)
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT / 'spawners'}:{ROOT / 'extensions'}"}
+    async with gateways.running(bed.folder) as run:
+        await run("standin", (sys.executable, "-m", "benchmarks.standin", str(port), str(bed.folder / "starts")), env)
+        await gateways.listening(run, port)
+        yield replace(bed, notebook_python=program)
+
+
+class _Session:
+    """What a door asks of its session; the notebook is up as soon as it has its environment."""
+
+    def __init__(self, status: Status) -> None:
+        self.status = status
+        self.over = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._token: str | None = None
+
+    async def publish(self, **changes: Any) -> None:
+        async with self._changed:
+            self.status = replace(self.status, **changes)
+            self._changed.notify_all()
+
+    async def changed(self, seen: Status) -> Status:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.status != seen)
+        return self.status
+
+    async def take_environment(self, told: dict[str, Any]) -> Status:
+        self._token = told["environment"].get("JUPYTERHUB_API_TOKEN")
+        now = moment(time.time())
+        await self.publish(environment=True, phase="up", opened=True, last_activity=now)
+        return self.status
+
+    def token(self) -> str | None:
+        return self._token
+
+    def end(self, *_: object) -> None:
+        self.over.set()
+
+    def new_end(self, _told: object) -> Status:
+        return self.status
+
+
+class Server:
+    """One for a run."""
+
+    def __init__(self, starts: Path, folder: Path) -> None:
+        self._starts = starts
+        self._folder = folder
+        self._http = httpx.AsyncClient(limits=httpx.Limits(max_connections=None), timeout=60, trust_env=False)
+
+    async def serve(self, port: int) -> None:
+        await asyncio.start_unix_server(_answer, self._folder / "notebook.sock")
+        async with await asyncio.start_server(self._job, "127.0.0.1", port, backlog=1024) as server:
+            await server.serve_forever()
+
+    async def _job(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = (await reader.readline()).decode().split()
+        if len(line) != 7:
+            writer.close()  # only looked whether we listen
+            return
+        kind, start, job, session, key, api, token = line
+        with self._starts.open("a") as file:
+            file.write(f"{session} {start}\n")
+        if kind == "door":
+            await self._door(reader, writer, job, session, key)
+        else:
+            await self._plain(reader, api, token)
+        writer.close()
+
+    async def _door(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, job: str, session_id: str, key: str
+    ) -> None:
+        sockets = {"notebook_sock": str(self._folder / "notebook.sock"), "hub_sock": str(self._folder / f"{job}.hub")}
+        session = _Session(Status(protocol=PROTOCOL, session=session_id, job=job, phase="waiting", **sockets))
+        opened = door.Door(session, key)  # type: ignore[arg-type]  # that is the stand-in
+        bound = door.bind("127.0.0.1", None)
+        await opened.open(bound)
+        where = {"protocol": PROTOCOL, "session": session_id, "job": job, "port": bound.getsockname()[1]}
+        writer.write((json.dumps({**where, "host_key": opened.host_key}) + "\n").encode())
+        gone, over = asyncio.create_task(reader.read()), asyncio.create_task(session.over.wait())
+        await asyncio.wait((gone, over), return_when=asyncio.FIRST_COMPLETED)
+        if session.over.is_set():
+            await session.publish(phase="ended", end_reason="stopped", exit_code=0)
+            writer.write(b"0\n")
+        await gone
+        over.cancel()
+        await opened.close()
+
+    async def _plain(self, reader: asyncio.StreamReader, api: str, token: str) -> None:
+        async with await asyncio.start_server(_answer, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            headers = {"Authorization": f"token {token}"}
+            answer = await self._http.post(f"{api}/batchspawner", json={"port": port}, headers=headers)
+            answer.raise_for_status()
+            await reader.read()
+
+
+async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
+        )
+        await writer.drain()
+    writer.close()
+
+
+async def main(port: int, starts: Path) -> None:
+    """Serve until killed."""
+    with tempfile.TemporaryDirectory() as folder:
+        await Server(starts, Path(folder)).serve(port)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]), Path(sys.argv[2])))
