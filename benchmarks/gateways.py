@@ -74,6 +74,12 @@ class Gateway:
             f"{(at - moments[0]).total_seconds():5.2f} s  {line['text']}" for at, line in zip(moments, log, strict=True)
         ]
 
+    async def ready(self) -> int:
+        """How many servers the hub calls ready."""
+        answer = await self.client.get("/hub/api/users", params={"state": "ready"})
+        answer.raise_for_status()
+        return sum(server["ready"] for user in answer.json() for server in user["servers"].values())
+
     async def info(self) -> None:
         """One ``GET /hub/api/info``."""
         (await self.client.get("/hub/api/info")).raise_for_status()

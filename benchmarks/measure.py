@@ -118,11 +118,14 @@ def rpcs(sdiag: str) -> dict[str, int]:
 # --- time -----------------------------------------------------------------------------------------------------------
 
 
-async def sample(ask: Callable[[], Awaitable[object]], seconds: float, every: float = 0.1) -> list[float]:
-    """Call ``ask`` in turn for ``seconds``, one call each ``every`` seconds at most; the seconds that each took."""
+async def sample(
+    ask: Callable[[], Awaitable[object]], seconds: float, every: float = 0.1, stop: asyncio.Event | None = None
+) -> list[float]:
+    """Call ``ask`` in turn for ``seconds`` or until ``stop``, one call each ``every`` seconds at most; the seconds that
+    each took."""
     taken = []
     end = time.monotonic() + seconds
-    while (begin := time.monotonic()) < end:
+    while (begin := time.monotonic()) < end and not (stop and stop.is_set()):
         await ask()
         done = time.monotonic()
         taken.append(done - begin)

@@ -83,6 +83,7 @@ class Claim:
         Raises StartFailed if the link does not answer.
         """
         while True:
+            known = {session.id: session for session in self._table.of(self._user, self._server)}
             try:
                 live = await self._link.sessions(user=self._user, server=self._server, live=True)
             except LinkSilent as error:
@@ -90,7 +91,7 @@ class Claim:
             except LinkProblem as error:
                 raise problem_failed(error.problem) from error
             for session in live:
-                self._table.learn(session)
+                self._table.answered(session, known.get(session.id))
             wanted = [session for session in live if session.wish == "run"]
             if wanted:
                 return wanted[0]
@@ -185,7 +186,8 @@ class Claim:
     async def _put_until_answered(self, session_id: SessionId, request: SessionRequest) -> Problem | None:
         for pause in pauses():
             try:
-                self._table.learn(await self._link.put_session(session_id, request))
+                known = self._table.session(session_id)
+                self._table.answered(await self._link.put_session(session_id, request), known)
             except LinkProblem as error:
                 self.reset()
                 return error.problem
@@ -212,7 +214,8 @@ class Claim:
 
     async def _refresh(self) -> bool:
         try:
-            self._table.learn(await self._link.session(self.session_id))
+            known = self.session
+            self._table.answered(await self._link.session(self.session_id), known)
         except (LinkSilent, LinkProblem) as error:
             log.info("Session %s: %s", self.session_id, error)
             return False

@@ -58,8 +58,14 @@ class Table:
         except TimeoutError:
             log.warning("The link has not answered in %g s", _FIRST_ANSWER)
 
-    def learn(self, session: Session) -> None:
-        """Take in a session that the link answered with, before its event arrives."""
+    def answered(self, session: Session, known: Session | None) -> None:
+        """Take in what the link answered, before its event arrives. ``known``: what the table held when it was asked.
+
+        What the events told meanwhile stays: they come in order and miss nothing, and the answer may be older."""
+        if self._sessions.get(session.id) is known:
+            self._learn(session)
+
+    def _learn(self, session: Session) -> None:
         self._sessions.pop(session.id, None)  # the newest change goes last, so that the oldest ends are dropped
         self._sessions[session.id] = session
         if not _live(session):
@@ -120,7 +126,7 @@ class Table:
         if change.health:
             self.factories.update(change.health)
         if change.session is not None:
-            self.learn(change.session)
+            self._learn(change.session)
         if self.silent:
             self.silent = False
             self._tried.set()
@@ -137,7 +143,7 @@ class Table:
                 lost = self._sessions.pop(session_id)
                 self._wake(_of_session(session_id), _of_person(lost.user))
         for session in fresh.values():
-            self.learn(session)
+            self._learn(session)
 
     def _fall_silent(self) -> None:
         self._tried.set()

@@ -1,0 +1,93 @@
+"""A class begins: 200 sessions asked for at once through the hub's API, ours beside batchspawner, on the same Slurm.
+
+Each side has its own hub, proxy and stand-in notebooks (``standin``), on an empty cluster with a core for each session;
+one side after the other. All POSTs go out at the same moment. From then on:
+
+- submit: until all 200 jobs are known to the controller, as a rate
+- hub: the 95th percentile of ``GET /hub/api/info`` through the proxy, asked every 0.1 s until all run
+- running: until the hub calls all 200 servers ready
+
+and the CPU of hub (and link), and the RPCs at the controller. batchspawner has its defaults, but that it may start more
+than 100 at a time. Smaller: ``bin/bench burst 20``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+from benchmarks import gateways, measure
+from benchmarks.bed import Bed, bed
+from benchmarks.standin import standins
+
+SESSIONS = int(sys.argv[1]) if sys.argv[1:] else 200
+LIMIT = 400.0
+
+
+@dataclass(frozen=True)
+class Burst:
+    """What came of it."""
+
+    submitted: float  # seconds
+    running: float  # seconds
+    p95: float  # milliseconds
+    slowest: float  # milliseconds
+    cpu: float  # seconds
+
+
+async def burst(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gateway]], on: Bed) -> Burst:
+    """Start a side, ask for all, and wait until all are ready; nothing of it is left afterwards."""
+    async with side(on) as gateway:
+        await asyncio.to_thread(on.reset_rpcs)
+        before = measure.cpu_seconds(gateway.counted)
+        begin = time.monotonic()
+        over = asyncio.Event()
+        latencies = asyncio.create_task(measure.sample(gateway.info, LIMIT, stop=over))
+        owners = [on.people[number % len(on.people)] for number in range(SESSIONS)]
+        posts = asyncio.gather(*(gateway.start_server(owner, f"s{number}") for number, owner in enumerate(owners)))
+
+        async def submitted() -> float:
+            async def look() -> bool:
+                return await asyncio.to_thread(on.jobs) >= SESSIONS
+
+            return await measure.until(look, LIMIT, f"{SESSIONS} jobs of {gateway.name}", every=0.5)
+
+        async def running() -> float:
+            async def look() -> bool:
+                return await gateway.ready() >= SESSIONS
+
+            return await measure.until(look, LIMIT, f"{SESSIONS} servers of {gateway.name} are ready", every=1.0)
+
+        jobs, ready, _ = await asyncio.gather(submitted(), running(), posts)
+        end = time.monotonic() - begin
+        cpu = measure.cpu_seconds(gateway.counted) - before
+        counts = await asyncio.to_thread(on.rpcs)
+        over.set()
+        taken = await latencies
+        measure.note(f"{gateway.name}: {end:.1f} s, RPCs {counts}, {len(taken)} times info")
+    await asyncio.to_thread(on.clear)
+    await on.idle()
+    p95, slowest = (1000 * measure.percentile(taken, share) for share in (0.95, 1.0))
+    return Burst(jobs, ready, p95, slowest, cpu)
+
+
+async def main() -> None:
+    """Measure and print."""
+    with bed("burst", many=SESSIONS) as cluster:
+        async with standins(cluster) as on:
+            ours = await burst(gateways.ours, on)
+            theirs = await burst(gateways.peer, on)
+    name = "batchspawner"
+    measure.rate("burst", "submit", SESSIONS / ours.submitted, {name: SESSIONS / theirs.submitted}, "jobs/s")
+    measure.report("burst", "running", ours.running, {name: theirs.running, "aim": 60.0}, "s")
+    measure.report("burst", "info-p95", ours.p95, {name: theirs.p95}, "ms")
+    measure.report("burst", "info-slowest", ours.slowest, {name: theirs.slowest}, "ms")
+    measure.report("burst", "cpu", ours.cpu, {name: theirs.cpu}, "s")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

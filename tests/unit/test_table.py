@@ -1,0 +1,60 @@
+"""The hub's copy of the link's table: what events told is not undone by an answer that was under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+from factorylink.client import TableChange
+from factorylink.models import ResolvedChoice, Session, SessionState
+from factoryspawner.table import Table
+
+ID = "0123456789abcdef0123456789abcdef"
+
+
+def session(state: SessionState, **values: Any) -> Session:
+    choice = ResolvedChoice(
+        factory="one", size="gpu-1", environment="plain", hours=1, idle_minutes=60, unopened_minutes=30
+    )
+    given: dict[str, Any] = {"id": ID, "user": "ada", "server": "", "account": "a", "choice": choice, "wish": "run"}
+    return Session(**given, state=state, created=datetime.now(UTC), **values)
+
+
+class Link:
+    """Tells the table what is put into ``events``."""
+
+    def __init__(self) -> None:
+        self.events: asyncio.Queue[TableChange] = asyncio.Queue()
+
+    async def table(self) -> AsyncGenerator[TableChange]:
+        yield TableChange(snapshot=())
+        while True:
+            yield await self.events.get()
+            self.events.task_done()
+
+
+async def test_an_answer_that_was_overtaken_by_an_event_is_dropped() -> None:
+    link = Link()
+    table = Table(link)  # type: ignore[arg-type]  # only its table is asked
+    following = asyncio.create_task(table.follow())
+    await table.heard()
+    starting = session(SessionState.STARTING, environment_sent=True)
+    running = session(SessionState.RUNNING, environment_sent=True, reachable=True)
+
+    known = table.session(ID)
+    table.answered(starting, known)  # nothing was told meanwhile
+    assert table.session(ID) == starting
+
+    known = table.session(ID)
+    link.events.put_nowait(TableChange(session=running))
+    with table.watch_session(ID) as changed:
+        await asyncio.wait_for(changed.wait(), 5)
+    table.answered(starting, known)  # asked before, here after
+    assert table.session(ID) == running
+
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
