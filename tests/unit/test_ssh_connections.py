@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import asyncssh
 import pytest
 import pytest_asyncio
 
+from factorylink import pacing
 from factorylink.credentials.base import Login
 from factorylink.credentials.key import KeyFiles
 from factorylink.errors import Distrusted, Expired, Refused, Unreachable
@@ -21,6 +25,7 @@ from factorylink.transports import ssh_login, ssh_pool
 from factorylink.transports.host_keys import pinned
 from factorylink.transports.ssh import SshTransport
 from factorylink.transports.ssh_login import LoginPace, NotLetIn, address
+from factorylink.transports.ssh_pool import Kind, Pool
 from tests.support.sshd import ACCOUNTS, ME, PATIENCE, PROGRAM, Sshd, open_folder, public, shell, transport_to, until
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="openssh-server is not installed")
@@ -153,6 +158,40 @@ async def test_an_idle_connection_is_closed_and_made_again(
     assert sshd.logins() == 2
 
 
+class Bare:
+    """A connection of which a pool only needs the end."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+    async def wait_closed(self) -> None:
+        return
+
+
+async def test_a_connection_in_use_is_not_closed_for_having_been_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh_pool, "IDLE", 0.4)
+    monkeypatch.setattr(ssh_pool, "SHRUNK", 0.1)
+    bare, pool = Bare(), Pool(4, 1)
+
+    async def enter(_on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
+        return cast(asyncssh.SSHClientConnection, bare)
+
+    used, refused = await pool.take(Kind.COMMAND, enter), await pool.take(Kind.COMMAND, enter)
+    refused.refused()
+    used.release(opened=False)  # idle from now on; its places come back while it is
+    await asyncio.sleep(0.2)
+    again = await pool.take(Kind.COMMAND, enter)
+    await asyncio.sleep(0.6)
+    assert not bare.closed
+    again.release(opened=False)
+    assert await until(lambda: bare.closed)
+
+
 # --- to whom
 
 
@@ -229,6 +268,24 @@ async def test_a_site_that_does_not_let_us_in(server: Server, to: Closing) -> No
     with pytest.raises(Unreachable, match=f"does not let us in as {ME}"):
         await transport.run(shell("true"))
     assert sshd.log.read_text().count("not listed in AllowUsers") == refused  # it was not asked again at once
+
+
+async def test_a_site_that_lets_us_in_again_is_soon_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, pool, tries = 0.0, Pool(10, 2), list[float]()
+    monkeypatch.setattr(ssh_pool, "time", SimpleNamespace(monotonic=lambda: now))
+
+    async def enter(_on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
+        tries.append(now)
+        raise NotLetIn("not now")
+
+    while now < 600:
+        with pytest.raises(NotLetIn):
+            await pool.take(Kind.COMMAND, enter)
+        now += 0.5
+    pauses = [after - before for before, after in itertools.pairwise(tries)]
+    assert 1 <= pauses[0] <= 3
+    assert 10 <= max(pauses) <= 0.9 * pacing.IDLE
+    assert len(tries) < 60
 
 
 class Fading:

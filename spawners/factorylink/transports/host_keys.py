@@ -28,12 +28,6 @@ class HostKeys:
         names = [*certificates, *first, *get_default_public_key_algs()]
         return [name.decode("ascii") for name in dict.fromkeys(names)]
 
-    def known_hosts(self) -> str:
-        """The same as a ``known_hosts`` file of OpenSSH: good for whatever host is dialled with it."""
-        keys = [f"* {_text(key)}" for key in self.keys]
-        cas = [f"@cert-authority * {_text(key)}" for key in self.cas]
-        return "\n".join([*cas, *keys, ""])
-
 
 def pinned(own: tuple[Sequence[str], Sequence[str]], site: tuple[Sequence[str], Sequence[str]]) -> HostKeys:
     """Read them. ``own``: host keys and CAs of link.yaml, which stand in place of the ``site``'s in the catalogue.
@@ -52,7 +46,3 @@ def _read(line: str) -> asyncssh.SSHKey:
         return asyncssh.import_public_key(line)
     except asyncssh.KeyImportError as error:
         raise ValueError(f"the host key {line[:60]!r} cannot be read: {error}") from error
-
-
-def _text(key: asyncssh.SSHKey) -> str:
-    return " ".join(key.export_public_key().decode("ascii").split()[:2])

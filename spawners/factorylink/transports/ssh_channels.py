@@ -52,6 +52,8 @@ class Command(asyncssh.SSHClientSession[bytes]):
         await self._ended.wait()
         if any(len(got) > self._caps[which] for which, got in self._got.items()):
             raise Misread("It answered with more than we take.")
+        if self._given_up:  # what it says of its end is our doing
+            raise Unreachable("It was ended from here.")
         code = channel.get_returncode()
         if code is None:
             raise Unreachable(f"The connection to the site was lost meanwhile: {self._error or 'closed'}")

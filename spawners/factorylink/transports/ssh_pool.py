@@ -22,9 +22,11 @@ log = logging.getLogger(__name__)
 
 CLOSE_WAIT = 1.0  # seconds
 IDLE = 300.0  # seconds without a channel, then a connection is closed
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before the next try after one that failed
-# A server that gets refused logins again and again shuts out the address they come from, and with it everybody.
-REFUSED_PAUSE, LONGEST_REFUSED_PAUSE = 10.0, 300.0
+# Seconds before the next try after one that failed. With its jitter the longest is shorter than a watcher waits between
+# two questions when the last ones failed (``pacing.IDLE``), so that each of them finds out whether the site is back.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0
+# Where we were not let in: a server that is asked again at once counts that as an attack on the whole address.
+REFUSED_PAUSE = 2.0
 LAG = 0.1  # seconds until sshd has noticed that a channel is closed; a new one before that would be one too many
 SHRUNK = 60.0  # seconds for which a server that had fewer places than we were told is taken at its word
 FOR_COMMANDS = 2  # places of a connection that entries, which last for hours, leave to commands
@@ -220,9 +222,8 @@ class Pool:
             self._failure, self._pause = None, 0.0
         elif isinstance(error, Unreachable) and not isinstance(error, Expired):  # which is known without the site
             self._failure = error
-            unwanted = isinstance(error, NotLetIn)
-            first, longest = (REFUSED_PAUSE, LONGEST_REFUSED_PAUSE) if unwanted else (FIRST_PAUSE, LONGEST_PAUSE)
-            self._pause = min(max(first, 2 * self._pause), longest)
+            first = REFUSED_PAUSE if isinstance(error, NotLetIn) else FIRST_PAUSE
+            self._pause = min(max(first, 2 * self._pause), LONGEST_PAUSE)
             self._not_before = time.monotonic() + self._pause * _random.uniform(0.7, 1.3)
         self._tell()
 
@@ -230,10 +231,10 @@ class Pool:
         if line is None or line not in self._lines:
             return
         if not any(line.used.values()):
-            if line.most > 0:
-                line.idle = asyncio.get_running_loop().call_later(IDLE, self._retire, line)
-            else:  # full of what was given up
+            if line.most == 0:  # full of what was given up
                 self._retire(line)
+            elif line.idle is None:
+                line.idle = asyncio.get_running_loop().call_later(IDLE, self._retire, line)
         self._tell()
 
     def _retire(self, line: Line) -> None:
