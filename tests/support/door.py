@@ -79,10 +79,11 @@ ENVIRONMENT = {
     "JUPYTERHUB_SERVICE_PREFIX": "/user/u/",
     "PATH": "/of/the/hub",
 }
+PATIENCE = 60.0  # seconds until a failure is told; how long things take on a loaded machine is no test's business
 ARGV = [sys.executable, "-c", NOTEBOOK]
 
 
-async def until(look: Callable[[], Any], timeout: float = 10, what: str = "") -> Any:
+async def until(look: Callable[[], Any], timeout: float = PATIENCE, what: str = "") -> Any:
     """What ``look`` gives once it is truthy; for state that tells nobody when it changes."""
     end = time.monotonic() + timeout
     while not (seen := look()):
@@ -125,14 +126,14 @@ class RunningDoor:
         self.connections.append(connection)
         return connection
 
-    async def exit(self, timeout: float = 15) -> int:
+    async def exit(self, timeout: float = PATIENCE) -> int:
         """The exit code of the job."""
         return await asyncio.wait_for(self.process.wait(), timeout)
 
 
 async def ask(connection: asyncssh.SSHClientConnection, command: str, told: object = None) -> Any:
     """Run a command; what it said, or an assertion with its words."""
-    done = await connection.run(command, input="" if told is None else json.dumps(told), timeout=20)
+    done = await connection.run(command, input="" if told is None else json.dumps(told), timeout=PATIENCE)
     assert isinstance(done.stdout, str)
     assert done.exit_status == 0, (done.exit_status, done.stdout)
     return json.loads(done.stdout)

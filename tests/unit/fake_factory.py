@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -50,6 +50,7 @@ KEY = bytes(range(32))
 SIZE = NodeSize(id="gpu-1", gpus=1, cores=4, memory_gb=8, partition="gpu", max_hours=8, billed_as="1 GPU-hour")
 ID = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
+PATIENCE = 30.0  # seconds
 
 
 def factory(name: str = "one") -> Factory:
@@ -86,6 +87,8 @@ class FakeScheduler:
         self.takes_and_says_nothing = False
         self.says_nothing = False
         self.silent_seconds = 0.0
+        self.speaks = asyncio.Event()  # cleared: it takes nothing and says nothing until it is set again
+        self.speaks.set()
         self.cancels_fail = 0
         self.no_records = False
         self.accounted: dict[str, End] = {}
@@ -128,6 +131,7 @@ class FakeScheduler:
 
     async def submit(self, account: str, request: JobRequest, template: str) -> str:
         await asyncio.sleep(self.silent_seconds)
+        await self.speaks.wait()
         if self.refuses:
             raise Refused(self.refuses)
         if self.says_nothing:
@@ -363,13 +367,20 @@ class World:
 
     async def until(self, session_id: str = ID, **expected: Any) -> Session:
         """The session once it looks like that; background work has no other sign."""
-        session = await self.session(session_id)
-        for _ in range(400):
+        deadline = moments.ticks() + PATIENCE
+        while moments.ticks() < deadline:
+            session = await self.session(session_id)
             if all(getattr(session, name) == value for name, value in expected.items()):
                 return session
             await asyncio.sleep(0.005)
-            session = await self.session(session_id)
         raise AssertionError(f"{expected} did not come: {session}")
+
+    async def comes(self, look: Callable[[], bool]) -> None:
+        """Return once that is so; the same for what no session shows."""
+        deadline = moments.ticks() + PATIENCE
+        while not look():
+            assert moments.ticks() < deadline, "it did not come"
+            await asyncio.sleep(0.005)
 
     def door_says(self, session_id: str = ID, **values: Any) -> None:
         self.doors.opened.add(session_id)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ async def test_from_the_queue_to_the_notebook_and_its_end(world: World) -> None:
     await world.scheduler.answer()
     session = await world.until(state="starting", node="n7")
     assert not session.reachable
-    await asyncio.sleep(0)
+    await world.comes(lambda: bool(world.doors.kept_open))
     assert (world.doors.kept_open, world.doors.nodes) == ([ID], ["n7"])
 
     world.door_says(phase="waiting")
@@ -131,11 +130,10 @@ async def test_an_unknown_size_is_named_with_the_allowed(world: World) -> None:
 
 
 async def test_a_slow_submission_is_answered_as_pending(world: World) -> None:
-    world.scheduler.silent_seconds = 1.8
-    before = time.monotonic()
+    world.scheduler.speaks.clear()
     session = await world.put()
-    assert time.monotonic() - before < 1.8
     assert (session.state, session.job) == ("pending", None)
+    world.scheduler.speaks.set()
     await world.until(job="1")
 
 
@@ -152,8 +150,7 @@ async def test_a_doubtful_submission_is_answered_503_and_its_job_cancelled(world
     world.scheduler.takes_and_says_nothing = False
     assert (await world.put(OTHER)).job == "2"  # a new wish does not wait for the old one
     await world.scheduler.answer()
-    await asyncio.sleep(0.05)
-    assert world.scheduler.cancelled == ["1"]
+    await world.comes(lambda: world.scheduler.cancelled == ["1"])
     await world.scheduler.answer(2)
     assert (await world.until(state="ended")).end_reason == EndReason.REFUSED
 
@@ -181,10 +178,7 @@ async def test_stop_while_it_waits(world: World) -> None:
     assert (await world.session()).wish == "stop"
     world.scheduler.cancels_fail = 1
     await world.scheduler.answer()
-    for _ in range(200):
-        if world.scheduler.cancelled:
-            break
-        await asyncio.sleep(0.01)
+    await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(2)
     assert (await world.until(state="ended")).end_reason == EndReason.STOPPED
     assert set(world.scheduler.cancelled) == {"1"}
@@ -194,17 +188,19 @@ async def test_stop_asks_the_notebook_first(world: World, monkeypatch: pytest.Mo
     monkeypatch.setattr("factorylink.ending._POLITE_SECONDS", 0.05)
     await world.running()
     await world.sessions.stop(ID, "hub")
-    await asyncio.sleep(0.2)
+    await world.comes(lambda: bool(world.scheduler.cancelled))
     assert world.doors.asked_to_stop == [ID]
     assert world.scheduler.cancelled == ["1"]
 
 
 async def test_stop_while_the_submission_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("factorylink.sessions.ANSWER_SECONDS", 0.02)
-    world.scheduler.silent_seconds = 0.1
+    world.scheduler.speaks.clear()
     assert (await world.put()).job is None
     await world.sessions.stop(ID, "person")
-    await asyncio.sleep(0.2)
+    assert world.scheduler.submitted == []
+    world.scheduler.speaks.set()
+    await world.comes(lambda: bool(world.scheduler.cancelled))
     assert world.scheduler.cancelled == ["1"]
 
 
@@ -259,7 +255,7 @@ async def test_why_is_asked_until_it_is_known(world: World) -> None:
 async def test_it_gives_up_when_the_person_said_so(world: World) -> None:
     await world.put(give_up_hours=1e-6)
     await world.scheduler.answer()
-    await asyncio.sleep(0.05)
+    await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(2)
     assert (await world.until(state="ended")).end_reason == EndReason.GAVE_UP
 
@@ -287,7 +283,7 @@ async def test_a_node_that_is_told_late(world: World) -> None:
     world.scheduler.runs("1", "n7")
     await world.scheduler.answer()
     await world.until(node="n7")
-    await asyncio.sleep(0.05)
+    await world.comes(lambda: len(world.doors.nodes) == 2)
     assert world.doors.nodes == [None, "n7"]
 
 

@@ -86,9 +86,8 @@ async def test_a_running_session_is_there_again_at_once(tmp_path: Path) -> None:
     await world.down()
     world.scheduler.up = False  # its scheduler does not even answer
     await world.up()
-    await asyncio.sleep(0.01)
     assert world.doors.bound == {ID: int(str(session.url).rsplit(":", 1)[1])}
-    assert world.doors.kept_open == [ID]
+    await world.comes(lambda: world.doors.kept_open == [ID])
     world.door_says(phase="up", environment=True)
     assert (await world.session()).reachable
     await world.down()
@@ -104,8 +103,7 @@ async def test_a_link_that_starts_before_its_factory_answers_opens_the_doors_lat
     assert not world.doors.kept_open
     world.home.fails = None
     await world.scheduler.answer()
-    await asyncio.sleep(0.01)
-    assert world.doors.kept_open == [ID]
+    await world.comes(lambda: world.doors.kept_open == [ID])
     await world.down()
 
 
@@ -118,8 +116,7 @@ async def test_a_wish_to_stop_outlives_the_link(tmp_path: Path) -> None:
     world.scheduler.cancels_fail = 0
     await world.up()
     await world.scheduler.answer()
-    await asyncio.sleep(0.05)
-    assert world.scheduler.cancelled == ["1"]
+    await world.comes(lambda: world.scheduler.cancelled == ["1"])
     await world.down()
 
 
@@ -186,8 +183,7 @@ async def test_a_job_that_arrives_after_its_session_was_given_up(tmp_path: Path)
         session.account, world.identity.job_name, world.identity.comment(ID, session.account, "one")
     )
     await world.scheduler.answer()
-    await asyncio.sleep(0.05)
-    assert world.scheduler.cancelled == [late]
+    await world.comes(lambda: world.scheduler.cancelled == [late])
     await world.scheduler.answer(2)
     await world.until(state="ended")
     await world.down()
