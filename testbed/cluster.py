@@ -246,7 +246,7 @@ def _check_isolation(isolation: Isolation) -> None:
         raise CannotRun("root, which namespaces and sshd need (without --isolated it is not needed)")
     if isolation.carrier == "tcp" and not isolation.forwarding:
         raise CannotLayOut("the carrier tcp needs forwarding on the login side; without it there is stdio")
-    absent = system.missing()
+    absent = system.missing(system.ISOLATED)
     problem = system.install(absent) if absent else ""
     if problem:
         raise CannotRun(f"the packages {', '.join(absent)} ({problem})")

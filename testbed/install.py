@@ -79,8 +79,8 @@ def install_peers(programs: Path) -> None:
 
 
 def install_system(programs: Path) -> None:  # noqa: ARG001
-    """Debian's packages that isolated factories need; nothing for who may not install them."""
-    missing = system.missing() if os.geteuid() == 0 else []
+    """Debian's packages that isolated factories and the tests need; nothing for who may not install them."""
+    missing = system.missing(system.TESTS) if os.geteuid() == 0 else []
     if missing:
         say(f"installing Debian's {', '.join(missing)}")
         problem = system.install(missing)

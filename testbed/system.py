@@ -1,4 +1,4 @@
-"""What an isolated factory needs of the system: Debian's packages, installed where they are missing, as root.
+"""What isolated factories and the tests need of the system: Debian's packages, installed where missing, as root.
 
 No service is started by it, and none that runs is touched. Standard library only: the installer uses it too.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 # program (a name on PATH, or a file) -> package
-PROGRAMS = {
+ISOLATED = {
     "ip": "iproute2",
     "nsenter": "util-linux",
     "iptables-restore": "iptables",
@@ -21,6 +21,7 @@ PROGRAMS = {
     "ssh-keygen": "openssh-client",
     "faketime": "faketime",
 }
+TESTS = ISOLATED | {"sudo": "sudo"}  # with which a site lets the gateway use its wrapper
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 _POLICY = Path("/usr/sbin/policy-rc.d")  # whom Debian's maintainer scripts ask before they start a service
 _APT_SECONDS = 300
@@ -34,9 +35,9 @@ def program(name: str) -> str:
     return found
 
 
-def missing(programs: Iterable[str] = tuple(PROGRAMS)) -> list[str]:
+def missing(programs: Mapping[str, str]) -> list[str]:
     """Packages of those programs that are not there."""
-    return sorted({PROGRAMS[name] for name in programs if shutil.which(name, path=_PATH) is None})
+    return sorted({package for name, package in programs.items() if shutil.which(name, path=_PATH) is None})
 
 
 def install(packages: Sequence[str]) -> str:
