@@ -22,6 +22,7 @@ from factorylink.config import LinkConfig
 from factorylink.door_line import DoorLine
 from factorylink.door_status import DoorStatus, DoorToken
 from factorylink.errors import Gone
+from factorylink.heap import keep_blocks
 from factorylink.models import SessionId
 from factorylink.ports import HOST, FarSide, SessionPort
 
@@ -54,6 +55,7 @@ class DoorKeeper:
         self._more_lines = asyncio.Condition()
         first, last = config.session_ports
         self._next = first + secrets.randbelow(last - first + 1)
+        keep_blocks()
         asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
 
     def allocate(self, used: set[int]) -> int:

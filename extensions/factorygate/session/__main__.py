@@ -112,6 +112,7 @@ async def run(options: argparse.Namespace) -> int:
         (shared / name).unlink(missing_ok=True)
     node = folder.node_folder(options.tmp, options.id)
     processes.adopt_orphans()
+    processes.keep_heap()
     ends = _end_time()
     session = Session(
         Status(

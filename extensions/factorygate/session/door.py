@@ -13,6 +13,7 @@ import logging
 import random
 import socket
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 USER = "link"
 MAX_STRANGERS = 32  # connections that have not shown the key yet
 LINK_WAIT = 40.0  # seconds that a request to the hub waits for a link; the notebook server itself gives up after 46
+WINDOW = 4 << 20  # bytes of a channel that may be on their way, and that a notebook that reads slowly makes us hold
+PACKET = 256 << 10  # large, since each costs the same; OpenSSH takes no more
 CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
 
 
@@ -94,9 +97,10 @@ class _Server(asyncssh.SSHServer):
         log.warning("refused: to listen on %r port %d", listen_host, listen_port)
         return False
 
-    def unix_connection_requested(self, dest_path: str) -> bool:
+    def unix_connection_requested(self, dest_path: str) -> Any:
         if dest_path == self._door.session.status.notebook_sock:
-            return True
+            channel = self._connection.create_unix_channel(encoding=None, window=WINDOW, max_pktsize=PACKET)
+            return channel, self._connection.forward_unix_connection(dest_path)
         log.warning("refused: a connection to %r", dest_path)
         return False
 
