@@ -36,6 +36,8 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
       : null,
     h("p", { class: "fg-session-line" }, standing(session, now)),
     ["pending", "unreachable"].includes(session.state) ? whose(session.waits_for) : null,
+    session.state === "pending" && session.expected_start && session.waits_for
+      ? h("p", { class: "fg-quiet" }, `${session.waits_for.what} ${session.waits_for.do ?? ""}`.trim()) : null,
     session.state === "unreachable" ? h("p", { class: "fg-quiet" }, session.waits_for?.do || W.unreachableDo) : null,
     idle && session.notice?.kind !== "walltime" ? h("p", { class: "fg-quiet" }, idle) : null,
     trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null,

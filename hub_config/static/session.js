@@ -87,8 +87,10 @@ export function standing(session, now) {
       return parts.join(" · ");
     }
     case "running": {
-      const left = secondsBetween(now, session.ends);
-      return left === null ? W.state.running : W.timeLeft(span(left), clock(session.ends, now));
+      // The session ends itself a little before its job does; once that is announced there must not be two times.
+      const ends = session.notice?.kind === "walltime" ? session.notice.at : session.ends;
+      const left = secondsBetween(now, ends);
+      return left === null ? W.state.running : W.timeLeft(span(left), clock(ends, now));
     }
     case "starting": return W.waitSub.starting;
     case "unreachable": return session.waits_for?.what || W.unreachableWhat;

@@ -250,6 +250,14 @@ describe("sessions", () => {
     assert.equal(session.used(one(), NOW), null);
   });
 
+  test("one time of the end: that which was announced", () => {
+    const running = one({ state: "running", started: inMinutes(-60), ends: inMinutes(12) });
+    assert.match(session.standing(running, NOW), /^12 minutes left/);
+    const told = (kind) => ({ ...running, notice: { kind, at: inMinutes(11), minutes: 15 } });
+    assert.match(session.standing(told("walltime"), NOW), /^11 minutes left/);
+    assert.match(session.standing(told("idle"), NOW), /^12 minutes left/);
+  });
+
   test("only what matters is announced", () => {
     const waiting = one({ position: 3 });
     assert.equal(session.change(waiting, { ...waiting }), null);

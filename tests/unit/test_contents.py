@@ -188,9 +188,15 @@ def test_what_is_cut_has_a_record_for_later_servers(server: tuple[httpx.Client, 
     assert part in [record.readlink() for record in (data / "factorygate-uploads").iterdir()]
 
 
-def test_jupyterlab_saves_often(server: tuple[httpx.Client, Path, Path]) -> None:
-    """The setting that JupyterLab itself is given for its documents."""
+def test_jupyterlab_saves_often_and_asks_nobody_for_news(server: tuple[httpx.Client, Path, Path]) -> None:
+    """The settings that JupyterLab itself is given."""
     client, _, _ = server
-    answer = client.get("/lab/api/settings/@jupyterlab/docmanager-extension:plugin")
-    assert answer.status_code == 200, answer.text
-    assert answer.json()["schema"]["properties"]["autosaveInterval"]["default"] == 15
+    wanted = {
+        "docmanager-extension:plugin": {"autosaveInterval": 15},
+        "apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
+    }
+    for plugin, settings in wanted.items():
+        answer = client.get(f"/lab/api/settings/@jupyterlab/{plugin}")
+        assert answer.status_code == 200, answer.text
+        properties = answer.json()["schema"]["properties"]
+        assert {name: properties[name]["default"] for name in settings} == settings

@@ -192,3 +192,34 @@ async def test_a_start_that_is_refused_before_there_is_a_session_says_why(
         await expect(page.get_by_text("Brechen Sie zuerst eine davon ab.")).to_be_visible()
     finally:
         link.refuse = None
+
+
+async def test_the_proxys_own_page_speaks_the_persons_language_and_says_what_the_hub_knows(
+    context: BrowserContext,
+) -> None:
+    page = await context.new_page()
+    body = (PAGES / "error" / "503.html").read_text()
+    await page.route("**/user/ada/**", lambda route: route.fulfill(status=503, body=body, content_type="text/html"))
+    for server, said in {
+        "nowhere": "Ihre Sitzung ist wieder in der Warteschlange",  # ada's main session waits
+        "busy": "Ihre Sitzung läuft; der Weg zu ihr wird wieder geöffnet",
+        "lost": "Die Factory antwortet nicht; Ihre Sitzung ist nicht verloren",
+    }.items():
+        await page.goto(f"/user/ada/{server}/lab")
+        await expect(page.get_by_role("heading", name=said)).to_be_visible()
+    await expect(page.get_by_role("status")).to_contain_text("nichts ist verloren")
+
+    await page.route("**/hub/**", lambda route: route.abort())
+    await page.goto("/user/ada/lost/lab")
+    await expect(page.get_by_role("heading", name="Im Moment kommt keine Antwort")).to_be_visible()
+    for part in ("title", "#what", "#now", "#home"):
+        assert not set(re.findall(r"\w+", await page.locator(part).inner_text())) & {
+            "the",
+            "this",
+            "not",
+            "now",
+            "Your",
+        }
+    await context.add_cookies([{"name": "fg-lang", "value": "en", "url": page.url}])
+    await page.reload()
+    await expect(page.get_by_role("heading", name="This does not answer at the moment")).to_be_visible()

@@ -97,7 +97,9 @@ def write_config(node: Path) -> None:
         },
         # A default: what a person sets in JupyterLab wins.
         "labconfig/default_setting_overrides.json": {
-            "@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": AUTOSAVE_SECONDS}
+            "@jupyterlab/docmanager-extension:plugin": {"autosaveInterval": AUTOSAVE_SECONDS},
+            # They would be asked for from a node that may have no way out; updates are not the person's to make.
+            "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
         },
     }
     for name, content in files.items():
