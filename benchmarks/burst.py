@@ -43,7 +43,7 @@ async def burst(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gatew
     """Start a side, ask for all, and wait until all are ready; nothing of it is left afterwards."""
     async with side(on) as gateway:
         await asyncio.to_thread(on.reset_rpcs)
-        before = measure.cpu_seconds(gateway.counted)
+        before = [measure.cpu_seconds([pid]) for pid in gateway.counted]
         begin = time.monotonic()
         over = asyncio.Event()
         latencies = asyncio.create_task(measure.sample(gateway.info, LIMIT, stop=over))
@@ -64,15 +64,16 @@ async def burst(side: Callable[[Bed], AbstractAsyncContextManager[gateways.Gatew
 
         jobs, ready, _ = await asyncio.gather(submitted(), running(), posts)
         end = time.monotonic() - begin
-        cpu = measure.cpu_seconds(gateway.counted) - before
+        cpu = [measure.cpu_seconds([pid]) - at for pid, at in zip(gateway.counted, before, strict=True)]
         counts = await asyncio.to_thread(on.rpcs)
         over.set()
         taken = await latencies
-        measure.note(f"{gateway.name}: {end:.1f} s, RPCs {counts}, {len(taken)} times info")
+        apart = " and ".join(f"{name} {used:.1f} s" for name, used in zip(("hub", "link"), cpu, strict=False))
+        measure.note(f"{gateway.name}: {end:.1f} s, RPCs {counts}, {len(taken)} times info, CPU {apart}")
     await asyncio.to_thread(on.clear)
     await on.idle()
     p95, slowest = (1000 * measure.percentile(taken, share) for share in (0.95, 1.0))
-    return Burst(jobs, ready, p95, slowest, cpu)
+    return Burst(jobs, ready, p95, slowest, sum(cpu))
 
 
 async def main() -> None:

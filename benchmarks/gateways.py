@@ -299,7 +299,7 @@ def _client(ports: Ports, token: str) -> httpx.AsyncClient:
         base_url=f"http://127.0.0.1:{ports.public}",
         headers={"Authorization": f"token {token}"},
         timeout=60,
-        limits=httpx.Limits(max_connections=None),
+        limits=httpx.Limits(max_connections=None, keepalive_expiry=2),  # the proxy closes after 5 s
     )
 
 
