@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TypeVar
 
-from factorylink.errors import Expired, LinkError, Unreachable
+from factorylink.errors import LinkError, NotDone, Unreachable
 from factorylink.flights import Flights
 from factorylink.schedulers.ask import Ask
 from factorylink.schedulers.dialect import Dialect
@@ -22,8 +22,8 @@ class Down(Unreachable):
     """The scheduler itself is not there: surer than a question that failed."""
 
 
-class NotAsked(Unreachable):
-    """The factory has not answered for some time, so it was not asked: what was wanted has surely not happened."""
+class NotAsked(NotDone):
+    """The factory has not answered for some time, so it was not asked."""
 
 
 class Breaker:
@@ -47,9 +47,7 @@ class Breaker:
             raise NotAsked(self._words)
 
     def heard(self, error: LinkError | None) -> None:
-        """How a question went. A no is an answer too; what is wrong with one account says nothing of the factory."""
-        if isinstance(error, Expired | NotAsked):
-            return
+        """How a question went. A no is an answer too."""
         if not isinstance(error, Unreachable):
             self._failures = 0
             return
@@ -77,7 +75,8 @@ class Asker:
         try:
             answer = await self._run(ask, account)
         except LinkError as error:
-            self.breaker.heard(error)
+            if account is None or not isinstance(error, NotDone):  # else it is the account's own trouble
+                self.breaker.heard(error)
             raise
         self.breaker.heard(None)
         return answer

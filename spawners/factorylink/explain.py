@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
-from factorylink.errors import Distrusted, Expired, LinkError
+from factorylink.errors import Distrusted, Expired, LinkError, NotLetIn
 from factorylink.explain_ends import (
     BY_ITSELF,
     CANCELLED,
@@ -130,8 +130,11 @@ def unreachable(error: LinkError | str) -> Words:
     return (_find(UNREACHABLE, text, anywhere=True) or OURS["unreachable"]).words(text)
 
 
-def barred(text: str) -> Words | None:
-    """Whether the site's wrapper says that we may do nothing there, or nothing for that account."""
+def barred(error: LinkError | str) -> Words | None:
+    """Whether the site says that we may do nothing there, or nothing for that account: its wrapper, or its sshd."""
+    text = error.message if isinstance(error, LinkError) else error
+    if isinstance(error, NotLetIn):
+        return OURS["off-list"].words(text)
     for pattern, code in BARRED:
         if pattern in text:
             return OURS[code].words(text)

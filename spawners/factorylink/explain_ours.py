@@ -62,7 +62,7 @@ _ANSWERS = (
     Answer(
         "stopped-by-site",
         N_("The factory has stopped this gateway for now."),
-        Move("site", N_("Sessions there go on; nothing is lost. It is tried again all the time.")),
+        Move("site", N_("Choose another factory, or come back later. What runs there goes on.")),
     ),
     Answer(
         "off-list",

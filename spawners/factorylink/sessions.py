@@ -13,7 +13,7 @@ from factorylink import explain, moments
 from factorylink.admission import Admission
 from factorylink.board import Board
 from factorylink.ending import Ender
-from factorylink.errors import LinkError, Refused
+from factorylink.errors import LinkError, NotDone, Refused
 from factorylink.extending import Extender
 from factorylink.ledger import Conflict, LedgerError
 from factorylink.live import Live, show_ended
@@ -33,6 +33,7 @@ from factorylink.problems import (
     conflict,
     from_link_error,
     gone,
+    of_words,
     refused,
     unreachable,
 )
@@ -226,7 +227,10 @@ class Sessions:
                 log.warning("Session %s: whether its job was taken is not known: %s", row.id, error.message)
                 return None
             live.withdrawn = True
-            await self._withdraw(live, begun=row.submits > submits)
+            if isinstance(error, NotDone) and (barred := explain.barred(error)) is not None:
+                await self.board.end(live, end_reason=EndReason.REFUSED, end=barred)
+                return of_words("unreachable", barred)
+            await self._withdraw(live, begun=row.submits > submits and not isinstance(error, NotDone))
             return unreachable(explain.unreachable(error).what, scheduler=error.message)
         entry = replace(self.board.entry(row, "submit"), job=job)
         await self.board.ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)

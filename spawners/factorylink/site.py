@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from factorylink import availability, explain, pacing
 from factorylink.asking import Asker, Down
 from factorylink.config import Access
-from factorylink.errors import Distrusted, Expired, Gone, LinkError, Refused
+from factorylink.errors import Distrusted, Gone, LinkError, NotDone, Refused
 from factorylink.flights import Flights
 from factorylink.models import (
     End,
@@ -290,7 +290,7 @@ class Site:
             self.survey.want(pacing.SURVEY)
 
     def _failed(self, error: LinkError, account: str | None) -> None:
-        if account is not None and isinstance(error, Expired | Refused):
+        if account is not None and isinstance(error, NotDone | Refused):
             log.warning("%s: asked as %s it says: %s", self.factory.id, account, error.message)
             return  # the account's own trouble; the next one is asked in its turn
         self._failures += 1

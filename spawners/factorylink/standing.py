@@ -17,7 +17,6 @@ from factorylink.credentials.base import Credentials, Login
 from factorylink.credentials.efp import Federation
 from factorylink.errors import LinkError, Refused, Unreachable
 from factorylink.models import Words
-from factorylink.transports.ssh_login import NotLetIn
 
 SUBMIT_SECONDS = 120.0  # of validity that must be left where a session is begun
 HEARD_SECONDS = 60.0  # that a site's no is believed without being asked again
@@ -111,8 +110,7 @@ class Standing:
         try:
             yield
         except LinkError as error:
-            locked_out = explain.own("off-list", error.message) if isinstance(error, NotLetIn) else None
-            self._hear(account, locked_out or explain.barred(error.message))
+            self._hear(account, explain.barred(error))
             raise
         self._hear(account, None)
 

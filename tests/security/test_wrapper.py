@@ -26,7 +26,7 @@ import pytest
 
 from factorylink.config import CaCredentials, DoorAccess, WrapperCredentials
 from factorylink.credentials import credentials_of
-from factorylink.errors import Gone, Refused, Unreachable
+from factorylink.errors import Gone, NotLetIn, Refused, Unreachable
 from factorylink.models import JobRequest
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask
@@ -35,7 +35,6 @@ from factorylink.submitting import _make_folders, _write
 from factorylink.transports.heeding import HeedingTransport
 from factorylink.transports.host_keys import pinned
 from factorylink.transports.ssh import SshTransport as Ssh
-from factorylink.transports.ssh_login import NotLetIn
 from testbed import accounts, cluster, install
 from testbed.cluster import Cluster
 from tests.support.sshd import Sshd

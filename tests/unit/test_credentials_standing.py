@@ -26,14 +26,13 @@ from factorylink.config import DoorAccess, EfpCredentials, SshTransport
 from factorylink.credentials import credentials_of
 from factorylink.credentials.base import Login
 from factorylink.credentials.efp import Federation
-from factorylink.errors import Gone, Refused, Unreachable
+from factorylink.errors import Gone, NotDone, NotLetIn, Refused, Unreachable
 from factorylink.ledger import Entry, Ledger
 from factorylink.models import AuditLine, Choice, JobState, SessionRequest, SessionState
 from factorylink.problems import ProblemError
 from factorylink.schedulers.ask import Ask
 from factorylink.standing import HEARD_SECONDS, Standing
 from factorylink.transports.heeding import HeedingTransport
-from factorylink.transports.ssh_login import NotLetIn
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
 
@@ -283,6 +282,38 @@ async def test_a_refused_submission_says_it_in_our_words(world: World, clock: Cl
         await world.put()
     assert caught.value.problem.code == "stopped-by-site"
     assert "until Friday" in caught.value.problem.scheduler
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(NotDone(STOPPED), "stopped-by-site"), (NotLetIn("login: not as ada."), "off-list")]
+)
+async def test_where_the_site_stops_us_at_the_submission_nothing_is_doubtful(
+    world: World, monkeypatch: pytest.MonkeyPatch, error: Unreachable, code: str
+) -> None:
+    async def submit(*_: object) -> str:
+        raise error
+
+    monkeypatch.setattr(world.scheduler, "submit", submit)
+    for _ in range(2):  # the same again, if the answer was lost
+        with pytest.raises(ProblemError) as caught:
+            await world.put()
+        assert caught.value.problem.code == code
+    session = await world.session()
+    assert session.state == SessionState.ENDED
+    assert session.end is not None
+    assert session.end.code == code
+    assert not world.board.live
+
+
+async def test_what_was_surely_not_done_leaves_nothing_to_settle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def submit(*_: object) -> str:
+        raise NotDone("The connection to the site was lost.")
+
+    monkeypatch.setattr(world.scheduler, "submit", submit)
+    with pytest.raises(ProblemError) as caught:
+        await world.put()
+    assert caught.value.status == 503
+    assert (await world.session()).state == SessionState.ENDED
 
 
 # --- the audit

@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from factorylink import asking, pacing
 from factorylink.asking import Breaker, NotAsked
-from factorylink.errors import Expired, Gone, Refused, Unreachable
+from factorylink.errors import Expired, Gone, NotLetIn, Refused, Unreachable
 from factorylink.models import End, Estimate, Job, JobState
 from factorylink.site import Site
 from tests.unit import site_fakes as fakes
@@ -321,11 +321,14 @@ async def test_a_no_is_an_answer(site: Site, transport: FakeTransport) -> None:
     await site.turn()
 
 
-async def test_an_account_whose_login_is_over_says_nothing_of_the_factory(site: Site, transport: FakeTransport) -> None:
+@pytest.mark.parametrize("trouble", [Expired("over"), NotLetIn("not as alice")])
+async def test_an_account_whose_login_is_over_says_nothing_of_the_factory(
+    site: Site, transport: FakeTransport, trouble: Unreachable
+) -> None:
     await site.start()
-    transport.answers |= {"submit/alice": Expired("over"), "submit": "7"}
+    transport.answers |= {"submit/alice": trouble, "submit": "7"}
     for _ in range(2 * Breaker.MOST):
-        with pytest.raises(Expired):
+        with pytest.raises(type(trouble)):
             await site.submit("alice", request())
     assert await site.submit("bob", request()) == "7"
 

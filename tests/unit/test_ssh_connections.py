@@ -20,11 +20,11 @@ import pytest_asyncio
 from factorylink import pacing
 from factorylink.credentials.base import Login
 from factorylink.credentials.key import KeyFiles
-from factorylink.errors import Distrusted, Expired, Refused, Unreachable
+from factorylink.errors import Distrusted, Expired, NotLetIn, Refused, Unreachable
 from factorylink.transports import ssh_login, ssh_pool
 from factorylink.transports.host_keys import pinned
 from factorylink.transports.ssh import SshTransport
-from factorylink.transports.ssh_login import LoginPace, NotLetIn, address
+from factorylink.transports.ssh_login import LoginPace, address
 from factorylink.transports.ssh_pool import Kind, Pool
 from tests.support.sshd import ACCOUNTS, ME, PATIENCE, PROGRAM, Sshd, open_folder, public, shell, transport_to, until
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from factorylink.errors import Gone, Misread, Refused, Unreachable
+from factorylink.errors import Gone, Misread, NotDone, Refused, Unreachable
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.transports import ssh, ssh_wires
 from factorylink.transports.base import Transport
@@ -137,8 +137,9 @@ async def test_what_is_not_there_is_unreachable(transport: SshTransport) -> None
 
 
 async def test_a_site_that_has_stopped_us_is_unreachable(transport: SshTransport) -> None:
-    with pytest.raises(Unreachable, match="maintenance"):
-        await transport.run(shell("echo maintenance >&2; exit 75"))
+    with pytest.raises(NotDone, match="maintenance"):
+        await transport.run(shell("echo factorygate-act: stopped by the site: maintenance >&2; exit 75"))
+    assert await transport.run(shell("echo mine; exit 75")) == "mine\n"  # who else ends so means something else by it
 
 
 async def test_a_large_answer_and_a_large_question(transport: SshTransport) -> None:

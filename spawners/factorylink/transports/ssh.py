@@ -18,7 +18,7 @@ import asyncssh
 
 from factorylink.config import SshTransport as Settings
 from factorylink.credentials.base import Credentials
-from factorylink.errors import Misread, Refused, Unreachable
+from factorylink.errors import Misread, NotDone, Refused, Unreachable
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.transports.base import STDOUT_CAP, Wire, answer, first_bytes, head
 from factorylink.transports.host_keys import HostKeys
@@ -36,7 +36,8 @@ SMALL = 65536  # bytes
 TRIES = 3  # of a command that was certainly not run
 LONGEST_LINE = 120_000  # bytes; Linux takes no single argument above 131,072, and the line is one of the login shell's
 _HOME = re.compile(r"^/[^\x00-\x1f\x7f:]*$")
-_NOT_NOW = 75  # EX_TEMPFAIL of sysexits.h: the site's wrapper, where the site has stopped us
+_NOT_NOW = 75  # EX_TEMPFAIL of sysexits.h: the site's wrapper, where the site has stopped us; it says its name
+_WRAPPER = b"factorygate-act: "
 _CANNOT_RUN = {126, 127}  # what shells and ``env`` answer for a program that is not there or may not be run
 
 
@@ -156,8 +157,8 @@ class SshTransport:
             except TimeoutError as error:
                 raise Unreachable(f"{argv[0]} gave no answer within {seconds:g} s.") from error
             else:
-                if code == _NOT_NOW:
-                    raise Unreachable(stderr.decode(errors="replace").strip() or f"{argv[0]} cannot be run now.")
+                if code == _NOT_NOW and _WRAPPER in stderr:
+                    raise NotDone(stderr.decode(errors="replace").strip())
                 return stdout, stderr, code
             finally:
                 command.give_up()

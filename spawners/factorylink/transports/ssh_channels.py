@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import asyncssh
 
-from factorylink.errors import Misread, Refused, Unreachable
+from factorylink.errors import Misread, NotDone, Refused, Unreachable
 from factorylink.transports.base import STDERR_CAP
 from factorylink.transports.ssh_pool import Use
 
@@ -22,12 +22,12 @@ PACKET = 128 * 2**10  # OpenSSH sends at most 32 KiB whatever we allow, and take
 CLOSED = "SSH connection closed"  # asyncssh's words for a channel on a connection that is gone
 
 
-class NoPlace(Unreachable):
-    """The server has no place for one more command. Nothing was run."""
+class NoPlace(NotDone):
+    """The server has no place for one more command."""
 
 
-class Lost(Unreachable):
-    """The connection was gone before anything was asked for. Nothing was run."""
+class Lost(NotDone):
+    """The connection was gone before anything was asked for."""
 
 
 class Command(asyncssh.SSHClientSession[bytes]):

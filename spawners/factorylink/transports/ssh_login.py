@@ -14,7 +14,7 @@ import asyncssh
 
 from factorylink.config import SshTransport as Settings
 from factorylink.credentials.base import Login
-from factorylink.errors import Distrusted, Unreachable
+from factorylink.errors import Distrusted, NotLetIn, Unreachable
 from factorylink.transports.host_keys import HostKeys
 
 log = logging.getLogger(__name__)
@@ -31,10 +31,6 @@ CIPHERS = [
     "aes128-ctr",
     "aes256-ctr",
 ]
-
-
-class NotLetIn(Unreachable):
-    """The site does not take a login that is valid as far as we know: surer than a connection that fails."""
 
 
 class LoginPace:

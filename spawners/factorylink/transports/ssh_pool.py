@@ -15,8 +15,7 @@ from enum import Enum, auto
 
 import asyncssh
 
-from factorylink.errors import Expired, Unreachable
-from factorylink.transports.ssh_login import NotLetIn
+from factorylink.errors import Expired, NotLetIn, Unreachable
 
 log = logging.getLogger(__name__)
 
