@@ -37,6 +37,17 @@ class _OnlyRefusals(logging.Filter):
         return record.levelno >= logging.WARNING or "denied" in record.getMessage()
 
 
+def _tell_refusals(connection: asyncssh.SSHServerConnection) -> None:
+    """Log every channel that is not opened, of whatever kind; some kinds never get as far as ``_Server``."""
+    refuse = connection.send_channel_open_failure
+
+    def told(send_chan: int, code: int, reason: str, lang: str) -> None:
+        log.warning("refused: a channel: %s", reason)
+        refuse(send_chan, code, reason, lang)
+
+    connection.send_channel_open_failure = told  # type: ignore[method-assign]
+
+
 class _Back(asyncssh.SSHListener):
     """A link's wish to get what connects to the hub's socket; ends with its connection."""
 
@@ -61,6 +72,7 @@ class _Server(asyncssh.SSHServer):
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self._connection = conn
+        _tell_refusals(conn)
         self._door.strangers += 1
         if self._door.strangers > MAX_STRANGERS:
             log.warning("refused: more than %d connections without the key", MAX_STRANGERS)
