@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
-from pydantic import TypeAdapter
-
+from factorylink import moments
 from factorylink.admission import site_account
 from factorylink.board import Board
 from factorylink.catalogue import ChoiceError, default_environment, gpu_label, resolve, smallest_size
@@ -23,7 +23,14 @@ _STEP_SECONDS = 2.0  # between two changes that one reader is told
 _HEARTBEAT_STEPS = 7
 _ESTIMATE_KEPT = timedelta(minutes=10)  # a queue is another one by then
 _ESTIMATE_PASSED = timedelta(minutes=1)  # "at once" was true for this long; after that it says nothing of now
-_VIEWS = TypeAdapter(list[FactoryView])
+
+
+class Shared(NamedTuple):
+    """A factory as everybody sees it, and the same in JSON; ``made``: when, in ticks."""
+
+    made: float
+    view: FactoryView
+    json: str
 
 
 class Offers:
@@ -33,22 +40,24 @@ class Offers:
         self._board = board
         self._submitter = submitter
         self._estimates: dict[tuple[str, str, str], Estimate] = {}  # last by factory, account, size, for its own hours
+        self._shared: dict[str, Shared] = {}  # by factory, for all streams
 
     def views(self, user: str) -> list[FactoryView]:
         """The factories where that person has a site account, by id."""
-        found = []
+        return [self._own(place, account, self._view(place)) for place, account in self._places(user)]
+
+    def _places(self, user: str) -> Iterator[tuple[Place, str]]:
         for _, place in sorted(self._board.places.items()):
             account = site_account(place.access, user)
             if account is not None:
                 place.site.look()
-                found.append(self._view(place, account))
-        return found
+                yield place, account
 
     async def stream(self, user: str) -> AsyncIterator[bytes]:
         """Server-sent events: the views now, and when they changed."""
         last, quiet = "", 0
         while not self._board.feed.closed:
-            data = _VIEWS.dump_json(self.views(user)).decode()
+            data = f"[{','.join(self._told(place, account) for place, account in self._places(user))}]"
             if data != last:
                 yield encode(("factories", data))
                 last, quiet = data, 0
@@ -57,6 +66,15 @@ class Offers:
                 quiet = 0
             quiet += 1
             await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time: a step, not an event
+
+    def _told(self, place: Place, account: str) -> str:
+        """A factory's view in JSON. What is the same for all is made once a step, however many read."""
+        shared, now = self._shared.get(place.factory.id), moments.ticks()
+        if shared is None or now - shared.made >= _STEP_SECONDS / 2:
+            view = self._view(place)
+            shared = self._shared[place.factory.id] = Shared(now, view, view.model_dump_json())
+        own = self._own(place, account, shared.view)
+        return shared.json if own is shared.view else own.model_dump_json()
 
     async def estimate(self, factory_id: str, user: str, size: str, hours: float | None) -> Estimate:
         """When a session of that size would start there. Raises ProblemError."""
@@ -90,7 +108,18 @@ class Offers:
         passed = now - known.start > _ESTIMATE_PASSED
         return None if passed or now - known.asked_at > _ESTIMATE_KEPT else known
 
-    def _view(self, place: Place, account: str) -> FactoryView:
+    def _own(self, place: Place, account: str, view: FactoryView) -> FactoryView:
+        """The view with what is that account's own; the same view where that is nothing."""
+        own: dict[str, object] = {}
+        estimates = {size.id: self._estimate(place, account, size) for size in place.factory.sizes}
+        if any(estimates.values()):
+            own["sizes"] = tuple(of.model_copy(update={"estimate": estimates[of.size.id]}) for of in view.sizes)
+        if (url := place.standing.renew_url) is not None:
+            until = place.standing.valid_until(account)
+            own["credential"] = CredentialView(renew_url=url, until=None if until == NEVER else until)
+        return view.model_copy(update=own) if own else view
+
+    def _view(self, place: Place) -> FactoryView:
         factory = place.factory
         smallest = smallest_size(factory)
         health = self._board.health(factory.id)
@@ -99,12 +128,9 @@ class Offers:
                 size=size,
                 gpu_label=gpu_label(factory, size),
                 fits_now=place.site.fits_now(size) if health.state == "ok" else 0,
-                estimate=self._estimate(place, account, size),
             )
             for size in factory.sizes
         )
-        url = place.standing.renew_url
-        until = place.standing.valid_until(account)
         return FactoryView(
             id=factory.id,
             name=factory.name,
@@ -112,7 +138,6 @@ class Offers:
             scheduler=factory.scheduler,
             accelerator=factory.accelerator,
             health=health.model_copy(update={"answered_at": None, "answer_seconds": None}),
-            credential=None if url is None else CredentialView(renew_url=url, until=None if until == NEVER else until),
             partitions=place.site.view_loads(),
             sizes=sizes,
             environments=factory.environments,

@@ -343,3 +343,20 @@ async def test_a_size_shows_the_estimate_that_is_known(link: Link, monkeypatch: 
     scheduler.would_start = datetime.now(UTC) - timedelta(minutes=2)
     await link.client.estimate("one", "ada", "gpu-1")
     assert await shown() is None  # that start has passed
+
+
+async def test_many_who_look_share_one_view(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    view = link.world.offers._view
+    monkeypatch.setattr(link.world.offers, "_view", lambda place: made.append(place) or view(place))
+    monkeypatch.setattr("factorylink.offers._STEP_SECONDS", 0.2)
+    streams = [link.world.offers.stream(f"u{number}") for number in range(50)]
+    first = await asyncio.gather(*(anext(stream) for stream in streams))
+    assert len(set(first)) == 1
+    assert len(made) == 1
+    link.world.scheduler.up = False
+    second = await asyncio.gather(*(anext(stream) for stream in streams))
+    assert len(set(second)) == 1 and second[0] != first[0]
+    assert len(made) < 20
+    for stream in streams:
+        await stream.aclose()
