@@ -84,7 +84,7 @@ class BringBack:
     async def _start(self, live: Live, owner: tuple[str, str]) -> bool:
         """Have it started; whether that is to be tried again soon."""
         try:
-            await self._hub.start_server(*owner)
+            await self._hub.start_server(*owner, live.row.id)
         except Gone:
             if owner not in self._told:
                 self._told.add(owner)

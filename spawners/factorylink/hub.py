@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from factorylink.config import Hub
 from factorylink.errors import Gone, Misread, Refused, Unreachable
+from factorylink.models import ADOPT, SessionId
 
 log = logging.getLogger("factorylink")
 
@@ -103,11 +104,12 @@ class HubClient:
             offset = int(following["offset"]) if following is not None else None
         return found
 
-    async def start_server(self, user: str, server: str) -> None:
-        """Start it with an empty body. Raises Gone: no such user; Refused: not now, in the hub's words."""
+    async def start_server(self, user: str, server: str, session_id: SessionId) -> None:
+        """Have it started to adopt that session, and nothing else. Raises Gone: no such user; Refused: not now, in the
+        hub's words."""
         name = quote(user, safe="@~")
         path = f"/users/{name}/servers/{quote(server, safe='')}" if server else f"/users/{name}/server"
-        response = await self._ask("POST", path, timeout=30)
+        response = await self._ask("POST", path, json={ADOPT: session_id}, timeout=30)
         if response.status_code == 404:
             raise Gone(f"The hub knows no user {user!r}.")
         if response.is_error:

@@ -91,6 +91,7 @@ def show(
             "waits_for": waits_for,
             "position": live.position if row.state == SessionState.PENDING else None,
             "expected_start": live.job.expected_start if live.job and row.state == SessionState.PENDING else None,
+            "certain": row.job is None or live.door_open or (live.job is not None and live.misses == 0),
             "door_open": live.door_open,
             "environment_sent": door is not None and door.environment,
             "reachable": row.ready is not None and live.door_open and row.state == SessionState.RUNNING,

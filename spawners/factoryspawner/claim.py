@@ -30,7 +30,8 @@ _UNKNOWN = Words(
 
 class Claim:
     """``session_id``: "" while there is none; ``token``: the hub token that session's notebook has, "" if not known;
-    ``asked_to_stop``: somebody wants it gone; ``predecessor``: an earlier session of the server that is still ending.
+    ``asked_to_stop``: somebody wants it gone; ``was_certain``: it was known to live since this process holds it;
+    ``predecessor``: an earlier session of the server that is still ending.
     """
 
     def __init__(self, gateway: Gateway, user: str, server: str) -> None:
@@ -43,6 +44,7 @@ class Claim:
         self.session_id: SessionId = ""
         self.token = ""  # nosec B105
         self.asked_to_stop = False
+        self.was_certain = False
         self.predecessor: SessionId | None = None
 
     @property
@@ -109,6 +111,7 @@ class Claim:
             self.token = ""  # nosec B105
         self.session_id = session.id
         self.asked_to_stop = False
+        self.was_certain = session.certain
         if not self.token and not session.environment_sent:
             self.token = spare
 
@@ -117,6 +120,7 @@ class Claim:
         self.session_id = uuid.uuid4().hex
         self.token = token
         self.asked_to_stop = False
+        self.was_certain = True
 
     async def put(self, request: SessionRequest) -> None:
         """Ask for the new session until the link answers: the same PUT twice is one job, a lost answer costs nothing.
@@ -141,6 +145,7 @@ class Claim:
                 session = self.session
                 if self._table.over(self.session_id):
                     raise session_failed(session) if session else StartFailed("gone", _UNKNOWN)
+                self.was_certain |= session is not None and session.certain
                 if session is None or self._table.silent:
                     await changed.wait()
                 elif session.environment_sent and not self.token:

@@ -35,6 +35,14 @@ LINK_SILENT = Words(
 )
 
 
+NOTHING_TO_ADOPT = Words(
+    code="unknown",
+    what=N_("The session of this server has ended meanwhile."),
+    do=N_("Start a new one; files in the notebook folder are still there."),
+    whose="you",
+)
+
+
 class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untyped
     """A start that came to nothing.
 

@@ -17,11 +17,11 @@ from jupyterhub import orm
 from tornado import web
 from traitlets import Integer, Unicode, default
 
-from factorylink.models import Choice, Session, SessionRequest, SessionState
+from factorylink.models import ADOPT, Choice, Session, SessionRequest, SessionState
 from factoryspawner import progress
 from factoryspawner.batch import BatchFace
 from factoryspawner.claim import Claim
-from factoryspawner.errors import AskFirst, StartFailed
+from factoryspawner.errors import NOTHING_TO_ADOPT, AskFirst, StartFailed
 from factoryspawner.gateway import Gateway, gateway
 from factoryspawner.options import choice_from_form, choice_from_options, plain
 
@@ -32,6 +32,7 @@ _ATTEMPTS = 3  # at claiming a server whose session another start made at the sa
 class FactorySpawner(BatchFace):
     """Starts, adopts, watches and stops one session through the link."""
 
+    user_options: Any  # JupyterHub's: what was posted, or posted last
     link_socket = Unicode(help="The link's Unix socket").tag(config=True)
     start_timeout = Integer(_NO_LIMIT, help="Counts the time in the queue, so there is no limit").tag(config=True)
     http_timeout = Integer(60).tag(config=True)
@@ -128,18 +129,31 @@ class FactorySpawner(BatchFace):
         self._starting = True
         spare = self.api_token
         try:
-            session = await self._claim_session()
-            self._remember(session)
-            url = await self.claim.reachable(self._environment, spare)
+            request = self._request()
+            self._remember(await self._claim_session(request))
+            try:
+                url = await self.claim.reachable(self._environment, spare)
+            except StartFailed:
+                # Nobody knew whether it still lived. With it gone, who asked for a server is to have a new one.
+                if request is None or self.claim.was_certain or self.claim.asked_to_stop:
+                    raise
+                self.api_token = spare
+                self._remember(await self._claim_session(request))
+                url = await self.claim.reachable(self._environment, spare)
             self.api_token = self.claim.token or spare
         finally:
             self._starting = False
         return url
 
-    async def _claim_session(self) -> Session | None:
-        request = SessionRequest(
-            user=self.user.name, server=self.name, choice=self._choice(), options=self.job_options()
-        )
+    def _request(self) -> SessionRequest | None:
+        """What to ask the link for; None: the link asks for a server that the hub forgot, only to have it adopted."""
+        if isinstance(self.user_options, Mapping) and ADOPT in self.user_options:
+            self._take_back_options()
+            self.user_options = self._good_options
+            return None
+        return SessionRequest(user=self.user.name, server=self.name, choice=self._choice(), options=self.job_options())
+
+    async def _claim_session(self, request: SessionRequest | None) -> Session | None:
         attempts = _ATTEMPTS
         while True:
             session = await self.claim.find()
@@ -148,6 +162,8 @@ class FactorySpawner(BatchFace):
                 self.claim.adopt(session, self.api_token)
                 self._save(old)
                 return session
+            if request is None:
+                raise StartFailed("gone", NOTHING_TO_ADOPT)
             self.claim.begin(self.api_token)
             self._save(old)
             try:

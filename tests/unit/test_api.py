@@ -56,7 +56,7 @@ class FakeHub:
         return {"items": items, "_pagination": {"next": following, "offset": offset, "total": len(self.users)}}
 
     async def start(self, request: Request, response: Response, name: str, server: str = "") -> None:
-        assert await request.body() == b""
+        assert list(await request.json()) == ["adopt"]
         if name not in self.users:
             response.status_code = 404
             return

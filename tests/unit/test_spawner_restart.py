@@ -59,7 +59,7 @@ async def test_a_pending_session_is_forgotten_and_adopted(
     assert link.live(user) == [session]
     assert not [stop for stop in link.stops if stop[0] == session.id]
     # What the link does with its service token.
-    answer = await hub.api("POST", f"/users/{user}/server", hub.service)
+    answer = await hub.api("POST", f"/users/{user}/server", hub.service, json={"adopt": session.id})
     assert answer.status_code == 202, answer.text
     link.auto = True
     await link.open_door(session.id)
@@ -194,3 +194,39 @@ async def test_the_sessions_of_a_blocked_user_are_stopped(hub: HubProcess, link:
     assert (session, "hub") in link.stops
     assert not await token_works(hub, token)
     extra.write_text("")
+
+
+async def test_the_link_s_start_adopts_and_makes_nothing_new(hub: HubProcess, link: FakeLink, user: str) -> None:
+    """The session ended while the link was asking the hub to start its server again."""
+    session, _ = await start(hub, link, user)
+    await link.end(session)
+    await hub.until(user, is_stopped)
+    answer = await hub.api("POST", f"/users/{user}/server", hub.service, json={"adopt": session})
+    assert answer.status_code == 503
+    assert "ended meanwhile" in answer.json()["message"]
+    assert puts(link, user) == 1
+    await hub.api("POST", f"/users/{user}/server")  # the person's own start, with the last good options
+    await hub.until(user, is_ready)
+    assert puts(link, user) == 2
+    assert {request.choice.factory for request in link.requests.values() if request.user == user} == {"one"}
+
+
+@pytest.mark.parametrize("certain", [False, True])
+async def test_who_asked_for_a_server_gets_one_though_a_dead_session_was_adopted(
+    hub: HubProcess, link: FakeLink, user: str, certain: bool
+) -> None:
+    """A factory died with its sessions, and nobody has told the link yet when the person asks for the server."""
+    dead = link.add("d" * 31 + ("1" if certain else "0"), user, certain=certain, job="7")
+    link.auto = False
+    assert (await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})).status_code == 202
+    link.auto = True
+    await link.end(dead.id)
+    if certain:
+        await hub.until(user, is_stopped)
+        assert puts(link, user) == 0
+    else:
+        await hub.until(user, is_ready)
+        assert puts(link, user) == 1
+        [session] = link.live(user)
+        token = link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"]
+        assert await token_works(hub, token)

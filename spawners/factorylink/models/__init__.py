@@ -31,12 +31,13 @@ from factorylink.models.catalogue import (
     Qos,
     Site,
 )
-from factorylink.models.requests import Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
+from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
 from factorylink.models.views import CredentialView, FactoryView, Health, PartitionLoad, SizeView
 
 __all__ = [
+    "ADOPT",
     "N_",
     "Accelerator",
     "AuditLine",

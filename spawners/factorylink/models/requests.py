@@ -8,6 +8,8 @@ from pydantic import Field, StringConstraints
 
 from factorylink.models.base import Hours, Model, Person, ServerName, Slug, Word
 
+ADOPT = "adopt"  # an option beside a choice's: start the server to adopt this session, and no other
+
 
 class Choice(Model):
     """The form and the API post this; ids only. What is None takes the factory's default."""

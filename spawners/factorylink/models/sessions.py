@@ -94,6 +94,7 @@ class Session(Model):
     waits_for: Words | None = None  # while pending or unreachable
     door_open: bool = False
     environment_sent: bool = False
+    certain: bool = True  # the scheduler's last answer had its job, or its door is open; or it has no job yet
     reachable: bool = False  # a request to url gets to the notebook now
     url: str | None = None  # http://127.0.0.1:PORT on the link's side
     last_activity: datetime | None = None
