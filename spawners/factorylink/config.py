@@ -34,11 +34,11 @@ class CaCredentials(Model):
     """The gateway's own SSH CA, which the site trusts (``TrustedUserCAKeys``): user certificates for minutes.
 
     ``key``: the CA's private key, 0600. ``source``: addresses the certificates are good from. ``commands``: what they
-    may run, None: anything."""
+    may run, None: anything. ``minutes`` is also how far the site's clock may be ahead of ours."""
 
     kind: Literal["ca"] = "ca"
     key: Path
-    minutes: int = Field(default=10, ge=2, le=24 * 60)
+    minutes: int = Field(default=15, ge=2, le=24 * 60)
     source: tuple[str, ...] = ()
     force_command: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./ -]+$")] | None = None
 

@@ -48,7 +48,8 @@ class Awaited:
 def interval(awaited: Awaited) -> float:
     """Seconds from the end of one question to the beginning of the next, without jitter."""
     if awaited.failures:
-        return min(IDLE, 2.0 ** (awaited.failures - 1))
+        # Whose session is there waits for the factory to come back, and sees nothing until it was asked again.
+        return min(FAR if awaited.pending or awaited.running else IDLE, 2.0 ** (awaited.failures - 1))
     wait = IDLE
     if awaited.running or awaited.watched:
         wait = FAR

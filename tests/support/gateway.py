@@ -170,6 +170,15 @@ class Gateway:
         found: list[dict[str, Any]] = answer.json()
         return found
 
+    def everybody(self) -> list[dict[str, Any]]:
+        """All live sessions, as the link tells the hub."""
+        transport = httpx.HTTPTransport(uds=str(self.path.parent / "link" / "hub.sock"))
+        with httpx.Client(base_url="http://link", transport=transport, timeout=30) as link:
+            answer = link.get("/sessions", params={"live": "true"})
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
     def session(self, user: str, server: str = "") -> dict[str, Any] | None:
         """The live session of (user, server)."""
         live = [s for s in self.sessions(user) if s["server"] == server and s["state"] != "ended"]
@@ -185,6 +194,13 @@ class Gateway:
 
         found = eventually(look, timeout, what=f"{user}/{server} {state}")
         assert found is not None
+        return found
+
+    def health(self, user: str, factory: str) -> dict[str, Any]:
+        """What the catalogue says of a factory's health."""
+        headers = {"Authorization": f"Bearer {self.token(user)}"}
+        answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=10)
+        found: dict[str, Any] = next(f["health"] for f in answer.json() if f["id"] == factory)
         return found
 
     # --- the notebook

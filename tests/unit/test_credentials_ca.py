@@ -57,7 +57,7 @@ async def test_what_is_in_a_certificate(ca_key, tmp_path):
     login = await authority.login("alice")
     text = _described(tmp_path, login.certificate)
     assert login.username == "alice"
-    assert login.expires == datetime.fromtimestamp(NOW + 600, UTC)
+    assert login.expires == datetime.fromtimestamp(NOW + 15 * 60, UTC)
     assert f'Key ID: "{login.key_id}"' in text
     serial = text.partition("Serial: ")[2].split()[0]
     assert login.key_id == f"factorygate-hub/alice/{serial}"
@@ -194,7 +194,7 @@ async def test_sshd_refuses_another_source_address(sshd):
 
 
 async def test_sshd_refuses_an_expired_one(sshd):
-    login = await _authority(sshd.ca, Clock(datetime.now(UTC).timestamp() - 601)).login(ME)
+    login = await _authority(sshd.ca, Clock(datetime.now(UTC).timestamp() - 15 * 60 - 1)).login(ME)
     with pytest.raises(asyncssh.PermissionDenied):
         await sshd.enter(login)
 

@@ -15,7 +15,7 @@ import asyncssh
 from factorylink.config import CaCredentials
 from factorylink.credentials.base import Login, read_private_key
 
-SKEW = 300  # seconds that a site's clock may be behind ours
+SKEW = 900  # seconds that a site's clock may be behind ours; the key is new, so the past gives nothing away
 RENEW_AT = 1 / 3  # of its life left: then it is replaced before it is used
 
 

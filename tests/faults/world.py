@@ -1,0 +1,250 @@
+"""Sessions in every phase of their life at one factory, and what became of them after a fault."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from testbed import cluster
+from testbed.cluster import Cluster
+from tests.support.gateway import Factory, Gateway, eventually
+
+SETTLE = 90.0  # seconds after a fault is over, on a machine that does much else meanwhile
+ROWS: list[Row] = []  # of this run, printed at its end
+
+
+@dataclass
+class Row:
+    """One fault in the table."""
+
+    fault: str
+    sessions: int = 0
+    lost: int = 0
+    doubled: int = 0
+    orphaned: int = 0
+    seconds: float = 0.0  # from the end of the fault until all was as it should be
+    saw: list[str] = field(default_factory=list)
+    settled: bool = False
+
+
+@dataclass(frozen=True)
+class Known:
+    """A session that a fault is to meet."""
+
+    server: str
+    id: str
+    job: str | None
+
+
+class World:
+    """One person's sessions at one factory. ``runs`` and ``waits`` are kept from fault to fault."""
+
+    def __init__(self, gateway: Gateway, factory: str, running: dict[str, Any], waiting: dict[str, Any]) -> None:
+        """``running``, ``waiting``: choices of which the first starts, and the second waits while it is ``closed``."""
+        self.gateway = gateway
+        self.id = factory
+        self.user = gateway.make_user()
+        gateway.token(self.user)
+        self.running = {"factory": factory, "hours": 0.5, **running}
+        self.waiting = {"factory": factory, "hours": 0.5, **waiting}
+        self.kernel = ""
+
+    @property
+    def factory(self) -> Factory:
+        """Its scheduler, asked as the administrator."""
+        return self.gateway.factories[self.id]
+
+    @property
+    def cluster(self) -> Cluster:
+        """The factory as the testbed has it."""
+        return cluster.load(Path(self.factory.slurm_conf).resolve().parents[2], self.id)
+
+    def keep_running(self, server: str = "runs") -> Known:
+        """A running session with a kernel that knows something."""
+        eventually(lambda: self.gateway.health(self.user, self.id)["state"] == "ok", 60, what=f"{self.id} is well")
+        if self.gateway.session(self.user, server) is None:
+            self.gateway.started(self.user, server, **self.running)
+            self.kernel = ""
+        notebook = self.gateway.notebook(self.user, server)
+        if server == "runs" and not self.kernel:
+            self.kernel = notebook.kernel()
+            notebook.run("kept = 42", self.kernel)
+        return self.known(server)
+
+    def keep_waiting(self, server: str = "waits") -> Known:
+        """A session whose job waits in the queue."""
+        if self.gateway.session(self.user, server) is None:
+            answer = self.gateway.start(self.user, server, **self.waiting)
+            assert answer.status_code in (201, 202), answer.text
+        eventually(lambda: (self.gateway.session(self.user, server) or {}).get("job"), what=f"{server} has a job")
+        known = self.known(server)
+        if server == "waits" and known.job is not None:  # a controller that starts anew opens closed partitions
+            self.factory.ask("scontrol", "hold", known.job)
+        return known
+
+    def begin_starting(self, server: str) -> Known:
+        """A session whose job runs and whose notebook does not answer yet; returned at that moment."""
+        answer = self.gateway.start(self.user, server, **self.running)
+        assert answer.status_code in (201, 202), answer.text
+
+        def look() -> bool:
+            session = self.gateway.session(self.user, server)
+            return session is not None and session["state"] in ("starting", "running")
+
+        eventually(look, 60, 0.05, f"{server} starts")
+        return self.known(server)
+
+    def known(self, server: str) -> Known:
+        """The live session of a server, as it is now."""
+        session = self.gateway.session(self.user, server)
+        assert session is not None, f"no session {server}"
+        return Known(server, session["id"], session["job"])
+
+    # --- what became of it
+
+    def answers(self, server: str, kernel: str = "", says: str = "42") -> bool:
+        """Whether its notebook computes; with a kernel: whether that one still knows what it knew."""
+        code = "print(kept)" if kernel else "print(6 * 7)"
+        try:
+            return says in self.gateway.notebook(self.user, server).run(code, kernel or None, timeout=15)
+        except Exception:  # whatever a notebook that is not there may answer
+            return False
+
+    def same(self, known: Known) -> bool:
+        """The same session with the same job is live."""
+        with contextlib.suppress(httpx.HTTPError, AssertionError):
+            session = self.gateway.session(self.user, known.server)
+            return session is not None and (session["id"], session["job"]) == (known.id, known.job)
+        return False
+
+    def is_running(self, known: Known, kernel: str = "") -> bool:
+        """The same session runs, for the hub too, and its notebook computes."""
+        if not self.same(known):
+            return False
+        model = self.gateway.server(self.user, known.server)
+        return bool(model and model["ready"]) and self.answers(known.server, kernel)
+
+    def is_waiting(self, known: Known) -> bool:
+        """The same session waits in the queue, for the hub too."""
+        if not self.same(known):
+            return False
+        session = self.gateway.session(self.user, known.server)
+        model = self.gateway.server(self.user, known.server)
+        return session is not None and session["state"] == "pending" and bool(model and model["pending"] == "spawn")
+
+    def state(self, known: Known) -> str:
+        """Of the session, as the person sees it; empty where the page does not come."""
+        with contextlib.suppress(httpx.HTTPError, AssertionError):
+            return next((s["state"] for s in self.gateway.sessions(self.user) if s["id"] == known.id), "")
+        return ""
+
+    def both_go_on(self, runs: Known, waits: Known) -> dict[str, Callable[[], bool]]:
+        """What holds of the two that are kept from fault to fault."""
+        return {
+            "the running one computes, its kernel kept": lambda: self.is_running(runs, self.kernel),
+            "the waiting one waits": lambda: self.is_waiting(waits),
+        }
+
+    def has_ended(self, known: Known, *reasons: str) -> bool:
+        """The session ended, for one of these reasons."""
+        with contextlib.suppress(httpx.HTTPError, AssertionError):
+            for session in self.gateway.sessions(self.user):
+                if session["id"] == known.id:
+                    return session["state"] == "ended" and (not reasons or session["end_reason"] in reasons)
+        return False
+
+    def count(self, row: Row) -> None:
+        """Sessions without their job, with two jobs, and jobs of which nobody knows: everybody's, at all factories."""
+        live = self.gateway.everybody()
+        held = Counter((s["user"], s["server"]) for s in live)
+        comments: Counter[str] = Counter()
+        for factory in self.gateway.factories.values():
+            comments.update(j["comment"] for j in factory.jobs().values() if j["name"].startswith("factorygate-"))
+        of_jobs = {comment.split(":")[1] for comment in comments}
+        row.lost = len({s["id"] for s in live if s["state"] != "ending"} - of_jobs)
+        row.doubled = sum(n - 1 for n in held.values()) + sum(n - 1 for n in comments.values())
+        row.orphaned = len(of_jobs - {s["id"] for s in live})
+
+    @contextlib.contextmanager
+    def fault(self, name: str, sessions: int) -> Iterator[Row]:
+        """Watch what the person sees while the body makes a fault and ends it."""
+        row = Row(name, sessions)
+        ROWS.append(row)
+        stop = threading.Event()
+        watcher = threading.Thread(target=self._watch, args=(row, stop), daemon=True)
+        watcher.start()
+        try:
+            yield row
+        finally:
+            stop.set()
+            watcher.join()
+
+    def settle(self, row: Row, checks: dict[str, Callable[[], bool]], seconds: float = SETTLE) -> None:
+        """Wait until all is as it should be, and count."""
+        since = time.monotonic()
+        for what, check in checks.items():
+            eventually(check, max(1.0, seconds - (time.monotonic() - since)), 0.3, f"{row.fault}: {what}")
+
+        def counted() -> bool:
+            self.count(row)
+            return (row.lost, row.doubled, row.orphaned) == (0, 0, 0)
+
+        eventually(counted, max(5.0, seconds - (time.monotonic() - since)), 0.3, f"{row.fault}: nothing left over")
+        row.seconds = time.monotonic() - since
+        row.settled = True
+
+    def tidy(self, *keep: str) -> None:
+        """End all sessions but these."""
+        for session in self.gateway.sessions(self.user):
+            if session["state"] != "ended" and session["server"] not in keep:
+                self.gateway.stop(self.user, session["server"])
+        eventually(
+            lambda: (
+                not [s for s in self.gateway.sessions(self.user) if s["state"] != "ended" and s["server"] not in keep]
+            ),
+            60,
+            what="all others ended",
+        )
+
+    def _watch(self, row: Row, stop: threading.Event) -> None:
+        headers = {"Authorization": f"Bearer {self.gateway.token(self.user)}"}
+        while not stop.wait(0.4):
+            try:
+                page = httpx.get(f"{self.gateway.root}/services/factories/api/sessions", headers=headers, timeout=5)
+                saw = self._words(page)
+            except httpx.HTTPError:
+                saw = ["no page"]
+            row.saw += [words for words in saw if words not in row.saw]
+
+    @staticmethod
+    def _words(page: httpx.Response) -> list[str]:
+        if page.status_code != 200:
+            return [f"page {page.status_code}"]
+        found = []
+        for session in page.json():
+            if session["state"] == "ended":
+                continue
+            words = session.get("waits_for") or {}
+            if session["state"] == "unreachable" or session["server"] in ("runs", "meets"):
+                found.append(f"{session['state']}: {words['what']}" if words else session["state"])
+        return found
+
+
+def table(rows: list[Row]) -> list[str]:
+    """The fault matrix as text."""
+    lines = [f"{'fault':44} {'sessions':>8} {'lost':>5} {'doubled':>8} {'orphaned':>9} {'settled':>9}  the person saw"]
+    for row in rows:
+        settled = f"{row.seconds:.1f} s" if row.settled else "NO"
+        lines.append(
+            f"{row.fault:44} {row.sessions:8} {row.lost:5} {row.doubled:8} {row.orphaned:9} {settled:>9}  "
+            + " | ".join(row.saw[:5])
+        )
+    return lines
