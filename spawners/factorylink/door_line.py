@@ -92,6 +92,9 @@ class DoorLine:
                 self._say("The door was closed.")
             except (LinkError, asyncssh.Error, OSError, TimeoutError) as error:
                 self._say(str(error) or "It did not answer in time.")
+            except Exception as error:  # whatever it is: a door that nobody opens again is a lost session
+                log.exception("The door of session %s", self.way.session)
+                self._say(f"It could not be entered ({type(error).__name__}).")
             if self._lost() and time.monotonic() - opened > LONGEST_PAUSE:
                 pause = FIRST_PAUSE  # it was open for a while: most likely it is there again at once
             if not self.ended:

@@ -28,7 +28,7 @@ from factorylink.ports import HOST, FarSide, SessionPort
 
 log = logging.getLogger("factorylink")
 
-OPENING_AT_ONCE = 16  # a link that starts anew has hundreds to open; each costs the login side a connection
+OPENING_AT_ONCE = 16  # at a factory: a link that starts anew has hundreds to open, each a connection at the login side
 
 
 class DoorKeeper:
@@ -50,7 +50,7 @@ class DoorKeeper:
         self._back_socket = back_socket
         self._ports: dict[SessionId, SessionPort] = {}
         self._lines: dict[SessionId, DoorLine] = {}
-        self._gate = asyncio.Semaphore(OPENING_AT_ONCE)
+        self._gates: dict[str, asyncio.Semaphore] = {}  # by factory: the doors of one that is silent hold up no other's
         self._places: dict[str, asyncio.Semaphore] = {}  # by factory, for doors entered through its scheduler
         self._more_lines = asyncio.Condition()
         first, last = config.session_ports
@@ -96,7 +96,8 @@ class DoorKeeper:
         places = None
         if isinstance(way.carrier, Stdio):
             places = self._places.setdefault(way.factory, asyncio.Semaphore(way.carrier.most))
-        line = DoorLine(way, self._key, self._gate, places, self._back_socket, lambda s: self._on_status(session_id, s))
+        gate = self._gates.setdefault(way.factory, asyncio.Semaphore(OPENING_AT_ONCE))
+        line = DoorLine(way, self._key, gate, places, self._back_socket, lambda s: self._on_status(session_id, s))
         self._lines[session_id] = line
         line.start()
         async with self._more_lines:

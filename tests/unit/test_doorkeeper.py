@@ -8,15 +8,16 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import asyncssh
 import pytest
 
-from factorylink import ports
+from factorylink import door_line, ports
 from factorylink.config import LinkConfig
 from factorylink.door_status import DoorStatus
-from factorylink.doors import DoorKeeper
+from factorylink.doors import OPENING_AT_ONCE, DoorKeeper
 from factorylink.errors import Refused, Unreachable
 from factorylink.transports.base import Transport, Wire
 from tests.support.door import ARGV, ENVIRONMENT, SESSION, Files, RunningDoor, fetch, running_door, until, way
@@ -251,6 +252,48 @@ async def test_closes_what_waited_in_vain(monkeypatch: pytest.MonkeyPatch, tmp_p
     await keeper.close(SESSION)
     with pytest.raises(OSError, match=r"refused|Connect call failed"):
         await keeper.connect()
+
+
+class Silent(Files):
+    """A login side that takes commands and never answers."""
+
+    async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def test_a_silent_factory_holds_up_no_door_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door_line, "CONNECT_SECONDS", 600.0)
+    async with running_door(key=KEY) as door:
+        keeper = Keeper(door.folder.parent)
+        for number in range(2 * OPENING_AT_ONCE):
+            there = way(door.folder, transport=Silent(), session=f"{number:032x}")
+            await keeper.open(replace(there, factory="silent"))
+        await asyncio.sleep(0)  # each of them has begun
+        await keeper.begin(door.folder)
+        await until(lambda: keeper.is_open(SESSION), what="open")
+        await keeper.shutdown()
+
+
+class Broken(Files):
+    """Fails once as nobody thought of."""
+
+    failed = False
+
+    async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("a mistake of ours")
+        return await super().read(account, path, limit)
+
+
+async def test_whatever_goes_wrong_a_door_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    async with running_door(key=KEY) as door:
+        keeper = Keeper(door.folder.parent)
+        await keeper.begin(door.folder, transport=Broken())
+        await until(lambda: keeper.is_open(SESSION), what="open")
+        assert "a mistake of ours" in caplog.text
+        await keeper.shutdown()
 
 
 async def test_says_when_the_environment_is_of_another_protocol(tmp_path: Path) -> None:
