@@ -41,7 +41,7 @@ class Extender:
         row, place = live.row, board.places.get(live.row.factory)
         if place is None or place.access.extend == "no":
             raise forbidden(N_("At this factory a session's time cannot be made longer. Start another one in time."))
-        async with live.lock:
+        async with live.extending:
             most = room(live, place.factory, place.access)
             if most is None or live.job is None or live.job.ends is None or row.started is None:
                 raise conflict(N_("Only a session that runs and is not ending can be made longer."))

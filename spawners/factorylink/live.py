@@ -38,6 +38,7 @@ class Live:
     door_lost: float = field(default_factory=moments.ticks)  # when it was last open; while it is not
     door_kept: bool = False  # the keeper of doors has it
     seeking: asyncio.Task[None] | None = None  # what the keeper must know of it is asked for
+    extending: asyncio.Lock = field(default_factory=asyncio.Lock)  # apart: the scheduler's answer may take long
     telling: asyncio.Task[None] | None = None  # the door is told its end
     environment_at: float | None = None  # when the door first had the environment, in ticks
 

@@ -39,10 +39,7 @@ async def runs(world: World, hours: float) -> Session:
 
 async def told(world: World, *ends: datetime | None) -> bool:
     """Whether the door was told just these; telling goes on in the background."""
-    for _ in range(100):
-        if len(world.doors.told_ends) >= len(ends):
-            break
-        await asyncio.sleep(0.01)
+    await world.comes(lambda: len(world.doors.told_ends) >= len(ends))
     await asyncio.sleep(0)
     return world.doors.told_ends == list(ends)
 
@@ -72,6 +69,20 @@ async def test_the_scheduler_is_asked_and_the_door_hears_its_answer(world: World
     (entry,) = await world.ledger.audited("extend")
     assert (entry.person, entry.account, entry.job) == ("ada", session.account, session.job)
     assert "by person" in entry.detail
+
+
+async def test_a_slow_scheduler_holds_up_nothing_else_of_the_session(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await runs(world, 1)
+    answers = asyncio.Event()
+    monkeypatch.setattr(world.scheduler, "extend", lambda *_: answers.wait())
+    asking = asyncio.create_task(world.sessions.extender.extend(ID, 1, "person"))
+    await world.comes(lambda: world.board.live[ID].extending.locked())
+    await asyncio.wait_for(world.sessions.stop(ID, "person"), 30)
+    assert (await world.session()).wish == "stop"
+    answers.set()
+    await asking
 
 
 @pytest.mark.parametrize(("extend", "account"), [("watcher", None), ("account", "own")])
