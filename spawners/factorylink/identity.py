@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncssh
 from pydantic import ValidationError
 
-from factorylink.credentials.base import read_private_key
+from factorylink.credentials.base import read_private_key, read_secret
 from factorylink.models import Job, Model, Person, ResolvedChoice, ServerName, SessionId, Slug, UnixAccount
 
 _COMMENT = re.compile(r"^fg:([0-9a-f]{32}):([0-9a-f]{16})$")
@@ -82,7 +82,7 @@ class Identity:
 
 
 def read_or_make_key(path: Path) -> bytes:
-    """The HMAC key, made at the first start; 0600. Raises ValueError if the file is not a key of ours."""
+    """The HMAC key, made at the first start; 0600. Raises OSError; ValueError if it is none, or others may read it."""
     key = _read_or_make(path, secrets.token_hex(32).encode() + b"\n").strip()
     if not re.fullmatch(rb"[0-9a-f]{64}", key):
         raise ValueError(
@@ -101,7 +101,7 @@ def read_or_make_ssh_key(path: Path) -> asyncssh.SSHKey:
 def _read_or_make(path: Path, content: bytes) -> bytes:
     """The file's content; where there is no file, it is made as a whole or not at all."""
     try:
-        return path.read_bytes()
+        return read_secret(path)
     except FileNotFoundError:
         new = path.with_suffix(".new")
         new.unlink(missing_ok=True)

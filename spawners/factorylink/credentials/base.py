@@ -36,8 +36,15 @@ class Credentials(Protocol):
 
 
 def read_private_key(path: Path) -> asyncssh.SSHKey:
-    """A private key without passphrase. Raises OSError; ValueError where others may read the file, it is not ours, or
-    it is no key."""
+    """A private key without passphrase. Raises as ``read_secret``; ValueError, too, where it is no key."""
+    try:
+        return asyncssh.import_private_key(read_secret(path))
+    except asyncssh.KeyImportError as error:
+        raise ValueError(f"{path} is not a private key without passphrase: {error}") from error
+
+
+def read_secret(path: Path) -> bytes:
+    """A file of at most 64 KiB. Raises OSError; ValueError where others may read it, or it is not ours."""
     # Looked at and read through one descriptor: the file that was judged is the file that is read.
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
@@ -48,8 +55,4 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
         if found.st_mode & 0o077:
             mode = stat.S_IMODE(found.st_mode)
             raise ValueError(f"{path} may be used by others (mode {mode:04o}): run chmod 600 {path}")
-        data = file.read(65536)
-    try:
-        return asyncssh.import_private_key(data)
-    except asyncssh.KeyImportError as error:
-        raise ValueError(f"{path} is not a private key without passphrase: {error}") from error
+        return file.read(65536)
