@@ -54,10 +54,10 @@ class WrapperCredentials(Model):
 
 class EfpCredentials(Model):
     """The EuroHPC Federation Platform's SSH CA: a person's token in, a certificate of some hours out. ``url``: of the
-    CA; ``resource``: what the platform calls the factory's hosts."""
+    CA, over TLS unless it is on this machine; ``resource``: what the platform calls the factory's hosts."""
 
     kind: Literal["efp"] = "efp"
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+    url: Annotated[str, StringConstraints(pattern=r"^(https://|http://(127\.0\.0\.1|localhost)[:/])[^\s]+$")]
     resource: str = ""
     renew_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]  # where a person gets a new token
     watcher_key: Path  # private key of the watcher's account: watching never uses a person's login
@@ -89,6 +89,15 @@ class SshTransport(Model):
     logins_per_minute: int = Field(default=20, ge=1)  # to the site, all accounts together
     connect_seconds: float = Field(default=15, gt=0)
     keepalive_seconds: float = Field(default=15, gt=0)
+
+    @model_validator(mode="after")
+    def _what_the_wrapper_takes(self) -> SshTransport:
+        if isinstance(self.credentials, WrapperCredentials) and (self.prefix or self.env):
+            raise ValueError(
+                "prefix, env: the site's wrapper runs nothing but the scheduler's own commands; the site sets their "
+                "path and variables in /etc/factorygate/act.conf"
+            )
+        return self
 
 
 def _kind(told: object) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncssh
 import pytest
+from pydantic import ValidationError
 
+from factorylink.config import SshTransport
 from factorylink.credentials.base import read_private_key
 from factorylink.credentials.key import KeyFiles
 from factorylink.errors import Refused
@@ -71,3 +73,12 @@ def test_all_keys_are_looked_at_before_the_link_starts(keys):
 def test_without_the_watchers_key_nothing_starts(keys):
     with pytest.raises(FileNotFoundError):
         KeyFiles(keys, "nobody")
+
+
+@pytest.mark.parametrize("useless", [{"env": {"SLURM_CONF": "/etc/slurm.conf"}}, {"prefix": ["nice"]}])
+def test_what_the_wrapper_would_not_run_is_no_setting(useless):
+    told = {"hosts": ["login"], "watcher": "watch"}
+    wrapper = {"kind": "wrapper", "login": "gate", "key": "key"}
+    with pytest.raises(ValidationError, match=r"act\.conf"):
+        SshTransport.model_validate({**told, "credentials": wrapper, **useless})
+    SshTransport.model_validate({**told, "credentials": {"kind": "key", "keys": "keys"}, **useless})

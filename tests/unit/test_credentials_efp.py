@@ -16,6 +16,7 @@ from threading import Thread
 
 import asyncssh
 import pytest
+from pydantic import ValidationError
 
 from factorylink.config import EfpCredentials
 from factorylink.credentials.efp import NEVER, Federation, grants, read_certificate
@@ -119,6 +120,17 @@ async def test_a_token_buys_a_certificate(federation, ca):
     assert told["Resource"] == "lumi"
     assert told["PublicKey"].split()[1] == login.key.export_public_key().decode().split()[1]
     assert login.certificate.export_certificate() is not None
+
+
+async def test_a_certificate_for_ever(federation, ca):
+    ca.validity = "always:forever"
+    assert (await federation.renew("ada", TOKEN)).year == 9999
+    assert (await federation.login("ada")).username == "ada"
+
+
+def test_a_token_goes_nowhere_in_the_clear(watcher_key):
+    with pytest.raises(ValidationError, match="url"):
+        EfpCredentials(url="http://ca.example.org/", renew_url=RENEW, watcher_key=watcher_key)
 
 
 async def test_without_a_token_the_words_say_where_to_get_one(federation):

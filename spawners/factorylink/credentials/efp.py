@@ -32,6 +32,7 @@ from factorylink.errors import Expired, LinkError, Misread, Refused, Unreachable
 log = logging.getLogger(__name__)
 
 RENEW_AT = 1 / 3  # of its life left: then the token, if it still works, buys another
+LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()  # "for ever" in a certificate is 2**64 - 1
 NEVER = datetime.fromtimestamp(0, UTC)  # the end of what never began
 ANSWER_SECONDS = 15.0
 LONGEST_ANSWER = 65536  # bytes
@@ -192,7 +193,7 @@ def read_certificate(line: str, key: asyncssh.SSHKey) -> Certificate:
     own.get_string()
     if kind != 1 or public != own.get_string() or not principals:
         raise Misread("The platform's certificate is not a user's, or not for the key that it was asked for.")
-    return Certificate(certificate, re.sub(r"[^!-~]", "?", key_id)[:200], serial, begins, min(ends, 2**40), hosts)
+    return Certificate(certificate, re.sub(r"[^!-~]", "?", key_id)[:200], serial, begins, min(ends, LATEST), hosts)
 
 
 def grants(patterns: Sequence[str], host: str) -> bool:
