@@ -79,8 +79,9 @@ function morph(old, fresh) {
   }
   if (old.tagName === "INPUT") {
     if (old.checked !== fresh.checked) old.checked = fresh.checked;
-    // What a person is typing is not overwritten under the fingers.
-    if (old !== document.activeElement && old.value !== fresh.value) old.value = fresh.value;
+    // What a person is typing is not overwritten under the fingers; what they typed stays where no value is given.
+    const given = fresh.hasAttribute("value");
+    if (given && old !== document.activeElement && old.value !== fresh.value) old.value = fresh.value;
     return;
   }
   morphChildren(old, fresh);

@@ -40,13 +40,14 @@ class Finder:
         self._strangers: set[Key] = set()  # none of ours, whatever they say; said once
 
     def only(self, place: Place, jobs: list[Job], account: str | None) -> None:
-        """Forget orphans that an answer (about one account, where named) no longer has."""
+        """Forget orphans and strangers that an answer no longer has; one about one account only, where named, tells
+        nothing of the others'."""
+        if account is not None:
+            return
         here = {(place.factory.id, job.id) for job in jobs}
-        self._orphans = {
-            key: since
-            for key, since in self._orphans.items()
-            if key[0] != place.factory.id or account is not None or key in here
-        }
+        gone = {key for key in (*self._orphans, *self._strangers) if key[0] == place.factory.id and key not in here}
+        self._orphans = {key: since for key, since in self._orphans.items() if key not in gone}
+        self._strangers -= gone
 
     async def surplus(self, row: Row, place: Place, job: Job) -> None:
         """Another job than its own says it is of this row."""
