@@ -650,6 +650,13 @@ def test_a_list_behind_a_link(wrapper: Wrapper, tmp_path: Path) -> None:
     refused(wrapper.run(ADA, "pwd"), "cannot be used")
 
 
+def test_a_long_list_is_read_whole_or_not_at_all(wrapper: Wrapper) -> None:
+    wrapper.write("accounts", "x\n" * 100_000 + f"{ADA}\n")
+    assert wrapper.run(ADA, "pwd").returncode == 0
+    wrapper.write("accounts", "x\n" * 2**20 + f"{ADA}\n")
+    refused(wrapper.run(ADA, "pwd"), "too long")
+
+
 def test_no_list(wrapper: Wrapper) -> None:
     (wrapper.folder / "etc/accounts").unlink()
     refused(wrapper.run(ADA, "pwd"), "there is no list")
