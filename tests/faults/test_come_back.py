@@ -1,0 +1,55 @@
+"""Somebody asks for a session, closes the browser, and comes back from another one: after hub and link were killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.faults.test_kill import kill
+from tests.support.gateway import Gateway, eventually
+
+PERSON, SERVER, FACTORY = "grace", "later", "it4lia"
+
+
+@pytest.fixture
+def waiting(gateway: Gateway) -> Iterator[tuple[Gateway, str]]:
+    """Asked for in one browser, which is then closed. Its job is held: it waits for as long as the test likes."""
+    factory = gateway.factories[FACTORY]
+    factory.ask("scontrol", "create", "reservation", "ReservationName=later", "Nodes=ALL", "StartTime=now",
+                "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS")  # fmt: skip
+    try:
+        with closing(gateway.browser_session(PERSON)) as first:
+            xsrf = first.cookies.get("_xsrf", path="/hub/")
+            form = {"factory": FACTORY, "size": "gpu-1", "hours": "0.5", "_xsrf": xsrf}
+            answer = first.post(f"{gateway.hub}/spawn/{PERSON}/{SERVER}", data=form, headers={"X-XSRFToken": str(xsrf)})
+            assert answer.status_code == 200, answer.text
+            session = eventually(lambda: gateway.session(PERSON, SERVER), what="the session")
+            assert session is not None
+        yield gateway, session["id"]
+    finally:
+        factory.ask("scontrol", "delete", "ReservationName=later", check=False)
+        gateway.stop(PERSON, SERVER)
+        eventually(lambda: gateway.session(PERSON, SERVER) is None, 60)
+
+
+def test_the_session_is_there_in_another_browser(waiting: tuple[Gateway, str]) -> None:
+    gateway, session_id = waiting
+    kill(gateway, "hub", "link")
+    with closing(gateway.browser_session(PERSON)) as second:
+        found = second.get(f"{gateway.hub}/gateway/api/sessions")
+        assert found.status_code == 200, found.text
+        mine = {session["server"]: session for session in found.json() if session["state"] != "ended"}
+        assert (mine[SERVER]["id"], mine[SERVER]["state"]) == (session_id, "pending")
+
+        gateway.factories[FACTORY].ask("scontrol", "delete", "ReservationName=later")
+        eventually(lambda: gateway.server(PERSON, SERVER), 60, what="the hub has the server again")
+        gateway.wait_ready(PERSON, SERVER)
+        lab = second.get(f"{gateway.root}/user/{PERSON}/{SERVER}/lab")
+        assert lab.status_code == 200
+        assert "jupyter-config-data" in lab.text
+    session = gateway.session(PERSON, SERVER)
+    assert session is not None
+    assert session["id"] == session_id
+    assert gateway.notebook(PERSON, SERVER).run("print(6 * 7)").strip() == "42"  # and with a token, from a script
