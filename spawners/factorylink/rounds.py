@@ -16,32 +16,44 @@ class Rounds:
     def __init__(self) -> None:
         self.accounts: Callable[[], Iterable[str]] = tuple
         self._first: dict[str, None] = {}  # to be asked before all others, in order
+        self._once: dict[str, None] = {}  # to be asked once in any case; thousands, where a link that starts has them
+        self._odd = False
         self._turn: dict[str, None] = {}  # who was asked, the longest ago first
         self._known: dict[str, dict[JobId, Job]] = {}  # jobs by account, as its last answer has them
 
     def hurry(self, account: str) -> None:
-        """Something happened to a job of that account; or it has to be asked once in any case."""
+        """Something happened to a job of that account."""
         self._first[account] = None
 
+    def once(self, account: str) -> None:
+        """It has to be asked once in any case: every other time, so that those with sessions are not kept waiting."""
+        self._once[account] = None
+
     def all(self) -> set[str]:
-        """Who has to be asked: who has sessions, or jobs that no session has yet."""
-        return {*self.accounts(), *self._first, *(account for account, jobs in self._known.items() if jobs)}
+        """Who has to be asked."""
+        return {*self._who_has_any(), *self._first, *self._once}
 
     def next(self) -> str | None:
         """Whom to ask now; None: nobody has anything."""
-        if self._first:
-            chosen = next(iter(self._first))
-            del self._first[chosen]
-        else:
-            there = sorted(self.all())
-            never = [account for account in there if account not in self._turn]
-            in_turn = [account for account in self._turn if account in there]
-            if not (waiting := never + in_turn):
-                return None
-            chosen = waiting[0]
-        self._turn.pop(chosen, None)
+        chosen = next(iter(self._first), None) or self._in_turn()
+        if chosen is None:
+            return None
+        for waiting in (self._first, self._once, self._turn):
+            waiting.pop(chosen, None)
         self._turn[chosen] = None
         return chosen
+
+    def _who_has_any(self) -> set[str]:
+        """Who has sessions, or jobs that no session has yet."""
+        return {*self.accounts(), *(account for account, jobs in self._known.items() if jobs)}
+
+    def _in_turn(self) -> str | None:
+        there = sorted(self._who_has_any())
+        never = [account for account in there if account not in self._turn]
+        in_turn = [account for account in self._turn if account in there]
+        self._odd = not self._odd
+        ways = [self._once, never + in_turn]
+        return next(iter([*ways[self._odd], *ways[not self._odd]]), None)
 
     def answered(self, account: str, jobs: Iterable[Job]) -> dict[JobId, Job]:
         """All jobs known, of all accounts, after that account's answer."""

@@ -133,7 +133,7 @@ class Site:
         if self._rounds is not None:
             self._rounds.accounts = accounts
             for account in once:
-                self._rounds.hurry(account)
+                self._rounds.once(account)
 
     def _happened(self, account: str | None) -> None:
         """An order was carried out, so the factory answers: no back-off any more, and there is news to fetch."""
