@@ -1,0 +1,234 @@
+"""Sessions whose door is entered through a real Slurm, and what becomes of them when a part on the way dies."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import asyncssh
+import pytest
+import pytest_asyncio
+
+from factorylink import carriers
+from factorylink.choices import bridge_argv
+from factorylink.config import Access, Hub, Limits, LinkConfig
+from factorylink.door_status import DoorStatus
+from factorylink.doors import DoorKeeper
+from factorylink.identity import Identity
+from factorylink.models import Environment, JobId, JobOptions, JobState, ResolvedChoice
+from factorylink.places import make_places
+from factorylink.schedulers.ask import Ask
+from factorylink.seams import Place
+from factorylink.site import Site
+from factorylink.submitting import Submitter
+from testbed import cluster, install
+from testbed.cluster import Cluster
+from tests.support.door import ENVIRONMENT, NOTEBOOK, fetch, until
+from tests.support.trial import FACTORY
+
+pytestmark = [pytest.mark.slurm, pytest.mark.asyncio(loop_scope="function")]
+
+KEY = asyncssh.generate_private_key("ssh-ed25519")
+ID = uuid.uuid4().hex  # not that of the other tests: processes are found by it
+PORTS = (21500, 21599)
+IDENTITY = Identity("carried", b"k" * 32)
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Cluster]:
+    programs = install.program_folder()
+    state = programs / "tested-carriers"
+    shutil.rmtree(state, ignore_errors=True)
+    programs.mkdir(parents=True, exist_ok=True)
+    made = cluster.up(FACTORY, state, programs / "slurm", gpu_nodes=1)
+    yield made
+    made.down()
+    shutil.rmtree(state, ignore_errors=True)
+
+
+class Carried:
+    """One session of a real job, and the link's end of its door."""
+
+    def __init__(self, folder: Path, here: Cluster, carrier: str) -> None:
+        python = str(install.program_folder() / "notebook" / "bin" / "python")
+        environment = Environment(id="here", title="Here", kind="venv", python=python)
+        door = {"carrier": carrier} if carrier == "stdio" else {"listen": "127.0.0.1", "host": "127.0.0.1"}
+        access = Access.model_validate({**here.access_fields(), "door": door})
+        config = LinkConfig(
+            catalogue=folder,
+            state_dir=folder,
+            socket=folder / "link.sock",
+            session_ports=PORTS,
+            hub=Hub(token_file=folder / "token"),
+            factories={FACTORY.id: access},
+        )
+        factory = FACTORY.model_copy(update={"environments": (environment,), "default_environment": "here"})
+        self.account = here.accounts[0]
+        self.place: Place = make_places(config, {FACTORY.id: factory})[FACTORY.id]
+        self.choice = ResolvedChoice(
+            factory=FACTORY.id, size="gpu-1", environment="here", hours=0.2, idle_minutes=60, unopened_minutes=60
+        )
+        self.told: list[DoorStatus | None] = []
+        self.keeper = DoorKeeper(config, KEY, lambda _, status: self.told.append(status), folder / "back.sock")
+        self.python = python
+        self.port = 0
+        self.job: JobId = ""
+
+    @property
+    def site(self) -> Site:
+        assert isinstance(self.place.site, Site)
+        return self.place.site
+
+    async def begin(self) -> None:
+        """Submit the job as the link does, and keep its door open."""
+        await self.site.start()
+        transport = self.place.transport
+        folder = f"{await transport.home(self.account)}/.factorygate-tested/sessions/{ID}"
+        await transport.run(Ask(("rm", "-rf", folder), lambda _: None), self.account)
+        await transport.run(Ask(("mkdir", "-p", "-m", "700", folder), lambda _: None), self.account)
+        submitter = Submitter(None, IDENTITY, Limits(), KEY.export_public_key().decode().split()[1])  # type: ignore[arg-type]
+        comment = IDENTITY.comment(ID, self.account, FACTORY.id)
+        request = submitter.request(self.place, self.choice, JobOptions(), ID, folder, comment)
+        request = request.model_copy(update={"name": self.site.job_name})
+        self.job = await self.site.submit(self.account, request)
+        node = await self.running()
+        bridge = bridge_argv(self.place.factory, self.choice)
+        carrier = carriers.carrier(self.place.access.door, self.place.dialect, self.job, node, bridge)
+        self.port = self.keeper.allocate(set())
+        await self.keeper.bind(ID, self.port)
+        file = f"{folder}/door.json"
+        await self.keeper.open(carriers.Way(ID, FACTORY.id, self.account, file, transport, carrier))
+
+    async def running(self) -> str:
+        """The node, once the job runs."""
+        async with asyncio.timeout(60):
+            while (job := await self.seen()) is None or job[0] is not JobState.RUNNING:
+                await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
+        return job[1][0]
+
+    async def seen(self) -> tuple[JobState, tuple[str, ...]] | None:
+        return next(((j.state, j.nodes) for j in await self.site.ask_jobs_now() if j.id == self.job), None)
+
+    async def up(self) -> None:
+        """Start the notebook, and wait until it listens."""
+        await until(lambda: self.keeper.is_open(ID), what=self.keeper.problem(ID))
+        await self.keeper.send_environment(ID, ENVIRONMENT, [self.python, "-c", NOTEBOOK])
+        await until(lambda: any(status is not None and status.phase == "up" for status in self.told))
+
+    async def get(self, path: str) -> bytes:
+        """The body of an answer at the session's port."""
+        streams = await asyncio.open_connection("127.0.0.1", self.port)
+        return (await fetch(*streams, path)).partition(b"\r\n\r\n")[2]
+
+    async def end(self) -> None:
+        await self.keeper.shutdown()
+        await self.site.cancel(self.account, [self.job])
+        async with asyncio.timeout(60):
+            while (job := await self.seen()) is not None and job[0] is not JobState.ENDED:
+                await asyncio.sleep(0.1)
+        await self.site.stop()
+        await self.place.transport.close()
+
+    def pids(self, *words: str) -> list[int]:
+        """Processes with all these words in their argv."""
+        found = []
+        for process in Path("/proc").glob("[0-9]*/cmdline"):
+            try:
+                argv = process.read_bytes().decode(errors="replace").split("\0")
+            except OSError:
+                continue
+            if all(any(word in each for each in argv) for word in words):
+                found.append(int(process.parent.name))
+        return found
+
+    def entered(self) -> list[int]:
+        """The processes of srun that enter this session."""
+        return [pid for pid in self.pids("--jobid", f"-{ID[:8]}-") if name(pid) == "srun"]
+
+    def bridges(self) -> list[int]:
+        """The bridges of this session, on the node."""
+        return [pid for pid in self.pids("factorygate.session.bridge", f"-{ID[:8]}-") if name(pid) != "srun"]
+
+
+def name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def listening(pid: int) -> list[str]:
+    """Local addresses on which a process listens by TCP."""
+    inodes = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    rows = [row.split() for kind in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()]
+    return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
+
+
+@pytest_asyncio.fixture
+async def carried(here: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Carried]:
+    made = Carried(tmp_path, here, getattr(request, "param", "stdio"))
+    await made.begin()
+    yield made
+    await made.end()
+
+
+@pytest.mark.parametrize("carried", ["tcp", "stdio"], indirect=True)
+async def test_a_whole_session(carried: Carried) -> None:
+    await carried.up()
+    assert json.loads(await carried.get("/env"))["SLURM_JOB_ID"] == carried.job
+    assert len(await carried.get("/big")) == 32 << 20
+    assert await carried.keeper.answers(ID, "/user/u/api")
+    assert await carried.keeper.token(ID) == ENVIRONMENT["JUPYTERHUB_API_TOKEN"]
+    stdio = isinstance(carried.keeper._lines[ID].way.carrier, carriers.Stdio)
+    doors = [pid for pid in carried.pids("factorygate.session", ID) if name(pid).startswith("python")]
+    assert doors
+    assert sum(len(listening(pid)) for pid in doors) == (0 if stdio else 1)
+    assert bool(carried.entered()) == bool(carried.bridges()) == stdio
+    await carried.keeper.stop(ID)
+    await until(lambda: any(status is not None and status.phase == "ended" for status in carried.told))
+    async with asyncio.timeout(60):
+        while (await carried.seen() or (JobState.ENDED,))[0] is not JobState.ENDED:
+            await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
+    await until(lambda: not carried.entered() and not carried.bridges())
+
+
+KILLED: dict[str, Callable[[Carried], list[int]]] = {"srun": Carried.entered, "bridge": Carried.bridges}
+
+
+@pytest.mark.parametrize("which", KILLED)
+async def test_a_door_is_found_again_when_a_part_on_the_way_is_killed(carried: Carried, which: str) -> None:
+    await carried.up()
+    notebook = json.loads(await carried.get("/env"))["FACTORYGATE_NOTEBOOK_SOCKET"]
+    before = KILLED[which](carried)
+    assert before
+    for pid in before:
+        os.kill(pid, signal.SIGKILL)
+    await until(lambda: not carried.keeper.is_open(ID), what="lost")
+    assert json.loads(await carried.get("/env"))["FACTORYGATE_NOTEBOOK_SOCKET"] == notebook
+    assert carried.told[-1] is not None
+    assert not set(before) & set(KILLED[which](carried))
+    await until(lambda: len(carried.bridges()) == 1, what="the old bridge is gone, one is there")
+
+
+async def test_a_job_that_ended_is_entered_no_more(carried: Carried) -> None:
+    await carried.up()
+    await carried.site.cancel(carried.account, [carried.job])
+    await until(lambda: not carried.keeper.is_open(ID), what="lost")
+    await until(lambda: carried.keeper.problem(ID) and not carried.entered())
+    await carried.keeper.close(ID)
+    await until(lambda: not carried.entered() and not carried.bridges())
+
+
+async def test_a_link_that_goes_leaves_nothing_inside(carried: Carried) -> None:
+    await carried.up()
+    assert carried.entered()
+    await carried.keeper.shutdown()
+    await until(lambda: not carried.entered() and not carried.bridges())
+    job = await carried.seen()
+    assert job is not None and job[0] is JobState.RUNNING
