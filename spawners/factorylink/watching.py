@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -55,8 +55,7 @@ class Watcher:
                 if not here[row.id].submitting:
                     await self._claim(here[row.id], job)
                     await self._seen(here[row.id], place, job)
-            for row, job in plan.seen:
-                await self._seen(here[row.id], place, job)
+            await _all(self._seen(here[row.id], place, job) for row, job in plan.seen)
             for row in plan.missed:
                 self._missed(here[row.id], place)
             for row in plan.waiting:
@@ -289,6 +288,14 @@ def notebook_base(base_url: str, user: str, server: str) -> str:
     """The notebook's base URL: ``/user/NAME/`` or ``/user/NAME/SERVER/`` below the hub's."""
     name = quote(user, safe="@~")
     return f"{base_url}user/{name}/{quote(server)}/" if server else f"{base_url}user/{name}/"
+
+
+async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Side by side, so that what they write goes into the ledger together: hundreds may start at once. Raises what
+    the first of them raised, once all are through."""
+    for outcome in await asyncio.gather(*each, return_exceptions=True):
+        if isinstance(outcome, BaseException):
+            raise outcome
 
 
 def _newest_first(unknown: list[tuple[SessionId, Job]]) -> list[tuple[SessionId, Job]]:
