@@ -40,6 +40,12 @@ def limit(gateway: Gateway, minutes: int) -> None:
     gateway.factories["it4lia"].ask("scontrol", "update", f"JobId={session['job']}", f"TimeLimit={minutes}")
 
 
+def workspace(gateway: Gateway) -> str:
+    """What JupyterLab remembers to open again."""
+    answer = gateway.notebook(USER, SERVER).request("GET", f"/lab/api/workspaces/{SERVER}")
+    return json.dumps(answer.json()["data"]) if answer.status_code == 200 else ""
+
+
 def open_tabs(page: Page) -> list[str]:
     return [text.strip() for text in page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel").all_inner_texts()]
 
@@ -57,6 +63,7 @@ def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, noteboo
         page.goto(f"{gateway.root}/user/{USER}/{SERVER}/lab/workspaces/{SERVER}/tree/{path}")
         tab = path.rpartition("/")[2]
         expect(page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text=tab)).to_be_visible(timeout=60000)
+        eventually(lambda path=path: path in workspace(gateway), 30, what=f"JupyterLab remembers that {path} is open")
     eventually(lambda: {"first.ipynb", "second.ipynb"} <= set(open_tabs(page)), 30, what="both are open")
     editor = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .cm-content").first
     editor.fill("never_saved_by_hand = 1")
@@ -109,4 +116,4 @@ def test_more_time_is_one_dialog_away(gateway: Gateway, page: Page, notebooks: t
         return now is not None and now["ends"] > before["ends"]
 
     eventually(longer, 30, what="the scheduler's new end")
-    expect(page.locator("#fg-live", has_text=SERVER)).to_contain_text("3 hrs 2", timeout=15000)
+    expect(page.locator("#fg-live", has_text=SERVER)).to_contain_text("3 hours 2", timeout=15000)
