@@ -107,6 +107,15 @@ async def server(door: RunningDoor, *words: str) -> AsyncIterator[Server]:
     listening.close()
 
 
+async def client_of(notebook: Server, kernel: str) -> AsyncKernelClient:
+    """Of a kernel that is there by then; one that is stopped while it begins has something to complain about."""
+    client = AsyncKernelClient(connection_file=str(notebook.node / "run" / f"kernel-{kernel}.json"))
+    client.load_connection_file()
+    client.start_channels()
+    await client.wait_for_ready(timeout=60)
+    return client
+
+
 async def test_is_opened_used_and_stopped() -> None:
     async with running_door() as door, server(door) as notebook:
         code, version = await notebook.request("/user/u/api", token="")
@@ -123,6 +132,7 @@ async def test_is_opened_used_and_stopped() -> None:
         assert status["last_activity"]
         socket = f"{notebook.node}/run/kernel-{kernel['id']}"
         await until(lambda: socket in Path("/proc/net/unix").read_text(), what="the kernel's sockets")
+        (await client_of(notebook, kernel["id"])).stop_channels()
         pid = status["notebook_pid"]
         assert TOKEN not in Path(f"/proc/{pid}/cmdline").read_text() + Path(f"/proc/{pid}/environ").read_text()
         await ask(notebook.link, "stop")
@@ -147,10 +157,7 @@ async def test_at_the_end_of_its_time_a_busy_kernel_is_interrupted_and_ends_clea
     """What a program does in ``finally`` and ``atexit`` is done: results that it would write then are written."""
     async with running_door() as door, server(door) as notebook:
         _, kernel = await notebook.request("/user/u/api/kernels", "POST")
-        client = AsyncKernelClient(connection_file=str(notebook.node / "run" / f"kernel-{kernel['id']}.json"))
-        client.load_connection_file()
-        client.start_channels()
-        await client.wait_for_ready(timeout=60)
+        client = await client_of(notebook, kernel["id"])
         home = door.folder.parent / "home"
         client.execute(
             "import atexit, time\n"
