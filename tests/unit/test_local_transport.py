@@ -76,8 +76,8 @@ async def test_prefix_and_environment_of_the_settings() -> None:
 async def test_silence_is_unreachable_and_leaves_no_process(transport: LocalTransport, tmp_path: Path) -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable, match="within"):
-        await transport.run(shell(f"sleep 60 & echo $! > {tmp_path}/pid; wait", timeout=0.3))
-    assert time.monotonic() - began < 3
+        await transport.run(shell(f"sleep 60 & echo $! > {tmp_path}/pid; wait", timeout=2))
+    assert time.monotonic() - began < 30
     assert await ended(int((tmp_path / "pid").read_text()))
 
 
