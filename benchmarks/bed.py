@@ -18,6 +18,7 @@ from factorylink import catalogue
 from factorylink.models import Factory, NodeSize
 from testbed import install
 from testbed.cluster import Cluster, up
+from testbed.login import Isolation
 
 ROOT = Path(__file__).resolve().parent.parent
 FACTORY = "it4lia"
@@ -74,7 +75,7 @@ class Bed:
 
     def argv_as(self, account: str, *argv: str) -> tuple[str, ...]:
         """The argv of a client command as a site account; it needs the cluster's environment."""
-        return (*as_user(account), *self.cluster.prefix, *argv)
+        return (*self.cluster.prefix, *as_user(account), *argv)
 
     def fill(self) -> None:
         """Take every core and GPU of the cluster with one job, so that what is submitted waits."""
@@ -129,10 +130,11 @@ def as_user(account: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def bed(name: str, many: int = 0) -> Iterator[Bed]:
+def bed(name: str, many: int = 0, isolation: Isolation | None = None) -> Iterator[Bed]:
     """Start a cluster, and stop it at the end. Logs stay in ``bench/NAME`` beside the programs.
 
     ``many``: a factory made for that many sessions at a time, one core each, in place of one from the catalogue.
+    ``isolation``: behind sshd, in a network of its own (as root).
     The programs are there already: ``bin/bench`` installs them.
     """
     programs = install.program_folder()
@@ -147,7 +149,7 @@ def bed(name: str, many: int = 0) -> Iterator[Bed]:
         (where / f"{factory.id}.yaml").write_text(
             yaml.safe_dump(factory.model_dump(mode="json", exclude_defaults=True))
         )
-    cluster = up(factory, folder / "testbed", programs / "slurm", cpu_nodes=CROWD_NODES)
+    cluster = up(factory, folder / "testbed", programs / "slurm", cpu_nodes=CROWD_NODES, isolation=isolation)
     hub_python = programs / "hub" / "bin" / "python"
     modules = programs / "node" / "node_modules"
     try:

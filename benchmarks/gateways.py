@@ -137,12 +137,13 @@ class Link:
 
 
 @asynccontextmanager
-async def link_alone(bed: Bed, hub_url: str) -> AsyncIterator[Link]:
-    """Our link; at ``hub_url`` is what it takes for the hub."""
+async def link_alone(bed: Bed, hub_url: str, name: str = "bench", **access: object) -> AsyncIterator[Link]:
+    """Our link; at ``hub_url`` is what it takes for the hub. ``name``: by which it knows its jobs; ``access``: in place
+    of what the cluster says."""
     folder = _folder(bed, "link")
     ports = Ports()
     _secret(folder / "service-token")
-    _configure_link(bed, folder, ports, hub_url)
+    _configure_link(bed, folder, ports, hub_url, name, **access)
     async with running(folder) as run:
         pid = await _link(bed, run)
         socket_path = folder / "link.sock"
@@ -153,12 +154,13 @@ async def link_alone(bed: Bed, hub_url: str) -> AsyncIterator[Link]:
         yield Link(pid, socket_path)
 
 
-def _configure_link(bed: Bed, folder: Path, ports: Ports, hub_url: str) -> None:
+def _configure_link(bed: Bed, folder: Path, ports: Ports, hub_url: str, name: str = "bench", **changed: object) -> None:
     environment = {"id": "bench", "title": "Bench", "kind": "venv", "python": str(bed.notebook_python)}
     access = {
         **bed.cluster.access_fields(),
         "accounts": {person: person for person in bed.people},
         "environments": [environment],
+        **changed,
     }
     link = {
         "catalogue": str(bed.catalogue),
@@ -166,7 +168,7 @@ def _configure_link(bed: Bed, folder: Path, ports: Ports, hub_url: str) -> None:
         "socket": "link.sock",
         "listen_port": ports.link,
         "session_ports": [12000, 13999],  # not those of a demo that may run beside
-        "hub": {"url": hub_url, "token_file": "service-token", "name": "bench"},
+        "hub": {"url": hub_url, "token_file": "service-token", "name": name},
         "limits": {"pending_per_person": 10000, "sessions_per_person": 10000},
         "factories": {bed.factory.id: access},
     }

@@ -1,0 +1,248 @@
+"""What going through a door costs, by each carrier, on one factory behind sshd in a network of its own.
+
+Two links, one with carrier ``tcp`` and one with ``stdio``, have a session each: a real job, door and Jupyter server.
+Beside them, in turns and in the same run:
+
+- ``ssh-L``: OpenSSH's ``ssh -L`` through the same login host to a Jupyter server of the same environment on the node's
+  TCP port: one layer of SSH up to the login host, where ours has a second one from the link into the job
+- ``srun-cat``: what bare ``srun -u cat`` of the same file writes to a pipe on the login host, without any SSH
+- ``direct``: the server's own Unix socket, from the same machine: what is measured without any carrier
+
+A download of 200 MB (median of five), 10,000 small requests and 500 echoes of a real kernel over a WebSocket, each one
+after another on one connection. Then many doors on one link: memory, and how soon all are open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import pwd
+import subprocess
+import sys
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import gateways, measure
+from benchmarks.bed import Bed, bed
+from benchmarks.door_clients import Target, output_rate
+from factorylink.client import LinkClient
+from factorylink.models import Choice, Session, SessionRequest, SessionState
+from testbed.login import DOOR_PORTS, Isolation
+from tests.support.isolated import Visitor
+
+SIZE = 200_000_000  # bytes of the download
+ROUNDS = 5
+SMALL, ECHOES = 10_000, 500
+TURNS = 5
+MANY = 100
+MB, MS = 1e6, 1e-3
+FILE = "factorygate-bench.bin"
+ROOT_PATH = "/user/bench/"
+# With or without a port, a Jupyter server that takes anybody: only the account reaches its socket.
+SERVER = (
+    'exec "$0" -m jupyter_server --no-browser --ServerApp.base_url={base} --ServerApp.token= --ServerApp.password= '
+    "--ServerApp.disable_check_xsrf=True --ServerApp.allow_remote_access=True --ServerApp.root_dir={home} {where}"
+)
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A running session behind one link."""
+
+    carrier: str
+    session: Session
+    target: Target
+    socket: Path  # the server's own
+    config: Path  # of the link
+
+
+def home(on: Bed) -> Path:
+    """Of the account as which all runs, at the factory."""
+    return Path(pwd.getpwnam(on.people[0]).pw_dir)
+
+
+def socket_of(session_id: str) -> Path:
+    """The server's own; all nodes of a testbed have one /tmp."""
+    [found] = Path("/tmp").glob(f"factorygate-*-{session_id[:8]}-*/notebook.sock")
+    return found
+
+
+@asynccontextmanager
+async def session(on: Bed, carrier: str, door: dict[str, object]) -> AsyncIterator[Carried]:
+    """A link with that carrier, and a session of it that answers."""
+    name = f"bench-{carrier}"
+    async with gateways.link_alone(on, "http://127.0.0.1:1", name, door=door) as link:
+        client = LinkClient(link.socket)
+        session_id, person = uuid.uuid4().hex, on.people[0]
+        choice = Choice(factory=on.factory.id, size=on.size.id, environment="bench", hours=1)
+        await client.put_session(session_id, SessionRequest(user=person, server=carrier, choice=choice))
+        base = f"/user/{person}/{carrier}/"
+        server = SERVER.format(home=home(on), base=base, where='--ServerApp.sock="$FACTORYGATE_NOTEBOOK_SOCKET"')
+        sent = False
+        try:
+            async for seen in client.session_events(session_id):
+                if seen.state == SessionState.ENDED:
+                    raise RuntimeError(f"{carrier}: {seen.end}: {seen.log_tail}")
+                if seen.door_open and not sent:
+                    argv = ["/bin/sh", "-c", server, str(on.notebook_python)]
+                    await client.send_environment(session_id, {"JUPYTERHUB_SERVICE_PREFIX": base}, argv)
+                    sent = True
+                if seen.state == SessionState.RUNNING and seen.url is not None:
+                    break
+            else:
+                raise RuntimeError(f"{carrier}: the link says no more")
+            port = int(seen.url.rpartition(":")[2].split("/")[0])
+            yield Carried(carrier, seen, Target(port, base), socket_of(session_id), link.socket.parent / "link.yaml")
+        finally:
+            with contextlib.suppress(Exception):
+                await client.stop(session_id)
+            await client.close()
+
+
+def inside(on: Bed, job: str, *argv: str) -> tuple[str, ...]:
+    """A command in the job of the first person, joined by stdio as carrier stdio does it."""
+    step = (
+        "srun",
+        "-u",
+        "--overlap",
+        "--jobid",
+        job,
+        "--nodes=1",
+        "--ntasks=1",
+        "--mem=0",
+        "--mpi=none",
+        "--gres=none",
+    )
+    return on.argv_as(on.people[0], *step, "--export=NONE", "--", *argv)
+
+
+@contextmanager
+def forwarded(on: Bed, carried: Carried) -> Iterator[Target]:
+    """``ssh -L`` to a server on the node's TCP port, in the same job."""
+    node, port, here = carried.session.node, DOOR_PORTS[1], gateways.free_port()
+    where = f"--ServerApp.ip={node} --ServerApp.port={port} --ServerApp.port_retries=0"
+    script = SERVER.format(home=home(on), base=ROOT_PATH, where=where)
+    argv = inside(on, carried.session.job or "", "/bin/sh", "-c", script, str(on.notebook_python))
+    log = (on.folder / "ssh-L.log").open("wb")
+    server = subprocess.Popen(argv, env=on.cluster.env, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    keys = on.folder / "keys"
+    keys.mkdir()
+    way = Visitor(keys, on.cluster).argv(
+        on.people[0], "-N", "-o", "ExitOnForwardFailure=yes", "-c", "aes128-gcm@openssh.com",
+        "-L", f"127.0.0.1:{here}:{node}:{port}",
+    )  # fmt: skip
+    ssh = subprocess.Popen(way, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        yield Target(here, ROOT_PATH)
+    finally:
+        ssh.kill()
+        ssh.wait()
+        server.kill()
+        server.wait()
+
+
+@contextmanager
+def big_file(on: Bed) -> Iterator[Path]:
+    """The file that is downloaded, in the account's home at the factory."""
+    account, path = on.people[0], home(on) / FILE
+    on.as_account(account, "/bin/dd", "if=/dev/urandom", f"of={path}", "bs=1000000", f"count={SIZE // 1_000_000}")
+    try:
+        yield path
+    finally:
+        on.as_account(account, "/bin/rm", str(path))
+
+
+async def downloads(on: Bed, ways: dict[str, Target], job: str, path: Path) -> dict[str, float]:
+    """Bytes per second by each way, and by srun; the median of the rounds, which are in turns."""
+    rates: dict[str, list[float]] = {name: [] for name in (*ways, "srun-cat")}
+    for _ in range(ROUNDS):
+        for name, target in ways.items():
+            rates[name].append(await asyncio.to_thread(target.download, FILE, SIZE))
+        cat = inside(on, job, "/bin/cat", str(path))
+        rates["srun-cat"].append(await asyncio.to_thread(output_rate, cat, on.cluster.env, SIZE))
+    for name, each in rates.items():
+        measure.note(f"download, {name}: " + ", ".join(f"{rate / MB:.0f}" for rate in each) + " MB/s")
+    return {name: measure.median(each) for name, each in rates.items()}
+
+
+async def in_turns(ways: dict[str, Target], once: Callable[[str], list[float]]) -> dict[str, list[float]]:
+    """What ``once`` measures by each way, all rounds together."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(TURNS):
+        for name in ways:
+            taken[name] += await asyncio.to_thread(once, name)
+    return taken
+
+
+def tell_latency(what: str, taken: dict[str, list[float]]) -> None:
+    """Median, and what the carrier adds to it."""
+    middle = {name: measure.median(each) / MS for name, each in taken.items()}
+    for carrier in ("tcp", "stdio"):
+        peers = {name: middle[name] for name in middle if name == "ssh-L"}
+        measure.report("door", f"{carrier}-{what}", middle[carrier], peers or {"direct": middle["direct"]}, "ms")
+        measure.report("door", f"{carrier}-{what}-added", middle[carrier] - middle["direct"], {"aim": 2.0}, "ms")
+    told = ", ".join(f"{name} {middle[name]:.2f} / {measure.percentile(taken[name], 0.95) / MS:.2f}" for name in taken)
+    measure.note(f"{what}, median / p95 in ms: {told}")
+
+
+async def many(carried: Carried, on: Bed, number: int) -> None:
+    """So many doors on one link, which is a new process each time: its memory is to be seen."""
+    argv = (
+        sys.executable, "-m", "benchmarks.door_many", str(carried.config), str(on.catalogue),
+        carried.session.model_dump_json(), str(number),
+    )  # fmt: skip
+    process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    told = json.loads(said)
+    measure.note(
+        f"{number} doors by {carried.carrier}: all open after {told['seconds']:.1f} s, and {told['again']:.1f} s "
+        f"after all were lost at once; {told['bytes'] / 1e3:.0f} kB each in the link"
+    )
+
+
+async def measure_all(on: Bed, tcp: Carried, stdio: Carried, path: Path, peer: Target | None) -> None:
+    """All of it."""
+    ways = {"direct": Target(tcp.socket, tcp.target.base), "tcp": tcp.target, "stdio": stdio.target}
+    if peer is not None:
+        ways["ssh-L"] = peer
+    for name, target in ways.items():
+        await measure.until(lambda target=target: asyncio.to_thread(target.answers), 60, f"{name} answers")
+    rates = await downloads(on, ways, stdio.session.job or "", path)
+    shown = {name: rate / MB for name, rate in rates.items()}
+    measure.rate("door", "stdio-download", shown["stdio"], {"srun-cat": shown["srun-cat"]}, "MB/s")
+    peers = {name: shown[name] for name in ("ssh-L", "stdio", "direct") if name in shown}
+    measure.rate("door", "tcp-download", shown["tcp"], peers, "MB/s")
+    tell_latency("small-request", await in_turns(ways, lambda name: ways[name].small(SMALL // TURNS)))
+    kernels = {name: target.kernel() for name, target in ways.items()}
+    tell_latency(
+        "kernel-echo", await in_turns(ways, lambda name: [kernels[name].echo() for _ in range(ECHOES // TURNS)])
+    )
+    for kernel in kernels.values():
+        kernel.close()
+    await many(tcp, on, MANY)
+    over_ssh = on.cluster.network is not None
+    await many(stdio, on, 12 if over_ssh else MANY)  # MaxSessions of two connections, less two for commands each
+
+
+async def main() -> None:
+    """Measure and print. ``local``: without sshd between, where one is no root or wants the carriers alone."""
+    local = os.geteuid() != 0 or "local" in sys.argv[1:]
+    if local:
+        measure.note("without sshd between: the link is on the login side, and there is no ssh -L to compare with")
+    with bed("door", isolation=None if local else Isolation(forwarding=True, carrier="tcp")) as on:
+        door = on.cluster.access_fields()["door"]
+        assert isinstance(door, dict)
+        with big_file(on) as path:
+            async with session(on, "tcp", door) as tcp, session(on, "stdio", {"carrier": "stdio"}) as stdio:
+                with contextlib.ExitStack() as stack:
+                    peer = None if local else stack.enter_context(forwarded(on, tcp))
+                    await measure_all(on, tcp, stdio, path, peer)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,81 @@
+"""Many doors on one link: the same door entered again and again by this process. Run by ``door``, prints JSON.
+
+``python -m benchmarks.door_many LINK.YAML CATALOGUE SESSION NUMBER``: seconds until all are open, seconds until
+they are open again after all were lost in one moment, and bytes of this process for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import asyncssh
+
+from benchmarks import measure
+from factorylink import carriers, catalogue
+from factorylink.doors import DoorKeeper
+from factorylink.models import Session
+from factorylink.places import make_places
+
+LIMIT = 300.0  # seconds
+
+
+async def main(link: Path, factories: Path, session: Session, number: int) -> None:
+    """Open them, cut them, and print."""
+    config = catalogue.load_link_config(link)
+    key = asyncssh.read_private_key(str(config.state_dir / "link_ed25519"))
+    name = session.choice.factory
+    factory = catalogue.offered(config, catalogue.load(factories))[name]
+    place = make_places(config, {name: factory})[name]
+    home = await place.transport.home(session.account)
+    bridge = catalogue.bridge_argv(factory, session.choice)
+    carrier = carriers.carrier(place.access.door, place.dialect, session.job or "", session.node, bridge)
+    file = f"{home}/.factorygate/sessions/{session.id}/door.json"
+    lost: list[None] = []
+
+    async def opened(keepers: list[DoorKeeper]) -> float:
+        begin = time.monotonic()
+
+        async def all_open() -> bool:
+            return all(keeper.is_open(session.id) for keeper in keepers)
+
+        await measure.until(all_open, LIMIT, f"{number} doors open")
+        return time.monotonic() - begin
+
+    keepers = [
+        DoorKeeper(config, key, lambda _, status: lost.append(None) if status is None else None, link.parent / "nobody")
+        for _ in range(number)
+    ]
+    gate = asyncio.Semaphore(16)  # as one keeper has it: the doors of one process, entered in as many at a time
+    for keeper in keepers:
+        keeper._gates[name] = gate
+    before = measure.memory(os.getpid())
+    await asyncio.gather(
+        *(
+            keeper.open(carriers.Way(session.id, name, session.account, file, place.transport, carrier))
+            for keeper in keepers
+        )
+    )
+    seconds = await opened(keepers)
+    each = (measure.memory(os.getpid()) - before) / number
+    for keeper in keepers:
+        connection = keeper._lines[session.id]._connection
+        assert connection is not None
+        connection.abort()
+
+    async def all_lost() -> bool:
+        return len(lost) >= number
+
+    await measure.until(all_lost, LIMIT, "all are lost")
+    again = await opened(keepers)
+    await asyncio.gather(*(keeper.shutdown() for keeper in keepers))
+    await place.transport.close()
+    print(json.dumps({"seconds": seconds, "again": again, "bytes": each}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), Session.model_validate_json(sys.argv[3]), int(sys.argv[4])))
