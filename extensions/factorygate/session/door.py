@@ -170,8 +170,8 @@ class Door:
             line_editor=False,
             encoding=None,
             login_timeout=15,
-            keepalive_interval=15,
-            keepalive_count_max=4,
+            keepalive_interval=10,
+            keepalive_count_max=3,
         )
 
     async def _bridge(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
