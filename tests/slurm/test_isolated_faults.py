@@ -17,7 +17,8 @@ from testbed.login import Isolation
 from tests.support.isolated import Visitor, answers
 from tests.support.trial import FACTORY, eventually, python, state_of
 
-pytestmark = [pytest.mark.slurm, pytest.mark.root]
+# The faults that sessions meet are in tests/faults; these are all of them, with nobody there.
+pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.long]
 
 ADA = "fg-ada"
 
