@@ -55,6 +55,7 @@ def saved(api: Notebook, path: str, text: str) -> bool:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, notebooks: tuple[str, str]) -> None:
     log_in(page, gateway, USER)
     page.goto(f"{gateway.root}/user/{USER}/{SERVER}/")
