@@ -76,16 +76,16 @@ def test_killed(world: World, part: str) -> None:
                 **world.both_go_on(runs, waits),
                 "the starting one runs": lambda: world.is_running(starts),
                 "the ending one ended": lambda: world.has_ended(ends, "stopped"),
-                "the submitted one runs, or was never taken": lambda: submitted_is_settled(world),
+                "the submitted one runs, or was never taken": lambda: submitted_is_settled(world, "submits"),
             },
         )
     world.tidy("runs", "waits")
 
 
-def submitted_is_settled(world: World) -> bool:
+def submitted_is_settled(world: World, server: str) -> bool:
     """Either the click was taken and the session runs, or there is none."""
-    session = world.gateway.session(world.user, "submits")
-    return session is None or world.is_running(world.known("submits"))
+    session = world.gateway.session(world.user, server)
+    return session is None or world.is_running(world.known(server))
 
 
 def answering(gateway: Gateway) -> bool:
@@ -177,6 +177,40 @@ def test_drained(world: World) -> None:
             assert world.answers("runs", world.kernel)
         world.settle(row, {**world.both_go_on(runs, waits), "the new one runs": lambda: world.is_running(meets)})
     world.tidy("runs", "waits")
+
+
+def test_answer_of_the_submit_lost(world: World) -> None:
+    """The job was accepted, and the network was gone before that could be said."""
+    runs, waits = world.keep_running(), world.keep_waiting()
+    with world.fault("answer of sbatch lost, job accepted", 3) as row:
+        with deaf_submit(world):
+            click = in_background(lambda: world.gateway.start(world.user, "meets", **world.running))
+            eventually(lambda: [j for j in world.factory.jobs() if j not in (runs.job, waits.job)], what="it was taken")
+            with faults.begin(world.cluster, "cut"):
+                click.join(60)
+        world.settle(
+            row,
+            {
+                **world.both_go_on(runs, waits),
+                "it runs, or nothing is left of it": lambda: submitted_is_settled(world, "meets"),
+            },
+            120,
+        )
+    world.tidy("runs", "waits")
+
+
+@contextlib.contextmanager
+def deaf_submit(world: World) -> Iterator[None]:
+    """sbatch at that site takes the job and then says nothing for a while: the moment in which answers get lost."""
+    program = Path(world.cluster.env["PATH"].split(":")[0]) / "sbatch"
+    kept = program.with_name("sbatch.real")
+    program.rename(kept)  # it reads its options by the name that it is called by
+    program.write_text(f'#!/bin/bash\nout=$(exec -a sbatch {kept} "$@") || exit\nsleep 20\necho "$out"\n')
+    program.chmod(0o755)
+    try:
+        yield
+    finally:
+        kept.replace(program)
 
 
 def test_disk_full(world: World) -> None:
