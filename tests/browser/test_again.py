@@ -14,7 +14,9 @@ from tests.browser.test_first_session import log_in
 from tests.support.gateway import Gateway, Notebook, eventually
 
 USER, SERVER = "grace", "carry-on"
-EMPTY = {"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": []}
+# As JupyterLab makes them: it asks which kernel to start for one that names none.
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+EMPTY = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": KERNEL}, "cells": []}
 
 
 @pytest.fixture
@@ -55,7 +57,6 @@ def saved(api: Notebook, path: str, text: str) -> bool:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.long
 def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, notebooks: tuple[str, str]) -> None:
     log_in(page, gateway, USER)
     page.goto(f"{gateway.root}/user/{USER}/{SERVER}/")

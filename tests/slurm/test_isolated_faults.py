@@ -17,8 +17,7 @@ from testbed.login import Isolation
 from tests.support.isolated import Visitor, answers
 from tests.support.trial import FACTORY, eventually, python, state_of
 
-# The faults that sessions meet are in tests/faults; these are all of them, with nobody there.
-pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.long]
+pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 ADA = "fg-ada"
 
