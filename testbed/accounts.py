@@ -12,27 +12,29 @@ from testbed.errors import CannotRun
 
 NAMES = ("fg-ada", "fg-grace", "fg-emmy")
 HOMES = Path("/home")
+NOTHING_MATCHES = "*"  # as a password; with none at all an account is locked, and sshd lets nobody in
 
 
 def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ...]:
-    """The site accounts of this machine, made where they are missing. Homes are 0700 below ``homes``."""
+    """The site accounts of this machine, made where they are missing: with no password, and not locked, so that they
+    may log in by key. Homes are 0700 below ``homes``."""
     if os.geteuid() != 0:
         return (own_name(),)
     for name in names:
         if not _exists(name):
             _add(name, homes / name)
+        elif _locked(name):
+            subprocess.run(["/usr/sbin/usermod", "--password", NOTHING_MATCHES, name], check=True, timeout=60)
         home(name).chmod(0o700)
     return names
 
 
 def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
-    """Homes of their own in ``folder`` for accounts of an isolated factory, which may log in by key: where each shall
-    stand -> what stands there. What is in them is kept."""
+    """Homes of their own in ``folder`` for accounts of an isolated factory: where each shall stand -> what stands
+    there. What is in them is kept."""
     made: dict[Path, Path] = {}
     folder.mkdir(mode=0o755, exist_ok=True)
     for name in ensure(names):
-        # An account without a password is locked until it has one that nothing matches.
-        subprocess.run(["/usr/sbin/usermod", "--password", "*", name], check=True, capture_output=True, timeout=60)
         account = pwd.getpwnam(name)
         own = folder / name
         own.mkdir(mode=0o700, exist_ok=True)
@@ -62,12 +64,20 @@ def _exists(name: str) -> bool:
     return True
 
 
+def _locked(name: str) -> bool:
+    lines = Path("/etc/shadow").read_text().splitlines()
+    return any(line.startswith(f"{name}:!") for line in lines)
+
+
 def _add(name: str, home: Path) -> None:
     useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if useradd is None:
         raise CannotRun("the program useradd (package passwd)")
     home.parent.mkdir(parents=True, exist_ok=True)
-    argv = [useradd, "--create-home", "--home-dir", str(home), "--user-group", "--shell", "/bin/bash", name]
+    argv = [
+        useradd, "--create-home", "--home-dir", str(home), "--user-group", "--shell", "/bin/bash",
+        "--password", NOTHING_MATCHES, name,
+    ]  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
     if done.returncode != 0 and not _exists(name):  # another start may have made it at the same moment
         raise CannotRun(f"the Unix user {name}: useradd says {done.stderr.strip()!r}")
