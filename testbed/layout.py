@@ -170,7 +170,7 @@ def _settings(factory: Factory, place: Place) -> dict[str, str]:
         "SlurmdTimeout": "60",
         "MessageTimeout": "10",
         "TCPTimeout": "2",
-        "ReturnToService": "2",
+        "ReturnToService": "1",
         "JobRequeue": "1",
         "EnforcePartLimits": "ALL",  # over the limit is refused at once, as on the sites
     }

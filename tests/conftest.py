@@ -18,14 +18,19 @@ from testbed import install
 from tests.support.gateway import Gateway
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PORTS = range(8300, 9300, 100)  # the first free one; a demo takes four from there
+# Fixtures that start a demo, and where each looks for four ports: they may start at the same moment.
+DEMOS = {"gateway": range(8300, 9200, 300), "isolated": range(8400, 9200, 300), "outbound_none": range(8500, 9200, 300)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run what takes minutes by nature, too")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist puts the groups into the names
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:  # with several workers: what shares a demo, and each file's tests, stay in one
+        made = [name for name in reversed(DEMOS) if name in getattr(item, "fixturenames", ())]
+        item.add_marker(pytest.mark.xdist_group(made[0] if made else item.nodeid.partition("::")[0]))
     skips = {}
     if not config.getoption("--long"):
         skips["long"] = "takes minutes by nature: --long runs it"
@@ -48,7 +53,7 @@ def demo_folder() -> Path:
 @pytest.fixture(scope="session")
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
     """The demo with three factories, or the one whose demo.json ``FACTORYGATE_TEST_DEMO`` names."""
-    yield from _started(os.environ.get("FACTORYGATE_TEST_DEMO"), demo_folder)
+    yield from _started(os.environ.get("FACTORYGATE_TEST_DEMO"), demo_folder, DEMOS["gateway"])
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +64,7 @@ def isolated(demo_folder: Path) -> Iterator[Gateway]:
     yield from _started(
         os.environ.get("FACTORYGATE_TEST_ISOLATED"),
         demo_folder.with_name("tested-isolated"),
+        DEMOS["isolated"],
         "--isolated",
         *("--factories", "lumi-aif,brainpp"),
     )
@@ -76,20 +82,21 @@ def outbound_none(request: pytest.FixtureRequest, demo_folder: Path) -> Iterator
     yield from _started(
         os.environ.get(f"FACTORYGATE_TEST_{request.param.upper()}"),
         demo_folder.with_name(f"tested-{request.param}"),
+        DEMOS["outbound_none"],
         "--isolated",
         *way,
         *("--factories", "it4lia"),
     )
 
 
-def _started(given: str | None, folder: Path, *options: str) -> Iterator[Gateway]:
+def _started(given: str | None, folder: Path, ports: range, *options: str) -> Iterator[Gateway]:
     """A demo of the tests' own, from nothing, ended with all its sessions; or the one that is given."""
     if given:
         yield Gateway(Path(given))
         return
     demo(folder, "--stop")
     shutil.rmtree(folder, ignore_errors=True)
-    started = demo(folder, "--detach", "--port", str(free_port()), *options)
+    started = demo(folder, "--detach", "--port", str(free_port(ports)), *options)
     try:
         assert started.returncode == 0, started.stdout
         yield Gateway(folder / "demo.json")
@@ -106,8 +113,8 @@ def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def free_port() -> int:
-    for port in PORTS:
+def free_port(ports: range) -> int:
+    for port in ports:
         try:
             for offset in (0, 1, 81, 90):
                 with socket.socket() as probe:
@@ -116,7 +123,7 @@ def free_port() -> int:
         except OSError:
             continue
         return port
-    raise AssertionError(f"no free ports in {PORTS}")
+    raise AssertionError(f"no free ports in {ports}")
 
 
 # --- a browser ------------------------------------------------------------------------------------------------------

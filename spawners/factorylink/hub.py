@@ -18,7 +18,7 @@ from factorylink.models import ADOPT, SessionId
 
 log = logging.getLogger("factorylink")
 
-_CACHE_SECONDS = 30.0
+_CACHE_SECONDS, _NOBODY_SECONDS = 30.0, 3.0
 _CACHE_SIZE = 10_000
 _PAGE = 200
 _PAGED = "application/jupyterhub-pagination+json"
@@ -68,11 +68,12 @@ class HubClient:
         await self._http.aclose()
 
     async def user_of(self, token: str) -> Caller | None:
-        """Whose token this is; None: nobody's. Remembered for at most 30 s, by the token's hash."""
+        """Whose token this is; None: nobody's. Remembered for at most 30 s, by the token's hash; that it is nobody's for
+        less, since a hub whose database fails says so of every token."""
         key = hashlib.sha256(token.encode()).hexdigest()
         at, caller = self._callers.get(key, (0.0, None))
         now = time.monotonic()
-        if now - at < _CACHE_SECONDS and at > 0:
+        if now - at < (_CACHE_SECONDS if caller else _NOBODY_SECONDS) and at > 0:
             return caller
         response = await self._ask("GET", "/user", token=token)
         caller = None
