@@ -68,8 +68,8 @@ class HubClient:
         await self._http.aclose()
 
     async def user_of(self, token: str) -> Caller | None:
-        """Whose token this is; None: nobody's. Remembered for at most 30 s, by the token's hash; that it is nobody's for
-        less, since a hub whose database fails says so of every token."""
+        """Whose token this is; None: nobody's. Remembered for at most 30 s, by the token's hash; that it is nobody's,
+        for less: a hub whose database fails says so of every token."""
         key = hashlib.sha256(token.encode()).hexdigest()
         at, caller = self._callers.get(key, (0.0, None))
         now = time.monotonic()
