@@ -1,0 +1,93 @@
+"""What a cluster looks like at one moment: plain data, for the panel, for scripts and for a text.
+
+Moments are RFC 3339 texts as the link tells them; GPU-hours count one GPU as the factory's scheduler counts it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+JobState = Literal["asked", "pending", "running", "lost", "failed", "ended", "unreachable"]
+
+
+@dataclass(frozen=True)
+class JobView:
+    """One job of the cluster, which runs ``processes`` Dask workers.
+
+    ``asked``: not in the scheduler's queue yet; ``lost``: it ran and is gone though it was wanted; ``failed``: it was
+    refused, or ended before its workers came. ``why``: what it waits for, or why it ended, in words; ``do``: what
+    to do.
+    """
+
+    name: str
+    state: JobState
+    job: str | None = None  # the scheduler's id
+    node: str | None = None
+    workers: int = 0  # Dask workers of it that are connected now
+    position: int | None = None  # 1 is next
+    expected_start: str | None = None
+    ends: str | None = None
+    why: str = ""
+    do: str = ""
+    log_tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Adapting:
+    """The bounds that an adaptive cluster moves in, in jobs."""
+
+    minimum: int
+    maximum: int
+
+
+@dataclass(frozen=True)
+class ClusterView:
+    """A cluster. ``wanted``: jobs that were asked for by ``scale`` or by adapting; ``message``: what went wrong last,
+    in words; empty where nothing did."""
+
+    name: str
+    factory: str  # id
+    factory_name: str
+    size: str  # id
+    size_label: str  # "1 x A100 64 GB, 8 cores, 120 GB"
+    status: Literal["starting", "running", "closing", "closed", "failed"]
+    processes: int  # Dask workers in each job
+    workers: int  # Dask workers that are connected now
+    threads: int  # of these workers together
+    memory: int  # bytes, of these workers together
+    wanted: int
+    maximum: int  # jobs that may be asked for at most
+    gpu_hours_spent: float
+    gpu_hours_committed: float  # of jobs that run or wait: what they may still use, at most
+    gpu_hours_cap: float | None
+    gpu_hours_per_hour: float  # at this moment
+    adapting: Adapting | None = None
+    dashboard: str | None = None  # address for the browser
+    message: str = ""
+    jobs: tuple[JobView, ...] = ()
+
+    def count(self, *states: JobState) -> int:
+        """Jobs in these states."""
+        return sum(job.state in states for job in self.jobs)
+
+
+class Watched(Protocol):
+    """What a panel needs of a cluster. All methods may be called from any thread; none waits for the scheduler."""
+
+    def view(self) -> ClusterView:
+        """As it is now; cheap."""
+        ...
+
+    def scale(self, n: int | None = None, jobs: int = 0) -> object:
+        """``n`` workers, or so many jobs, from now on; ends adapting. Raises ValueError in words where the budget does
+        not allow it."""
+        ...
+
+    def adapt(self, *, minimum_jobs: int, maximum_jobs: int) -> object:
+        """Let the work decide, within these bounds."""
+        ...
+
+    def close(self) -> object:
+        """End all jobs."""
+        ...

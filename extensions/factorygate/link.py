@@ -1,0 +1,135 @@
+"""The gateway's link as a notebook or a script asks it: HTTP with a hub token, for what is the caller's own.
+
+In a session everything needed is in the environment, and requests go through the session's own door. A script elsewhere
+sets ``FACTORYGATE_URL`` (the hub's public address) and ``FACTORYGATE_TOKEN`` (a token from the hub's token page).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import httpx
+
+SECONDS = 30.0  # for an answer; streams have no limit
+
+
+class LinkError(Exception):
+    """Something went wrong on the way to a factory, in words for a person.
+
+    ``kind`` is the link's word for it: ``invalid``, ``refused``, ``limit``, ``draining``, ``unreachable``, ``gone``,
+    ``conflict`` or ``forbidden``; ``do``: what can be done; ``scheduler``: what the scheduler said.
+    """
+
+    def __init__(self, kind: str, message: str, do: str = "", scheduler: str = "") -> None:
+        super().__init__(" ".join(part for part in (message, do) if part))
+        self.kind = kind
+        self.message = message
+        self.do = do
+        self.scheduler = scheduler
+
+    @property
+    def transient(self) -> bool:
+        """The same request may succeed a little later."""
+        return self.kind in ("unreachable", "draining")
+
+
+class NoLinkError(LinkError):
+    """This program is in no session, and was told no gateway either."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "forbidden",
+            "This program does not run in a session of the gateway.",
+            "Start one from the gateway's page, or set FACTORYGATE_URL and FACTORYGATE_TOKEN.",
+        )
+
+
+class Link:
+    """One connection pool; for one event loop. ``base``: where the service is; ``socket``: the session's own way."""
+
+    def __init__(self, base: str, token: str, socket: str | None = None) -> None:
+        transport = httpx.AsyncHTTPTransport(uds=socket) if socket else None
+        self._http = httpx.AsyncClient(
+            base_url=base,
+            headers={"Authorization": f"token {token}"},
+            transport=transport,
+            timeout=httpx.Timeout(SECONDS),
+            trust_env=socket is None,
+        )
+
+    @classmethod
+    def here(cls, environment: Mapping[str, str] = os.environ) -> Link:
+        """The gateway of this session, or the one that the environment names. Raises NoLinkError."""
+        socket, token = environment.get("FACTORYGATE_HUB_SOCKET"), environment.get("JUPYTERHUB_API_TOKEN")
+        if socket and token:
+            base = environment.get("JUPYTERHUB_BASE_URL", "/")
+            return cls(f"http://gateway{base}services/factories/api", token, socket)
+        url, token = environment.get("FACTORYGATE_URL"), environment.get("FACTORYGATE_TOKEN")
+        if url and token:
+            return cls(f"{url.rstrip('/')}/services/factories/api", token)
+        raise NoLinkError
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def get(self, path: str, **params: Any) -> Any:
+        """The answer's JSON. ``path`` is below the service's ``/api``. Raises LinkError."""
+        return await self._ask("GET", path, params={k: v for k, v in params.items() if v is not None})
+
+    async def put(self, path: str, body: object) -> Any:
+        """The same PUT twice is the same as once. Raises LinkError."""
+        return await self._ask("PUT", path, json=body)
+
+    async def post(self, path: str, body: object) -> Any:
+        """Raises LinkError."""
+        return await self._ask("POST", path, json=body)
+
+    async def delete(self, path: str) -> Any:
+        """Raises LinkError."""
+        return await self._ask("DELETE", path)
+
+    async def events(self, path: str) -> AsyncIterator[tuple[str, Any]]:
+        """Server-sent events as (name, JSON), until the stream ends. Raises LinkError."""
+        try:
+            async with self._http.stream("GET", path, timeout=httpx.Timeout(SECONDS, read=60.0)) as answer:
+                if answer.is_error:
+                    await answer.aread()
+                    raise _problem(answer)
+                name = ""
+                async for line in answer.aiter_lines():
+                    if line.startswith("event:"):
+                        name = line[6:].strip()
+                    elif line.startswith("data:"):
+                        yield name, json.loads(line[5:])
+        except httpx.HTTPError as error:
+            raise _silent(error) from error
+
+    async def _ask(self, method: str, path: str, **kwargs: Any) -> Any:
+        try:
+            answer = await self._http.request(method, path, **kwargs)
+        except httpx.HTTPError as error:
+            raise _silent(error) from error
+        if answer.is_error:
+            raise _problem(answer)
+        return answer.json() if answer.content else None
+
+
+def _silent(error: httpx.HTTPError) -> LinkError:
+    return LinkError(
+        "unreachable",
+        f"The gateway does not answer now ({str(error) or type(error).__name__}).",
+        "What runs goes on; try again in a minute.",
+    )
+
+
+def _problem(answer: httpx.Response) -> LinkError:
+    try:
+        told = answer.json()
+        return LinkError(told["kind"], told["message"], told.get("do") or "", told.get("scheduler") or "")
+    except (ValueError, KeyError, TypeError):
+        kind = "unreachable" if answer.status_code >= 500 else "forbidden"
+        return LinkError(kind, f"The gateway answered {answer.status_code} {answer.reason_phrase}.")
