@@ -15,22 +15,32 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from testbed import install
+from tests import sharing
 from tests.support.gateway import Gateway
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-# Fixtures that start a demo, and where each looks for four ports: they may start at the same moment.
-DEMOS = {"gateway": range(8300, 9200, 300), "isolated": range(8400, 9200, 300), "outbound_none": range(8500, 9200, 300)}
+PORTS = {"gateway": range(8300, 9200, 300), "isolated": range(8400, 9200, 300), "outbound_none": range(8500, 9200, 300)}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run what takes minutes by nature, too")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist puts the groups into the names
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing.InGroups:
+    return sharing.InGroups(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:  # with several workers: what shares a demo, and each file's tests, stay in one
-        made = [name for name in reversed(DEMOS) if name in getattr(item, "fixturenames", ())]
-        item.add_marker(pytest.mark.xdist_group(made[0] if made else item.nodeid.partition("::")[0]))
+    for item in items:
+        used = [demo for demo in reversed(sharing.DEMOS) if demo in getattr(item, "fixturenames", ())]
+        if used and sharing.group(item.nodeid) != used[0]:
+            raise pytest.UsageError(
+                f"{item.nodeid} uses the fixture {used[0]}: its file is missing in tests/sharing.py"
+            )
+    if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
+        # What takes longest first; where several run them, files are handed out in this order.
+        items.sort(key=lambda item: sharing.group(item.nodeid) not in sharing.DEMOS)
     skips = {}
     if not config.getoption("--long"):
         skips["long"] = "takes minutes by nature: --long runs it"
@@ -53,7 +63,7 @@ def demo_folder() -> Path:
 @pytest.fixture(scope="session")
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
     """The demo with three factories, or the one whose demo.json ``FACTORYGATE_TEST_DEMO`` names."""
-    yield from _started(os.environ.get("FACTORYGATE_TEST_DEMO"), demo_folder, DEMOS["gateway"])
+    yield from _started(os.environ.get("FACTORYGATE_TEST_DEMO"), demo_folder, PORTS["gateway"])
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +74,7 @@ def isolated(demo_folder: Path) -> Iterator[Gateway]:
     yield from _started(
         os.environ.get("FACTORYGATE_TEST_ISOLATED"),
         demo_folder.with_name("tested-isolated"),
-        DEMOS["isolated"],
+        PORTS["isolated"],
         "--isolated",
         *("--factories", "lumi-aif,brainpp"),
     )
@@ -82,7 +92,7 @@ def outbound_none(request: pytest.FixtureRequest, demo_folder: Path) -> Iterator
     yield from _started(
         os.environ.get(f"FACTORYGATE_TEST_{request.param.upper()}"),
         demo_folder.with_name(f"tested-{request.param}"),
-        DEMOS["outbound_none"],
+        PORTS["outbound_none"],
         "--isolated",
         *way,
         *("--factories", "it4lia"),

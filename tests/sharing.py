@@ -1,0 +1,44 @@
+"""Which tests stay in one process when several run them: those of one file, and those that share a running demo."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from xdist.scheduler import LoadScopeScheduling
+
+# Fixtures that start a demo, and the files that use them. ``tests/conftest.py`` sees that none is missing here.
+DEMOS = {
+    "gateway": (
+        "browser/test_again.py",
+        "browser/test_first_session.py",
+        "browser/test_transfers.py",
+        "faults/test_come_back.py",
+        "faults/test_kill.py",
+        "faults/test_refused.py",
+        "faults/test_transfers.py",
+        "security/test_attacks.py",
+        "slurm/test_full_factory.py",
+        "slurm/test_many_sessions.py",
+        "slurm/test_requeue.py",
+        "slurm/test_session_api.py",
+        "slurm/test_walltime.py",
+    ),
+    "isolated": ("faults/test_matrix.py",),
+    "outbound_none": ("browser/test_outbound.py",),
+}
+
+
+def group(nodeid: str) -> str:
+    """The demo that a test shares, else its file."""
+    file = nodeid.partition("::")[0]
+    for demo, files in DEMOS.items():
+        if any(PurePosixPath(file).match(f"tests/{name}") for name in files):
+            return demo
+    return file
+
+
+class InGroups(LoadScopeScheduling):
+    """Hands out groups, those with a demo first, since they take longest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
