@@ -156,9 +156,10 @@ def chromium_options() -> dict[str, Any]:
     return {"executable_path": program, "args": [*quiet, *root]}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium, without what would reach for the network."""
+    """Debian's Chromium, without what would reach for the network. Not for longer: while Playwright is there, its event
+    loop keeps other tests of the process from running theirs."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(**chromium_options())
         yield chromium
