@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import posixpath
 import re
@@ -17,6 +18,7 @@ from factorylink.web import answer, new_app
 
 log = logging.getLogger("factorylink")
 
+_BODY_SECONDS = 30.0  # without any more of a request's body
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _ODD = re.compile(r"[\x00-\x1f\x7f\\;]|//|%2[ef]|%5c", re.IGNORECASE)
 # Of one connection only, or not for a notebook to say: cookies are a browser's.
@@ -36,7 +38,14 @@ class BackWay:
         self._hub_url = hub_url.rstrip("/")
         self._user_url = user_url.rstrip("/")
         self._base_url = base_url
-        self._http = httpx.AsyncClient(timeout=httpx.Timeout(10, read=None), trust_env=False, follow_redirects=False)
+        # What one session holds open must not keep another from the hub: the limit is each door's (``door_back``), and
+        # here is none.
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(10, read=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            trust_env=False,
+            follow_redirects=False,
+        )
 
     async def close(self) -> None:
         """Close all connections."""
@@ -66,7 +75,7 @@ class BackWay:
         url = f"{target}{raw_path}" + (f"?{query}" if query else "")
         headers = _passed(request.headers.items())
         has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
-        content = request.stream() if has_body else None
+        content = _sent(request) if has_body else None
         if has_body and "content-length" in request.headers:
             headers.append(("content-length", request.headers["content-length"]))
         try:
@@ -85,6 +94,20 @@ def back_app(way: BackWay) -> FastAPI:
     app = new_app("factorygate link, for sessions")
     app.add_api_route("/{path:path}", way.handle, methods=_METHODS)
     return app
+
+
+async def _sent(request: Request) -> AsyncIterator[bytes]:
+    """The request's body. Raises httpx.ReadTimeout where no more of it comes."""
+    pieces = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                piece = await anext(pieces, None)
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("The session does not send the rest of its request.") from error
+        if piece is None:
+            return
+        yield piece
 
 
 async def _body(response: httpx.Response) -> AsyncIterator[bytes]:

@@ -75,8 +75,9 @@ class Asker:
         try:
             answer = await self._run(ask, account)
         except LinkError as error:
-            if account is None or not isinstance(error, NotDone):  # else it is the account's own trouble
+            if account is None or isinstance(error, Down) or not isinstance(error, Unreachable):
                 self.breaker.heard(error)
+            # Else it may be the account's own trouble, or its shell's: neither that nor its words are for others.
             raise
         self.breaker.heard(None)
         return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from factorylink import explain, moments
@@ -127,10 +127,11 @@ class Board:
         """Ports of live sessions."""
         return {live.row.port for live in self.live.values()}
 
-    async def end(self, live: Live, **values: Any) -> None:
-        """Write that the session ended, tell it, and let go of its door. Once."""
+    async def end(self, live: Live, still: Callable[[], bool] = lambda: True, **values: Any) -> None:
+        """Write that the session ended, tell it, and let go of its door. Once; and only if it is ``still`` so when
+        nothing else is being done with it."""
         async with live.lock:
-            if live.row.ended is not None:
+            if live.row.ended is not None or not still():
                 return
             entry = self.entry(live.row, "end", detail=str(values.get("end_reason", "")))
             values = {"state": SessionState.ENDED, "ended": moments.now(), **values}

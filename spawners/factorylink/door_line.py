@@ -14,8 +14,10 @@ from typing import TypeVar
 import asyncssh
 
 from factorylink.carriers import Stdio, Way
-from factorylink.door_status import DoorFile, DoorRefusal, DoorStatus, DoorToken, read_told
+from factorylink.door_back import open_way_back
+from factorylink.door_status import LINE_LIMIT, DoorFile, DoorRefusal, DoorStatus, DoorToken, read_told
 from factorylink.errors import LinkError, Misread, Refused, Unreachable
+from factorylink.pacing import Turns
 from factorylink.ports import FarSide
 from factorylink.transports.base import Wire
 
@@ -32,6 +34,7 @@ CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 20.0
 SILENCE_SECONDS = 75.0  # a door that is watched speaks every 30 s
 ANSWER_SECONDS = 5.0
+STATUSES_PER_MINUTE = 120  # a third of it at once: an honest door says less, and another may not keep us busy
 
 _random = random.SystemRandom()
 
@@ -140,7 +143,8 @@ class DoorLine:
                 watch = await connection.create_process("watch", encoding=None, stdin=asyncssh.DEVNULL)
                 status = self._read(await watch.stdout.readline())
                 # First the way back: the notebook asks the hub as soon as it starts.
-                await connection.forward_remote_path(status.hub_sock, str(self._back_socket))
+                await open_way_back(connection, self.way.session, status.hub_sock, self._back_socket)
+            turns = Turns(STATUSES_PER_MINUTE)
             self._status, self._connection, self.problem = status, connection, ""
             self._opened.set()
             while True:
@@ -152,6 +156,7 @@ class DoorLine:
                 if not line:
                     return
                 status = self._read(line)
+                await asyncio.sleep(turns.take(time.monotonic()))  # SSH's window holds it back meanwhile
         finally:
             if connection is not None:
                 connection.abort()  # nothing is left to say, and a peer that is gone would not hear it
@@ -186,6 +191,8 @@ class DoorLine:
         )
 
     def _read(self, line: bytes) -> DoorStatus:
+        if len(line) > LINE_LIMIT:
+            raise Misread("The door says too much.")
         status = read_told(DoorStatus, line)
         if status.session != self.way.session:
             raise Misread("The door is of another session.")
@@ -203,13 +210,13 @@ class DoorLine:
         """Run a command of the door; its answer. Raises Refused with the door's words, or Unreachable."""
         connection, _ = self._now()
         try:
-            done = await connection.run(name, input=told.encode(), encoding=None, timeout=COMMAND_SECONDS)
+            async with asyncio.timeout(COMMAND_SECONDS):
+                said, code = await _run(connection, name, told.encode())
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise Unreachable(f"The door did not answer: {error}") from error
-        said = done.stdout if isinstance(done.stdout, bytes) else b""
-        if done.exit_status == 1:
+        if code == 1:
             raise Refused(read_told(DoorRefusal, said).error)
-        if done.exit_status != 0:
+        if code != 0:
             raise Unreachable("The door closed before it answered.")
         return read_told(model, said)
 
@@ -232,3 +239,21 @@ class DoorLine:
         if self._connection is None or self._status is None or not self.is_open:
             raise Unreachable(self.problem or "The session's door is not open.")
         return self._connection, self._status
+
+
+async def _run(connection: asyncssh.SSHClientConnection, name: str, told: bytes) -> tuple[bytes, int | None]:
+    """What a command of the door says, and its exit code. Raises Misread for more than an answer can be: it is never
+    collected, and what it says on stderr is not read at all."""
+    process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL)
+    try:
+        process.stdin.write(told)
+        process.stdin.write_eof()
+        said = b""
+        while piece := await process.stdout.read(LINE_LIMIT):
+            said += piece
+            if len(said) > LINE_LIMIT:
+                raise Misread("The door says too much.")
+        await process.wait_closed()
+        return said, process.exit_status
+    finally:
+        process.channel.abort()

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from factorylink import explain, lifecycle
+from factorylink import explain, lifecycle, moments
 from factorylink.board import Board
 from factorylink.errors import Gone, LinkError, Refused
 from factorylink.ledger import LedgerError
@@ -27,6 +27,7 @@ _LOOK_SECONDS = 6.0  # for what the session left in its folder
 _POLITE_SECONDS = 3.0  # for the notebook to save and end, before its job is cancelled
 _CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
 _LONGEST_PAUSE = 10.0
+_ASK_SECONDS = 600.0  # a job is gone for certain; why, is asked for so long where the site's accounting is silent
 
 
 class DoorEnd(BaseModel):
@@ -60,7 +61,9 @@ class Ender:
 
     def conclude(self, live: Live, place: Place, known: End | None = None) -> None:
         """The job is gone: find out why, and end the session. Called again at each answer until it is known."""
-        live.job_over.set()
+        if not live.job_over.is_set():
+            live.job_over.set()
+            live.over_since = moments.ticks()
         if live.row.ended is None and (live.ending is None or live.ending.done()):
             live.ending = self._board.spawn(self._conclude(live, place, known), f"end of {live.row.id}")
 
@@ -130,19 +133,19 @@ class Ender:
         except Gone:
             log.info("Nothing is recorded of job %s of session %s", row.job, row.id)
         except LinkError as error:
-            log.info("Why job %s of session %s ended is asked again: %s", row.job, row.id, error.message)
-            return
+            if moments.ticks() - live.over_since < _ASK_SECONDS:
+                log.info("Why job %s of session %s ended is asked again: %s", row.job, row.id, error.message)
+                return
+            log.warning("Why job %s of session %s ended is not to be known: %s", row.job, row.id, error.message)
         told, tail = await self._left_behind(live, place)
         wished = row.stopped_for if row.wish == "stop" else None
         reason, words = judge(wished, end, told, tail)
         if reason is EndReason.CANCELLED_BY_SITE and end is not None and end.by is None:
             end = await self._recorded(live, place) or end
             reason, words = judge(wished, end, told, tail)
-        if not live.job_over.is_set():
-            return  # put back into the queue meanwhile
-        await self._board.end(
-            live, end_reason=reason, end=words, log_tail=tail, exit_code=end.exit_code if end else None
-        )
+        code = end.exit_code if end else None
+        # Unless it was put back into the queue meanwhile.
+        await self._board.end(live, live.job_over.is_set, end_reason=reason, end=words, log_tail=tail, exit_code=code)
 
     async def _recorded(self, live: Live, place: Place) -> End | None:
         """The end as the site's accounting has it, which tells who cancelled a job; the controller does not."""

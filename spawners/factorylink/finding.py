@@ -91,6 +91,9 @@ class Finder:
         except LinkError as error:
             log.warning("The note of session %s is read again: %s", session_id, error.message)
             return None
+        except OSError as error:
+            log.error("Session %s is found, and there is no port for it: %s", session_id, error)  # noqa: TRY400
+            return None
         if isinstance(found, Live):
             self._orphans.pop(key, None)
             return found

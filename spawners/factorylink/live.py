@@ -33,6 +33,7 @@ class Live:
     stopping: asyncio.Task[None] | None = None
     probing: asyncio.Task[None] | None = None
     job_over: asyncio.Event = field(default_factory=asyncio.Event)  # the job no longer runs, or the session ended
+    over_since: float = 0.0  # when that was first known, in ticks; while it is so
     door: DoorStatusSeam | None = None
     door_open: bool = False
     door_lost: float = field(default_factory=moments.ticks)  # when it was last open; while it is not

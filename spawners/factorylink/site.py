@@ -195,13 +195,17 @@ class Site:
         return await self.recorded(account, job_id)
 
     async def recorded(self, account: str, job_id: JobId) -> End | None:
-        """How a job ended, by the site's accounting. None: it has no record, or keeps none."""
-        # Watching is the watcher's: only where it is shown nothing, the account is asked as whom the job ran.
+        """How a job ended, by the site's accounting. None: it has no record, keeps none, or tells neither of us."""
+        # Watching is the watcher's: only where it is shown nothing, the account is asked as whom the job ran. A watcher
+        # that is the site's service account may not ask at all.
         for identity in (None, account):
             try:
                 recorded = await self._asker.run(self.dialect.accounting([job_id]), identity)
             except Gone:
                 return None
+            except Refused as error:
+                log.info("%s: its accounting is not told to %s: %s", self.factory.id, identity, error.message)
+                continue
             found = next((end for end in recorded if end.job == job_id), None)
             if found is not None:
                 return found

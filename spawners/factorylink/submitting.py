@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from factorylink import moments
 from factorylink.catalogue import job_request
 from factorylink.config import Limits
-from factorylink.errors import Refused
+from factorylink.errors import NotDone, Refused
 from factorylink.identity import Identity, Note
 from factorylink.ledger import Ledger
 from factorylink.models import JobId, JobOptions, JobRequest, ResolvedChoice, SessionId
@@ -38,6 +38,8 @@ class Submitter:
     async def submit(self, row: Row, place: Place) -> JobId:
         """Hand the job over. Raises Refused (no job), or Unreachable (if ``submits`` rose, perhaps a job)."""
         await place.site.turn()
+        if (paused := place.standing.paused) is not None:  # since it was let in
+            raise NotDone(paused.what)
         folder = await session_folder(place, row.account, row.id)
         await self._notes.do((row.factory, row.account), (place, folder, self._identity.seal(_note(row))))
         comment = self._identity.comment(row.id, row.account, row.factory)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
@@ -129,10 +130,11 @@ class Watcher:
         step = lifecycle.step(row, lifecycle.seen(row, job))
         if step is None:
             return
+        if step.action is Action.ASK_WHY:
+            self._ender.conclude(live, place)
+            return
+        live.job_over.clear()  # first of all: an earlier answer may have had it as over, and it was put back
         match step.action:
-            case Action.ASK_WHY:
-                self._ender.conclude(live, place)
-                return
             case Action.CANCEL:
                 self._ender.carry_out(live)
             case Action.LET_GO:
@@ -147,12 +149,13 @@ class Watcher:
                 self._board.touch(live)
             case _:
                 await self._as_before(live, place, job)
-        live.job_over.clear()  # also where an earlier answer had it as over: it was put back into the queue
         self._extender.follow(live)
 
     async def _as_before(self, live: Live, place: Place, job: Job) -> None:
         """Nothing happened to it; but time passes, and some things are told late."""
         row = live.row
+        with contextlib.suppress(OSError):  # said when it could not be had; whoever has it may leave it
+            await self._board.doors.bind(row.id, row.port)
         if row.state == SessionState.PENDING:
             if (give_up := row.choice.give_up_hours) and moments.since(row.created) > timedelta(hours=give_up):
                 await self._ender.wish(live, EndReason.GAVE_UP, "link", N_("It waited as long as was wanted."))
@@ -237,9 +240,11 @@ class Watcher:
 
     async def _take_status(self, live: Live, status: DoorStatusSeam) -> None:
         row = live.row
-        known = row.last_activity
-        if status.last_activity and (known is None or status.last_activity - known >= _ACTIVITY_STEP):
-            await self._board.ledger.change(row, last_activity=status.last_activity)
+        known, told = row.last_activity, status.last_activity
+        if told is not None:
+            told = min(told, moments.now())  # a door may say what it likes; so it cannot cost a write a line
+            if known is None or told - known >= _ACTIVITY_STEP:
+                await self._board.ledger.change(row, last_activity=told)
         if status.phase == "up" and row.ready is None and (live.probing is None or live.probing.done()):
             live.probing = self._board.spawn(self._probe(live), f"first answer of {row.id}")
         if status.phase in ("ending", "ended"):

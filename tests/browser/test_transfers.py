@@ -143,12 +143,13 @@ def test_a_kernel_is_there_again_by_itself_after_a_link_kill(gateway: Gateway, l
 
 
 def run(page: Page, code: str, printed: str) -> None:
-    """Run it in the notebook's first cell, pressed again until a reconnecting kernel takes it."""
+    """Run it in the notebook's first cell, again until a reconnecting kernel takes it; JupyterLab may put the notebook
+    as it was saved in the place of what was typed while it opened."""
     editor = page.locator(".jp-Notebook .cm-content").first
-    editor.fill(code)
     output = page.locator(".jp-OutputArea-output", has_text=printed).first
 
     def ran() -> bool:
+        editor.fill(code)
         editor.press("Control+Enter")
         try:
             output.wait_for(timeout=3000)

@@ -673,6 +673,12 @@ def test_what_cannot_be_logged_is_not_done(wrapper: Wrapper) -> None:
     (wrapper.folder / "log").unlink()
 
 
+def test_each_job_that_is_cancelled_is_in_the_log(wrapper: Wrapper) -> None:
+    jobs = [str(number) for number in range(900000, 900500)]
+    wrapper.run(ADA, "scancel", *jobs)
+    assert wrapper.log()[0]["jobs"] == jobs
+
+
 def test_a_newline_makes_no_line_in_the_log(wrapper: Wrapper) -> None:
     wrapper.run(ADA, 'id\n{"answer": "done"}')
     assert [line["answer"] for line in wrapper.log()] == ["refused"]

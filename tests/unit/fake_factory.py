@@ -268,6 +268,7 @@ class FakeDoors:
 
     ports: Iterator[int] = field(default_factory=lambda: iter(range(20000, 30000)))
     bound: dict[str, int] = field(default_factory=dict)
+    taken: set[int] = field(default_factory=set)  # by other programs
     kept_open: list[str] = field(default_factory=list)
     nodes: list[str | None] = field(default_factory=list)  # of kept_open
     opened: set[str] = field(default_factory=set)
@@ -284,7 +285,9 @@ class FakeDoors:
         return next(port for port in self.ports if port not in used)
 
     async def bind(self, session_id: str, port: int) -> None:
-        assert port not in self.bound.values()
+        if port in self.taken:
+            raise OSError("taken")
+        assert self.bound.get(session_id) == port or port not in self.bound.values()
         self.bound[session_id] = port
 
     async def open(self, way: Way) -> None:
@@ -341,9 +344,9 @@ class World:
             factories={"one": Access(account_pool=("a", "b"), extend=extend)},
         )
 
-    async def up(self) -> World:
+    async def up(self, doors: FakeDoors | None = None) -> World:
         """As at the link's start; call it again for what a killed link finds."""
-        self.doors = FakeDoors()
+        self.doors = doors or FakeDoors()
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
         place = Place(factory(), self.config.factories["one"], self.scheduler, self.home, slurm)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
+from factorylink import api_back
 from factorylink.api_back import BackWay, back_app
 from tests.unit.serving import serving
 
@@ -76,12 +79,21 @@ async def drip(request: Request) -> StreamingResponse:
     return StreamingResponse(body(), media_type="text/event-stream")
 
 
+async def endless(request: Request) -> StreamingResponse:
+    async def body() -> AsyncIterator[bytes]:
+        yield b"data: 1\n\n"
+        await asyncio.Event().wait()
+
+    return StreamingResponse(body(), media_type="text/event-stream")
+
+
 @pytest_asyncio.fixture
 async def session(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
     """What a notebook has: a client whose every request goes to the back socket."""
     upstream = Starlette(
         routes=[
             Route("/hub/api/drip", drip),
+            Route("/hub/api/endless", endless),
             Route("/{path:path}", echo, methods=["GET", "POST", "DELETE"]),
         ]
     )
@@ -89,7 +101,7 @@ async def session(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         way = BackWay(url, url, "/")
         path = tmp_path / "back.sock"
         async with serving(back_app(way), path):
-            transport = httpx.AsyncHTTPTransport(uds=str(path))
+            transport = httpx.AsyncHTTPTransport(uds=str(path), limits=httpx.Limits(max_connections=None))
             async with httpx.AsyncClient(transport=transport, base_url="http://hub.sock") as client:
                 yield client
         await way.close()
@@ -116,6 +128,26 @@ async def test_it_passes_as_it_is(session: httpx.AsyncClient) -> None:
 async def test_it_streams(session: httpx.AsyncClient) -> None:
     async with session.stream("GET", "/hub/api/drip") as answer:
         assert [line async for line in answer.aiter_lines() if line] == ["data: 0", "data: 1", "data: 2"]
+
+
+async def test_what_one_holds_open_keeps_nobody_from_the_hub(session: httpx.AsyncClient) -> None:
+    async with AsyncExitStack() as held:
+        transport = session._transport
+        many = httpx.AsyncClient(transport=transport, base_url="http://hub.sock")
+        for _ in range(120):  # more than an httpx client has connections, left to itself
+            answer = await held.enter_async_context(many.stream("GET", "/hub/api/endless"))
+            assert await anext(answer.aiter_lines()) == "data: 1"
+        assert (await session.post("/hub/api/user")).status_code == 201
+
+
+async def test_a_body_that_never_comes_is_not_waited_for(
+    session: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_back, "_BODY_SECONDS", 0.05)
+    reader, writer = await asyncio.open_unix_connection(tmp_path / "back.sock")
+    writer.write(b"POST /hub/api/user HTTP/1.1\r\nHost: hub\r\nContent-Length: 10\r\n\r\none")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 503")
+    writer.close()
 
 
 async def test_everything_else_is_not_there(session: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:

@@ -168,6 +168,19 @@ async def test_a_pause_begins_nothing_and_leaves_what_is_there(world: World, clo
     await world.put(OTHER, user="ben")
 
 
+async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
+    turn = asyncio.Event()
+    world.scheduler.turn = turn.wait  # type: ignore[method-assign]
+    asked = asyncio.create_task(world.put(size="gpu-1", hours=1))
+    await world.comes(lambda: bool(world.board.live))
+    world.board.places["one"].standing.pause("Not now.")
+    turn.set()
+    with pytest.raises(ProblemError):
+        await asked
+    assert world.scheduler.submitted == []
+    assert not world.board.live
+
+
 async def test_a_pause_enters_no_door(clock: Clock) -> None:
     standing = Standing(None, clock)
     inner = Answers()

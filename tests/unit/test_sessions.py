@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from factorylink import ending
 from factorylink import live as live_module
 from factorylink.models import End, EndReason, JobState
 from factorylink.problems import ProblemError
@@ -18,7 +19,7 @@ from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask
 from factorylink.seams import Place
 from factorylink.site import Site
-from tests.unit.fake_factory import ID, OTHER, FakeHome, World, factory
+from tests.unit.fake_factory import ID, OTHER, FakeDoors, FakeHome, World, factory
 
 
 @pytest_asyncio.fixture
@@ -89,6 +90,7 @@ async def test_an_answer_while_a_session_is_being_made_is_no_second_job(
     bind = world.doors.bind
 
     async def bind_while_the_factory_answers(session_id: str, port: int) -> None:
+        world.doors.bind = bind  # type: ignore[method-assign]
         await bind(session_id, port)
         await world.scheduler.answer()
 
@@ -250,6 +252,64 @@ async def test_why_is_asked_until_it_is_known(world: World) -> None:
     world.scheduler.records["1"] = End(job="1", raw_state="OUT_OF_MEMORY")
     await world.scheduler.answer()
     assert (await world.until(state="ended")).end_reason == EndReason.OUT_OF_MEMORY
+
+
+async def test_what_the_accounting_never_says_is_not_waited_for_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "_ASK_SECONDS", 0.0)
+    await world.running()
+    world.scheduler.jobs_there.clear()
+    world.scheduler.no_records = True
+    await world.scheduler.answer(2)
+    session = await world.until(state="ended")
+    assert session.end is not None
+    assert session.end.code == "gone"
+
+
+async def test_put_back_into_the_queue_while_its_end_is_looked_into(world: World) -> None:
+    """The look takes its time; what the scheduler says meanwhile counts."""
+    await world.running()
+    job = world.scheduler.jobs_there.pop("1")
+    looked_at, over = asyncio.Event(), asyncio.Event()
+
+    async def why_ended(_account: str, _job: str) -> None:
+        looked_at.set()
+        await over.wait()
+
+    world.scheduler.why_ended = why_ended  # type: ignore[method-assign]
+    await world.scheduler.answer(2)
+    await looked_at.wait()
+    bind = world.doors.bind
+
+    async def slowly(session_id: str, port: int) -> None:
+        over.set()
+        for _ in range(20):  # the look comes to its end in the middle of this
+            await asyncio.sleep(0)
+        await bind(session_id, port)
+
+    world.doors.bind = slowly  # type: ignore[method-assign]
+    world.scheduler.jobs_there["1"] = job.model_copy(update={"state": JobState.PENDING, "restarts": 1})
+    await world.scheduler.answer()
+    session = await world.until(state="pending")
+    assert (session.job, session.ended) == ("1", None)
+    assert ID in world.board.live
+
+
+async def test_a_port_that_was_taken_is_had_once_it_is_free(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    session = await world.running()
+    assert session.url is not None
+    port = int(session.url.rpartition(":")[2])
+    await world.down()
+    doors = FakeDoors(taken={port})
+    await world.up(doors)
+    await world.scheduler.answer()
+    assert ID not in doors.bound
+    doors.taken.clear()
+    await world.scheduler.answer()
+    assert doors.bound[ID] == port
+    await world.down()
 
 
 async def test_it_gives_up_when_the_person_said_so(world: World) -> None:

@@ -11,7 +11,7 @@ import pytest
 from factorylink.errors import Unreachable
 from factorylink.models import Choice, JobOptions, JobState, ResolvedChoice
 from factorylink.schema import Row
-from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.fake_factory import ID, OTHER, FakeDoors, World
 
 CHOICE = ResolvedChoice(factory="one", size="gpu-1", environment="plain", hours=1, idle_minutes=60, unopened_minutes=30)
 
@@ -132,6 +132,22 @@ async def test_a_lost_ledger_is_rebuilt_from_the_jobs(tmp_path: Path) -> None:
     session = await world.until(state="starting")
     assert (session.user, session.server, session.choice.hours, session.job) == ("ada", "second", 2, "1")
     assert (await world.session(OTHER)).job == "2"
+    assert not world.scheduler.cancelled
+    await world.down()
+
+
+async def test_no_port_for_one_keeps_the_others_from_nothing(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    await world.running()
+    await world.put(OTHER, user="ben")
+    await world.down()
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    doors = FakeDoors(taken={20001})  # of the newer one, which is taken back first
+    await world.up(doors)
+    await world.scheduler.answer()
+    await world.until(state="starting")
+    assert OTHER not in doors.bound
     assert not world.scheduler.cancelled
     await world.down()
 

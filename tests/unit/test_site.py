@@ -206,6 +206,14 @@ async def test_why_ended_asks_the_accounting_last(site: Site, transport: FakeTra
     assert await site.why_ended("alice", "10") is None
     transport.answers["accounting"] = Gone("Slurm accounting storage is disabled")
     assert await site.why_ended("alice", "9") is None
+    transport.answers |= {
+        "accounting": Refused("not on the list"),
+        "accounting/alice": [End(job="9", raw_state="FAILED")],
+    }
+    end = await site.why_ended("alice", "9")
+    assert end is not None
+    assert end.raw_state == "FAILED"
+    assert await site.why_ended("ben", "9") is None  # it is told to neither
     transport.answers["accounting"] = Unreachable("x")
     with pytest.raises(Unreachable):
         await site.why_ended("alice", "9")
@@ -297,10 +305,10 @@ async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears
 ) -> None:
     await site.start()
     await site.ask_jobs_now()
-    transport.answers |= {"jobs": Unreachable("no route"), "cancel": Unreachable("no route"), "submit": "7"}
+    transport.answers |= {"jobs": Unreachable("no route"), "submit": "7"}
     for _ in range(Breaker.MOST):
         with pytest.raises(Unreachable):
-            await site.cancel("alice", ["1"])
+            await site.ask_jobs_now()
     asked = len(transport.asked)
     for order in (site.cancel("alice", ["1"]), site.submit("alice", request()), site.turn()):
         with pytest.raises(NotAsked, match="no route"):
@@ -321,8 +329,10 @@ async def test_a_no_is_an_answer(site: Site, transport: FakeTransport) -> None:
     await site.turn()
 
 
-@pytest.mark.parametrize("trouble", [Expired("over"), NotLetIn("not as alice")])
-async def test_an_account_whose_login_is_over_says_nothing_of_the_factory(
+@pytest.mark.parametrize(
+    "trouble", [Expired("over"), NotLetIn("not as alice"), Unreachable("alice's shell says what alice likes")]
+)
+async def test_an_account_in_trouble_says_nothing_of_the_factory(
     site: Site, transport: FakeTransport, trouble: Unreachable
 ) -> None:
     await site.start()

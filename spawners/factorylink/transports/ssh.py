@@ -24,7 +24,7 @@ from factorylink.transports.base import STDOUT_CAP, Wire, answer, first_bytes, h
 from factorylink.transports.host_keys import HostKeys
 from factorylink.transports.ssh_channels import Command, Lost, NoPlace
 from factorylink.transports.ssh_login import Gate
-from factorylink.transports.ssh_pool import Kind, Pool, Use
+from factorylink.transports.ssh_pool import LONGEST_PAUSE, LONGEST_REFUSED, Kind, Pool, Use
 from factorylink.transports.ssh_wires import EntryWire, ForwardWire
 
 T = TypeVar("T")
@@ -177,7 +177,9 @@ class SshTransport:
         if known is None:
             login = await self._credentials.login(account)
             settings = self._settings
-            pool = self._pools.setdefault(login.username, Pool(settings.max_sessions, settings.max_connections))
+            longest = LONGEST_PAUSE if login.username == settings.watcher else LONGEST_REFUSED
+            made = Pool(settings.max_sessions, settings.max_connections, longest)
+            pool = self._pools.setdefault(login.username, made)
             known = self._routes[account] = _Route(pool, login.username, login.act)
         return known
 

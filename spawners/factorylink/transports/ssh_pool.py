@@ -26,6 +26,8 @@ IDLE = 300.0  # seconds without a channel, then a connection is closed
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0
 # Where we were not let in: a server that is asked again at once counts that as an attack on the whole address.
 REFUSED_PAUSE = 2.0
+# One account that is not let in any more must not use up the logins of all others; the watcher's is everybody's.
+LONGEST_REFUSED = 300.0
 LAG = 0.1  # seconds until sshd has noticed that a channel is closed; a new one before that would be one too many
 SHRUNK = 60.0  # seconds for which a server that had fewer places than we were told is taken at its word
 FOR_COMMANDS = 2  # places of a connection that entries, which last for hours, leave to commands
@@ -124,9 +126,10 @@ class Line:
 class Pool:
     """The connections of one login name; opened when needed, closed when idle."""
 
-    def __init__(self, most_sessions: int, most_connections: int) -> None:
+    def __init__(self, most_sessions: int, most_connections: int, longest_refused: float = LONGEST_REFUSED) -> None:
         self._most_sessions = most_sessions
         self._most_connections = most_connections
+        self._longest_refused = longest_refused
         self._lines: list[Line] = []
         self._opening: asyncio.Task[None] | None = None
         self._change = asyncio.Event()
@@ -221,8 +224,9 @@ class Pool:
             self._failure, self._pause = None, 0.0
         elif isinstance(error, Unreachable) and not isinstance(error, Expired):  # which is known without the site
             self._failure = error
-            first = REFUSED_PAUSE if isinstance(error, NotLetIn) else FIRST_PAUSE
-            self._pause = min(max(first, 2 * self._pause), LONGEST_PAUSE)
+            barred = isinstance(error, NotLetIn)
+            first, longest = (REFUSED_PAUSE, self._longest_refused) if barred else (FIRST_PAUSE, LONGEST_PAUSE)
+            self._pause = min(max(first, 2 * self._pause), longest)
             self._not_before = time.monotonic() + self._pause * _random.uniform(0.7, 1.3)
         self._tell()
 

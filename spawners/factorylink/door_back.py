@@ -1,0 +1,47 @@
+"""The way back from a session: what connects to the hub's socket in the job comes out here, so many at a time."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+log = logging.getLogger("factorylink")
+
+# Of one door at a time. A notebook server has a few, and a stream of events for each page and cluster; each costs us
+# two descriptors, for as long as the session's own account likes.
+BACK_MOST = 32
+
+
+async def open_way_back(connection: asyncssh.SSHClientConnection, session: str, hub_sock: str, socket: Path) -> None:
+    """Have the door send us what connects to ``hub_sock`` there. ``socket``: the link's own, behind which is decided
+    where it may lead. Raises asyncssh.Error."""
+    back: set[object] = set()  # channels that are open
+    told = False
+
+    async def accept() -> Any:
+        nonlocal told
+        if len(back) >= BACK_MOST:
+            if not told:
+                log.warning("Session %s wants more than %d ways back at a time", session, BACK_MOST)
+            told = True
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "too many at a time")
+        place = object()
+        back.add(place)
+        try:
+            forwarder: Any = await connection.forward_unix_connection(str(socket))
+        except BaseException:
+            back.discard(place)
+            raise
+        lost = forwarder.connection_lost
+
+        def gone(exc: Exception | None) -> None:
+            back.discard(place)
+            lost(exc)
+
+        forwarder.connection_lost = gone
+        return forwarder
+
+    await connection.create_unix_server(accept, hub_sock)
