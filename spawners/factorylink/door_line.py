@@ -246,8 +246,9 @@ async def _run(connection: asyncssh.SSHClientConnection, name: str, told: bytes)
     collected, and what it says on stderr is not read at all."""
     process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL)
     try:
-        process.stdin.write(told)
-        process.stdin.write_eof()
+        with contextlib.suppress(BrokenPipeError):  # what needs no input may have been answered already
+            process.stdin.write(told)
+            process.stdin.write_eof()
         said = b""
         while piece := await process.stdout.read(LINE_LIMIT):
             said += piece
