@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +24,8 @@ from factorylink.transports.base import Transport, Wire
 from tests.support.door import ARGV, ENVIRONMENT, SESSION, Files, RunningDoor, fetch, running_door, until, way
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
-PORTS = (21000, 21099)
+FIRST = 21000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))  # apart in each process
+PORTS = (FIRST, FIRST + 99)
 both = pytest.mark.parametrize("carrier", [(), ("--stdio",)], ids=["tcp", "stdio"])
 
 
