@@ -22,7 +22,8 @@ from tests.support.gateway import Gateway, eventually
 FACTORY, OTHER = "lumi-aif", "brainpp"
 
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+long_outage = pytest.mark.timeout(900)  # seconds, with --long
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,7 @@ def outage(world: World, request: pytest.FixtureRequest, name: str, seconds: flo
     stays(world, f"{name}, {seconds:g} s", lambda: faults.begin(world.cluster, *fault), seconds)
 
 
+@long_outage
 def test_controller_down(world: World, request: pytest.FixtureRequest) -> None:
     outage(world, request, "slurmctld down", 20, 300, "slurmctld-down")
 
@@ -121,6 +123,7 @@ def test_sshd_restarted(world: World, request: pytest.FixtureRequest) -> None:
     outage(world, request, "sshd restarted, all connections cut", 2, 2, "sshd-down")
 
 
+@long_outage
 def test_network_cut(world: World, request: pytest.FixtureRequest) -> None:
     outage(world, request, "network cut", 20, 180, "cut")
 
@@ -252,6 +255,7 @@ def wrong_clock(folder: Path, part: str, seconds: float) -> Iterator[None]:
         clock.put(folder, part, 0)
 
 
+@long_outage
 def test_many_doors(world: World, request: pytest.FixtureRequest) -> None:
     """A link that starts anew with many doors to open."""
     count = 50 if request.config.getoption("--long") else 5
