@@ -43,11 +43,6 @@ class ClusterPanel(anywidget.AnyWidget):
         super().__init__(_summary=summary(self._seen))
         self.on_msg(type(self)._heed)
 
-    def close(self) -> None:
-        """Take the panel from the page; the cluster goes on."""
-        ticker.remove(self)
-        super().close()
-
     def look(self) -> bool:
         """Tell the page what changed; False where nobody looks or nothing can change any more."""
         with self._looking:
