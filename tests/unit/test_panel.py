@@ -250,7 +250,9 @@ def test_nothing_a_cluster_says_becomes_markup() -> None:
     assert "<script" not in panel._repr_html_() and "<img" not in panel._repr_html_()
 
 
-@pytest.mark.parametrize("address", ["javascript:alert(1)", "//elsewhere.example/x", "data:text/html,x", " https://x", ""])
+@pytest.mark.parametrize(
+    "address", ["javascript:alert(1)", "//elsewhere.example/x", "data:text/html,x", " https://x", ""]
+)
 def test_a_dashboard_that_is_no_web_address_is_no_link(address: str) -> None:
     assert ClusterPanel(ScriptedCluster(view(dashboard=address)))._summary["dashboard"] is None
 
@@ -267,13 +269,12 @@ def test_the_background_lets_go_of_what_is_gone(monkeypatch: pytest.MonkeyPatch)
             return True
 
     monkeypatch.setattr("factorygate.widgets.background.INTERVAL", 0.01)
-    ticker, one, other = Ticker(), Looking(), Looking()
-    ticker.add(one)
-    ticker.add(one)
+    ticker, other, held = Ticker(), Looking(), [Looking()]
+    ticker.add(held[0])
+    ticker.add(held[0])
     ticker.add(other)
-    eventually(lambda: one.times > 2 and other.times > 2, every=0.01)
-    gone = weakref.ref(one)
-    del one
+    eventually(lambda: held[0].times > 2 and other.times > 2, every=0.01)
+    gone = weakref.ref(held.pop())
     eventually(lambda: gc.collect() >= 0 and gone() is None, every=0.01)
     ticker.remove(other)
     eventually(lambda: not ticker._runs, every=0.01)

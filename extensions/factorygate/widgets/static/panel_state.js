@@ -38,7 +38,7 @@ export function figures(summary) {
 /** A whole number of jobs that may be asked for, or null for what is none. */
 export function jobsOf(text, most) {
   const value = Number(text);
-  return text !== "" && Number.isInteger(value) && value >= 0 && value <= most ? value : null;
+  return text.trim() !== "" && Number.isInteger(value) && value >= 0 && value <= most ? value : null;
 }
 
 /** The parts of the page's list: [from, to], from 1, and where its neighbours begin; null: there is none. */
