@@ -1,4 +1,4 @@
-"""The notebook's widgets in JupyterLab on a node: a factory is chosen by mouse and by keyboard, a cluster is watched."""
+"""The widgets in JupyterLab on a node: a factory is chosen by mouse and by keyboard, a cluster is watched."""
 
 from __future__ import annotations
 
