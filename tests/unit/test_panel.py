@@ -263,9 +263,12 @@ def test_the_background_lets_go_of_what_is_gone(monkeypatch: pytest.MonkeyPatch)
     class Looking:
         def __init__(self) -> None:
             self.times = 0
+            self.broken = False
 
         def look(self) -> bool:
             self.times += 1
+            if self.broken:
+                raise RuntimeError("broken")
             return True
 
     monkeypatch.setattr("factorygate.widgets.background.INTERVAL", 0.01)
@@ -274,8 +277,13 @@ def test_the_background_lets_go_of_what_is_gone(monkeypatch: pytest.MonkeyPatch)
     ticker.add(held[0])
     ticker.add(other)
     eventually(lambda: held[0].times > 2 and other.times > 2, every=0.01)
+    broken = Looking()
+    broken.broken = True
+    ticker.add(broken)
+    eventually(lambda: broken.times == 1, every=0.01)
     gone = weakref.ref(held.pop())
     eventually(lambda: gc.collect() >= 0 and gone() is None, every=0.01)
+    assert broken.times == 1, "one that fails is left alone, and keeps no other from looking"
     ticker.remove(other)
     eventually(lambda: not ticker._runs, every=0.01)
     ticker.add(other)

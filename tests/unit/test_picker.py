@@ -159,6 +159,26 @@ def test_a_link_that_refuses_is_said_and_tried_again(link: ScriptedLink, monkeyp
     picker.close()
 
 
+def test_a_catalogue_of_another_version_is_said(link: ScriptedLink) -> None:
+    link.tell([{"id": "one"}])
+    picker = FactoryPicker()
+    eventually(lambda: picker._state["kind"] == "trouble", every=0.01)
+    assert "another version" in repr(picker)
+    picker.close()
+
+
+def test_an_observer_that_fails_does_not_end_what_it_observes(picker: FactoryPicker, link: ScriptedLink) -> None:
+    def fails(_: Any) -> None:
+        raise KeyError("mine")
+
+    page(picker, op="choose", factory="two")
+    picker.observe(fails, "value")
+    link.tell([factory("one")])
+    eventually(lambda: picker.value["factory"] == "one", every=0.01)
+    link.tell([factory("one"), factory("three")])
+    eventually(lambda: "three" in picker._passing, every=0.01)
+
+
 def test_no_link_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FACTORYGATE_HUB_SOCKET", "FACTORYGATE_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -171,6 +191,11 @@ def test_following_ends_with_the_picker(picker: FactoryPicker, link: ScriptedLin
     eventually(lambda: link.followers == 1, every=0.01)
     picker.close()
     eventually(lambda: link.followers == 0, every=0.01, what="the stream is given back")
+
+
+def test_a_bad_first_value_is_refused_at_once() -> None:
+    with pytest.raises(TraitError, match="must be an id"):
+        FactoryPicker({"factory": 7})
 
 
 def test_text_for_scripts(picker: FactoryPicker) -> None:

@@ -6,6 +6,7 @@ A kernel's own loop stands still while a cell runs; what is shown must not.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import weakref
 from collections.abc import Coroutine
@@ -14,6 +15,7 @@ from typing import Any, Protocol
 
 INTERVAL = 0.5  # seconds: nothing is looked at, or told to a page, more often
 
+_log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _loop: asyncio.AbstractEventLoop | None = None
 
@@ -66,7 +68,7 @@ class Ticker:
         while self._any():
             await asyncio.sleep(INTERVAL)
             for one in self._all():
-                if not one.look():
+                if not _looks_on(one):
                     self.remove(one)
             one = None  # type: ignore[assignment]  # or this loop would hold the last one
 
@@ -78,6 +80,14 @@ class Ticker:
     def _all(self) -> list[Looking]:
         with self._lock:
             return list(self._looking)
+
+
+def _looks_on(one: Looking) -> bool:
+    try:
+        return one.look()
+    except Exception:  # noqa: BLE001  # what fails in one must not end the others' looking
+        _log.exception("%s looks no more", type(one).__name__)
+        return False
 
 
 ticker = Ticker()

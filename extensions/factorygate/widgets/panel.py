@@ -104,7 +104,8 @@ class ClusterPanel(anywidget.AnyWidget):
         with self._looking:
             self._pages.add(page)
             self._window.forget()
-            self._tell(self._cluster.view())
+            self.look()
+            self._tell_rows()
         ticker.add(self)
 
     def _leave(self, content: Mapping[str, Any]) -> None:

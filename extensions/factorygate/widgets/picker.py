@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import logging
 import os
 import threading
 import weakref
 from collections.abc import Mapping
+from concurrent.futures import Future
 from typing import Any
 
 import anywidget
@@ -17,6 +19,7 @@ from factorygate.widgets import assets, background
 from factorygate.widgets.catalogue import estimates, follow
 from factorygate.widgets.choosing import FIELDS, Choice, Factories, checked, completed, passing, refusal, standing
 
+_log = logging.getLogger(__name__)
 _COMPARED = 3  # walltimes whose start is asked for at once
 
 
@@ -38,6 +41,7 @@ class FactoryPicker(anywidget.AnyWidget):
     value = traitlets.Instance(dict, allow_none=True).tag(sync=True)
 
     _factories: Factories | None = None
+    _following: Future[None] | None = None
 
     def __init__(self, value: Mapping[str, Any] | None = None) -> None:
         # A person's click and what the gateway tells come in different threads; each sees the other's choice.
@@ -54,14 +58,10 @@ class FactoryPicker(anywidget.AnyWidget):
         )
 
     def close(self) -> None:
-        """Take it from the page and stop following the factories."""
-        self._following.cancel()
+        """Take it from the page and stop following the factories; also what happens when nobody has it any more."""
+        if self._following is not None:
+            self._following.cancel()
         super().close()
-
-    def __del__(self) -> None:
-        following = getattr(self, "_following", None)
-        if following is not None:
-            following.cancel()
 
     # --- the choice
 
@@ -85,12 +85,19 @@ class FactoryPicker(anywidget.AnyWidget):
         """The catalogue, from the background."""
         with self._choosing:
             wish = self.value or {}
+            try:
+                choice = completed(wish, factories, _here())
+                told = {"_catalogue": standing(factories), "_passing": passing(factories)}
+            except (KeyError, TypeError) as error:
+                raise LinkError("unreachable", "The gateway's catalogue is of another version than this.") from error
             self._factories = factories
-            choice = completed(wish, factories, _here())
-            self._catalogue = standing(factories)
-            self._passing = passing(factories)
-            self.value = choice
-        self._state = {"kind": "ready", "message": refusal(wish, choice, factories), "do": ""}
+            for name, value in told.items():
+                self.set_trait(name, value)
+            self._state = {"kind": "ready", "message": refusal(wish, choice, factories), "do": ""}
+            try:
+                self.value = choice
+            except Exception:  # noqa: BLE001  # an observer's own: it must not end what it observes
+                _log.exception("An observer of the choice failed")
         return True
 
     def _be_told(self, error: LinkError) -> bool:

@@ -126,7 +126,7 @@ function show({ model, el }) {
   const how = control(send);
   const said = h("p", { class: "fg-said", role: "status", "aria-live": "polite" });
   const choose = h("div", { class: "fg-chips", role: "group", "aria-label": V.filters });
-  const list = h("ul", { class: "fg-jobs", "aria-label": V.jobList });
+  const list = h("ul", { class: "fg-jobs", tabindex: "0", "aria-label": V.jobList });
   const way = h("div", { class: "fg-buttons" });
   const end = ending(send, () => summary().counts.all - summary().counts.ended);
   const whole = h("section", { class: "fg-widget fg-page", "aria-label": V.panel(summary().name) },
