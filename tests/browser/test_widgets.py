@@ -192,8 +192,9 @@ def test_a_cluster_is_watched_scaled_and_ended(lab: Lab) -> None:
     # refused in words, and the control shows what is
     lab.run("cluster.refuse = ValueError('That would use 40 GPU-hours; 6 are left.')")
     number = panel.get_by_label("Jobs wanted", exact=True)
-    number.fill("400")
-    number.press("Enter")
+    number.press("Control+a")
+    lab.page.keyboard.type("400")
+    lab.page.keyboard.press("Enter")
     expect(panel.get_by_text("6 are left.")).to_be_visible(timeout=10000)
     expect(number).to_have_value("117")
     lab.run("cluster.refuse = None")

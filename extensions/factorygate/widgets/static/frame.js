@@ -8,6 +8,13 @@ function isDark() {
   return told === undefined ? window.matchMedia(DARK).matches : told === "false";
 }
 
+/** In JupyterLab, Enter in a field is no change to the browser; leaving it is, if anything was changed. */
+function enter(event) {
+  if (event.key !== "Enter" || !event.target.matches("input[type=number], input[type=text]")) return;
+  event.target.blur();
+  event.target.focus();
+}
+
 /** Puts `content` into a fresh root in `el`, dressed in `styles`; answers with what takes down what was set up. */
 export function mount(el, content, styles) {
   // Arrow keys, letters and Enter belong to the control that has the focus, not to the notebook's shortcuts.
@@ -17,6 +24,7 @@ export function mount(el, content, styles) {
   sheet.replaceSync(styles);
   root.adoptedStyleSheets = [sheet];
   root.append(content);
+  root.addEventListener("keydown", enter);
 
   const dress = () => {
     content.dataset.bsTheme = isDark() ? "dark" : "light";
