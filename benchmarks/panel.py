@@ -2,9 +2,10 @@
 
 A real kernel each. The page's end is a client that opened the panel; what the kernel publishes is counted as it comes
 over the wire (all of a message: headers, too), and the CPU of the kernel's process is taken from the system. For 20 s
-at rest (all jobs run, so that GPU-hours flow), then for 20 s while ten jobs a second change. Dask's widget renders all
-workers as HTML every 500 ms and sends it when it is another; a change is a worker's metric, which in life each worker
-reports twice a second, so that its widget never is at rest. A kernel without any widget is the floor.
+at rest (all jobs run, so that GPU-hours flow), then for 20 s while ten jobs a second change, all of them on the page.
+Dask's widget renders all workers as HTML every 500 ms and sends it when it is another; a change is a worker's metric,
+which in life each worker reports twice a second, so that its widget never is at rest. A kernel without any widget is
+the floor.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from distributed.objects import SchedulerInfo
 
 from factorygate import ClusterPanel
 from factorygate.cluster.view import ClusterView
+from factorygate.widgets.rows import PAGE
 from tests.support.watched import ScriptedCluster, view
 
 CHANGES = 10  # a second
@@ -35,14 +36,13 @@ class Ours:
     """``shown``: the id of the comm that the page's end talks to."""
 
     def __init__(self, jobs: int) -> None:
-        self.jobs = jobs
         self.cluster = Running(jobs)
         self.panel = ClusterPanel(self.cluster)
         self.shown = self.panel.comm.comm_id
 
     def change(self, number: int) -> None:
-        """Another job gets another node."""
-        self.cluster.change(number % self.jobs, node=f"nid{number:06}", workers=number % 4)
+        """One of the jobs that the page shows gets another node: the dearest there is."""
+        self.cluster.change(number % PAGE, node=f"nid{number:06}", workers=number % 4)
 
 
 class Dask(Cluster):  # type: ignore[misc]  # untyped upstream
@@ -57,6 +57,8 @@ class Dask(Cluster):  # type: ignore[misc]  # untyped upstream
         self.scheduler_info = SchedulerInfo(told)
         self.status = Status.running
         self.shown = self._widget().comm.comm_id
+
+    scheduler_address = "tls://10.0.0.1:8786"  # there is none to ask
 
     def change(self, number: int) -> None:
         """A worker reports another metric, as each does twice a second in life."""
