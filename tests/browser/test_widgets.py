@@ -44,14 +44,24 @@ class Lab:
         return output.inner_text().strip().removeprefix("SEEN") if output.is_visible() else ""
 
     def run(self, code: str) -> Locator:
-        """Runs code in a new cell below; the cell."""
-        self.page.locator(".jp-Notebook .jp-CodeCell").last.locator(".cm-content").click()
+        """Runs code in a new cell below; the cell, which the kernel has taken."""
+        cells = self.page.locator(".jp-Notebook .jp-CodeCell")
+        before = cells.count()
+        cells.last.locator(".cm-content").click()
         self.page.keyboard.press("Escape")
         self.page.keyboard.press("b")
-        cells = self.page.locator(".jp-Notebook .jp-CodeCell")
-        cell = cells.nth(cells.count() - 1)
-        cell.locator(".cm-content").fill(code)
-        cell.locator(".cm-content").press("Control+Enter")
+        expect(cells).to_have_count(before + 1)
+        cell = cells.nth(before)
+        editor, prompt = cell.locator(".cm-content"), cell.locator(".jp-InputPrompt")
+
+        def took() -> bool:
+            editor.fill(code)
+            editor.press("Control+Enter")
+            with contextlib.suppress(AssertionError):
+                expect(prompt).not_to_have_text(re.compile(r"\[ \]:|^$"), timeout=5000)
+            return prompt.inner_text() not in ("", "[ ]:")
+
+        eventually(took, 30, what="the cell was taken")
         return cell
 
     def value(self, expression: str) -> Any:
