@@ -3,10 +3,11 @@ import js from "@eslint/js";
 import globals from "globals";
 
 export default [
-  { ignores: [".demo/**", ".testbed/**", "node_modules/**", "extensions/lab/**"] },
+  { ignores: [".demo/**", ".testbed/**", "node_modules/**", "extensions/lab/**",
+    "extensions/factorygate/widgets/static/pages/**"] }, // links to the pages' own
   js.configs.recommended,
   {
-    files: ["hub_config/static/**/*.js"],
+    files: ["hub_config/static/**/*.js", "extensions/factorygate/widgets/static/*.js"],
     languageOptions: { ecmaVersion: 2022, sourceType: "module", globals: globals.browser },
     rules: {
       eqeqeq: "error",

@@ -1,3 +1,26 @@
-"""What runs in a session: the door and the helpers for notebooks. Imports neither the spawner nor the link."""
+"""The notebook's side of the gateway, and what runs in the job. Imports neither the spawner nor the link."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from factorygate.widgets.panel import ClusterPanel
+    from factorygate.widgets.picker import FactoryPicker
 
 __version__ = "0.1.0"
+__all__ = ["ClusterPanel", "FactoryPicker", "__version__"]
+
+# Found when first asked for: what runs in a job imports this package too, and has no use for widgets.
+_PLACES = {"ClusterPanel": "factorygate.widgets.panel", "FactoryPicker": "factorygate.widgets.picker"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

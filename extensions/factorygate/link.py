@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import httpx
@@ -92,7 +92,7 @@ class Link:
         """Raises LinkError."""
         return await self._ask("DELETE", path)
 
-    async def events(self, path: str) -> AsyncIterator[tuple[str, Any]]:
+    async def events(self, path: str) -> AsyncGenerator[tuple[str, Any], None]:
         """Server-sent events as (name, JSON), until the stream ends. Raises LinkError."""
         try:
             async with self._http.stream("GET", path, timeout=httpx.Timeout(SECONDS, read=60.0)) as answer:

@@ -81,7 +81,7 @@ function morph(old, fresh) {
     if (old.checked !== fresh.checked) old.checked = fresh.checked;
     // What a person is typing is not overwritten under the fingers; what they typed stays where no value is given.
     const given = fresh.hasAttribute("value");
-    if (given && old !== document.activeElement && old.value !== fresh.value) old.value = fresh.value;
+    if (given && old !== old.getRootNode().activeElement && old.value !== fresh.value) old.value = fresh.value;
     return;
   }
   morphChildren(old, fresh);

@@ -1,0 +1,62 @@
+"""Following the catalogue at the gateway, and asking when a choice would start, for as long as somebody looks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import aclosing
+from typing import Any
+
+from factorygate.link import Link, LinkError
+from factorygate.widgets.background import INTERVAL
+
+_FIRST_WAIT, _LAST_WAIT = 1.0, 30.0  # seconds before it is tried again; doubling
+
+
+async def follow(
+    make: Callable[[], Link], hear: Callable[[list[dict[str, Any]]], bool], trouble: Callable[[LinkError], bool]
+) -> None:
+    """Tell ``hear`` the catalogue, now and whenever it changes, at most every ``INTERVAL``; ``trouble`` what stands in
+    the way, which is tried again for ever. Ends when either answers False, or there is no link to be had."""
+    wait = _FIRST_WAIT
+    while True:
+        try:
+            link = make()
+        except LinkError as error:
+            trouble(error)
+            return
+        try:
+            async with aclosing(link.events("/factories/events")) as events:
+                async for name, factories in events:
+                    if name == "factories" and not hear(factories):
+                        return
+                    wait = _FIRST_WAIT
+                    await asyncio.sleep(INTERVAL)  # what comes meanwhile waits on the connection
+        except LinkError as error:
+            if not trouble(error):
+                return
+        finally:
+            await link.close()
+        await asyncio.sleep(wait)
+        wait = min(_LAST_WAIT, wait * 2)
+
+
+async def estimates(
+    make: Callable[[], Link], factory: str, size: str, hours: Iterable[float]
+) -> dict[float, str | None]:
+    """When a session of each of these hours would start (RFC 3339), asked at the same time; None: not known."""
+
+    async def ask(each: float) -> str | None:
+        try:
+            answer = await link.get(f"/factories/{factory}/estimate", size=size, hours=each)
+        except LinkError:
+            return None  # a convenience: that the factory is silent is told by its health
+        start: str | None = answer["start"]
+        return start
+
+    link = make()
+    try:
+        asked = list(hours)
+        return dict(zip(asked, await asyncio.gather(*map(ask, asked)), strict=True))
+    finally:
+        await link.close()

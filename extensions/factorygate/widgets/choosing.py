@@ -1,0 +1,147 @@
+"""A choice of factory, node size, environment, hours and project: checked, and completed from the catalogue.
+
+The start page completes a choice by the same rules (``settle`` in its ``choose.js``), so that both preset the same.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Choice = dict[str, Any]  # factory, size, environment: ids; hours: float; project: id or None
+Factories = Sequence[Mapping[str, Any]]  # FactoryView as the link tells it
+
+FIELDS = ("factory", "size", "environment", "hours", "project")
+MOST_HOURS = 720
+_LEAST_HOURS = 0.25  # or a size's limit, where that is less
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def checked(wish: Mapping[str, Any]) -> Choice:
+    """What may be asked for at all, by form alone; what is None or left out is open. Raises ValueError in words."""
+    unknown = sorted(set(wish) - set(FIELDS))
+    if unknown:
+        raise ValueError(f"A choice has no {', '.join(map(repr, unknown))}; it has {', '.join(FIELDS)}.")
+    choice: Choice = {}
+    for field, value in wish.items():
+        if value is None:
+            continue
+        if field == "hours":
+            choice[field] = _hours(value)
+        elif isinstance(value, str) and _ID.fullmatch(value):
+            choice[field] = value
+        else:
+            raise ValueError(f"{field} must be an id (small letters, digits and dashes), not {value!r}.")
+    return choice
+
+
+def _hours(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"hours must be a number, not {value!r}.")
+    if not 0 < value <= MOST_HOURS:
+        raise ValueError(f"hours must be above 0 and at most {MOST_HOURS}, not {value!r}.")
+    return float(value)
+
+
+def completed(wish: Mapping[str, Any], factories: Factories, here: str | None = None) -> Choice | None:
+    """The nearest to a checked wish that is offered, with nothing left open but the project; None: nothing is offered.
+
+    ``here``: the factory that is preset, while it takes requests.
+    """
+    factory = _find(factories, wish.get("factory")) or _usual(factories, here)
+    if factory is None or not factory["sizes"]:
+        return None
+    sizes = [view["size"] for view in factory["sizes"]]
+    size = _find(sizes, wish.get("size")) or _find(sizes, factory["default_size"]) or sizes[0]
+    environments = [one for one in factory["environments"] if _fits(one, size["id"])]
+    usual = _find(environments, factory["default_environment"])
+    environment = _find(environments, wish.get("environment")) or usual or next(iter(environments), None)
+    least, most = min(_LEAST_HOURS, size["max_hours"]), size["max_hours"]
+    return {
+        "factory": factory["id"],
+        "size": size["id"],
+        "environment": environment["id"] if environment else None,
+        "hours": min(most, max(least, wish.get("hours", size["default_hours"]))),
+        "project": wish.get("project"),
+    }
+
+
+def refusal(wish: Mapping[str, Any], choice: Choice | None, factories: Factories) -> str:
+    """Why what was wished is not what is offered, in words; empty where it is."""
+    for field, value in wish.items():
+        if choice is None:
+            return "No factory is open to you at this moment."
+        if choice[field] == value:
+            continue
+        if field == "factory":
+            return f"There is no factory {value!r} for you; there is {_list(factories)}."
+        factory = _find(factories, choice["factory"]) or {}
+        if field == "size":
+            return f"{factory['id']} has no size {value!r}; it has {_list([v['size'] for v in factory['sizes']])}."
+        if field == "environment":
+            fitting = _list([one for one in factory["environments"] if _fits(one, choice["size"])])
+            return f"{factory['id']} has no environment {value!r} for {choice['size']}; it has {fitting}."
+        return f"{value:g} hours are not offered for {choice['size']}; the nearest are {choice[field]:g}."
+    return ""
+
+
+def _find(ones: Factories, name: object) -> Mapping[str, Any] | None:
+    return next((one for one in ones if one["id"] == name), None)
+
+
+def _usual(factories: Factories, here: str | None) -> Mapping[str, Any] | None:
+    able = [factory for factory in factories if factory["sizes"]]
+    able.sort(key=lambda factory: factory["id"] != here)  # stable: the rest stays in the catalogue's order
+    for state in ("ok", "starting"):
+        for factory in able:
+            if factory["health"]["state"] == state:
+                return factory
+    return able[0] if able else None
+
+
+def _list(ones: Factories) -> str:
+    return ", ".join(one["id"] for one in ones) or "none"
+
+
+def _fits(environment: Mapping[str, Any], size: str) -> bool:
+    """An environment that names no sizes fits all."""
+    return not environment["sizes"] or size in environment["sizes"]
+
+
+# --- what a page is told ----------------------------------------------------------------------------------------------
+
+
+def standing(factories: Factories) -> list[dict[str, Any]]:
+    """What of the catalogue changes with the catalogue only."""
+    fields = ("id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "idle")
+    return [
+        {field: factory[field] for field in fields}
+        | {"sizes": [{"size": view["size"], "gpu_label": view["gpu_label"]} for view in factory["sizes"]]}
+        for factory in factories
+    ]
+
+
+def passing(factories: Factories) -> dict[str, Any]:
+    """What changes from minute to minute, by factory: small, since it is sent whole whenever anything of it changes."""
+    return {
+        factory["id"]: {
+            "health": _health(factory["health"]),
+            "partitions": [
+                {field: load[field] for field in ("name", "gpus_total", "gpus_free", "pending")}
+                for load in factory["partitions"]
+            ],
+            "sizes": {
+                view["size"]["id"]: [view["fits_now"], (view["estimate"] or {}).get("start")]
+                for view in factory["sizes"]
+            },
+        }
+        for factory in factories
+    }
+
+
+def _health(health: Mapping[str, Any]) -> dict[str, Any]:
+    """When it last answered is told only of a factory that no longer does: else it would change with every answer."""
+    told = {"state": health["state"], "words": health.get("words")}
+    return told if health["state"] == "ok" else told | {"answered_at": health.get("answered_at")}

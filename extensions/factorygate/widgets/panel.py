@@ -1,0 +1,173 @@
+"""ClusterPanel: watch a cluster in a notebook, and scale, adapt or end it there."""
+
+from __future__ import annotations
+
+import html
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anywidget
+import traitlets
+
+from factorygate.cluster.view import ClusterView, Watched
+from factorygate.link import LinkError
+from factorygate.widgets import assets
+from factorygate.widgets.background import ticker
+from factorygate.widgets.rows import Window
+from factorygate.widgets.summary import FLOWING, summary, text
+
+FLOW_SECONDS = 5.0  # figures that go on by themselves are told as often
+_MOST_PAGES = 100
+
+
+class ClusterPanel(anywidget.AnyWidget):
+    """Shows any cluster that has the four methods of ``Watched``, at most twice a second and only what changed.
+
+    It looks at the cluster while it is on a page. GPU-hours count one GPU as the factory's scheduler does.
+    """
+
+    _esm = assets.module("panel.js")
+    _styles = traitlets.Unicode(assets.styles("pages/gateway.css", "widget.css", "panel.css")).tag(sync=True)
+    _summary = traitlets.Dict().tag(sync=True)
+    _said = traitlets.Dict({"text": "", "bad": False}).tag(sync=True)  # about what was asked for here last
+
+    def __init__(self, cluster: Watched) -> None:
+        self._cluster = cluster
+        self._looking = threading.RLock()  # the kernel's thread and the background's both look
+        self._window = Window()
+        self._pages: set[str] = set()
+        self._seen: ClusterView = cluster.view()
+        self._flowed = time.monotonic()
+        super().__init__(_summary=summary(self._seen))
+        self.on_msg(type(self)._heed)
+
+    def look(self) -> bool:
+        """Tell the page what changed; False where nobody looks or nothing can change any more."""
+        with self._looking:
+            if not self._pages or self.comm is None:
+                return False
+            try:
+                view = self._cluster.view()
+            except Exception as error:  # noqa: BLE001  # whatever is wrong there, the panel says so and looks again
+                self._say(f"The cluster cannot be looked at: {error}", bad=True)
+                return True
+            if view != self._seen or time.monotonic() - self._flowed > FLOW_SECONDS:
+                self._tell(view)
+            return view.status != "closed"
+
+    def _tell(self, view: ClusterView) -> None:
+        now = time.monotonic()
+        fresh = summary(view)
+        if now - self._flowed <= FLOW_SECONDS:
+            still = fresh | {figure: self._summary[figure] for figure in FLOWING}
+            if still == self._summary:
+                fresh = still
+            else:
+                self._flowed = now
+        else:
+            self._flowed = now
+        self._seen = view
+        self._summary = fresh
+        self._tell_rows()
+
+    def _tell_rows(self) -> None:
+        changes = self._window.changes(self._seen)
+        if changes is not None:
+            self.send(changes)
+
+    def _say(self, words: str, bad: bool = False) -> None:
+        self._said = {"text": words, "bad": bad}
+
+    # --- the page
+
+    def _heed(self, content: Any, buffers: object) -> None:  # noqa: ARG002
+        """What the page sends; what is not as it should be changes nothing."""
+        op = content.get("op") if isinstance(content, dict) else None
+        deed = {
+            "watch": self._watch,
+            "leave": self._leave,
+            "rows": self._rows,
+            "log": self._log,
+            "scale": self._scale,
+            "adapt": self._adapt,
+            "close": self._end,
+        }.get(op if isinstance(op, str) else "")
+        if deed is not None:
+            deed(content)
+
+    def _watch(self, content: Mapping[str, Any]) -> None:
+        page = content.get("page")
+        if not isinstance(page, str) or len(page) > 64 or len(self._pages) >= _MOST_PAGES:
+            return
+        with self._looking:
+            self._pages.add(page)
+            self._window.forget()
+            self.look()
+            self._tell_rows()
+        ticker.add(self)
+
+    def _leave(self, content: Mapping[str, Any]) -> None:
+        with self._looking:
+            self._pages.discard(str(content.get("page")))
+
+    def _rows(self, content: Mapping[str, Any]) -> None:
+        with self._looking:
+            self._window.move(content.get("first"), content.get("filter"))
+            self._tell_rows()
+
+    def _log(self, content: Mapping[str, Any]) -> None:
+        with self._looking:
+            self._window.open_log(content.get("name"), content.get("open"))
+            self._tell_rows()
+
+    def _scale(self, content: Mapping[str, Any]) -> None:
+        jobs = self._number(content.get("jobs"))
+        if jobs is not None:
+            self._act(lambda: self._cluster.scale(jobs=jobs), f"{_jobs(jobs)} wanted.")
+
+    def _adapt(self, content: Mapping[str, Any]) -> None:
+        least, most = self._number(content.get("minimum")), self._number(content.get("maximum"))
+        if least is None or most is None:
+            return
+        if least > most:
+            self._say("The least number of jobs is above the most.", bad=True)
+            return
+        self._act(
+            lambda: self._cluster.adapt(minimum_jobs=least, maximum_jobs=most),
+            f"The work decides, between {least} and {_jobs(most)}.",
+        )
+
+    def _end(self, content: Mapping[str, Any]) -> None:
+        if content.get("sure") is True:
+            self._act(self._cluster.close, "All jobs are being ended.")
+
+    def _number(self, value: object) -> int | None:
+        """A number of jobs that may be asked for; says so where it is none."""
+        most = self._seen.maximum
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
+            return value
+        self._say(f"A number of jobs is a whole number from 0 to {most}.", bad=True)
+        return None
+
+    def _act(self, deed: Callable[[], object], done: str) -> None:
+        try:
+            deed()
+        except (ValueError, LinkError) as error:
+            self._say(str(error), bad=True)
+        else:
+            self._say(done)
+        ticker.add(self)  # it may have rested
+
+    # --- where no page is
+
+    def __repr__(self) -> str:
+        return text(self._cluster.view())
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+def _jobs(number: int) -> str:
+    return f"{number} job" if number == 1 else f"{number} jobs"

@@ -1,0 +1,168 @@
+"""FactoryPicker: choose a factory, a node size, an environment, hours and a project in a notebook."""
+
+from __future__ import annotations
+
+import html
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Mapping
+from concurrent.futures import Future
+from typing import Any
+
+import anywidget
+import traitlets
+
+from factorygate.link import Link, LinkError, NoLinkError
+from factorygate.widgets import assets, background
+from factorygate.widgets.catalogue import estimates, follow
+from factorygate.widgets.choosing import FIELDS, Choice, Factories, checked, completed, passing, refusal, standing
+
+_log = logging.getLogger(__name__)
+_COMPARED = 3  # walltimes whose start is asked for at once
+
+
+class FactoryPicker(anywidget.AnyWidget):
+    """Shows what the start page shows, live; ``value`` is the choice, as FactoryCluster and the gateway's API take it.
+
+    ``value`` has ``factory``, ``size``, ``environment`` (ids), ``hours`` (float) and ``project`` (id, or None: your
+    usual one). It may be set, also in parts: what is left out takes the factory's default. What is not offered raises
+    TraitError in words. Until the catalogue has come it is what was set, or None. Its observers are called in the
+    thread of whoever changed it: the kernel's, or, as the catalogue comes, one of the background.
+    """
+
+    _esm = assets.module("picker.js")
+    _styles = traitlets.Unicode(assets.styles("pages/gateway.css", "pages/start.css", "widget.css")).tag(sync=True)
+    _state = traitlets.Dict({"kind": "loading", "message": "", "do": ""}).tag(sync=True)
+    _catalogue: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    _passing = traitlets.Dict().tag(sync=True)
+    _estimates = traitlets.Dict().tag(sync=True)
+    value = traitlets.Instance(dict, allow_none=True).tag(sync=True)
+
+    _factories: Factories | None = None
+    _following: Future[None] | None = None
+
+    def __init__(self, value: Mapping[str, Any] | None = None) -> None:
+        # A person's click and what the gateway tells come in different threads; each sees the other's choice.
+        self._choosing = threading.RLock()
+        super().__init__(value=None if value is None else dict(value))
+        self.on_msg(type(self)._heed)
+        me = weakref.ref(self)
+        self._following = background.start(
+            follow(
+                Link.here,
+                lambda factories: (picker := me()) is not None and picker._hear(factories),
+                lambda error: (picker := me()) is not None and picker._be_told(error),
+            )
+        )
+
+    def close(self) -> None:
+        """Take it from the page and stop following the factories; also what happens when nobody has it any more."""
+        if self._following is not None:
+            self._following.cancel()
+        super().close()
+
+    # --- the choice
+
+    @traitlets.validate("value")
+    def _offered(self, proposal: Any) -> Choice | None:
+        if proposal["value"] is None:
+            return None if self._factories is None else completed({}, self._factories, _here())
+        try:
+            wish = checked(proposal["value"])
+        except ValueError as error:
+            raise traitlets.TraitError(str(error)) from None
+        if self._factories is None:
+            return wish
+        choice = completed(wish, self._factories, _here())
+        problem = refusal(wish, choice, self._factories)
+        if problem:
+            raise traitlets.TraitError(problem)
+        return choice
+
+    def _hear(self, factories: list[dict[str, Any]]) -> bool:
+        """The catalogue, from the background."""
+        with self._choosing:
+            wish = self.value or {}
+            try:
+                choice = completed(wish, factories, _here())
+                told = {"_catalogue": standing(factories), "_passing": passing(factories)}
+            except (KeyError, TypeError) as error:
+                raise LinkError("unreachable", "The gateway's catalogue is of another version than this.") from error
+            self._factories = factories
+            for name, value in told.items():
+                self.set_trait(name, value)
+            self._state = {"kind": "ready", "message": refusal(wish, choice, factories), "do": ""}
+            try:
+                self.value = choice
+            except Exception:  # noqa: BLE001  # an observer's own: it must not end what it observes
+                _log.exception("An observer of the choice failed")
+        return True
+
+    def _be_told(self, error: LinkError) -> bool:
+        kind = "no-link" if isinstance(error, NoLinkError) else "trouble"
+        self._state = {"kind": kind, "message": error.message, "do": error.do}
+        return True
+
+    # --- the page
+
+    def _heed(self, content: Any, buffers: object) -> None:  # noqa: ARG002
+        """What the page sends; what is not as it should be changes nothing."""
+        if not isinstance(content, dict) or self._factories is None:
+            return
+        if content.get("op") == "choose":
+            self._choose({field: content.get(field) for field in FIELDS})
+        elif content.get("op") == "estimates":
+            self._ask(content)
+
+    def _choose(self, wish: Mapping[str, Any]) -> None:
+        try:
+            with self._choosing:
+                self.value = dict(wish)
+        except traitlets.TraitError as error:
+            self.send({"refused": str(error)})
+
+    def _ask(self, content: Mapping[str, Any]) -> None:
+        hours, choice = content.get("hours"), self.value
+        if choice is None or not isinstance(hours, list) or len(hours) > _COMPARED:
+            return
+        try:
+            asked = [checked({"hours": each})["hours"] for each in hours if each is not None]
+        except ValueError:
+            return
+        background.start(_tell_estimates(weakref.ref(self), choice["factory"], choice["size"], asked))
+
+    # --- where no page is
+
+    def __repr__(self) -> str:
+        choice, factories = self.value, self._factories
+        if factories is None:
+            told = " ".join(part for part in (self._state["message"], self._state["do"]) if part)
+            return f"FactoryPicker: {told or 'asking the factories what is free'}"
+        if choice is None:
+            return "FactoryPicker: no factory is open to you at this moment"
+        lines = ["FactoryPicker: " + ", ".join(f"{field} {value}" for field, value in choice.items() if value)]
+        lines += [f"  {_line(factory)}" for factory in factories]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+async def _tell_estimates(picker: weakref.ref[FactoryPicker], factory: str, size: str, hours: list[float]) -> None:
+    starts = await estimates(Link.here, factory, size, hours)
+    if (told := picker()) is not None:
+        told._estimates = {"of": f"{factory}/{size}", "starts": list(starts.items())}
+
+
+def _here() -> str | None:
+    """The factory that this session runs at: data and workers belong together."""
+    return os.environ.get("FACTORYGATE_FACTORY")
+
+
+def _line(factory: Mapping[str, Any]) -> str:
+    words = (factory["health"].get("words") or {}).get("what") or factory["health"]["state"]
+    if factory["health"]["state"] == "ok":
+        words = ", ".join(f"{view['size']['id']}: {view['fits_now']} more fit now" for view in factory["sizes"])
+    return f"{factory['id']} ({factory['site']['machine']}): {words}"

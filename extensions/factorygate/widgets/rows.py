@@ -1,0 +1,100 @@
+"""The jobs of a cluster as a page sees them: a window of a sorted, filtered list, and only what changed in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from factorygate.cluster.view import ClusterView, JobView
+
+PAGE = 50  # rows that are shown at a time
+LOG_LINES = 200
+_OPEN_LOGS = 10
+
+# What needs somebody's eye comes first.
+_ORDER = {"failed": 0, "lost": 0, "unreachable": 1, "asked": 2, "pending": 2, "running": 3, "ended": 4}
+FILTERS: dict[str, frozenset[str]] = {
+    "all": frozenset(_ORDER),
+    "running": frozenset({"running"}),
+    "waiting": frozenset({"asked", "pending"}),
+    "trouble": frozenset({"failed", "lost", "unreachable"}),
+    "ended": frozenset({"ended"}),
+}
+
+Row = dict[str, Any]
+
+
+class Window:
+    """What of the jobs is on the page, and what the page was told of it last."""
+
+    def __init__(self) -> None:
+        self.first = 0
+        self.filter = "all"
+        self._open: list[str] = []  # jobs whose log is open
+        self._told: dict[str, Row] = {}
+        self._order: list[str] = []
+        self._where: list[object] = []
+        self._ask_whole = True
+
+    def move(self, first: object, which: object) -> None:
+        """Show another part; from values that a page sent: what makes no sense moves nothing."""
+        if isinstance(first, int) and not isinstance(first, bool) and first >= 0:
+            self.first = first
+        if isinstance(which, str) and which in FILTERS:
+            self.filter = which
+        self.forget()
+
+    def open_log(self, name: object, shown: object) -> None:
+        """Send a job's log with its row, or no longer. The oldest of too many is closed."""
+        if isinstance(name, str):
+            kept = [one for one in self._open if one != name]
+            self._open = [*kept, name][-_OPEN_LOGS:] if shown is True else kept
+
+    def forget(self) -> None:
+        """The page knows nothing (it is new): tell all again."""
+        self._ask_whole = True
+
+    def changes(self, view: ClusterView) -> dict[str, Any] | None:
+        """What the page must be told to be as ``view`` is: ``order`` (names) and ``rows`` by name, ``whole`` when these
+        are all that it shows; None: nothing."""
+        jobs = sorted((job for job in view.jobs if job.state in FILTERS[self.filter]), key=_rank)
+        self.first = min(self.first, max(0, len(jobs) - 1) // PAGE * PAGE)
+        shown = {job.name: self._row(job) for job in jobs[self.first : self.first + PAGE]}
+        order, whole = list(shown), self._ask_whole
+        rows = shown if whole else {name: row for name, row in shown.items() if self._told.get(name) != row}
+        told: dict[str, Any] = {"rows": rows} if rows or whole else {}
+        where = [self.filter, self.first, len(jobs)]
+        if whole or order != self._order or where != self._where:
+            told |= {"order": order, "filter": self.filter, "first": self.first, "total": len(jobs)}
+        self._told, self._order, self._where, self._ask_whole = shown, order, where, False
+        return told | {"whole": whole} if told else None
+
+    def _row(self, job: JobView) -> Row:
+        row: Row = {
+            "state": job.state,
+            "job": job.job,
+            "node": job.node,
+            "workers": job.workers,
+            "position": job.position,
+            "expected_start": job.expected_start,
+            "ends": job.ends,
+            "why": job.why,
+            "do": job.do,
+            "has_log": bool(job.log_tail),
+        }
+        if job.name in self._open:
+            row["log"] = list(job.log_tail[-LOG_LINES:])
+        return {field: value for field, value in row.items() if value}
+
+
+def counts(jobs: Iterable[JobView]) -> dict[str, int]:
+    """Jobs under each filter."""
+    states = [job.state for job in jobs]
+    return {name: sum(state in wanted for state in states) for name, wanted in FILTERS.items()}
+
+
+def _rank(job: JobView) -> tuple[int, list[tuple[int, str]]]:
+    """By urgency, then by name with its numbers as numbers: w-9 before w-10."""
+    parts = re.split(r"(\d+)", job.name)
+    return _ORDER[job.state], [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]

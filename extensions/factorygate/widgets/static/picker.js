@@ -1,0 +1,182 @@
+/** The picker: the start page's choices in a notebook. Python has the catalogue and the choice; this shows them. */
+
+import { listen, mount } from "./frame.js";
+import { clamp, findFactory, findSize, leastHours, settle } from "./pages/choose.js";
+import { h, render } from "./pages/dom.js";
+import { hoursText } from "./pages/format.js";
+import { environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine } from "./pages/start_view.js";
+import { W } from "./pages/words.js";
+import { estimateOf, fitting, joined, same, told } from "./picker_state.js";
+import { V } from "./widget_words.js";
+
+const RESTS = 300; // ms after which a choice is taken to rest
+const FRESH = 30_000; // the link keeps an estimate as long
+const SLOW = 8000;
+const ID = "[a-z0-9][a-z0-9-]{0,62}";
+
+function step(legend, content) {
+  return h("fieldset", { class: "fg-step" }, h("legend", {}, legend), content);
+}
+
+function show({ model, el }) {
+  const notices = h("div", { "aria-live": "polite" });
+  const factories = h("div", { class: "fg-cards" });
+  const sizes = h("div", { class: "fg-cards" });
+  const environments = h("div", { class: "fg-cards" });
+  const hours = h("div", {});
+  const project = h("input", {
+    type: "text", name: "project", id: "project", class: "form-control", pattern: ID, maxlength: 63, autocomplete: "off",
+    spellcheck: "false", "aria-describedby": "project-hint", "aria-label": V.project,
+  });
+  const line = h("p", { class: "fg-line", "aria-live": "polite" });
+  const steps = h("div", { hidden: true },
+    step(V.factory, factories), step(V.size, sizes), step(V.environment, environments), step(V.howLong, hours),
+    step(V.project, [project, h("p", { id: "project-hint", class: "fg-quiet" }, V.projectHint)]), line);
+  const form = h("form", { class: "fg-widget fg-page", "aria-label": V.picker, novalidate: true }, notices, steps);
+
+  const state = { factories: [], choice: null, refused: "", slow: false, moving: false };
+  let resting = null;
+  let renewing = null;
+  const slow = setTimeout(() => {
+    state.slow = true;
+    draw();
+  }, SLOW);
+
+  function drawNotices() {
+    const { kind, message, do: advice } = model.get("_state");
+    const words = [];
+    if (state.refused) words.push(state.refused);
+    if (kind === "loading") words.push(state.slow ? V.slow : V.asking);
+    else if (kind === "trouble") words.push(`${state.factories.length ? "" : W.listSilent} ${message} ${advice}`.trim());
+    else if (message) words.push(`${message} ${advice}`.trim());
+    if (kind === "ready" && !state.choice) words.push(V.empty);
+    const blocked = state.choice && obstacle(findFactory(state.factories, state.choice.factory), state.choice);
+    if (blocked) words.push(blocked);
+    const quiet = kind === "loading" && !state.refused;
+    render(notices, words.map((text, index) =>
+      h("p", { key: index, class: `fg-notice${quiet ? "" : " fg-notice-warn"}` }, text)));
+  }
+
+  function draw() {
+    const now = Date.now();
+    const { choice } = state;
+    drawNotices();
+    form.dataset.kind = model.get("_state").kind;
+    form.dataset.taken = String(same(model.get("value"), choice));
+    steps.hidden = !choice;
+    if (!choice) return;
+    const factory = findFactory(state.factories, choice.factory);
+    const estimates = model.get("_estimates");
+    const known = (each) => estimateOf(estimates, choice, each);
+    render(factories, factoryCards(state.factories, choice, now));
+    render(sizes, sizeCards(factory, choice, now));
+    render(environments, environmentCards(factory, choice));
+    render(hours, hoursPicker(factory, choice, known, now, (each) => choose({ hours: each })));
+    if (project !== project.getRootNode().activeElement) project.value = choice.project ?? "";
+    const view = findSize(factory, choice.size);
+    const asked = W.ask(hoursText(choice.hours), view.gpu_label, factory.site.machine).replaceAll("*", "");
+    const said = [asked, startLine(factory, choice, known(choice.hours), now), W.costs(view.size.billed_as)].join(" ");
+    if (line.textContent !== said) line.textContent = said;
+  }
+
+  function askEstimates() {
+    clearTimeout(renewing);
+    renewing = setTimeout(askEstimates, FRESH);
+    const factory = state.choice && findFactory(state.factories, state.choice.factory);
+    if (factory?.health.state !== "ok" || document.visibilityState === "hidden") return;
+    const compared = [...hours.querySelectorAll("[data-hours]")].map((chip) => Number(chip.dataset.hours));
+    model.send({ op: "estimates", hours: compared });
+  }
+
+  function choose(change, { settled = true, rests = 0 } = {}) {
+    const wanted = { ...state.choice, ...change };
+    const factory = findFactory(state.factories, wanted.factory);
+    if (!factory) return;
+    state.choice = settled ? settle(wanted, factory) : wanted;
+    state.refused = "";
+    draw();
+    state.moving = true;
+    clearTimeout(resting);
+    const tell = () => model.send({ op: "choose", ...told(state.choice) });
+    if (!rests) tell();
+    resting = setTimeout(() => {
+      state.moving = false;
+      if (rests) tell();
+      askEstimates();
+    }, RESTS);
+  }
+
+  function hearFactories() {
+    const before = state.choice && findFactory(state.factories, state.choice.factory);
+    state.factories = joined(model.get("_catalogue"), model.get("_passing"));
+    if (state.factories.length) clearTimeout(slow);
+    const factory = state.choice && findFactory(state.factories, state.choice.factory);
+    if (!factory) adopt();
+    draw();
+    if (before && factory && fitting(before) !== fitting(factory)) askEstimates();
+  }
+
+  /** Takes Python's choice. While the kernel is busy it is an older one than the person's, so only news is heard. */
+  function adopt() {
+    const value = model.get("value");
+    const factory = value && findFactory(state.factories, value.factory);
+    const other = factory && !same(value, state.choice);
+    if (!factory) state.choice = null;
+    else if (other) state.choice = { ...settle(value, factory), ...value };
+    draw();
+    if (other) askEstimates();
+  }
+
+  function hearValue() {
+    if (state.moving) draw(); // an echo of a step on the way; the last step's comes, too
+    else adopt();
+  }
+
+  function hearRefusal(content) {
+    if (!content.refused) return;
+    adopt();
+    state.refused = content.refused;
+    draw();
+  }
+
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("change", (event) => {
+    const { name, value } = event.target;
+    const factory = state.choice && findFactory(state.factories, state.choice.factory);
+    if (!factory) return;
+    if (name === "factory" || name === "environment") choose({ [name]: value });
+    else if (name === "size") choose({ size: value, gpus: findSize(factory, value).size.gpus });
+    else if (name === "hours") {
+      const { max_hours: most } = findSize(factory, state.choice.size).size;
+      const number = clamp(value, leastHours(most), most, state.choice.hours);
+      event.target.value = number;
+      choose({ hours: number });
+    } else if (name === "project") {
+      const good = project.validity.valid;
+      project.setAttribute("aria-invalid", String(!good));
+      if (good) choose({ project: value || null });
+    }
+  });
+  form.addEventListener("input", (event) => {
+    if (event.target.name !== "hours" || !state.choice) return;
+    const { max_hours: most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).size;
+    const number = Number(event.target.value);
+    if (number >= leastHours(most) && number <= most) choose({ hours: number }, { settled: false, rests: RESTS });
+  });
+
+  const stops = [
+    listen(model, ["_catalogue", "_passing"], hearFactories),
+    listen(model, ["value"], hearValue),
+    listen(model, ["_state", "_estimates"], draw),
+    mount(el, form, model.get("_styles")),
+  ];
+  model.on("msg:custom", hearRefusal);
+  hearFactories();
+  return () => {
+    for (const timer of [slow, resting, renewing]) clearTimeout(timer);
+    for (const stop of stops) stop();
+    model.off("msg:custom", hearRefusal);
+  };
+}
+
+export default { render: show };

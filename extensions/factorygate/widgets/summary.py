@@ -1,0 +1,67 @@
+"""A cluster in a few figures: for the panel's head, and as text where no page is."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from factorygate.cluster.view import ClusterView
+from factorygate.widgets.rows import counts
+
+_WEB = re.compile(r"https?://|/(?!/)")  # the browser follows nothing else: what a link says may not be a script
+FLOWING = ("spent", "committed")  # figures that go on by themselves while jobs run
+
+
+def summary(view: ClusterView) -> dict[str, Any]:
+    """All that the panel's head shows, as plain JSON. GPU-hours have two digits: a page needs no more."""
+    adapting = view.adapting
+    return {
+        "name": view.name,
+        "factory": view.factory_name,
+        "size": view.size_label,
+        "status": view.status,
+        "processes": view.processes,
+        "workers": view.workers,
+        "threads": view.threads,
+        "memory": view.memory,
+        "wanted": view.wanted,
+        "maximum": view.maximum,
+        "counts": counts(view.jobs),
+        "lost": view.count("lost"),
+        "failed": view.count("failed"),
+        "spent": round(view.gpu_hours_spent, 2),
+        "committed": round(view.gpu_hours_committed, 2),
+        "cap": view.gpu_hours_cap,
+        "per_hour": round(view.gpu_hours_per_hour, 2),
+        "adapting": None if adapting is None else [adapting.minimum, adapting.maximum],
+        "dashboard": view.dashboard if view.dashboard and _WEB.match(view.dashboard) else None,
+        "message": view.message,
+    }
+
+
+def text(view: ClusterView) -> str:
+    """A few lines for scripts, logs and exported notebooks: no more than a person reads."""
+    figures = f"{view.gpu_hours_spent:.2f} spent, {view.gpu_hours_per_hour:g} an hour now"
+    if view.gpu_hours_cap is not None:
+        figures += f", at most {view.gpu_hours_cap:g}"
+    going = f"{view.count('running')} running, {view.count('asked', 'pending')} waiting"
+    lines = [
+        f"Cluster {view.name} on {view.factory_name} ({view.size_label}): {view.status}",
+        f"  jobs: {going}, {view.count('lost')} lost, {view.count('failed')} failed, {view.wanted} wanted",
+        f"  workers: {view.workers}, {view.threads} threads, {view.memory / 1e9:.0f} GB",
+        f"  GPU-hours: {figures}",
+    ]
+    if view.adapting:
+        lines.append(f"  adapting between {view.adapting.minimum} and {view.adapting.maximum} jobs")
+    if view.dashboard:
+        lines.append(f"  dashboard: {view.dashboard}")
+    if view.message:
+        lines.append(f"  {view.message}")
+    # One line for each thing that is the matter, however many jobs it is the matter with.
+    reasons: dict[tuple[str, str], int] = {}
+    for job in view.jobs:
+        if job.why:
+            words = f"{job.why} {job.do}".strip()
+            reasons[job.state, words] = reasons.get((job.state, words), 0) + 1
+    lines += [f"  {number} {state}: {words}" for (state, words), number in reasons.items()]
+    return "\n".join(lines)

@@ -1,0 +1,225 @@
+"""The widgets in JupyterLab on a node: a factory is chosen by mouse and by keyboard, a cluster is watched."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import re
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, TimeoutError, expect
+
+from tests.browser.test_first_session import log_in
+from tests.support import watched
+from tests.support.gateway import Gateway, eventually
+
+USER = "ada"
+AXE = Path(__file__).resolve().parents[2] / "node_modules/axe-core/axe.min.js"
+
+
+class Lab:
+    """A notebook in JupyterLab whose cells are run one after another."""
+
+    def __init__(self, page: Page, gateway: Gateway, server: str) -> None:
+        self.page = page
+        page.goto(f"{gateway.root}/user/{USER}/{server}/lab/workspaces/{uuid.uuid4().hex}")
+        page.locator(".jp-LauncherCard[data-category='Notebook']").first.click(timeout=60000)
+        page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=60000)
+        eventually(lambda: self._try("print('SE' + 'EN ready')"), 30, what="the kernel takes cells")
+
+    def _try(self, code: str) -> str:
+        """Runs the last cell; what it printed after SEEN, empty while it has not."""
+        cell = self.page.locator(".jp-Notebook .jp-CodeCell").last
+        editor = cell.locator(".cm-content")
+        editor.fill(code)
+        editor.press("Control+Enter")
+        output = cell.locator(".jp-OutputArea-output", has_text="SEEN").first
+        with contextlib.suppress(TimeoutError):
+            output.wait_for(timeout=5000)
+        return output.inner_text().strip().removeprefix("SEEN") if output.is_visible() else ""
+
+    def run(self, code: str) -> Locator:
+        """Runs code in a new cell below; the cell, which the kernel has taken."""
+        cells = self.page.locator(".jp-Notebook .jp-CodeCell")
+        before = cells.count()
+        cells.last.locator(".cm-content").click()
+        self.page.keyboard.press("Escape")
+        self.page.keyboard.press("b")
+        expect(cells).to_have_count(before + 1)
+        cell = cells.nth(before)
+        editor, prompt = cell.locator(".cm-content"), cell.locator(".jp-InputPrompt")
+
+        def took() -> bool:
+            editor.fill(code)
+            editor.press("Control+Enter")
+            with contextlib.suppress(AssertionError):
+                expect(prompt).not_to_have_text(re.compile(r"\[ \]:|^$"), timeout=5000)
+            return prompt.inner_text() not in ("", "[ ]:")
+
+        eventually(took, 30, what="the cell was taken")
+        return cell
+
+    def value(self, expression: str) -> Any:
+        """What an expression is in the kernel now, asked by a cell of its own."""
+        output = self.run(f"import json; print('SE' + 'EN' + json.dumps({expression}))")
+        text = output.locator(".jp-OutputArea-output", has_text="SEEN").inner_text(timeout=20000)
+        return json.loads(text.strip().removeprefix("SEEN"))
+
+
+@pytest.fixture
+def lab(gateway: Gateway, page: Page) -> Iterator[Lab]:
+    """On a node of lumi-aif; the notebooks that it leaves are removed."""
+    server = f"w{uuid.uuid4().hex[:6]}"
+    gateway.started(USER, server, factory="lumi-aif")
+    log_in(page, gateway, USER)
+    yield Lab(page, gateway, server)
+    notebook = gateway.notebook(USER, server)
+    for file in notebook.request("GET", "/api/contents/").json()["content"]:
+        if file["name"].startswith("Untitled"):
+            notebook.request("DELETE", f"/api/contents/{file['name']}")
+
+
+def accessible(page: Page, widget: Locator) -> None:
+    """No finding of axe-core in a widget, where axe-core is installed."""
+    if not AXE.exists():
+        return
+    page.evaluate(AXE.read_text())
+    host = widget.evaluate_handle("form => form.getRootNode().host")
+    found = page.evaluate("async host => (await axe.run(host)).violations.map(one => one.id + ': ' + one.help)", host)
+    assert found == []
+
+
+def narrow(widget: Locator) -> None:
+    """Nothing sticks out at the width of a phone."""
+    widget.evaluate("one => { one.getRootNode().host.style.width = '360px'; }")
+    assert widget.evaluate("one => one.scrollWidth <= one.clientWidth")
+    widget.evaluate("one => { one.getRootNode().host.style.width = ''; }")
+
+
+def taken(picker: Locator) -> None:
+    """Python has what the page shows."""
+    expect(picker).to_have_attribute("data-taken", "true", timeout=15000)
+
+
+def test_a_factory_is_chosen_by_mouse_and_by_keyboard(lab: Lab) -> None:
+    page = lab.page
+    cell = lab.run("from factorygate import FactoryPicker\npicker = FactoryPicker()\npicker")
+    picker = cell.get_by_role("form", name="Factory picker")
+    expect(picker).to_have_attribute("data-kind", "ready", timeout=30000)
+    expect(picker.get_by_role("radio", name=re.compile("LUMI"))).to_be_checked()  # where the notebook is
+    taken(picker)
+
+    # by mouse
+    picker.locator("label[for='factory-it4lia']").click()
+    picker.locator("label[for='size-gpu-2']").click()
+    picker.get_by_role("button", name=re.compile("^4 hours")).click()
+    expect(picker.locator("p.fg-line")).to_contain_text("for 4 hours")
+    taken(picker)
+    value = lab.value("picker.value")
+    assert (value["factory"], value["size"], value["hours"], value["project"]) == ("it4lia", "gpu-2", 4, None)
+    assert value["environment"]
+
+    # by keyboard, from the radio button that has the choice
+    picker.locator("#factory-it4lia").focus()
+    page.keyboard.press("ArrowUp")
+    chosen = page.evaluate("document.activeElement.shadowRoot.activeElement.value")
+    assert chosen != "it4lia"
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.shadowRoot.activeElement.name") == "size"
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.shadowRoot?.activeElement.name") == "hours":
+            break
+    page.keyboard.press("Control+a")
+    page.keyboard.type("1.5")
+    for _ in range(8):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.shadowRoot?.activeElement.id") == "project":
+            break
+    page.keyboard.type("thesis")
+    page.keyboard.press("Enter")
+    taken(picker)
+    value = lab.value("picker.value")
+    assert (value["factory"], value["hours"], value["project"]) == (chosen, 1.5, "thesis")
+
+    # from Python
+    lab.run("picker.value = {'factory': 'it4lia', 'hours': 2}")
+    expect(picker.locator("#factory-it4lia")).to_be_checked(timeout=10000)
+    expect(picker.locator("#hours")).to_have_value("2")
+    narrow(picker)
+    accessible(page, picker)
+
+
+def test_the_picker_is_live(lab: Lab, gateway: Gateway) -> None:
+    cell = lab.run("from factorygate import FactoryPicker\npicker = FactoryPicker({'factory': 'it4lia'})\npicker")
+    picker = cell.get_by_role("form", name="Factory picker")
+    expect(picker.locator("#factory-it4lia")).to_be_checked(timeout=30000)
+    card = picker.locator("label[for='size-gpu-1']")
+    expect(card).to_contain_text("fit now", timeout=20000)
+    factory = gateway.factories["it4lia"]
+    factory.ask("scontrol", "create", "reservation", "ReservationName=widgets", "Nodes=ALL", "StartTime=now",
+                "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS")  # fmt: skip
+    try:
+        expect(card).not_to_contain_text("fit now", timeout=40000)
+    finally:
+        factory.ask("scontrol", "delete", "ReservationName=widgets")
+    expect(card).to_contain_text("fit now", timeout=40000)
+
+
+def test_a_cluster_is_watched_scaled_and_ended(lab: Lab) -> None:
+    lab.run(inspect.getsource(watched))
+    cell = lab.run(
+        "from factorygate import ClusterPanel\ncluster = ScriptedCluster(view(120))\nClusterPanel(cluster)",
+    )
+    panel = cell.get_by_role("region", name="Cluster thesis")
+    expect(panel.get_by_text("1 to 50 of 120")).to_be_visible(timeout=30000)
+    expect(panel.locator("[data-figure='running']")).to_have_text("120")
+
+    # live: a job is lost, with its reason and its log
+    lab.run("cluster.change(77, state='lost', why='The node failed.', do='It is asked for again.', log_tail=('oom',))")
+    row = panel.get_by_role("listitem").first
+    expect(row).to_contain_text("w-77", timeout=10000)
+    expect(row).to_contain_text("The node failed. It is asked for again.")
+    row.get_by_text("Log").click()
+    expect(row.get_by_role("region")).to_have_text("oom")
+    panel.get_by_role("button", name="Trouble 1").click()
+    expect(panel.get_by_role("listitem")).to_have_count(1)
+
+    # scaled by keyboard
+    slider = panel.get_by_role("slider", name="Jobs wanted, in steps")
+    slider.focus()
+    for _ in range(3):
+        slider.press("ArrowLeft")
+    status = panel.get_by_role("status").filter(has_text=re.compile("."))
+    expect(status.filter(has_text="117 jobs wanted.")).to_be_visible(timeout=10000)
+    assert lab.value("cluster.done[-1]") == ["scale", 117]
+
+    # refused in words, and the control shows what is
+    lab.run("cluster.refuse = ValueError('That would use 40 GPU-hours; 6 are left.')")
+    number = panel.get_by_label("Jobs wanted", exact=True)
+    number.press("Control+a")
+    lab.page.keyboard.type("400")
+    lab.page.keyboard.press("Enter")
+    expect(panel.get_by_text("6 are left.")).to_be_visible(timeout=10000)
+    expect(number).to_have_value("117")
+    lab.run("cluster.refuse = None")
+
+    panel.get_by_label("At most").fill("9")
+    panel.get_by_role("switch", name=re.compile("Let the work decide")).check()
+    expect(panel.get_by_text("The work decides, between 0 and 9 jobs.")).to_be_visible(timeout=10000)
+    narrow(panel)
+    accessible(lab.page, panel)
+
+    # ended, after it asked
+    panel.get_by_role("button", name="End all jobs…").click()
+    lab.page.keyboard.press("Escape")
+    expect(panel.get_by_role("alertdialog")).to_be_hidden()
+    panel.get_by_role("button", name="End all jobs…").click()
+    panel.get_by_role("button", name="End them").click()
+    expect(panel.get_by_text("No jobs here.")).to_be_visible(timeout=10000)
+    assert lab.value("[list(one) for one in cluster.done]") == [["scale", 117], ["adapt", 0, 9], ["close"]]
