@@ -11,7 +11,7 @@ import pytest
 
 from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.session import overview
-from factorygate.session.lab import home_page
+from factorygate.session.lab import addresses
 from factorygate.session.overview import Overview
 from factorygate.session.use import Gauge, Use
 
@@ -61,7 +61,7 @@ def shown(tmp_path: Path, link: FakeLink) -> Overview:
     clock.write_text(json.dumps({"session": SESSION["id"], "ends": "2026-03-10T12:00:00Z", "messages": []}))
     gauge = Gauge()
     gauge.use = Use(5, 10)
-    return Overview(clock, gauge, "/hub/home", lambda: cast(Link, link))
+    return Overview(clock, gauge, "/hub/home", "/user/ada/", lambda: cast(Link, link))
 
 
 async def test_all_in_one_answer_with_names_and_without_what_nobody_shows(shown: Overview) -> None:
@@ -77,6 +77,7 @@ async def test_all_in_one_answer_with_names_and_without_what_nobody_shows(shown:
             "extend_hours": 2.5,
             "machine": "Leonardo",
             "size": "1 x A100 64 GB",
+            "url": "/user/ada/",
         }
     ]
     assert told["clusters"] == [
@@ -153,10 +154,17 @@ async def test_without_gateway_and_door_there_is_little(tmp_path: Path) -> None:
     def none() -> Link:
         raise NoLinkError
 
-    told = await Overview(tmp_path / "none", Gauge(), "", none).now()
+    told = await Overview(tmp_path / "none", Gauge(), "", "", none).now()
+    assert told.pop("now")
     assert told == {"sessions": [], "clusters": [], "trouble": "", "use": None, "home": ""}
 
 
-def test_home_is_the_hubs() -> None:
-    assert home_page({}) == ""
-    assert home_page({"JUPYTERHUB_BASE_URL": "/jh/", "JUPYTERHUB_HOST": "https://hub.x"}) == "https://hub.x/jh/hub/home"
+async def test_a_named_session_is_open_at_its_own_address(shown: Overview, link: FakeLink) -> None:
+    link.answers["/sessions"] = [SESSION | {"server": "a/b"}]
+    assert (await shown.now())["sessions"][0]["url"] == "/user/ada/a%2Fb/"
+
+
+def test_addresses_are_the_hubs() -> None:
+    assert addresses({}) == ("", "")
+    hub = {"JUPYTERHUB_BASE_URL": "/jh/", "JUPYTERHUB_HOST": "https://hub.x", "JUPYTERHUB_USER": "a@b"}
+    assert addresses(hub) == ("https://hub.x/jh/hub/home", "/jh/user/a%40b/")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from urllib.parse import quote
 
 from jupyter_server.auth.decorator import authorized
 from jupyter_server.base.handlers import APIHandler
@@ -65,10 +66,13 @@ class Extend(APIHandler):
         await self.finish(answer)
 
 
-def home_page(environment: Mapping[str, str] = os.environ) -> str:
-    """Address of the hub's page with the person's sessions; empty where there is no hub."""
+def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Of the hub's page with the person's sessions, and below which those are open; empty where there is no hub."""
     base = environment.get("JUPYTERHUB_BASE_URL", "")
-    return f"{environment.get('JUPYTERHUB_HOST', '')}{base}hub/home" if base else ""
+    if not base:
+        return "", ""
+    servers = f"{base}user/{quote(environment.get('JUPYTERHUB_USER', ''), safe='')}/"
+    return f"{environment.get('JUPYTERHUB_HOST', '')}{base}hub/home", servers
 
 
 def serve(server: ServerApp, gauge: Gauge) -> None:
@@ -76,7 +80,7 @@ def serve(server: ServerApp, gauge: Gauge) -> None:
     file = clock.place()
     if file is None:
         return
-    overview = Overview(file, gauge, home_page())
+    overview = Overview(file, gauge, *addresses())
     base = url_path_join(server.web_app.settings["base_url"], "api/factorygate")
     handlers = [(f"{base}/overview", Look, {"overview": overview}), (f"{base}/extend", Extend, {"overview": overview})]
     server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

@@ -15,8 +15,10 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from factorygate.link import Link, LinkError, NoLinkError
+from factorygate.session.status import moment
 from factorygate.session.use import Gauge
 
 FRESH = 30.0  # seconds; a question costs the gateway a look at a token
@@ -31,12 +33,16 @@ def _pick(told: Any, fields: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Overview:
-    """For one server. ``home``: address of the gateway's page with the person's sessions."""
+    """For one server. ``home``: address of the gateway's page with the person's sessions; ``servers``: address below
+    which each of them is open."""
 
-    def __init__(self, clock: Path, gauge: Gauge, home: str, link: Callable[[], Link] = Link.here) -> None:
+    def __init__(
+        self, clock: Path, gauge: Gauge, home: str, servers: str, link: Callable[[], Link] = Link.here
+    ) -> None:
         self._clock = clock
         self._gauge = gauge
         self._home = home
+        self._servers = servers
         self._link_of = link
         self._link: Link | None = None
         self._asking: asyncio.Task[None] | None = None
@@ -45,7 +51,7 @@ class Overview:
         self._told: dict[str, Any] = {"sessions": [], "clusters": [], "trouble": ""}
 
     async def now(self) -> dict[str, Any]:
-        """The clock's fields (see ``clock``), with ``use``, ``sessions``, ``clusters``, ``home`` and ``trouble``."""
+        """The clock's fields (see ``clock``), and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``."""
         first = self._asking is None
         if (self._asking is None or self._asking.done()) and time.monotonic() - self._asked > FRESH:
             self._asking = asyncio.create_task(self._ask())
@@ -57,6 +63,7 @@ class Overview:
             **self._told,
             "use": asdict(use) if use is not None else None,
             "home": self._home,
+            "now": moment(time.time()),
         }
 
     async def extend(self, hours: float) -> dict[str, Any]:
@@ -88,7 +95,7 @@ class Overview:
             with contextlib.suppress(LinkError):  # a gateway that has none, or that does not tell now
                 clusters = await link.get("/clusters")
             self._told = {
-                "sessions": [_pick(one, _SESSION) | self._named_as(one["choice"]) for one in sessions],
+                "sessions": [self._session(one) for one in sessions],
                 "clusters": [_pick(one, _CLUSTER) | self._named_as(one) for one in clusters],
                 "trouble": "",
             }
@@ -99,6 +106,11 @@ class Overview:
         except (TypeError, KeyError, AttributeError, ValueError):
             self._told = self._told | {"trouble": "The gateway gave an answer that this session does not understand."}
         self._asked = time.monotonic()
+
+    def _session(self, told: dict[str, Any]) -> dict[str, Any]:
+        server = quote(told["server"], safe="")
+        url = f"{self._servers}{server}/" if server else self._servers
+        return _pick(told, _SESSION) | self._named_as(told["choice"]) | {"url": url}
 
     def _named_as(self, ids: dict[str, Any]) -> dict[str, str]:
         factory, size = str(ids["factory"]), str(ids["size"])
