@@ -15,6 +15,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
+from factorygate.session.notebook import write_config
 from tests.support.door import until
 from tests.unit.serving import serving
 
@@ -80,6 +81,12 @@ class LabServer:
     root: Path
     clock: Path
     gateway: FakeGateway
+    module: str
+
+    def page(self, name: str) -> str:
+        """Address at which the text document of that name is open."""
+        way = f"lab/tree/{name}?reset&" if self.module == "jupyterlab" else f"edit/{name}?"
+        return f"{self.url}/{way}token={TOKEN}"
 
     def tell(self, **told: Any) -> None:
         """As the door does."""
@@ -93,8 +100,9 @@ class LabServer:
 async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
     """``module``: jupyterlab or notebook. In ``folder`` are its files and all that it writes elsewhere."""
     root, run, bin_ = folder / "files", folder / "run", folder / "bin"
-    for one in (root, run, bin_):
+    for one in (root, run, bin_, folder / "config"):
         one.mkdir(parents=True)
+    write_config(folder)
     program = bin_ / "nvidia-smi"
     program.write_text(f"#!/bin/sh\necho '{NVIDIA}'\n")
     program.chmod(0o755)
@@ -104,6 +112,7 @@ async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
     env = clean | {
         "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}",
         "HOME": str(folder),
+        "JUPYTER_CONFIG_PATH": str(folder / "config"),
         "JUPYTER_RUNTIME_DIR": str(run),
         "JUPYTER_TOKEN": TOKEN,
         "JUPYTERHUB_API_TOKEN": "ours",
@@ -115,7 +124,6 @@ async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
     argv = [
         *("-m", module, "--no-browser", "--ServerApp.port=0", "--ServerApp.ip=127.0.0.1", "--allow-root"),
         f"--ServerApp.root_dir={root}",
-        '--ServerApp.jpserver_extensions={"factorygate.session.extension": true}',
     ]
     async with serving(gateway.app(), socket):
         with (folder / "log").open("wb") as log:
@@ -126,7 +134,7 @@ async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
             files = await until(lambda: list(run.glob("jpserver-*.json")) or process.returncode is not None)
             assert files is not True, (folder / "log").read_text()
             url = str(json.loads(files[0].read_text())["url"]).rstrip("/")
-            made = LabServer(url, root, folder / "clock.json", gateway)
+            made = LabServer(url, root, folder / "clock.json", gateway, module)
             made.tell()
             yield made
         finally:

@@ -46,21 +46,11 @@ async def page(server: LabServer, context: BrowserContext) -> AsyncIterator[Page
     (server.root / "notes.txt").write_text("first\n")
     (server.root / "more.txt").write_text("first\n")
     made = await context.new_page()
-    await open_file(made, server, "notes.txt")
+    await made.goto(server.page("notes.txt"))
+    await expect(made.locator(".fg-Status")).to_be_visible(timeout=PATIENCE)
+    assert ("/lab/" in made.url) == (server.module == "jupyterlab")
     yield made
     await made.close(run_before_unload=False)
-
-
-def is_lab(page: Page) -> bool:
-    return "/lab" in page.url
-
-
-async def open_file(page: Page, server: LabServer, name: str) -> None:
-    """The applications have different addresses for it; a server that knows only one of them redirects nowhere."""
-    await page.goto(f"{server.url}/edit/{name}?token={TOKEN}")
-    if await page.locator("#main, .jp-LabShell, .jp-NotebookSpecification").count() == 0:
-        await page.goto(f"{server.url}/lab/tree/{name}?token={TOKEN}&reset")
-    await expect(page.locator(".fg-Status")).to_be_visible(timeout=PATIENCE)
 
 
 def toast(page: Page, text: str | re.Pattern[str]) -> Locator:
@@ -166,13 +156,13 @@ async def test_starts_again_with_all_saved(server: LabServer, page: Page) -> Non
 
 
 async def test_a_message_is_shown_once(server: LabServer, page: Page) -> None:
-    text = f"Ten minutes <b>break</b> in {'Lab' if is_lab(page) else 'Notebook'}."
-    server.tell(messages=[{"id": text[-12:-1], "text": text, "kind": "warning", "at": in_minutes(0)}])
+    text = f"Ten minutes <b>break</b> in {server.module}."
+    server.tell(messages=[{"id": server.module, "text": text, "kind": "warning", "at": in_minutes(0)}])
     await expect(toast(page, text)).to_be_visible(timeout=PATIENCE)  # as text, never as markup
     await page.reload()
     await expect(page.locator(".fg-Status")).to_contain_text("left", timeout=PATIENCE)
     other = [{"id": "later", "text": "Go on.", "kind": "info", "at": in_minutes(0)}]
-    server.tell(messages=[{"id": text[-12:-1], "text": text, "kind": "warning", "at": in_minutes(0)}, *other])
+    server.tell(messages=[{"id": server.module, "text": text, "kind": "warning", "at": in_minutes(0)}, *other])
     await expect(toast(page, "Go on.")).to_be_visible(timeout=PATIENCE)
     await expect(toast(page, text)).to_have_count(0)
 
@@ -186,11 +176,12 @@ async def test_a_hidden_page_asks_nothing(server: LabServer, page: Page) -> None
     await page.evaluate("""() => {
       Object.defineProperty(document, "visibilityState", { get: () => window.shown ? "visible" : "hidden" });
       Object.defineProperty(document, "hidden", { get: () => !window.shown });
+      document.dispatchEvent(new Event("visibilitychange"));
     }""")
     asked.clear()
     await page.clock.run_for(120_000)
     assert asked == []
-    await page.evaluate("window.shown = true")
+    await page.evaluate("window.shown = true; document.dispatchEvent(new Event('visibilitychange'))")
     async with page.expect_request("**/api/factorygate/overview*", timeout=PATIENCE):
         await page.clock.run_for(60_000)
 

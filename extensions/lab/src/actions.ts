@@ -1,10 +1,11 @@
 /** What a person can do about the session's end, from wherever it is offered. */
 
 import { type JupyterFrontEnd } from "@jupyterlab/application";
-import { InputDialog, Notification } from "@jupyterlab/apputils";
+import { Notification } from "@jupyterlab/apputils";
 import { type IDocumentManager } from "@jupyterlab/docmanager";
 import { Token } from "@lumino/coreutils";
 
+import { askHours } from "./hours.js";
 import { own } from "./model.js";
 import { saveAll } from "./saving.js";
 import { type Watch } from "./watch.js";
@@ -35,15 +36,8 @@ export class Actions {
 
   /** Asks how much more, and then the site. */
   async more(): Promise<void> {
-    const most = this.room;
-    const asked = await InputDialog.getNumber({
-      title: this.words.moreTitle,
-      label: this.words.moreLabel(most),
-      value: Math.min(1, most),
-      okLabel: this.words.moreAsk,
-    });
-    const hours = asked.value ?? 0;
-    if (!asked.button.accept || !(hours > 0)) return;
+    const hours = await askHours(this.words, this.room);
+    if (hours === null) return;
     try {
       await this.watch.extend(hours);
       Notification.success(this.words.moreAsked(hours), { autoClose: SHOWN });

@@ -53,6 +53,7 @@ export class SessionWatch implements Watch {
       name: "factorygate-lab:overview",
       auto: false,
       standby: "when-hidden",
+      linger: 0,
       frequency: { interval: INTERVAL, backoff: true, max: SLOWEST },
       factory: () => this.look(),
     });
