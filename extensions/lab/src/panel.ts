@@ -34,7 +34,7 @@ export class Panel extends Widget {
     super.dispose();
   }
 
-  protected override onBeforeShow(): void {
+  protected override onAfterShow(): void {
     this.draw();
   }
 

@@ -1,4 +1,5 @@
 "use strict";(self.rspackChunkfactorygate_lab=self.rspackChunkfactorygate_lab||[]).push([[266],{"./node_modules/css-loader/dist/cjs.js!./style/index.css"(e,t,o){var r=o("./node_modules/css-loader/dist/runtime/noSourceMaps.js"),n=o.n(r),a=o("./node_modules/css-loader/dist/runtime/api.js"),s=(o.n(a))()(n());s.push([e.id,`.fg-Status { display: flex; align-items: center; height: 100%; }
+#top-panel .fg-Status { align-self: center; height: 24px; } /* Notebook's, which has no status bar */
 .fg-Status button {
   display: flex; gap: 12px; align-items: center; height: 100%; padding: 0 8px; border: 0; background: none; cursor: pointer;
   color: var(--jp-ui-font-color1); font: inherit; font-size: var(--jp-ui-font-size1); white-space: nowrap;
