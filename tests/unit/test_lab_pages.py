@@ -213,6 +213,12 @@ async def test_the_panel_shows_sessions_and_clusters(server: LabServer, page: Pa
     await expect(panel).to_contain_text("This session")
     await expect(panel.locator("meter").first).to_be_visible()
     await expect(panel.locator('[data-cluster="c"]')).to_contain_text("dask-1Leonardo · 1 x A100 64 GB · 4 running")
+    await expect(panel.locator('[data-session="train"]')).to_contain_text("ends ")
+    save = panel.get_by_role("button", name="Save all")
+    await save.focus()
+    await near(server, page)  # what is drawn anew takes nobody's focus
+    await expect(panel).to_contain_text("Save your work")
+    await expect(save).to_be_focused()
     await expect(panel.get_by_role("link", name="All sessions")).to_have_attribute("href", "/hub/home")
 
 

@@ -39,18 +39,21 @@ export class Panel extends Widget {
   }
 
   private draw(): void {
-    const { overview } = this.watch;
+    const { overview, phase } = this.watch;
     if (!this.isVisible || overview === null) return;
-    const { words } = this.actions;
+    const { words, room, canStartAgain } = this.actions;
+    const { home, clusters, use } = overview;
+    const over = phase === "ended";
     const others = overview.sessions.filter((one) => one.id !== overview.session);
-    const { now, messages, ...shown } = overview; // what changes with every answer, or is not shown here
-    this.part("own", [this.watch.phase, shown, this.minutes(overview)], () => this.own(overview));
-    this.part("sessions", [others, overview.home], () => this.list(words.yourSessions, others.map((one) => this.session(one)), overview));
-    this.part("clusters", overview.clusters, () =>
-      overview.clusters.length ? this.list(words.yourClusters, overview.clusters.map((one) => this.cluster(one))) : h("div"));
+    this.part("about", [phase, this.seconds(overview), overview.notice, own(overview), overview.trouble], () => this.about(overview));
+    this.part("use", [over, use], () => (use && !over ? this.use(use) : h("div")));
+    this.part("act", [over, room > 0, canStartAgain], () => this.act(over));
+    this.part("sessions", [others, home], () => this.list(words.yourSessions, others.map((one) => this.session(one)), home));
+    this.part("clusters", clusters, () =>
+      clusters.length ? this.list(words.yourClusters, clusters.map((one) => this.cluster(one))) : h("div"));
   }
 
-  /** Draws a part anew if what it shows is new: focus stays where it is otherwise. */
+  /** Draws a part anew if what it shows is new. What can have the focus is apart from what changes all the time. */
   private part(name: string, told: unknown, make: () => HTMLElement): void {
     const text = JSON.stringify(told);
     const known = this.parts.get(name);
@@ -61,30 +64,34 @@ export class Panel extends Widget {
     this.parts.set(name, { told: text, node });
   }
 
-  private minutes(overview: Overview): number {
-    return Math.floor(((endOf(overview.ends, overview.notice) ?? 0) - this.watch.now()) / 60_000);
+  private seconds(overview: Overview): number {
+    return Math.floor(((endOf(overview.ends, overview.notice) ?? 0) - this.watch.now()) / 1000);
   }
 
-  private own(overview: Overview): HTMLElement {
+  private about(overview: Overview): HTMLElement {
     const { words } = this.actions;
+    const { notice } = overview;
     const session = own(overview);
-    const end = endOf(overview.ends, overview.notice);
+    const end = endOf(overview.ends, notice);
     const now = this.watch.now();
     const over = this.watch.phase === "ended";
     const line = over ? words.endedLong : this.watch.phase === "silent" ? words.silentLong : "";
-    return h("section", { "aria-labelledby": "fg-own" },
-      h("h2", { id: "fg-own" }, words.thisSession),
+    return h("section", { "aria-label": words.thisSession },
+      h("h2", {}, words.thisSession),
       session && h("p", {}, h("strong", {}, session.machine), ` · ${session.size}`),
       end !== null && !over ? h("p", {}, words.endsAt((end - now) / 1000, end, now)) : null,
-      overview.notice && !over ? h("p", { class: "fg-Note" }, words.notice(overview.notice.kind, overview.notice.at, now)) : null,
+      notice && !over ? h("p", { class: "fg-Note" }, words.notice(notice.kind, notice.at, now)) : null,
       line ? h("p", { class: "fg-Note" }, line) : null,
       session && session.budget !== null ? h("p", {}, words.budget(session.budget)) : null,
-      overview.use && !over ? this.use(overview.use) : null,
-      overview.trouble ? h("p", { class: "fg-Note" }, overview.trouble) : null,
-      h("div", { class: "fg-Buttons" },
-        over ? null : button(words.saveAll, () => this.actions.save()),
-        this.actions.room > 0 && !over ? button(words.moreTime, () => this.actions.more()) : null,
-        this.actions.canStartAgain ? button(words.startAgain, () => this.actions.again()) : null));
+      overview.trouble ? h("p", { class: "fg-Note" }, overview.trouble) : null);
+  }
+
+  private act(over: boolean): HTMLElement {
+    const { words, room, canStartAgain } = this.actions;
+    return h("div", { class: "fg-Buttons" },
+      over ? null : button(words.saveAll, () => this.actions.save()),
+      room > 0 && !over ? button(words.moreTime, () => this.actions.more()) : null,
+      canStartAgain ? button(words.startAgain, () => this.actions.again()) : null);
   }
 
   private use(use: Use): HTMLElement {
@@ -105,12 +112,12 @@ export class Panel extends Widget {
     return [h("dt", {}, label), h("dd", {}, text, bar)];
   }
 
-  private list(title: string, items: HTMLElement[], overview?: Overview): HTMLElement {
+  private list(title: string, items: HTMLElement[], home = ""): HTMLElement {
     const { words } = this.actions;
-    return h("section", {},
+    return h("section", { "aria-label": title },
       h("h2", {}, title),
       items.length ? h("ul", {}, ...items) : h("p", {}, words.noOther),
-      overview?.home ? h("p", {}, h("a", { href: overview.home, target: "_blank", rel: "noopener" }, words.allSessions)) : null);
+      home ? h("p", {}, h("a", { href: home, target: "_blank", rel: "noopener" }, words.allSessions)) : null);
   }
 
   private session(session: Session): HTMLElement {
@@ -121,7 +128,7 @@ export class Panel extends Widget {
       : h("strong", {}, words.server(session.server));
     return h("li", { "data-session": session.server },
       name, ` · ${session.machine} · ${session.size}`,
-      h("span", { class: "fg-Line" }, words.state(session), end === null ? null : ` · ${words.left((end - this.watch.now()) / 1000)}`));
+      h("span", { class: "fg-Line" }, words.state(session), end === null ? null : ` · ${words.ends(end, this.watch.now())}`));
   }
 
   private cluster(cluster: Cluster): HTMLElement {

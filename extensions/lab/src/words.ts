@@ -75,6 +75,10 @@ export class Words {
     return this.trans.__("%1 left, ends %2", this.format.span(seconds), this.format.clock(at, now));
   }
 
+  ends(at: number, now: number): string {
+    return this.trans.__("ends %1", this.format.clock(at, now));
+  }
+
   notice(kind: NoticeKind, at: number, now: number): string {
     const when = this.format.clock(at, now);
     switch (kind) {

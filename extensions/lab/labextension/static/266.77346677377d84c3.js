@@ -20,9 +20,10 @@
 .fg-Panel li { padding: 4px 0; border-top: 1px solid var(--jp-border-color2); }
 .fg-Line { display: block; }
 .fg-Note { padding: 6px 8px; border-left: 3px solid #b26a00; background: var(--jp-layout-color2); }
-.fg-Use { display: grid; grid-template-columns: auto 1fr; gap: 2px 12px; margin: 8px 0; }
-.fg-Use dd { margin: 0; text-align: right; }
-.fg-Use meter { display: block; width: 100%; }
+.fg-Use { margin: 8px 0; }
+.fg-Use dt { float: left; clear: left; margin-right: 12px; }
+.fg-Use dd { margin: 0 0 4px; text-align: right; }
+.fg-Use meter { display: block; clear: both; width: 100%; }
 .fg-Buttons { display: flex; flex-wrap: wrap; gap: 6px; margin: 8px 0; }
 .fg-Button {
   padding: 4px 10px; border: 1px solid var(--jp-border-color0); border-radius: 3px; background: var(--jp-layout-color1);
