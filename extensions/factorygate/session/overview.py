@@ -51,7 +51,7 @@ class Overview:
         self._told: dict[str, Any] = {"sessions": [], "clusters": [], "trouble": ""}
 
     async def now(self) -> dict[str, Any]:
-        """The clock's fields (see ``clock``), and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``."""
+        """The fields of ``clock``, and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``."""
         first = self._asking is None
         if (self._asking is None or self._asking.done()) and time.monotonic() - self._asked > FRESH:
             self._asking = asyncio.create_task(self._ask())
