@@ -57,7 +57,9 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     tell(gateway, before["id"], "The workshop goes on at ten.")
     expect(toast(page, "The workshop goes on at ten.")).to_be_visible(timeout=PATIENCE)
 
-    page.locator(".jp-FileEditor .cm-content").fill("kept over the end")
+    editor = page.locator(".jp-FileEditor .cm-content")
+    expect(editor).to_contain_text("first", timeout=PATIENCE)
+    editor.fill("kept over the end")
     limit(gateway, 10)
     warned = toast(page, "This session ends at")
     expect(warned).to_be_visible(timeout=PATIENCE)

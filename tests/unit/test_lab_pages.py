@@ -103,7 +103,8 @@ async def test_an_idle_session_is_told_what_helps(server: LabServer, page: Page)
 
 async def write(page: Page, text: str) -> None:
     editor = page.locator(".jp-FileEditor .cm-content:visible").first
-    await editor.fill(text, timeout=PATIENCE)
+    await expect(editor).to_contain_text("first", timeout=PATIENCE)  # what arrives later replaces what was typed
+    await editor.fill(text)
 
 
 async def test_saves_all(server: LabServer, page: Page) -> None:
