@@ -29,6 +29,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 CANNOT_WORK = 3  # exit code
 SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike one below somebody's home
 
+LAB = CHECKOUT / "extensions" / "lab"
+LAB_BUILT = LAB / "labextension"  # committed: whoever installs the wheel needs no Node.js
+
 SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -68,9 +71,11 @@ def install_demo(programs: Path) -> None:
 
 
 def install_test(programs: Path) -> None:
-    """The environment ``test``, which has all parts, and eslint where its configuration looks for it."""
+    """The environment ``test``, which has all parts, eslint where its configuration looks for it, and what builds and
+    checks the JupyterLab extension, beside its sources."""
     test = environment(programs / "test", CHECKOUT / "requirements" / "test.txt", editable=True)
     install_node(CHECKOUT, node(test))
+    install_node(LAB, node(test), lock=LAB)
 
 
 def install_peers(programs: Path) -> None:
@@ -100,7 +105,8 @@ def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
         run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", os.fspath(lock)])
         _stamp(folder, stamp)
     if editable:
-        stamp = _digest(os.fspath(CHECKOUT), (CHECKOUT / "pyproject.toml").read_bytes())
+        built = (path.read_bytes() for path in sorted(_sources(LAB_BUILT)))  # is copied even so
+        stamp = _digest(os.fspath(CHECKOUT), (CHECKOUT / "pyproject.toml").read_bytes(), *built)
         if not _stamped(folder / "share", stamp):
             run([*pip, "--no-build-isolation", "--editable", os.fspath(CHECKOUT)])
             _stamp(folder / "share", stamp)
@@ -147,7 +153,8 @@ def _pip_wheels(folder: Path) -> Path:
 
 def install_wheel(builder: Path, target: Path, folder: Path) -> None:
     """Build this checkout's wheel with one environment's Python and install it for the other's."""
-    sources = sorted(path for part in ("spawners", "extensions/factorygate") for path in _sources(CHECKOUT / part))
+    parts = (CHECKOUT / "spawners", CHECKOUT / "extensions" / "factorygate", LAB_BUILT)
+    sources = sorted(path for part in parts for path in _sources(part))
     made_from = [CHECKOUT / "pyproject.toml", target.parent.parent / ".stamp", *sources]
     stamp = _digest(*(path.read_bytes() for path in made_from))
     if _stamped(folder, stamp):
@@ -173,13 +180,14 @@ def node(python: Path) -> Path:
     return found[0]
 
 
-def install_node(folder: Path, program: Path, *options: str) -> None:
-    """``npm ci`` with the checkout's lock. No package's own install script runs."""
-    files = [CHECKOUT / "package.json", CHECKOUT / "package-lock.json", CHECKOUT / ".npmrc"]
+def install_node(folder: Path, program: Path, *options: str, lock: Path = CHECKOUT) -> None:
+    """``npm ci`` with the lock of that folder. No package's own install script runs."""
+    files = [lock / "package.json", lock / "package-lock.json", lock / ".npmrc"]
     stamp = _digest(*(path.read_bytes() for path in files), *options)
     if _stamped(folder / "node_modules", stamp):
         return
-    say(f"installing the packages of package-lock.json ({' '.join(options) or 'all'})")
+    name = (lock / "package-lock.json").relative_to(CHECKOUT)
+    say(f"installing the packages of {name} ({' '.join(options) or 'all'})")
     folder.mkdir(parents=True, exist_ok=True)
     for path in files:
         if path.parent != folder:

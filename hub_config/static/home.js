@@ -19,7 +19,7 @@ const STOP_PATIENCE = 15_000;
 
 const state = {
   sessions: null, factories: [], trouble: null, busy: new Set(), troubles: new Map(), asking: null, next: null,
-  longer: null, moreAsked: new Map(), starting: null, told: new Set(),
+  renew: null, longer: null, moreAsked: new Map(), starting: null, told: new Set(),
   servers: JSON.parse(at("fg-servers").textContent),
 };
 
@@ -100,6 +100,7 @@ function hear(sessions, whole) {
     state.busy.delete(one.id);
     state.troubles.delete(one.id);
     if (one.id === state.next) location.href = `${to.spawn(one.server)}#again=${one.id}`;
+    if (one.id === state.renew) on.again(one);
   }
   draw();
   if (!whole && gone.length) refresh();
@@ -221,6 +222,27 @@ at("fg-other").addEventListener("close", () => {
   on.stop(session);
 });
 
+at("fg-again").addEventListener("close", () => {
+  const session = state.asking;
+  state.asking = null;
+  if (at("fg-again").returnValue !== "go" || !session) return;
+  at("fg-again").returnValue = "";
+  state.renew = session.id; // once it has ended it is started again
+  on.stop(session);
+});
+
+/** Where JupyterLab's "Start again" leads: `#again=ID`. A link alone starts and ends nothing, so it is asked. */
+function askedFor() {
+  const [, id] = /^#again=([0-9a-f]{32})$/.exec(location.hash) ?? [];
+  const session = state.sessions?.find((one) => one.id === id);
+  if (!session) return;
+  history.replaceState(null, "", location.pathname + location.search); // not once more after a reload
+  if (isLive(session)) {
+    state.asking = session;
+    at("fg-again").showModal();
+  } else document.querySelector(`#fg-ended [data-again="${CSS.escape(session.server)}"]`)?.focus();
+}
+
 let following = null;
 
 /** Follows the sessions; in a hidden tab, too, for whom wants to be told. */
@@ -231,6 +253,7 @@ function listen() {
     url: to.sessions, events: to.sessionsEvents, event: "sessions", whileHidden: mayTell(),
     onData: (sessions) => {
       hear(sessions, first || sessions.some((one) => !isLive(one)));
+      if (first) askedFor();
       first = false;
     },
     onTrouble: setTrouble,

@@ -26,6 +26,7 @@ from factorylink.models import (
     ExtendBody,
     FactoryView,
     Hours,
+    MessageBody,
     Person,
     ServerName,
     Session,
@@ -90,6 +91,10 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
     @app.post("/sessions/{session_id}/extend", responses=says(403, 404, 409))
     async def extend_session(session_id: SessionId, body: ExtendBody) -> Session:
         return await sessions.extender.extend(session_id, body.hours, "hub")
+
+    @app.post("/sessions/{session_id}/messages", status_code=204, responses=says(404, 409))
+    async def tell_session(session_id: SessionId, body: MessageBody) -> None:
+        await sessions.through_door(session_id, lambda: board.doors.tell(session_id, body))
 
     @app.delete("/sessions/{session_id}", status_code=202, responses=says(404))
     async def stop_session(session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import secrets
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from typing import Any
 from factorylink import audit
 from factorylink.catalogue import CatalogueError, load, load_link_config, offered
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import Session
+from factorylink.models import MessageBody, Session
 
 _SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
 
@@ -51,6 +52,10 @@ def _parser() -> argparse.ArgumentParser:
     stop = sessions.add_parser("stop", help="stop a session")
     stop.add_argument("id", nargs="+")
     stop.set_defaults(run=_with_link(_stop))
+    tell = sessions.add_parser("tell", help="show a message to whoever is in a session")
+    tell.add_argument("id")
+    tell.add_argument("message", type=_message, help="at most 1000 characters")
+    tell.set_defaults(run=_with_link(_tell))
     factory = parts.add_parser("factory", help="take nothing new at a factory, or again").add_subparsers(required=True)
     drain = factory.add_parser("drain", help="take nothing new; what runs goes on")
     drain.add_argument("factory")
@@ -123,6 +128,11 @@ async def _stop(link: LinkClient, options: argparse.Namespace) -> None:
         sys.stdout.write(f"{session_id} is being stopped.\n")
 
 
+async def _tell(link: LinkClient, options: argparse.Namespace) -> None:
+    await link.tell(options.id, options.message)
+    sys.stdout.write(f"{options.id} is told.\n")
+
+
 async def _drain(link: LinkClient, options: argparse.Namespace) -> None:
     await link.drain(options.factory, options.message)
     sys.stdout.write(f"{options.factory} takes nothing new; what runs goes on.\n")
@@ -148,6 +158,10 @@ async def _export(link: LinkClient, options: argparse.Namespace) -> None:
     write = audit.writer(options.format)
     async for line in link.audit(options.factory, options.since):
         sys.stdout.write(write(line))
+
+
+def _message(text: str) -> MessageBody:
+    return MessageBody(id=secrets.token_hex(8), text=text)
 
 
 def _moment(text: str) -> datetime:

@@ -27,6 +27,7 @@ from factorylink.models import (
     Estimate,
     FactoryView,
     Health,
+    MessageBody,
     Problem,
     Session,
     SessionId,
@@ -131,6 +132,10 @@ class LinkClient:
     async def extend(self, session_id: SessionId, hours: float) -> Session:
         """Ask for that much more time."""
         return await self._ask(_SESSION, "POST", f"/sessions/{session_id}/extend", json={"hours": hours}, timeout=30)
+
+    async def tell(self, session_id: SessionId, message: MessageBody) -> None:
+        """Show it to whoever is in the session; the same id twice is one message."""
+        await self._request("POST", f"/sessions/{session_id}/messages", json=message.model_dump(), timeout=30)
 
     async def table(self) -> AsyncGenerator[TableChange]:
         """One subscription to everything; raises LinkSilent when it is lost. The first change is a snapshot."""

@@ -53,6 +53,8 @@ class DoorStatus(_Told):
     last_activity: AwareDatetime | None = None
     busy: bool = False
     opened: bool = False
+    gpu_percent: int | None = Field(None, ge=0, le=100)
+    memory_bytes: int | None = Field(None, ge=0, lt=2**63)
     ends: AwareDatetime | None = None
     ends_idle: AwareDatetime | None = None
     notice: Notice | None = None

@@ -23,7 +23,7 @@ from factorylink.door_line import DoorLine
 from factorylink.door_status import DoorStatus, DoorToken
 from factorylink.errors import Gone
 from factorylink.heap import keep_blocks
-from factorylink.models import SessionId
+from factorylink.models import MessageBody, SessionId
 from factorylink.ports import HOST, FarSide, SessionPort
 
 log = logging.getLogger("factorylink")
@@ -148,6 +148,10 @@ class DoorKeeper:
     async def new_end(self, session_id: SessionId, ends: datetime) -> DoorStatus:
         """Tell the session when its time is over, as the scheduler has it now."""
         return await self._line(session_id).command("ends", DoorStatus, json.dumps({"ends": ends.isoformat()}))
+
+    async def tell(self, session_id: SessionId, message: MessageBody) -> DoorStatus:
+        """Show it to whoever is in the session; the same id twice is one message."""
+        return await self._line(session_id).command("tell", DoorStatus, message.model_dump_json())
 
     def _line(self, session_id: SessionId) -> DoorLine:
         line = self._lines.get(session_id)

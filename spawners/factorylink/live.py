@@ -100,6 +100,8 @@ def show(
             "url": live.url,
             "ends_idle": live.door.ends_idle if live.door is not None else None,
             "notice": door.notice if door is not None and row.state == SessionState.RUNNING else None,
+            "gpu_percent": door.gpu_percent if door is not None else None,
+            "memory_bytes": door.memory_bytes if door is not None else None,
             "extend_hours": more if state == SessionState.RUNNING else None,
         }
     )

@@ -17,6 +17,7 @@ from factorylink.models import (
     Job,
     JobId,
     JobRequest,
+    MessageBody,
     NodeSize,
     Notice,
     PartitionLoad,
@@ -137,6 +138,16 @@ class DoorStatusSeam(Protocol):
         """What will end it soon."""
         ...
 
+    @property
+    def gpu_percent(self) -> int | None:
+        """How busy the busiest GPU was in the last minute."""
+        ...
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """In use."""
+        ...
+
 
 class DoorsSeam(Protocol):
     """``doors.DoorKeeper`` as the lifecycle sees it."""
@@ -187,6 +198,10 @@ class DoorsSeam(Protocol):
 
     async def new_end(self, session_id: SessionId, ends: datetime) -> object:
         """Tell the session when its time is over."""
+        ...
+
+    async def tell(self, session_id: SessionId, message: MessageBody) -> object:
+        """Show it to whoever is in the session."""
         ...
 
 

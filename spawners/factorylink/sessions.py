@@ -276,7 +276,7 @@ class Sessions:
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
         """Through the door; kept nowhere. Raises ProblemError."""
-        await self._through_door(session_id, lambda: self.board.doors.send_environment(session_id, environment, argv))
+        await self.through_door(session_id, lambda: self.board.doors.send_environment(session_id, environment, argv))
         self.board.touch(self.board.live[session_id])
 
     async def token(self, session_id: SessionId) -> str | None:
@@ -286,10 +286,11 @@ class Sessions:
         async def ask() -> None:
             found.append(await self.board.doors.token(session_id))
 
-        await self._through_door(session_id, ask)
+        await self.through_door(session_id, ask)
         return found[0]
 
-    async def _through_door(self, session_id: SessionId, ask: Callable[[], Awaitable[object]]) -> None:
+    async def through_door(self, session_id: SessionId, ask: Callable[[], Awaitable[object]]) -> None:
+        """Ask something of the session's door. Raises ProblemError."""
         if session_id not in self.board.live:
             raise gone(f"The live session {session_id}")
         if not self.board.doors.is_open(session_id):

@@ -28,6 +28,7 @@ from factorylink.models import (
     Job,
     JobRequest,
     JobState,
+    MessageBody,
     NodeShape,
     NodeSize,
     Notice,
@@ -260,6 +261,8 @@ class FakeStatus:
     ends: datetime | None = None
     ends_idle: datetime | None = None
     notice: Notice | None = None
+    gpu_percent: int | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass
@@ -275,6 +278,7 @@ class FakeDoors:
     closed: list[str] = field(default_factory=list)
     sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     asked_to_stop: list[str] = field(default_factory=list)
+    messages: list[tuple[str, MessageBody]] = field(default_factory=list)
     told_ends: list[datetime] = field(default_factory=list)
     new_end_fails: bool = False
     notebook_answers: bool = True
@@ -320,6 +324,9 @@ class FakeDoors:
 
     async def stop(self, session_id: str) -> None:
         self.asked_to_stop.append(session_id)
+
+    async def tell(self, session_id: str, message: MessageBody) -> None:
+        self.messages.append((session_id, message))
 
     async def new_end(self, session_id: str, ends: datetime) -> None:
         self.told_ends.append(ends)

@@ -237,6 +237,21 @@ async def test_a_new_end_that_is_none_is_refused(told: object) -> None:
         assert (await ask(link, "hello"))["ends"] is None
 
 
+async def test_takes_messages_for_who_is_in_it() -> None:
+    async with running_door() as door:
+        link, status = await up(door)
+        clock = Path(str(status["notebook_sock"])).with_name("clock.json")
+        assert json.loads(clock.read_text())["messages"] == []
+        for _ in range(2):
+            await ask(link, "tell", {"id": "one", "text": "Ten minutes break.", "kind": "info"})
+        (told,) = json.loads(clock.read_text())["messages"]
+        assert (told["id"], told["text"], told["kind"]) == ("one", "Ten minutes break.", "info")
+        done = await link.run("tell", input=json.dumps({"id": "two", "text": ""}), timeout=20)
+        assert done.exit_status == 1
+        assert "`text`" in json.loads(str(done.stdout))["error"]
+        assert len(json.loads(clock.read_text())["messages"]) == 1
+
+
 async def test_a_run_after_a_requeue_starts_anew() -> None:
     async with running_door() as door:
         (door.folder / "end.json").write_text("{}")

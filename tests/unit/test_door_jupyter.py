@@ -148,7 +148,13 @@ async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:
         assert (code, told["session"]) == (200, SESSION)
         assert datetime.fromisoformat(told["ends"]).timestamp() == int(soon)
         assert (told["notice"]["kind"], told["notice"]["minutes"]) == ("walltime", 15)
+        code, told = await notebook.request("/user/u/api/factorygate/overview")
+        assert (code, told["session"], told["home"]) == (200, SESSION, "/hub/home")
+        assert told["use"]["memory"] > 1 << 20
         assert (await notebook.status())["opened"] is False
+        assert (await notebook.request("/user/u/api/factorygate/overview", token=""))[0] == 403
+        assert (await notebook.request("/user/u/api/factorygate/extend", "POST", token=""))[0] == 403
+        assert (await notebook.request("/user/u/api/factorygate/extend", "POST"))[0] == 400  # without hours
         assert (await notebook.request("/user/u/api/factorygate/clock", token=""))[0] == 403
         assert (await notebook.request("/user/u/api/factorygate/clock", token="another's"))[0] == 403
 

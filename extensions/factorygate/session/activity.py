@@ -1,4 +1,4 @@
-"""Tells the door when the notebook server was last used, whether it is busy, and if it was opened.
+"""Tells the door when the notebook server was last used, whether it is busy, if it was opened, and what it uses.
 
 Runs inside the single-user server. It asks the server's own objects, so it needs neither tokens nor requests. Nothing
 happens unless ``attach`` was called.
@@ -20,10 +20,11 @@ from tornado.web import RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from factorygate.session import processes
-from factorygate.session.clock import Clock
+from factorygate.session.clock import Polled
+from factorygate.session.use import Gauge
 
 LOOK_MS = 2000  # how often kernels and terminals are looked at
-TELL_SECONDS = 30.0  # at least this long between two lines that differ in the time of last activity only
+TELL_SECONDS = 30.0  # between two lines, unless the session was opened, or became busy or idle
 
 _report_fd: int | None = None
 
@@ -38,13 +39,14 @@ def attach(descriptor: int) -> None:
 class Reporter:
     """Looks at the server and tells the door what changed."""
 
-    def __init__(self, server: ServerApp, descriptor: int) -> None:
+    def __init__(self, server: ServerApp, descriptor: int, gauge: Gauge) -> None:
         self._server = server
+        self._gauge = gauge
         self._descriptor = descriptor
         self._opened = False
         self._last_request = 0.0
         self._running: WeakSet[RequestHandler] = WeakSet()  # authenticated requests, the finished ones included
-        self._told: tuple[float, bool, bool] | None = None
+        self._told: tuple[float, bool, bool, int | None, int | None] | None = None
         self._told_at = 0.0
         self._callback = PeriodicCallback(self.look, LOOK_MS)
 
@@ -68,8 +70,8 @@ class Reporter:
         provider.get_user = get_user  # type: ignore[method-assign]
 
     def _seen(self, handler: RequestHandler) -> None:
-        if isinstance(handler, Clock):
-            return  # to look how much time is left is no use of the session
+        if isinstance(handler, Polled):
+            return
         if "no_track_activity" not in handler.request.arguments:  # JupyterLab's own word for its polls
             self._last_request = time.time()
         if not isinstance(handler, WebSocketHandler):  # an open WebSocket alone is no use of the session
@@ -100,11 +102,12 @@ class Reporter:
                 last = now  # a download or an upload is under way
         if busy:
             last = now
-        state = (last, busy, self._opened)
-        same = self._told is not None and self._told[1:] == state[1:]
+        state = (last, busy, self._opened, *self._gauge.coarse())
+        same = self._told is not None and self._told[1:3] == state[1:3]
         if state == self._told or (same and now - self._told_at < TELL_SECONDS):
             return
-        line = json.dumps({"last": round(last, 1), "busy": busy, "opened": self._opened}) + "\n"
+        names = ("last", "busy", "opened", "gpu_percent", "memory_bytes")
+        line = json.dumps(dict(zip(names, (round(last, 1), *state[1:]), strict=True))) + "\n"
         try:
             os.write(self._descriptor, line.encode())  # far below PIPE_BUF: whole or not at all
         except BlockingIOError:
@@ -115,7 +118,7 @@ class Reporter:
         self._told, self._told_at = state, now
 
 
-def report(server: ServerApp) -> None:
-    """Report on ``server`` from now on, if somebody is attached."""
+def report(server: ServerApp, gauge: Gauge) -> None:
+    """Report on ``server`` from now on, if somebody is attached. ``gauge``: what it uses."""
     if _report_fd is not None:
-        server.io_loop.add_callback(Reporter(server, _report_fd).start)
+        server.io_loop.add_callback(Reporter(server, _report_fd, gauge).start)

@@ -1,8 +1,9 @@
 """``GET api/factorygate/clock`` of the notebook server: when the session ends, and whether that is near.
 
 JSON: ``session``; ``ends`` by walltime and ``ends_idle``, RFC 3339 or null; ``notice``, null or ``{"kind": "walltime" |
-"idle" | "unopened", "at": RFC 3339, "minutes": the step that was passed}``. For who may enter the server, like all of
-it. The door keeps the content in a file beside the server's socket.
+"idle" | "unopened", "at": RFC 3339, "minutes": the step that was passed}``; ``messages``, the last ones for the person,
+each ``{"id", "text", "kind", "at"}``. For who may enter the server, like all of it. The door keeps the content in a
+file beside the server's socket.
 """
 
 from __future__ import annotations
@@ -18,17 +19,21 @@ from jupyter_server.utils import url_path_join
 from tornado import web
 
 
-class Clock(APIHandler):
-    """The file's content as it is now."""
+class Polled(APIHandler):
+    """What pages ask again and again by themselves: to ask it is no use of the session."""
 
     auth_resource = "contents"
+
+    def update_api_activity(self) -> None:
+        """None."""
+
+
+class Clock(Polled):
+    """The file's content as it is now."""
 
     def initialize(self, file: Path) -> None:
         """``file``: where the door writes it."""
         self._file = file
-
-    def update_api_activity(self) -> None:
-        """To ask is no use of the session."""
 
     @web.authenticated
     @authorized
@@ -42,9 +47,15 @@ class Clock(APIHandler):
         await self.finish(told)
 
 
+def place() -> Path | None:
+    """Where this session's door writes it; None: this server runs behind no door."""
+    found = os.environ.get("FACTORYGATE_CLOCK", "")
+    return Path(found) if found else None
+
+
 def serve(server: ServerApp) -> None:
     """Answer on ``server``."""
-    place = os.environ.get("FACTORYGATE_CLOCK", "")
-    if place:
+    file = place()
+    if file is not None:
         url = url_path_join(server.web_app.settings["base_url"], "api/factorygate/clock")
-        server.web_app.add_handlers(".*$", [(url, Clock, {"file": Path(place)})])  # type: ignore[no-untyped-call]
+        server.web_app.add_handlers(".*$", [(url, Clock, {"file": file})])  # type: ignore[no-untyped-call]

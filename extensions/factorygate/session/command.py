@@ -14,7 +14,7 @@ from factorygate.session.status import Status
 
 log = logging.getLogger(__name__)
 
-COMMANDS = ("hello", "environment", "token", "stop", "ends", "watch")
+COMMANDS = ("hello", "environment", "token", "stop", "ends", "tell", "watch")
 MAX_INPUT = 1 << 20  # bytes a command may be sent
 WATCH_SECONDS = 30.0
 
@@ -124,6 +124,10 @@ class Command(asyncssh.SSHServerSession[bytes]):
     async def _ends(self) -> None:
         await self._read.wait()
         self._say(self._session.new_end(json.loads(self._input)))
+
+    async def _tell(self) -> None:
+        await self._read.wait()
+        self._say(self._session.tell(json.loads(self._input)))
 
     async def _watch(self) -> None:
         while True:

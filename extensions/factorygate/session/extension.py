@@ -1,5 +1,5 @@
-"""The Jupyter server extension of a session's notebook server: activity told to the door, the session's clock
-shown to the browser, cut uploads swept away.
+"""The Jupyter server extension of a session's notebook server: activity and use told to the door, the session's clock
+and more shown to the browser, cut uploads swept away.
 
 Loaded through a configuration folder that only this server sees.
 """
@@ -9,8 +9,9 @@ from __future__ import annotations
 from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
 
-from factorygate.session import activity, clock
+from factorygate.session import activity, clock, lab
 from factorygate.session.contents import Contents
+from factorygate.session.use import Gauge
 
 SWEEP_MS = 10 * 60 * 1000.0
 
@@ -20,8 +21,11 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: ServerApp) -> None:
-    activity.report(server)
+    gauge = Gauge()
+    server.io_loop.add_callback(gauge.start)
+    activity.report(server, gauge)
     clock.serve(server)
+    lab.serve(server, gauge)
     contents = server.contents_manager
     if isinstance(contents, Contents):
         server.io_loop.add_callback(contents.sweep)

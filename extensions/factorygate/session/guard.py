@@ -23,11 +23,13 @@ class Limits:
 
 @dataclass(frozen=True)
 class Activity:
-    """What the notebook server says of itself. ``last``: seconds since the epoch."""
+    """What the notebook server says of itself. ``last``: seconds since the epoch; ``gpu_percent``: the busiest GPU."""
 
     last: float
     busy: bool = False
     opened: bool = False
+    gpu_percent: int | None = None
+    memory_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,19 @@ def check_environment(told: object) -> tuple[dict[str, str], list[str]]:
     return environment, argv
 
 
+def read_activity(line: bytes) -> Activity:
+    """A line of ``activity.Reporter``. Raises ValueError, KeyError, TypeError or AttributeError for anything else."""
+    told = json.loads(line)
+    gpu, memory = told.get("gpu_percent"), told.get("memory_bytes")
+    return Activity(
+        float(told["last"]),
+        bool(told["busy"]),
+        bool(told["opened"]),
+        min(100, max(0, int(gpu))) if gpu is not None else None,
+        max(0, int(memory)) if memory is not None else None,
+    )
+
+
 def _through(socket: Path, url: str) -> str:
     """The same path as in ``url``, asked on a Unix socket."""
     return f"http+unix://{quote(str(socket), safe='')}{urlsplit(url).path}"
@@ -153,9 +166,8 @@ class Notebook:
         try:
             while line := await reader.readline():
                 try:
-                    told = json.loads(line)
-                    found = Activity(float(told["last"]), bool(told["busy"]), bool(told["opened"]))
-                except (ValueError, KeyError, TypeError) as error:
+                    found = read_activity(line)
+                except (ValueError, KeyError, TypeError, AttributeError) as error:
                     log.warning("the notebook's report cannot be read: %s", error)
                     continue
                 self._on_activity(found)

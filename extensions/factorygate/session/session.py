@@ -15,6 +15,7 @@ from typing import Any
 
 from factorygate.session import processes
 from factorygate.session.guard import Activity, Facts, Limits, decide
+from factorygate.session.messages import Messages, read_message
 from factorygate.session.notebook import Notebook, check_environment
 from factorygate.session.status import Notice, Reason, Status, moment
 
@@ -57,6 +58,7 @@ class Session:
         self._notebook = Notebook(node, umask, self._heard)
         self._given: tuple[dict[str, str], list[str]] | None = None
         self._told = ""  # the last content of the clock's file
+        self._messages = Messages()
         self._handed = asyncio.Event()
         self._look = asyncio.Event()
         self._end: asyncio.Future[tuple[Reason, str, float]] = asyncio.get_running_loop().create_future()
@@ -84,7 +86,13 @@ class Session:
 
     def _heard(self, activity: Activity) -> None:
         self._learn(activity=activity)
-        self._publish(last_activity=moment(activity.last), busy=activity.busy, opened=activity.opened)
+        self._publish(
+            last_activity=moment(activity.last),
+            busy=activity.busy,
+            opened=activity.opened,
+            gpu_percent=activity.gpu_percent,
+            memory_bytes=activity.memory_bytes,
+        )
 
     # --- what may be asked ---
 
@@ -112,6 +120,12 @@ class Session:
         log.info("the session's time now ends at %s", ends)
         self._learn(ends=ends.timestamp())
         self._publish(ends=moment(ends.timestamp()))
+        return self.status
+
+    def tell(self, told: object) -> Status:
+        """Show whoever is in the session a message (see ``messages``). The same id twice is one. Raises ValueError."""
+        self._messages.add(read_message(told, time.time()))
+        self._tell_notebook()
         return self.status
 
     def scheduler_warned(self) -> None:
@@ -179,6 +193,7 @@ class Session:
         status = self.status
         told: dict[str, object] = {"session": status.session, "ends": status.ends, "ends_idle": status.ends_idle}
         told["notice"] = asdict(status.notice) if status.notice is not None else None
+        told["messages"] = self._messages.told()
         text = json.dumps(told)
         if text == self._told:
             return

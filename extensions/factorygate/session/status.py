@@ -45,6 +45,8 @@ class Status:
     last_activity: str | None = None
     busy: bool = False
     opened: bool = False
+    gpu_percent: int | None = None  # how busy the busiest GPU was in the last minute; None: there is none, or unknown
+    memory_bytes: int | None = None
     ends: str | None = None
     ends_idle: str | None = None
     notice: Notice | None = None

@@ -14,6 +14,9 @@ from factorylink.models.views import Health
 ProblemKind = Literal["invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden"]
 
 
+_LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # no control characters but the end of a line
+
+
 class Problem(Model):
     """Body of every error answer of the link."""
 
@@ -39,6 +42,14 @@ class ExtendBody(Model):
     """Body of ``POST /sessions/{id}/extend``: hours to add to the session's time."""
 
     hours: Hours
+
+
+class MessageBody(Model):
+    """Body of ``POST /sessions/{id}/messages``: shown to whoever is in the session, once for each ``id``."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    text: str = Field(max_length=1000, pattern=rf"^{_LINES}*[^\s\x00-\x1f\x7f-\x9f]{_LINES}*$")
+    kind: Literal["info", "success", "warning", "error"] = "info"
 
 
 class TokenBody(Model):

@@ -98,6 +98,8 @@ class Session(Model):
     reachable: bool = False  # a request to url gets to the notebook now
     url: str | None = None  # http://127.0.0.1:PORT on the link's side
     last_activity: datetime | None = None
+    gpu_percent: int | None = None  # of the busiest GPU in the last minute; None: there is none, or it is not known
+    memory_bytes: int | None = None
     ends_idle: datetime | None = None  # when the idle limit would end it, as far as known
     notice: Notice | None = None  # while it runs and its end is near
     extend_hours: float | None = None  # what may be added to its time; None: not at this factory, or not now

@@ -1,0 +1,86 @@
+"""What the JupyterLab extension asks of the notebook server: ``GET api/factorygate/overview`` (see ``Overview.now``)
+and ``POST api/factorygate/extend`` with ``{"hours": H}``.
+
+For who may enter the server, like all of it; requests that change something carry JupyterLab's XSRF token.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from jupyter_server.auth.decorator import authorized
+from jupyter_server.base.handlers import APIHandler
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.utils import url_path_join
+from tornado import web
+
+from factorygate.link import LinkError
+from factorygate.session import clock
+from factorygate.session.clock import Polled
+from factorygate.session.overview import Overview
+from factorygate.session.use import Gauge
+
+_MOST_HOURS = 1000.0  # beyond any walltime; the link knows the true limit
+_STATUS = {"invalid": 400, "forbidden": 403, "gone": 404, "unreachable": 503, "draining": 503}  # else 409
+
+
+class Look(Polled):
+    """Everything, in one answer."""
+
+    def initialize(self, overview: Overview) -> None:
+        """``overview``: of this server."""
+        self._overview = overview
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """See ``Overview.now``."""
+        self.set_header("Cache-Control", "no-store")
+        await self.finish(await self._overview.now())
+
+
+class Extend(APIHandler):
+    """More time for this session."""
+
+    auth_resource = "contents"
+
+    def initialize(self, overview: Overview) -> None:
+        """``overview``: of this server."""
+        self._overview = overview
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """The session as the gateway has it then; what it or the site says no to is answered in its words."""
+        told = self.get_json_body()
+        hours = told.get("hours") if isinstance(told, dict) else None
+        if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 < hours <= _MOST_HOURS:
+            raise web.HTTPError(400, "`hours`: a number above 0 is needed")
+        try:
+            answer = await self._overview.extend(hours)
+        except LinkError as error:
+            self.set_status(_STATUS.get(error.kind, 409))
+            answer = {"message": str(error)}
+        await self.finish(answer)
+
+
+def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
+    """Of the hub's page with the person's sessions, and below which those are open; empty where there is no hub."""
+    base = environment.get("JUPYTERHUB_BASE_URL", "")
+    if not base:
+        return "", ""
+    servers = f"{base}user/{quote(environment.get('JUPYTERHUB_USER', ''), safe='')}/"
+    return f"{environment.get('JUPYTERHUB_HOST', '')}{base}hub/home", servers
+
+
+def serve(server: ServerApp, gauge: Gauge) -> None:
+    """Answer on ``server``, if it runs behind a door."""
+    file = clock.place()
+    if file is None:
+        return
+    overview = Overview(file, gauge, *addresses())
+    base = url_path_join(server.web_app.settings["base_url"], "api/factorygate")
+    handlers = [(f"{base}/overview", Look, {"overview": overview}), (f"{base}/extend", Extend, {"overview": overview})]
+    server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

@@ -1,0 +1,56 @@
+"""Short messages to whoever is in a session: what the door takes, and the last few that it keeps."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import Literal, cast, get_args
+
+from factorygate.session.status import moment
+
+Kind = Literal["info", "success", "warning", "error"]
+
+KEPT = 10
+LONGEST = 1000  # characters of a text
+_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all but the end of a line
+
+
+@dataclass(frozen=True)
+class Message:
+    """``id``: who was shown it once is not shown it again; ``at``: when it came, RFC 3339."""
+
+    id: str
+    text: str
+    kind: Kind
+    at: str
+
+
+def read_message(told: object, now: float) -> Message:
+    """A message as it came: ``{"id", "text", "kind"}``. ``now``: seconds since the epoch. ValueError in words."""
+    found = told if isinstance(told, dict) else {}
+    name, text, kind = found.get("id"), found.get("text"), found.get("kind", "info")
+    if not isinstance(name, str) or not _ID.fullmatch(name):
+        raise ValueError("`id`: up to 64 letters, digits, dots, dashes and underscores are needed")
+    if not isinstance(text, str) or not text.strip() or len(text) > LONGEST or _CONTROL.search(text):
+        raise ValueError(f"`text`: 1 to {LONGEST} characters without control characters are needed")
+    if kind not in get_args(Kind):
+        raise ValueError(f"`kind`: one of {', '.join(get_args(Kind))} is needed")
+    return Message(name, text.strip(), cast(Kind, kind), moment(now) or "")
+
+
+class Messages:
+    """The last ``KEPT`` messages, oldest first."""
+
+    def __init__(self) -> None:
+        self._kept: deque[Message] = deque(maxlen=KEPT)
+
+    def add(self, message: Message) -> None:
+        """Keep it, unless one with its id is kept: to tell twice is to tell once."""
+        if all(known.id != message.id for known in self._kept):
+            self._kept.append(message)
+
+    def told(self) -> list[dict[str, str]]:
+        """As JSON has them."""
+        return [asdict(message) for message in self._kept]

@@ -1,0 +1,125 @@
+"""All that pages of the session show beside the person's work, gathered once for all of them.
+
+The clock and what the session uses are of this node and always there. What the gateway tells (the person's sessions and
+clusters) is asked for at most every ``FRESH`` seconds and only while somebody looks; while it does not answer, what it
+said last stays, and ``trouble`` says so in words.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from factorygate.link import Link, LinkError, NoLinkError
+from factorygate.session.status import moment
+from factorygate.session.use import Gauge
+
+FRESH = 30.0  # seconds; a question costs the gateway a look at a token
+NAMES_FRESH = 3600.0  # names of machines and sizes change when an operator changes them
+PATIENCE = 2.0  # seconds that a page waits for the gateway the first time
+_SESSION = ("id", "server", "state", "created", "started", "ends", "notice", "extend_hours", "position", "budget_left")
+_CLUSTER = ("id", "name", "state", "counts")
+
+
+def _pick(told: Any, fields: tuple[str, ...]) -> dict[str, Any]:
+    return {name: told[name] for name in fields if told.get(name) is not None}
+
+
+class Overview:
+    """For one server. ``home``: address of the gateway's page with the person's sessions; ``servers``: address below
+    which each of them is open."""
+
+    def __init__(
+        self, clock: Path, gauge: Gauge, home: str, servers: str, link: Callable[[], Link] = Link.here
+    ) -> None:
+        self._clock = clock
+        self._gauge = gauge
+        self._home = home
+        self._servers = servers
+        self._link_of = link
+        self._link: Link | None = None
+        self._asking: asyncio.Task[None] | None = None
+        self._asked = self._named = -NAMES_FRESH  # on the monotonic clock
+        self._names: dict[str, tuple[str, dict[str, str]]] = {}  # factory -> machine, and names of its sizes
+        self._told: dict[str, Any] = {"sessions": [], "clusters": [], "trouble": ""}
+
+    async def now(self) -> dict[str, Any]:
+        """The fields of ``clock``, and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``."""
+        first = self._asking is None
+        if (self._asking is None or self._asking.done()) and time.monotonic() - self._asked > FRESH:
+            self._asking = asyncio.create_task(self._ask())
+        if first and self._asking is not None:
+            await asyncio.wait([self._asking], timeout=PATIENCE)
+        use = self._gauge.use
+        return {
+            **await asyncio.to_thread(self._read_clock),
+            **self._told,
+            "use": asdict(use) if use is not None else None,
+            "home": self._home,
+            "now": moment(time.time()),
+        }
+
+    async def extend(self, hours: float) -> dict[str, Any]:
+        """Ask for more time for this session. What it may still get then. Raises LinkError."""
+        session = (await asyncio.to_thread(self._read_clock)).get("session", "")
+        told = await self._reached().post(f"/sessions/{session}/extend", {"hours": hours})
+        self._asked = -NAMES_FRESH  # whoever looks next sees it
+        return _pick(told, _SESSION)
+
+    def _read_clock(self) -> dict[str, Any]:
+        try:
+            told = json.loads(self._clock.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}  # the door has not said anything yet
+        return told if isinstance(told, dict) else {}
+
+    def _reached(self) -> Link:
+        self._link = self._link or self._link_of()
+        return self._link
+
+    async def _ask(self) -> None:
+        try:
+            link = self._reached()
+            if time.monotonic() - self._named > NAMES_FRESH:
+                self._names = _names(await link.get("/factories"))
+                self._named = time.monotonic()
+            sessions = await link.get("/sessions", live="true")
+            clusters = []
+            with contextlib.suppress(LinkError):  # a gateway that has none, or that does not tell now
+                clusters = await link.get("/clusters")
+            self._told = {
+                "sessions": [self._session(one) for one in sessions],
+                "clusters": [_pick(one, _CLUSTER) | self._named_as(one) for one in clusters],
+                "trouble": "",
+            }
+        except NoLinkError:
+            pass  # a server without a gateway shows its clock
+        except LinkError as error:
+            self._told = self._told | {"trouble": str(error)}
+        except (TypeError, KeyError, AttributeError, ValueError):
+            self._told = self._told | {"trouble": "The gateway gave an answer that this session does not understand."}
+        self._asked = time.monotonic()
+
+    def _session(self, told: dict[str, Any]) -> dict[str, Any]:
+        server = quote(told["server"], safe="")
+        url = f"{self._servers}{server}/" if server else self._servers
+        return _pick(told, _SESSION) | self._named_as(told["choice"]) | {"url": url}
+
+    def _named_as(self, ids: dict[str, Any]) -> dict[str, str]:
+        factory, size = str(ids["factory"]), str(ids["size"])
+        machine, sizes = self._names.get(factory, (factory, {}))
+        return {"machine": machine, "size": sizes.get(size, size)}
+
+
+def _names(factories: Any) -> dict[str, tuple[str, dict[str, str]]]:
+    return {
+        one["id"]: (one["site"]["machine"], {view["size"]["id"]: view["gpu_label"] for view in one["sizes"]})
+        for one in factories
+    }

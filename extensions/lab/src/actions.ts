@@ -1,0 +1,63 @@
+/** What a person can do about the session's end, from wherever it is offered. */
+
+import { type JupyterFrontEnd } from "@jupyterlab/application";
+import { Notification } from "@jupyterlab/apputils";
+import { type IDocumentManager } from "@jupyterlab/docmanager";
+import { Token } from "@lumino/coreutils";
+
+import { askHours } from "./hours.js";
+import { own } from "./model.js";
+import { saveAll } from "./saving.js";
+import { type Watch } from "./watch.js";
+import { type Words } from "./words.js";
+
+const SHOWN = 5000; // ms that a short confirmation stays
+
+export class Actions {
+  constructor(
+    private readonly watch: Watch,
+    private readonly shell: JupyterFrontEnd.IShell,
+    private readonly documents: IDocumentManager,
+    readonly words: Words,
+  ) {}
+
+  /** Saves and says so; whether all is saved. */
+  async save(): Promise<boolean> {
+    const { count, failed } = await saveAll(this.shell, this.documents);
+    if (failed.length) Notification.error(this.words.notSaved(failed), { autoClose: false });
+    else Notification.success(this.words.saved(count), { autoClose: SHOWN });
+    return failed.length === 0;
+  }
+
+  /** Hours that may be added to the session's time; 0: none, or it is not known. */
+  get room(): number {
+    return (this.watch.overview && own(this.watch.overview)?.extendHours) ?? 0;
+  }
+
+  /** Asks how much more, and then the site. */
+  async more(): Promise<void> {
+    const hours = await askHours(this.words, this.room);
+    if (hours === null) return;
+    try {
+      await this.watch.extend(hours);
+      Notification.success(this.words.moreAsked(hours), { autoClose: SHOWN });
+    } catch (error) {
+      Notification.error(error instanceof Error && error.message ? error.message : this.words.noAnswer, { autoClose: false });
+    }
+  }
+
+  /** Whether there is a gateway's page to start again from. */
+  get canStartAgain(): boolean {
+    return Boolean(this.watch.overview?.home);
+  }
+
+  /** Saves what can be saved, then goes to the gateway's page, which asks and does it. */
+  async again(): Promise<void> {
+    const overview = this.watch.overview;
+    if (!overview?.home) return;
+    if (this.watch.phase === "here" && !(await this.save())) return;
+    window.location.assign(`${overview.home}#again=${encodeURIComponent(overview.session)}`);
+  }
+}
+
+export const IActions = new Token<Actions>("factorygate-lab:Actions", "What can be done about the session's end.");

@@ -1,0 +1,116 @@
+/** What a session of factorygate shows in JupyterLab and Notebook. Each part is a plugin, and can be switched off. */
+
+import { type JupyterFrontEnd, type JupyterFrontEndPlugin } from "@jupyterlab/application";
+import { ICommandPalette } from "@jupyterlab/apputils";
+import { IDocumentManager } from "@jupyterlab/docmanager";
+import { IStatusBar } from "@jupyterlab/statusbar";
+import { ITranslator, nullTranslator } from "@jupyterlab/translation";
+
+import { Actions, IActions } from "./actions.js";
+import { Format } from "./format.js";
+import { Panel } from "./panel.js";
+import { Shown } from "./shown.js";
+import { Status } from "./status.js";
+import { Toasts } from "./toasts.js";
+import { SessionWatch, Watch } from "./watch.js";
+import { Words } from "./words.js";
+
+const OPEN = "factorygate:show-sessions";
+const RIGHT_OF_ALL = 900; // rank
+
+const watching: JupyterFrontEndPlugin<Watch> = {
+  id: "factorygate-lab:watch",
+  description: "Asks the notebook server how its session stands.",
+  autoStart: true,
+  provides: Watch,
+  activate: (app: JupyterFrontEnd) => {
+    const watch = new SessionWatch(app.serviceManager.serverSettings);
+    void app.restored.then(() => {
+      watch.start();
+    });
+    return watch;
+  },
+};
+
+const acting: JupyterFrontEndPlugin<Actions> = {
+  id: "factorygate-lab:actions",
+  description: "Commands: save all, more time, start again.",
+  autoStart: true,
+  provides: IActions,
+  requires: [Watch, IDocumentManager],
+  optional: [ITranslator, ICommandPalette],
+  activate: (
+    app: JupyterFrontEnd,
+    watch: Watch,
+    documents: IDocumentManager,
+    translator: ITranslator | null,
+    palette: ICommandPalette | null,
+  ) => {
+    const { languageCode } = translator ?? nullTranslator;
+    const words = new Words((translator ?? nullTranslator).load("factorygate_lab"), new Format(languageCode));
+    const actions = new Actions(watch, app.shell, documents, words);
+    const here = (): boolean => watch.overview !== null;
+    const { commands } = app;
+    commands.addCommand("factorygate:save-all", { label: words.saveAll, isVisible: here, execute: () => actions.save() });
+    commands.addCommand("factorygate:more-time", {
+      label: words.moreTime, isVisible: here, isEnabled: () => actions.room > 0, execute: () => actions.more(),
+    });
+    commands.addCommand("factorygate:start-again", {
+      label: words.startAgain, isVisible: here, isEnabled: () => actions.canStartAgain, execute: () => actions.again(),
+    });
+    for (const command of ["factorygate:save-all", "factorygate:more-time", "factorygate:start-again"]) {
+      palette?.addItem({ command, category: words.title });
+    }
+    return actions;
+  },
+};
+
+const panel: JupyterFrontEndPlugin<void> = {
+  id: "factorygate-lab:panel",
+  description: "The person's sessions and clusters, in the left side bar.",
+  autoStart: true,
+  requires: [Watch, IActions],
+  activate: (app: JupyterFrontEnd, watch: Watch, actions: Actions) => {
+    const side = new Panel(watch, actions);
+    app.commands.addCommand(OPEN, {
+      label: actions.words.showPanel,
+      execute: () => {
+        app.shell.activateById(side.id);
+      },
+    });
+    const begin = (): void => {
+      if (watch.overview === null) return; // a server behind no door has nothing to show there
+      watch.changed.disconnect(begin);
+      app.shell.add(side, "left", { rank: RIGHT_OF_ALL });
+    };
+    watch.changed.connect(begin);
+  },
+};
+
+const status: JupyterFrontEndPlugin<void> = {
+  id: "factorygate-lab:status",
+  description: "Where the session is, how long it has, and what it uses, in the status bar; in Notebook, at the top.",
+  autoStart: true,
+  requires: [Watch, IActions],
+  optional: [IStatusBar],
+  activate: (app: JupyterFrontEnd, watch: Watch, actions: Actions, bar: IStatusBar | null) => {
+    const open = (): void => {
+      if (app.commands.hasCommand(OPEN)) void app.commands.execute(OPEN);
+    };
+    const item = new Status(watch, actions.words, open);
+    if (bar) bar.registerStatusItem("factorygate-lab:status", { item, align: "left", rank: RIGHT_OF_ALL });
+    else app.shell.add(item, "top", { rank: RIGHT_OF_ALL });
+  },
+};
+
+const toasts: JupyterFrontEndPlugin<void> = {
+  id: "factorygate-lab:toasts",
+  description: "Says that the session's end is near, and messages of the gateway.",
+  autoStart: true,
+  requires: [Watch, IActions],
+  activate: (_: JupyterFrontEnd, watch: Watch, actions: Actions) => {
+    new Toasts(watch, actions, new Shown(window.localStorage));
+  },
+};
+
+export default [watching, acting, panel, status, toasts];

@@ -1,0 +1,78 @@
+/** What is said once, where it is seen: that the session's end is near, that it is over, and messages to its person. */
+
+import { Notification } from "@jupyterlab/apputils";
+
+import { type Actions } from "./actions.js";
+import { step, type Message } from "./model.js";
+import { type Shown } from "./shown.js";
+import { type Watch } from "./watch.js";
+
+const READ = 30_000; // ms that a message which is no warning stays
+
+export class Toasts {
+  private near = ""; // the step that is on the page now
+  private nearId = "";
+  private overId = "";
+
+  constructor(
+    private readonly watch: Watch,
+    private readonly actions: Actions,
+    private readonly shown: Shown,
+  ) {
+    watch.changed.connect(this.look, this);
+  }
+
+  private look(): void {
+    const { overview, phase } = this.watch;
+    if (overview === null) return;
+    this.warn();
+    this.over(phase === "ended");
+    for (const message of this.shown.fresh(overview.session, overview.messages)) this.tell(message);
+  }
+
+  private warn(): void {
+    const { overview, phase } = this.watch;
+    const notice = phase === "here" ? (overview?.notice ?? null) : null;
+    const now = overview && notice ? step(overview.session, notice) : "";
+    if (now === this.near || phase === "silent") return;
+    this.near = now;
+    if (this.nearId) Notification.dismiss(this.nearId);
+    this.nearId = "";
+    if (notice === null) return;
+    const { actions } = this;
+    const { words } = actions;
+    const offers = [offer(words.saveAll, () => actions.save(), true)];
+    if (actions.room > 0) offers.push(offer(words.moreTime, () => actions.more()));
+    if (actions.canStartAgain) offers.push(offer(words.startAgain, () => actions.again()));
+    const text = words.notice(notice.kind, notice.at, this.watch.now());
+    this.nearId = Notification.warning(text, { autoClose: false, actions: offers });
+  }
+
+  private over(ended: boolean): void {
+    if (ended === Boolean(this.overId)) return;
+    const { actions } = this;
+    if (!ended) {
+      Notification.dismiss(this.overId);
+      this.overId = "";
+      return;
+    }
+    const offers = actions.canStartAgain ? [offer(actions.words.startAgain, () => actions.again())] : [];
+    this.overId = Notification.error(actions.words.endedLong, { autoClose: false, actions: offers });
+  }
+
+  private tell(message: Message): void {
+    const calm = message.kind === "info" || message.kind === "success";
+    Notification.emit(message.text, message.kind, { autoClose: calm ? READ : false });
+  }
+}
+
+/** A button of a toast; `stays`: the toast is there afterwards, too. */
+function offer(label: string, act: () => Promise<unknown>, stays = false): Notification.IAction {
+  return {
+    label,
+    callback: (event) => {
+      if (stays) event.preventDefault();
+      void act();
+    },
+  };
+}

@@ -1,0 +1,106 @@
+// What is pure in the extension: reading what is told, texts for spans and sizes, what was shown. Run: node --test
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+
+import { Format } from "../lib/format.js";
+import { endOf, own, readOverview, step } from "../lib/model.js";
+import { Shown } from "../lib/shown.js";
+
+const NOW = Date.parse("2026-03-10T12:00:00Z");
+const WALLTIME = { kind: "walltime", at: "2026-03-10T12:14:00Z", minutes: 15 };
+
+describe("reading an overview", () => {
+  test("what is told is read", () => {
+    const told = readOverview({
+      session: "a", now: "2026-03-10T12:00:00Z", ends: "2026-03-10T12:15:00Z", notice: WALLTIME, home: "/hub/home",
+      use: { memory: 5, memory_limit: null, gpus: [{ name: "A100", percent: 0, memory: 1, memory_limit: 2 }] },
+      sessions: [{ id: "a", server: "", state: "running", machine: "Leonardo", size: "1 x A100", url: "/user/x/", extend_hours: 2 }],
+      clusters: [{ id: "c", name: "dask", state: "running", counts: { running: 2, pending: 0 } }],
+      messages: [{ id: "1", text: "Hello", kind: "warning" }],
+    });
+    assert.equal(told.now, NOW);
+    assert.deepEqual(told.notice, { kind: "walltime", at: NOW + 14 * 60_000, minutes: 15 });
+    assert.equal(told.use.gpus[0].percent, 0);
+    assert.equal(own(told).machine, "Leonardo");
+    assert.equal(own(told).budget, null);
+    assert.deepEqual(told.clusters[0].counts, [["running", 2]]);
+    assert.deepEqual(told.messages, [{ id: "1", text: "Hello", kind: "warning" }]);
+  });
+
+  for (const told of [null, undefined, 5, "x", [], {}, { sessions: {} }, { sessions: [null, 5, { id: 7 }] }, { messages: "x" },
+    { notice: { kind: "walltime", at: "soon" } }, { notice: { kind: "fire", at: "2026-03-10T12:00:00Z" } }, { use: { memory: -1 } },
+    { use: { memory: "much" } }, { ends: 5 }, { messages: [{ id: "", text: "x" }] }, { clusters: [{ counts: 5 }] }]) {
+    test(`of ${JSON.stringify(told)} nothing is believed`, () => {
+      const { now, ...read } = readOverview(told);
+      assert.ok(Number.isFinite(now));
+      assert.deepEqual(read, {
+        session: "", ends: null, notice: null, messages: [], use: null, sessions: [], clusters: [], home: "", trouble: "",
+      });
+    });
+  }
+
+  for (const home of ["javascript:alert(1)", "data:text/html,x", "//elsewhere/hub", "hub/home", " /x"]) {
+    test(`${home} is no address to go to`, () => assert.equal(readOverview({ home }).home, ""));
+  }
+
+  test("a message of an unknown kind is an information", () => {
+    assert.equal(readOverview({ messages: [{ id: "1", text: "x", kind: "fatal" }] }).messages[0].kind, "info");
+  });
+
+  test("once the end is announced there are not two times", () => {
+    const { notice } = readOverview({ notice: WALLTIME });
+    assert.equal(endOf(NOW, notice), notice.at);
+    assert.equal(endOf(NOW, { ...notice, kind: "idle" }), NOW);
+    assert.equal(endOf(NOW, null), NOW);
+  });
+
+  test("a step is another at 5 minutes, when the end moves, and in another session", () => {
+    const { notice } = readOverview({ notice: WALLTIME });
+    const steps = [step("a", notice), step("a", { ...notice, minutes: 5 }), step("a", { ...notice, at: NOW }), step("b", notice)];
+    assert.equal(new Set(steps).size, steps.length);
+    assert.equal(step("a", { ...notice }), steps[0]);
+  });
+});
+
+describe("texts of numbers", () => {
+  const format = new Format("en");
+
+  test("spans", () => {
+    const spans = [[-5, "0 sec"], [45.9, "45 sec"], [270, "4 min 30 sec"], [300, "5 min"], [3599, "59 min"], [4800, "1 hr 20 min"],
+      [52 * 3600, "2 days 4 hr"]];
+    for (const [seconds, text] of spans) assert.equal(format.span(seconds), text);
+  });
+
+  test("sizes and shares", () => {
+    assert.equal(format.bytes(2.14e9), "2.1 GB");
+    assert.equal(format.bytes(5e6), "5 MB");
+    assert.equal(format.percent(37), "37%");
+  });
+
+  test("another language, as JupyterLab names it, and one that is none", () => {
+    assert.match(new Format("de_DE").bytes(2.14e9), /^2,1\sGB$/);
+    assert.equal(typeof new Format("default").span(5), "string");
+    assert.equal(typeof new Format("").span(5), "string");
+  });
+});
+
+describe("what was shown", () => {
+  const store = (content) => {
+    const kept = new Map(content ? [["factorygate-lab:shown", content]] : []);
+    return { getItem: (name) => kept.get(name) ?? null, setItem: (name, value) => kept.set(name, value) };
+  };
+  const one = { id: "1", text: "Hello", kind: "info" };
+
+  test("a message is shown once, also after the page was loaded again", () => {
+    const storage = store();
+    assert.deepEqual(new Shown(storage).fresh("a", [one]), [one]);
+    assert.deepEqual(new Shown(storage).fresh("a", [one, { ...one, id: "2" }]), [{ ...one, id: "2" }]);
+    assert.deepEqual(new Shown(storage).fresh("b", [one]), [one]); // another session's
+  });
+
+  for (const content of ["{", "5", '{"a":1}', "[5]"]) {
+    test(`what stands there and is not ours (${content}) hides nothing`, () => {
+      assert.deepEqual(new Shown(store(content)).fresh("a", [one]), [one]);
+    });
+  }
+});

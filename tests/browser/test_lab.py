@@ -1,0 +1,99 @@
+"""JupyterLab in the demo: a job whose time runs out, what is said then, and starting again with what was open."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.test_again import limit, open_tabs
+from tests.browser.test_first_session import log_in
+from tests.support.gateway import Gateway, eventually
+
+USER, SERVER = "grace", "carry-on"
+PATIENCE = 60_000  # ms
+
+
+@pytest.fixture
+def text(gateway: Gateway) -> Iterator[str]:
+    """A text file in the home of a session that runs; its path."""
+    gateway.started(USER, SERVER, factory="it4lia", size="gpu-1", hours=2)
+    path = f"lab-{uuid.uuid4().hex[:8]}.txt"
+    model = {"type": "file", "format": "text", "content": "first\n"}
+    assert gateway.notebook(USER, SERVER).request("PUT", f"/api/contents/{path}", json=model).status_code == 201
+    yield path
+    gateway.notebook(USER, SERVER).request("DELETE", f"/api/contents/{path}")
+    gateway.stopped(USER, SERVER)
+
+
+def toast(page: Page, said: str) -> Locator:
+    return page.locator(".Toastify__toast", has_text=said)
+
+
+def tell(gateway: Gateway, session: str, said: str) -> None:
+    """As the operator."""
+    socket = gateway.path.parent / "link" / "hub.sock"
+    argv = [sys.executable, "-m", "factorylink.cli", "--socket", str(socket), "sessions", "tell", session, said]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(300)
+def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway, page: Page, text: str) -> None:
+    before = gateway.session(USER, SERVER)
+    assert before is not None
+    log_in(page, gateway, USER)
+    page.goto(f"{gateway.root}/user/{USER}/{SERVER}/lab/workspaces/{SERVER}/tree/{text}")
+    status = page.locator(".fg-Status")
+    expect(status).to_contain_text("Leonardo", timeout=PATIENCE)
+    expect(status).to_contain_text(re.compile(r"1 hr \d+ min left"))
+    expect(status).to_contain_text("memory")
+
+    tell(gateway, before["id"], "The workshop goes on at ten.")
+    expect(toast(page, "The workshop goes on at ten.")).to_be_visible(timeout=PATIENCE)
+
+    editor = page.locator(".jp-FileEditor .cm-content")
+    expect(editor).to_contain_text("first", timeout=PATIENCE)
+    editor.fill("kept over the end")
+    limit(gateway, 10)
+    warned = toast(page, "This session ends at")
+    expect(warned).to_be_visible(timeout=PATIENCE)
+    expect(status).to_have_attribute("data-near", "soon")
+
+    warned.locator("button", has_text="More time").click()
+    page.locator(".jp-Dialog input").fill("1")
+    page.locator(".jp-Dialog button", has_text="Ask for it").click()
+    expect(toast(page, "1 hr more")).to_be_visible(timeout=PATIENCE)
+    expect(status).to_have_attribute("data-near", "", timeout=PATIENCE)  # there is time again
+    expect(warned).to_have_count(0)
+
+    limit(gateway, 10)
+    expect(warned).to_be_visible(timeout=PATIENCE)
+    warned.locator("button", has_text="Start again").click()
+    page.wait_for_url(re.compile("/hub/home"), timeout=PATIENCE)
+    dialog = page.locator("#fg-again")
+    expect(dialog).to_be_visible(timeout=PATIENCE)
+    assert gateway.session(USER, SERVER) is not None  # a link alone ends nothing
+    dialog.get_by_role("button", name="End it and start again").click()
+    page.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=90_000)
+    after = gateway.session(USER, SERVER)
+    assert after is not None and after["id"] != before["id"]
+    assert after["choice"] == before["choice"]
+    eventually(lambda: text in open_tabs(page), 60, what="the document is open again")
+    expect(page.locator(".jp-FileEditor .cm-content")).to_contain_text("kept over the end", timeout=PATIENCE)
+
+
+def test_what_a_session_uses_is_known_to_the_gateway(gateway: Gateway, text: str) -> None:
+    def told() -> bool:
+        session = gateway.session(USER, SERVER)
+        return session is not None and (session["memory_bytes"] or 0) > 1 << 20
+
+    assert text
+    eventually(told, 60, what="the session's memory at the gateway")
+    session = gateway.session(USER, SERVER)
+    assert session is not None and session["gpu_percent"] is None  # the demo's GPUs are none

@@ -1,0 +1,262 @@
+"""The JupyterLab extension in a browser, in JupyterLab and in Notebook: countdown, warnings, save-all, more time, start
+again, messages, the panel, and what axe finds in all that is ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import BrowserContext, Locator, Page, Route, async_playwright, expect
+
+from tests.conftest import chromium_options
+from tests.support.lab import OTHER, SESSION, TOKEN, LabServer, in_minutes, lab_server, session
+
+AXE = Path(__file__).parents[2] / "extensions" / "lab" / "node_modules" / "axe-core" / "axe.min.js"
+OURS = [".fg-Status", ".fg-Panel", ".Toastify"]
+PATIENCE = 30_000  # ms
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module", params=["jupyterlab", "notebook"])
+async def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LabServer]:
+    async with lab_server(tmp_path_factory.mktemp("lab"), request.param) as made:
+        yield made
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def context() -> AsyncIterator[BrowserContext]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(**chromium_options())
+        made = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
+        yield made
+        await browser.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(server: LabServer, context: BrowserContext) -> AsyncIterator[Page]:
+    """An open text document in either application; the session has nearly two hours."""
+    server.tell()
+    server.gateway.refusal = ""
+    (server.root / "notes.txt").write_text("first\n")
+    (server.root / "more.txt").write_text("first\n")
+    made = await context.new_page()
+    await made.goto(server.page("notes.txt"))
+    await expect(made.locator(".fg-Status")).to_be_visible(timeout=PATIENCE)
+    assert ("/lab/" in made.url) == (server.module == "jupyterlab")
+    yield made
+    await made.close(run_before_unload=False)
+
+
+def toast(page: Page, text: str | re.Pattern[str]) -> Locator:
+    return page.locator(".Toastify__toast", has_text=text)
+
+
+async def near(server: LabServer, page: Page, minutes: float = 10, step: int = 15, kind: str = "walltime") -> Locator:
+    """The door says that the end is near; the toast that says so."""
+    server.tell(ends=in_minutes(minutes + 1), notice={"kind": kind, "at": in_minutes(minutes), "minutes": step})
+    shown = toast(page, re.compile("This session (ends|is not in use|gives)"))
+    await expect(shown).to_be_visible(timeout=PATIENCE)
+    return shown
+
+
+async def test_says_where_how_long_and_what_it_uses(page: Page) -> None:
+    status = page.locator(".fg-Status")
+    await expect(status).to_contain_text("Leonardo · 1 x A100 64 GB", timeout=PATIENCE)
+    await expect(status).to_contain_text(re.compile(r"1 hr 5\d min left"))
+    await expect(status).to_contain_text(re.compile(r"GPU 37% · memory [\d.]+ [MG]B"))
+    await expect(status).to_have_attribute("data-near", "")
+
+
+async def test_counts_down_and_warns_once_at_each_step(server: LabServer, page: Page) -> None:
+    warned = await near(server, page, 10, 15)
+    await expect(warned).to_contain_text("Save your work")
+    status = page.locator(".fg-Status")
+    await expect(status).to_have_attribute("data-near", "soon")
+    await expect(status).to_contain_text(re.compile("(9|10) min left"))
+    await warned.locator(".jp-toast-button, button", has_text="Save all").first.click()
+    await expect(toast(page, "Everything was saved already.")).to_be_visible(timeout=PATIENCE)
+    await expect(warned).to_be_visible()  # the other offers are still of use
+
+    await near(server, page, 4, 5)
+    await expect(status).to_have_attribute("data-near", "now")
+    time = status.locator(".fg-Status-time")
+    await expect(time).to_contain_text(re.compile("[34] min [0-9]+ sec left"))
+    before = await time.text_content()
+    await expect(time).not_to_have_text(before or "", timeout=PATIENCE)  # seconds are counted
+    await expect(toast(page, "This session ends")).to_have_count(1)  # the earlier step is gone
+
+    server.tell()  # it was given more time
+    await expect(toast(page, "This session ends")).to_have_count(0, timeout=PATIENCE)
+    await expect(status).to_have_attribute("data-near", "")
+
+
+async def test_an_idle_session_is_told_what_helps(server: LabServer, page: Page) -> None:
+    warned = await near(server, page, 4, 5, "idle")
+    await expect(warned).to_contain_text("unless you go on")
+
+
+async def write(page: Page, text: str) -> None:
+    editor = page.locator(".jp-FileEditor .cm-content:visible").first
+    await expect(editor).to_contain_text("first", timeout=PATIENCE)  # what arrives later replaces what was typed
+    await editor.fill(text)
+
+
+async def test_saves_all(server: LabServer, page: Page) -> None:
+    await write(page, "never saved by hand")
+    warned = await near(server, page)
+    await warned.locator("button", has_text="Save all").click()
+    await expect(toast(page, "1 document saved.")).to_be_visible(timeout=PATIENCE)
+    assert (server.root / "notes.txt").read_text() == "never saved by hand"
+
+
+async def full(route: Route) -> None:
+    """A disk that has no room."""
+    if route.request.method == "PUT":
+        await route.fulfill(status=507, json={"message": "It is full."})
+    else:
+        await route.continue_()
+
+
+async def test_says_what_could_not_be_saved(server: LabServer, page: Page) -> None:
+    await write(page, "not to be saved")
+    await page.route("**/api/contents/notes.txt*", full)
+    warned = await near(server, page)
+    await warned.locator("button", has_text="Save all").click()
+    await expect(toast(page, "Could not be saved: notes.txt")).to_be_visible(timeout=PATIENCE)
+    assert (server.root / "notes.txt").read_text() == "first\n"
+
+
+async def test_more_time_is_asked_for_and_a_no_is_said(server: LabServer, page: Page) -> None:
+    server.gateway.refusal = "The partition allows no more."
+    for hours, said in ((1.5, "The partition allows no more."), (2, "The site gave this session 2 hr more.")):
+        server.tell()
+        await expect(toast(page, "This session ends")).to_have_count(0, timeout=PATIENCE)
+        warned = await near(server, page)
+        await warned.locator("button", has_text="More time").click()
+        dialog = page.locator(".jp-Dialog")
+        await expect(dialog).to_contain_text("this size allows 3 more")
+        await dialog.locator("input").fill(str(hours))
+        await dialog.locator("button", has_text="Ask for it").click()
+        await expect(toast(page, said)).to_be_visible(timeout=PATIENCE)
+        server.gateway.refusal = ""
+    assert server.gateway.extended[-1] == 2
+
+
+async def test_starts_again_with_all_saved(server: LabServer, page: Page) -> None:
+    await write(page, "kept")
+    warned = await near(server, page)
+    await warned.locator("button", has_text="Start again").click()
+    await page.wait_for_url(re.compile(rf"/hub/home#again={SESSION}$"), timeout=PATIENCE)
+    assert (server.root / "notes.txt").read_text() == "kept"
+
+
+async def test_a_message_is_shown_once(server: LabServer, page: Page) -> None:
+    text = f"Ten minutes <b>break</b> in {server.module}."
+    server.tell(messages=[{"id": server.module, "text": text, "kind": "warning", "at": in_minutes(0)}])
+    await expect(toast(page, text)).to_be_visible(timeout=PATIENCE)  # as text, never as markup
+    await page.reload()
+    await expect(page.locator(".fg-Status")).to_contain_text("left", timeout=PATIENCE)
+    other = [{"id": "later", "text": "Go on.", "kind": "info", "at": in_minutes(0)}]
+    server.tell(messages=[{"id": server.module, "text": text, "kind": "warning", "at": in_minutes(0)}, *other])
+    await expect(toast(page, "Go on.")).to_be_visible(timeout=PATIENCE)
+    await expect(toast(page, text)).to_have_count(0)
+
+
+async def test_a_hidden_page_asks_nothing(server: LabServer, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url) if "api/factorygate" in request.url else None)
+    await page.clock.install()
+    await page.reload()
+    await expect(page.locator(".fg-Status")).to_contain_text("left", timeout=PATIENCE)
+    await page.evaluate("""() => {
+      Object.defineProperty(document, "visibilityState", { get: () => window.shown ? "visible" : "hidden" });
+      Object.defineProperty(document, "hidden", { get: () => !window.shown });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }""")
+    asked.clear()
+    await page.clock.run_for(120_000)
+    assert asked == []
+    await page.evaluate("window.shown = true; document.dispatchEvent(new Event('visibilitychange'))")
+    async with page.expect_request("**/api/factorygate/overview*", timeout=PATIENCE):
+        await page.clock.run_for(60_000)
+
+
+async def open_panel(page: Page) -> Locator:
+    """By the status line, as with a mouse; from the keyboard it is the same button."""
+    line = page.locator(".fg-Status button")
+    await expect(line).to_contain_text("left", timeout=PATIENCE)
+    await line.focus()
+    await page.keyboard.press("Enter")
+    panel = page.locator(".fg-Panel")
+    await expect(panel).to_be_visible(timeout=PATIENCE)
+    return panel
+
+
+async def test_the_panel_shows_sessions_and_clusters(server: LabServer, page: Page) -> None:
+    other = session(id=OTHER, server="train", ends=in_minutes(50))
+    server.gateway.sessions = [session(), other, session(id="ef" * 16, server="next", state="pending", position=3)]
+    cluster = {"id": "c", "name": "dask-1", "factory": "it4lia", "size": "gpu-1", "state": "running"}
+    server.gateway.clusters = [cluster | {"counts": {"running": 4}}]
+    await page.reload()
+    async with page.expect_response("**/api/factorygate/overview*", timeout=PATIENCE):
+        pass
+    panel = await open_panel(page)
+    await expect(panel.locator('[data-session="train"]')).to_contain_text("Running", timeout=60_000)
+    await expect(panel.locator('[data-session="train"] a')).to_have_attribute("href", "/user/ada/train/")
+    await expect(panel.locator('[data-session="next"]')).to_contain_text("In the queue, place 3")
+    await expect(panel.locator('[data-session=""]')).to_have_count(0)  # this one is above
+    await expect(panel).to_contain_text("This session")
+    await expect(panel.locator("meter").first).to_be_visible()
+    await expect(panel.locator('[data-cluster="c"]')).to_contain_text("dask-1Leonardo · 1 x A100 64 GB · 4 running")
+    await expect(panel.locator('[data-session="train"]')).to_contain_text("ends ")
+    save = panel.get_by_role("button", name="Save all")
+    await save.focus()
+    await near(server, page)  # what is drawn anew takes nobody's focus
+    await expect(panel).to_contain_text("Save your work")
+    await expect(save).to_be_focused()
+    await expect(panel.get_by_role("link", name="All sessions")).to_have_attribute("href", "/hub/home")
+
+
+AXE_RUN = """async (ours) => {
+  const include = ours.filter((one) => document.querySelector(one)).map((one) => [one]);
+  const { violations } = await axe.run({ include }, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] });
+  return violations.map((one) => ({ rule: one.id, where: one.nodes.map((node) => node.html) }));
+}"""
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+async def test_axe_finds_nothing(server: LabServer, page: Page, theme: str) -> None:
+    if not AXE.exists():
+        pytest.skip("needs axe-core (bin/test installs it)")
+    await open_panel(page)
+    await near(server, page, 4, 5)
+    settings = f"{server.url}/lab/api/settings/@jupyterlab/apputils-extension:themes"
+    answer = await page.request.put(
+        settings, data=json.dumps({"raw": json.dumps({"theme": theme})}), headers={"Authorization": f"token {TOKEN}"}
+    )
+    assert answer.ok
+    await page.reload()
+    await open_panel(page)
+    await expect(page.locator("body")).to_have_attribute("data-jp-theme-name", theme, timeout=PATIENCE)
+    await expect(toast(page, "This session ends")).to_be_visible(timeout=PATIENCE)
+    await page.add_script_tag(path=AXE)
+    found: list[dict[str, Any]] = await page.evaluate(AXE_RUN, OURS)
+    assert found == []
+    await page.evaluate("document.querySelector('.fg-Panel').append(document.createElement('button'))")
+    assert await page.evaluate(AXE_RUN, OURS)  # it does find what is wrong
+
+
+async def test_when_the_session_is_over_it_says_so(server: LabServer, page: Page) -> None:
+    await near(server, page, 0.05, 5)
+    await page.route("**/api/factorygate/**", lambda route: route.fulfill(status=424, json={"message": "not running"}))
+    await expect(page.locator(".fg-Status")).to_contain_text("Session ended", timeout=60_000)
+    over = toast(page, "The session has ended")
+    await expect(over).to_be_visible()
+    await over.locator("button", has_text="Start again").click()
+    await page.wait_for_url(re.compile(rf"/hub/home#again={SESSION}$"), timeout=PATIENCE)

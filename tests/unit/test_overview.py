@@ -1,0 +1,170 @@
+"""What pages of a session show: the clock always, what the gateway tells while it tells, and not too often."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from factorygate.link import Link, LinkError, NoLinkError
+from factorygate.session import overview
+from factorygate.session.lab import addresses
+from factorygate.session.overview import Overview
+from factorygate.session.use import Gauge, Use
+
+FACTORIES = [
+    {
+        "id": "it4lia",
+        "site": {"machine": "Leonardo"},
+        "sizes": [{"size": {"id": "gpu-1"}, "gpu_label": "1 x A100 64 GB"}],
+    }
+]
+CHOICE = {"factory": "it4lia", "size": "gpu-1", "environment": "pytorch"}
+SESSION = {"id": "ab" * 16, "server": "", "state": "running", "choice": CHOICE, "log": ["long"], "extend_hours": 2.5}
+CLUSTER = {"id": "c1", "name": "dask", "factory": "other", "size": "g2", "state": "running", "counts": {"running": 2}}
+
+
+class FakeLink:
+    """Answers of the gateway; an exception in place of one is raised."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, Any] = {"/factories": FACTORIES, "/sessions": [SESSION], "/clusters": [CLUSTER]}
+        self.asked: list[str] = []
+        self.posted: list[tuple[str, object]] = []
+        self.silent = asyncio.Event()
+        self.silent.set()
+
+    async def get(self, path: str, **_: object) -> Any:
+        self.asked.append(path)
+        await self.silent.wait()
+        answer = self.answers[path]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def post(self, path: str, body: object) -> Any:
+        self.posted.append((path, body))
+        return SESSION | {"extend_hours": 1.5}
+
+
+@pytest.fixture
+def link() -> FakeLink:
+    return FakeLink()
+
+
+@pytest.fixture
+def shown(tmp_path: Path, link: FakeLink) -> Overview:
+    clock = tmp_path / "clock.json"
+    clock.write_text(json.dumps({"session": SESSION["id"], "ends": "2026-03-10T12:00:00Z", "messages": []}))
+    gauge = Gauge()
+    gauge.use = Use(5, 10)
+    return Overview(clock, gauge, "/hub/home", "/user/ada/", lambda: cast(Link, link))
+
+
+async def test_all_in_one_answer_with_names_and_without_what_nobody_shows(shown: Overview) -> None:
+    told = await shown.now()
+    assert told["ends"] == "2026-03-10T12:00:00Z"
+    assert told["use"] == {"memory": 5, "memory_limit": 10, "gpus": ()}
+    assert told["home"] == "/hub/home"
+    assert told["sessions"] == [
+        {
+            "id": SESSION["id"],
+            "server": "",
+            "state": "running",
+            "extend_hours": 2.5,
+            "machine": "Leonardo",
+            "size": "1 x A100 64 GB",
+            "url": "/user/ada/",
+        }
+    ]
+    assert told["clusters"] == [
+        {"id": "c1", "name": "dask", "state": "running", "counts": {"running": 2}, "machine": "other", "size": "g2"}
+    ]
+    assert told["trouble"] == ""
+
+
+async def test_the_gateway_is_not_asked_again_too_soon(
+    shown: Overview, link: FakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shown.now()
+    await shown.now()
+    assert link.asked == ["/factories", "/sessions", "/clusters"]
+    monkeypatch.setattr(overview, "FRESH", -1.0)
+    await shown.now()
+    assert shown._asking is not None
+    await shown._asking
+    assert link.asked[3:] == ["/sessions", "/clusters"]  # names are remembered for longer
+
+
+async def test_a_gateway_without_clusters_has_none(shown: Overview, link: FakeLink) -> None:
+    link.answers["/clusters"] = LinkError("forbidden", "The gateway answered 404 Not Found.")
+    told = await shown.now()
+    assert (told["clusters"], told["trouble"], len(told["sessions"])) == ([], "", 1)
+
+
+async def test_what_was_known_stays_while_the_gateway_does_not_answer(
+    shown: Overview, link: FakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "FRESH", -1.0)
+    await shown.now()
+    link.answers["/sessions"] = LinkError("unreachable", "The gateway does not answer now.")
+    await shown.now()
+    assert shown._asking is not None
+    await shown._asking
+    told = await shown.now()
+    assert (len(told["sessions"]), told["trouble"]) == (1, "The gateway does not answer now.")
+
+
+@pytest.mark.parametrize("answer", [None, {}, [1], [{"id": "x"}], [{"choice": None}]])
+async def test_an_answer_that_is_none_is_said_in_words(shown: Overview, link: FakeLink, answer: object) -> None:
+    link.answers["/sessions"] = answer
+    told = await shown.now()
+    assert told["sessions"] == []
+    assert ("understand" in told["trouble"]) == (answer != {})
+
+
+async def test_a_silent_gateway_does_not_hold_the_clock_up(
+    shown: Overview, link: FakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overview, "PATIENCE", 0.01)
+    link.silent.clear()
+    assert (await shown.now())["sessions"] == []
+    assert (await shown.now())["ends"]
+    assert link.asked == ["/factories"]  # and one question is enough
+    link.silent.set()
+    assert shown._asking is not None
+    await shown._asking
+    assert len((await shown.now())["sessions"]) == 1
+
+
+async def test_more_time_is_asked_for_this_session_and_seen_at_once(shown: Overview, link: FakeLink) -> None:
+    await shown.now()
+    assert (await shown.extend(1.5))["extend_hours"] == 1.5
+    assert link.posted == [(f"/sessions/{SESSION['id']}/extend", {"hours": 1.5})]
+    await shown.now()
+    assert shown._asking is not None
+    await shown._asking
+    assert link.asked.count("/sessions") == 2
+
+
+async def test_without_gateway_and_door_there_is_little(tmp_path: Path) -> None:
+    def none() -> Link:
+        raise NoLinkError
+
+    told = await Overview(tmp_path / "none", Gauge(), "", "", none).now()
+    assert told.pop("now")
+    assert told == {"sessions": [], "clusters": [], "trouble": "", "use": None, "home": ""}
+
+
+async def test_a_named_session_is_open_at_its_own_address(shown: Overview, link: FakeLink) -> None:
+    link.answers["/sessions"] = [SESSION | {"server": "a/b"}]
+    assert (await shown.now())["sessions"][0]["url"] == "/user/ada/a%2Fb/"
+
+
+def test_addresses_are_the_hubs() -> None:
+    assert addresses({}) == ("", "")
+    hub = {"JUPYTERHUB_BASE_URL": "/jh/", "JUPYTERHUB_HOST": "https://hub.x", "JUPYTERHUB_USER": "a@b"}
+    assert addresses(hub) == ("https://hub.x/jh/hub/home", "/jh/user/a%40b/")

@@ -1,0 +1,71 @@
+"""A message on its way: the operator's command, the link's API, the door; and what a session says it uses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from pathlib import Path
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from factorylink import cli
+from factorylink.api_hub import hub_app
+from factorylink.client import LinkClient, LinkProblem
+from factorylink.door_status import DoorStatus, read_told
+from factorylink.errors import Misread
+from factorylink.models import MessageBody
+from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.serving import serving
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> World:
+    return await World(tmp_path).up()
+
+
+async def test_by_command_and_api_to_the_door(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    socket = tmp_path / "hub.sock"
+    app = hub_app(world.sessions, world.offers, bring_back=None)  # type: ignore[arg-type]  # not asked here
+    async with serving(app, socket):
+        client, command = LinkClient(socket), partial(asyncio.to_thread, cli.main)
+        await world.put(ID)
+        with pytest.raises(LinkProblem) as caught:  # its door is not open yet
+            await client.tell(ID, MessageBody(id="early", text="Hello."))
+        assert caught.value.status == 409
+        world.door_says(phase="up", environment=True)
+        assert await command(["--socket", str(socket), "sessions", "tell", ID, "Ten minutes break."]) == 0
+        assert "is told" in capsys.readouterr().out
+        await client.tell(ID, MessageBody(id="two", text="Line one.\nLine two.", kind="warning"))
+        first, second = world.doors.messages
+        assert (first[0], first[1].text, first[1].kind) == (ID, "Ten minutes break.", "info")
+        assert second == (ID, MessageBody(id="two", text="Line one.\nLine two.", kind="warning"))
+        with pytest.raises(LinkProblem) as caught:
+            await client.tell(OTHER, MessageBody(id="x", text="Nobody."))
+        assert caught.value.status == 404
+        await client.close()
+        transport = httpx.AsyncHTTPTransport(uds=str(socket))
+        async with httpx.AsyncClient(base_url="http://link", transport=transport) as http:
+            for wrong in ({}, {"id": "a b", "text": "x"}, {"id": "a", "text": " "}, {"id": "a", "text": "\x1b[1m"}):
+                assert (await http.post(f"/sessions/{ID}/messages", json=wrong)).status_code == 400
+    assert len(world.doors.messages) == 2
+
+
+async def test_what_it_uses_is_told_while_its_door_is_open(world: World) -> None:
+    session = await world.running()
+    assert (session.gpu_percent, session.memory_bytes) == (None, None)
+    world.door_says(phase="up", environment=True, gpu_percent=0, memory_bytes=1 << 30)
+    session = await world.sessions.session(ID)
+    assert (session.gpu_percent, session.memory_bytes) == (0, 1 << 30)
+    world.door_is_lost()
+    assert (await world.sessions.session(ID)).gpu_percent is None
+
+
+@pytest.mark.parametrize("more", [{"gpu_percent": 101}, {"gpu_percent": -1}, {"memory_bytes": -1}])
+def test_a_door_that_says_nonsense_is_misread(more: dict[str, int]) -> None:
+    good = {"protocol": 1, "session": ID, "phase": "up", "notebook_sock": "/n/a", "hub_sock": "/n/b"}
+    assert read_told(DoorStatus, json.dumps(good | {"gpu_percent": 0})).gpu_percent == 0
+    with pytest.raises(Misread):
+        read_told(DoorStatus, json.dumps(good | more))
