@@ -38,14 +38,9 @@ class Submitter:
     async def submit(self, row: Row, place: Place) -> JobId:
         """Hand the job over. Raises Refused (no job), or Unreachable (if ``submits`` rose, perhaps a job)."""
         await place.site.turn()
-<<<<<<< HEAD
         if (paused := place.standing.paused) is not None:  # since it was let in
             raise NotDone(paused.what)
-        folder = await session_folder(place, row.account, row.id)
-        await self._notes.do((row.factory, row.account), (place, folder, self._identity.seal(_note(row))))
-=======
         folder = await self.leave(place, row.account, row.id, NOTE, self._identity.seal(_note(row)))
->>>>>>> 1a1fbb4 (Clusters in the link: asked for, submitted in batches, watched with everything else (in the making))
         comment = self._identity.comment(row.id, row.account, row.factory)
         request = self.request(place, row.choice, row.options, row.id, folder, comment)
         await self._ledger.change(row, submit_begun=moments.now(), submits=row.submits + 1)

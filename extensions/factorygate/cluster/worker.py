@@ -29,7 +29,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     """The options; nothing secret is among them. ``--memory``: bytes of each process."""
     parser = argparse.ArgumentParser(prog="factorygate.cluster.worker", description=__doc__)
     parser.add_argument("--file", type=Path, required=True, help="the scheduler's address, and keys")
-    parser.add_argument("--names", type=lambda text: text.split(","), required=True, help="of the batch's jobs, in order")
+    parser.add_argument("--names", type=lambda text: text.split(","), required=True, help="of the batch's jobs")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1, help="of each process")
     parser.add_argument("--memory", type=int, required=True)
