@@ -117,7 +117,7 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404))
     async def get_cluster(cluster_id: ClusterId, name: str = user) -> Cluster:
-        return clusters.own(cluster_id, name).show()
+        return clusters.look(cluster_id, name)
 
     @app.get(
         f"{prefix}/api/clusters/{{cluster_id}}/events",

@@ -50,7 +50,12 @@ def lifetime(seconds: float, environment: dict[str, str], now: float) -> float:
     """Seconds until workers are to leave: a margin before the job's end."""
     ends = environment.get("SLURM_JOB_END_TIME", "")
     left = float(ends) - now if ends.isdigit() else seconds
-    return max(1.0, left - min(MARGIN, MARGIN_SHARE * left))
+    return max(1.0, left - margin(seconds))
+
+
+def margin(seconds: float) -> float:
+    """Seconds before the end of a job of that walltime at which its workers leave."""
+    return min(MARGIN, MARGIN_SHARE * seconds)
 
 
 def process_names(name: str, processes: int) -> list[str]:
@@ -75,7 +80,7 @@ async def run(options: argparse.Namespace) -> int:
     from distributed import Nanny, Security
 
     told: dict[str, Any] = json.loads(options.file.read_text(encoding="utf-8"))
-    security = Security(
+    security = Security(  # type: ignore[no-untyped-call]
         tls_ca_file=told["ca"],
         tls_worker_cert=told["certificate"],
         tls_worker_key=told["key"],
@@ -105,7 +110,7 @@ async def run(options: argparse.Namespace) -> int:
         ]
         await asyncio.gather(*nannies)
         log.info("%s: %d workers at %s, for %.0f s", name, len(nannies), told["address"], leaves)
-        await asyncio.gather(*(nanny.finished() for nanny in nannies))
+        await asyncio.gather(*(nanny.finished() for nanny in nannies))  # type: ignore[no-untyped-call]
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 from factorylink import explain, moments
@@ -27,6 +27,7 @@ class Flock:
 
     row: ClusterRow
     place: Place | None
+    closed: Callable[[], bool] = lambda: False  # the link ends: so do streams
     version: int = 0
     readers: int = 0
     left: float = field(default_factory=moments.ticks)
@@ -136,7 +137,7 @@ class Flock:
                 now, version = self.show(told), self.version
                 yield encode(("cluster", now.model_dump_json()))
                 told = version
-                if now.state == "ended":
+                if now.state == "ended" or self.closed():
                     return
                 while self.version == told:
                     await self._touched(HEARTBEAT_SECONDS)

@@ -70,10 +70,13 @@ class Clusters:
     async def load(self) -> None:
         """What the ledger has; and from now on, end what nobody holds any more."""
         for row in await self._shelf.live():
-            self._live[row.id] = Flock(row, self._board.places.get(row.factory))
+            self._live[row.id] = self._flock(row, self._board.places.get(row.factory))
         for flock in self._live.values():
             self._carry_out(flock)
         self._board.background(self._keep(), "clusters that nobody holds")
+
+    def _flock(self, row: ClusterRow, place: Place | None) -> Flock:
+        return Flock(row, place, lambda: self._board.feed.closed)
 
     def _flocks(self) -> Iterator[Flock]:
         return iter(tuple(self._live.values()))
@@ -96,6 +99,13 @@ class Clusters:
             raise gone(f"The cluster {cluster_id}")
         return flock
 
+    def look(self, cluster_id: ClusterId, user: str) -> Cluster:
+        """That person's, now; its factory is asked for news. Raises ProblemError."""
+        flock = self.own(cluster_id, user)
+        if flock.place is not None and flock.alive():
+            flock.place.site.expect(True)
+        return flock.show()
+
     # --- begin
 
     async def put(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Cluster, bool]:
@@ -114,7 +124,7 @@ class Clusters:
                 await self._shelf.add(row, self._entry(row, "cluster", f"{row.choice.size}, {row.name}"))
             except Conflict as error:
                 raise conflict(N_("There was another cluster of that id.")) from error
-            flock = self._live[cluster_id] = Flock(row, place)
+            flock = self._live[cluster_id] = self._flock(row, place)
             return flock.show(), True
 
     def _admit(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Place, ClusterRow]:
