@@ -12,13 +12,13 @@ from typing import Any
 
 from dask_jobqueue.core import JobQueueCluster
 from distributed.core import Status
-from distributed.security import Security
 
 from factorygate.cluster import place, showing
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.keeper import Keeper
+from factorygate.cluster.keys import Keys
 from factorygate.cluster.view import Adapting, ClusterView
 from factorygate.link import Link, LinkError
 
@@ -62,7 +62,7 @@ class FactoryCluster(JobQueueCluster):  # type: ignore[misc]  # untyped upstream
         self.wanted = 0  # jobs
         self._link_wanted = workers
         self._keeper: Keeper | None = None
-        self._keys = Security.temporary()  # type: ignore[no-untyped-call]
+        self._keys = Keys.temporary()  # type: ignore[no-untyped-call]
         self.broker = Broker(Link.here(), self._changed)
         listens = {"host": place.own_address(), "dashboard_address": "127.0.0.1:0"}
         super().__init__(

@@ -77,10 +77,12 @@ def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str])
 
 async def run(options: argparse.Namespace) -> int:
     """Until all workers have ended; the exit code."""
-    from distributed import Nanny, Security
+    from distributed import Nanny
+
+    from factorygate.cluster.keys import Keys
 
     told: dict[str, Any] = json.loads(options.file.read_text(encoding="utf-8"))
-    security = Security(  # type: ignore[no-untyped-call]
+    security = Keys(  # type: ignore[no-untyped-call]
         tls_ca_file=told["ca"],
         tls_worker_cert=told["certificate"],
         tls_worker_key=told["key"],
