@@ -25,7 +25,7 @@ from factorygate.link import Link, LinkError
 RETIRE_SECONDS = 60.0  # for workers to hand over what they hold, before their jobs end all the same
 
 
-class FactoryCluster(JobQueueCluster):  # type: ignore[misc]  # untyped upstream
+class FactoryCluster(JobQueueCluster):
     """``FactoryCluster(size="gpu-4", workers=8)``: that many Dask workers, in as few jobs of that node size.
 
     Factory, node size and environment are those of this notebook where nothing is said. ``hours``: walltime of each
@@ -62,7 +62,7 @@ class FactoryCluster(JobQueueCluster):  # type: ignore[misc]  # untyped upstream
         self.wanted = 0  # jobs
         self._link_wanted = workers
         self._keeper: Keeper | None = None
-        self._keys = Keys.temporary()  # type: ignore[no-untyped-call]
+        self._keys = Keys.temporary()
         self.broker = Broker(Link.here(), self._changed)
         listens = {"host": place.own_address(), "dashboard_address": "127.0.0.1:0"}
         super().__init__(

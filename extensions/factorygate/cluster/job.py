@@ -22,7 +22,7 @@ DEFAULTS: dict[str, Any] = {
 dask.config.update_defaults({"jobqueue": {"factory": DEFAULTS}})
 
 
-class FactoryJob(Job):  # type: ignore[misc]  # untyped upstream
+class FactoryJob(Job):
     """One job of a cluster. Made by dask-jobqueue with what ``FactoryCluster`` gave it for all jobs."""
 
     config_name = "factory"

@@ -18,7 +18,7 @@ class Keys(Security):
     """
 
     def _get_tls_context(self, tls: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
-        made: ssl.SSLContext | None = super()._get_tls_context(tls, purpose)  # type: ignore[no-untyped-call]
+        made: ssl.SSLContext | None = super()._get_tls_context(tls, purpose)
         if made is not None:
             made.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
         return made

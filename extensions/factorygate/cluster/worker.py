@@ -82,7 +82,7 @@ async def run(options: argparse.Namespace) -> int:
     from factorygate.cluster.keys import Keys
 
     told: dict[str, Any] = json.loads(options.file.read_text(encoding="utf-8"))
-    security = Keys(  # type: ignore[no-untyped-call]
+    security = Keys(
         tls_ca_file=told["ca"],
         tls_worker_cert=told["certificate"],
         tls_worker_key=told["key"],
@@ -112,7 +112,7 @@ async def run(options: argparse.Namespace) -> int:
         ]
         await asyncio.gather(*nannies)
         log.info("%s: %d workers at %s, for %.0f s", name, len(nannies), told["address"], leaves)
-        await asyncio.gather(*(nanny.finished() for nanny in nannies))  # type: ignore[no-untyped-call]
+        await asyncio.gather(*(nanny.finished() for nanny in nannies))
     return 0
 
 
