@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -47,30 +47,65 @@ class NoLinkError(LinkError):
         )
 
 
-class Link:
-    """One connection pool; for one event loop. ``base``: where the service is; ``socket``: the session's own way."""
+class Way(NamedTuple):
+    """How the gateway is reached. ``base``: its API's address; ``socket``: the session's own way, if it has one."""
 
-    def __init__(self, base: str, token: str, socket: str | None = None) -> None:
-        transport = httpx.AsyncHTTPTransport(uds=socket) if socket else None
-        self._http = httpx.AsyncClient(
-            base_url=base,
-            headers={"Authorization": f"token {token}"},
-            transport=transport,
-            timeout=httpx.Timeout(SECONDS),
-            trust_env=socket is None,
-        )
+    base: str
+    token: str
+    socket: str | None
 
     @classmethod
-    def here(cls, environment: Mapping[str, str] = os.environ) -> Link:
-        """The gateway of this session, or the one that the environment names. Raises NoLinkError."""
+    def here(cls, environment: Mapping[str, str] = os.environ) -> Way:
+        """That of this session, or the one that the environment names. Raises NoLinkError."""
         socket, token = environment.get("FACTORYGATE_HUB_SOCKET"), environment.get("JUPYTERHUB_API_TOKEN")
         if socket and token:
             base = environment.get("JUPYTERHUB_BASE_URL", "/")
             return cls(f"http://gateway{base}services/factories/api", token, socket)
         url, token = environment.get("FACTORYGATE_URL"), environment.get("FACTORYGATE_TOKEN")
         if url and token:
-            return cls(f"{url.rstrip('/')}/services/factories/api", token)
+            return cls(f"{url.rstrip('/')}/services/factories/api", token, None)
         raise NoLinkError
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of each request."""
+        return {"Authorization": f"token {self.token}"}
+
+
+def get_now(path: str, way: Way | None = None) -> Any:
+    """The answer's JSON, waited for: for what has no event loop yet. Raises LinkError."""
+    way = way or Way.here()
+    transport = httpx.HTTPTransport(uds=way.socket) if way.socket else None
+    try:
+        with httpx.Client(
+            base_url=way.base, headers=way.headers, transport=transport, timeout=SECONDS, trust_env=way.socket is None
+        ) as client:
+            answer = client.get(path)
+    except httpx.HTTPError as error:
+        raise _silent(error) from error
+    if answer.is_error:
+        raise _problem(answer)
+    return answer.json()
+
+
+class Link:
+    """One connection pool; for one event loop."""
+
+    def __init__(self, way: Way | None = None) -> None:
+        """Raises NoLinkError where no ``way`` is given and there is none here."""
+        way = way or Way.here()
+        self._http = httpx.AsyncClient(
+            base_url=way.base,
+            headers=way.headers,
+            transport=httpx.AsyncHTTPTransport(uds=way.socket) if way.socket else None,
+            timeout=httpx.Timeout(SECONDS),
+            trust_env=way.socket is None,
+        )
+
+    @classmethod
+    def here(cls, environment: Mapping[str, str] = os.environ) -> Link:
+        """The gateway of this session, or the one that the environment names. Raises NoLinkError."""
+        return cls(Way.here(environment))
 
     async def close(self) -> None:
         """Close all connections."""

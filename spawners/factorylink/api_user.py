@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request, Security
+from fastapi import Depends, FastAPI, Request, Response, Security
 from fastapi.security import HTTPBearer
 
 from factorylink.api_hub import Limit, follow_session
+from factorylink.clusters.service import Clusters
 from factorylink.errors import LinkError
 from factorylink.hub import Caller, HubClient
-from factorylink.models import Estimate, ExtendBody, FactoryView, Hours, Problem, Session, SessionId, Slug
+from factorylink.models import (
+    BatchId,
+    BatchRequest,
+    CancelRequest,
+    Cluster,
+    ClusterId,
+    ClusterRequest,
+    Estimate,
+    ExtendBody,
+    FactoryView,
+    Hours,
+    Problem,
+    Session,
+    SessionId,
+    Slug,
+)
 from factorylink.offers import Offers
 from factorylink.problems import ProblemError, forbidden, from_link_error, gone
 from factorylink.sessions import Sessions
@@ -26,7 +42,7 @@ class NoTokenError(ProblemError):
     status = 401
 
 
-def user_app(sessions: Sessions, offers: Offers, hub: HubClient, base_url: str) -> FastAPI:
+def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubClient, base_url: str) -> FastAPI:
     """``base_url``: the hub's, ``/`` mostly. Everyone sees only what is their own."""
     app = new_app("factorygate link, for people")
     prefix = f"{base_url}services/factories"
@@ -86,6 +102,42 @@ def user_app(sessions: Sessions, offers: Offers, hub: HubClient, base_url: str) 
     async def extend_session(session_id: SessionId, body: ExtendBody, name: str = user) -> Session:
         await own(session_id, name)
         return await sessions.extender.extend(session_id, body.hours, "person")
+
+    @app.get(f"{prefix}/api/clusters", responses=own_only)
+    async def list_clusters(live: bool = False, name: str = user) -> list[Cluster]:
+        return clusters.of(name, live)
+
+    @app.put(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404, 409) | {201: {"model": Cluster}})
+    async def put_cluster(
+        cluster_id: ClusterId, request: ClusterRequest, response: Response, name: str = user
+    ) -> Cluster:
+        cluster, created = await clusters.put(cluster_id, name, request)
+        response.status_code = 201 if created else 200
+        return cluster
+
+    @app.get(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404))
+    async def get_cluster(cluster_id: ClusterId, name: str = user) -> Cluster:
+        return clusters.look(cluster_id, name)
+
+    @app.get(
+        f"{prefix}/api/clusters/{{cluster_id}}/events",
+        response_class=EventStream,
+        responses=own_only | says(404) | tells("cluster"),
+    )
+    async def cluster_events(cluster_id: ClusterId, name: str = user) -> EventStream:
+        return events(clusters.own(cluster_id, name).stream())
+
+    @app.put(f"{prefix}/api/clusters/{{cluster_id}}/batches/{{batch_id}}", responses=own_only | says(404, 409))
+    async def put_batch(cluster_id: ClusterId, batch_id: BatchId, request: BatchRequest, name: str = user) -> Cluster:
+        return await clusters.grow(cluster_id, name, batch_id, request)
+
+    @app.post(f"{prefix}/api/clusters/{{cluster_id}}/cancel", responses=own_only | says(404))
+    async def cancel_workers(cluster_id: ClusterId, request: CancelRequest, name: str = user) -> Cluster:
+        return await clusters.cancel(cluster_id, name, request.names)
+
+    @app.delete(f"{prefix}/api/clusters/{{cluster_id}}", status_code=202, responses=own_only | says(404))
+    async def end_cluster(cluster_id: ClusterId, name: str = user) -> Cluster:
+        return await clusters.end(cluster_id, name)
 
     async def own(session_id: SessionId, name: str) -> Session:
         session = await sessions.session(session_id)

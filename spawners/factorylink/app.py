@@ -20,6 +20,7 @@ from factorylink.api_hub import hub_app
 from factorylink.api_user import user_app
 from factorylink.board import Board
 from factorylink.bringback import BringBack
+from factorylink.clusters.service import Clusters
 from factorylink.config import LinkConfig
 from factorylink.doors import DoorKeeper
 from factorylink.hub import HubClient
@@ -73,15 +74,16 @@ async def _serve(config: LinkConfig, factories: Mapping[str, Factory], ledger: L
         _tcp_socket(config.listen_host, config.listen_port),
         _unix_socket(back_socket),
     ]
-    sessions, offers = _build(config, factories, ledger, back_socket)
+    sessions, clusters, offers = _build(config, factories, ledger, back_socket)
     board, hub = sessions.board, HubClient(config.hub)
     bring_back = BringBack(board, hub)
     back = BackWay(config.hub.url, f"http://{config.listen_host}:{config.listen_port}", config.hub.base_url)
     apps = [
         hub_app(sessions, offers, bring_back),
-        user_app(sessions, offers, hub, config.hub.base_url),
+        user_app(sessions, clusters, offers, hub, config.hub.base_url),
         back_app(back),
     ]
+    await clusters.load()
     await sessions.start()
     board.background(bring_back.run(), "bringing back what the hub forgot")
     servers = [_server(app) for app in apps]
@@ -104,7 +106,7 @@ async def _serve(config: LinkConfig, factories: Mapping[str, Factory], ledger: L
 
 def _build(
     config: LinkConfig, factories: Mapping[str, Factory], ledger: Ledger, back_socket: Path
-) -> tuple[Sessions, Offers]:
+) -> tuple[Sessions, Clusters, Offers]:
     try:
         identity = Identity(config.hub.name, read_or_make_key(config.state_dir / "hmac.key"))
         ssh_key = read_or_make_ssh_key(config.state_dir / "link_ed25519")
@@ -124,7 +126,7 @@ def _build(
     public_key = ssh_key.export_public_key().decode().split()[1]
     submitter = Submitter(ledger, identity, config.limits, public_key)
     sessions = Sessions(board, submitter)
-    return sessions, Offers(board, submitter)
+    return sessions, Clusters(board, submitter), Offers(board, submitter)
 
 
 def _server(app: FastAPI) -> _Server:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from factorylink import explain, moments
@@ -13,11 +13,12 @@ from factorylink.events import Feed, Message
 from factorylink.identity import Identity
 from factorylink.ledger import Entry, Ledger
 from factorylink.live import LOST_SECONDS, Live, room, show, show_ended
-from factorylink.models import Health, Session, SessionId, SessionState, TableFactory, TableSnapshot
+from factorylink.models import Health, Job, Session, SessionId, SessionState, TableFactory, TableSnapshot
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place
 
 T = TypeVar("T")
+Watches = Callable[[Place, list[Job], str | None], Awaitable[None]]  # a factory's answer; about one account, or all
 log = logging.getLogger("factorylink")
 
 _OVER_KEPT = 500
@@ -46,6 +47,8 @@ class Board:
         self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before
         self.drains: dict[str, str] = {}  # factory id -> the operator's message
         self.feed = Feed(self._message)
+        self._watchers: list[Watches] = []
+        self._account_lists: list[Callable[[str], Iterable[str]]] = [self._accounts]
         self._tasks: set[asyncio.Task[Any]] = set()
 
     # --- looks
@@ -82,8 +85,21 @@ class Board:
         return [live for live in self.live.values() if live.row.factory == factory_id]
 
     def accounts(self, factory_id: str) -> set[str]:
-        """Site accounts that have live sessions there."""
+        """Site accounts that have something there."""
+        return {account for listed in self._account_lists for account in listed(factory_id)}
+
+    def _accounts(self, factory_id: str) -> set[str]:
         return {live.row.account for live in self.at(factory_id)}
+
+    def also_watches(self, answered: Watches, accounts: Callable[[str], Iterable[str]]) -> None:
+        """Somebody else has jobs, too: is told each answer after the sessions, and says for whom to ask."""
+        self._watchers.append(answered)
+        self._account_lists.append(accounts)
+
+    async def answered(self, place: Place, jobs: list[Job], account: str | None = None) -> None:
+        """Tell them a factory's answer."""
+        for watches in self._watchers:
+            await watches(place, jobs, account)
 
     def table(self) -> list[Message]:
         """First event for who wants everything."""

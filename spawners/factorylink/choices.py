@@ -135,12 +135,13 @@ def job_request(
     name: str,
     comment: str,
     folder: str,
-    door_argv: Sequence[str],
+    argv: Sequence[str],
+    log: str = "job.log",
 ) -> JobRequest:
     """What the dialect is asked for.
 
-    ``folder``: absolute path of the session's folder on the factory; the job's log goes there as ``job.log``.
-    ``door_argv``: what follows the environment's Python, from ``-m`` on. ``factory`` has the access' overrides
+    ``folder``: absolute path of the session's folder on the factory; the job's log goes there as ``log``.
+    ``argv``: what follows the environment's Python, from ``-m`` on. ``factory`` has the access' overrides
     applied. Of QOS, partition and account, what the operator set for the spawner (``options``) goes first, then what
     the node size says, then what this hub has at the factory.
     """
@@ -162,12 +163,12 @@ def job_request(
         memory_gb=size.memory_gb,
         whole_node=size.whole_node,
         walltime=round(resolved.hours * 3600),
-        output=f"{folder}/job.log",
+        output=f"{folder}/{log}",
         setup=(
             *_setup(environment),
             *options.prologue.splitlines(),
         ),
-        command=(*_container_argv(factory, environment, size), environment.python, *door_argv),
+        command=(*_container_argv(factory, environment, size), environment.python, *argv),
         teardown=tuple(options.epilogue.splitlines()),
     )
 

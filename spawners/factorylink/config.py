@@ -165,6 +165,9 @@ class Limits(Model):
 
     pending_per_person: int = Field(default=5, ge=1)
     sessions_per_person: int = Field(default=10, ge=1)
+    clusters_per_person: int = Field(default=10, ge=1)
+    worker_jobs_per_person: int = Field(default=2000, ge=1)  # of all clusters
+    cluster_lease_seconds: int = Field(default=900, ge=1)  # a cluster that nobody reads of for so long is ended
     environment_wait_seconds: int = Field(default=900, ge=1)  # the door waits this long for its environment
     starting_seconds: int = Field(default=600, ge=1)  # from job start to the notebook's first 200
     orphan_grace_seconds: int = Field(default=600, ge=1)  # a job of ours that no session can have is cancelled then

@@ -164,7 +164,7 @@ class Ender:
             async with asyncio.timeout(_LOOK_SECONDS):
                 folder = await session_folder(place, row.account, row.id)
                 if row.started is not None:
-                    tail = await place.transport.run(_tail(f"{folder}/job.log"), row.account)
+                    tail = await place.transport.run(read_tail(f"{folder}/job.log"), row.account)
                     told = DoorEnd.model_validate_json(await place.transport.read(row.account, f"{folder}/end.json"))
         except (LinkError, TimeoutError, ValidationError) as error:
             log.info("Session %s left nothing more to read: %s", row.id, error)
@@ -202,7 +202,9 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
         return
 
 
-def _tail(path: str) -> Ask[tuple[str, ...]]:
+def read_tail(path: str) -> Ask[tuple[str, ...]]:
+    """The last lines of a job's log. Refused: it cannot be read."""
+
     def parse(output: Output) -> tuple[str, ...]:
         if output.code != 0:
             raise Refused(output.stderr.strip())

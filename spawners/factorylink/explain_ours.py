@@ -92,6 +92,16 @@ _ANSWERS = (
         Move("you", N_("Start again with more patience, a smaller size, or at another factory.")),
     ),
     Answer("gone", N_("The factory no longer knows it, and keeps no record of why it ended."), LOG_TELLS),
+    Answer(
+        "cluster-session-over",
+        N_("The session whose notebook ran the cluster is over, so its workers were ended."),
+        Move("you", N_("Make the cluster again from a new session.")),
+    ),
+    Answer(
+        "cluster-left",
+        N_("Nobody has asked about the cluster for a while, so its workers were ended."),
+        Move("you", N_("Make the cluster again when you need it.")),
+    ),
     # The whole gateway
     Answer("unreachable", N_("The factory cannot be reached."), KEPT),
     Answer(

@@ -17,9 +17,10 @@ import asyncssh
 from pydantic import ValidationError
 
 from factorylink.credentials.base import read_private_key, read_secret
-from factorylink.models import Job, Model, Person, ResolvedChoice, ServerName, SessionId, Slug, UnixAccount
+from factorylink.models import BatchId, Job, Model, Person, ResolvedChoice, ServerName, SessionId, Slug, UnixAccount
 
-_COMMENT = re.compile(r"^fg:([0-9a-f]{32}):([0-9a-f]{16})$")
+_COMMENT = re.compile(r"^(fgb?):([0-9a-f]{32}):([0-9a-f]{16})$")
+_SESSION, _BATCH = "fg", "fgb"  # whose job it is: a session's, or one of a cluster's batch
 
 
 class Note(Model):
@@ -52,16 +53,30 @@ class Identity:
 
     def comment(self, session_id: SessionId, account: str, factory: str) -> str:
         """What the job of that session carries."""
-        return f"fg:{session_id}:{self._mac('job', session_id, account, factory)[:16]}"
+        return self._comment(_SESSION, session_id, account, factory)
+
+    def batch_comment(self, batch_id: BatchId, account: str, factory: str) -> str:
+        """What each job of that batch of workers carries."""
+        return self._comment(_BATCH, batch_id, account, factory)
 
     def session_of(self, job: Job, factory: str) -> SessionId | None:
         """The session this job says it is of, if name, account and comment agree; else None: not ours."""
+        return self._whose(_SESSION, job, factory)
+
+    def batch_of(self, job: Job, factory: str) -> BatchId | None:
+        """The same for the batch of a cluster's workers."""
+        return self._whose(_BATCH, job, factory)
+
+    def _comment(self, kind: str, id: str, account: str, factory: str) -> str:
+        signed = "job" if kind == _SESSION else kind
+        return f"{kind}:{id}:{self._mac(signed, id, account, factory)[:16]}"
+
+    def _whose(self, kind: str, job: Job, factory: str) -> str | None:
         match = _COMMENT.match(job.comment)
-        if match is None or job.name != self.job_name:
+        if match is None or match[1] != kind or job.name != self.job_name:
             return None
-        session_id = match.group(1)
-        expected = self.comment(session_id, job.account, factory)
-        return session_id if hmac.compare_digest(expected, job.comment) else None
+        expected = self._comment(kind, match[2], job.account, factory)
+        return match[2] if hmac.compare_digest(expected, job.comment) else None
 
     def seal(self, note: Note) -> str:
         """The note as it goes into the session's folder."""

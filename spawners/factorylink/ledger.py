@@ -78,10 +78,10 @@ class Ledger:
         def write(db: Connection) -> None:
             db.execute(insert(schema.sessions).values(row.columns()))
             _say(db, row)
-            db.execute(insert(schema.audit).values(_audit(entry)))
+            db.execute(insert(schema.audit).values(audit_values(entry)))
 
         try:
-            await self._write(write)
+            await self.write(write)
         except IntegrityError as error:
             raise Conflict(str(error.orig)) from error
 
@@ -95,10 +95,10 @@ class Ledger:
             if line is not None:
                 db.execute(insert(schema.log_lines).values(session=row.id, at=line.at, text=line.text))
             if entry is not None:
-                db.execute(insert(schema.audit).values(_audit(entry)))
+                db.execute(insert(schema.audit).values(audit_values(entry)))
 
         try:
-            await self._write(write)
+            await self.write(write)
         except IntegrityError as error:
             raise Conflict(str(error.orig)) from error
         for name, value in values.items():
@@ -108,21 +108,21 @@ class Ledger:
 
     async def note(self, entry: Entry) -> None:
         """A line for the audit, of something that changes no row."""
-        await self._write(lambda db: _done(db, insert(schema.audit).values(_audit(entry))))
+        await self.write(lambda db: _done(db, insert(schema.audit).values(audit_values(entry))))
 
     async def row(self, session_id: SessionId) -> Row | None:
         """One session with its log."""
-        rows = await self._transact(lambda db: _rows(db, schema.sessions.c.id == session_id, limit=1))
+        rows = await self.transact(lambda db: _rows(db, schema.sessions.c.id == session_id, limit=1))
         return rows[0] if rows else None
 
     async def live(self) -> list[Row]:
         """All that have not ended."""
-        return await self._transact(lambda db: _rows(db, schema.sessions.c.ended.is_(None)))
+        return await self.transact(lambda db: _rows(db, schema.sessions.c.ended.is_(None)))
 
     async def accounts(self, factory: str) -> list[str]:
         """Site accounts that ever had a session there."""
         query = select(schema.sessions.c.account).where(schema.sessions.c.factory == factory).distinct()
-        return await self._transact(lambda db: list(db.execute(query).scalars()))
+        return await self.transact(lambda db: list(db.execute(query).scalars()))
 
     async def recent(self, user: str | None = None, server: str | None = None, limit: int = 20) -> list[Row]:
         """Sessions, ended ones too, newest first."""
@@ -131,7 +131,7 @@ class Ledger:
             for column, value in ((schema.sessions.c.user, user), (schema.sessions.c.server, server))
             if value is not None
         ]
-        return await self._transact(lambda db: _rows(db, *where, limit=limit))
+        return await self.transact(lambda db: _rows(db, *where, limit=limit))
 
     async def audited(self, action: str | None = None) -> list[Entry]:
         """The audit, oldest first."""
@@ -139,7 +139,7 @@ class Ledger:
         if action is not None:
             query = query.where(schema.audit.c.action == action)
         query = query.order_by(schema.audit.c.number)
-        return await self._transact(lambda db: [Entry(*found) for found in db.execute(query)])
+        return await self.transact(lambda db: [Entry(*found) for found in db.execute(query)])
 
     async def audit(
         self, factory: str, since: datetime | None = None, after: int = 0, limit: int = 1000
@@ -150,7 +150,7 @@ class Ledger:
         if since is not None:
             query = query.where(columns.at >= since)
         query = query.order_by(columns.number).limit(limit)
-        return await self._transact(lambda db: [AuditLine(**found) for found in db.execute(query).mappings()])
+        return await self.transact(lambda db: [AuditLine(**found) for found in db.execute(query).mappings()])
 
     # --- people and factories
 
@@ -159,12 +159,12 @@ class Ledger:
         values = {"user": user, "choice": choice, "at": moments.now()}
         query = upsert(schema.choices).values(values)
         query = query.on_conflict_do_update(index_elements=["user"], set_={"choice": choice, "at": values["at"]})
-        await self._write(lambda db: _done(db, query))
+        await self.write(lambda db: _done(db, query))
 
     async def last_choice(self, user: str) -> Choice | None:
         """What the person chose last."""
         query = select(schema.choices.c.choice).where(schema.choices.c.user == user)
-        found: Choice | None = await self._transact(lambda db: db.execute(query).scalar_one_or_none())
+        found: Choice | None = await self.transact(lambda db: db.execute(query).scalar_one_or_none())
         return found
 
     async def drains(self) -> dict[str, str]:
@@ -177,7 +177,7 @@ class Ledger:
 
     async def undrain(self, factory: str) -> None:
         """Note that it takes new sessions again."""
-        await self._write(lambda db: _done(db, delete(schema.drains).where(schema.drains.c.factory == factory)))
+        await self.write(lambda db: _done(db, delete(schema.drains).where(schema.drains.c.factory == factory)))
 
     async def pauses(self) -> dict[str, str]:
         """Paused factories and the operator's message."""
@@ -189,24 +189,24 @@ class Ledger:
 
     async def resume(self, factory: str) -> None:
         """Note that a pause is over."""
-        await self._write(lambda db: _done(db, delete(schema.pauses).where(schema.pauses.c.factory == factory)))
+        await self.write(lambda db: _done(db, delete(schema.pauses).where(schema.pauses.c.factory == factory)))
 
     # --- underneath
 
     async def _messages(self, table: Table) -> dict[str, str]:
         query = select(table.c.factory, table.c.message)
-        return await self._transact(lambda db: {found.factory: found.message for found in db.execute(query)})
+        return await self.transact(lambda db: {found.factory: found.message for found in db.execute(query)})
 
     async def _set_message(self, table: Table, factory: str, message: str) -> None:
         at = moments.now()
         query = upsert(table).values(factory=factory, message=message, at=at)
         query = query.on_conflict_do_update(index_elements=["factory"], set_={"message": message, "at": at})
-        await self._write(lambda db: _done(db, query))
+        await self.write(lambda db: _done(db, query))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    async def _write(self, write: Write) -> None:
+    async def write(self, write: Write) -> None:
         """In a commit of its own, or with what others write at the same moment. Raises IntegrityError, LedgerError."""
         await self._writes.do(None, write)
 
@@ -215,9 +215,11 @@ class Ledger:
             for write in writes:
                 write(db)
 
-        await self._transact(all_of_them)
+        await self.transact(all_of_them)
 
-    async def _transact(self, work: Callable[[Connection], T]) -> T:
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """In a transaction of its own: what reads. Raises IntegrityError, LedgerError."""
+
         def transact() -> T:
             if self._engine is None:
                 raise LedgerError("The ledger is not open.")
@@ -270,7 +272,8 @@ def _say(db: Connection, row: Row) -> None:
         db.execute(insert(schema.log_lines), values)
 
 
-def _audit(entry: Entry) -> dict[str, Any]:
+def audit_values(entry: Entry) -> dict[str, Any]:
+    """A line of the audit as its columns, of this moment."""
     return {"at": moments.now(), **entry.__dict__}
 
 

@@ -33,7 +33,7 @@ from factorylink.models import (
     Words,
 )
 
-VERSION = 2  # PRAGMA user_version; a newer one is refused
+VERSION = 3  # PRAGMA user_version; a newer one is refused
 
 
 class Moment(TypeDecorator[datetime]):
@@ -157,7 +157,7 @@ audit = Table(
     Column("key_id", String, nullable=False, server_default=""),  # since version 2
 )
 # What brings a database from one version to the next; tables that are missing are made anyway.
-MIGRATIONS = {1: ("ALTER TABLE audit ADD COLUMN key_id VARCHAR NOT NULL DEFAULT ''",)}
+MIGRATIONS = {1: ("ALTER TABLE audit ADD COLUMN key_id VARCHAR NOT NULL DEFAULT ''",), 2: ()}
 
 
 @dataclass

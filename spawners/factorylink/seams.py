@@ -80,8 +80,8 @@ class SiteSeam(Protocol):
         """Return when a submission may be begun. Raises Unreachable where it would surely fail."""
         ...
 
-    async def submit(self, account: str, request: JobRequest, template: str) -> JobId:
-        """Hand a job over; its id."""
+    async def submit(self, account: str, request: JobRequest, template: str, count: int = 1) -> JobId:
+        """Hand a job over, or an array of so many; its id."""
         ...
 
     async def cancel(self, account: str, ids: Iterable[JobId]) -> None:

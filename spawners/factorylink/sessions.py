@@ -96,7 +96,8 @@ class Sessions:
     async def _may_have_jobs(self, place: Place) -> set[str]:
         """Site accounts that may have jobs there, whatever the ledger still knows."""
         access = place.access
-        return {*await self.board.ledger.accounts(place.factory.id), *access.account_pool, *access.accounts.values()}
+        listed = {*access.account_pool, *access.accounts.values()}
+        return {*await self.board.ledger.accounts(place.factory.id), *self.board.accounts(place.factory.id), *listed}
 
     async def close(self) -> None:
         """Let go of everything here; jobs and notebooks go on."""

@@ -150,11 +150,12 @@ class Site:
 
     # --- orders and questions
 
-    async def submit(self, account: str, request: JobRequest, template: str = "") -> JobId:
-        """Submit as the account. Refused: not taken. Unreachable: doubtful, it may have been taken."""
+    async def submit(self, account: str, request: JobRequest, template: str = "", count: int = 1) -> JobId:
+        """Submit as the account, ``count`` equal jobs in one array. Refused: not taken. Unreachable: doubtful, it may
+        have been taken."""
         script = self.dialect.script(request, template)
         async with self._places:
-            job = await self._asker.run(self.dialect.submit(script), account)
+            job = await self._asker.run(self.dialect.submit(script, count), account)
         self._happened(account)
         return job
 

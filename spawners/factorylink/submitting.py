@@ -21,7 +21,7 @@ from factorylink.together import Together
 
 NOTE = "session.json"
 NOTES_AT_ONCE = 20
-Written = tuple[Place, str, str]  # a session's place, folder and sealed note
+Written = tuple[Place, str, str, str]  # place, a session's folder there, file in it, its content
 
 
 class Submitter:
@@ -40,22 +40,28 @@ class Submitter:
         await place.site.turn()
         if (paused := place.standing.paused) is not None:  # since it was let in
             raise NotDone(paused.what)
-        folder = await session_folder(place, row.account, row.id)
-        await self._notes.do((row.factory, row.account), (place, folder, self._identity.seal(_note(row))))
+        folder = await self.leave(place, row.account, row.id, NOTE, self._identity.seal(_note(row)))
         comment = self._identity.comment(row.id, row.account, row.factory)
         request = self.request(place, row.choice, row.options, row.id, folder, comment)
         await self._ledger.change(row, submit_begun=moments.now(), submits=row.submits + 1)
         return await place.site.submit(row.account, request, row.options.template)
 
+    async def leave(self, place: Place, account: str, session_id: SessionId, file: str, content: str) -> str:
+        """Write a file into a session's folder, which is made where missing; its path. Raises the transport's errors,
+        Refused where there is no room."""
+        folder = await session_folder(place, account, session_id)
+        await self._notes.do((place.factory.id, account), (place, folder, file, content))
+        return folder
+
     async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
-        """Folders and notes of one account's sessions, in one command once the folder above them is there."""
-        place, folder, _ = notes[0]
+        """Folders and files of one account's sessions, in one command once the folder above them is there."""
+        place, folder, *_ = notes[0]
         sessions, account = posixpath.dirname(folder), key[1]
         anew = key not in self._made
         if anew:
             await place.transport.run(_make_folders(posixpath.dirname(sessions), sessions), account)
             self._made.add(key)
-        contents = {posixpath.basename(folder): content for _, folder, content in notes}
+        contents = {f"{posixpath.basename(folder)}/{file}": content for _, folder, file, content in notes}
         try:
             await place.transport.run(_write(sessions, contents), account)
         except Refused:
@@ -97,7 +103,7 @@ class Submitter:
                 name=self._identity.job_name,
                 comment=comment,
                 folder=folder,
-                door_argv=door,
+                argv=door,
             )
         except ValueError as error:
             raise Refused(f"The job for {factory.name} cannot be written: {error}") from error
@@ -144,18 +150,18 @@ def _make_folders(*folders: str) -> Ask[None]:
     return Ask(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=_nothing, timeout=10)
 
 
-def _write(sessions: str, notes: Mapping[str, str]) -> Ask[None]:
-    """For each session a 0700 folder with its note, 0600: an archive keeps modes, whatever the umask there."""
+def _write(sessions: str, files: Mapping[str, str]) -> Ask[None]:
+    """``SESSION/FILE`` for each, 0600 in a 0700 folder: an archive keeps modes, whatever the umask there."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for session, content in notes.items():
-            folder = tarfile.TarInfo(session)
+        for path, content in files.items():
+            folder = tarfile.TarInfo(posixpath.dirname(path))
             folder.type, folder.mode = tarfile.DIRTYPE, 0o700
             tar.addfile(folder)
             data = content.encode()
-            note = tarfile.TarInfo(f"{session}/{NOTE}")
-            note.size, note.mode = len(data), 0o600
-            tar.addfile(note, io.BytesIO(data))
+            file = tarfile.TarInfo(path)
+            file.size, file.mode = len(data), 0o600
+            tar.addfile(file, io.BytesIO(data))
     argv = ("tar", "-x", "-m", "-f", "-", "-C", sessions)
     return Ask(argv=argv, parse=_nothing, stdin=archive.getvalue().decode(), timeout=10)
 

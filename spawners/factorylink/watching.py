@@ -71,6 +71,7 @@ class Watcher:
         except LedgerError:
             log.exception("The answer of %s is not in the ledger yet", place.factory.id)
         place.site.expect(any(_awaited(live) for live in self._board.at(place.factory.id)))
+        await self._board.answered(place, jobs, account)
 
     def door_spoke(self, session_id: SessionId, status: DoorStatusSeam | None) -> None:
         """A door opened, closed, or said something new about its session."""

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar
 from factorylink import moments
 from factorylink.board import Board
 from factorylink.carriers import Tcp, Way
+from factorylink.clusters.service import Clusters
 from factorylink.config import Access, Hub, Limits, LinkConfig
 from factorylink.errors import Gone, LinkError, Refused, Unreachable
 from factorylink.identity import Identity
@@ -130,7 +131,7 @@ class FakeScheduler:
     def position(self, job_id: str) -> int | None:
         return 1
 
-    async def submit(self, account: str, request: JobRequest, template: str) -> str:
+    async def submit(self, account: str, request: JobRequest, template: str, count: int = 1) -> str:
         await asyncio.sleep(self.silent_seconds)
         await self.speaks.wait()
         if self.refuses:
@@ -139,6 +140,10 @@ class FakeScheduler:
             raise Unreachable("no answer")
         self.submitted.append(request)
         job = self.add(account, request.name, request.comment)
+        if count > 1:  # an array: each has its number
+            whole = self.jobs_there.pop(job)
+            for task in range(1, count + 1):
+                self.jobs_there[f"{job}_{task}"] = whole.model_copy(update={"id": f"{job}_{task}"})
         if self.takes_and_says_nothing:
             raise Unreachable("no answer")
         return job
@@ -169,7 +174,10 @@ class FakeScheduler:
             raise Unreachable("no answer")
         for number in ids:
             self.cancelled.append(number)
-            if self.jobs_there.pop(number, None) is None:
+            mine = [job for job in self.jobs_there if job == number or job.startswith(f"{number}_")]
+            for job in mine:
+                del self.jobs_there[job]
+            if not mine:
                 raise Gone("no such job")
 
     async def extend(self, account: str | None, job_id: str, minutes: int) -> None:
@@ -361,6 +369,8 @@ class World:
         submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA")
         self.sessions = Sessions(self.board, submitter)
         self.offers = Offers(self.board, submitter)
+        self.clusters = Clusters(self.board, submitter)
+        await self.clusters.load()
         await self.sessions.start()
         return self
 

@@ -92,7 +92,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
         hub = HubClient(settings)
         bring_back = BringBack(world.board, hub)
         hub_side = hub_app(world.sessions, world.offers, bring_back)
-        user_side = user_app(world.sessions, world.offers, hub, "/")
+        user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
         async with serving(hub_side, world.config.socket), serving(user_side) as url:
             client = LinkClient(world.config.socket)
             async with httpx.AsyncClient(base_url=f"{url}/services/factories") as people:

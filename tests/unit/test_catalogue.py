@@ -252,7 +252,7 @@ def request(factory: Factory, choice: Choice, options: JobOptions = JobOptions()
         name="factorygate-hub",
         comment="fg:0:0",
         folder="/home/fg1/.factorygate/sessions/0",
-        door_argv=("-m", "factorygate.session"),
+        argv=("-m", "factorygate.session"),
     )
 
 

@@ -32,6 +32,18 @@ from factorylink.models.catalogue import (
     Qos,
     Site,
 )
+from factorylink.models.clusters import (
+    BatchId,
+    BatchRequest,
+    CancelRequest,
+    Cluster,
+    ClusterId,
+    ClusterRequest,
+    GpuHours,
+    Scheduler,
+    Worker,
+    WorkerState,
+)
 from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
@@ -42,7 +54,13 @@ __all__ = [
     "N_",
     "Accelerator",
     "AuditLine",
+    "BatchId",
+    "BatchRequest",
+    "CancelRequest",
     "Choice",
+    "Cluster",
+    "ClusterId",
+    "ClusterRequest",
     "CredentialBody",
     "CredentialView",
     "DrainBody",
@@ -55,6 +73,7 @@ __all__ = [
     "Factory",
     "FactoryView",
     "Folder",
+    "GpuHours",
     "Health",
     "Hours",
     "IdleLimits",
@@ -78,6 +97,7 @@ __all__ = [
     "Qos",
     "RenewBody",
     "ResolvedChoice",
+    "Scheduler",
     "ServerName",
     "Session",
     "SessionId",
@@ -93,4 +113,6 @@ __all__ = [
     "Whose",
     "Word",
     "Words",
+    "Worker",
+    "WorkerState",
 ]

@@ -1,0 +1,150 @@
+"""One cluster's jobs at the link: what is asked for at the same moment is asked together, and what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from factorygate.link import Link, LinkError
+
+log = logging.getLogger("factorygate.cluster")
+
+GATHER = 0.02  # seconds in which what is asked for goes together
+MOST = 1000  # jobs in one request
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)  # seconds before the same request is sent again
+
+Told = dict[str, Any]  # a worker as the link tells it
+
+
+class Broker:
+    """``on_change`` is called with the names of workers of which something new is known. For one event loop."""
+
+    def __init__(self, link: Link, on_change: Callable[[list[str]], None]) -> None:
+        self.id = uuid.uuid4().hex
+        self.cluster: dict[str, Any] = {}  # as the link tells it, without its workers
+        self.workers: dict[str, Told] = {}
+        self._link = link
+        self._on_change = on_change
+        self._asked: list[tuple[str, float | None, asyncio.Future[None]]] = []
+        self._unwanted: list[tuple[str, asyncio.Future[None]]] = []
+        self._flush: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+
+    async def begin(self, request: dict[str, Any]) -> None:
+        """Make the cluster known, and follow its jobs from now on. Raises LinkError."""
+        self._take(await self._again(lambda: self._link.put(f"/clusters/{self.id}", request)))
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow())
+
+    async def submit(self, name: str, hours: float | None = None) -> None:
+        """Ask for a job of that name; returns when the link has taken it. Raises LinkError."""
+        await self._gather(self._asked, name, hours)
+
+    async def cancel(self, name: str) -> None:
+        """See that a job ends; returns when the link knows. Raises LinkError."""
+        await self._gather(self._unwanted, name)
+
+    async def look(self) -> None:
+        """Something happened: have the factory asked now."""
+        try:
+            self._take(await self._link.get(f"/clusters/{self.id}"))
+        except LinkError as error:
+            log.info("The gateway does not say how the cluster is: %s", error)
+
+    async def end(self) -> None:
+        """End the cluster with all its jobs. Raises LinkError."""
+        try:
+            if self.cluster:
+                self._take(await self._again(lambda: self._link.delete(f"/clusters/{self.id}")))
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Follow it no longer; its jobs go on."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+            self._following = None
+        await self._link.close()
+
+    # --- together
+
+    async def _gather(self, waiting: list[Any], *what: Any) -> None:
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append((*what, done))
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._flush_soon())
+        await done
+
+    async def _flush_soon(self) -> None:
+        while self._asked or self._unwanted:
+            await asyncio.sleep(GATHER)
+            asked, self._asked = self._asked, []
+            unwanted, self._unwanted = self._unwanted, []
+            if unwanted:
+                await self._cancel(unwanted)
+            for hours in dict.fromkeys(hours for _, hours, _ in asked):
+                alike = [(name, done) for name, wanted, done in asked if wanted == hours]
+                for first in range(0, len(alike), MOST):
+                    await self._submit(alike[first : first + MOST], hours)
+
+    async def _submit(self, alike: list[tuple[str, asyncio.Future[None]]], hours: float | None) -> None:
+        batch, names = uuid.uuid4().hex, [name for name, _ in alike]
+        body = {"names": names, "hours": hours}
+        await self._tell(alike, lambda: self._link.put(f"/clusters/{self.id}/batches/{batch}", body))
+
+    async def _cancel(self, unwanted: list[tuple[str, asyncio.Future[None]]]) -> None:
+        body = {"names": [name for name, _ in unwanted]}
+        await self._tell(unwanted, lambda: self._link.post(f"/clusters/{self.id}/cancel", body))
+
+    async def _tell(self, who: list[tuple[str, asyncio.Future[None]]], ask: Callable[[], Any]) -> None:
+        try:
+            self._take(await self._again(ask))
+        except LinkError as error:
+            for _, done in who:
+                if not done.done():
+                    done.set_exception(error)
+        else:
+            for _, done in who:
+                if not done.done():
+                    done.set_result(None)
+
+    async def _again(self, ask: Callable[[], Any]) -> Any:
+        """Each of these requests may be sent twice; only what may pass by itself is sent again."""
+        for pause in PAUSES:
+            try:
+                return await ask()
+            except LinkError as error:
+                if not error.transient:
+                    raise
+                log.info("Asked again in %g s: %s", pause, error)
+                await asyncio.sleep(pause)
+        return await ask()
+
+    # --- what is told
+
+    async def _follow(self) -> None:
+        pause = 0.5
+        while True:
+            try:
+                async for _, told in self._link.events(f"/clusters/{self.id}/events"):
+                    pause = 0.5
+                    self._take(told)
+                    if told["state"] == "ended":
+                        return
+            except LinkError as error:
+                log.info("The gateway is asked again in %g s: %s", pause, error)
+                if error.kind == "gone":
+                    return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 10.0)
+
+    def _take(self, told: dict[str, Any]) -> None:
+        workers = told.pop("workers")
+        changed = [worker["name"] for worker in workers if self.workers.get(worker["name"]) != worker]
+        self.workers.update({worker["name"]: worker for worker in workers})
+        self.cluster = told
+        self._on_change(changed)

@@ -1,0 +1,98 @@
+"""How a cluster looks: what the link tells of its jobs, joined with what the Dask scheduler tells of its workers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from factorygate.cluster.view import ClusterView, JobState, JobView
+from factorygate.cluster.worker import process_names
+
+if TYPE_CHECKING:
+    from factorygate.cluster.cluster import FactoryCluster
+
+GOOD_ENDS = ("stopped", "finished", "walltime")
+ENDED_SHOWN = 20  # jobs that are over, the last ones
+
+
+def view(cluster: FactoryCluster) -> ClusterView:
+    """Of this moment."""
+    place, broker = cluster.place, cluster.broker
+    there = list(cluster.scheduler_info.get("workers", {}).values())
+    by_name = {str(worker["name"]): worker for worker in there}
+    wanted = set(cluster.worker_spec)
+    jobs, over = [], []
+    for name in dict.fromkeys((*cluster.worker_spec, *broker.workers)):
+        told = broker.workers.get(name)
+        count = sum(worker in by_name for worker in process_names(name, place.processes))
+        shown = _job(name, told, count)
+        if name in wanted or shown.state in ("pending", "running", "unreachable"):
+            jobs.append(shown)
+        elif shown.state != "ended" or shown.why:
+            over.append(shown)
+    hours = broker.cluster.get("gpu_hours") or {"spent": 0.0, "committed": 0.0}
+    running = sum(job.state == "running" for job in jobs)
+    return ClusterView(
+        name=cluster.name,
+        factory=place.factory,
+        factory_name=place.factory_name,
+        size=place.size,
+        size_label=place.label,
+        status=_status(cluster),
+        processes=place.processes,
+        workers=len(there),
+        threads=sum(worker["nthreads"] for worker in there),
+        memory=sum(worker["memory_limit"] for worker in there),
+        wanted=len(wanted),
+        maximum=2000,
+        gpu_hours_spent=hours["spent"],
+        gpu_hours_committed=hours["committed"],
+        gpu_hours_cap=cluster.cap_gpu_hours,
+        gpu_hours_per_hour=float(running * place.gpus),
+        adapting=cluster.adapting,
+        dashboard=_dashboard(cluster),
+        message=cluster.message,
+        jobs=(*jobs, *over[-ENDED_SHOWN:]),
+    )
+
+
+def _job(name: str, told: dict[str, Any] | None, workers: int) -> JobView:
+    if told is None:
+        return JobView(name, "asked", workers=workers)
+    state = told["state"]
+    if state == "ended":
+        reason = told["end_reason"]
+        state = "ended" if reason in GOOD_ENDS else "lost" if told["started"] else "failed"
+    words = told["end"] if told["state"] == "ended" else told["waits_for"]
+    return JobView(
+        name=name,
+        state=cast(JobState, state),
+        job=told["job"],
+        node=told["node"],
+        workers=workers,
+        position=told["position"],
+        expected_start=told["expected_start"],
+        ends=told["ends"],
+        why=(words or {}).get("what", ""),
+        do=(words or {}).get("do", ""),
+        log_tail=tuple(told["log_tail"]),
+    )
+
+
+def _status(cluster: FactoryCluster) -> Any:
+    name = cluster.status.name
+    return {"created": "starting", "closing": "closing", "closed": "closed", "failed": "failed"}.get(name, "running")
+
+
+def _dashboard(cluster: FactoryCluster) -> str | None:
+    try:
+        return str(cluster.dashboard_link) or None
+    except (AttributeError, KeyError, ValueError):
+        return None
+
+
+def line(seen: ClusterView) -> str:
+    """A cluster in one line of text."""
+    return (
+        f"FactoryCluster({seen.name!r}, {seen.factory} {seen.size}: {seen.workers} workers, "
+        f"{seen.count('running')} jobs run, {seen.count('pending', 'asked')} wait)"
+    )

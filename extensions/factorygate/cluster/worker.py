@@ -1,0 +1,127 @@
+"""``python -P -m factorygate.cluster.worker``: the one program of a worker's job.
+
+It reads from a 0600 file where its Dask scheduler is and what to trust it by, and runs one Dask worker a process, each
+with its own GPU. Its workers leave in time for the job's walltime, with what they hold handed to others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger("factorygate.cluster")
+
+# Before the walltime: so much at most, and this share of it at most, to hand over what a worker holds.
+MARGIN, MARGIN_SHARE = 120.0, 0.2
+PATIENCE = 60.0  # seconds without a scheduler, then a worker ends
+VISIBLE = {"NVIDIA": ("CUDA_VISIBLE_DEVICES",), "AMD": ("ROCR_VISIBLE_DEVICES",), "Intel": ("ZE_AFFINITY_MASK",)}
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; nothing secret is among them. ``--memory``: bytes of each process."""
+    parser = argparse.ArgumentParser(prog="factorygate.cluster.worker", description=__doc__)
+    parser.add_argument("--file", type=Path, required=True, help="the scheduler's address, and keys")
+    parser.add_argument("--names", type=lambda text: text.split(","), required=True, help="of the batch's jobs")
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of each process")
+    parser.add_argument("--memory", type=int, required=True)
+    parser.add_argument("--gpus", type=int, default=0)
+    parser.add_argument("--vendor", default="NVIDIA", choices=sorted(VISIBLE))
+    parser.add_argument("--seconds", type=float, required=True, help="the job's walltime")
+    parser.add_argument("--tmp", type=Path, default=Path(tempfile.gettempdir()), help="node-local folder")
+    return parser.parse_args(argv)
+
+
+def own_name(names: list[str], environment: dict[str, str]) -> str:
+    """Which of the batch's names is this job's: by its index in the array, from 1."""
+    index = environment.get("SLURM_ARRAY_TASK_ID") or environment.get("PBS_ARRAY_INDEX") or "1"
+    return names[int(index) - 1]
+
+
+def lifetime(seconds: float, environment: dict[str, str], now: float) -> float:
+    """Seconds until workers are to leave: a margin before the job's end."""
+    ends = environment.get("SLURM_JOB_END_TIME", "")
+    left = float(ends) - now if ends.isdigit() else seconds
+    return max(1.0, left - margin(seconds))
+
+
+def margin(seconds: float) -> float:
+    """Seconds before the end of a job of that walltime at which its workers leave."""
+    return min(MARGIN, MARGIN_SHARE * seconds)
+
+
+def process_names(name: str, processes: int) -> list[str]:
+    """Of the Dask workers of a job: its own name, or with a suffix each."""
+    return [name] if processes == 1 else [f"{name}-{index}" for index in range(processes)]
+
+
+def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str]) -> list[dict[str, str]]:
+    """For each process, the variables that show it its own GPU first; nothing where there is none."""
+    if gpus == 0:
+        return [{} for _ in range(processes)]
+    variables = VISIBLE[vendor]
+    shown = next((environment[v] for v in variables if environment.get(v)), "")
+    found = shown.split(",") if shown else [str(index) for index in range(gpus)]
+    each = max(1, len(found) // processes)
+    mine = [found[(index * each) % len(found) :][:each] for index in range(processes)]
+    return [dict.fromkeys(variables, ",".join(some)) for some in mine]
+
+
+async def run(options: argparse.Namespace) -> int:
+    """Until all workers have ended; the exit code."""
+    from distributed import Nanny
+
+    from factorygate.cluster.keys import Keys
+
+    told: dict[str, Any] = json.loads(options.file.read_text(encoding="utf-8"))
+    security = Keys(
+        tls_ca_file=told["ca"],
+        tls_worker_cert=told["certificate"],
+        tls_worker_key=told["key"],
+        require_encryption=True,
+    )
+    name = own_name(options.names, dict(os.environ))
+    leaves = lifetime(options.seconds, dict(os.environ), time.time())
+    with tempfile.TemporaryDirectory(prefix="factorygate-worker-", dir=options.tmp) as scratch:
+        nannies = [
+            Nanny(
+                told["address"],
+                name=worker,
+                nthreads=options.threads,
+                memory_limit=options.memory,
+                security=security,
+                local_directory=scratch,
+                env=shown,
+                death_timeout=PATIENCE,
+                lifetime=f"{leaves:.0f} s",
+                dashboard=False,
+            )
+            for worker, shown in zip(
+                process_names(name, options.processes),
+                devices(options.processes, options.gpus, options.vendor, dict(os.environ)),
+                strict=True,
+            )
+        ]
+        await asyncio.gather(*nannies)
+        log.info("%s: %d workers at %s, for %.0f s", name, len(nannies), told["address"], leaves)
+        await asyncio.gather(*(nanny.finished() for nanny in nannies))
+    return 0
+
+
+def main() -> int:
+    """Run with the process's own arguments."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    os.umask(0o077)
+    return asyncio.run(run(parse(sys.argv[1:])))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

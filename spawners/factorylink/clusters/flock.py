@@ -1,0 +1,153 @@
+"""A live cluster in memory, what it looks like from outside, and who watches it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+
+from factorylink import explain, moments
+from factorylink.clusters.rows import BatchRow, ClusterRow, WorkerRow, committed, spent
+from factorylink.events import encode
+from factorylink.models import BatchId, Cluster, GpuHours, Health, JobState, Words, Worker, WorkerState
+from factorylink.problems import ProblemError
+from factorylink.seams import Place
+
+STEP_SECONDS = 0.5  # between two events of one stream: a person looks at it, and hundreds may start at once
+HEARTBEAT_SECONDS = 15.0
+_ALIVE = (WorkerState.ASKED, WorkerState.PENDING, WorkerState.RUNNING)
+
+
+@dataclass
+class Flock:
+    """The ledger's row of a cluster, and what only this process knows. ``place``: None where its factory is not offered
+    any more. ``left``: when the last reader left, in ticks."""
+
+    row: ClusterRow
+    place: Place | None
+    closed: Callable[[], bool] = lambda: False  # the link ends: so do streams
+    version: int = 0
+    readers: int = 0
+    left: float = field(default_factory=moments.ticks)
+    submissions: dict[BatchId, asyncio.Task[ProblemError | None]] = field(default_factory=dict)
+    stopping: asyncio.Task[None] | None = None
+    concluding: set[tuple[BatchId, int]] = field(default_factory=set)
+    _waiters: list[asyncio.Future[None]] = field(default_factory=list)  # for the next touch
+
+    # --- its workers
+
+    def alive(self) -> list[tuple[BatchRow, WorkerRow]]:
+        """Those that have not ended."""
+        return [(batch, w) for batch in self.row.batches.values() for w in batch.workers if w.ended is None]
+
+    def named(self, names: Iterable[str]) -> list[WorkerRow]:
+        """Those of these names that have not ended."""
+        wanted = set(names)
+        return [worker for _, worker in self.alive() if worker.name in wanted]
+
+    def touch(self, *changed: WorkerRow) -> None:
+        """These look different now, or the cluster itself does; tell who reads."""
+        self.version += 1
+        for worker in changed:
+            worker.version = self.version
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def ended_within(self, seconds: float) -> None:
+        """Return when one more of its jobs has ended, or after so many seconds."""
+        before, deadline = len(self.alive()), moments.ticks() + seconds
+        while len(self.alive()) == before and (left := deadline - moments.ticks()) > 0:
+            await self._touched(left)
+
+    async def _touched(self, seconds: float) -> None:
+        """Return at the next touch, or after so many seconds."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(waiter, seconds)
+
+    # --- how it looks
+
+    def show(self, since: int = -1) -> Cluster:
+        """The cluster now; its workers that changed after that version."""
+        row, silent = self.row, self._silent()
+        pairs = [(batch, worker) for batch in row.batches.values() for worker in batch.workers]
+        return Cluster(
+            id=row.id,
+            name=row.name,
+            user=row.user,
+            account=row.account,
+            choice=row.choice,
+            processes=row.processes,
+            gpus=row.gpus,
+            session=row.session,
+            state="ended" if row.ended else "live" if row.wish == "run" else "ending",
+            created=row.created,
+            ended=row.ended,
+            end=row.end,
+            gpu_hours=GpuHours(spent=spent(row), committed=committed(row), cap=row.cap_gpu_hours),
+            counts=dict(Counter(_state(worker, silent) for _, worker in pairs)),
+            workers=tuple(self._worker(batch, w, silent) for batch, w in pairs if w.version > since),
+        )
+
+    def _silent(self) -> Words | None:
+        """Why nothing is known of its jobs; None: the factory answers."""
+        if self.place is None:
+            return explain.own("not-offered", self.row.factory)
+        health: Health = self.place.site.health
+        return (health.words or explain.unreachable("")) if health.state == "unreachable" else None
+
+    def _worker(self, batch: BatchRow, worker: WorkerRow, silent: Words | None) -> Worker:
+        state, job, id = _state(worker, silent), worker.job, batch.job_of(worker)
+        waits_for = silent if state is WorkerState.UNREACHABLE else None
+        pending = state is WorkerState.PENDING and job is not None and job.state is JobState.PENDING
+        if pending and job is not None:
+            waits_for = explain.pending(job)
+        elif state is WorkerState.ASKED:
+            waits_for = explain.own("submit-slow")
+        return Worker(
+            name=worker.name,
+            batch=batch.id,
+            state=state,
+            job=id,
+            node=worker.node,
+            position=self.place.site.position(id) if pending and self.place is not None and id is not None else None,
+            expected_start=job.expected_start if pending and job is not None else None,
+            waits_for=waits_for,
+            asked=batch.created,
+            started=worker.started,
+            ends=worker.ends,
+            ended=worker.ended,
+            end_reason=worker.end_reason,
+            end=worker.end,
+            log_tail=worker.log_tail,
+        )
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """Server-sent events ``cluster``, up to its end: first all of it, then what changed. Who reads
+        keeps it alive."""
+        self.readers += 1
+        told = -1
+        try:
+            while True:
+                now, version = self.show(told), self.version
+                yield encode(("cluster", now.model_dump_json()))
+                told = version
+                if now.state == "ended" or self.closed():
+                    return
+                while self.version == told:
+                    await self._touched(HEARTBEAT_SECONDS)
+                    if self.version == told:
+                        yield b": still here\n\n"
+                await asyncio.sleep(STEP_SECONDS)
+        finally:
+            self.readers -= 1
+            self.left = moments.ticks()
+
+
+def _state(worker: WorkerRow, silent: Words | None) -> WorkerState:
+    return WorkerState.UNREACHABLE if silent is not None and worker.state in _ALIVE else worker.state

@@ -1,0 +1,210 @@
+"""What a factory's answers say of clusters' jobs: they start, they end, they were lost; and jobs no cluster has."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import timedelta
+
+from factorylink import explain, moments
+from factorylink.board import Board
+from factorylink.clusters.flock import Flock
+from factorylink.clusters.rows import BatchRow, Shelf, WorkerRow
+from factorylink.ending import read_tail
+from factorylink.errors import Gone, LinkError
+from factorylink.finding import DOUBT
+from factorylink.ledger import Entry
+from factorylink.models import BatchId, End, EndReason, Job, JobState, Words, WorkerState
+from factorylink.schedulers.ends import end_of
+from factorylink.seams import Place
+from factorylink.submitting import session_folder
+
+log = logging.getLogger("factorylink")
+
+ENOUGH_MISSES = 2
+TAILS = 5  # logs that are read of what one answer says is over: a hundred that fail alike fail for one reason
+_STATES = {
+    JobState.PENDING: WorkerState.PENDING,
+    JobState.RUNNING: WorkerState.RUNNING,
+    JobState.ENDING: WorkerState.RUNNING,
+}
+
+
+class Herd:
+    """``flocks``: the live clusters. ``submit``: hands a batch over again that never reached the scheduler."""
+
+    def __init__(
+        self,
+        board: Board,
+        shelf: Shelf,
+        flocks: Callable[[], Iterable[Flock]],
+        submit: Callable[[Flock, BatchRow], None],
+    ) -> None:
+        self._board = board
+        self._shelf = shelf
+        self._flocks = flocks
+        self._submit = submit
+        self._orphans: dict[tuple[str, BatchId], float] = {}  # since when, in ticks
+
+    async def answered(self, place: Place, jobs: list[Job], account: str | None = None) -> None:
+        """A factory's successful answer; about one site account's jobs only, where one is named."""
+        here = [f for f in self._flocks() if f.row.factory == place.factory.id and account in (None, f.row.account)]
+        by_batch: dict[BatchId, dict[str, Job]] = defaultdict(dict)
+        for job in jobs:
+            batch_id = self._board.identity.batch_of(job, place.factory.id)
+            if batch_id is not None:
+                by_batch[batch_id][job.id] = job
+        for flock in here:
+            for batch in flock.row.batches.values():
+                found = by_batch.pop(batch.id, {})
+                mine = {id: job for id, job in found.items() if job.account == flock.row.account}
+                await self._settle(flock, batch, mine)
+                await self._seen(flock, batch, place, mine)
+        await self._unknown(place, by_batch)
+        if any(worker.wish == "stop" or batch.job is None for flock in here for batch, worker in flock.alive()):
+            place.site.expect(True)
+
+    async def _settle(self, flock: Flock, batch: BatchRow, jobs: dict[str, Job]) -> None:
+        """Whether a batch of which nobody knows was taken."""
+        if batch.job is not None or batch.id in flock.submissions:
+            return
+        if jobs:
+            entry = Entry(flock.row.user, flock.row.account, flock.row.factory, "settle", detail=f"batch {batch.id}")
+            await self._shelf.change(batch, entry, job=next(iter(jobs)).partition("_")[0])
+            flock.touch(*batch.workers)
+            return
+        if all(worker.ended is not None for worker in batch.workers):
+            return
+        batch.misses += 1
+        doubtful = batch.submit_begun is not None and moments.since(batch.submit_begun) < timedelta(seconds=DOUBT)
+        if batch.misses < ENOUGH_MISSES or doubtful:
+            return
+        batch.misses = 0
+        if flock.row.wish == "run" and any(worker.wish == "run" for worker in batch.workers):
+            self._submit(flock, batch)
+        else:
+            await self.over(flock, batch.workers, EndReason.STOPPED, explain.own("submit-doubtful"))
+
+    async def _seen(self, flock: Flock, batch: BatchRow, place: Place, jobs: dict[str, Job]) -> None:
+        changed: list[WorkerRow] = []
+        ended: list[tuple[WorkerRow, End | None]] = []
+        for worker in batch.workers:
+            id = batch.job_of(worker)
+            if worker.ended is not None or id is None:
+                continue
+            job, before = jobs.get(id), worker.job
+            if job is None:
+                worker.misses += 1
+                if worker.misses >= ENOUGH_MISSES:
+                    ended.append((worker, None))
+                continue
+            worker.job, worker.misses = job, 0
+            if job.state is JobState.ENDED:
+                ended.append((worker, end_of(job)))
+            elif _take(worker, job):
+                changed.append(worker)
+            elif job != before:
+                flock.touch(worker)
+        if changed:
+            await self._shelf.save(changed)
+            flock.touch(*changed)
+        fresh = [(worker, end) for worker, end in ended if (batch.id, worker.task) not in flock.concluding]
+        if fresh:
+            flock.concluding |= {(batch.id, worker.task) for worker, _ in fresh}
+            self._board.background(self._conclude(flock, batch, place, fresh), f"ends of batch {batch.id}")
+
+    async def _conclude(
+        self, flock: Flock, batch: BatchRow, place: Place, ended: list[tuple[WorkerRow, End | None]]
+    ) -> None:
+        """Find out why they are gone. What cannot be found out now is asked again after the next answer."""
+        tails = 0
+        try:
+            wanted = [(worker, end) for worker, end in ended if worker.wish == "run"]
+            stopped = [worker for worker, _ in ended if worker.wish == "stop"]
+            await self.over(flock, stopped, EndReason.STOPPED, explain.ended(None, wish="stop")[1])
+            for worker, known in wanted:
+                id = batch.job_of(worker)
+                if id is None:
+                    continue
+                end = known or await self._why(flock, place, id)
+                tail: tuple[str, ...] = ()
+                if tails < TAILS and (end is None or end.raw_state != "COMPLETED"):
+                    tails += 1
+                    tail = await self._tail(flock, batch, place, worker)
+                reason, words = explain.ended(end, tail=tail)
+                worker.log_tail = tail
+                await self.over(flock, [worker], reason, words, end)
+        except LinkError as error:
+            log.info("Why jobs of batch %s ended is asked again: %s", batch.id, error.message)
+        finally:
+            flock.concluding -= {(batch.id, worker.task) for worker, _ in ended}
+
+    async def _why(self, flock: Flock, place: Place, job_id: str) -> End | None:
+        try:
+            return await place.site.why_ended(flock.row.account, job_id)
+        except Gone:
+            return None
+
+    async def _tail(self, flock: Flock, batch: BatchRow, place: Place, worker: WorkerRow) -> tuple[str, ...]:
+        try:
+            folder = await session_folder(place, flock.row.account, flock.row.id)
+            return await place.transport.run(read_tail(f"{folder}/{log_name(batch, worker.task)}"), flock.row.account)
+        except LinkError as error:
+            log.info("The log of worker %s cannot be read: %s", worker.name, error.message)
+            return ()
+
+    async def over(
+        self, flock: Flock, ended: list[WorkerRow], reason: EndReason, words: Words, end: End | None = None
+    ) -> None:
+        """Write that these jobs are over, and the cluster if it was to end and these were the last."""
+        now = moments.now()
+        for worker in ended:
+            if worker.ended is None:
+                worker.state, worker.end_reason, worker.end = WorkerState.ENDED, reason, words
+                worker.ended = end.ended if end is not None and end.ended is not None else now
+        await self._shelf.save(ended)
+        flock.touch(*ended)
+        if flock.row.wish == "stop" and not flock.alive() and flock.row.ended is None:
+            await self._shelf.change(flock.row, ended=now)
+            flock.touch()
+
+    async def _unknown(self, place: Place, by_batch: dict[BatchId, dict[str, Job]]) -> None:
+        """Jobs of ours whose batch no live cluster has: cancelled after a grace, as orphans are."""
+        for batch_id, jobs in by_batch.items():
+            alive = [job for job in jobs.values() if job.state in (JobState.PENDING, JobState.RUNNING)]
+            key = (place.factory.id, batch_id)
+            if not alive:
+                self._orphans.pop(key, None)
+                continue
+            since = self._orphans.setdefault(key, moments.ticks())
+            if moments.ticks() - since < self._board.config.limits.orphan_grace_seconds:
+                continue
+            known = await self._shelf.batch(batch_id)
+            if known is not None and known[1] is None:
+                continue  # its cluster lives, and was not loaded yet
+            account = alive[0].account
+            try:
+                await place.site.cancel(account, [job.id for job in alive if job.account == account])
+            except LinkError as error:
+                log.warning("The orphans of batch %s are not cancelled yet: %s", batch_id, error.message)
+                continue
+            del self._orphans[key]
+            person, key_id = known[0] if known else "", place.standing.key_id(account)
+            entry = Entry(person, account, place.factory.id, "cancel-orphan", alive[0].id, f"batch {batch_id}", key_id)
+            await self._board.ledger.note(entry)
+
+
+def log_name(batch: BatchRow, task: int) -> str:
+    """Of a job's log, in the cluster's folder."""
+    return f"{batch.id}-{task}.log"
+
+
+def _take(worker: WorkerRow, job: Job) -> bool:
+    """Take over what is kept of a job that has not ended; whether anything changed."""
+    node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None
+    started = job.started if job.state is not JobState.PENDING else None
+    new = (_STATES[job.state], node, started, job.ends if started else None)
+    old = (worker.state, worker.node, worker.started, worker.ends)
+    worker.state, worker.node, worker.started, worker.ends = new
+    return new != old

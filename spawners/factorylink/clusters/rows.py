@@ -1,0 +1,260 @@
+"""Clusters in the ledger's database: their tables, and a row of each in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import Column, Connection, Float, ForeignKey, Index, Integer, String, Table, bindparam, insert, select
+from sqlalchemy import update as sql_update
+from sqlalchemy.exc import IntegrityError
+
+from factorylink import moments
+from factorylink.ledger import Conflict, Entry, Ledger, audit_values
+from factorylink.models import (
+    BatchId,
+    ClusterId,
+    EndReason,
+    Job,
+    JobId,
+    JobOptions,
+    ResolvedChoice,
+    SessionId,
+    Words,
+    WorkerState,
+)
+from factorylink.schema import Moment, Parsed, audit, metadata
+
+clusters = Table(
+    "clusters",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("user", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("factory", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("choice", Parsed(ResolvedChoice), nullable=False),
+    Column("options", Parsed(JobOptions), nullable=False),
+    Column("processes", Integer, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("cap_gpu_hours", Float),
+    Column("session", String),
+    Column("created", Moment, nullable=False),
+    Column("wish", String, nullable=False),
+    Column("ended", Moment),
+    Column("end", Parsed(Words)),
+    Index("live_clusters", "id", sqlite_where=Column("ended").is_(None)),
+)
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("cluster", ForeignKey("clusters.id"), nullable=False, index=True),
+    Column("count", Integer, nullable=False),
+    Column("hours", Float, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("submit_begun", Moment),
+    Column("submits", Integer, nullable=False),
+    Column("job", String),
+)
+workers = Table(
+    "workers",
+    metadata,
+    Column("batch", ForeignKey("batches.id"), primary_key=True),
+    Column("task", Integer, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("state", Parsed(WorkerState), nullable=False),
+    Column("wish", String, nullable=False),
+    Column("node", String),
+    Column("started", Moment),
+    Column("ends", Moment),
+    Column("ended", Moment),
+    Column("end_reason", Parsed(EndReason)),
+    Column("end", Parsed(Words)),
+    Column("log_tail", Parsed(tuple[str, ...]), nullable=False),
+)
+
+
+@dataclass
+class WorkerRow:
+    """One job; ``task``: its index in the batch's array, from 1. What is below the line only this process knows."""
+
+    batch: BatchId
+    task: int
+    name: str
+    state: WorkerState = WorkerState.ASKED
+    wish: Literal["run", "stop"] = "run"
+    node: str | None = None
+    started: datetime | None = None
+    ends: datetime | None = None
+    ended: datetime | None = None
+    end_reason: EndReason | None = None
+    end: Words | None = None
+    log_tail: tuple[str, ...] = ()
+    # ---
+    job: Job | None = None  # as the last answer had it
+    misses: int = 0  # good answers in a row that lack it
+    version: int = 0  # of the cluster, when it changed last
+
+    def hours(self, now: datetime) -> float:
+        """For which it has run."""
+        return 0.0 if self.started is None else ((self.ended or now) - self.started) / timedelta(hours=1)
+
+
+@dataclass
+class BatchRow:
+    """Equal jobs, submitted together. ``job``: the array's id, or the one job's."""
+
+    id: BatchId
+    cluster: ClusterId
+    count: int
+    hours: float
+    created: datetime
+    submit_begun: datetime | None = None
+    submits: int = 0
+    job: JobId | None = None
+    # ---
+    workers: list[WorkerRow] = field(default_factory=list)
+    misses: int = 0  # good answers in a row without any job of it, while it has none
+
+    def job_of(self, worker: WorkerRow) -> JobId | None:
+        """The scheduler's id of one of its jobs, once it is known."""
+        return self.job if self.job is None or self.count == 1 else f"{self.job}_{worker.task}"
+
+
+@dataclass
+class ClusterRow:
+    """One cluster. ``gpus``: of each job."""
+
+    id: ClusterId
+    user: str
+    name: str
+    factory: str
+    account: str
+    choice: ResolvedChoice
+    options: JobOptions
+    processes: int
+    gpus: int
+    created: datetime
+    cap_gpu_hours: float | None = None
+    session: SessionId | None = None
+    wish: Literal["run", "stop"] = "run"
+    ended: datetime | None = None
+    end: Words | None = None
+    # ---
+    batches: dict[BatchId, BatchRow] = field(default_factory=dict)
+
+    def workers(self) -> Iterable[WorkerRow]:
+        """Those of all batches."""
+        return (worker for batch in self.batches.values() for worker in batch.workers)
+
+
+_KEPT: dict[type, Table] = {ClusterRow: clusters, BatchRow: batches, WorkerRow: workers}
+
+
+def _values(row: object) -> dict[str, Any]:
+    columns = _KEPT[type(row)].c
+    return {f.name: getattr(row, f.name) for f in fields(row) if f.name in columns}  # type: ignore[arg-type]
+
+
+class Shelf:
+    """The clusters' part of the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def add(self, row: ClusterRow | BatchRow, entry: Entry | None = None) -> None:
+        """A new row, with its workers. Raises Conflict where that id is taken."""
+
+        def write(db: Connection) -> None:
+            db.execute(insert(_KEPT[type(row)]).values(_values(row)))
+            if isinstance(row, BatchRow):
+                db.execute(insert(workers), [_values(worker) for worker in row.workers])
+            if entry is not None:
+                db.execute(insert(audit).values(audit_values(entry)))
+
+        try:
+            await self._ledger.write(write)
+        except IntegrityError as error:
+            raise Conflict(str(error.orig)) from error
+
+    async def change(self, row: ClusterRow | BatchRow, entry: Entry | None = None, **values: Any) -> None:
+        """Write these columns, then set them on the row."""
+        table = _KEPT[type(row)]
+
+        def write(db: Connection) -> None:
+            if values:
+                db.execute(sql_update(table).where(table.c.id == row.id).values(values))
+            if entry is not None:
+                db.execute(insert(audit).values(audit_values(entry)))
+
+        await self._ledger.write(write)
+        for name, value in values.items():
+            setattr(row, name, value)
+
+    async def save(self, changed: Sequence[WorkerRow]) -> None:
+        """Write workers as they are now, all in one."""
+        if not changed:
+            return
+        keys = ("batch", "task")
+        query = sql_update(workers).where(*(workers.c[key] == bindparam(f"old_{key}") for key in keys))
+        rows = [
+            {**{k: v for k, v in _values(w).items() if k not in keys}, **{f"old_{k}": getattr(w, k) for k in keys}}
+            for w in changed
+        ]
+        await self._ledger.write(lambda db: _run(db, query, rows))
+
+    async def live(self) -> list[ClusterRow]:
+        """All that have not ended, with all that belongs to them."""
+
+        def read(db: Connection) -> list[ClusterRow]:
+            found = {
+                row["id"]: ClusterRow(**row)
+                for row in db.execute(select(clusters).where(clusters.c.ended.is_(None))).mappings()
+            }
+            by_id: dict[BatchId, BatchRow] = {}
+            for row in db.execute(select(batches).where(batches.c.cluster.in_(list(found)))).mappings():
+                by_id[row["id"]] = found[row["cluster"]].batches[row["id"]] = BatchRow(**row)
+            query = select(workers).where(workers.c.batch.in_(list(by_id))).order_by(workers.c.task)
+            for row in db.execute(query).mappings():
+                by_id[row["batch"]].workers.append(WorkerRow(**row))
+            return list(found.values())
+
+        return await self._ledger.transact(read)
+
+    async def accounts(self, factory: str) -> list[str]:
+        """Site accounts that ever had a cluster there."""
+        query = select(clusters.c.account).where(clusters.c.factory == factory).distinct()
+        return await self._ledger.transact(lambda db: list(db.execute(query).scalars()))
+
+    async def batch(self, batch_id: BatchId) -> tuple[str, datetime | None] | None:
+        """(person, when its cluster ended) of any batch that ever was."""
+        query = select(clusters.c.user, clusters.c.ended).join(batches).where(batches.c.id == batch_id)
+
+        def read(db: Connection) -> tuple[str, datetime | None] | None:
+            row = db.execute(query).one_or_none()
+            return None if row is None else (row.user, row.ended)
+
+        return await self._ledger.transact(read)
+
+
+def _run(db: Connection, query: Any, rows: list[dict[str, Any]]) -> None:
+    db.execute(query, rows)
+
+
+def spent(row: ClusterRow, now: datetime | None = None) -> float:
+    """GPU-hours that its jobs have used."""
+    at = now or moments.now()
+    return row.gpus * sum(worker.hours(at) for worker in row.workers())
+
+
+def committed(row: ClusterRow) -> float:
+    """GPU-hours that its jobs may still use, at most."""
+    now, total = moments.now(), 0.0
+    for batch in row.batches.values():
+        for worker in batch.workers:
+            if worker.ended is None:
+                total += max(0.0, batch.hours - worker.hours(now))
+    return row.gpus * total

@@ -1,0 +1,402 @@
+"""Clusters as the apps ask for them: begin, grow, shrink, look, end. And the link's own start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+
+from factorylink import explain, moments
+from factorylink.admission import site_account
+from factorylink.board import Board
+from factorylink.catalogue import ChoiceError, find_size, resolve
+from factorylink.clusters import workerjob
+from factorylink.clusters.flock import Flock
+from factorylink.clusters.herd import Herd
+from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf, WorkerRow, committed, spent
+from factorylink.errors import LinkError, NotDone, Refused
+from factorylink.ledger import Conflict, Entry, LedgerError
+from factorylink.models import (
+    N_,
+    BatchId,
+    BatchRequest,
+    Choice,
+    Cluster,
+    ClusterId,
+    ClusterRequest,
+    EndReason,
+    JobOptions,
+    SessionId,
+    Words,
+)
+from factorylink.problems import (
+    ProblemError,
+    conflict,
+    draining,
+    from_link_error,
+    gone,
+    invalid,
+    limit,
+    of_words,
+    refused,
+    unreachable,
+)
+from factorylink.seams import Place
+from factorylink.submitting import Submitter
+
+log = logging.getLogger("factorylink")
+
+ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as it is
+LOOK_SECONDS = 15.0  # between two looks at who still reads, and which session still lives
+CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
+CANCELS = 400  # ids in one command: a site's wrapper takes no more than 500
+ENDED_KEPT = 50  # clusters that ended, for who asks what became of them
+
+
+class Clusters:
+    """One for the link. ``load`` before the factories are asked."""
+
+    def __init__(self, board: Board, submitter: Submitter) -> None:
+        self._board = board
+        self._submitter = submitter
+        self._shelf = Shelf(board.ledger)
+        self._live: dict[ClusterId, Flock] = {}
+        self._over: dict[ClusterId, Flock] = {}
+        self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
+        self.herd = Herd(board, self._shelf, self._flocks, self._submit)
+        board.also_watches(self.herd.answered, self._accounts)
+
+    async def load(self) -> None:
+        """What the ledger has; and from now on, end what nobody holds any more."""
+        for row in await self._shelf.live():
+            self._live[row.id] = self._flock(row, self._board.places.get(row.factory))
+        for flock in self._live.values():
+            self._carry_out(flock)
+        self._board.background(self._keep(), "clusters that nobody holds")
+
+    def _flock(self, row: ClusterRow, place: Place | None) -> Flock:
+        return Flock(row, place, lambda: self._board.feed.closed)
+
+    def _flocks(self) -> Iterator[Flock]:
+        return iter(tuple(self._live.values()))
+
+    def _accounts(self, factory_id: str) -> set[str]:
+        return {flock.row.account for flock in self._live.values() if flock.row.factory == factory_id}
+
+    # --- looks
+
+    def of(self, user: str, live: bool) -> list[Cluster]:
+        """That person's, newest first; without ``live``, those that ended lately, too."""
+        flocks = [*self._live.values(), *(() if live else self._over.values())]
+        mine = sorted((f for f in flocks if f.row.user == user), key=lambda f: f.row.created, reverse=True)
+        return [flock.show() for flock in mine]
+
+    def own(self, cluster_id: ClusterId, user: str) -> Flock:
+        """That person's. Raises ProblemError: whether another's exists is nobody's business."""
+        flock = self._live.get(cluster_id) or self._over.get(cluster_id)
+        if flock is None or flock.row.user != user:
+            raise gone(f"The cluster {cluster_id}")
+        return flock
+
+    def look(self, cluster_id: ClusterId, user: str) -> Cluster:
+        """That person's, now; its factory is asked for news. Raises ProblemError."""
+        flock = self.own(cluster_id, user)
+        if flock.place is not None and flock.alive():
+            flock.place.site.expect(True)
+        return flock.show()
+
+    # --- begin
+
+    async def put(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Cluster, bool]:
+        """The cluster of that id, begun if it is new; and whether it is. Raises ProblemError."""
+        async with self._beginning.setdefault(user, asyncio.Lock()):
+            known = self._live.get(cluster_id) or self._over.get(cluster_id)
+            if known is not None:
+                if known.row.user != user:
+                    raise conflict(N_("There is another cluster of that id."))
+                if known.place is not None and known.row.wish == "run":  # its scheduler may be a new one
+                    await self._leave(known.place, known.row, request)
+                return known.show(), False
+            place, row = self._admit(cluster_id, user, request)
+            await self._leave(place, row, request)
+            try:
+                await self._shelf.add(row, self._entry(row, "cluster", f"{row.choice.size}, {row.name}"))
+            except Conflict as error:
+                raise conflict(N_("There was another cluster of that id.")) from error
+            flock = self._live[cluster_id] = self._flock(row, place)
+            return flock.show(), True
+
+    def _admit(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Place, ClusterRow]:
+        place = self._board.places.get(request.factory)
+        if place is None:
+            raise invalid(
+                f"Unknown factory {request.factory!r}; there are: {', '.join(self._board.places)}.", "factory"
+            )
+        account = site_account(place.access, user)
+        if account is None:
+            raise of_words("forbidden", explain.own("no-account"))
+        self._may_begin(place, account)
+        limits = self._board.config.limits
+        mine = [f for f in self._live.values() if f.row.user == user and f.row.wish == "run"]
+        if len(mine) >= limits.clusters_per_person:
+            raise limit(f"You have {len(mine)} clusters, the most one may have.", "Close one of them first.")
+        if any(flock.row.name == request.name for flock in mine):
+            raise conflict(
+                f"You have a cluster named {request.name} already. Take it up by its name, or choose another."
+            )
+        choice = Choice(
+            factory=request.factory, size=request.size, environment=request.environment, hours=request.hours
+        )
+        try:
+            resolved = resolve(place.factory, choice)
+        except ChoiceError as error:
+            raise invalid(error.message, error.field) from error
+        size = find_size(place.factory, resolved.size)
+        if request.processes > max(size.cores, size.gpus):
+            raise invalid(f"{size.id} has {size.cores} cores, too few for {request.processes} workers.", "processes")
+        return place, ClusterRow(
+            id=cluster_id,
+            user=user,
+            name=request.name,
+            factory=place.factory.id,
+            account=account,
+            choice=resolved,
+            options=self._options(user, request),
+            processes=request.processes,
+            gpus=size.gpus,
+            created=moments.now(),
+            cap_gpu_hours=request.cap_gpu_hours,
+            session=self._session(user, request.session),
+        )
+
+    def _may_begin(self, place: Place, account: str) -> None:
+        if place.factory.id in self._board.drains:
+            raise draining(self._board.drains[place.factory.id])
+        if (barred := place.standing.may_submit(account)) is not None:
+            raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
+        health = place.site.health
+        if health.state == "unreachable":
+            raise of_words("unreachable", health.words or explain.unreachable(""))
+
+    def _session(self, user: str, session_id: SessionId | None) -> SessionId | None:
+        if session_id is None:
+            return None
+        live = self._board.live.get(session_id)
+        if live is None or live.row.user != user or live.row.wish != "run":
+            raise invalid(N_("That is no live session of yours."), "session")
+        return session_id
+
+    def _options(self, user: str, request: ClusterRequest) -> JobOptions:
+        """What the operator set for the person's session there holds for its workers, too: who pays, a reservation."""
+        live = self._board.live.get(request.session or "")
+        same = live is not None and live.row.user == user and live.row.factory == request.factory
+        return live.row.options if live is not None and same else JobOptions()
+
+    async def _leave(self, place: Place, row: ClusterRow, request: ClusterRequest) -> None:
+        """How workers find and trust their scheduler: in a 0600 file of the account there, and nowhere else."""
+        told = json.dumps(request.scheduler.model_dump())
+        try:
+            await self._submitter.leave(place, row.account, row.id, workerjob.FILE, told)
+        except LinkError as error:
+            raise from_link_error(error) from error
+
+    # --- grow
+
+    async def grow(self, cluster_id: ClusterId, user: str, batch_id: BatchId, request: BatchRequest) -> Cluster:
+        """That many more jobs, submitted together. The same twice is one submission. Raises ProblemError."""
+        flock = self.own(cluster_id, user)
+        row = flock.row
+        batch = row.batches.get(batch_id)
+        if batch is None:
+            if row.wish != "run" or flock.place is None:
+                raise conflict(N_("The cluster is ending."))
+            self._may_begin(flock.place, row.account)
+            hours = request.hours if request.hours is not None else row.choice.hours
+            self._allow(flock, request, hours)
+            batch = BatchRow(batch_id, cluster_id, len(request.names), hours, moments.now())
+            batch.workers = [WorkerRow(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
+            row.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
+            try:
+                await self._shelf.add(batch, self._entry(row, "workers", f"{batch.count} of {hours:g} h"))
+            except (Conflict, LedgerError) as error:
+                del row.batches[batch_id]
+                if isinstance(error, LedgerError):
+                    raise
+                raise conflict(N_("There was another batch of that id.")) from error
+            flock.touch(*batch.workers)
+            self._submit(flock, batch)
+        elif tuple(worker.name for worker in batch.workers) != request.names:
+            raise conflict(N_("There was another batch of that id."))
+        submission = flock.submissions.get(batch_id)
+        if submission is not None:
+            await asyncio.wait([submission], timeout=ANSWER_SECONDS)
+            if submission.done() and (problem := submission.result()) is not None:
+                raise problem
+        return flock.show()
+
+    def _allow(self, flock: Flock, request: BatchRequest, hours: float) -> None:
+        """The one place where is asked whether somebody may have so many more."""
+        row, limits = flock.row, self._board.config.limits
+        size = next((s for s in (flock.place.factory.sizes if flock.place else ()) if s.id == row.choice.size), None)
+        if size is None or hours > size.max_hours:
+            raise invalid(f"{hours:g} h is above the limit of {row.choice.size}.", "hours")
+        taken = [worker.name for worker in flock.named(request.names)]
+        if taken:
+            raise conflict(f"There is a worker {taken[0]} already.")
+        mine = sum(len(f.alive()) for f in self._live.values() if f.row.user == row.user)
+        if mine + len(request.names) > limits.worker_jobs_per_person:
+            raise limit(
+                f"You have {mine} worker jobs, and {len(request.names)} more would be over the "
+                f"{limits.worker_jobs_per_person} that one may have.",
+                "Scale down, or close a cluster.",
+            )
+        asked, cap = row.gpus * hours * len(request.names), row.cap_gpu_hours
+        used = spent(row) + committed(row)
+        if cap is not None and used + asked > cap + 1e-9:
+            raise limit(
+                f"The cluster may use {cap:g} GPU-hours. {used:.2f} are used or promised to its jobs, and "
+                f"{len(request.names)} more jobs of {hours:g} h would need {asked:.2f}.",
+                "Ask for fewer or shorter jobs, or for a larger cap.",
+            )
+
+    def _submit(self, flock: Flock, batch: BatchRow) -> None:
+        if batch.id not in flock.submissions and flock.place is not None:
+            work = self._submission(flock, flock.place, batch)
+            flock.submissions[batch.id] = self._board.spawn(work, f"submission of batch {batch.id}")
+
+    async def _submission(self, flock: Flock, place: Place, batch: BatchRow) -> ProblemError | None:
+        """Hand the jobs over; the problem, if it is known that they were not taken."""
+        row, submits = flock.row, batch.submits
+        try:
+            await place.site.turn()
+            request = await workerjob.request(place, row, batch, self._board.identity)
+            await self._shelf.change(batch, submit_begun=moments.now(), submits=batch.submits + 1)
+            job = await place.site.submit(row.account, request, row.options.template, batch.count)
+            await self._shelf.change(batch, self._entry(row, "submit", f"{batch.count} workers", job), job=job)
+        except Refused as error:
+            words = explain.refused(error.message)
+            await self.herd.over(flock, batch.workers, EndReason.REFUSED, words)
+            return refused(words)
+        except LedgerError:
+            log.exception("Batch %s: what came of its submission is not in the ledger", batch.id)
+            return None
+        except LinkError as error:
+            if batch.submits > submits and not isinstance(error, NotDone):
+                log.warning("Whether the jobs of batch %s were taken is not known: %s", batch.id, error.message)
+                return None
+            words = explain.own("not-taken", error.message)
+            await self.herd.over(flock, batch.workers, EndReason.REFUSED, words)
+            return unreachable(explain.unreachable(error).what, scheduler=error.message)
+        finally:
+            flock.submissions.pop(batch.id, None)
+            place.site.expect(True)
+        flock.touch(*batch.workers)
+        self._carry_out(flock)
+        return None
+
+    # --- shrink and end
+
+    async def cancel(self, cluster_id: ClusterId, user: str, names: tuple[str, ...]) -> Cluster:
+        """These workers are no longer wanted; returns when the ledger holds that. Raises ProblemError."""
+        flock = self.own(cluster_id, user)
+        await self._unwanted(flock, [worker for worker in flock.named(names) if worker.wish == "run"])
+        return flock.show()
+
+    async def end(self, cluster_id: ClusterId, user: str) -> Cluster:
+        """End the cluster with all its jobs; returns when the ledger holds that. Raises ProblemError."""
+        flock = self.own(cluster_id, user)
+        await self._end(flock, None)
+        return flock.show()
+
+    async def _end(self, flock: Flock, words: Words | None) -> None:
+        if flock.row.wish == "run":
+            entry = self._entry(flock.row, "end-cluster", words.code if words else "asked")
+            await self._shelf.change(flock.row, entry, wish="stop", end=words)
+        await self._unwanted(flock, [worker for _, worker in flock.alive() if worker.wish == "run"])
+
+    async def _unwanted(self, flock: Flock, workers: list[WorkerRow]) -> None:
+        for worker in workers:
+            worker.wish = "stop"
+        await self._shelf.save(workers)
+        flock.touch()
+        never = [
+            worker
+            for batch in flock.row.batches.values()
+            if batch.submit_begun is None and batch.id not in flock.submissions
+            for worker in batch.workers
+            if worker.wish == "stop" and worker.ended is None
+        ]
+        if never or not flock.alive():
+            await self.herd.over(flock, never, EndReason.STOPPED, explain.ended(None, wish="stop")[1])
+        self._carry_out(flock)
+        self._put_away()
+
+    def _carry_out(self, flock: Flock) -> None:
+        """See that somebody cancels what is no longer wanted."""
+        unwanted = any(worker.wish == "stop" for _, worker in flock.alive())
+        if unwanted and (flock.stopping is None or flock.stopping.done()):
+            flock.stopping = self._board.spawn(self._stop(flock), f"cancels of cluster {flock.row.id}")
+
+    async def _stop(self, flock: Flock) -> None:
+        pause = 0.5
+        while flock.place is not None and (ids := _unwanted_jobs(flock)):
+            site = flock.place.site
+            try:
+                for first in range(0, len(ids), CANCELS):
+                    await site.cancel(flock.row.account, ids[first : first + CANCELS])
+                entry = self._entry(flock.row, "cancel", f"{len(ids)} jobs or arrays of workers", ids[0])
+                await self._board.ledger.note(entry)
+                pause = CONFIRM_SECONDS
+            except (LinkError, LedgerError) as error:
+                log.info("Workers of cluster %s are not cancelled yet: %s", flock.row.id, error)
+            site.expect(True)
+            await flock.ended_within(pause)
+            pause = min(2 * pause, CONFIRM_SECONDS)
+
+    # --- what nobody holds
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            for flock in self._flocks():
+                if flock.row.wish == "run" and (words := self._lost(flock)) is not None:
+                    await self._end(flock, words)
+            self._put_away()
+
+    def _lost(self, flock: Flock) -> Words | None:
+        """Why a cluster has nobody left: its session is over, or its scheduler has not been heard of for long."""
+        session = flock.row.session
+        if session is not None and session not in self._board.live:
+            return explain.own("cluster-session-over")
+        lease = self._board.config.limits.cluster_lease_seconds
+        if flock.readers == 0 and moments.ticks() - flock.left > lease:
+            return explain.own("cluster-left")
+        return None
+
+    def _put_away(self) -> None:
+        for flock in self._flocks():
+            if flock.row.ended is not None:
+                self._over[flock.row.id] = self._live.pop(flock.row.id)
+        while len(self._over) > ENDED_KEPT:
+            del self._over[next(iter(self._over))]
+
+    def _entry(self, row: ClusterRow, action: str, detail: str = "", job: str | None = None) -> Entry:
+        place = self._board.places.get(row.factory)
+        key_id = place.standing.key_id(row.account) if place is not None and action in ("submit", "cancel") else ""
+        return Entry(row.user, row.account, row.factory, action, job, f"cluster {row.id}: {detail}", key_id)
+
+
+def _unwanted_jobs(flock: Flock) -> list[str]:
+    """What to cancel: an array as a whole where none of it is wanted any more."""
+    ids: list[str] = []
+    for batch in flock.row.batches.values():
+        alive = [worker for worker in batch.workers if worker.ended is None]
+        unwanted = [worker for worker in alive if worker.wish == "stop"]
+        if batch.job is None or not unwanted:
+            continue
+        if len(unwanted) == len(alive):
+            ids.append(batch.job)
+        else:
+            ids += [id for worker in unwanted if (id := batch.job_of(worker)) is not None]
+    return ids

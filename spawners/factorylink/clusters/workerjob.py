@@ -1,0 +1,46 @@
+"""What a batch of workers is to a scheduler: one request for equal jobs."""
+
+from __future__ import annotations
+
+from factorylink.catalogue import find_size, job_request
+from factorylink.clusters.herd import log_name
+from factorylink.clusters.rows import BatchRow, ClusterRow
+from factorylink.errors import Refused
+from factorylink.identity import Identity
+from factorylink.models import JobRequest
+from factorylink.seams import Place
+from factorylink.submitting import session_folder
+
+FILE = "cluster.json"  # in the cluster's folder: the scheduler's address, and keys
+GB = 10**9
+
+
+async def request(place: Place, row: ClusterRow, batch: BatchRow, identity: Identity) -> JobRequest:
+    """Raises Refused where the catalogue's words cannot be handed to a scheduler, and the transport's errors."""
+    folder = await session_folder(place, row.account, row.id)
+    size = find_size(place.factory, row.choice.size)
+    share = max(1, size.cores // row.processes)
+    argv = [
+        *("-P", "-m", "factorygate.cluster.worker", "--file", f"{folder}/{FILE}"),
+        *("--names", ",".join(worker.name for worker in batch.workers)),
+        *("--processes", str(row.processes), "--threads", str(share)),
+        *("--memory", str(int(size.memory_gb * GB) // row.processes)),
+        *("--gpus", str(size.gpus), "--vendor", place.factory.accelerator.vendor),
+        *("--seconds", str(round(batch.hours * 3600)), "--tmp", place.access.door.node_tmp),
+    ]
+    # Slurm's own word for an array's index; one job has none.
+    log = log_name(batch, 1) if batch.count == 1 else f"{batch.id}-%a.log"
+    try:
+        return job_request(
+            place.factory,
+            place.access,
+            row.choice.model_copy(update={"hours": batch.hours}),
+            row.options,
+            name=identity.job_name,
+            comment=identity.batch_comment(batch.id, row.account, row.factory),
+            folder=folder,
+            argv=argv,
+            log=log,
+        )
+    except ValueError as error:
+        raise Refused(f"The job for {place.factory.name} cannot be written: {error}") from error

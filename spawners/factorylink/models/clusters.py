@@ -1,0 +1,134 @@
+"""Dask clusters: what a notebook asks for, and what it is told. A worker here is one job; it may run several Dask
+workers (``processes``)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from factorylink.models.base import Hours, JobId, Model, Person, SessionId, Slug, UnixAccount
+from factorylink.models.requests import ResolvedChoice
+from factorylink.models.sessions import EndReason, Words
+
+ClusterId = SessionId
+BatchId = SessionId
+ClusterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+# It becomes the name of a Dask worker, a word of a script and a part of a file's name.
+WorkerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Address = Annotated[str, StringConstraints(pattern=r"^tls://[A-Za-z0-9_.:\[\]-]{1,253}:[0-9]{1,5}$")]
+Pem = Annotated[str, StringConstraints(pattern=r"^-----BEGIN [A-Z ]+-----\n[A-Za-z0-9+/=\n -]+\n?$", max_length=16384)]
+
+MOST_AT_ONCE = 1000  # jobs of a batch: Slurm's own MaxArraySize allows indices up to 1000
+
+
+class Scheduler(BaseModel):
+    """How a worker finds and trusts its Dask scheduler. Handed on to the workers' folder; stored and logged nowhere."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    address: Address
+    ca: Pem = Field(repr=False)
+    certificate: Pem = Field(repr=False)
+    key: Pem = Field(repr=False)
+
+
+class ClusterRequest(Model):
+    """Body of ``PUT /clusters/{id}``: the same PUT twice is one cluster. What is None takes the factory's default.
+
+    ``hours``: of each job; ``processes``: Dask workers in each job; ``session``: the session whose notebook runs the
+    scheduler, with whose end the cluster ends; ``cap_gpu_hours``: what it may use in all.
+    """
+
+    name: ClusterName
+    factory: Slug
+    size: Slug | None = None
+    environment: Slug | None = None
+    hours: Hours | None = None
+    processes: int = Field(default=1, ge=1, le=256)
+    cap_gpu_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    session: SessionId | None = None
+    scheduler: Scheduler
+
+
+class BatchRequest(Model):
+    """Body of ``PUT /clusters/{id}/batches/{batch}``: that many equal jobs, submitted together. The same PUT twice is
+    one submission. ``hours``: None: as the cluster has it."""
+
+    names: tuple[WorkerName, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
+    hours: Hours | None = None
+
+    @field_validator("names")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) != len(names):
+            raise ValueError("a name is there twice")
+        return names
+
+
+class CancelRequest(Model):
+    """Body of ``POST /clusters/{id}/cancel``: workers that are no longer wanted."""
+
+    names: tuple[WorkerName, ...] = Field(min_length=1, max_length=10 * MOST_AT_ONCE)
+
+
+class WorkerState(StrEnum):
+    """``asked``: not in the scheduler's queue yet; ``unreachable``: the factory does not answer, never taken for
+    ``ended``."""
+
+    ASKED = "asked"
+    PENDING = "pending"
+    RUNNING = "running"
+    ENDED = "ended"
+    UNREACHABLE = "unreachable"
+
+
+class Worker(Model):
+    """One job of a cluster."""
+
+    name: WorkerName
+    batch: BatchId
+    state: WorkerState
+    job: JobId | None = None
+    node: str | None = None
+    position: int | None = None  # 1 is next
+    expected_start: datetime | None = None
+    waits_for: Words | None = None
+    asked: datetime
+    started: datetime | None = None
+    ends: datetime | None = None  # by walltime
+    ended: datetime | None = None
+    end_reason: EndReason | None = None
+    end: Words | None = None
+    log_tail: tuple[str, ...] = ()
+
+
+class GpuHours(Model):
+    """``spent``: so far; ``committed``: what jobs that run or wait may still use, at most; ``cap``: the cluster's."""
+
+    spent: float
+    committed: float
+    cap: float | None = None
+
+
+class Cluster(Model):
+    """A cluster as its owner sees it. ``workers``: those that live and those that ended lately; in a stream of events
+    the first event has them all, and each later one those that changed."""
+
+    id: ClusterId
+    name: ClusterName
+    user: Person
+    account: UnixAccount
+    choice: ResolvedChoice
+    processes: int
+    gpus: int  # of each job
+    session: SessionId | None = None
+    state: Literal["live", "ending", "ended"]
+    created: datetime
+    ended: datetime | None = None
+    end: Words | None = None
+    gpu_hours: GpuHours
+    counts: dict[WorkerState, int]
+    workers: tuple[Worker, ...] = ()

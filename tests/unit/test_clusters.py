@@ -1,0 +1,355 @@
+"""A cluster's jobs from the wish to their end, with a scheduler that does what it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from factorylink.clusters import herd, service
+from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
+from factorylink.problems import ProblemError
+from tests.unit.fake_factory import ID, OTHER, World
+
+CLUSTER, BATCH, MORE = "c" * 32, "b" * 32, "d" * 32
+PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+SCHEDULER = {
+    "address": "tls://n7:8786",
+    "ca": PEM,
+    "certificate": PEM,
+    "key": PEM.replace("CERTIFICATE", "PRIVATE KEY"),
+}
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = await World(tmp_path).up()
+    yield made
+    await made.down()
+
+
+async def begin(world: World, user: str = "ada", id: str = CLUSTER, **told: Any) -> Cluster:
+    request = {"name": "mine", "factory": "one", "size": "gpu-1", "scheduler": SCHEDULER, "hours": 1, **told}
+    return (await world.clusters.put(id, user, ClusterRequest.model_validate(request)))[0]
+
+
+async def grow(world: World, *names: str, batch: str = BATCH, user: str = "ada", hours: float | None = None) -> Cluster:
+    return await world.clusters.grow(CLUSTER, user, batch, BatchRequest(names=names, hours=hours))
+
+
+def workers(world: World) -> dict[str, Worker]:
+    return {worker.name: worker for worker in world.clusters.own(CLUSTER, "ada").show().workers}
+
+
+async def states(world: World, **expected: str) -> dict[str, Worker]:
+    await world.comes(
+        lambda: {name: str(w.state) for name, w in workers(world).items() if name in expected} == expected
+    )
+    return workers(world)
+
+
+async def refused(doing: Any) -> ProblemError:
+    with pytest.raises(ProblemError) as caught:
+        await doing
+    return caught.value
+
+
+async def test_a_batch_is_one_submission_and_each_job_has_its_name(world: World) -> None:
+    cluster = await begin(world)
+    assert (cluster.state, cluster.gpus, cluster.gpu_hours.committed) == ("live", 1, 0)
+    await grow(world, "w-0", "w-5", "w-4")
+    [request] = world.scheduler.submitted
+    assert request.name == "factorygate-hub"
+    assert request.comment.startswith(f"fgb:{BATCH}:")
+    assert request.command[:4] == ("/opt/venv/bin/python", "-P", "-m", "factorygate.cluster.worker")
+    assert "w-0,w-5,w-4" in request.command
+    assert request.output.endswith(f"/sessions/{CLUSTER}/{BATCH}-%a.log")
+    await world.scheduler.answer()
+    seen = await states(world, **{"w-0": "pending", "w-5": "pending", "w-4": "pending"})
+    assert [seen[name].job for name in ("w-0", "w-5", "w-4")] == ["1_1", "1_2", "1_3"]
+    world.scheduler.runs("1_2", "n3")
+    await world.scheduler.answer()
+    assert (await states(world, **{"w-5": "running"}))["w-5"].node == "n3"
+
+
+async def test_the_same_twice_is_one_submission(world: World) -> None:
+    await begin(world)
+    await begin(world)
+    await asyncio.gather(grow(world, "w-0", "w-1"), grow(world, "w-0", "w-1"))
+    await grow(world, "w-0", "w-1")
+    assert len(world.scheduler.submitted) == 1
+    assert (await refused(grow(world, "w-9"))).status == 409
+
+
+async def test_keys_are_left_for_the_workers_and_nowhere_else(world: World, tmp_path: Path) -> None:
+    cluster = await begin(world)
+    await grow(world, "w-0")
+    [path] = [path for path in world.home.files if path.endswith("cluster.json")]
+    assert path == f"/home/{cluster.account}/.factorygate/sessions/{CLUSTER}/cluster.json"
+    assert json.loads(world.home.files[path])["address"] == "tls://n7:8786"
+    assert "PRIVATE" not in repr(world.scheduler.submitted) + cluster.model_dump_json()
+    assert b"PRIVATE" not in b"".join(file.read_bytes() for file in tmp_path.glob("ledger*"))
+
+
+async def test_an_answer_that_was_lost_is_settled(world: World) -> None:
+    await begin(world)
+    world.scheduler.takes_and_says_nothing = True
+    await grow(world, "w-0", "w-1")
+    await states(world, **{"w-0": "asked", "w-1": "asked"})
+    await world.scheduler.answer(2)
+    assert (await states(world, **{"w-0": "pending", "w-1": "pending"}))["w-1"].job == "1_2"
+    assert len(world.scheduler.submitted) == 1
+
+
+async def test_one_that_never_arrived_is_submitted_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(herd, "DOUBT", 0.0)
+    await begin(world)
+    world.scheduler.says_nothing = True
+    await grow(world, "w-0")
+    world.scheduler.says_nothing = False
+    await world.scheduler.answer(2)
+    await world.comes(lambda: workers(world)["w-0"].job == "1")
+    await world.scheduler.answer()
+    await states(world, **{"w-0": "pending"})
+
+
+async def test_a_refusal_is_said_and_leaves_nothing(world: World) -> None:
+    await begin(world)
+    world.scheduler.refuses = "Invalid account or account/partition combination specified"
+    error = await refused(grow(world, "w-0", "w-1"))
+    assert (error.status, error.problem.kind) == (400, "refused")
+    seen = await states(world, **{"w-0": "ended", "w-1": "ended"})
+    assert seen["w-0"].end_reason == EndReason.REFUSED
+    world.scheduler.refuses = ""
+    await grow(world, "w-0", "w-1", batch=MORE)
+
+
+async def test_some_are_cancelled_and_an_array_as_a_whole(world: World) -> None:
+    await begin(world)
+    await grow(world, "w-0", "w-1", "w-2")
+    await world.scheduler.answer()
+    await world.clusters.cancel(CLUSTER, "ada", ("w-1",))
+    await world.comes(lambda: world.scheduler.cancelled == ["1_2"])
+    await world.scheduler.answer(2)
+    assert (await states(world, **{"w-1": "ended"}))["w-1"].end_reason == EndReason.STOPPED
+    await world.clusters.cancel(CLUSTER, "ada", ("w-0", "w-2", "no-such"))
+    await world.comes(lambda: world.scheduler.cancelled == ["1_2", "1"])
+    await world.scheduler.answer(2)
+    await states(world, **{"w-0": "ended", "w-2": "ended"})
+
+
+async def test_a_cancel_is_tried_until_it_is_so(world: World) -> None:
+    await begin(world)
+    await grow(world, "w-0")
+    await world.scheduler.answer()
+    world.scheduler.cancels_fail = 2
+    await world.clusters.cancel(CLUSTER, "ada", ("w-0",))
+    await world.comes(lambda: world.scheduler.cancelled == ["1"])
+
+
+async def test_how_one_ended_is_told_with_its_log(world: World) -> None:
+    cluster = await begin(world)
+    await grow(world, "w-0", "w-1")
+    await world.scheduler.answer()
+    for job in ("1_1", "1_2"):
+        world.scheduler.runs(job)
+    await world.scheduler.answer()
+    folder = f"/home/{cluster.account}/.factorygate/sessions/{CLUSTER}"
+    world.home.files[f"{folder}/{BATCH}-1.log"] = b"it was\nthe memory\n"
+    world.scheduler.set("1_1", state=JobState.ENDED, raw_state="OUT_OF_MEMORY", ended=datetime.now(UTC))
+    await world.scheduler.answer()
+    seen = await states(world, **{"w-0": "ended", "w-1": "running"})
+    assert (seen["w-0"].end_reason, seen["w-0"].log_tail) == (EndReason.OUT_OF_MEMORY, ("it was", "the memory"))
+
+
+async def test_gone_only_when_two_good_answers_miss_it(world: World) -> None:
+    await begin(world)
+    await grow(world, "w-0")
+    world.scheduler.runs("1")
+    await world.scheduler.answer()
+    world.scheduler.jobs_there.clear()
+    world.scheduler.records["1"] = End(job="1", raw_state="NODE_FAIL")
+    await world.scheduler.answer()
+    await states(world, **{"w-0": "running"})
+    await world.scheduler.answer()
+    assert (await states(world, **{"w-0": "ended"}))["w-0"].end_reason == EndReason.NODE_FAILED
+
+
+async def test_a_silent_factory_is_never_an_end(world: World) -> None:
+    await begin(world)
+    await grow(world, "w-0")
+    await world.scheduler.answer()
+    world.scheduler.up = False
+    await states(world, **{"w-0": "unreachable"})
+    world.scheduler.up = True
+    await states(world, **{"w-0": "pending"})
+
+
+async def test_the_cap_is_never_passed(world: World) -> None:
+    await begin(world, cap_gpu_hours=3)
+    await grow(world, "w-0", "w-1")
+    error = await refused(grow(world, "w-2", "w-3", batch=MORE))
+    assert (error.status, error.problem.kind) == (403, "limit")
+    assert "3 GPU-hours" in error.problem.message
+    cluster = await grow(world, "w-2", batch="e" * 32)
+    assert cluster.gpu_hours.committed == pytest.approx(3)
+    await world.scheduler.answer()
+    await world.clusters.cancel(CLUSTER, "ada", ("w-0",))
+    await world.comes(lambda: world.scheduler.cancelled == ["1_1"])
+    await world.scheduler.answer(2)
+    await states(world, **{"w-0": "ended"})
+    await grow(world, "w-4", batch="f" * 32)  # what was not used is given back
+
+
+async def test_many_that_ask_at_once_do_not_pass_it_either(world: World) -> None:
+    await begin(world, cap_gpu_hours=3)
+    asked = [grow(world, f"w-{n}", batch=f"{n:032x}") for n in range(8)]
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(isinstance(outcome, Cluster) for outcome in outcomes) == 3
+    assert len(world.scheduler.submitted) == 3
+
+
+async def test_others_cannot_see_or_touch_it(world: World) -> None:
+    await begin(world)
+    for doing in (
+        grow(world, "w-0", user="eve"),
+        world.clusters.cancel(CLUSTER, "eve", ("w-0",)),
+        world.clusters.end(CLUSTER, "eve"),
+    ):
+        assert (await refused(doing)).status == 404
+    assert (await refused(begin(world, user="eve"))).status == 409
+    assert world.clusters.of("eve", live=False) == []
+
+
+async def test_limits(world: World) -> None:
+    await begin(world)
+    assert (await refused(begin(world, id=OTHER))).status == 409  # the name is taken
+    assert (await refused(begin(world, id=OTHER, name="x", size="huge"))).problem.field == "size"
+    assert (await refused(begin(world, id=OTHER, name="x", processes=99))).problem.field == "processes"
+    assert (await refused(begin(world, id=OTHER, name="x", session=ID))).problem.field == "session"
+    assert (await refused(grow(world, "w-0", hours=99))).problem.field == "hours"
+
+
+async def test_it_ends_with_its_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "LOOK_SECONDS", 0.01)
+    await world.down()
+    await world.up()
+    session = await world.running()
+    await begin(world, session=session.id)
+    await grow(world, "w-0")
+    await world.sessions.stop(ID, "person")
+    await world.comes(lambda: "1" in world.scheduler.cancelled)
+    await world.scheduler.answer(2)
+    await world.comes(lambda: "2" in world.scheduler.cancelled)
+    await world.scheduler.answer(2)
+    await world.comes(lambda: world.clusters.of("ada", live=True) == [])
+    [cluster] = world.clusters.of("ada", live=False)
+    assert cluster.end is not None
+    assert cluster.end.code == "cluster-session-over"
+
+
+async def test_one_that_nobody_reads_of_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "LOOK_SECONDS", 0.01)
+    world = await World(tmp_path, cluster_lease_seconds=1).up()
+    await begin(world)
+    await grow(world, "w-0")
+    flock = world.clusters.own(CLUSTER, "ada")
+    reading = flock.stream()
+    await anext(reading)
+    flock.left -= 100
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+    assert flock.row.wish == "run"  # who reads holds it
+    await reading.aclose()
+    flock.left -= 100
+    await world.comes(lambda: world.scheduler.cancelled == ["1"])
+    await world.down()
+
+
+async def test_it_outlives_the_link(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    await begin(world)
+    await grow(world, "w-0", "w-1")
+    await world.scheduler.answer()
+    await world.down()
+    await world.up()
+    assert {w.state for w in workers(world).values()} == {"pending"}
+    world.scheduler.runs("1_1")
+    await world.scheduler.answer()
+    await states(world, **{"w-0": "running", "w-1": "pending"})
+    await world.clusters.end(CLUSTER, "ada")
+    await world.down()
+    world.scheduler.cancelled.clear()
+    await world.up()  # the wish to end outlives it, too
+    await world.scheduler.answer()
+    await world.comes(lambda: "1" in world.scheduler.cancelled or not world.scheduler.jobs_there)
+    await world.scheduler.answer(2)
+    await world.comes(lambda: world.clusters.of("ada", live=True) == [])
+    await world.down()
+
+
+async def test_jobs_that_no_cluster_has_are_cancelled_after_a_grace(tmp_path: Path) -> None:
+    world = await World(tmp_path, orphan_grace_seconds=1).up()
+    await begin(world)
+    await grow(world, "w-0", "w-1")
+    await world.down()
+    for path in tmp_path.glob("ledger.sqlite*"):
+        path.unlink()
+    await world.up()
+    await world.scheduler.answer()
+    assert world.scheduler.cancelled == []
+    world.clusters.herd._orphans = {key: since - 2 for key, since in world.clusters.herd._orphans.items()}
+    await world.scheduler.answer()
+    assert world.scheduler.cancelled == ["1_1", "1_2"]
+    assert [entry.action for entry in await world.ledger.audited("cancel-orphan")] == ["cancel-orphan"]
+    await world.down()
+
+
+async def test_a_copied_comment_changes_nothing(world: World) -> None:
+    await begin(world)
+    await grow(world, "w-0")
+    comment = world.scheduler.submitted[0].comment
+    other = world.scheduler.add("mallory", "factorygate-hub", comment)
+    world.scheduler.runs(other)
+    await world.scheduler.answer(3)
+    await states(world, **{"w-0": "pending"})
+    assert world.scheduler.cancelled == []
+
+
+async def test_a_stream_tells_all_and_then_what_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorylink.clusters.flock.STEP_SECONDS", 0.0)
+    await begin(world)
+    await grow(world, "w-0", "w-1")
+    await world.scheduler.answer()
+    stream = world.clusters.own(CLUSTER, "ada").stream()
+
+    async def told() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((await anext(stream)).decode().partition("data: ")[2])
+        return found
+
+    first = await told()
+    assert {worker["name"] for worker in first["workers"]} == {"w-0", "w-1"}
+    world.scheduler.runs("1_2")
+    await world.scheduler.answer()
+    second = await told()
+    assert [worker["name"] for worker in second["workers"]] == ["w-1"]
+    assert second["counts"] == {"pending": 1, "running": 1}
+    await stream.aclose()
+
+
+async def test_gpu_hours_are_counted_by_the_time_that_jobs_ran(world: World) -> None:
+    await begin(world)
+    await grow(world, "w-0")
+    world.scheduler.runs("1")
+    begun = datetime.now(UTC) - timedelta(minutes=30)
+    world.scheduler.set("1", started=begun, ends=begun + timedelta(hours=1))
+    await world.scheduler.answer()
+    await states(world, **{"w-0": "running"})
+    hours = world.clusters.own(CLUSTER, "ada").show().gpu_hours
+    assert (hours.spent, hours.committed) == (pytest.approx(0.5, abs=0.01), pytest.approx(0.5, abs=0.01))
