@@ -99,7 +99,10 @@ class Wrapper:
         home = pwd.getpwnam(account).pw_dir
         folder = f"{home}/.factorygate/sessions/{secrets.token_hex(16)}"
         sessions = os.path.dirname(folder)
-        for ask in (_make_folders(os.path.dirname(sessions), sessions), _write(sessions, {Path(folder).name: "{}"})):
+        for ask in (
+            _make_folders(os.path.dirname(sessions), sessions),
+            _write(sessions, {f"{Path(folder).name}/session.json": "{}"}),
+        ):
             asked = self.ask(account, ask)
             assert asked.returncode == 0, asked.stderr
         self.made.append(Path(folder))
@@ -186,7 +189,7 @@ def _enter(job: str, account: str = ADA, *, socket: str | None = None) -> tuple[
 
 
 def _write_note(folder: str, note: str) -> Ask[None]:
-    return _write(os.path.dirname(folder), {os.path.basename(folder): note})
+    return _write(os.path.dirname(folder), {f"{os.path.basename(folder)}/session.json": note})
 
 
 def _archive(*members: tuple[str, bytes, bytes]) -> bytes:
@@ -622,10 +625,21 @@ def test_archives(wrapper: Wrapper, what: str) -> None:
 
 def test_many_notes_at_once(wrapper: Wrapper) -> None:
     sessions = Path(wrapper.session(ADA)).parent
-    notes = {secrets.token_hex(16): f"note {number}" for number in range(20)}
-    wrapper.made += [sessions / session for session in notes]
+    names = ("session.json", "cluster.json")
+    notes = {f"{secrets.token_hex(16)}/{names[number % 2]}": f"note {number}" for number in range(20)}
+    wrapper.made += [(sessions / file).parent for file in notes]
     assert wrapper.ask(ADA, _write(str(sessions), notes)).returncode == 0
-    assert {session: (sessions / session / "session.json").read_text() for session in notes} == notes
+    assert {file: (sessions / file).read_text() for file in notes} == notes
+
+
+def test_the_log_of_a_clusters_job(wrapper: Wrapper) -> None:
+    folder = Path(wrapper.session(ADA))
+    log = folder / f"{'b' * 32}-17.log"
+    log.write_text("one\ntwo\n")
+    os.chown(log, *[pwd.getpwnam(ADA).pw_uid] * 2)
+    assert wrapper.run(ADA, "tail", "-n", "1", "--", str(log)).stdout == "two\n"
+    refused(wrapper.run(ADA, "tail", "-n", "1", "--", str(folder / f"{'b' * 32}-17xlog")), "not a file of a session")
+    refused(wrapper.run(ADA, "head", "-c", "9", "--", str(log)), "not a file of a session")
 
 
 # --- misuse: an installation that others can change

@@ -8,7 +8,7 @@ import os
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dask_jobqueue.core import JobQueueCluster
 from distributed.core import Status
@@ -21,6 +21,9 @@ from factorygate.cluster.keeper import Keeper
 from factorygate.cluster.keys import Keys
 from factorygate.cluster.view import Adapting, ClusterView
 from factorygate.link import Link, LinkError
+
+if TYPE_CHECKING:
+    from factorygate.widgets.panel import ClusterPanel
 
 RETIRE_SECONDS = 60.0  # for workers to hand over what they hold, before their jobs end all the same
 
@@ -62,6 +65,7 @@ class FactoryCluster(JobQueueCluster):
         self.wanted = 0  # jobs
         self._link_wanted = workers
         self._keeper: Keeper | None = None
+        self._panel: ClusterPanel | None = None
         self._keys = Keys.temporary()
         self.broker = Broker(Link.here(), self._changed)
         listens = {"host": place.own_address(), "dashboard_address": "127.0.0.1:0"}
@@ -272,6 +276,20 @@ class FactoryCluster(JobQueueCluster):
     def view(self) -> ClusterView:
         """As it is now; cheap, and from any thread."""
         return showing.view(self)
+
+    def _ipython_display_(self, **_options: Any) -> None:
+        from IPython.display import display
+
+        display(self.panel)  # type: ignore[no-untyped-call]
+
+    @property
+    def panel(self) -> ClusterPanel:
+        """The widget that a notebook shows of it; one, wherever it is shown."""
+        if self._panel is None:
+            from factorygate.widgets.panel import ClusterPanel
+
+            self._panel = ClusterPanel(self)
+        return self._panel
 
     def __repr__(self) -> str:
         return showing.line(self.view())

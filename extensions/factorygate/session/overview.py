@@ -93,10 +93,10 @@ class Overview:
             sessions = await link.get("/sessions", live="true")
             clusters = []
             with contextlib.suppress(LinkError):  # a gateway that has none, or that does not tell now
-                clusters = await link.get("/clusters")
+                clusters = await link.get("/clusters", live="true")
             self._told = {
                 "sessions": [self._session(one) for one in sessions],
-                "clusters": [_pick(one, _CLUSTER) | self._named_as(one) for one in clusters],
+                "clusters": [_pick(one, _CLUSTER) | self._named_as(one["choice"]) for one in clusters],
                 "trouble": "",
             }
         except NoLinkError:

@@ -1,0 +1,112 @@
+"""A Dask cluster from a notebook: its workers are real jobs of a real Slurm, asked for through the link."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.gateway import Gateway, Notebook, eventually
+
+pytestmark = pytest.mark.slurm
+FACTORY, SIZE = "lumi-aif", "gcd-1-dev"
+
+MADE = """
+from dask.distributed import Client, wait
+from factorygate import FactoryCluster
+cluster = FactoryCluster(size={size!r}, workers={workers}, hours=0.3, silence_logs="critical")
+client = Client(cluster)
+if {workers}:
+    client.wait_for_workers({workers}, timeout=60)
+"""
+
+
+class Bed:
+    """A running session of one person, and a kernel in it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.user = gateway.make_user()
+        gateway.started(self.user, "", factory=FACTORY, size="gcd-1", hours=0.5)
+        self.notebook: Notebook = gateway.notebook(self.user)
+        self.kernel = self.notebook.kernel()
+
+    def run(self, code: str, timeout: float = 110) -> str:
+        return self.notebook.run(code, self.kernel, timeout).strip()
+
+    def workers(self) -> list[str]:
+        """Jobs of clusters that wait or run."""
+        jobs = self.gateway.factories[FACTORY].jobs()
+        return [job for job, told in jobs.items() if told["comment"].startswith("fgb:")]
+
+
+@pytest.fixture
+def bed(gateway: Gateway) -> Iterator[Bed]:
+    made = Bed(gateway)
+    yield made
+    made.gateway.stopped(made.user)
+    eventually(lambda: not made.workers(), 60, what="no worker's job is left")  # it ends with its session
+
+
+def test_workers_come_compute_and_go(bed: Bed) -> None:
+    bed.run(MADE.format(size=SIZE, workers=2))
+    assert len(bed.workers()) == 2
+    assert bed.run("print(sum(client.gather(client.map(lambda x: x * x, range(100)))))") == "328350"
+    where = bed.run(
+        "import os\n"
+        "print(client.run(lambda: os.environ['SLURM_ARRAY_TASK_ID'] + os.environ['ROCR_VISIBLE_DEVICES']).values())"
+    )
+    assert "'1" in where and "'2" in where  # each is a task of one array, with a GPU of its own
+    view = bed.run("view = cluster.view(); print(view.workers, view.count('running'), view.gpu_hours_committed > 0.5)")
+    assert view == "2 2 True"
+    bed.run("cluster.scale(0)")
+    eventually(lambda: not bed.workers(), 30, what="scaled to nothing")
+    bed.run("client.close(); cluster.close()")
+
+
+def test_scaling_down_loses_nothing_and_a_lost_job_is_replaced(bed: Bed) -> None:
+    bed.run(MADE.format(size=SIZE, workers=2))
+    bed.run("futures = client.map(lambda x: x + 1, range(60)); wait(futures)")
+    bed.run("started = client.submit(lambda: None); cluster.scale(1)")
+    eventually(lambda: len(bed.workers()) == 1, 30, what="one is left")
+    kept = "print(sum(f.status == 'finished' for f in futures), client.gather(futures) == list(range(1, 61)))"
+    assert bed.run(kept) == "60 True"
+    [job] = bed.workers()
+    bed.gateway.factories[FACTORY].ask("scancel", "--signal=KILL", "--full", job)
+    eventually(lambda: bed.workers() and job not in bed.workers(), 30, what="another takes its place")
+    bed.run("client.wait_for_workers(1, timeout=60)")
+    assert bed.run("print(client.submit(lambda: 6 * 7).result(timeout=60))") == "42"
+    lost = bed.run("print([job.state for job in cluster.view().jobs if job.why and job.state != 'running'])")
+    assert "lost" in lost
+    bed.run("client.close(); cluster.close()")
+
+
+def test_a_plain_client_gets_nothing(bed: Bed) -> None:
+    bed.run(MADE.format(size=SIZE, workers=1))
+    said = bed.run(
+        "address = cluster.scheduler_address.replace('tls://', 'tcp://')\n"
+        "try:\n    Client(address, timeout=3)\n    print('in')\nexcept OSError:\n    print('refused')"
+    )
+    assert said == "refused"
+    assert bed.run("print(client.submit(lambda: 1).result())") == "1"
+    bed.run("client.close(); cluster.close()")
+
+
+def test_what_the_scheduler_or_the_cap_says_no_to_is_said(bed: Bed) -> None:
+    bed.run(MADE.format(size=SIZE, workers=0).replace("workers=0,", "workers=0, cap_gpu_hours=0.5,"))
+    said = bed.run("try:\n    cluster.scale(jobs=5)\nexcept ValueError as error:\n    print(error)")
+    assert "0.5 GPU-hours" in said
+    factory = bed.gateway.factories[FACTORY]
+    factory.ask("scontrol", "update", "PartitionName=dev-g", "State=DOWN")
+    factory.ask("scontrol", "update", "PartitionName=dev-g", "State=INACTIVE")
+    try:
+        said = bed.run(
+            "from factorygate.link import LinkError\n"
+            "try:\n    cluster.scale(jobs=1)\n    print('taken')\nexcept LinkError as error:\n    print(error)"
+        )
+        assert said != "taken" and said
+        assert bed.run("print(len(cluster.workers), len(cluster.worker_spec))") == "0 0"
+    finally:
+        factory.ask("scontrol", "update", "PartitionName=dev-g", "State=UP")
+    bed.run("cluster.scale(jobs=1); client.wait_for_workers(1, timeout=60)")
+    bed.run("client.close(); cluster.close()")
