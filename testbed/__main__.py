@@ -16,7 +16,7 @@ from factorylink import catalogue
 from testbed import clock, cluster, faults, install
 from testbed.errors import CannotLayOut, CannotRun, NoSuchFault, TestbedError
 from testbed.fault_kinds import KINDS
-from testbed.options import add_isolation, isolation
+from testbed.options import add_gpu_nodes, add_isolation, isolation
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CANNOT_RUN = 3
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--undo", action="store_true", help="of a fault: the latest of that kind; without a kind: all")
     parser.add_argument("--packages", type=Path, help="where Slurm is unpacked; default: STATE/packages")
     parser.add_argument("--catalogue", type=Path, default=CHECKOUT / "hub_config/factories")
-    parser.add_argument("--gpu-nodes", type=int, default=2, help="nodes of each kind with GPUs")
+    add_gpu_nodes(parser)
     parser.add_argument("--cpu-nodes", type=int, default=1, help="nodes of each kind without")
     add_isolation(parser)
     return parser

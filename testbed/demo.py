@@ -23,7 +23,7 @@ from testbed.demo_folder import DemoFolder, Ports
 from testbed.demo_run import Demo, DemoError
 from testbed.errors import CannotRun, TestbedError
 from testbed.identity import end_now, wait_reaped
-from testbed.options import add_isolation, isolation, isolation_argv
+from testbed.options import add_gpu_nodes, add_isolation, isolation, isolation_argv
 from testbed.supervisor import Record
 
 FACTORIES = "lumi-aif,it4lia,brainpp"
@@ -45,6 +45,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="where it keeps its state (default: .demo of this checkout)"
     )
+    add_gpu_nodes(parser)
     add_isolation(parser)
     parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)  # where a detached start reports to
     options = parser.parse_args(argv)
@@ -87,7 +88,8 @@ async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, ended.set)
-    demo = Demo(folder, clusters, [name for name in options.factories.split(",") if name], isolation(options))
+    names = [name for name in options.factories.split(",") if name]
+    demo = Demo(folder, clusters, names, isolation(options), options.gpu_nodes)
     try:
         if await demo.until(demo.start(), ended):
             print(demo.greeting(), flush=True)
@@ -110,7 +112,7 @@ def detach(options: argparse.Namespace) -> int:
     argv = [sys.executable, "-m", "testbed.demo", "--port", str(options.port), "--factories", options.factories]
     if options.folder:
         argv += ["--folder", os.fspath(options.folder)]
-    argv += isolation_argv(options)
+    argv += ["--gpu-nodes", str(options.gpu_nodes), *isolation_argv(options)]
     child = subprocess.Popen(
         [*argv, "--status-fd", str(writer)],
         pass_fds=[writer],

@@ -36,12 +36,18 @@ class Demo:
     """Starts and ends all parts. ``clusters`` is the folder of the Slurm clusters, ``isolation`` how they stand."""
 
     def __init__(
-        self, folder: DemoFolder, clusters: Path, factories: Sequence[str], isolation: Isolation | None = None
+        self,
+        folder: DemoFolder,
+        clusters: Path,
+        factories: Sequence[str],
+        isolation: Isolation | None = None,
+        gpu_nodes: int = 2,
     ) -> None:
         self._folder = folder
         self._clusters_folder = clusters
         self._names = factories
         self._isolation = isolation
+        self._gpu_nodes = gpu_nodes
         self._clusters: dict[str, Cluster] = {}
         self._supervisor = Supervisor(folder.record, self._write_demo_json, self._restarted)
         self._started = False
@@ -129,7 +135,7 @@ class Demo:
 
     def _up(self, factory: Factory) -> Cluster:
         slurm = self._folder.programs / "slurm"
-        return cluster.up(factory, self._clusters_folder, slurm, isolation=self._isolation)
+        return cluster.up(factory, self._clusters_folder, slurm, gpu_nodes=self._gpu_nodes, isolation=self._isolation)
 
     def _write_demo_json(self, pids: dict[str, int]) -> None:
         if set(pids) != {"proxy", "hub", "link"}:

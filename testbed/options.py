@@ -7,6 +7,11 @@ import argparse
 from testbed.login import Isolation
 
 
+def add_gpu_nodes(parser: argparse.ArgumentParser) -> None:
+    """How large the factories are."""
+    parser.add_argument("--gpu-nodes", type=int, default=2, help="nodes of each kind with GPUs")
+
+
 def add_isolation(parser: argparse.ArgumentParser) -> None:
     """How factories are isolated."""
     parser.add_argument("--isolated", action="store_true", help="in network namespaces, behind sshd (root only)")

@@ -67,7 +67,7 @@ def gateway(demo_folder: Path) -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="session")
-def isolated(demo_folder: Path) -> Iterator[Gateway]:
+def isolated(demo_folder: Path, request: pytest.FixtureRequest) -> Iterator[Gateway]:
     """The demo with factories behind sshd in networks of their own, or the one of ``FACTORYGATE_TEST_ISOLATED``."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
@@ -77,6 +77,7 @@ def isolated(demo_folder: Path) -> Iterator[Gateway]:
         PORTS["isolated"],
         "--isolated",
         *("--factories", "lumi-aif,brainpp"),
+        *(("--gpu-nodes", "7") if request.config.getoption("--long") else ()),  # for fifty sessions
     )
 
 

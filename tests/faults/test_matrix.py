@@ -265,11 +265,13 @@ def test_many_doors(world: World, request: pytest.FixtureRequest) -> None:
     where = {name: people[index // 10] for index, name in enumerate(names)}
     with world.fault(f"link killed with {count} doors open", count) as row:
         try:
-            for name, person in where.items():
-                answer = gateway.start(person, name, **world.running)
-                assert answer.status_code in (201, 202), answer.text
-            for name, person in where.items():
-                gateway.wait_ready(person, name)
+            for first in range(0, 10, 5):  # a person may have so many that wait
+                now = [name for index, name in enumerate(names) if first <= index % 10 < first + 5]
+                for name in now:
+                    answer = gateway.start(where[name], name, **world.running)
+                    assert answer.status_code in (201, 202), answer.text
+                for name in now:
+                    gateway.wait_ready(where[name], name, 600)
             old = gateway.pid("link")
             os.kill(old, signal.SIGKILL)
             eventually(lambda: gateway.pid("link") != old, 20, what="the link was started anew")

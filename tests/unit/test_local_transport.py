@@ -23,7 +23,7 @@ def words(output: Output) -> str:
     return output.stdout
 
 
-def shell(text: str, stdin: str = "", timeout: float = 10) -> Ask[str]:
+def shell(text: str, stdin: str = "", timeout: float = 60) -> Ask[str]:
     return Ask(("/bin/sh", "-c", text), words, stdin, timeout)
 
 

@@ -43,14 +43,17 @@ export PYTHONNOUSERSITE=1 SLURM_EXPORT_ENV=ALL"""
 
 # Lines after the command need a shell that outlives it, and a shell forwards no signals by itself.
 WITH_TEARDOWN = """\
-trap 'kill -USR1 "$!"' USR1
-trap 'kill -TERM "$!"' TERM
+trap 'factorygate_told=yes; kill -USR1 "$!"' USR1
+trap 'factorygate_told=yes; kill -TERM "$!"' TERM
 {command} &
 factorygate_command=$!
-while :; do  # a trapped signal ends a wait early
+factorygate_told=yes
+while [ "$factorygate_told" ]; do  # a trapped signal ends a wait early, with a code of its own
+    factorygate_told=
     wait "$factorygate_command"
-    factorygate_code=$?
-    kill -0 "$factorygate_command" 2>/dev/null || break
+    factorygate_now=$?
+    # 127: the wait before was not ended early after all, and has its code.
+    [ "$factorygate_now" = 127 ] && [ "$factorygate_code" ] || factorygate_code=$factorygate_now
 done
 {teardown}
 exit "$factorygate_code\""""
