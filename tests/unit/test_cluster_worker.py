@@ -1,0 +1,111 @@
+"""What a worker's job makes of its options and its scheduler's variables; and the broker that asks for many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from factorygate.cluster import broker as broker_module
+from factorygate.cluster import worker
+from factorygate.cluster.broker import Broker
+from factorygate.link import LinkError
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        ({"SLURM_ARRAY_TASK_ID": "2"}, "b"),
+        ({"PBS_ARRAY_INDEX": "3"}, "c"),
+        ({}, "a"),
+        ({"SLURM_ARRAY_TASK_ID": ""}, "a"),
+    ],
+)
+def test_each_task_has_its_name(environment: dict[str, str], name: str) -> None:
+    assert worker.own_name(["a", "b", "c"], environment) == name
+
+
+def test_workers_leave_before_their_job_ends() -> None:
+    assert worker.lifetime(3600, {}, 0) == 3600 - worker.MARGIN
+    assert worker.lifetime(100, {}, 0) == 80  # a short job: a share of it
+    assert worker.lifetime(3600, {"SLURM_JOB_END_TIME": "1000"}, 400) == 480  # what the scheduler says counts
+    assert worker.lifetime(3600, {"SLURM_JOB_END_TIME": "10"}, 400) == 1
+
+
+def test_each_process_has_a_gpu_of_its_own() -> None:
+    shown = {"CUDA_VISIBLE_DEVICES": "4,5,6,7"}
+    assert worker.devices(4, 4, "NVIDIA", shown) == [{"CUDA_VISIBLE_DEVICES": n} for n in "4567"]
+    assert worker.devices(2, 4, "NVIDIA", shown) == [{"CUDA_VISIBLE_DEVICES": n} for n in ("4,5", "6,7")]
+    assert worker.devices(2, 2, "AMD", {}) == [{"ROCR_VISIBLE_DEVICES": n} for n in "01"]
+    assert worker.devices(3, 1, "NVIDIA", {}) == [{"CUDA_VISIBLE_DEVICES": "0"}] * 3
+    assert worker.devices(2, 0, "NVIDIA", shown) == [{}, {}]
+
+
+def test_names_of_processes() -> None:
+    assert worker.process_names("w-3", 1) == ["w-3"]
+    assert worker.process_names("w-3", 2) == ["w-3-0", "w-3-1"]
+
+
+class ScriptedLink:
+    """Answers every request in the way it is told to; a stand-in for the gateway."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+        self.fails: list[LinkError] = []
+
+    async def _answer(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+        self.asked.append((method, path, body))
+        await asyncio.sleep(0)
+        if self.fails:
+            raise self.fails.pop(0)
+        return {"state": "live", "workers": [], "gpu_hours": {"spent": 0, "committed": 0}}
+
+    async def put(self, path: str, body: object) -> Any:
+        return await self._answer("PUT", path, body)
+
+    async def post(self, path: str, body: object) -> Any:
+        return await self._answer("POST", path, body)
+
+
+@pytest.fixture
+def link() -> ScriptedLink:
+    return ScriptedLink()
+
+
+@pytest.fixture
+def broker(link: ScriptedLink) -> Broker:
+    return Broker(link, lambda _names: None)  # type: ignore[arg-type]
+
+
+async def test_what_is_asked_for_together_is_one_request(broker: Broker, link: ScriptedLink) -> None:
+    await asyncio.gather(*(broker.submit(f"w-{n}") for n in range(200)))
+    [(method, path, body)] = link.asked
+    assert (method, len(body["names"])) == ("PUT", 200)
+    assert path.startswith(f"/clusters/{broker.id}/batches/")
+    await asyncio.gather(*(broker.cancel(f"w-{n}") for n in range(200)))
+    assert [(m, len(b["names"])) for m, _, b in link.asked[1:]] == [("POST", 200)]
+
+
+async def test_kinds_and_thousands_go_apart(broker: Broker, link: ScriptedLink) -> None:
+    asked = [broker.submit(f"w-{n}") for n in range(1500)] + [broker.submit(f"v-{n}", 2.0) for n in range(3)]
+    await asyncio.gather(*asked)
+    assert [(len(body["names"]), body["hours"]) for _, _, body in link.asked] == [(1000, None), (500, None), (3, 2.0)]
+
+
+async def test_a_lost_answer_is_the_same_request_again(
+    broker: Broker, link: ScriptedLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_module, "PAUSES", (0.0, 0.0))
+    link.fails = [LinkError("unreachable", "It does not answer.")] * 2
+    await broker.submit("w-0")
+    assert len(link.asked) == 3
+    assert len({path for _, path, _ in link.asked}) == 1
+
+
+async def test_a_no_is_everybodys_at_once(broker: Broker, link: ScriptedLink) -> None:
+    link.fails = [LinkError("refused", "Invalid account.")]
+    outcomes = await asyncio.gather(broker.submit("w-0"), broker.submit("w-1"), return_exceptions=True)
+    assert [str(outcome) for outcome in outcomes] == ["Invalid account."] * 2
+    assert len(link.asked) == 1
+    await broker.submit("w-2")
