@@ -13,10 +13,11 @@ from factorylink.board import Board
 from factorylink.catalogue import ChoiceError, find_size, resolve
 from factorylink.clusters import workerjob
 from factorylink.clusters.flock import Flock
+from factorylink.clusters.hands import Hands
 from factorylink.clusters.herd import Herd
 from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf, WorkerRow, committed, spent
-from factorylink.errors import LinkError, NotDone, Refused
-from factorylink.ledger import Conflict, Entry, LedgerError
+from factorylink.errors import LinkError
+from factorylink.ledger import Conflict, LedgerError
 from factorylink.models import (
     N_,
     BatchId,
@@ -31,7 +32,6 @@ from factorylink.models import (
     Words,
 )
 from factorylink.problems import (
-    ProblemError,
     conflict,
     draining,
     from_link_error,
@@ -39,8 +39,6 @@ from factorylink.problems import (
     invalid,
     limit,
     of_words,
-    refused,
-    unreachable,
 )
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
@@ -49,8 +47,6 @@ log = logging.getLogger("factorylink")
 
 ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as it is
 LOOK_SECONDS = 15.0  # between two looks at who still reads, and which session still lives
-CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
-CANCELS = 400  # ids in one command: a site's wrapper takes no more than 500
 ENDED_KEPT = 50  # clusters that ended, for who asks what became of them
 
 
@@ -64,7 +60,8 @@ class Clusters:
         self._live: dict[ClusterId, Flock] = {}
         self._over: dict[ClusterId, Flock] = {}
         self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
-        self.herd = Herd(board, self._shelf, self._flocks, self._submit)
+        self._hands = Hands(board, self._shelf)
+        self.herd = self._hands.herd = Herd(board, self._shelf, self._flocks, self._hands.submit)
         board.also_watches(self.herd.answered, self._accounts)
 
     async def load(self) -> None:
@@ -72,7 +69,7 @@ class Clusters:
         for row in await self._shelf.live():
             self._live[row.id] = self._flock(row, self._board.places.get(row.factory))
         for flock in self._live.values():
-            self._carry_out(flock)
+            self._hands.carry_out(flock)
         self._board.background(self._keep(), "clusters that nobody holds")
 
     def _flock(self, row: ClusterRow, place: Place | None) -> Flock:
@@ -121,7 +118,7 @@ class Clusters:
             place, row = self._admit(cluster_id, user, request)
             await self._leave(place, row, request)
             try:
-                await self._shelf.add(row, self._entry(row, "cluster", f"{row.choice.size}, {row.name}"))
+                await self._shelf.add(row, self._hands.entry(row, "cluster", f"{row.choice.size}, {row.name}"))
             except Conflict as error:
                 raise conflict(N_("There was another cluster of that id.")) from error
             flock = self._live[cluster_id] = self._flock(row, place)
@@ -218,14 +215,14 @@ class Clusters:
             batch.workers = [WorkerRow(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
             row.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
             try:
-                await self._shelf.add(batch, self._entry(row, "workers", f"{batch.count} of {hours:g} h"))
+                await self._shelf.add(batch, self._hands.entry(row, "workers", f"{batch.count} of {hours:g} h"))
             except (Conflict, LedgerError) as error:
                 del row.batches[batch_id]
                 if isinstance(error, LedgerError):
                     raise
                 raise conflict(N_("There was another batch of that id.")) from error
             flock.touch(*batch.workers)
-            self._submit(flock, batch)
+            self._hands.submit(flock, batch)
         elif tuple(worker.name for worker in batch.workers) != request.names:
             raise conflict(N_("There was another batch of that id."))
         submission = flock.submissions.get(batch_id)
@@ -260,41 +257,6 @@ class Clusters:
                 "Ask for fewer or shorter jobs, or for a larger cap.",
             )
 
-    def _submit(self, flock: Flock, batch: BatchRow) -> None:
-        if batch.id not in flock.submissions and flock.place is not None:
-            work = self._submission(flock, flock.place, batch)
-            flock.submissions[batch.id] = self._board.spawn(work, f"submission of batch {batch.id}")
-
-    async def _submission(self, flock: Flock, place: Place, batch: BatchRow) -> ProblemError | None:
-        """Hand the jobs over; the problem, if it is known that they were not taken."""
-        row, submits = flock.row, batch.submits
-        try:
-            await place.site.turn()
-            request = await workerjob.request(place, row, batch, self._board.identity)
-            await self._shelf.change(batch, submit_begun=moments.now(), submits=batch.submits + 1)
-            job = await place.site.submit(row.account, request, row.options.template, batch.count)
-            await self._shelf.change(batch, self._entry(row, "submit", f"{batch.count} workers", job), job=job)
-        except Refused as error:
-            words = explain.refused(error.message)
-            await self.herd.over(flock, batch.workers, EndReason.REFUSED, words)
-            return refused(words)
-        except LedgerError:
-            log.exception("Batch %s: what came of its submission is not in the ledger", batch.id)
-            return None
-        except LinkError as error:
-            if batch.submits > submits and not isinstance(error, NotDone):
-                log.warning("Whether the jobs of batch %s were taken is not known: %s", batch.id, error.message)
-                return None
-            words = explain.own("not-taken", error.message)
-            await self.herd.over(flock, batch.workers, EndReason.REFUSED, words)
-            return unreachable(explain.unreachable(error).what, scheduler=error.message)
-        finally:
-            flock.submissions.pop(batch.id, None)
-            place.site.expect(True)
-        flock.touch(*batch.workers)
-        self._carry_out(flock)
-        return None
-
     # --- shrink and end
 
     async def cancel(self, cluster_id: ClusterId, user: str, names: tuple[str, ...]) -> Cluster:
@@ -311,7 +273,7 @@ class Clusters:
 
     async def _end(self, flock: Flock, words: Words | None) -> None:
         if flock.row.wish == "run":
-            entry = self._entry(flock.row, "end-cluster", words.code if words else "asked")
+            entry = self._hands.entry(flock.row, "end-cluster", words.code if words else "asked")
             await self._shelf.change(flock.row, entry, wish="stop", end=words)
         await self._unwanted(flock, [worker for _, worker in flock.alive() if worker.wish == "run"])
 
@@ -329,30 +291,8 @@ class Clusters:
         ]
         if never or not flock.alive():
             await self.herd.over(flock, never, EndReason.STOPPED, explain.ended(None, wish="stop")[1])
-        self._carry_out(flock)
+        self._hands.carry_out(flock)
         self._put_away()
-
-    def _carry_out(self, flock: Flock) -> None:
-        """See that somebody cancels what is no longer wanted."""
-        unwanted = any(worker.wish == "stop" for _, worker in flock.alive())
-        if unwanted and (flock.stopping is None or flock.stopping.done()):
-            flock.stopping = self._board.spawn(self._stop(flock), f"cancels of cluster {flock.row.id}")
-
-    async def _stop(self, flock: Flock) -> None:
-        pause = 0.5
-        while flock.place is not None and (ids := _unwanted_jobs(flock)):
-            site = flock.place.site
-            try:
-                for first in range(0, len(ids), CANCELS):
-                    await site.cancel(flock.row.account, ids[first : first + CANCELS])
-                entry = self._entry(flock.row, "cancel", f"{len(ids)} jobs or arrays of workers", ids[0])
-                await self._board.ledger.note(entry)
-                pause = CONFIRM_SECONDS
-            except (LinkError, LedgerError) as error:
-                log.info("Workers of cluster %s are not cancelled yet: %s", flock.row.id, error)
-            site.expect(True)
-            await flock.ended_within(pause)
-            pause = min(2 * pause, CONFIRM_SECONDS)
 
     # --- what nobody holds
 
@@ -361,7 +301,10 @@ class Clusters:
             await asyncio.sleep(LOOK_SECONDS)
             for flock in self._flocks():
                 if flock.row.wish == "run" and (words := self._lost(flock)) is not None:
-                    await self._end(flock, words)
+                    try:
+                        await self._end(flock, words)
+                    except LedgerError:
+                        log.exception("The cluster %s is ended at the next look", flock.row.id)
             self._put_away()
 
     def _lost(self, flock: Flock) -> Words | None:
@@ -380,23 +323,3 @@ class Clusters:
                 self._over[flock.row.id] = self._live.pop(flock.row.id)
         while len(self._over) > ENDED_KEPT:
             del self._over[next(iter(self._over))]
-
-    def _entry(self, row: ClusterRow, action: str, detail: str = "", job: str | None = None) -> Entry:
-        place = self._board.places.get(row.factory)
-        key_id = place.standing.key_id(row.account) if place is not None and action in ("submit", "cancel") else ""
-        return Entry(row.user, row.account, row.factory, action, job, f"cluster {row.id}: {detail}", key_id)
-
-
-def _unwanted_jobs(flock: Flock) -> list[str]:
-    """What to cancel: an array as a whole where none of it is wanted any more."""
-    ids: list[str] = []
-    for batch in flock.row.batches.values():
-        alive = [worker for worker in batch.workers if worker.ended is None]
-        unwanted = [worker for worker in alive if worker.wish == "stop"]
-        if batch.job is None or not unwanted:
-            continue
-        if len(unwanted) == len(alive):
-            ids.append(batch.job)
-        else:
-            ids += [id for worker in unwanted if (id := batch.job_of(worker)) is not None]
-    return ids

@@ -1,0 +1,111 @@
+"""What is done at a factory for clusters: batches handed over, jobs that are no longer wanted cancelled."""
+
+from __future__ import annotations
+
+import logging
+
+from factorylink import explain, moments
+from factorylink.board import Board
+from factorylink.clusters import workerjob
+from factorylink.clusters.flock import Flock
+from factorylink.clusters.herd import Herd
+from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf
+from factorylink.errors import LinkError, NotDone, Refused
+from factorylink.ledger import Entry, LedgerError
+from factorylink.models import EndReason
+from factorylink.problems import ProblemError, refused, unreachable
+from factorylink.seams import Place
+
+log = logging.getLogger("factorylink")
+
+CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
+CANCELS = 400  # ids in one command: a site's wrapper takes no more than 500
+
+
+class Hands:
+    """``herd``: to be set before use; it is told what was not taken."""
+
+    herd: Herd
+
+    def __init__(self, board: Board, shelf: Shelf) -> None:
+        self._board = board
+        self._shelf = shelf
+
+    def submit(self, flock: Flock, batch: BatchRow) -> None:
+        """See that somebody hands it over."""
+        if batch.id not in flock.submissions and flock.place is not None:
+            work = self._submission(flock, flock.place, batch)
+            flock.submissions[batch.id] = self._board.spawn(work, f"submission of batch {batch.id}")
+
+    async def _submission(self, flock: Flock, place: Place, batch: BatchRow) -> ProblemError | None:
+        """Hand the jobs over; the problem, if it is known that they were not taken."""
+        row, submits = flock.row, batch.submits
+        try:
+            await place.site.turn()
+            request = await workerjob.request(place, row, batch, self._board.identity)
+            await self._shelf.change(batch, submit_begun=moments.now(), submits=batch.submits + 1)
+            job = await place.site.submit(row.account, request, row.options.template, batch.count)
+            await self._shelf.change(batch, self.entry(row, "submit", f"{batch.count} workers", job), job=job)
+        except Refused as error:
+            words = explain.refused(error.message)
+            await self.herd.over(flock, batch.workers, EndReason.REFUSED, words)
+            return refused(words)
+        except LedgerError:
+            log.exception("Batch %s: what came of its submission is not in the ledger", batch.id)
+            return None
+        except LinkError as error:
+            if batch.submits > submits and not isinstance(error, NotDone):
+                log.warning("Whether the jobs of batch %s were taken is not known: %s", batch.id, error.message)
+                return None
+            words = explain.own("not-taken", error.message)
+            await self.herd.over(flock, batch.workers, EndReason.REFUSED, words)
+            return unreachable(explain.unreachable(error).what, scheduler=error.message)
+        finally:
+            flock.submissions.pop(batch.id, None)
+            place.site.expect(True)
+        flock.touch(*batch.workers)
+        self.carry_out(flock)
+        return None
+
+    def carry_out(self, flock: Flock) -> None:
+        """See that somebody cancels what is no longer wanted."""
+        unwanted = any(worker.wish == "stop" for _, worker in flock.alive())
+        if unwanted and (flock.stopping is None or flock.stopping.done()):
+            flock.stopping = self._board.spawn(self._stop(flock), f"cancels of cluster {flock.row.id}")
+
+    async def _stop(self, flock: Flock) -> None:
+        pause = 0.5
+        while flock.place is not None and (ids := _unwanted_jobs(flock)):
+            site = flock.place.site
+            try:
+                for first in range(0, len(ids), CANCELS):
+                    await site.cancel(flock.row.account, ids[first : first + CANCELS])
+                entry = self.entry(flock.row, "cancel", f"{len(ids)} jobs or arrays of workers", ids[0])
+                await self._board.ledger.note(entry)
+                pause = CONFIRM_SECONDS
+            except (LinkError, LedgerError) as error:
+                log.info("Workers of cluster %s are not cancelled yet: %s", flock.row.id, error)
+            site.expect(True)
+            await flock.ended_within(pause)
+            pause = min(2 * pause, CONFIRM_SECONDS)
+
+    def entry(self, row: ClusterRow, action: str, detail: str = "", job: str | None = None) -> Entry:
+        """A line for the audit."""
+        place = self._board.places.get(row.factory)
+        key_id = place.standing.key_id(row.account) if place is not None and action in ("submit", "cancel") else ""
+        return Entry(row.user, row.account, row.factory, action, job, f"cluster {row.id}: {detail}", key_id)
+
+
+def _unwanted_jobs(flock: Flock) -> list[str]:
+    """What to cancel: an array as a whole where none of it is wanted any more."""
+    ids: list[str] = []
+    for batch in flock.row.batches.values():
+        alive = [worker for worker in batch.workers if worker.ended is None]
+        unwanted = [worker for worker in alive if worker.wish == "stop"]
+        if batch.job is None or not unwanted:
+            continue
+        if len(unwanted) == len(alive):
+            ids.append(batch.job)
+        else:
+            ids += [id for worker in unwanted if (id := batch.job_of(worker)) is not None]
+    return ids
