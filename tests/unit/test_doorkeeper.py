@@ -376,6 +376,7 @@ async def test_ports_go_round_and_skip_what_is_taken(tmp_path: Path) -> None:
     keeper = Keeper(tmp_path)
     keeper._next = PORTS[1]
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection of an earlier test may linger there
         other.bind(("127.0.0.1", PORTS[0] + 1))
         other.listen()
         assert [keeper.allocate({PORTS[0]}) for _ in range(2)] == [PORTS[1], PORTS[0] + 2]

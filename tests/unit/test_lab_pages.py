@@ -201,7 +201,8 @@ async def open_panel(page: Page) -> Locator:
 async def test_the_panel_shows_sessions_and_clusters(server: LabServer, page: Page) -> None:
     other = session(id=OTHER, server="train", ends=in_minutes(50))
     server.gateway.sessions = [session(), other, session(id="ef" * 16, server="next", state="pending", position=3)]
-    cluster = {"id": "c", "name": "dask-1", "factory": "it4lia", "size": "gpu-1", "state": "running"}
+    choice = {"factory": "it4lia", "size": "gpu-1"}
+    cluster = {"id": "c", "name": "dask-1", "choice": choice, "state": "live"}
     server.gateway.clusters = [cluster | {"counts": {"running": 4}}]
     await page.reload()
     async with page.expect_response("**/api/factorygate/overview*", timeout=PATIENCE):

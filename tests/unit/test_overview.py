@@ -24,7 +24,8 @@ FACTORIES = [
 ]
 CHOICE = {"factory": "it4lia", "size": "gpu-1", "environment": "pytorch"}
 SESSION = {"id": "ab" * 16, "server": "", "state": "running", "choice": CHOICE, "log": ["long"], "extend_hours": 2.5}
-CLUSTER = {"id": "c1", "name": "dask", "factory": "other", "size": "g2", "state": "running", "counts": {"running": 2}}
+ELSEWHERE = {"factory": "other", "size": "g2"}
+CLUSTER = {"id": "c1", "name": "dask", "choice": ELSEWHERE, "state": "live", "counts": {"running": 2}}
 
 
 class FakeLink:
@@ -81,7 +82,7 @@ async def test_all_in_one_answer_with_names_and_without_what_nobody_shows(shown:
         }
     ]
     assert told["clusters"] == [
-        {"id": "c1", "name": "dask", "state": "running", "counts": {"running": 2}, "machine": "other", "size": "g2"}
+        {"id": "c1", "name": "dask", "state": "live", "counts": {"running": 2}, "machine": "other", "size": "g2"}
     ]
     assert told["trouble"] == ""
 
