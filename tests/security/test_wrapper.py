@@ -637,7 +637,7 @@ def test_the_log_of_a_clusters_job(wrapper: Wrapper) -> None:
     log = folder / f"{'b' * 32}-17.log"
     log.write_text("one\ntwo\n")
     os.chown(log, *[pwd.getpwnam(ADA).pw_uid] * 2)
-    assert wrapper.run(ADA, "tail", "-n", "1", "--", str(log)).stdout == "two\n"
+    assert wrapper.run(ADA, "tail", "-n", "1", "--", str(log)).stdout == b"two\n"
     refused(wrapper.run(ADA, "tail", "-n", "1", "--", str(folder / f"{'b' * 32}-17xlog")), "not a file of a session")
     refused(wrapper.run(ADA, "head", "-c", "9", "--", str(log)), "not a file of a session")
 
