@@ -227,16 +227,18 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
 
 
 async def _drain(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, cap: int) -> bytes:
-    """All that comes, but once it is more than ``cap`` the command is killed."""
+    """All that comes; once it is more than ``cap`` the command is killed, and the rest is not kept. It is read, though:
+    the end of a process is told only once its pipes are at their end."""
     if stream is None:
         raise ValueError("the command was started without pipes")
     parts: list[bytes] = []
     size = 0
-    while size <= cap and (part := await stream.read(65536)):
-        size += len(part)
-        parts.append(part)
-    if size > cap:
-        _kill(process)
+    while part := await stream.read(65536):
+        if size <= cap:
+            size += len(part)
+            parts.append(part)
+        if size > cap:
+            _kill(process)
     return b"".join(parts)
 
 
