@@ -50,6 +50,7 @@ class LocalTransport:
         self._places = asyncio.Semaphore(parallel)
         self._running: set[asyncio.subprocess.Process] = set()
         self._listening: set[asyncio.Task[None]] = set()
+        self._closed = False
 
     async def run(self, ask: Ask[T], account: str | None = None) -> T:
         """Run a command and read its answer; the settings' prefix and environment go around it."""
@@ -129,6 +130,7 @@ class LocalTransport:
 
     async def close(self) -> None:
         """Kill what still runs; who waits for it gets Unreachable or Misread."""
+        self._closed = True
         for process in tuple(self._running):
             _kill(process)
 
@@ -152,6 +154,8 @@ class LocalTransport:
             source = asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL
             process = await _start(argv, identity, env, source, asyncio.subprocess.PIPE)
             self._running.add(process)
+            if self._closed:  # meanwhile
+                _kill(process)
             try:
                 async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
                     group.create_task(_feed(process, stdin))
