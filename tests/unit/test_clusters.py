@@ -130,6 +130,18 @@ async def test_a_refusal_is_said_and_leaves_nothing(world: World) -> None:
     await grow(world, "w-0", "w-1", batch=MORE)
 
 
+async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
+    await begin(world)
+    turn = asyncio.Event()
+    world.scheduler.turn = turn.wait  # type: ignore[method-assign]
+    asked = asyncio.create_task(grow(world, "w-0"))
+    await states(world, **{"w-0": "asked"})
+    world.board.places["one"].standing.pause("Not now.")
+    turn.set()
+    assert (await refused(asked)).status == 503
+    assert world.scheduler.submitted == []
+
+
 async def test_some_are_cancelled_and_an_array_as_a_whole(world: World) -> None:
     await begin(world)
     await grow(world, "w-0", "w-1", "w-2")

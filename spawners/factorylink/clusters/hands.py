@@ -42,6 +42,8 @@ class Hands:
         row, submits = flock.row, batch.submits
         try:
             await place.site.turn()
+            if (paused := place.standing.paused) is not None:  # since it was let in
+                raise NotDone(paused.what)
             request = await workerjob.request(place, row, batch, self._board.identity)
             await self._shelf.change(batch, submit_begun=moments.now(), submits=batch.submits + 1)
             job = await place.site.submit(row.account, request, row.options.template, batch.count)
