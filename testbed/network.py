@@ -28,6 +28,7 @@ SLOW = "slow"  # a third, while its wire is slow: what is routed into it comes o
 SSH_PORT = 22
 FAULTS = "FAULTS"  # the chain of the border's rules that a fault fills; it comes first
 _NETNS = Path("/run/netns")
+_INTERFACES = Path("/sys/class/net")
 _LOCK = Path("/run/factorygate-testbed.lock")  # of all checkouts: addresses are the machine's
 _SUBNETS = [f"10.{first}.{second}" for first in range(96, 224) for second in range(256)]
 _ROUTER = "cd /proc/sys/net/ipv4; echo 1 >ip_forward; echo 0 >conf/all/rp_filter; echo 0 >conf/default/rp_filter"
@@ -56,7 +57,7 @@ class Network(Model):
     @property
     def interface(self) -> str:
         """The hub's interface."""
-        return f"fg{self.tag}"
+        return _interface(self.tag)
 
     def namespace(self, host: str) -> str:
         """Name of a host's network namespace, for ``ip netns``."""
@@ -66,6 +67,10 @@ class Network(Model):
 def tag(folder: Path) -> str:
     """What tells the factory in ``folder`` from all others on this machine."""
     return hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
+
+
+def _interface(tag: str) -> str:
+    return f"fg{tag}"
 
 
 def enter(network: Network, folder: Path, host: str) -> tuple[str, ...]:
@@ -111,7 +116,7 @@ def choose(folder: Path, factory: str, nodes: Iterable[str], outbound: Literal["
     taken = [
         ipaddress.ip_network(route["dst"])
         for route in json.loads(_ip("-json", "-4", "route", "show", "table", "all") or "[]")
-        if route["dst"] != "default" and route.get("dev") != f"fg{name}"
+        if route["dst"] != "default" and route.get("dev") != _interface(name)
     ]
     start = int(name, 16) % len(_SUBNETS)
     for subnet in _SUBNETS[start:] + _SUBNETS[:start]:
@@ -136,6 +141,9 @@ def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
 
 def remove(folder: Path) -> None:
     """Take away what :func:`build` made for ``folder``, as far as it is there. The processes in it must be gone."""
+    wire = _interface(tag(folder))
+    if (_INTERFACES / wire).exists():  # by itself it goes only when the kernel gets to clearing the border's namespace
+        _ip("link", "delete", wire)
     for path in _kept(folder):
         _ip("netns", "delete", path.name)
     ns = folder / "ns"
