@@ -20,6 +20,7 @@ DEMOS = {
         "faults/test_transfers.py",
         "security/test_attacks.py",
         "slurm/test_dask.py",
+        "slurm/test_dask_kept.py",
         "slurm/test_full_factory.py",
         "slurm/test_many_sessions.py",
         "slurm/test_requeue.py",

@@ -72,7 +72,8 @@ class Admission:
         return mine[0]
 
     def _limit(self, user: str) -> None:
-        rows = [live.row for live in self._board.live.values() if live.row.user == user and live.row.wish == "run"]
+        mine = [live.row for live in self._board.live.values() if live.row.user == user and not live.row.head]
+        rows = [row for row in mine if row.wish == "run"]
         limits = self._board.config.limits
         if len(rows) >= limits.sessions_per_person:
             raise _limit("limit-sessions")

@@ -8,9 +8,9 @@ from fastapi import Depends, FastAPI, Request, Response, Security
 from fastapi.security import HTTPBearer
 
 from factorylink.api_hub import Limit, follow_session
+from factorylink.callers import Callers
 from factorylink.clusters.service import Clusters
-from factorylink.errors import LinkError
-from factorylink.hub import Caller, HubClient
+from factorylink.hub import HubClient
 from factorylink.models import (
     BatchId,
     BatchRequest,
@@ -22,13 +22,13 @@ from factorylink.models import (
     ExtendBody,
     FactoryView,
     Hours,
-    Problem,
+    Scheduler,
     Session,
     SessionId,
     Slug,
 )
 from factorylink.offers import Offers
-from factorylink.problems import ProblemError, forbidden, from_link_error, gone
+from factorylink.problems import gone
 from factorylink.sessions import Sessions
 from factorylink.web import EventStream, events, new_app, says, tells
 
@@ -36,32 +36,15 @@ from factorylink.web import EventStream, events, new_app, says, tells
 _BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope access:services!service=factories.")
 
 
-class NoTokenError(ProblemError):
-    """There is no token, or nobody's: 401."""
-
-    status = 401
-
-
 def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubClient, base_url: str) -> FastAPI:
     """``base_url``: the hub's, ``/`` mostly. Everyone sees only what is their own."""
     app = new_app("factorygate link, for people")
     prefix = f"{base_url}services/factories"
 
+    callers = Callers(hub)
+
     async def who(request: Request, _described: Annotated[object, Security(_BEARER)]) -> str:
-        kind, _, token = request.headers.get("Authorization", "").partition(" ")
-        if kind.lower() not in ("bearer", "token") or not token.strip():
-            raise _no_token("Send a hub token of yours: Authorization: Bearer TOKEN.")
-        try:
-            caller: Caller | None = await hub.user_of(token.strip())
-        except LinkError as error:
-            raise from_link_error(error) from error
-        if caller is None:
-            raise _no_token("The hub does not know this token, or it has expired.")
-        if not caller.allowed:
-            raise forbidden(
-                "This token may not use the factories: it lacks the scope access:services!service=factories."
-            )
-        return caller.name
+        return await callers.person(request.headers.get("Authorization", ""))
 
     user, own_only = Depends(who), says(401, 403)
 
@@ -127,6 +110,11 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     async def cluster_events(cluster_id: ClusterId, name: str = user) -> EventStream:
         return events(clusters.own(cluster_id, name).stream())
 
+    @app.get(f"{prefix}/api/clusters/{{cluster_id}}/scheduler", responses=own_only | says(404, 409))
+    async def get_scheduler(cluster_id: ClusterId, response: Response, name: str = user) -> Scheduler:
+        response.headers["Cache-Control"] = "no-store"  # it holds keys
+        return await clusters.scheduler(cluster_id, name)
+
     @app.put(f"{prefix}/api/clusters/{{cluster_id}}/batches/{{batch_id}}", responses=own_only | says(404, 409))
     async def put_batch(cluster_id: ClusterId, batch_id: BatchId, request: BatchRequest, name: str = user) -> Cluster:
         return await clusters.grow(cluster_id, name, batch_id, request)
@@ -146,7 +134,3 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
         return session
 
     return app
-
-
-def _no_token(message: str) -> NoTokenError:
-    return NoTokenError(Problem(kind="forbidden", message=message))

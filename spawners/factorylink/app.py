@@ -20,7 +20,9 @@ from factorylink.api_hub import hub_app
 from factorylink.api_user import user_app
 from factorylink.board import Board
 from factorylink.bringback import BringBack
+from factorylink.callers import Callers
 from factorylink.clusters.service import Clusters
+from factorylink.clusters.wire import Wire
 from factorylink.config import LinkConfig
 from factorylink.doors import DoorKeeper
 from factorylink.hub import HubClient
@@ -78,11 +80,16 @@ async def _serve(config: LinkConfig, factories: Mapping[str, Factory], ledger: L
     board, hub = sessions.board, HubClient(config.hub)
     bring_back = BringBack(board, hub)
     back = BackWay(config.hub.url, f"http://{config.listen_host}:{config.listen_port}", config.hub.base_url)
+    wire = Wire(clusters, Callers(hub).person)
     apps = [
         hub_app(sessions, offers, bring_back),
         user_app(sessions, clusters, offers, hub, config.hub.base_url),
         back_app(back),
     ]
+    for app in apps[1:]:  # a session's own way back is not HTTP only
+        app.add_api_websocket_route(
+            f"{config.hub.base_url}services/factories/api/clusters/{{cluster_id}}/wire", wire.handle
+        )
     await clusters.load()
     await sessions.start()
     board.background(bring_back.run(), "bringing back what the hub forgot")
@@ -126,7 +133,7 @@ def _build(
     public_key = ssh_key.export_public_key().decode().split()[1]
     submitter = Submitter(ledger, identity, config.limits, public_key)
     sessions = Sessions(board, submitter)
-    return sessions, Clusters(board, submitter), Offers(board, submitter)
+    return sessions, Clusters(board, submitter, sessions), Offers(board, submitter)
 
 
 def _server(app: FastAPI) -> _Server:
@@ -139,6 +146,8 @@ def _server(app: FastAPI) -> _Server:
             lifespan="off",
             timeout_graceful_shutdown=_END_SECONDS,
             server_header=False,
+            ws="websockets-sansio",
+            ws_per_message_deflate=False,  # what goes through is encrypted: it does not get smaller
         )
     )
 

@@ -47,6 +47,7 @@ class Board:
         self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before
         self.drains: dict[str, str] = {}  # factory id -> the operator's message
         self.feed = Feed(self._message)
+        self.on_change: list[Callable[[Live], None]] = []  # told of each session that may look different, or has ended
         self._watchers: list[Watches] = []
         self._account_lists: list[Callable[[str], Iterable[str]]] = [self._accounts]
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -73,9 +74,11 @@ class Board:
         return health.model_copy(update={"state": "draining", "words": words})
 
     def sessions(self, user: str | None = None, server: str | None = None) -> list[Session]:
-        """Live sessions; those wished to run first, then newest first."""
+        """Live sessions that run a notebook; those wished to run first, then newest first."""
         found = [
-            live for live in self.live.values() if user in (None, live.row.user) and server in (None, live.row.server)
+            live
+            for live in self.live.values()
+            if user in (None, live.row.user) and server in (None, live.row.server) and not live.row.head
         ]
         found.sort(key=lambda live: (live.row.wish != "run", -live.row.created.timestamp()))
         return [self.session(live) for live in found]
@@ -113,6 +116,11 @@ class Board:
         """It may look different now; tell whoever reads."""
         if live.row.id in self.live:
             self.feed.touch(_SESSION + live.row.id)
+            self._tell(live)
+
+    def _tell(self, live: Live) -> None:
+        for heard in self.on_change:
+            heard(live)
 
     def touch_factory(self, factory_id: str) -> None:
         """A factory's health may have changed, and with it how its sessions look."""
@@ -162,6 +170,7 @@ class Board:
         for task in (live.probing, live.stopping, live.seeking):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
+        self._tell(live)
         await self.doors.close(live.row.id)
 
     def entry(self, row: Row, action: str, detail: str = "") -> Entry:

@@ -100,6 +100,9 @@ class BringBack:
 
 
 def _wanted(live: Live) -> bool:
+    """The hub is to have a server for it."""
+    if live.row.head:
+        return False
     return live.row.wish == "run" and live.row.state not in (SessionState.ENDING, SessionState.ENDED)
 
 

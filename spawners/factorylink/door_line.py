@@ -39,6 +39,7 @@ STATUSES_PER_MINUTE = 120  # a third of it at once: an honest door says less, an
 _random = random.SystemRandom()
 
 T = TypeVar("T", DoorStatus, DoorToken)
+Stream = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
 
 
 class DoorLine:
@@ -205,6 +206,17 @@ class DoorLine:
         await self._opened.wait()
         connection, status = self._now()
         return await connection.create_unix_connection(far, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
+
+    async def enter(self) -> Stream:
+        """The same as a pair of streams, now or not at all. Raises Unreachable."""
+        connection, status = self._now()
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                return await connection.open_unix_connection(
+                    status.notebook_sock, encoding=None, window=WINDOW, max_pktsize=PACKET
+                )
+        except (asyncssh.Error, OSError, TimeoutError) as error:
+            raise Unreachable(f"The door did not open a way: {error}") from error
 
     async def command(self, name: str, model: type[T], told: str = "") -> T:
         """Run a command of the door; its answer. Raises Refused with the door's words, or Unreachable."""

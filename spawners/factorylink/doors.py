@@ -19,7 +19,7 @@ import asyncssh
 
 from factorylink.carriers import Stdio, Way
 from factorylink.config import LinkConfig
-from factorylink.door_line import DoorLine
+from factorylink.door_line import DoorLine, Stream
 from factorylink.door_status import DoorStatus, DoorToken
 from factorylink.errors import Gone
 from factorylink.heap import keep_blocks
@@ -28,6 +28,7 @@ from factorylink.ports import HOST, FarSide, SessionPort
 
 log = logging.getLogger("factorylink")
 
+NO_PORT = 0  # of a session that the proxy has nothing to do with
 OPENING_AT_ONCE = 16  # at a factory: a link that starts anew has hundreds to open, each a connection at the login side
 
 
@@ -70,7 +71,9 @@ class DoorKeeper:
         raise OSError(f"no free port in session_ports {first}-{last}")
 
     async def bind(self, session_id: SessionId, port: int) -> None:
-        """Listen on the session's port; connections wait there for the door. Raises OSError."""
+        """Listen on the session's port, if it has one; connections wait there for the door. Raises OSError."""
+        if port == NO_PORT:
+            return
         known = self._ports.get(session_id)
         if known is not None and known.port == port:
             return
@@ -136,6 +139,10 @@ class DoorKeeper:
         """Hand it through the door, which starts the notebook. The same twice is one notebook."""
         told = json.dumps({"environment": environment, "argv": list(argv)})
         return await self._line(session_id).command("environment", DoorStatus, told)
+
+    async def enter(self, session_id: SessionId) -> Stream:
+        """A channel to the session's socket. Raises Unreachable where the door is not open now."""
+        return await self._line(session_id).enter()
 
     async def token(self, session_id: SessionId) -> str | None:
         """The hub token that the notebook has; None: it has none yet."""

@@ -102,6 +102,11 @@ _ANSWERS = (
         N_("Nobody has asked about the cluster for a while, so its workers were ended."),
         Move("you", N_("Make the cluster again when you need it.")),
     ),
+    Answer(
+        "cluster-no-head",
+        N_("The cluster's scheduler runs beside a notebook at its factory, and is only reached from there."),
+        Move("you", N_("Open it from a session there, or make a cluster whose scheduler is a job of its own.")),
+    ),
     # The whole gateway
     Answer("unreachable", N_("The factory cannot be reached."), KEPT),
     Answer(

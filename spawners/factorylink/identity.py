@@ -17,7 +17,7 @@ import asyncssh
 from pydantic import ValidationError
 
 from factorylink.credentials.base import read_private_key, read_secret
-from factorylink.models import BatchId, Job, Model, Person, ResolvedChoice, ServerName, SessionId, Slug, UnixAccount
+from factorylink.models import BatchId, Job, Model, Person, ResolvedChoice, SessionId, Slot, Slug, UnixAccount
 
 _COMMENT = re.compile(r"^(fgb?):([0-9a-f]{32}):([0-9a-f]{16})$")
 _SESSION, _BATCH = "fg", "fgb"  # whose job it is: a session's, or one of a cluster's batch
@@ -29,7 +29,7 @@ class Note(Model):
     protocol: int = 1
     id: SessionId
     user: Person
-    server: ServerName
+    server: Slot
     factory: Slug
     account: UnixAccount
     choice: ResolvedChoice

@@ -22,6 +22,7 @@ from sqlalchemy import (
 )
 
 from factorylink.models import (
+    HEAD,
     Choice,
     EndReason,
     JobId,
@@ -196,6 +197,11 @@ class Row:
     exit_code: int | None = None
     log_tail: tuple[str, ...] = ()
     log: list[LogLine] = field(default_factory=list)
+
+    @property
+    def head(self) -> bool:
+        """It runs a cluster's Dask scheduler, and no notebook."""
+        return self.server.startswith(HEAD)
 
     def columns(self) -> dict[str, Any]:
         """What goes into the sessions' table."""

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from factorylink.carriers import Way
 from factorylink.config import Access
+from factorylink.door_line import Stream
 from factorylink.models import (
     End,
     Estimate,
@@ -186,6 +187,10 @@ class DoorsSeam(Protocol):
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> object:
         """Hand it through the door; it starts the notebook."""
+        ...
+
+    async def enter(self, session_id: SessionId) -> Stream:
+        """A channel to the session's socket."""
         ...
 
     async def token(self, session_id: SessionId) -> str | None:

@@ -173,16 +173,27 @@ class Sessions:
             ],
         )
         try:
-            live = await self.board.keep(row, self.board.entry(row, "ask", choice.size))
+            live = await self.begin(row, place)
         except Conflict as error:
             raise conflict(self._who_lives(request)) from error
-        except OSError as error:
-            words = explain.own("no-port", str(error))
-            await self.board.end(self.board.live[session_id], end_reason=EndReason.REFUSED, end=words)
-            raise unreachable(words.what) from error
-        self._submit(live, place)
         self.board.background(self.board.ledger.choose(request.user, Choice(**choice.model_dump())), "last choice")
         return live
+
+    async def begin(self, row: Row, place: Place) -> Live:
+        """Write a new session down, and see that its job is handed over. Raises Conflict, ProblemError."""
+        try:
+            live = await self.board.keep(row, self.board.entry(row, "ask", row.choice.size))
+        except OSError as error:
+            words = explain.own("no-port", str(error))
+            await self.board.end(self.board.live[row.id], end_reason=EndReason.REFUSED, end=words)
+            raise unreachable(words.what) from error
+        self._submit(live, place)
+        return live
+
+    async def answer(self, live: Live) -> None:
+        """Return when it is known that its job was taken, or soon in any case. Raises ProblemError where it was not."""
+        if live.submission is not None and not live.answered:
+            await self._answer_in_time(live, live.submission, asyncio.get_running_loop().time() + ANSWER_SECONDS)
 
     def _who_lives(self, request: SessionRequest) -> str:
         others = self.board.sessions(request.user, request.server)
@@ -258,10 +269,10 @@ class Sessions:
         return show_ended(row)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
-        """Live ones; or the newest, ended ones too."""
+        """Live ones; or the newest, ended ones too. None that runs only a cluster's scheduler."""
         if live:
             return self.board.sessions(user, server)
-        rows = await self.board.ledger.recent(user, server, limit)
+        rows = [row for row in await self.board.ledger.recent(user, server, limit) if not row.head]
         return [
             self.board.session(self.board.live[row.id]) if row.id in self.board.live else show_ended(row)
             for row in rows

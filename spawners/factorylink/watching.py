@@ -265,7 +265,8 @@ class Watcher:
     async def _probe(self, live: Live) -> None:
         """Ask the notebook until its first answer; it tells nobody when it listens."""
         row, pause = live.row, 0.1
-        path = notebook_base(self._board.config.hub.base_url, row.user, row.server) + "api"
+        base = "/" if row.head else notebook_base(self._board.config.hub.base_url, row.user, row.server)
+        path = base + ("health" if row.head else "api")
         while not await self._board.doors.answers(row.id, path):
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, 1.0)
@@ -277,7 +278,7 @@ class Watcher:
                 first = all(line.text != _ANSWERS for line in row.log)  # ``ready`` forgets it when a job is requeued
                 await self._board.ledger.change(row, say=_ANSWERS, **values)
         self._board.door_changed(live)
-        if first:
+        if first and not row.head:
             self._mailer.tell(row, self._board.places[row.factory].factory.name, path.removesuffix("api"))
 
     def _late(self, live: Live) -> bool:

@@ -369,7 +369,7 @@ class World:
         submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA")
         self.sessions = Sessions(self.board, submitter)
         self.offers = Offers(self.board, submitter)
-        self.clusters = Clusters(self.board, submitter)
+        self.clusters = Clusters(self.board, submitter, self.sessions)
         await self.clusters.load()
         await self.sessions.start()
         return self

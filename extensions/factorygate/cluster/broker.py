@@ -30,6 +30,7 @@ class Broker:
         self._on_change = on_change
         self._asked: list[tuple[str, float | None, asyncio.Future[None]]] = []
         self._unwanted: list[tuple[str, asyncio.Future[None]]] = []
+        self._waiters: list[asyncio.Future[None]] = []  # for what is told next
         self._flush: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
 
@@ -38,6 +39,23 @@ class Broker:
         self._take(await self._again(lambda: self._link.put(f"/clusters/{self.id}", request)))
         if self._following is None:
             self._following = asyncio.create_task(self._follow())
+
+    async def resume(self, cluster_id: str) -> None:
+        """Follow a cluster that is there already. Raises LinkError."""
+        self.id = cluster_id
+        self._take(await self._again(lambda: self._link.get(f"/clusters/{cluster_id}")))
+        self._following = asyncio.create_task(self._follow())
+
+    async def scheduler(self) -> dict[str, Any]:
+        """How the cluster's scheduler is found and trusted. Raises LinkError."""
+        told: dict[str, Any] = await self._again(lambda: self._link.get(f"/clusters/{self.id}/scheduler"))
+        return told
+
+    async def changed(self) -> None:
+        """Return when something new is told."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     async def submit(self, name: str, hours: float | None = None) -> None:
         """Ask for a job of that name; returns when the link has taken it. Raises LinkError."""
@@ -147,4 +165,8 @@ class Broker:
         changed = [worker["name"] for worker in workers if self.workers.get(worker["name"]) != worker]
         self.workers.update({worker["name"]: worker for worker in workers})
         self.cluster = told
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
         self._on_change(changed)

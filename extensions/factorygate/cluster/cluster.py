@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import shutil
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 
 from dask_jobqueue.core import JobQueueCluster
 from distributed.core import Status
+from distributed.deploy.cluster import Cluster
 
-from factorygate.cluster import place, showing
+from factorygate.cluster import outside, pages, place, showing
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.keeper import Keeper
 from factorygate.cluster.keys import Keys
 from factorygate.cluster.view import Adapting, ClusterView
-from factorygate.link import Link, LinkError
+from factorygate.link import Link, LinkError, get_now
 
 if TYPE_CHECKING:
     from factorygate.widgets.panel import ClusterPanel
@@ -34,6 +37,11 @@ class FactoryCluster(JobQueueCluster):
     Factory, node size and environment are those of this notebook where nothing is said. ``hours``: walltime of each
     job (the cluster outlives its jobs); ``processes``: workers in each job, one a GPU if not said; ``cap_gpu_hours``:
     what the cluster may use in all, GPU-hours as the factory's scheduler counts them.
+
+    With a ``name`` it outlives this kernel: ``FactoryCluster.from_name`` takes it up again, ``leave`` lets go of it,
+    and it ends by itself when nothing was computed for ``idle_minutes``. ``scheduler="job"``: its scheduler is a job of
+    its own, so that it outlives the session, too. That is so in any case at another factory than this notebook's:
+    then what a client sends and gets crosses the wide area, and what workers send each other does not.
 
     All else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only who has
     the cluster's own key gets in. Raises LinkError where the gateway or the scheduler says no, ValueError for what the
@@ -53,9 +61,12 @@ class FactoryCluster(JobQueueCluster):
         processes: int | None = None,
         cap_gpu_hours: float | None = None,
         name: str | None = None,
+        scheduler: Literal["here", "job"] | None = None,
+        idle_minutes: float = 30.0,
         asynchronous: bool = False,
         loop: Any = None,
         scheduler_options: dict[str, Any] | None = None,
+        _begins: outside.Begins | None = None,
         **options: Any,
     ) -> None:
         self.place = place.find(factory, size, environment, hours, processes)
@@ -66,14 +77,20 @@ class FactoryCluster(JobQueueCluster):
         self._link_wanted = workers
         self._keeper: Keeper | None = None
         self._panel: ClusterPanel | None = None
-        self._keys = Keys.temporary()
+        self.idle_minutes = idle_minutes
         self.broker = Broker(Link.here(), self._changed)
-        listens = {"host": place.own_address(), "dashboard_address": "127.0.0.1:0"}
+        self._begins = _begins or _beginning(scheduler, self.place.here, name)
+        self._keys = Keys.new()
+        listens: dict[str, Any] = {}
+        if self._begins is None:
+            self._folder = pages.folder(self.broker.id)
+            listens = {"host": place.own_address(), "dashboard": True, "pages": str(self._folder / pages.SOCKET)}
         super().__init__(
             n_workers=0,
             name=name or f"dask-{uuid.uuid4().hex[:6]}",
             security=self._keys,
             protocol="tls://",
+            scheduler_cls=pages.QuietScheduler,
             scheduler_options=listens | (scheduler_options or {}),
             asynchronous=asynchronous,
             loop=loop,
@@ -85,8 +102,33 @@ class FactoryCluster(JobQueueCluster):
             describe=f"# {self.place.size} at {self.place.factory}: {self.place.label}, {self.place.hours:g} h",
             **options,
         )
+        self.shutdown_on_close = name is None  # by the kernel's end
         if workers and not asynchronous:
             self.scale(workers)
+
+    @classmethod
+    def from_name(cls, name: str, *, asynchronous: bool = False, loop: Any = None) -> FactoryCluster:
+        """Take up a cluster that was left, or whose kernel ended: with its workers, and what they hold.
+
+        Raises ValueError, with the names there are; LinkError; VersionsDifferError.
+        """
+        found = {one["name"]: one for one in get_now("/clusters?live=true") if one["state"] == "live"}
+        if name not in found:
+            raise ValueError(f"You have no cluster {name!r} now; there are: {', '.join(found) or 'none'}.")
+        told = found[name]
+        choice, hours = told["choice"], told["gpu_hours"]
+        return cls(
+            choice["size"],
+            factory=choice["factory"],
+            environment=choice["environment"],
+            hours=choice["hours"],
+            processes=told["processes"],
+            cap_gpu_hours=hours["cap"],
+            name=name,
+            asynchronous=asynchronous,
+            loop=loop,
+            _begins=partial(outside.again, known=told),
+        )
 
     def _get_worker_security(self, security: Any) -> None:  # noqa: ARG002  # the link hands workers their keys
         return None
@@ -94,32 +136,60 @@ class FactoryCluster(JobQueueCluster):
     # --- its beginning and its end
 
     async def _start(self) -> None:
+        if self._keeper is None and self._begins is not None:
+            found = await self._begins(self)
+            self.security = self._keys = found.keys
+            self.scheduler = await found
         await super()._start()
         if self._keeper is not None:
             return
-        keys = self._keys.get_tls_config_for_role("worker")
-        request = {
-            "name": self._name,
-            "factory": self.place.factory,
-            "size": self.place.size,
-            "environment": self.place.environment,
-            "hours": self.place.hours,
-            "processes": self.place.processes,
-            "cap_gpu_hours": self.cap_gpu_hours,
-            "session": os.environ.get("FACTORYGATE_SESSION"),
-            "scheduler": {
-                "address": self.scheduler.address,
-                "ca": keys["ca_file"],
-                "certificate": keys["cert"],
-                "key": keys["key"],
-            },
-        }
-        await self.broker.begin(request)
+        if self._begins is None:
+            await self.broker.begin(self.request(scheduler=self._keys.tell(self.scheduler.address)))
+        self._take_up()
         self._keeper = Keeper(self)
         self._keeper.start()
         if self._link_wanted and self.asynchronous:
             wanted, self._link_wanted = self._link_wanted, 0
             self._plan(self._jobs(wanted))
+
+    def request(self, **scheduler: Any) -> dict[str, Any]:
+        """What the link is asked for, with how there is a scheduler."""
+        place = self.place
+        return {
+            "name": self._name,
+            "factory": place.factory,
+            "size": place.size,
+            "environment": place.environment,
+            "hours": place.hours,
+            "processes": place.processes,
+            "cap_gpu_hours": self.cap_gpu_hours,
+            "session": os.environ.get("FACTORYGATE_SESSION") if place.here else None,
+            **scheduler,
+        }
+
+    def _take_up(self) -> None:
+        """Jobs that are there already: of a cluster that was left."""
+        for name, told in self.broker.workers.items():
+            self._i: int = max(self._i, _number(name) + 1)
+            if told["state"] != "ended":
+                self.worker_spec[name] = self.new_spec
+                self.workers[name] = job = self.job_cls(self.scheduler.address, name=name, **self._job_kwargs)
+                job.status = Status.running
+        self.wanted = len(self.worker_spec)
+
+    def leave(self) -> Any:
+        """Let go of it: it goes on, with its workers, until nothing was computed for a while. For one with a name."""
+        return self.sync(self._leave)
+
+    async def _leave(self) -> None:
+        if self._begins is None:
+            raise ValueError("Its scheduler is in this kernel. Give a cluster a name, and it can be left.")
+        self._stop_adapting()
+        if self._keeper is not None:
+            self._keeper.stop()
+        await self.broker.close()
+        await Cluster._close(self)
+        await self.scheduler.close()
 
     async def _close(self) -> None:
         if self.status is Status.closed:
@@ -137,6 +207,8 @@ class FactoryCluster(JobQueueCluster):
             job.status = Status.closed
         self.workers.clear()
         await super()._close()
+        if self._begins is None:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     # --- how many
 
@@ -273,6 +345,11 @@ class FactoryCluster(JobQueueCluster):
 
     # --- how it looks
 
+    @property
+    def dashboard_link(self) -> str:
+        """Of its Dask pages, behind the login of this session's notebook server; empty outside a session."""
+        return pages.link(self.broker.id)
+
     def view(self) -> ClusterView:
         """As it is now; cheap, and from any thread."""
         return showing.view(self)
@@ -297,3 +374,10 @@ class FactoryCluster(JobQueueCluster):
 
 def _number(name: str) -> int:
     return int(name.rpartition("-")[2])
+
+
+def _beginning(scheduler: str | None, here: bool, name: str | None) -> outside.Begins | None:
+    """How there is a scheduler; None: in this process."""
+    if scheduler == "job" or (scheduler is None and not here):
+        return outside.as_job
+    return None if name is None else outside.beside

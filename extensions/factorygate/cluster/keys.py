@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 from distributed.security import Security
+
+from factorygate.cluster.versions import versions
 
 
 class Keys(Security):
@@ -16,6 +19,31 @@ class Keys(Security):
     the same thread, on any other connection: the client's, which is lost for it (seen with Python 3.13 and OpenSSL 3.5,
     in one of two runs). Dask's messages have lengths, so one that was cut is noticed anyway.
     """
+
+    @classmethod
+    def new(cls) -> Keys:
+        """Made now, in memory; one pair for scheduler, workers and clients."""
+        return cast(Keys, cls.temporary())
+
+    @classmethod
+    def of(cls, told: Mapping[str, str]) -> Keys:
+        """Those that a scheduler told."""
+        role = {"cert": told["certificate"], "key": told["key"]}
+        named = {
+            f"tls_{who}_{what}": value for who in ("scheduler", "worker", "client") for what, value in role.items()
+        }
+        return cls(tls_ca_file=told["ca"], require_encryption=True, **named)
+
+    def tell(self, address: str) -> dict[str, Any]:
+        """For workers and clients of the scheduler at ``address``; whoever reads it may use the cluster."""
+        mine = self.get_tls_config_for_role("worker")
+        return {
+            "address": address,
+            "ca": mine["ca_file"],
+            "certificate": mine["cert"],
+            "key": mine["key"],
+            "versions": versions(),
+        }
 
     def _get_tls_context(self, tls: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
         made: ssl.SSLContext | None = super()._get_tls_context(tls, purpose)

@@ -26,6 +26,7 @@ class WorkerPlace:
     cores: int
     memory: int
     processes: int
+    here: bool  # at the factory of this session, on whose network its workers are
 
     @property
     def threads(self) -> int:
@@ -77,6 +78,7 @@ def find(
         cores=shape["cores"],
         memory=int(shape["memory_gb"] * 10**9),
         processes=each,
+        here=wanted == own,
     )
 
 

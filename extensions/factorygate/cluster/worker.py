@@ -79,15 +79,17 @@ async def run(options: argparse.Namespace) -> int:
     """Until all workers have ended; the exit code."""
     from distributed import Nanny
 
+    from factorygate.cluster import versions
     from factorygate.cluster.keys import Keys
+    from factorygate.cluster.pages import QuietWorker
 
     told: dict[str, Any] = json.loads(options.file.read_text(encoding="utf-8"))
-    security = Keys(
-        tls_ca_file=told["ca"],
-        tls_worker_cert=told["certificate"],
-        tls_worker_key=told["key"],
-        require_encryption=True,
-    )
+    try:
+        versions.check(told.get("versions", {}), "where the cluster's scheduler runs")
+    except versions.VersionsDifferError as error:
+        log.critical("%s", error)
+        return 4
+    security = Keys.of(told)
     name = own_name(options.names, dict(os.environ))
     leaves = lifetime(options.seconds, dict(os.environ), time.time())
     with tempfile.TemporaryDirectory(prefix="factorygate-worker-", dir=options.tmp) as scratch:
@@ -102,6 +104,7 @@ async def run(options: argparse.Namespace) -> int:
                 env=shown,
                 death_timeout=PATIENCE,
                 lifetime=f"{leaves:.0f} s",
+                worker_class=QuietWorker,
                 dashboard=False,
             )
             for worker, shown in zip(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
 
-from factorygate.session import activity, clock, lab
+from factorygate.session import activity, clock, lab, pages
 from factorygate.session.contents import Contents
 from factorygate.session.use import Gauge
 
@@ -26,6 +26,7 @@ def _load_jupyter_server_extension(server: ServerApp) -> None:
     activity.report(server, gauge)
     clock.serve(server)
     lab.serve(server, gauge)
+    pages.serve(server)
     contents = server.contents_manager
     if isinstance(contents, Contents):
         server.io_loop.add_callback(contents.sweep)

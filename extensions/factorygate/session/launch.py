@@ -18,6 +18,7 @@ from factorygate.session import processes
 log = logging.getLogger(__name__)
 
 NOTEBOOK_PROGRAM = "jupyterhub-singleuser"
+HEAD_PROGRAM = "factorygate-head"  # a cluster's scheduler, in place of a notebook
 
 # What a single-user server imports sooner or later. jupyterhub.singleuser itself reads the environment when it is
 # imported, so it must wait.
@@ -63,6 +64,10 @@ def main() -> None:
     os.environ.update(task["environment"])
     os.chdir(task["folder"])
     argv = task["argv"]
+    if os.path.basename(argv[0]) == HEAD_PROGRAM:
+        from factorygate.cluster import head
+
+        sys.exit(head.become(argv[1:], report))
     if os.path.basename(argv[0]) != NOTEBOOK_PROGRAM:
         os.execvpe(argv[0], argv, os.environ)
     from jupyterhub.singleuser import main as singleuser  # only now: see _WARM

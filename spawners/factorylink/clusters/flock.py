@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from factorylink import explain, moments
 from factorylink.clusters.rows import BatchRow, ClusterRow, WorkerRow, committed, spent
 from factorylink.events import encode
-from factorylink.models import BatchId, Cluster, GpuHours, Health, JobState, Words, Worker, WorkerState
+from factorylink.models import BatchId, Cluster, GpuHours, Health, JobState, Session, Words, Worker, WorkerState
 from factorylink.problems import ProblemError
 from factorylink.seams import Place
 
@@ -28,6 +28,7 @@ class Flock:
     row: ClusterRow
     place: Place | None
     closed: Callable[[], bool] = lambda: False  # the link ends: so do streams
+    head: Callable[[], Session | None] = lambda: None  # its scheduler's job
     version: int = 0
     readers: int = 0
     left: float = field(default_factory=moments.ticks)
@@ -85,6 +86,7 @@ class Flock:
             processes=row.processes,
             gpus=row.gpus,
             session=row.session,
+            head=self.head(),
             state="ended" if row.ended else "live" if row.wish == "run" else "ending",
             created=row.created,
             ended=row.ended,

@@ -14,10 +14,13 @@ from factorylink.catalogue import ChoiceError, find_size, resolve
 from factorylink.clusters import workerjob
 from factorylink.clusters.flock import Flock
 from factorylink.clusters.hands import Hands
+from factorylink.clusters.heads import Heads
 from factorylink.clusters.herd import Herd
 from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf, WorkerRow, committed, spent
+from factorylink.door_line import Stream
 from factorylink.errors import LinkError
 from factorylink.ledger import Conflict, LedgerError
+from factorylink.live import Live
 from factorylink.models import (
     N_,
     BatchId,
@@ -28,6 +31,7 @@ from factorylink.models import (
     ClusterRequest,
     EndReason,
     JobOptions,
+    Scheduler,
     SessionId,
     Words,
 )
@@ -41,6 +45,7 @@ from factorylink.problems import (
     of_words,
 )
 from factorylink.seams import Place
+from factorylink.sessions import Sessions
 from factorylink.submitting import Submitter
 
 log = logging.getLogger("factorylink")
@@ -53,7 +58,7 @@ ENDED_KEPT = 50  # clusters that ended, for who asks what became of them
 class Clusters:
     """One for the link. ``load`` before the factories are asked."""
 
-    def __init__(self, board: Board, submitter: Submitter) -> None:
+    def __init__(self, board: Board, submitter: Submitter, sessions: Sessions) -> None:
         self._board = board
         self._submitter = submitter
         self._shelf = Shelf(board.ledger)
@@ -62,6 +67,7 @@ class Clusters:
         self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
         self._hands = Hands(board, self._shelf)
         self.herd = self._hands.herd = Herd(board, self._shelf, self._flocks, self._hands.submit)
+        self._heads = Heads(board, sessions, self._head_changed)
         board.also_watches(self.herd.answered, self._accounts)
 
     async def load(self) -> None:
@@ -73,7 +79,7 @@ class Clusters:
         self._board.background(self._keep(), "clusters that nobody holds")
 
     def _flock(self, row: ClusterRow, place: Place | None) -> Flock:
-        return Flock(row, place, lambda: self._board.feed.closed)
+        return Flock(row, place, lambda: self._board.feed.closed, lambda: self._heads.show(row.id))
 
     def _flocks(self) -> Iterator[Flock]:
         return iter(tuple(self._live.values()))
@@ -112,11 +118,15 @@ class Clusters:
             if known is not None:
                 if known.row.user != user:
                     raise conflict(N_("There is another cluster of that id."))
-                if known.place is not None and known.row.wish == "run":  # its scheduler may be a new one
-                    await self._leave(known.place, known.row, request)
+                if known.place is not None and known.row.wish == "run" and request.scheduler is not None:
+                    await self._leave(known.place, known.row, request.scheduler)  # which may be a new one
                 return known.show(), False
             place, row = self._admit(cluster_id, user, request)
-            await self._leave(place, row, request)
+            if request.head is not None:
+                row.session = row.id
+                await self._heads.begin(row, place, request.head)
+            elif request.scheduler is not None:
+                await self._leave(place, row, request.scheduler)
             try:
                 await self._shelf.add(row, self._hands.entry(row, "cluster", f"{row.choice.size}, {row.name}"))
             except Conflict as error:
@@ -190,13 +200,36 @@ class Clusters:
         same = live is not None and live.row.user == user and live.row.factory == request.factory
         return live.row.options if live is not None and same else JobOptions()
 
-    async def _leave(self, place: Place, row: ClusterRow, request: ClusterRequest) -> None:
+    async def _leave(self, place: Place, row: ClusterRow, scheduler: Scheduler) -> None:
         """How workers find and trust their scheduler: in a 0600 file of the account there, and nowhere else."""
-        told = json.dumps(request.scheduler.model_dump())
+        told = json.dumps(scheduler.model_dump())
         try:
             await self._submitter.leave(place, row.account, row.id, workerjob.FILE, told)
         except LinkError as error:
             raise from_link_error(error) from error
+
+    # --- its scheduler
+
+    async def scheduler(self, cluster_id: ClusterId, user: str) -> Scheduler:
+        """How its owner finds and trusts it. Raises ProblemError."""
+        flock = self.own(cluster_id, user)
+        if flock.place is None or flock.row.wish != "run":
+            raise conflict(N_("The cluster is ending."))
+        keys = await self._heads.keys(flock.row, flock.place)
+        await self._board.ledger.note(self._hands.entry(flock.row, "connect"))
+        return keys
+
+    async def enter(self, cluster_id: ClusterId, user: str) -> Stream:
+        """A way to it, for its owner. Raises ProblemError."""
+        return await self._heads.enter(self.own(cluster_id, user).row.id)
+
+    def _head_changed(self, head: Live) -> None:
+        flock = self._live.get(head.row.id)
+        if flock is None:
+            return
+        flock.touch()
+        if head.row.ended is not None and flock.row.wish == "run":
+            self._board.background(self._end(flock, head.row.end), f"end of cluster {flock.row.id}")
 
     # --- grow
 
@@ -276,6 +309,7 @@ class Clusters:
             entry = self._hands.entry(flock.row, "end-cluster", words.code if words else "asked")
             await self._shelf.change(flock.row, entry, wish="stop", end=words)
         await self._unwanted(flock, [worker for _, worker in flock.alive() if worker.wish == "run"])
+        await self._heads.end(flock.row.id)
 
     async def _unwanted(self, flock: Flock, workers: list[WorkerRow]) -> None:
         for worker in workers:
@@ -305,6 +339,10 @@ class Clusters:
                         await self._end(flock, words)
                     except LedgerError:
                         log.exception("The cluster %s is ended at the next look", flock.row.id)
+            try:
+                await self._heads.end_strays(lambda cluster_id: cluster_id in self._live)
+            except LedgerError:
+                log.exception("Schedulers without a cluster are ended at the next look")
             self._put_away()
 
     def _lost(self, flock: Flock) -> Words | None:
@@ -312,6 +350,8 @@ class Clusters:
         session = flock.row.session
         if session is not None and session not in self._board.live:
             return explain.own("cluster-session-over")
+        if session == flock.row.id:
+            return None  # its scheduler is a job of its own, and knows itself when it is idle
         lease = self._board.config.limits.cluster_lease_seconds
         if flock.readers == 0 and moments.ticks() - flock.left > lease:
             return explain.own("cluster-left")

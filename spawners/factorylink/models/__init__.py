@@ -5,7 +5,20 @@ datetimes in UTC, memory is bytes unless a name says otherwise (``memory_gb``, `
 the sites' price lists; dialects turn it into their scheduler's units.
 """
 
-from factorylink.models.base import N_, Hours, JobId, Model, Person, ServerName, SessionId, Slug, UnixAccount, Word
+from factorylink.models.base import (
+    HEAD,
+    N_,
+    Hours,
+    JobId,
+    Model,
+    Person,
+    ServerName,
+    SessionId,
+    Slot,
+    Slug,
+    UnixAccount,
+    Word,
+)
 from factorylink.models.bodies import (
     AuditLine,
     CredentialBody,
@@ -40,6 +53,7 @@ from factorylink.models.clusters import (
     ClusterId,
     ClusterRequest,
     GpuHours,
+    Head,
     Scheduler,
     Worker,
     WorkerState,
@@ -51,6 +65,7 @@ from factorylink.models.views import CredentialView, FactoryView, Health, Partit
 
 __all__ = [
     "ADOPT",
+    "HEAD",
     "N_",
     "Accelerator",
     "AuditLine",
@@ -74,6 +89,7 @@ __all__ = [
     "FactoryView",
     "Folder",
     "GpuHours",
+    "Head",
     "Health",
     "Hours",
     "IdleLimits",
@@ -105,6 +121,7 @@ __all__ = [
     "SessionState",
     "Site",
     "SizeView",
+    "Slot",
     "Slug",
     "TableFactory",
     "TableSnapshot",

@@ -14,6 +14,10 @@ SessionId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\[\]-]{0,63}$")]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 ServerName = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-\x1f\x7f/]*$")]
+# What a session is of: a server of the hub; or a cluster of this name, whose Dask scheduler it runs. No server can be
+# named like that, since none has a slash.
+HEAD = "dask/"
+Slot = Annotated[str, StringConstraints(max_length=255, pattern=r"^(dask/)?[^\x00-\x1f\x7f/]*$")]
 UnixAccount = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
 
 

@@ -7,11 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from factorylink.models.base import Hours, JobId, Model, Person, SessionId, Slug, UnixAccount
 from factorylink.models.requests import ResolvedChoice
-from factorylink.models.sessions import EndReason, Words
+from factorylink.models.sessions import EndReason, Session, Words
 
 ClusterId = SessionId
 BatchId = SessionId
@@ -21,11 +21,17 @@ WorkerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.
 Address = Annotated[str, StringConstraints(pattern=r"^tls://[A-Za-z0-9_.:\[\]-]{1,253}:[0-9]{1,5}$")]
 Pem = Annotated[str, StringConstraints(pattern=r"^-----BEGIN [A-Z ]+-----\n[A-Za-z0-9+/=\n -]+\n?$", max_length=16384)]
 
+ProgramName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
+Version = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9.+!_-]{0,62}$")]
+
 MOST_AT_ONCE = 1000  # jobs of a batch: Slurm's own MaxArraySize allows indices up to 1000
 
 
 class Scheduler(BaseModel):
-    """How a worker finds and trusts its Dask scheduler. Handed on to the workers' folder; stored and logged nowhere."""
+    """How a worker finds and trusts its Dask scheduler. Handed on to the workers' folder; stored and logged nowhere.
+
+    ``versions``: of what both ends must have alike, by name.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -33,6 +39,16 @@ class Scheduler(BaseModel):
     ca: Pem = Field(repr=False)
     certificate: Pem = Field(repr=False)
     key: Pem = Field(repr=False)
+    versions: dict[ProgramName, Version] = Field(default={}, max_length=32)
+
+
+class Head(Model):
+    """A scheduler as a job of its own. ``size``: the smallest of the factory where None; ``hours``: of its walltime,
+    which is the longest that the cluster can live; ``idle_minutes``: without work, then it ends itself."""
+
+    size: Slug | None = None
+    hours: Hours | None = None
+    idle_minutes: float = Field(default=30.0, gt=0, le=24 * 60)
 
 
 class ClusterRequest(Model):
@@ -40,6 +56,8 @@ class ClusterRequest(Model):
 
     ``hours``: of each job; ``processes``: Dask workers in each job; ``session``: the session whose notebook runs the
     scheduler, with whose end the cluster ends; ``cap_gpu_hours``: what it may use in all.
+
+    ``scheduler``: one that runs already; or ``head``: one that is to be started there as a job.
     """
 
     name: ClusterName
@@ -50,7 +68,14 @@ class ClusterRequest(Model):
     processes: int = Field(default=1, ge=1, le=256)
     cap_gpu_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     session: SessionId | None = None
-    scheduler: Scheduler
+    scheduler: Scheduler | None = None
+    head: Head | None = None
+
+    @model_validator(mode="after")
+    def _one_scheduler(self) -> ClusterRequest:
+        if (self.scheduler is None) == (self.head is None):
+            raise ValueError("either scheduler or head is needed")
+        return self
 
 
 class BatchRequest(Model):
@@ -125,6 +150,7 @@ class Cluster(Model):
     processes: int
     gpus: int  # of each job
     session: SessionId | None = None
+    head: Session | None = None  # its scheduler's job, where that is one of its own
     state: Literal["live", "ending", "ended"]
     created: datetime
     ended: datetime | None = None

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from factorylink.models.base import JobId, Model, Person, ServerName, SessionId, UnixAccount
+from factorylink.models.base import JobId, Model, Person, SessionId, Slot, UnixAccount
 from factorylink.models.requests import ResolvedChoice
 
 
@@ -75,7 +75,7 @@ class Session(Model):
 
     id: SessionId
     user: Person
-    server: ServerName
+    server: Slot
     account: UnixAccount  # site account
     choice: ResolvedChoice
     state: SessionState

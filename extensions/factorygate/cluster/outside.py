@@ -1,0 +1,136 @@
+"""A cluster's scheduler that is no part of this process: how it comes up, and how it is reached from here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distributed.deploy.spec import ProcessInterface
+
+from factorygate.cluster import pages, versions
+from factorygate.cluster.forwarder import Forwarder
+from factorygate.cluster.keys import Keys
+from factorygate.link import LinkError, Way
+
+if TYPE_CHECKING:
+    from factorygate.cluster.cluster import FactoryCluster
+
+UP_SECONDS = 60.0  # for a process beside the notebook: it imports, makes keys and listens
+
+
+Begins = Callable[["FactoryCluster"], Awaitable["Outside"]]  # makes the cluster known at the link, too
+
+
+class Outside(ProcessInterface):
+    """``address``: what workers are told; ``external_address``: where a client here connects."""
+
+    def __init__(self, told: Mapping[str, Any], where: str, forwarder: Forwarder | None = None) -> None:
+        """``told``: what it says of itself; ``where``: it runs, in words. Raises VersionsDifferError."""
+        versions.check(told.get("versions", {}), where)
+        super().__init__()
+        self.keys = Keys.of(told)
+        self.address = told["address"]
+        self._forwarder = forwarder
+
+    async def start(self) -> None:
+        """Find the way to it."""
+        if self._forwarder is not None:
+            self.external_address = await self._forwarder.open()
+        await super().start()
+
+    async def close(self) -> None:
+        """Let go of the way. What it leads to goes on, or was ended by who holds the cluster."""
+        if self._forwarder is not None:
+            await self._forwarder.close()
+        await super().close()
+
+
+async def beside(cluster: FactoryCluster) -> Outside:
+    """A scheduler on this node that outlives this process. Raises RuntimeError, LinkError."""
+    told = await _process(cluster.broker.id, cluster.name, 60 * cluster.idle_minutes)
+    await cluster.broker.begin(cluster.request(scheduler=told))
+    return Outside(told, "there")
+
+
+async def as_job(cluster: FactoryCluster) -> Outside:
+    """A scheduler that is a job of its own, once it runs. Raises LinkError, VersionsDifferError."""
+    broker = cluster.broker
+    try:
+        await broker.begin(cluster.request(head={"idle_minutes": cluster.idle_minutes}))
+        said = ""
+        while not _runs(broker.cluster):
+            waits = ((broker.cluster.get("head") or {}).get("waits_for") or {}).get("what", "")
+            if waits not in ("", said):
+                said = waits
+                print(f"The cluster's scheduler at {cluster.place.factory_name} waits: {said}")
+            await broker.changed()
+        return await _reached(cluster)
+    except BaseException:
+        with suppress(LinkError):
+            await broker.end()
+        raise
+
+
+def _runs(cluster: Mapping[str, Any]) -> bool:
+    """Whether the scheduler's job is up. Raises LinkError where it never will be."""
+    if cluster["state"] != "live":
+        words = cluster.get("end") or {}
+        raise LinkError("refused", words.get("what") or "The cluster's scheduler ended.", words.get("do", ""))
+    head = cluster.get("head")
+    return head is not None and head["state"] == "running"
+
+
+async def again(cluster: FactoryCluster, known: dict[str, Any]) -> Outside:
+    """One that runs already. Raises LinkError, VersionsDifferError."""
+    await cluster.broker.resume(known["id"])
+    return await _reached(cluster)
+
+
+async def _reached(cluster: FactoryCluster) -> Outside:
+    """Directly on its own factory's network; elsewhere through the gateway."""
+    broker, place = cluster.broker, cluster.place
+    told = await broker.scheduler()
+    if place.here:
+        return Outside(told, f"at {place.factory_name}")
+    way = Forwarder(Way.here(), broker.id, pages.folder(broker.id) / pages.SOCKET)
+    return Outside(told, f"at {place.factory_name}", way)
+
+
+async def _process(cluster_id: str, name: str, idle_seconds: float) -> dict[str, Any]:
+    """Start it; what it tells. Raises RuntimeError."""
+    folder = pages.folder(cluster_id)
+    file, log = folder / "scheduler.json", folder / "scheduler.log"
+    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    # Not asyncio's: that kills a process when it forgets it.
+    process = subprocess.Popen(  # noqa: ASYNC220  # begins in milliseconds
+        [
+            *(sys.executable, "-P", "-m", "factorygate.cluster.head", "--file", str(file), "--name", name),
+            *("--idle-seconds", str(idle_seconds), "--pages", str(folder / pages.SOCKET), "--cluster", cluster_id),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        start_new_session=True,  # what interrupts or ends the kernel is not meant for it
+    )
+    os.close(said)
+    try:
+        async with asyncio.timeout(UP_SECONDS):
+            while not file.exists():
+                if process.poll() is not None:
+                    raise RuntimeError(f"The cluster's scheduler ended at once: {_tail(log)}")
+                await asyncio.sleep(0.05)  # a file's birth can only be asked for
+    except TimeoutError as error:
+        process.kill()
+        raise RuntimeError(f"The cluster's scheduler did not come up: {_tail(log)}") from error
+    return dict(json.loads(file.read_text(encoding="utf-8")))
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-2000:]

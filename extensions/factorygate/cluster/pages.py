@@ -1,0 +1,69 @@
+"""Dask's own pages, kept from neighbours on the node: a scheduler's are on a Unix socket, and a worker has none.
+
+Dask serves them over TCP to whoever comes. What the notebook server shows of them (``session.pages``) is behind its
+person's login.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distributed import Scheduler, Worker
+from distributed.http.routing import RoutingApplication
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_unix_socket
+
+SOCKET = "pages.sock"
+
+
+def folder(cluster_id: str, here: Mapping[str, str] = os.environ) -> Path:
+    """Where a cluster's sockets and files are on this node, 0700, gone with the session; made where missing."""
+    hub = here.get("FACTORYGATE_HUB_SOCKET")
+    if hub is None:  # in no session
+        return Path(tempfile.mkdtemp(prefix="factorygate-cluster-"))
+    found = Path(hub).parent / "clusters" / short(cluster_id)
+    found.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return found
+
+
+def link(cluster_id: str, here: Mapping[str, str] = os.environ) -> str:
+    """Address of a cluster's pages for the browser, as ``session.pages`` serves them; empty outside a session."""
+    prefix = here.get("JUPYTERHUB_SERVICE_PREFIX")
+    return f"{prefix}factorygate/clusters/{short(cluster_id)}/status" if prefix else ""
+
+
+def short(cluster_id: str) -> str:
+    """What names it on the node: a socket's path must not be long."""
+    return cluster_id[:8]
+
+
+class QuietScheduler(Scheduler):
+    """``pages``: path of the socket."""
+
+    def __init__(self, *args: Any, pages: str, **options: Any) -> None:
+        self._pages = pages
+        super().__init__(*args, **options)
+
+    def start_http_server(self, routes: Any, *_args: Any, **_options: Any) -> None:
+        """In place of the one that listens on a port."""
+        _serve(self, routes)
+        self.http_server.add_socket(bind_unix_socket(self._pages, mode=0o600))
+        self.services["dashboard"] = self.http_server
+
+
+class QuietWorker(Worker):
+    """A worker that listens for its scheduler, its peers and nobody else."""
+
+    def start_http_server(self, routes: Any, *_args: Any, **_options: Any) -> None:
+        """It is made, since Dask asks for it, and listens nowhere."""
+        _serve(self, routes)
+
+
+def _serve(node: Any, routes: Any) -> None:
+    node.http_application = RoutingApplication(routes)
+    node.http_server = HTTPServer(node.http_application)
+    node.http_server.address, node.http_server.port = "localhost", 0

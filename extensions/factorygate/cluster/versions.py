@@ -1,0 +1,40 @@
+"""What a notebook, its cluster's scheduler and its workers must have alike to understand each other."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+
+# What goes between them is pickled by one and read by another: by these, with objects of these.
+NAMES = ("dask", "distributed", "msgpack", "cloudpickle", "numpy", "pandas", "pyarrow")
+
+
+class VersionsDifferError(Exception):
+    """Two ends cannot work together; the text says what differs, and what to do."""
+
+
+def versions() -> dict[str, str]:
+    """By name, of what is installed here."""
+    found = {"python": "{}.{}".format(*sys.version_info)}
+    for name in NAMES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def check(theirs: Mapping[str, str], where: str) -> None:
+    """Raises VersionsDifferError where ``where`` has another version of something that is also here."""
+    ours = versions()
+    differ = [
+        f"{name} is {ours[name]} here and {version} {where}"
+        for name, version in theirs.items()
+        if name in ours and ours[name] != version
+    ]
+    if differ:
+        raise VersionsDifferError(
+            f"The environments differ: {'; '.join(differ)}. One would not understand what the other sends. "
+            "Choose the same environment on both sides (environment=...)."
+        )

@@ -1,0 +1,61 @@
+"""The Dask pages of this session's clusters, shown to whoever may use its notebook server.
+
+Their schedulers, or the ways to those at other factories, listen on sockets in the session's folder on the node.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.utils import url_path_join
+from jupyter_server_proxy.handlers import LocalProxyHandler
+from tornado.web import HTTPError
+
+PLACEHOLDER = 80  # a socket has no port, and the handler wants one
+_KEPT = ("cookie", "authorization", "x-xsrftoken")  # what is for the notebook server and for nobody behind it
+
+
+class ClusterPages(LocalProxyHandler):  # type: ignore[misc]
+    """Reads only."""
+
+    SUPPORTED_METHODS = ("GET", "HEAD")
+
+    def initialize(self, folder: Path) -> None:
+        """``folder``: with a folder for each cluster."""
+        self._folder = folder
+
+    def _find(self, cluster: str) -> None:
+        socket = self._folder / cluster / "pages.sock"
+        if not socket.is_socket():
+            raise HTTPError(404, "This cluster has ended, or its pages are not on this node.")
+        self.unix_socket = str(socket)
+
+    async def proxy(self, cluster: str, path: str) -> Any:
+        """Hand a request on."""
+        self._find(cluster)
+        return await super().proxy(PLACEHOLDER, path)
+
+    async def open(self, cluster: str, path: str) -> None:
+        """Hand a WebSocket on."""
+        self._find(cluster)
+        await self.proxy_open("localhost", PLACEHOLDER, path)
+
+    def proxy_request_headers(self) -> Any:
+        """Those of the browser that concern the pages."""
+        headers = super().proxy_request_headers()
+        for name in _KEPT:
+            headers.pop(name, None)
+        return headers
+
+
+def serve(server: ServerApp) -> None:
+    """Below ``factorygate/clusters/`` of the notebook server."""
+    hub = os.environ.get("FACTORYGATE_HUB_SOCKET")
+    if hub is None:
+        return
+    pattern = url_path_join(server.web_app.settings["base_url"], r"factorygate/clusters/([0-9a-f]{8})(/.*)")
+    handlers = [(pattern, ClusterPages, {"folder": Path(hub).parent / "clusters"})]
+    server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

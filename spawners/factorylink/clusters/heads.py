@@ -1,0 +1,170 @@
+"""Schedulers of clusters as jobs of their own: sessions whose server is Dask's scheduler in place of a notebook.
+
+So all that holds for a session holds for them: watched, followed through a requeue, found again after a restart,
+entered by their door and only so. A head has its cluster's id, so their files lie in one folder.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+from factorylink import explain, moments
+from factorylink.board import Board
+from factorylink.catalogue import ChoiceError, find_size, resolve, smallest_size
+from factorylink.clusters import workerjob
+from factorylink.clusters.rows import ClusterRow
+from factorylink.door_line import Stream
+from factorylink.doors import NO_PORT
+from factorylink.errors import Gone, LinkError
+from factorylink.ledger import Conflict
+from factorylink.live import Live
+from factorylink.models import (
+    HEAD,
+    N_,
+    Choice,
+    ClusterId,
+    Head,
+    LogLine,
+    Scheduler,
+    Session,
+    SessionState,
+)
+from factorylink.problems import ProblemError, conflict, from_link_error, gone, invalid
+from factorylink.schema import Row
+from factorylink.seams import Place
+from factorylink.sessions import Sessions
+from factorylink.submitting import session_folder
+
+log = logging.getLogger("factorylink")
+
+PROGRAM = "factorygate-head"  # what the session's launcher knows the scheduler by
+HOURS = 12.0  # of a head's walltime, where nobody says more
+NEVER = 24 * 60  # minutes: its own scheduler knows better whether it is idle
+YOUNG_SECONDS = 60.0  # a head this young may still be having its cluster written down
+
+
+class Heads:
+    """``on_change`` is called with the head's session whenever it may look different, or has ended."""
+
+    def __init__(self, board: Board, sessions: Sessions, on_change: Callable[[Live], None]) -> None:
+        self._board = board
+        self._sessions = sessions
+        self._on_change = on_change
+        self._idle: dict[ClusterId, float] = {}  # minutes, as the cluster was asked for; lost with this process
+        self._starting: set[ClusterId] = set()
+        board.on_change.append(self._changed)
+
+    def show(self, cluster_id: ClusterId) -> Session | None:
+        """The job of a cluster's scheduler, if it has one and it has not ended."""
+        live = self._live(cluster_id)
+        return None if live is None else self._board.session(live)
+
+    def _live(self, cluster_id: ClusterId) -> Live | None:
+        live = self._board.live.get(cluster_id)
+        return live if live is not None and live.row.head else None
+
+    # --- begin and end
+
+    async def begin(self, cluster: ClusterRow, place: Place, asked: Head) -> None:
+        """Ask for the job. Raises ProblemError."""
+        size = find_size(place.factory, asked.size) if asked.size else smallest_size(place.factory)
+        choice = Choice(
+            factory=place.factory.id,
+            size=size.id,
+            environment=cluster.choice.environment,
+            hours=asked.hours or min(HOURS, size.max_hours),
+        )
+        try:
+            resolved = resolve(place.factory, choice)
+        except ChoiceError as error:
+            raise invalid(error.message, f"head.{error.field}") from error
+        text = N_("Asked for {size} at {factory}.").format(size=size.id, factory=place.factory.name)
+        row = Row(
+            id=cluster.id,
+            user=cluster.user,
+            server=HEAD + cluster.name,
+            factory=cluster.factory,
+            account=cluster.account,
+            choice=resolved.model_copy(update={"idle_minutes": NEVER, "unopened_minutes": NEVER}),
+            options=cluster.options,
+            port=NO_PORT,
+            created=moments.now(),
+            log=[LogLine(at=moments.now(), text=text)],
+        )
+        self._idle[cluster.id] = asked.idle_minutes
+        try:
+            live = await self._sessions.begin(row, place)
+        except Conflict as error:
+            raise conflict(N_("There was another cluster of that id, or its name is taken.")) from error
+        await self._sessions.answer(live)
+
+    async def end(self, cluster_id: ClusterId) -> None:
+        """See that it ends. Raises LedgerError."""
+        if (live := self._live(cluster_id)) is not None and live.row.wish == "run":
+            await self._sessions.stop(cluster_id, "person")
+
+    async def end_strays(self, known: Callable[[ClusterId], bool]) -> None:
+        """End heads whose cluster nobody knows: never written down, or lost with a ledger. Raises LedgerError."""
+        for live in tuple(self._board.live.values()):
+            old = moments.since(live.row.created).total_seconds() > YOUNG_SECONDS
+            if live.row.head and old and live.row.wish == "run" and not known(live.row.id):
+                log.warning("The scheduler %s has no cluster: it is ended", live.row.id)
+                await self._sessions.stop(live.row.id, "operator")
+
+    # --- its life
+
+    def _changed(self, live: Live) -> None:
+        if not live.row.head:
+            return
+        waits = live.door_open and live.door is not None and live.door.phase == "waiting" and not live.door.environment
+        if waits and live.row.wish == "run" and live.row.id not in self._starting:
+            self._starting.add(live.row.id)
+            self._board.background(self._start(live), f"start of scheduler {live.row.id}")
+        self._on_change(live)
+
+    async def _start(self, live: Live) -> None:
+        """What a hub does for a notebook. There is no secret in it: the scheduler makes its own keys."""
+        row = live.row
+        try:
+            folder = await session_folder(self._board.places[row.factory], row.account, row.id)
+            argv = [
+                *(PROGRAM, "--file", f"{folder}/{workerjob.FILE}", "--name", row.server.removeprefix(HEAD)),
+                *("--idle-seconds", str(round(60 * self._idle.get(row.id, Head().idle_minutes)))),
+            ]
+            await self._sessions.send_environment(row.id, {}, argv)
+        except (ProblemError, LinkError) as error:
+            log.info("The scheduler %s is not started yet: %s", row.id, error)
+        finally:
+            self._starting.discard(row.id)
+
+    # --- getting to it
+
+    async def keys(self, cluster: ClusterRow, place: Place) -> Scheduler:
+        """How a client finds and trusts a cluster's scheduler: what its workers were told. Raises ProblemError."""
+        live = self._live(cluster.id)
+        if live is not None and live.row.state is not SessionState.RUNNING:
+            raise conflict(N_("The cluster's scheduler does not run yet."))
+        try:
+            folder = await session_folder(place, cluster.account, cluster.id)
+            told = await place.transport.read(cluster.account, f"{folder}/{workerjob.FILE}")
+            return Scheduler.model_validate_json(told)
+        except Gone as error:
+            raise gone(f"How to reach the scheduler of {cluster.name}") from error
+        except LinkError as error:
+            raise from_link_error(error) from error
+        except ValidationError as error:
+            log.warning("The file of cluster %s cannot be understood", cluster.id)
+            raise conflict(N_("What the cluster's scheduler says of itself cannot be understood.")) from error
+
+    async def enter(self, cluster_id: ClusterId) -> Stream:
+        """A way to the scheduler's socket. Raises ProblemError."""
+        live = self._live(cluster_id)
+        if live is None:
+            raise conflict(explain.own("cluster-no-head").what)
+        try:
+            return await self._board.doors.enter(live.row.id)
+        except LinkError as error:
+            raise from_link_error(error) from error

@@ -1,0 +1,91 @@
+"""A client's bytes to a cluster's scheduler at another factory, and back: a WebSocket here, a door's channel there.
+
+What goes through is TLS from end to end, and the link has no key of it. It is cut into pieces, so that no message of
+Dask's is too large for anybody on the way, and each side waits for the slower one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import asyncssh
+from fastapi import WebSocket, WebSocketDisconnect
+from pydantic import TypeAdapter, ValidationError
+
+from factorylink.clusters.service import Clusters
+from factorylink.door_line import Stream
+from factorylink.models import N_, ClusterId
+from factorylink.problems import ProblemError, gone, limit
+from factorylink.web import answer
+
+log = logging.getLogger("factorylink")
+
+PIECE = 256 << 10  # bytes of a message
+MOST = 32  # of one cluster at a time: a client has a few
+_ID: TypeAdapter[str] = TypeAdapter(ClusterId)
+
+
+class Wire:
+    """The endpoint. ``who``: the person of an ``Authorization`` header; raises ProblemError."""
+
+    def __init__(self, clusters: Clusters, who: Callable[[str], Awaitable[str]]) -> None:
+        self._clusters = clusters
+        self._who = who
+        self._open: Counter[str] = Counter()
+
+    async def handle(self, websocket: WebSocket, cluster_id: str) -> None:
+        """One connection, from its request to its end."""
+        try:
+            user = await self._who(websocket.headers.get("Authorization", ""))
+            reader, writer = await self._enter(user, cluster_id)
+        except ProblemError as error:
+            await websocket.send_denial_response(answer(error))
+            return
+        self._open[cluster_id] += 1
+        try:
+            await websocket.accept()
+            await _both(_outwards(websocket, writer), _inwards(reader, websocket))
+        except (asyncssh.Error, OSError, WebSocketDisconnect, RuntimeError) as error:
+            log.info("A way to cluster %s was cut: %s", cluster_id, error)
+        finally:
+            self._open[cluster_id] -= 1
+            writer.channel.abort()
+            with contextlib.suppress(RuntimeError):  # it was the client that ended it
+                await websocket.close()
+
+    async def _enter(self, user: str, cluster_id: str) -> Stream:
+        try:
+            _ID.validate_python(cluster_id)
+        except ValidationError as error:
+            raise gone(N_("This cluster")) from error
+        if self._open[cluster_id] >= MOST:
+            raise limit(f"There are {MOST} connections to this cluster from elsewhere.", "Close some of its clients.")
+        return await self._clusters.enter(cluster_id, user)
+
+
+async def _outwards(websocket: WebSocket, writer: asyncssh.SSHWriter[bytes]) -> None:
+    async for piece in websocket.iter_bytes():
+        writer.write(piece)
+        await writer.drain()
+
+
+async def _inwards(reader: asyncssh.SSHReader[bytes], websocket: WebSocket) -> None:
+    while piece := await reader.read(PIECE):
+        await websocket.send_bytes(piece)
+
+
+async def _both(*ways: Awaitable[None]) -> None:
+    """Until one of them ends: TLS cannot do with half a connection."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,94 @@
+"""Clusters that outlive the kernel that made them, and clusters at another factory than the notebook's."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.gateway import Gateway, Notebook, eventually
+
+pytestmark = pytest.mark.slurm
+HERE, SIZE = "lumi-aif", "gcd-1-dev"
+THERE = "it4lia"
+
+IMPORTS = "from dask.distributed import Client, wait\nfrom factorygate import FactoryCluster\n"
+
+
+class Bed:
+    """A running session of one person at one factory, and a kernel in it."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.user = gateway.make_user()
+        gateway.started(self.user, "", factory=HERE, size="gcd-1", hours=0.5)
+        self.notebook: Notebook = gateway.notebook(self.user)
+        self.kernel = self.notebook.kernel()
+
+    def run(self, code: str, timeout: float = 110) -> str:
+        return self.notebook.run(code, self.kernel, timeout).strip()
+
+    def workers(self, factory: str = HERE) -> list[str]:
+        """Jobs of clusters that wait or run."""
+        jobs = self.gateway.factories[factory].jobs()
+        return [job for job, told in jobs.items() if told["comment"].startswith("fgb:")]
+
+    def heads(self, factory: str) -> list[str]:
+        """Jobs of sessions there: the only ones are schedulers."""
+        jobs = self.gateway.factories[factory].jobs()
+        return [job for job, told in jobs.items() if told["comment"].startswith("fg:")]
+
+
+@pytest.fixture
+def bed(gateway: Gateway) -> Iterator[Bed]:
+    made = Bed(gateway)
+    yield made
+    made.gateway.stopped(made.user)
+    eventually(lambda: not made.workers(), 60, what="no worker's job is left")
+
+
+def test_a_named_cluster_is_found_again_with_its_data_when_its_kernel_was_killed(bed: Bed) -> None:
+    bed.run(
+        IMPORTS + f"cluster = FactoryCluster({SIZE!r}, 1, name='kept', hours=0.3)\n"
+        "client = cluster.get_client(); client.wait_for_workers(1, timeout=60)\n"
+        "kept = client.submit(sum, range(10)); wait(kept); client.publish_dataset(kept=kept)"
+    )
+    [job] = bed.workers()
+    os.kill(int(bed.run("import os; print(os.getpid())")), signal.SIGKILL)
+    bed.kernel = bed.notebook.kernel()
+    bed.run(IMPORTS)
+    found = bed.run(
+        "import time; began = time.monotonic()\n"
+        "cluster = FactoryCluster.from_name('kept'); client = cluster.get_client()\n"
+        "value = client.get_dataset('kept').result()\n"
+        "print(value, len(cluster.worker_spec), time.monotonic() - began)"
+    )
+    value, jobs, seconds = found.split()
+    assert (value, jobs, bed.workers()) == ("45", "1", [job])
+    assert float(seconds) < 2.0
+    bed.run("cluster.scale(jobs=2); client.wait_for_workers(2, timeout=60)")
+    assert len(bed.workers()) == 2
+    bed.run("client.close(); cluster.close()")
+    eventually(lambda: not bed.workers(), 30, what="closed")
+    said = bed.run("try:\n    FactoryCluster.from_name('kept')\nexcept ValueError as error:\n    print(error)")
+    assert "no cluster 'kept'" in said
+
+
+def test_a_cluster_at_another_factory(bed: Bed) -> None:
+    bed.run(
+        IMPORTS + f"cluster = FactoryCluster(factory={THERE!r}, workers=2, hours=0.3, name='far')\n"
+        "client = cluster.get_client(); client.wait_for_workers(2, timeout=60)",
+        timeout=180,
+    )
+    assert (len(bed.heads(THERE)), len(bed.workers(THERE)), bed.workers(HERE)) == (1, 2, [])
+    assert bed.run("print(sum(client.gather(client.map(lambda x: x * x, range(100)))))") == "328350"
+    large = "print(len(client.submit(lambda n: bytes(n << 20), 64, pure=False).result()) >> 20)"
+    assert bed.run(large) == "64"
+    assert bed.run("print(len(client.scatter(bytes(64 << 20)).result()) >> 20)") == "64"  # and the other way
+    began = time.monotonic()
+    bed.run("client.close(); cluster.close()")
+    eventually(lambda: not bed.workers(THERE) and not bed.heads(THERE), 60, what="nothing is left there")
+    assert time.monotonic() - began < 60
