@@ -103,6 +103,11 @@ _ANSWERS = (
         Move("you", N_("Make the cluster again when you need it.")),
     ),
     Answer(
+        "cluster-idle",
+        N_("Nothing was computed on the cluster for a while, so it ended itself."),
+        Move("you", N_("Make the cluster again when you need it.")),
+    ),
+    Answer(
         "cluster-no-head",
         N_("The cluster's scheduler runs beside a notebook at its factory, and is only reached from there."),
         Move("you", N_("Open it from a session there, or make a cluster whose scheduler is a job of its own.")),

@@ -15,6 +15,7 @@ from factorylink.board import Board
 from factorylink.carriers import Tcp, Way
 from factorylink.clusters.service import Clusters
 from factorylink.config import Access, Hub, Limits, LinkConfig
+from factorylink.doors import NO_PORT
 from factorylink.errors import Gone, LinkError, Refused, Unreachable
 from factorylink.identity import Identity
 from factorylink.ledger import Ledger
@@ -285,6 +286,8 @@ class FakeDoors:
     opened: set[str] = field(default_factory=set)
     closed: list[str] = field(default_factory=list)
     sent: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    argv: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    entered: Any = None  # what who enters gets
     asked_to_stop: list[str] = field(default_factory=list)
     messages: list[tuple[str, MessageBody]] = field(default_factory=list)
     told_ends: list[datetime] = field(default_factory=list)
@@ -297,6 +300,8 @@ class FakeDoors:
         return next(port for port in self.ports if port not in used)
 
     async def bind(self, session_id: str, port: int) -> None:
+        if port == NO_PORT:
+            return
         if port in self.taken:
             raise OSError("taken")
         assert self.bound.get(session_id) == port or port not in self.bound.values()
@@ -326,6 +331,12 @@ class FakeDoors:
 
     async def send_environment(self, session_id: str, environment: dict[str, str], argv: Sequence[str]) -> None:
         self.sent.append((session_id, environment))
+        self.argv[session_id] = tuple(argv)
+
+    async def enter(self, session_id: str) -> Any:
+        if session_id not in self.opened:
+            raise Unreachable("The session's door is not open.")
+        return self.entered
 
     async def token(self, session_id: str) -> str | None:
         return "secret-token"

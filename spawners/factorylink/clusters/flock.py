@@ -7,8 +7,10 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 from factorylink import explain, moments
+from factorylink.catalogue import find_size
 from factorylink.clusters.rows import BatchRow, ClusterRow, WorkerRow, committed, spent
 from factorylink.events import encode
 from factorylink.models import BatchId, Cluster, GpuHours, Health, JobState, Session, Words, Worker, WorkerState
@@ -91,10 +93,21 @@ class Flock:
             created=row.created,
             ended=row.ended,
             end=row.end,
-            gpu_hours=GpuHours(spent=spent(row), committed=committed(row), cap=row.cap_gpu_hours),
+            gpu_hours=self.gpu_hours(),
             counts=dict(Counter(_state(worker, silent) for _, worker in pairs)),
             workers=tuple(self._worker(batch, w, silent) for batch, w in pairs if w.version > since),
         )
+
+    def gpu_hours(self) -> GpuHours:
+        """Of its workers, and of its scheduler's job where that holds GPUs."""
+        row, used, promised = self.row, spent(self.row), committed(self.row)
+        head = self.head()
+        if head is not None and self.place is not None:
+            gpus = find_size(self.place.factory, head.choice.size).gpus
+            ran = 0.0 if head.started is None else moments.since(head.started) / timedelta(hours=1)
+            used += gpus * ran
+            promised += gpus * max(0.0, head.choice.hours - ran)
+        return GpuHours(spent=used, committed=promised, cap=row.cap_gpu_hours)
 
     def _silent(self) -> Words | None:
         """Why nothing is known of its jobs; None: the factory answers."""

@@ -32,7 +32,7 @@ from factorylink.models import (
     Session,
     SessionState,
 )
-from factorylink.problems import ProblemError, conflict, from_link_error, gone, invalid
+from factorylink.problems import ProblemError, conflict, from_link_error, gone, invalid, limit
 from factorylink.schema import Row
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
@@ -81,6 +81,12 @@ class Heads:
             resolved = resolve(place.factory, choice)
         except ChoiceError as error:
             raise invalid(error.message, f"head.{error.field}") from error
+        cap, needs = cluster.cap_gpu_hours, size.gpus * resolved.hours
+        if cap is not None and needs > cap:
+            raise limit(
+                f"The cluster may use {cap:g} GPU-hours, and its scheduler's job alone would need {needs:g}.",
+                "Ask for a larger cap, or fewer hours of the scheduler.",
+            )
         text = N_("Asked for {size} at {factory}.").format(size=size.id, factory=place.factory.name)
         row = Row(
             id=cluster.id,

@@ -16,7 +16,7 @@ from factorylink.clusters.flock import Flock
 from factorylink.clusters.hands import Hands
 from factorylink.clusters.heads import Heads
 from factorylink.clusters.herd import Herd
-from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf, WorkerRow, committed, spent
+from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf, WorkerRow
 from factorylink.door_line import Stream
 from factorylink.errors import LinkError
 from factorylink.ledger import Conflict, LedgerError
@@ -229,7 +229,9 @@ class Clusters:
             return
         flock.touch()
         if head.row.ended is not None and flock.row.wish == "run":
-            self._board.background(self._end(flock, head.row.end), f"end of cluster {flock.row.id}")
+            idle = head.row.end_reason is EndReason.FINISHED
+            words = explain.own("cluster-idle") if idle else head.row.end
+            self._board.background(self._end(flock, words), f"end of cluster {flock.row.id}")
 
     # --- grow
 
@@ -282,7 +284,8 @@ class Clusters:
                 "Scale down, or close a cluster.",
             )
         asked, cap = row.gpus * hours * len(request.names), row.cap_gpu_hours
-        used = spent(row) + committed(row)
+        told = flock.gpu_hours()
+        used = told.spent + told.committed
         if cap is not None and used + asked > cap + 1e-9:
             raise limit(
                 f"The cluster may use {cap:g} GPU-hours. {used:.2f} are used or promised to its jobs, and "

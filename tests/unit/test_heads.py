@@ -1,0 +1,221 @@
+"""A cluster's scheduler as a job of its own, from the wish to its end; and the way to it for its owner alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from pydantic import ValidationError
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from factorylink.bringback import BringBack
+from factorylink.clusters import heads
+from factorylink.clusters.wire import Wire
+from factorylink.models import Cluster, ClusterRequest, End, JobState
+from factorylink.problems import ProblemError, forbidden
+from factorylink.web import new_app
+from tests.unit.fake_factory import ID, World
+from tests.unit.serving import serving
+from tests.unit.test_clusters import BATCH, CLUSTER, SCHEDULER, begin, grow, refused
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = await World(tmp_path).up()
+    yield made
+    await made.down()
+
+
+async def ask(world: World, **told: Any) -> Cluster:
+    return await begin(world, scheduler=None, head={"idle_minutes": 5}, **told)
+
+
+async def cluster_is(world: World, state: str) -> Cluster:
+    await world.comes(lambda: world.clusters.own(CLUSTER, "ada").show().state == state)
+    return world.clusters.own(CLUSTER, "ada").show()
+
+
+async def running(world: World) -> Cluster:
+    """Its job runs, its door is open, its scheduler answers and has told its keys."""
+    await ask(world)
+    world.scheduler.runs("1", "n7")
+    await world.scheduler.answer()
+    world.door_says(CLUSTER)
+    await world.comes(lambda: CLUSTER in world.doors.argv)
+    world.home.files[f"/home/{account(world)}/.factorygate/sessions/{CLUSTER}/cluster.json"] = json.dumps(
+        SCHEDULER | {"versions": {"python": "3.13"}}
+    ).encode()
+    world.door_says(CLUSTER, phase="up", environment=True)
+    await world.until(CLUSTER, state="running")
+    return world.clusters.own(CLUSTER, "ada").show()
+
+
+def account(world: World) -> str:
+    return world.clusters.own(CLUSTER, "ada").row.account
+
+
+async def test_it_is_one_more_job_and_no_session_of_the_hub(world: World) -> None:
+    cluster = await ask(world)
+    assert cluster.head is not None
+    assert (cluster.state, cluster.head.state, cluster.session) == ("live", "pending", CLUSTER)
+    [request] = world.scheduler.submitted
+    assert request.comment.startswith(f"fg:{CLUSTER}:")
+    assert (request.gpus, request.cores) == (1, 4)  # the smallest there is
+    assert cluster.gpu_hours.committed == cluster.head.choice.hours
+    await ask(world)
+    assert len(world.scheduler.submitted) == 1
+    assert await world.sessions.sessions("ada", None, True, 10) == []
+    assert await world.sessions.sessions("ada", None, False, 10) == []
+    assert world.doors.bound == {}  # nothing on the hub's machine leads to it
+    await world.put(ID)  # nor does it count as one of the person's sessions
+    await world.sessions.stop(ID, "person")
+    hub: Any = None  # is not even asked for servers
+    assert await BringBack(world.board, hub).look() is False
+
+
+async def test_its_scheduler_is_started_through_its_door_and_told_nothing_secret(world: World) -> None:
+    cluster = await running(world)
+    assert cluster.head is not None and cluster.head.node == "n7"
+    assert world.doors.sent == [(CLUSTER, {})]
+    argv = world.doors.argv[CLUSTER]
+    assert argv[0] == heads.PROGRAM
+    assert argv[argv.index("--idle-seconds") + 1] == "300"
+    assert argv[argv.index("--file") + 1].endswith(f"/sessions/{CLUSTER}/cluster.json")
+
+
+async def test_its_keys_are_its_owners(world: World) -> None:
+    await ask(world)
+    assert (await refused(world.clusters.scheduler(CLUSTER, "ada"))).status == 409  # it does not run yet
+    await world.clusters.end(CLUSTER, "ada")
+    await world.scheduler.answer(2)
+
+
+async def test_who_else_asks_gets_nothing(world: World) -> None:
+    await running(world)
+    told = await world.clusters.scheduler(CLUSTER, "ada")
+    assert (told.address, told.versions) == (SCHEDULER["address"], {"python": "3.13"})
+    for doing in (world.clusters.scheduler(CLUSTER, "eve"), world.clusters.enter(CLUSTER, "eve")):
+        assert (await refused(doing)).status == 404
+    [entry] = await world.ledger.audited("connect")
+    assert (entry.person, entry.job) == ("ada", None)
+
+
+async def test_what_it_says_of_itself_is_checked(world: World) -> None:
+    await running(world)
+    file = f"/home/{account(world)}/.factorygate/sessions/{CLUSTER}/cluster.json"
+    world.home.files[file] = b'{"address": "tls://x:1; rm -rf"}'
+    assert (await refused(world.clusters.scheduler(CLUSTER, "ada"))).status == 409
+    del world.home.files[file]
+    assert (await refused(world.clusters.scheduler(CLUSTER, "ada"))).status == 404
+
+
+async def test_when_it_ends_so_does_the_cluster_with_its_reason(world: World) -> None:
+    await running(world)
+    await grow(world, "w-0", batch=BATCH)
+    world.scheduler.set("1", state=JobState.ENDED)
+    world.scheduler.records["1"] = End(job="1", raw_state="NODE_FAIL")
+    await world.scheduler.answer(2)
+    cluster = await cluster_is(world, "ending")
+    assert cluster.end is not None and cluster.end.code == "node-failed"
+    await world.comes(lambda: "2" in world.scheduler.cancelled)
+
+
+async def test_a_cluster_that_is_closed_ends_it(world: World) -> None:
+    await running(world)
+    await world.clusters.end(CLUSTER, "ada")
+    await world.comes(lambda: CLUSTER in world.doors.asked_to_stop)
+
+
+async def test_a_refused_one_is_said_and_leaves_nothing(world: World) -> None:
+    problem = await refused(ask(world, size="huge"))
+    assert problem.problem.field == "size"
+    assert world.board.live == {}
+    problem = await refused(begin(world, scheduler=None, head={"hours": 700}))
+    assert problem.problem.field == "head.hours"
+    problem = await refused(begin(world, scheduler=None, head={"hours": 2}, cap_gpu_hours=1))
+    assert problem.problem.kind == "limit"
+    assert world.board.live == {}
+
+
+async def test_a_link_that_starts_anew_still_has_it(world: World) -> None:
+    await running(world)
+    await world.down()
+    await world.up(world.doors)
+    cluster = world.clusters.own(CLUSTER, "ada").show()
+    assert cluster.head is not None and cluster.head.job == "1"
+
+
+async def test_one_without_a_cluster_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await running(world)
+    monkeypatch.setattr(heads, "YOUNG_SECONDS", -1.0)
+    await world.clusters._heads.end_strays(lambda cluster_id: cluster_id == CLUSTER)
+    assert (await world.session(CLUSTER)).wish == "run"
+    await world.clusters._heads.end_strays(lambda _cluster_id: False)
+    assert (await world.session(CLUSTER)).wish == "stop"
+
+
+def test_a_request_has_one_scheduler() -> None:
+    both = {"name": "mine", "factory": "one", "scheduler": SCHEDULER, "head": {}}
+    for wrong in (both, {"name": "mine", "factory": "one"}):
+        with pytest.raises(ValidationError, match="either scheduler or head"):
+            ClusterRequest.model_validate(wrong)
+
+
+class Channel:
+    """What a door's channel is to the wire: bytes come back as they went."""
+
+    def __init__(self) -> None:
+        self.channel = self
+        self._bytes: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def write(self, piece: bytes) -> None:
+        self._bytes.put_nowait(piece)
+
+    async def drain(self) -> None:
+        return
+
+    async def read(self, most: int) -> bytes:
+        piece = await self._bytes.get()
+        assert len(piece) <= most
+        return piece
+
+    def abort(self) -> None:
+        self._bytes.put_nowait(b"")
+
+
+async def test_bytes_go_both_ways_for_the_owner_alone(world: World) -> None:
+    await running(world)
+
+    async def who(header: str) -> str:
+        if header not in ("token of-ada", "token of-eve"):
+            raise forbidden("no")
+        return header.removeprefix("token of-")
+
+    app = new_app("wire")
+    app.add_api_websocket_route("/{cluster_id}", Wire(world.clusters, who).handle)
+    channel = Channel()
+    world.doors.entered = (channel, channel)
+    async with serving(app) as url:
+        address = f"{url.replace('http', 'ws')}/{CLUSTER}"
+        async with connect(address, additional_headers={"Authorization": "token of-ada"}) as wire:
+            for piece in (b"one", bytes(200_000)):
+                await wire.send(piece)
+                assert await wire.recv() == piece
+        for header, status in (("token of-eve", 404), ("", 403)):
+            with pytest.raises(InvalidStatus) as caught:
+                await connect(address, additional_headers={"Authorization": header})
+            assert caught.value.response.status_code == status
+
+
+async def test_a_door_that_is_closed_is_said(world: World) -> None:
+    await running(world)
+    world.door_is_lost(CLUSTER)
+    with pytest.raises(ProblemError) as caught:
+        await world.clusters.enter(CLUSTER, "ada")
+    assert caught.value.status == 503
