@@ -19,7 +19,12 @@ from tests import sharing
 from tests.support.gateway import Gateway
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PORTS = {"gateway": range(8300, 9200, 300), "isolated": range(8400, 9200, 300), "outbound_none": range(8500, 9200, 300)}
+PORTS = {
+    "gateway": range(8300, 9500, 400),
+    "isolated": range(8400, 9500, 400),
+    "outbound_none": range(8500, 9500, 400),
+    "two_isolated": range(8600, 9500, 400),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,6 +83,21 @@ def isolated(demo_folder: Path, request: pytest.FixtureRequest) -> Iterator[Gate
         "--isolated",
         *("--factories", "lumi-aif,brainpp"),
         *(("--gpu-nodes", "7") if request.config.getoption("--long") else ()),  # for fifty sessions
+    )
+
+
+@pytest.fixture(scope="module")
+def two_isolated(demo_folder: Path) -> Iterator[Gateway]:
+    """The demo with two factories in networks of their own, of which one lets nothing out; or the one of
+    ``FACTORYGATE_TEST_TWO``."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, for network namespaces")
+    yield from _started(
+        os.environ.get("FACTORYGATE_TEST_TWO"),
+        demo_folder.with_name("tested-two"),
+        PORTS["two_isolated"],
+        "--isolated",
+        *("--factories", "lumi-aif,it4lia"),
     )
 
 

@@ -28,6 +28,7 @@ DEMOS = {
         "slurm/test_walltime.py",
     ),
     "isolated": ("faults/test_matrix.py",),
+    "two_isolated": ("browser/test_scale_out.py",),
     "outbound_none": ("browser/test_outbound.py",),
 }
 

@@ -170,6 +170,14 @@ class Gateway:
         found: list[dict[str, Any]] = answer.json()
         return found
 
+    def clusters(self, user: str) -> list[dict[str, Any]]:
+        """The person's live clusters, likewise."""
+        headers = {"Authorization": f"Bearer {self.token(user)}"}
+        answer = httpx.get(f"{self.root}/services/factories/api/clusters?live=true", headers=headers, timeout=30)
+        assert answer.status_code == 200, answer.text
+        found: list[dict[str, Any]] = answer.json()
+        return found
+
     def everybody(self) -> list[dict[str, Any]]:
         """All live sessions, as the link tells the hub."""
         transport = httpx.HTTPTransport(uds=str(self.path.parent / "link" / "hub.sock"))

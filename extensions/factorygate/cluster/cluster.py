@@ -34,9 +34,10 @@ RETIRE_SECONDS = 60.0  # for workers to hand over what they hold, before their j
 class FactoryCluster(JobQueueCluster):
     """``FactoryCluster(size="gpu-4", workers=8)``: that many Dask workers, in as few jobs of that node size.
 
-    Factory, node size and environment are those of this notebook where nothing is said. ``hours``: walltime of each
-    job (the cluster outlives its jobs); ``processes``: workers in each job, one a GPU if not said; ``cap_gpu_hours``:
-    what the cluster may use in all, GPU-hours as the factory's scheduler counts them.
+    Factory, node size and environment are those of this notebook where nothing is said, and with a FactoryPicker
+    ``FactoryCluster(**picker.value)`` is what it shows. ``hours``: walltime of each job (the cluster outlives its
+    jobs); ``processes``: workers in each job, one a GPU if not said; ``cap_gpu_hours``: what the cluster may use in
+    all, GPU-hours as the factory's scheduler counts them.
 
     With a ``name`` it outlives this kernel: ``FactoryCluster.from_name`` takes it up again, ``leave`` lets go of it,
     and it ends by itself when nothing was computed for ``idle_minutes``. ``scheduler="job"``: its scheduler is a job of
@@ -58,6 +59,7 @@ class FactoryCluster(JobQueueCluster):
         factory: str | None = None,
         environment: str | None = None,
         hours: float | None = None,
+        project: str | None = None,
         processes: int | None = None,
         cap_gpu_hours: float | None = None,
         name: str | None = None,
@@ -70,6 +72,7 @@ class FactoryCluster(JobQueueCluster):
         **options: Any,
     ) -> None:
         self.place = place.find(factory, size, environment, hours, processes)
+        self.project = project
         self.cap_gpu_hours = cap_gpu_hours
         self.message = ""  # what went wrong last
         self.adapting: Adapting | None = None
@@ -122,6 +125,7 @@ class FactoryCluster(JobQueueCluster):
             factory=choice["factory"],
             environment=choice["environment"],
             hours=choice["hours"],
+            project=choice["project"],
             processes=told["processes"],
             cap_gpu_hours=hours["cap"],
             name=name,
@@ -161,6 +165,7 @@ class FactoryCluster(JobQueueCluster):
             "size": place.size,
             "environment": place.environment,
             "hours": place.hours,
+            "project": self.project,
             "processes": place.processes,
             "cap_gpu_hours": self.cap_gpu_hours,
             "session": os.environ.get("FACTORYGATE_SESSION") if place.here else None,

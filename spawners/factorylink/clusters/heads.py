@@ -76,6 +76,7 @@ class Heads:
             size=size.id,
             environment=cluster.choice.environment,
             hours=asked.hours or min(HOURS, size.max_hours),
+            project=cluster.choice.project,
         )
         try:
             resolved = resolve(place.factory, choice)

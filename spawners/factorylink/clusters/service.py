@@ -152,9 +152,8 @@ class Clusters:
             raise conflict(
                 f"You have a cluster named {request.name} already. Take it up by its name, or choose another."
             )
-        choice = Choice(
-            factory=request.factory, size=request.size, environment=request.environment, hours=request.hours
-        )
+        asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
+        choice = Choice(**asked)
         try:
             resolved = resolve(place.factory, choice)
         except ChoiceError as error:

@@ -64,6 +64,7 @@ class ClusterRequest(Model):
     factory: Slug
     size: Slug | None = None
     environment: Slug | None = None
+    project: Slug | None = None
     hours: Hours | None = None
     processes: int = Field(default=1, ge=1, le=256)
     cap_gpu_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -1,0 +1,95 @@
+"""From a notebook to four workers at its own factory, then at another that lets nothing out; as a person does it."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.test_first_session import log_in
+from tests.browser.test_widgets import USER, Lab, taken
+from tests.support.gateway import Gateway, eventually
+
+pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.timeout(400)]
+
+HERE, THERE = "lumi-aif", "it4lia"
+
+
+@pytest.fixture(scope="module")
+def gateway(two_isolated: Gateway) -> Gateway:
+    """In place of the one that other tests see."""
+    return two_isolated
+
+
+@pytest.fixture
+def lab(gateway: Gateway, page: Page) -> Lab:
+    server = f"w{uuid.uuid4().hex[:6]}"
+    gateway.started(USER, server, factory=HERE)
+    log_in(page, gateway, USER)
+    return Lab(page, gateway, server)
+
+
+def workers(gateway: Gateway, factory: str) -> list[str]:
+    """Jobs of clusters that wait or run, as the scheduler has them."""
+    return [job for job, told in gateway.factories[factory].jobs().items() if told["comment"].startswith("fgb:")]
+
+
+def heads(gateway: Gateway, factory: str) -> list[str]:
+    """Jobs of sessions: at the other factory a cluster's scheduler is the only one."""
+    return [job for job, told in gateway.factories[factory].jobs().items() if told["comment"].startswith("fg:")]
+
+
+def four_workers_and_none(lab: Lab, gateway: Gateway, factory: str, name: str) -> None:
+    """In a cluster of the picker's choice, by its panel."""
+    lab.run("from factorygate import FactoryCluster")
+    cell = lab.run(f"{name} = FactoryCluster(**picker.value)\n{name}")
+    panel = cell.get_by_role("region", name=re.compile("^Cluster"))
+    number = panel.get_by_label("Jobs wanted", exact=True)
+    expect(number).to_be_visible(timeout=90000)
+    say(number, "4")
+    expect(panel.locator("[data-figure='running']")).to_have_text("4", timeout=60000)
+    assert len(workers(gateway, factory)) == 4
+    lab.run(f"client = {name}.get_client(); client.wait_for_workers(4, timeout=60)")
+    assert lab.value("sum(client.gather(client.map(pow, range(100), [2] * 100)))") == 328350
+    nodes = {told["node"] for told in gateway.clusters(USER) for told in told["workers"]}
+    row = panel.get_by_role("listitem").first
+    expect(row).to_contain_text(re.compile("|".join(nodes)), timeout=10000)
+    with lab.page.expect_popup() as opened:
+        panel.get_by_role("link", name="Open the Dask dashboard").click()
+    expect(opened.value.get_by_text("Data Transfer").first).to_be_visible(timeout=30000)  # drawn over its WebSocket
+    opened.value.close()
+    say(number, "0")
+    eventually(lambda: not workers(gateway, factory), 60, what="no worker is left")
+    expect(panel.locator("[data-figure='running']")).to_have_text("0", timeout=30000)
+
+
+def say(number: Locator, wanted: str) -> None:
+    number.click()
+    number.press("Control+a")
+    number.press_sequentially(wanted)
+    number.press("Enter")
+
+
+def test_four_workers_here_and_four_at_a_factory_that_lets_nothing_out(lab: Lab, gateway: Gateway) -> None:
+    page = lab.page
+    cell = lab.run("from factorygate import FactoryPicker\npicker = FactoryPicker()\npicker")
+    picker = cell.get_by_role("form", name="Factory picker")
+    expect(picker).to_have_attribute("data-kind", "ready", timeout=30000)
+    picker.locator("label[for='size-gcd-1-dev']").click()  # by mouse
+    taken(picker)
+    four_workers_and_none(lab, gateway, HERE, "near")
+
+    picker.locator(f"#factory-{HERE}").focus()  # by keyboard
+    for _ in range(4):
+        if lab.page.evaluate("document.activeElement.shadowRoot.activeElement.value") == THERE:
+            break
+        page.keyboard.press("ArrowDown")
+    page.keyboard.press("Tab")
+    taken(picker)
+    assert lab.value("picker.value['factory']") == THERE
+    four_workers_and_none(lab, gateway, THERE, "far")
+    assert len(heads(gateway, THERE)) == 1
+    lab.run("near.close(); far.close()")
+    eventually(lambda: not heads(gateway, THERE), 60, what="its scheduler ended, too")
