@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.support.gateway import Gateway, Notebook, eventually
@@ -30,6 +31,13 @@ class Bed:
 
     def run(self, code: str, timeout: float = 110) -> str:
         return self.notebook.run(code, self.kernel, timeout).strip()
+
+    def answers(self) -> bool:
+        """Whether the notebook can be reached."""
+        try:
+            return self.notebook.request("GET", "/api").status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def workers(self, factory: str = HERE) -> list[str]:
         """Jobs of clusters that wait or run."""
@@ -88,6 +96,19 @@ def test_a_cluster_at_another_factory(bed: Bed) -> None:
     large = "print(len(client.submit(lambda n: bytes(n << 20), 64, pure=False).result()) >> 20)"
     assert bed.run(large) == "64"
     assert bed.run("print(len(client.scatter(bytes(64 << 20)).result()) >> 20)") == "64"  # and the other way
+    # What is computed outlasts the link, through which all of it goes.
+    bed.run("import time; slow = client.map(lambda n: time.sleep(1) or n, range(16), pure=False)")
+    link = bed.gateway.pid("link")
+    os.kill(link, signal.SIGKILL)
+    eventually(lambda: bed.gateway.pid("link") != link and bed.answers(), 30, what="the link is back")
+    assert bed.run("print(sum(client.gather(slow)), {future.status for future in slow})") == "120 {'finished'}"
+    bed.run("cluster.scale(1)")
+    eventually(lambda: len(bed.workers(THERE)) == 1, 60, what="it is still in hand")
+    eve = bed.gateway.token(bed.gateway.make_user())
+    [told] = bed.gateway.clusters(bed.user)
+    for path in ("", "/scheduler", "/wire"):
+        url = f"{bed.gateway.root}/services/factories/api/clusters/{told['id']}{path}"
+        assert httpx.get(url, headers={"Authorization": f"token {eve}"}).status_code in (404, 400)
     began = time.monotonic()
     bed.run("client.close(); cluster.close()")
     eventually(lambda: not bed.workers(THERE) and not bed.heads(THERE), 60, what="nothing is left there")

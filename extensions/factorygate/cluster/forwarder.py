@@ -1,22 +1,29 @@
 """Two ends here that lead to a cluster's scheduler at another factory: a loopback port, and a socket for its pages.
 
 Each connection is a WebSocket to the gateway, which hands its bytes to the door of the scheduler's job. Whoever
-connects to the port from this node still needs the cluster's key; the socket is in a folder of ours.
+connects to the port from this node still needs the cluster's key; the socket is in a folder of ours. A client's
+connection lasts while doors, links and networks come and go (``lasting``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 
-from factorygate.cluster.head import PIECE
+from factorygate.cluster import lasting
+from factorygate.cluster.lasting import Lasting
 from factorygate.link import SECONDS, Way
 
 log = logging.getLogger("factorygate.cluster")
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between two tries
+_PASSING = (502, 503, 504)  # of a link or door that is away for a moment; a proxy without its service says 503, too
 
 
 class Forwarder:
@@ -35,9 +42,9 @@ class Forwarder:
         self._http = aiohttp.ClientSession(
             connector=connector, headers=self._way.headers, trust_env=self._way.socket is None
         )
-        port = await asyncio.start_server(self._carry, "127.0.0.1", 0, limit=PIECE)
+        port = await asyncio.start_server(self._client, "127.0.0.1", 0, limit=lasting.PIECE)
         self._pages.unlink(missing_ok=True)
-        self._servers = [port, await asyncio.start_unix_server(self._carry, str(self._pages), limit=PIECE)]
+        self._servers = [port, await asyncio.start_unix_server(self._page, str(self._pages), limit=lasting.PIECE)]
         self._pages.chmod(0o600)
         return f"tls://127.0.0.1:{port.sockets[0].getsockname()[1]}"
 
@@ -49,33 +56,87 @@ class Forwarder:
         if self._http is not None:
             await self._http.close()
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._http is None:
-            return
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry a client's stream, over as many carriers as it takes."""
+        stream, id, pause = Lasting(reader, writer), secrets.token_bytes(16), FIRST_PAUSE
+        deadline = asyncio.get_running_loop().time() + lasting.PATIENCE
         try:
-            async with self._http.ws_connect(
-                self._way.base + self._path, max_msg_size=0, timeout=aiohttp.ClientWSTimeout(ws_close=SECONDS)
-            ) as wire:
+            while not stream.over.is_set() and asyncio.get_running_loop().time() < deadline:
+                try:
+                    async with self._wire() as wire:
+                        await wire.write(lasting.HELLO.pack(lasting.MAGIC, id, stream.taken))
+                        [theirs] = lasting.COUNT.unpack(await wire.read(lasting.COUNT.size))
+                        if theirs == lasting.UNKNOWN:
+                            return
+                        pause, deadline = FIRST_PAUSE, float("inf")
+                        await stream.carry(wire, theirs)
+                except (aiohttp.ClientError, OSError, EOFError, TimeoutError) as error:
+                    now = asyncio.get_running_loop().time()
+                    if isinstance(error, aiohttp.WSServerHandshakeError) and error.status not in _PASSING:
+                        log.warning("The gateway does not let us through to the scheduler: %s", error)
+                        return
+                    log.info("The way to the cluster's scheduler is tried again: %s", error or type(error).__name__)
+                    deadline = min(deadline, now + lasting.PATIENCE)
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, LONGEST_PAUSE)
+        finally:
+            stream.close()
+
+    async def _page(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Hand a request for a page on; who asked asks again."""
+        try:
+            async with self._wire() as wire:
                 tasks = [asyncio.create_task(_out(reader, wire)), asyncio.create_task(_in(wire, writer))]
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            log.warning("No way to the cluster's scheduler: %s", error)
+            log.info("No way to the scheduler's pages: %s", error)
         finally:
-            with contextlib.suppress(OSError):
-                writer.close()
+            writer.close()
+
+    @asynccontextmanager
+    async def _wire(self) -> AsyncIterator[_Wire]:
+        if self._http is None:
+            raise OSError("closed")
+        limits = aiohttp.ClientWSTimeout(ws_close=SECONDS)
+        url = self._way.base + self._path
+        async with self._http.ws_connect(url, max_msg_size=0, timeout=limits, heartbeat=SECONDS) as socket:
+            yield _Wire(socket)
 
 
-async def _out(reader: asyncio.StreamReader, wire: aiohttp.ClientWebSocketResponse) -> None:
-    while piece := await reader.read(PIECE):
-        await wire.send_bytes(piece)
+class _Wire:
+    """A WebSocket as a carrier: its messages are pieces of one stream."""
 
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        self._socket = socket
+        self._left = bytearray()
 
-async def _in(wire: aiohttp.ClientWebSocketResponse, writer: asyncio.StreamWriter) -> None:
-    async for message in wire:
+    async def some(self) -> bytes:
+        """What comes next. Raises EOFError."""
+        message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.BINARY:
-            return
-        writer.write(message.data)
+            raise EOFError("The gateway closed the way.")
+        return bytes(message.data)
+
+    async def read(self, count: int) -> bytes:
+        while len(self._left) < count:
+            self._left += await self.some()
+        found = bytes(self._left[:count])
+        del self._left[:count]
+        return found
+
+    async def write(self, data: bytes) -> None:
+        await self._socket.send_bytes(data)
+
+
+async def _out(reader: asyncio.StreamReader, wire: _Wire) -> None:
+    while piece := await reader.read(lasting.PIECE):
+        await wire.write(piece)
+
+
+async def _in(wire: _Wire, writer: asyncio.StreamWriter) -> None:
+    while True:
+        writer.write(await wire.some())
         await writer.drain()

@@ -18,7 +18,9 @@ import sys
 import time
 from pathlib import Path
 
+from factorygate.cluster import lasting
 from factorygate.cluster.keys import Keys
+from factorygate.cluster.lasting import Lasting
 from factorygate.cluster.pages import SOCKET, QuietScheduler
 from factorygate.cluster.place import own_address
 from factorygate.link import Link, LinkError, NoLinkError
@@ -26,9 +28,6 @@ from factorygate.session.folder import write_json
 from factorygate.session.launch import HEAD_PROGRAM
 
 log = logging.getLogger("factorygate.cluster")
-
-TLS = 0x16  # the first byte of a TLS connection; no HTTP request begins with it
-PIECE = 256 << 10
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -43,39 +42,65 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 class Gate:
-    """One Unix socket for all that comes from elsewhere: TLS goes to the scheduler, the rest to its pages."""
+    """One Unix socket for all that comes from elsewhere: clients' lasting streams, and requests for pages."""
 
     def __init__(self, scheduler: tuple[str, int], pages: Path) -> None:
         self._scheduler = scheduler
         self._pages = pages
+        self._streams: dict[bytes, Lasting] = {}
+        self._carriers: dict[bytes, int] = {}  # which one of a stream is the last
 
     async def open(self, path: str) -> asyncio.Server:
         """Listen."""
-        return await asyncio.start_unix_server(self._take, path, limit=PIECE)
+        return await asyncio.start_unix_server(self._take, path, limit=lasting.PIECE)
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far: asyncio.StreamWriter | None = None
         try:
-            first = await reader.read(PIECE)
-            if not first:
-                return
-            if first[0] == TLS:
-                far_reader, far = await asyncio.open_connection(*self._scheduler, limit=PIECE)
+            first = await reader.readexactly(1)
+            if first[0] == lasting.MAGIC:
+                await self._client(first + await reader.readexactly(lasting.HELLO.size - 1), reader, writer)
             else:
-                far_reader, far = await asyncio.open_unix_connection(str(self._pages), limit=PIECE)
-            far.write(first)
-            await asyncio.gather(pump(reader, far), pump(far_reader, writer))
-        except OSError as error:
+                await self._page(first, reader, writer)
+        except (OSError, EOFError) as error:
             log.info("a connection to the scheduler was cut: %s", error)
         finally:
-            for end in (writer, far):
-                if end is not None:
-                    end.close()
+            writer.close()
+
+    async def _client(self, hello: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, id, theirs = lasting.HELLO.unpack(hello)
+        carrier, stream = lasting.Streams(reader, writer), self._streams.get(id)
+        if stream is None and theirs:
+            await carrier.write(lasting.COUNT.pack(lasting.UNKNOWN))
+            return
+        if stream is None:
+            stream = Lasting(*await asyncio.open_connection(*self._scheduler, limit=lasting.PIECE))
+            self._streams[id] = stream
+        await stream.drop_carrier()
+        await carrier.write(lasting.COUNT.pack(stream.taken))
+        carriers = self._carriers[id] = self._carriers.get(id, 0) + 1
+        try:
+            await stream.carry(carrier, theirs)
+        except (OSError, EOFError):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(lasting.PATIENCE):
+                    await stream.over.wait()
+        if self._carriers.get(id) == carriers:  # nobody came after us
+            stream.close()
+            self._streams.pop(id, None)
+            self._carriers.pop(id, None)
+
+    async def _page(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far = await asyncio.open_unix_connection(str(self._pages), limit=lasting.PIECE)
+        try:
+            far.write(first)
+            await asyncio.gather(pump(reader, far), pump(far_reader, writer))
+        finally:
+            far.close()
 
 
 async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Move bytes one way until their end, at the pace of the slower side, and tell the end."""
-    while piece := await reader.read(PIECE):
+    while piece := await reader.read(lasting.PIECE):
         writer.write(piece)
         await writer.drain()
     with contextlib.suppress(OSError):

@@ -1,0 +1,157 @@
+"""A stream over carriers that break: every byte arrives once, in order, whatever happens between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from factorygate.cluster import lasting
+from factorygate.cluster.lasting import COUNT, HEADER, Lasting, Streams
+
+ID = b"x" * 16
+
+
+@asynccontextmanager
+async def pair() -> AsyncIterator[tuple[tuple[asyncio.StreamReader, asyncio.StreamWriter], ...]]:
+    """The two ends of a connection."""
+    came: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Future()
+    done = asyncio.Event()
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        came.set_result((reader, writer))
+        await done.wait()
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0, limit=lasting.PIECE)
+    here = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=lasting.PIECE)
+    there = await came
+    try:
+        yield here, there
+    finally:
+        done.set()
+        for _, writer in (here, there):
+            writer.close()
+        server.close()
+
+
+class Breaking:
+    """A carrier that breaks after so many bytes in one direction; what was written before may or may not arrive."""
+
+    def __init__(self, inner: Streams, after: int) -> None:
+        self._inner, self._left = inner, after
+
+    async def read(self, count: int) -> bytes:
+        return await self._inner.read(count)
+
+    async def write(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._left < 0:
+            await self._inner.write(data[: len(data) // 2])
+            raise OSError("broken")
+        await self._inner.write(data)
+
+
+async def carried(one: Lasting, other: Lasting, after: tuple[int, int]) -> None:
+    """Over one carrier, until it breaks or the stream is over."""
+    async with pair() as (here, there):
+
+        async def end(stream: Lasting, peer: Lasting, ends: Streams, limit: int, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(OSError, EOFError):
+                await stream.carry(Breaking(ends, limit), peer.taken)
+            writer.close()
+
+        await asyncio.gather(
+            end(one, other, Streams(*here), after[0], here[1]),
+            end(other, one, Streams(*there), after[1], there[1]),
+        )
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_every_byte_arrives_once_over_carriers_that_break(seed: int) -> None:
+    chance = random.Random(seed)
+    data = chance.randbytes(12 << 20)  # more than the window
+    async with pair() as (person, near), pair() as (far, scheduler):
+        one, other = Lasting(*near), Lasting(*far)
+
+        async def say(writer: asyncio.StreamWriter) -> None:
+            for begin in range(0, len(data), 1 << 20):
+                writer.write(data[begin : begin + (1 << 20)])
+                await writer.drain()
+
+        async def hear(reader: asyncio.StreamReader) -> str:
+            return hashlib.sha256(await reader.readexactly(len(data))).hexdigest()
+
+        async def both() -> list[object]:
+            return await asyncio.gather(say(person[1]), say(scheduler[1]), hear(person[0]), hear(scheduler[0]))
+
+        talking = asyncio.create_task(both())
+        breaks = 0
+        while not talking.done():
+            carrying = asyncio.create_task(carried(one, other, (chance.randrange(5 << 20), chance.randrange(5 << 20))))
+            await asyncio.wait([talking, carrying], return_when=asyncio.FIRST_COMPLETED)
+            breaks += carrying.done()
+            if not carrying.done():
+                carrying.cancel()
+            await asyncio.gather(carrying, return_exceptions=True)
+        assert (await talking)[2:] == [hashlib.sha256(data).hexdigest()] * 2
+        assert breaks > 1
+        one.close()
+        other.close()
+
+
+async def test_a_carrier_that_nobody_knows_is_broken_gives_nothing_twice() -> None:
+    async with pair() as (person, near), pair() as (far, scheduler), pair() as (old, older), pair() as (new, newer):
+        one, other = Lasting(*near), Lasting(*far)
+        giving = asyncio.create_task(one.carry(Streams(*old), 0))
+        taking = asyncio.create_task(other.carry(Streams(*older), 0))
+        person[1].write(b"first ")
+        assert await scheduler[0].readexactly(6) == b"first "
+        await one.drop_carrier()  # this end knows
+        with pytest.raises(EOFError):
+            await giving
+        person[1].write(b"second")
+        await other.drop_carrier()
+        with pytest.raises(EOFError):
+            await taking
+        both = [one.carry(Streams(*new), other.taken), other.carry(Streams(*newer), one.taken)]
+        carrying = asyncio.gather(*both)
+        person[1].close()
+        assert await scheduler[0].read() == b"second"
+        await carrying
+
+
+async def test_its_end_is_told() -> None:
+    async with pair() as (person, near), pair() as (far, scheduler):
+        one, other = Lasting(*near), Lasting(*far)
+        carrying = asyncio.create_task(carried(one, other, (1 << 30, 1 << 30)))
+        person[1].write(b"last words")
+        person[1].close()
+        assert await scheduler[0].read() == b"last words"
+        await carrying
+        assert one.over.is_set() and other.over.is_set()
+
+
+async def test_what_is_not_confirmed_is_bounded() -> None:
+    async with pair() as (person, near):
+        one = Lasting(*near)
+        person[1].write(bytes(3 * lasting.WINDOW))
+        writing = asyncio.create_task(person[1].drain())
+        await asyncio.wait([writing], timeout=0.5)
+        assert not writing.done()
+        writing.cancel()
+        assert sum(len(piece) for _, piece in one._held) <= lasting.WINDOW + lasting.PIECE
+        one.close()
+
+
+async def test_nonsense_ends_it() -> None:
+    async with pair() as (_person, near), pair() as (here, there):
+        one = Lasting(*near)
+        there[1].write(HEADER.pack(lasting.DATA, lasting.PIECE + 1))
+        await one.carry(Streams(*here), 0)
+        assert one.over.is_set()
+        assert COUNT.size == 8
