@@ -286,6 +286,7 @@ def test_a_sessions_files(wrapper: Wrapper) -> None:
     home = pwd.getpwnam(ADA).pw_dir
     short = f"~{folder.removeprefix(home)}/session.json"
     assert wrapper.run(ADA, "head", "-c", "65536", "--", short).stdout == b'{"note": 1}'
+    assert wrapper.run(ADA, "head", "-c", "9", "--", f"{folder}/cluster.json").returncode == 1  # allowed, and not there
     missing = wrapper.run(ADA, "env", "LC_ALL=C", "head", "-c", "65536", "--", f"{folder}/end.json")
     assert missing.returncode == 1
     assert b"No such file or directory" in missing.stderr

@@ -1,0 +1,55 @@
+"""A cluster's scheduler that is no part of the notebook: whom it is good for, and what is said where it is not."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+from pathlib import Path
+
+import pytest
+
+from factorygate.cluster import pages, versions, worker
+from factorygate.cluster.keys import Keys
+from factorygate.cluster.outside import Outside
+
+
+def told(**differ: str) -> dict[str, object]:
+    return Keys.new().tell("tls://n7:8786") | {"versions": versions.versions() | differ}
+
+
+def test_what_it_tells_is_enough_to_trust_it() -> None:
+    mine = Keys.new()
+    theirs = Keys.of(mine.tell("tls://n7:8786"))
+    for role in ("client", "worker", "scheduler"):
+        assert theirs.get_tls_config_for_role(role) == mine.get_tls_config_for_role(role)
+    assert theirs.require_encryption
+
+
+def test_another_version_is_refused_in_words() -> None:
+    assert Outside(told(), "at BRAIN++").address == "tls://n7:8786"
+    assert Outside(told(zarr="1.0"), "there").address  # not here, so nothing to differ from
+    with pytest.raises(versions.VersionsDifferError) as caught:
+        Outside(told(python="3.9", distributed="2020.1.0"), "at BRAIN++")
+    words = str(caught.value)
+    assert "python is 3.1" in words and "3.9 at BRAIN++" in words and "2020.1.0 at BRAIN++" in words
+    assert "environment=" in words
+
+
+async def test_a_worker_of_another_version_says_so_and_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "cluster.json"
+    file.write_text(json.dumps(told(dask="1.0")))
+    with caplog.at_level(logging.CRITICAL):
+        assert await worker.run(argparse.Namespace(file=file)) == 4
+    assert "1.0 where the cluster's scheduler runs" in caplog.text
+
+
+def test_its_folder_is_private_and_its_sockets_paths_are_short(tmp_path: Path) -> None:
+    here = {"FACTORYGATE_HUB_SOCKET": str(tmp_path / "hub.sock"), "JUPYTERHUB_SERVICE_PREFIX": "/user/ada/x/"}
+    found = pages.folder("0123456789abcdef" * 2, here)
+    assert found == tmp_path / "clusters/01234567"
+    assert os.stat(found).st_mode & 0o777 == 0o700
+    assert pages.folder("0123456789abcdef" * 2, here) == found
+    assert pages.link("0123456789abcdef" * 2, here) == "/user/ada/x/factorygate/clusters/01234567/status"
+    assert pages.link("0123456789abcdef" * 2, {}) == ""
