@@ -16,14 +16,14 @@ import yaml
 
 from factorylink.models import Environment, Factory
 from factoryspawner.passwords import write_passwords
-from testbed import clock, install
+from testbed import clock, install, pytorch
 from testbed.cluster import Cluster
 from testbed.supervisor import Program, write_private
 
 PEOPLE = ("ada", "grace", "emmy")
 ADMIN = "admin"
 SOCKET_LIMIT = 107  # bytes of a Unix socket's path
-SHOWN = ("jupyterlab", "numpy", "pandas", "matplotlib", "dask")
+SHOWN = ("jupyterlab", "numpy", "pandas", "matplotlib", "dask", "torch")
 
 
 class Ports:
@@ -198,7 +198,8 @@ class DemoFolder:
 
 def environment(programs: Path) -> Environment:
     """The environment that the demo's notebooks run in, with what is really installed there."""
-    folders = [str(path) for path in programs.glob("notebook/lib/python3*/site-packages")]
+    places = (*programs.glob("notebook/lib/python3*/site-packages"), pytorch.module(programs / "pytorch"))
+    folders = [str(path) for path in places]
     found = {
         distribution.name.lower(): distribution.version
         for distribution in importlib.metadata.distributions(path=folders)

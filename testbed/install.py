@@ -5,6 +5,7 @@ only what is missing: each folder carries a stamp of what it was made from. Prin
 
     python3 -m testbed.install demo     # the environments hub and notebook, and the proxy
     python3 -m testbed.install test     # the environment test, and eslint beside eslint.config.js
+    python3 -m testbed.install torch    # PyTorch for the notebooks, where the distribution has it
     python3 -m testbed.install peers    # what benchmarks measure beside ours
     python3 -m testbed.install system   # as root: Debian's packages that isolated factories need
 """
@@ -23,7 +24,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed import system
+from testbed import pytorch, system
+from testbed.errors import CannotRun
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CANNOT_WORK = 3  # exit code
@@ -31,6 +33,7 @@ SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike 
 
 LAB = CHECKOUT / "extensions" / "lab"
 LAB_BUILT = LAB / "labextension"  # committed: whoever installs the wheel needs no Node.js
+EXAMPLES = CHECKOUT / "docs" / "examples"  # a wheel has them, too
 
 SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
 
@@ -76,6 +79,14 @@ def install_test(programs: Path) -> None:
     test = environment(programs / "test", CHECKOUT / "requirements" / "test.txt", editable=True)
     install_node(CHECKOUT, node(test))
     install_node(LAB, node(test), lock=LAB)
+
+
+def install_torch(programs: Path) -> None:
+    """PyTorch for the environment ``notebook``; where it cannot be had, that is said and nothing else."""
+    try:
+        pytorch.install(programs / "pytorch", programs / "notebook")
+    except CannotRun as error:
+        say(f"without PyTorch: {error}")
 
 
 def install_peers(programs: Path) -> None:
@@ -153,7 +164,7 @@ def _pip_wheels(folder: Path) -> Path:
 
 def install_wheel(builder: Path, target: Path, folder: Path) -> None:
     """Build this checkout's wheel with one environment's Python and install it for the other's."""
-    parts = (CHECKOUT / "spawners", CHECKOUT / "extensions" / "factorygate", LAB_BUILT)
+    parts = (CHECKOUT / "spawners", CHECKOUT / "extensions" / "factorygate", LAB_BUILT, EXAMPLES)
     sources = sorted(path for part in parts for path in _sources(part))
     made_from = [CHECKOUT / "pyproject.toml", target.parent.parent / ".stamp", *sources]
     stamp = _digest(*(path.read_bytes() for path in made_from))
@@ -262,7 +273,13 @@ def check_system() -> None:
         raise InstallError("This system lacks: " + "; ".join(missing) + ". The demo is made for Debian 13.")
 
 
-WHAT = {"demo": install_demo, "test": install_test, "peers": install_peers, "system": install_system}
+WHAT = {
+    "demo": install_demo,
+    "test": install_test,
+    "torch": install_torch,
+    "peers": install_peers,
+    "system": install_system,
+}
 
 
 def main(names: Sequence[str]) -> int:

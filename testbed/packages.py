@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,16 +86,12 @@ def install(dest: Path) -> Packages:
         there = installed(dest)
         if there is not None:
             return there
-        _need_programs("apt-get", "dpkg", "dpkg-deb")
         with tempfile.TemporaryDirectory(dir=dest, prefix="new-") as scratch:
-            debs = _download(dest / "apt", Path(scratch) / "debs")
             root = Path(scratch) / "root"
-            for deb in debs.values():
-                _run(["dpkg-deb", "-x", str(deb), str(root)])
+            versions = unpack(WANTED, root, dest / "apt")
             _make_movable(root)
             shutil.rmtree(dest / "root", ignore_errors=True)
             root.rename(dest / "root")
-        versions = {name: deb.name.split("_")[1] for name, deb in debs.items()}
         fresh = dest / "installed.json.new"
         fresh.write_text(json.dumps({"form": _FORM, **versions}, indent=1) + "\n")
         fresh.rename(dest / "installed.json")
@@ -127,9 +123,23 @@ def _need_programs(*names: str) -> None:
         raise CannotRun(*(f"the program {name} (Debian or a relative is needed)" for name in missing))
 
 
-def _download(apt: Path, debs: Path) -> dict[str, Path]:
+def unpack(
+    wanted: Sequence[str], root: Path, apt: Path, belongs: Callable[[str], bool] = lambda _name: True
+) -> dict[str, str]:
+    """Unpack these packages and what they need into ``root``; name to version. ``apt`` is a folder for its own files.
+
+    ``belongs`` says of the name of a package that is needed whether it shall come along. Raises CannotRun.
+    """
+    _need_programs("apt-get", "dpkg", "dpkg-deb")
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix="debs-") as debs:
+        files = _download(wanted, apt, Path(debs), belongs)
+        for file in files.values():
+            _run(["dpkg-deb", "-x", str(file), str(root)])
+    return {name: file.name.split("_")[1] for name, file in files.items()}
+
+
+def _download(wanted: Sequence[str], apt: Path, debs: Path, belongs: Callable[[str], bool]) -> dict[str, Path]:
     """Fetch the packages into ``debs``: with the system's lists, else with lists of our own. Returns name -> file."""
-    debs.mkdir()
     (apt / "cache/archives/partial").mkdir(parents=True, exist_ok=True)
     (apt / "lists/partial").mkdir(parents=True, exist_ok=True)
     common = [
@@ -142,34 +152,35 @@ def _download(apt: Path, debs: Path) -> dict[str, Path]:
     ]
     ours = [*common, f"-oDir::State::lists={apt / 'lists'}"]
     try:
-        return _download_with(common, debs)
+        return _download_with(common, wanted, debs, belongs)
     except subprocess.CalledProcessError:
         # Empty or stale lists. A failed update of one source is no reason to stop: the download below tells.
         subprocess.run([*ours, "update"], capture_output=True, timeout=_APT_TIMEOUT, check=False)
     try:
-        return _download_with(ours, debs)
+        return _download_with(ours, wanted, debs, belongs)
     except subprocess.CalledProcessError as error:
         words = (error.stderr or error.stdout or "").strip().splitlines()
         tail = " / ".join(words[-3:])
-        raise CannotRun(f"the packages {', '.join(WANTED)} from this system's package sources ({tail})") from error
+        raise CannotRun(f"the packages {', '.join(wanted)} from this system's package sources ({tail})") from error
 
 
-def _download_with(apt: Sequence[str], debs: Path) -> dict[str, Path]:
-    names = _closure(apt)
-    _run([*apt, "download", *names], cwd=debs)
+def _download_with(
+    apt: Sequence[str], wanted: Sequence[str], debs: Path, belongs: Callable[[str], bool]
+) -> dict[str, Path]:
+    _run([*apt, "download", *_closure(apt, wanted, belongs)], cwd=debs)
     files = {file.name.split("_")[0]: file for file in sorted(debs.glob("*.deb"))}
-    absent = [name for name in WANTED if name not in files]
+    absent = [name for name in wanted if name not in files]
     if absent:
         raise CannotRun(*(f"the package {name}" for name in absent))
     return files
 
 
-def _closure(apt: Sequence[str]) -> list[str]:
+def _closure(apt: Sequence[str], wanted: Sequence[str], belongs: Callable[[str], bool]) -> list[str]:
     """Names of the wanted packages and of those dependencies that are not installed, as apt would install them."""
-    plan = _run([*apt, "-s", "install", "--no-install-recommends", *WANTED])
+    plan = _run([*apt, "-s", "install", "--no-install-recommends", *wanted])
     planned = [line.split()[1].split(":")[0] for line in plan.splitlines() if line.startswith("Inst ")]
-    extra = [name for name in planned if not name.startswith(_LEFT_OUT)]
-    return list(dict.fromkeys([*WANTED, *extra]))
+    extra = [name for name in planned if not name.startswith(_LEFT_OUT) and belongs(name)]
+    return list(dict.fromkeys([*wanted, *extra]))
 
 
 def _run(argv: Sequence[str], cwd: Path | None = None) -> str:

@@ -17,8 +17,8 @@ _IDENT_64_LITTLE = b"\x7fELF\x02\x01"
 _DYNAMIC_ENTRY = struct.Struct("<qQ")  # tag, value
 
 
-def relocate(program: Path) -> bool:
-    """Rewrite the run path of an ELF program (64 bit, little endian) to RUN_PATH; False where it has none."""
+def relocate(program: Path, run_path: bytes = RUN_PATH) -> bool:
+    """Rewrite the run path of an ELF file (64 bit, little endian); False where it has none, or a shorter one."""
     image = bytearray(program.read_bytes())
     if not image.startswith(_IDENT_64_LITTLE):
         return False
@@ -33,9 +33,9 @@ def relocate(program: Path) -> bool:
         if tag == _DT_RUNPATH:
             text = strings + value
             room = image.index(b"\0", text) - text
-            if room < len(RUN_PATH):
+            if room < len(run_path):
                 return False
-            image[text : text + room] = RUN_PATH.ljust(room, b"\0")
+            image[text : text + room] = run_path.ljust(room, b"\0")
             _DYNAMIC_ENTRY.pack_into(image, offset, _DT_RPATH, value)
             program.write_bytes(image)
             return True

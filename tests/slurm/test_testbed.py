@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import cluster, layout, packages, processes
+from testbed import cluster, layout, packages, processes, pytorch
 from testbed.cluster import Cluster
 from testbed.errors import CannotLayOut, CannotRun, NotThere
 from tests.support.trial import CHECKOUT, FACTORY, as_account, cancel, eventually, python, state_of, submit
@@ -222,6 +222,8 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotRun, match="apt-get") as caught:
         packages.install(tmp_path / "packages")
+    with pytest.raises(CannotRun, match="apt-get"):
+        pytorch.install(tmp_path / "pytorch", tmp_path)
     assert len(caught.value.missing) >= 2
     with pytest.raises(NotThere):
         cluster.load(tmp_path, "trial-aif")
