@@ -7,17 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from factorygate.cluster.cluster import FactoryCluster
+    from factorygate.examples import copy_examples
     from factorygate.widgets.panel import ClusterPanel
     from factorygate.widgets.picker import FactoryPicker
 
 __version__ = "0.1.0"
-__all__ = ["ClusterPanel", "FactoryCluster", "FactoryPicker", "__version__"]
+__all__ = ["ClusterPanel", "FactoryCluster", "FactoryPicker", "__version__", "copy_examples"]
 
 # Found when first asked for: what runs in a job imports this package too, and has no use for widgets or Dask.
 _PLACES = {
     "ClusterPanel": "factorygate.widgets.panel",
     "FactoryCluster": "factorygate.cluster.cluster",
     "FactoryPicker": "factorygate.widgets.picker",
+    "copy_examples": "factorygate.examples",
 }
 
 

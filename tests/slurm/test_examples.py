@@ -1,0 +1,116 @@
+"""The example notebooks, as a person gets them in a session: each is run cell by cell, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.gateway import Gateway, Notebook, eventually
+
+pytestmark = pytest.mark.slurm
+FACTORY, WORKERS = "lumi-aif", "gcd-1-dev"
+CELL_SECONDS = 90
+ALL = {"workers": 2, "hours": 0.3}
+
+
+class Session:
+    """A running session of a person who just found the examples."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self.user = gateway.make_user()
+        gateway.started(self.user, "", factory=FACTORY, size="gcd-1", hours=0.5)
+        self.notebook: Notebook = gateway.notebook(self.user)
+        self.kernel = self.notebook.kernel()
+        self.folder = f"examples-{uuid.uuid4().hex[:8]}"  # the account's home outlives this demo
+        self.run(f"from factorygate import copy_examples\ncopy_examples({self.folder!r})")
+
+    def run(self, code: str) -> str:
+        """In a kernel that has nothing to do with the notebooks."""
+        return self.notebook.run(code, self.kernel).strip()
+
+    def jobs(self) -> set[str]:
+        """All at all factories: of this session, of workers and schedulers."""
+        return {f"{one.id} {job}" for one in self.gateway.factories.values() for job in one.jobs()}
+
+    def end(self) -> None:
+        self.run(f"import shutil\nshutil.rmtree({self.folder!r})")
+        self.gateway.stopped(self.user)
+
+    def files(self) -> list[str]:
+        """Names of what is beside the notebooks, and theirs."""
+        found = self.notebook.request("GET", f"/api/contents/{self.folder}").json()["content"]
+        return sorted(one["name"] for one in found)
+
+    def cells(self, name: str, parameters: dict[str, Any]) -> Iterator[str]:
+        """The code of a notebook, with these values in place of its own, by name, where its own are set."""
+        found = self.notebook.request("GET", f"/api/contents/{self.folder}/{name}.ipynb").json()["content"]
+        for cell in found["cells"]:
+            if cell["cell_type"] != "code":
+                continue
+            yield cell["source"]
+            if "parameters" in cell["metadata"].get("tags", ()):
+                yield "\n".join(f"{one} = {value!r}" for one, value in parameters.items())
+
+    def wrong(self, code: str, kernel: str) -> str:
+        """What went wrong in a cell; nothing, if it ran."""
+        try:
+            self.notebook.run(code, kernel, CELL_SECONDS)
+        except (AssertionError, TimeoutError) as error:
+            return str(error) or f"It took more than {CELL_SECONDS} s."
+        return ""
+
+    def work_through(self, name: str, **parameters: Any) -> None:
+        """Run all cells of a notebook in a new kernel; the first that fails is shown with its traceback."""
+        before = self.jobs()
+        answer = self.notebook.request("POST", "/api/kernels", json={"name": "python3", "path": self.folder})
+        assert answer.status_code == 201, answer.text
+        kernel = answer.json()["id"]
+        try:
+            for code in self.cells(name, ALL | parameters):
+                wrong = self.wrong(code, kernel)
+                if wrong:
+                    pytest.fail(f"{name}, in the cell\n\n{code}\n\n{wrong}", pytrace=False)
+            eventually(lambda: self.jobs() <= before, 30, what=f"{name} gave all back")
+        finally:
+            self.notebook.request("DELETE", f"/api/kernels/{kernel}")
+
+
+@pytest.fixture(scope="module")
+def session(gateway: Gateway) -> Iterator[Session]:
+    made = Session(gateway)
+    yield made
+    made.end()
+
+
+@pytest.fixture(autouse=True)
+def tidy(session: Session) -> Iterator[None]:
+    """No notebook leaves a file."""
+    before = session.files()
+    yield
+    assert session.files() == before
+
+
+def test_first_steps(session: Session) -> None:
+    session.work_through("1-first-steps", size=WORKERS)
+
+
+def test_arrays_and_tables(session: Session) -> None:
+    session.work_through("2-arrays-and-tables", size=WORKERS, gigabytes=0.05)
+
+
+def test_training_with_pytorch(session: Session) -> None:
+    if session.run("import importlib.util\nprint(importlib.util.find_spec('torch') is not None)") == "False":
+        pytest.skip("the notebooks' environment has no PyTorch: python3 -m testbed.install torch")
+    session.work_through("3-training-with-pytorch", size=WORKERS, images=6000, rounds=3)
+
+
+def test_hyperparameter_search(session: Session) -> None:
+    session.work_through("4-hyperparameter-search", size=WORKERS, candidates=12, epochs=9)
+
+
+def test_two_factories(session: Session) -> None:
+    session.work_through("5-two-factories", size=WORKERS, far="it4lia", far_size="gpu-1-debug", rows=200_000)
