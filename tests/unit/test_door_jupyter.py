@@ -155,6 +155,7 @@ async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:
         assert (await notebook.request("/user/u/api/factorygate/overview", token=""))[0] == 403
         assert (await notebook.request("/user/u/api/factorygate/extend", "POST", token=""))[0] == 403
         assert (await notebook.request("/user/u/api/factorygate/extend", "POST"))[0] == 400  # without hours
+        assert (await notebook.request("/user/u/api/factorygate/examples", "POST", token=""))[0] == 403
         assert (await notebook.request("/user/u/api/factorygate/clock", token=""))[0] == 403
         assert (await notebook.request("/user/u/api/factorygate/clock", token="another's"))[0] == 403
 

@@ -13,10 +13,13 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Locator, Page, Route, async_playwright, expect
 
+from factorygate.examples import FOLDER
 from tests.conftest import chromium_options
 from tests.support.lab import OTHER, SESSION, TOKEN, LabServer, in_minutes, lab_server, session
 
-AXE = Path(__file__).parents[2] / "extensions" / "lab" / "node_modules" / "axe-core" / "axe.min.js"
+CHECKOUT = Path(__file__).parents[2]
+AXE = CHECKOUT / "extensions" / "lab" / "node_modules" / "axe-core" / "axe.min.js"
+EXAMPLES = CHECKOUT / "docs" / "examples"
 OURS = [".fg-Status", ".fg-Panel", ".Toastify"]
 PATIENCE = 30_000  # ms
 
@@ -222,6 +225,27 @@ async def test_the_panel_shows_sessions_and_clusters(server: LabServer, page: Pa
     await expect(panel).to_contain_text("Save your work")
     await expect(save).to_be_focused()
     await expect(panel.get_by_role("link", name="All sessions")).to_have_attribute("href", "/hub/home")
+
+
+async def test_the_launcher_has_the_examples(server: LabServer, page: Page) -> None:
+    if server.module != "jupyterlab":
+        pytest.skip("Notebook has no launcher")
+    folder = server.root / FOLDER
+    await page.goto(f"{server.url}/lab?reset&token={TOKEN}")
+    card = page.locator(".jp-LauncherCard[data-category='Notebook']", has_text="Examples")
+
+    folder.write_text("a file in their place")
+    await card.click(timeout=PATIENCE)
+    await expect(toast(page, f"{FOLDER} cannot be written")).to_be_visible(timeout=PATIENCE)
+    assert folder.read_text() == "a file in their place"
+    folder.unlink()
+
+    await card.click()
+    await expect(page.locator(".jp-Notebook h1", has_text="First steps")).to_be_visible(timeout=PATIENCE)
+    await expect(card).to_have_count(0)  # the notebook is in its place
+    assert sorted(path.name for path in folder.glob("*.ipynb")) == sorted(
+        path.name for path in EXAMPLES.glob("*.ipynb")
+    )
 
 
 AXE_RUN = """async (ours) => {

@@ -79,7 +79,7 @@ class Contents(AsyncLargeFileManager):
             if part is None:
                 raise HTTPError(409, _NOT_UNDER_WAY.format(name=target.name))
             try:
-                with _in_words(target.name):
+                with in_words(target.name):
                     await asyncio.to_thread(self._take, part, number, data)
             except HTTPError as error:
                 if error.status_code != 409:
@@ -97,7 +97,7 @@ class Contents(AsyncLargeFileManager):
         old = self._uploads.pop(target, None)
         if old is not None:
             await asyncio.to_thread(self._parts.drop, old)
-        with _in_words(target.name):
+        with in_words(target.name):
             self._uploads[target] = await asyncio.to_thread(self._parts.open, target)
 
     def _take(self, part: Part, number: int, data: bytes) -> None:
@@ -135,7 +135,8 @@ def _piece(model: dict[str, Any], number: object) -> bytes:
 
 
 @contextmanager
-def _in_words(name: str) -> Iterator[None]:
+def in_words(name: str) -> Iterator[None]:
+    """What the operating system says no to while ``name`` is written, as an HTTPError with words."""
     try:
         yield
     except OutOfOrder as error:

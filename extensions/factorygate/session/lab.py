@@ -1,13 +1,15 @@
-"""What the JupyterLab extension asks of the notebook server: ``GET api/factorygate/overview`` (see ``Overview.now``)
-and ``POST api/factorygate/extend`` with ``{"hours": H}``.
+"""What the JupyterLab extension asks of the notebook server: ``GET api/factorygate/overview`` (see ``Overview.now``),
+``POST api/factorygate/extend`` with ``{"hours": H}``, and ``POST api/factorygate/examples``.
 
 For who may enter the server, like all of it; requests that change something carry JupyterLab's XSRF token.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import quote
 
 from jupyter_server.auth.decorator import authorized
@@ -16,9 +18,11 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 from tornado import web
 
+from factorygate.examples import FIRST, FOLDER, copy_examples
 from factorygate.link import LinkError
 from factorygate.session import clock
 from factorygate.session.clock import Polled
+from factorygate.session.contents import in_words
 from factorygate.session.overview import Overview
 from factorygate.session.use import Gauge
 
@@ -66,6 +70,24 @@ class Extend(APIHandler):
         await self.finish(answer)
 
 
+class Examples(APIHandler):
+    """The example notebooks, among the person's files."""
+
+    auth_resource = "contents"
+
+    def initialize(self, root: Path) -> None:
+        """``root``: the folder of this server's files."""
+        self._root = root
+
+    @web.authenticated
+    @authorized
+    async def post(self) -> None:
+        """Put there what is not there yet; the path of the first, as the contents API has it."""
+        with in_words(FOLDER):
+            await asyncio.to_thread(copy_examples, self._root / FOLDER)
+        await self.finish({"path": f"{FOLDER}/{FIRST}"})
+
+
 def addresses(environment: Mapping[str, str] = os.environ) -> tuple[str, str]:
     """Of the hub's page with the person's sessions, and below which those are open; empty where there is no hub."""
     base = environment.get("JUPYTERHUB_BASE_URL", "")
@@ -82,5 +104,9 @@ def serve(server: ServerApp, gauge: Gauge) -> None:
         return
     overview = Overview(file, gauge, *addresses())
     base = url_path_join(server.web_app.settings["base_url"], "api/factorygate")
-    handlers = [(f"{base}/overview", Look, {"overview": overview}), (f"{base}/extend", Extend, {"overview": overview})]
+    handlers = [
+        (f"{base}/overview", Look, {"overview": overview}),
+        (f"{base}/extend", Extend, {"overview": overview}),
+        (f"{base}/examples", Examples, {"root": Path(server.root_dir)}),
+    ]
     server.web_app.add_handlers(".*$", handlers)  # type: ignore[no-untyped-call]

@@ -1,8 +1,9 @@
-/** What a person can do about the session's end, from wherever it is offered. */
+/** What a person can do about the session's end, and to begin, from wherever it is offered. */
 
 import { type JupyterFrontEnd } from "@jupyterlab/application";
 import { Notification } from "@jupyterlab/apputils";
 import { type IDocumentManager } from "@jupyterlab/docmanager";
+import { type IDocumentWidget } from "@jupyterlab/docregistry";
 import { Token } from "@lumino/coreutils";
 
 import { askHours } from "./hours.js";
@@ -42,8 +43,22 @@ export class Actions {
       await this.watch.extend(hours);
       Notification.success(this.words.moreAsked(hours), { autoClose: SHOWN });
     } catch (error) {
-      Notification.error(error instanceof Error && error.message ? error.message : this.words.noAnswer, { autoClose: false });
+      this.say(error);
     }
+  }
+
+  /** Opens the first of the example notebooks; the document. */
+  async examples(): Promise<IDocumentWidget | undefined> {
+    try {
+      return this.documents.openOrReveal(await this.watch.examples());
+    } catch (error) {
+      this.say(error);
+      return undefined;
+    }
+  }
+
+  private say(error: unknown): void {
+    Notification.error(error instanceof Error && error.message ? error.message : this.words.noAnswer, { autoClose: false });
   }
 
   /** Whether there is a gateway's page to start again from. */

@@ -3,8 +3,10 @@
 import { type JupyterFrontEnd, type JupyterFrontEndPlugin } from "@jupyterlab/application";
 import { ICommandPalette } from "@jupyterlab/apputils";
 import { IDocumentManager } from "@jupyterlab/docmanager";
+import { ILauncher } from "@jupyterlab/launcher";
 import { IStatusBar } from "@jupyterlab/statusbar";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
+import { notebookIcon } from "@jupyterlab/ui-components";
 
 import { Actions, IActions } from "./actions.js";
 import { Format } from "./format.js";
@@ -16,6 +18,7 @@ import { SessionWatch, Watch } from "./watch.js";
 import { Words } from "./words.js";
 
 const OPEN = "factorygate:show-sessions";
+const EXAMPLES = "factorygate:examples";
 const RIGHT_OF_ALL = 900; // rank
 
 const watching: JupyterFrontEndPlugin<Watch> = {
@@ -113,4 +116,38 @@ const toasts: JupyterFrontEndPlugin<void> = {
   },
 };
 
-export default [watching, acting, panel, status, toasts];
+const examples: JupyterFrontEndPlugin<void> = {
+  id: "factorygate-lab:examples",
+  description: "A card of the launcher that opens the example notebooks.",
+  autoStart: true,
+  requires: [Watch, IActions],
+  optional: [ILauncher, ICommandPalette, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    watch: Watch,
+    actions: Actions,
+    launcher: ILauncher | null,
+    palette: ICommandPalette | null,
+    translator: ITranslator | null,
+  ) => {
+    const { words } = actions;
+    app.commands.addCommand(EXAMPLES, {
+      label: words.examples, caption: words.examplesLong, icon: notebookIcon,
+      isVisible: () => watch.overview !== null, execute: () => actions.examples(),
+    });
+    palette?.addItem({ command: EXAMPLES, category: words.title });
+    const begin = (): void => {
+      if (watch.overview === null) return;
+      watch.changed.disconnect(begin);
+      void app.serviceManager.ready.then(() => // the kernels' cards are there by then
+        launcher?.add({
+          command: EXAMPLES,
+          category: (translator ?? nullTranslator).load("jupyterlab").__("Notebook"), // its own word: beside its cards
+          kernelIconUrl: `data:image/svg+xml,${encodeURIComponent(notebookIcon.svgstr)}`, // there no other icon is shown
+        }));
+    };
+    watch.changed.connect(begin);
+  },
+};
+
+export default [watching, acting, panel, status, toasts, examples];

@@ -27,6 +27,8 @@ export interface Watch {
   now(): number;
   /** Asks for more time. Rejects with the site's words. */
   extend(hours: number): Promise<void>;
+  /** Has the example notebooks put among the person's files; the path of the first. Rejects with words. */
+  examples(): Promise<string>;
 }
 
 export const Watch = new Token<Watch>("factorygate-lab:Watch", "What is known of the session that this page is open in.");
@@ -70,6 +72,12 @@ export class SessionWatch implements Watch {
   async extend(hours: number): Promise<void> {
     await this.ask("extend", { method: "POST", body: JSON.stringify({ hours }) });
     await this.poll.refresh();
+  }
+
+  async examples(): Promise<string> {
+    const told = await this.ask("examples", { method: "POST" });
+    if (typeof told === "object" && told !== null && "path" in told && typeof told.path === "string") return told.path;
+    throw new Error();
   }
 
   /** Rejects where nobody answered well, so that it is asked more rarely. */

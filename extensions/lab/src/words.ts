@@ -51,6 +51,14 @@ export class Words {
     return this.trans.__("Start again…");
   }
 
+  get examples(): string {
+    return this.trans.__("Examples");
+  }
+
+  get examplesLong(): string {
+    return this.trans.__("Example notebooks, copied into your files: from first steps to computing at two factories");
+  }
+
   get ended(): string {
     return this.trans.__("Session ended");
   }
