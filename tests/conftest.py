@@ -19,11 +19,12 @@ from tests import sharing
 from tests.support.gateway import Gateway
 
 CHECKOUT = Path(__file__).resolve().parent.parent
-PORTS = {
-    "gateway": range(8300, 9500, 400),
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")  # where several processes run the tests
+PORTS = {  # so far apart that their demos' ports for sessions are, too
+    "gateway": range(8300 + 26 * int(WORKER or 0), 9500, 400),
     "isolated": range(8400, 9500, 400),
     "outbound_none": range(8500, 9500, 400),
-    "two_isolated": range(8600, 9500, 400),
+    "two_isolated": range(8550, 9500, 400),
 }
 
 
@@ -39,7 +40,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> sharing.InGr
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
         used = [demo for demo in reversed(sharing.DEMOS) if demo in getattr(item, "fixturenames", ())]
-        if used and sharing.group(item.nodeid) != used[0]:
+        if used and sharing.fixture(sharing.group(item.nodeid)) != used[0]:
             raise pytest.UsageError(
                 f"{item.nodeid} uses the fixture {used[0]}: its file is missing in tests/sharing.py"
             )
@@ -62,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def demo_folder() -> Path:
     """Where the tests' own demo keeps its state, readable for the site accounts as a demo's must be."""
-    return install.program_folder() / "tested"
+    return install.program_folder() / f"tested{WORKER}"
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Fixtures that start a demo, and the files that use them. ``tests/conftest.py`` sees that none is missing here.
+# Files that share a demo, by the fixture that starts it. ``tests/conftest.py`` sees that none is missing here.
 DEMOS = {
     "gateway": (
         "browser/test_again.py",
@@ -19,19 +19,28 @@ DEMOS = {
         "faults/test_refused.py",
         "faults/test_transfers.py",
         "security/test_attacks.py",
-        "slurm/test_dask.py",
-        "slurm/test_dask_kept.py",
-        "slurm/test_examples.py",
         "slurm/test_full_factory.py",
         "slurm/test_many_sessions.py",
         "slurm/test_requeue.py",
         "slurm/test_session_api.py",
         "slurm/test_walltime.py",
     ),
+    "clusters": (
+        "slurm/test_dask.py",
+        "slurm/test_dask_kept.py",
+        "slurm/test_examples.py",
+    ),
     "isolated": ("faults/test_matrix.py",),
     "two_isolated": ("browser/test_scale_out.py",),
     "outbound_none": ("browser/test_outbound.py",),
 }
+
+FIXTURES = {"clusters": "gateway"}  # of a second demo by the same fixture: one process would have too much to do
+
+
+def fixture(group: str) -> str:
+    """Which starts a group's demo."""
+    return FIXTURES.get(group, group)
 
 
 def group(nodeid: str) -> str:
