@@ -61,3 +61,7 @@ class FactoryAdaptive(Adaptive):
         """Names of workers that may go, whole jobs together: the scheduler's own choice."""
         found = await self.scheduler.workers_to_close(target=target, key=None, attribute="name")
         return [str(name) for name in found]
+
+    async def scale_up(self, n: int) -> None:
+        """Not by ``scale``, which ends adapting."""
+        await self.cluster.scale_up(n)
