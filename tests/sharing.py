@@ -26,9 +26,11 @@ DEMOS = {
         "slurm/test_walltime.py",
     ),
     "clusters": (
+        "slurm/test_cluster_keywords.py",
         "slurm/test_dask.py",
         "slurm/test_dask_kept.py",
         "slurm/test_examples.py",
+        "slurm/test_jobqueue_suite.py",
     ),
     "isolated": ("faults/test_matrix.py",),
     "two_isolated": ("browser/test_scale_out.py",),

@@ -626,8 +626,8 @@ def test_archives(wrapper: Wrapper, what: str) -> None:
 
 def test_many_notes_at_once(wrapper: Wrapper) -> None:
     sessions = Path(wrapper.session(ADA)).parent
-    names = ("session.json", "cluster.json")
-    notes = {f"{secrets.token_hex(16)}/{names[number % 2]}": f"note {number}" for number in range(20)}
+    names = ("session.json", "cluster.json", "worker.json")
+    notes = {f"{secrets.token_hex(16)}/{names[number % 3]}": f"note {number}" for number in range(20)}
     wrapper.made += [(sessions / file).parent for file in notes]
     assert wrapper.ask(ADA, _write(str(sessions), notes)).returncode == 0
     assert {file: (sessions / file).read_text() for file in notes} == notes

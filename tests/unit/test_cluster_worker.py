@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
+from distributed import Client, Scheduler
 
 from factorygate.cluster import broker as broker_module
 from factorygate.cluster import worker
 from factorygate.cluster.broker import Broker
+from factorygate.cluster.keys import Keys
 from factorygate.link import LinkError
 
 
@@ -45,6 +50,51 @@ def test_each_process_has_a_gpu_of_its_own() -> None:
 def test_names_of_processes() -> None:
     assert worker.process_names("w-3", 1) == ["w-3"]
     assert worker.process_names("w-3", 2) == ["w-3-0", "w-3-1"]
+
+
+def test_what_is_asked_lies_beside_the_file(tmp_path: Path) -> None:
+    assert worker.wanted(tmp_path / "cluster.json") == {}
+    (tmp_path / "worker.json").write_text('{"threads": 2}')
+    assert worker.wanted(tmp_path / "cluster.json") == {"threads": 2}
+
+
+def test_where_workers_spill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert worker.scratch_folder(None, tmp_path) == tmp_path
+    monkeypatch.setenv("SCRATCH", str(tmp_path / "of this job"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = worker.scratch_folder("$SCRATCH/dask", tmp_path)
+    assert folder == tmp_path / "of this job" / "dask"
+    assert folder.is_dir()
+    assert worker.scratch_folder("~/spills", tmp_path) == tmp_path / "spills"
+
+
+async def test_a_program_that_is_told_to_end_leaves_nothing_behind(tmp_path: Path) -> None:
+    keys = Keys.new()
+    options = {"host": "127.0.0.1", "protocol": "tls://", "security": keys, "dashboard_address": "127.0.0.1:0"}
+    async with Scheduler(**options) as scheduler, Client(scheduler.address, security=keys, asynchronous=True) as client:
+        file, scratch = tmp_path / "cluster.json", tmp_path / "scratch"
+        file.write_text(json.dumps(keys.tell(scheduler.address)))
+        scratch.mkdir()
+        argv = [
+            *(
+                "-P",
+                "-m",
+                "factorygate.cluster.worker",
+                "--file",
+                str(file),
+                "--names",
+                "w-0",
+                "--memory",
+                str(1 << 30),
+            ),
+            *("--seconds", "600", "--tmp", str(scratch)),
+        ]
+        program = await asyncio.create_subprocess_exec(sys.executable, *argv)
+        await client.wait_for_workers(1, timeout=60)
+        assert list(scratch.iterdir())
+        program.terminate()
+        assert await program.wait() == 0
+        assert not list(scratch.iterdir())
 
 
 class ScriptedLink:

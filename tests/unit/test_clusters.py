@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from pydantic import ValidationError
 
 from factorylink.clusters import herd, service
 from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
@@ -95,6 +96,47 @@ async def test_keys_are_left_for_the_workers_and_nowhere_else(world: World, tmp_
     assert json.loads(world.home.files[path])["address"] == "tls://n7:8786"
     assert "PRIVATE" not in repr(world.scheduler.submitted) + cluster.model_dump_json()
     assert b"PRIVATE" not in b"".join(file.read_bytes() for file in tmp_path.glob("ledger*"))
+
+
+async def test_what_is_asked_of_workers_lies_beside_it(world: World) -> None:
+    asked = {"threads": 2, "memory": 1 << 30, "local_directory": "$TMPDIR", "preload": ["a"], "resources": {"GPU": 1}}
+    await begin(world, worker=asked)
+    await grow(world, "w-0")
+    [path] = [path for path in world.home.files if path.endswith("worker.json")]
+    assert json.loads(world.home.files[path]) == asked
+    assert "TMPDIR" not in repr(world.scheduler.submitted)
+
+
+async def test_mostly_nothing_is_asked_of_workers(world: World) -> None:
+    await begin(world, worker={})
+    assert not [path for path in world.home.files if path.endswith("worker.json")]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"worker": {"threads": 0}},
+        {"worker": {"death_timeout": float("inf")}},
+        {"worker": {"interface": "ib0\n#SBATCH --nodes=99"}},
+        {"worker": {"preload": ["a"] * 33}},
+        {"worker": {"resources": {"GPU": -1}}},
+        {"worker": {"command": "sh"}},
+        {"scheduler": {"address": "tls://n7:8786"}},
+        {"scheduler": SCHEDULER | {"key": None}},
+        {"scheduler": SCHEDULER | {"address": "tcp://n7:8786"}},
+        {"scheduler": {"address": "ws://n7:8786"}},
+    ],
+)
+async def test_what_no_cluster_may_ask_for(world: World, told: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        await begin(world, **told)
+
+
+async def test_a_scheduler_in_clear_text_is_its_owners_own(world: World) -> None:
+    await begin(world, scheduler={"address": "tcp://n7:8786"})
+    [path] = [path for path in world.home.files if path.endswith("cluster.json")]
+    told = json.loads(world.home.files[path])
+    assert (told["address"], told["ca"], told["key"]) == ("tcp://n7:8786", None, None)
 
 
 async def test_an_answer_that_was_lost_is_settled(world: World) -> None:

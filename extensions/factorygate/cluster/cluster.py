@@ -9,14 +9,16 @@ import shutil
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from dask_jobqueue.core import JobQueueCluster
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
+from distributed.security import Security
 
-from factorygate.cluster import outside, pages, place, showing
+from factorygate.cluster import keywords, outside, pages, place, showing
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.job import FactoryJob
@@ -34,10 +36,9 @@ RETIRE_SECONDS = 60.0  # for workers to hand over what they hold, before their j
 class FactoryCluster(JobQueueCluster):
     """``FactoryCluster(size="gpu-4", workers=8)``: that many Dask workers, in as few jobs of that node size.
 
-    Factory, node size and environment are those of this notebook where nothing is said, and with a FactoryPicker
-    ``FactoryCluster(**picker.value)`` is what it shows. ``hours``: walltime of each job (the cluster outlives its
-    jobs); ``processes``: workers in each job, one a GPU if not said; ``cap_gpu_hours``: what the cluster may use in
-    all, GPU-hours as the factory's scheduler counts them.
+    What is not said is looked up in dask's configuration (``jobqueue.factory``, or ``config_name``), then: factory,
+    node size and environment are those of this notebook. ``FactoryCluster(**picker.value)`` is what a FactoryPicker
+    shows.
 
     With a ``name`` it outlives this kernel: ``FactoryCluster.from_name`` takes it up again, ``leave`` lets go of it,
     and it ends by itself when nothing was computed for ``idle_minutes``. ``scheduler="job"``: its scheduler is a job of
@@ -46,7 +47,47 @@ class FactoryCluster(JobQueueCluster):
 
     All else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only who has
     the cluster's own key gets in. Raises LinkError where the gateway or the scheduler says no, ValueError for what the
-    catalogue does not have.
+    catalogue does not have and for dask_jobqueue's keywords that mean nothing here, with what to use instead.
+
+    Parameters
+    ----------
+    size : str
+        Node size of each job, by its id in the factory's catalogue
+    workers, n_workers : int
+        Dask workers to begin with
+    factory, environment : str
+        Ids in the catalogue
+    hours : float
+        Walltime of each job; the cluster outlives its jobs
+    walltime : str
+        The same as Slurm writes it: "1:30:00"
+    processes : int
+        Dask workers in each job; if not said, one a GPU, or where only ``cores`` is said what dask_jobqueue makes of it
+    cores : int
+        That Dask uses of each job, of all its processes together; all if not said. Where no ``size`` is said, the
+        smallest that has ``cores`` and ``memory``
+    memory : str
+        That Dask uses of each job; all if not said
+    cap_gpu_hours : float
+        What the cluster may use in all, GPU-hours as the factory's scheduler counts them
+    project : str
+        Who pays, in place of your usual project
+    name : str
+        Of the cluster, which then outlives this kernel
+    scheduler, idle_minutes
+        "job": its scheduler is a job of its own; and after how long without work such or a named one ends
+    interface : str
+        Network interface of scheduler and workers; ``scheduler_options={"interface": ...}`` for the scheduler alone
+    death_timeout : float
+        Seconds that a worker waits for its scheduler
+    local_directory : str
+        On the node, for what workers spill
+    worker_extra_args : list
+        ``--preload MODULE`` and ``--resources "NAME=AMOUNT"``
+    security : Security
+        Keys to use in place of the cluster's own
+    scheduler_options, asynchronous, loop, silence_logs
+        As in dask_jobqueue
     """
 
     job_cls = FactoryJob
@@ -68,12 +109,37 @@ class FactoryCluster(JobQueueCluster):
         asynchronous: bool = False,
         loop: Any = None,
         scheduler_options: dict[str, Any] | None = None,
+        cores: int | None = None,
+        memory: str | int | None = None,
+        walltime: str | int | timedelta | None = None,
+        n_workers: int = 0,
+        security: Security | bool | None = None,
+        protocol: str = "tls://",
+        config_name: str | None = None,
         _begins: outside.Begins | None = None,
         **options: Any,
     ) -> None:
-        self.place = place.find(factory, size, environment, hours, processes)
-        self.project = project
-        self.cap_gpu_hours = cap_gpu_hours
+        keywords.refuse(options, name)
+        if security is False or not protocol.startswith("tls"):
+            raise ValueError("A FactoryCluster speaks TLS and nothing else; leave security= and protocol= out.")
+        said = keywords.settled(
+            config_name, project=project, cap_gpu_hours=cap_gpu_hours, scheduler_options=scheduler_options
+        )
+        self.place = keywords.place(
+            config_name,
+            factory=factory,
+            size=size,
+            environment=environment,
+            hours=hours,
+            walltime=walltime,
+            processes=processes,
+            cores=cores,
+            memory=memory,
+        )
+        workers = workers or n_workers
+        self._asked_of_workers = keywords.worker(config_name, self.place, options)
+        self.project = said["project"]
+        self.cap_gpu_hours = said["cap_gpu_hours"]
         self.message = ""  # what went wrong last
         self.adapting: Adapting | None = None
         self.wanted = 0  # jobs
@@ -83,21 +149,29 @@ class FactoryCluster(JobQueueCluster):
         self.idle_minutes = idle_minutes
         self.broker = Broker(Link.here(), self._changed)
         self._begins = _begins or _beginning(scheduler, self.place.here, name)
-        self._keys = Keys.new()
-        listens: dict[str, Any] = {}
+        theirs = security if isinstance(security, Security) else None
+        if self._begins is not None and (theirs or scheduler_options):
+            raise ValueError(
+                "security= and scheduler_options= are for a scheduler in this kernel: for a cluster without a name, at "
+                "this session's factory."
+            )
+        self._keys = Keys.new() if theirs is None else Keys.like(theirs)
+        listens: dict[str, Any] = said["scheduler_options"] or {}
         if self._begins is None:
             self._folder = pages.folder(self.broker.id)
-            listens = {"host": place.own_address(), "dashboard": True, "pages": str(self._folder / pages.SOCKET)}
+            listens = {"dashboard": True, "pages": str(self._folder / pages.SOCKET)} | listens
+            if "interface" not in self._asked_of_workers and "interface" not in listens:
+                listens = {"host": place.own_address()} | listens
         super().__init__(
             n_workers=0,
             name=name or f"dask-{uuid.uuid4().hex[:6]}",
-            security=self._keys,
-            protocol="tls://",
+            security=theirs or self._keys,
+            protocol=protocol,
             scheduler_cls=pages.QuietScheduler,
-            scheduler_options=listens | (scheduler_options or {}),
+            scheduler_options=listens,
             asynchronous=asynchronous,
             loop=loop,
-            config_name=FactoryJob.config_name,
+            config_name=config_name,
             cores=self.place.cores,
             memory=f"{self.place.memory}B",
             processes=self.place.processes,
@@ -134,8 +208,9 @@ class FactoryCluster(JobQueueCluster):
             _begins=partial(outside.again, known=told),
         )
 
-    def _get_worker_security(self, security: Any) -> None:  # noqa: ARG002  # the link hands workers their keys
-        return None
+    def _get_worker_security(self, security: Any) -> Any:
+        """Of somebody's own, for ``job_script`` to show; the link hands workers their keys."""
+        return None if security is self._keys else security
 
     # --- its beginning and its end
 
@@ -169,6 +244,7 @@ class FactoryCluster(JobQueueCluster):
             "processes": place.processes,
             "cap_gpu_hours": self.cap_gpu_hours,
             "session": os.environ.get("FACTORYGATE_SESSION") if place.here else None,
+            "worker": self._asked_of_workers,
             **scheduler,
         }
 
@@ -218,20 +294,14 @@ class FactoryCluster(JobQueueCluster):
     # --- how many
 
     def _jobs(self, workers: int) -> int:
-        return math.ceil(workers / self.place.processes)
+        return self.place.jobs(workers)
 
     def scale(self, n: int | None = None, jobs: int = 0, memory: str | None = None, cores: int | None = None) -> Any:
         """``n`` workers, or so many jobs, from now on. Returns when they were asked for.
 
         Raises ValueError where the cluster's cap does not allow it, LinkError with what the scheduler said.
         """
-        wanted = self._jobs(n) if n is not None else jobs
-        if cores is not None:
-            wanted = max(wanted, math.ceil(cores / self.place.cores))
-        if memory is not None:
-            from dask.utils import parse_bytes
-
-            wanted = max(wanted, math.ceil(parse_bytes(memory) / self.place.memory))
+        wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
         self._stop_adapting()
         return self._move(wanted)
 
@@ -279,14 +349,19 @@ class FactoryCluster(JobQueueCluster):
         maximum_jobs: int | None = None,
         minimum: float = 0,
         maximum: float = math.inf,
+        minimum_cores: int | None = None,
+        maximum_cores: int | None = None,
+        minimum_memory: str | None = None,
+        maximum_memory: str | None = None,
         **options: Any,
     ) -> Any:
-        """Let the work decide how many jobs there are, within these bounds (workers, or jobs)."""
+        """Let the work decide how many jobs there are, within these bounds: workers, jobs, or what they have."""
         each = self.place.processes
-        low = minimum if minimum_jobs is None else minimum_jobs * each
-        high = maximum if maximum_jobs is None else maximum_jobs * each
-        self.adapting = Adapting(self._jobs(int(low)), self._jobs(int(high)) if math.isfinite(high) else 10**6)
-        return super().adapt(Adaptive=Adaptive, minimum=low, maximum=high, **options)
+        low = self.place.jobs(minimum, minimum_cores, minimum_memory) if minimum_jobs is None else minimum_jobs
+        high = self.place.most_jobs(maximum, maximum_cores, maximum_memory) if maximum_jobs is None else maximum_jobs
+        self.adapting = Adapting(low, 10**6 if high is None else high)
+        most = math.inf if high is None else high * each
+        return super().adapt(Adaptive=Adaptive, minimum=low * each, maximum=most, **options)
 
     def _stop_adapting(self) -> None:
         if self.adapting is not None:

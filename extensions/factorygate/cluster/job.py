@@ -2,48 +2,100 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
-import dask
 from dask_jobqueue.core import Job
 from distributed.core import Status
+from distributed.security import Security
 
+from factorygate.cluster import keywords
 from factorygate.cluster.broker import Broker
+from factorygate.cluster.keys import in_files
 from factorygate.link import LinkError
 
-# dask-jobqueue wants every one of its settings in a section of ours, or looks for it in vain.
-DEFAULTS: dict[str, Any] = {
-    "name": "factorygate", "cores": None, "memory": None, "processes": 1, "python": None, "interface": None,
-    "death-timeout": 60, "local-directory": None, "shared-temp-directory": None, "extra": None,
-    "worker-command": "distributed.cli.dask_worker", "worker-extra-args": [], "shebang": "#!/bin/bash",
-    "walltime": None, "env-extra": None, "job-script-prologue": [], "job-extra": None, "job-extra-directives": [],
-    "job-directives-skip": [], "log-directory": None, "scheduler-options": {}, "queue": None, "account": None,
-}  # fmt: skip
-dask.config.update_defaults({"jobqueue": {"factory": DEFAULTS}})
+HEADER = """\
+# The gateway writes the batch script, from the factory's catalogue. Its workers are what this command would start:"""
 
 
 class FactoryJob(Job):
-    """One job of a cluster. Made by dask-jobqueue with what ``FactoryCluster`` gave it for all jobs."""
+    """One job. Mostly made by dask-jobqueue with what ``FactoryCluster`` gave it for all of its jobs.
 
-    config_name = "factory"
+    Without ``broker`` it stands alone, as in ``JobQueueCluster(job_cls=FactoryJob, cores=4, memory="8GB")``: where it
+    runs is said as for a ``FactoryCluster``, and nobody watches over its cluster's jobs as that does.
+    """
+
+    config_name = keywords.SECTION
+    _script_template = "%(job_header)s\n%(worker_command)s\n"
 
     def __init__(
-        self, scheduler: Any = None, name: Any = None, *, broker: Broker, describe: str = "", **kwargs: Any
+        self,
+        scheduler: Any = None,
+        name: Any = None,
+        *,
+        broker: Broker | None = None,
+        describe: str = "# A job of its own.",
+        factory: str | None = None,
+        size: str | None = None,
+        environment: str | None = None,
+        hours: float | None = None,
+        walltime: str | int | timedelta | None = None,
+        project: str | None = None,
+        security: Security | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(scheduler=scheduler, name=name, **kwargs)
+        keywords.refuse(kwargs)
+        shown = security if in_files(security) else None  # in the script
+        super().__init__(scheduler=scheduler, name=name, security=shown, **kwargs)
+        self.job_header = f"{describe}\n{HEADER}"
         self._broker = broker
-        self.job_header = describe
+        self._alone = broker is None
+        self._where: dict[str, Any] = {"factory": factory, "size": size, "environment": environment, "hours": hours}
+        self._walltime = walltime
+        self._project = project
+        self._security = security
+        self._options = kwargs
+
+    @classmethod
+    def default_config_name(cls) -> str:
+        """Asked for before the section is read."""
+        keywords.have_section()
+        return str(super().default_config_name())
 
     async def start(self) -> None:
         """Ask for it. Raises LinkError with the scheduler's words."""
-        await self._broker.submit(str(self.name))
+        if self._broker is None:
+            self._broker = await self._begin()
+        try:
+            await self._broker.submit(str(self.name))
+        except LinkError:
+            if self._alone:
+                await self._broker.close()
+            raise
         self.status = Status.running
+
+    async def _begin(self) -> Broker:
+        from factorygate.cluster import lone
+
+        place = await asyncio.to_thread(
+            keywords.place,
+            self.config_name,
+            cores=self.worker_cores,
+            memory=self.worker_memory,
+            processes=self.worker_processes,
+            walltime=self._walltime,
+            **self._where,
+        )
+        asked = keywords.worker(self.config_name, place, self._options)
+        project = keywords.settled(self.config_name, project=self._project)["project"]
+        return await lone.begin(str(self.scheduler), self._security, place, project, asked)
 
     async def close(self) -> None:
         """See that it ends."""
-        if self.status is Status.running:
+        if self.status is Status.running and self._broker is not None:
             try:
-                await self._broker.cancel(str(self.name))
+                await (self._broker.end() if self._alone else self._broker.cancel(str(self.name)))
             except LinkError as error:
                 if error.kind != "gone":  # the whole cluster is over, so it is, too
                     raise
@@ -53,4 +105,4 @@ class FactoryJob(Job):
     @property
     def told(self) -> dict[str, Any]:
         """As the link tells it; empty while nothing is known."""
-        return self._broker.workers.get(str(self.name), {})
+        return {} if self._broker is None else self._broker.workers.get(str(self.name), {})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 from distributed.security import Security
@@ -45,8 +47,34 @@ class Keys(Security):
             "versions": versions(),
         }
 
+    @classmethod
+    def like(cls, theirs: Security) -> Keys:
+        """Somebody's own, for workers: read from where they lie, if they are in files. Raises ValueError, OSError."""
+        told = {name: _pem(value) for name, value in theirs.get_tls_config_for_role("worker").items() if value}
+        if not {"ca_file", "cert", "key"} <= told.keys():
+            raise ValueError("security= lacks a CA file, or a certificate or key for workers.")
+        return cls(
+            tls_ca_file=told["ca_file"],
+            tls_worker_cert=told["cert"],
+            tls_worker_key=told["key"],
+            require_encryption=True,
+        )
+
     def _get_tls_context(self, tls: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
         made: ssl.SSLContext | None = super()._get_tls_context(tls, purpose)
         if made is not None:
             made.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
         return made
+
+
+def in_files(security: Security | None) -> bool:
+    """Whether it names files, so that it may be shown, and has no key in itself."""
+    told = {} if security is None else security.get_tls_config_for_role("worker")
+    return bool(told) and not any("\n" in value for value in told.values() if value)
+
+
+def _pem(value: str) -> str:
+    """The text itself, or that of the file of that name: without what stands around it."""
+    text = value if "\n" in value else Path(value).read_text(encoding="utf-8")
+    blocks = re.findall(r"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----", text, re.DOTALL)
+    return "\n".join(blocks) + "\n"

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -21,7 +22,9 @@ log = logging.getLogger("factorygate.cluster")
 
 # Before the walltime: so much at most, and this share of it at most, to hand over what a worker holds.
 MARGIN, MARGIN_SHARE = 120.0, 0.2
+ASKED = "worker.json"  # beside the file
 PATIENCE = 60.0  # seconds without a scheduler, then a worker ends
+CLOSE = 5.0  # seconds for a worker to end when its job does
 VISIBLE = {"NVIDIA": ("CUDA_VISIBLE_DEVICES",), "AMD": ("ROCR_VISIBLE_DEVICES",), "Intel": ("ZE_AFFINITY_MASK",)}
 
 
@@ -75,6 +78,24 @@ def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str])
     return [dict.fromkeys(variables, ",".join(some)) for some in mine]
 
 
+def wanted(file: Path) -> dict[str, Any]:
+    """What the cluster asks of each Dask worker, left beside the file; nothing mostly."""
+    try:
+        found: dict[str, Any] = json.loads(file.with_name(ASKED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def scratch_folder(asked: str | None, otherwise: Path) -> Path:
+    """Where this node keeps what workers spill; variables in ``asked`` are this job's."""
+    if asked is None:
+        return otherwise
+    folder = Path(os.path.expandvars(asked)).expanduser()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 async def run(options: argparse.Namespace) -> int:
     """Until all workers have ended; the exit code."""
     from distributed import Nanny
@@ -89,20 +110,25 @@ async def run(options: argparse.Namespace) -> int:
     except versions.VersionsDifferError as error:
         log.critical("%s", error)
         return 4
-    security = Keys.of(told)
+    security = Keys.of(told) if told.get("ca") else None  # where its owner runs the scheduler in clear text
+    asked = wanted(options.file)
     name = own_name(options.names, dict(os.environ))
     leaves = lifetime(options.seconds, dict(os.environ), time.time())
-    with tempfile.TemporaryDirectory(prefix="factorygate-worker-", dir=options.tmp) as scratch:
+    folder = scratch_folder(asked.get("local_directory"), options.tmp)
+    with tempfile.TemporaryDirectory(prefix="factorygate-worker-", dir=folder) as scratch:
         nannies = [
             Nanny(
                 told["address"],
                 name=worker,
-                nthreads=options.threads,
-                memory_limit=options.memory,
+                nthreads=asked.get("threads", options.threads),
+                memory_limit=asked.get("memory", options.memory),
                 security=security,
                 local_directory=scratch,
                 env=shown,
-                death_timeout=PATIENCE,
+                death_timeout=asked.get("death_timeout", PATIENCE),
+                interface=asked.get("interface"),
+                preload=asked.get("preload"),
+                resources=asked.get("resources"),
                 lifetime=f"{leaves:.0f} s",
                 worker_class=QuietWorker,
                 dashboard=False,
@@ -113,10 +139,21 @@ async def run(options: argparse.Namespace) -> int:
                 strict=True,
             )
         ]
-        await asyncio.gather(*nannies)
-        log.info("%s: %d workers at %s, for %.0f s", name, len(nannies), told["address"], leaves)
-        await asyncio.gather(*(nanny.finished() for nanny in nannies))
+        log.info("%s: %d workers of %s, for %.0f s", name, len(nannies), told["address"], leaves)
+        living = asyncio.ensure_future(_live(nannies))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, living.cancel)  # the job is to end
+        try:
+            await living
+        except asyncio.CancelledError:
+            log.info("%s: told to end", name)
+        finally:  # so that the folder can go
+            await asyncio.gather(*(nanny.close(timeout=CLOSE) for nanny in nannies), return_exceptions=True)
     return 0
+
+
+async def _live(nannies: list[Any]) -> None:
+    await asyncio.gather(*nannies)
+    await asyncio.gather(*(nanny.finished() for nanny in nannies))
 
 
 def main() -> int:

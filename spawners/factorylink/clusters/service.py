@@ -122,6 +122,7 @@ class Clusters:
                     await self._leave(known.place, known.row, request.scheduler)  # which may be a new one
                 return known.show(), False
             place, row = self._admit(cluster_id, user, request)
+            await self._ask_of_workers(place, row, request)
             if request.head is not None:
                 row.session = row.id
                 await self._heads.begin(row, place, request.head)
@@ -201,9 +202,16 @@ class Clusters:
 
     async def _leave(self, place: Place, row: ClusterRow, scheduler: Scheduler) -> None:
         """How workers find and trust their scheduler: in a 0600 file of the account there, and nowhere else."""
-        told = json.dumps(scheduler.model_dump())
+        await self._write(place, row, workerjob.FILE, json.dumps(scheduler.model_dump()))
+
+    async def _ask_of_workers(self, place: Place, row: ClusterRow, request: ClusterRequest) -> None:
+        """What is asked of each Dask worker, in a file beside the other; mostly nothing is."""
+        if asked := request.worker.model_dump(mode="json", exclude_defaults=True):
+            await self._write(place, row, workerjob.ASKED, json.dumps(asked))
+
+    async def _write(self, place: Place, row: ClusterRow, file: str, content: str) -> None:
         try:
-            await self._submitter.leave(place, row.account, row.id, workerjob.FILE, told)
+            await self._submitter.leave(place, row.account, row.id, file, content)
         except LinkError as error:
             raise from_link_error(error) from error
 

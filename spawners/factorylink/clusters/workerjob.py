@@ -12,6 +12,7 @@ from factorylink.seams import Place
 from factorylink.submitting import session_folder
 
 FILE = "cluster.json"  # in the cluster's folder: the scheduler's address, and keys
+ASKED = "worker.json"  # beside it: what is asked of each Dask worker, if anything is
 GB = 10**9
 
 

@@ -18,7 +18,8 @@ BatchId = SessionId
 ClusterName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 # It becomes the name of a Dask worker, a word of a script and a part of a file's name.
 WorkerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-Address = Annotated[str, StringConstraints(pattern=r"^tls://[A-Za-z0-9_.:\[\]-]{1,253}:[0-9]{1,5}$")]
+Address = Annotated[str, StringConstraints(pattern=r"^(tls|tcp)://[A-Za-z0-9_.:\[\]-]{1,253}:[0-9]{1,5}$")]
+Line = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]{1,1024}$")]  # read by the worker's program alone
 Pem = Annotated[str, StringConstraints(pattern=r"^-----BEGIN [A-Z ]+-----\n[A-Za-z0-9+/=\n -]+\n?$", max_length=16384)]
 
 ProgramName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,30}$")]
@@ -30,16 +31,41 @@ MOST_AT_ONCE = 1000  # jobs of a batch: Slurm's own MaxArraySize allows indices 
 class Scheduler(BaseModel):
     """How a worker finds and trusts its Dask scheduler. Handed on to the workers' folder; stored and logged nowhere.
 
-    ``versions``: of what both ends must have alike, by name.
+    ``versions``: of what both ends must have alike, by name. All three of its keys, or none for one that its owner runs
+    in clear text (``tcp://``), which no cluster of ours is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
     address: Address
-    ca: Pem = Field(repr=False)
-    certificate: Pem = Field(repr=False)
-    key: Pem = Field(repr=False)
+    ca: Pem | None = Field(default=None, repr=False)
+    certificate: Pem | None = Field(default=None, repr=False)
+    key: Pem | None = Field(default=None, repr=False)
     versions: dict[ProgramName, Version] = Field(default={}, max_length=32)
+
+    @model_validator(mode="after")
+    def _trusted(self) -> Scheduler:
+        given = [key is not None for key in (self.ca, self.certificate, self.key)]
+        if set(given) != {self.address.startswith("tls:")}:
+            raise ValueError("tls:// needs ca, certificate and key, and tcp:// has none of them")
+        return self
+
+
+class WorkerOptions(Model):
+    """What is asked of each Dask worker. Handed on to the workers' folder; what is None is as the node size has it.
+
+    ``threads``, ``memory`` (bytes): no more than its share of the job; ``death_timeout``: seconds without a scheduler;
+    ``local_directory``: on the node, for what it spills; ``interface``: of the node's network; ``preload``: Python
+    modules; ``resources``: Dask's, by name.
+    """
+
+    threads: int | None = Field(default=None, ge=1, le=4096)
+    memory: int | None = Field(default=None, ge=1)
+    death_timeout: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    local_directory: Line | None = None
+    interface: Line | None = None
+    preload: tuple[Line, ...] = Field(default=(), max_length=32)
+    resources: dict[Line, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(default={}, max_length=32)
 
 
 class Head(Model):
@@ -69,6 +95,7 @@ class ClusterRequest(Model):
     processes: int = Field(default=1, ge=1, le=256)
     cap_gpu_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     session: SessionId | None = None
+    worker: WorkerOptions = WorkerOptions()
     scheduler: Scheduler | None = None
     head: Head | None = None
 

@@ -1,0 +1,155 @@
+"""dask-jobqueue's keywords: those that mean something here, and what to use in place of those that do not."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import Any, NoReturn
+
+import dask
+
+from factorygate.cluster.place import WorkerPlace, find
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,50}")  # workers' names are this and a number
+SECTION = "factory"  # of dask's configuration, below ``jobqueue``
+
+# dask-jobqueue wants every one of its settings in a section of ours, or looks for it in vain.
+DEFAULTS: dict[str, Any] = {
+    "name": "factorygate", "cores": None, "memory": None, "processes": None, "python": None, "interface": None,
+    "death-timeout": None, "local-directory": None, "shared-temp-directory": None, "extra": None,
+    "worker-command": "distributed.cli.dask_worker", "worker-extra-args": [], "shebang": None,
+    "walltime": None, "env-extra": None, "job-script-prologue": [], "job-extra": None, "job-extra-directives": [],
+    "job-directives-skip": [], "log-directory": None, "scheduler-options": {}, "queue": None, "account": None,
+    # ours
+    "factory": None, "size": None, "environment": None, "hours": None, "project": None, "cap-gpu-hours": None,
+}  # fmt: skip
+
+_CATALOGUE = "the factory's catalogue says what its batch scheduler is told; choose with factory=, size= and hours="
+_ENVIRONMENT = "the environment decides it: environment=... takes one of the factory's, else this notebook's"
+INSTEAD = {
+    "host": "pass 'host' through 'scheduler_options'",
+    "dashboard_address": "cluster.dashboard_link leads to its pages, which are on no port (elsewhere one would pass "
+    "'dashboard_address' through 'scheduler_options')",
+    "scheduler_cls": "its scheduler keeps its pages from neighbours on the node, which another class would not",
+    "queue": "the node size decides it: size=...",
+    "account": "project=... says who pays",
+    "job_cpu": "a job has the cores of its node size: size=...",
+    "job_mem": "a job has the memory of its node size: size=...",
+    "job_name": "the gateway names jobs, since it knows them by it; name=... is the cluster's",
+    "job_extra": _CATALOGUE,
+    "job_extra_directives": _CATALOGUE,
+    "header_skip": _CATALOGUE,
+    "job_directives_skip": _CATALOGUE,
+    "shebang": _CATALOGUE,
+    "env_extra": _ENVIRONMENT,
+    "job_script_prologue": _ENVIRONMENT,
+    "python": _ENVIRONMENT,
+    "worker_command": "workers are started by the gateway's own program, which gives each its own GPU; processes=... "
+    "says how many",
+    "log_directory": "the gateway keeps the last lines of each job's log: cluster.panel, or cluster.view().jobs",
+    "shared_temp_directory": "keys reach the workers through the gateway and lie in no shared folder",
+}
+
+
+def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
+    """Raises ValueError for a keyword without a meaning here, with what to use instead; and for such a name."""
+    for word, value in given.items():
+        if word in INSTEAD and value not in (None, "", [], (), {}):
+            raise ValueError(f"{word}={value!r} cannot be said here: {INSTEAD[word]}.")
+    if name is not None and not NAME.fullmatch(name):
+        raise ValueError(
+            f"name={name!r} cannot be a cluster's: letters, digits, '.', '_' and '-' can, beginning with a letter or "
+            "digit; no shell reads it."
+        )
+    if given.get("nanny") not in (None, True):
+        raise ValueError("nanny=False cannot be said here: each Dask worker is a process of its own, under a nanny.")
+
+
+def have_section() -> None:
+    """Our section is in dask's configuration, whoever emptied that; what a person wrote there stays."""
+    dask.config.update(dask.config.config, {"jobqueue": {SECTION: DEFAULTS}}, priority="old")
+
+
+def settled(section: str | None, **given: Any) -> dict[str, Any]:
+    """What was given, and for what is None, what that section of dask's configuration says."""
+    have_section()
+    found = dask.config.get(f"jobqueue.{section or SECTION}")
+    return {
+        name: found.get(name.replace("_", "-"), found.get(name)) if value is None else value
+        for name, value in given.items()
+    }
+
+
+def _hours(section: str | None, said: float | None, walltime: str | int | timedelta | None) -> float | None:
+    """Of each job's walltime, however it was said. Raises ValueError."""
+    if said is not None and walltime is not None:
+        raise ValueError("hours= and walltime= say the same thing: one of them is enough.")
+    if said is None and walltime is None:
+        said, walltime = settled(section, hours=None, walltime=None).values()
+    return said if walltime is None else hours_of(walltime)
+
+
+def hours_of(walltime: str | int | timedelta) -> float:
+    """Of a walltime as Slurm reads it: ``90`` (minutes), ``45:00``, ``1:30:00``, ``1-12``, ``1-12:30:00``; begun
+    minutes count whole."""
+    if isinstance(walltime, timedelta):
+        return walltime.total_seconds() / 3600
+    found = re.fullmatch(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?", str(walltime).strip())
+    if found is None:
+        raise ValueError(f"walltime={walltime!r} is no time such as 1:30:00; hours=1.5 says the same.")
+    days, *rest = found.groups()
+    numbers = [int(part) for part in rest if part is not None]
+    if days is None:  # minutes, minutes:seconds, hours:minutes:seconds
+        numbers = [0, *numbers] if len(numbers) < 3 else numbers
+    hours, minutes, seconds = (*numbers, 0, 0)[:3]
+    return 24.0 * int(days or 0) + hours + (minutes + math.ceil(seconds / 60)) / 60
+
+
+def place(
+    section: str | None,
+    *,
+    hours: float | None = None,
+    walltime: str | int | timedelta | None = None,
+    **given: Any,
+) -> WorkerPlace:
+    """Where jobs are to run: ``find``, with walltimes in either way, and what the configuration says.
+
+    Raises LinkError, ValueError."""
+    known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
+    return find(hours=_hours(section, hours, walltime), **settled(section, **known | given))
+
+
+def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked of each Dask worker, as the gateway takes it; only what was said. Raises ValueError."""
+    names = ("death_timeout", "local_directory", "interface", "worker_extra_args", "extra")
+    said = settled(section, **{name: given.get(name) for name in names})
+    args = said.pop("worker_extra_args") or said.pop("extra")
+    asked = {**said, **_extra(args or ())}
+    if not place.whole:
+        asked |= {"threads": place.threads, "memory": place.memory // place.processes}
+    return {name: value for name, value in asked.items() if value not in (None, [], {})}
+
+
+class _Arguments(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"worker_extra_args: {message}.")
+
+
+def _extra(args: Sequence[str]) -> dict[str, Any]:
+    """``dask worker``'s own arguments, of those that can be said here."""
+    parser = _Arguments(prog="worker_extra_args", add_help=False, allow_abbrev=False)
+    parser.add_argument("--preload", action="append", default=[])
+    parser.add_argument("--resources", type=_resources, default={})
+    known, other = parser.parse_known_args(shlex.split(" ".join(map(str, args))))
+    if other:
+        raise ValueError(f"worker_extra_args: {other[0]} cannot be said here; --preload and --resources can.")
+    return {"preload": known.preload, "resources": known.resources}
+
+
+def _resources(text: str) -> dict[str, float]:
+    pairs = (pair.split("=") for pair in text.replace(",", " ").split())
+    return {name: float(amount) for name, amount in pairs}
