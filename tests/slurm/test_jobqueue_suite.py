@@ -1,0 +1,144 @@
+"""dask-jobqueue's own tests, run against ``FactoryCluster`` and real Slurm jobs of a running gateway.
+
+They are taken from the installed package, which is pinned; none is copied into this repository. ``NOT_OURS`` is what
+does not apply, and why: every other test has to pass, and one that is neither there nor run is a failure.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+import pytest
+from dask_jobqueue import tests as theirs
+
+from factorygate.cluster.keys import Keys
+from tests.support.gateway import Gateway
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
+CHECKOUT = Path(__file__).resolve().parents[2]
+FACTORY = "lumi-aif"
+
+NOT_OURS = {
+    "Of another scheduler's class, and nothing of ours is in it.": (
+        "test_htcondor.py",
+        "test_lsf.py",
+        "test_oar.py",
+        "test_pbs.py",
+        "test_sge.py",
+        "test_job.py::test_header_lines_dont_skip_extra_directives",
+        "test_job.py::test_header_lines_skip",
+        "test_jobqueue_core.py::test_job_id_error_handling",
+        "test_jobqueue_core.py::test_job_id_from_qsub",
+    ),
+    "It is about dask-jobqueue's runners, which share one allocation; a cluster is no part of it.": (
+        "test_runner.py",
+        "test_slurm.py::test_slurm_runner",
+    ),
+    "It has no cases any more.": (
+        "test_jobqueue_core.py::test_job_id_error_handling_legacy",
+        "test_jobqueue_core.py::test_job_id_from_qsub_legacy",
+    ),
+    "It reads #SBATCH lines, which the link writes from the factory's catalogue: no text of a notebook gets there.": (
+        "test_job.py::test_deprecation_header_skip",
+        "test_job.py::test_deprecation_job_extra",
+        "test_jobqueue_core.py::test_shebang_settings",
+        "test_slurm.py::test_deprecation_project",
+        "test_slurm.py::test_header",
+        "test_slurm.py::test_job_script",
+    ),
+    "It puts shell lines before the worker; environments are the catalogue's, and names are no shell's to read.": (
+        "test_job.py::test_deprecation_env_extra",
+        "test_slurm.py::test_worker_name_uses_cluster_name",
+    ),
+    "Its last lines want another worker program; ours gives each worker its GPU (refused in words).": (
+        "test_jobqueue_core.py::test_command_template",
+    ),
+    "It makes a folder for logs where the notebook is; the link keeps their last lines (refused in words).": (
+        "test_jobqueue_core.py::test_log_directory",
+    ),
+    "It wants an error without cores and memory; here the node size says them.": (
+        "test_jobqueue_core.py::test_cluster_has_cores_and_memory",
+    ),
+    "Its last line wants a scheduler on all addresses; ours is on the one that workers reach.": (
+        "test_jobqueue_core.py::test_forward_ip",
+    ),
+    "It wants a port for Dask's pages; ours are on a socket, and shown through the hub.": (
+        "test_jobqueue_core.py::test_dashboard_link",
+    ),
+    "It wants keys in a folder that nodes share; the link hands them to the workers (refused in words).": (
+        "test_jobqueue_core.py::test_security_temporary",
+        "test_jobqueue_core.py::test_security_temporary_defaults",
+    ),
+    "It reads the configuration of the class that it is written for, ``jobqueue.local``.": (
+        "test_jobqueue_core.py::test_config_interface",
+    ),
+    "It needs the interfaces eth0:scheduler and eth0:worker, which are in the containers of dask-jobqueue's own CI.": (
+        "test_slurm.py::test_different_interfaces_on_scheduler_and_workers",
+    ),
+}
+
+
+@dataclass
+class Ran:
+    """``outcomes``: by test, how it ended, what it said, and its seconds."""
+
+    found: set[str]
+    outcomes: dict[str, tuple[str, str, float]]
+
+
+@pytest.fixture(scope="module")
+def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    folder = tmp_path_factory.mktemp("jobqueue")
+    suite = folder / "suite"
+    shutil.copytree(Path(theirs.__file__).parent, suite, ignore=shutil.ignore_patterns("__pycache__"))
+    keys = Keys.new().get_tls_config_for_role("worker")  # the wheel lacks those that its test reads
+    (suite / "key.pem").write_text(keys["key"])
+    (suite / "ca.pem").write_text(keys["cert"])
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    report = folder / "report.json"
+    report.write_text(json.dumps({"leave_out": sorted(_not_ours())}))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(CHECKOUT),
+        "JOBQUEUE_TESTS": str(report),
+        "FACTORYGATE_URL": gateway.root,
+        "FACTORYGATE_TOKEN": gateway.token(gateway.make_user()),
+        "FACTORYGATE_FACTORY": FACTORY,
+    }
+    argv = [sys.executable, "-m", "pytest", "-p", "tests.support.jobqueue_plugin", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*argv, "--timeout=120", str(suite)],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+    )  # fmt: skip
+    told = json.loads(report.read_text())
+    assert "outcomes" in told, done.stdout
+    return Ran(set(told["found"]), told["outcomes"])
+
+
+def _not_ours() -> set[str]:
+    listed = {test for tests in NOT_OURS.values() for test in tests}
+    if len(psutil.net_if_addrs()) < 2:  # it looks for a second interface of this machine
+        listed.add("test_jobqueue_core.py::test_import_scheduler_options_from_config")
+    return listed
+
+
+def test_what_applies_passes(ran: Ran) -> None:
+    failed = [f"{test}: {text}" for test, (outcome, text, _) in ran.outcomes.items() if outcome != "passed"]
+    assert not failed, "\n\n".join(failed)
+
+
+def test_every_test_is_run_or_listed(ran: Ran) -> None:
+    assert metadata.version("dask-jobqueue") == "0.9.0"
+    files = {test.partition("::")[0] for test in ran.found}
+    assert files == {path.name for path in Path(theirs.__file__).parent.glob("test_*.py")}
+    listed = {test for test in ran.found if {test, test.partition("::")[0]} & _not_ours()}
+    assert ran.found == listed | ran.outcomes.keys()
+    assert not _not_ours() - ran.found - files, "listed, but no test of theirs"
