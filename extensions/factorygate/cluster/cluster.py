@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import os
 import shutil
 import uuid
+import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -30,6 +32,7 @@ from factorygate.link import Link, LinkError, get_now
 if TYPE_CHECKING:
     from factorygate.widgets.panel import ClusterPanel
 
+AT_A_TIME = 50  # jobs that are made before the event loop comes round again
 RETIRE_SECONDS = 60.0  # for workers to hand over what they hold, before their jobs end all the same
 
 
@@ -225,6 +228,7 @@ class FactoryCluster(JobQueueCluster):
         if self._begins is None:
             await self.broker.begin(self.request(scheduler=self._keys.tell(self.scheduler.address)))
         self._take_up()
+        gc.collect()  # Dask was imported just now; else this comes while jobs are asked for, and holds up the loop then
         self._keeper = Keeper(self)
         self._keeper.start()
         if self._link_wanted and self.asynchronous:
@@ -385,6 +389,7 @@ class FactoryCluster(JobQueueCluster):
         if leaving:
             await self._retire(leaving)
         try:
+            await self._open()
             await super()._correct_state_internal()
         except LinkError as error:
             self.message = str(error)
@@ -392,6 +397,26 @@ class FactoryCluster(JobQueueCluster):
                 self.workers.pop(name).status = Status.failed
                 self.worker_spec.pop(name, None)
             raise
+
+    async def _open(self) -> None:
+        """Make the jobs that are missing and ask for them together, as SpecCluster does; but a few at a time, since
+        each renders a script, and the event loop is also the scheduler's and everybody's who waits for an answer."""
+        async with self._lock:
+            self._correct_state_waiting = None  # who asks for more from now on gets an answer of its own
+            made: dict[str, FactoryJob] = {}
+            for name in [name for name in self.worker_spec if name not in self.workers]:
+                if (spec := self.worker_spec.get(name)) is not None:  # still wanted
+                    address = getattr(self.scheduler, "contact_address", None) or self.scheduler.address
+                    made[name] = job = spec["cls"](address, **{"name": name, **spec["options"]})
+                    job._cluster = weakref.ref(self)
+                if len(made) % AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+            self.workers.update(made)
+            self._created.update(made.values())
+            if made:
+                starting = [asyncio.ensure_future(job) for job in made.values()]
+                await asyncio.wait(starting)
+                await asyncio.gather(*starting)
 
     async def _retire(self, names: Iterable[str]) -> None:
         """Have their workers hand over what they hold, and leave."""

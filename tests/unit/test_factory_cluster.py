@@ -1,0 +1,130 @@
+"""A FactoryCluster and the event loop that it lives in. The gateway is scripted; Dask's scheduler is a real one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from factorygate.cluster import place
+from factorygate.cluster.cluster import AT_A_TIME, FactoryCluster
+from factorygate.cluster.job import FactoryJob
+from factorygate.link import Link, LinkError
+from tests.support.scripted_link import factory
+
+
+class ScriptedLink:
+    """Takes all that is asked for, but what it is told to refuse."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.cancelled: list[list[str]] = []
+        self.refuses: LinkError | None = None
+
+    async def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if "/batches/" in path:
+            self.batches.append(body["names"])
+            if self.refuses is not None:
+                raise self.refuses
+        return self.told()
+
+    async def post(self, _path: str, body: dict[str, Any]) -> dict[str, Any]:
+        self.cancelled.append(body["names"])
+        return self.told()
+
+    async def get(self, _path: str) -> dict[str, Any]:
+        return self.told()
+
+    async def delete(self, _path: str) -> dict[str, Any]:
+        return self.told()
+
+    async def events(self, _path: str) -> AsyncIterator[tuple[str, Any]]:
+        await asyncio.Event().wait()
+        yield "cluster", self.told()
+
+    async def close(self) -> None:
+        pass
+
+    @staticmethod
+    def told() -> dict[str, Any]:
+        return {"state": "live", "workers": [], "gpu_hours": {"spent": 0, "committed": 0}}
+
+
+class Turns:
+    """Of the event loop, counted; and in which of them each job was made."""
+
+    def __init__(self) -> None:
+        self.now = 0
+        self.made: Counter[int] = Counter()
+
+    async def count(self) -> None:
+        while True:
+            self.now += 1
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
+    found = Turns()
+
+    class Noted(FactoryJob):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            found.made[found.now] += 1
+
+    monkeypatch.setattr(FactoryCluster, "job_cls", Noted)
+    return found
+
+
+@pytest.fixture
+def link(monkeypatch: pytest.MonkeyPatch) -> ScriptedLink:
+    made = ScriptedLink()
+    monkeypatch.setattr(place, "get_now", lambda _path: [factory("here")])
+    monkeypatch.setattr(Link, "here", lambda: made)
+    return made
+
+
+@pytest_asyncio.fixture
+async def cluster(link: ScriptedLink, turns: Turns) -> AsyncIterator[FactoryCluster]:
+    async with FactoryCluster("cpu", scheduler="here", asynchronous=True, silence_logs="critical") as made:
+        turns.made.clear()
+        yield made
+
+
+async def test_a_thousand_jobs_are_one_request_and_leave_the_loop_free(
+    cluster: FactoryCluster, link: ScriptedLink, turns: Turns
+) -> None:
+    counting = asyncio.create_task(turns.count())
+    await cluster.scale(jobs=1000)
+    counting.cancel()
+    assert [len(names) for names in link.batches] == [1000]
+    assert sum(turns.made.values()) == len(cluster.workers) == 1000
+    assert max(turns.made.values()) <= AT_A_TIME
+    await cluster.scale(jobs=0)
+    assert [len(names) for names in link.cancelled] == [1000]
+    assert not cluster.workers
+
+
+async def test_what_is_let_go_while_jobs_are_made_is_not_kept(cluster: FactoryCluster, link: ScriptedLink) -> None:
+    more = cluster.scale(jobs=3 * AT_A_TIME)
+    await asyncio.sleep(0)
+    await cluster.scale(jobs=AT_A_TIME)
+    await more
+    asked = {name for names in link.batches for name in names}
+    cancelled = {name for names in link.cancelled for name in names}
+    assert set(cluster.workers) == set(cluster.worker_spec) == asked - cancelled
+    assert len(cluster.workers) == AT_A_TIME
+
+
+async def test_a_refusal_leaves_no_jobs(cluster: FactoryCluster, link: ScriptedLink) -> None:
+    link.refuses = LinkError("refused", "Invalid account.")
+    with pytest.raises(LinkError, match="Invalid account"):
+        await cluster.scale(jobs=2 * AT_A_TIME)
+    assert (cluster.workers, cluster.worker_spec) == ({}, {})
+    link.refuses = None
+    await cluster.scale(jobs=1)
+    assert [len(names) for names in link.batches] == [2 * AT_A_TIME, 1]
