@@ -41,6 +41,12 @@ class Gateway:
         answer = await self.client.post("/hub/api/users", json={"usernames": list(self.bed.people)})
         answer.raise_for_status()
 
+    async def token(self, person: str) -> str:
+        """A token of that person."""
+        answer = await self.client.post(f"/hub/api/users/{person}/tokens", json={"note": "bench"})
+        answer.raise_for_status()
+        return str(answer.json()["token"])
+
     async def start_server(self, person: str, server: str) -> None:
         """POST a server. Raises RuntimeError with the hub's words if it is refused."""
         answer = await self.client.post(f"/hub/api/users/{person}/servers/{server}", json=dict(self._options))
@@ -86,8 +92,8 @@ class Gateway:
 
 
 @asynccontextmanager
-async def ours(bed: Bed) -> AsyncIterator[Gateway]:
-    """Our gateway: proxy, link and hub, set up as an operator would."""
+async def ours(bed: Bed, **access: object) -> AsyncIterator[Gateway]:
+    """Our gateway: proxy, link and hub, set up as an operator would. ``access``: in place of what the cluster says."""
     folder = _folder(bed, "ours")
     ports = Ports()
     secret_files = {name: _secret(folder / name) for name in ("proxy-token", "service-token", "admin-token")}
@@ -108,7 +114,7 @@ async def ours(bed: Bed) -> AsyncIterator[Gateway]:
         "extra_config": "extra.py",
     }
     (folder / "hub.yaml").write_text(yaml.safe_dump(hub))
-    _configure_link(bed, folder, ports, hub["hub_url"])
+    _configure_link(bed, folder, ports, str(hub["hub_url"]), "bench", **access)
     options = {"factory": bed.factory.id, "size": bed.size.id, "environment": "bench", "hours": 1}
     env = {**_plain_env(), "PYTHONPATH": f"{ROOT / 'spawners'}"}
     python = str(bed.hub_python)

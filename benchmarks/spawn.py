@@ -46,13 +46,6 @@ async def one_start(gateway: gateways.Gateway, server: str, tell: bool = False) 
     return taken
 
 
-async def token_of(gateway: gateways.Gateway) -> str:
-    """A token of the first person, for a bare server below this hub."""
-    answer = await gateway.client.post(f"/hub/api/users/{gateway.bed.people[0]}/tokens", json={"note": "floor"})
-    answer.raise_for_status()
-    return str(answer.json()["token"])
-
-
 async def _bare(on: Bed, person: str, hub_api: str, token: str) -> float:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
@@ -126,7 +119,7 @@ async def main() -> None:
     with bed("spawn") as on:
         slurm = await empty_job(on)
         async with gateways.ours(on) as gateway, gateways.peer(on) as peer:
-            token = await token_of(gateway)
+            token = await gateway.token(on.people[0])
             for number in range(TIMES + 1):
                 ours.append(await one_start(gateway, f"s{number}", tell=number == TIMES))
                 theirs.append(await one_start(peer, f"s{number}"))
