@@ -11,6 +11,7 @@ DEMOS = {
     "gateway": (
         "browser/test_again.py",
         "browser/test_first_session.py",
+        "browser/test_home_clusters.py",
         "browser/test_lab.py",
         "browser/test_transfers.py",
         "browser/test_widgets.py",

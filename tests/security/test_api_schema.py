@@ -50,7 +50,7 @@ def described(app: FastAPI, config: dict[str, Any]) -> schemathesis.BaseSchema:
 
 
 # What they say does not depend on what is behind them.
-hub_side = described(hub_app(Mock(), Mock(), Mock()), CONFIG)
+hub_side = described(hub_app(Mock(), Mock(), Mock(), Mock()), CONFIG)
 user_side = described(user_app(Mock(), Mock(), Mock(), Mock(), "/"), CONFIG | AUTH)
 
 
@@ -79,7 +79,7 @@ class Served:
             await world.running(ID)
             await world.put(OTHER, "ben")
             world.board.feed.closed = True  # streams end after the snapshot
-            hub_side = hub_app(world.sessions, world.offers, BringBack(world.board, hub))
+            hub_side = hub_app(world.sessions, world.clusters, world.offers, BringBack(world.board, hub))
             user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
             self.hub = await stack.enter_async_context(serving(hub_side))
             self.user = await stack.enter_async_context(serving(user_side))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 
 from pydantic import ValidationError
 
@@ -61,6 +62,15 @@ class Heads:
         """The job of a cluster's scheduler, if it has one and it has not ended."""
         live = self._live(cluster_id)
         return None if live is None else self._board.session(live)
+
+    async def spent(self, cluster: ClusterRow) -> float:
+        """GPU-hours of the scheduler's job of a cluster that ended."""
+        place = self._board.places.get(cluster.factory)
+        row = await self._board.ledger.row(cluster.id) if cluster.session == cluster.id else None
+        if row is None or row.started is None or row.ended is None or place is None:
+            return 0.0
+        gpus = {size.id: size.gpus for size in place.factory.sizes}.get(row.choice.size, 0)
+        return gpus * ((row.ended - row.started) / timedelta(hours=1))
 
     def _live(self, cluster_id: ClusterId) -> Live | None:
         live = self._board.live.get(cluster_id)
