@@ -1,6 +1,7 @@
 /** Pure reading of Cluster JSON: where it stands, what it uses, in words. */
 
 import { secondsBetween, span, toMs } from "./format.js";
+import * as session from "./session.js";
 import { locale } from "./translate.js";
 import { W } from "./words.js";
 
@@ -12,9 +13,11 @@ export function jobs({ counts }) {
   return { running: of("running"), waiting: of("asked", "pending"), unreachable: of("unreachable") };
 }
 
-/** [kind of dot, words] of the cluster as a whole. */
+/** [kind of dot, words] of the cluster as a whole: without its scheduler it does nothing. */
 export function standing(cluster) {
   if (cluster.state !== "live") return ["wait", W.state[cluster.state]];
+  const head = cluster.head?.state ?? "running";
+  if (head !== "running") return [head === "unreachable" ? "down" : "wait", W.state[head]];
   const { running, waiting, unreachable } = jobs(cluster);
   if (unreachable) return ["down", W.state.unreachable];
   if (running) return ["free", W.state.running];
@@ -44,14 +47,19 @@ export function hoursLine(cluster, now) {
   return committed > 0 ? `${used} · ${W.cluster.committed(number(committed))}` : used;
 }
 
-/** For how long, whose, and how: `sessions` as far as the page knows them. */
+/** For how long, and whose: `sessions` as far as the page knows them. */
 export function aboutLine(cluster, sessions, now) {
-  const session = sessions.find((one) => one.id === cluster.session);
+  const owner = sessions.find((one) => one.id === cluster.session);
   return [
     W.cluster.liveFor(span(secondsBetween(cluster.created, now) ?? 0)),
-    session && W.cluster.session(W.server(session.server)),
-    cluster.head && W.cluster.ownHead,
+    owner && W.cluster.session(W.server(owner.server)),
   ].filter(Boolean).join(" · ");
+}
+
+/** Where its scheduler stands, where that is a job of its own; else "". */
+export function headLine({ head }, now) {
+  if (!head) return "";
+  return W.cluster.ownHead(head.state === "starting" ? W.state.starting : session.standing(head, now));
 }
 
 /** Its dashboard's address, if it is one that a browser may be sent to. */

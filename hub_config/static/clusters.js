@@ -1,7 +1,7 @@
 /** On Home: the person's Dask clusters, live, and the last that ended; each live one can be closed there. */
 
 import { Trouble, ask } from "./api.js";
-import { aboutLine, dashboard, hoursLine, jobs, jobsLine, standing } from "./cluster.js";
+import { aboutLine, dashboard, headLine, hoursLine, jobs, jobsLine, standing } from "./cluster.js";
 import { announce, h, render } from "./dom.js";
 import { clock, secondsBetween, span } from "./format.js";
 import { names } from "./session.js";
@@ -15,7 +15,7 @@ function card(cluster, { factories, sessions, now }, closing, trouble, on) {
   const named = names(cluster, factories);
   const [dot, words] = standing(cluster);
   const ending = closing || cluster.state === "ending";
-  const hours = hoursLine(cluster, now);
+  const lines = [jobsLine(cluster), hoursLine(cluster, now), headLine(cluster, now)].filter(Boolean);
   const address = dashboard(cluster);
   const id = `cluster-${cluster.id}`;
   return h("article", { class: "fg-session", key: cluster.id, "aria-labelledby": id, "data-cluster": cluster.name },
@@ -24,8 +24,7 @@ function card(cluster, { factories, sessions, now }, closing, trouble, on) {
       h("span", { class: `fg-status fg-status-${dot}` }, h("span", { class: "fg-dot", "aria-hidden": "true" }), words)),
     h("p", { class: "fg-session-what" }, h("strong", {}, named.machine), ` · ${named.size}`,
       h("span", { class: "fg-quiet fg-line" }, aboutLine(cluster, sessions, now))),
-    h("p", { class: "fg-session-line" }, jobsLine(cluster)),
-    hours ? h("p", { class: "fg-session-line" }, hours) : null,
+    lines.map((line) => h("p", { class: "fg-session-line" }, line)),
     cluster.wrong ? wordsBox(cluster.wrong, "fg-notice-warn") : null,
     cluster.waits_for && !cluster.wrong
       ? h("p", { class: "fg-quiet" }, `${cluster.waits_for.what} ${cluster.waits_for.do ?? ""}`.trim()) : null,
@@ -115,10 +114,9 @@ export function clusters(part, to) {
     },
   };
 
+  // The event comes a little after the dialog went: who is quick has opened it anew by then.
   dialog.addEventListener("close", () => {
-    const cluster = asking;
-    asking = null;
-    if (dialog.returnValue === "go" && cluster) close(cluster);
+    if (dialog.returnValue === "go") close(asking);
     dialog.returnValue = "";
   });
 

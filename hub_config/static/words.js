@@ -207,7 +207,7 @@ export const W = {
     committed: (hours) => t("{hours} more promised to its jobs", { hours }),
     liveFor: (span) => t("live for {span}", { span }),
     session: (name) => t("belongs to {name}", { name }),
-    ownHead: t("its scheduler is a job of its own"),
+    ownHead: (standing) => t("Its scheduler is a job of its own: {standing}", { standing }),
     dashboard: t("Dask dashboard"),
     close: t("Close…"),
     closeHead: (name) => t("Close the cluster {name}?", { name }),

@@ -68,7 +68,10 @@ def fill(link: FakeLink) -> None:
                      waits_for=_waits("Resources"))  # fmt: skip
     link.add_cluster("a2" * 16, "ada", "afar", created=now, counts={"unreachable": 3}, wrong=silent)
     link.add_cluster("a3" * 16, "ada", "going", created=now, state="ending", counts={"running": 1})
-    link.add_cluster("a4" * 16, "ada", "quiet", created=now)
+    head = link.add("a4" * 16, "ada", "dask/quiet", state=SessionState.RUNNING, created=now, started=now,
+                    ends=now + timedelta(hours=2))  # fmt: skip
+    del link.sessions[head.id]  # it is its cluster's, and no session of a person's
+    link.add_cluster(head.id, "ada", "quiet", created=now, session=head.id, head=head)
     link.add_cluster("a5" * 16, "ada", "before", created=now, state="ended", ended=now, counts={"ended": 4},
                      end=explain.own("cluster-session-over"))  # fmt: skip
     link.add_cluster("a6" * 16, "ada", "closed", created=now, state="ended", ended=now)

@@ -107,7 +107,18 @@ describe("clusters", () => {
     const sessions = [one({ server: "train" })];
     assert.equal(cluster.aboutLine(made(), sessions, NOW), "live for 1 hour 30 minutes · belongs to train");
     assert.equal(cluster.aboutLine(made({ session: null }), sessions, NOW), "live for 1 hour 30 minutes");
-    assert.match(cluster.aboutLine(made({ head: {} }), [], NOW), /its scheduler is a job of its own$/);
+  });
+
+  test("one whose scheduler is a job of its own stands where that does", () => {
+    const head = (state, more) => made({ session: "c", counts: { pending: 1 }, head: one({ state, id: "c", ...more }) });
+    assert.equal(cluster.headLine(made(), NOW), "");
+    assert.equal(cluster.headLine(head("pending", { position: 1, expected_start: inMinutes(0) }), NOW),
+      "Its scheduler is a job of its own: Next in line · expected to start now");
+    assert.equal(cluster.headLine(head("starting"), NOW), "Its scheduler is a job of its own: Starting");
+    assert.match(cluster.headLine(head("running", { ends: inMinutes(60) }), NOW), /: 1 hour left, ends \d\d:\d\d$/);
+    assert.deepEqual(cluster.standing(head("starting")), ["wait", "Starting"]);
+    assert.deepEqual(cluster.standing(head("unreachable")), ["down", "Out of reach"]);
+    assert.deepEqual(cluster.standing(head("running")), ["wait", "In the queue"]);
   });
 
   test("a dashboard is a link only where it leads to a page", () => {

@@ -12,6 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from factorylink import explain
+from factorylink.models import WorkerState
 from tests.conftest import chromium_options
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
@@ -72,10 +73,12 @@ async def test_each_is_shown_with_what_it_does_and_what_is_wrong(opens: Opens, l
     afar = page.get_by_role("article", name="afar")
     for text in ("Out of reach", "3 jobs out of reach", "does not answer"):
         await expect(afar).to_contain_text(text)
-    await expect(page.get_by_role("article", name="quiet")).to_contain_text("No jobs")
-    link.change_cluster(SWEEP, counts={"running": 5})
+    quiet = page.get_by_role("article", name="quiet")
+    for text in ("No jobs", "Its scheduler is a job of its own: 1 hour 59 minutes left"):
+        await expect(quiet).to_contain_text(text)
+    link.change_cluster(SWEEP, counts={WorkerState.RUNNING: 5})
     await expect(sweep).to_contain_text("5 jobs running")
-    link.change_cluster(SWEEP, counts={"ended": 5})
+    link.change_cluster(SWEEP, counts={WorkerState.ENDED: 5})
     await expect(page.locator("#fg-announce")).to_have_text("sweep: No jobs")
     over = page.get_by_role("list", name="Clusters that ended lately")
     await expect(over).to_contain_text("The session whose notebook ran the cluster is over")
