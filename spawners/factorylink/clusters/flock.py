@@ -96,9 +96,8 @@ class Flock:
 
     def figures(self) -> Cluster:
         """The cluster without its workers, the same for as long as nothing happens to it."""
-        head = self.head()
-        began = head.started if head is not None else None
-        return self._look(self.version, max(last_turn(self.row), began or self.row.created))
+        turn, head = last_turn(self.row), self.head()
+        return self._look(self.version, turn if head is None else max(turn, head.started or turn))
 
     def _look(self, since: int, at: datetime) -> Cluster:
         row, silent = self.row, self._silent()
