@@ -19,8 +19,9 @@ GB = 10**9
 
 @dataclass(frozen=True)
 class WorkerPlace:
-    """``cores``, ``memory`` (bytes): what Dask uses of a job, which is all that it has if ``whole``; ``processes``:
-    Dask workers in it; ``hours``: of a job's walltime."""
+    """``factory_name``: what the start page calls it, which is its machine; ``cores``, ``memory`` (bytes): what Dask
+    uses of a job, which is all that it has if ``whole``; ``processes``: Dask workers in it; ``hours``: of a job's
+    walltime."""
 
     factory: str
     factory_name: str
@@ -88,7 +89,7 @@ def find(
     else:
         wanted_size = size or (here.get("FACTORYGATE_SIZE") if wanted == own else None) or found["default_size"]
     if wanted_size not in sizes:
-        raise ValueError(f"Unknown node size {wanted_size!r}; {found['name']} has: {', '.join(sizes)}.")
+        raise ValueError(f"Unknown node size {wanted_size!r}; {found['site']['machine']} has: {', '.join(sizes)}.")
     view = sizes[wanted_size]
     shape = view["size"]
     most_cores, most_memory = shape["cores"], int(shape["memory_gb"] * GB)
@@ -107,7 +108,7 @@ def find(
     label = f"{view['gpu_label']}, {shape['cores']} cores, {shape['memory_gb']:g} GB"
     return WorkerPlace(
         factory=found["id"],
-        factory_name=found["name"],
+        factory_name=found["site"]["machine"],
         size=wanted_size,
         label=label,
         environment=environment or (here.get("FACTORYGATE_ENVIRONMENT") if wanted == own else None),

@@ -98,7 +98,7 @@ class Heads:
                 f"The cluster may use {cap:g} GPU-hours, and its scheduler's job alone would need {needs:g}.",
                 "Ask for a larger cap, or fewer hours of the scheduler.",
             )
-        text = N_("Asked for {size} at {factory}.").format(size=size.id, factory=place.factory.name)
+        text = N_("Asked for {size} at {factory}.").format(size=size.id, factory=place.factory.site.machine)
         row = Row(
             id=cluster.id,
             user=cluster.user,
