@@ -12,6 +12,7 @@ from typing import Any
 from dask.utils import parse_bytes
 from distributed.deploy.local import nprocesses_nthreads
 
+from factorygate.language import N_
 from factorygate.link import get_now
 
 GB = 10**9
@@ -105,7 +106,9 @@ def find(
     time = hours if hours is not None else min(float(shape["default_hours"]), most)
     if not 0 < time <= most:
         raise ValueError(f"{time:g} h is outside the limits of {wanted_size}: at most {most:g} h.")
-    label = f"{view['gpu_label']}, {shape['cores']} cores, {shape['memory_gb']:g} GB"
+    label = N_("{gpus}, {cores} cores, {memory} GB").format(
+        gpus=view["gpu_label"], cores=shape["cores"], memory=f"{shape['memory_gb']:g}"
+    )
     return WorkerPlace(
         factory=found["id"],
         factory_name=found["site"]["machine"],
