@@ -11,7 +11,6 @@ DEMOS = {
     "gateway": (
         "browser/test_again.py",
         "browser/test_first_session.py",
-        "browser/test_home_clusters.py",
         "browser/test_lab.py",
         "browser/test_transfers.py",
         "browser/test_widgets.py",
@@ -27,6 +26,7 @@ DEMOS = {
         "slurm/test_walltime.py",
     ),
     "clusters": (
+        "browser/test_home_clusters.py",
         "slurm/test_cluster_keywords.py",
         "slurm/test_dask.py",
         "slurm/test_dask_kept.py",
