@@ -219,7 +219,9 @@ class Board:
             flock = self.flocks.get(key.removeprefix(CLUSTER))
             return None if flock is None else ("cluster", flock.figures().model_dump_json())
         live = self.live.get(key.removeprefix(_SESSION))
-        return None if live is None else ("session", self.session(live).model_dump_json())
+        if live is None or live.row.head:  # a scheduler's job is told with its cluster
+            return None
+        return "session", self.session(live).model_dump_json()
 
 
 def session_key(session_id: SessionId) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -12,49 +13,79 @@ from tests.browser.test_first_session import log_in
 from tests.support.gateway import Gateway, eventually
 
 pytestmark = pytest.mark.slurm
-USER, FACTORY, SIZE = "ada", "lumi-aif", "gcd-1-dev"
+USER, HERE, THERE = "ada", "lumi-aif", "it4lia"
 
 MADE = """
 from dask.distributed import Client
 from factorygate import FactoryCluster
-cluster = FactoryCluster(size={size!r}, workers=1, name={name!r}, hours=0.3, cap_gpu_hours=5, silence_logs="critical")
+cluster = FactoryCluster({what}, workers=1, name={name!r}, hours=0.3, cap_gpu_hours=50, silence_logs="critical")
 client = Client(cluster)
 client.wait_for_workers(1, timeout=60)
 """
 
 
-def test_a_cluster_is_seen_on_home_and_closed_there(gateway: Gateway, page: Page) -> None:
-    server, name = f"c{uuid.uuid4().hex[:6]}", f"sweep-{uuid.uuid4().hex[:6]}"
-    gateway.started(USER, server, factory=FACTORY, size="gcd-1", hours=0.5)
-    notebook = gateway.notebook(USER, server)
-    kernel = notebook.kernel()
-    log_in(page, gateway, USER)
-    page.goto(f"{gateway.hub}/home")
-    expect(page.get_by_role("article", name=server)).to_be_visible()
-    card = page.get_by_role("article", name=name)
-    expect(card).to_have_count(0)
+class Home:
+    """Home of a person with a session in which a kernel runs."""
 
-    notebook.run(MADE.format(size=SIZE, name=name), kernel, timeout=110)
-    expect(card).to_contain_text("1 job running", timeout=15000)  # told, without a reload
-    machine = page.get_by_role("article", name=server).locator(".fg-session-what strong").inner_text()
+    def __init__(self, gateway: Gateway, page: Page) -> None:
+        self.gateway = gateway
+        self.server, self.name = f"c{uuid.uuid4().hex[:6]}", f"sweep-{uuid.uuid4().hex[:6]}"
+        gateway.started(USER, self.server, factory=HERE, size="gcd-1", hours=0.5)
+        log_in(page, gateway, USER)
+        page.goto(f"{gateway.hub}/home")
+        self.session = page.get_by_role("article", name=self.server)
+        self.card = page.get_by_role("article", name=self.name)
+        self.ended = page.get_by_role("listitem").filter(has_text=self.name)
+        self.dialog = page.get_by_role("dialog", name=f"Close the cluster {self.name}?")
+        expect(self.session).to_be_visible()
+        expect(self.card).to_have_count(0)
+
+    def make(self, what: str) -> None:
+        """A cluster with a worker; what is on the page is told, without a reload."""
+        self.gateway.notebook(USER, self.server).run(MADE.format(what=what, name=self.name), timeout=180)
+        expect(self.card).to_contain_text("1 job running", timeout=15000)
+
+    def close(self) -> None:
+        self.card.get_by_role("button", name="Close…").click()
+        self.dialog.get_by_role("button", name="Close it").click()
+        expect(self.card).to_have_count(0, timeout=60000)
+
+    def jobs(self, factory: str) -> list[str]:
+        """What is left of clusters in a queue: workers, and schedulers of their own."""
+        own = (self.gateway.session(USER, self.server) or {}).get("job")
+        jobs = self.gateway.factories[factory].jobs()
+        return [
+            told["comment"][:3] for job, told in jobs.items() if job != own and told["name"].startswith("factorygate")
+        ]
+
+
+@pytest.fixture
+def home(gateway: Gateway, page: Page) -> Iterator[Home]:
+    made = Home(gateway, page)
+    yield made
+    gateway.stopped(USER, made.server)
+
+
+def test_a_cluster_is_seen_on_home_and_closed_there(home: Home) -> None:
+    home.make("size='gcd-1-dev'")
+    machine = home.session.locator(".fg-session-what strong").inner_text()
     for text in (
-        machine,
-        "Running",
-        f"belongs to {server}",
-        "of at most 5 GPU-hours used",
-        "more promised to its jobs",
+        *(machine, "Running", f"belongs to {home.server}"),
+        *("of at most 50 GPU-hours used", "more promised to its jobs"),
     ):
-        expect(card).to_contain_text(text)
-    assert len(workers(gateway)) == 1
-
-    card.get_by_role("button", name="Close…").click()
-    page.get_by_role("dialog", name=f"Close the cluster {name}?").get_by_role("button", name="Close it").click()
-    expect(card).to_have_count(0, timeout=30000)
-    expect(page.get_by_role("listitem").filter(has_text=name)).to_contain_text(re.compile("1 job · 0.* GPU-hours used"))
-    eventually(lambda: not workers(gateway), 30, what="its job is gone")
-    assert gateway.session(USER, server) is not None  # what it belonged to goes on
+        expect(home.card).to_contain_text(text)
+    assert home.jobs(HERE) == ["fgb"]
+    home.close()
+    expect(home.ended).to_contain_text(re.compile("1 job · 0.* of at most 50 GPU-hours used"))
+    eventually(lambda: not home.jobs(HERE), 30, what="its job is gone")
+    assert home.gateway.session(USER, home.server) is not None  # what it belonged to goes on
 
 
-def workers(gateway: Gateway) -> list[str]:
-    """Jobs of clusters that wait or run."""
-    return [job for job, told in gateway.factories[FACTORY].jobs().items() if told["comment"].startswith("fgb:")]
+def test_one_at_another_factory_has_its_scheduler_there_and_ends_with_it(home: Home) -> None:
+    home.make(f"factory={THERE!r}")
+    expect(home.card).to_contain_text(re.compile(r"Its scheduler is a job of its own: .* left, ends \d\d:\d\d"))
+    assert home.session.locator(".fg-session-what strong").inner_text() not in home.card.inner_text()
+    assert sorted(home.jobs(THERE)) == ["fg:", "fgb"]
+    home.close()
+    eventually(lambda: not home.jobs(THERE), 60, what="worker and scheduler are gone")
+    expect(home.ended).to_contain_text("Closed")

@@ -80,6 +80,23 @@ async def test_it_is_one_more_job_and_no_session_of_the_hub(world: World) -> Non
     assert await BringBack(world.board, hub).look() is False
 
 
+async def test_the_table_tells_it_with_its_cluster_and_not_as_a_session(world: World) -> None:
+    table = world.board.feed.stream(world.board.table)
+    told = await anext(table)
+    begun = asyncio.create_task(running(world))
+    while b'"state":"running"' not in told:
+        told += await asyncio.wait_for(anext(table), 5)
+    await begun
+    await world.clusters.end(CLUSTER, "ada")
+    world.scheduler.set("1", state=JobState.ENDED)
+    await world.scheduler.answer(2)
+    while b'"state":"ended"' not in told:
+        told += await asyncio.wait_for(anext(table), 5)
+    assert b"event: cluster" in told
+    assert b"event: session" not in told
+    await table.aclose()
+
+
 async def test_its_scheduler_is_started_through_its_door_and_told_nothing_secret(world: World) -> None:
     cluster = await running(world)
     assert cluster.head is not None and cluster.head.node == "n7"
