@@ -52,11 +52,10 @@ class Home:
 
     def jobs(self, factory: str) -> list[str]:
         """What is left of clusters in a queue: workers, and schedulers of their own."""
-        own = (self.gateway.session(USER, self.server) or {}).get("job")
-        jobs = self.gateway.factories[factory].jobs()
-        return [
-            told["comment"][:3] for job, told in jobs.items() if job != own and told["name"].startswith("factorygate")
-        ]
+        session = self.gateway.session(USER, self.server)
+        assert session is not None
+        comments = [told["comment"] for told in self.gateway.factories[factory].jobs().values()]
+        return [comment[:3] for comment in comments if comment.startswith("fg") and session["id"] not in comment]
 
 
 @pytest.fixture
