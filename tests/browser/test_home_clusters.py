@@ -31,6 +31,8 @@ class Home:
         self.gateway = gateway
         self.server, self.name = f"c{uuid.uuid4().hex[:6]}", f"sweep-{uuid.uuid4().hex[:6]}"
         gateway.started(USER, self.server, factory=HERE, size="gcd-1", hours=0.5)
+        self.notebook = gateway.notebook(USER, self.server)
+        self.kernel = self.notebook.kernel()
         log_in(page, gateway, USER)
         page.goto(f"{gateway.hub}/home")
         self.session = page.get_by_role("article", name=self.server)
@@ -42,8 +44,11 @@ class Home:
 
     def make(self, what: str) -> None:
         """A cluster with a worker; what is on the page is told, without a reload."""
-        self.gateway.notebook(USER, self.server).run(MADE.format(what=what, name=self.name), timeout=180)
+        self.run(MADE.format(what=what, name=self.name))
         expect(self.card).to_contain_text("1 job running", timeout=15000)
+
+    def run(self, code: str) -> str:
+        return self.notebook.run(code, self.kernel, timeout=180).strip()
 
     def close(self) -> None:
         self.card.get_by_role("button", name="Close…").click()
@@ -77,6 +82,7 @@ def test_a_cluster_is_seen_on_home_and_closed_there(home: Home) -> None:
     home.close()
     expect(home.ended).to_contain_text(re.compile("1 job · 0.* of at most 50 GPU-hours used"))
     eventually(lambda: not home.jobs(HERE), 30, what="its job is gone")
+    eventually(lambda: home.run("print(cluster.view().status)") == "closed", 20, what="the notebook's panel says so")
     assert home.gateway.session(USER, home.server) is not None  # what it belonged to goes on
 
 
