@@ -26,6 +26,7 @@ DEMOS = {
         "slurm/test_walltime.py",
     ),
     "clusters": (
+        "browser/test_home_clusters.py",
         "slurm/test_cluster_keywords.py",
         "slurm/test_dask.py",
         "slurm/test_dask_kept.py",

@@ -86,11 +86,11 @@ export async function startAgain(to, session) {
 
 /**
  * Keeps `onData` informed: one GET of `url`, then the event stream. After anything that may have broken the stream
- * unnoticed (a phone that slept, a network that changed) it asks anew. `onTrouble(error)` tells of failures, which are
- * retried for ever. A hidden tab gives its connection back unless `whileHidden`: browsers allow six to one server.
- * Returns {stop, again}.
+ * unnoticed (a phone that slept, a network that changed) it asks anew. `also`: who hears other events of that stream, by
+ * name. `onTrouble(error)` tells of failures, which are retried for ever. A hidden tab gives its connection back unless
+ * `whileHidden`: browsers allow six to one server. Returns {stop, again}.
  */
-export function follow({ url, events, event, onData, onTrouble, whileHidden = false }) {
+export function follow({ url, events, event, onData, also = {}, onTrouble, whileHidden = false }) {
   let stream = null;
   let timer = null;
   let tries = 0;
@@ -129,9 +129,11 @@ export function follow({ url, events, event, onData, onTrouble, whileHidden = fa
     stream.onopen = () => {
       tries = 0;
     };
-    stream.addEventListener(event, (message) => {
-      if (mine === round) onData(JSON.parse(message.data));
-    });
+    for (const [name, hear] of Object.entries({ [event]: onData, ...also })) {
+      stream.addEventListener(name, (message) => {
+        if (mine === round) hear(JSON.parse(message.data));
+      });
+    }
     stream.onerror = () => {
       if (mine === round) later(new Trouble(0, W.streamLost));
     };
@@ -177,6 +179,9 @@ export function addresses(base, user, userUrl) {
     session: (id) => `${gateway}sessions/${encodeURIComponent(id)}`,
     extend: (id) => `${gateway}sessions/${encodeURIComponent(id)}/extend`,
     sessionEvents: (id) => `${gateway}sessions/${encodeURIComponent(id)}/events`,
+    homeEvents: `${gateway}home/events`,
+    clusters: `${gateway}clusters`,
+    cluster: (id) => `${gateway}clusters/${encodeURIComponent(id)}`,
     choice: `${gateway}choice`,
     server: (server) => `${base}api/users/${name}/${server ? `servers/${encodeURIComponent(server)}` : "server"}`,
     spawn: (server) => `${base}spawn/${name}${part(server)}`,

@@ -1,7 +1,8 @@
-/** Home: the person's sessions, live. */
+/** Home: the person's sessions and clusters, live. */
 
 import { Trouble, addresses, ask, follow, startAgain, stopSession } from "./api.js";
 import { freeName } from "./choose.js";
+import { clusters } from "./clusters.js";
 import { announce, h, render, settings } from "./dom.js";
 import { clock, hoursText } from "./format.js";
 import { endedRow, hubCard, nameRow, sessionCard } from "./home_view.js";
@@ -76,6 +77,7 @@ function draw() {
   const kept = state.servers.filter((server) => server.name && !server.active && !running.some((one) => one.server === server.name));
   at("fg-names-part").hidden = kept.length === 0;
   render(at("fg-names"), kept.map((server) => nameRow(server.name, to, on)));
+  ownClusters.show({ factories: state.factories, sessions: state.sessions ?? [] });
 }
 
 /** The stream tells of live sessions only; one that is missing has ended, and the full list says how. */
@@ -250,12 +252,13 @@ function listen() {
   following?.stop();
   let first = true;
   following = follow({
-    url: to.sessions, events: to.sessionsEvents, event: "sessions", whileHidden: mayTell(),
+    url: to.sessions, events: to.homeEvents, event: "sessions", whileHidden: mayTell(),
     onData: (sessions) => {
       hear(sessions, first || sessions.some((one) => !isLive(one)));
       if (first) askedFor();
       first = false;
     },
+    also: { clusters: (told) => ownClusters.hear(told) },
     onTrouble: setTrouble,
   });
 }
@@ -263,6 +266,8 @@ function listen() {
 const ownLogins = logins(at("fg-logins-part"), to, (id, credential) => {
   setFactories(state.factories.map((one) => (one.id === id ? { ...one, credential } : one)));
 });
+
+const ownClusters = clusters(at("fg-clusters-part"), to);
 
 function setFactories(factories) {
   state.factories = factories;

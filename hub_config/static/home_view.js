@@ -21,12 +21,13 @@ function button(text, kind, onclick, more = {}) {
 export function sessionCard(session, factories, now, to, on, busy, asking, trouble) {
   const named = names(session, factories);
   const stopping = busy.has(session.id) || session.state === "ending" || session.wish === "stop";
+  const stop = stopping ? W.stopping : session.state === "pending" ? W.cancel : W.stop;
   const share = used(session, now);
   const idle = idling(session, now);
   const id = `session-${session.id}`;
   return h("article", { class: "fg-session", key: session.id, "aria-labelledby": id },
     h("header", { class: "fg-session-head" },
-      h("h3", { id }, W.server(session.server)),
+      h("h2", { id }, W.server(session.server)),
       h("span", { class: `fg-status fg-status-${DOT[session.state]}` },
         h("span", { class: "fg-dot", "aria-hidden": "true" }), W.state[session.state])),
     h("p", { class: "fg-session-what" }, h("strong", {}, named.machine), ` · ${named.size}`,
@@ -45,11 +46,10 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
       session.state === "running"
         ? link(to.open(session.server), W.open, "fg-primary")
         : ["pending", "starting"].includes(session.state) ? link(to.pending(session.server), W.view, "fg-primary") : null,
-      button(stopping ? W.stopping : session.state === "pending" ? W.cancel : W.stop, "btn-outline-danger",
-        () => on.stop(session), {
-          key: `stop-${session.id}`, "aria-disabled": String(stopping), "data-stop": session.server,
-          "aria-label": W.named(stopping ? W.stopping : W.stop, W.server(session.server)),
-        }),
+      button(stop, "btn-outline-danger", () => on.stop(session), {
+        key: `stop-${session.id}`, "aria-disabled": String(stopping), "data-stop": session.server,
+        "aria-label": W.named(stop, W.server(session.server)),
+      }),
       stopping || !(session.extend_hours > 0) ? null : button(asking.has(session.id) ? W.moreAsked : W.more,
         "btn-outline-contrast", () => on.more(session), {
           key: `extend-${session.id}`, "aria-disabled": String(asking.has(session.id)), "data-more": session.server,
@@ -61,7 +61,7 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
 /** A session that only the hub knows of at this moment: {name, ready}. */
 export function hubCard(server, to, on) {
   return h("article", { class: "fg-session", key: `hub-${server.name}` },
-    h("header", { class: "fg-session-head" }, h("h3", {}, W.server(server.name))),
+    h("header", { class: "fg-session-head" }, h("h2", {}, W.server(server.name))),
     h("p", { class: "fg-session-line" }, W.hubOnly),
     h("div", { class: "fg-buttons" },
       link(server.ready ? to.open(server.name) : to.pending(server.name), server.ready ? W.open : W.view, "fg-primary"),

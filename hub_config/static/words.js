@@ -196,5 +196,22 @@ export const W = {
   limitReached: t("You have as many sessions as you may have. Stop one to start another."),
   homeSilent: t("The gateway’s view of the factories does not come; what is shown may be old."),
   hubOnly: t("Running; the gateway does not tell more at this moment"),
+  // Home: Dask clusters
+  cluster: {
+    none: t("No jobs"), closing: t("Closing…"), closed: t("Closed"),
+    running: (n) => tn(n, "{n} job running", "{n} jobs running"),
+    waiting: (n) => tn(n, "{n} waiting", "{n} waiting"),
+    unreachable: (n) => tn(n, "{n} job out of reach", "{n} jobs out of reach"),
+    hours: (spent) => t("{spent} GPU-hours used", { spent }),
+    hoursOf: (spent, cap) => t("{spent} of at most {cap} GPU-hours used", { spent, cap }),
+    committed: (hours) => t("{hours} more promised to its jobs", { hours }),
+    liveFor: (span) => t("live for {span}", { span }),
+    session: (name) => t("belongs to {name}", { name }),
+    ownHead: (standing) => t("Its scheduler is a job of its own: {standing}", { standing }),
+    dashboard: t("Dask dashboard"),
+    close: t("Close…"),
+    closeHead: (name) => t("Close the cluster {name}?", { name }),
+    ran: (n) => tn(n, "{n} job", "{n} jobs"),
+  },
   named: (what, name) => t("{what}: {name}", { what, name }),
 };

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BeforeValidator
 
 from factorylink.board import session_key
 from factorylink.bringback import BringBack
+from factorylink.clusters.service import Clusters
 from factorylink.errors import LinkError
 from factorylink.events import Message
 from factorylink.metrics import exposition
@@ -18,6 +19,8 @@ from factorylink.models import (
     N_,
     AuditLine,
     Choice,
+    Cluster,
+    ClusterId,
     CredentialBody,
     CredentialView,
     DrainBody,
@@ -42,6 +45,7 @@ from factorylink.sessions import Sessions
 from factorylink.web import EventStream, events, new_app, says, tells
 
 Limit = Annotated[int, Query(ge=1, le=500)]
+Ended = Annotated[int, Query(ge=0, le=50)]
 Number = Annotated[int, Query(ge=0, lt=2**63)]  # of a line in the ledger
 
 
@@ -55,7 +59,7 @@ def _in_full(text: object) -> object:
 Moment = Annotated[AwareDatetime, BeforeValidator(_in_full)]
 
 
-def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAPI:
+def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: BringBack) -> FastAPI:
     """Whoever can open the socket is the hub or the operator: no further question is asked."""
     app = new_app("factorygate link, for the hub")
     board = sessions.board
@@ -100,7 +104,7 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
     async def stop_session(session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
         await sessions.stop(session_id, by)
 
-    @app.get("/table", response_class=EventStream, responses=tells("snapshot", "session", "factory"))
+    @app.get("/table", response_class=EventStream, responses=tells("snapshot", "session", "factory", "cluster"))
     async def table() -> EventStream:
         bring_back.hub_came()
         return events(board.feed.stream(board.table))
@@ -163,6 +167,14 @@ def hub_app(sessions: Sessions, offers: Offers, bring_back: BringBack) -> FastAP
     @app.get("/people/{user}/sessions")
     async def person_sessions(user: Annotated[Person, Path()], limit: Limit = 20) -> list[Session]:
         return await sessions.sessions(user, None, False, limit)
+
+    @app.get("/people/{user}/clusters")
+    async def person_clusters(user: Annotated[Person, Path()], ended: Ended = 5) -> list[Cluster]:
+        return await clusters.figures_of(user, ended)
+
+    @app.delete("/people/{user}/clusters/{cluster_id}", status_code=202, responses=says(404))
+    async def end_cluster(user: Annotated[Person, Path()], cluster_id: ClusterId) -> None:
+        await clusters.end(cluster_id, user)
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> Response:

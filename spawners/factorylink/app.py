@@ -82,7 +82,7 @@ async def _serve(config: LinkConfig, factories: Mapping[str, Factory], ledger: L
     back = BackWay(config.hub.url, f"http://{config.listen_host}:{config.listen_port}", config.hub.base_url)
     wire = Wire(clusters, Callers(hub).person)
     apps = [
-        hub_app(sessions, offers, bring_back),
+        hub_app(sessions, clusters, offers, bring_back),
         user_app(sessions, clusters, offers, hub, config.hub.base_url),
         back_app(back),
     ]

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from factorylink import explain, moments
+from factorylink.clusters.flock import CLUSTER, Flock, cluster_key
 from factorylink.config import LinkConfig
 from factorylink.events import Feed, Message
 from factorylink.identity import Identity
 from factorylink.ledger import Entry, Ledger
 from factorylink.live import LOST_SECONDS, Live, room, show, show_ended
-from factorylink.models import Health, Job, Session, SessionId, SessionState, TableFactory, TableSnapshot
+from factorylink.models import ClusterId, Health, Job, Session, SessionId, SessionState, TableFactory, TableSnapshot
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place
 
@@ -28,7 +29,8 @@ _ACTS = ("submit", "cancel", "enter", "extend")  # done at the site, with a key
 
 
 class Board:
-    """``live``: sessions that have not ended, by id. ``places``: the factories this hub offers, by id."""
+    """``live``: sessions that have not ended, by id. ``flocks``: clusters likewise. ``places``: the factories this hub
+    offers, by id."""
 
     def __init__(
         self,
@@ -44,6 +46,7 @@ class Board:
         self.places = places
         self.doors = doors
         self.live: dict[SessionId, Live] = {}
+        self.flocks: dict[ClusterId, Flock] = {}
         self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before
         self.drains: dict[str, str] = {}  # factory id -> the operator's message
         self.feed = Feed(self._message)
@@ -107,7 +110,8 @@ class Board:
     def table(self) -> list[Message]:
         """First event for who wants everything."""
         factories = tuple(TableFactory(id=name, health=self.health(name)) for name in self.places)
-        snapshot = TableSnapshot(sessions=tuple(self.sessions()), factories=factories)
+        clusters = tuple(flock.figures() for flock in self.flocks.values())
+        snapshot = TableSnapshot(sessions=tuple(self.sessions()), factories=factories, clusters=clusters)
         return [("snapshot", snapshot.model_dump_json())]
 
     # --- changes
@@ -123,10 +127,13 @@ class Board:
             heard(live)
 
     def touch_factory(self, factory_id: str) -> None:
-        """A factory's health may have changed, and with it how its sessions look."""
+        """A factory's health may have changed, and with it how its sessions and clusters look."""
         self.feed.touch(_FACTORY + factory_id)
         for live in self.at(factory_id):
             self.touch(live)
+        for flock in self.flocks.values():
+            if flock.row.factory == factory_id:
+                self.feed.touch(cluster_key(flock.row.id))
 
     def door_changed(self, live: Live) -> None:
         """Take over whether the door is open; if it was lost, look again when that counts."""
@@ -208,8 +215,13 @@ class Board:
         if key.startswith(_FACTORY):
             factory_id = key.removeprefix(_FACTORY)
             return ("factory", TableFactory(id=factory_id, health=self.health(factory_id)).model_dump_json())
+        if key.startswith(CLUSTER):
+            flock = self.flocks.get(key.removeprefix(CLUSTER))
+            return None if flock is None else ("cluster", flock.figures().model_dump_json())
         live = self.live.get(key.removeprefix(_SESSION))
-        return None if live is None else ("session", self.session(live).model_dump_json())
+        if live is None or live.row.head:  # a scheduler's job is told with its cluster
+            return None
+        return "session", self.session(live).model_dump_json()
 
 
 def session_key(session_id: SessionId) -> str:

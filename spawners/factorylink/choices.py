@@ -41,7 +41,7 @@ def find_size(factory: Factory, size_id: str) -> NodeSize:
     raise ChoiceError(
         "size",
         N_("Unknown node size {size}; {factory} has: {names}.").format(
-            size=repr(size_id), factory=factory.name, names=_names(factory.sizes)
+            size=repr(size_id), factory=factory.site.machine, names=_names(factory.sizes)
         ),
     )
 
@@ -54,7 +54,7 @@ def find_environment(factory: Factory, environment_id: str) -> Environment:
     raise ChoiceError(
         "environment",
         N_("Unknown environment {environment}; {factory} has: {names}.").format(
-            environment=repr(environment_id), factory=factory.name, names=_names(factory.environments)
+            environment=repr(environment_id), factory=factory.site.machine, names=_names(factory.environments)
         ),
     )
 
@@ -67,7 +67,7 @@ def default_environment(factory: Factory, size: NodeSize) -> Environment:
             return environment
     if not fitting:
         said = N_("No environment of {factory} fits the node size {size}.")
-        raise ChoiceError("environment", said.format(factory=factory.name, size=size.id))
+        raise ChoiceError("environment", said.format(factory=factory.site.machine, size=size.id))
     return fitting[0]
 
 

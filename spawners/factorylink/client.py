@@ -21,6 +21,8 @@ from pydantic import TypeAdapter, ValidationError
 from factorylink.models import (
     AuditLine,
     Choice,
+    Cluster,
+    ClusterId,
     CredentialView,
     DrainBody,
     EnvironmentBody,
@@ -45,6 +47,8 @@ _LONGEST_PAUSE = 3.0
 
 _SESSION = TypeAdapter(Session)
 _SESSIONS = TypeAdapter(list[Session])
+_CLUSTER = TypeAdapter(Cluster)
+_CLUSTERS = TypeAdapter(list[Cluster])
 _FACTORIES = TypeAdapter(list[FactoryView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
@@ -66,10 +70,13 @@ class LinkProblem(Exception):
 
 @dataclass(frozen=True)
 class TableChange:
-    """One event of the table: the snapshot, a changed session (ended ones once), or a factory's health."""
+    """One event of the table: the snapshot (``clusters`` goes with it), a changed session or cluster (ended ones once),
+    or a factory's health."""
 
     snapshot: tuple[Session, ...] | None = None
+    clusters: tuple[Cluster, ...] = ()
     session: Session | None = None
+    cluster: Cluster | None = None
     health: Mapping[str, Health] = field(default_factory=dict)
 
 
@@ -142,9 +149,12 @@ class LinkClient:
         async for event, data in self._events("/table"):
             if event == "snapshot":
                 snapshot = _read(TypeAdapter(TableSnapshot), data)
-                yield TableChange(snapshot.sessions, health={f.id: f.health for f in snapshot.factories})
+                health = {factory.id: factory.health for factory in snapshot.factories}
+                yield TableChange(snapshot.sessions, snapshot.clusters, health=health)
             elif event == "session":
                 yield TableChange(session=_read(_SESSION, data))
+            elif event == "cluster":
+                yield TableChange(cluster=_read(_CLUSTER, data))
             elif event == "factory":
                 factory = _read(TypeAdapter(TableFactory), data)
                 yield TableChange(health={factory.id: factory.health})
@@ -173,6 +183,14 @@ class LinkClient:
     async def person_sessions(self, user: str, limit: int = 20) -> list[Session]:
         """The person's sessions, ended ones too, newest first."""
         return await self._ask(_SESSIONS, "GET", f"/people/{quote(user, safe='')}/sessions", params={"limit": limit})
+
+    async def person_clusters(self, user: str) -> list[Cluster]:
+        """The person's clusters without their jobs: the live ones and the last that ended, newest first."""
+        return await self._ask(_CLUSTERS, "GET", f"/people/{quote(user, safe='')}/clusters")
+
+    async def end_cluster(self, user: str, cluster_id: ClusterId) -> None:
+        """Return when the ledger holds the wish to end that person's cluster."""
+        await self._request("DELETE", f"/people/{quote(user, safe='')}/clusters/{cluster_id}")
 
     async def drain(self, factory: str, message: str) -> None:
         """Take nothing new at that factory; what runs goes on."""

@@ -83,7 +83,7 @@ class Offers:
             raise gone(f"The factory {factory_id}")
         account = site_account(place.access, user)
         if account is None:
-            raise forbidden(N_("You have no site account at {factory}.").format(factory=place.factory.name))
+            raise forbidden(N_("You have no site account at {factory}.").format(factory=place.factory.site.machine))
         if (barred := place.standing.may_submit(account)) is not None:
             raise of_words("forbidden", barred)
         try:

@@ -168,7 +168,9 @@ class Sessions:
             log=[
                 LogLine(
                     at=now,
-                    text=N_("Asked for {size} at {factory}.").format(size=choice.size, factory=place.factory.name),
+                    text=N_("Asked for {size} at {factory}.").format(
+                        size=choice.size, factory=place.factory.site.machine
+                    ),
                 )
             ],
         )

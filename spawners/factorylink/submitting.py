@@ -106,7 +106,7 @@ class Submitter:
                 argv=door,
             )
         except ValueError as error:
-            raise Refused(f"The job for {factory.name} cannot be written: {error}") from error
+            raise Refused(f"The job for {factory.site.machine} cannot be written: {error}") from error
 
     async def sample(self, place: Place, account: str, choice: ResolvedChoice) -> JobRequest:
         """The same request for an estimate: nothing is made for it there."""

@@ -279,7 +279,7 @@ class Watcher:
                 await self._board.ledger.change(row, say=_ANSWERS, **values)
         self._board.door_changed(live)
         if first and not row.head:
-            self._mailer.tell(row, self._board.places[row.factory].factory.name, path.removesuffix("api"))
+            self._mailer.tell(row, self._board.places[row.factory].factory.site.machine, path.removesuffix("api"))
 
     def _late(self, live: Live) -> bool:
         """The notebook had its time to come up. Waiting for the environment does not count: the door limits that."""

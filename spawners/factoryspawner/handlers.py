@@ -19,6 +19,7 @@ from factorylink.client import LinkProblem, LinkSilent
 from factorylink.models import (
     N_,
     Choice,
+    Cluster,
     CredentialView,
     Estimate,
     ExtendBody,
@@ -30,11 +31,12 @@ from factorylink.models import (
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import Gateway, gateway
 from factoryspawner.language import Language, languages
-from factoryspawner.stream import Stream
+from factoryspawner.stream import Source, Stream
 
 FACTORIES = TypeAdapter(list[FactoryView])
 SESSIONS = TypeAdapter(list[Session])
 SESSION = TypeAdapter(Session)
+CLUSTERS = TypeAdapter(list[Cluster])
 ESTIMATE = TypeAdapter(Estimate)
 CREDENTIAL = TypeAdapter(CredentialView)
 PROBLEM = TypeAdapter(Problem)
@@ -88,13 +90,14 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         self.set_header("Content-Language", self.language.code)
         self.finish(shape.dump_json(self.language.spoken(value)))
 
-    async def send(self, event: str, shape: TypeAdapter[T], source: AsyncGenerator[T]) -> None:
-        """Send server-sent events in the person's language until the source ends or the client goes."""
+    async def send(self, *sources: Source) -> None:
+        """Send server-sent events in the person's language until a source ends or the client goes."""
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")
         self.set_header("Content-Language", self.language.code)
-        self._stream = Stream(event, shape, _spoken(source, self.language))
+        language = self.language
+        self._stream = Stream(*(one._replace(values=_spoken(one.values, language)) for one in sources))
         await self._stream.run(self)
 
     def on_connection_close(self) -> None:
@@ -136,7 +139,7 @@ class FactoriesEvents(GatewayHandler):
 
     async def get(self) -> None:
         """Event ``factories``: ``list[FactoryView]``."""
-        await self.send("factories", FACTORIES, self.gateway.link.factories_events(self.person))
+        await self.send(Source("factories", FACTORIES, self.gateway.link.factories_events(self.person)))
 
 
 class FactoryEstimate(GatewayHandler):
@@ -180,7 +183,35 @@ class SessionsEvents(GatewayHandler):
 
     async def get(self) -> None:
         """Event ``sessions``: ``list[Session]``, whole at every change."""
-        await self.send("sessions", SESSIONS, self.gateway.table.live_of(self.person))
+        await self.send(Source("sessions", SESSIONS, self.gateway.table.live_of(self.person)))
+
+
+class HomeEvents(GatewayHandler):
+    """This person's live sessions and clusters in one stream: a browser has few connections to a server."""
+
+    async def get(self) -> None:
+        """Events ``sessions``: ``list[Session]``, and ``clusters``: ``list[Cluster]``; each whole at every change."""
+        table = self.gateway.table
+        sessions = Source("sessions", SESSIONS, table.live_of(self.person))
+        await self.send(sessions, Source("clusters", CLUSTERS, table.clusters_of(self.person)))
+
+
+class Clusters(GatewayHandler):
+    """This person's Dask clusters."""
+
+    async def get(self) -> None:
+        """``list[Cluster]`` without their jobs: the live ones and the last that ended, newest first."""
+        self.answer(CLUSTERS, await self.gateway.link.person_clusters(self.person))
+
+
+class OneCluster(GatewayHandler):
+    """One of them."""
+
+    async def delete(self, cluster_id: str) -> None:
+        """End it with all its jobs; 202 once the wish is kept."""
+        await self.gateway.link.end_cluster(self.person, cluster_id)
+        self.set_status(202)
+        self.answer(NOTHING, {})
 
 
 class OneSession(GatewayHandler):
@@ -210,7 +241,7 @@ class OneSessionEvents(GatewayHandler):
     async def get(self, session_id: str) -> None:
         """Event ``session``: the whole ``Session``; ends when it has ended."""
         await self.own_session(session_id)
-        await self.send("session", SESSION, self.gateway.link.session_events(session_id))
+        await self.send(Source("session", SESSION, self.gateway.link.session_events(session_id)))
 
 
 class OneSessionExtend(GatewayHandler):
@@ -271,6 +302,9 @@ def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
         (r"sessions/([0-9a-f]{32})", OneSession),
         (r"sessions/([0-9a-f]{32})/events", OneSessionEvents),
         (r"sessions/([0-9a-f]{32})/extend", OneSessionExtend),
+        (r"home/events", HomeEvents),
+        (r"clusters", Clusters),
+        (r"clusters/([0-9a-f]{32})", OneCluster),
         (r"choice", LastChoice),
     )
     return [

@@ -17,12 +17,14 @@ from jupyterhub import orm
 from tornado import web
 from traitlets import Integer, Unicode, default
 
+from factorygate.language import VARIABLE as LANGUAGE
 from factorylink.models import ADOPT, Choice, Session, SessionRequest, SessionState
 from factoryspawner import progress
 from factoryspawner.batch import BatchFace
 from factoryspawner.claim import Claim
 from factoryspawner.errors import NOTHING_TO_ADOPT, AskFirst, StartFailed
 from factoryspawner.gateway import Gateway, gateway
+from factoryspawner.language import wanted
 from factoryspawner.options import choice_from_form, choice_from_options, plain
 
 _NO_LIMIT = 10 * 365 * 86400  # seconds; time in the queue has no timeout
@@ -45,6 +47,7 @@ class FactorySpawner(BatchFace):
         self._starting = False
         self._unfollow: Callable[[], object] | None = None
         self._good_options: dict[str, Any] = {}  # what the last accepted start was given
+        self._languages = ""  # of who started it, as the notebook reads them
         self._claim_made: Claim | None = None
 
     # --- state ------------------------------------------------------------------------------------------------------
@@ -72,6 +75,7 @@ class FactorySpawner(BatchFace):
         self.claim.session_id = state.get("session_id", "")
         self.claim.token = self.api_token = state.get("api_token", "")
         self._good_options = state.get("options", {})
+        self._languages = state.get("languages", "")
         if state.get("wish") == "stop" and self.claim.session_id:
             self.gateway.background(self.claim.stop())
             self.claim.asked_to_stop = True
@@ -85,6 +89,8 @@ class FactorySpawner(BatchFace):
                 state["wish"] = "stop"
         if self._good_options:
             state["options"] = self._good_options
+        if self._languages:
+            state["languages"] = self._languages
         return state
 
     def clear_state(self) -> None:
@@ -151,6 +157,7 @@ class FactorySpawner(BatchFace):
             self._take_back_options()
             self.user_options = self._good_options
             return None
+        self._languages = ":".join(wanted(self.handler.request)) if self.handler is not None else ""
         return SessionRequest(user=self.user.name, server=self.name, choice=self._choice(), options=self.job_options())
 
     async def _claim_session(self, request: SessionRequest | None) -> Session | None:
@@ -199,6 +206,8 @@ class FactorySpawner(BatchFace):
         """For the door. The token goes nowhere else."""
         self.api_token = self.claim.token
         variables = {name: str(value) for name, value in self.get_env().items()}
+        if self._languages:
+            variables[LANGUAGE] = self._languages
         return variables | self.claim.names(), [*self.cmd, *self.get_args()]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:

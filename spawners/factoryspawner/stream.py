@@ -5,53 +5,58 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Generic, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
-T = TypeVar("T")
-
 _HEARTBEAT = 15.0  # seconds; tells proxies that the stream lives
 
 
-class Stream(Generic[T]):
-    """One stream of values under one event name. It ends with its source, or when ``stop`` is called."""
+class Source(NamedTuple):
+    """Values to be sent under one event name."""
 
-    def __init__(self, event: str, shape: TypeAdapter[T], source: AsyncGenerator[T]) -> None:
-        self._event = event.encode()
-        self._shape = shape
-        self._source = source
-        self._task: asyncio.Task[None] | None = None
+    event: str
+    shape: TypeAdapter[Any]
+    values: AsyncGenerator[Any]
+
+
+class Stream:
+    """One stream of some sources. It ends with the first of them, or when ``stop`` is called."""
+
+    def __init__(self, *sources: Source) -> None:
+        self._sources = sources
+        self._tasks: list[asyncio.Task[None]] = []
         self._stopped = False
 
     def stop(self) -> None:
         """The reader is gone."""
         self._stopped = True
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     async def run(self, handler: RequestHandler) -> None:
         """Write until the end. Nothing goes on in the background afterwards."""
-        self._task = asyncio.get_running_loop().create_task(self._copy(handler))
-        beat = asyncio.get_running_loop().create_task(_beat(handler))
+        work = [*(self._copy(source, handler) for source in self._sources), _beat(handler)]
+        self._tasks = [asyncio.get_running_loop().create_task(one) for one in work]
         try:
-            await asyncio.wait([self._task, beat], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._task.cancel()
-            beat.cancel()
-            done = await asyncio.gather(self._task, beat, return_exceptions=True)
+            for task in self._tasks:
+                task.cancel()
+            done = await asyncio.gather(*self._tasks, return_exceptions=True)
         for error in done:
             if isinstance(error, Exception) and not isinstance(error, StreamClosedError):
                 raise error
 
-    async def _copy(self, handler: RequestHandler) -> None:
-        async with aclosing(self._source) as values:
+    async def _copy(self, source: Source, handler: RequestHandler) -> None:
+        event = source.event.encode()
+        async with aclosing(source.values) as values:
             if self._stopped:
                 return
             async for value in values:
-                handler.write(b"event: %b\ndata: %b\n\n" % (self._event, self._shape.dump_json(value)))
+                handler.write(b"event: %b\ndata: %b\n\n" % (event, source.shape.dump_json(value)))
                 await handler.flush()
 
 

@@ -1,4 +1,5 @@
-"""The hub's own copy of the link's table: every live session and each factory's health, kept by one subscription.
+"""The hub's own copy of the link's table: every live session and cluster and each factory's health, kept by one
+subscription.
 
 Spawners and pages read it without I/O. While the link is silent the table keeps what it last knew, and says so.
 """
@@ -7,12 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from typing import TypeVar
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent, TableChange
-from factorylink.models import Health, Session, SessionId, SessionState
+from factorylink.models import Cluster, ClusterId, Health, Session, SessionId, SessionState
 from factoryspawner.pauses import pauses
+
+T = TypeVar("T")
 
 _ENDED_KEPT = 1000  # sessions whose end a page or a spawner may still ask about
 _FIRST_ANSWER = 5.0  # seconds that a poll at the hub's start waits for the first snapshot
@@ -21,11 +25,12 @@ log = logging.getLogger("factoryspawner")
 
 
 class Table:
-    """Sessions by id, and wake-ups for those who wait for a change."""
+    """Sessions and clusters by id, and wake-ups for those who wait for a change."""
 
     def __init__(self, link: LinkClient) -> None:
         self._link = link
         self._sessions: dict[SessionId, Session] = {}
+        self._clusters: dict[ClusterId, Cluster] = {}
         self._watches: dict[str, set[asyncio.Event]] = {}
         self._tried = asyncio.Event()  # the first attempt has an outcome
         self.factories: dict[str, Health] = {}
@@ -72,15 +77,27 @@ class Table:
             self._drop_old_ends()
         self._wake(_of_session(session.id), _of_person(session.user))
 
-    async def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
+    def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
         """The person's live sessions now and after every change, newest first; ends when the link falls silent, so
         that who reads asks anew and hears that."""
-        last: list[Session] | None = None
+        return self._told(_of_person(user), lambda: self.of(user)[::-1])
+
+    def clusters_of(self, user: str) -> AsyncGenerator[list[Cluster]]:
+        """The same for the person's clusters."""
+
+        def look() -> list[Cluster]:
+            mine = [cluster for cluster in self._clusters.values() if cluster.user == user]
+            return sorted(mine, key=lambda cluster: cluster.created, reverse=True)
+
+        return self._told(_of_clusters(user), look)
+
+    async def _told(self, key: str, look: Callable[[], T]) -> AsyncGenerator[T]:
+        last: T | None = None
         await self.heard()
-        with self.watch_person(user) as changed:
+        with self._watch(key) as changed:
             while not self.silent:
                 changed.clear()
-                live = self.of(user)[::-1]
+                live = look()
                 if live != last:
                     last = live
                     yield live
@@ -123,10 +140,13 @@ class Table:
     async def _take(self, change: TableChange) -> None:
         if change.snapshot is not None:
             await self._take_snapshot(change.snapshot)
+            self._take_clusters(change.clusters)
         if change.health:
             self.factories.update(change.health)
         if change.session is not None:
             self._learn(change.session)
+        if change.cluster is not None:
+            self._learn_cluster(change.cluster)
         if self.silent:
             self.silent = False
             self._tried.set()
@@ -144,6 +164,20 @@ class Table:
                 self._wake(_of_session(session_id), _of_person(lost.user))
         for session in fresh.values():
             self._learn(session)
+
+    def _take_clusters(self, clusters: tuple[Cluster, ...]) -> None:
+        known, self._clusters = self._clusters, {}
+        for cluster in clusters:
+            self._learn_cluster(cluster)
+        self._wake(*(_of_clusters(cluster.user) for cluster in known.values()))
+
+    def _learn_cluster(self, cluster: Cluster) -> None:
+        """Those that ended are not kept: what became of them is asked of the link."""
+        if cluster.state == "ended":
+            self._clusters.pop(cluster.id, None)
+        else:
+            self._clusters[cluster.id] = cluster
+        self._wake(_of_clusters(cluster.user))
 
     def _fall_silent(self) -> None:
         self._tried.set()
@@ -183,3 +217,7 @@ def _of_session(session_id: SessionId) -> str:
 
 def _of_person(user: str) -> str:
     return f"person/{user}"
+
+
+def _of_clusters(user: str) -> str:
+    return f"clusters/{user}"

@@ -19,7 +19,7 @@ from tests.support import watched
 from tests.support.gateway import Gateway, eventually
 
 USER = "ada"
-AXE = Path(__file__).resolve().parents[2] / "node_modules/axe-core/axe.min.js"
+AXE = Path(__file__).resolve().parents[2] / "extensions/lab/node_modules/axe-core/axe.min.js"
 
 
 class Lab:
@@ -71,17 +71,24 @@ class Lab:
         return json.loads(text.strip().removeprefix("SEEN"))
 
 
-@pytest.fixture
-def lab(gateway: Gateway, page: Page) -> Iterator[Lab]:
-    """On a node of lumi-aif; the notebooks that it leaves are removed."""
-    server = f"w{uuid.uuid4().hex[:6]}"
-    gateway.started(USER, server, factory="lumi-aif")
+@contextlib.contextmanager
+def opened(gateway: Gateway, page: Page, server: str) -> Iterator[Lab]:
+    """JupyterLab of a running server; the notebooks that this leaves are removed."""
     log_in(page, gateway, USER)
     yield Lab(page, gateway, server)
     notebook = gateway.notebook(USER, server)
     for file in notebook.request("GET", "/api/contents/").json()["content"]:
         if file["name"].startswith("Untitled"):
             notebook.request("DELETE", f"/api/contents/{file['name']}")
+
+
+@pytest.fixture
+def lab(gateway: Gateway, page: Page) -> Iterator[Lab]:
+    """On a node of lumi-aif."""
+    server = f"w{uuid.uuid4().hex[:6]}"
+    gateway.started(USER, server, factory="lumi-aif")
+    with opened(gateway, page, server) as lab:
+        yield lab
 
 
 def accessible(page: Page, widget: Locator) -> None:
@@ -223,3 +230,27 @@ def test_a_cluster_is_watched_scaled_and_ended(lab: Lab) -> None:
     panel.get_by_role("button", name="End them").click()
     expect(panel.get_by_text("No jobs here.")).to_be_visible(timeout=10000)
     assert lab.value("[list(one) for one in cluster.done]") == [["scale", 117], ["adapt", 0, 9], ["close"]]
+
+
+def test_widgets_speak_the_language_in_which_the_session_was_asked_for(gateway: Gateway, page: Page) -> None:
+    server = f"w{uuid.uuid4().hex[:6]}"
+    asked = gateway.api("POST", f"/users/{USER}/servers/{server}", json={"factory": "lumi-aif"},
+                        headers={"Accept-Language": "de-DE,de;q=0.9,en;q=0.5"})  # fmt: skip
+    assert asked.status_code in (201, 202), asked.text
+    gateway.wait_ready(USER, server)
+    with opened(gateway, page, server) as lab:
+        lab.run(inspect.getsource(watched))
+        cell = lab.run(
+            "from factorygate import ClusterPanel, FactoryPicker\n"
+            "cluster = ScriptedCluster(view(3))\ndisplay(FactoryPicker(), ClusterPanel(cluster))"
+        )
+        picker = cell.get_by_role("form", name="Auswahl der Factory")
+        expect(picker).to_have_attribute("data-kind", "ready", timeout=30000)
+        expect(picker.get_by_role("group", name="Knotengröße")).to_contain_text(re.compile("passen? jetzt"))
+        panel = cell.get_by_role("region", name="Cluster thesis")
+        expect(panel.get_by_role("button", name="Alle Jobs beenden …")).to_be_visible()
+        panel.get_by_label("Gewünschte Jobs", exact=True).fill("7")
+        panel.get_by_label("Gewünschte Jobs", exact=True).press("Enter")
+        expect(panel.get_by_text("7 Jobs gewünscht.")).to_be_visible(timeout=10000)
+        accessible(page, picker)
+        accessible(page, panel)

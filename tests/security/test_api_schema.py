@@ -28,10 +28,17 @@ from factorylink.bringback import BringBack
 from factorylink.hub import HubClient
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
-from tests.unit.test_api import FakeHub
+from tests.unit.test_api import FakeHub, cluster
 
+CLUSTER = "c" * 32
 # Half of the time, what there is in the fake world; else whatever the description allows, or does not.
-WORDS = {"session_id": [ID, OTHER], "factory_id": ["one"], "size": ["gpu-1"], "user": ["ada", "ben"]}
+WORDS = {
+    "session_id": [ID, OTHER],
+    "cluster_id": [CLUSTER],
+    "factory_id": ["one"],
+    "size": ["gpu-1"],
+    "user": ["ada", "ben"],
+}
 CONFIG = {
     "dictionaries": {name: {"values": values} for name, values in WORDS.items()},
     "parameters": {
@@ -42,6 +49,7 @@ CONFIG = {
 }
 AUTH = {"auth": {"openapi": {"HTTPBearer": {"bearer": "ada-token"}}}}
 SESSION = ("/sessions/{session_id}", "/services/factories/api/sessions/{session_id}")
+ENDS = {"method": "DELETE", "path_regex": "/clusters/"}  # comes last: the rest is asked of a cluster that lives
 few = settings(max_examples=20, deadline=None, derandomize=True)
 
 
@@ -50,7 +58,7 @@ def described(app: FastAPI, config: dict[str, Any]) -> schemathesis.BaseSchema:
 
 
 # What they say does not depend on what is behind them.
-hub_side = described(hub_app(Mock(), Mock(), Mock()), CONFIG)
+hub_side = described(hub_app(Mock(), Mock(), Mock(), Mock()), CONFIG)
 user_side = described(user_app(Mock(), Mock(), Mock(), Mock(), "/"), CONFIG | AUTH)
 
 
@@ -78,8 +86,9 @@ class Served:
             stack.push_async_callback(hub.close)
             await world.running(ID)
             await world.put(OTHER, "ben")
+            await world.clusters.put(CLUSTER, "ada", cluster("mine"))
             world.board.feed.closed = True  # streams end after the snapshot
-            hub_side = hub_app(world.sessions, world.offers, BringBack(world.board, hub))
+            hub_side = hub_app(world.sessions, world.clusters, world.offers, BringBack(world.board, hub))
             user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
             self.hub = await stack.enter_async_context(serving(hub_side))
             self.user = await stack.enter_async_context(serving(user_side))
@@ -103,19 +112,32 @@ def served() -> Iterator[Served]:
     made.close()
 
 
-@hub_side.parametrize()
+@hub_side.exclude(**ENDS).parametrize()
 @few
 def test_the_app_for_the_hub(case: Case, served: Served) -> None:
     served.note(case, case.call_and_validate(base_url=served.hub).status_code)
 
 
-@user_side.parametrize()
+@user_side.exclude(**ENDS).parametrize()
 @few
 def test_the_app_for_people(case: Case, served: Served) -> None:
+    served.note(case, case.call_and_validate(base_url=served.user).status_code)
+
+
+@hub_side.include(**ENDS).parametrize()
+@few
+def test_the_end_of_clusters_by_the_hub(case: Case, served: Served) -> None:
+    served.note(case, case.call_and_validate(base_url=served.hub).status_code)
+
+
+@user_side.include(**ENDS).parametrize()
+@few
+def test_the_end_of_clusters_by_people(case: Case, served: Served) -> None:
     served.note(case, case.call_and_validate(base_url=served.user).status_code)
 
 
 def test_each_operation_was_asked_rightly_too(served: Served) -> None:
     never = {name for name, statuses in served.statuses.items() if min(statuses) >= 300}
     extend = {f"POST {path}/extend" for path in SESSION}  # only while it runs; by then it was stopped
-    assert never <= {*extend, "PUT /credentials/{factory_id}"}  # the fake factory takes no token
+    cluster = {"PUT /services/factories/api/clusters/{cluster_id}"}  # takes one of two, which no description can say
+    assert never <= {*extend, *cluster, "PUT /credentials/{factory_id}"}  # the fake factory takes no token

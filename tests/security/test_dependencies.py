@@ -109,14 +109,21 @@ def test_what_is_vulnerable_is_seen() -> None:
     assert (answer.known, answer.vulnerable) == ({"a==1", "b==2"}, {"b==2": "PYSEC-0"})
 
 
-async def test_no_package_of_the_proxy_is_known_to_be_vulnerable() -> None:
+@pytest.mark.parametrize(
+    ("folder", "which"),
+    [(".", ("--omit=dev",)), ("extensions/lab", ())],  # of the first the proxy runs; of the second all build what ships
+    ids=["proxy", "lab"],
+)
+async def test_no_package_of_a_lock_of_npm_is_known_to_be_vulnerable(folder: str, which: tuple[str, ...]) -> None:
     node = install.node(Path(sys.executable))
     npm = node.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
-    argv = (str(node), str(npm), "audit", "--omit=dev", "--json", "--fetch-timeout=10000", "--fetch-retries=0")
+    how = ("--package-lock-only", "--json", "--fetch-timeout=10000", "--fetch-retries=0")
+    argv = (str(node), str(npm), "audit", f"--prefix={folder}", *which, *how)
     trust = os.environ.get("NODE_EXTRA_CA_CERTS") or str(install.SYSTEM_TRUST)
     _, out, err = await run(argv, NODE_EXTRA_CA_CERTS=trust)
     report = json.loads(out)
     if "vulnerabilities" not in report:
         assert "audit endpoint" in err or "ENOTFOUND" in err or "network" in err, err
-        pytest.skip(f"NOT AUDITED: package-lock.json: {report.get('message') or err.strip().splitlines()[-1]}")
+        lock = f"{folder}/package-lock.json".removeprefix("./")
+        pytest.skip(f"NOT AUDITED: {lock}: {report.get('message') or err.strip().splitlines()[-1]}")
     assert report["vulnerabilities"] == {}

@@ -84,7 +84,7 @@ class Gateway:
 
     def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
         """One request of the hub's API."""
-        headers = {"Authorization": f"token {token or self.admin_token}"}
+        headers = {"Authorization": f"token {token or self.admin_token}"} | kwargs.pop("headers", {})
         return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=30, **kwargs)
 
     def token(self, user: str) -> str:

@@ -18,7 +18,7 @@ def view(jobs: int = 0, **more: Any) -> ClusterView:
     told: dict[str, Any] = {
         "name": "thesis",
         "factory": "lumi-aif",
-        "factory_name": "LUMI AI Factory",
+        "factory_name": "LUMI",
         "size": "gpu-1",
         "size_label": "1 x MI250X 64 GB",
         "status": "running",

@@ -14,11 +14,13 @@ from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import TypeAdapter
 
 from factorylink.models import (
+    Cluster,
     CredentialBody,
     CredentialView,
     EnvironmentBody,
     ExtendBody,
     FactoryView,
+    GpuHours,
     Health,
     Problem,
     ResolvedChoice,
@@ -30,6 +32,7 @@ from factorylink.models import (
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CHOICE = ResolvedChoice(factory="one", size="small", environment="base", hours=1, idle_minutes=60, unopened_minutes=30)
 STATUS = {"gone": 404, "conflict": 409, "limit": 403, "forbidden": 403, "draining": 503, "unreachable": 503}
 
 
@@ -40,6 +43,7 @@ class FakeLink:
         self.socket = socket
         self.notebook = notebook
         self.sessions: dict[str, Session] = {}
+        self.clusters: dict[str, Cluster] = {}
         self.requests: dict[str, SessionRequest] = {}
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
@@ -117,14 +121,24 @@ class FakeLink:
 
     def add(self, session_id: str, user: str, server: str = "", **fields: Any) -> Session:
         """A session that was there before."""
-        choice = ResolvedChoice(
-            factory="one", size="small", environment="base", hours=1, idle_minutes=60, unopened_minutes=30
-        )
-        choice = choice.model_copy(update=fields.pop("choice", {}))
+        choice = CHOICE.model_copy(update=fields.pop("choice", {}))
         values = {"state": SessionState.PENDING, "wish": "run", "account": "someone", "created": NOW, **fields}
         session = Session(id=session_id, user=user, server=server, choice=choice, **values)
         self.sessions[session_id] = session
         return session
+
+    def add_cluster(self, cluster_id: str, user: str, name: str, **fields: Any) -> None:
+        """A new one; the readers of the table hear of it."""
+        hours = GpuHours(spent=1.25, committed=0, at=NOW, per_hour=0)
+        values = {"state": "live", "account": "someone", "processes": 1, "gpus": 1, "created": NOW, "counts": {}}
+        values |= {"choice": CHOICE, "gpu_hours": hours, **fields}
+        self.clusters[cluster_id] = Cluster(id=cluster_id, user=user, name=name, **values)
+        self.change_cluster(cluster_id)
+
+    def change_cluster(self, cluster_id: str, **update: Any) -> None:
+        """Something happened to it."""
+        self.clusters[cluster_id] = cluster = self.clusters[cluster_id].model_copy(update=update)
+        self._tell("cluster", cluster.model_dump_json())
 
     def _tell(self, event: str, data: str) -> None:
         for reader in self._readers:
@@ -205,7 +219,9 @@ class FakeLink:
         @app.get("/table")
         async def table() -> Response:
             health = Health(state="ok", since=NOW)
-            snapshot = TableSnapshot(sessions=tuple(self.live()), factories=(TableFactory(id="one", health=health),))
+            clusters = tuple(cluster for cluster in self.clusters.values() if cluster.state != "ended")
+            factories = (TableFactory(id="one", health=health),)
+            snapshot = TableSnapshot(sessions=tuple(self.live()), factories=factories, clusters=clusters)
             return StreamingResponse(
                 self._read([("snapshot", snapshot.model_dump_json())]), media_type="text/event-stream"
             )
@@ -230,6 +246,18 @@ class FakeLink:
         @app.get("/people/{user}/sessions")
         async def recent(user: str) -> list[Session]:
             return [s for s in self.sessions.values() if s.user == user]
+
+        @app.get("/people/{user}/clusters")
+        async def clusters(user: str) -> list[Cluster]:
+            return [cluster for cluster in self.clusters.values() if cluster.user == user]
+
+        @app.delete("/people/{user}/clusters/{cluster_id}")
+        async def end_cluster(user: str, cluster_id: str) -> Response:
+            cluster = self.clusters.get(cluster_id)
+            if cluster is None or cluster.user != user:
+                return _no(Problem(kind="gone", message="no such cluster"))
+            self.change_cluster(cluster_id, state="ending")
+            return Response(status_code=202)
 
         return app
 

@@ -148,7 +148,7 @@ class HubProcess:
 
     async def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
         """Ask the hub's API, as its administrator unless told."""
-        headers = {"Authorization": f"token {token or self.admin}"}
+        headers = {"Authorization": f"token {token or self.admin}"} | kwargs.pop("headers", {})
         return await self.http.request(method, f"/hub/api{path}", headers=headers, **kwargs)
 
     async def server(self, user: str, server: str = "") -> dict[str, Any] | None:

@@ -1,4 +1,5 @@
-"""What a scripted link tells, so that pages show all their parts: factories in every health, sessions in all states."""
+"""What a scripted link tells, so that pages show all their parts: factories in every health, sessions and clusters in
+all states."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from factorylink.models import (
     Estimate,
     FactoryView,
     Folder,
+    GpuHours,
     Health,
     IdleLimits,
     Job,
@@ -31,13 +33,13 @@ START = "/hub/spawn/ada"
 # What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.
 DATA = re.compile(
     r"factorygate|\bada\b|One|Two|Three|Four|ONE|TWO|THREE|FOUR|Kajaani|NVIDIA|A100|GPU(-h|s)?|PyTorch|JAX|x86_64"
-    r"|busy|lost|\bup\b|old|done|one|two|English|Deutsch|timed out|Priority"
+    r"|busy|lost|\bup\b|old|done|one|two|sweep|afar|going|quiet|before|closed|English|Deutsch|timed out|Priority"
 )
 PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/"}
 
 
 def fill(link: FakeLink) -> None:
-    """Factories and sessions of ada."""
+    """Factories, sessions and clusters of ada."""
     now = datetime.now(UTC)
     silent = explain.unreachable("timed out")
     link.factories = [
@@ -59,6 +61,20 @@ def fill(link: FakeLink) -> None:
     link.add("5" * 32, "ada", "old", state=SessionState.ENDED, created=now, started=now, ended=now, end_reason=reason,
              end=words, log_tail=("one", "two"), log=asked)  # fmt: skip
     link.add("6" * 32, "ada", "done", state=SessionState.ENDED, created=now, ended=now, end_reason=EndReason.STOPPED)
+
+    hours = GpuHours(spent=3.5, committed=4.5, cap=20, at=now - timedelta(minutes=30), per_hour=4)
+    link.add_cluster("a1" * 16, "ada", "sweep", created=now - timedelta(hours=2), session="2" * 32, gpus=2,
+                     counts={"running": 2, "pending": 1, "asked": 2, "ended": 7}, gpu_hours=hours,
+                     waits_for=_waits("Resources"))  # fmt: skip
+    link.add_cluster("a2" * 16, "ada", "afar", created=now, counts={"unreachable": 3}, wrong=silent)
+    link.add_cluster("a3" * 16, "ada", "going", created=now, state="ending", counts={"running": 1})
+    head = link.add("a4" * 16, "ada", "dask/quiet", state=SessionState.RUNNING, created=now, started=now,
+                    ends=now + timedelta(hours=2))  # fmt: skip
+    del link.sessions[head.id]  # it is its cluster's, and no session of a person's
+    link.add_cluster(head.id, "ada", "quiet", created=now, session=head.id, head=head)
+    link.add_cluster("a5" * 16, "ada", "before", created=now, state="ended", ended=now, counts={"ended": 4},
+                     end=explain.own("cluster-session-over"))  # fmt: skip
+    link.add_cluster("a6" * 16, "ada", "closed", created=now, state="ended", ended=now)
 
 
 def _waits(reason: str) -> object:

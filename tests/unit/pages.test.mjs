@@ -4,6 +4,7 @@ import { describe, test } from "node:test";
 
 import { backoff } from "../../hub_config/static/api.js";
 import * as choose from "../../hub_config/static/choose.js";
+import * as cluster from "../../hub_config/static/cluster.js";
 import * as format from "../../hub_config/static/format.js";
 import { loginState } from "../../hub_config/static/logins.js";
 import * as session from "../../hub_config/static/session.js";
@@ -72,6 +73,59 @@ describe("format", () => {
     assert.equal(format.gigabytes(2000), "2 TB");
     assert.equal(format.country("FI"), "Finland");
     assert.equal(format.country("not a code"), "not a code");
+  });
+});
+
+describe("clusters", () => {
+  const made = (more = {}) => ({
+    id: "c", name: "sweep", state: "live", gpus: 2, created: inMinutes(-90), session: "a", counts: {},
+    gpu_hours: { spent: 1, committed: 3, cap: null, at: inMinutes(-30), per_hour: 4 }, ...more,
+  });
+
+  test("where one stands is the best that its jobs do, unless nothing is known of them", () => {
+    const of = (counts, state = "live") => cluster.standing(made({ counts, state }))[1];
+    assert.equal(of({ running: 1, pending: 5, ended: 9 }), "Running");
+    assert.equal(of({ asked: 1, ended: 9 }), "In the queue");
+    assert.equal(of({ ended: 9 }), "No jobs");
+    assert.equal(of({ unreachable: 2, ended: 1 }), "Out of reach");
+    assert.equal(of({ running: 1 }, "ending"), "Ending");
+    assert.equal(cluster.jobsLine(made({ counts: { running: 4, asked: 1, pending: 1, ended: 2 } })), "4 jobs running · 2 waiting");
+    assert.equal(cluster.jobsLine(made({ counts: { ended: 2 } })), "No jobs");
+  });
+
+  test("GPU-hours go on from promised to used while jobs run, and never beyond what was promised", () => {
+    assert.deepEqual(cluster.gpuHours(made(), NOW), { spent: 3, committed: 1 });
+    assert.deepEqual(cluster.gpuHours(made(), NOW + 3_600_000), { spent: 4, committed: 0 });
+    assert.equal(cluster.gpuHours(made(), NOW - 3_600_000).spent, 1); // a clock that is behind takes nothing back
+    assert.equal(cluster.hoursLine(made(), NOW), "3 GPU-hours used · 1 more promised to its jobs");
+    const capped = { ...made().gpu_hours, cap: 20, per_hour: 0, committed: 0 };
+    assert.equal(cluster.hoursLine(made({ gpu_hours: capped }), NOW), "1 of at most 20 GPU-hours used");
+    assert.equal(cluster.hoursLine(made({ gpus: 0, gpu_hours: { ...capped, cap: null } }), NOW), "");
+  });
+
+  test("whose it is, as far as the page knows", () => {
+    const sessions = [one({ server: "train" })];
+    assert.equal(cluster.aboutLine(made(), sessions, NOW), "live for 1 hour 30 minutes · belongs to train");
+    assert.equal(cluster.aboutLine(made({ session: null }), sessions, NOW), "live for 1 hour 30 minutes");
+  });
+
+  test("one whose scheduler is a job of its own stands where that does", () => {
+    const head = (state, more) => made({ session: "c", counts: { pending: 1 }, head: one({ state, id: "c", ...more }) });
+    assert.equal(cluster.headLine(made(), NOW), "");
+    assert.equal(cluster.headLine(head("pending", { position: 1, expected_start: inMinutes(0) }), NOW),
+      "Its scheduler is a job of its own: Next in line · expected to start now");
+    assert.equal(cluster.headLine(head("starting"), NOW), "Its scheduler is a job of its own: Starting");
+    assert.match(cluster.headLine(head("running", { ends: inMinutes(60) }), NOW), /: 1 hour left, ends \d\d:\d\d$/);
+    assert.deepEqual(cluster.standing(head("starting")), ["wait", "Starting"]);
+    assert.deepEqual(cluster.standing(head("unreachable")), ["down", "Out of reach"]);
+    assert.deepEqual(cluster.standing(head("running")), ["wait", "In the queue"]);
+  });
+
+  test("a dashboard is a link only where it leads to a page", () => {
+    assert.equal(cluster.dashboard(made({ dashboard: "/user/ada/dashboard" })), "/user/ada/dashboard");
+    for (const address of [undefined, null, "javascript:alert(1)", "//elsewhere.example", "data:text/html,x"]) {
+      assert.equal(cluster.dashboard(made({ dashboard: address })), null);
+    }
   });
 });
 

@@ -19,7 +19,18 @@ from factorylink.api_user import user_app
 from factorylink.bringback import BringBack
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.hub import HubClient
-from factorylink.models import Choice, Estimate, Session, SessionRequest, SessionState
+from factorylink.models import (
+    BatchRequest,
+    Choice,
+    Cluster,
+    ClusterRequest,
+    Estimate,
+    Scheduler,
+    Session,
+    SessionRequest,
+    SessionState,
+    WorkerState,
+)
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
 
@@ -91,7 +102,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
         settings = world.config.hub.model_copy(update={"url": hub_url})
         hub = HubClient(settings)
         bring_back = BringBack(world.board, hub)
-        hub_side = hub_app(world.sessions, world.offers, bring_back)
+        hub_side = hub_app(world.sessions, world.clusters, world.offers, bring_back)
         user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
         async with serving(hub_side, world.config.socket), serving(user_side) as url:
             client = LinkClient(world.config.socket)
@@ -168,6 +179,54 @@ async def test_the_table_tells_everything(link: Link) -> None:
     await link.world.scheduler.answer(2)
     assert (await asyncio.wait_for(next_of(OTHER, SessionState.ENDED), 5)).end_reason == "stopped"
     await table.aclose()
+
+
+async def test_the_table_tells_clusters_and_their_owner_ends_them(link: Link) -> None:
+    await link.world.clusters.put(OTHER, "ben", cluster("old"))
+    table = link.client.table()
+    first = await anext(table)
+    assert [(c.id, c.user, c.workers) for c in first.clusters] == [(OTHER, "ben", ())]
+
+    async def next_of(cluster_id: str, **expected: object) -> Cluster:
+        async for change in table:
+            told = change.cluster
+            if told is not None and told.id == cluster_id and told.model_dump(include=set(expected)) == expected:
+                return told
+        raise AssertionError
+
+    async def comes(cluster_id: str, **expected: object) -> Cluster:
+        return await asyncio.wait_for(next_of(cluster_id, **expected), 5)
+
+    await link.world.clusters.put(ID, "ada", cluster("mine"))
+    await comes(ID, state="live", counts={})
+    await link.world.clusters.grow(ID, "ada", "b" * 32, BatchRequest(names=("w-0",)))
+    await link.world.scheduler.answer()
+    await comes(ID, counts={WorkerState.PENDING: 1})
+    link.world.scheduler.up = False
+    link.world.scheduler.on_health()
+    assert (await comes(ID, counts={WorkerState.UNREACHABLE: 1})).wrong is not None
+    link.world.scheduler.up = True
+    link.world.scheduler.on_health()
+
+    with pytest.raises(LinkProblem) as caught:
+        await link.client.end_cluster("ben", ID)
+    assert (caught.value.status, caught.value.problem.kind) == (404, "gone")
+    assert [c.state for c in await link.client.person_clusters("ada")] == ["live"]
+    await link.client.end_cluster("ada", ID)
+    await comes(ID, state="ending")
+    await link.world.comes(lambda: link.world.scheduler.cancelled == ["1"])
+    await link.world.scheduler.answer(2)
+    await comes(ID, state="ended", counts={WorkerState.ENDED: 1})
+    await link.client.end_cluster("ben", OTHER)  # one without jobs is over at once
+    await comes(OTHER, state="ended")
+    assert [(c.id, c.state) for c in await link.client.person_clusters("ada")] == [(ID, "ended")]
+    await table.aclose()
+
+
+def cluster(name: str) -> ClusterRequest:
+    pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    scheduler = Scheduler(address="tls://n7:8786", ca=pem, certificate=pem, key=pem)
+    return ClusterRequest(name=name, factory="one", size="gpu-1", hours=1, scheduler=scheduler)
 
 
 async def test_a_drain_is_told_and_kept(link: Link) -> None:

@@ -227,7 +227,7 @@ def test_a_choice_holds_ids_only(choice: Data) -> None:
 
 def test_nothing_fits_is_said(here: Factory) -> None:
     only_big = here.model_copy(update={"environments": here.environments[1:]})
-    with pytest.raises(catalogue.ChoiceError, match="No environment of Here fits the node size gpu-1"):
+    with pytest.raises(catalogue.ChoiceError, match="No environment of M fits the node size gpu-1"):
         catalogue.resolve(only_big, Choice())
 
 

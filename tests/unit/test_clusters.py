@@ -407,3 +407,64 @@ async def test_gpu_hours_are_counted_by_the_time_that_jobs_ran(world: World) -> 
     await states(world, **{"w-0": "running"})
     hours = world.clusters.own(CLUSTER, "ada").show().gpu_hours
     assert (hours.spent, hours.committed) == (pytest.approx(0.5, abs=0.01), pytest.approx(0.5, abs=0.01))
+
+
+async def test_figures_change_only_when_something_happens(world: World) -> None:
+    await begin(world)
+    await grow(world, "w-0", "w-1")
+    flock = world.clusters.own(CLUSTER, "ada")
+    await world.scheduler.answer()
+    await states(world, **{"w-0": "pending", "w-1": "pending"})
+    waiting = flock.figures()
+    assert (waiting.workers, waiting.counts) == ((), {"pending": 2})
+    assert waiting.waits_for is not None
+    assert (waiting.gpu_hours.at, waiting.gpu_hours.per_hour) == (waiting.created, 0)
+    world.scheduler.runs("1_1")
+    begun = datetime.now(UTC) - timedelta(minutes=30)
+    world.scheduler.set("1_1", started=begun, ends=begun + timedelta(hours=1))
+    await world.scheduler.answer()
+    await states(world, **{"w-0": "running"})
+    running = flock.figures()
+    assert flock.figures() == running != waiting
+    hours = running.gpu_hours
+    assert (hours.at, hours.per_hour, hours.spent, hours.committed) == (begun, 1, 0, 2)
+    world.scheduler.up = False
+    silent = flock.figures()
+    assert (silent.counts, silent.waits_for) == ({"unreachable": 2}, None)
+    assert silent.wrong is not None
+    assert silent.gpu_hours == hours  # its jobs go on
+
+
+async def test_what_keeps_jobs_from_beginning_is_said(world: World) -> None:
+    await begin(world)
+    flock = world.clusters.own(CLUSTER, "ada")
+    assert flock.figures().wrong is None
+    world.board.places["one"].standing.pause("Not today.")
+    told = flock.figures().wrong
+    assert told is not None and told.what == "Not today."
+
+
+async def test_those_that_ended_are_told_by_the_ledger(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    await begin(world)
+    await begin(world, id=OTHER, name="other")
+    await grow(world, "w-0", "w-1")
+    world.scheduler.runs("1_1")
+    begun = datetime.now(UTC) - timedelta(minutes=30)
+    world.scheduler.set("1_1", started=begun, ends=begun + timedelta(hours=1))
+    await world.scheduler.answer()
+    await states(world, **{"w-0": "running"})
+    await world.clusters.end(CLUSTER, "ada")
+    await world.comes(lambda: "1" in world.scheduler.cancelled)
+    await world.scheduler.answer(2)
+    await world.comes(lambda: world.clusters.own(CLUSTER, "ada").row.ended is not None)
+    for _ in range(2):  # at once, and by the next link
+        live, over = await world.clusters.figures_of("ada", ended=5)
+        assert (live.id, live.state) == (OTHER, "live")
+        assert (over.id, over.state, over.counts, over.end) == (CLUSTER, "ended", {"ended": 2}, None)
+        assert (over.gpu_hours.spent, over.gpu_hours.committed) == (pytest.approx(0.5, abs=0.01), 0)
+        assert len(await world.clusters.figures_of("ada", ended=0)) == 1
+        assert await world.clusters.figures_of("eve", ended=5) == []
+        await world.down()
+        await world.up()
+    await world.down()

@@ -408,7 +408,7 @@ def test_what_is_exported() -> None:
 
 async def test_over_the_socket(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     socket = tmp_path / "hub.sock"
-    app = hub_app(world.sessions, world.offers, bring_back=None)  # type: ignore[arg-type]  # not asked here
+    app = hub_app(world.sessions, world.clusters, world.offers, bring_back=None)  # type: ignore[arg-type]  # not asked here
     async with serving(app, socket):
         client = LinkClient(socket)
         command = partial(asyncio.to_thread, cli.main)

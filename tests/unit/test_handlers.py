@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -12,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from factorylink.models import EndReason, Words
-from tests.unit.fake_link import FakeLink
+from tests.unit.fake_link import NOW, FakeLink
 from tests.unit.hub_process import HubProcess, is_ready, is_stopped
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -29,6 +30,7 @@ async def ada(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture(autouse=True)
 def _fresh(link: FakeLink) -> None:
     link.sessions.clear()
+    link.clusters.clear()
     link.auto, link.refuse = True, None
 
 
@@ -43,6 +45,14 @@ async def events(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
             event = line[7:]
         elif line.startswith("data: "):
             yield event, json.loads(line[6:])
+
+
+async def first(answer: httpx.Response) -> AsyncIterator[tuple[str, Any]]:
+    """The events with which a page of Home begins; none where the link is silent."""
+    told = events(answer)
+    for _ in range(2):
+        with suppress(StopAsyncIteration):
+            yield await anext(told)
 
 
 async def test_answers_are_json_for_the_person(ada: httpx.AsyncClient, link: FakeLink) -> None:
@@ -97,6 +107,51 @@ async def test_my_sessions_as_events(ada: httpx.AsyncClient, link: FakeLink) -> 
         assert await anext(told) == ("sessions", [])
 
 
+async def test_my_sessions_and_clusters_as_events_of_one_stream(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    async with ada.stream("GET", f"{API}/home/events") as answer:
+        told = events(answer)
+        assert sorted([await anext(told), await anext(told)]) == [("clusters", []), ("sessions", [])]
+        link.add_cluster("b" * 32, "bob", "theirs")
+        link.add_cluster("a" * 32, "ada", "mine", wrong=Words(code="x", what="Asleep.", do="Wait.", whose="wait"))
+        name, clusters = await anext(told)
+        assert (name, [one["name"] for one in clusters]) == ("clusters", ["mine"])
+        assert clusters[0]["wrong"]["what"] == "Asleep."
+        link.add("e" * 32, "ada")
+        await link.change("e" * 32, position=3)
+        assert (await anext(told))[0] == "sessions"
+        link.change_cluster("a" * 32, state="ended", ended=NOW)
+        assert await anext(told) == ("clusters", [])
+    assert [one["state"] for one in (await ada.get(f"{API}/clusters")).json()] == ["ended"]
+
+
+async def test_clusters_that_ended_unheard_are_not_shown_as_live(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    link.add_cluster("a" * 32, "ada", "mine")
+    link.add_cluster("c" * 32, "ada", "other")
+    await link.down()
+    link.clusters["a" * 32] = link.clusters["a" * 32].model_copy(update={"state": "ended"})
+    await link.up()
+    for _ in range(100):
+        async with ada.stream("GET", f"{API}/home/events") as answer:
+            seen = [clusters async for name, clusters in first(answer) if name == "clusters"]
+        if seen and [one["name"] for one in seen[0]] == ["other"]:
+            return
+        await asyncio.sleep(0.1)
+    raise AssertionError(seen)
+
+
+async def test_only_its_owner_closes_a_cluster(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    link.add_cluster("a" * 32, "ada", "mine")
+    link.add_cluster("b" * 32, "bob", "theirs")
+    url = f"{API}/clusters/{'a' * 32}"
+    assert (await ada.delete(url)).status_code == 403  # forged: no token of the page
+    assert link.clusters["a" * 32].state == "live"
+    other = await ada.delete(f"{API}/clusters/{'b' * 32}", headers=forged(ada))
+    assert (other.status_code, other.json()["kind"]) == (404, "gone")
+    assert (await ada.delete(url, headers=forged(ada))).status_code == 202
+    assert [one.state for one in link.clusters.values()] == ["ending", "live"]
+    assert not [headers for headers in link.headers if "cookie" in headers]
+
+
 async def test_events_of_one_session_end_with_it(ada: httpx.AsyncClient, link: FakeLink) -> None:
     link.add("f" * 32, "ada")
     async with ada.stream("GET", f"{API}/sessions/{'f' * 32}/events") as answer:
@@ -126,7 +181,7 @@ async def test_a_browser_that_goes_leaves_no_stream(ada: httpx.AsyncClient, link
 
 async def test_a_silent_link_is_a_503_in_words(ada: httpx.AsyncClient, link: FakeLink) -> None:
     await link.down()
-    for path in ("factories", "sessions", "choice", f"sessions/{'a' * 32}"):
+    for path in ("factories", "sessions", "clusters", "choice", f"sessions/{'a' * 32}"):
         answer = await ada.get(f"{API}/{path}")
         assert answer.status_code == 503
         assert answer.json()["kind"] == "unreachable"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,23 @@ async def test_it_is_one_more_job_and_no_session_of_the_hub(world: World) -> Non
     assert await BringBack(world.board, hub).look() is False
 
 
+async def test_the_table_tells_it_with_its_cluster_and_not_as_a_session(world: World) -> None:
+    table = world.board.feed.stream(world.board.table)
+    told = await anext(table)
+    begun = asyncio.create_task(running(world))
+    while b'"state":"running"' not in told:
+        told += await asyncio.wait_for(anext(table), 5)
+    await begun
+    await world.clusters.end(CLUSTER, "ada")
+    world.scheduler.set("1", state=JobState.ENDED)
+    await world.scheduler.answer(2)
+    while b'"state":"ended"' not in told:
+        told += await asyncio.wait_for(anext(table), 5)
+    assert b"event: cluster" in told
+    assert b"event: session" not in told
+    await table.aclose()
+
+
 async def test_its_scheduler_is_started_through_its_door_and_told_nothing_secret(world: World) -> None:
     cluster = await running(world)
     assert cluster.head is not None and cluster.head.node == "n7"
@@ -124,6 +142,24 @@ async def test_when_it_ends_so_does_the_cluster_with_its_reason(world: World) ->
     cluster = await cluster_is(world, "ending")
     assert cluster.end is not None and cluster.end.code == "node-failed"
     await world.comes(lambda: "2" in world.scheduler.cancelled)
+
+
+async def test_its_gpu_hours_are_its_clusters(world: World) -> None:
+    await running(world)
+    flock = world.clusters.own(CLUSTER, "ada")
+    begun = datetime.now(UTC) - timedelta(minutes=30)
+    await world.ledger.change(world.board.live[CLUSTER].row, started=begun)
+    told = flock.figures()
+    assert told == flock.figures() and told.head is not None
+    assert told.gpu_hours.per_hour == 1
+    assert told.gpu_hours.spent + told.gpu_hours.committed == pytest.approx(told.head.choice.hours)
+    assert flock.show().gpu_hours.spent == pytest.approx(0.5, abs=0.01)
+    await world.clusters.end(CLUSTER, "ada")
+    world.scheduler.set("1", state=JobState.ENDED)
+    await world.scheduler.answer(2)
+    await world.comes(lambda: CLUSTER not in world.board.live)
+    [over] = await world.clusters.figures_of("ada", ended=5)
+    assert over.gpu_hours.spent == pytest.approx(0.5, abs=0.01)
 
 
 async def test_a_cluster_that_is_closed_ends_it(world: World) -> None:

@@ -104,9 +104,11 @@ async def settled(page: Page, name: str) -> None:
         await expect(page.locator("#spawn_form")).to_have_attribute("data-ready", "true")
         await expect(page.locator("#fg-summary p").first).to_be_visible()
     elif name == "home":
-        await expect(page.locator("article.fg-session")).to_have_count(4)
-        await expect(page.locator("li.fg-ended")).to_have_count(2)
-        await expect(page.locator("li.fg-ended").first).to_contain_text("A100")
+        await expect(page.locator("#fg-live article")).to_have_count(4)
+        await expect(page.locator("#fg-ended li.fg-ended")).to_have_count(2)
+        await expect(page.locator("#fg-ended li.fg-ended").first).to_contain_text("A100")
+        await expect(page.locator("#fg-clusters article")).to_have_count(4)
+        await expect(page.locator("#fg-clusters-ended li")).to_have_count(2)
     else:
         await expect(page.locator(".fg-facts")).to_contain_text("A100")
     await page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true;")

@@ -88,7 +88,7 @@ async def test_one_mail_when_a_session_that_waited_runs(tmp_path: Path) -> None:
         [(recipients, letter)] = server.letters
         assert recipients == ["ada@example.org"]
         assert (letter["To"], letter["From"]) == ("ada@example.org", "factories@example.org")
-        assert letter["Subject"] == "Your session at One is running"
+        assert letter["Subject"] == "Your session at m is running"
         words = letter.get_content().replace("\r\n", "\n")
         assert "It waited 2 h 5 min in the queue." in words
         assert "Open it: https://hub.example.org/user/ada/big%20one/\n" in words

@@ -238,3 +238,7 @@ def test_the_wheel_carries_the_scripts_themselves(tmp_path: Path) -> None:
         inside = "factorygate/widgets/static/pages/choose.js"
         assert files.read(inside) == (CHECKOUT / "hub_config/static/choose.js").read_bytes()
         assert "factorygate/widgets/static/panel.css" in files.namelist()
+        catalogue = "de/LC_MESSAGES/factorygate.po"
+        assert (
+            files.read(f"factorygate/locale/{catalogue}") == (CHECKOUT / "hub_config/locale" / catalogue).read_bytes()
+        )

@@ -154,10 +154,11 @@ async def test_bad_options_are_refused_and_not_repeated(hub: HubProcess, link: F
 
 
 async def test_a_requeued_job_gets_its_environment_again(hub: HubProcess, link: FakeLink, user: str) -> None:
-    await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+    await hub.api("POST", f"/users/{user}/server", json={"factory": "one"}, headers={"Accept-Language": "de"})
     await hub.until(user, is_ready)
     [session] = link.live(user)
     first = link.environments.pop(session.id)
+    assert first.environment["FACTORYGATE_LANGUAGE"] == "de"
     await link.change(
         session.id, state=SessionState.PENDING, reachable=False, door_open=False, environment_sent=False, node=None
     )
@@ -165,6 +166,24 @@ async def test_a_requeued_job_gets_its_environment_again(hub: HubProcess, link: 
     await link.until(session.id, lambda s: s.reachable)
     assert link.environments[session.id] == first
     assert is_ready(await hub.server(user))
+
+
+async def test_the_notebook_knows_the_languages_of_who_started_it(hub: HubProcess, link: FakeLink, user: str) -> None:
+    for server, headers, told in (
+        ("", {}, None),
+        ("by-browser", {"Accept-Language": "en;q=0.5, de-AT, de;q=0.9"}, "de-AT:de:en"),
+        ("picked", {"Cookie": "fg-lang=de", "Accept-Language": "en"}, "de:en"),
+        (
+            "hostile",
+            {"Accept-Language": "../../etc/passwd,de:x,$(id),*," + ",".join("abcdefghijklm")},
+            "a:b:c:d:e:f:g:h",
+        ),
+    ):
+        path = f"/users/{user}/servers/{server}" if server else f"/users/{user}/server"
+        await hub.api("POST", path, json={"factory": "one"}, headers=headers)
+        await hub.until(user, is_ready, server)
+        [session] = link.live(user, server)
+        assert link.environments[session.id].environment.get("FACTORYGATE_LANGUAGE") == told
 
 
 async def test_no_callback_and_no_shell(hub: HubProcess, link: FakeLink, user: str) -> None:

@@ -51,7 +51,9 @@ async def test_a_pending_session_is_forgotten_and_adopted(
     hub: HubProcess, link: FakeLink, user: str, how: signal.Signals
 ) -> None:
     link.auto = False
-    assert (await hub.api("POST", f"/users/{user}/server", json={"factory": "one", "size": "big"})).status_code == 202
+    german = {"Accept-Language": "de"}
+    answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one", "size": "big"}, headers=german)
+    assert answer.status_code == 202
     [session] = link.live(user)
     await hub.kill(how)
     await hub.up()
@@ -65,6 +67,7 @@ async def test_a_pending_session_is_forgotten_and_adopted(
     await link.open_door(session.id)
     await hub.until(user, is_ready)
     assert puts(link, user) == 1
+    assert link.environments[session.id].environment["FACTORYGATE_LANGUAGE"] == "de"
     assert await token_works(hub, link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"])
 
 

@@ -28,7 +28,7 @@ async def world(tmp_path: Path) -> World:
 
 async def test_by_command_and_api_to_the_door(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     socket = tmp_path / "hub.sock"
-    app = hub_app(world.sessions, world.offers, bring_back=None)  # type: ignore[arg-type]  # not asked here
+    app = hub_app(world.sessions, world.clusters, world.offers, bring_back=None)  # type: ignore[arg-type]  # not asked here
     async with serving(app, socket):
         client, command = LinkClient(socket), partial(asyncio.to_thread, cli.main)
         await world.put(ID)

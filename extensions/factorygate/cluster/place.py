@@ -12,6 +12,7 @@ from typing import Any
 from dask.utils import parse_bytes
 from distributed.deploy.local import nprocesses_nthreads
 
+from factorygate.language import N_
 from factorygate.link import get_now
 
 GB = 10**9
@@ -19,8 +20,9 @@ GB = 10**9
 
 @dataclass(frozen=True)
 class WorkerPlace:
-    """``cores``, ``memory`` (bytes): what Dask uses of a job, which is all that it has if ``whole``; ``processes``:
-    Dask workers in it; ``hours``: of a job's walltime."""
+    """``factory_name``: what the start page calls it, which is its machine; ``cores``, ``memory`` (bytes): what Dask
+    uses of a job, which is all that it has if ``whole``; ``processes``: Dask workers in it; ``hours``: of a job's
+    walltime."""
 
     factory: str
     factory_name: str
@@ -88,7 +90,7 @@ def find(
     else:
         wanted_size = size or (here.get("FACTORYGATE_SIZE") if wanted == own else None) or found["default_size"]
     if wanted_size not in sizes:
-        raise ValueError(f"Unknown node size {wanted_size!r}; {found['name']} has: {', '.join(sizes)}.")
+        raise ValueError(f"Unknown node size {wanted_size!r}; {found['site']['machine']} has: {', '.join(sizes)}.")
     view = sizes[wanted_size]
     shape = view["size"]
     most_cores, most_memory = shape["cores"], int(shape["memory_gb"] * GB)
@@ -104,10 +106,12 @@ def find(
     time = hours if hours is not None else min(float(shape["default_hours"]), most)
     if not 0 < time <= most:
         raise ValueError(f"{time:g} h is outside the limits of {wanted_size}: at most {most:g} h.")
-    label = f"{view['gpu_label']}, {shape['cores']} cores, {shape['memory_gb']:g} GB"
+    label = N_("{gpus}, {cores} cores, {memory} GB").format(
+        gpus=view["gpu_label"], cores=shape["cores"], memory=f"{shape['memory_gb']:g}"
+    )
     return WorkerPlace(
         factory=found["id"],
-        factory_name=found["name"],
+        factory_name=found["site"]["machine"],
         size=wanted_size,
         label=label,
         environment=environment or (here.get("FACTORYGATE_ENVIRONMENT") if wanted == own else None),
@@ -132,7 +136,7 @@ def _smallest(factory: dict[str, Any], cores: int, memory: int, hours: float) ->
     ]
     if not fits:
         raise ValueError(
-            f"No node size of {factory['name']} has {cores} cores and {memory / GB:g} GB for {hours:g} h; it has: "
+            f"No node size of {factory['site']['machine']} has {cores} cores and {memory / GB:g} GB for {hours:g} h; it has: "
             + ", ".join(f"{one['id']} ({one['cores']} cores, {one['memory_gb']:g} GB)" for one in shapes)
             + "."
         )

@@ -79,6 +79,9 @@ def _job(name: str, told: dict[str, Any] | None, workers: int) -> JobView:
 
 
 def _status(cluster: FactoryCluster) -> Any:
+    told = cluster.broker.cluster.get("state")
+    if told in ("ending", "ended"):  # perhaps not from here, but on the gateway's pages
+        return "closing" if told == "ending" else "closed"
     name = cluster.status.name
     return {"created": "starting", "closing": "closing", "closed": "closed", "failed": "failed"}.get(name, "running")
 

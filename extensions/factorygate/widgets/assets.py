@@ -2,13 +2,16 @@
 
 ``static/pages`` holds links to the start page's own files, so that a picker has its words, order and rules; a wheel
 has the files themselves. The scripts are plain modules with named imports of their neighbours, which is all that
-``module`` understands.
+``module`` understands. They speak the language of the session's person.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+
+from factorygate import language
 
 _STATIC = Path(__file__).parent / "static"
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[^"]+)";$', re.MULTILINE)
@@ -19,8 +22,15 @@ def module(entry: str) -> str:
     """The text of one ES module: ``static/ENTRY`` with all that it imports."""
     texts: dict[Path, str] = {}
     _gather(_STATIC / entry, texts)
-    whole = list(texts)
-    return "\n".join(texts[path] if path == whole[-1] else _enclosed(path, texts[path]) for path in whole)
+    *needed, last = texts
+    names = {path.name for path in texts}
+    catalogue = language.here().page(lambda file: file.rpartition("/")[2] in names)
+    parts = []
+    for path in needed:
+        parts.append(_enclosed(path, texts[path]))
+        if path.name == "translate.js":  # before any of those that have texts
+            parts.append(f"{_name(path)}.use({json.dumps(catalogue)});")
+    return "\n".join([*parts, texts[last]])
 
 
 def styles(*names: str) -> str:

@@ -10,6 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from factorygate import language
+from factorygate.language import N_
+
 Choice = dict[str, Any]  # factory, size, environment: ids; hours: float; project: id or None
 Factories = Sequence[Mapping[str, Any]]  # FactoryView as the link tells it
 
@@ -23,7 +26,8 @@ def checked(wish: Mapping[str, Any]) -> Choice:
     """What may be asked for at all, by form alone; what is None or left out is open. Raises ValueError in words."""
     unknown = sorted(set(wish) - set(FIELDS))
     if unknown:
-        raise ValueError(f"A choice has no {', '.join(map(repr, unknown))}; it has {', '.join(FIELDS)}.")
+        said = N_("A choice has no {unknown}; it has {fields}.")
+        raise ValueError(said.format(unknown=", ".join(map(repr, unknown)), fields=", ".join(FIELDS)))
     choice: Choice = {}
     for field, value in wish.items():
         if value is None:
@@ -33,15 +37,17 @@ def checked(wish: Mapping[str, Any]) -> Choice:
         elif isinstance(value, str) and _ID.fullmatch(value):
             choice[field] = value
         else:
-            raise ValueError(f"{field} must be an id (small letters, digits and dashes), not {value!r}.")
+            said = N_("{field} must be an id (small letters, digits and dashes), not {value}.")
+            raise ValueError(said.format(field=field, value=repr(value)))
     return choice
 
 
 def _hours(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(f"hours must be a number, not {value!r}.")
+        raise ValueError(N_("hours must be a number, not {value}.").format(value=repr(value)))
     if not 0 < value <= MOST_HOURS:
-        raise ValueError(f"hours must be above 0 and at most {MOST_HOURS}, not {value!r}.")
+        said = N_("hours must be above 0 and at most {most}, not {value}.")
+        raise ValueError(said.format(most=MOST_HOURS, value=repr(value)))
     return float(value)
 
 
@@ -72,18 +78,23 @@ def refusal(wish: Mapping[str, Any], choice: Choice | None, factories: Factories
     """Why what was wished is not what is offered, in words; empty where it is."""
     for field, value in wish.items():
         if choice is None:
-            return "No factory is open to you at this moment."
+            return N_("No factory is open to you at this moment.")
         if choice[field] == value:
             continue
         if field == "factory":
-            return f"There is no factory {value!r} for you; there is {_list(factories)}."
+            said = N_("There is no factory {factory} for you; there is {others}.")
+            return said.format(factory=repr(value), others=_list(factories))
         factory = _find(factories, choice["factory"]) or {}
         if field == "size":
-            return f"{factory['id']} has no size {value!r}; it has {_list([v['size'] for v in factory['sizes']])}."
+            sizes = _list([view["size"] for view in factory["sizes"]])
+            said = N_("{factory} has no size {size}; it has {others}.")
+            return said.format(factory=factory["id"], size=repr(value), others=sizes)
         if field == "environment":
             fitting = _list([one for one in factory["environments"] if _fits(one, choice["size"])])
-            return f"{factory['id']} has no environment {value!r} for {choice['size']}; it has {fitting}."
-        return f"{value:g} hours are not offered for {choice['size']}; the nearest are {choice[field]:g}."
+            said = N_("{factory} has no environment {environment} for {size}; it has {others}.")
+            return said.format(factory=factory["id"], environment=repr(value), size=choice["size"], others=fitting)
+        said = N_("{hours} hours are not offered for {size}; the nearest are {nearest}.")
+        return said.format(hours=f"{value:g}", size=choice["size"], nearest=f"{choice[field]:g}")
     return ""
 
 
@@ -115,10 +126,11 @@ def _fits(environment: Mapping[str, Any], size: str) -> bool:
 
 def standing(factories: Factories) -> list[dict[str, Any]]:
     """What of the catalogue changes with the catalogue only."""
+    said = language.here().said
     fields = ("id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "idle")
     return [
         {field: factory[field] for field in fields}
-        | {"sizes": [{"size": view["size"], "gpu_label": view["gpu_label"]} for view in factory["sizes"]]}
+        | {"sizes": [{"size": view["size"], "gpu_label": said(view["gpu_label"])} for view in factory["sizes"]]}
         for factory in factories
     ]
 
@@ -143,5 +155,8 @@ def passing(factories: Factories) -> dict[str, Any]:
 
 def _health(health: Mapping[str, Any]) -> dict[str, Any]:
     """When it last answered is told only of a factory that no longer does: else it would change with every answer."""
-    told = {"state": health["state"], "words": health.get("words")}
+    words, said = health.get("words"), language.here().said
+    if words is not None:
+        words = words | {name: said(words[name]) for name in ("what", "do") if words.get(name)}
+    told = {"state": health["state"], "words": words}
     return told if health["state"] == "ok" else told | {"answered_at": health.get("answered_at")}

@@ -11,7 +11,9 @@ from typing import Any
 import anywidget
 import traitlets
 
+from factorygate import language
 from factorygate.cluster.view import ClusterView, Watched
+from factorygate.language import N_
 from factorygate.link import LinkError
 from factorygate.widgets import assets
 from factorygate.widgets.background import ticker
@@ -51,7 +53,7 @@ class ClusterPanel(anywidget.AnyWidget):
             try:
                 view = self._cluster.view()
             except Exception as error:  # noqa: BLE001  # whatever is wrong there, the panel says so and looks again
-                self._say(f"The cluster cannot be looked at: {error}", bad=True)
+                self._say(N_("The cluster cannot be looked at: {why}").format(why=error), bad=True)
                 return True
             if view != self._seen or time.monotonic() - self._flowed > FLOW_SECONDS:
                 self._tell(view)
@@ -78,7 +80,7 @@ class ClusterPanel(anywidget.AnyWidget):
             self.send(changes)
 
     def _say(self, words: str, bad: bool = False) -> None:
-        self._said = {"text": words, "bad": bad}
+        self._said = {"text": language.here().sentences(words), "bad": bad}
 
     # --- the page
 
@@ -125,30 +127,30 @@ class ClusterPanel(anywidget.AnyWidget):
     def _scale(self, content: Mapping[str, Any]) -> None:
         jobs = self._number(content.get("jobs"))
         if jobs is not None:
-            self._act(lambda: self._cluster.scale(jobs=jobs), f"{_jobs(jobs)} wanted.")
+            self._act(lambda: self._cluster.scale(jobs=jobs), _wanted(jobs))
 
     def _adapt(self, content: Mapping[str, Any]) -> None:
         least, most = self._number(content.get("minimum")), self._number(content.get("maximum"))
         if least is None or most is None:
             return
         if least > most:
-            self._say("The least number of jobs is above the most.", bad=True)
+            self._say(N_("The least number of jobs is above the most."), bad=True)
             return
         self._act(
             lambda: self._cluster.adapt(minimum_jobs=least, maximum_jobs=most),
-            f"The work decides, between {least} and {_jobs(most)}.",
+            N_("The work decides, between {least} and {most} jobs.").format(least=least, most=most),
         )
 
     def _end(self, content: Mapping[str, Any]) -> None:
         if content.get("sure") is True:
-            self._act(self._cluster.close, "All jobs are being ended.")
+            self._act(self._cluster.close, N_("All jobs are being ended."))
 
     def _number(self, value: object) -> int | None:
         """A number of jobs that may be asked for; says so where it is none."""
         most = self._seen.maximum
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
             return value
-        self._say(f"A number of jobs is a whole number from 0 to {most}.", bad=True)
+        self._say(N_("A number of jobs is a whole number from 0 to {most}.").format(most=most), bad=True)
         return None
 
     def _act(self, deed: Callable[[], object], done: str) -> None:
@@ -169,5 +171,5 @@ class ClusterPanel(anywidget.AnyWidget):
         return f"<pre>{html.escape(repr(self))}</pre>"
 
 
-def _jobs(number: int) -> str:
-    return f"{number} job" if number == 1 else f"{number} jobs"
+def _wanted(jobs: int) -> str:
+    return N_("1 job wanted.") if jobs == 1 else N_("{number} jobs wanted.").format(number=jobs)

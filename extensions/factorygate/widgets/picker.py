@@ -14,6 +14,8 @@ from typing import Any
 import anywidget
 import traitlets
 
+from factorygate import language
+from factorygate.language import N_
 from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.widgets import assets, background
 from factorygate.widgets.catalogue import estimates, follow
@@ -89,11 +91,13 @@ class FactoryPicker(anywidget.AnyWidget):
                 choice = completed(wish, factories, _here())
                 told = {"_catalogue": standing(factories), "_passing": passing(factories)}
             except (KeyError, TypeError) as error:
-                raise LinkError("unreachable", "The gateway's catalogue is of another version than this.") from error
+                raise LinkError(
+                    "unreachable", N_("The gateway's catalogue is of another version than this.")
+                ) from error
             self._factories = factories
             for name, value in told.items():
                 self.set_trait(name, value)
-            self._state = {"kind": "ready", "message": refusal(wish, choice, factories), "do": ""}
+            self._state = _state("ready", refusal(wish, choice, factories))
             try:
                 self.value = choice
             except Exception:  # noqa: BLE001  # an observer's own: it must not end what it observes
@@ -102,7 +106,7 @@ class FactoryPicker(anywidget.AnyWidget):
 
     def _be_told(self, error: LinkError) -> bool:
         kind = "no-link" if isinstance(error, NoLinkError) else "trouble"
-        self._state = {"kind": kind, "message": error.message, "do": error.do}
+        self._state = _state(kind, error.message, error.do)
         return True
 
     # --- the page
@@ -121,7 +125,7 @@ class FactoryPicker(anywidget.AnyWidget):
             with self._choosing:
                 self.value = dict(wish)
         except traitlets.TraitError as error:
-            self.send({"refused": str(error)})
+            self.send({"refused": language.here().sentences(str(error))})
 
     def _ask(self, content: Mapping[str, Any]) -> None:
         hours, choice = content.get("hours"), self.value
@@ -154,6 +158,12 @@ async def _tell_estimates(picker: weakref.ref[FactoryPicker], factory: str, size
     starts = await estimates(Link.here, factory, size, hours)
     if (told := picker()) is not None:
         told._estimates = {"of": f"{factory}/{size}", "starts": list(starts.items())}
+
+
+def _state(kind: str, message: str, do: str = "") -> dict[str, str]:
+    """For the page."""
+    words = language.here()
+    return {"kind": kind, "message": words.said(message), "do": words.said(do)}
 
 
 def _here() -> str | None:

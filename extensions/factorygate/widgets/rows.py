@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from factorygate import language
 from factorygate.cluster.view import ClusterView, JobView
 
 PAGE = 50  # rows that are shown at a time
@@ -71,6 +72,7 @@ class Window:
         return told | {"whole": whole} if told else None
 
     def _row(self, job: JobView) -> Row:
+        words = language.here()
         row: Row = {
             "state": job.state,
             "job": job.job,
@@ -79,8 +81,8 @@ class Window:
             "position": job.position,
             "expected_start": job.expected_start,
             "ends": job.ends,
-            "why": job.why,
-            "do": job.do,
+            "why": words.said(job.why),
+            "do": words.said(job.do),
             "has_log": bool(job.log_tail),
         }
         if job.name in self._open:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from factorygate import language
 from factorygate.cluster.view import ClusterView
 from factorygate.widgets.rows import counts
 
@@ -14,11 +15,11 @@ FLOWING = ("spent", "committed")  # figures that go on by themselves while jobs 
 
 def summary(view: ClusterView) -> dict[str, Any]:
     """All that the panel's head shows, as plain JSON. GPU-hours have two digits: a page needs no more."""
-    adapting = view.adapting
+    adapting, words = view.adapting, language.here()
     return {
         "name": view.name,
         "factory": view.factory_name,
-        "size": view.size_label,
+        "size": words.said(view.size_label),
         "status": view.status,
         "processes": view.processes,
         "workers": view.workers,
@@ -35,7 +36,7 @@ def summary(view: ClusterView) -> dict[str, Any]:
         "per_hour": round(view.gpu_hours_per_hour, 2),
         "adapting": None if adapting is None else [adapting.minimum, adapting.maximum],
         "dashboard": view.dashboard if view.dashboard and _WEB.match(view.dashboard) else None,
-        "message": view.message,
+        "message": words.sentences(view.message),
     }
 
 

@@ -7,29 +7,42 @@ import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from factorylink import explain, moments
 from factorylink.catalogue import find_size
-from factorylink.clusters.rows import BatchRow, ClusterRow, WorkerRow, committed, spent
-from factorylink.events import encode
-from factorylink.models import BatchId, Cluster, GpuHours, Health, JobState, Session, Words, Worker, WorkerState
+from factorylink.clusters.rows import BatchRow, ClusterRow, WorkerRow, busy, committed, last_turn, spent
+from factorylink.events import Feed, encode
+from factorylink.models import (
+    BatchId,
+    Cluster,
+    ClusterId,
+    GpuHours,
+    Health,
+    JobState,
+    Session,
+    Words,
+    Worker,
+    WorkerState,
+)
 from factorylink.problems import ProblemError
 from factorylink.seams import Place
 
 STEP_SECONDS = 0.5  # between two events of one stream: a person looks at it, and hundreds may start at once
 HEARTBEAT_SECONDS = 15.0
+CLUSTER = "cluster/"  # of the feed's keys
 _ALIVE = (WorkerState.ASKED, WorkerState.PENDING, WorkerState.RUNNING)
 
 
 @dataclass
 class Flock:
     """The ledger's row of a cluster, and what only this process knows. ``place``: None where its factory is not offered
-    any more. ``left``: when the last reader left, in ticks."""
+    any more. ``feed``: where it is told beside its own stream; as that ends, so do streams. ``left``: when the last
+    reader left, in ticks."""
 
     row: ClusterRow
     place: Place | None
-    closed: Callable[[], bool] = lambda: False  # the link ends: so do streams
+    feed: Feed | None = None
     head: Callable[[], Session | None] = lambda: None  # its scheduler's job
     version: int = 0
     readers: int = 0
@@ -55,6 +68,8 @@ class Flock:
         self.version += 1
         for worker in changed:
             worker.version = self.version
+        if self.feed is not None:
+            self.feed.touch(cluster_key(self.row.id))
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -77,6 +92,14 @@ class Flock:
 
     def show(self, since: int = -1) -> Cluster:
         """The cluster now; its workers that changed after that version."""
+        return self._look(since, moments.now())
+
+    def figures(self) -> Cluster:
+        """The cluster without its workers, the same for as long as nothing happens to it."""
+        turn, head = last_turn(self.row), self.head()
+        return self._look(self.version, turn if head is None else max(turn, head.started or turn))
+
+    def _look(self, since: int, at: datetime) -> Cluster:
         row, silent = self.row, self._silent()
         pairs = [(batch, worker) for batch in row.batches.values() for worker in batch.workers]
         return Cluster(
@@ -93,21 +116,24 @@ class Flock:
             created=row.created,
             ended=row.ended,
             end=row.end,
-            gpu_hours=self.gpu_hours(),
+            wrong=None if row.ended else silent or self._barred(),
+            waits_for=None if silent else self._waits_for(),
+            gpu_hours=self.gpu_hours(at),
             counts=dict(Counter(_state(worker, silent) for _, worker in pairs)),
             workers=tuple(self._worker(batch, w, silent) for batch, w in pairs if w.version > since),
         )
 
-    def gpu_hours(self) -> GpuHours:
+    def gpu_hours(self, at: datetime | None = None) -> GpuHours:
         """Of its workers, and of its scheduler's job where that holds GPUs."""
-        row, used, promised = self.row, spent(self.row), committed(self.row)
-        head = self.head()
+        at, row, head = at or moments.now(), self.row, self.head()
+        used, promised, going = spent(row, at), committed(row, at), busy(row)
         if head is not None and self.place is not None:
             gpus = find_size(self.place.factory, head.choice.size).gpus
-            ran = 0.0 if head.started is None else moments.since(head.started) / timedelta(hours=1)
+            ran = 0.0 if head.started is None else (at - head.started) / timedelta(hours=1)
             used += gpus * ran
             promised += gpus * max(0.0, head.choice.hours - ran)
-        return GpuHours(spent=used, committed=promised, cap=row.cap_gpu_hours)
+            going += gpus if head.started is not None else 0
+        return GpuHours(spent=used, committed=promised, cap=row.cap_gpu_hours, at=at, per_hour=going)
 
     def _silent(self) -> Words | None:
         """Why nothing is known of its jobs; None: the factory answers."""
@@ -115,6 +141,15 @@ class Flock:
             return explain.own("not-offered", self.row.factory)
         health: Health = self.place.site.health
         return (health.words or explain.unreachable("")) if health.state == "unreachable" else None
+
+    def _barred(self) -> Words | None:
+        """Why no job of it can begin."""
+        return None if self.place is None else self.place.standing.problem(self.row.account)
+
+    def _waits_for(self) -> Words | None:
+        """Why one of its jobs waits: they are alike, so the others mostly wait for the same."""
+        waiting = (worker.job for _, worker in self.alive() if worker.state is WorkerState.PENDING)
+        return next((explain.pending(job) for job in waiting if job and job.state is JobState.PENDING), None)
 
     def _worker(self, batch: BatchRow, worker: WorkerRow, silent: Words | None) -> Worker:
         state, job, id = _state(worker, silent), worker.job, batch.job_of(worker)
@@ -152,7 +187,7 @@ class Flock:
                 now, version = self.show(told), self.version
                 yield encode(("cluster", now.model_dump_json()))
                 told = version
-                if now.state == "ended" or self.closed():
+                if now.state == "ended" or (self.feed is not None and self.feed.closed):
                     return
                 while self.version == told:
                     await self._touched(HEARTBEAT_SECONDS)
@@ -162,6 +197,11 @@ class Flock:
         finally:
             self.readers -= 1
             self.left = moments.ticks()
+
+
+def cluster_key(cluster_id: ClusterId) -> str:
+    """The feed's key of a cluster."""
+    return CLUSTER + cluster_id
 
 
 def _state(worker: WorkerRow, silent: Words | None) -> WorkerState:

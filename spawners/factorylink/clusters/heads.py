@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 
 from pydantic import ValidationError
 
@@ -62,6 +63,15 @@ class Heads:
         live = self._live(cluster_id)
         return None if live is None else self._board.session(live)
 
+    async def spent(self, cluster: ClusterRow) -> float:
+        """GPU-hours of the scheduler's job of a cluster that ended."""
+        place = self._board.places.get(cluster.factory)
+        row = await self._board.ledger.row(cluster.id) if cluster.session == cluster.id else None
+        if row is None or row.started is None or row.ended is None or place is None:
+            return 0.0
+        gpus = {size.id: size.gpus for size in place.factory.sizes}.get(row.choice.size, 0)
+        return gpus * ((row.ended - row.started) / timedelta(hours=1))
+
     def _live(self, cluster_id: ClusterId) -> Live | None:
         live = self._board.live.get(cluster_id)
         return live if live is not None and live.row.head else None
@@ -88,7 +98,7 @@ class Heads:
                 f"The cluster may use {cap:g} GPU-hours, and its scheduler's job alone would need {needs:g}.",
                 "Ask for a larger cap, or fewer hours of the scheduler.",
             )
-        text = N_("Asked for {size} at {factory}.").format(size=size.id, factory=place.factory.name)
+        text = N_("Asked for {size} at {factory}.").format(size=size.id, factory=place.factory.site.machine)
         row = Row(
             id=cluster.id,
             user=cluster.user,

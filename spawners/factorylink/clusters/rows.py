@@ -7,7 +7,21 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from sqlalchemy import Column, Connection, Float, ForeignKey, Index, Integer, String, Table, bindparam, insert, select
+from sqlalchemy import (
+    Column,
+    Connection,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Table,
+    bindparam,
+    func,
+    insert,
+    select,
+    type_coerce,
+)
 from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 
@@ -46,6 +60,7 @@ clusters = Table(
     Column("ended", Moment),
     Column("end", Parsed(Words)),
     Index("live_clusters", "id", sqlite_where=Column("ended").is_(None)),
+    Index("ended_clusters", "user", "ended"),
 )
 batches = Table(
     "batches",
@@ -224,6 +239,23 @@ class Shelf:
 
         return await self._ledger.transact(read)
 
+    async def ended(self, user: str, limit: int) -> list[tuple[ClusterRow, int, float]]:
+        """The last that ended of a person, without what belongs to them: each with the number of its jobs, and for how
+        many hours these ran in all."""
+        ran = type_coerce(workers.c.ended, Float) - type_coerce(workers.c.started, Float)
+        figures = select(func.count(), func.total(ran)).select_from(workers.join(batches))
+        last = select(clusters).where(clusters.c.user == user, clusters.c.ended.is_not(None))
+        last = last.order_by(clusters.c.ended.desc()).limit(limit)
+
+        def read(db: Connection) -> list[tuple[ClusterRow, int, float]]:
+            found = []
+            for row in db.execute(last).mappings():
+                jobs, seconds = db.execute(figures.where(batches.c.cluster == row["id"])).one()
+                found.append((ClusterRow(**row), jobs, float(seconds) / 3600))
+            return found
+
+        return await self._ledger.transact(read)
+
     async def accounts(self, factory: str) -> list[str]:
         """Site accounts that ever had a cluster there."""
         query = select(clusters.c.account).where(clusters.c.factory == factory).distinct()
@@ -250,11 +282,23 @@ def spent(row: ClusterRow, now: datetime | None = None) -> float:
     return row.gpus * sum(worker.hours(at) for worker in row.workers())
 
 
-def committed(row: ClusterRow) -> float:
+def committed(row: ClusterRow, now: datetime | None = None) -> float:
     """GPU-hours that its jobs may still use, at most."""
-    now, total = moments.now(), 0.0
+    at, total = now or moments.now(), 0.0
     for batch in row.batches.values():
         for worker in batch.workers:
             if worker.ended is None:
-                total += max(0.0, batch.hours - worker.hours(now))
+                total += max(0.0, batch.hours - worker.hours(at))
     return row.gpus * total
+
+
+def busy(row: ClusterRow) -> int:
+    """GPUs of its jobs that run."""
+    return row.gpus * sum(worker.started is not None and worker.ended is None for worker in row.workers())
+
+
+def last_turn(row: ClusterRow) -> datetime:
+    """When it was made, or a job of it started or ended: since then GPU-hours went on evenly."""
+    return max(
+        (at for worker in row.workers() for at in (worker.started, worker.ended) if at is not None), default=row.created
+    )

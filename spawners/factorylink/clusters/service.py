@@ -12,7 +12,7 @@ from factorylink.admission import site_account
 from factorylink.board import Board
 from factorylink.catalogue import ChoiceError, find_size, resolve
 from factorylink.clusters import workerjob
-from factorylink.clusters.flock import Flock
+from factorylink.clusters.flock import Flock, cluster_key
 from factorylink.clusters.hands import Hands
 from factorylink.clusters.heads import Heads
 from factorylink.clusters.herd import Herd
@@ -34,6 +34,7 @@ from factorylink.models import (
     Scheduler,
     SessionId,
     Words,
+    WorkerState,
 )
 from factorylink.problems import (
     conflict,
@@ -62,7 +63,7 @@ class Clusters:
         self._board = board
         self._submitter = submitter
         self._shelf = Shelf(board.ledger)
-        self._live: dict[ClusterId, Flock] = {}
+        self._live = board.flocks
         self._over: dict[ClusterId, Flock] = {}
         self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
         self._hands = Hands(board, self._shelf)
@@ -79,7 +80,7 @@ class Clusters:
         self._board.background(self._keep(), "clusters that nobody holds")
 
     def _flock(self, row: ClusterRow, place: Place | None) -> Flock:
-        return Flock(row, place, lambda: self._board.feed.closed, lambda: self._heads.show(row.id))
+        return Flock(row, place, self._board.feed, lambda: self._heads.show(row.id))
 
     def _flocks(self) -> Iterator[Flock]:
         return iter(tuple(self._live.values()))
@@ -94,6 +95,19 @@ class Clusters:
         flocks = [*self._live.values(), *(() if live else self._over.values())]
         mine = sorted((f for f in flocks if f.row.user == user), key=lambda f: f.row.created, reverse=True)
         return [flock.show() for flock in mine]
+
+    async def figures_of(self, user: str, ended: int) -> list[Cluster]:
+        """That person's without their jobs: the live ones, and so many that ended, by the ledger; newest first."""
+        live = [f.figures() for f in self._flocks() if f.row.user == user and f.row.ended is None]
+        over = [await self._ended(*told) for told in await self._shelf.ended(user, ended)]
+        return [*sorted(live, key=lambda cluster: cluster.created, reverse=True), *over]
+
+    async def _ended(self, row: ClusterRow, jobs: int, hours: float) -> Cluster:
+        """One that ended, by the ledger."""
+        told = Flock(row, None).figures()
+        spent = row.gpus * hours + await self._heads.spent(row)
+        used = told.gpu_hours.model_copy(update={"spent": spent})
+        return told.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 
     def own(self, cluster_id: ClusterId, user: str) -> Flock:
         """That person's. Raises ProblemError: whether another's exists is nobody's business."""
@@ -133,6 +147,7 @@ class Clusters:
             except Conflict as error:
                 raise conflict(N_("There was another cluster of that id.")) from error
             flock = self._live[cluster_id] = self._flock(row, place)
+            flock.touch()
             return flock.show(), True
 
     def _admit(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Place, ClusterRow]:
@@ -370,6 +385,7 @@ class Clusters:
     def _put_away(self) -> None:
         for flock in self._flocks():
             if flock.row.ended is not None:
+                self._board.feed.forget(cluster_key(flock.row.id))
                 self._over[flock.row.id] = self._live.pop(flock.row.id)
         while len(self._over) > ENDED_KEPT:
             del self._over[next(iter(self._over))]

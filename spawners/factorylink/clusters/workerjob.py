@@ -44,4 +44,4 @@ async def request(place: Place, row: ClusterRow, batch: BatchRow, identity: Iden
             log=log,
         )
     except ValueError as error:
-        raise Refused(f"The job for {place.factory.name} cannot be written: {error}") from error
+        raise Refused(f"The job for {place.factory.site.machine} cannot be written: {error}") from error

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from factorylink.models.base import Hours, JobId, Model, Person, Slug
+from factorylink.models.clusters import Cluster
 from factorylink.models.sessions import Session, Whose
 from factorylink.models.views import Health
 
@@ -100,7 +101,9 @@ class TableFactory(Model):
 
 
 class TableSnapshot(Model):
-    """First event of ``GET /table``, and again where the reader was too slow: all live sessions, all factories."""
+    """First event of ``GET /table``, and again where the reader was too slow: all live sessions and clusters, these
+    without their jobs, and all factories."""
 
     sessions: tuple[Session, ...]
     factories: tuple[TableFactory, ...]
+    clusters: tuple[Cluster, ...] = ()

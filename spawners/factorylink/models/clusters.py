@@ -159,16 +159,21 @@ class Worker(Model):
 
 
 class GpuHours(Model):
-    """``spent``: so far; ``committed``: what jobs that run or wait may still use, at most; ``cap``: the cluster's."""
+    """``spent``: until ``at``; ``committed``: what jobs that run or wait may still use then, at most; ``cap``: the
+    cluster's. From then on ``per_hour`` goes from the one to the other."""
 
     spent: float
     committed: float
     cap: float | None = None
+    at: datetime
+    per_hour: float
 
 
 class Cluster(Model):
-    """A cluster as its owner sees it. ``workers``: those that live and those that ended lately; in a stream of events
-    the first event has them all, and each later one those that changed."""
+    """A cluster as its owner sees it. ``wrong``: why nothing is known of its jobs, or why none can begin;
+    ``waits_for``: what a job in the queue waits for. ``workers``: those that live and those that ended lately; in a
+    stream of events the first event has them all, and each later one those that changed; none where only figures
+    are told."""
 
     id: ClusterId
     name: ClusterName
@@ -183,6 +188,8 @@ class Cluster(Model):
     created: datetime
     ended: datetime | None = None
     end: Words | None = None
+    wrong: Words | None = None
+    waits_for: Words | None = None
     gpu_hours: GpuHours
     counts: dict[WorkerState, int]
     workers: tuple[Worker, ...] = ()

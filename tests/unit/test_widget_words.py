@@ -1,0 +1,99 @@
+"""The widgets in the language of the session's person: scripts, and what Python says to the page."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factorygate import language
+from factorygate.link import LinkError
+from factorygate.widgets import assets
+from factorygate.widgets.choosing import passing, refusal, standing
+from factorygate.widgets.rows import Window
+from factorygate.widgets.summary import summary
+from testbed import install
+from tests.support.scripted_link import factory
+from tests.support.watched import ScriptedCluster, job, view
+from tests.unit.test_panel import Shown, no_background
+
+__all__ = ["no_background"]
+FULL = "Others are ahead in the queue."  # the link's
+
+
+@pytest.fixture(params=["de-AT:de:en"])
+def german(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[None]:
+    monkeypatch.setenv("FACTORYGATE_LANGUAGE", request.param)
+    language.here.cache_clear()
+    yield
+    language.here.cache_clear()
+
+
+def said(entry: str, expression: str) -> Any:
+    """What an expression is inside a widget's module, by Node.js."""
+    script = f"{assets.module(entry)}\nconsole.log(JSON.stringify({expression}));"
+    argv = [install.node(Path(sys.executable)), "--input-type=module", "-"]
+    done = subprocess.run(argv, input=script, capture_output=True, text=True, check=True, timeout=30)
+    return json.loads(done.stdout)
+
+
+def test_scripts_are_english_where_nothing_is_known() -> None:
+    assert language.here().code == "en"
+    assert said("panel.js", "module_widget_words.V.jobs(1200)") == "1,200 jobs"
+
+
+@pytest.mark.usefixtures("german")
+def test_scripts_bring_the_words_that_they_show_and_no_others() -> None:
+    words = "[module_widget_words.V.control, module_widget_words.V.jobs(1200), module_format.hoursText(1.5)]"
+    assert said("panel.js", words) == ["Wie viele", "1.200 Jobs", "1 Stunde 30 Minuten"]
+    assert said("picker.js", "[module_widget_words.V.size, module_words.W.freeNow]") == ["Knotengröße", "Jetzt frei"]
+    assert "Jetzt frei" not in assets.module("panel.js")
+
+
+@pytest.mark.usefixtures("german")
+@pytest.mark.parametrize("german", ["fr:it:de", "de"], indirect=True)
+def test_the_first_language_that_there_is_counts() -> None:
+    assert language.here().code == "de"
+
+
+@pytest.mark.usefixtures("german")
+@pytest.mark.parametrize("german", ["en-GB:de", "fr", "../../../etc", ":"], indirect=True)
+def test_else_it_is_english() -> None:
+    assert language.here().code == "en"
+
+
+@pytest.mark.usefixtures("german", "no_background")
+def test_the_panel_says_what_is_the_matter() -> None:
+    cluster = ScriptedCluster(view(3, message=f"{FULL} Nobody translated this.", size_label="1 x A100, 8 cores, 60 GB"))
+    shown = Shown(cluster)
+    shown.page(op="scale", jobs=12)
+    assert shown.panel._said["text"] == "12 Jobs gewünscht."
+    shown.page(op="scale", jobs=9000)
+    assert shown.panel._said["text"] == "Eine Anzahl von Jobs ist eine ganze Zahl von 0 bis 500."
+    cluster.refuse = LinkError("conflict", "The cluster is ending.", "Wait, or ask the site.")
+    shown.page(op="scale", jobs=1)
+    assert shown.panel._said["text"] == "Der Cluster wird gerade beendet. Wait, or ask the site."
+    told = summary(cluster.now)
+    assert told["message"] == "Andere sind in der Warteschlange vor Ihnen. Nobody translated this."
+    assert told["size"] == "1 x A100, 8 Kerne, 60 GB"
+    waits = replace(view(), jobs=(job(1, "pending", why=FULL),))
+    [row] = (Window().changes(waits) or {})["rows"].values()
+    assert row["why"] == "Andere sind in der Warteschlange vor Ihnen."
+    shown.panel.close()
+
+
+@pytest.mark.usefixtures("german")
+def test_the_picker_says_what_the_start_page_says() -> None:
+    silent = {"what": "The factory does not answer in time.", "do": None, "code": "x", "whose": "wait"}
+    one = factory("one") | {"health": {"state": "unreachable", "words": silent}}
+    told = passing([one])["one"]["health"]["words"]
+    assert told == silent | {"what": "Die Factory antwortet nicht rechtzeitig."}
+    assert standing([one])[0]["sizes"][0]["gpu_label"] == "keine GPU"
+    refused = refusal({"factory": "x"}, {"factory": "one"}, [one])
+    assert language.here().said(refused) == "Eine Factory 'x' gibt es für Sie nicht; es gibt one."
