@@ -136,7 +136,8 @@ def _smallest(factory: dict[str, Any], cores: int, memory: int, hours: float) ->
     ]
     if not fits:
         raise ValueError(
-            f"No node size of {factory['site']['machine']} has {cores} cores and {memory / GB:g} GB for {hours:g} h; it has: "
+            f"No node size of {factory['site']['machine']} has {cores} cores and {memory / GB:g} GB for {hours:g} h; "
+            "it has: "
             + ", ".join(f"{one['id']} ({one['cores']} cores, {one['memory_gb']:g} GB)" for one in shapes)
             + "."
         )
