@@ -21,6 +21,7 @@ DEMOS = {
         "security/test_attacks.py",
         "slurm/test_dask.py",
         "slurm/test_dask_kept.py",
+        "slurm/test_dask_lasting.py",
         "slurm/test_full_factory.py",
         "slurm/test_many_sessions.py",
         "slurm/test_requeue.py",

@@ -21,6 +21,9 @@ log = logging.getLogger("factorygate.cluster")
 
 # Before the walltime: so much at most, and this share of it at most, to hand over what a worker holds.
 MARGIN, MARGIN_SHARE = 120.0, 0.2
+# And so much more, spread over a batch: jobs that began together do not all leave at the same moment, so that there are
+# some to hand over to, and the first's replacement can have its place.
+SPREAD, SPREAD_SHARE = 300.0, 0.1
 PATIENCE = 60.0  # seconds without a scheduler, then a worker ends
 VISIBLE = {"NVIDIA": ("CUDA_VISIBLE_DEVICES",), "AMD": ("ROCR_VISIBLE_DEVICES",), "Intel": ("ZE_AFFINITY_MASK",)}
 
@@ -46,16 +49,16 @@ def own_name(names: list[str], environment: dict[str, str]) -> str:
     return names[int(index) - 1]
 
 
-def lifetime(seconds: float, environment: dict[str, str], now: float) -> float:
-    """Seconds until workers are to leave: a margin before the job's end."""
-    ends = environment.get("SLURM_JOB_END_TIME", "")
-    left = float(ends) - now if ends.isdigit() else seconds
-    return max(1.0, left - margin(seconds))
+def job_ends(seconds: float, environment: dict[str, str], now: float) -> float:
+    """When the job ends, in seconds since 1970."""
+    told = environment.get("SLURM_JOB_END_TIME", "")
+    return float(told) if told.isdigit() else now + seconds
 
 
-def margin(seconds: float) -> float:
-    """Seconds before the end of a job of that walltime at which its workers leave."""
-    return min(MARGIN, MARGIN_SHARE * seconds)
+def margin(seconds: float, place: float = 0.0) -> float:
+    """Seconds before the end of a job of that walltime at which its workers leave. ``place``: of the job in its batch,
+    from 0 to 1; those at 1 leave first."""
+    return min(MARGIN, MARGIN_SHARE * seconds) + place * min(SPREAD, SPREAD_SHARE * seconds)
 
 
 def process_names(name: str, processes: int) -> list[str]:
@@ -80,8 +83,8 @@ async def run(options: argparse.Namespace) -> int:
     from distributed import Nanny
 
     from factorygate.cluster import versions
+    from factorygate.cluster.daskworker import FactoryWorker
     from factorygate.cluster.keys import Keys
-    from factorygate.cluster.pages import QuietWorker
 
     told: dict[str, Any] = json.loads(options.file.read_text(encoding="utf-8"))
     try:
@@ -91,7 +94,8 @@ async def run(options: argparse.Namespace) -> int:
         return 4
     security = Keys.of(told)
     name = own_name(options.names, dict(os.environ))
-    leaves = lifetime(options.seconds, dict(os.environ), time.time())
+    ends = job_ends(options.seconds, dict(os.environ), time.time())
+    leaves = ends - margin(options.seconds, options.names.index(name) / len(options.names))
     with tempfile.TemporaryDirectory(prefix="factorygate-worker-", dir=options.tmp) as scratch:
         nannies = [
             Nanny(
@@ -103,8 +107,9 @@ async def run(options: argparse.Namespace) -> int:
                 local_directory=scratch,
                 env=shown,
                 death_timeout=PATIENCE,
-                lifetime=f"{leaves:.0f} s",
-                worker_class=QuietWorker,
+                worker_class=FactoryWorker,
+                leaves=leaves,
+                ends=ends,
                 dashboard=False,
             )
             for worker, shown in zip(
@@ -114,7 +119,7 @@ async def run(options: argparse.Namespace) -> int:
             )
         ]
         await asyncio.gather(*nannies)
-        log.info("%s: %d workers at %s, for %.0f s", name, len(nannies), told["address"], leaves)
+        log.info("%s: %d workers at %s, for %.0f s", name, len(nannies), told["address"], leaves - time.time())
         await asyncio.gather(*(nanny.finished() for nanny in nannies))
     return 0
 

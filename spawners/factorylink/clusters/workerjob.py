@@ -41,6 +41,7 @@ async def request(place: Place, row: ClusterRow, batch: BatchRow, identity: Iden
             folder=folder,
             argv=argv,
             log=log,
+            warned=False,  # its workers know their time
         )
     except ValueError as error:
         raise Refused(f"The job for {place.factory.name} cannot be written: {error}") from error
