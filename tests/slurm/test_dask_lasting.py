@@ -97,7 +97,9 @@ def test_a_killed_job_is_replaced_in_under_ten_seconds(bed: Bed) -> None:
 
 @pytest.mark.timeout(500)
 @pytest.mark.parametrize(
-    ("seconds", "jobs"), [(65, 4), pytest.param(200, 8, marks=pytest.mark.long)], ids=["one walltime", "three walltimes"]
+    ("seconds", "jobs"),
+    [(65, 4), pytest.param(200, 8, marks=pytest.mark.long)],
+    ids=["one walltime", "three walltimes"],
 )
 def test_work_that_takes_longer_than_jobs_may_is_done_once(bed: Bed, seconds: int, jobs: int) -> None:
     """Jobs of a minute, Slurm's shortest, replaced every half."""
@@ -129,7 +131,12 @@ def test_results_outlive_jobs_also_where_no_more_may_run_at_a_time(bed: Bed) -> 
     left = "print(len(futures) - sum(f.status == 'finished' for f in futures))"
 
     def done() -> bool:
-        print(bed.run(left), bed.run("print(cluster, [ (j.name[-2:], j.state, j.workers) for j in cluster.view().jobs if j.state != 'ended'], cluster.message)"))
+        print(
+            bed.run(left),
+            bed.run(
+                "print(cluster, [ (j.name[-2:], j.state, j.workers) for j in cluster.view().jobs if j.state != 'ended'], cluster.message)"
+            ),
+        )
         return bed.run(left) == "0"
 
     eventually(done, 840, every=5, what="all is done")

@@ -205,6 +205,7 @@ async def test_a_silent_factory_is_never_an_end(world: World) -> None:
 
 
 async def test_the_cap_is_never_passed(world: World) -> None:
+    world.scheduler.remembers = True
     await begin(world, cap_gpu_hours=3)
     await grow(world, "w-0", "w-1")
     error = await refused(grow(world, "w-2", "w-3", batch=MORE))
