@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-import time
 from typing import Any
 
 from distributed.deploy.adaptive import Adaptive
@@ -12,10 +12,7 @@ from distributed.protocol.pickle import dumps
 from factorygate.link import LinkError
 
 PENDING_GRACE = 600.0  # seconds for which a job that waits is kept though the work would do without it now
-IDLE_GRACE, LONGEST_GRACE = (
-    10.0,
-    120.0,
-)  # seconds for which workers without work are kept: as long as others took to come
+IDLE_GRACE, LONGEST_GRACE = 10.0, 120.0  # seconds for which idle workers are kept: as long as others took to come
 MOST_PENDING = 32  # jobs that wait at a time
 PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds after a no, until it is asked again
 
@@ -39,7 +36,7 @@ class FactoryAdaptive(Adaptive):
     async def recommendations(self, target: int) -> dict[str, Any]:
         """Up by whole jobs as far as the queue is not full of ours already; down by jobs that nobody needed for a
         while: those that have waited long first, then those that are idle."""
-        cluster, now = self.cluster, time.monotonic()
+        cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes
         jobs = math.ceil(target / each)
         units, connected = cluster.roster.units(), cluster.connected()
@@ -93,7 +90,7 @@ class FactoryAdaptive(Adaptive):
         except (LinkError, ValueError) as error:
             self.cluster.message = str(error)
             self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
-            self._not_before = time.monotonic() + self._pause
+            self._not_before = asyncio.get_running_loop().time() + self._pause
 
     async def scale_down(self, workers: list[str]) -> None:
         """Let these jobs go; their workers hand over what they hold."""

@@ -19,7 +19,7 @@ from factorygate.cluster import outside, pages, place, showing
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.job import FactoryJob
-from factorygate.cluster.keeper import Keeper
+from factorygate.cluster.keeper import KEPT, Keeper
 from factorygate.cluster.keys import Keys
 from factorygate.cluster.leaving import Leaving
 from factorygate.cluster.roster import Roster, number
@@ -151,7 +151,7 @@ class FactoryCluster(JobQueueCluster):
             return
         if self._begins is None:
             await self.broker.begin(self.request(scheduler=self._keys.tell(self.scheduler.address)))
-        self._take_up()
+        await self._take_up()
         self._keeper = Keeper(self)
         self._keeper.start()
         if self._link_wanted and self.asynchronous:
@@ -174,15 +174,16 @@ class FactoryCluster(JobQueueCluster):
             **scheduler,
         }
 
-    def _take_up(self) -> None:
+    async def _take_up(self) -> None:
         """Jobs that are there already: of a cluster that was left."""
+        if not self.broker.workers:
+            return
         for name, told in self.broker.workers.items():
             self._i: int = max(self._i, number(name) + 1)
             if told["state"] != "ended":
-                self.worker_spec[name] = self.new_spec
                 self.workers[name] = job = self.job_cls(self.scheduler.address, name=name, **self._job_kwargs)
                 job.status = Status.running
-        self.roster.wanted = len(self.worker_spec)
+        self.roster.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
 
     def leave(self) -> Any:
         """Let go of it: it goes on, with its workers, until nothing was computed for a while. For one with a name."""

@@ -30,6 +30,7 @@ class FactoryWorker(QuietWorker):
         # By the clock, so that a process that was started again does not stay longer than the first.
         super().__init__(*args, lifetime=max(1.0, leaves - time.time()), **options)
         self._last_moment = ends - LAST
+        self._goes = False  # by itself
         self.handlers |= {"leaving": self.leaving, "staying": self.staying}
 
     async def leaving(self) -> int:
@@ -43,7 +44,11 @@ class FactoryWorker(QuietWorker):
         return len(self.state.all_running_tasks)
 
     async def staying(self) -> None:
-        """Take work again: what it holds has nowhere to go."""
+        """Take work again: what it holds has nowhere to go. One whose time is over decides by itself."""
+        if not self._goes:
+            self._stay()
+
+    def _stay(self) -> None:
         if self.status is Status.closing_gracefully:  # type: ignore[has-type]
             self.status = Status.running
 
@@ -53,6 +58,7 @@ class FactoryWorker(QuietWorker):
             await self.finished()
             return
         log.info("%s leaves: %s", self.name, reason)
+        self._goes = True
         while not await self._leave():
             left = self._last_moment - time.time()
             if left <= 0:
@@ -75,7 +81,7 @@ class FactoryWorker(QuietWorker):
                         return True
         except (OSError, TimeoutError) as error:
             log.warning("%s could not hand over what it holds: %r", self.name, error)
-        await self.staying()
+        self._stay()
         return False
 
     async def _handed_over(self, remove: bool = False) -> bool:

@@ -29,6 +29,7 @@ FIRST_WAIT = 20.0  # seconds from asking for a job to its workers: until some we
 SPARE = 10.0  # seconds that a replacement is asked for earlier than others took
 WAITS = 20  # of the last jobs that are remembered
 PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds after a no, until it is asked again
+KEPT = "factorygate-jobs"  # under which the Dask scheduler keeps who is wanted, for who takes the cluster up
 
 
 class Keeper:
@@ -46,6 +47,7 @@ class Keeper:
         self._pause = 0.0
         self._not_before = 0.0  # by the loop's clock
         self._said = ""
+        self._kept: dict[str, Any] = {}
 
     def start(self) -> None:
         """From now on."""
@@ -106,6 +108,9 @@ class Keeper:
         if asked:
             self._pause = 0.0
         self._warn(connected)
+        if (told := roster.told()) != self._kept:
+            await cluster.scheduler_comm.set_metadata(keys=[KEPT], value=told)
+            self._kept = told
 
     def _meet(self, connected: set[str]) -> None:
         """Whose workers came: how long that took is how early the next replacement is asked for."""
@@ -134,7 +139,6 @@ class Keeper:
             cluster.roster.give_up()
             what = "" if refused else f"{self._crashes} jobs in a row ended before their workers came:"
             cluster.message = f"{what} {words}".strip()
-            self._crashes = 0  # who asks again has the same three
 
     def _is_alone_for_long(self, name: str, told: dict[str, Any], connected: set[str]) -> bool:
         """Its workers were there, and are gone though it runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distributed.core import Status
 
@@ -18,6 +18,21 @@ class Roster:
         self._cluster = cluster
         self.relieved: set[str] = set()  # those that another took over from
         self._heirs: dict[str, str] = {}  # a job whose time is almost over -> the one that takes over
+
+    def told(self) -> dict[str, Any]:
+        """What whoever takes the cluster up after this kernel has to know."""
+        self.units()
+        names, young = list(self._cluster.worker_spec), self._cluster._i
+        return {"wanted": self.wanted, "names": names, "heirs": dict(self._heirs), "young": young}
+
+    def take_up(self, names: list[str], told: dict[str, Any] | None) -> None:
+        """These jobs are there; ``told`` by who had the cluster before. What it had let go is not wanted; what it asked
+        for after it told is."""
+        told = told or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
+        for name in names:
+            if name in told["names"] or number(name) >= told["young"]:
+                self._cluster.worker_spec[name] = self._cluster.new_spec
+        self.wanted, self._heirs = told["wanted"], told["heirs"]
 
     def units(self) -> list[tuple[str, ...]]:
         """Jobs, each with the one that it is to take over from, if any: what counts as one."""

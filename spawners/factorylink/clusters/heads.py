@@ -62,6 +62,11 @@ class Heads:
         live = self._live(cluster_id)
         return None if live is None else self._board.session(live)
 
+    def has(self, cluster: ClusterRow) -> bool:
+        """Whether its scheduler's job is there already."""
+        live = self._live(cluster.id)
+        return live is not None and live.row.user == cluster.user and live.row.wish == "run"
+
     def _live(self, cluster_id: ClusterId) -> Live | None:
         live = self._board.live.get(cluster_id)
         return live if live is not None and live.row.head else None

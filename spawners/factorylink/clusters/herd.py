@@ -11,7 +11,7 @@ from itertools import zip_longest
 from factorylink import explain, moments
 from factorylink.board import Board
 from factorylink.clusters.flock import Flock
-from factorylink.clusters.rows import BatchRow, Shelf, WorkerRow, committed, spent
+from factorylink.clusters.rows import BatchRow, Shelf, WorkerRow
 from factorylink.ending import read_tail
 from factorylink.errors import Gone, LinkError
 from factorylink.finding import DOUBT
@@ -126,18 +126,21 @@ class Herd:
     async def _hold_to_cap(self, flock: Flock) -> None:
         """A job that the scheduler began again may use its walltime once more: what the cap does not allow is let go,
         what waits first."""
-        row = flock.row
+        row, told, now = flock.row, flock.gpu_hours(), moments.now()
         if row.cap_gpu_hours is None:
             return
-        excess = spent(row) + committed(row, wanted=True) - row.cap_gpu_hours
-        wanted = [(batch, worker) for batch, worker in reversed(flock.alive()) if worker.wish == "run"]
-        unwanted, now = [], moments.now()
-        for batch, worker in sorted(wanted, key=lambda pair: pair[1].started is not None):
+        excess, unwanted = told.spent + told.committed - row.cap_gpu_hours, []
+        # First those that end anyway, then what waits, the youngest first.
+        order = {batch: place for place, batch in enumerate(row.batches)}
+        for batch, worker in sorted(
+            flock.alive(), key=lambda pair: (pair[1].wish == "run", pair[1].started is not None, -order[pair[0].id])
+        ):
             if excess <= ROUNDING:
                 break
             excess -= row.gpus * worker.left(batch.hours, now)
-            worker.end = explain.own("cluster-cap")
-            unwanted.append(worker)
+            if worker.wish == "run":
+                worker.end = explain.own("cluster-cap")
+                unwanted.append(worker)
         if unwanted:
             await self._let_go(flock, unwanted)
 

@@ -284,15 +284,10 @@ def spent(row: ClusterRow) -> float:
     return row.earlier + row.gpus * sum(worker.used(now) for worker in row.workers())
 
 
-def committed(row: ClusterRow, *, wanted: bool = False) -> float:
-    """GPU-hours that its jobs may still use, at most. ``wanted``: without those that are to end now."""
+def committed(row: ClusterRow) -> float:
+    """GPU-hours that its jobs may still use, at most."""
     now = moments.now()
-    return row.gpus * sum(
-        worker.left(batch.hours, now)
-        for batch in row.batches.values()
-        for worker in batch.workers
-        if not (wanted and worker.wish == "stop")
-    )
+    return row.gpus * sum(w.left(batch.hours, now) for batch in row.batches.values() for w in batch.workers)
 
 
 def _hours(since: datetime, until: datetime) -> float:

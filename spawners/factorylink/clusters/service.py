@@ -125,7 +125,8 @@ class Clusters:
             place, row = self._admit(cluster_id, user, request)
             if request.head is not None:
                 row.session = row.id
-                await self._heads.begin(row, place, request.head)
+                if not self._heads.has(row):  # else this ledger never had, or lost, the cluster of one that runs
+                    await self._heads.begin(row, place, request.head)
             elif request.scheduler is not None:
                 await self._leave(place, row, request.scheduler)
             try:
