@@ -30,6 +30,7 @@ DEMOS = {
         "slurm/test_cluster_keywords.py",
         "slurm/test_dask.py",
         "slurm/test_dask_kept.py",
+        "slurm/test_dask_lasting.py",
         "slurm/test_examples.py",
         "slurm/test_jobqueue_suite.py",
     ),

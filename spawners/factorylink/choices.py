@@ -137,13 +137,14 @@ def job_request(
     folder: str,
     argv: Sequence[str],
     log: str = "job.log",
+    warned: bool = True,
 ) -> JobRequest:
     """What the dialect is asked for.
 
     ``folder``: absolute path of the session's folder on the factory; the job's log goes there as ``log``.
-    ``argv``: what follows the environment's Python, from ``-m`` on. ``factory`` has the access' overrides
-    applied. Of QOS, partition and account, what the operator set for the spawner (``options``) goes first, then what
-    the node size says, then what this hub has at the factory.
+    ``argv``: what follows the environment's Python, from ``-m`` on; ``warned``: it wants USR1 before the walltime.
+    ``factory`` has the access' overrides applied. Of QOS, partition and account, what the operator set for the spawner
+    (``options``) goes first, then what the node size says, then what this hub has at the factory.
     """
     size = find_size(factory, resolved.size)
     environment = find_environment(factory, resolved.environment)
@@ -163,6 +164,7 @@ def job_request(
         memory_gb=size.memory_gb,
         whole_node=size.whole_node,
         walltime=round(resolved.hours * 3600),
+        warned=warned,
         output=f"{folder}/{log}",
         setup=(
             *_setup(environment),

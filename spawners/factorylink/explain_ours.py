@@ -112,6 +112,11 @@ _ANSWERS = (
         N_("The cluster's scheduler runs beside a notebook at its factory, and is only reached from there."),
         Move("you", N_("Open it from a session there, or make a cluster whose scheduler is a job of its own.")),
     ),
+    Answer(
+        "cluster-cap",
+        N_("The scheduler began jobs again, and the cluster might have used more than its cap, so it was stopped."),
+        Move("you", N_("Make the cluster again with a larger cap if you need more.")),
+    ),
     # The whole gateway
     Answer("unreachable", N_("The factory cannot be reached."), KEPT),
     Answer(

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, select, update
+from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, inspect, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
@@ -246,10 +246,12 @@ class Ledger:
                         f"{schema.VERSION}: install the release that wrote it, or a newer one."
                     )
                 if version < schema.VERSION:
+                    there = set(inspect(db).get_table_names())
                     schema.metadata.create_all(db)
                     for old in range(version, schema.VERSION) if version else ():  # 0: just made
-                        for statement in schema.MIGRATIONS[old]:
-                            db.exec_driver_sql(statement)
+                        for table, statement in schema.MIGRATIONS[old].items():
+                            if table in there:
+                                db.exec_driver_sql(statement)
                     db.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
                     db.commit()
         except SQLAlchemyError as error:

@@ -34,7 +34,7 @@ from factorylink.models import (
     Words,
 )
 
-VERSION = 3  # PRAGMA user_version; a newer one is refused
+VERSION = 4  # PRAGMA user_version; a newer one is refused
 
 
 class Moment(TypeDecorator[datetime]):
@@ -157,8 +157,15 @@ audit = Table(
     Column("detail", Text, nullable=False),
     Column("key_id", String, nullable=False, server_default=""),  # since version 2
 )
-# What brings a database from one version to the next; tables that are missing are made anyway.
-MIGRATIONS = {1: ("ALTER TABLE audit ADD COLUMN key_id VARCHAR NOT NULL DEFAULT ''",), 2: ()}
+# What brings a database from one version to the next, by table; tables that are missing are made as they are now.
+MIGRATIONS = {
+    1: {"audit": "ALTER TABLE audit ADD COLUMN key_id VARCHAR NOT NULL DEFAULT ''"},
+    2: {},
+    3: {
+        "clusters": "ALTER TABLE clusters ADD COLUMN earlier FLOAT NOT NULL DEFAULT 0",
+        "workers": "ALTER TABLE workers ADD COLUMN earlier FLOAT NOT NULL DEFAULT 0",
+    },
+}
 
 
 @dataclass

@@ -93,6 +93,7 @@ class FakeScheduler:
         self.speaks = asyncio.Event()  # cleared: it takes nothing and says nothing until it is set again
         self.speaks.set()
         self.cancels_fail = 0
+        self.remembers = False  # for a while, what was cancelled, as Slurm does
         self.no_records = False
         self.accounted: dict[str, End] = {}
         self.expected: list[bool] = []
@@ -166,8 +167,7 @@ class FakeScheduler:
         self.jobs_there[number] = self.jobs_there[number].model_copy(update=values)
 
     def runs(self, number: str, node: str = "n1", restarts: int = 0) -> None:
-        now = datetime.now(UTC)
-        self.set(number, state=JobState.RUNNING, nodes=(node,), started=now, restarts=restarts)
+        self.set(number, state=JobState.RUNNING, nodes=(node,), started=moments.now(), restarts=restarts)
 
     async def cancel(self, account: str, ids: Iterable[str]) -> None:
         if self.cancels_fail:
@@ -177,7 +177,11 @@ class FakeScheduler:
             self.cancelled.append(number)
             mine = [job for job in self.jobs_there if job == number or job.startswith(f"{number}_")]
             for job in mine:
-                del self.jobs_there[job]
+                was = self.jobs_there.pop(job)
+                if self.remembers and was.state is not JobState.ENDED:
+                    now = moments.now()
+                    ended = {"state": JobState.ENDED, "raw_state": "CANCELLED", "started": was.started or now}
+                    self.jobs_there[job] = was.model_copy(update=ended | {"ended": now})
             if not mine:
                 raise Gone("no such job")
 

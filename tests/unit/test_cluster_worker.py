@@ -31,11 +31,17 @@ def test_each_task_has_its_name(environment: dict[str, str], name: str) -> None:
     assert worker.own_name(["a", "b", "c"], environment) == name
 
 
-def test_workers_leave_before_their_job_ends() -> None:
-    assert worker.lifetime(3600, {}, 0) == 3600 - worker.MARGIN
-    assert worker.lifetime(100, {}, 0) == 80  # a short job: a share of it
-    assert worker.lifetime(3600, {"SLURM_JOB_END_TIME": "1000"}, 400) == 480  # what the scheduler says counts
-    assert worker.lifetime(3600, {"SLURM_JOB_END_TIME": "10"}, 400) == 1
+def test_when_a_job_ends_is_what_the_scheduler_says() -> None:
+    assert worker.job_ends(3600, {}, 50) == 3650
+    assert worker.job_ends(3600, {"SLURM_JOB_END_TIME": "1000"}, 400) == 1000
+    assert worker.job_ends(3600, {"SLURM_JOB_END_TIME": "never"}, 50) == 3650
+
+
+def test_workers_leave_before_their_job_ends_and_not_all_at_once() -> None:
+    assert worker.margin(7200) == worker.MARGIN
+    assert worker.margin(100) == 20  # a short job: a share of it
+    assert [worker.margin(100, place) for place in (0.5, 1)] == [25, 30]
+    assert worker.margin(7200, 1) == worker.MARGIN + worker.SPREAD
 
 
 def test_each_process_has_a_gpu_of_its_own() -> None:

@@ -71,6 +71,7 @@ async def test_a_batch_is_one_submission_and_each_job_has_its_name(world: World)
     assert request.command[:4] == ("/opt/venv/bin/python", "-P", "-m", "factorygate.cluster.worker")
     assert "w-0,w-5,w-4" in request.command
     assert request.output.endswith(f"/sessions/{CLUSTER}/{BATCH}-%a.log")
+    assert not request.warned  # by USR1, which would end it
     await world.scheduler.answer()
     seen = await states(world, **{"w-0": "pending", "w-5": "pending", "w-4": "pending"})
     assert [seen[name].job for name in ("w-0", "w-5", "w-4")] == ["1_1", "1_2", "1_3"]
@@ -246,6 +247,7 @@ async def test_a_silent_factory_is_never_an_end(world: World) -> None:
 
 
 async def test_the_cap_is_never_passed(world: World) -> None:
+    world.scheduler.remembers = True
     await begin(world, cap_gpu_hours=3)
     await grow(world, "w-0", "w-1")
     error = await refused(grow(world, "w-2", "w-3", batch=MORE))

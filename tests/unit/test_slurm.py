@@ -51,6 +51,10 @@ def test_script_has_identity_resources_and_quoted_command() -> None:
     assert not any("requeue" in line for line in lines)
 
 
+def test_a_command_that_would_end_by_the_warning_gets_none() -> None:
+    assert not any("--signal" in line for line in directives(warned=False))
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-import time
 from typing import Any
 
 from distributed.deploy.adaptive import Adaptive
+from distributed.protocol.pickle import dumps
+
+from factorygate.link import LinkError
 
 PENDING_GRACE = 600.0  # seconds for which a job that waits is kept though the work would do without it now
-IDLE_GRACE = 10.0  # seconds for which workers without work are kept
+IDLE_GRACE, LONGEST_GRACE = 10.0, 120.0  # seconds for which idle workers are kept: as long as others took to come
 MOST_PENDING = 32  # jobs that wait at a time
+PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds after a no, until it is asked again
 
 
 class FactoryAdaptive(Adaptive):
@@ -19,49 +23,75 @@ class FactoryAdaptive(Adaptive):
     cluster: Any  # a FactoryCluster, which imports this
 
     def __init__(
-        self, *args: Any, idle_grace: float = IDLE_GRACE, pending_grace: float = PENDING_GRACE, **kw: Any
+        self, *args: Any, idle_grace: float | None = None, pending_grace: float = PENDING_GRACE, **kw: Any
     ) -> None:
+        """Seconds; ``idle_grace``: None: by what the queue takes."""
         super().__init__(*args, **kw)
         self._idle_grace = idle_grace
         self._pending_grace = pending_grace
         self._surplus_since: float | None = None
+        self._pause = 0.0
+        self._not_before = 0.0
 
     async def recommendations(self, target: int) -> dict[str, Any]:
         """Up by whole jobs as far as the queue is not full of ours already; down by jobs that nobody needed for a
         while: those that have waited long first, then those that are idle."""
-        cluster, now = self.cluster, time.monotonic()
+        cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes
-        jobs = math.ceil(max(self.minimum, min(self.maximum, target)) / each)
-        have, connected = len(cluster.worker_spec), cluster.connected()
-        if jobs > have:
+        jobs = math.ceil(target / each)
+        units, connected = cluster.roster.units(), cluster.connected()
+        waiting = [unit for unit in units if connected.isdisjoint(unit)]
+        surplus = len(units) - jobs
+        if surplus <= 0:
             self._surplus_since = None
-            more = min(jobs - have, max(0, MOST_PENDING - (have - len(connected))))
-            return {"status": "up", "n": (have + more) * each} if more else {"status": "same"}
-        if jobs == have:
-            self._surplus_since = None
-            return {"status": "same"}
+            more = min(-surplus, max(0, MOST_PENDING - len(waiting)))
+            if more == 0 or now < self._not_before:
+                return {"status": "same"}
+            return {"status": "up", "n": (len(units) + more) * each}
         if self._surplus_since is None:
             self._surplus_since = now
-        waited = now - self._surplus_since
-        surplus = have - jobs
-        names: list[str] = []
-        if waited >= self._pending_grace:
-            names += [name for name in cluster.worker_spec if name not in connected][:surplus]
-        if waited >= self._idle_grace and len(names) < surplus:
-            closing = set(await self.workers_to_close(target=max(jobs, 0) * each))
-            for name in connected:
-                workers = cluster._worker_names(name)
-                if len(names) < surplus and closing.issuperset(workers):
-                    names.append(name)
-        if not names:
-            return {"status": "same"}
-        return {"status": "down", "workers": names}
+        since = now - self._surplus_since
+        leave = waiting[:surplus] if since >= self._pending_grace else []
+        if since >= self.idle_grace and len(leave) < surplus:
+            idle = set(await self.workers_to_close(jobs * each))
+            leave += [u for u in units if u not in waiting and all(self._is_idle(job, idle) for job in u)]
+        names = [name for unit in leave[:surplus] for name in unit]
+        return {"status": "down", "workers": names} if names else {"status": "same"}
+
+    @property
+    def idle_grace(self) -> float:
+        """Seconds for which workers without work are kept."""
+        if self._idle_grace is not None:
+            return self._idle_grace
+        return float(min(max(IDLE_GRACE, self.cluster.usual_wait), LONGEST_GRACE))
+
+    def _is_idle(self, job: str, idle: set[str]) -> bool:
+        """All workers of it that are there are idle."""
+        there = self.cluster.present(job)
+        return idle.issuperset(there)
 
     async def workers_to_close(self, target: int) -> list[str]:
-        """Names of workers that may go, whole jobs together: the scheduler's own choice."""
-        found = await self.scheduler.workers_to_close(target=target, key=None, attribute="name")
+        """Names of idle workers, whole jobs together, without which the others have room for all results."""
+        processes = self.cluster.place.processes
+
+        def job(worker: Any) -> str:
+            return str(worker.name) if processes == 1 else str(worker.name).rpartition("-")[0]
+
+        found = await self.scheduler.workers_to_close(
+            memory_ratio=2, minimum=target, key=dumps(job), attribute="name", **self._workers_to_close_kwargs
+        )
         return [str(name) for name in found]
 
     async def scale_up(self, n: int) -> None:
-        """Not by ``scale``, which ends adapting."""
-        await self.cluster.scale_up(n)
+        """So many workers in all. What the scheduler or the cap says no to is shown, and asked again later."""
+        try:
+            await self.cluster.scale_up(n)
+            self._pause = 0.0
+        except (LinkError, ValueError) as error:
+            self.cluster.message = str(error)
+            self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
+            self._not_before = asyncio.get_running_loop().time() + self._pause
+
+    async def scale_down(self, workers: list[str]) -> None:
+        """Let these jobs go; their workers hand over what they hold."""
+        await self.cluster.scale_down(workers)

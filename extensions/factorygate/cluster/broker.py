@@ -6,6 +6,7 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from factorygate.link import Link, LinkError
@@ -26,16 +27,21 @@ class Broker:
         self.id = uuid.uuid4().hex
         self.cluster: dict[str, Any] = {}  # as the link tells it, without its workers
         self.workers: dict[str, Told] = {}
+        self.request: dict[str, Any] = {}  # what the cluster was begun with
         self._link = link
         self._on_change = on_change
         self._asked: list[tuple[str, float | None, asyncio.Future[None]]] = []
         self._unwanted: list[tuple[str, asyncio.Future[None]]] = []
         self._waiters: list[asyncio.Future[None]] = []  # for what is told next
+        self._cancelled: set[str] = set()
+        self._making_known = asyncio.Lock()
+        self._known = True
         self._flush: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
 
     async def begin(self, request: dict[str, Any]) -> None:
         """Make the cluster known, and follow its jobs from now on. Raises LinkError."""
+        self.request = request
         self._take(await self._again(lambda: self._link.put(f"/clusters/{self.id}", request)))
         if self._following is None:
             self._following = asyncio.create_task(self._follow())
@@ -102,12 +108,13 @@ class Broker:
             await asyncio.sleep(GATHER)
             asked, self._asked = self._asked, []
             unwanted, self._unwanted = self._unwanted, []
-            if unwanted:
-                await self._cancel(unwanted)
-            for hours in dict.fromkeys(hours for _, hours, _ in asked):
-                alike = [(name, done) for name, wanted, done in asked if wanted == hours]
-                for first in range(0, len(alike), MOST):
-                    await self._submit(alike[first : first + MOST], hours)
+            async with self._making_known:
+                if unwanted:
+                    await self._cancel(unwanted)
+                for hours in dict.fromkeys(hours for _, hours, _ in asked):
+                    alike = [(name, done) for name, wanted, done in asked if wanted == hours]
+                    for first in range(0, len(alike), MOST):
+                        await self._submit(alike[first : first + MOST], hours)
 
     async def _submit(self, alike: list[tuple[str, asyncio.Future[None]]], hours: float | None) -> None:
         batch, names = uuid.uuid4().hex, [name for name, _ in alike]
@@ -116,6 +123,7 @@ class Broker:
 
     async def _cancel(self, unwanted: list[tuple[str, asyncio.Future[None]]]) -> None:
         body = {"names": [name for name, _ in unwanted]}
+        self._cancelled.update(body["names"])
         await self._tell(unwanted, lambda: self._link.post(f"/clusters/{self.id}/cancel", body))
 
     async def _tell(self, who: list[tuple[str, asyncio.Future[None]]], ask: Callable[[], Any]) -> None:
@@ -148,6 +156,8 @@ class Broker:
         pause = 0.5
         while True:
             try:
+                if not self._known:
+                    await self._make_known_again()
                 async for _, told in self._link.events(f"/clusters/{self.id}/events"):
                     pause = 0.5
                     self._take(told)
@@ -155,10 +165,28 @@ class Broker:
                         return
             except LinkError as error:
                 log.info("The gateway is asked again in %g s: %s", pause, error)
-                if error.kind == "gone":
+                self._known = self._known and error.kind != "gone"
+                if error.kind == "conflict":  # it has ended, and is known to have
                     return
             await asyncio.sleep(pause)
             pause = min(2 * pause, 10.0)
+
+    async def _make_known_again(self) -> None:
+        """The link lost its ledger: tell it of the cluster, and have it take over the jobs that are there. Raises
+        LinkError."""
+        batches: dict[str, list[str]] = {}
+        for name, told in self.workers.items():  # in the order in which they were asked for
+            batches.setdefault(told["batch"], []).append(name)
+        alive = {name for name, told in self.workers.items() if told["state"] != "ended"}
+        spent = self.cluster["gpus"] * sum(_hours(told) for told in self.workers.values())
+        async with self._making_known:  # before anything else is asked for
+            await self._link.put(f"/clusters/{self.id}", self.request | {"spent_gpu_hours": spent})
+            for batch, names in batches.items():
+                if not alive.isdisjoint(names):
+                    await self._link.put(f"/clusters/{self.id}/batches/{batch}", {"names": names, "adopt": True})
+            if unwanted := sorted(self._cancelled & alive):
+                await self._link.post(f"/clusters/{self.id}/cancel", {"names": unwanted})
+        self._known = True
 
     def _take(self, told: dict[str, Any]) -> None:
         workers = told.pop("workers")
@@ -170,3 +198,11 @@ class Broker:
             if not waiter.done():
                 waiter.set_result(None)
         self._on_change(changed)
+
+
+def _hours(told: Told) -> float:
+    """For which a job that is over ran."""
+    if told["state"] != "ended" or not told["started"]:
+        return 0.0
+    ran = datetime.fromisoformat(told["ended"]) - datetime.fromisoformat(told["started"])
+    return max(0.0, ran / timedelta(hours=1))

@@ -9,13 +9,12 @@ import os
 import shutil
 import uuid
 import weakref
-from collections.abc import Iterable
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from dask_jobqueue.core import JobQueueCluster
+from distributed import SpecCluster
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.security import Security
@@ -24,16 +23,19 @@ from factorygate.cluster import keywords, outside, pages, place, showing
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.job import FactoryJob
-from factorygate.cluster.keeper import Keeper
+from factorygate.cluster.keeper import KEPT, Keeper
 from factorygate.cluster.keys import Keys
+from factorygate.cluster.leaving import Leaving
+from factorygate.cluster.roster import Roster, number
 from factorygate.cluster.view import Adapting, ClusterView
 from factorygate.link import Link, LinkError, get_now
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from factorygate.widgets.panel import ClusterPanel
 
 AT_A_TIME = 50  # jobs that are made before the event loop comes round again
-RETIRE_SECONDS = 60.0  # for workers to hand over what they hold, before their jobs end all the same
 
 
 class FactoryCluster(JobQueueCluster):
@@ -145,7 +147,8 @@ class FactoryCluster(JobQueueCluster):
         self.cap_gpu_hours = said["cap_gpu_hours"]
         self.message = ""  # what went wrong last
         self.adapting: Adapting | None = None
-        self.wanted = 0  # jobs
+        self.roster = Roster(self)
+        self._leaving = Leaving(self)
         self._link_wanted = workers
         self._keeper: Keeper | None = None
         self._panel: ClusterPanel | None = None
@@ -227,13 +230,13 @@ class FactoryCluster(JobQueueCluster):
             return
         if self._begins is None:
             await self.broker.begin(self.request(scheduler=self._keys.tell(self.scheduler.address)))
-        self._take_up()
+        await self._take_up()
         gc.collect()  # Dask was imported just now; else this comes while jobs are asked for, and holds up the loop then
         self._keeper = Keeper(self)
         self._keeper.start()
         if self._link_wanted and self.asynchronous:
             wanted, self._link_wanted = self._link_wanted, 0
-            self._plan(self._jobs(wanted))
+            self.roster.plan(self._jobs(wanted))
 
     def request(self, **scheduler: Any) -> dict[str, Any]:
         """What the link is asked for, with how there is a scheduler."""
@@ -252,15 +255,16 @@ class FactoryCluster(JobQueueCluster):
             **scheduler,
         }
 
-    def _take_up(self) -> None:
+    async def _take_up(self) -> None:
         """Jobs that are there already: of a cluster that was left."""
+        if not self.broker.workers:
+            return
         for name, told in self.broker.workers.items():
-            self._i: int = max(self._i, _number(name) + 1)
+            self._i: int = max(self._i, number(name) + 1)
             if told["state"] != "ended":
-                self.worker_spec[name] = self.new_spec
                 self.workers[name] = job = self.job_cls(self.scheduler.address, name=name, **self._job_kwargs)
                 job.status = Status.running
-        self.wanted = len(self.worker_spec)
+        self.roster.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
 
     def leave(self) -> Any:
         """Let go of it: it goes on, with its workers, until nothing was computed for a while. For one with a name."""
@@ -269,9 +273,10 @@ class FactoryCluster(JobQueueCluster):
     async def _leave(self) -> None:
         if self._begins is None:
             raise ValueError("Its scheduler is in this kernel. Give a cluster a name, and it can be left.")
-        self._stop_adapting()
+        self.stop_adapting()
         if self._keeper is not None:
             self._keeper.stop()
+        await self._leaving.finish()
         await self.broker.close()
         await Cluster._close(self)
         await self.scheduler.close()
@@ -281,9 +286,8 @@ class FactoryCluster(JobQueueCluster):
             return
         if self._keeper is not None:
             self._keeper.stop()
-        self._plan(0)
-        with suppress(LinkError):  # the cluster as a whole is ended below
-            await self._correct_state()
+        self._leaving.stop()
+        self.roster.plan(0)
         try:
             await self.broker.end()
         except LinkError as error:  # it ends by itself: nobody reads of it any more
@@ -306,44 +310,42 @@ class FactoryCluster(JobQueueCluster):
         Raises ValueError where the cluster's cap does not allow it, LinkError with what the scheduler said.
         """
         wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
-        self._stop_adapting()
+        self.stop_adapting()
         return self._move(wanted)
 
     def _move(self, jobs: int) -> Any:
-        self._within_cap(jobs)
         if self.asynchronous:
             self._plan(jobs)
-            return self._correct_state()
-        return self.sync(self._moved, jobs)
+            return asyncio.ensure_future(self._moved())
+        return self.sync(self._planned, jobs)
 
-    async def _moved(self, jobs: int) -> None:
+    async def _planned(self, jobs: int) -> None:
         self._plan(jobs)
-        await self._correct_state()
+        await self._moved()
 
-    def _within_cap(self, jobs: int) -> None:
-        if self.cap_gpu_hours is None:
+    def _plan(self, jobs: int) -> None:
+        self.within_cap(jobs - len(self.roster.units()))
+        self.roster.plan(jobs)
+
+    async def _moved(self) -> None:
+        try:
+            await self._correct_state()
+        except LinkError:
+            self.roster.give_up()
+            raise
+
+    def within_cap(self, more: int) -> None:
+        """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word."""
+        if self.cap_gpu_hours is None or more <= 0:
             return
         told = self.broker.cluster.get("gpu_hours") or {"spent": 0.0, "committed": 0.0}
         used = told["spent"] + told["committed"]
-        more = max(0, jobs - len(self.worker_spec)) * self.place.gpus * self.place.hours
-        if used + more > self.cap_gpu_hours + 1e-9:
+        needed = more * self.place.gpus * self.place.hours
+        if used + needed > self.cap_gpu_hours + 1e-9:
             raise ValueError(
                 f"The cluster may use {self.cap_gpu_hours:g} GPU-hours: {used:.2f} are used or promised, and "
-                f"{jobs} jobs would need {more:.2f} more."
+                f"{more} more jobs would need {needed:.2f}."
             )
-
-    def _plan(self, jobs: int) -> None:
-        """Who is to be there: those that do not work yet are let go first, the youngest of the others next."""
-        self.wanted = jobs
-        if len(self.worker_spec) > jobs:
-            connected = self.connected()
-            by_use = sorted(self.worker_spec, key=lambda name: (name in connected, -_number(name)))
-            for name in by_use[: len(self.worker_spec) - jobs]:
-                del self.worker_spec[name]
-        if self.status not in (Status.closing, Status.closed):
-            while len(self.worker_spec) < jobs:
-                self.worker_spec.update(self.new_worker_spec())
-                self._i += 1
 
     def adapt(
         self,
@@ -367,27 +369,35 @@ class FactoryCluster(JobQueueCluster):
         most = math.inf if high is None else high * each
         return super().adapt(Adaptive=Adaptive, minimum=low * each, maximum=most, **options)
 
-    def _stop_adapting(self) -> None:
+    def stop_adapting(self) -> None:
+        """The number of jobs stays as it is, but for those that are lost."""
         if self.adapting is not None:
             self._adaptive.stop()
             self.adapting = None
 
     async def scale_up(self, n: int) -> None:
-        """Asked by adapting: ``n`` workers in all. What the scheduler or the cap says no to is shown, not raised."""
-        try:
-            jobs = self._jobs(n)
-            self._within_cap(jobs)
-            self._plan(max(jobs, len(self.worker_spec)))
-            await self._correct_state()
-        except (LinkError, ValueError) as error:
-            self.message = str(error)
+        """Asked by adapting: ``n`` workers in all. Raises ValueError and LinkError as ``scale`` does."""
+        jobs, there = self._jobs(n), len(self.roster.units())
+        self.within_cap(jobs - there)
+        self.roster.plan(max(jobs, there))
+        await self._moved()
+
+    async def scale_down(self, workers: Iterable[str]) -> None:
+        """Asked by adapting: these jobs are not needed."""
+        self.roster.drop(tuple(workers))
+        self.roster.give_up()
+        await self._correct_state()
+
+    @property
+    def usual_wait(self) -> float:
+        """Seconds from asking for a job to its workers, of late."""
+        return self._keeper.usual_wait if self._keeper is not None else 0.0
 
     # --- making it so
 
     async def _correct_state_internal(self) -> None:
         leaving = [name for name in self.workers if name not in self.worker_spec]
-        if leaving:
-            await self._retire(leaving)
+        self._leaving.add({name: self.workers.pop(name) for name in leaving}, self.roster.relieved)
         try:
             await self._open()
             await super()._correct_state_internal()
@@ -418,17 +428,6 @@ class FactoryCluster(JobQueueCluster):
                 await asyncio.wait(starting)
                 await asyncio.gather(*starting)
 
-    async def _retire(self, names: Iterable[str]) -> None:
-        """Have their workers hand over what they hold, and leave."""
-        workers = [worker for name in names for worker in self._worker_names(name)]
-        connected = {worker["name"] for worker in self.scheduler_info["workers"].values()}
-        leaving = [worker for worker in workers if worker in connected]
-        if leaving and self.scheduler.status is Status.running:
-            with suppress(TimeoutError, OSError):
-                await asyncio.wait_for(
-                    self.scheduler_comm.retire_workers(names=leaving, close_workers=True, remove=True), RETIRE_SECONDS
-                )
-
     def _worker_names(self, job: str) -> list[str]:
         from factorygate.cluster.worker import process_names
 
@@ -436,15 +435,23 @@ class FactoryCluster(JobQueueCluster):
 
     def connected(self) -> set[str]:
         """Jobs with workers that the scheduler has now."""
-        there = {worker["name"] for worker in self.scheduler_info.get("workers", {}).values()}
+        there = self._there()
         return {name for name in self.worker_spec if not there.isdisjoint(self._worker_names(name))}
+
+    def present(self, job: str) -> set[str]:
+        """The Dask workers of a job that the scheduler has now."""
+        return self._there().intersection(self._worker_names(job))
+
+    def _there(self) -> set[str]:
+        return {str(worker["name"]) for worker in self.scheduler_info.get("workers", {}).values()}
 
     def _changed(self, names: list[str]) -> None:
         if self._keeper is not None:
             self._keeper.changed(names)
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        super()._update_worker_status(op, msg)
+        # Past SpecCluster's own, which would end the job and ask again under its name: the keeper sees to that.
+        super(SpecCluster, self)._update_worker_status(op, msg)
         if self._keeper is not None:
             self._keeper.worker_came_or_went(op)
 
@@ -475,10 +482,6 @@ class FactoryCluster(JobQueueCluster):
 
     def __repr__(self) -> str:
         return showing.line(self.view())
-
-
-def _number(name: str) -> int:
-    return int(name.rpartition("-")[2])
 
 
 def _beginning(scheduler: str | None, here: bool, name: str | None) -> outside.Begins | None:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+import dask
+from dask.utils import parse_timedelta
+from distributed.core import Status
+
+from factorygate.cluster.worker import margin
 from factorygate.link import LinkError
 
 if TYPE_CHECKING:
@@ -16,10 +22,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("factorygate.cluster")
 
 STEP = 2.0  # seconds between two looks at the time
+GATHER = 0.05  # seconds in which what happens is looked at together
 QUICK = 60.0  # seconds: a job that ended sooner than this, without its workers having come, did not start well
 CRASHES = 3  # of those in a row, then no more are asked for
-LEAD = 30.0  # seconds beside the margin in which a replacement is to come: until waits were seen
-WAITS = 20  # waits in the queue that are remembered
+FIRST_WAIT = 20.0  # seconds from asking for a job to its workers: until some were seen
+SPARE = 10.0  # seconds that a replacement is asked for earlier than others took
+WAITS = 20  # of the last jobs that are remembered
+PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds after a no, until it is asked again
+KEPT = "factorygate-jobs"  # under which the Dask scheduler keeps who is wanted, for who takes the cluster up
 
 
 class Keeper:
@@ -28,13 +38,16 @@ class Keeper:
     def __init__(self, cluster: FactoryCluster) -> None:
         self._cluster = cluster
         self._task: asyncio.Task[None] | None = None
+        self._looking: asyncio.Future[None] | None = None
         self._wake = asyncio.Event()
-        self._ended: set[str] = set()  # of which the end was dealt with
         self._came: set[str] = set()  # jobs whose workers were seen
-        self._replaced: dict[str, str] = {}  # a job whose time is almost over -> the one that takes over
+        self._alone: dict[str, float] = {}  # jobs that run without their workers: since when, by the loop's clock
         self._waits: deque[float] = deque(maxlen=WAITS)
-        self._waited: set[str] = set()
         self._crashes = 0
+        self._pause = 0.0
+        self._not_before = 0.0  # by the loop's clock
+        self._said = ""
+        self._kept: dict[str, Any] = {}
 
     def start(self) -> None:
         """From now on."""
@@ -53,108 +66,144 @@ class Keeper:
     def worker_came_or_went(self, op: str) -> None:
         """The Dask scheduler said so. One that went may be a lost job: the factory is asked now."""
         self._wake.set()
-        if op == "remove" and self._task is not None and not self._task.done():
+        running = self._task is not None and not self._task.done()
+        if op == "remove" and running and (self._looking is None or self._looking.done()):
             self._looking = asyncio.ensure_future(self._cluster.broker.look())
+
+    @property
+    def usual_wait(self) -> float:
+        """Seconds from asking for a job to its workers: nine in ten took no longer."""
+        return sorted(self._waits)[int(0.9 * (len(self._waits) - 1))] if self._waits else FIRST_WAIT
 
     async def _keep(self) -> None:
         while True:
             try:
                 await self._look()
-            except LinkError as error:
+            except LinkError as error:  # the cluster's message says so
                 log.info("Not replaced yet: %s", error)
+                self._wait_longer()
             except Exception:
                 log.exception("The cluster is looked at again")
             self._wake.clear()
-            try:
-                async with asyncio.timeout(STEP):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), STEP)
+                await asyncio.sleep(GATHER)
 
     async def _look(self) -> None:
-        cluster, changed = self._cluster, False
+        cluster, roster = self._cluster, self._cluster.roster
         connected = cluster.connected()
-        self._came |= connected
-        if connected:
-            self._crashes = 0
+        self._meet(connected)
+        changed = False
         for name in list(cluster.worker_spec):
             told = cluster.broker.workers.get(name)
-            if told is None:
-                continue
-            self._learn_wait(name, told)
-            if told["state"] == "ended" and name not in self._ended:
-                self._ended.add(name)
-                changed |= self._lost(name, told)
-            elif self._time_is_over_soon(told) and name not in self._replaced and name in connected:
-                changed |= self._take_over(name)
-        for old, new in list(self._replaced.items()):
-            if new in connected or old not in cluster.worker_spec:
-                del self._replaced[old]
-                if old in cluster.worker_spec:
-                    del cluster.worker_spec[old]
-                    changed = True
-        if changed:
+            if told is not None and told["state"] == "ended":
+                self._lost(name, told)
+            elif told is not None and self._is_alone_for_long(name, told, connected):
+                roster.drop((name,))
+                changed = True
+        changed |= roster.let_heirs_take_over()
+        asked = self._ask(connected)
+        if changed or asked:
             await cluster._correct_state()
+        if asked:
+            self._pause = 0.0
+        self._warn(connected)
+        if (told := roster.told()) != self._kept:
+            await cluster.scheduler_comm.set_metadata(keys=[KEPT], value=told)
+            self._kept = told
 
-    def _lost(self, name: str, told: dict[str, Any]) -> bool:
-        """A job that was wanted is gone."""
+    def _meet(self, connected: set[str]) -> None:
+        """Whose workers came: how long that took is how early the next replacement is asked for."""
+        for name in connected - self._came:
+            self._came.add(name)
+            self._crashes = 0
+            told = self._cluster.broker.workers.get(name)
+            if told is not None:
+                self._waits.append((datetime.now(UTC) - datetime.fromisoformat(told["asked"])).total_seconds())
+
+    def _lost(self, name: str, told: dict[str, Any]) -> None:
+        """A job that was wanted is gone. It is missing from now on, unless it is no use to ask for another."""
         cluster = self._cluster
-        words = (told.get("end") or {}).get("what", "")
-        del cluster.worker_spec[name]
-        cluster.workers.pop(name, None)
-        if name in self._replaced:  # the one that takes over is on its way
-            del self._replaced[name]
-            return False
+        cluster.roster.drop((name,))
+        job = cluster.workers.pop(name, None)
+        if job is not None:
+            job.status = Status.closed
         began, ended = _moment(told["started"]), _moment(told["ended"])
         quick = began is None or ended is None or ended - began < timedelta(seconds=QUICK)
         if name not in self._came and quick:
             self._crashes += 1
-        if self._crashes >= CRASHES or told.get("end_reason") == "refused":
-            cluster.wanted = len(cluster.worker_spec)
-            cluster.message = f"{self._crashes} jobs in a row ended before their workers came: {words}".strip()
-            return False
-        return self._ask_for_one_more()
+        refused = told.get("end_reason") == "refused"
+        if self._crashes >= CRASHES or refused:
+            words = (told.get("end") or {}).get("what", "")
+            cluster.stop_adapting()
+            cluster.roster.give_up()
+            what = "" if refused else f"{self._crashes} jobs in a row ended before their workers came:"
+            cluster.message = f"{what} {words}".strip()
 
-    def _take_over(self, name: str) -> bool:
-        before = set(self._cluster.worker_spec)
-        if not self._ask_for_one_more():
+    def _is_alone_for_long(self, name: str, told: dict[str, Any], connected: set[str]) -> bool:
+        """Its workers were there, and are gone though it runs."""
+        if name in connected or name not in self._came or told["state"] != "running":
+            self._alone.pop(name, None)
             return False
-        [new] = set(self._cluster.worker_spec) - before
-        self._replaced[name] = new
-        return True
+        now = asyncio.get_running_loop().time()
+        patience: float = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
+        return now - self._alone.setdefault(name, now) > patience
 
-    def _ask_for_one_more(self) -> bool:
-        cluster = self._cluster
+    # --- asking for more
+
+    def _ask(self, connected: set[str]) -> bool:
+        """Plan what is missing, and who takes over soon, as far as the cap allows it; whether anything was planned."""
+        cluster, roster, asked = self._cluster, self._cluster.roster, 0
+        over = [name for name in cluster.worker_spec if name in connected and self._is_over_soon(name)]
+        over = [name for name in over if not roster.has_heir(name)]
+        missing = roster.missing
+        if not (missing or over) or asyncio.get_running_loop().time() < self._not_before:
+            return False
         try:
-            cluster._within_cap(len(cluster.worker_spec) + 1)
+            for _ in range(missing):
+                cluster.within_cap(asked + 1)
+                roster.one_more()
+                asked += 1
+            for name in over:
+                cluster.within_cap(asked + 1)
+                roster.add_heir(name)
+                asked += 1
         except ValueError as error:
             cluster.message = str(error)
-            return False
-        cluster.worker_spec.update(cluster.new_worker_spec())
-        cluster._i += 1
-        return True
+            self._wait_longer()
+        return asked > 0
 
-    def _time_is_over_soon(self, told: dict[str, Any]) -> bool:
-        ends, started = _moment(told["ends"]), _moment(told["started"])
-        if told["state"] != "running" or ends is None or started is None:
-            return False
-        from factorygate.cluster.worker import margin
+    def _wait_longer(self) -> None:
+        self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
+        self._not_before = asyncio.get_running_loop().time() + self._pause
 
-        whole = (ends - started).total_seconds()
-        lead = min(margin(whole) + self._usual_wait(), 0.5 * whole)
-        return (ends - datetime.now(UTC)).total_seconds() < lead
+    def _is_over_soon(self, name: str) -> bool:
+        """So soon that another has to be asked for now; no earlier than half-way."""
+        left, whole = self._left(name)
+        return left < min(margin(whole, 1.0) + self.usual_wait + SPARE, 0.5 * whole)
 
-    def _learn_wait(self, name: str, told: dict[str, Any]) -> None:
-        asked, started = _moment(told["asked"]), _moment(told["started"])
-        if name not in self._waited and asked is not None and started is not None:
-            self._waited.add(name)
-            self._waits.append((started - asked).total_seconds())
+    def _left(self, name: str) -> tuple[float, float]:
+        """Seconds until a job ends by its walltime, and in all."""
+        told = self._cluster.broker.workers.get(name, {})
+        ends, started = _moment(told.get("ends")), _moment(told.get("started"))
+        if told.get("state") != "running" or ends is None or started is None:
+            return float("inf"), float("inf")
+        return (ends - datetime.now(UTC)).total_seconds(), (ends - started).total_seconds()
 
-    def _usual_wait(self) -> float:
-        """Nine in ten waited no longer, with the time that workers take to come up."""
-        if not self._waits:
-            return LEAD
-        return sorted(self._waits)[int(0.9 * (len(self._waits) - 1))] + LEAD / 2
+    def _warn(self, connected: set[str]) -> None:
+        """Where all that hold anything are about to end, and nobody is there to take it."""
+        left = [self._left(name) for name in connected]
+        alone = bool(left) and all(seconds < margin(whole) for seconds, whole in left)
+        if alone and not self._said:
+            minutes = max(1, round(max(seconds for seconds, _ in left) / 60))
+            self._said = self._cluster.message = (
+                f"All workers' jobs end within {minutes} min, and no other is there yet to take over: what only they "
+                "hold is computed again then. Gather what you need."
+            )
+        elif self._said and not alone:
+            if self._cluster.message == self._said:
+                self._cluster.message = ""
+            self._said = ""
 
 
 def _moment(text: str | None) -> datetime | None:

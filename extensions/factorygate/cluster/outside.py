@@ -35,6 +35,7 @@ class Outside(ProcessInterface):
         """``told``: what it says of itself; ``where``: it runs, in words. Raises VersionsDifferError."""
         versions.check(told.get("versions", {}), where)
         super().__init__()
+        self.told = dict(told)
         self.keys = Keys.of(told)
         self.address = told["address"]
         self._forwarder = forwarder
@@ -89,8 +90,14 @@ def _runs(cluster: Mapping[str, Any]) -> bool:
 
 async def again(cluster: FactoryCluster, known: dict[str, Any]) -> Outside:
     """One that runs already. Raises LinkError, VersionsDifferError."""
-    await cluster.broker.resume(known["id"])
-    return await _reached(cluster)
+    broker = cluster.broker
+    await broker.resume(known["id"])
+    found = await _reached(cluster)
+    if known["head"] is None:
+        broker.request = cluster.request(scheduler=found.told) | {"session": known["session"]}
+    else:
+        broker.request = cluster.request(head={"idle_minutes": cluster.idle_minutes})
+    return found
 
 
 async def _reached(cluster: FactoryCluster) -> Outside:

@@ -42,7 +42,7 @@ def view(cluster: FactoryCluster) -> ClusterView:
         workers=len(there),
         threads=sum(worker["nthreads"] for worker in there),
         memory=sum(worker["memory_limit"] for worker in there),
-        wanted=len(wanted),
+        wanted=cluster.roster.wanted,
         maximum=2000,
         gpu_hours_spent=hours["spent"],
         gpu_hours_committed=hours["committed"],

@@ -23,6 +23,9 @@ log = logging.getLogger("factorygate.cluster")
 # Before the walltime: so much at most, and this share of it at most, to hand over what a worker holds.
 MARGIN, MARGIN_SHARE = 120.0, 0.2
 ASKED = "worker.json"  # beside the file
+# And so much more, spread over a batch: jobs that began together do not all leave at the same moment, so that there are
+# some to hand over to, and the first's replacement can have its place.
+SPREAD, SPREAD_SHARE = 300.0, 0.1
 PATIENCE = 60.0  # seconds without a scheduler, then a worker ends
 CLOSE = 5.0  # seconds for a worker to end when its job does
 VISIBLE = {"NVIDIA": ("CUDA_VISIBLE_DEVICES",), "AMD": ("ROCR_VISIBLE_DEVICES",), "Intel": ("ZE_AFFINITY_MASK",)}
@@ -49,16 +52,16 @@ def own_name(names: list[str], environment: dict[str, str]) -> str:
     return names[int(index) - 1]
 
 
-def lifetime(seconds: float, environment: dict[str, str], now: float) -> float:
-    """Seconds until workers are to leave: a margin before the job's end."""
-    ends = environment.get("SLURM_JOB_END_TIME", "")
-    left = float(ends) - now if ends.isdigit() else seconds
-    return max(1.0, left - margin(seconds))
+def job_ends(seconds: float, environment: dict[str, str], now: float) -> float:
+    """When the job ends, in seconds since 1970."""
+    told = environment.get("SLURM_JOB_END_TIME", "")
+    return float(told) if told.isdigit() else now + seconds
 
 
-def margin(seconds: float) -> float:
-    """Seconds before the end of a job of that walltime at which its workers leave."""
-    return min(MARGIN, MARGIN_SHARE * seconds)
+def margin(seconds: float, place: float = 0.0) -> float:
+    """Seconds before the end of a job of that walltime at which its workers leave. ``place``: of the job in its batch,
+    from 0 to 1; those at 1 leave first."""
+    return min(MARGIN, MARGIN_SHARE * seconds) + place * min(SPREAD, SPREAD_SHARE * seconds)
 
 
 def process_names(name: str, processes: int) -> list[str]:
@@ -101,8 +104,8 @@ async def run(options: argparse.Namespace) -> int:
     from distributed import Nanny
 
     from factorygate.cluster import versions
+    from factorygate.cluster.daskworker import FactoryWorker
     from factorygate.cluster.keys import Keys
-    from factorygate.cluster.pages import QuietWorker
 
     told: dict[str, Any] = json.loads(options.file.read_text(encoding="utf-8"))
     try:
@@ -113,7 +116,8 @@ async def run(options: argparse.Namespace) -> int:
     security = Keys.of(told) if told.get("ca") else None  # where its owner runs the scheduler in clear text
     asked = wanted(options.file)
     name = own_name(options.names, dict(os.environ))
-    leaves = lifetime(options.seconds, dict(os.environ), time.time())
+    ends = job_ends(options.seconds, dict(os.environ), time.time())
+    leaves = ends - margin(options.seconds, options.names.index(name) / len(options.names))
     folder = scratch_folder(asked.get("local_directory"), options.tmp)
     with tempfile.TemporaryDirectory(prefix="factorygate-worker-", dir=folder) as scratch:
         nannies = [
@@ -129,8 +133,9 @@ async def run(options: argparse.Namespace) -> int:
                 interface=asked.get("interface"),
                 preload=asked.get("preload"),
                 resources=asked.get("resources"),
-                lifetime=f"{leaves:.0f} s",
-                worker_class=QuietWorker,
+                worker_class=FactoryWorker,
+                leaves=leaves,
+                ends=ends,
                 dashboard=False,
             )
             for worker, shown in zip(
@@ -139,7 +144,7 @@ async def run(options: argparse.Namespace) -> int:
                 strict=True,
             )
         ]
-        log.info("%s: %d workers of %s, for %.0f s", name, len(nannies), told["address"], leaves)
+        log.info("%s: %d workers of %s, for %.0f s", name, len(nannies), told["address"], leaves - time.time())
         living = asyncio.ensure_future(_live(nannies))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, living.cancel)  # the job is to end
         try:

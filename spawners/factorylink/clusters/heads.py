@@ -72,6 +72,11 @@ class Heads:
         gpus = {size.id: size.gpus for size in place.factory.sizes}.get(row.choice.size, 0)
         return gpus * ((row.ended - row.started) / timedelta(hours=1))
 
+    def has(self, cluster: ClusterRow) -> bool:
+        """Whether its scheduler's job is there already."""
+        live = self._live(cluster.id)
+        return live is not None and live.row.user == cluster.user and live.row.wish == "run"
+
     def _live(self, cluster_id: ClusterId) -> Live | None:
         live = self._board.live.get(cluster_id)
         return live if live is not None and live.row.head else None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import zip_longest
 
 from factorylink import explain, moments
 from factorylink.board import Board
@@ -23,6 +24,7 @@ from factorylink.submitting import session_folder
 log = logging.getLogger("factorylink")
 
 ENOUGH_MISSES = 2
+ROUNDING = 1e-6  # GPU-hours
 TAILS = 5  # logs that are read of what one answer says is over: a hundred that fail alike fail for one reason
 _STATES = {
     JobState.PENDING: WorkerState.PENDING,
@@ -32,7 +34,8 @@ _STATES = {
 
 
 class Herd:
-    """``flocks``: the live clusters. ``submit``: hands a batch over again that never reached the scheduler."""
+    """``flocks``: the live clusters. ``submit``: hands a batch over again that never reached the scheduler. ``let_go``:
+    ends jobs that are not wanted any more."""
 
     def __init__(
         self,
@@ -40,11 +43,13 @@ class Herd:
         shelf: Shelf,
         flocks: Callable[[], Iterable[Flock]],
         submit: Callable[[Flock, BatchRow], None],
+        let_go: Callable[[Flock, list[WorkerRow]], Awaitable[None]],
     ) -> None:
         self._board = board
         self._shelf = shelf
         self._flocks = flocks
         self._submit = submit
+        self._let_go = let_go
         self._orphans: dict[tuple[str, BatchId], float] = {}  # since when, in ticks
 
     async def answered(self, place: Place, jobs: list[Job], account: str | None = None) -> None:
@@ -61,6 +66,7 @@ class Herd:
                 mine = {id: job for id, job in found.items() if job.account == flock.row.account}
                 await self._settle(flock, batch, mine)
                 await self._seen(flock, batch, place, mine)
+            await self._hold_to_cap(flock)
         await self._unknown(place, by_batch)
         if any(worker.wish == "stop" or batch.job is None for flock in here for batch, worker in flock.alive()):
             place.site.expect(True)
@@ -81,12 +87,15 @@ class Herd:
         if batch.misses < ENOUGH_MISSES or doubtful:
             return
         batch.misses = 0
-        if flock.row.wish == "run" and any(worker.wish == "run" for worker in batch.workers):
+        if batch.submit_begun is not None and not batch.submits:  # taken over from a ledger that is lost, and gone
+            await self.over(flock, batch.workers, EndReason.FAILED, explain.own("gone"))
+        elif flock.row.wish == "run" and any(worker.wish == "run" for worker in batch.workers):
             self._submit(flock, batch)
         else:
             await self.over(flock, batch.workers, EndReason.STOPPED, explain.own("submit-doubtful"))
 
     async def _seen(self, flock: Flock, batch: BatchRow, place: Place, jobs: dict[str, Job]) -> None:
+        now = moments.now()
         changed: list[WorkerRow] = []
         ended: list[tuple[WorkerRow, End | None]] = []
         for worker in batch.workers:
@@ -99,10 +108,10 @@ class Herd:
                 if worker.misses >= ENOUGH_MISSES:
                     ended.append((worker, None))
                 continue
-            worker.job, worker.misses = job, 0
+            worker.job, worker.misses, worker.seen = job, 0, now
             if job.state is JobState.ENDED:
                 ended.append((worker, end_of(job)))
-            elif _take(worker, job):
+            elif _take(worker, job, now):
                 changed.append(worker)
             elif job != before:
                 flock.touch(worker)
@@ -114,6 +123,27 @@ class Herd:
             flock.concluding |= {(batch.id, worker.task) for worker, _ in fresh}
             self._board.background(self._conclude(flock, batch, place, fresh), f"ends of batch {batch.id}")
 
+    async def _hold_to_cap(self, flock: Flock) -> None:
+        """A job that the scheduler began again may use its walltime once more: what the cap does not allow is let go,
+        what waits first."""
+        row, told, now = flock.row, flock.gpu_hours(), moments.now()
+        if row.cap_gpu_hours is None:
+            return
+        excess, unwanted = told.spent + told.committed - row.cap_gpu_hours, []
+        # First those that end anyway, then what waits, the youngest first.
+        order = {batch: place for place, batch in enumerate(row.batches)}
+        for batch, worker in sorted(
+            flock.alive(), key=lambda pair: (pair[1].wish == "run", pair[1].started is not None, -order[pair[0].id])
+        ):
+            if excess <= ROUNDING:
+                break
+            excess -= row.gpus * worker.left(batch.hours, now)
+            if worker.wish == "run":
+                worker.end = explain.own("cluster-cap")
+                unwanted.append(worker)
+        if unwanted:
+            await self._let_go(flock, unwanted)
+
     async def _conclude(
         self, flock: Flock, batch: BatchRow, place: Place, ended: list[tuple[WorkerRow, End | None]]
     ) -> None:
@@ -121,8 +151,9 @@ class Herd:
         tails = 0
         try:
             wanted = [(worker, end) for worker, end in ended if worker.wish == "run"]
-            stopped = [worker for worker, _ in ended if worker.wish == "stop"]
-            await self.over(flock, stopped, EndReason.STOPPED, explain.ended(None, wish="stop")[1])
+            stopped = [(worker, end) for worker, end in ended if worker.wish == "stop"]
+            words = explain.ended(None, wish="stop")[1]
+            await self.over(flock, [w for w, _ in stopped], EndReason.STOPPED, words, [end for _, end in stopped])
             for worker, known in wanted:
                 id = batch.job_of(worker)
                 if id is None:
@@ -134,7 +165,7 @@ class Herd:
                     tail = await self._tail(flock, batch, place, worker)
                 reason, words = explain.ended(end, tail=tail)
                 worker.log_tail = tail
-                await self.over(flock, [worker], reason, words, end)
+                await self.over(flock, [worker], reason, words, [end])
         except LinkError as error:
             log.info("Why jobs of batch %s ended is asked again: %s", batch.id, error.message)
         finally:
@@ -155,14 +186,15 @@ class Herd:
             return ()
 
     async def over(
-        self, flock: Flock, ended: list[WorkerRow], reason: EndReason, words: Words, end: End | None = None
+        self, flock: Flock, ended: list[WorkerRow], reason: EndReason, words: Words, ends: Sequence[End | None] = ()
     ) -> None:
-        """Write that these jobs are over, and the cluster if it was to end and these were the last."""
+        """Write that these jobs are over, and the cluster if it was to end and these were the last. ``ends``: what the
+        scheduler says of them, in the same order."""
         now = moments.now()
-        for worker in ended:
+        for worker, end in zip_longest(ended, ends):
             if worker.ended is None:
-                worker.state, worker.end_reason, worker.end = WorkerState.ENDED, reason, words
-                worker.ended = end.ended if end is not None and end.ended is not None else now
+                worker.state, worker.end_reason, worker.end = WorkerState.ENDED, reason, worker.end or words
+                worker.is_over(now, end)
         await self._shelf.save(ended)
         flock.touch(*ended)
         if flock.row.wish == "stop" and not flock.alive() and flock.row.ended is None:
@@ -200,11 +232,11 @@ def log_name(batch: BatchRow, task: int) -> str:
     return f"{batch.id}-{task}.log"
 
 
-def _take(worker: WorkerRow, job: Job) -> bool:
+def _take(worker: WorkerRow, job: Job, now: datetime) -> bool:
     """Take over what is kept of a job that has not ended; whether anything changed."""
-    node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None
-    started = job.started if job.state is not JobState.PENDING else None
-    new = (_STATES[job.state], node, started, job.ends if started else None)
     old = (worker.state, worker.node, worker.started, worker.ends)
-    worker.state, worker.node, worker.started, worker.ends = new
-    return new != old
+    started = job.started if job.state is not JobState.PENDING else None
+    worker.state = _STATES[job.state]
+    worker.node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None
+    worker.runs(started, job.ends if started else None, now)
+    return old != (worker.state, worker.node, worker.started, worker.ends)

@@ -30,6 +30,7 @@ from factorylink.ledger import Conflict, Entry, Ledger, audit_values
 from factorylink.models import (
     BatchId,
     ClusterId,
+    End,
     EndReason,
     Job,
     JobId,
@@ -54,6 +55,7 @@ clusters = Table(
     Column("processes", Integer, nullable=False),
     Column("gpus", Integer, nullable=False),
     Column("cap_gpu_hours", Float),
+    Column("earlier", Float, nullable=False, server_default="0"),  # since version 4
     Column("session", String),
     Column("created", Moment, nullable=False),
     Column("wish", String, nullable=False),
@@ -83,6 +85,7 @@ workers = Table(
     Column("state", Parsed(WorkerState), nullable=False),
     Column("wish", String, nullable=False),
     Column("node", String),
+    Column("earlier", Float, nullable=False, server_default="0"),  # since version 4
     Column("started", Moment),
     Column("ends", Moment),
     Column("ended", Moment),
@@ -94,7 +97,8 @@ workers = Table(
 
 @dataclass
 class WorkerRow:
-    """One job; ``task``: its index in the batch's array, from 1. What is below the line only this process knows."""
+    """One job; ``task``: its index in the batch's array, from 1; ``earlier``: hours that it ran before it began again.
+    What is below the line only this process knows."""
 
     batch: BatchId
     task: int
@@ -102,6 +106,7 @@ class WorkerRow:
     state: WorkerState = WorkerState.ASKED
     wish: Literal["run", "stop"] = "run"
     node: str | None = None
+    earlier: float = 0.0
     started: datetime | None = None
     ends: datetime | None = None
     ended: datetime | None = None
@@ -111,11 +116,39 @@ class WorkerRow:
     # ---
     job: Job | None = None  # as the last answer had it
     misses: int = 0  # good answers in a row that lack it
+    seen: datetime | None = None  # when the last answer had it
     version: int = 0  # of the cluster, when it changed last
 
-    def hours(self, now: datetime) -> float:
-        """For which it has run."""
-        return 0.0 if self.started is None else ((self.ended or now) - self.started) / timedelta(hours=1)
+    def runs(self, started: datetime | None, ends: datetime | None, now: datetime) -> None:
+        """Its run is the one that began then; one before that is over, as late as can be."""
+        if self.started is not None and started != self.started:
+            self.earlier += _hours(self.started, min(started or now, self.ends or now))
+        self.started, self.ends = started, ends
+
+    def is_over(self, now: datetime, end: End | None) -> None:
+        """It has ended: when the scheduler says, else as late as can be. Where nobody knows whether it ran, it did from
+        when it was last seen waiting."""
+        self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
+        if self.started is not None:
+            return
+        if end is None:
+            self.started = self.seen
+        elif end.elapsed:
+            self.started = self.ended - timedelta(seconds=end.elapsed)
+
+    def used(self, now: datetime) -> float:
+        """Hours for which it ran."""
+        if self.started is None:
+            return self.earlier
+        return self.earlier + _hours(self.started, self.ended or min(now, self.ends or now))
+
+    def left(self, whole: float, now: datetime) -> float:
+        """Hours that it may still run. ``whole``: its walltime."""
+        if self.ended is not None:
+            return 0.0
+        if self.started is None:
+            return whole
+        return max(0.0, _hours(now, self.ends) if self.ends is not None else whole - _hours(self.started, now))
 
 
 @dataclass
@@ -141,7 +174,7 @@ class BatchRow:
 
 @dataclass
 class ClusterRow:
-    """One cluster. ``gpus``: of each job."""
+    """One cluster. ``gpus``: of each job; ``earlier``: GPU-hours of jobs that this ledger never had."""
 
     id: ClusterId
     user: str
@@ -154,6 +187,7 @@ class ClusterRow:
     gpus: int
     created: datetime
     cap_gpu_hours: float | None = None
+    earlier: float = 0.0
     session: SessionId | None = None
     wish: Literal["run", "stop"] = "run"
     ended: datetime | None = None
@@ -279,17 +313,13 @@ def _run(db: Connection, query: Any, rows: list[dict[str, Any]]) -> None:
 def spent(row: ClusterRow, now: datetime | None = None) -> float:
     """GPU-hours that its jobs have used."""
     at = now or moments.now()
-    return row.gpus * sum(worker.hours(at) for worker in row.workers())
+    return row.earlier + row.gpus * sum(worker.used(at) for worker in row.workers())
 
 
 def committed(row: ClusterRow, now: datetime | None = None) -> float:
     """GPU-hours that its jobs may still use, at most."""
-    at, total = now or moments.now(), 0.0
-    for batch in row.batches.values():
-        for worker in batch.workers:
-            if worker.ended is None:
-                total += max(0.0, batch.hours - worker.hours(at))
-    return row.gpus * total
+    at = now or moments.now()
+    return row.gpus * sum(w.left(batch.hours, at) for batch in row.batches.values() for w in batch.workers)
 
 
 def busy(row: ClusterRow) -> int:
@@ -302,3 +332,7 @@ def last_turn(row: ClusterRow) -> datetime:
     return max(
         (at for worker in row.workers() for at in (worker.started, worker.ended) if at is not None), default=row.created
     )
+
+
+def _hours(since: datetime, until: datetime) -> float:
+    return max(timedelta(0), until - since) / timedelta(hours=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 from collections.abc import Iterator
 
 from factorylink import explain, moments
@@ -67,7 +68,7 @@ class Clusters:
         self._over: dict[ClusterId, Flock] = {}
         self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
         self._hands = Hands(board, self._shelf)
-        self.herd = self._hands.herd = Herd(board, self._shelf, self._flocks, self._hands.submit)
+        self.herd = self._hands.herd = Herd(board, self._shelf, self._flocks, self._hands.submit, self._unwanted)
         self._heads = Heads(board, sessions, self._head_changed)
         board.also_watches(self.herd.answered, self._accounts)
 
@@ -139,7 +140,8 @@ class Clusters:
             await self._ask_of_workers(place, row, request)
             if request.head is not None:
                 row.session = row.id
-                await self._heads.begin(row, place, request.head)
+                if not self._heads.has(row):  # else this ledger never had, or lost, the cluster of one that runs
+                    await self._heads.begin(row, place, request.head)
             elif request.scheduler is not None:
                 await self._leave(place, row, request.scheduler)
             try:
@@ -189,6 +191,7 @@ class Clusters:
             gpus=size.gpus,
             created=moments.now(),
             cap_gpu_hours=request.cap_gpu_hours,
+            earlier=request.spent_gpu_hours,
             session=self._session(user, request.session),
         )
 
@@ -258,17 +261,24 @@ class Clusters:
     # --- grow
 
     async def grow(self, cluster_id: ClusterId, user: str, batch_id: BatchId, request: BatchRequest) -> Cluster:
-        """That many more jobs, submitted together. The same twice is one submission. Raises ProblemError."""
+        """That many more jobs, submitted together, or taken over. The same twice is one submission. Raises
+        ProblemError."""
         flock = self.own(cluster_id, user)
         row = flock.row
         batch = row.batches.get(batch_id)
         if batch is None:
             if row.wish != "run" or flock.place is None:
                 raise conflict(N_("The cluster is ending."))
-            self._may_begin(flock.place, row.account)
             hours = request.hours if request.hours is not None else row.choice.hours
-            self._allow(flock, request, hours)
+            hours = math.ceil(round(hours * 60, 6)) / 60  # as schedulers count it
+            if taken := flock.named(request.names):
+                raise conflict(f"There is a worker {taken[0].name} already.")
+            if not request.adopt:
+                self._may_begin(flock.place, row.account)
+                self._allow(flock, request, hours)
             batch = BatchRow(batch_id, cluster_id, len(request.names), hours, moments.now())
+            if request.adopt:
+                batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
             batch.workers = [WorkerRow(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
             row.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
             try:
@@ -279,7 +289,10 @@ class Clusters:
                     raise
                 raise conflict(N_("There was another batch of that id.")) from error
             flock.touch(*batch.workers)
-            self._hands.submit(flock, batch)
+            if request.adopt:
+                flock.place.site.expect(True)
+            else:
+                self._hands.submit(flock, batch)
         elif tuple(worker.name for worker in batch.workers) != request.names:
             raise conflict(N_("There was another batch of that id."))
         submission = flock.submissions.get(batch_id)
@@ -295,9 +308,6 @@ class Clusters:
         size = next((s for s in (flock.place.factory.sizes if flock.place else ()) if s.id == row.choice.size), None)
         if size is None or hours > size.max_hours:
             raise invalid(f"{hours:g} h is above the limit of {row.choice.size}.", "hours")
-        taken = [worker.name for worker in flock.named(request.names)]
-        if taken:
-            raise conflict(f"There is a worker {taken[0]} already.")
         mine = sum(len(f.alive()) for f in self._live.values() if f.row.user == row.user)
         if mine + len(request.names) > limits.worker_jobs_per_person:
             raise limit(

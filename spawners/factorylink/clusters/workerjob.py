@@ -42,6 +42,7 @@ async def request(place: Place, row: ClusterRow, batch: BatchRow, identity: Iden
             folder=folder,
             argv=argv,
             log=log,
+            warned=False,  # its workers know their time
         )
     except ValueError as error:
         raise Refused(f"The job for {place.factory.site.machine} cannot be written: {error}") from error

@@ -81,7 +81,8 @@ class ClusterRequest(Model):
     """Body of ``PUT /clusters/{id}``: the same PUT twice is one cluster. What is None takes the factory's default.
 
     ``hours``: of each job; ``processes``: Dask workers in each job; ``session``: the session whose notebook runs the
-    scheduler, with whose end the cluster ends; ``cap_gpu_hours``: what it may use in all.
+    scheduler, with whose end the cluster ends; ``cap_gpu_hours``: what it may use in all; ``spent_gpu_hours``: what it
+    used before the link lost its ledger.
 
     ``scheduler``: one that runs already; or ``head``: one that is to be started there as a job.
     """
@@ -94,6 +95,7 @@ class ClusterRequest(Model):
     hours: Hours | None = None
     processes: int = Field(default=1, ge=1, le=256)
     cap_gpu_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    spent_gpu_hours: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     session: SessionId | None = None
     worker: WorkerOptions = WorkerOptions()
     scheduler: Scheduler | None = None
@@ -108,10 +110,12 @@ class ClusterRequest(Model):
 
 class BatchRequest(Model):
     """Body of ``PUT /clusters/{id}/batches/{batch}``: that many equal jobs, submitted together. The same PUT twice is
-    one submission. ``hours``: None: as the cluster has it."""
+    one submission. ``hours``: None: as the cluster has it. ``adopt``: nothing is submitted; jobs of the batch that are
+    there already, since the link lost its ledger, are taken over by what they carry."""
 
     names: tuple[WorkerName, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
     hours: Hours | None = None
+    adopt: bool = False
 
     @field_validator("names")
     @classmethod

@@ -78,6 +78,7 @@ class JobRequest(Model):
     memory_gb: float = Field(gt=0)
     whole_node: bool = False
     walltime: int = Field(ge=1)  # seconds
+    warned: bool = True  # whether the command is told by USR1 that the walltime is near; unhandled, it ends it
     output: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./%+-]+$")]  # absolute path of the job's log
     setup: tuple[str, ...] = ()  # lines of operator and environment, before the command
     command: tuple[str, ...]  # argv of what runs; quoted by the dialect

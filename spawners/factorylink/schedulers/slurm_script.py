@@ -100,7 +100,7 @@ def identity(request: JobRequest) -> tuple[str, ...]:
         f"#SBATCH --output={request.output}",
         "#SBATCH --open-mode=append",  # a requeued job goes on in the same log
         "#SBATCH --export=NIL",
-        f"#SBATCH --signal=B:USR1@{WARNING}",
+        *([f"#SBATCH --signal=B:USR1@{WARNING}"] if request.warned else ()),
     )
 
 

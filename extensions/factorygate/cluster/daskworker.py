@@ -1,0 +1,92 @@
+"""A Dask worker that knows when its job ends, and goes before that with nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from distributed.core import Status
+
+from factorygate.cluster.pages import QuietWorker
+
+log = logging.getLogger("factorygate.cluster")
+
+LAST = 5.0  # seconds before the job's end at which a worker goes, come what may
+AGAIN = 2.0  # seconds between two looks for somebody who takes what it holds
+STEP = 0.1  # seconds between two looks at what still runs
+NOT_BEGUN = frozenset({"ready", "constrained", "waiting"})
+
+
+class FactoryWorker(QuietWorker):
+    """``leaves`` and ``ends``: when it is to leave, and when its job ends, in seconds since 1970.
+
+    It leaves by taking no more work, giving back what it has not begun, finishing what it has, and having others take
+    what it holds. While there are no others it works on: there is still time for one to come.
+    """
+
+    def __init__(self, *args: Any, leaves: float, ends: float, **options: Any) -> None:
+        # By the clock, so that a process that was started again does not stay longer than the first.
+        super().__init__(*args, lifetime=max(1.0, leaves - time.time()), **options)
+        self._last_moment = ends - LAST
+        self._goes = False  # by itself
+        self.handlers |= {"leaving": self.leaving, "staying": self.staying}
+
+    async def leaving(self) -> int:
+        """Give back what was not begun; how many tasks still run. Nothing is given back while it takes work."""
+        if self.status is not Status.closing_gracefully:
+            return len(self.state.all_running_tasks) + 1
+        stimulus = f"leaving-{time.time()}"
+        for task in list(self.state.tasks.values()):
+            if task.state in NOT_BEGUN and task.run_spec is not None:
+                self.batched_send({"op": "reschedule", "key": task.key, "stimulus_id": stimulus})
+        return len(self.state.all_running_tasks)
+
+    async def staying(self) -> None:
+        """Take work again: what it holds has nowhere to go. One whose time is over decides by itself."""
+        if not self._goes:
+            self._stay()
+
+    def _stay(self) -> None:
+        if self.status is Status.closing_gracefully:  # type: ignore[has-type]
+            self.status = Status.running
+
+    async def close_gracefully(self, restart: bool | None = None, reason: str = "worker-close-gracefully") -> None:
+        """Its time is over."""
+        if self.status in (Status.closing, Status.closed):
+            await self.finished()
+            return
+        log.info("%s leaves: %s", self.name, reason)
+        self._goes = True
+        while not await self._leave():
+            left = self._last_moment - time.time()
+            if left <= 0:
+                log.warning("%s goes, though nobody has what it holds", self.name)
+                break
+            await asyncio.sleep(min(AGAIN, left))  # nobody tells when there is another
+        await self.close(nanny=not restart, reason=reason)
+
+    async def _leave(self) -> bool:
+        """Whether others have all that it held."""
+        self.status = Status.closing_gracefully
+        try:
+            async with asyncio.timeout(max(1.0, self._last_moment + LAST / 2 - time.time())):
+                if await self._handed_over():
+                    while time.time() < self._last_moment:
+                        if await self.leaving() == 0:
+                            break
+                        await asyncio.sleep(STEP)
+                    if await self._handed_over(remove=True):
+                        return True
+        except (OSError, TimeoutError) as error:
+            log.warning("%s could not hand over what it holds: %r", self.name, error)
+        self._stay()
+        return False
+
+    async def _handed_over(self, remove: bool = False) -> bool:
+        """Have others take what it holds, and no more work come; whether they did."""
+        left = await self.scheduler.retire_workers(
+            workers=[self.address], close_workers=False, remove=remove, stimulus_id=f"leave-{time.time()}"
+        )
+        return self.address in left

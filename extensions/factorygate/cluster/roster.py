@@ -1,0 +1,96 @@
+"""Who is to be there: a cluster's jobs by name, how many are wanted, and who takes over from whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from distributed.core import Status
+
+if TYPE_CHECKING:
+    from factorygate.cluster.cluster import FactoryCluster
+
+
+class Roster:
+    """Plans only: ``worker_spec`` of the cluster is what it writes, and what ``_correct_state`` then makes so."""
+
+    def __init__(self, cluster: FactoryCluster) -> None:
+        self.wanted = 0  # jobs
+        self._cluster = cluster
+        self.relieved: set[str] = set()  # those that another took over from
+        self._heirs: dict[str, str] = {}  # a job whose time is almost over -> the one that takes over
+
+    def told(self) -> dict[str, Any]:
+        """What whoever takes the cluster up after this kernel has to know."""
+        self.units()
+        names, young = list(self._cluster.worker_spec), self._cluster._i
+        return {"wanted": self.wanted, "names": names, "heirs": dict(self._heirs), "young": young}
+
+    def take_up(self, names: list[str], told: dict[str, Any] | None) -> None:
+        """These jobs are there; ``told`` by who had the cluster before. What it had let go is not wanted; what it asked
+        for after it told is."""
+        told = told or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
+        for name in names:
+            if name in told["names"] or number(name) >= told["young"]:
+                self._cluster.worker_spec[name] = self._cluster.new_spec
+        self.wanted, self._heirs = told["wanted"], told["heirs"]
+
+    def units(self) -> list[tuple[str, ...]]:
+        """Jobs, each with the one that it is to take over from, if any: what counts as one."""
+        names = self._cluster.worker_spec
+        self._heirs = {old: new for old, new in self._heirs.items() if old in names and new in names}
+        before = {new: old for old, new in self._heirs.items()}
+        return [(name, before[name]) if name in before else (name,) for name in names if name not in self._heirs]
+
+    @property
+    def missing(self) -> int:
+        """Jobs that are wanted and not even planned."""
+        return max(0, self.wanted - len(self.units()))
+
+    def plan(self, jobs: int) -> None:
+        """From now on so many: those that do not work yet are let go first, the youngest of the others next."""
+        self.wanted = jobs
+        units, connected = self.units(), self._cluster.connected()
+        by_use = sorted(units, key=lambda unit: (not connected.isdisjoint(unit), -number(unit[0])))
+        for unit in by_use[: max(0, len(units) - jobs)]:
+            self.drop(unit)
+        if self._cluster.status not in (Status.closing, Status.closed):
+            for _ in range(jobs - len(units)):
+                self.one_more()
+
+    def give_up(self) -> None:
+        """What is not planned is not wanted any more."""
+        self.wanted = min(self.wanted, len(self.units()))
+
+    def drop(self, names: tuple[str, ...]) -> None:
+        """Let these go."""
+        for name in names:
+            self._cluster.worker_spec.pop(name, None)
+
+    def one_more(self) -> str:
+        """Plan another; its name."""
+        [(name, spec)] = self._cluster.new_worker_spec().items()
+        self._cluster.worker_spec[name] = spec
+        self._cluster._i += 1
+        return str(name)
+
+    def has_heir(self, name: str) -> bool:
+        """Whether another is to take over from it."""
+        return name in self._heirs
+
+    def add_heir(self, name: str) -> None:
+        """Plan one that takes over from it."""
+        self._heirs[name] = self.one_more()
+
+    def let_heirs_take_over(self) -> bool:
+        """Let those go whose heirs are there; whether there were any."""
+        self.units()
+        connected = self._cluster.connected()
+        ready = tuple(old for old, new in self._heirs.items() if new in connected)
+        self.relieved |= set(ready)
+        self.drop(ready)
+        return bool(ready)
+
+
+def number(name: str) -> int:
+    """The last part of a job's name: the higher, the younger."""
+    return int(name.rpartition("-")[2])

@@ -1,0 +1,462 @@
+"""A whole Dask cluster on a clock that jumps. The notebook's side and the link's are the real ones; scripted are the
+batch scheduler, what Dask's scheduler knows of its workers, and the way from the notebook to the link.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from distributed.core import Status
+
+from factorygate.cluster import keeper, leaving
+from factorygate.cluster.broker import Broker
+from factorygate.cluster.cluster import FactoryCluster
+from factorygate.cluster.job import FactoryJob
+from factorygate.cluster.keeper import Keeper
+from factorygate.cluster.leaving import Leaving
+from factorygate.cluster.place import WorkerPlace
+from factorygate.cluster.roster import Roster
+from factorygate.link import LinkError
+from factorylink import moments
+from factorylink.errors import Unreachable
+from factorylink.ledger import LedgerError
+from factorylink.models import BatchRequest, ClusterRequest, End, GpuHours, JobRequest, JobState
+from factorylink.problems import ProblemError
+from tests.unit import virtual_time
+from tests.unit.fake_factory import FakeScheduler, World
+
+PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+SCHEDULER = {
+    "address": "tls://n7:8786",
+    "ca": PEM,
+    "certificate": PEM,
+    "key": PEM.replace("CERTIFICATE", "PRIVATE KEY"),
+}
+POLL = 3.0  # seconds between two answers of the factory
+
+
+class VirtualDatetime(datetime):
+    """Goes with the loop's clock."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
+        return moments.now()
+
+
+@dataclass
+class Run:
+    """Once that a job ran."""
+
+    began: datetime
+    ended: datetime | None = None
+
+
+@dataclass
+class Grid(FakeScheduler):
+    """Runs jobs, ``room`` at a time, and ends them by their walltime; knows what they truly used."""
+
+    room: int = 1000
+    names: dict[str, str] = field(default_factory=dict)  # job -> the worker it runs
+    walltimes: dict[str, timedelta] = field(default_factory=dict)
+    runs_of: dict[str, list[Run]] = field(default_factory=dict)
+    began_again: int = 0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.room, self.began_again, self.remembers = 1000, 0, True
+        self.names, self.walltimes, self.runs_of = {}, {}, {}
+
+    async def submit(self, account: str, request: JobRequest, template: str, count: int = 1) -> str:
+        self._must_answer()
+        before = set(self.jobs_there)
+        try:
+            return await super().submit(account, request, template, count)
+        finally:
+            words = request.command
+            names = words[words.index("--names") + 1].split(",")
+            for job in sorted(self.jobs_there.keys() - before, key=_task):
+                self.names[job] = names[_task(job) - 1]
+                self.walltimes[job] = timedelta(seconds=request.walltime)
+                self.runs_of[job] = []
+
+    async def cancel(self, account: str, ids: Any) -> None:
+        self._must_answer()
+        ids = list(ids)
+        for job in [job for job in self.alive() if job in ids or job.partition("_")[0] in ids]:
+            self._stops(job)
+        await super().cancel(account, ids)
+
+    async def why_ended(self, account: str, job_id: str) -> End | None:
+        self._must_answer()
+        return await super().why_ended(account, job_id)
+
+    def _must_answer(self) -> None:
+        if not self.up:
+            raise Unreachable("no answer")
+
+    def alive(self, *states: JobState) -> list[str]:
+        states = states or (JobState.PENDING, JobState.RUNNING)
+        return [job for job, told in self.jobs_there.items() if told.state in states]
+
+    def step(self) -> None:
+        """What happens by itself."""
+        now = moments.now()
+        for job in self.alive(JobState.RUNNING):
+            if now >= self.runs_of[job][-1].began + self.walltimes[job]:
+                self.ends(job, "TIMEOUT")
+        for job in self.alive(JobState.PENDING)[: max(0, self.room - len(self.alive(JobState.RUNNING)))]:
+            self.set(job, state=JobState.RUNNING, nodes=("n1",), started=now, ends=now + self.walltimes[job])
+            self.runs_of[job].append(Run(now))
+
+    def ends(self, job: str, raw_state: str) -> None:
+        self._stops(job)
+        now = moments.now()
+        started = self.jobs_there[job].started or now
+        self.set(job, state=JobState.ENDED, raw_state=raw_state, started=started, ended=now)
+
+    def begins_again(self, job: str) -> None:
+        """Preempted, or its node failed: it waits once more."""
+        self._stops(job)
+        self.set(job, state=JobState.PENDING, started=None, ends=None, nodes=())
+        self.began_again += 1
+
+    def _stops(self, job: str) -> None:
+        if self.runs_of[job] and self.runs_of[job][-1].ended is None:
+            self.runs_of[job][-1].ended = moments.now()
+
+    def used(self) -> float:
+        """GPU-hours, truly; each job has one GPU."""
+        now = moments.now()
+        spans = ((run.ended or now) - run.began for runs in self.runs_of.values() for run in runs)
+        return sum(span / timedelta(hours=1) for span in spans)
+
+    def left(self, job: str) -> float:
+        """Hours that a job may still run."""
+        whole, told = self.walltimes[job], self.jobs_there[job]
+        if told.state is JobState.RUNNING:
+            whole -= moments.now() - self.runs_of[job][-1].began
+        return whole / timedelta(hours=1)
+
+
+class Way:
+    """In place of ``factorygate.link.Link``: asks the link of the world there is now, as ada."""
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+
+    async def close(self) -> None:
+        return
+
+    async def get(self, path: str) -> Any:
+        return await self._ask(self._look(path.split("/")[2]))
+
+    async def put(self, path: str, body: Any) -> Any:
+        _, _, cluster, *rest = path.split("/")
+        clusters = self._life.world.clusters
+        if rest:
+            return await self._ask(clusters.grow(cluster, "ada", rest[1], BatchRequest.model_validate(body)))
+        return await self._ask(self._begin(cluster, body))
+
+    async def _begin(self, cluster: str, body: Any) -> Any:
+        return (await self._life.world.clusters.put(cluster, "ada", ClusterRequest.model_validate(body)))[0]
+
+    async def _look(self, cluster: str) -> Any:
+        return self._life.world.clusters.look(cluster, "ada")
+
+    async def post(self, path: str, body: Any) -> Any:
+        return await self._ask(self._life.world.clusters.cancel(path.split("/")[2], "ada", tuple(body["names"])))
+
+    async def delete(self, path: str) -> Any:
+        return await self._ask(self._life.world.clusters.end(path.split("/")[2], "ada"))
+
+    async def _ask(self, answer: Coroutine[Any, Any, Any]) -> Any:
+        if not self._life.link_up:
+            answer.close()
+            raise LinkError("unreachable", "The gateway does not answer now.")
+        with _as_link_errors():
+            return json.loads((await answer).model_dump_json())
+
+    async def events(self, path: str) -> AsyncGenerator[tuple[str, Any], None]:
+        if not self._life.link_up:
+            raise LinkError("unreachable", "The gateway does not answer now.")
+        with _as_link_errors():
+            stream = self._life.world.clusters.own(path.split("/")[2], "ada").stream()
+        cut = self._life.cut
+        while not cut.is_set():
+            some = asyncio.ensure_future(anext(stream))
+            over = asyncio.ensure_future(cut.wait())
+            await asyncio.wait([some, over], return_when=asyncio.FIRST_COMPLETED)
+            over.cancel()
+            if not some.done():
+                some.cancel()
+                break
+            try:
+                text = some.result().decode()
+            except StopAsyncIteration:
+                return
+            if "data: " in text:
+                yield "cluster", json.loads(text.partition("data: ")[2])
+        raise LinkError("unreachable", "The gateway does not answer now.")
+
+
+class _as_link_errors:
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
+        if isinstance(error, ProblemError):
+            problem = error.problem
+            raise LinkError(problem.kind, problem.message, problem.do or "") from error
+        if isinstance(error, LedgerError):
+            raise LinkError("unreachable", str(error)) from error
+
+
+class Dask:
+    """In place of Dask's scheduler: its workers come ``boot`` seconds after their job began, and go with it.
+
+    ``busy``: seconds for which a worker that is to leave still runs something; ``target``: workers that the work needs.
+    """
+
+    def __init__(self, life: Life) -> None:
+        self._life = life
+        self.boot = 5.0
+        self.busy = 0.0
+        self.target = 0
+        self.idle = True
+        self.lost: set[str] = set()  # jobs of which the workers are gone
+        self.metadata: dict[str, Any] = {}
+        self._leaves: dict[str, float] = {}  # address -> since when
+
+    def step(self) -> None:
+        grid, known = self._life.grid, self._life.cluster.scheduler_info["workers"]
+        now = moments.now()
+        up = {
+            f"tls://{job}": grid.names[job]
+            for job in grid.alive(JobState.RUNNING)
+            if job not in self.lost
+            and (f"tls://{job}" in known or now - grid.runs_of[job][-1].began >= timedelta(seconds=self.boot))
+        }
+        for address in [address for address in known if address not in up]:
+            self._leaves.pop(address, None)
+            self._life.cluster._update_worker_status("remove", address)
+        for address, name in up.items():
+            if address not in known:
+                self._life.cluster._update_worker_status("add", {"workers": {address: {"name": name}}})
+
+    async def retire_workers(self, workers: list[str], close_workers: bool, remove: bool) -> dict[str, Any]:
+        there = self._life.cluster.scheduler_info["workers"]
+        if not there.keys() - set(workers) - self._leaves.keys():
+            return {}
+        now = asyncio.get_running_loop().time()
+        for address in workers:
+            self._leaves.setdefault(address, now)
+            if close_workers and address in there:
+                self._life.grid.ends(address.removeprefix("tls://"), "COMPLETED")
+        return {address: {} for address in workers if address in there}
+
+    async def broadcast(self, msg: dict[str, str], workers: list[str], on_error: str) -> dict[str, int]:
+        now = asyncio.get_running_loop().time()
+        if msg["op"] == "staying":
+            for address in workers:
+                self._leaves.pop(address, None)
+            return {}
+        return {address: int(now - self._leaves[address] < self.busy) for address in workers}
+
+    async def adaptive_target(self, target_duration: Any) -> int:
+        return self.target
+
+    async def workers_to_close(self, memory_ratio: float, minimum: int, key: bytes, attribute: str) -> list[str]:
+        there = [told["name"] for told in self._life.cluster.scheduler_info["workers"].values()]
+        return there[minimum:] if self.idle else []
+
+    async def set_metadata(self, keys: list[str], value: Any) -> None:
+        self.metadata[keys[0]] = value
+
+    async def get_metadata(self, keys: list[str], default: Any) -> Any:
+        return self.metadata.get(keys[0], default)
+
+
+class Kept(FactoryCluster):
+    """The real one, without a Dask scheduler in it."""
+
+    asynchronous = True
+
+    def __init__(self, life: Life, hours: float, cap: float | None, name: str) -> None:
+        self.place = WorkerPlace(
+            factory="one", factory_name="One", size="gpu-1", label="", environment=None, hours=hours, most_hours=8.0,
+            gpus=1, cores=4, memory=8 * 10**9, processes=1, here=True,
+        )  # fmt: skip
+        self.project, self.cap_gpu_hours, self.message = None, cap, ""
+        self._asked_of_workers = {}
+        self.adapting, self._keeper = None, None
+        self.roster, self._leaving = Roster(self), Leaving(self)
+        self.broker = Broker(Way(life), self._changed)  # type: ignore[arg-type]
+        self._name, self._i = name, 0
+        options = {"cores": 4, "memory": "8GB", "processes": 1, "config_name": "factory", "broker": self.broker}
+        self._job_kwargs = options
+        self.new_spec = {"cls": FactoryJob, "options": options}
+        self.worker_spec, self.workers, self._created = {}, {}, weakref.WeakSet()
+        self.scheduler = SimpleNamespace(status=Status.running, address="tls://n7:8786")
+        self.scheduler_comm = life.dask
+        self.scheduler_info = {"workers": {}}
+        self._lock, self._correct_state_waiting = asyncio.Lock(), None
+        self.status = Status.running
+
+    async def up(self) -> None:
+        if not self.broker.workers:
+            await self.broker.begin({**self.request(scheduler=SCHEDULER), "session": None})
+        await self._take_up()
+        self._keeper = Keeper(self)
+        self._keeper.start()
+
+    async def down(self) -> None:
+        """As at the end of its kernel, or when it is closed: nothing of it runs on here."""
+        if self._keeper is not None:
+            self._keeper.stop()
+        self._leaving.stop()
+        await self.broker.close()
+
+
+class Life:
+    """One cluster with all that belongs to it. ``went_wrong``: set by a check that runs all the time."""
+
+    def __init__(self, folder: Path, hours: float = 1.0, cap: float | None = None) -> None:
+        self.loop = virtual_time.JumpingLoop()
+        self.patch = pytest.MonkeyPatch()
+        virtual_time.use(self.loop, self.patch)
+        for module in (keeper, leaving):
+            self.patch.setattr(module, "datetime", VirtualDatetime)
+        pragmas = ("journal_mode=WAL", "synchronous=OFF", "foreign_keys=ON", "busy_timeout=0")
+        self.patch.setattr("factorylink.ledger.PRAGMAS", pragmas)
+        self.patch.setattr("factorylink.ledger.ThreadPoolExecutor", lambda *a, **k: virtual_time.InlineThread())
+        self.folder = folder
+        self.world = World(folder)
+        self.world.scheduler = self.grid = Grid(self.world.identity)
+        self.link_up = True
+        self.cut = asyncio.Event()
+        self.always: Callable[[], None] = lambda: None  # asked each second
+        self.clusters = itertools.count(1)
+        self.dask = Dask(self)
+        self.cap = cap
+        self.run(self.world.up())
+        self.cluster = Kept(self, hours, cap, "mine")
+        self.run(self.cluster.up())
+        self._going = self.loop.create_task(self._go())
+
+    def run(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return self.loop.run_until_complete(work)
+
+    def passes(self, seconds: float) -> None:
+        """So much time."""
+        self.loop.jump(seconds)
+        if self._going.done():
+            self._going.result()
+
+    def comes(self, look: Callable[[], bool], seconds: float = 120) -> float:
+        """Seconds until that is so."""
+        for passed in itertools.count():
+            if look():
+                return passed
+            assert passed < seconds, "it did not come"
+            self.passes(1)
+        raise AssertionError
+
+    async def _go(self) -> None:
+        for second in itertools.count():
+            await asyncio.sleep(1)
+            self.grid.step()
+            self.dask.step()
+            if self.grid.up and self.link_up and second % POLL == 0:
+                await self.grid.answer()
+            if self.cluster.adapting is not None and self.cluster.status is Status.running:
+                await self.cluster._adaptive.adapt()
+            self.always()
+
+    # --- what happens
+
+    def scale(self, jobs: int) -> str:
+        """What was said against it."""
+
+        async def scaled() -> None:
+            await self.cluster.scale(jobs=jobs)
+
+        try:
+            self.run(scaled())
+        except (LinkError, ValueError) as error:
+            return str(error)
+        return ""
+
+    def adapt(self, most: int) -> None:
+        async def adapted() -> None:
+            self.cluster.adapt(minimum_jobs=0, maximum_jobs=most, interval=0)
+
+        self.run(adapted())
+
+    def link_is_killed(self, lost: bool = False) -> None:
+        """And started again; with its ledger, or without."""
+
+        async def again() -> None:
+            self.link_up = False
+            self.cut.set()
+            await self.world.down()
+            if lost:
+                for file in self.folder.glob("ledger.sqlite*"):
+                    file.unlink()
+            await self.world.up()
+            self.cut, self.link_up = asyncio.Event(), True
+
+        self.run(again())
+
+    def kernel_is_killed(self) -> None:
+        """And the cluster is taken up by another."""
+
+        async def again() -> None:
+            before = self.cluster
+            await before.down()
+            self.cluster = Kept(self, before.place.hours, before.cap_gpu_hours, before._name)
+            self.cluster.scheduler_info = before.scheduler_info
+            await self.cluster.broker.resume(before.broker.id)
+            self.cluster.broker.request = before.broker.request
+            await self.cluster.up()
+            await self.cluster._correct_state()
+
+        self.run(again())
+
+    def gpu_hours(self) -> GpuHours:
+        """As the link counts them now."""
+        told: GpuHours = self.world.clusters.own(self.cluster.broker.id, "ada").show().gpu_hours
+        return told
+
+    def running(self) -> int:
+        """Jobs with workers that take work."""
+        return len(self.cluster.connected())
+
+    def close(self) -> None:
+        """End of the test."""
+        self._going.cancel()
+        with suppress(asyncio.CancelledError):
+            self.run(self._going)
+        self.run(self.cluster.down())
+        self.run(self.world.down())
+        pending = asyncio.all_tasks(self.loop)
+        for task in pending:
+            task.cancel()
+        if pending:
+            self.run(asyncio.wait(pending))
+        self.loop.close()
+        self.patch.undo()
+
+
+def _task(job: str) -> int:
+    return int(job.partition("_")[2] or 1)

@@ -1,0 +1,303 @@
+"""A cluster through hours of jobs that end, queues that are slow, and kernels and links that are killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from factorylink.models import JobState
+from tests.unit.cluster_world import Life
+
+HOUR = 3600
+
+
+@pytest.fixture
+def life(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Life]:
+    made = Life(tmp_path, **getattr(request, "param", {}))
+    yield made
+    made.close()
+
+
+def asked(life: Life) -> int:
+    """Jobs, ever."""
+    return len(life.grid.runs_of)
+
+
+def fewest(life: Life, seconds: float) -> int:
+    """How many worked at a time, at least."""
+    seen: list[int] = []
+    life.always = lambda: seen.append(life.running())
+    life.passes(seconds)
+    life.always = lambda: None
+    return min(seen)
+
+
+# --- time that is over
+
+
+def test_each_is_there_before_the_one_it_takes_over_from_goes(life: Life) -> None:
+    life.scale(3)
+    life.comes(lambda: life.running() == 3)
+    assert fewest(life, 8 * HOUR) == 3
+    assert 3 * 8 < asked(life) <= 3 * 10
+    assert len(life.grid.alive()) <= 6
+
+
+def test_replacements_are_asked_for_as_early_as_the_queue_is_long(life: Life) -> None:
+    life.dask.boot = 600  # from a job's start to its workers: the same to who waits for them
+    life.scale(2)
+    life.comes(lambda: life.running() == 2, 700)
+    fewest(life, HOUR)  # it learns
+    assert fewest(life, 4 * HOUR) == 2
+
+
+def test_where_no_more_may_run_at_a_time_they_come_once_there_is_room(life: Life) -> None:
+    life.scale(2)
+    life.comes(lambda: life.running() == 2)
+    life.grid.room = 2
+    life.passes(1.5 * HOUR)
+    assert life.running() == 2
+    assert len(life.grid.alive()) == 2
+
+
+def test_who_leaves_has_time_to_finish(life: Life) -> None:
+    life.dask.busy = 40
+    life.scale(2)
+    life.comes(lambda: life.running() == 2)
+    life.scale(1)
+    life.passes(20)
+    assert len(life.grid.alive()) == 2  # one still runs what it had begun
+    assert 15 < life.comes(lambda: len(life.grid.alive()) == 1) < 40
+    life.dask.busy = 10 * HOUR
+    life.scale(2)
+    life.comes(lambda: life.running() == 2)
+    life.scale(1)
+    assert life.comes(lambda: len(life.grid.alive()) == 1) < 90  # not for ever
+
+
+def test_scaled_to_nothing_nobody_is_waited_for(life: Life) -> None:
+    life.dask.busy = HOUR
+    life.scale(3)
+    life.comes(lambda: life.running() == 3)
+    life.scale(0)
+    assert life.comes(lambda: not life.grid.alive()) < 15
+
+
+# --- losses
+
+
+def test_what_is_lost_is_asked_for_again_also_if_the_gateway_was_away(life: Life) -> None:
+    life.scale(3)
+    life.comes(lambda: life.running() == 3)
+    life.link_up = False
+    life.cut.set()
+    for job in life.grid.alive()[:2]:
+        life.grid.ends(job, "NODE_FAIL")
+    life.passes(600)
+    life.link_is_killed()
+    assert life.comes(lambda: life.running() == 3) < 60
+
+
+def test_what_crashes_at_once_is_not_asked_for_again_and_again(life: Life) -> None:
+    life.dask.boot = HOUR  # no worker ever comes
+    life.scale(2)
+    for _ in range(10):
+        life.passes(10)
+        for job in life.grid.alive(JobState.RUNNING):
+            life.grid.ends(job, "FAILED")
+    assert not life.grid.alive()
+    assert asked(life) <= 5
+    assert "in a row ended before their workers came" in life.cluster.message
+    life.passes(HOUR)
+    assert asked(life) <= 5
+    life.dask.boot = 5
+    life.scale(2)  # who says so means it
+    life.comes(lambda: life.running() == 2)
+
+
+def test_one_that_crashes_beside_others_that_work_is_not_asked_for_for_ever(life: Life) -> None:
+    life.scale(1)
+    life.comes(lambda: life.running() == 1)
+    [good] = life.grid.alive()
+    life.dask.boot = 100
+    life.scale(2)
+    for _ in range(30):
+        life.passes(10)
+        for job in life.grid.alive(JobState.RUNNING):
+            if job != good:
+                life.grid.ends(job, "FAILED")
+    assert asked(life) <= 5
+    assert life.grid.alive() == [good]
+
+
+def test_a_job_without_its_workers_is_replaced(life: Life) -> None:
+    life.scale(2)
+    life.comes(lambda: life.running() == 2)
+    [first, second] = life.grid.alive()
+    life.dask.lost.add(first)
+    life.comes(lambda: first not in life.grid.alive() and life.running() == 2)
+    assert second in life.grid.alive()
+
+
+@pytest.mark.parametrize("life", [{"cap": 10.0}], indirect=True)
+def test_a_link_that_lost_its_ledger_takes_all_over(life: Life) -> None:
+    life.scale(3)
+    life.comes(lambda: life.running() == 3)
+    life.passes(0.8 * HOUR)
+    life.scale(2)
+    before, jobs = life.comes(lambda: len(life.grid.alive()) == 2), set(life.grid.alive())
+    spent = life.gpu_hours().spent
+    life.link_is_killed(lost=True)
+    life.passes(60)
+    assert set(life.grid.alive()) == jobs, before
+    assert len(life.world.clusters.of("ada", live=True)) == 1
+    assert life.gpu_hours().spent == pytest.approx(spent + 2 * 60 / HOUR, abs=0.01)
+    assert life.scale(20) != ""  # it is held to its cap
+    life.scale(1)
+    life.comes(lambda: len(life.grid.alive()) == 1)
+    assert fewest(life, 2 * HOUR) == 1  # and kept
+
+
+def test_a_cluster_that_ended_is_not_made_again(life: Life) -> None:
+    life.scale(1)
+    life.comes(lambda: life.running() == 1)
+    broker = life.cluster.broker
+    life.run(life.world.clusters.end(broker.id, "ada"))
+    life.link_is_killed()
+    life.passes(120)
+    assert life.world.clusters.of("ada", live=True) == []
+    assert not life.grid.alive()
+
+
+def test_the_next_kernel_knows_who_was_wanted(life: Life) -> None:
+    life.scale(2)
+    life.comes(lambda: life.running() == 2)
+    life.comes(lambda: len(life.grid.alive()) == 4, HOUR)  # two are to take over
+    life.kernel_is_killed()
+    life.comes(lambda: len(life.grid.alive()) == 2)
+    assert fewest(life, HOUR) == 2
+    life.comes(lambda: len(life.grid.alive()) == 2, HOUR)
+    life.dask.busy = 50
+    life.scale(1)
+    life.passes(5)
+    assert len(life.grid.alive()) == 2  # one is leaving
+    life.kernel_is_killed()
+    life.comes(lambda: len(life.grid.alive()) == 1)
+
+
+# --- the cap
+
+
+@pytest.mark.parametrize("life", [{"cap": 4.0}], indirect=True)
+def test_at_the_cap_nothing_is_replaced_and_it_is_said(life: Life) -> None:
+    assert "4 GPU-hours" in life.scale(5)
+    assert not life.grid.alive()
+    assert life.scale(3) == ""
+    life.passes(2.5 * HOUR)
+    assert not life.grid.alive()
+    assert life.grid.used() <= 4
+    assert "4 GPU-hours" in life.cluster.message
+
+
+@pytest.mark.parametrize("life", [{"cap": 4.0}], indirect=True)
+def test_what_a_lost_job_did_not_use_is_for_another(life: Life) -> None:
+    life.scale(4)
+    life.comes(lambda: life.running() == 4)
+    life.grid.ends(life.grid.alive()[0], "NODE_FAIL")
+    life.passes(60)
+    assert life.running() == 3  # what the first has used is missing for another
+    life.scale(2)
+    life.passes(60)
+    life.grid.ends(life.grid.alive()[0], "NODE_FAIL")
+    life.comes(lambda: life.running() == 2)
+
+
+@pytest.mark.parametrize("life", [{"cap": 2.5}], indirect=True)
+def test_jobs_that_the_scheduler_begins_again_are_counted_twice(life: Life) -> None:
+    life.scale(2)
+    life.comes(lambda: life.running() == 2)
+    life.passes(0.4 * HOUR)
+    life.grid.room = 1
+    life.grid.begins_again(life.grid.alive()[0])
+    life.passes(30)
+    assert life.gpu_hours().spent == pytest.approx(life.grid.used(), abs=0.01)
+    assert len(life.grid.alive()) == 2  # 0.4 were used, and 2 may be
+    life.grid.room = 2
+    life.passes(0.3 * HOUR)
+    life.grid.begins_again(life.grid.alive()[0])
+    life.passes(30)
+    assert len(life.grid.alive()) == 1
+    [stopped] = [told for told in life.cluster.broker.workers.values() if told["state"] == "ended"]
+    assert stopped["end"]["code"] == "cluster-cap"
+    assert life.grid.used() <= 2.5
+
+
+# --- adapting
+
+
+def test_adapting_waits_for_what_waits(life: Life) -> None:
+    life.grid.room = 0
+    life.dask.target = 100
+    life.adapt(50)
+    life.passes(60)
+    assert len(life.grid.alive()) == 32  # no more may wait
+    life.dask.target = 2  # it was less than it seemed; soon they may be needed all the same
+    life.passes(300)
+    assert len(life.grid.alive()) == 32
+    life.passes(400)
+    assert len(life.grid.alive()) == 2
+    life.grid.room = 10
+    life.comes(lambda: life.running() == 2)
+    assert asked(life) == 32
+
+
+def test_adapting_keeps_idle_workers_as_long_as_others_take_to_come(life: Life) -> None:
+    life.dask.boot = 60
+    life.dask.target = 3
+    life.adapt(3)
+    life.comes(lambda: life.running() == 3)
+    for _ in range(5):  # bursts
+        life.dask.target = 0
+        life.passes(40)
+        life.dask.target = 3
+        life.passes(20)
+    assert asked(life) == 3
+    life.dask.target = 0
+    life.dask.idle = False
+    life.passes(200)
+    assert life.running() == 3  # none of them is idle
+    life.dask.idle = True
+    life.passes(30)
+    assert not life.grid.alive()
+    assert asked(life) == 3
+
+
+def test_adapting_takes_no_for_an_answer_and_asks_again_later(life: Life) -> None:
+    life.grid.refuses = "Job violates accounting/QOS policy"
+    life.dask.target = 2
+    life.adapt(2)
+    calls = life.grid.submitted
+    tried = []
+    submit = life.grid.submit
+    life.grid.submit = lambda *a, **k: (tried.append(1), submit(*a, **k))[1]  # type: ignore[method-assign,assignment]
+    life.passes(600)
+    assert 3 <= len(tried) <= 20
+    assert calls == []
+    assert life.cluster.message
+    life.grid.refuses = ""
+    life.comes(lambda: life.running() == 2)
+
+
+def test_adapting_ends_with_a_crash_loop(life: Life) -> None:
+    life.dask.boot = HOUR
+    life.dask.target = 2
+    life.adapt(2)
+    for _ in range(20):
+        life.passes(10)
+        for job in life.grid.alive(JobState.RUNNING):
+            life.grid.ends(job, "FAILED")
+    assert asked(life) <= 5
+    assert life.cluster.adapting is None
+    assert "in a row" in life.cluster.message

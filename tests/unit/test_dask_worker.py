@@ -1,0 +1,126 @@
+"""A worker whose time is over: it finishes what it runs, hands over what it holds, gives back what it has not begun."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+import pytest_asyncio
+from distributed import Client, Scheduler
+from distributed.core import Status
+
+from factorygate.cluster.daskworker import FactoryWorker
+
+
+class Bench:
+    """A Dask scheduler, a client, and as many workers as are asked for; all in this process."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+
+    async def up(self) -> Bench:
+        self.scheduler = await self._stack.enter_async_context(Scheduler(host="127.0.0.1", dashboard=False))
+        self.client = await self._stack.enter_async_context(
+            Client(self.scheduler.address, asynchronous=True, set_as_default=False)
+        )
+        return self
+
+    async def worker(self, name: str, leaves: float = 3600, ends: float = 3700, threads: int = 1) -> FactoryWorker:
+        now = time.time()
+        made = FactoryWorker(
+            self.scheduler.address, name=name, nthreads=threads, leaves=now + leaves, ends=now + ends, dashboard=False
+        )
+        return await self._stack.enter_async_context(made)  # type: ignore[no-any-return]
+
+    async def comes(self, look: Callable[[], bool]) -> None:
+        """Return once that is so: nothing tells."""
+        async with asyncio.timeout(30):
+            while not look():
+                await asyncio.sleep(0.02)
+
+    async def closes(self, worker: FactoryWorker) -> None:
+        await self.comes(lambda: worker.status is Status.closed)
+
+    def kept(self) -> bool:
+        """Whether a worker could not leave, since nobody took what it holds."""
+        return any(told.get("could-not-retire") for _, told in self.scheduler.get_events("all"))
+
+
+@pytest_asyncio.fixture
+async def bench() -> AsyncIterator[Bench]:
+    async with AsyncExitStack() as stack:
+        yield await Bench(stack).up()
+
+
+RUNS: list[str] = []  # what was begun, in this process
+
+
+def noted(seconds: float, name: str) -> str:
+    RUNS.append(name)
+    time.sleep(seconds)
+    return name
+
+
+async def test_it_leaves_with_nothing_lost_and_nothing_begun_twice(bench: Bench) -> None:
+    RUNS.clear()
+    leaver = await bench.worker("leaver", leaves=1.5, threads=2)
+    held = bench.client.map(noted, [0.0] * 5, [f"held-{n}" for n in range(5)], pure=False)
+    await bench.client.gather(held)
+    there = ["leaver"]
+    running = [bench.client.submit(noted, 3.0, f"runs-{n}", workers=there, allow_other_workers=True) for n in range(2)]
+    waiting = [bench.client.submit(noted, 0.1, f"waits-{n}", workers=there, allow_other_workers=True) for n in range(3)]
+    await bench.comes(lambda: len(RUNS) == 7)
+    stays = await bench.worker("stays")
+    await bench.client.gather(waiting)  # on the other, while the two still run
+    assert leaver.status is not Status.closed
+    assert await bench.client.gather(running) == ["runs-0", "runs-1"]
+    await bench.closes(leaver)
+    assert len(RUNS) == len(set(RUNS)) == 10
+    assert {str(name) for name in await bench.client.gather(held)} == {f"held-{n}" for n in range(5)}
+    assert set(stays.data) == {future.key for future in (*held, *running, *waiting)}
+
+
+async def test_the_last_one_works_on_until_another_comes(bench: Bench) -> None:
+    last = await bench.worker("last", leaves=1.0)
+    held = await bench.client.scatter({"a": 1, "b": 2})
+    await bench.comes(bench.kept)
+    assert await bench.client.submit(int, 3) == 3  # though its time is over
+    assert last.status is not Status.closed
+    another = await bench.worker("another")
+    await bench.closes(last)
+    assert await bench.client.gather(held) == {"a": 1, "b": 2}
+    assert {"a", "b"} <= set(another.data)
+
+
+async def test_the_last_one_goes_at_the_last_moment(bench: Bench) -> None:
+    last = await bench.worker("last", leaves=1.0, ends=8.0)
+    held = await bench.client.scatter({"a": 1})
+    began = time.monotonic()
+    await bench.comes(bench.kept)
+    await bench.closes(last)
+    assert 2.5 < time.monotonic() - began < 8.0
+    assert held["a"].status != "finished"
+
+
+async def test_nothing_is_given_back_while_it_takes_work(bench: Bench) -> None:
+    RUNS.clear()
+    worker = await bench.worker("one")
+    futures = bench.client.map(noted, [0.2] * 4, [f"n-{n}" for n in range(4)], pure=False)
+    await bench.comes(lambda: bool(RUNS))
+    assert await worker.leaving() > 0
+    await bench.client.gather(futures)
+    assert len(RUNS) == 4
+
+
+async def test_asked_to_stay_it_takes_work_again(bench: Bench) -> None:
+    worker, other = await bench.worker("one"), await bench.worker("other")
+    asked = bench.scheduler.broadcast
+    told = await bench.scheduler.retire_workers(workers=[worker.address], close_workers=False, remove=False)
+    assert set(told) == {worker.address}
+    assert await asked(msg={"op": "leaving"}, workers=[worker.address]) == {worker.address: 0}
+    await other.close()
+    future = bench.client.submit(int, 7)
+    await asked(msg={"op": "staying"}, workers=[worker.address])
+    assert await future == 7
