@@ -51,7 +51,7 @@ def own_name(names: list[str], environment: dict[str, str]) -> str:
 
 def lifetime(seconds: float, environment: dict[str, str], now: float) -> float:
     """Seconds until workers are to leave: a margin before the job's end."""
-    ends = environment.get("SLURM_JOB_END_TIME", "")
+    ends = environment.get("SLURM_JOB_END_TIME") or environment.get("FACTORYGATE_JOB_END") or ""
     left = float(ends) - now if ends.isdigit() else seconds
     return max(1.0, left - margin(seconds))
 
