@@ -104,4 +104,4 @@ def _log(request: JobRequest) -> str:
     """``%a`` in its name is the job's index in its array."""
     folder = request.output.rpartition("/")[0] or "/"
     name = request.output.replace("%a", "${PBS_ARRAY_INDEX}")
-    return f'umask 077; cd "{folder}" && exec </dev/null >>"{name}" 2>&1 || exit 1'
+    return f'umask 077; cd "{folder}" && exec >>"{name}" 2>&1 || exit 1'
