@@ -36,6 +36,7 @@ def test_workers_leave_before_their_job_ends() -> None:
     assert worker.lifetime(100, {}, 0) == 80  # a short job: a share of it
     assert worker.lifetime(3600, {"SLURM_JOB_END_TIME": "1000"}, 400) == 480  # what the scheduler says counts
     assert worker.lifetime(3600, {"SLURM_JOB_END_TIME": "10"}, 400) == 1
+    assert worker.lifetime(3600, {"FACTORYGATE_JOB_END": "1000"}, 400) == 480  # PBS tells none: the script does
 
 
 def test_each_process_has_a_gpu_of_its_own() -> None:

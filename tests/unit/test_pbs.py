@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from factorylink.catalogue import job_request
+from factorylink.config import Access
 from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
-from factorylink.models import JobRequest
+from factorylink.models import JobOptions, JobRequest, ResolvedChoice
 from factorylink.schedulers import pbs
 from factorylink.schedulers.arrays import array_of, task_of
 from factorylink.schedulers.ask import Output
 from factorylink.schedulers.batch_script import TEMPLATE
 from factorylink.schedulers.dialect import Dialect
 from tests.unit.pbs_output import COMMENT, NAME, answer, failed, job, recorded
+from tests.unit.site_fakes import factory
 
 
 def request(**changes: object) -> JobRequest:
@@ -63,6 +66,21 @@ def test_script_has_identity_resources_and_quoted_command() -> None:
 )
 def test_chunks(changes: dict[str, object], words: str) -> None:
     assert select(**changes) == words
+
+
+def test_whole_nodes_by_their_type_from_the_catalogue() -> None:
+    syntax = {"scheduler": "pbs", "gpu_syntax": "constraint", "constraint": "node_type=mi300a"}
+    entry = factory().model_copy(update=syntax)
+    resolved = ResolvedChoice(
+        factory=entry.id, size=entry.sizes[0].id, environment=entry.environments[0].id, hours=2, idle_minutes=5,
+        unopened_minutes=5,
+    )  # fmt: skip
+    asked = job_request(
+        entry, Access(account_pool=("ada",)), resolved, JobOptions(), name=NAME, comment=COMMENT, folder="/h/s", argv=[]
+    )
+    lines = pbs.script(asked).splitlines()
+    assert "#PBS -l select=1:node_type=mi300a" in lines
+    assert "#PBS -l walltime=02:00:00" in lines
 
 
 def test_optional_words_appear_only_where_given() -> None:
@@ -296,7 +314,7 @@ def ran(argv: tuple[str, ...], env: dict[str, str], **more: str) -> subprocess.C
 
 def test_only_jobs_of_the_name_are_asked_for(programs: dict[str, str]) -> None:
     asked = ran(pbs.jobs(NAME).argv, programs, IDS="12.vm\\n13[].vm\\n", CODE="0")
-    assert (asked.stderr, asked.stdout) == (f"-N {NAME}\n", "qstat -t -f -F json 12.vm 13[].vm\n")
+    assert (asked.stderr, asked.stdout) == (f"-N {NAME}\n", "qstat -E -t -f -F json 12.vm 13[].vm\n")
     none = ran(pbs.jobs(NAME).argv, programs, IDS="", CODE="0")
     assert pbs.jobs(NAME).parse(Output(none.stdout, none.stderr, none.returncode)) == []
     down = ran(pbs.jobs(NAME).argv, programs, IDS="", CODE="162")
@@ -304,7 +322,7 @@ def test_only_jobs_of_the_name_are_asked_for(programs: dict[str, str]) -> None:
         pbs.jobs(NAME).parse(Output(down.stdout, "qselect: cannot connect to server vm (errno=15010)", down.returncode))
     over = ran(pbs.ended(NAME).argv, programs, IDS="".join(f"{n}.vm\\n" for n in range(300)), CODE="0")
     assert over.stderr == f"-x -s F -N {NAME}\n"
-    assert over.stdout.split()[:7] == ["qstat", "-x", "-t", "-f", "-F", "json", "100.vm"]
+    assert over.stdout.split()[:8] == ["qstat", "-E", "-x", "-t", "-f", "-F", "json", "100.vm"]
     assert over.stdout.split()[-1] == "299.vm"
 
 

@@ -1,9 +1,9 @@
 """The PBS dialect, OpenPBS 23 and PBS Professional: what to run, how to read the answer. Pure: no I/O, clock, config.
 
 **Which jobs are asked for.** qstat cannot choose by name, and shows all jobs of the site, with history those of weeks.
-So qselect names the jobs, and qstat is asked about these: a request for the first and one for each id. A shell joins
-the two, with a constant text; what is asked for are its arguments. Where there are none it says so itself: an empty
-answer is never taken for "no jobs".
+So qselect names the jobs, and qstat is asked about these, in one request (-E; without it some versions print only the
+first of several as JSON). A shell joins the two, with a constant text; what is asked for are its arguments. Where
+there are none it says so itself: an empty answer is never taken for "no jobs".
 
 PBS has no question for when a job would start; it tells ``estimated.start_time`` of jobs that wait.
 """
@@ -32,9 +32,9 @@ T = TypeVar("T")
 
 _CHOSEN = 'set -f\nids=$(qselect "$@") || exit\n'  # set -f: ids hold brackets
 _NONE = """[ "$ids" ] || { echo '{"Jobs": {}}'; exit; }\n"""
-_LIVE = f"{_CHOSEN}{_NONE}exec qstat -t -f -F json $ids"
-_QUEUED = f"{_CHOSEN}{_NONE}exec qstat -f -F json $ids"
-_OVER = f"{_CHOSEN}ids=$(printf '%s\\n' $ids | tail -n 200)\n{_NONE}exec qstat -x -t -f -F json $ids"
+_LIVE = f"{_CHOSEN}{_NONE}exec qstat -E -t -f -F json $ids"
+_QUEUED = f"{_CHOSEN}{_NONE}exec qstat -E -f -F json $ids"
+_OVER = f"{_CHOSEN}ids=$(printf '%s\\n' $ids | tail -n 200)\n{_NONE}exec qstat -E -x -t -f -F json $ids"
 _NODES = "pbsnodes -a -F json && exec qstat -Q -f -F json"
 # On the node itself, which may be where this runs.
 _ENTER = 'case $1 in "$(hostname)"|"$(hostname -s)") eval "exec $2";; esac\nexec ssh -o BatchMode=yes -- "$1" "$2"'
@@ -128,7 +128,7 @@ def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
             raise Gone(_words(output.stderr))
         return _listed(_ends)(output)
 
-    return Ask(("qstat", "-x", "-f", "-F", "json", *words), read, env=parse.TIMES)
+    return Ask(("qstat", "-E", "-x", "-f", "-F", "json", *words), read, env=parse.TIMES)
 
 
 def alive() -> Ask[None]:
