@@ -49,7 +49,17 @@ def test_script_has_identity_resources_and_quoted_command() -> None:
     assert "umask 077" in text
     assert "PYTHONNOUSERSITE=1" in text
     lines = directives()
-    assert {"-q gpu", "-l walltime=01:00:00", "-l place=pack", "-S /bin/bash", "-j oe", "-R oe", "-m n"} <= set(lines)
+    assert {
+        "-q gpu",
+        "-l walltime=01:00:00",
+        "-l place=pack",
+        "-S /bin/bash",
+        "-j oe",
+        "-R oe",
+        "-m n",
+        "-W umask=077",
+    } <= set(lines)
+    assert "-o /home/alice/.factorygate/sessions/1/job.log.pbs" in lines
     assert select() == "1:ncpus=8:mem=62500000kb:ngpus=1"
     assert not any(line.startswith("-V") for line in lines)  # nothing of ours is forwarded
 
@@ -179,6 +189,7 @@ def test_each_job_of_an_array_has_a_log_of_its_own(tmp_path: Path) -> None:
     script.write_text(pbs.script(request(command=("/bin/echo", "here"), output=f"{tmp_path}/batch-%a.log")))
     run(f"exec /bin/bash {script}", PBS_ARRAY_INDEX="7")
     assert (tmp_path / "batch-7.log").read_text() == "here\n"
+    assert f"#PBS -o {tmp_path}/batch-^array_index^.log.pbs" in script.read_text().splitlines()
 
 
 def test_a_job_without_its_folder_fails(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ at some sites, and a name must be the same for all. So it is one variable of ``V
 nobody but the owner (and the site) can set or alter; that it can be copied is why its HMAC signs the account.
 
 **The log.** PBS spools a job's output on the node and copies it when the job has ended. The script opens the log itself
-instead, to be read while it runs, and for appending, so that a job that is started again goes on in it.
+instead, to be read while it runs, and for appending, so that a job that is started again goes on in it. PBS' own copy,
+beside it with ``.pbs`` after its name, has what was said before and after that, where a job failed.
 
 **The job's environment.** Nothing of the link's is forwarded (no ``-V``). A login shell of the person, which cannot be
 avoided, starts the script. On ``qdel`` both get TERM at once, and when that shell has ended PBS kills the rest: there
@@ -56,8 +57,11 @@ def identity(request: JobRequest) -> tuple[str, ...]:
         f"#PBS -N {request.name}",
         f"#PBS -v {VARIABLE}={request.comment}",
         "#PBS -S /bin/bash",
+        # What PBS itself says, and the login shell: nothing is kept of a job that ends with 0.
+        f"#PBS -o {request.output.replace('%a', '^array_index^')}.pbs",
         "#PBS -j oe",
-        "#PBS -R oe",  # removed on the node, not copied
+        "#PBS -R oe",
+        "#PBS -W umask=077",
         "#PBS -m n",
     )
 
