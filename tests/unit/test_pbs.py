@@ -184,6 +184,22 @@ def test_the_job_writes_its_log_and_gets_a_sane_environment(tmp_path: Path) -> N
     assert log.count("SITE=one") == 2
 
 
+@pytest.mark.parametrize("piped", ["name", "script"])
+def test_it_runs_as_pbs_starts_it(tmp_path: Path, piped: str) -> None:
+    """A login shell gets the script's name on its standard input; where PBS was built so, the script itself."""
+    script = tmp_path / "12.vm.SC"
+    asked = request(command=("/bin/echo", "here"), teardown=("echo bye",), output=f"{tmp_path}/job.log")
+    script.write_text(pbs.script(asked))
+    script.chmod(0o700)
+    given = f"{script}\n" if piped == "name" else script.read_text()
+    ran = subprocess.run(
+        ["bash", "--login"], input=given, env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, capture_output=True,
+        text=True, timeout=20, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout) == (0, "")
+    assert (tmp_path / "job.log").read_text() == "here\nbye\n"
+
+
 def test_each_job_of_an_array_has_a_log_of_its_own(tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(pbs.script(request(command=("/bin/echo", "here"), output=f"{tmp_path}/batch-%a.log")))
@@ -250,6 +266,7 @@ def test_ids_of_an_array() -> None:
         (recorded("qsub-walltime-over-limit"), Refused),
         (failed("qsub: Unauthorized Request ", 159), Refused),
         (failed("qsub: a hook's own words", 1), Refused),
+        (failed("qsub: project p1 not found", 1), Refused),
     ],
 )
 def test_failures_are_told_apart(output: Output, kind: type[LinkError]) -> None:

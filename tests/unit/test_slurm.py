@@ -59,6 +59,7 @@ def test_script_has_identity_resources_and_quoted_command() -> None:
         ({"gpu_syntax": "gres-typed", "gpu_type": "a100", "gpus": 2}, ["--gres=gpu:a100:2"]),
         ({"gpu_syntax": "gpus-per-node", "gpus": 8}, ["--gpus-per-node=8"]),
         ({"gpu_syntax": "gpus-per-node", "gpu_type": "a100", "gpus": 8}, ["--gpus-per-node=a100:8"]),
+        ({"gpu_syntax": "constraint", "gpus": 8}, []),
         ({"gres": "gpu:a100:1,nvme:1"}, ["--gres=gpu:a100:1,nvme:1"]),
     ],
 )

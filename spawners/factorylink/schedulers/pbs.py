@@ -46,7 +46,7 @@ _SILENT_CODES = {255, 162, 163, 171, 172, 183, 185, 186, 208, 212, 222, 251, 13,
 _SILENT = re.compile(
     r"(cannot|could not|couldn't|unable to) (connect|resolve|contact|initialize)|connection (refused|timed out|reset)"
     r"|timed out|no route to host|network is unreachable|server shutting down|try again|pbs_iff|munge|json error"
-    r"|out of memory|unknown host|error while loading shared libraries|not found$",
+    r"|out of memory|unknown host|error while loading shared libraries|^\S*sh: .*not found$",
     re.I | re.M,
 )
 _OVER_ALREADY = re.compile(
