@@ -133,6 +133,17 @@ def test_ends(
     assert explain.ended(end)[0] is reason
 
 
+@pytest.mark.parametrize(
+    ("substate", "stime", "raw_state"),
+    [
+        (92, "Tue Nov 24 14:40:06 2026", "COMPLETED"), (93, "Tue Nov 24 14:40:06 2026", "FAILED"),
+        (92, None, "CANCELLED"), (None, None, "CANCELLED"),
+    ],
+)  # fmt: skip
+def test_an_end_without_a_status(substate: int | None, stime: str | None, raw_state: str) -> None:
+    assert one(job_state="X", substate=substate, stime=stime).raw_state == raw_state
+
+
 def test_who_cancelled() -> None:
     assert pbs_parse.who("Job run at … and terminated by alice@vm", "alice") == "account"
     assert pbs_parse.who("Job run at … and terminated by root@vm", "alice") == "administrator"

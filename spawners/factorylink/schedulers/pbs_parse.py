@@ -39,6 +39,7 @@ STATES = {
 }
 _PROVISIONED = 71  # substate: its node is being set up for it
 _TERMINATED = 91  # substate: deleted
+_BY_SUBSTATE = {92: "COMPLETED", 93: "FAILED"}
 
 # PBS has no words for how a job ended, only Exit_status: below zero it is PBS' own. Here it gets Slurm's words, which
 # are those of ``explain_ends``.
@@ -134,7 +135,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
     account = as_text(values, "euser") if "euser" in values else owner  # shown to managers only
     comment, started = _said(values), moment(values.get("stime")) if begun else None
     walltime = seconds(as_dict(values.get("Resource_List", {})).get("walltime"))
-    code, signal, how = _end(letter, values.get("Exit_status"), values.get("substate"), comment)
+    code, signal, how = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
     runs = _number(values, "run_count") or 0
     return Job(
         id=id,
@@ -157,7 +158,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
     )
 
 
-def _end(letter: str, status: object, substate: object, comment: str) -> tuple[int | None, int | None, str]:
+def _end(letter: str, status: object, substate: object, comment: str, ran: bool) -> tuple[int | None, int | None, str]:
     """Exit code, signal, and how it ended. 271 is SIGTERM; -29 its walltime; none: it never ran."""
     if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
         raise ValueError(f"the exit status {status!r} is no number")
@@ -168,8 +169,9 @@ def _end(letter: str, status: object, substate: object, comment: str) -> tuple[i
         return code, None, ENDS.get(code, "FAILED")
     if substate == _TERMINATED or re.search(r" and terminated( by |$)", comment):
         return code, signal, "CANCELLED"
-    if status is None:
-        return None, None, "CANCELLED" if substate is not None else "FAILED"
+    if status is None:  # it never ran, or of some jobs of arrays
+        known = _BY_SUBSTATE.get(substate) if ran and isinstance(substate, int) else None
+        return None, None, known or "CANCELLED"
     return code, signal, "COMPLETED" if status == 0 else "FAILED"
 
 
