@@ -33,13 +33,15 @@ class Tcp:
 @dataclass(frozen=True)
 class Stdio:
     """``bridge``: argv that, followed by a socket's path, joins its stdin and stdout to that socket on the node.
-    ``node_tmp``: where doors make their folder. ``most``: how many may be entered at a factory at a time."""
+    ``node_tmp``: where doors make their folder. ``most``: how many may be entered at a factory at a time.
+    ``node``: as the scheduler names it."""
 
     job: JobId
     dialect: Dialect
     bridge: tuple[str, ...]
     node_tmp: str
     most: int
+    node: str | None = None
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ class Way:
         if isinstance(self.carrier, Tcp):
             return await self.transport.connect(self.account, *_address(self.carrier, door))
         socket = _socket(self.carrier, self.session, door)
-        argv = self.carrier.dialect.enter(self.carrier.job, (*self.carrier.bridge, socket))
+        argv = self.carrier.dialect.enter(self.carrier.job, (*self.carrier.bridge, socket), self.carrier.node)
         return await self.transport.enter(self.account, argv)
 
 
@@ -67,7 +69,7 @@ def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, 
     """As the configuration wants it."""
     if access.carrier == "tcp":
         return Tcp(access.host or node, access.ports)
-    return Stdio(job, dialect, bridge, access.node_tmp, access.stdio_most)
+    return Stdio(job, dialect, bridge, access.node_tmp, access.stdio_most, node)
 
 
 def _address(tcp: Tcp, door: DoorFile) -> tuple[str, int]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal
 
+from factorylink import explain_pbs, explain_refusals, explain_slurm
 from factorylink.errors import Distrusted, Expired, LinkError, NotLetIn
 from factorylink.explain_ends import (
     BY_ITSELF,
@@ -24,10 +25,13 @@ from factorylink.explain_ends import (
     NOT_INSTALLED,
 )
 from factorylink.explain_ours import BARRED, DOOR_TROUBLE, OURS
-from factorylink.explain_refusals import REFUSED, UNREACHABLE
-from factorylink.explain_slurm import PENDING
 from factorylink.explain_table import ITSELF, Answer, Entry, Move
 from factorylink.models import N_, End, EndReason, Job, Words
+
+# What the schedulers say differs so much that no table needs to know whose words it is given.
+PENDING = (*explain_slurm.PENDING, *explain_pbs.PENDING)
+REFUSED = (*explain_refusals.REFUSED, *explain_pbs.REFUSED)
+UNREACHABLE = (*explain_pbs.UNREACHABLE, *explain_refusals.UNREACHABLE)
 
 NODE_STARTING = Answer(
     "node-starting",
@@ -57,7 +61,7 @@ _LAST_LINES = 12  # of the log: what is older may be of anything
 
 def pending(job: Job) -> Words:
     """Why a job waits."""
-    if job.raw_state in ("CONFIGURING", "POWER_UP_NODE"):
+    if job.raw_state in ("CONFIGURING", "POWER_UP_NODE", "provisioning"):
         return NODE_STARTING.words(job.raw_state)
     if job.raw_state in ("REQUEUED", "REQUEUE_FED", "EXPEDITING"):
         if job.restarts >= _OFTEN:
@@ -190,4 +194,4 @@ def everything() -> dict[str, list[Answer]]:
 
 
 def _answers(table: Iterable[Entry]) -> list[Answer]:
-    return [entry.answer for entry in table]
+    return list(dict.fromkeys(entry.answer for entry in table))

@@ -34,6 +34,10 @@ ENDED: dict[str, Ending] = {
     "RECONFIG_FAIL": Ending(
         EndReason.NODE_FAILED, Answer("node-setup", N_("Its node could not be set up for it."), NO_FAULT)
     ),
+    "CPU_LIMIT": Ending(
+        EndReason.FAILED,
+        Answer("cpu-limit", N_("It used more processor time than its size has, and was ended."), AGAIN),
+    ),
     "PREEMPTED": Ending(
         EndReason.PREEMPTED, Answer("preempted", N_("It had to make room for a job that goes before it."), NO_FAULT)
     ),

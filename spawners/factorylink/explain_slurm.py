@@ -82,7 +82,7 @@ PENDING: tuple[Entry, ...] = (
         r"JobHeldUser",
         "held-user",
         N_("It was put on hold under your account at the factory."),
-        Move("you", N_("Release it there (scontrol release), or cancel it here and start again.")),
+        Move("you", N_("Release it there (scontrol release, qrls), or cancel it here and start again.")),
     ),
     Entry(r"JobHeldAdmin", "held-site", N_("The factory's operators put it on hold."), SITE),
     Entry(

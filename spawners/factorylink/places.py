@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from factorylink.config import Access, LinkConfig, SshTransport
 from factorylink.credentials import credentials_of
 from factorylink.models import Factory
-from factorylink.schedulers import slurm
+from factorylink.schedulers import pbs, slurm
 from factorylink.schedulers.dialect import Dialect
 from factorylink.seams import Place
 from factorylink.site import Site
@@ -18,7 +18,7 @@ from factorylink.transports.host_keys import pinned
 from factorylink.transports.local import LocalTransport
 from factorylink.transports.ssh import SshTransport as Ssh
 
-_DIALECTS: dict[str, Dialect] = {"slurm": slurm}
+_DIALECTS: dict[str, Dialect] = {"pbs": pbs, "slurm": slurm}
 
 
 def make_places(config: LinkConfig, factories: Mapping[str, Factory]) -> dict[str, Place]:

@@ -220,11 +220,12 @@ class Site:
     async def _estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
         if self.health.state == "ok":
             try:
-                asked = await self._asker.run(self.dialect.estimate(self.dialect.script(request, template)), account)
+                question = self.dialect.estimate(self.dialect.script(request, template))
+                if question is not None:
+                    asked = await self._asker.run(question, account)
+                    return asked.model_copy(update={"asked_at": datetime.now(UTC)})
             except LinkError as error:
                 log.info("%s gives no estimate: %s", self.factory.id, error.message)
-            else:
-                return asked.model_copy(update={"asked_at": datetime.now(UTC)})
         return Estimate(start=None, basis="none", asked_at=datetime.now(UTC))
 
     # --- the watcher

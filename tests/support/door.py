@@ -230,7 +230,7 @@ class NoScheduler:
     """A dialect for these tests: what enters a job just runs, since the door is on this machine."""
 
     @staticmethod
-    def enter(job: JobId, argv: Sequence[str]) -> tuple[str, ...]:
+    def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
         """The command as it is."""
         return tuple(argv)
 

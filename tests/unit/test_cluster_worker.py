@@ -35,6 +35,7 @@ def test_when_a_job_ends_is_what_the_scheduler_says() -> None:
     assert worker.job_ends(3600, {}, 50) == 3650
     assert worker.job_ends(3600, {"SLURM_JOB_END_TIME": "1000"}, 400) == 1000
     assert worker.job_ends(3600, {"SLURM_JOB_END_TIME": "never"}, 50) == 3650
+    assert worker.job_ends(3600, {"FACTORYGATE_JOB_END": "1000"}, 400) == 1000  # PBS tells none: the script does
 
 
 def test_workers_leave_before_their_job_ends_and_not_all_at_once() -> None:

@@ -12,6 +12,7 @@ from factorylink import asking, pacing
 from factorylink.asking import Breaker, NotAsked
 from factorylink.errors import Expired, Gone, NotLetIn, Refused, Unreachable
 from factorylink.models import End, Estimate, Job, JobState
+from factorylink.schedulers import pbs
 from factorylink.site import Site
 from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport, job, request
@@ -230,6 +231,15 @@ async def test_estimates_are_shared_and_remembered(site: Site, transport: FakeTr
     assert count(transport, "estimate") == 1
     await site.estimate("alice", request(walltime=7200))
     assert count(transport, "estimate") == 2
+
+
+async def test_a_scheduler_that_cannot_be_asked_for_an_estimate_is_not(site: Site, transport: FakeTransport) -> None:
+    await site.start()
+    await site.ask_jobs_now()
+    site.dialect = pbs
+    estimate = await site.estimate("alice", request(gpu_syntax="gres", gpu_type=None))
+    assert (estimate.start, estimate.basis) == (None, "none")
+    assert set(transport.asked) <= {"jobs", "nodes", "waiting"}
 
 
 async def test_an_estimate_that_fails_says_nothing(site: Site, transport: FakeTransport) -> None:

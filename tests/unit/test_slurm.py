@@ -63,6 +63,7 @@ def test_a_command_that_would_end_by_the_warning_gets_none() -> None:
         ({"gpu_syntax": "gres-typed", "gpu_type": "a100", "gpus": 2}, ["--gres=gpu:a100:2"]),
         ({"gpu_syntax": "gpus-per-node", "gpus": 8}, ["--gpus-per-node=8"]),
         ({"gpu_syntax": "gpus-per-node", "gpu_type": "a100", "gpus": 8}, ["--gpus-per-node=a100:8"]),
+        ({"gpu_syntax": "constraint", "gpus": 8}, []),
         ({"gres": "gpu:a100:1,nvme:1"}, ["--gres=gpu:a100:1,nvme:1"]),
     ],
 )

@@ -54,7 +54,7 @@ def own_name(names: list[str], environment: dict[str, str]) -> str:
 
 def job_ends(seconds: float, environment: dict[str, str], now: float) -> float:
     """When the job ends, in seconds since 1970."""
-    told = environment.get("SLURM_JOB_END_TIME", "")
+    told = environment.get("SLURM_JOB_END_TIME") or environment.get("FACTORYGATE_JOB_END") or ""
     return float(told) if told.isdigit() else now + seconds
 
 

@@ -70,7 +70,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def _end_time() -> float | None:
     """By walltime, in seconds since the epoch, where the scheduler tells it to the job."""
-    text = os.environ.get("SLURM_JOB_END_TIME", "")
+    text = os.environ.get("SLURM_JOB_END_TIME") or os.environ.get("FACTORYGATE_JOB_END") or ""
     return float(text) if text.isdigit() else None
 
 

@@ -17,6 +17,7 @@ from factorylink.errors import Gone, LinkError
 from factorylink.finding import DOUBT
 from factorylink.ledger import Entry
 from factorylink.models import BatchId, End, EndReason, Job, JobState, Words, WorkerState
+from factorylink.schedulers.arrays import array_of
 from factorylink.schedulers.ends import end_of
 from factorylink.seams import Place
 from factorylink.submitting import session_folder
@@ -77,7 +78,7 @@ class Herd:
             return
         if jobs:
             entry = Entry(flock.row.user, flock.row.account, flock.row.factory, "settle", detail=f"batch {batch.id}")
-            await self._shelf.change(batch, entry, job=next(iter(jobs)).partition("_")[0])
+            await self._shelf.change(batch, entry, job=array_of(next(iter(jobs))))
             flock.touch(*batch.workers)
             return
         if all(worker.ended is not None for worker in batch.workers):

@@ -40,6 +40,7 @@ from factorylink.models import (
     Words,
     WorkerState,
 )
+from factorylink.schedulers.arrays import task_of
 from factorylink.schema import Moment, Parsed, audit, metadata
 
 clusters = Table(
@@ -169,7 +170,7 @@ class BatchRow:
 
     def job_of(self, worker: WorkerRow) -> JobId | None:
         """The scheduler's id of one of its jobs, once it is known."""
-        return self.job if self.job is None or self.count == 1 else f"{self.job}_{worker.task}"
+        return self.job if self.job is None or self.count == 1 else task_of(self.job, worker.task)
 
 
 @dataclass

@@ -137,7 +137,7 @@ class Factory(Model):
     node: NodeShape
     partitions: tuple[Partition, ...]
     qos: tuple[Qos, ...] = ()
-    gpu_syntax: Literal["gres", "gres-typed", "gpus-per-node"] = "gres"
+    gpu_syntax: Literal["gres", "gres-typed", "gpus-per-node", "constraint"] = "gres"
     account_mandatory: bool = False
     account_example: Word | None = None
     constraint: Word | None = None

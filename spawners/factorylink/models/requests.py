@@ -71,7 +71,7 @@ class JobRequest(Model):
     constraint: Word | None = None
     reservation: Word | None = None
     gpus: int = Field(ge=0)
-    gpu_syntax: Literal["gres", "gres-typed", "gpus-per-node"] = "gres"
+    gpu_syntax: Literal["gres", "gres-typed", "gpus-per-node", "constraint"] = "gres"
     gpu_type: Word | None = None
     gres: Word | None = None  # replaces what gpus would ask for
     cores: int = Field(ge=1)

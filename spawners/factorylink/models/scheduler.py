@@ -70,7 +70,7 @@ class End(Model):
     """How a job ended, as the scheduler's records tell."""
 
     job: JobId
-    raw_state: str
+    raw_state: str  # the scheduler's own word; where it has none for how a job ended, Slurm's
     exit_code: int | None = None
     signal: int | None = None
     reason: str = ""

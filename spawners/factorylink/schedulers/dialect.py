@@ -27,8 +27,8 @@ class Dialect(Protocol):
     def submit(self, script: str, count: int = 1) -> Ask[JobId]:
         """Submit. Unreachable: doubtful, it may have been taken."""
 
-    def estimate(self, script: str) -> Ask[Estimate]:
-        """When it would start; the caller sets ``asked_at``."""
+    def estimate(self, script: str) -> Ask[Estimate] | None:
+        """When it would start; the caller sets ``asked_at``. None: this scheduler cannot be asked that."""
 
     def cancel(self, ids: Iterable[JobId]) -> Ask[None]:
         """See that jobs are over; those that are already are no error."""
@@ -45,5 +45,5 @@ class Dialect(Protocol):
     def alive(self) -> Ask[None]:
         """Does the scheduler answer? Unreachable: no. The cheapest and fastest question there is."""
 
-    def enter(self, job: JobId, argv: Sequence[str]) -> tuple[str, ...]:
-        """argv of a command that runs inside a running job, joined to it by stdio."""
+    def enter(self, job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
+        """argv of a command that runs inside a running job (whose first node is ``node``), joined to it by stdio."""

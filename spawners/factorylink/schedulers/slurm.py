@@ -155,7 +155,7 @@ def alive() -> Ask[None]:
     return Ask(("scontrol", "ping"), read, timeout=10)
 
 
-def enter(job: JobId, argv: Sequence[str]) -> tuple[str, ...]:
+def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:  # noqa: ARG001
     """argv of a step inside a running job on its first node, joined to this process by stdio."""
     return (
         "srun", "--unbuffered", "--overlap", "--jobid", job, "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none",

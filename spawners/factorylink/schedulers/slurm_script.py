@@ -1,8 +1,5 @@
 """The batch script for Slurm. Pure: a request in, text out.
 
-What reaches an ``#SBATCH`` line is a number or a validated word; shell lines come from the operator's configuration
-only; the command is quoted word by word. Nothing secret is ever in here: the scheduler keeps scripts and shows them.
-
 **The job's environment.** Nothing of the link's own is forwarded (``--export=NIL``), and no login shell is asked for
 (``--export=NONE`` makes slurmd run ``su -`` for the user: up to two minutes, and a person's ``.bash_profile`` that
 starts another shell would swallow the job). The script makes the little that programs rely on, and sources
@@ -11,85 +8,25 @@ starts another shell would swallow the job). The script makes the little that pr
 
 from __future__ import annotations
 
-import shlex
-
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from factorylink.errors import Refused
 from factorylink.models import JobRequest
+from factorylink.schedulers.batch_script import ENVIRONMENT, TEMPLATE, written
+
+__all__ = ["TEMPLATE", "identity", "resources", "script"]
 
 WARNING = 120  # seconds before the walltime at which the job's command gets USR1
 
-TEMPLATE = """\
-#!/bin/bash
-{{ identity }}
-{{ resources }}
-{{ environment }}
-{% if setup %}
-{{ setup }}
-{% endif %}
-{{ command }}
-"""
-
-# Private unless the site's own profile says otherwise: what people make then has the umask they know from there.
-ENVIRONMENT = """\
-umask 077
-export HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
-export USER="${USER:-$(id -un)}" LOGNAME="${LOGNAME:-$(id -un)}" LANG="${LANG:-C.UTF-8}"
-export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin}"
-if [ -r /etc/profile ]; then . /etc/profile; fi
-export PYTHONNOUSERSITE=1 SLURM_EXPORT_ENV=ALL"""
-
-# Lines after the command need a shell that outlives it, and a shell forwards no signals by itself.
-WITH_TEARDOWN = """\
-trap 'factorygate_told=yes; kill -USR1 "$!"' USR1
-trap 'factorygate_told=yes; kill -TERM "$!"' TERM
-{command} &
-factorygate_command=$!
-factorygate_told=yes
-while [ "$factorygate_told" ]; do  # a trapped signal ends a wait early, with a code of its own
-    factorygate_told=
-    wait "$factorygate_command"
-    factorygate_now=$?
-    # 127: the wait before was not ended early after all, and has its code.
-    [ "$factorygate_now" = 127 ] && [ "$factorygate_code" ] || factorygate_code=$factorygate_now
-done
-{teardown}
-exit "$factorygate_code\""""
-
 
 def script(request: JobRequest, template: str = "") -> str:
-    """The script for a request. ``template``: an operator's Jinja text in place of ``TEMPLATE``.
-
-    A template may use ``identity`` (it must), ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and
-    the request's own fields as ``job.cores``, ``job.memory_gb``, ... Refused: it fails, or leaves the identity out or
-    where sbatch does not read it, so that the job could not be found again.
-    """
-    values = {
-        "identity": "\n".join(identity(request)),
-        "resources": "\n".join(resources(request)),
-        "environment": ENVIRONMENT,
-        "setup": "\n".join(request.setup),
-        "command": _command(request),
-        "teardown": "\n".join(request.teardown),
-        "job": request.model_dump(mode="json", exclude={"command", "setup", "teardown"}),
-    }
-    jinja = ImmutableSandboxedEnvironment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
-    )  # no escaping: this is shell text, not HTML
-    try:
-        text = jinja.from_string(template or TEMPLATE).render(values)
-    except TemplateError as error:
-        raise Refused(f"The batch script's template fails: {error}") from error
-    read = _directives(text)
-    for line in identity(request):
-        if line not in read:
-            raise Refused("The batch script's template leaves out {{ identity }}, or has it after the first command.")
-    names = [line for line in read if line.split()[1].startswith(("--job-name", "--comment", "-J"))]
-    if len(names) != 2:
-        raise Refused("The batch script's template sets a job name or comment of its own.")
-    return text
+    """The script for a request; what ``template`` may be, and what is refused: see ``batch_script``."""
+    return written(
+        request,
+        template,
+        "#SBATCH",
+        identity(request),
+        resources(request),
+        f"{ENVIRONMENT} SLURM_EXPORT_ENV=ALL",
+        owned=("--job-name", "--comment", "-J"),
+    )
 
 
 def identity(request: JobRequest) -> tuple[str, ...]:
@@ -122,7 +59,7 @@ def resources(request: JobRequest) -> tuple[str, ...]:
         words.append(f"--gres={request.gres}")
     elif request.gpus and request.gpu_syntax == "gpus-per-node":
         words.append(f"--gpus-per-node={kind}{request.gpus}")
-    elif request.gpus:
+    elif request.gpus and request.gpu_syntax != "constraint":
         words.append(f"--gres=gpu:{kind if request.gpu_syntax == 'gres-typed' else ''}{request.gpus}")
     for option in ("account", "qos", "constraint", "reservation"):
         value = getattr(request, option)
@@ -132,21 +69,3 @@ def resources(request: JobRequest) -> tuple[str, ...]:
     if "%" not in folder:
         words.append(f"--chdir={folder}")
     return tuple(f"#SBATCH {word}" for word in words)
-
-
-def _command(request: JobRequest) -> str:
-    command = shlex.join(request.command)
-    if not request.teardown:
-        return f"exec {command}"  # in the shell's place, so that signals reach it
-    return WITH_TEARDOWN.format(command=command, teardown="\n".join(request.teardown))
-
-
-def _directives(text: str) -> list[str]:
-    """The ``#SBATCH`` lines that sbatch reads: those before the first line that is a command."""
-    found: list[str] = []
-    for line in text.splitlines():
-        if line.startswith("#SBATCH ") and len(line.split()) > 1:
-            found.append(line.rstrip())
-        elif line.strip() and not line.startswith("#"):
-            break
-    return found

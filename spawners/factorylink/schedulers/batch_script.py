@@ -1,0 +1,113 @@
+"""What a batch script is in every dialect: from the parts of a request to the text, checked. Pure.
+
+What reaches a directive is a number or a validated word; shell lines come from the operator's configuration only; the
+command is quoted word by word. Nothing secret is ever in here: the scheduler keeps scripts and shows them.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from factorylink.errors import Refused
+from factorylink.models import JobRequest
+
+TEMPLATE = """\
+#!/bin/bash
+{{ identity }}
+{{ resources }}
+{{ environment }}
+{% if setup %}
+{{ setup }}
+{% endif %}
+{{ command }}
+"""
+
+# Private unless the site's own profile says otherwise: what people make then has the umask they know from there.
+ENVIRONMENT = """\
+umask 077
+export HOME="${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}"
+export USER="${USER:-$(id -un)}" LOGNAME="${LOGNAME:-$(id -un)}" LANG="${LANG:-C.UTF-8}"
+export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin}"
+if [ -r /etc/profile ]; then . /etc/profile; fi
+export PYTHONNOUSERSITE=1"""
+
+# Lines after the command need a shell that outlives it, and a shell forwards no signals by itself.
+WITH_TEARDOWN = """\
+trap 'factorygate_told=yes; kill -USR1 "$!"' USR1
+trap 'factorygate_told=yes; kill -TERM "$!"' TERM
+{command} &
+factorygate_command=$!
+factorygate_told=yes
+while [ "$factorygate_told" ]; do  # a trapped signal ends a wait early, with a code of its own
+    factorygate_told=
+    wait "$factorygate_command"
+    factorygate_now=$?
+    # 127: the wait before was not ended early after all, and has its code.
+    [ "$factorygate_now" = 127 ] && [ "$factorygate_code" ] || factorygate_code=$factorygate_now
+done
+{teardown}
+exit "$factorygate_code\""""
+
+
+def written(
+    request: JobRequest,
+    template: str,
+    mark: str,
+    identity: Sequence[str],
+    resources: Sequence[str],
+    environment: str,
+    owned: tuple[str, ...],
+) -> str:
+    """The script for a request. ``template``: an operator's Jinja text in place of ``TEMPLATE``.
+
+    A template may use ``identity`` (it must), ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and
+    the request's own fields as ``job.cores``, ``job.memory_gb``, ... ``mark`` begins a directive; ``owned`` are the
+    beginnings of those that only ``identity`` may have. Refused: the template fails, or leaves the identity out or
+    where the scheduler does not read it, so that the job could not be found again.
+    """
+    values = {
+        "identity": "\n".join(identity),
+        "resources": "\n".join(resources),
+        "environment": environment,
+        "setup": "\n".join(request.setup),
+        "command": _command(request),
+        "teardown": "\n".join(request.teardown),
+        "job": request.model_dump(mode="json", exclude={"command", "setup", "teardown"}),
+    }
+    jinja = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+    )  # no escaping: this is shell text, not HTML
+    try:
+        text = jinja.from_string(template or TEMPLATE).render(values)
+    except TemplateError as error:
+        raise Refused(f"The batch script's template fails: {error}") from error
+    read = _directives(text, mark)
+    for line in identity:
+        if line not in read:
+            raise Refused("The batch script's template leaves out {{ identity }}, or has it after the first command.")
+    own = [line for line in read if any(word.startswith(owned) for word in line.split()[1:])]
+    if len(own) != sum(any(word.startswith(owned) for word in line.split()[1:]) for line in identity):
+        raise Refused("The batch script's template sets a job name or comment of its own.")
+    return text
+
+
+def _command(request: JobRequest) -> str:
+    command = shlex.join(request.command)
+    if not request.teardown:
+        return f"exec {command}"  # in the shell's place, so that signals reach it
+    return WITH_TEARDOWN.format(command=command, teardown="\n".join(request.teardown))
+
+
+def _directives(text: str, mark: str) -> list[str]:
+    """The directives that the scheduler reads: those before the first line that is a command."""
+    found: list[str] = []
+    for line in text.splitlines():
+        if line.startswith(f"{mark} ") and len(line.split()) > 1:
+            found.append(line.rstrip())
+        elif line.strip() and not line.startswith("#"):
+            break
+    return found

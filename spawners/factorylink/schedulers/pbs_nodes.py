@@ -1,0 +1,71 @@
+"""Reading what PBS says of its nodes and queues. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from factorylink.models import NodeState
+from factorylink.schedulers.pbs_parse import as_dict, as_text, documents, items, size, understood
+
+# Nodes that are up and take jobs. Others (down, offline, stale, maintenance, resv-exclusive, ...) have nothing free.
+USABLE = {"free", "job-busy", "job-exclusive", "sleep"}
+_GPUS = ("ngpus", "naccelerators")
+
+
+def nodes(stdout: str) -> list[NodeState]:
+    """pbsnodes' answer and then qstat's about the queues -> one state a host.
+
+    A host may be several vnodes to PBS; a chunk may span them, so they are added up. A node that is of a queue runs its
+    jobs only; every other node those of all queues that have no nodes of their own.
+    """
+    found, queues = documents(stdout, "nodes", "Queue")
+    with understood(stdout):
+        owned = {str(values["queue"]) for _, values in items(found) if "queue" in values}
+        free = tuple(
+            name
+            for name, values in items(queues)
+            if values.get("queue_type") == "Execution" and name not in owned and values.get("hasnodes") != "True"
+        )
+        hosts: dict[str, NodeState] = {}
+        for name, values in items(found):
+            node = _vnode(name, values, free)
+            hosts[node.name] = _together(hosts[node.name], node) if node.name in hosts else node
+    return list(hosts.values())
+
+
+def _vnode(name: str, values: Mapping[str, Any], queues: tuple[str, ...]) -> NodeState:
+    has, taken = as_dict(values["resources_available"]), as_dict(values.get("resources_assigned", {}))
+    states = set(as_text(values, "state").split(","))
+    usable = states <= USABLE
+    empty = usable and "job-exclusive" not in states
+    cores, memory, gpus = (
+        int(has.get("ncpus", 0)),
+        size(has.get("mem", 0)),
+        sum(int(has.get(kind, 0)) for kind in _GPUS),
+    )
+    busy = sum(int(taken.get(kind, 0)) for kind in _GPUS)
+    return NodeState(
+        name=str(has.get("host", name)),
+        partitions=(str(values["queue"]),) if "queue" in values else queues,
+        usable=usable,
+        reason="" if usable else str(values.get("comment") or values["state"]),
+        cores=cores,
+        cores_free=max(0, cores - int(taken.get("ncpus", 0))) if empty else 0,
+        memory=memory,
+        memory_free=max(0, memory - size(taken.get("mem", 0))) if empty else 0,
+        gpus=gpus,
+        gpus_free=max(0, gpus - busy) if empty else 0,
+    )
+
+
+def _together(one: NodeState, other: NodeState) -> NodeState:
+    sums = ("cores", "cores_free", "memory", "memory_free", "gpus", "gpus_free")
+    return one.model_copy(
+        update={
+            **{name: getattr(one, name) + getattr(other, name) for name in sums},
+            "usable": one.usable and other.usable,
+            "reason": one.reason or other.reason,
+            "partitions": tuple(dict.fromkeys((*one.partitions, *other.partitions))),
+        }
+    )

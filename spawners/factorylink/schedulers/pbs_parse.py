@@ -1,0 +1,275 @@
+"""Reading what PBS prints as JSON. Pure: text in, models out.
+
+**What can be trusted.** Names, variables and comments are other people's text, and ``qstat`` turns a value that looks
+like JSON into JSON: a variable may be a number, a list, anything. So only what is needed is looked at, each as the kind
+that it must be; everything else about a job may be as it likes. What is missing or of another kind is Misread.
+
+**Times** are those of C's ``ctime``, in the zone of whoever runs ``qstat``: asked for with ``TZ=UTC0``. They are
+English in every locale. ``stime`` and ``walltime`` give the end; PBS itself names none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from factorylink.errors import Misread
+from factorylink.models import Job, JobState
+from factorylink.schedulers.pbs_script import VARIABLE
+
+TIMES = {"TZ": "UTC0"}
+
+# PBS' states (job_state). A letter that is not here is Misread, never guessed.
+STATES = {
+    "Q": JobState.PENDING,
+    "H": JobState.PENDING,  # held
+    "W": JobState.PENDING,  # until its execution time, or for files to be brought
+    "T": JobState.PENDING,  # on its way between servers
+    "R": JobState.RUNNING,
+    "S": JobState.RUNNING,  # suspended: frozen, but its processes and connections are there
+    "U": JobState.RUNNING,  # suspended because its workstation is used
+    "E": JobState.ENDING,
+    "F": JobState.ENDED,
+    "X": JobState.ENDED,  # of an array's job
+    "M": JobState.ENDED,  # moved to another server, of which we know nothing
+}
+_PROVISIONED = 71  # substate: its node is being set up for it
+_TERMINATED = 91  # substate: deleted
+_BY_SUBSTATE = {92: "COMPLETED", 93: "FAILED"}
+
+# PBS has no words for how a job ended, only Exit_status: below zero it is PBS' own. Here it gets Slurm's words, which
+# are those of ``explain_ends``.
+ENDS = {
+    **dict.fromkeys((-1, -2, -3, -10, -13, -21, -23, -30), "LAUNCH_FAILED"),
+    **dict.fromkeys((-4, -5, -6, -14, -20), "NODE_FAIL"),  # its node, or PBS there, was started anew
+    **dict.fromkeys((-16, -17, -22), "RECONFIG_FAIL"),  # a hook of the site's on the node said no
+    **dict.fromkeys((-18, -19), "REVOKED"),  # a hook asked for its end
+    **dict.fromkeys((-26, -27), "OUT_OF_MEMORY"),
+    **dict.fromkeys((-24, -25, -28), "CPU_LIMIT"),
+    -12: "PREEMPTED",  # checkpointed and ended
+    -29: "TIMEOUT",
+}
+_SIGNALLED = 256  # Exit_status of a job that a signal ended: this and the signal
+
+JOB = r"[0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*"
+_OURS = re.compile(r"[0-9]+(?:\[[0-9]+\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*")  # not: an array as a whole
+_TOP = {"timestamp", "pbs_version", "pbs_server"}
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_CTIME = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4})")
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
+
+
+@contextlib.contextmanager
+def understood(stdout: str) -> Iterator[None]:
+    """Misread, with the whole answer, where what is in it is not as it must be."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Misread(f"PBS' answer is not understood: {error}", stdout) from error
+
+
+def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
+    """JSON answers one after the other, each with its ``Jobs``, ``nodes``, ... Misread: anything else."""
+    decoder = json.JSONDecoder(parse_constant=_no_constant)
+    found = []
+    rest = stdout
+    with understood(stdout):
+        for kind in kinds:
+            answer, end = decoder.raw_decode(rest.lstrip())
+            rest = rest.lstrip()[end:]
+            # PBS leaves the kind out where there is nothing of it.
+            if not isinstance(answer, dict) or not answer or not set(answer) <= _TOP | {kind}:
+                raise ValueError(f"it is not about {kind}")
+            found.append(as_dict(answer.get(kind, {})))
+        if rest.strip():
+            raise ValueError("there is more than was asked for")
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def jobs(stdout: str, name: str | None = None) -> list[Job]:
+    """qstat's answer. ``name``: that of every job in it; arrays as a whole are left out."""
+    (found,) = documents(stdout, "Jobs")
+    with understood(stdout):
+        return [job for id, values in items(found) if (job := _job(id, values, name)) is not None]
+
+
+def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
+    """qstat's answer about queued jobs -> per queue (priority, id), in the order of their submission: PBS does not tell
+    in which order its scheduler takes them. An array that waits counts once."""
+    (found,) = documents(stdout, "Jobs")
+    queues: dict[str, list[tuple[int, str]]] = {}
+    with understood(stdout):
+        for id, values in items(found):
+            queues.setdefault(as_text(values, "queue"), []).append((0, _id(id)))
+    for queue in queues.values():
+        queue.sort(key=lambda entry: [int(number) for number in re.findall(r"[0-9]+", entry[1].partition(".")[0])])
+    return queues
+
+
+def _id(id: str) -> str:
+    if not re.fullmatch(JOB, id):
+        raise ValueError(f"{id!r} is no job id")
+    return id
+
+
+def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
+    if name is not None and as_text(values, "Job_Name") != name:
+        raise ValueError(f"job {id} has another name than was asked for")
+    if not _OURS.fullmatch(_id(id)):
+        return None
+    letter, owner = as_text(values, "job_state"), as_text(values, "Job_Owner").partition("@")[0]
+    state = STATES.get(letter)
+    if state is None:
+        raise ValueError(f"the job state {letter!r} is unknown here")
+    if values.get("substate") == _PROVISIONED and state is JobState.RUNNING:
+        state, letter = JobState.PENDING, "provisioning"
+    over, begun = state is JobState.ENDED, state is not JobState.PENDING
+    account = as_text(values, "euser") if "euser" in values else owner  # shown to managers only
+    comment, started = _said(values), moment(values.get("stime")) if begun else None
+    walltime = seconds(as_dict(values.get("Resource_List", {})).get("walltime"))
+    code, signal, how = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
+    runs = _number(values, "run_count") or 0
+    return Job(
+        id=id,
+        name=as_text(values, "Job_Name"),
+        account=account,
+        comment=_variable(values),
+        state=state,
+        raw_state=how if over else letter,
+        reason=comment if over else _why(letter, values, comment) if not begun else "",
+        nodes=hosts(as_text(values, "exec_host")) if begun and "exec_host" in values else (),
+        partition=as_text(values, "queue").partition("@")[0],
+        submitted=moment(values.get("ctime")),
+        started=started,
+        ends=started + timedelta(seconds=walltime) if started and walltime and not over else None,
+        ended=_ended(values) if over else None,
+        exit_code=code if over else None,
+        signal=signal if over else None,
+        expected_start=None if begun else moment(as_dict(values.get("estimated", {})).get("start_time")),
+        restarts=runs if state is JobState.PENDING else max(0, runs - 1),
+    )
+
+
+def _end(letter: str, status: object, substate: object, comment: str, ran: bool) -> tuple[int | None, int | None, str]:
+    """Exit code, signal, and how it ended. 271 is SIGTERM; -29 its walltime; none: it never ran."""
+    if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
+        raise ValueError(f"the exit status {status!r} is no number")
+    code, signal = (None, status - _SIGNALLED) if status is not None and status > _SIGNALLED else (status, None)
+    if letter == "M":
+        return None, None, "REVOKED"
+    if code is not None and code < 0:
+        return code, None, ENDS.get(code, "FAILED")
+    if substate == _TERMINATED or re.search(r" and terminated( by |$)", comment):
+        return code, signal, "CANCELLED"
+    if status is None:  # it never ran, or of some jobs of arrays
+        known = _BY_SUBSTATE.get(substate) if ran and isinstance(substate, int) else None
+        return None, None, known or "CANCELLED"
+    return code, signal, "COMPLETED" if status == 0 else "FAILED"
+
+
+def _ended(values: Mapping[str, Any]) -> datetime | None:
+    """The end of its processes; of a job that never ran, when PBS put it into its history."""
+    at = _number(values, "history_timestamp")
+    return moment(values.get("obittime")) or (datetime.fromtimestamp(at, UTC) if at else None)
+
+
+def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
+    """Why a job waits, in PBS' words; of one that ran before, its comment still tells of that."""
+    if letter == "H":
+        held = f"Hold_Types={values.get('Hold_Types', '')}"
+        return f"{held} {comment}" if re.match(r"job (array )?held", comment, re.I) else held
+    if letter in ("W", "T"):
+        return f"job_state={letter}"
+    return "" if re.match(r"Job run at ", comment) else comment
+
+
+def who(comment: str, owner: str) -> Literal["account", "administrator", "other"] | None:
+    """Who deleted a job, by the last words of its comment; root is the site."""
+    found = re.search(r" and terminated by ([^@\s]+)@\S+$", comment)
+    if found is None:
+        return None
+    return "account" if found[1] == owner else "administrator" if found[1] == "root" else "other"
+
+
+def moment(text: object) -> datetime | None:
+    """``Tue Nov 24 14:40:05 2026``, UTC; None for what is no moment (there is none, ``UNKNOWN``)."""
+    if text is None or text == "UNKNOWN":
+        return None
+    found = _CTIME.fullmatch(text) if isinstance(text, str) else None
+    if found is None or found[1] not in _MONTHS:
+        raise ValueError(f"{text!r} is no moment")
+    day, hour, minute, second, year = (int(part) for part in found.groups()[1:])
+    return datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+
+
+def seconds(text: object) -> int | None:
+    """``01:00:00``, or seconds."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]+(:[0-9]{2}){0,2}", str(text)):
+        raise ValueError(f"{text!r} is no time")
+    total = 0
+    for part in str(text).split(":"):
+        total = total * 60 + int(part)
+    return total
+
+
+def size(value: object) -> int:
+    """``512gb``, ``419430400kb``, ``64`` -> bytes. A word (w) has eight."""
+    found = re.fullmatch(r"([0-9]+)([kmgtp]?)([bw]?)", str(value).lower())
+    if found is None:
+        raise ValueError(f"{value!r} is no size")
+    return int(found[1]) * _UNITS[found[2]] * (8 if found[3] == "w" else 1)
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """``n1/0*24+n2/1`` -> n1, n2."""
+    return tuple(dict.fromkeys(part.partition("/")[0].partition(":")[0] for part in text.split("+") if part))
+
+
+def _variable(values: Mapping[str, Any]) -> str:
+    value = as_dict(values.get("Variable_List")).get(VARIABLE)
+    return value if isinstance(value, str) else ""
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    value = values.get("comment", "")
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def as_text(values: Mapping[str, Any], key: str) -> str:
+    """A word that has to be there; raises where it is not."""
+    value = values.get(key)
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)  # a queue or an account that is called 42
+    raise ValueError(f"{key} is {value!r}")
+
+
+def _number(values: Mapping[str, Any], key: str) -> int | None:
+    value = values.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValueError(f"{key} is {value!r}")
+    return value
+
+
+def as_dict(value: object) -> dict[str, Any]:
+    """An object; raises where it is none."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{str(value)[:100]!r} is no object")
+    return value
+
+
+def items(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and values of what an answer lists."""
+    for name, values in found.items():
+        yield name, as_dict(values)

@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from factorylink import explain
+from factorylink.errors import Misread
+from factorylink.models import EndReason, Job, JobState
+from factorylink.schedulers import pbs, pbs_parse
+from factorylink.schedulers.ask import Output
+from tests.unit.pbs_output import COMMENT, NAME, answer, job, recorded
+
+JOBS = recorded("qstat-mixed-json").stdout
+HISTORY = recorded("qstat-history-json").stdout
+ENDED = recorded("qstat-ended-walltime-json").stdout
+
+
+def read(*jobs: dict[str, Any]) -> list[Job]:
+    return pbs.jobs(NAME).parse(answer(*jobs))
+
+
+def one(**changes: Any) -> Job:
+    (found,) = read(job(**changes))
+    return found
+
+
+def test_a_real_answer() -> None:
+    jobs = {found.id: found for found in pbs.jobs(NAME).parse(recorded("qstat-mixed-json"))}
+    assert list(jobs) == [
+        "0.vm", "1.vm", "2.vm", "3.vm", "4.vm", "5.vm", "9.vm", "10.vm", "11[0].vm", "11[1].vm", "11[2].vm", "11[3].vm",
+        "12.vm", "13.vm", "14.vm",
+    ]  # fmt: skip
+    running = jobs["0.vm"]
+    assert (running.state, running.account, running.nodes, running.partition) == (
+        JobState.RUNNING, "alice", ("vm",), "interactive",
+    )  # fmt: skip
+    assert running.started == datetime.fromtimestamp(1795531205, UTC)
+    assert running.ends is not None
+    assert running.started is not None
+    assert (running.ends - running.started).total_seconds() == 600
+    waiting = jobs["4.vm"]
+    assert (waiting.state, waiting.reason) == (JobState.PENDING, "Not Running: Not enough free nodes available")
+    assert waiting.expected_start == datetime(2026, 11, 24, 14, 50, 5, tzinfo=UTC)
+    assert (waiting.started, waiting.ends, waiting.nodes) == (None, None, ())
+    assert (jobs["13.vm"].raw_state, jobs["13.vm"].reason) == ("H", "Hold_Types=u")
+    assert (jobs["14.vm"].raw_state, jobs["14.vm"].reason) == ("W", "job_state=W")
+    assert jobs["11[2].vm"].state is JobState.PENDING
+    assert jobs["0.vm"].comment == ""  # not ours, though it has our name
+
+
+def test_history() -> None:
+    ends = {end.job: end for end in pbs.ended(NAME).parse(recorded("qstat-history-json"))}
+    assert set(ends) == {"0.vm", "5.vm"}
+    stopped, never_ran = ends["0.vm"], ends["5.vm"]
+    assert (stopped.raw_state, stopped.signal, stopped.exit_code, stopped.by, stopped.elapsed) == (
+        "CANCELLED", 15, None, "account", 42,
+    )  # fmt: skip
+    assert (never_ran.raw_state, never_ran.exit_code, never_ran.by, never_ran.elapsed) == (
+        "CANCELLED",
+        None,
+        None,
+        None,
+    )
+    assert never_ran.ended == datetime.fromtimestamp(1795531247, UTC)
+    jobs = {found.id: found for found in pbs.jobs(NAME).parse(recorded("qstat-history-json"))}
+    assert (jobs["1.vm"].state, jobs["1.vm"].restarts) == (JobState.RUNNING, 1)  # after qrerun
+    assert (jobs["2.vm"].state, jobs["2.vm"].restarts) == (JobState.RUNNING, 0)
+
+
+def test_accounting() -> None:
+    (walltime,) = pbs.accounting(["15.vm"]).parse(recorded("qstat-ended-walltime-json"))
+    assert (walltime.raw_state, walltime.exit_code, walltime.elapsed) == ("TIMEOUT", -29, 22)
+    (failed,) = pbs.accounting(["16.vm"]).parse(recorded("qstat-ended-exit1-json"))
+    assert (failed.raw_state, failed.exit_code, failed.signal) == ("FAILED", 1, None)
+    assert pbs.accounting(["9999.vm"]).parse(recorded("qstat-unknown-job")) == []
+    assert explain.ended(walltime)[0] is EndReason.WALLTIME
+    assert "exceeded resource walltime" in explain.ended(walltime)[1].scheduler
+
+
+@pytest.mark.parametrize(("letter", "state"), list(pbs_parse.STATES.items()))
+def test_every_state_has_a_meaning(letter: str, state: JobState) -> None:
+    found = one(job_state=letter, obittime="Tue Nov 24 15:00:00 2026")
+    assert found.state is state
+    assert (found.ended is not None) == (state is JobState.ENDED)
+    assert (found.ends is not None) == (state in (JobState.RUNNING, JobState.ENDING))
+    assert found.expected_start is None
+
+
+def test_a_node_that_is_set_up_for_it_is_waited_for() -> None:
+    found = one(substate=71)
+    assert found.state is JobState.PENDING
+    assert explain.pending(found).code == "node-starting"
+
+
+@pytest.mark.parametrize(
+    ("status", "substate", "comment", "raw_state", "code", "signal", "reason"),
+    [
+        (0, 92, "Job run at … and finished", "COMPLETED", 0, None, EndReason.FINISHED),
+        (3, 93, "Job run at … and failed", "FAILED", 3, None, EndReason.FAILED),
+        (271, 91, "Job run at … and terminated by bob@vm", "CANCELLED", None, 15, EndReason.CANCELLED_BY_SITE),
+        (265, 93, "Job run at … and failed", "FAILED", None, 9, EndReason.FAILED),
+        (0, 91, "Job run at … and terminated by alice@vm", "CANCELLED", 0, None, EndReason.CANCELLED_BY_SITE),
+        (None, 91, "Not Running: … and terminated", "CANCELLED", None, None, EndReason.CANCELLED_BY_SITE),
+        (-29, 93, "… and exceeded resource walltime", "TIMEOUT", -29, None, EndReason.WALLTIME),
+        (-27, 93, "… and exceeded resource mem", "OUT_OF_MEMORY", -27, None, EndReason.OUT_OF_MEMORY),
+        (-26, 93, "… and exceeded resource vmem", "OUT_OF_MEMORY", -26, None, EndReason.OUT_OF_MEMORY),
+        (-28, 93, "… and exceeded resource cput", "CPU_LIMIT", -28, None, EndReason.FAILED),
+        (-4, 93, "", "NODE_FAIL", -4, None, EndReason.NODE_FAILED),
+        (-10, 93, "", "LAUNCH_FAILED", -10, None, EndReason.NODE_FAILED),
+        (-17, 93, "", "RECONFIG_FAIL", -17, None, EndReason.NODE_FAILED),
+        (-19, 93, "", "REVOKED", -19, None, EndReason.CANCELLED_BY_SITE),
+        (-12, 93, "", "PREEMPTED", -12, None, EndReason.PREEMPTED),
+        (-99, 93, "", "FAILED", -99, None, EndReason.FAILED),
+    ],
+)
+def test_ends(
+    status: int | None,
+    substate: int,
+    comment: str,
+    raw_state: str,
+    code: int | None,
+    signal: int | None,
+    reason: EndReason,
+) -> None:
+    over = job(job_state="F", Exit_status=status, substate=substate, comment=comment, history_timestamp=1795531247)
+    (end,) = pbs.ended(NAME).parse(answer(over))
+    assert (end.raw_state, end.exit_code, end.signal, end.reason) == (raw_state, code, signal, comment)
+    assert explain.ended(end)[0] is reason
+
+
+@pytest.mark.parametrize(
+    ("substate", "stime", "raw_state"),
+    [
+        (92, "Tue Nov 24 14:40:06 2026", "COMPLETED"), (93, "Tue Nov 24 14:40:06 2026", "FAILED"),
+        (92, None, "CANCELLED"), (None, None, "CANCELLED"),
+    ],
+)  # fmt: skip
+def test_an_end_without_a_status(substate: int | None, stime: str | None, raw_state: str) -> None:
+    assert one(job_state="X", substate=substate, stime=stime).raw_state == raw_state
+
+
+def test_who_cancelled() -> None:
+    assert pbs_parse.who("Job run at … and terminated by alice@vm", "alice") == "account"
+    assert pbs_parse.who("Job run at … and terminated by root@vm", "alice") == "administrator"
+    assert pbs_parse.who("Job run at … and terminated by bob@vm", "alice") == "other"
+    assert pbs_parse.who("Job run at … and failed", "alice") is None
+
+
+def test_a_moved_job_is_over_here() -> None:
+    assert one(job_state="M", comment='Job has been moved to "q@other"').raw_state == "REVOKED"
+
+
+def test_the_account_is_who_it_runs_as() -> None:
+    assert one().account == "alice"  # shown to everybody: its owner
+    assert one(euser="carol").account == "carol"  # shown to managers
+
+
+def test_a_requeued_job_counts_its_restarts() -> None:
+    waits = one(job_state="Q", run_count=2, exec_host=None, stime=None)
+    assert (waits.restarts, waits.reason) == (2, "")  # its comment is still of the run before
+    assert one(run_count=3).restarts == 2
+
+
+def test_a_held_job_says_why() -> None:
+    assert one(job_state="H", Hold_Types="s", comment="job held, too many failed attempts to run").reason == (
+        "Hold_Types=s job held, too many failed attempts to run"
+    )
+
+
+def test_a_word_that_json_takes_for_something_else() -> None:
+    odd = one(queue=42, comment=["x"], Variable_List={"FACTORYGATE_JOB": {"a": 1}, "X": [[[]]]}, Account_Name=7)
+    assert (odd.partition, odd.comment) == ("42", "")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)
+    )
+)
+def test_no_variable_hides_or_forges_a_job(value: Any) -> None:
+    hostile = job(
+        "13.vm", Job_Owner="mallory@vm", Variable_List={"X": value, "FACTORYGATE_JOB": value}, comment=value or ""
+    )
+    jobs = read(job("12.vm"), hostile, job("14.vm"))
+    assert [(found.id, found.account) for found in jobs] == [
+        ("12.vm", "alice"),
+        ("13.vm", "mallory"),
+        ("14.vm", "alice"),
+    ]
+    assert [jobs[0].comment, jobs[2].comment] == [COMMENT, COMMENT]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"job_state": "Z"}, {"job_state": None}, {"Job_Owner": None}, {"queue": None}, {"Variable_List": None},
+        {"Job_Name": "another"}, {"stime": "2026-11-24T14:40:06"}, {"Resource_List": {"walltime": "soon"}},
+        {"Resource_List": 3}, {"run_count": "many"}, {"exec_host": 1.5, "job_state": {}},
+        {"job_state": "F", "Exit_status": "no"}, {"stime": "Tue Nov 44 14:40:06 2026"},
+    ],
+)  # fmt: skip
+def test_what_is_not_understood_is_misread_and_kept(changes: dict[str, Any]) -> None:
+    output = answer(job(**changes))
+    with pytest.raises(Misread) as caught:
+        pbs.jobs(NAME).parse(output)
+    assert caught.value.output == output.stdout
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{}", "[]", "null", '{"Jobs": []}', '{"Jobs": {"12": {}}}', '{"Jobs": {}} {}', "qstat: words",
+        '{"Jobz": {}}',
+        '{"Jobs": {"1.vm": NaN}}', "[" * 100_000, '{"Jobs": {"' + "1" * 200 + '.vm": {}}}',
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_misread(text: str) -> None:
+    with pytest.raises(Misread):
+        pbs.jobs(NAME).parse(Output(text, "", 0))
+
+
+@given(st.integers(min_value=0), st.sampled_from([JOBS, HISTORY, ENDED]))
+def test_a_cut_answer_is_misread(at: int, text: str) -> None:
+    whole = text.rstrip()
+    with pytest.raises(Misread):
+        pbs_parse.jobs(whole[: at % len(whole)])
+
+
+@given(st.integers(min_value=0), st.integers(min_value=1, max_value=400))
+def test_a_piece_that_is_lost_is_misread_or_does_no_harm(at: int, length: int) -> None:
+    """Whatever is lost: no job gets another's owner or comment, and none ends that has not."""
+    text = answer(*(job(f"{n}.vm", Job_Owner=f"user{n}@vm") for n in range(9))).stdout
+    start = at % len(text)
+    try:
+        jobs = pbs.jobs(NAME).parse(Output(text[:start] + text[start + length :], "", 0))
+    except Misread:
+        return
+    for found in jobs:
+        assert found.state is not JobState.ENDED
+        assert found.comment in (COMMENT, "") or len(found.comment) < len(COMMENT)
+
+
+@pytest.mark.parametrize(
+    ("text", "total"),
+    [
+        ("512gb", 512 * 2**30),
+        ("419430400kb", 400 * 2**30),
+        ("64", 64),
+        ("2MB", 2 * 2**20),
+        ("3kw", 24 * 2**10),
+        ("0", 0),
+    ],
+)
+def test_sizes(text: str, total: int) -> None:
+    assert pbs_parse.size(text) == total
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("", ()), ("vm/0*24", ("vm",)), ("n1/0*2+n2/1+n1/2", ("n1", "n2")), ("vm:15002/0*24", ("vm",))],
+)
+def test_exec_hosts(text: str, names: tuple[str, ...]) -> None:
+    assert pbs_parse.hosts(text) == names
+
+
+def test_waiting_is_in_the_order_of_submission() -> None:
+    text = answer(job("10.vm"), job("9.vm", queue="gpu"), job("2[].vm"), job("3.vm")).stdout
+    assert pbs.waiting().parse(Output(text, "", 0)) == {
+        "workq": [(0, "2[].vm"), (0, "3.vm"), (0, "10.vm")],
+        "gpu": [(0, "9.vm")],
+    }
+    with pytest.raises(Misread):
+        pbs.waiting().parse(Output('{"Jobs": {"x": {"queue": "a"}}}', "", 0))
+
+
+def test_times_are_asked_for_in_utc() -> None:
+    for question in (pbs.jobs(NAME), pbs.ended(NAME), pbs.waiting(), pbs.accounting(["1.vm"])):
+        assert question.env == {"TZ": "UTC0"}
+    assert pbs_parse.moment("Tue Nov  3 04:05:06 2026") == datetime(2026, 11, 3, 4, 5, 6, tzinfo=UTC)
+    assert pbs_parse.moment("UNKNOWN") is None
+
+
+def test_the_recorded_answers_are_what_json_is() -> None:
+    assert set(json.loads(JOBS)) == {"timestamp", "pbs_version", "pbs_server", "Jobs"}
