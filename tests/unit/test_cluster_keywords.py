@@ -35,7 +35,7 @@ SIZES = [
 
 @pytest.fixture(autouse=True)
 def _catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    offered = [{"id": "one", "name": "One", "default_size": "gpu-1", "sizes": SIZES}]
+    offered = [{"id": "one", "site": {"machine": "One"}, "default_size": "gpu-1", "sizes": SIZES}]
     monkeypatch.setattr(place, "get_now", lambda _path: offered)
     for name in ("SIZE", "ENVIRONMENT", "HUB_SOCKET"):
         monkeypatch.delenv(f"FACTORYGATE_{name}", raising=False)

@@ -27,6 +27,7 @@ from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.keeper import Keeper
 from factorygate.cluster.keys import Keys
 from factorygate.cluster.view import Adapting, ClusterView
+from factorygate.language import N_
 from factorygate.link import Link, LinkError, get_now
 
 if TYPE_CHECKING:
@@ -327,9 +328,12 @@ class FactoryCluster(JobQueueCluster):
         used = told["spent"] + told["committed"]
         more = max(0, jobs - len(self.worker_spec)) * self.place.gpus * self.place.hours
         if used + more > self.cap_gpu_hours + 1e-9:
+            said = N_(
+                "The cluster may use {cap} GPU-hours: {used} are used or promised, and {jobs} jobs would need {more} "
+                "more."
+            )
             raise ValueError(
-                f"The cluster may use {self.cap_gpu_hours:g} GPU-hours: {used:.2f} are used or promised, and "
-                f"{jobs} jobs would need {more:.2f} more."
+                said.format(cap=f"{self.cap_gpu_hours:g}", used=f"{used:.2f}", jobs=jobs, more=f"{more:.2f}")
             )
 
     def _plan(self, jobs: int) -> None:
