@@ -60,9 +60,15 @@ class Language:
         return {"language": self.code, "texts": texts, "plural": "".join(str(index(n)) for n in range(_PLURALS))}
 
     def sentences(self, text: str) -> str:
-        """The same of several texts that were joined to one."""
-        whole = self.said(text)
-        return whole if whole != text else " ".join(self.said(part) for part in _SENTENCES.split(text))
+        """The same of several texts that were joined to one, each of a sentence or more."""
+        left, told = _SENTENCES.split(text), []
+        while left:
+            # The shortest that is known: the last part of a template takes whatever follows.
+            texts = [" ".join(left[:end]) for end in range(1, len(left) + 1)]
+            end = next((end for end, one in enumerate(texts, 1) if self.said(one) != one), 1)
+            told.append(self.said(texts[end - 1]))
+            del left[:end]
+        return " ".join(told)
 
     def _said(self, text: str) -> str:
         """A finished English sentence in this language; itself where the catalogue has no such sentence."""

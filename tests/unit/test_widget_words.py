@@ -89,6 +89,22 @@ def test_the_panel_says_what_is_the_matter() -> None:
 
 
 @pytest.mark.usefixtures("german")
+def test_texts_that_were_joined_are_told_one_by_one() -> None:
+    told = language.here().sentences(
+        "You have a cluster named x already. Take it up by its name, or choose another. Nobody translated this. "
+        "The cluster may use 4 GPU-hours. 3.00 are used or promised to its jobs, and 2 more jobs of 1 h would need 2. "
+        "Ask for fewer or shorter jobs, or for a larger cap."
+    )
+    assert told == (
+        "Sie haben schon einen Cluster namens x. Nehmen Sie ihn unter seinem Namen wieder auf, oder wählen Sie einen "
+        "anderen. Nobody translated this. Der Cluster darf 4 GPU-Stunden verbrauchen. 3.00 sind verbraucht oder seinen "
+        "Jobs zugesagt, und 2 weitere Jobs von 1 h bräuchten 2. Verlangen Sie weniger oder kürzere Jobs, oder eine "
+        "höhere Grenze."
+    )
+    assert language.here().sentences("") == ""
+
+
+@pytest.mark.usefixtures("german")
 def test_the_picker_says_what_the_start_page_says() -> None:
     silent = {"what": "The factory does not answer in time.", "do": None, "code": "x", "whose": "wait"}
     one = factory("one") | {"health": {"state": "unreachable", "words": silent}}

@@ -28,6 +28,7 @@ from factorygate.cluster.keys import Keys
 from factorygate.cluster.leaving import Leaving
 from factorygate.cluster.roster import Roster, number
 from factorygate.cluster.view import Adapting, ClusterView
+from factorygate.language import N_
 from factorygate.link import Link, LinkError, get_now
 
 if TYPE_CHECKING:
@@ -342,9 +343,12 @@ class FactoryCluster(JobQueueCluster):
         used = told["spent"] + told["committed"]
         needed = more * self.place.gpus * self.place.hours
         if used + needed > self.cap_gpu_hours + 1e-9:
+            said = N_(
+                "The cluster may use {cap} GPU-hours: {used} are used or promised, and {jobs} jobs would need {more} "
+                "more."
+            )
             raise ValueError(
-                f"The cluster may use {self.cap_gpu_hours:g} GPU-hours: {used:.2f} are used or promised, and "
-                f"{more} more jobs would need {needed:.2f}."
+                said.format(cap=f"{self.cap_gpu_hours:g}", used=f"{used:.2f}", jobs=more, more=f"{needed:.2f}")
             )
 
     def adapt(

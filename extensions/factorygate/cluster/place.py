@@ -135,11 +135,10 @@ def _smallest(factory: dict[str, Any], cores: int, memory: int, hours: float) ->
         if shape["cores"] >= cores and shape["memory_gb"] * GB >= memory and shape["max_hours"] >= hours
     ]
     if not fits:
+        there = ", ".join(f"{one['id']} ({one['cores']} cores, {one['memory_gb']:g} GB)" for one in shapes)
         raise ValueError(
             f"No node size of {factory['site']['machine']} has {cores} cores and {memory / GB:g} GB for {hours:g} h; "
-            "it has: "
-            + ", ".join(f"{one['id']} ({one['cores']} cores, {one['memory_gb']:g} GB)" for one in shapes)
-            + "."
+            f"it has: {there}."
         )
     return str(min(fits, key=lambda shape: (shape["gpus"], shape["cores"], shape["memory_gb"]))["id"])
 

@@ -99,9 +99,10 @@ class Heads:
             raise invalid(error.message, f"head.{error.field}") from error
         cap, needs = cluster.cap_gpu_hours, size.gpus * resolved.hours
         if cap is not None and needs > cap:
+            said = N_("The cluster may use {cap} GPU-hours, and its scheduler's job alone would need {needs}.")
             raise limit(
-                f"The cluster may use {cap:g} GPU-hours, and its scheduler's job alone would need {needs:g}.",
-                "Ask for a larger cap, or fewer hours of the scheduler.",
+                said.format(cap=f"{cap:g}", needs=f"{needs:g}"),
+                N_("Ask for a larger cap, or fewer hours of the scheduler."),
             )
         text = N_("Asked for {size} at {factory}.").format(size=size.id, factory=place.factory.site.machine)
         row = Row(

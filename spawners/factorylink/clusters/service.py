@@ -165,11 +165,11 @@ class Clusters:
         limits = self._board.config.limits
         mine = [f for f in self._live.values() if f.row.user == user and f.row.wish == "run"]
         if len(mine) >= limits.clusters_per_person:
-            raise limit(f"You have {len(mine)} clusters, the most one may have.", "Close one of them first.")
+            said = N_("You have {number} clusters, the most one may have.").format(number=len(mine))
+            raise limit(said, N_("Close one of them first."))
         if any(flock.row.name == request.name for flock in mine):
-            raise conflict(
-                f"You have a cluster named {request.name} already. Take it up by its name, or choose another."
-            )
+            said = N_("You have a cluster named {name} already. Take it up by its name, or choose another.")
+            raise conflict(said.format(name=request.name))
         asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
         choice = Choice(**asked)
         try:
@@ -178,7 +178,8 @@ class Clusters:
             raise invalid(error.message, error.field) from error
         size = find_size(place.factory, resolved.size)
         if request.processes > max(size.cores, size.gpus):
-            raise invalid(f"{size.id} has {size.cores} cores, too few for {request.processes} workers.", "processes")
+            said = N_("{size} has {cores} cores, too few for {processes} workers.")
+            raise invalid(said.format(size=size.id, cores=size.cores, processes=request.processes), "processes")
         return place, ClusterRow(
             id=cluster_id,
             user=user,
@@ -272,7 +273,7 @@ class Clusters:
             hours = request.hours if request.hours is not None else row.choice.hours
             hours = math.ceil(round(hours * 60, 6)) / 60  # as schedulers count it
             if taken := flock.named(request.names):
-                raise conflict(f"There is a worker {taken[0].name} already.")
+                raise conflict(N_("There is a worker {name} already.").format(name=taken[0].name))
             if not request.adopt:
                 self._may_begin(flock.place, row.account)
                 self._allow(flock, request, hours)
@@ -307,22 +308,27 @@ class Clusters:
         row, limits = flock.row, self._board.config.limits
         size = next((s for s in (flock.place.factory.sizes if flock.place else ()) if s.id == row.choice.size), None)
         if size is None or hours > size.max_hours:
-            raise invalid(f"{hours:g} h is above the limit of {row.choice.size}.", "hours")
+            said = N_("{hours} h is above the limit of {size}.")
+            raise invalid(said.format(hours=f"{hours:g}", size=row.choice.size), "hours")
         mine = sum(len(f.alive()) for f in self._live.values() if f.row.user == row.user)
         if mine + len(request.names) > limits.worker_jobs_per_person:
+            said = N_("You have {jobs} worker jobs, and {more} more would be over the {most} that one may have.")
             raise limit(
-                f"You have {mine} worker jobs, and {len(request.names)} more would be over the "
-                f"{limits.worker_jobs_per_person} that one may have.",
-                "Scale down, or close a cluster.",
+                said.format(jobs=mine, more=len(request.names), most=limits.worker_jobs_per_person),
+                N_("Scale down, or close a cluster."),
             )
         asked, cap = row.gpus * hours * len(request.names), row.cap_gpu_hours
         told = flock.gpu_hours()
         used = told.spent + told.committed
         if cap is not None and used + asked > cap + 1e-9:
+            said = N_(
+                "The cluster may use {cap} GPU-hours. {used} are used or promised to its jobs, and {more} more jobs of "
+                "{hours} h would need {asked}."
+            )
+            figures = {"cap": f"{cap:g}", "used": f"{used:.2f}", "hours": f"{hours:g}", "asked": f"{asked:.2f}"}
             raise limit(
-                f"The cluster may use {cap:g} GPU-hours. {used:.2f} are used or promised to its jobs, and "
-                f"{len(request.names)} more jobs of {hours:g} h would need {asked:.2f}.",
-                "Ask for fewer or shorter jobs, or for a larger cap.",
+                said.format(more=len(request.names), **figures),
+                N_("Ask for fewer or shorter jobs, or for a larger cap."),
             )
 
     # --- shrink and end
