@@ -80,8 +80,9 @@ class FactoryCluster(JobQueueCluster):
         Who pays, in place of your usual project
     name : str
         Of the cluster, which then outlives this kernel
-    scheduler, idle_minutes
-        "job": its scheduler is a job of its own; and after how long without work such or a named one ends
+    scheduler, scheduler_hours, idle_minutes
+        "job": its scheduler is a job of its own, of that walltime; and after how long without work such or a named one
+        ends
     interface : str
         Network interface of scheduler and workers; ``scheduler_options={"interface": ...}`` for the scheduler alone
     death_timeout : float
@@ -111,6 +112,7 @@ class FactoryCluster(JobQueueCluster):
         cap_gpu_hours: float | None = None,
         name: str | None = None,
         scheduler: Literal["here", "job"] | None = None,
+        scheduler_hours: float | None = None,
         idle_minutes: float = 30.0,
         asynchronous: bool = False,
         loop: Any = None,
@@ -153,7 +155,7 @@ class FactoryCluster(JobQueueCluster):
         self._link_wanted = workers
         self._keeper: Keeper | None = None
         self._panel: ClusterPanel | None = None
-        self.idle_minutes = idle_minutes
+        self.idle_minutes, self.scheduler_hours = idle_minutes, scheduler_hours
         self.broker = Broker(Link.here(), self._changed)
         self._begins = _begins or _beginning(scheduler, self.place.here, name)
         theirs = security if isinstance(security, Security) else None
@@ -188,7 +190,11 @@ class FactoryCluster(JobQueueCluster):
         )
         self.shutdown_on_close = name is None  # by the kernel's end
         if workers and not asynchronous:
-            self.scale(workers)
+            try:
+                self.scale(workers)
+            except BaseException:
+                self.close()  # nobody would have it in hand
+                raise
 
     @classmethod
     def from_name(cls, name: str, *, asynchronous: bool = False, loop: Any = None) -> FactoryCluster:

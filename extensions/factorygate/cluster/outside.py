@@ -64,7 +64,8 @@ async def as_job(cluster: FactoryCluster) -> Outside:
     """A scheduler that is a job of its own, once it runs. Raises LinkError, VersionsDifferError."""
     broker = cluster.broker
     try:
-        await broker.begin(cluster.request(head={"idle_minutes": cluster.idle_minutes}))
+        head = {"idle_minutes": cluster.idle_minutes, "hours": cluster.scheduler_hours}
+        await broker.begin(cluster.request(head=head))
         said = ""
         while not _runs(broker.cluster):
             waits = ((broker.cluster.get("head") or {}).get("waits_for") or {}).get("what", "")
