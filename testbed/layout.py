@@ -20,6 +20,7 @@ _GPU_FLAGS = {"NVIDIA": "nvidia_gpu_env", "AMD": "amd_gpu_env", "Intel": "intel_
 _GPU_FILES = {"NVIDIA": "nvidia", "AMD": "renderD", "Intel": "card"}
 _FEATURE = re.compile(r"[A-Za-z0-9_.-]+")
 _MIB_PER_GB = 1024
+_UNKNOWN_HOURS = 24.0  # of a partition that no node size uses
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,13 @@ def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple
         raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the testbed lays out Slurm only")
     if not factory.partitions:
         raise CannotLayOut(f"{factory.id}: the catalogue knows no partition of it")
-    kinds: dict[tuple[NodeShape, bool], list[Partition]] = {}
+    kinds: dict[tuple[NodeShape, int], list[Partition]] = {}
     for partition in factory.partitions:
-        shape = (partition.shape or factory.node).model_copy(update={"count": None})
-        kinds.setdefault((shape, partition.gpus), []).append(partition)
+        shape = factory.shape(partition)
+        if shape is None:
+            raise CannotLayOut(f"{factory.id}: the catalogue does not know what a node of {partition.name} has")
+        kind = shape.model_copy(update={"count": None}), factory.gpu(partition).per_node if partition.gpus else 0
+        kinds.setdefault(kind, []).append(partition)
     sets: list[NodeSet] = []
     used: dict[str, int] = {}
     for (shape, gpus), partitions in kinds.items():
@@ -67,7 +71,7 @@ def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple
                 names=tuple(f"{word}{number:03d}" for number in range(first, first + count)),
                 cores=shape.cores,
                 memory_mib=math.ceil(shape.memory_gb * _MIB_PER_GB),
-                gpus=factory.accelerator.per_node if gpus else 0,
+                gpus=gpus,
                 partitions=tuple(partitions),
             )
         )
@@ -100,7 +104,9 @@ def slurm_conf(factory: Factory, sets: Sequence[NodeSet], place: Place) -> str:
     lines += [f"{key}={value}" for key, value in settings.items()]
     lines += [_node_line(factory, nodes, name, place) for nodes in sets for name in nodes.names]
     default = factory.sizes[0].partition if factory.sizes else factory.partitions[0].name
-    lines += [_partition_line(nodes, each, each.name == default) for nodes in sets for each in nodes.partitions]
+    lines += [
+        _partition_line(factory, nodes, each, each.name == default) for nodes in sets for each in nodes.partitions
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -116,7 +122,7 @@ def task_prolog(environment: Mapping[str, str], mark: tuple[str, str]) -> str:
 
 def _settings(factory: Factory, place: Place) -> dict[str, str]:
     base = place.base
-    longest = max(partition.max_hours for partition in factory.partitions)
+    longest = max(_max_hours(factory, partition) for partition in factory.partitions)
     # Starting fast matters more than a big queue. The plan of the backfill scheduler is what estimates are read
     # from, so its window covers the longest job twice.
     scheduler = {
@@ -197,10 +203,10 @@ def _node_line(factory: Factory, nodes: NodeSet, name: str, place: Place) -> str
     return " ".join(words)
 
 
-def _partition_line(nodes: NodeSet, partition: Partition, default: bool) -> str:
+def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, default: bool) -> str:
     words = [
         f"PartitionName={partition.name} Nodes={','.join(nodes.names)} State=UP",
-        f"MaxTime={_minutes(partition.max_hours)}",
+        f"MaxTime={_minutes(_max_hours(factory, partition))}",
         f"DefMemPerCPU={max(1, nodes.memory_mib // nodes.cores)}",
         f"OverSubscribe={'EXCLUSIVE' if partition.whole_node_only else 'NO'}",
         f"PriorityTier={1 if partition.preempt_requeue else 10}",
@@ -213,6 +219,12 @@ def _partition_line(nodes: NodeSet, partition: Partition, default: bool) -> str:
     if default:
         words.append("Default=YES")
     return " ".join(words)
+
+
+def _max_hours(factory: Factory, partition: Partition) -> float:
+    """The partition's limit; where only its QOS have one, the longest that people may pick there."""
+    sizes = [size.max_hours for size in factory.sizes if size.partition == partition.name]
+    return partition.max_hours or max(sizes, default=_UNKNOWN_HOURS)
 
 
 def _minutes(hours: float) -> int:

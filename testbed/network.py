@@ -42,7 +42,7 @@ class Network(Model):
     factory: str
     subnet: str
     nodes: tuple[str, ...]
-    outbound: Literal["compute", "login", "none"]
+    outbound: Literal["compute", "login", "none", "unknown"]
 
     @property
     def hosts(self) -> dict[str, str]:
@@ -99,7 +99,7 @@ def rules(network: Network) -> str:
         "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
         f"-A FORWARD -i {HUB} -d {login} -p tcp --dport {SSH_PORT} -j ACCEPT",
     ]
-    if network.outbound != "none":
+    if network.outbound in ("login", "compute"):
         lines.append(f"-A FORWARD -i {INSIDE} -s {login} -o {HUB} -j ACCEPT")
     return "\n".join([*lines, "COMMIT", ""])
 
@@ -110,7 +110,9 @@ def hosts_file(network: Network) -> str:
     return "\n".join([*lines, *(f"{address} {name}" for name, address in network.hosts.items()), ""])
 
 
-def choose(folder: Path, factory: str, nodes: Iterable[str], outbound: Literal["compute", "login", "none"]) -> Network:
+def choose(
+    folder: Path, factory: str, nodes: Iterable[str], outbound: Literal["compute", "login", "none", "unknown"]
+) -> Network:
     """A network for the factory in ``folder``, with addresses that nothing on this machine has a route to."""
     name = tag(folder)
     taken = [

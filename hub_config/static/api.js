@@ -171,6 +171,7 @@ export function addresses(base, user, userUrl) {
   return {
     factories: `${gateway}factories`,
     factoriesEvents: `${gateway}factories/events`,
+    coming: `${gateway}coming`,
     estimate: (factory, size, hours) =>
       `${gateway}factories/${encodeURIComponent(factory)}/estimate?${new URLSearchParams({ size, hours })}`,
     credential: (factory) => `${gateway}factories/${encodeURIComponent(factory)}/credential`,

@@ -8,7 +8,7 @@ import { announce, h, render, settings } from "./dom.js";
 import { watch } from "./soon.js";
 import { W } from "./words.js";
 import {
-  environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine, summary,
+  comingList, environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine, summary,
 } from "./start_view.js";
 
 const page = settings("fg-start");
@@ -238,6 +238,13 @@ function nameFromAddress() {
   return here.startsWith(`${mine}/`) ? here.slice(mine.length + 1).replace(/\/$/, "") : "";
 }
 
+/** What is to come changes with the catalogue only: asked for once, and missed by nobody if it cannot be had. */
+async function nameComing() {
+  const coming = await quiet(ask(to.coming));
+  at("fg-coming").hidden = !coming?.length;
+  if (coming?.length) render(at("fg-coming-list"), comingList(coming));
+}
+
 /** Before anything is preset both answers are needed; they are asked for at the same time. */
 async function begin() {
   const sources = gatherSources();
@@ -256,4 +263,5 @@ async function begin() {
 
 at("session-name").value = nameFromAddress();
 begin();
+nameComing();
 watch(to);

@@ -63,12 +63,20 @@ export function factoryCards(factories, choice, now) {
       title: site.machine, badge: factory.id === first ? W.earliest : null,
       lines: [
         `${factory.name} · ${site.city}, ${country(site.country)}`,
-        h("span", {}, `${accelerator.vendor} ${accelerator.model} ${gigabytes(accelerator.memory_gb)}`,
+        h("span", {}, [accelerator.vendor, accelerator.model, accelerator.memory_gb && gigabytes(accelerator.memory_gb)]
+          .filter(Boolean).join(" "),
           h("span", { class: "fg-quiet" }, ` · ${W.gpusEach(accelerator.per_node, accelerator.unit)}`)),
       ],
       foot: [healthStatus(factory, now) ?? start, busy],
     });
   });
+}
+
+/** Factories without a machine yet: named, never to be picked. */
+export function comingList(factories) {
+  return factories.map(({ id, name, site, coming }) => h("li", { key: id },
+    `${name} · ${site.city}, ${country(site.country)}`,
+    coming?.machine ? h("span", { class: "fg-quiet" }, ` · ${coming.machine}`) : null));
 }
 
 export function sizeCards(factory, choice, now) {
@@ -80,7 +88,8 @@ export function sizeCards(factory, choice, now) {
       title: view.gpu_label,
       lines: [
         W.shape(size.cores, gigabytes(size.memory_gb)) + (size.whole_node ? ` · ${W.wholeNode}` : ""),
-        h("span", { class: "fg-quiet" }, `${W.billed(size.billed_as)} · ${W.upTo(hoursText(size.max_hours))}`),
+        h("span", { class: "fg-quiet" },
+          [size.billed_as && W.billed(size.billed_as), W.upTo(hoursText(size.max_hours))].filter(Boolean).join(" · ")),
         size.note ? h("span", { class: "fg-quiet" }, size.note) : null,
       ],
       foot: takesRequests(factory)
@@ -191,10 +200,10 @@ export function summary(factory, choice, estimate, now) {
     environment ? line("environment", h("strong", {}, environment.title),
       environment.gpu_stack ? ` · ${environment.gpu_stack}` : null) : null,
     line("files", W.files(factory.site.machine, place(factory.folder))),
-    line("outbound", W.outbound[factory.outbound]),
+    W.outbound[factory.outbound] ? line("outbound", W.outbound[factory.outbound]) : null,
     line("ends", W.endsByItself(hoursText(choice.unopened_minutes / 60), hoursText(choice.idle_minutes / 60))),
     choice.give_up_hours ? line("give-up", W.givesUp(hoursText(choice.give_up_hours))) : null,
-    line("costs", W.costs(view.size.billed_as)),
+    view.size.billed_as ? line("costs", W.costs(view.size.billed_as)) : null,
     ...factory.notes.map((note, index) => h("p", { key: `note-${index}`, class: "fg-quiet" }, note)),
   ];
 }

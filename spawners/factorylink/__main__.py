@@ -9,8 +9,9 @@ import os
 import sys
 from pathlib import Path
 
+from factorylink import federation
 from factorylink.app import StartError, serve
-from factorylink.catalogue import CatalogueError, load, load_link_config, offered
+from factorylink.catalogue import CatalogueError, load_link_config, offered
 from factorylink.ledger import LedgerError
 
 
@@ -29,7 +30,8 @@ def main() -> int:
     os.umask(0o077)
     try:
         config = load_link_config(options.config)
-        asyncio.run(serve(config, offered(config, load(config.catalogue))))
+        known = federation.load(config.catalogue)
+        asyncio.run(serve(config, offered(config, known.factories), known))
     except (CatalogueError, StartError, LedgerError) as error:
         sys.stderr.write(f"The link cannot start.\n{error}\n")
         return 2

@@ -45,7 +45,7 @@ class Admission:
         factory_id = choice.factory or self._first_healthy(request.user)
         place = self._board.places.get(factory_id)
         if place is None:
-            raise invalid(f"Unknown factory {factory_id!r}; there are: {', '.join(self._board.places)}.", "factory")
+            raise invalid(self._board.not_offered(factory_id), "factory")
         try:
             return place, resolve(place.factory, choice)
         except ChoiceError as error:

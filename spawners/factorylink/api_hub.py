@@ -21,6 +21,7 @@ from factorylink.models import (
     Choice,
     Cluster,
     ClusterId,
+    ComingView,
     CredentialBody,
     CredentialView,
     DrainBody,
@@ -116,6 +117,10 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     @app.get("/factories/events", response_class=EventStream, responses=tells("factories"))
     async def factories_events(user: Person) -> EventStream:
         return events(offers.stream(user))
+
+    @app.get("/coming")
+    async def coming() -> list[ComingView]:
+        return offers.coming()
 
     @app.get("/factories/{factory_id}/estimate", responses=says(403, 404))
     async def estimate(factory_id: Slug, user: Person, size: Slug, hours: Hours | None = None) -> Estimate:

@@ -18,6 +18,7 @@ from factorylink.models import (
     Cluster,
     ClusterId,
     ClusterRequest,
+    ComingView,
     Estimate,
     ExtendBody,
     FactoryView,
@@ -59,6 +60,10 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     @app.get(f"{prefix}/api/factories/events", response_class=EventStream, responses=own_only | tells("factories"))
     async def factories_events(name: str = user) -> EventStream:
         return events(offers.stream(name))
+
+    @app.get(f"{prefix}/api/coming", responses=own_only)
+    async def coming(_name: str = user) -> list[ComingView]:
+        return offers.coming()
 
     @app.get(f"{prefix}/api/factories/{{factory_id}}/estimate", responses=own_only | says(404))
     async def estimate(factory_id: Slug, size: Slug, hours: Hours | None = None, name: str = user) -> Estimate:

@@ -25,6 +25,7 @@ from factorylink.clusters.service import Clusters
 from factorylink.clusters.wire import Wire
 from factorylink.config import LinkConfig
 from factorylink.doors import DoorKeeper
+from factorylink.federation import Federation
 from factorylink.hub import HubClient
 from factorylink.identity import Identity, read_or_make_key, read_or_make_ssh_key
 from factorylink.ledger import Ledger
@@ -52,8 +53,9 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(config: LinkConfig, factories: Mapping[str, Factory]) -> None:
-    """Run until SIGTERM or SIGINT. ``factories``: those this hub offers, overrides applied. Raises StartError."""
+async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation: Federation) -> None:
+    """Run until SIGTERM or SIGINT. ``factories``: those this hub offers, overrides applied; ``federation``: the whole
+    catalogue. Raises StartError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -64,19 +66,25 @@ async def serve(config: LinkConfig, factories: Mapping[str, Factory]) -> None:
         ledger = Ledger(config.state_dir / "ledger.sqlite")
         await ledger.open()
         try:
-            await _serve(config, factories, ledger, stop)
+            await _serve(config, factories, federation, ledger, stop)
         finally:
             await ledger.close()
 
 
-async def _serve(config: LinkConfig, factories: Mapping[str, Factory], ledger: Ledger, stop: asyncio.Event) -> None:
+async def _serve(
+    config: LinkConfig,
+    factories: Mapping[str, Factory],
+    federation: Federation,
+    ledger: Ledger,
+    stop: asyncio.Event,
+) -> None:
     back_socket = config.state_dir / "back.sock"
     sockets = [
         _unix_socket(config.socket),
         _tcp_socket(config.listen_host, config.listen_port),
         _unix_socket(back_socket),
     ]
-    sessions, clusters, offers = _build(config, factories, ledger, back_socket)
+    sessions, clusters, offers = _build(config, factories, federation, ledger, back_socket)
     board, hub = sessions.board, HubClient(config.hub)
     bring_back = BringBack(board, hub)
     back = BackWay(config.hub.url, f"http://{config.listen_host}:{config.listen_port}", config.hub.base_url)
@@ -112,7 +120,7 @@ async def _serve(config: LinkConfig, factories: Mapping[str, Factory], ledger: L
 
 
 def _build(
-    config: LinkConfig, factories: Mapping[str, Factory], ledger: Ledger, back_socket: Path
+    config: LinkConfig, factories: Mapping[str, Factory], federation: Federation, ledger: Ledger, back_socket: Path
 ) -> tuple[Sessions, Clusters, Offers]:
     try:
         identity = Identity(config.hub.name, read_or_make_key(config.state_dir / "hmac.key"))
@@ -129,7 +137,7 @@ def _build(
         lambda session_id, status: sessions.watcher.door_spoke(session_id, status),
         back_socket,
     )
-    board = Board(config, ledger, identity, places, doors)
+    board = Board(config, ledger, identity, places, doors, federation)
     public_key = ssh_key.export_public_key().decode().split()[1]
     submitter = Submitter(ledger, identity, config.limits, public_key)
     sessions = Sessions(board, submitter)

@@ -11,6 +11,7 @@ from factorylink import explain, moments
 from factorylink.clusters.flock import CLUSTER, Flock, cluster_key
 from factorylink.config import LinkConfig
 from factorylink.events import Feed, Message
+from factorylink.federation import Federation
 from factorylink.identity import Identity
 from factorylink.ledger import Entry, Ledger
 from factorylink.live import LOST_SECONDS, Live, room, show, show_ended
@@ -39,11 +40,13 @@ class Board:
         identity: Identity,
         places: Mapping[str, Place],
         doors: DoorsSeam,
+        federation: Federation | None = None,
     ) -> None:
         self.config = config
         self.ledger = ledger
         self.identity = identity
         self.places = places
+        self.federation = federation or Federation()  # the whole catalogue, also what is not offered
         self.doors = doors
         self.live: dict[SessionId, Live] = {}
         self.flocks: dict[ClusterId, Flock] = {}
@@ -75,6 +78,11 @@ class Board:
         if words is None or health.state == "unreachable":
             return health
         return health.model_copy(update={"state": "draining", "words": words})
+
+    def not_offered(self, factory_id: str) -> str:
+        """Why nothing is started at a factory that is none of ``places``."""
+        known = f"Unknown factory {factory_id!r}; there are: {', '.join(self.places)}."
+        return self.federation.refusal(factory_id) or known
 
     def sessions(self, user: str | None = None, server: str | None = None) -> list[Session]:
         """Live sessions that run a notebook; those wished to run first, then newest first."""

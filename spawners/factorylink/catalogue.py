@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from factorylink import federation
 from factorylink.choices import (
     ChoiceError,
     bridge_argv,
@@ -46,25 +47,8 @@ __all__ = [
 
 
 def load(folder: Path) -> dict[Slug, Factory]:
-    """All factories of a folder, in order of their ids. Raises CatalogueError with every problem of every file."""
-    factories: dict[Slug, Factory] = {}
-    problems: list[str] = []
-    if not folder.is_dir():
-        raise CatalogueError([f"{folder}: no such folder; it should hold one YAML file a factory"])
-    for path in sorted(folder.glob("*.yaml")):
-        try:
-            factory = read_model(path, Factory)
-        except CatalogueError as error:
-            problems.extend(error.problems)
-            continue
-        if factory.id != path.stem:
-            problems.append(f"{path}:1: id: {factory.id!r} is not the file's name; allowed: {path.stem!r}")
-        factories[factory.id] = factory
-    if problems:
-        raise CatalogueError(problems)
-    if not factories:
-        raise CatalogueError([f"{folder}: holds no factory (NAME.yaml)"])
-    return factories
+    """The factories of a folder that have a machine, by id. Raises CatalogueError with every problem of every file."""
+    return dict(federation.load(folder).factories)
 
 
 def load_link_config(path: Path) -> LinkConfig:
@@ -115,7 +99,7 @@ def apply(factory: Factory, access: Access) -> Factory:
 def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug, Factory]:
     """The factories that this hub offers, by id, overrides applied. Raises CatalogueError with every problem.
 
-    A factory whose catalogue entry nobody has confirmed (``state`` is not ``live``) is offered on a testbed only.
+    Outside a testbed a factory is offered only if it is ``live``, which takes its operator's agreement.
     """
     problems: list[str] = []
     factories: dict[Slug, Factory] = {}
@@ -124,13 +108,13 @@ def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug,
         if factory is None:
             problems.append(f"factories.{factory_id}: not in {config.catalogue}; allowed: {', '.join(catalogue)}")
             continue
-        if factory.state != "live" and not access.testbed:
+        closed = [] if access.testbed else _closed(factory, access)
+        problems += [f"factories.{factory_id}{words}" for words in closed]
+        if not factory.sizes:
+            lacks = "; ".join(f"{sketch.id} lacks {', '.join(sketch.lacks)}" for sketch in factory.sketches)
             problems.append(
-                f"factories.{factory_id}: its catalogue entry is a {factory.state!r}, confirmed by nobody; check "
-                "it with the site, then write 'state: live' there (or 'testbed: true' here, if this is a testbed)"
+                f"factories.{factory_id}: no node size of it is known well enough ({lacks or 'none found'})"
             )
-        if factory.account_mandatory and access.job_account is None and not access.testbed:
-            problems.append(f"factories.{factory_id}.job_account: is missing; this site takes no job without one")
         try:
             factories[factory_id] = apply(factory, access)
         except CatalogueError as error:
@@ -138,3 +122,44 @@ def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug,
     if problems:
         raise CatalogueError(problems)
     return factories
+
+
+def _closed(factory: Factory, access: Access) -> list[str]:
+    """Why nothing may run at a real site: nobody agreed, its rules say no, or what it wants is missing."""
+    problems: list[str] = []
+    if factory.state != "live":
+        problems.append(
+            f": its catalogue entry is a {factory.state!r}, confirmed by nobody; check it with the site, then write "
+            "'state: live' and 'agreement' there (or 'testbed: true' here, if this is a testbed)"
+        )
+    elif factory.agreement is None:
+        problems.append(": it is 'live' without an 'agreement' (who, when, contact) of the site's operator")
+    else:
+        open_acts = set(factory.policy.open_questions()) - set(factory.agreement.allows)
+        problems += [
+            f": policy.{act} is {getattr(factory.policy, act)!r}, and 'agreement.allows' does not name it"
+            for act in sorted(open_acts)
+        ]
+    if factory.account_mandatory and access.job_account is None:
+        problems.append(".job_account: is missing; this site takes no job without one")
+    if factory.qos_mandatory and access.job_qos is None and any(size.qos is None for size in factory.sizes):
+        problems.append(".job_qos: is missing; this site takes no job without one")
+    return [*problems, *_faster(factory, access)]
+
+
+def _faster(factory: Factory, access: Access) -> list[str]:
+    """What ``link.yaml`` allows the link beyond the site's own rates."""
+    policy, transport = factory.policy, access.transport
+    rates: list[tuple[str, int, int | None]] = [
+        ("submits_per_minute", access.submits_per_minute, policy.submits_per_minute)
+    ]
+    if isinstance(transport, SshTransport):
+        rates += [
+            ("transport.logins_per_minute", transport.logins_per_minute, policy.logins_per_minute),
+            ("transport.max_connections", transport.max_connections, policy.max_connections),
+        ]
+    return [
+        f".{name}: {ours} is more than the site's rules allow, {most}"
+        for name, ours, most in rates
+        if most is not None and ours > most
+    ]

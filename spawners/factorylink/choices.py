@@ -75,9 +75,10 @@ def gpu_label(factory: Factory, size: NodeSize) -> str:
     """What the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``."""
     if size.gpus == 0:
         return N_("no GPU")
-    accelerator = factory.accelerator
+    accelerator = factory.gpu(factory.partition(size.partition))
     unit = "" if accelerator.unit == "GPU" else f" {accelerator.unit}"
-    return f"{size.gpus} x {accelerator.model}{unit} {accelerator.memory_gb:g} GB"
+    memory = "" if accelerator.memory_gb is None else f" {accelerator.memory_gb:g} GB"
+    return f"{size.gpus} x {accelerator.model}{unit}{memory}"
 
 
 def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
@@ -148,6 +149,7 @@ def job_request(
     """
     size = find_size(factory, resolved.size)
     environment = find_environment(factory, resolved.environment)
+    gpu = factory.gpu(factory.partition(size.partition))
     return JobRequest(
         name=name,
         comment=comment,
@@ -157,11 +159,12 @@ def job_request(
         constraint=options.constraint or factory.constraint,
         reservation=options.reservation,
         gpus=size.gpus,
-        gpu_syntax=factory.gpu_syntax,
-        gpu_type=factory.accelerator.gres_type if factory.gpu_syntax == "gres-typed" else None,
-        gres=options.gres,
+        gpu_syntax=factory.gpu_syntax or "gres",
+        gpu_type=gpu.gres_type if factory.gpu_syntax == "gres-typed" else None,
+        gres=options.gres or size.gres,
         cores=size.cores,
         memory_gb=size.memory_gb,
+        asks_memory=factory.asks_memory,
         whole_node=size.whole_node,
         walltime=round(resolved.hours * 3600),
         warned=warned,

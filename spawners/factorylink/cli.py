@@ -13,10 +13,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from factorylink import audit
-from factorylink.catalogue import CatalogueError, load, load_link_config, offered
+from factorylink import audit, cli_catalogue
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import MessageBody, Session
+from factorylink.yamlfile import CatalogueError
 
 _SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
 
@@ -77,11 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--since", type=_moment, help="day or moment, such as 2026-01-31; UTC unless it says otherwise")
     export.add_argument("--format", choices=("csv", "jsonl"), default="csv")
     export.set_defaults(run=_with_link(_export))
-    catalogue = parts.add_parser("catalogue", help="check what an operator wrote").add_subparsers(required=True)
-    check = catalogue.add_parser("check", help="say what is wrong, line by line")
-    check.add_argument("folder", type=Path, help="folder of factory YAML files")
-    check.add_argument("--link", type=Path, help="link.yaml, checked against it")
-    check.set_defaults(run=_check)
+    cli_catalogue.add(parts)
     parts.add_parser("version", help="of this program").set_defaults(run=_version)
     return parser
 
@@ -167,14 +163,6 @@ def _message(text: str) -> MessageBody:
 def _moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-
-
-def _check(options: argparse.Namespace) -> int:
-    factories = load(options.folder)
-    if options.link is not None:
-        factories = offered(load_link_config(options.link), factories)
-    sys.stdout.write(f"Nothing is wrong: {', '.join(factories)}.\n")
-    return 0
 
 
 def _version(_options: argparse.Namespace) -> int:

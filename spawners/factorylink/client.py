@@ -23,6 +23,7 @@ from factorylink.models import (
     Choice,
     Cluster,
     ClusterId,
+    ComingView,
     CredentialView,
     DrainBody,
     EnvironmentBody,
@@ -50,6 +51,7 @@ _SESSIONS = TypeAdapter(list[Session])
 _CLUSTER = TypeAdapter(Cluster)
 _CLUSTERS = TypeAdapter(list[Cluster])
 _FACTORIES = TypeAdapter(list[FactoryView])
+_COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
 _AUDIT = TypeAdapter(list[AuditLine])
@@ -164,6 +166,10 @@ class LinkClient:
     async def factories(self, user: str) -> list[FactoryView]:
         """The catalogue as that person may use it."""
         return await self._ask(_FACTORIES, "GET", "/factories", params={"user": user})
+
+    async def coming(self) -> list[ComingView]:
+        """The factories without a machine yet."""
+        return await self._ask(_COMING, "GET", "/coming")
 
     async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
         """The same now and after every change, without end. Subscribes again when the link falls silent."""

@@ -14,7 +14,17 @@ from factorylink.catalogue import ChoiceError, default_environment, gpu_label, r
 from factorylink.credentials.efp import NEVER
 from factorylink.errors import LinkError
 from factorylink.events import encode
-from factorylink.models import N_, Choice, CredentialView, Estimate, FactoryView, JobOptions, NodeSize, SizeView
+from factorylink.models import (
+    N_,
+    Choice,
+    ComingView,
+    CredentialView,
+    Estimate,
+    FactoryView,
+    JobOptions,
+    NodeSize,
+    SizeView,
+)
 from factorylink.problems import forbidden, from_link_error, gone, invalid, of_words
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
@@ -45,6 +55,10 @@ class Offers:
     def views(self, user: str) -> list[FactoryView]:
         """The factories where that person has a site account, by id."""
         return [self._own(place, account, self._view(place)) for place, account in self._places(user)]
+
+    def coming(self) -> list[ComingView]:
+        """The factories without a machine yet: to be named, never picked."""
+        return self._board.federation.coming()
 
     def _places(self, user: str) -> Iterator[tuple[Place, str]]:
         for _, place in sorted(self._board.places.items()):

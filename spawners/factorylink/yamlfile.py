@@ -1,14 +1,14 @@
 """Reads a YAML file into a model, and says in words, with file and line, what is wrong with it.
 
-``read_model`` raises ``CatalogueError``, whose ``problems`` are lines of the form ``file:line: dotted.key: message``.
-Every problem of a file is found in one go, so that an operator mends it once.
+``read_model`` and ``read_chosen`` raise ``CatalogueError``, whose ``problems`` are lines of the form
+``file:line: dotted.key: message``. Every problem of a file is found in one go, so that an operator mends it once.
 """
 
 from __future__ import annotations
 
 import re
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -25,6 +25,8 @@ _PATTERNS = {
     r"^[A-Z]{2}$": "a country code of two capital letters, in quotes ('NO' unquoted is the YAML word for false)",
     r"^[A-Za-z0-9_][A-Za-z0-9_.:,@+=/-]{0,254}$": "one word without blanks: letters, digits and _.:,@+=/-",
     r"^[a-z_][a-z0-9_.-]{0,31}$": "a Unix account name",
+    r"^https?://[^\s]+$": "an address that begins with https:// or http://",
+    r"^[a-z]{2}$": "a language code of two small letters, in quotes ('no' unquoted is the YAML word for false)",
 }
 
 
@@ -38,6 +40,11 @@ class CatalogueError(Exception):
 
 def read_model(path: Path, model: type[M]) -> M:
     """The file as ``model``. Raises CatalogueError if it cannot be read, is no YAML, or does not fit."""
+    return read_chosen(path, lambda _: model)
+
+
+def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
+    """The same, as the model that ``choose`` picks by what the file holds."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -57,6 +64,7 @@ def read_model(path: Path, model: type[M]) -> M:
         raise CatalogueError([f"{path}:{line}: not valid YAML: {error.problem or error.context}"]) from error
     except yaml.YAMLError as error:
         raise CatalogueError([f"{path}:1: not valid YAML: {error}"]) from error
+    model = choose(data)
     try:
         return model.model_validate(data)
     except ValidationError as error:

@@ -20,6 +20,7 @@ from factorylink.models import (
     N_,
     Choice,
     Cluster,
+    ComingView,
     CredentialView,
     Estimate,
     ExtendBody,
@@ -34,6 +35,7 @@ from factoryspawner.language import Language, languages
 from factoryspawner.stream import Source, Stream
 
 FACTORIES = TypeAdapter(list[FactoryView])
+COMING = TypeAdapter(list[ComingView])
 SESSIONS = TypeAdapter(list[Session])
 SESSION = TypeAdapter(Session)
 CLUSTERS = TypeAdapter(list[Cluster])
@@ -132,6 +134,14 @@ class Factories(GatewayHandler):
     async def get(self) -> None:
         """``list[FactoryView]``."""
         self.answer(FACTORIES, await self.gateway.link.factories(self.person))
+
+
+class ComingFactories(GatewayHandler):
+    """The factories without a machine yet."""
+
+    async def get(self) -> None:
+        """``list[ComingView]``."""
+        self.answer(COMING, await self.gateway.link.coming())
 
 
 class FactoriesEvents(GatewayHandler):
@@ -295,6 +305,7 @@ def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
     api: Sequence[tuple[str, type[GatewayHandler]]] = (
         (r"factories", Factories),
         (r"factories/events", FactoriesEvents),
+        (r"coming", ComingFactories),
         (r"factories/([a-z0-9-]+)/estimate", FactoryEstimate),
         (r"factories/([a-z0-9-]+)/credential", FactoryCredential),
         (r"sessions", Sessions),

@@ -44,6 +44,7 @@ environments:
     python: /usr/bin/python3
     sizes: [gpu-2]
 outbound: none
+agreement: {who: The operator, when: 2026-01-31, contact: help@here.example}
 """
 
 
@@ -69,27 +70,6 @@ def problems(folder: Path) -> list[str]:
     return [line.removeprefix(f"{folder}/") for line in caught.value.problems]
 
 
-def test_every_shipped_factory_loads_and_offers_something() -> None:
-    factories = catalogue.load(SHIPPED)
-    assert {"lumi-aif", "it4lia", "brainpp"} <= set(factories)
-    for factory in factories.values():
-        assert factory.state == "template", "nothing public has been confirmed by a site"
-        assert factory.site.sources
-        for size in factory.sizes:
-            resolved = catalogue.resolve(factory, Choice(size=size.id))
-            assert 0 < resolved.hours <= size.max_hours
-
-
-@pytest.mark.parametrize("factory", list(catalogue.load(SHIPPED).values()), ids=list(catalogue.load(SHIPPED)))
-def test_a_node_holds_as_many_of_a_size_as_it_has_gpus_for(factory: Factory) -> None:
-    for size in factory.sizes:
-        if size.gpus and not size.whole_node and factory.accelerator.per_node % size.gpus == 0:
-            together = factory.accelerator.per_node // size.gpus
-            assert size.cores * together <= factory.node.cores
-            # The sites that bill memory by the share promise a little more than the node has: one share less fits.
-            assert size.memory_gb * (together - 1) <= factory.node.memory_gb
-
-
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -102,7 +82,7 @@ def test_a_node_holds_as_many_of_a_size_as_it_has_gpus_for(factory: Factory) -> 
         ("name: gpu, max_hours: 24", "name: gpu, max_hours: soon", "here.yaml:9: partitions.gpu.max_hours: 'soon': "),
         ("name: gpu, max_hours: 24", "name: gpu, max_hours: .inf", "here.yaml:9: partitions.gpu.max_hours: inf: "),
         ("name: gpu, max_hours: 24", "name: gpu, max_hours: -1", "here.yaml:9: partitions.gpu.max_hours: -1: "),
-        ("name: cpu,", "name: cpu, colour: red,", "here.yaml:10: partitions.cpu.colour: unknown key; allowed: def"),
+        ("name: cpu,", "name: cpu, colour: red,", "here.yaml:10: partitions.cpu.colour: unknown key; allowed: acc"),
         ("name: cpu,", 'name: "cpu --uid=0",', "here.yaml:10: partitions.cpu --uid=0.name: 'cpu --uid=0' is not one"),
         ("partition: gpu, max_hours: 24, billed_as: half", "partition: gup, max_hours: 24, billed_as: half",
          "here.yaml:15: sizes.gpu-2.partition: 'gup' is none of ['cpu', 'gpu']"),
@@ -127,7 +107,7 @@ def test_a_node_holds_as_many_of_a_size_as_it_has_gpus_for(factory: Factory) -> 
         ("outbound: none", "outbound: none\ndefault_environment: small",
          "here.yaml:27: default_environment: 'small' is none of ['basic', 'big']"),
         ("outbound: none", "outbound: none\nname: There", "here.yaml:27: name: the key is there twice"),
-        ("outbound: none", "outbound: [", "here.yaml:27: not valid YAML: "),
+        ("outbound: none", "outbound: [", "here.yaml:28: not valid YAML: "),
         ("outbound: none", "outbound: !!python/object/apply:os.system [id]", "here.yaml:26: not valid YAML: "),
         ("id: here", "id: there", "here.yaml:1: id: 'there' is not the file's name; allowed: 'here'"),
         ("scheduler: slurm", "scheduler: lsf", "here.yaml:5: scheduler: 'lsf': input should be 'slurm' or 'pbs'"),
@@ -348,6 +328,14 @@ def test_a_wrong_link_configuration_is_named_the_same_way(
     ("factory", "access", "expected"),
     [
         ({"state": "template"}, {}, "confirmed by nobody"),
+        ({"agreement": None}, {}, "'live' without an 'agreement'"),
+        ({"policy": {"replacement": "no"}}, {}, "policy.replacement is 'no', and 'agreement.allows' does not name it"),
+        ({"policy": {"unattended_submit": "ask"}}, {}, "policy.unattended_submit is 'ask'"),
+        ({"policy": {"submits_per_minute": 5}}, {"submits_per_minute": 6}, "submits_per_minute: 6 is more than .* 5"),
+        ({"qos_mandatory": True}, {}, "factories.here.job_qos: is missing"),
+        ({"sizes": [], "environments": [{"id": "x", "title": "X", "kind": "venv", "python": "/x"}],
+          "sketches": [{"id": "gpu-1", "gpus": 1, "cores": 8}]}, {},
+         "gpu-1 lacks memory_gb, partition, max_hours"),
         ({"account_mandatory": True}, {}, "factories.here.job_account: is missing"),
         ({"id": "other"}, {}, "factories.here: not in"),
         ({"default_environment": None}, {"environments": [

@@ -155,9 +155,7 @@ class Clusters:
     def _admit(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Place, ClusterRow]:
         place = self._board.places.get(request.factory)
         if place is None:
-            raise invalid(
-                f"Unknown factory {request.factory!r}; there are: {', '.join(self._board.places)}.", "factory"
-            )
+            raise invalid(self._board.not_offered(request.factory), "factory")
         account = site_account(place.access, user)
         if account is None:
             raise of_words("forbidden", explain.own("no-account"))

@@ -5,6 +5,7 @@ datetimes in UTC, memory is bytes unless a name says otherwise (``memory_gb``, `
 the sites' price lists; dialects turn it into their scheduler's units.
 """
 
+from factorylink.models.antennas import Antenna, Antennas, LoginHint
 from factorylink.models.base import (
     HEAD,
     N_,
@@ -35,6 +36,8 @@ from factorylink.models.bodies import (
 )
 from factorylink.models.catalogue import (
     Accelerator,
+    Coming,
+    Entry,
     Environment,
     Factory,
     Folder,
@@ -42,8 +45,11 @@ from factorylink.models.catalogue import (
     NodeShape,
     NodeSize,
     Partition,
+    Planned,
     Qos,
+    Seat,
     Site,
+    SizeSketch,
 )
 from factorylink.models.clusters import (
     BatchId,
@@ -58,16 +64,22 @@ from factorylink.models.clusters import (
     Worker,
     WorkerState,
 )
+from factorylink.models.provenance import Origin, Said, Sourced
 from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
+from factorylink.models.rules import Act, Agreement, LoginRules, Policy
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
-from factorylink.models.views import CredentialView, FactoryView, Health, PartitionLoad, SizeView
+from factorylink.models.views import ComingView, CredentialView, FactoryView, Health, PartitionLoad, SizeView
 
 __all__ = [
     "ADOPT",
     "HEAD",
     "N_",
     "Accelerator",
+    "Act",
+    "Agreement",
+    "Antenna",
+    "Antennas",
     "AuditLine",
     "BatchId",
     "BatchRequest",
@@ -76,11 +88,14 @@ __all__ = [
     "Cluster",
     "ClusterId",
     "ClusterRequest",
+    "Coming",
+    "ComingView",
     "CredentialBody",
     "CredentialView",
     "DrainBody",
     "End",
     "EndReason",
+    "Entry",
     "Environment",
     "EnvironmentBody",
     "Estimate",
@@ -99,30 +114,39 @@ __all__ = [
     "JobRequest",
     "JobState",
     "LogLine",
+    "LoginHint",
+    "LoginRules",
     "MessageBody",
     "Model",
     "NodeShape",
     "NodeSize",
     "NodeState",
     "Notice",
+    "Origin",
     "Partition",
     "PartitionLoad",
     "Person",
+    "Planned",
+    "Policy",
     "Problem",
     "ProblemKind",
     "Qos",
     "RenewBody",
     "ResolvedChoice",
+    "Said",
     "Scheduler",
+    "Seat",
     "ServerName",
     "Session",
     "SessionId",
     "SessionRequest",
     "SessionState",
     "Site",
+    "SizeSketch",
     "SizeView",
     "Slot",
     "Slug",
+    "Sourced",
     "TableFactory",
     "TableSnapshot",
     "TokenBody",

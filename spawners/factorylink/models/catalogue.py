@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from datetime import date
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
 from factorylink.models.base import Hours, Model, Slug, Word
+from factorylink.models.provenance import Sourced
+from factorylink.models.rules import Agreement, DoorHint, LoginRules, Policy
 
 
 class Accelerator(Model):
@@ -14,7 +18,7 @@ class Accelerator(Model):
 
     vendor: Literal["NVIDIA", "AMD", "Intel"]
     model: str
-    memory_gb: float
+    memory_gb: float | None = None
     per_node: int = Field(ge=1)
     unit: str = "GPU"  # what the scheduler counts: GPU, GCD
     gres_type: Word | None = None  # the type in GRES, where the site types its GPUs
@@ -32,13 +36,15 @@ class Partition(Model):
     """A queue of the scheduler with its limits in hours."""
 
     name: Word
-    max_hours: Hours
+    max_hours: Hours | None = None  # None: the QOS sets it, or it is not known
     default_hours: Hours | None = None
     max_nodes: int | None = None
     whole_node_only: bool = False
     gpus: bool = True  # its nodes carry the factory's accelerator
     preempt_requeue: bool = False
     shape: NodeShape | None = None  # where its nodes differ from the factory's
+    accelerator: Accelerator | None = None  # and where their GPUs do
+    note: str = ""
 
 
 class Qos(Model):
@@ -60,10 +66,36 @@ class NodeSize(Model):
     qos: Word | None = None
     max_hours: Hours
     default_hours: Hours = Field(default_factory=lambda data: min(1.0, data.get("max_hours", 1.0)))
-    billed_as: str  # the site's own unit, for people: "1/4 node-hour per hour"
+    billed_as: str = ""  # the site's own unit, for people: "1/4 node-hour per hour"; empty: not known
     whole_node: bool = False
+    gres: Word | None = None  # in place of whole GPUs, a slice or share of one: "gpu:1g.10gb:1", "shard:4"
     derived: tuple[str, ...] = ()  # fields computed from the share of a node, seen nowhere as such
     note: str = ""
+
+
+class SizeSketch(Model):
+    """A node size of which too little is known to offer it; what is missing is left out."""
+
+    id: Slug
+    gpus: int = Field(ge=0)
+    cores: int | None = Field(default=None, ge=1)
+    memory_gb: float | None = Field(default=None, gt=0)
+    partition: Word | None = None
+    qos: Word | None = None
+    max_hours: Hours | None = None
+    derived: tuple[str, ...] = ()
+    note: str = ""
+
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """What must be known before people can pick it."""
+        return tuple(name for name in ("cores", "memory_gb", "partition", "max_hours") if getattr(self, name) is None)
+
+    @model_validator(mode="after")
+    def _lacks_something(self) -> SizeSketch:
+        if not self.lacks:
+            raise ValueError(f"sketches.{self.id}: nothing is missing; it belongs in sizes")
+        return self
 
 
 class Environment(Model):
@@ -111,69 +143,118 @@ class IdleLimits(Model):
     max_idle_minutes: int = Field(default=480, ge=1)
 
 
-class Site(Model):
-    """Who to ask, and what one must know before going there."""
+class Seat(Model):
+    """Who hosts a factory, and where."""
 
-    machine: str
     host: str
     city: str
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    partners: tuple[str, ...] = ()
+
+
+class Site(Seat):
+    """Who to ask, and what one must know before going there."""
+
+    machine: str
     login_hosts: tuple[str, ...] = ()
+    login: LoginRules | None = None
     host_keys: tuple[str, ...] = ()  # of the login hosts, as the site publishes them: "ssh-ed25519 AAAA..."
     host_cas: tuple[str, ...] = ()  # or of the CA that signs them
-    sources: tuple[str, ...] = ()
 
 
-class Factory(Model):
-    """A catalogue entry: one YAML in ``hub_config/factories``; the file's name is the id."""
+class Coming(Model):
+    """The machine that a factory is to get."""
+
+    machine: str | None = None
+    status: str
+    contract: date | None = None
+    expected: str | None = None
+    accelerator: str | None = None
+    million_eur: float | None = Field(default=None, gt=0)
+
+
+class Entry(Sourced):
+    """What every factory of the network has, with a machine or without.
+
+    ``scale``: accelerators planned in all; an AI Gigafactory is of the order of 100,000."""
 
     id: Slug
     name: str
-    state: Literal["live", "template", "planned"]
+    kind: Literal["ai-factory", "ai-gigafactory"] = "ai-factory"
+    scale: int | None = Field(default=None, ge=1)
+    selected: date | None = None
+    coming: Coming | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Planned(Entry):
+    """A factory without a machine: it is shown as coming, and nothing can be started there."""
+
+    state: Literal["planned"]
+    site: Seat
+
+
+class Factory(Entry):
+    """A factory with a machine: one YAML in ``hub_config/factories``; the file's name is the id.
+
+    ``live``: its operator agreed. ``template``: values from public pages, which nobody has confirmed. What is not known
+    is left out: ``None`` is never a guess. Without ``sizes`` nothing can be started there."""
+
+    state: Literal["live", "template", "planned"]  # planned: refused, since it is a Planned then
+    agreement: Agreement | None = None
     site: Site
     scheduler: Literal["slurm", "pbs"]
     architecture: Literal["x86_64", "aarch64"] = "x86_64"
+    login_architecture: Literal["x86_64", "aarch64"] | None = None  # where it differs from the nodes'
     accelerator: Accelerator
-    node: NodeShape
-    partitions: tuple[Partition, ...]
+    node: NodeShape | None = None
+    partitions: tuple[Partition, ...] = ()
     qos: tuple[Qos, ...] = ()
-    gpu_syntax: Literal["gres", "gres-typed", "gpus-per-node", "constraint"] = "gres"
-    account_mandatory: bool = False
+    # None: not known, asked for as gres. constraint: what ``constraint`` names has its GPUs, and no number is asked for.
+    gpu_syntax: Literal["gres", "gres-typed", "gpus-per-node", "constraint"] | None = None
+    asks_memory: bool = True  # False: memory follows the cores, and no job may name it
+    account_mandatory: bool | None = None
     account_example: Word | None = None
+    qos_mandatory: bool | None = None
     constraint: Word | None = None
-    sizes: tuple[NodeSize, ...]
+    sizes: tuple[NodeSize, ...] = ()
+    sketches: tuple[SizeSketch, ...] = ()
     environments: tuple[Environment, ...]
     default_environment: Slug | None = None
     notebook_folder: Folder = Folder()
-    outbound: Literal["compute", "login", "none"]
+    outbound: Literal["compute", "login", "none", "unknown"] = "unknown"
+    door: DoorHint = DoorHint()
+    policy: Policy = Policy()
     idle: IdleLimits = IdleLimits()
-    notes: tuple[str, ...] = ()
+
+    def shape(self, partition: Partition) -> NodeShape | None:
+        """What a node of that partition is; None: not known."""
+        return partition.shape or self.node
+
+    def gpu(self, partition: Partition) -> Accelerator:
+        """What a GPU of that partition is."""
+        return partition.accelerator or self.accelerator
+
+    def partition(self, name: str) -> Partition:
+        """The partition of that name, which a size of this factory has."""
+        return next(partition for partition in self.partitions if partition.name == name)
 
     @model_validator(mode="after")
     def _names_fit(self) -> Factory:
-        partitions = {p.name: p for p in self.partitions}
-        qos = {q.name: q for q in self.qos}
+        if self.state == "planned":
+            raise ValueError("state: a planned factory has no machine; allowed here: live, template")
+        partitions, qos = _named("partitions", self.partitions), _named("qos", self.qos)
         sizes = [s.id for s in self.sizes]
-        if len(set(sizes)) != len(sizes):
+        if len({*sizes, *(s.id for s in self.sketches)}) != len(self.sizes) + len(self.sketches):
             raise ValueError("sizes: an id is used twice")
         for size in self.sizes:
-            if size.partition not in partitions:
-                raise ValueError(f"sizes.{size.id}.partition: {size.partition!r} is none of {sorted(partitions)}")
-            if size.qos is not None and size.qos not in qos:
-                raise ValueError(f"sizes.{size.id}.qos: {size.qos!r} is none of {sorted(qos)}")
-            # A QOS with its own limit stands in place of the partition's: shorter, or longer where the site lets it.
-            own = qos[size.qos].max_hours if size.qos is not None else None
-            limit = partitions[size.partition].max_hours if own is None else own
-            if size.max_hours > limit:
-                of = f"partition {size.partition}" if own is None else f"QOS {size.qos}"
-                raise ValueError(f"sizes.{size.id}.max_hours: {size.max_hours:g} is above the {limit:g} h of {of}")
-            if size.default_hours > size.max_hours:
-                raise ValueError(f"sizes.{size.id}.default_hours: above max_hours, {size.max_hours:g}")
-            shape = partitions[size.partition].shape or self.node
-            if size.cores > shape.cores or size.memory_gb > shape.memory_gb:
-                raise ValueError(f"sizes.{size.id}: more than a node has ({shape.cores} cores, {shape.memory_gb:g} GB)")
-            if size.gpus > self.accelerator.per_node:
-                raise ValueError(f"sizes.{size.id}.gpus: more than a node has, {self.accelerator.per_node}")
+            self._size_fits(size, partitions, qos)
+        for sketch in self.sketches:
+            where = f"sketches.{sketch.id}"
+            if sketch.partition is not None and sketch.partition not in partitions:
+                raise ValueError(f"{where}.partition: {sketch.partition!r} is none of {sorted(partitions)}")
+            if sketch.qos is not None and sketch.qos not in qos:
+                raise ValueError(f"{where}.qos: {sketch.qos!r} is none of {sorted(qos)}")
         environments = [e.id for e in self.environments]
         if len(set(environments)) != len(environments):
             raise ValueError("environments: an id is used twice")
@@ -184,3 +265,42 @@ class Factory(Model):
                 if fit not in sizes:
                     raise ValueError(f"environments.{environment.id}.sizes: {fit!r} is none of {sizes}")
         return self
+
+    def _size_fits(self, size: NodeSize, partitions: Mapping[str, Partition], qos: Mapping[str, Qos]) -> None:
+        where = f"sizes.{size.id}"
+        if size.partition not in partitions:
+            raise ValueError(f"{where}.partition: {size.partition!r} is none of {sorted(partitions)}")
+        if size.qos is not None and size.qos not in qos:
+            raise ValueError(f"{where}.qos: {size.qos!r} is none of {sorted(qos)}")
+        partition = partitions[size.partition]
+        # A QOS with its own limit stands in place of the partition's: shorter, or longer where the site lets it.
+        own = qos[size.qos].max_hours if size.qos is not None else None
+        limit = partition.max_hours if own is None else own
+        if limit is None:
+            raise ValueError(f"{where}.max_hours: neither its partition nor its QOS has a limit; put it in sketches")
+        if size.max_hours > limit:
+            of = f"partition {size.partition}" if own is None else f"QOS {size.qos}"
+            raise ValueError(f"{where}.max_hours: {size.max_hours:g} is above the {limit:g} h of {of}")
+        if size.default_hours > size.max_hours:
+            raise ValueError(f"{where}.default_hours: above max_hours, {size.max_hours:g}")
+        shape = self.shape(partition)
+        if shape is None:
+            raise ValueError(f"{where}: what a node has is not known; put it in sketches")
+        if size.cores > shape.cores or size.memory_gb > shape.memory_gb:
+            raise ValueError(f"{where}: more than a node has ({shape.cores} cores, {shape.memory_gb:g} GB)")
+        if size.gpus and not partition.gpus:
+            raise ValueError(f"{where}.gpus: partition {size.partition} has none")
+        if size.gpus > self.gpu(partition).per_node:
+            raise ValueError(f"{where}.gpus: more than a node has, {self.gpu(partition).per_node}")
+        if partition.whole_node_only and not size.whole_node:
+            raise ValueError(f"{where}.whole_node: partition {size.partition} gives whole nodes only; allowed: true")
+
+
+N = TypeVar("N", Partition, Qos)
+
+
+def _named(what: str, items: tuple[N, ...]) -> dict[str, N]:
+    named = {item.name: item for item in items}
+    if len(named) != len(items):
+        raise ValueError(f"{what}: a name is used twice")
+    return named

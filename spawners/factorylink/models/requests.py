@@ -76,6 +76,7 @@ class JobRequest(Model):
     gres: Word | None = None  # replaces what gpus would ask for
     cores: int = Field(ge=1)
     memory_gb: float = Field(gt=0)
+    asks_memory: bool = True  # False: the site gives memory by the cores, and takes no job that names it
     whole_node: bool = False
     walltime: int = Field(ge=1)  # seconds
     warned: bool = True  # whether the command is told by USR1 that the walltime is near; unhandled, it ends it

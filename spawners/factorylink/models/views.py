@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal
 
 from factorylink.models.base import Model, Slug
-from factorylink.models.catalogue import Accelerator, Environment, Folder, IdleLimits, NodeSize, Site
+from factorylink.models.catalogue import Accelerator, Coming, Environment, Folder, IdleLimits, NodeSize, Seat, Site
 from factorylink.models.scheduler import Estimate
 from factorylink.models.sessions import Words
 
@@ -64,6 +64,15 @@ class FactoryView(Model):
     default_environment: Slug
     default_size: Slug
     folder: Folder
-    outbound: Literal["compute", "login", "none"]
+    outbound: Literal["compute", "login", "none", "unknown"]
     idle: IdleLimits
     notes: tuple[str, ...] = ()
+
+
+class ComingView(Model):
+    """A factory without a machine yet, as the start page names it."""
+
+    id: Slug
+    name: str
+    site: Seat
+    coming: Coming | None

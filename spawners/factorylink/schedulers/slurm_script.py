@@ -49,9 +49,10 @@ def resources(request: JobRequest) -> tuple[str, ...]:
         "--ntasks=1",
         f"--cpus-per-task={request.cores}",
         f"--time={-(-request.walltime // 60)}",  # minutes, rounded up
-        # One of Slurm's MB counts as 10**6 bytes (see slurm_nodes). A whole node's memory is not counted out.
-        "--mem=0" if request.whole_node else f"--mem={int(request.memory_gb * 1000)}M",
     ]
+    if request.asks_memory:
+        # One of Slurm's MB counts as 10**6 bytes (see slurm_nodes). A whole node's memory is not counted out.
+        words.append("--mem=0" if request.whole_node else f"--mem={int(request.memory_gb * 1000)}M")
     if request.whole_node:
         words.append("--exclusive")
     kind = f"{request.gpu_type}:" if request.gpu_type else ""

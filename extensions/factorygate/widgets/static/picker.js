@@ -75,7 +75,8 @@ function show({ model, el }) {
     if (project !== project.getRootNode().activeElement) project.value = choice.project ?? "";
     const view = findSize(factory, choice.size);
     const asked = W.ask(hoursText(choice.hours), view.gpu_label, factory.site.machine).replaceAll("*", "");
-    const said = [asked, startLine(factory, choice, known(choice.hours), now), W.costs(view.size.billed_as)].join(" ");
+    const costs = view.size.billed_as && W.costs(view.size.billed_as);
+    const said = [asked, startLine(factory, choice, known(choice.hours), now), costs].filter(Boolean).join(" ");
     if (line.textContent !== said) line.textContent = said;
   }
 
