@@ -222,9 +222,10 @@ def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, defa
 
 
 def _max_hours(factory: Factory, partition: Partition) -> float:
-    """The partition's limit; where only its QOS have one, the longest that people may pick there."""
+    """The partition's limit, or the longest that people may pick there where a QOS allows more: there are none here."""
     sizes = [size.max_hours for size in factory.sizes if size.partition == partition.name]
-    return partition.max_hours or max(sizes, default=_UNKNOWN_HOURS)
+    known = [*sizes, *([] if partition.max_hours is None else [partition.max_hours])]
+    return max(known, default=_UNKNOWN_HOURS)
 
 
 def _minutes(hours: float) -> int:

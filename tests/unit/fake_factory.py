@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -21,6 +21,7 @@ from factorylink.identity import Identity
 from factorylink.ledger import Ledger
 from factorylink.models import (
     Accelerator,
+    Agreement,
     Choice,
     End,
     Environment,
@@ -61,6 +62,7 @@ def factory(name: str = "one") -> Factory:
         id=name,
         name=name.title(),
         state="live",
+        agreement=Agreement(who="The operator", when=date(2026, 1, 31), contact="help@site.example"),
         site=Place_(machine="m", host="h", city="c", country="PL"),
         scheduler="slurm",
         accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=40, per_node=4),

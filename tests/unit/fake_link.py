@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from factorylink.models import (
     Cluster,
+    ComingView,
     CredentialBody,
     CredentialView,
     EnvironmentBody,
@@ -47,6 +48,7 @@ class FakeLink:
         self.requests: dict[str, SessionRequest] = {}
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
+        self.coming: list[ComingView] = []
         self.stops: list[tuple[str, str]] = []
         self.extended: list[tuple[str, float]] = []
         self.renewed: list[tuple[str, str, str]] = []
@@ -234,6 +236,10 @@ class FakeLink:
         async def factories_events(user: str) -> Response:
             told = TypeAdapter(list[FactoryView]).dump_json(self.factories).decode()
             return StreamingResponse(self._read([("factories", told)]), media_type="text/event-stream")
+
+        @app.get("/coming")
+        async def coming() -> list[ComingView]:
+            return self.coming
 
         @app.get("/factories/{factory}/estimate")
         async def estimate(factory: str, user: str, size: str, hours: float | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI, Request, Response
 
+from factorylink import federation
 from factorylink.admission import site_account
 from factorylink.api_hub import hub_app
 from factorylink.api_user import user_app
@@ -33,6 +34,8 @@ from factorylink.models import (
 )
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
+
+SHIPPED = Path(__file__).parents[2] / "hub_config" / "factories"
 
 
 class FakeHub:
@@ -300,6 +303,38 @@ async def test_factories_estimates_and_metrics(link: Link) -> None:
         text = (await http.get("http://link/metrics")).text
         assert (await http.get("http://link/health")).json() == {"one": "ok"}
     assert 'factorygate_sessions{factory="one",state="pending"} 1.0' in text
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("pharos", "Pharos has no machine yet, so nothing can be started there."),
+        ("mimer", "MIMER is not switched on here: its operator has not agreed with this gateway's."),
+        ("nowhere", "Unknown factory 'nowhere'; there are: one."),
+    ],
+)
+async def test_nothing_starts_where_this_hub_does_not_offer_it(link: Link, name: str, words: str) -> None:
+    link.world.board.federation = federation.load(SHIPPED)
+    with pytest.raises(LinkProblem) as caught:
+        await link.client.put_session(ID, request(factory=name))
+    assert (caught.value.status, caught.value.problem.message, caught.value.problem.field) == (400, words, "factory")
+    assert link.world.scheduler.submitted == []
+    cluster = {"name": "mine", "factory": name, "head": {}}
+    own = {"Authorization": "Bearer ada-token"}
+    answer = await link.people.put(f"/api/clusters/{OTHER}", headers=own, json=cluster)
+    assert (answer.status_code, answer.json()["message"]) == (400, words)
+
+
+async def test_what_is_to_come_is_named_and_not_offered(link: Link) -> None:
+    assert await link.client.coming() == []
+    link.world.board.federation = federation.load(SHIPPED)
+    assert [view.id for view in await link.client.coming()] == ["litai", "pharos", "roaif"]
+    assert (await link.people.get("/api/coming")).status_code == 401
+    own = {"Authorization": "Bearer ada-token"}
+    told = (await link.people.get("/api/coming", headers=own)).json()
+    assert told[1]["name"] == "Pharos"
+    assert told[1]["coming"]["machine"] == "DAEDALUS"
+    assert [view["id"] for view in (await link.people.get("/api/factories", headers=own)).json()] == ["one"]
 
 
 async def test_people_need_a_token_and_see_their_own(link: Link) -> None:

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorylink.models import EndReason, Words
+from factorylink.models import ComingView, EndReason, Seat, Words
 from tests.unit.fake_link import NOW, FakeLink
 from tests.unit.hub_process import HubProcess, is_ready, is_stopped
 
@@ -60,6 +60,8 @@ async def test_answers_are_json_for_the_person(ada: httpx.AsyncClient, link: Fak
     link.add("b" * 32, "bob")
     link.headers.clear()
     assert (await ada.get(f"{API}/factories")).json() == []
+    link.coming.append(ComingView(id="two", name="Two", site=Seat(host="h", city="c", country="PL"), coming=None))
+    assert (await ada.get(f"{API}/coming")).json()[0]["name"] == "Two"
     assert (await ada.get(f"{API}/choice")).json()["factory"] == "one"
     assert [s["user"] for s in (await ada.get(f"{API}/sessions")).json()] == ["ada"]
     assert (await ada.get(f"{API}/factories/one/estimate?size=small&hours=2")).json()["basis"] == "none"
