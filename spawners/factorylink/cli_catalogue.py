@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from factorylink import federation, listing, onboarding
+from factorylink import federation, listing, onboarding, site_answers
 from factorylink.catalogue import load_link_config, offered
 from factorylink.models import Antennas, Entry, Factory, Planned
 from factorylink.yamlfile import CatalogueError
@@ -35,10 +37,15 @@ def add(parts: Any) -> None:
     schema = commands.add_parser("schema", help="JSON Schema of a file, for editors")
     schema.add_argument("of", nargs="?", choices=sorted(_SCHEMAS), default="factory")
     schema.set_defaults(run=_schema)
+    diff = commands.add_parser("diff", help="an entry beside what the site's own Slurm says")
+    diff.add_argument("id")
+    diff.add_argument("--ssh", metavar="HOST", help="ask there; else the Slurm of this machine")
+    diff.add_argument("--answers", type=Path, metavar="FOLDER", help="ask nothing: partitions.txt, nodes.txt, qos.txt")
+    diff.set_defaults(run=_diff)
     letter = parts.add_parser("onboarding", help="what a factory must grant, as a letter to its operator")
     letter.add_argument("id")
     letter.set_defaults(run=_onboarding)
-    for command in (show, table, letter):
+    for command in (show, table, diff, letter):
         command.add_argument("--catalogue", dest="folder", type=Path, default=_default(), metavar="FOLDER",
                              help=f"folder of factory YAML files; else of ${_VARIABLE}")  # fmt: skip
 
@@ -90,6 +97,40 @@ def _table(options: argparse.Namespace) -> int:
 def _schema(options: argparse.Namespace) -> int:
     sys.stdout.write(schema(options.of))
     return 0
+
+
+def _diff(options: argparse.Namespace) -> int:
+    """0: they agree; 1: they differ."""
+    entry = _entry(options)
+    if not isinstance(entry, Factory) or entry.scheduler != "slurm":
+        raise CatalogueError([f"{entry.id}: there is no Slurm to compare it with"])
+    answers, silent = _answers(options)
+    try:
+        lines = site_answers.differences(entry, answers)
+    except ValueError as error:
+        raise CatalogueError([f"{entry.id}: {error}"]) from error
+    for what, why in silent.items():
+        sys.stdout.write(f"Not compared: {what} ({why}).\n")
+    sys.stdout.write("\n".join(lines) + "\n" if lines else f"{entry.id}: no difference was found.\n")
+    return 1 if lines or not answers else 0
+
+
+def _answers(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
+    """What was answered, and why the rest was not."""
+    answers: dict[str, str] = {}
+    silent: dict[str, str] = {}
+    for what, argv in site_answers.QUESTIONS.items():
+        try:
+            if options.answers is not None:
+                answers[what] = (options.answers / f"{what}.txt").read_text()
+            else:
+                words = argv if options.ssh is None else ("ssh", "--", options.ssh, shlex.join(argv))
+                answers[what] = subprocess.run(words, check=True, capture_output=True, text=True, timeout=60).stdout
+        except subprocess.CalledProcessError as error:
+            silent[what] = error.stderr.strip() or str(error)
+        except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
+            silent[what] = str(error)
+    return answers, silent
 
 
 def _onboarding(options: argparse.Namespace) -> int:

@@ -223,3 +223,18 @@ def test_three_clicks_by_the_stopwatch(gateway: Gateway, browser: Browser, recor
             notebook.request("DELETE", f"/api/contents/{file['name']}")
     gateway.stopped(user, "stopwatch")
     page.context.close()
+
+
+def test_factories_to_come_are_named_and_cannot_be_picked(gateway: Gateway, page: Page) -> None:
+    log_in(page, gateway, "ada")
+    open_start(page, gateway, "ada", "coming")
+    offered = page.locator("#fg-factories input[name='factory']")
+    assert sorted(each.get_attribute("value") or "" for each in offered.all()) == sorted(gateway.factories)
+    page.get_by_text("Factories to come").click()
+    listed = page.locator("#fg-coming-list li")
+    expect(listed).to_have_count(3)
+    expect(listed.nth(1)).to_contain_text("Pharos")
+    expect(page.locator("#fg-coming input")).to_have_count(0)
+    answer = gateway.start("ada", "coming", factory="pharos", hours=1)
+    assert answer.status_code == 400
+    assert answer.json()["message"] == "Pharos has no machine yet, so nothing can be started there."
