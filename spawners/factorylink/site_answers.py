@@ -28,8 +28,13 @@ class Nodes:
 
     cores: int
     memory_mib: int
-    gpus: dict[str, int]  # by type, "" where the site does not type them
+    gpus: tuple[tuple[str, int], ...]  # type and number; type "" where the site does not type them
     features: frozenset[str]
+
+    @property
+    def gpu_count(self) -> int:
+        """Of all types."""
+        return sum(number for _, number in self.gpus)
 
 
 def differences(factory: Factory, answers: Mapping[str, str]) -> list[str]:
@@ -79,8 +84,8 @@ def _of_nodes(factory: Factory, partition: Partition, nodes: Mapping[str, set[No
                       _either(f"{node.memory_mib} MiB" for node in found))  # fmt: skip
     gpu = factory.gpu(partition)
     wanted = gpu.per_node if partition.gpus else 0
-    if all(sum(node.gpus.values()) != wanted for node in found):
-        yield _differ(f"{where}: GPUs of a node", wanted, _either(sum(node.gpus.values()) for node in found))
+    if all(node.gpu_count != wanted for node in found):
+        yield _differ(f"{where}: GPUs of a node", wanted, _either(node.gpu_count for node in found))
     elif partition.gpus:
         yield from _of_types(f"{where}: type of a GPU", gpu, found)
     constraint = factory.constraint
@@ -90,7 +95,7 @@ def _of_nodes(factory: Factory, partition: Partition, nodes: Mapping[str, set[No
 
 
 def _of_types(where: str, gpu: Accelerator, found: set[Nodes]) -> Iterator[str]:
-    types = {kind for node in found for kind in node.gpus}
+    types = {kind for node in found for kind, _ in node.gpus}
     if gpu.gres_type is not None and gpu.gres_type not in types:
         yield _differ(where, gpu.gres_type, _either(types - {""}) or "no type")
 
@@ -114,7 +119,7 @@ def _of_size(factory: Factory, size: NodeSize, nodes: Mapping[str, set[Nodes]] |
 
 def _holds(node: Nodes, factory: Factory, size: NodeSize) -> bool:
     memory = not factory.asks_memory or size.whole_node or size.memory_gb * 1000 <= node.memory_mib
-    return node.cores >= size.cores and sum(node.gpus.values()) >= size.gpus and memory
+    return node.cores >= size.cores and node.gpu_count >= size.gpus and memory
 
 
 def _near(node: Nodes, shape: NodeShape) -> bool:
@@ -161,15 +166,14 @@ def _nodes(text: str) -> dict[str, set[Nodes]]:
     return found
 
 
-def _gpus(text: str) -> dict[str, int]:
+def _gpus(text: str) -> tuple[tuple[str, int], ...]:
     """``gpu:a100:4(S:0-1)``: how many of each type."""
-    found: dict[str, int] = {}
-    for word in re.sub(r"\([^)]*\)", "", text).split(","):
-        name, *rest = word.split(":")
-        if name == "gpu" and rest and rest[-1].isdigit():
-            kind = rest[0] if len(rest) > 1 else ""
-            found[kind] = found.get(kind, 0) + int(rest[-1])
-    return found
+    words = [word.split(":") for word in re.sub(r"\([^)]*\)", "", text).split(",")]
+    return tuple(
+        (rest[0] if len(rest) > 1 else "", int(rest[-1]))
+        for name, *rest in words
+        if name == "gpu" and rest and rest[-1].isdigit()
+    )
 
 
 def _qos(text: str) -> dict[str, str]:
