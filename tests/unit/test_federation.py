@@ -300,3 +300,33 @@ def test_a_derived_value_says_so() -> None:
     billed = ALL.factories["czai"].origin("sizes.gpu-2.billed_as")
     assert billed is not None
     assert not billed.derived
+
+
+# --- the site's own answers -----------------------------------------------------------------------------------------
+
+PARTITIONS = "PartitionName=qgpu MaxTime=2-00:00:00 DefaultTime=1-00:00:00 MaxNodes=UNLIMITED OverSubscribe=NO\n"
+NODES = "acn01|qgpu|128|1031000|gpu:a100:8(S:0-7)|(null)\n"
+
+
+def test_diff_reads_what_a_site_sent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "partitions.txt").write_text(PARTITIONS)
+    (tmp_path / "nodes.txt").write_text(NODES)
+    told = ["catalogue", "diff", "czai", "--catalogue", str(FOLDER), "--answers", str(tmp_path)]
+    assert cli.main(told) == 1
+    said = capsys.readouterr().out
+    assert "Not compared: qos (" in said
+    assert "partitions.qgpu_exp: the site has no such partition; it has: qgpu" in said
+    assert "partitions.qgpu." not in said
+    assert "sizes.gpu-8" not in said
+    (tmp_path / "nodes.txt").write_text(NODES.replace("|128|", "|96|"))
+    assert cli.main(told) == 1
+    assert "partitions.qgpu: cores of a node: the entry says 128, the site 96" in capsys.readouterr().out
+    (tmp_path / "nodes.txt").write_text("what?\n")
+    assert cli.main(told) == 1
+    assert "czai: 'what?' is not what 'sinfo" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["hammerhai", "pharos"])
+def test_there_is_no_diff_without_a_slurm(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["catalogue", "diff", name, "--catalogue", str(FOLDER)]) == 1
+    assert "there is no Slurm to compare it with" in capsys.readouterr().err
