@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from factorylink import catalogue, cli, cli_catalogue, federation, listing
@@ -257,6 +259,22 @@ def test_the_schema_for_editors_is_current(of: str) -> None:
         first = entry.read_text().splitlines()[0]
         assert first.startswith("# yaml-language-server: $schema=")
         assert (entry.parent / first.partition("=")[2]).resolve() == path
+
+
+def test_editors_find_the_files_right_and_mistakes_wrong() -> None:
+    schema = json.loads(cli_catalogue.schema("factory"))
+    for path in FOLDER.glob("*.yaml"):
+        jsonschema.validate(_read(path), schema)
+    jsonschema.validate(_read(ANTENNAS), json.loads(cli_catalogue.schema("antennas")))
+    for wrong in ({"state": "alive"}, {"schedular": "slurm"}, {"outbound": "maybe"}, {"sizes": [{"id": "gpu-1"}]}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**_read(FOLDER / "czai.yaml"), **wrong}, schema)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """As an editor sees it: a day is a string."""
+    data: dict[str, Any] = json.loads(json.dumps(yaml.safe_load(path.read_text()), default=str))
+    return data
 
 
 def test_the_table_in_the_docs_is_current() -> None:

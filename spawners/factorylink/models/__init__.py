@@ -36,8 +36,6 @@ from factorylink.models.bodies import (
 )
 from factorylink.models.catalogue import (
     Accelerator,
-    Coming,
-    Entry,
     Environment,
     Factory,
     Folder,
@@ -45,10 +43,7 @@ from factorylink.models.catalogue import (
     NodeShape,
     NodeSize,
     Partition,
-    Planned,
     Qos,
-    Seat,
-    Site,
     SizeSketch,
 )
 from factorylink.models.clusters import (
@@ -64,6 +59,7 @@ from factorylink.models.clusters import (
     Worker,
     WorkerState,
 )
+from factorylink.models.entry import Coming, Entry, Planned, Seat, Site
 from factorylink.models.provenance import Origin, Said, Sourced
 from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
 from factorylink.models.rules import Act, Agreement, LoginRules, Policy

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Literal
 
 from factorylink.models.base import Model, Slug
-from factorylink.models.catalogue import Accelerator, Coming, Environment, Folder, IdleLimits, NodeSize, Seat, Site
+from factorylink.models.catalogue import Accelerator, Environment, Folder, IdleLimits, NodeSize
+from factorylink.models.entry import Coming, Seat, Site
 from factorylink.models.scheduler import Estimate
 from factorylink.models.sessions import Words
 
