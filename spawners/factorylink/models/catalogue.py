@@ -158,7 +158,7 @@ class Factory(Entry):
     node: NodeShape | None = None
     partitions: tuple[Partition, ...] = ()
     qos: tuple[Qos, ...] = ()
-    # None: not known, asked for as gres. constraint: what ``constraint`` names has its GPUs, and no number is asked for.
+    # None: not known, asked for as gres. constraint: what it names comes with its GPUs, and no number is asked for.
     gpu_syntax: Literal["gres", "gres-typed", "gpus-per-node", "constraint"] | None = None
     asks_memory: bool = True  # False: memory follows the cores, and no job may name it
     account_mandatory: bool | None = None
