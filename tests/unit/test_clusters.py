@@ -459,12 +459,15 @@ async def test_those_that_ended_are_told_by_the_ledger(tmp_path: Path) -> None:
     await world.clusters.end(CLUSTER, "ada")
     await world.comes(lambda: "1" in world.scheduler.cancelled)
     await world.scheduler.answer(2)
-    await world.comes(lambda: world.clusters.own(CLUSTER, "ada").row.ended is not None)
+    row = world.clusters.own(CLUSTER, "ada").row
+    await world.comes(lambda: row.ended is not None)
+    next(iter(row.workers())).earlier = 2.0  # hours of a run before that
+    await world.clusters._shelf.save(list(row.workers()))
     for _ in range(2):  # at once, and by the next link
         live, over = await world.clusters.figures_of("ada", ended=5)
         assert (live.id, live.state) == (OTHER, "live")
         assert (over.id, over.state, over.counts, over.end) == (CLUSTER, "ended", {"ended": 2}, None)
-        assert (over.gpu_hours.spent, over.gpu_hours.committed) == (pytest.approx(0.5, abs=0.01), 0)
+        assert (over.gpu_hours.spent, over.gpu_hours.committed) == (pytest.approx(2.5, abs=0.01), 0)
         assert len(await world.clusters.figures_of("ada", ended=0)) == 1
         assert await world.clusters.figures_of("eve", ended=5) == []
         await world.down()

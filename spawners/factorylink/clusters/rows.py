@@ -278,15 +278,16 @@ class Shelf:
         """The last that ended of a person, without what belongs to them: each with the number of its jobs, and for how
         many hours these ran in all."""
         ran = type_coerce(workers.c.ended, Float) - type_coerce(workers.c.started, Float)
-        figures = select(func.count(), func.total(ran)).select_from(workers.join(batches))
+        figures = select(func.count(), func.total(ran) / 3600 + func.total(workers.c.earlier))
+        figures = figures.select_from(workers.join(batches))
         last = select(clusters).where(clusters.c.user == user, clusters.c.ended.is_not(None))
         last = last.order_by(clusters.c.ended.desc()).limit(limit)
 
         def read(db: Connection) -> list[tuple[ClusterRow, int, float]]:
             found = []
             for row in db.execute(last).mappings():
-                jobs, seconds = db.execute(figures.where(batches.c.cluster == row["id"])).one()
-                found.append((ClusterRow(**row), jobs, float(seconds) / 3600))
+                jobs, hours = db.execute(figures.where(batches.c.cluster == row["id"])).one()
+                found.append((ClusterRow(**row), jobs, float(hours)))
             return found
 
         return await self._ledger.transact(read)

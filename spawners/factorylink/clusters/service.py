@@ -106,7 +106,7 @@ class Clusters:
     async def _ended(self, row: ClusterRow, jobs: int, hours: float) -> Cluster:
         """One that ended, by the ledger."""
         told = Flock(row, None).figures()
-        spent = row.gpus * hours + await self._heads.spent(row)
+        spent = row.earlier + row.gpus * hours + await self._heads.spent(row)
         used = told.gpu_hours.model_copy(update={"spent": spent})
         return told.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 
