@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from testbed import install
@@ -30,6 +31,14 @@ PORTS = {  # so far apart that their demos' ports for sessions are, too
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="run what takes minutes by nature, too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Properties: the same examples each time, so that a change is judged by what it changes; many new ones where there
+    is time for them."""
+    settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
+    settings.register_profile("searching", deadline=None, max_examples=500, print_blob=True)
+    settings.load_profile("searching" if config.getoption("--long") else "steady")
 
 
 @pytest.hookimpl(optionalhook=True)
