@@ -249,7 +249,7 @@ class Ledger:
                     there = set(inspect(db).get_table_names())
                     schema.metadata.create_all(db)
                     for old in range(version, schema.VERSION) if version else ():  # 0: just made
-                        for table, statement in schema.MIGRATIONS[old].items():
+                        for table, statement in schema.MIGRATIONS[old]:
                             if table in there:
                                 db.exec_driver_sql(statement)
                     db.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")

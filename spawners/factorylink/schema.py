@@ -158,13 +158,14 @@ audit = Table(
     Column("key_id", String, nullable=False, server_default=""),  # since version 2
 )
 # What brings a database from one version to the next, by table; tables that are missing are made as they are now.
-MIGRATIONS = {
-    1: {"audit": "ALTER TABLE audit ADD COLUMN key_id VARCHAR NOT NULL DEFAULT ''"},
-    2: {},
-    3: {
-        "clusters": "ALTER TABLE clusters ADD COLUMN earlier FLOAT NOT NULL DEFAULT 0",
-        "workers": "ALTER TABLE workers ADD COLUMN earlier FLOAT NOT NULL DEFAULT 0",
-    },
+MIGRATIONS: dict[int, tuple[tuple[str, str], ...]] = {
+    1: (("audit", "ALTER TABLE audit ADD COLUMN key_id VARCHAR NOT NULL DEFAULT ''"),),
+    2: (),
+    3: (
+        ("clusters", "ALTER TABLE clusters ADD COLUMN earlier FLOAT NOT NULL DEFAULT 0"),
+        ("workers", "ALTER TABLE workers ADD COLUMN earlier FLOAT NOT NULL DEFAULT 0"),
+        ("workers", "ALTER TABLE workers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0"),
+    ),
 }
 
 

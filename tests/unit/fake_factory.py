@@ -180,10 +180,11 @@ class FakeScheduler:
             mine = [job for job in self.jobs_there if job == number or job.startswith(f"{number}_")]
             for job in mine:
                 was = self.jobs_there.pop(job)
-                if self.remembers and was.state is not JobState.ENDED:
+                if self.remembers:
                     now = moments.now()
                     ended = {"state": JobState.ENDED, "raw_state": "CANCELLED", "started": was.started or now}
-                    self.jobs_there[job] = was.model_copy(update=ended | {"ended": now})
+                    over = was.state is JobState.ENDED
+                    self.jobs_there[job] = was if over else was.model_copy(update=ended | {"ended": now})
             if not mine:
                 raise Gone("no such job")
 

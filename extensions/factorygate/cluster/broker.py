@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Container
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from factorygate.link import Link, LinkError
@@ -33,6 +33,7 @@ class Broker:
         self._asked: list[tuple[str, float | None, asyncio.Future[None]]] = []
         self._unwanted: list[tuple[str, asyncio.Future[None]]] = []
         self._waiters: list[asyncio.Future[None]] = []  # for what is told next
+        self._told_at = datetime.now(UTC)
         self._cancelled: set[str] = set()
         self._making_known = asyncio.Lock()
         self._known = True
@@ -70,6 +71,14 @@ class Broker:
     async def cancel(self, name: str) -> None:
         """See that a job ends; returns when the link knows. Raises LinkError."""
         await self._gather(self._unwanted, name)
+
+    def strays(self, known: Container[str]) -> list[str]:
+        """Jobs that are there, and neither known nor cancelled: the answer that they were taken was lost."""
+        return [
+            name
+            for name, told in self.workers.items()
+            if told["state"] != "ended" and name not in known and name not in self._cancelled
+        ]
 
     async def look(self) -> None:
         """Something happened: have the factory asked now."""
@@ -123,8 +132,8 @@ class Broker:
 
     async def _cancel(self, unwanted: list[tuple[str, asyncio.Future[None]]]) -> None:
         body = {"names": [name for name, _ in unwanted]}
-        self._cancelled.update(body["names"])
         await self._tell(unwanted, lambda: self._link.post(f"/clusters/{self.id}/cancel", body))
+        self._cancelled.update(name for name, done in unwanted if done.exception() is None)
 
     async def _tell(self, who: list[tuple[str, asyncio.Future[None]]], ask: Callable[[], Any]) -> None:
         try:
@@ -178,7 +187,9 @@ class Broker:
         for name, told in self.workers.items():  # in the order in which they were asked for
             batches.setdefault(told["batch"], []).append(name)
         alive = {name for name, told in self.workers.items() if told["state"] != "ended"}
-        spent = self.cluster["gpus"] * sum(_hours(told) for told in self.workers.values())
+        # Of those that run it will see itself how long they do.
+        running = sum(_hours_until(self._told_at, told) for told in self.workers.values())
+        spent = max(0.0, self.cluster["gpu_hours"]["spent"] - self.cluster["gpus"] * running)
         async with self._making_known:  # before anything else is asked for
             await self._link.put(f"/clusters/{self.id}", self.request | {"spent_gpu_hours": spent})
             for batch, names in batches.items():
@@ -192,7 +203,7 @@ class Broker:
         workers = told.pop("workers")
         changed = [worker["name"] for worker in workers if self.workers.get(worker["name"]) != worker]
         self.workers.update({worker["name"]: worker for worker in workers})
-        self.cluster = told
+        self.cluster, self._told_at = told, datetime.now(UTC)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -200,9 +211,8 @@ class Broker:
         self._on_change(changed)
 
 
-def _hours(told: Told) -> float:
-    """For which a job that is over ran."""
-    if told["state"] != "ended" or not told["started"]:
+def _hours_until(moment: datetime, told: Told) -> float:
+    """For which a job that is not over had run then."""
+    if told["state"] == "ended" or not told["started"]:
         return 0.0
-    ran = datetime.fromisoformat(told["ended"]) - datetime.fromisoformat(told["started"])
-    return max(0.0, ran / timedelta(hours=1))
+    return max(0.0, (moment - datetime.fromisoformat(told["started"])) / timedelta(hours=1))

@@ -151,7 +151,7 @@ class FactoryCluster(JobQueueCluster):
         self.message = ""  # what went wrong last
         self.adapting: Adapting | None = None
         self.roster = Roster(self)
-        self._leaving = Leaving(self)
+        self.leaving = Leaving(self)
         self._link_wanted = workers
         self._keeper: Keeper | None = None
         self._panel: ClusterPanel | None = None
@@ -283,7 +283,7 @@ class FactoryCluster(JobQueueCluster):
         self.stop_adapting()
         if self._keeper is not None:
             self._keeper.stop()
-        await self._leaving.finish()
+        await self.leaving.finish()
         await self.broker.close()
         await Cluster._close(self)
         await self.scheduler.close()
@@ -293,7 +293,7 @@ class FactoryCluster(JobQueueCluster):
             return
         if self._keeper is not None:
             self._keeper.stop()
-        self._leaving.stop()
+        self.leaving.stop()
         self.roster.plan(0)
         try:
             await self.broker.end()
@@ -407,7 +407,7 @@ class FactoryCluster(JobQueueCluster):
 
     async def _correct_state_internal(self) -> None:
         leaving = [name for name in self.workers if name not in self.worker_spec]
-        self._leaving.add({name: self.workers.pop(name) for name in leaving}, self.roster.relieved)
+        self.leaving.add({name: self.workers.pop(name) for name in leaving}, self.roster.relieved)
         try:
             await self._open()
             await super()._correct_state_internal()

@@ -46,7 +46,7 @@ class Keeper:
         self._crashes = 0
         self._pause = 0.0
         self._not_before = 0.0  # by the loop's clock
-        self._said = ""
+        self._said = self._said_before = ""
         self._kept: dict[str, Any] = {}
 
     def start(self) -> None:
@@ -101,6 +101,8 @@ class Keeper:
             elif told is not None and self._is_alone_for_long(name, told, connected):
                 roster.drop((name,))
                 changed = True
+        if strays := cluster.broker.strays({*cluster.worker_spec, *cluster.workers, *cluster.leaving}):
+            await asyncio.gather(*(cluster.broker.cancel(name) for name in strays))
         changed |= roster.let_heirs_take_over()
         asked = self._ask(connected)
         if changed or asked:
@@ -196,13 +198,14 @@ class Keeper:
         alone = bool(left) and all(seconds < margin(whole) for seconds, whole in left)
         if alone and not self._said:
             minutes = max(1, round(max(seconds for seconds, _ in left) / 60))
+            self._said_before = self._cluster.message
             self._said = self._cluster.message = (
                 f"All workers' jobs end within {minutes} min, and no other is there yet to take over: what only they "
                 "hold is computed again then. Gather what you need."
             )
         elif self._said and not alone:
             if self._cluster.message == self._said:
-                self._cluster.message = ""
+                self._cluster.message = self._said_before
             self._said = ""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,10 @@ class Leaving:
             self._leavers[name] = _Leaver(job, now + (_left(job.told) if patient else SECONDS), patient)
         if jobs and (self._task is None or self._task.done()):
             self._task = asyncio.create_task(self._see_off())
+
+    def __iter__(self) -> Iterator[str]:
+        """Their names."""
+        return iter(self._leavers)
 
     async def finish(self) -> None:
         """Nobody will look after them any more: what still runs is done again by others."""

@@ -32,7 +32,8 @@ class Roster:
         for name in names:
             if name in told["names"] or number(name) >= told["young"]:
                 self._cluster.worker_spec[name] = self._cluster.new_spec
-        self.wanted, self._heirs = told["wanted"], told["heirs"]
+        self._heirs = dict(told["heirs"])
+        self.wanted = max(told["wanted"], len(self.units()))
 
     def units(self) -> list[tuple[str, ...]]:
         """Jobs, each with the one that it is to take over from, if any: what counts as one."""

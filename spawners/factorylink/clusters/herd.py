@@ -109,10 +109,12 @@ class Herd:
                 if worker.misses >= ENOUGH_MISSES:
                     ended.append((worker, None))
                 continue
-            worker.job, worker.misses, worker.seen = job, 0, now
+            worker.job, worker.misses = job, 0
             if job.state is JobState.ENDED:
+                if job.started is not None:
+                    worker.runs(job, batch, now)
                 ended.append((worker, end_of(job)))
-            elif _take(worker, job, now):
+            elif _take(worker, job, batch, now):
                 changed.append(worker)
             elif job != before:
                 flock.touch(worker)
@@ -233,11 +235,10 @@ def log_name(batch: BatchRow, task: int) -> str:
     return f"{batch.id}-{task}.log"
 
 
-def _take(worker: WorkerRow, job: Job, now: datetime) -> bool:
+def _take(worker: WorkerRow, job: Job, batch: BatchRow, now: datetime) -> bool:
     """Take over what is kept of a job that has not ended; whether anything changed."""
-    old = (worker.state, worker.node, worker.started, worker.ends)
-    started = job.started if job.state is not JobState.PENDING else None
+    old = (worker.state, worker.node, worker.started, worker.ends, worker.restarts)
     worker.state = _STATES[job.state]
     worker.node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None
-    worker.runs(started, job.ends if started else None, now)
-    return old != (worker.state, worker.node, worker.started, worker.ends)
+    worker.runs(job, batch, now)
+    return old != (worker.state, worker.node, worker.started, worker.ends, worker.restarts)

@@ -35,6 +35,7 @@ from factorylink.models import (
     Job,
     JobId,
     JobOptions,
+    JobState,
     ResolvedChoice,
     SessionId,
     Words,
@@ -86,6 +87,7 @@ workers = Table(
     Column("state", Parsed(WorkerState), nullable=False),
     Column("wish", String, nullable=False),
     Column("node", String),
+    Column("restarts", Integer, nullable=False, server_default="0"),  # since version 4
     Column("earlier", Float, nullable=False, server_default="0"),  # since version 4
     Column("started", Moment),
     Column("ends", Moment),
@@ -98,8 +100,8 @@ workers = Table(
 
 @dataclass
 class WorkerRow:
-    """One job; ``task``: its index in the batch's array, from 1; ``earlier``: hours that it ran before it began again.
-    What is below the line only this process knows."""
+    """One job; ``task``: its index in the batch's array, from 1; ``restarts``: how often the scheduler began it again;
+    ``earlier``: hours that it ran before that, at most. What is below the line only this process knows."""
 
     batch: BatchId
     task: int
@@ -107,6 +109,7 @@ class WorkerRow:
     state: WorkerState = WorkerState.ASKED
     wish: Literal["run", "stop"] = "run"
     node: str | None = None
+    restarts: int = 0
     earlier: float = 0.0
     started: datetime | None = None
     ends: datetime | None = None
@@ -120,11 +123,15 @@ class WorkerRow:
     seen: datetime | None = None  # when the last answer had it
     version: int = 0  # of the cluster, when it changed last
 
-    def runs(self, started: datetime | None, ends: datetime | None, now: datetime) -> None:
-        """Its run is the one that began then; one before that is over, as late as can be."""
-        if self.started is not None and started != self.started:
-            self.earlier += _hours(self.started, min(started or now, self.ends or now))
-        self.started, self.ends = started, ends
+    def runs(self, job: Job, batch: BatchRow, now: datetime) -> None:
+        """What the scheduler says of it. Runs before this one were as long as can be."""
+        started = job.started if job.state is not JobState.PENDING else None
+        again = max(job.restarts - self.restarts, int(self.started not in (None, started)))
+        if again > 0:
+            since = self.started or self.seen or batch.created
+            self.earlier += min(_hours(since, started or now), again * batch.hours)
+        self.restarts, self.seen = job.restarts, now
+        self.started, self.ends = started, job.ends if started else None
 
     def is_over(self, now: datetime, end: End | None) -> None:
         """It has ended: when the scheduler says, else as late as can be. Where nobody knows whether it ran, it did from

@@ -1,0 +1,194 @@
+"""A cluster never uses more than its cap, and never could, whatever is asked for and whatever befalls it, in any order.
+
+Hypothesis scales, adapts, kills, lets time pass. What is checked each second is what jobs truly used and may still use,
+as the batch scheduler knows it, beside what the link counts.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from factorylink.models import JobState
+from tests.unit.cluster_world import Life
+
+JOBS = st.integers(0, 6)
+ANY = st.integers(0, 20)  # the how-manieth of those that are there
+NOISE = 1e-6  # GPU-hours
+NOTICED = 30  # seconds within which the link has heard of a job that the scheduler began again
+
+
+class Budget(RuleBasedStateMachine):
+    """``excused``: until when more may be promised than the cap allows: the scheduler did that, and the link has not
+    heard of it. Used it must not be even then."""
+
+    @initialize(hours=st.sampled_from([0.05, 0.5, 1.0, 1.01]), cap=st.sampled_from([0.4, 1.0, 3.0, 3.3]))
+    def begin(self, hours: float, cap: float) -> None:
+        shm = Path("/dev/shm")
+        self.folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
+        self.life = Life(self.folder, hours=hours, cap=cap)
+        self.cap = cap
+        self.excused = 0.0
+        self.life.always = self.check
+
+    def check(self) -> None:
+        life, grid = self.life, self.life.grid
+        used = grid.used()
+        assert used <= self.cap + NOISE, f"{used} of {self.cap} GPU-hours were used"
+        clusters = life.world.clusters.of("ada", live=True)
+        stopping = {
+            batch.job_of(worker)
+            for told in clusters
+            for batch, worker in life.world.clusters.own(told.id, "ada").alive()
+            if worker.wish == "stop"
+        }
+        if life.loop.time() < self.excused:
+            return
+        might = used + sum(grid.left(job) for job in grid.alive() if job not in stopping)
+        assert might <= self.cap + NOISE, f"{might} of {self.cap} GPU-hours might be used"
+        for told in clusters:
+            counted = told.gpu_hours.spent + told.gpu_hours.committed
+            still = sum(grid.left(job) for job in grid.alive() if job in stopping)
+            # What nobody knows exactly is counted as too much; then at least nothing more is promised.
+            nothing = told.gpu_hours.committed <= still + NOISE
+            assert nothing or counted <= self.cap + still + NOISE, f"{counted} of {self.cap} GPU-hours are promised"
+            assert counted >= might + still - NOISE, f"{might + still} GPU-hours might be used, the link has {counted}"
+
+    def teardown(self) -> None:
+        if not hasattr(self, "life"):
+            return
+        try:
+            self.all_is_well()
+        finally:
+            self.life.close()
+            shutil.rmtree(self.folder)
+
+    # --- what the person does
+
+    @rule(jobs=JOBS)
+    def scale(self, jobs: int) -> None:
+        roster = self.life.cluster.roster
+        there, wanted = len(roster.units()), roster.wanted
+        said = self.life.scale(jobs)
+        if said:  # in words, and nothing of it is done
+            assert jobs > there
+            assert said.endswith(".")
+            assert roster.wanted <= max(there, wanted)
+
+    @rule(most=JOBS, work=JOBS)
+    def adapt(self, most: int, work: int) -> None:
+        self.life.dask.target = work
+        self.life.adapt(most)
+
+    @rule(work=JOBS, idle=st.booleans())
+    def work_comes_or_goes(self, work: int, idle: bool) -> None:
+        self.life.dask.target, self.life.dask.idle = work, idle
+
+    @rule(seconds=st.sampled_from([0.0, 20.0, 100.0]))
+    def tasks_take_long(self, seconds: float) -> None:
+        self.life.dask.busy = seconds
+
+    @rule()
+    def kernel_is_killed(self) -> None:
+        if self.life.world.clusters.of("ada", live=True):
+            self.life.kernel_is_killed()
+
+    # --- what befalls jobs
+
+    @rule(seconds=st.sampled_from([1, 7, 60, 400, 1500]))
+    def time_passes(self, seconds: float) -> None:
+        self.life.passes(seconds)
+
+    @rule(room=JOBS)
+    def others_come_and_go(self, room: int) -> None:
+        self.life.grid.room = room
+
+    @rule(which=ANY)
+    def job_is_killed(self, which: int) -> None:
+        if there := self.life.grid.alive():
+            self.life.grid.ends(there[which % len(there)], "NODE_FAIL")
+
+    @rule(which=ANY)
+    def job_begins_again(self, which: int) -> None:
+        if there := self.life.grid.alive(JobState.RUNNING):
+            self.life.grid.begins_again(there[which % len(there)])
+            self.excused = max(self.excused, self.life.loop.time() + NOTICED)
+
+    @rule(seconds=st.sampled_from([2.0, 30.0]))
+    def workers_take_long_to_come(self, seconds: float) -> None:
+        self.life.dask.boot = seconds
+
+    @rule()
+    def workers_are_lost(self) -> None:
+        self.life.dask.lost |= set(self.life.grid.alive()[:1])
+
+    @rule()
+    def scheduler_forgets_what_ended(self) -> None:
+        grid = self.life.grid
+        for job in grid.alive(JobState.ENDED):
+            del grid.jobs_there[job]
+
+    # --- what befalls the factory and the link
+
+    @rule()
+    def factory_is_silent(self) -> None:
+        self.life.grid.up = False
+        self.excused = float("inf")  # until it answers again, nobody hears of anything
+
+    @precondition(lambda self: not self.life.grid.up)
+    @rule()
+    def factory_answers(self) -> None:
+        self.life.grid.up = True
+        self.excused = self.life.loop.time() + NOTICED
+
+    @rule()
+    def link_is_killed(self) -> None:
+        self.life.link_is_killed()
+        self.excused = max(self.excused, self.life.loop.time() + NOTICED)
+
+    @precondition(lambda self: self.life.loop.time() >= self.excused)
+    @rule()
+    def ledger_is_lost(self) -> None:
+        """The notebook tells the link of the cluster again, and the factory of its jobs. What nobody had heard of yet,
+        nobody can tell."""
+        self.life.passes(NOTICED)
+        self.life.link_is_killed(lost=True)
+        self.excused = self.life.loop.time() + NOTICED
+        self.life.passes(NOTICED)
+
+    @rule()
+    def scheduler_says_no(self) -> None:
+        self.life.grid.refuses = "Job violates accounting/QOS policy"
+
+    @rule()
+    def scheduler_says_yes(self) -> None:
+        self.life.grid.refuses = ""
+
+    # --- all is well again
+
+    @rule()
+    def all_is_well(self) -> None:
+        life = self.life
+        life.grid.refuses, life.grid.room, life.dask.boot, life.dask.busy = "", 100, 2.0, 0.0
+        if not life.grid.up:
+            self.factory_answers()
+        life.passes(300)
+        wanted, there = life.cluster.roster.wanted, len(life.cluster.roster.units())
+        assert there <= wanted
+        assert there == wanted or life.cluster.message, "fewer than wanted, and nobody says why"
+        assert len(life.grid.alive()) <= 2 * there
+
+
+TestBudget = Budget.TestCase
+TestBudget.settings = settings(
+    max_examples=60,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    print_blob=True,
+)
