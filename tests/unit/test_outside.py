@@ -6,12 +6,14 @@ import argparse
 import json
 import logging
 import os
+import ssl
 from pathlib import Path
 
 import pytest
+from distributed.security import Security
 
 from factorygate.cluster import pages, versions, worker
-from factorygate.cluster.keys import Keys
+from factorygate.cluster.keys import Keys, mend
 from factorygate.cluster.outside import Outside
 
 
@@ -25,6 +27,15 @@ def test_what_it_tells_is_enough_to_trust_it() -> None:
     for role in ("client", "worker", "scheduler"):
         assert theirs.get_tls_config_for_role(role) == mine.get_tls_config_for_role(role)
     assert theirs.require_encryption
+
+
+def test_somebodys_own_is_mended_as_it_is() -> None:
+    theirs = Security.temporary()
+    told = theirs.get_tls_config_for_role("client")
+    mend(theirs)
+    assert theirs.get_tls_config_for_role("client") == told
+    context = theirs.get_connection_args("client")["ssl_context"]
+    assert context.options & ssl.OP_IGNORE_UNEXPECTED_EOF
 
 
 def test_another_version_is_refused_in_words() -> None:

@@ -114,7 +114,7 @@ async def test_a_slow_scheduler_that_lives_is_waited_for(site: Site, transport: 
 
 async def test_submits_share_the_question_whether_it_lives(site: Site, transport: FakeTransport) -> None:
     async def down() -> None:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(1)  # by then each of them has come to doubt
         raise Unreachable("is DOWN")
 
     transport.answers |= {"submit": None, "alive": down}

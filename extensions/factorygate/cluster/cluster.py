@@ -24,7 +24,7 @@ from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.keeper import KEPT, Keeper
-from factorygate.cluster.keys import Keys
+from factorygate.cluster.keys import Keys, mend
 from factorygate.cluster.leaving import Leaving
 from factorygate.cluster.roster import Roster, number
 from factorygate.cluster.view import Adapting, ClusterView
@@ -159,6 +159,8 @@ class FactoryCluster(JobQueueCluster):
         self.broker = Broker(Link.here(), self._changed)
         self._begins = _begins or _beginning(scheduler, self.place.here, name)
         theirs = security if isinstance(security, Security) else None
+        if theirs is not None:
+            mend(theirs)
         if self._begins is not None and (theirs or scheduler_options):
             raise ValueError(
                 "security= and scheduler_options= are for a scheduler in this kernel: for a cluster without a name, at "
