@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.errors import CannotRun
@@ -20,12 +23,13 @@ def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ..
     may log in by key. Homes are 0700 below ``homes``."""
     if os.geteuid() != 0:
         return (own_name(),)
-    for name in names:
-        if not _exists(name):
-            _add(name, homes / name)
-        elif _locked(name):
-            subprocess.run(["/usr/sbin/usermod", "--password", NOTHING_MATCHES, name], check=True, timeout=60)
-        home(name).chmod(0o700)
+    with _alone(homes):
+        for name in names:
+            if not _exists(name):
+                _add(name, homes / name)
+            elif _locked(name):
+                subprocess.run(["/usr/sbin/usermod", "--password", NOTHING_MATCHES, name], check=True, timeout=60)
+            home(name).chmod(0o700)
     return names
 
 
@@ -56,6 +60,19 @@ def own_name() -> str:
         raise CannotRun(f"a name for user id {os.geteuid()} (an entry in /etc/passwd)") from None
 
 
+@contextmanager
+def _alone(homes: Path) -> Iterator[None]:
+    """One start at a time: two `useradd` of one name at the same moment both succeed, and the home is then another
+    user id's than the account's."""
+    homes.mkdir(parents=True, exist_ok=True)
+    held = os.open(homes, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(held)
+
+
 def _exists(name: str) -> bool:
     try:
         pwd.getpwnam(name)
@@ -73,13 +90,12 @@ def _add(name: str, home: Path) -> None:
     useradd = shutil.which("useradd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if useradd is None:
         raise CannotRun("the program useradd (package passwd)")
-    home.parent.mkdir(parents=True, exist_ok=True)
     argv = [
         useradd, "--create-home", "--home-dir", str(home), "--user-group", "--shell", "/bin/bash",
         "--password", NOTHING_MATCHES, name,
     ]  # fmt: skip
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
-    if done.returncode != 0 and not _exists(name):  # another start may have made it at the same moment
+    if done.returncode != 0:
         raise CannotRun(f"the Unix user {name}: useradd says {done.stderr.strip()!r}")
 
 

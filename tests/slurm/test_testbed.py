@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import pwd
+import secrets
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -234,6 +236,27 @@ def test_a_state_folder_that_site_accounts_cannot_read_is_refused(tmp_path: Path
     tmp_path.chmod(0o700)
     with pytest.raises(CannotRun, match="closed to others"):
         cluster.up(FACTORY, tmp_path / "state", running.record.packages)
+
+
+@only_root
+def test_starts_at_the_same_moment_make_an_account_once() -> None:
+    """On a fresh machine several testbeds start together, and each wants the same accounts."""
+    name = f"fg-once-{secrets.token_hex(4)}"
+    program = f"from testbed import accounts; print(flush=True); input(); accounts.ensure(({name!r},))"
+    argv = [sys.executable, "-c", program]
+    starts = [subprocess.Popen(argv, cwd=CHECKOUT, stdin=-1, stdout=-1, text=True) for _ in range(8)]
+    try:
+        for start in starts:
+            assert start.stdout is not None and start.stdout.readline() == "\n"  # it has imported what it needs
+        for start in starts:
+            assert start.stdin is not None
+            start.stdin.write("\n")
+            start.stdin.flush()
+        assert [start.wait(timeout=120) for start in starts] == [0] * 8
+        account = pwd.getpwnam(name)
+        assert Path(account.pw_dir).stat().st_uid == account.pw_uid
+    finally:
+        subprocess.run(["/usr/sbin/userdel", "--remove", name], check=False, timeout=60, capture_output=True)
 
 
 def _ensure_ordinary_user() -> None:
