@@ -52,8 +52,15 @@ def test_nothing_is_a_choice_too() -> None:
     assert choice_from_options({}) == choice_from_form({}) == Choice()
 
 
-@pytest.mark.parametrize("value", NASTY)
-@pytest.mark.parametrize("field", ["factory", "size", "environment", "hours", "idle_minutes", "project"])
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (field, value)
+        for field in ("factory", "size", "environment", "hours", "idle_minutes", "project")
+        for value in NASTY
+        if (field, value) != ("project", "A")  # projects have capital letters
+    ],
+)
 def test_no_text_gets_through(field: str, value: str) -> None:
     for read, given_ in ((choice_from_form, {field: [value]}), (choice_from_options, {field: value})):
         with pytest.raises(StartFailed) as refused:

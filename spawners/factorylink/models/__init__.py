@@ -13,6 +13,7 @@ from factorylink.models.base import (
     JobId,
     Model,
     Person,
+    ProjectId,
     ServerName,
     SessionId,
     Slot,
@@ -60,6 +61,7 @@ from factorylink.models.clusters import (
     WorkerState,
 )
 from factorylink.models.entry import Coming, Entry, Planned, Seat, Site
+from factorylink.models.projects import Group, Mode, Project, ProjectAt, Projects, SiteAccounts
 from factorylink.models.provenance import Origin, Said, Sourced
 from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
 from factorylink.models.rules import Act, Agreement, LoginRules, Policy
@@ -100,6 +102,7 @@ __all__ = [
     "FactoryView",
     "Folder",
     "GpuHours",
+    "Group",
     "Head",
     "Health",
     "Hours",
@@ -113,6 +116,7 @@ __all__ = [
     "LoginHint",
     "LoginRules",
     "MessageBody",
+    "Mode",
     "Model",
     "NodeShape",
     "NodeSize",
@@ -126,6 +130,10 @@ __all__ = [
     "Policy",
     "Problem",
     "ProblemKind",
+    "Project",
+    "ProjectAt",
+    "ProjectId",
+    "Projects",
     "Qos",
     "RenewBody",
     "ResolvedChoice",
@@ -138,6 +146,7 @@ __all__ = [
     "SessionRequest",
     "SessionState",
     "Site",
+    "SiteAccounts",
     "SizeSketch",
     "SizeView",
     "Slot",

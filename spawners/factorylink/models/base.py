@@ -18,6 +18,8 @@ ServerName = Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00-
 # named like that, since none has a slash.
 HEAD = "dask/"
 Slot = Annotated[str, StringConstraints(max_length=255, pattern=r"^(dask/)?[^\x00-\x1f\x7f/]*$")]
+# As the calls name them ("EHPC-AIF-2026PG01-756") and as sites do ("project_465000000"); goes into argv and addresses.
+ProjectId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 UnixAccount = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
 
 

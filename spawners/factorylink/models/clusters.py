@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from factorylink.models.base import Hours, JobId, Model, Person, SessionId, Slug, UnixAccount
+from factorylink.models.base import Hours, JobId, Model, Person, ProjectId, SessionId, Slug, UnixAccount
 from factorylink.models.requests import ResolvedChoice
 from factorylink.models.sessions import EndReason, Session, Words
 
@@ -91,7 +91,7 @@ class ClusterRequest(Model):
     factory: Slug
     size: Slug | None = None
     environment: Slug | None = None
-    project: Slug | None = None
+    project: ProjectId | None = None
     hours: Hours | None = None
     processes: int = Field(default=1, ge=1, le=256)
     cap_gpu_hours: float | None = Field(default=None, gt=0, allow_inf_nan=False)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from factorylink.models.base import Hours, Model, Person, ServerName, Slug, Word
+from factorylink.models.base import Hours, Model, Person, ProjectId, ServerName, Slug, Word
 
 ADOPT = "adopt"  # an option beside a choice's: start the server to adopt this session, and no other
 
@@ -21,7 +21,7 @@ class Choice(Model):
     idle_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
     unopened_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
     give_up_hours: Hours | None = None  # end the wish if it has not started by then
-    project: Slug | None = None
+    project: ProjectId | None = None
 
 
 class ResolvedChoice(Model):
@@ -34,7 +34,7 @@ class ResolvedChoice(Model):
     idle_minutes: int
     unopened_minutes: int
     give_up_hours: Hours | None = None
-    project: Slug | None = None
+    project: ProjectId | None = None
 
 
 class JobOptions(Model):

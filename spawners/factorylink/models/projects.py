@@ -1,0 +1,67 @@
+"""Projects: the allocations that pay. Who is in one, what it may use and until when, what it is at each factory."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+
+from factorylink.models.base import Hours, Model, Person, ProjectId, Slug, UnixAccount, Word
+
+Group = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Mode = Literal["playground", "fast-lane", "large-scale", "science", "other"]
+
+
+class SiteAccounts(Model):
+    """As whom a project's people run at a factory. ``personal``: each as their own, by person. ``pool``: accounts lent
+    to whoever has none of their own; two people never hold one at the same time."""
+
+    personal: dict[Person, UnixAccount] = Field(default_factory=dict)
+    pool: tuple[UnixAccount, ...] = ()
+
+
+class ProjectAt(Model):
+    """What a project is at one factory. None takes what the hub's access there says, or the node size."""
+
+    account: Word | None = None  # the scheduler's account string
+    qos: Word | None = None
+    partition: Word | None = None
+    reservation: Word | None = None
+    site_accounts: SiteAccounts = SiteAccounts()
+    sizes: tuple[Slug, ...] = ()  # node sizes that it may use; empty: all
+
+
+class Project(Model):
+    """One allocation. Its people are ``members``, and whoever is in one of ``groups`` as the hub knows them now.
+
+    ``gpu_hours``: granted, over all factories; None: not counted here. ``max_hours``: of one session; None: the size's.
+    """
+
+    id: ProjectId
+    title: str = ""
+    mode: Mode = "other"
+    members: tuple[Person, ...] = ()
+    groups: tuple[Group, ...] = ()
+    managers: tuple[Person, ...] = ()  # see the project's page with everybody's use
+    begins: AwareDatetime | None = None
+    ends: AwareDatetime | None = None  # nothing is started after it, and no session goes on beyond
+    gpu_hours: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    max_hours: Hours | None = None
+    factories: dict[Slug, ProjectAt] = Field(min_length=1)
+
+    def has(self, person: str, groups: frozenset[str]) -> bool:
+        """Whether that person, who is in these groups, is in it."""
+        return person in self.members or person in self.managers or not groups.isdisjoint(self.groups)
+
+
+class Projects(Model):
+    """``projects.yaml``."""
+
+    projects: tuple[Project, ...] = ()
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Projects:
+        ids = [project.id for project in self.projects]
+        if len(set(ids)) != len(ids):
+            raise ValueError("projects: an id is used twice")
+        return self
