@@ -187,7 +187,8 @@ async def test_a_start_is_noticed_soon(site: Site, transport: LocalTransport, ac
     await asyncio.wait_for(seen.wait(), 20)
     started = site.jobs[job].started
     assert started is not None
-    assert datetime.now(UTC) - started < timedelta(seconds=2.5)  # Slurm tells whole seconds
+    # Well below the interval of a site at rest; how soon it is, bin/bench scale tells.
+    assert datetime.now(UTC) - started < timedelta(seconds=10)
 
 
 @pytest.mark.long

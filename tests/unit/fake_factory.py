@@ -413,6 +413,17 @@ class World:
             await asyncio.sleep(0.005)
         raise AssertionError(f"{expected} did not come: {session}")
 
+    async def answered_until(self, session_id: str = ID, **expected: Any) -> Session:
+        """The session once it looks like that, while the scheduler answers again and again, as it does."""
+        deadline = moments.ticks() + PATIENCE
+        while moments.ticks() < deadline:
+            await self.scheduler.answer()
+            session = await self.session(session_id)
+            if all(getattr(session, name) == value for name, value in expected.items()):
+                return session
+            await asyncio.sleep(0.005)
+        raise AssertionError(f"{expected} did not come: {session}")
+
     async def comes(self, look: Callable[[], bool]) -> None:
         """Return once that is so; the same for what no session shows."""
         deadline = moments.ticks() + PATIENCE

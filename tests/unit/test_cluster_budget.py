@@ -10,12 +10,15 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from factorylink.models import JobState
 from tests.unit.cluster_world import Life
+
+pytestmark = pytest.mark.timeout(300)  # many lives, one after the other
 
 JOBS = st.integers(0, 6)
 ANY = st.integers(0, 20)  # the how-manieth of those that are there
@@ -186,7 +189,7 @@ class Budget(RuleBasedStateMachine):
 
 TestBudget = Budget.TestCase
 TestBudget.settings = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],

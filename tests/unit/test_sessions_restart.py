@@ -71,8 +71,7 @@ async def test_a_submission_of_which_nothing_is_heard_is_made_again_late(tmp_pat
     await asyncio.sleep(0.02)
     assert not world.scheduler.submitted  # it may still be on its way
     world.board.live[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
-    await world.scheduler.answer(2)
-    assert (await world.until(job="1")).wish == "run"
+    assert (await world.answered_until(job="1")).wish == "run"
     late = world.scheduler.add("a", world.identity.job_name, world.identity.comment(ID, "a", "one"))
     await world.scheduler.answer()
     assert world.scheduler.cancelled == [late]  # it was ours: two were submitted
@@ -193,15 +192,13 @@ async def test_a_job_that_arrives_after_its_session_was_given_up(tmp_path: Path)
         await world.sessions.put(ID, SessionRequest(user="ada", choice=Choice()))
     session = await world.session()
     world.board.live[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
-    await world.scheduler.answer(2)
-    await world.until(state="ended")
+    await world.answered_until(state="ended")
     late = world.scheduler.add(
         session.account, world.identity.job_name, world.identity.comment(ID, session.account, "one")
     )
     await world.scheduler.answer()
     await world.comes(lambda: world.scheduler.cancelled == [late])
-    await world.scheduler.answer(2)
-    await world.until(state="ended")
+    await world.answered_until(state="ended")
     await world.down()
 
 
@@ -222,8 +219,7 @@ async def test_a_job_whose_session_ended_is_cancelled_after_a_grace(tmp_path: Pa
     world = await World(tmp_path).up()
     await world.running()
     job = world.scheduler.jobs_there.pop("1")
-    await world.scheduler.answer(2)
-    await world.until(state="ended")
+    await world.answered_until(state="ended")
     world.scheduler.jobs_there["1"] = job  # an administrator requeued it
     for now in (0.0, 300.0, 599.0):
         ticks[0] = now
