@@ -71,32 +71,35 @@ def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
     """Arguments of ``sacctmgr -i``, one command each: a fresh database becomes what the entry says.
 
     ``people``, the site accounts, may run in :func:`account` with each QOS of the entry. Where an account must be
-    named, their default one may use nothing; where a QOS must be named, there is no default.
+    named, their default one may use nothing; where a QOS must be named, the default one gives nothing or there is none.
     """
     named = {qos.name.lower(): qos for qos in factory.qos}
     project = project_qos(factory)
     if project is not None:
         named.setdefault(project, Qos(name=project))
-    told = [_qos_order(factory, name, qos) for name, qos in named.items()]
-    allowed = [name for name, qos in named.items() if qos.max_gpus != 0]
-    if factory.qos_mandatory:
-        told.append(("add", "qos", _OTHER_QOS))
-        allowed.append(_OTHER_QOS)
-    elif "normal" not in allowed:
-        allowed.insert(0, "normal")
+    # What whoever names no QOS gets: one that gives nothing, as some sites have it, or none at all.
+    trap = next((name for name, qos in named.items() if qos.max_gpus == 0), None)
+    if trap is not None:
+        default = trap
+    elif factory.qos_mandatory:
+        named.setdefault(_OTHER_QOS, Qos(name=_OTHER_QOS))
+        default = None
+    else:
+        named.setdefault("normal", Qos(name="normal"))
+        default = "normal"
+    told = [_qos_order(name, qos) for name, qos in named.items()]
     everyone = ",".join(people)
     pays = account(factory)
-    told.append(("add", "cluster", factory.id))
     told.append(("add", "account", pays, f"Description={factory.name}", "Organization=testbed"))
-    default = [] if factory.qos_mandatory else [f"DefaultQOS={'normal' if 'normal' in allowed else allowed[0]}"]
+    takes = [f"QOS={','.join(named)}", *([] if default is None else [f"DefaultQOS={default}"])]
     if factory.account_mandatory:
         told.append(("add", "account", UNPAID, "Description=nobody pays", "Organization=testbed"))
         told.append(("add", "user", everyone, f"Account={UNPAID}", f"DefaultAccount={UNPAID}", "Partition=none"))
-    told.append(("add", "user", everyone, f"Account={pays}", f"QOS={','.join(allowed)}", *default))
+    told.append(("add", "user", everyone, f"Account={pays}", *takes))
     return told
 
 
-def _qos_order(factory: Factory, name: str, qos: Qos) -> tuple[str, ...]:
+def _qos_order(name: str, qos: Qos) -> tuple[str, ...]:
     # Over a limit is refused at once, as on the sites, and a limit of its own stands in place of the partition's.
     limits = ["Flags=DenyOnLimit,PartitionTimeLimit"]
     if qos.max_hours is not None:

@@ -143,6 +143,7 @@ class Cluster:
 
         Raises DidNotStart.
         """
+        self._start_accounting()
         self.start_daemons(*self._daemons)
         if not processes.wait_until(self.ready, READY_SECONDS, pause=0.1):
             tails = files.log_tails(self.folder)
@@ -169,24 +170,30 @@ class Cluster:
         if not processes.wait_until(lambda: set(missing) <= self.pids.keys(), READY_SECONDS):
             raise DidNotStart(f"{self.id}: {', '.join(missing)} ended at once\n{files.log_tails(self.folder)}")
 
-    def give_orders(self) -> None:
-        """Start the accounting, where there is any, and lay out accounts and QOS in its fresh database.
-
-        Raises DidNotStart.
-        """
+    def _start_accounting(self) -> None:
+        """Start slurmdbd and its database, where there are any, and wait until it answers. Raises DidNotStart."""
         if self.record.place.accounting is None:
             return
         self.start_daemons(daemons.MUNGED, daemons.DATABASE, daemons.ACCOUNTING)
-        answers = processes.wait_until(
-            lambda: self.run("sacctmgr", "-n", "show", "cluster").returncode == 0, READY_SECONDS, pause=0.1
-        )
-        if not answers:
+        known = ("sacctmgr", "--noheader", "--parsable2", "show", "cluster", "format=Cluster")
+        if not processes.wait_until(lambda: self.run(*known).returncode == 0, READY_SECONDS):
             raise DidNotStart(f"{self.id}: slurmdbd does not answer\n{files.log_tails(self.folder)}")
+        if self.id not in self.run(*known).stdout.split():
+            self._order("add", "cluster", self.id)  # a controller that does so itself takes seconds
+
+    def give_orders(self) -> None:
+        """Lay out accounts and QOS in a fresh database; the controller must run, since it names what is counted there.
+
+        Raises DidNotStart.
+        """
         for order in self.record.orders:
-            done = self.run("sacctmgr", "-i", *order)
-            if done.returncode != 0:
-                said = done.stderr.strip() or done.stdout.strip()
-                raise DidNotStart(f"{self.id}: sacctmgr -i {' '.join(order)}: {said}")
+            self._order(*order)
+
+    def _order(self, *order: str) -> None:
+        done = self.run("sacctmgr", "-i", *order)
+        if done.returncode != 0:
+            said = done.stderr.strip() or done.stdout.strip()
+            raise DidNotStart(f"{self.id}: sacctmgr -i {' '.join(order)}: {said}")
 
     def kill(self, name: str) -> None:
         """Kill one daemon as a crash would: ``munged``, ``slurmctld``, ``slurmdbd``, ``mariadbd``, ``sshd`` or, by its
@@ -255,8 +262,8 @@ def up(
             homes = accounts.own_homes(folder / "homes", (*people, login.WATCHER))
             network.build(place.network, folder, homes)
             login.prepare(folder, isolation, place.network, {**cluster.env, processes.MARK: str(folder)})
-        cluster.give_orders()
         cluster.start_missing()
+        cluster.give_orders()
         return cluster
 
 

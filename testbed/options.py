@@ -14,7 +14,9 @@ def add_gpu_nodes(parser: argparse.ArgumentParser) -> None:
 
 def add_accounting(parser: argparse.ArgumentParser) -> None:
     """Whether accounts and QOS count."""
-    parser.add_argument("--accounting", action="store_true", help="with slurmdbd: accounts, QOS and limits are enforced")
+    parser.add_argument(
+        "--accounting", action="store_true", help="with slurmdbd: accounts, QOS and limits are enforced"
+    )
 
 
 def add_isolation(parser: argparse.ArgumentParser) -> None:
