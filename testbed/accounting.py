@@ -100,9 +100,9 @@ def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def _qos_order(name: str, qos: Qos) -> tuple[str, ...]:
-    # Over a limit is refused at once, as on the sites, and a limit of its own stands in place of the partition's.
-    limits = ["Flags=DenyOnLimit,PartitionTimeLimit"]
-    if qos.max_hours is not None:
+    limits = ["Flags=DenyOnLimit"]  # what is over one is refused at once
+    if qos.max_hours is not None:  # which stands in place of the partition's
+        limits = ["Flags=DenyOnLimit,PartitionTimeLimit"]
         limits.append(f"MaxWall={max(1, math.ceil(round(qos.max_hours * 60, 6)))}")
     job = {"node": qos.max_nodes, "cpu": qos.max_cores, "gres/gpu": qos.max_gpus}
     words = [f"{what}={number}" for what, number in job.items() if number is not None]
