@@ -17,7 +17,7 @@ REFUSED: tuple[Entry, ...] = (
         Move("you", N_("Choose fewer hours.")),
     ),
     Entry(
-        r"node configuration is not available|can(no| no|')t be satisfied|can not be satisfied|max(gres|cpu|mem|node)perjob",
+        r"node configuration is not available|can( ?no|')t be satisfied|max(gres|cpu|node)perjob",
         "no-such-node",
         N_("No node of that partition is as large as this size asks for."),
         OPERATOR,

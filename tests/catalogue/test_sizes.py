@@ -23,6 +23,7 @@ from factorylink.config import Access
 from factorylink.errors import Refused
 from factorylink.models import Choice, Entry, Factory, JobOptions, JobRequest, JobState, NodeSize
 from factorylink.schedulers import pbs, slurm
+from factorylink.site_answers import QUESTIONS, differences
 from testbed import cluster, install
 from testbed.cluster import Cluster
 from testbed.errors import CannotLayOut
@@ -220,6 +221,8 @@ def tried(entry: Entry, lab: Lab) -> tuple[str, str, str]:
             if entry.partition(size.partition).preempt_requeue:
                 goes_back(bench, size)
         refused = ", ".join(refusals(bench)) if entry.sizes else ""
+        told = {what: found.run(*argv).stdout for what, argv in QUESTIONS.items()}
+        assert differences(entry, told) == []
     finally:
         found.down()
     return "Slurm with slurmdbd", ", ".join(size.id for size in entry.sizes), refused

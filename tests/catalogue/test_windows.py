@@ -1,5 +1,5 @@
-"""What stands against a job that a factory would take at another time, on a real Slurm with accounts: a QOS that is used
-up, a reservation for others, a maintenance; and that a person is told so."""
+"""What stands against a job that a factory would take at another time, on a real Slurm with accounts: a QOS that is
+used up, a reservation for others, a maintenance; and that a person is told so."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_accounting_tells_the_seconds_of_a_job(site: Cluster) -> None:
     assert eventually(lambda: state_of(site, job) == "RUNNING")
     cancel(site, job)
     words = ("sacct", "-n", "-P", "-X", "-j", job, "-o", "Start,End,ElapsedRaw,State,Account,QOS,AllocTRES")
-    assert eventually(lambda: "CANCELLED" in site.run(*words).stdout), site.run(*words).stdout
+    assert eventually(lambda: "CANCELLED" in site.run(*words).stdout, 30), site.run(*words).stdout
     for account in (None, site.accounts[-1]):  # also its owner is told
         told = site.run(*words, account=account).stdout.strip().split("|")
         begin, end = (datetime.fromisoformat(word) for word in told[:2])
@@ -144,5 +144,5 @@ def test_killed_accounting_comes_back_with_what_it_knew(site: Cluster) -> None:
     cancel(site, submitted(site, "--time=10"))  # the controller goes by what it knows
     site.start_missing()
     told = ("sacct", "-n", "-P", "-X", "-a", "-o", "JobID,Start,Account")
-    assert eventually(lambda: set(before.splitlines()) <= set(site.run(*told).stdout.splitlines()))
+    assert eventually(lambda: set(before.splitlines()) <= set(site.run(*told).stdout.splitlines()), 30)
     assert site.run("sacctmgr", "-n", "-P", "show", "qos", "boost_qos_dbg", "format=Name").stdout == "boost_qos_dbg\n"
