@@ -151,11 +151,11 @@ class _Visit:
             async with asyncio.timeout(self._patience):
                 while True:
                     job = await self._seen() or job
-                    if job is not None and job.state is JobState.RUNNING:
+                    if job is not None and job.state is not JobState.PENDING:
                         self._node = job.nodes[0] if job.nodes else None
-                        return f"it runs on {self._node}"
-                    if job is not None and job.state in (JobState.ENDING, JobState.ENDED):
-                        raise await self._ended()
+                        if job.state is not JobState.RUNNING and self._node is None:
+                            raise await self._ended()
+                        return f"it got the node {self._node}"
                     await asyncio.sleep(_PAUSE)
         except TimeoutError:
             waits = explain.own("gone") if job is None else explain.pending(job)
