@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from typing import TypeVar
 
 from factorylink.errors import LinkError, NotDone, Unreachable
@@ -91,9 +90,9 @@ class Asker:
                 patience = SILENCE_AGAIN
             return running.result()
         finally:
+            running.add_done_callback(_told_already)
             running.cancel()
-            with contextlib.suppress(asyncio.CancelledError, LinkError):  # told already
-                await running
+            await asyncio.wait({running})  # and not ``await running``: whoever asks may be cancelled just now
 
     async def _is_alive(self, running: asyncio.Task[T]) -> None:
         """Returns when the scheduler lives, or ``running`` came to its end meanwhile. Raises Down."""
@@ -103,3 +102,8 @@ class Asker:
             asked.cancel()
         elif (error := asked.exception()) is not None and not running.done():
             raise Down(str(error)) from error
+
+
+def _told_already(running: asyncio.Task[T]) -> None:
+    if not running.cancelled():
+        running.exception()

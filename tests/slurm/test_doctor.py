@@ -1,0 +1,160 @@
+"""``factorygate doctor`` on a real Slurm with accounts: all is well, each step that can fail, and nothing is left."""
+
+from __future__ import annotations
+
+import json
+import pwd
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import asyncssh
+import pytest
+import yaml
+
+from factorylink import cli, doctor
+from factorylink.doors import DoorKeeper
+from factorylink.models import Environment, Factory
+from testbed import cluster, faults, install
+from testbed.cluster import Cluster
+from tests.support.trial import FACTORY
+
+pytestmark = [pytest.mark.slurm, pytest.mark.root]
+
+NOTEBOOK = str(install.program_folder() / "notebook/bin/python")
+SITE = Factory.model_validate({**FACTORY.model_dump(), "account_mandatory": True, "account_example": "project-1"})
+STEPS = ("login", "scheduler", "home", "submit", "start", "entry", "door")
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[Cluster]:
+    programs = install.program_folder()
+    state = programs / "tested-doctor"
+    shutil.rmtree(state, ignore_errors=True)
+    made = cluster.up(SITE, state, programs / "slurm", gpu_nodes=1, accounting=True)
+    yield made
+    made.down()
+    shutil.rmtree(state, ignore_errors=True)
+
+
+class Visit(NamedTuple):
+    code: int
+    lines: list[str]
+
+    @property
+    def steps(self) -> list[str]:
+        """How far it came."""
+        return [line.partition(":")[0] for line in self.lines if line.startswith(STEPS)]
+
+
+class Doctor:
+    """An operator with a ``link.yaml`` of their own; ``folder`` of sessions is below the account's home."""
+
+    def __init__(self, folder: Path, here: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+        self.here = here
+        self._folder = folder
+        self._capsys = capsys
+
+    def __call__(self, *words: str, python: str = NOTEBOOK, **access: Any) -> Visit:
+        environment = Environment(id="here", title="Here", kind="venv", python=python)
+        entry = json.loads(SITE.model_dump_json(exclude_unset=True)) | {
+            "environments": [json.loads(environment.model_dump_json())],
+        }
+        catalogue = self._folder / "factories"
+        catalogue.mkdir(exist_ok=True)
+        (catalogue / f"{SITE.id}.yaml").write_text(yaml.safe_dump(entry))
+        told = {**self.here.access_fields(), "session_folder": "~/.factorygate-doctor", **access}
+        link = {
+            "catalogue": "factories",
+            "state_dir": "state",
+            "socket": "link.sock",
+            "hub": {"token_file": "token"},
+            "factories": {SITE.id: json.loads(json.dumps(told, default=str))},
+        }
+        (self._folder / "link.yaml").write_text(yaml.safe_dump(link))
+        code = cli.main(["doctor", SITE.id, "--link", str(self._folder / "link.yaml"), *words])
+        said = self._capsys.readouterr()
+        return Visit(code, [*said.out.splitlines(), *said.err.splitlines()])
+
+
+@pytest.fixture
+def visit(here: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Doctor]:
+    yield Doctor(tmp_path, here, capsys)
+    jobs = here.run("squeue", "-h", "-o", "%i %j %T").stdout
+    assert "factorygate-hub-doctor" not in jobs, jobs
+    home = Path(pwd.getpwnam(here.accounts[0]).pw_dir)
+    assert not (home / ".factorygate-doctor").exists()
+    assert not (tmp_path / "state").exists()
+
+
+@pytest.mark.parametrize("door", [{"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"}, {"carrier": "stdio"}])
+def test_all_is_well(visit: Doctor, door: dict[str, str]) -> None:
+    code, lines = said = visit(door=door)
+    assert code == 0, lines
+    assert tuple(said.steps) == STEPS
+    assert all(": good; " in line for line in lines[:-1])
+    assert f"the carrier {door['carrier']} leads to the door" in lines[5]
+    assert lines[-1] == f"{SITE.id}: all is well."
+
+
+def fails(visit: Visit, step: str, *words: str) -> None:
+    """At that step, and in these words; nothing after it was tried."""
+    assert visit.code == 1
+    assert visit.steps == [*STEPS[: STEPS.index(step) + 1]], visit.lines
+    said = "\n".join(visit.lines[len(visit.steps) - 1 :])
+    assert said.startswith(f"{step}: FAILED. ")
+    assert all(word in said for word in words), said
+    assert visit.lines[-1] == f"{SITE.id}: not well."
+
+
+def test_no_such_account(visit: Doctor) -> None:
+    fails(visit("--account", "fg-nobody-at-all"), "login", "There is no such account", "account_pool of link.yaml")
+
+
+def test_a_scheduler_that_is_down(visit: Doctor) -> None:
+    with faults.begin(visit.here, "slurmctld-down"):
+        fails(visit(), "scheduler", "The factory's scheduler does not answer.")
+
+
+def test_no_room_for_its_folder(visit: Doctor) -> None:
+    fails(visit(session_folder="/proc/sessions"), "home", "/proc/sessions")
+
+
+def test_an_account_that_may_not_pay(visit: Doctor) -> None:
+    fails(visit(job_account="somebody-elses"), "submit", "Your project may not be used", "Invalid account")
+
+
+def test_a_job_that_does_not_start(visit: Doctor) -> None:
+    def shared(state: str) -> None:
+        assert visit.here.run("scontrol", "update", "PartitionName=shared", f"State={state}").returncode == 0
+
+    shared("DOWN")
+    try:
+        fails(visit("--wait", "0.05"), "start", "closed at the moment", "PartitionDown")
+    finally:
+        shared("UP")
+
+
+def test_an_environment_that_is_not_there(visit: Doctor) -> None:
+    fails(visit(python="/opt/nothing/bin/python"), "entry", "/opt/nothing/bin/python")
+
+
+def test_a_carrier_that_leads_nowhere(visit: Doctor) -> None:
+    door = {"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.9"}
+    fails(visit(door=door), "entry", "127.0.0.9")
+
+
+def test_a_door_that_does_not_know_us(visit: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = asyncssh.generate_private_key("ssh-ed25519")
+
+    def with_another_key(config: Any, _key: Any, on_status: Callable[..., None], back: Path) -> DoorKeeper:
+        return DoorKeeper(config, other, on_status, back)
+
+    monkeypatch.setattr(doctor, "DoorKeeper", with_another_key)
+    monkeypatch.setattr(doctor, "_BANNER_SECONDS", 4.0)
+    fails(visit(), "door", "Permission denied")
+
+
+def test_what_cannot_be_walked_is_said(visit: Doctor) -> None:
+    assert visit("--size", "huge").lines == [f"{SITE.id}: Unknown node size 'huge'; Trial has: gpu-1."]

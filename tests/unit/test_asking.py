@@ -1,0 +1,50 @@
+"""Asking a scheduler that is not there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from factorylink.asking import Asker, Down
+from factorylink.errors import Unreachable
+from factorylink.schedulers import slurm
+from factorylink.schedulers.ask import Ask
+
+
+class DeadScheduler:
+    """Answers nothing, says that it is down, and takes a while to kill a command."""
+
+    def __init__(self) -> None:
+        self.killing = asyncio.Event()
+        self.killed = asyncio.Event()
+
+    async def run(self, ask: Ask[Any], account: str | None = None) -> Any:
+        if ask.argv[:2] == ("scontrol", "ping"):
+            raise Unreachable("Slurmctld(primary) at one is DOWN")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.killing.set()
+            await self.killed.wait()
+
+
+async def test_who_asks_may_be_cancelled_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also while the command that was given up is being killed."""
+    monkeypatch.setattr("factorylink.asking.SILENCE", 0.01)
+    dead = DeadScheduler()
+    asking = asyncio.create_task(Asker(dead, slurm).run(slurm.jobs("factorygate-hub")))  # type: ignore[arg-type]
+    await dead.killing.wait()
+    asking.cancel()
+    await asyncio.wait({asking}, timeout=5)
+    assert asking.cancelled()
+    dead.killed.set()
+
+
+async def test_it_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorylink.asking.SILENCE", 0.01)
+    dead = DeadScheduler()
+    dead.killed.set()
+    with pytest.raises(Down, match="DOWN"):
+        await Asker(dead, slurm).run(slurm.jobs("factorygate-hub"))  # type: ignore[arg-type]
