@@ -96,7 +96,7 @@ class FakeTransport:
 
 
 def _kind(ask: Ask[Any]) -> str:
-    program, *words = ask.argv
+    program, *words = ask.argv[4:] if ask.argv[0] == "sh" else ask.argv  # a list is asked for through a shell
     if program == "squeue":
         return "waiting" if "--states=PENDING" in words else "jobs"
     if program == "sbatch":

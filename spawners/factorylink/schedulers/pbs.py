@@ -54,7 +54,7 @@ _OVER_ALREADY = re.compile(
     r"|request invalid for state of job",  # it is exiting
     re.I,
 )
-_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\s*$")
+_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\n\s*\Z")  # a whole line
 
 
 def jobs(name: str) -> Ask[list[Job]]:

@@ -3,6 +3,10 @@
 What each costs the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` two RPCs
 whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence ``--local``);
 ``submit``, ``cancel`` (for each id), ``extend``, ``alive`` one; ``estimate`` two.
+
+**Lists end with a mark.** squeue, sinfo and sacct print rows and no end, so a list cut between two rows reads like a
+shorter one, in which jobs are gone. A shell therefore says after the command's success that this was all: without that
+line an answer is Misread. The mark is longer than any text of a user that can stand in a list.
 """
 
 from __future__ import annotations
@@ -38,16 +42,19 @@ _SILENT = re.compile(
     r"|slurm database (connection|daemon)|unable to (connect to|contact) (the )?(slurm )?database|slurmdbd",
     re.I,
 )
+WHOLE = "end-of-answer".ljust(100, "-")
+_LIST = ("sh", "-c", f'"$@" && echo {WHOLE}', "sh")  # site/factorygate-act knows these words
+_CANNOT_RUN = {126, 127}  # what a shell answers for a program that is not there or may not be run
 _NOT_THERE = re.compile(r"invalid job id|already completing or completed|job has already (finished|completed)", re.I)
-_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\s*$")
+_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")  # a line that is whole: half an id is another job's
 
 
 def jobs(name: str) -> Ask[list[Job]]:
     """All jobs of a name that the controller knows, of every account; also those that ended within its MinJobAge."""
     return Ask(
-        ("squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
+        (*_LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
          f"--Format={parse.JOB_FORMAT}"),
-        _good(lambda output: parse.jobs(name, output.stdout)),
+        _listed(lambda rows: parse.jobs(name, rows)),
         timeout=20,
         env=parse.TIMES,
     )  # fmt: skip
@@ -66,9 +73,9 @@ def ended(name: str) -> Ask[list[End]]:
 def waiting() -> Ask[dict[str, list[tuple[int, str]]]]:
     """Every pending job that we may see, per partition: (priority, job id), the next one first."""
     return Ask(
-        ("squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
+        (*_LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
          f"--Format={parse.PENDING_FORMAT}"),
-        _good(lambda output: parse.waiting(output.stdout)),
+        _listed(parse.waiting),
         timeout=20,
         env=parse.TIMES,
     )  # fmt: skip
@@ -124,8 +131,8 @@ def extend(job: JobId, minutes: int) -> Ask[None]:
 def nodes() -> Ask[list[NodeState]]:
     """Every node with what is free on it."""
     return Ask(
-        ("sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
-        _good(lambda output: slurm_nodes.nodes(output.stdout)),
+        (*_LIST, "sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
+        _listed(slurm_nodes.nodes),
     )
 
 
@@ -135,10 +142,10 @@ def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
     def read(output: Output) -> list[End]:
         if "accounting storage is disabled" in output.stderr.lower():
             raise Gone(_words(output.stderr))
-        return _good(lambda fine: parse.accounting(fine.stdout))(output)
+        return _listed(parse.accounting)(output)
 
     return Ask(
-        ("sacct", "--allocations", "--noheader", "--parsable2", f"--format={parse.ACCOUNTING_FIELDS}",
+        (*_LIST, "sacct", "--allocations", "--noheader", "--parsable2", f"--format={parse.ACCOUNTING_FIELDS}",
          f"--jobs={','.join(ids)}"),
         read,
         env=parse.TIMES,
@@ -174,9 +181,21 @@ def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
     return checked
 
 
+def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
+    """``read`` of the rows of a list, where it is whole."""
+
+    def checked(output: Output) -> T:
+        rows = output.stdout.removesuffix(f"{WHOLE}\n")
+        if rows == output.stdout:
+            raise Misread("The list has no end: it was cut.", output.stdout)
+        return read(rows)
+
+    return _good(checked)
+
+
 def _failure(output: Output, stderr: str) -> LinkError:
     words = _words(stderr) or _words(output.stdout)
-    if output.code < 0 or not words or _SILENT.search(words):
+    if output.code < 0 or output.code in _CANNOT_RUN or not words or _SILENT.search(words):
         return Unreachable(words or f"The command ended with code {output.code} and said nothing.")
     return Refused(words)
 
