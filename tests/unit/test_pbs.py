@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -227,13 +226,13 @@ def test_jobs_that_are_gone_meanwhile_are_missing() -> None:
 
 
 def test_entering_is_done_on_the_jobs_node(programs: dict[str, str], tmp_path: Path) -> None:
+    """By ssh, which hands the node's shell one line; on the node itself without."""
     inside = ["/opt/my python", "-m", "$(id)", "--help"]
-    argv = pbs.enter("12.vm", inside, "n1")
-    there = ran(argv, programs)
-    assert there.stdout == f"ssh -o BatchMode=yes -- n1 {shlex.join(['pbs_attach', '-j', '12.vm', '--', *inside])}\n"
+    (tmp_path / "ssh").write_text('#!/bin/sh\necho "$1 $2 $3 $4" >&2\nexec sh -c "$5"\n')
+    there = ran(pbs.enter("12.vm", inside, "n1"), programs)
+    assert (there.stdout, there.stderr) == (f"pbs_attach -j 12.vm -- {' '.join(inside)}\n", "-o BatchMode=yes -- n1\n")
     here = ran(pbs.enter("12.vm", inside, subprocess.check_output(["hostname"], text=True).strip()), programs)
-    assert here.stdout == f"pbs_attach -j 12.vm -- {' '.join(inside)}\n"
-    assert here.returncode == 0
+    assert (here.stdout, here.stderr, here.returncode) == (there.stdout, "", 0)
     for node in (None, "-oProxyCommand=x", "a b", ""):
         with pytest.raises(Unreachable):
             pbs.enter("12.vm", inside, node)

@@ -30,14 +30,19 @@ __all__ = [
 
 T = TypeVar("T")
 
-_CHOSEN = 'set -f\nids=$(qselect "$@") || exit\n'  # set -f: ids hold brackets
-_NONE = """[ "$ids" ] || { echo '{"Jobs": {}}'; exit; }\n"""
+# set -f: ids hold brackets. site/factorygate-act knows these texts, word for word.
+_CHOSEN = 'set -f; ids=$(qselect "$@") || exit; '
+_NONE = """[ "$ids" ] || { echo '{"Jobs": {}}'; exit; }; """
 _LIVE = f"{_CHOSEN}{_NONE}exec qstat -E -t -f -F json $ids"
 _QUEUED = f"{_CHOSEN}{_NONE}exec qstat -E -f -F json $ids"
-_OVER = f"{_CHOSEN}ids=$(printf '%s\\n' $ids | tail -n 200)\n{_NONE}exec qstat -E -x -t -f -F json $ids"
+_OVER = f"{_CHOSEN}ids=$(printf '%s\\n' $ids | tail -n 200); {_NONE}exec qstat -E -x -t -f -F json $ids"
 _NODES = "pbsnodes -a -F json && exec qstat -Q -f -F json"
-# On the node itself, which may be where this runs.
-_ENTER = 'case $1 in "$(hostname)"|"$(hostname -s)") eval "exec $2";; esac\nexec ssh -o BatchMode=yes -- "$1" "$2"'
+# On the node itself, which may be where this runs. An ssh that runs a command has no PATH of a login.
+_ATTACH = (
+    "[ -r /etc/pbs.conf ] && . /etc/pbs.conf; "
+    'PATH="$PATH:${PBS_EXEC:-/opt/pbs}/bin"; export PATH; exec pbs_attach "$@"'
+)
+_ENTER = 'case $1 in "$(hostname)"|"$(hostname -s)") eval "exec $2";; esac; exec ssh -o BatchMode=yes -- "$1" "$2"'
 
 # Exit codes are PBS' errors (pbs_error.h) modulo 256.
 _UNKNOWN, _FINISHED, _NO_HISTORY = 153, 35, 36
@@ -147,7 +152,7 @@ def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str
     _check(job)
     if node is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", node):
         raise Unreachable("The scheduler does not say on which node the session runs.")
-    return ("sh", "-c", _ENTER, "sh", node, shlex.join(("pbs_attach", "-j", job, "--", *argv)))
+    return ("sh", "-c", _ENTER, "sh", node, shlex.join(("sh", "-c", _ATTACH, "sh", "-j", job, "--", *argv)))
 
 
 def _check(job: str) -> None:
