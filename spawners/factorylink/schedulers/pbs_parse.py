@@ -205,7 +205,7 @@ def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
         return f"{held} {comment}" if re.match(r"job (array )?held", comment, re.I) else held
     if letter in ("W", "T"):
         return f"job_state={letter}"
-    return "" if re.match(r"Job run at ", comment) else comment
+    return "" if re.match(r"Job (run|Array Began) at ", comment) else comment
 
 
 def who(comment: str, owner: str) -> Literal["account", "administrator", "other"] | None:
