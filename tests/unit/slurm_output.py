@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Output
+from factorylink.schedulers.whole import MARK
 
 RECORDED = Path(__file__).parent / "recorded" / "slurm-24.11"
 COMMENT = "fg:0123456789abcdef0123456789abcdef:0123456789abcdef"
@@ -18,7 +18,7 @@ def recorded(name: str) -> Output:
 
 def listed(rows: str) -> Output:
     """The rows of a list, and what the shell says when the program that printed them succeeded."""
-    return Output(f"{rows}{slurm.WHOLE}\n", "", 0)
+    return Output(f"{rows}{MARK}\n", "", 0)
 
 
 def failed(stderr: str, code: int = 1) -> Output:

@@ -18,6 +18,7 @@ from factorylink.errors import Misread
 from factorylink.models import Job, NodeState
 from factorylink.schedulers import pbs, pbs_parse, slurm, slurm_nodes, slurm_parse
 from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.whole import MARK
 from tests.unit import pbs_output, slurm_output
 from tests.unit.garbling import Spoilt, lines_of, read_or_misread, spoilt, untouched
 
@@ -91,7 +92,7 @@ def test_a_cut_answer_to_an_order_is_misread(name: str) -> None:
 @functools.cache
 def slurm_job_lines() -> dict[str, range]:
     text = LISTS["squeue, jobs"][1]
-    rows = slurm_parse.rows(slurm_parse._JOB, text.removesuffix(f"{slurm.WHOLE}\n"))
+    rows = slurm_parse.rows(slurm_parse._JOB, text.removesuffix(f"{MARK}\n"))
     return lines_of(text, {row["id"]: row.start() for row in rows})
 
 
@@ -140,7 +141,7 @@ def test_garbled_history_of_pbs(harm: Spoilt) -> None:
 @given(spoilt(LISTS["sinfo"][1]))
 def test_garbled_nodes_of_slurm(harm: Spoilt) -> None:
     ask, text = LISTS["sinfo"]
-    rows = slurm_parse.rows(slurm_nodes._NODE, text.removesuffix(f"{slurm.WHOLE}\n"))
+    rows = slurm_parse.rows(slurm_nodes._NODE, text.removesuffix(f"{MARK}\n"))
     touched = {row["name"] for row in rows if harm.begin <= text.count("\n", 0, row.start()) < harm.end}
     sane_nodes(ask, text, harm, touched)
 
@@ -172,7 +173,7 @@ def test_what_else_is_garbled_is_misread_or_some_answer(name: str, data: st.Data
 @given(st.text(max_size=300), st.sampled_from(sorted(LISTS)))
 def test_any_text_is_misread(text: str, name: str) -> None:
     ask, _ = LISTS[name]
-    for output in (Output(text, "", 0), Output(f"{text}{slurm.WHOLE}\n", "", 0)):
+    for output in (Output(text, "", 0), Output(f"{text}{MARK}\n", "", 0)):
         found = read_or_misread(lambda output=output: ask.parse(output))  # type: ignore[misc]
         assert not found
 

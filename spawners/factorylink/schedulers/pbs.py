@@ -16,16 +16,17 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
-from factorylink.models import End, Job, JobId, NodeState
-from factorylink.schedulers import pbs_nodes
+from factorylink.models import End, Job, JobId, NodeState, Reservation
+from factorylink.schedulers import pbs_nodes, pbs_reservations
 from factorylink.schedulers import pbs_parse as parse
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.pbs_script import clock, script
+from factorylink.schedulers.whole import LIST, whole
 
 __all__ = [
-    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "script", "submit",
-    "waiting",
+    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations", "script",
+    "submit", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -39,8 +40,7 @@ _OVER = f"{_CHOSEN}ids=$(printf '%s\\n' $ids | tail -n 200); {_NONE}exec qstat -
 _NODES = "pbsnodes -a -F json && exec qstat -Q -f -F json"
 # On the node itself, which may be where this runs. An ssh that runs a command has no PATH of a login.
 _ATTACH = (
-    "[ -r /etc/pbs.conf ] && . /etc/pbs.conf; "
-    'PATH="$PATH:${PBS_EXEC:-/opt/pbs}/bin"; export PATH; exec pbs_attach "$@"'
+    '[ -r /etc/pbs.conf ] && . /etc/pbs.conf; PATH="$PATH:${PBS_EXEC:-/opt/pbs}/bin"; export PATH; exec pbs_attach "$@"'
 )
 _ENTER = 'case $1 in "$(hostname)"|"$(hostname -s)") eval "exec $2";; esac; exec ssh -o BatchMode=yes -- "$1" "$2"'
 
@@ -119,6 +119,17 @@ def extend(job: JobId, minutes: int) -> Ask[None]:
 def nodes() -> Ask[list[NodeState]]:
     """Every node with what is free on it, and the queues that use it."""
     return Ask(("sh", "-c", _NODES), _good(lambda output: pbs_nodes.nodes(output.stdout)))
+
+
+def reservations() -> Ask[list[Reservation]]:
+    """Every reservation that is confirmed."""
+
+    def read(output: Output) -> list[Reservation]:
+        if output.stderr.strip():  # it ends with 0 though the server said no
+            raise _failure(output, output.stderr)
+        return pbs_reservations.reservations(whole(output.stdout))
+
+    return Ask((*LIST, "pbs_rstat", "-f"), _good(read), env=parse.TIMES)
 
 
 def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:

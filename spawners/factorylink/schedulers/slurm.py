@@ -3,10 +3,6 @@
 What each costs the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` two RPCs
 whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence ``--local``);
 ``submit``, ``cancel`` (for each id), ``extend``, ``alive`` one; ``estimate`` two.
-
-**Lists end with a mark.** squeue, sinfo and sacct print rows and no end, so a list cut between two rows reads like a
-shorter one, in which jobs are gone. A shell therefore says after the command's success that this was all: without that
-line an answer is Misread. The mark is longer than any text of a user that can stand in a list.
 """
 
 from __future__ import annotations
@@ -17,16 +13,17 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
-from factorylink.models import End, Estimate, Job, JobId, NodeState
-from factorylink.schedulers import slurm_nodes
+from factorylink.models import End, Estimate, Job, JobId, NodeState, Reservation
+from factorylink.schedulers import slurm_nodes, slurm_reservations
 from factorylink.schedulers import slurm_parse as parse
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.slurm_script import script
+from factorylink.schedulers.whole import LIST, whole
 
 __all__ = [
-    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "script", "submit",
-    "waiting",
+    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations", "script",
+    "submit", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -42,8 +39,6 @@ _SILENT = re.compile(
     r"|slurm database (connection|daemon)|unable to (connect to|contact) (the )?(slurm )?database|slurmdbd",
     re.I,
 )
-WHOLE = "end-of-answer".ljust(100, "-")
-_LIST = ("sh", "-c", f'"$@" && echo {WHOLE}', "sh")  # site/factorygate-act knows these words
 _CANNOT_RUN = {126, 127}  # what a shell answers for a program that is not there or may not be run
 _NOT_THERE = re.compile(r"invalid job id|already completing or completed|job has already (finished|completed)", re.I)
 _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")  # a line that is whole: half an id is another job's
@@ -52,7 +47,7 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")  # a line that 
 def jobs(name: str) -> Ask[list[Job]]:
     """All jobs of a name that the controller knows, of every account; also those that ended within its MinJobAge."""
     return Ask(
-        (*_LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
+        (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
          f"--Format={parse.JOB_FORMAT}"),
         _listed(lambda rows: parse.jobs(name, rows)),
         timeout=20,
@@ -73,7 +68,7 @@ def ended(name: str) -> Ask[list[End]]:
 def waiting() -> Ask[dict[str, list[tuple[int, str]]]]:
     """Every pending job that we may see, per partition: (priority, job id), the next one first."""
     return Ask(
-        (*_LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
+        (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
          f"--Format={parse.PENDING_FORMAT}"),
         _listed(parse.waiting),
         timeout=20,
@@ -131,9 +126,15 @@ def extend(job: JobId, minutes: int) -> Ask[None]:
 def nodes() -> Ask[list[NodeState]]:
     """Every node with what is free on it."""
     return Ask(
-        (*_LIST, "sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
+        (*LIST, "sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
         _listed(slurm_nodes.nodes),
     )
+
+
+def reservations() -> Ask[list[Reservation]]:
+    """Every reservation that we may see."""
+    argv = (*LIST, "scontrol", "--oneliner", "show", "reservation")
+    return Ask(argv, _listed(slurm_reservations.reservations), env=parse.TIMES)
 
 
 def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
@@ -145,7 +146,7 @@ def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
         return _listed(parse.accounting)(output)
 
     return Ask(
-        (*_LIST, "sacct", "--allocations", "--noheader", "--parsable2", f"--format={parse.ACCOUNTING_FIELDS}",
+        (*LIST, "sacct", "--allocations", "--noheader", "--parsable2", f"--format={parse.ACCOUNTING_FIELDS}",
          f"--jobs={','.join(ids)}"),
         read,
         env=parse.TIMES,
@@ -185,10 +186,7 @@ def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
     """``read`` of the rows of a list, where it is whole."""
 
     def checked(output: Output) -> T:
-        rows = output.stdout.removesuffix(f"{WHOLE}\n")
-        if rows == output.stdout:
-            raise Misread("The list has no end: it was cut.", output.stdout)
-        return read(rows)
+        return read(whole(output.stdout))
 
     return _good(checked)
 
