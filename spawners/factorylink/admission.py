@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from contextlib import suppress
 
-from factorylink import explain
+from factorylink import explain, moments
 from factorylink.board import Board
-from factorylink.catalogue import ChoiceError, resolve
+from factorylink.catalogue import ChoiceError, resolve, shortened
 from factorylink.config import Access
-from factorylink.models import Choice, ResolvedChoice, SessionRequest, SessionState
+from factorylink.models import N_, Choice, ResolvedChoice, SessionRequest, SessionState
 from factorylink.problems import ProblemError, draining, invalid, limit, of_words
 from factorylink.seams import Place
 
@@ -35,6 +35,8 @@ class Admission:
         if health.state == "unreachable":
             words = health.words or explain.unreachable("")
             raise of_words("unreachable", words)
+        if choice.reservation is not None:
+            _offered(place, account, choice.reservation)
         self._limit(request.user)
         return place, choice, account
 
@@ -47,7 +49,7 @@ class Admission:
         if place is None:
             raise invalid(self._board.not_offered(factory_id), "factory")
         try:
-            return place, resolve(place.factory, choice)
+            return place, resolve(place.factory, shortened(place.factory, choice, moments.now()))
         except ChoiceError as error:
             raise invalid(error.message, error.field) from error
 
@@ -55,7 +57,7 @@ class Admission:
         """An empty choice means the server's last one, where it is still possible; else all defaults."""
         for row in await self._board.ledger.recent(user, server, limit=1):
             place = self._board.places.get(row.factory)
-            last = Choice(**row.choice.model_dump())
+            last = Choice(**row.choice.model_dump(exclude={"reservation"}))  # which is over by another day
             with suppress(ChoiceError):
                 if place is not None:
                     resolve(place.factory, last)
@@ -91,6 +93,12 @@ def site_account(access: Access, user: str) -> str | None:
         return own
     digest = hashlib.sha256(user.encode()).digest()
     return access.account_pool[int.from_bytes(digest[:8], "big") % len(access.account_pool)]
+
+
+def _offered(place: Place, account: str, reservation: str) -> None:
+    if all(one.id != reservation for one in place.site.reservations(account)):
+        said = N_("The reservation {name} is not yours to use, or it is not its time.")
+        raise invalid(said.format(name=repr(reservation)), "reservation")
 
 
 def _no_account() -> ProblemError:

@@ -16,6 +16,7 @@ def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tup
     found: list[PartitionLoad] = []
     for partition in factory.partitions:
         inside = [node for node in nodes if partition.name in node.partitions]
+        best = max(inside, key=lambda node: (node.gpus_free, node.cores_free), default=None)
         found.append(
             PartitionLoad(
                 name=partition.name,
@@ -24,6 +25,8 @@ def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tup
                 cores_total=sum(node.cores for node in inside),
                 cores_free=sum(node.cores_free for node in inside),
                 pending=len(waiting.get(partition.name, ())),
+                node_gpus_free=best.gpus_free if best else 0,
+                node_cores_free=best.cores_free if best else 0,
             )
         )
     return tuple(found)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from factorylink import explain, moments
+from factorylink import explain, moments, windows
 from factorylink.clusters.flock import CLUSTER, Flock, cluster_key
 from factorylink.config import LinkConfig
 from factorylink.events import Feed, Message
@@ -67,7 +67,11 @@ class Board:
             return show(live, _not_offered(live.row.factory))
         more = room(live, place.factory, place.access)
         barred = place.standing.problem(live.row.account)
-        return show(live, place.site.health, self.doors.problem(live.row.id), more, barred)
+        shown = show(live, place.site.health, self.doors.problem(live.row.id), more, barred)
+        if shown.waits_for is None or live.job is None:
+            return shown
+        closing = windows.closing(place.site.maintenance(), live.job.partition)
+        return shown.model_copy(update={"waits_for": explain.before_maintenance(shown.waits_for, closing)})
 
     def health(self, factory_id: str) -> Health:
         """The factory's health, with a drain or a pause laid over it."""

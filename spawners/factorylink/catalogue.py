@@ -22,6 +22,7 @@ from factorylink.choices import (
     gpu_label,
     job_request,
     resolve,
+    shortened,
     smallest_size,
 )
 from factorylink.config import Access, LinkConfig, SshTransport
@@ -42,6 +43,7 @@ __all__ = [
     "load_link_config",
     "offered",
     "resolve",
+    "shortened",
     "smallest_size",
 ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from factorylink.config import Access
 from factorylink.models import (
@@ -124,7 +125,20 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
         ),
         give_up_hours=choice.give_up_hours,
         project=choice.project,
+        reservation=choice.reservation,
     )
+
+
+def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
+    """The choice with the hours that it has until ``until``; as it is where it names none. Raises ChoiceError."""
+    if choice.until is None:
+        return choice
+    left = (choice.until - now).total_seconds() / 3600
+    if left < SHORTEST_HOURS:
+        raise ChoiceError("until", N_("There is no time left until {until}.").format(until=f"{choice.until:%H:%M %Z}"))
+    size = smallest_size(factory) if choice.size is None else find_size(factory, choice.size)
+    hours = min(left, size.max_hours if choice.hours is None else choice.hours)
+    return choice.model_copy(update={"hours": hours, "until": None})
 
 
 def job_request(
@@ -157,7 +171,7 @@ def job_request(
         account=options.account or access.job_account,
         qos=options.qos or size.qos or access.job_qos,
         constraint=options.constraint or factory.constraint,
-        reservation=options.reservation,
+        reservation=options.reservation or resolved.reservation,
         gpus=size.gpus,
         gpu_syntax=factory.gpu_syntax or "gres",
         gpu_type=gpu.gres_type if factory.gpu_syntax == "gres-typed" else None,

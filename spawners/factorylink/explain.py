@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import UTC
 from typing import Literal
 
 from factorylink import explain_pbs, explain_refusals, explain_slurm
@@ -26,7 +27,7 @@ from factorylink.explain_ends import (
 )
 from factorylink.explain_ours import BARRED, DOOR_TROUBLE, OURS
 from factorylink.explain_table import ITSELF, Answer, Entry, Move
-from factorylink.models import N_, End, EndReason, Job, Words
+from factorylink.models import N_, End, EndReason, Job, MaintenanceView, Words
 
 # What the schedulers say differs so much that no table needs to know whose words it is given.
 PENDING = (*explain_slurm.PENDING, *explain_pbs.PENDING)
@@ -70,6 +71,17 @@ def pending(job: Job) -> Words:
     reason = "RequeuedHold" if job.raw_state == "REQUEUE_HOLD" and not job.reason else job.reason
     found = _find(PENDING, reason, anywhere=False)
     return found.words(reason) if found else _filled(UNKNOWN_WAIT, reason, words=reason)
+
+
+def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
+    """Why a job waits, with the times of the maintenance that it waits for, where they are known."""
+    if words.code != "maintenance" or maintenance is None:
+        return words
+    said = N_(
+        "The nodes are set aside for a maintenance from {start} to {end} (UTC), and it would not end before that."
+    )
+    start, end = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" for moment in (maintenance.start, maintenance.end))
+    return words.model_copy(update={"what": said.format(start=start, end=end)})
 
 
 def ended(

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from factorylink import moments
+from factorylink import moments, windows
 from factorylink.admission import site_account
 from factorylink.board import Board
 from factorylink.catalogue import ChoiceError, default_environment, gpu_label, resolve, smallest_size
@@ -125,6 +125,8 @@ class Offers:
     def _own(self, place: Place, account: str, view: FactoryView) -> FactoryView:
         """The view with what is that account's own; the same view where that is nothing."""
         own: dict[str, object] = {}
+        if reserved := place.site.reservations(account):
+            own["reservations"] = reserved
         estimates = {size.id: self._estimate(place, account, size) for size in place.factory.sizes}
         if any(estimates.values()):
             own["sizes"] = tuple(of.model_copy(update={"estimate": estimates[of.size.id]}) for of in view.sizes)
@@ -137,11 +139,13 @@ class Offers:
         factory = place.factory
         smallest = smallest_size(factory)
         health = self._board.health(factory.id)
+        coming = place.site.maintenance()
         sizes = tuple(
             SizeView(
                 size=size,
                 gpu_label=gpu_label(factory, size),
                 fits_now=place.site.fits_now(size) if health.state == "ok" else 0,
+                fits_until=closed.start if (closed := windows.closing(coming, size.partition)) else None,
             )
             for size in factory.sizes
         )
@@ -154,6 +158,8 @@ class Offers:
             health=health.model_copy(update={"answered_at": None, "answer_seconds": None}),
             partitions=place.site.view_loads(),
             sizes=sizes,
+            maintenance=coming,
+            largest_now=_largest(sizes),
             environments=factory.environments,
             default_environment=default_environment(factory, smallest).id,
             default_size=smallest.id,
@@ -162,3 +168,8 @@ class Offers:
             idle=factory.idle,
             notes=factory.notes,
         )
+
+
+def _largest(sizes: tuple[SizeView, ...]) -> str | None:
+    fitting = [view.size for view in sizes if view.fits_now]
+    return max(fitting, key=lambda size: (size.gpus, size.cores)).id if fitting else None

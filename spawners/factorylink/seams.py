@@ -18,10 +18,12 @@ from factorylink.models import (
     Job,
     JobId,
     JobRequest,
+    MaintenanceView,
     MessageBody,
     NodeSize,
     Notice,
     PartitionLoad,
+    ReservationView,
     SessionId,
 )
 from factorylink.schedulers.dialect import Dialect
@@ -71,6 +73,14 @@ class SiteSeam(Protocol):
 
     def fits_now(self, size: NodeSize) -> int:
         """How many of that size could start now."""
+        ...
+
+    def maintenance(self) -> tuple[MaintenanceView, ...]:
+        """Those that come, or are: the next one first."""
+        ...
+
+    def reservations(self, account: str) -> tuple[ReservationView, ...]:
+        """Those that a site account may use now."""
         ...
 
     def position(self, job_id: JobId) -> int | None:

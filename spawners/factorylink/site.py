@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 
-from factorylink import availability, explain, pacing
+from factorylink import availability, explain, pacing, windows
 from factorylink.asking import Asker, Down
 from factorylink.config import Access
 from factorylink.errors import Distrusted, Gone, LinkError, NotDone, Refused
@@ -31,8 +31,10 @@ from factorylink.models import (
     JobId,
     JobRequest,
     JobState,
+    MaintenanceView,
     NodeSize,
     PartitionLoad,
+    ReservationView,
 )
 from factorylink.rounds import Rounds
 from factorylink.schedulers.dialect import Dialect
@@ -108,6 +110,14 @@ class Site:
     def fits_now(self, size: NodeSize) -> int:
         """How many more of a size could start now; 0 also where that is not known."""
         return self.survey.fits(size)
+
+    def maintenance(self) -> tuple[MaintenanceView, ...]:
+        """Those that come, or are: the next one first."""
+        return self.survey.maintenance()
+
+    def reservations(self, account: str) -> tuple[ReservationView, ...]:
+        """Those that a site account may use now."""
+        return windows.offered(self.survey.reservations, account, self.access.job_account, datetime.now(UTC))
 
     def position(self, job_id: JobId) -> int | None:
         """1 is next, among the waiting jobs of the partition that we can see (before the first survey: ours)."""

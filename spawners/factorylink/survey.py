@@ -7,14 +7,15 @@ import logging
 import time
 from collections.abc import Callable
 
-from factorylink import availability, pacing
+from factorylink import availability, moments, pacing, windows
 from factorylink.asking import Asker
 from factorylink.errors import LinkError
-from factorylink.models import Factory, JobId, NodeSize, NodeState, PartitionLoad
+from factorylink.models import Factory, JobId, MaintenanceView, NodeSize, NodeState, PartitionLoad, Reservation
 from factorylink.schedulers.dialect import Dialect
 
 log = logging.getLogger(__name__)
 
+RESERVATIONS = 120.0  # seconds between two questions for them: they are made long before
 STALE = 120.0  # seconds after which what was free says nothing any more
 
 
@@ -30,7 +31,9 @@ class Survey:
         self._reachable = reachable
         self._nodes: list[NodeState] = []
         self._waiting: dict[str, list[tuple[int, JobId]]] = {}
+        self.reservations: list[Reservation] = []
         self._at = float("-inf")
+        self._reserved_at = float("-inf")
         self._wanted = float("-inf")  # until then
         self._wake = asyncio.Event()
 
@@ -47,6 +50,11 @@ class Survey:
         """How many more of a size could start now; 0 also where that is not known."""
         fresh = time.monotonic() - self._at < STALE
         return availability.fits(self._factory, self._nodes, size) if fresh else 0
+
+    def maintenance(self) -> tuple[MaintenanceView, ...]:
+        """Those that come, or are, as far as it was asked."""
+        names = [partition.name for partition in self._factory.partitions]
+        return windows.maintenances(self.reservations, self._nodes, names, moments.now())
 
     async def keep(self) -> None:
         """Ask while it is wanted, until cancelled."""
@@ -69,4 +77,13 @@ class Survey:
             return
         self.queue = availability.Queue(self._waiting)
         self._at = time.monotonic()
+        self.on_loads()
+        if time.monotonic() - self._reserved_at < RESERVATIONS:
+            return
+        self._reserved_at = time.monotonic()  # where a site does not tell them, it is not asked more often either
+        try:
+            self.reservations = await self._asker.run(self._dialect.reservations())
+        except LinkError as error:
+            log.info("%s: its reservations are not known: %s", self._factory.id, error.message)
+            return
         self.on_loads()

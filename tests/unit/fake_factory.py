@@ -31,12 +31,14 @@ from factorylink.models import (
     Job,
     JobRequest,
     JobState,
+    MaintenanceView,
     MessageBody,
     NodeShape,
     NodeSize,
     Notice,
     Partition,
     PartitionLoad,
+    ReservationView,
     Session,
     SessionRequest,
     Words,
@@ -100,6 +102,8 @@ class FakeScheduler:
         self.accounted: dict[str, End] = {}
         self.expected: list[bool] = []
         self.would_start: datetime | None = None
+        self.maintained: tuple[MaintenanceView, ...] = ()
+        self.reserved: dict[str, tuple[ReservationView, ...]] = {}
         self.estimated = 0  # how often it was asked
         self.extended: list[tuple[str | None, str, int]] = []
 
@@ -128,6 +132,12 @@ class FakeScheduler:
 
     def view_loads(self) -> tuple[PartitionLoad, ...]:
         return ()
+
+    def maintenance(self) -> tuple[MaintenanceView, ...]:
+        return self.maintained
+
+    def reservations(self, account: str) -> tuple[ReservationView, ...]:
+        return self.reserved.get(account, ())
 
     def fits_now(self, size: NodeSize) -> int:
         return 3

@@ -67,6 +67,8 @@ class FakeTransport:
             self.asked_as.append((kind, account))
             self.changed.notify_all()
         answer = self.answers.get(f"{kind}/{account}", self.answers.get(kind))
+        if answer is None and kind == "reservations":
+            return []
         if answer is None:
             await asyncio.sleep(ask.timeout)
             raise Unreachable("no answer")
@@ -96,12 +98,14 @@ class FakeTransport:
 
 
 def _kind(ask: Ask[Any]) -> str:
-    program, *words = ask.argv
+    program, *words = ask.argv[4:] if ask.argv[0] == "sh" else ask.argv  # a list is asked for through a shell
     if program == "squeue":
         return "waiting" if "--states=PENDING" in words else "jobs"
+    if program == "scontrol":
+        return "reservations" if "reservation" in words else "alive"
     if program == "sbatch":
         return "estimate" if "--test-only" in words else "submit"
-    return {"sinfo": "nodes", "scontrol": "alive", "scancel": "cancel", "sacct": "accounting"}[program]
+    return {"sinfo": "nodes", "scancel": "cancel", "sacct": "accounting"}[program]
 
 
 def site(transport: FakeTransport, **access: Any) -> Site:

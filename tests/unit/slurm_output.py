@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from factorylink.schedulers.ask import Output
+from factorylink.schedulers.whole import MARK
 
 RECORDED = Path(__file__).parent / "recorded" / "slurm-24.11"
 COMMENT = "fg:0123456789abcdef0123456789abcdef:0123456789abcdef"
@@ -12,7 +13,12 @@ JOB_WIDTHS = (64, 32, 20, 48, 20, 20, 20, 20, 8, 10, 96, 128, 160)
 
 
 def recorded(name: str) -> Output:
-    return Output((RECORDED / name).read_bytes().decode(errors="replace"), "", 0)
+    return listed((RECORDED / name).read_bytes().decode(errors="replace"))
+
+
+def listed(rows: str) -> Output:
+    """The rows of a list, and what the shell says when the program that printed them succeeded."""
+    return Output(f"{rows}{MARK}\n", "", 0)
 
 
 def failed(stderr: str, code: int = 1) -> Output:

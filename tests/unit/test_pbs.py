@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
 from factorylink.schedulers import pbs
 from factorylink.schedulers.arrays import array_of, task_of
-from factorylink.schedulers.ask import Output
+from factorylink.schedulers.ask import Ask, Output
 from factorylink.schedulers.dialect import Dialect
-from tests.unit.pbs_output import NAME, answer, failed, job, recorded
+from tests.unit.pbs_output import NAME, RECORDED, answer, failed, job, recorded
 
 
 def test_the_module_is_a_dialect() -> None:
@@ -127,6 +127,63 @@ def test_when_it_would_start_cannot_be_asked() -> None:
     assert pbs.estimate("#!/bin/sh") is None
 
 
+ASKED: dict[str, tuple[Ask[Any], object]] = {
+    "qdel-not-owner": (pbs.cancel(["1.vm"]), Refused),
+    "qdel-pending": (pbs.cancel(["5.vm"]), None),
+    "qdel-running": (pbs.cancel(["0.vm"]), None),
+    "qdel-server-down": (pbs.cancel(["1.vm"]), Unreachable),
+    "qdel-unknown-job": (pbs.cancel(["9999.vm"]), None),
+    "qstat-ended-exit1-json": (pbs.accounting(["16.vm"]), 1),
+    "qstat-ended-walltime-json": (pbs.accounting(["15.vm"]), 1),
+    "qstat-finished-without-x": (pbs.jobs(NAME), 0),
+    "qstat-history-json": (pbs.ended(NAME), 2),
+    "qstat-jobs-json": (pbs.jobs(NAME), 6),
+    "qstat-mixed-json": (pbs.jobs(NAME), 15),
+    "qstat-one-known-one-unknown": (pbs.jobs(NAME), 1),
+    "qstat-server-down": (pbs.jobs(NAME), Unreachable),
+    "qstat-server-json": (pbs.alive(), None),
+    "qstat-unknown-job": (pbs.accounting(["9999.vm"]), 0),
+    "qsub-array": (pbs.submit("x", 4), "11[].vm"),
+    "qsub-bad-select": (pbs.submit("x"), Refused),
+    "qsub-hold": (pbs.submit("x"), "13.vm"),
+    "qsub-later": (pbs.submit("x"), "14.vm"),
+    "qsub-never-fits": (pbs.submit("x"), "10.vm"),
+    "qsub-node-type": (pbs.submit("x"), "12.vm"),
+    "qsub-ok": (pbs.submit("x"), "9.vm"),
+    "qsub-server-down": (pbs.submit("x"), Unreachable),
+    "qsub-unknown-queue": (pbs.submit("x"), Refused),
+    "qsub-walltime-over-limit": (pbs.submit("x"), Refused),
+}
+READ_ELSEWHERE = {"pbs_attach-job-gone", "pbsnodes-json", "qstat-queues-json"}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_every_recording_is_read_as_what_it_is(name: str) -> None:
+    """By its exit code, too: 0, 35, 153, 159, 162, 170, 187, 188, 255."""
+    ask, meant = ASKED[name]
+    if isinstance(meant, type):
+        with pytest.raises(meant):
+            ask.parse(recorded(name))
+    else:
+        found = ask.parse(recorded(name))
+        assert (len(found) if isinstance(found, list) else found) == meant
+
+
+def test_no_recording_is_left_out() -> None:
+    assert {call.stem for call in RECORDED.glob("*.call")} == ASKED.keys() | READ_ELSEWHERE
+
+
+def test_a_job_that_is_listed_twice_is_misread() -> None:
+    whole = answer(job("12.vm"), job("13.vm")).stdout
+    for text in (whole.replace("13.vm", "12.vm"), whole.replace('"ctime"', '"job_state": "F", "ctime"', 1)):
+        with pytest.raises(Misread, match="twice"):
+            pbs.jobs(NAME).parse(Output(text, "", 0))
+    with pytest.raises(Misread):
+        pbs.jobs(NAME).parse(Output(whole[:-1] + ', "Jobs": {}}', "", 0))
+    person = whole.replace('"PBS_O_HOST"', '"A": "1", "A": "2", "PBS_O_HOST"')  # variables may be as they like
+    assert len(pbs.jobs(NAME).parse(Output(person, "", 0))) == 2
+
+
 @pytest.fixture
 def programs(tmp_path: Path) -> dict[str, str]:
     """Programs that print how they were called: the shell's part is tried, not PBS."""
@@ -169,13 +226,13 @@ def test_jobs_that_are_gone_meanwhile_are_missing() -> None:
 
 
 def test_entering_is_done_on_the_jobs_node(programs: dict[str, str], tmp_path: Path) -> None:
+    """By ssh, which hands the node's shell one line; on the node itself without."""
     inside = ["/opt/my python", "-m", "$(id)", "--help"]
-    argv = pbs.enter("12.vm", inside, "n1")
-    there = ran(argv, programs)
-    assert there.stdout == f"ssh -o BatchMode=yes -- n1 {shlex.join(['pbs_attach', '-j', '12.vm', '--', *inside])}\n"
+    (tmp_path / "ssh").write_text('#!/bin/sh\necho "$1 $2 $3 $4" >&2\nexec sh -c "$5"\n')
+    there = ran(pbs.enter("12.vm", inside, "n1"), programs)
+    assert (there.stdout, there.stderr) == (f"pbs_attach -j 12.vm -- {' '.join(inside)}\n", "-o BatchMode=yes -- n1\n")
     here = ran(pbs.enter("12.vm", inside, subprocess.check_output(["hostname"], text=True).strip()), programs)
-    assert here.stdout == f"pbs_attach -j 12.vm -- {' '.join(inside)}\n"
-    assert here.returncode == 0
+    assert (here.stdout, here.stderr, here.returncode) == (there.stdout, "", 0)
     for node in (None, "-oProxyCommand=x", "a b", ""):
         with pytest.raises(Unreachable):
             pbs.enter("12.vm", inside, node)

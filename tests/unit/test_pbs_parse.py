@@ -91,6 +91,12 @@ def test_every_state_has_a_meaning(letter: str, state: JobState) -> None:
     assert found.expected_start is None
 
 
+def test_a_walltime_without_end_is_none() -> None:
+    """Anybody may ask for one under our name."""
+    found = one(Resource_List={"walltime": "99999999999999:00:00"})
+    assert (found.started is not None, found.ends) == (True, None)
+
+
 def test_a_node_that_is_set_up_for_it_is_waited_for() -> None:
     found = one(substate=71)
     assert found.state is JobState.PENDING

@@ -261,3 +261,23 @@ def test_enter_ends_its_own_options() -> None:
     assert argv[0] == "srun"
     assert argv[argv.index("--") + 1 :] == ("cat", "--help")
     assert {"--unbuffered", "--overlap"} <= set(argv)
+
+
+@pytest.mark.parametrize(("code", "kind"), [(0, None), (1, Refused), (127, Unreachable)])
+def test_a_list_has_an_end_only_where_its_program_succeeded(
+    tmp_path: Path, code: int, kind: type[LinkError] | None
+) -> None:
+    """The shell's part is tried, not Slurm."""
+    if code != 127:
+        (tmp_path / "squeue").write_text(f"#!/bin/sh\necho words >&2\nexit {code}\n")
+        (tmp_path / "squeue").chmod(0o755)
+    ask = slurm.jobs("factorygate-hub")
+    path = f"{tmp_path}:/usr/bin:/bin" if code != 127 else "/usr/bin:/bin"
+    ran = subprocess.run(ask.argv, env={"PATH": path}, capture_output=True, text=True, timeout=20, check=False)
+    output = Output(ran.stdout, ran.stderr, ran.returncode)
+    if kind is None:
+        assert ask.parse(output) == []
+    else:
+        with pytest.raises(LinkError) as caught:
+            ask.parse(output)
+        assert type(caught.value) is kind

@@ -5,8 +5,7 @@ import pytest
 from factorylink.errors import Misread
 from factorylink.models import NodeState
 from factorylink.schedulers import slurm
-from factorylink.schedulers.ask import Output
-from tests.unit.slurm_output import printed, recorded
+from tests.unit.slurm_output import listed, printed, recorded
 
 WIDTHS = (48, 48, 24, 24, 14, 14, 96, 160, 80)
 
@@ -21,7 +20,7 @@ def node(
     reason: str = "none",
 ) -> NodeState:
     text = printed("n1", "gpu", state, cpus, memory, used, gres, gres_used, reason, widths=WIDTHS)
-    (found,) = slurm.nodes().parse(Output(text, "", 0))
+    (found,) = slurm.nodes().parse(listed(text))
     return found
 
 

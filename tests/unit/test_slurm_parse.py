@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from factorylink.errors import Misread
 from factorylink.models import JobState
 from factorylink.schedulers import slurm, slurm_parse
-from factorylink.schedulers.ask import Output
-from tests.unit.slurm_output import COMMENT, failed, job_row, printed, recorded
+from tests.unit.slurm_output import COMMENT, failed, job_row, listed, printed, recorded
 
 NAME = "factorygate-hub"
 
 
 def read(text: str) -> list[slurm_parse.Job]:
-    return slurm.jobs(NAME).parse(Output(text, "", 0))
+    return slurm.jobs(NAME).parse(listed(text))
 
 
 def test_a_real_answer_with_hostile_comments_is_read_whole() -> None:
@@ -119,7 +118,7 @@ def test_waiting_is_sorted_by_priority_then_age() -> None:
         printed(*row, widths=widths)
         for row in [("5", "10", "gpu"), ("6", "30", "gpu,cpu"), ("7", "10", "gpu"), ("8_2", "N/A", "cpu")]
     )
-    assert slurm.waiting().parse(Output(text, "", 0)) == {
+    assert slurm.waiting().parse(listed(text)) == {
         "gpu": [(30, "6"), (10, "5"), (10, "7")],
         "cpu": [(30, "6"), (0, "8_2")],
     }
@@ -131,15 +130,15 @@ def test_accounting() -> None:
         "12|1000|CANCELLED by 1000|0:15|1795537719|3\n13|1000|TIMEOUT|0:0|1795537719|60\n"
         "13.batch|1000|TIMEOUT|0:0|1|1\n14|1000|RUNNING|0:0|Unknown|5\n"
     )
-    ends = slurm.accounting(["12", "13", "14"]).parse(Output(text, "", 0))
+    ends = slurm.accounting(["12", "13", "14"]).parse(listed(text))
     assert [(end.job, end.raw_state, end.signal, end.reason, end.elapsed) for end in ends] == [
         ("12", "CANCELLED", 15, "by 1000", 3),
         ("13", "TIMEOUT", None, "", 60),
     ]
     with pytest.raises(Misread):
-        slurm.accounting(["12"]).parse(Output("12|0|DREAMING|0:0|1|1\n", "", 0))
+        slurm.accounting(["12"]).parse(listed("12|0|DREAMING|0:0|1|1\n"))
     with pytest.raises(Misread):
-        slurm.accounting(["12"]).parse(Output("12|FAILED\n", "", 0))
+        slurm.accounting(["12"]).parse(listed("12|FAILED\n"))
 
 
 @pytest.mark.parametrize(

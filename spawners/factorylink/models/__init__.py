@@ -65,9 +65,18 @@ from factorylink.models.projects import Group, Mode, Project, ProjectAt, Project
 from factorylink.models.provenance import Origin, Said, Sourced
 from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
 from factorylink.models.rules import Act, Agreement, LoginRules, Policy
-from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
+from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState, Reservation
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
-from factorylink.models.views import ComingView, CredentialView, FactoryView, Health, PartitionLoad, SizeView
+from factorylink.models.views import (
+    ComingView,
+    CredentialView,
+    FactoryView,
+    Health,
+    MaintenanceView,
+    PartitionLoad,
+    ReservationView,
+    SizeView,
+)
 
 __all__ = [
     "ADOPT",
@@ -115,6 +124,7 @@ __all__ = [
     "LogLine",
     "LoginHint",
     "LoginRules",
+    "MaintenanceView",
     "MessageBody",
     "Mode",
     "Model",
@@ -136,6 +146,8 @@ __all__ = [
     "Projects",
     "Qos",
     "RenewBody",
+    "Reservation",
+    "ReservationView",
     "ResolvedChoice",
     "Said",
     "Scheduler",

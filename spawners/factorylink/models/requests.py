@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
 from factorylink.models.base import Hours, Model, Person, ProjectId, ServerName, Slug, Word
 
@@ -18,10 +18,12 @@ class Choice(Model):
     size: Slug | None = None
     environment: Slug | None = None
     hours: Hours | None = None
+    until: AwareDatetime | None = None  # fewer hours where it would end later, if it started at once
     idle_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
     unopened_minutes: int | None = Field(default=None, ge=1, le=24 * 60)
     give_up_hours: Hours | None = None  # end the wish if it has not started by then
     project: ProjectId | None = None
+    reservation: Word | None = None  # one that is offered to the person
 
 
 class ResolvedChoice(Model):
@@ -35,6 +37,7 @@ class ResolvedChoice(Model):
     unopened_minutes: int
     give_up_hours: Hours | None = None
     project: ProjectId | None = None
+    reservation: Word | None = None
 
 
 class JobOptions(Model):

@@ -31,6 +31,8 @@ class PartitionLoad(Model):
     cores_total: int
     cores_free: int
     pending: int  # jobs waiting that we can see
+    node_gpus_free: int = 0  # together on one node: the most that one job could get of them
+    node_cores_free: int = 0
 
 
 class SizeView(Model):
@@ -40,6 +42,26 @@ class SizeView(Model):
     gpu_label: str  # "1 x A100 64 GB", "no GPU"
     fits_now: int  # how many more of this size could start now; 0: none
     estimate: Estimate | None = None  # last known, for the size's default hours
+    fits_until: datetime | None = None  # a maintenance of all its nodes begins then, or has begun
+
+
+class MaintenanceView(Model):
+    """Nodes that are taken out of use for a time. ``closes``: partitions that it leaves no node of."""
+
+    name: str
+    start: datetime
+    end: datetime
+    nodes: int  # how many; 0: not told
+    closes: tuple[str, ...] = ()
+
+
+class ReservationView(Model):
+    """Nodes that are set aside for a person now. ``partition``: whose they are; empty: of any."""
+
+    id: str  # what a choice names
+    name: str
+    end: datetime
+    partition: str = ""
 
 
 class CredentialView(Model):
@@ -61,6 +83,9 @@ class FactoryView(Model):
     credential: CredentialView | None = None  # None: nothing is needed of the person
     partitions: tuple[PartitionLoad, ...] = ()
     sizes: tuple[SizeView, ...] = ()
+    maintenance: tuple[MaintenanceView, ...] = ()  # the next one first
+    reservations: tuple[ReservationView, ...] = ()  # that this person may use now
+    largest_now: Slug | None = None  # the largest size that could start now, all of it on one node
     environments: tuple[Environment, ...] = ()
     default_environment: Slug
     default_size: Slug

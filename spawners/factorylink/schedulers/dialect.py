@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from factorylink.models import End, Estimate, Job, JobId, JobRequest, NodeState
+from factorylink.models import End, Estimate, Job, JobId, JobRequest, NodeState, Reservation
 from factorylink.schedulers.ask import Ask
 
 
@@ -38,6 +38,9 @@ class Dialect(Protocol):
 
     def nodes(self) -> Ask[list[NodeState]]:
         """Every node with what is free on it."""
+
+    def reservations(self) -> Ask[list[Reservation]]:
+        """Nodes that are set aside, now or later: for a maintenance, or for some people."""
 
     def accounting(self, ids: Iterable[JobId]) -> Ask[list[End]]:
         """How jobs ended, from the long memory. Gone: there is none."""

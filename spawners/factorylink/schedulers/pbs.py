@@ -16,28 +16,33 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
-from factorylink.models import End, Job, JobId, NodeState
-from factorylink.schedulers import pbs_nodes
+from factorylink.models import End, Job, JobId, NodeState, Reservation
+from factorylink.schedulers import pbs_nodes, pbs_reservations
 from factorylink.schedulers import pbs_parse as parse
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.pbs_script import clock, script
+from factorylink.schedulers.whole import LIST, whole
 
 __all__ = [
-    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "script", "submit",
-    "waiting",
+    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations", "script",
+    "submit", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
 
-_CHOSEN = 'set -f\nids=$(qselect "$@") || exit\n'  # set -f: ids hold brackets
-_NONE = """[ "$ids" ] || { echo '{"Jobs": {}}'; exit; }\n"""
+# set -f: ids hold brackets. site/factorygate-act knows these texts, word for word.
+_CHOSEN = 'set -f; ids=$(qselect "$@") || exit; '
+_NONE = """[ "$ids" ] || { echo '{"Jobs": {}}'; exit; }; """
 _LIVE = f"{_CHOSEN}{_NONE}exec qstat -E -t -f -F json $ids"
 _QUEUED = f"{_CHOSEN}{_NONE}exec qstat -E -f -F json $ids"
-_OVER = f"{_CHOSEN}ids=$(printf '%s\\n' $ids | tail -n 200)\n{_NONE}exec qstat -E -x -t -f -F json $ids"
+_OVER = f"{_CHOSEN}ids=$(printf '%s\\n' $ids | tail -n 200); {_NONE}exec qstat -E -x -t -f -F json $ids"
 _NODES = "pbsnodes -a -F json && exec qstat -Q -f -F json"
-# On the node itself, which may be where this runs.
-_ENTER = 'case $1 in "$(hostname)"|"$(hostname -s)") eval "exec $2";; esac\nexec ssh -o BatchMode=yes -- "$1" "$2"'
+# On the node itself, which may be where this runs. An ssh that runs a command has no PATH of a login.
+_ATTACH = (
+    '[ -r /etc/pbs.conf ] && . /etc/pbs.conf; PATH="$PATH:${PBS_EXEC:-/opt/pbs}/bin"; export PATH; exec pbs_attach "$@"'
+)
+_ENTER = 'case $1 in "$(hostname)"|"$(hostname -s)") eval "exec $2";; esac; exec ssh -o BatchMode=yes -- "$1" "$2"'
 
 # Exit codes are PBS' errors (pbs_error.h) modulo 256.
 _UNKNOWN, _FINISHED, _NO_HISTORY = 153, 35, 36
@@ -54,7 +59,7 @@ _OVER_ALREADY = re.compile(
     r"|request invalid for state of job",  # it is exiting
     re.I,
 )
-_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\s*$")
+_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\n\s*\Z")  # a whole line
 
 
 def jobs(name: str) -> Ask[list[Job]]:
@@ -116,6 +121,17 @@ def nodes() -> Ask[list[NodeState]]:
     return Ask(("sh", "-c", _NODES), _good(lambda output: pbs_nodes.nodes(output.stdout)))
 
 
+def reservations() -> Ask[list[Reservation]]:
+    """Every reservation that is confirmed."""
+
+    def read(output: Output) -> list[Reservation]:
+        if output.stderr.strip():  # it ends with 0 though the server said no
+            raise _failure(output, output.stderr)
+        return pbs_reservations.reservations(whole(output.stdout))
+
+    return Ask((*LIST, "pbs_rstat", "-f"), _good(read), env=parse.TIMES)
+
+
 def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
     """How jobs ended, from PBS' history (tracejob and the accounting logs are for its administrators). Gone: none is
     kept. A job that is older than it is not in the answer."""
@@ -147,7 +163,7 @@ def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str
     _check(job)
     if node is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", node):
         raise Unreachable("The scheduler does not say on which node the session runs.")
-    return ("sh", "-c", _ENTER, "sh", node, shlex.join(("pbs_attach", "-j", job, "--", *argv)))
+    return ("sh", "-c", _ENTER, "sh", node, shlex.join(("sh", "-c", _ATTACH, "sh", "-j", job, "--", *argv)))
 
 
 def _check(job: str) -> None:

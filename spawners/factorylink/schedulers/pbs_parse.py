@@ -2,7 +2,9 @@
 
 **What can be trusted.** Names, variables and comments are other people's text, and ``qstat`` turns a value that looks
 like JSON into JSON: a variable may be a number, a list, anything. So only what is needed is looked at, each as the kind
-that it must be; everything else about a job may be as it likes. What is missing or of another kind is Misread.
+that it must be; everything else about a job may be as it likes. What is missing or of another kind is Misread, and so
+is a job that is listed twice, or one of its attributes: before OpenPBS wrote JSON by a library (2023) a person's text
+could hold quotes that end it.
 
 **Times** are those of C's ``ctime``, in the zone of whoever runs ``qstat``: asked for with ``TZ=UTC0``. They are
 English in every locale. ``stime`` and ``walltime`` give the end; PBS itself names none.
@@ -53,6 +55,7 @@ ENDS = {
     -12: "PREEMPTED",  # checkpointed and ended
     -29: "TIMEOUT",
 }
+_ENDLESS = 10**9  # seconds; a walltime that is longer is none, and not to be added to a moment
 _SIGNALLED = 256  # Exit_status of a job that a signal ended: this and the signal
 
 JOB = r"[0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*"
@@ -68,13 +71,13 @@ def understood(stdout: str) -> Iterator[None]:
     """Misread, with the whole answer, where what is in it is not as it must be."""
     try:
         yield
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise Misread(f"PBS' answer is not understood: {error}", stdout) from error
 
 
 def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
     """JSON answers one after the other, each with its ``Jobs``, ``nodes``, ... Misread: anything else."""
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
+    decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_Object.of)
     found = []
     rest = stdout
     with understood(stdout):
@@ -82,12 +85,26 @@ def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
             answer, end = decoder.raw_decode(rest.lstrip())
             rest = rest.lstrip()[end:]
             # PBS leaves the kind out where there is nothing of it.
-            if not isinstance(answer, dict) or not answer or not set(answer) <= _TOP | {kind}:
+            if not isinstance(answer, _Object) or not answer or answer.twice or not set(answer) <= _TOP | {kind}:
                 raise ValueError(f"it is not about {kind}")
             found.append(as_dict(answer.get(kind, {})))
         if rest.strip():
             raise ValueError("there is more than was asked for")
     return found
+
+
+class _Object(dict[str, Any]):
+    """An object of an answer that remembers a name that it has twice: only the last value is kept."""
+
+    twice: str | None = None
+
+    @classmethod
+    def of(cls, pairs: list[tuple[str, Any]]) -> _Object:
+        made = cls(pairs)
+        if len(made) < len(pairs):
+            names = [name for name, _ in pairs]
+            made.twice = next(name for name in names if names.count(name) > 1)
+        return made
 
 
 def _no_constant(name: str) -> None:
@@ -98,7 +115,7 @@ def jobs(stdout: str, name: str | None = None) -> list[Job]:
     """qstat's answer. ``name``: that of every job in it; arrays as a whole are left out."""
     (found,) = documents(stdout, "Jobs")
     with understood(stdout):
-        return [job for id, values in items(found) if (job := _job(id, values, name)) is not None]
+        return [job for id, values in _jobs(found) if (job := _job(id, values, name)) is not None]
 
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
@@ -107,7 +124,7 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
     (found,) = documents(stdout, "Jobs")
     queues: dict[str, list[tuple[int, str]]] = {}
     with understood(stdout):
-        for id, values in items(found):
+        for id, values in _jobs(found):
             queues.setdefault(as_text(values, "queue"), []).append((0, _id(id)))
     for queue in queues.values():
         queue.sort(key=lambda entry: [int(number) for number in re.findall(r"[0-9]+", entry[1].partition(".")[0])])
@@ -134,7 +151,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
     over, begun = state is JobState.ENDED, state is not JobState.PENDING
     account = as_text(values, "euser") if "euser" in values else owner  # shown to managers only
     comment, started = _said(values), moment(values.get("stime")) if begun else None
-    walltime = seconds(as_dict(values.get("Resource_List", {})).get("walltime"))
+    walltime = seconds(as_dict(values.get("Resource_List", {})).get("walltime")) or _ENDLESS
     code, signal, how = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
     runs = _number(values, "run_count") or 0
     return Job(
@@ -149,7 +166,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
         partition=as_text(values, "queue").partition("@")[0],
         submitted=moment(values.get("ctime")),
         started=started,
-        ends=started + timedelta(seconds=walltime) if started and walltime and not over else None,
+        ends=started + timedelta(seconds=walltime) if started and walltime < _ENDLESS and not over else None,
         ended=_ended(values) if over else None,
         exit_code=code if over else None,
         signal=signal if over else None,
@@ -188,7 +205,7 @@ def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
         return f"{held} {comment}" if re.match(r"job (array )?held", comment, re.I) else held
     if letter in ("W", "T"):
         return f"job_state={letter}"
-    return "" if re.match(r"Job run at ", comment) else comment
+    return "" if re.match(r"Job (run|Array Began) at ", comment) else comment
 
 
 def who(comment: str, owner: str) -> Literal["account", "administrator", "other"] | None:
@@ -236,7 +253,7 @@ def hosts(text: str) -> tuple[str, ...]:
 
 
 def _variable(values: Mapping[str, Any]) -> str:
-    value = as_dict(values.get("Variable_List")).get(VARIABLE)
+    value = as_dict(values.get("Variable_List")).get(VARIABLE)  # which may have any name twice
     return value if isinstance(value, str) else ""
 
 
@@ -273,3 +290,11 @@ def items(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Names and values of what an answer lists."""
     for name, values in found.items():
         yield name, as_dict(values)
+
+
+def _jobs(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for id, values in items(found):
+        for one in (found, values):
+            if isinstance(one, _Object) and one.twice is not None:
+                raise ValueError(f"{one.twice} is there twice")
+        yield id, values

@@ -13,16 +13,17 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
-from factorylink.models import End, Estimate, Job, JobId, NodeState
-from factorylink.schedulers import slurm_nodes
+from factorylink.models import End, Estimate, Job, JobId, NodeState, Reservation
+from factorylink.schedulers import slurm_nodes, slurm_reservations
 from factorylink.schedulers import slurm_parse as parse
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.slurm_script import script
+from factorylink.schedulers.whole import LIST, whole
 
 __all__ = [
-    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "script", "submit",
-    "waiting",
+    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations", "script",
+    "submit", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -38,16 +39,17 @@ _SILENT = re.compile(
     r"|slurm database (connection|daemon)|unable to (connect to|contact) (the )?(slurm )?database|slurmdbd",
     re.I,
 )
+_CANNOT_RUN = {126, 127}  # what a shell answers for a program that is not there or may not be run
 _NOT_THERE = re.compile(r"invalid job id|already completing or completed|job has already (finished|completed)", re.I)
-_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\s*$")
+_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")  # a line that is whole: half an id is another job's
 
 
 def jobs(name: str) -> Ask[list[Job]]:
     """All jobs of a name that the controller knows, of every account; also those that ended within its MinJobAge."""
     return Ask(
-        ("squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
+        (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
          f"--Format={parse.JOB_FORMAT}"),
-        _good(lambda output: parse.jobs(name, output.stdout)),
+        _listed(lambda rows: parse.jobs(name, rows)),
         timeout=20,
         env=parse.TIMES,
     )  # fmt: skip
@@ -66,9 +68,9 @@ def ended(name: str) -> Ask[list[End]]:
 def waiting() -> Ask[dict[str, list[tuple[int, str]]]]:
     """Every pending job that we may see, per partition: (priority, job id), the next one first."""
     return Ask(
-        ("squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
+        (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
          f"--Format={parse.PENDING_FORMAT}"),
-        _good(lambda output: parse.waiting(output.stdout)),
+        _listed(parse.waiting),
         timeout=20,
         env=parse.TIMES,
     )  # fmt: skip
@@ -124,9 +126,15 @@ def extend(job: JobId, minutes: int) -> Ask[None]:
 def nodes() -> Ask[list[NodeState]]:
     """Every node with what is free on it."""
     return Ask(
-        ("sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
-        _good(lambda output: slurm_nodes.nodes(output.stdout)),
+        (*LIST, "sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
+        _listed(slurm_nodes.nodes),
     )
+
+
+def reservations() -> Ask[list[Reservation]]:
+    """Every reservation that we may see."""
+    argv = (*LIST, "scontrol", "--oneliner", "show", "reservation")
+    return Ask(argv, _listed(slurm_reservations.reservations), env=parse.TIMES)
 
 
 def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
@@ -135,10 +143,10 @@ def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
     def read(output: Output) -> list[End]:
         if "accounting storage is disabled" in output.stderr.lower():
             raise Gone(_words(output.stderr))
-        return _good(lambda fine: parse.accounting(fine.stdout))(output)
+        return _listed(parse.accounting)(output)
 
     return Ask(
-        ("sacct", "--allocations", "--noheader", "--parsable2", f"--format={parse.ACCOUNTING_FIELDS}",
+        (*LIST, "sacct", "--allocations", "--noheader", "--parsable2", f"--format={parse.ACCOUNTING_FIELDS}",
          f"--jobs={','.join(ids)}"),
         read,
         env=parse.TIMES,
@@ -174,9 +182,18 @@ def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
     return checked
 
 
+def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
+    """``read`` of the rows of a list, where it is whole."""
+
+    def checked(output: Output) -> T:
+        return read(whole(output.stdout))
+
+    return _good(checked)
+
+
 def _failure(output: Output, stderr: str) -> LinkError:
     words = _words(stderr) or _words(output.stdout)
-    if output.code < 0 or not words or _SILENT.search(words):
+    if output.code < 0 or output.code in _CANNOT_RUN or not words or _SILENT.search(words):
         return Unreachable(words or f"The command ended with code {output.code} and said nothing.")
     return Refused(words)
 

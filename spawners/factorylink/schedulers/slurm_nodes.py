@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
+from factorylink.errors import Misread
 from factorylink.models import NodeState
-from factorylink.schedulers.slurm_parse import fields, number, rows
+from factorylink.schedulers.slurm_parse import fields, free_text, number, rows
 
 # Nodes that are up and take jobs. Others (down, drained, reserved, ...) have nothing free.
 USABLE = {"allocated", "completing", "idle", "mixed", "planned", "powered_down", "powering_up"}
@@ -28,7 +29,7 @@ _NODE_NAMES, _NODE_ROW = fields(
 )
 _REASON_WIDTH = 80
 NODE_FORMAT = f"{_NODE_NAMES},Reason:{_REASON_WIDTH}|"
-_NODE = re.compile(_NODE_ROW + r"(?P<reason>[\s\S]*?) *\|\n")
+_NODE = re.compile(_NODE_ROW + free_text(_REASON_WIDTH) + r"\n")
 
 
 def _gpus(gres: str) -> tuple[int, set[str]]:
@@ -43,21 +44,27 @@ def _gpus(gres: str) -> tuple[int, set[str]]:
 def nodes(stdout: str) -> list[NodeState]:
     """sinfo's answer in ``NODE_FORMAT``, a row for each pair of node and partition -> one state a node."""
     found: dict[str, re.Match[str]] = {}
-    partitions: dict[str, list[str]] = {}
-    for row in rows(_NODE, stdout):
+    partitions: dict[str, dict[str, None]] = {}
+    for row in rows(_NODE, stdout, _REASON_WIDTH):
         found[row["name"]] = row
-        partitions.setdefault(row["name"], []).append(row["partition"])
-    return [_node(row, tuple(partitions[name])) for name, row in found.items()]
+        partitions.setdefault(row["name"], {})[row["partition"]] = None
+    try:
+        return [_node(row, tuple(partitions[name])) for name, row in found.items()]
+    except ValueError as error:
+        raise Misread(f"sinfo's answer is not understood: {error}", stdout) from error
 
 
 def _node(row: re.Match[str], partitions: tuple[str, ...]) -> NodeState:
     word, marks = re.fullmatch(r"([a-z_]*)(.*)", row["state"].lower()).groups()  # type: ignore[union-attr]  # matches all
     usable = word in USABLE and set(marks) <= MARKS_FINE
-    _, idle, _, total = (int(n) for n in row["cpus"].split("/"))
+    *parts, total = (int(n) for n in row["cpus"].split("/"))
+    idle = parts[1]
+    if sum(parts) != total:
+        raise ValueError(f"{row['cpus']} is no share of cores")
     memory, used = int(row["memory"]), number(row["memory_used"]) or 0
     gpus, kinds = _gpus(row["gres"])
     busy, _ = _gpus(row["gres_used"])
-    reason = row["reason"].strip()
+    reason = row["text"].strip()
     return NodeState(
         name=row["name"],
         partitions=partitions,

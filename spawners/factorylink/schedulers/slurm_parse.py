@@ -12,6 +12,7 @@ of the login node without a zone, which cannot be read from afar and is ambiguou
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -53,7 +54,11 @@ STATES = {
 
 TIMES = {"SLURM_TIME_FORMAT": "%s"}
 COMMENT_WIDTH = 64
-_COMMENT = rf"(?P<comment>[\s\S]{{0,{COMMENT_WIDTH}}}?)"
+
+
+def free_text(width: int) -> str:
+    """The grammar of a field in which anything may stand; ``rows`` sees that it has its ``width`` of bytes."""
+    return rf"(?P<text>[\s\S]{{1,{width}}}?)\|"
 
 
 def fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
@@ -64,7 +69,7 @@ def fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
     return names, row + r"\|"
 
 
-_TIME = r"[0-9]*|N/A|Unknown|NONE"
+_TIME = r"[0-9]{0,11}|N/A|Unknown|None|NONE"
 _JOB_NAMES, _JOB_ROW = fields(
     ("JobArrayID", 32, "id", r"[0-9][0-9_+%,\[\]-]*"),
     ("State", 20, "state", r"[A-Z_]+"),
@@ -80,7 +85,7 @@ _JOB_NAMES, _JOB_ROW = fields(
     ("NodeList", 160, "nodes", r"[^|\s]*"),
 )
 JOB_FORMAT = f"Comment:{COMMENT_WIDTH}|,{_JOB_NAMES}"
-_JOB = re.compile(_COMMENT + r" *\|" + _JOB_ROW + r"\n")
+_JOB = re.compile(free_text(COMMENT_WIDTH) + _JOB_ROW + r"\n")
 
 _PENDING_NAMES, _PENDING_ROW = fields(
     ("JobArrayID", 32, "id", r"[0-9][0-9_+%,\[\]-]*"),
@@ -94,21 +99,41 @@ _HOSTS = re.compile(
     r"(?P<head>[^\[\],]+)(?:\[(?P<ranges>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)\](?P<tail>[^\[\],]*))?(?:,|$)"
 )
 ACCOUNTING_FIELDS = "JobID,UID,State,ExitCode,End,ElapsedRaw"
+_RECORD = re.compile(
+    r"(?P<id>[0-9][^|\s]*)\|(?P<uid>[0-9]*)\|(?P<state>[A-Z_]+)(?: by (?P<by>[0-9]+))?\|(?P<exit>[0-9]+:[0-9]+|)\|"
+    rf"(?P<ended>{_TIME})\|(?P<elapsed>[0-9]*)\n"
+)
 _OURS = re.compile(r"[0-9]+(_[0-9]+)?")  # one job or one task of an array; not: a het job's part, an unsplit array
 
 
-def rows(pattern: re.Pattern[str], text: str) -> list[re.Match[str]]:
-    """Every row from the first character to the last. Misread: something between them is not a row."""
+def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[re.Match[str]]:
+    """Every row from the first character to the last. Misread: something between them is not a row. ``width``: of its
+    free text, which could take in what is left of another row where something was lost."""
     found: list[re.Match[str]] = []
     position = 0
     while position < len(text):
         row = pattern.match(text, position)
-        if row is None:
+        if row is None or (width is not None and not _has_width(row["text"], width)):
             excerpt = text[position : position + 300]
             raise Misread(f"Not a row as asked for: {excerpt!r}", text)
         found.append(row)
         position = row.end()
     return found
+
+
+def _has_width(text: str, width: int) -> bool:
+    """In bytes; one to three of them stand for a replacement character where squeue cut a letter."""
+    most = len(text.encode())
+    return most - 2 * text.count("�") <= width <= most
+
+
+def no_two(ids: Iterable[str], text: str) -> None:
+    """Misread where an id is listed twice: one of them would hide the other."""
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            raise Misread(f"{id} is listed twice.", text)
+        seen.add(id)
 
 
 def moment(text: str) -> datetime | None:
@@ -146,7 +171,7 @@ def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
 def jobs(name: str, stdout: str) -> list[Job]:
     """squeue's answer in ``JOB_FORMAT``. Shapes that our own jobs never have (a part of a het job) are left out."""
     found: list[Job] = []
-    for row in rows(_JOB, stdout):
+    for row in rows(_JOB, stdout, COMMENT_WIDTH):
         if not _OURS.fullmatch(row["id"]):
             continue
         state = STATES.get(row["state"])
@@ -160,7 +185,7 @@ def jobs(name: str, stdout: str) -> list[Job]:
                 id=row["id"],
                 name=name,
                 account=row["account"],
-                comment=row["comment"],
+                comment=row["text"].rstrip(" "),
                 state=state,
                 raw_state=row["state"],
                 reason="" if row["reason"] == "None" else row["reason"].replace(" ", "_"),
@@ -177,6 +202,7 @@ def jobs(name: str, stdout: str) -> list[Job]:
                 restarts=number(row["restarts"]) or 0,
             )
         )
+    no_two((job.id for job in found), stdout)
     return found
 
 
@@ -190,43 +216,41 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
         for partition in row["partition"].split(","):
             found.setdefault(partition, []).append((number(row["priority"]) or 0, row["id"]))
     for queue in found.values():
+        no_two((id for _, id in queue), stdout)
+    for queue in found.values():
         queue.sort(key=lambda entry: -entry[0])  # squeue gave them oldest first, and the sort keeps that
     return found
 
 
 def planned_start(stderr: str) -> datetime | None:
     """``sbatch: Job 10 to start at 1795535813 using 4 processors on ...`` -> the moment. None: it does not say."""
-    found = re.search(r"Job \S+ to start at ([0-9]+)\b(?!-)", stderr)
+    found = re.search(r"Job \S+ to start at ([0-9]{1,11}) using ", stderr)
     return moment(found[1]) if found else None
 
 
 def accounting(stdout: str) -> list[End]:
     """sacct's answer, fields ``ACCOUNTING_FIELDS`` parted by ``|`` (none of them holds free text)."""
     found: list[End] = []
-    for line in stdout.splitlines():
-        parts = line.split("|")
-        if len(parts) != 6:
-            raise Misread(f"Not a row as asked for: {line!r}", stdout)
-        job, uid, state, exit_word, ended, elapsed = parts
-        if not _OURS.fullmatch(job):
+    for row in rows(_RECORD, stdout):
+        if not _OURS.fullmatch(row["id"]):
             continue
-        word, _, by = state.partition(" ")  # "CANCELLED by 1000"
-        kind = STATES.get(word)
+        kind = STATES.get(row["state"])
         if kind is None:
-            raise Misread(f"Slurm's job state {word!r} is unknown here.", stdout)
+            raise Misread(f"Slurm's job state {row['state']!r} is unknown here.", stdout)
         if kind is not JobState.ENDED:
             continue
-        code, signal = _exit(exit_word)
+        code, signal = _exit(row["exit"])
+        by = row["by"] or ""
         found.append(
             End(
-                job=job,
-                raw_state=word,
+                job=row["id"],
+                raw_state=row["state"],
                 exit_code=code,
                 signal=signal,
-                reason=by,
-                by=_who(by.removeprefix("by "), uid),
-                ended=moment(ended),
-                elapsed=number(elapsed),
+                reason=f"by {by}" if by else "",
+                by=_who(by, row["uid"]),
+                ended=moment(row["ended"]),
+                elapsed=number(row["elapsed"]),
             )
         )
     return found

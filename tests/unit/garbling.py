@@ -1,0 +1,96 @@
+"""Answers of a scheduler as something on the way could spoil them, for properties of what is made of them.
+
+What may be made of a spoilt answer: nothing (Misread, which changes no session), or the truth about what was not
+touched. A byte that becomes another valid one cannot be seen by anybody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
+
+from hypothesis import strategies as st
+
+from factorylink.errors import Misread
+
+T = TypeVar("T")
+
+JUNK = (
+    "\x00",
+    "�",
+    "é",
+    "{",
+    "}",
+    '"',
+    "\\",
+    ",",
+    "|",
+    "\n",
+    "\t",
+    "\r\n",
+    "  ",
+    "null",
+    "-1",
+    "NaN",
+    "[" * 60,
+    "🂡",
+    "…\n",
+)
+
+
+class Spoilt(NamedTuple):
+    """``begin``, ``end``: what was touched, as lines of the original."""
+
+    text: str
+    begin: int
+    end: int
+
+
+@st.composite
+def spoilt(draw: st.DrawFn, whole: str) -> Spoilt:
+    """One harm: bytes flipped, text put in or lost, lines lost, doubled, or in another order."""
+    lines = whole.split("\n")
+    lines = [f"{line}\n" for line in lines[:-1]] + lines[-1:] * bool(
+        lines[-1]
+    )  # not splitlines: it knows other ends, too
+    at = draw(st.integers(0, len(lines) - 1))
+    count = draw(st.integers(1, min(4, len(lines) - at)))
+    part, before, after = lines[at : at + count], lines[:at], lines[at + count :]
+    inside = "".join(part)
+    where = draw(st.integers(0, len(inside) - 1))
+    match draw(st.sampled_from(["flip", "put in", "lose", "lose lines", "double", "swap"])):
+        case "flip":
+            bytes_ = bytearray(inside.encode())
+            bytes_[where % len(bytes_)] ^= 1 << draw(st.integers(0, 7))
+            made = bytes_.decode(errors="replace")  # as the transports do
+        case "put in":
+            made = inside[:where] + draw(st.sampled_from(JUNK)) + inside[where:]
+        case "lose":
+            made = inside[:where] + inside[where + draw(st.integers(1, 80)) :]
+        case "lose lines":
+            made = ""
+        case "double":
+            made = inside + inside
+        case _:
+            made = "".join(reversed(part))
+    return Spoilt("".join([*before, made, *after]), at, at + count)
+
+
+def read_or_misread(read: Callable[[], T]) -> T | None:
+    """None: it was Misread. Anything else that is raised is a mistake of the reader's."""
+    try:
+        return read()
+    except Misread:
+        return None
+
+
+def lines_of(whole: str, begins: Mapping[str, int]) -> dict[str, range]:
+    """Which lines of an answer are whose, from where each begins in the text to where the next does."""
+    order = sorted((whole.count("\n", 0, at), name) for name, at in begins.items())
+    ends = [first for first, _ in order[1:]] + [whole.count("\n")]
+    return {name: range(first, end) for (first, name), end in zip(order, ends, strict=True)}
+
+
+def untouched(harm: Spoilt, lines: Mapping[str, range]) -> set[str]:
+    """Those none of whose lines were touched."""
+    return {name for name, own in lines.items() if harm.end <= own.start or harm.begin >= own.stop}

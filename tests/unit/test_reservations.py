@@ -1,0 +1,219 @@
+"""Maintenances and reservations: as Slurm and PBS tell them, and what they mean for a person's session."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from factorylink import explain, windows
+from factorylink.availability import loads
+from factorylink.catalogue import ChoiceError, shortened
+from factorylink.errors import LinkError, Misread, Unreachable
+from factorylink.models import Choice, Job, JobState, MaintenanceView, NodeState, Reservation, Words
+from factorylink.schedulers import pbs, slurm
+from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.pbs_reservations import STATES
+from factorylink.schedulers.whole import MARK
+from tests.unit import pbs_output, slurm_output
+from tests.unit.fake_factory import SIZE
+from tests.unit.fake_factory import factory as other_factory
+from tests.unit.site_fakes import factory
+
+SLURM = slurm_output.recorded("reservations.stdout")
+PBS = slurm_output.listed(pbs_output.recorded("pbs_rstat").stdout)
+NOW = datetime(2026, 11, 25, 11, 30, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(f"2026-11-25T{text}Z")
+
+
+def test_reservations_of_slurm() -> None:
+    maintenance, course, later = slurm.reservations().parse(SLURM)
+    assert (maintenance.id, maintenance.maintenance, maintenance.active) == ("maint1", True, False)
+    assert maintenance.nodes == ("gpu001", "gpu002")
+    assert maintenance.end - maintenance.start == 2 * HOUR
+    assert (course.maintenance, course.active, course.nodes, course.partition) == (False, True, ("gpu001",), "gpu")
+    assert (course.users, course.accounts, course.groups) == (("fg-ada", "fg-emmy"), (), ())
+    assert course.start == datetime.fromtimestamp(1795604651, UTC)
+    assert (later.active, later.users) == (False, ("root",))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        # As 22.05 prints it, with watts; as 25.11 does, with partitions, a QOS and a comment.
+        "Nodes=n1 NodeCnt=1 CoreCnt=4 Features=a PartitionName=gpu Flags=MAINT,SPEC_NODES TRES=cpu=4 Users=ada,-bob"
+        " Groups=(null) Accounts=a1 Licenses=(null) State=ACTIVE BurstBuffer=(null) Watts=n/a MaxStartDelay=(null)",
+        "Nodes=n1 NodeCnt=1 CoreCnt=4 Features=a PartitionName=gpu Flags=MAINT,SPEC_NODES   NodeName=n1 CoreIDs=0-3"
+        " TRES=cpu=4 AllowedPartitions=(null) QOS=(null) Users=ada,-bob Groups=(null) Accounts=a1 Licenses=(null)"
+        " State=ACTIVE BurstBuffer=(null) MaxStartDelay=(null) Comment=Users=eve State=INACTIVE",
+    ],
+)
+def test_reservations_of_other_versions_of_slurm(line: str) -> None:
+    text = f"ReservationName=x StartTime=1795604651 EndTime=1795608251 Duration=01:00:00 {line}\n"
+    (found,) = slurm.reservations().parse(slurm_output.listed(text))
+    assert (found.maintenance, found.active, found.users, found.accounts) == (True, True, ("ada", "-bob"), ("a1",))
+
+
+def test_reservations_of_pbs() -> None:
+    found = {one.name: one for one in pbs.reservations().parse(PBS)}
+    assert set(found) == {"course", "maint", "now"}
+    assert (found["course"].id, found["course"].users) == ("R17.vm", ("ada", "grace"))
+    assert (found["course"].start, found["course"].end) == (at("16:00"), at("17:00"))
+    assert (found["course"].active, found["now"].active) == (False, True)
+    maintenance = found["maint"]
+    assert (maintenance.id, maintenance.maintenance, maintenance.nodes) == ("M18.vm", True, ("vm",))
+    assert not found["now"].maintenance
+
+
+@pytest.mark.parametrize(("state", "active"), STATES.items())
+def test_every_state_of_a_reservation(state: str, active: bool | None) -> None:
+    text = pbs_output.recorded("pbs_rstat").stdout.replace("RESV_RUNNING", state)
+    found = [one.active for one in pbs.reservations().parse(slurm_output.listed(text)) if one.name == "now"]
+    assert found == ([] if active is None else [active])
+
+
+def test_a_reservation_that_a_person_made_forges_no_other() -> None:
+    """Recorded: MAIL held "x", an empty line, "Resv ID: M99.vm" and "Reserve_Name = evil", each on a line."""
+    begin, variables, rest = pbs_output.recorded("pbs_rstat").stdout.partition("PBS_O_MAIL=/var/mail/ada")
+    assert variables
+    text = f"{begin}PBS_O_MAIL=x,,Resv ID: M99.vm,Reserve_Name = evil{rest}"
+    found = pbs.reservations().parse(slurm_output.listed(text))
+    assert [one.id for one in found if one.maintenance] == ["M18.vm"]
+
+
+def test_none() -> None:
+    assert slurm.reservations().parse(slurm_output.listed("No reservations in the system\n")) == []
+    assert pbs.reservations().parse(slurm_output.listed("")) == []
+
+
+@pytest.mark.parametrize(
+    ("ask", "output"), [(slurm.reservations(), SLURM), (pbs.reservations(), PBS)], ids=["slurm", "pbs"]
+)
+def test_a_cut_list_is_misread(ask: Ask[list[Reservation]], output: Output) -> None:
+    for count in range(len(output.stdout)):
+        with pytest.raises(Misread):
+            ask.parse(Output(output.stdout[:count], "", 0))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [("ReservationName", "Reservation"), ("StartTime=1", "StartTime=x"), ("State=", "Stat="), ("\n", "\n\n")],
+)
+def test_what_is_not_understood_of_slurm_is_misread(change: tuple[str, str]) -> None:
+    with pytest.raises(Misread):
+        slurm.reservations().parse(slurm_output.listed(SLURM.stdout.removesuffix(f"{MARK}\n").replace(*change, 1)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("Resv ID", "Resv"), ("RESV_CONFIRMED", "RESV_NEW"), ("reserve_end", "ctime"), ("Wed Nov 25 16", "soon 16"),
+        ("queue = ", "queue "), ("reserve_start = ", "x = "),
+    ],
+)  # fmt: skip
+def test_what_is_not_understood_of_pbs_is_misread(change: tuple[str, str]) -> None:
+    with pytest.raises(Misread):
+        pbs.reservations().parse(slurm_output.listed(PBS.stdout.removesuffix(f"{MARK}\n").replace(*change, 1)))
+
+
+def test_a_server_that_does_not_answer_has_not_no_reservations() -> None:
+    """pbs_rstat ends with 0 where the server itself said no."""
+    for output in (
+        Output(f"{MARK}\n", "pbs_rstat: Server shutting down", 0),
+        Output("", "pbs_rstat: cannot connect", 162),
+    ):
+        with pytest.raises(LinkError) as caught:
+            pbs.reservations().parse(output)
+        assert type(caught.value) is Unreachable
+
+
+# --- what they mean
+
+
+def reservation(**changes: Any) -> Reservation:
+    told = {"id": "r", "name": "r", "start": NOW - HOUR, "end": NOW + HOUR, "active": True, "users": ("ada",)}
+    return Reservation.model_validate(told | changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "yes"),
+    [
+        ({}, True),
+        ({"users": ("bob", "ada")}, True),
+        ({"users": ("bob",)}, False),
+        ({"users": ()}, False),
+        ({"users": (), "accounts": ("p1",)}, True),
+        ({"users": (), "accounts": ("p2",)}, False),
+        ({"accounts": ("p1",)}, True),
+        ({"accounts": ("p2",)}, False),  # both must be right
+        ({"users": ("-bob",)}, True),
+        ({"users": ("-ada",)}, False),
+        ({"users": (), "accounts": ("-p1",)}, False),
+        ({"groups": ("g",)}, False),
+        ({"active": False}, False),
+        ({"maintenance": True}, False),
+        ({"end": NOW}, False),
+        ({"start": NOW + HOUR, "end": NOW + 2 * HOUR}, False),
+    ],
+)
+def test_who_is_offered_a_reservation(changes: dict[str, Any], yes: bool) -> None:
+    assert [one.id for one in windows.offered([reservation(**changes)], "ada", "p1", NOW)] == ["r"] * yes
+
+
+def node(name: str, *partitions: str, **changes: Any) -> NodeState:
+    has = {"cores": 32, "cores_free": 32, "memory": 1, "memory_free": 1, "gpus": 4, "gpus_free": 4}
+    return NodeState.model_validate({"name": name, "partitions": partitions, "usable": True} | has | changes)
+
+
+def maintenance(*nodes: str, start: datetime = NOW + HOUR) -> Reservation:
+    return reservation(maintenance=True, active=False, nodes=nodes, start=start, end=start + HOUR)
+
+
+def test_a_maintenance_closes_the_partitions_that_it_leaves_no_node_of() -> None:
+    nodes = [node("n1", "gpu"), node("n2", "gpu", "all"), node("n3", "cpu", "all")]
+    found = windows.maintenances(
+        [maintenance("n1", "n2"), maintenance("n3", start=NOW + 9 * HOUR), maintenance("n1", start=NOW - 5 * HOUR)],
+        nodes, ["gpu", "cpu", "all", "none"], NOW,
+    )  # fmt: skip
+    assert [(one.closes, one.nodes) for one in found] == [(("gpu",), 2), (("cpu",), 1)]
+    assert (windows.closing(found, "cpu"), windows.closing(found, "all")) == (found[1], None)
+    (unknown,) = windows.maintenances([maintenance()], nodes, ["gpu", "cpu"], NOW)
+    assert unknown.closes == ("gpu", "cpu")
+
+
+def test_what_is_free_together_on_one_node() -> None:
+    nodes = [node("n1", "gpu", gpus_free=1, cores_free=30), node("n2", "gpu", gpus_free=2, cores_free=3)]
+    (load, *_) = loads(factory(), nodes, {})
+    assert (load.gpus_free, load.node_gpus_free, load.node_cores_free) == (3, 2, 3)
+
+
+def test_hours_until() -> None:
+    entry = other_factory()
+    until = Choice(until=NOW + HOUR / 2)
+    assert shortened(entry, until, NOW) == Choice(hours=0.5)
+    assert shortened(entry, until.model_copy(update={"hours": 0.25}), NOW).hours == 0.25
+    assert shortened(entry, Choice(until=NOW + 99 * HOUR), NOW).hours == SIZE.max_hours
+    assert shortened(entry, Choice(hours=3), NOW) == Choice(hours=3)
+    with pytest.raises(ChoiceError) as caught:
+        shortened(entry, Choice(until=NOW), NOW)
+    assert caught.value.field == "until"
+
+
+def test_who_waits_for_a_maintenance_is_told_when() -> None:
+    job = Job(
+        id="1", name="n", account="a", comment="", state=JobState.PENDING, raw_state="PENDING",
+        reason="ReqNodeNotAvail,_Reserved_for_maintenance",
+    )  # fmt: skip
+    window = MaintenanceView(name="m", start=at("13:50"), end=at("17:00"), nodes=1, closes=("gpu",))
+    words = explain.pending(job)
+    told = explain.before_maintenance(words, window)
+    assert "2026-11-25 13:50" in told.what
+    assert "2026-11-25 17:00" in told.what
+    assert (told.code, told.do) == (words.code, words.do)
+    assert explain.before_maintenance(words, None) == words
+    assert explain.before_maintenance(Words(code="priority", what="x"), window).what == "x"
