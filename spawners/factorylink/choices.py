@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from factorylink.config import Access
@@ -69,6 +70,24 @@ def default_environment(factory: Factory, size: NodeSize) -> Environment:
         said = N_("No environment of {factory} fits the node size {size}.")
         raise ChoiceError("environment", said.format(factory=factory.site.machine, size=size.id))
     return fitting[0]
+
+
+def billed_gpus(factory: Factory, size: NodeSize) -> int:
+    """How many GPUs the site counts for a job of that size: all of its node where nobody else can have them."""
+    partition = factory.partition(size.partition)
+    if size.whole_node or partition.whole_node_only:
+        return factory.gpu(partition).per_node if partition.gpus else 0
+    return size.gpus
+
+
+def gpus_of(factory: Factory, size_id: str) -> int:
+    """The same by the size's id; none where the catalogue has it no more."""
+    return next((billed_gpus(factory, size) for size in factory.sizes if size.id == size_id), 0)
+
+
+def walltime(hours: float) -> int:
+    """Seconds that a scheduler gives a job of so many hours: they count in minutes, and round up."""
+    return 60 * math.ceil(round(hours * 60, 6))
 
 
 def gpu_label(factory: Factory, size: NodeSize) -> str:

@@ -48,6 +48,24 @@ _ANSWERS = (
     ),
     Answer("not-offered", N_("This gateway no longer offers this factory, so nothing is known of the session."), _ASK),
     Answer("no-port", N_("The gateway has no port left for this session."), _ASK),
+    # Who pays
+    Answer(
+        "budget-over",
+        N_("The project {project} has {left} GPU-hours left, and this may need {needs}."),
+        Move("you", N_("Ask for fewer hours or a smaller size, wait until a job of the project ends, or choose another "
+                       "project.")),
+    ),
+    Answer(
+        "budget-over-until",
+        N_("The project {project} has {left} GPU-hours left, to be used until {until}, and this may need {needs}."),
+        Move("you", N_("Ask for fewer hours or a smaller size, wait until a job of the project ends, or choose another "
+                       "project.")),
+    ),
+    Answer(
+        "budget-ends",
+        N_("The project {project} ends on {until}, and this could go on for longer."),
+        Move("you", N_("Ask for fewer hours, or choose another project.")),
+    ),
     # Credentials and trust
     Answer(
         "credential-expired",

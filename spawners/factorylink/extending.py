@@ -11,9 +11,11 @@ import math
 from datetime import timedelta
 from typing import Literal
 
-from factorylink import explain
+from factorylink import budget, explain
 from factorylink.board import Board
+from factorylink.budget import OverBudget
 from factorylink.errors import LinkError, Refused
+from factorylink.ledger import Write
 from factorylink.live import Live, room
 from factorylink.models import N_, Hours, Session, SessionId
 from factorylink.problems import conflict, forbidden, from_link_error, gone, invalid, refused
@@ -51,12 +53,21 @@ class Extender:
             minutes = math.ceil((ends - row.started) / timedelta(minutes=1))
             account = row.account if place.access.extend == "account" else None
             detail = f"by {by}, as {account or 'the watcher'}: {hours:g} h more, {minutes} min in all"
+            until = row.started + timedelta(minutes=minutes)
+            before = budget.runs(row.id, row.started, live.job.ends)
+            held = budget.reserve_more(
+                row.id, budget.seconds_between(live.job.ends, until), until, board.project(row.choice.project)
+            )
             try:
+                await board.ledger.write(held)
                 await place.site.extend(account, live.job.id, minutes)
+            except OverBudget as error:
+                raise error.problem() from error
             except Refused as error:
-                await self._write(live, "extend-refused", f"{detail}: {error.message}")
+                await self._write(live, "extend-refused", f"{detail}: {error.message}", also=before)
                 raise refused(explain.refused(error.message)) from error
             except LinkError as error:
+                live.extend_doubtful = True  # the factory's next answer tells
                 await self._write(live, "extend-doubtful", detail)
                 raise from_link_error(error) from error
             more = N_("Its time was made {hours} h longer.").format(hours=f"{hours:g}")
@@ -64,8 +75,9 @@ class Extender:
         board.touch(live)
         return board.session(live)
 
-    async def _write(self, live: Live, action: str, detail: str, say: str = "") -> None:
-        await self._board.ledger.change(live.row, say=say, entry=self._board.entry(live.row, action, detail))
+    async def _write(self, live: Live, action: str, detail: str, say: str = "", also: Write | None = None) -> None:
+        entry = self._board.entry(live.row, action, detail)
+        await self._board.ledger.change(live.row, *(() if also is None else (also,)), say=say, entry=entry)
 
     def follow(self, live: Live) -> None:
         """Tell the door what the scheduler says of its end, if it has another. Called at every answer of either."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, inspect, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from factorylink import moments, schema
@@ -38,6 +38,10 @@ class Conflict(Exception):
     """A row like that lives already: another session of the same server, or of the same job."""
 
 
+class Rejected(Exception):
+    """Raised in a write that must not be: it is undone, and nobody else's with it."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One line of the audit."""
@@ -58,7 +62,8 @@ class Ledger:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._engine: Engine | None = None
-        self._writes: Together[None, Write] = Together(self._commit, WRITES_AT_ONCE, apart=IntegrityError)
+        apart = (IntegrityError, Rejected)
+        self._writes: Together[None, Write] = Together(self._commit, WRITES_AT_ONCE, apart)
 
     async def open(self) -> None:
         """Raises LedgerError in words if the file is not ours to use."""
@@ -72,21 +77,24 @@ class Ledger:
 
     # --- sessions
 
-    async def add(self, row: Row, entry: Entry) -> None:
-        """A new session's intent. Raises Conflict."""
+    async def add(self, row: Row, entry: Entry, *also: Write) -> None:
+        """A new session's intent, and what goes into the same commit. Raises Conflict, and what ``also`` raises."""
 
         def write(db: Connection) -> None:
             db.execute(insert(schema.sessions).values(row.columns()))
             _say(db, row)
             db.execute(insert(schema.audit).values(audit_values(entry)))
+            for more in also:
+                more(db)
 
         try:
             await self.write(write)
         except IntegrityError as error:
             raise Conflict(str(error.orig)) from error
 
-    async def change(self, row: Row, say: str = "", entry: Entry | None = None, **values: Any) -> None:
-        """Write these columns, then set them on the row; with a line for its log, and one for the audit."""
+    async def change(self, row: Row, *also: Write, say: str = "", entry: Entry | None = None, **values: Any) -> None:
+        """Write these columns, then set them on the row; with a line for its log, one for the audit, and what goes into
+        the same commit. Raises Conflict, and what ``also`` raises."""
         line = LogLine(at=moments.now(), text=say) if say else None
 
         def write(db: Connection) -> None:
@@ -96,6 +104,8 @@ class Ledger:
                 db.execute(insert(schema.log_lines).values(session=row.id, at=line.at, text=line.text))
             if entry is not None:
                 db.execute(insert(schema.audit).values(audit_values(entry)))
+            for more in also:
+                more(db)
 
         try:
             await self.write(write)
@@ -156,10 +166,7 @@ class Ledger:
 
     async def choose(self, user: str, choice: Choice) -> None:
         """Keep what the person chose last."""
-        values = {"user": user, "choice": choice, "at": moments.now()}
-        query = upsert(schema.choices).values(values)
-        query = query.on_conflict_do_update(index_elements=["user"], set_={"choice": choice, "at": values["at"]})
-        await self.write(lambda db: _done(db, query))
+        await self.write(_put(schema.choices, "user", user=user, choice=choice, at=moments.now()))
 
     async def last_choice(self, user: str) -> Choice | None:
         """What the person chose last."""
@@ -198,16 +205,14 @@ class Ledger:
         return await self.transact(lambda db: {found.factory: found.message for found in db.execute(query)})
 
     async def _set_message(self, table: Table, factory: str, message: str) -> None:
-        at = moments.now()
-        query = upsert(table).values(factory=factory, message=message, at=at)
-        query = query.on_conflict_do_update(index_elements=["factory"], set_={"message": message, "at": at})
-        await self.write(lambda db: _done(db, query))
+        await self.write(_put(table, "factory", factory=factory, message=message, at=moments.now()))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def write(self, write: Write) -> None:
-        """In a commit of its own, or with what others write at the same moment. Raises IntegrityError, LedgerError."""
+        """In a commit of its own, or with what others write at the same moment. Raises IntegrityError, LedgerError, and
+        what it raises itself as Rejected."""
         await self._writes.do(None, write)
 
     async def _commit(self, _key: None, writes: Sequence[Write]) -> None:
@@ -262,6 +267,18 @@ class Ledger:
 def _set_pragmas(connection: Any, _record: Any) -> None:
     for pragma in PRAGMAS:
         connection.execute(f"PRAGMA {pragma}")
+
+
+def upsert(db: Connection, table: Table) -> Any:
+    """An insert that can say what to do where the row is there already: ``on_conflict_do_update``, ``…_do_nothing``."""
+    return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def _put(table: Table, key: str, **values: Any) -> Write:
+    """The row of that key, new or in place of the old one."""
+    return lambda db: _done(
+        db, upsert(db, table).values(values).on_conflict_do_update(index_elements=[key], set_=values)
+    )
 
 
 def _done(db: Connection, query: Any) -> None:

@@ -40,6 +40,7 @@ class Live:
     door_kept: bool = False  # the keeper of doors has it
     seeking: asyncio.Task[None] | None = None  # what the keeper must know of it is asked for
     extending: asyncio.Lock = field(default_factory=asyncio.Lock)  # apart: the scheduler's answer may take long
+    extend_doubtful: bool = False  # asked for, and nobody said what came of it
     telling: asyncio.Task[None] | None = None  # the door is told its end
     environment_at: float | None = None  # when the door first had the environment, in ticks
 
@@ -47,6 +48,11 @@ class Live:
     def url(self) -> str:
         """Where the proxy finds the notebook."""
         return f"http://127.0.0.1:{self.row.port}"
+
+    @property
+    def restarts(self) -> int:
+        """How often its job was put back into the queue, as far as it is known."""
+        return self.row.restarts if self.job is None else max(self.row.restarts, self.job.restarts)
 
     @property
     def submitting(self) -> bool:

@@ -214,3 +214,34 @@ class Row:
     def columns(self) -> dict[str, Any]:
         """What goes into the sessions' table."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "log"}
+
+
+# Since version 6: who used how much. ``charges``: a row a job, of sessions and of clusters' workers, also of those
+# without a project. ``gpus``: as they are billed; ``reserved``: seconds that its present run may last; ``earlier``: of
+# runs before that; ``seconds``: of all together, once it is over.
+charges = Table(
+    "charges",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project", String),
+    Column("factory", String, nullable=False),
+    Column("person", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("reserved", Integer, nullable=False),
+    Column("reserved_at", Moment, nullable=False),
+    Column("started", Moment),
+    Column("earlier", Integer, nullable=False),
+    Column("ended", Moment),
+    Column("seconds", Integer),
+    Index("charges_of_a_project", "project", "ended"),
+    Index("charges_by_end", "ended"),
+)
+# What each project was granted, as it was when that was last looked at: the row that is locked while it is.
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("gpu_hours", Float),
+    Column("at", Moment, nullable=False),
+)

@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-from factorylink import explain, moments
+from factorylink import budget, explain, moments
 from factorylink.admission import Admission
 from factorylink.board import Board
+from factorylink.budget import OverBudget
 from factorylink.ending import Ender
 from factorylink.errors import LinkError, NotDone, Refused
 from factorylink.extending import Extender
@@ -75,6 +76,8 @@ class Sessions:
                 board.places[name].standing.pause(message)
         for row in await board.ledger.live():
             board.live[row.id] = Live(row, answered=True)
+        # Those from before there were budgets.
+        await board.ledger.write(budget.found([board.claim(live.row) for live in board.live.values()]))
         for live in board.live.values():
             try:
                 await board.doors.bind(live.row.id, live.row.port)
@@ -183,8 +186,11 @@ class Sessions:
 
     async def begin(self, row: Row, place: Place) -> Live:
         """Write a new session down, and see that its job is handed over. Raises Conflict, ProblemError."""
+        held = budget.reserve([self.board.claim(row)], self.board.project(row.choice.project))
         try:
-            live = await self.board.keep(row, self.board.entry(row, "ask", row.choice.size))
+            live = await self.board.keep(row, self.board.entry(row, "ask", row.choice.size), held)
+        except OverBudget as error:
+            raise error.problem() from error
         except OSError as error:
             words = explain.own("no-port", str(error))
             await self.board.end(self.board.live[row.id], end_reason=EndReason.REFUSED, end=words)

@@ -26,7 +26,8 @@ from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 
 from factorylink import moments
-from factorylink.ledger import Conflict, Entry, Ledger, audit_values
+from factorylink.budget import Stand, seconds_between, stand, worker_charge
+from factorylink.ledger import Conflict, Entry, Ledger, Write, audit_values
 from factorylink.models import (
     BatchId,
     ClusterId,
@@ -137,6 +138,8 @@ class WorkerRow:
         """It has ended: when the scheduler says, else as late as can be. Where nobody knows whether it ran, it did from
         when it was last seen waiting."""
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
+        if end is not None and 0 < self.restarts <= len(end.earlier):
+            self.earlier = sum(end.earlier[-self.restarts :]) / 3600
         if self.started is not None:
             return
         if end is None:
@@ -149,6 +152,13 @@ class WorkerRow:
         if self.started is None:
             return self.earlier
         return self.earlier + _hours(self.started, self.ended or min(now, self.ends or now))
+
+    def stand(self) -> Stand:
+        """What its charge says of it."""
+        over = None if self.ended is None else round(3600 * self.used(self.ended))
+        reserved = seconds_between(self.started, self.ends) if self.started and self.ends else None
+        charge = worker_charge(self.batch, self.task)
+        return Stand(charge, self.started, reserved, round(3600 * self.earlier), self.ended, over)
 
     def left(self, whole: float, now: datetime) -> float:
         """Hours that it may still run. ``whole``: its walltime."""
@@ -222,8 +232,9 @@ class Shelf:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def add(self, row: ClusterRow | BatchRow, entry: Entry | None = None) -> None:
-        """A new row, with its workers. Raises Conflict where that id is taken."""
+    async def add(self, row: ClusterRow | BatchRow, entry: Entry | None = None, *also: Write) -> None:
+        """A new row, with its workers, and what goes into the same commit. Raises Conflict where that id is taken, and
+        what ``also`` raises."""
 
         def write(db: Connection) -> None:
             db.execute(insert(_KEPT[type(row)]).values(_values(row)))
@@ -231,6 +242,8 @@ class Shelf:
                 db.execute(insert(workers), [_values(worker) for worker in row.workers])
             if entry is not None:
                 db.execute(insert(audit).values(audit_values(entry)))
+            for more in also:
+                more(db)
 
         try:
             await self._ledger.write(write)
@@ -252,7 +265,7 @@ class Shelf:
             setattr(row, name, value)
 
     async def save(self, changed: Sequence[WorkerRow]) -> None:
-        """Write workers as they are now, all in one."""
+        """Write workers as they are now, and what they cost, all in one."""
         if not changed:
             return
         keys = ("batch", "task")
@@ -261,7 +274,13 @@ class Shelf:
             {**{k: v for k, v in _values(w).items() if k not in keys}, **{f"old_{k}": getattr(w, k) for k in keys}}
             for w in changed
         ]
-        await self._ledger.write(lambda db: _run(db, query, rows))
+        costs = stand([worker.stand() for worker in changed])
+
+        def write(db: Connection) -> None:
+            db.execute(query, rows)
+            costs(db)
+
+        await self._ledger.write(write)
 
     async def live(self) -> list[ClusterRow]:
         """All that have not ended, with all that belongs to them."""
@@ -313,10 +332,6 @@ class Shelf:
             return None if row is None else (row.user, row.ended)
 
         return await self._ledger.transact(read)
-
-
-def _run(db: Connection, query: Any, rows: list[dict[str, Any]]) -> None:
-    db.execute(query, rows)
 
 
 def spent(row: ClusterRow, now: datetime | None = None) -> float:

@@ -8,10 +8,12 @@ import logging
 import math
 from collections.abc import Iterator
 
-from factorylink import explain, moments
+from factorylink import budget, explain, moments
 from factorylink.admission import site_account
 from factorylink.board import Board
+from factorylink.budget import Claim, OverBudget
 from factorylink.catalogue import ChoiceError, find_size, resolve
+from factorylink.choices import gpus_of, walltime
 from factorylink.clusters import workerjob
 from factorylink.clusters.flock import Flock, cluster_key
 from factorylink.clusters.hands import Hands
@@ -76,6 +78,9 @@ class Clusters:
         """What the ledger has; and from now on, end what nobody holds any more."""
         for row in await self._shelf.live():
             self._live[row.id] = self._flock(row, self._board.places.get(row.factory))
+        # Those from before there were budgets.
+        there = [claim for f in self._live.values() for b in f.row.batches.values() for claim in self._claims(f, b)]
+        await self._board.ledger.write(budget.found(there))
         for flock in self._live.values():
             self._hands.carry_out(flock)
         self._board.background(self._keep(), "clusters that nobody holds")
@@ -280,12 +285,16 @@ class Clusters:
                 batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
             batch.workers = [WorkerRow(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
             row.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
+            claims, project = self._claims(flock, batch), self._board.project(row.choice.project)
+            held = budget.found(claims) if request.adopt else budget.reserve(claims, project)
             try:
-                await self._shelf.add(batch, self._hands.entry(row, "workers", f"{batch.count} of {hours:g} h"))
-            except (Conflict, LedgerError) as error:
+                await self._shelf.add(batch, self._hands.entry(row, "workers", f"{batch.count} of {hours:g} h"), held)
+            except (Conflict, LedgerError, OverBudget) as error:
                 del row.batches[batch_id]
                 if isinstance(error, LedgerError):
                     raise
+                if isinstance(error, OverBudget):
+                    raise error.problem() from error
                 raise conflict(N_("There was another batch of that id.")) from error
             flock.touch(*batch.workers)
             if request.adopt:
@@ -302,7 +311,7 @@ class Clusters:
         return flock.show()
 
     def _allow(self, flock: Flock, request: BatchRequest, hours: float) -> None:
-        """The one place where is asked whether somebody may have so many more."""
+        """Whether somebody may have so many more, but for what their project has: that is asked as it is held."""
         row, limits = flock.row, self._board.config.limits
         size = next((s for s in (flock.place.factory.sizes if flock.place else ()) if s.id == row.choice.size), None)
         if size is None or hours > size.max_hours:
@@ -328,6 +337,13 @@ class Clusters:
                 said.format(more=len(request.names), **figures),
                 N_("Ask for fewer or shorter jobs, or for a larger cap."),
             )
+
+    def _claims(self, flock: Flock, batch: BatchRow) -> list[Claim]:
+        """What a batch's jobs that are not over may use at most."""
+        row, payer = flock.row, self._board.payer(flock.row.choice)
+        gpus = row.gpus if flock.place is None else gpus_of(flock.place.factory, row.choice.size)
+        of = (payer, row.factory, row.user, row.account, gpus, walltime(batch.hours))
+        return [Claim(budget.worker_charge(batch.id, w.task), *of) for w in batch.workers if w.ended is None]
 
     # --- shrink and end
 

@@ -67,6 +67,7 @@ from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, R
 from factorylink.models.rules import Act, Agreement, LoginRules, Policy
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
+from factorylink.models.usage import Standing, UsageLine
 from factorylink.models.views import ComingView, CredentialView, FactoryView, Health, PartitionLoad, SizeView
 
 __all__ = [
@@ -152,10 +153,12 @@ __all__ = [
     "Slot",
     "Slug",
     "Sourced",
+    "Standing",
     "TableFactory",
     "TableSnapshot",
     "TokenBody",
     "UnixAccount",
+    "UsageLine",
     "Whose",
     "Word",
     "Words",

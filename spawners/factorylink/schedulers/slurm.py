@@ -130,7 +130,8 @@ def nodes() -> Ask[list[NodeState]]:
 
 
 def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
-    """How jobs ended, from the accounting database. Gone: this cluster keeps none."""
+    """How jobs ended, and how long each run of theirs was, from the accounting database. Gone: this cluster keeps
+    none."""
 
     def read(output: Output) -> list[End]:
         if "accounting storage is disabled" in output.stderr.lower():
@@ -138,7 +139,7 @@ def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
         return _good(lambda fine: parse.accounting(fine.stdout))(output)
 
     return Ask(
-        ("sacct", "--allocations", "--noheader", "--parsable2", f"--format={parse.ACCOUNTING_FIELDS}",
+        ("sacct", "--allocations", "--duplicates", "--noheader", "--parsable2", f"--format={parse.ACCOUNTING_FIELDS}",
          f"--jobs={','.join(ids)}"),
         read,
         env=parse.TIMES,

@@ -11,6 +11,7 @@ of the login node without a zone, which cannot be read from afar and is ambiguou
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime
 from typing import Literal
@@ -201,35 +202,44 @@ def planned_start(stderr: str) -> datetime | None:
 
 
 def accounting(stdout: str) -> list[End]:
-    """sacct's answer, fields ``ACCOUNTING_FIELDS`` parted by ``|`` (none of them holds free text)."""
-    found: list[End] = []
+    """sacct's answer, fields ``ACCOUNTING_FIELDS`` parted by ``|`` (none of them holds free text). A job has a row for
+    each of its runs, in any order; one that goes on is no end."""
+    runs: dict[str, list[list[str]]] = {}
     for line in stdout.splitlines():
         parts = line.split("|")
         if len(parts) != 6:
             raise Misread(f"Not a row as asked for: {line!r}", stdout)
-        job, uid, state, exit_word, ended, elapsed = parts
-        if not _OURS.fullmatch(job):
-            continue
-        word, _, by = state.partition(" ")  # "CANCELLED by 1000"
-        kind = STATES.get(word)
-        if kind is None:
-            raise Misread(f"Slurm's job state {word!r} is unknown here.", stdout)
-        if kind is not JobState.ENDED:
-            continue
-        code, signal = _exit(exit_word)
-        found.append(
-            End(
-                job=job,
-                raw_state=word,
-                exit_code=code,
-                signal=signal,
-                reason=by,
-                by=_who(by.removeprefix("by "), uid),
-                ended=moment(ended),
-                elapsed=number(elapsed),
-            )
-        )
-    return found
+        if parts[2].partition(" ")[0] not in STATES:  # "CANCELLED by 1000"
+            raise Misread(f"Slurm's job state {parts[2]!r} is unknown here.", stdout)
+        if _OURS.fullmatch(parts[0]):
+            runs.setdefault(parts[0], []).append(parts)
+    return [end for rows in runs.values() if (end := _end(sorted(rows, key=_when))) is not None]
+
+
+def _when(row: list[str]) -> float:
+    """Its end; what has none is the last."""
+    ended = moment(row[4])
+    return math.inf if ended is None else ended.timestamp()
+
+
+def _end(rows: list[list[str]]) -> End | None:
+    """Of a job, from the rows of its runs, the last one last."""
+    job, uid, state, exit_word, ended, elapsed = rows[-1]
+    word, _, by = state.partition(" ")
+    if STATES[word] is not JobState.ENDED:
+        return None
+    code, signal = _exit(exit_word)
+    return End(
+        job=job,
+        raw_state=word,
+        exit_code=code,
+        signal=signal,
+        reason=by,
+        by=_who(by.removeprefix("by "), uid),
+        ended=moment(ended),
+        elapsed=number(elapsed),
+        earlier=tuple(number(row[5]) or 0 for row in rows[:-1]),
+    )
 
 
 def _who(uid: str, owner: str) -> Literal["account", "administrator", "other"] | None:
