@@ -1,0 +1,78 @@
+"""Brings a ledger's database to the tables of this release, on SQLite and PostgreSQL; the steps are in ``versions``.
+
+A step is written once and never changed: a database in the field has been through it. Before there were such steps, a
+ledger's version was a number in its SQLite file (``PRAGMA user_version``). It stays there, so that an older release
+refuses a database that it does not know.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+BY_NUMBER = 4  # the last version that was only a number; its step is "0004"
+KEEPS_STEPS = 5  # the number of every database since: what is newer is told by its step
+_LOCK = 0x666163746F7279  # PostgreSQL's advisory lock: two links that start at once must not both do it
+
+
+class NewerDatabase(Exception):
+    """A newer release made it."""
+
+
+def upgrade(db: Connection) -> None:
+    """See that the database has this release's tables; commits. Raises NewerDatabase, and SQLAlchemy's errors."""
+    sqlite = db.dialect.name == "sqlite"
+    if not sqlite:
+        db.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
+        db.commit()
+    try:
+        config, known = _config(db), is_at(db)
+        if known == head():
+            return
+        if known is None and (number := _number(db)):
+            command.stamp(config, f"{number:04d}")
+        command.upgrade(config, "head")
+        if sqlite:
+            db.exec_driver_sql(f"PRAGMA user_version = {KEEPS_STEPS}")
+        db.commit()
+    finally:
+        if not sqlite:
+            db.rollback()
+            db.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
+            db.commit()
+
+
+def head() -> str:
+    """The step that this release's tables need."""
+    return str(_script().get_current_head())
+
+
+def is_at(db: Connection) -> str | None:
+    """The database's last step; None: it has none, since it is empty or from before there were steps. Raises
+    NewerDatabase."""
+    if _number(db) > KEEPS_STEPS:
+        raise NewerDatabase(f"version {_number(db)}, and this link reads versions up to {KEEPS_STEPS}")
+    found = MigrationContext.configure(db).get_current_revision()
+    if found is not None and found not in {step.revision for step in _script().walk_revisions()}:
+        raise NewerDatabase(f"step {found}, and this link reads steps up to {head()}")
+    return found
+
+
+def _number(db: Connection) -> int:
+    return int(db.exec_driver_sql("PRAGMA user_version").scalar_one()) if db.dialect.name == "sqlite" else 0
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory(str(Path(__file__).parent))
+
+
+def _config(db: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = db
+    return config
