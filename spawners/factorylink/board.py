@@ -16,6 +16,7 @@ from factorylink.identity import Identity
 from factorylink.ledger import Entry, Ledger
 from factorylink.live import LOST_SECONDS, Live, room, show, show_ended
 from factorylink.models import ClusterId, Health, Job, Session, SessionId, SessionState, TableFactory, TableSnapshot
+from factorylink.projects import People
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place
 
@@ -48,6 +49,7 @@ class Board:
         self.places = places
         self.federation = federation or Federation()  # the whole catalogue, also what is not offered
         self.doors = doors
+        self.people = People(ledger)
         self.live: dict[SessionId, Live] = {}
         self.flocks: dict[ClusterId, Flock] = {}
         self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
+    Boolean,
     Column,
     Dialect,
     Float,
@@ -25,6 +26,7 @@ from factorylink.models import (
     HEAD,
     Choice,
     EndReason,
+    Group,
     JobId,
     JobOptions,
     LogLine,
@@ -34,7 +36,7 @@ from factorylink.models import (
     Words,
 )
 
-VERSION = 4  # PRAGMA user_version; a newer one is refused
+VERSION = 5  # PRAGMA user_version; a newer one is refused
 
 
 class Moment(TypeDecorator[datetime]):
@@ -166,6 +168,7 @@ MIGRATIONS: dict[int, tuple[tuple[str, str], ...]] = {
         ("workers", "ALTER TABLE workers ADD COLUMN earlier FLOAT NOT NULL DEFAULT 0"),
         ("workers", "ALTER TABLE workers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0"),
     ),
+    4: (),
 }
 
 
@@ -214,3 +217,28 @@ class Row:
     def columns(self) -> dict[str, Any]:
         """What goes into the sessions' table."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "log"}
+
+
+# Since version 5: who people are by the hub, which lent accounts are whose, and what ends since its person lost access.
+people = Table(
+    "people",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("groups", Parsed(frozenset[Group]), nullable=False),
+    Column("blocked", Boolean, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+leases = Table(
+    "leases",
+    metadata,
+    Column("factory", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("user", String, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+losses = Table(
+    "losses",
+    metadata,
+    Column("id", String, primary_key=True),  # of a session or a cluster
+    Column("ends", Moment, nullable=False),
+)
