@@ -32,6 +32,7 @@ from factorylink.models import (
     Hours,
     MessageBody,
     Person,
+    PersonBody,
     ServerName,
     Session,
     SessionId,
@@ -164,6 +165,10 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     def _known(factory_id: str) -> None:
         if factory_id not in board.places:
             raise gone(f"The factory {factory_id}")
+
+    @app.put("/people/{user}", status_code=204)
+    async def put_person(user: Annotated[Person, Path()], body: PersonBody) -> None:
+        await board.people.put(user, body)
 
     @app.get("/people/{user}/choice")
     async def last_choice(user: Annotated[Person, Path()]) -> Choice | None:

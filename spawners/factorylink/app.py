@@ -63,7 +63,7 @@ async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.state_dir.chmod(0o700)
     with _alone(config.state_dir / "link.lock"):
-        ledger = Ledger(config.state_dir / "ledger.sqlite")
+        ledger = Ledger(config.database)
         await ledger.open()
         try:
             await _serve(config, factories, federation, ledger, stop)

@@ -31,6 +31,7 @@ from factorylink.models import (
     TableFactory,
     TableSnapshot,
 )
+from factorylink.projects import People
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place, ProjectsSeam
 
@@ -65,6 +66,7 @@ class Board:
         self.places = places
         self.federation = federation or Federation()  # the whole catalogue, also what is not offered
         self.doors = doors
+        self.people = People(ledger)
         self.live: dict[SessionId, Live] = {}
         self.flocks: dict[ClusterId, Flock] = {}
         self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +31,7 @@ from factorylink.models import (
     FactoryView,
     Health,
     MessageBody,
+    PersonBody,
     Problem,
     Session,
     SessionId,
@@ -197,6 +198,12 @@ class LinkClient:
     async def end_cluster(self, user: str, cluster_id: ClusterId) -> None:
         """Return when the ledger holds the wish to end that person's cluster."""
         await self._request("DELETE", f"/people/{quote(user, safe='')}/clusters/{cluster_id}")
+
+    async def put_person(self, user: str, groups: Iterable[str], blocked: bool = False) -> None:
+        """Who the person is now: all groups, and whether nothing may run for them. Raises ValueError where one can
+        be no group's name."""
+        body = PersonBody(groups=frozenset(groups), blocked=blocked).model_dump(mode="json")
+        await self._request("PUT", f"/people/{quote(user, safe='')}", json=body)
 
     async def drain(self, factory: str, message: str) -> None:
         """Take nothing new at that factory; what runs goes on."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from factorylink.database import Database
 from factorylink.models import Environment, Folder, IdleLimits, Model, Person, Slug, UnixAccount, Word
 
 
@@ -173,6 +174,14 @@ class Limits(Model):
     orphan_grace_seconds: int = Field(default=600, ge=1)  # a job of ours that no session can have is cancelled then
 
 
+def _no_secret(text: str) -> str:
+    Database.parse(text)
+    return text
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_no_secret)]
+
+
 class Mail(Model):
     """Where set, people whose session waited are told by mail when it runs: USER@domain. ``public_url``: where people
     get in, without the hub's base_url; None: the mail names no address."""
@@ -193,7 +202,13 @@ class LinkConfig(Model):
     listen_host: str = "127.0.0.1"
     listen_port: int = 8090  # user API, behind the proxy as the service ``factories``
     session_ports: tuple[int, int] = (20000, 29999)  # loopback, outside the ephemeral range
+    ledger: DatabaseUrl | None = None  # None: ledger.sqlite in state_dir
     hub: Hub
     limits: Limits = Limits()
     mail: Mail | None = None
     factories: dict[Slug, Access]
+
+    @property
+    def database(self) -> Database:
+        """Where the ledger is."""
+        return Database.file(self.state_dir / "ledger.sqlite") if self.ledger is None else Database.parse(self.ledger)

@@ -14,11 +14,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, inspect, select, update
+from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from factorylink import moments, schema
+from factorylink import migrations, moments, schema
+from factorylink.database import Database, in_the_way
 from factorylink.models import AuditLine, Choice, JobId, LogLine, SessionId
 from factorylink.schema import Row
 from factorylink.together import Together
@@ -26,8 +27,7 @@ from factorylink.together import Together
 T = TypeVar("T")
 Write = Callable[[Connection], None]
 WRITES_AT_ONCE = 200  # in one commit: what costs is the disk, once for each
-# FULL: an intent must be on the disk before its job is submitted.
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
+TRIES = 3  # of a commit that was in another link's way
 
 
 class LedgerError(Exception):
@@ -56,10 +56,10 @@ class Entry:
 
 
 class Ledger:
-    """Open it before use. ``path``: the SQLite file, made 0600 if missing."""
+    """Open it before use. ``where``: a SQLite file, made 0600 if missing, or a PostgreSQL database."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, where: Path | Database) -> None:
+        self.where = where if isinstance(where, Database) else Database.file(where)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._engine: Engine | None = None
         apart = (IntegrityError, Rejected)
@@ -228,45 +228,34 @@ class Ledger:
         def transact() -> T:
             if self._engine is None:
                 raise LedgerError("The ledger is not open.")
-            with self._engine.begin() as db:
-                return work(db)
+            for left in range(TRIES, 0, -1):
+                try:
+                    with self._engine.begin() as db:
+                        return work(db)
+                except OperationalError as error:
+                    if left == 1 or not in_the_way(error):
+                        raise
+            raise AssertionError
 
         try:
             return await self._run(transact)
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
-            raise LedgerError(f"The ledger {self._path.name} cannot be used: {error}") from error
+            raise LedgerError(f"The ledger {self.where} cannot be used: {error}") from error
 
     def _open(self) -> None:
-        self._path.touch(mode=0o600)
-        engine = create_engine(f"sqlite:///{self._path}", pool_size=1, max_overflow=0)
-        event.listen(engine, "connect", _set_pragmas)
         try:
+            engine = self.where.engine()
             with engine.connect() as db:
-                version = db.exec_driver_sql("PRAGMA user_version").scalar_one()
-                if version > schema.VERSION:
-                    raise LedgerError(
-                        f"The ledger {self._path} has version {version}, and this link reads versions up to "
-                        f"{schema.VERSION}: install the release that wrote it, or a newer one."
-                    )
-                if version < schema.VERSION:
-                    there = set(inspect(db).get_table_names())
-                    schema.metadata.create_all(db)
-                    for old in range(version, schema.VERSION) if version else ():  # 0: just made
-                        for table, statement in schema.MIGRATIONS[old]:
-                            if table in there:
-                                db.exec_driver_sql(statement)
-                    db.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
-                    db.commit()
-        except SQLAlchemyError as error:
-            raise LedgerError(f"The ledger {self._path} cannot be opened: {error}") from error
+                migrations.upgrade(db)
+        except migrations.NewerDatabase as error:
+            raise LedgerError(
+                f"The ledger {self.where} has {error}: install the release that wrote it, or a newer one."
+            ) from error
+        except (SQLAlchemyError, OSError) as error:
+            raise LedgerError(f"The ledger {self.where} cannot be opened: {error}") from error
         self._engine = engine
-
-
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    for pragma in PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
 
 
 def upsert(db: Connection, table: Table) -> Any:

@@ -71,6 +71,7 @@ class Sessions:
         """Listen on every live session's port first; then ask each factory for itself, and open the doors."""
         board = self.board
         board.drains = await board.ledger.drains()
+        await board.people.load()
         for name, message in (await board.ledger.pauses()).items():
             if name in board.places:
                 board.places[name].standing.pause(message)

@@ -23,6 +23,7 @@ from factorylink.models import (
     FactoryView,
     GpuHours,
     Health,
+    PersonBody,
     Problem,
     ResolvedChoice,
     Session,
@@ -49,6 +50,7 @@ class FakeLink:
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
         self.coming: list[ComingView] = []
+        self.people: dict[str, PersonBody] = {}
         self.stops: list[tuple[str, str]] = []
         self.extended: list[tuple[str, float]] = []
         self.renewed: list[tuple[str, str, str]] = []
@@ -244,6 +246,11 @@ class FakeLink:
         @app.get("/factories/{factory}/estimate")
         async def estimate(factory: str, user: str, size: str, hours: float | None = None) -> dict[str, Any]:
             return {"start": None, "basis": "none", "asked_at": NOW}
+
+        @app.put("/people/{user}")
+        async def person(user: str, body: PersonBody) -> Response:
+            self.people[user] = body
+            return Response(status_code=204)
 
         @app.get("/people/{user}/choice")
         async def choice(user: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Clusters in the ledger's database: their tables, and a row of each in memory."""
+"""Clusters in the ledger's database: a row of each table in memory, and what is written and read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import (
-    Column,
     Connection,
     Float,
-    ForeignKey,
-    Index,
-    Integer,
-    String,
     Table,
     bindparam,
     func,
@@ -27,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from factorylink import moments
 from factorylink.budget import Stand, seconds_between, stand, worker_charge
+from factorylink.clusters.tables import batches, clusters, workers
 from factorylink.ledger import Conflict, Entry, Ledger, Write, audit_values
 from factorylink.models import (
     BatchId,
@@ -43,60 +39,7 @@ from factorylink.models import (
     WorkerState,
 )
 from factorylink.schedulers.arrays import task_of
-from factorylink.schema import Moment, Parsed, audit, metadata
-
-clusters = Table(
-    "clusters",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("user", String, nullable=False),
-    Column("name", String, nullable=False),
-    Column("factory", String, nullable=False),
-    Column("account", String, nullable=False),
-    Column("choice", Parsed(ResolvedChoice), nullable=False),
-    Column("options", Parsed(JobOptions), nullable=False),
-    Column("processes", Integer, nullable=False),
-    Column("gpus", Integer, nullable=False),
-    Column("cap_gpu_hours", Float),
-    Column("earlier", Float, nullable=False, server_default="0"),  # since version 4
-    Column("session", String),
-    Column("created", Moment, nullable=False),
-    Column("wish", String, nullable=False),
-    Column("ended", Moment),
-    Column("end", Parsed(Words)),
-    Index("live_clusters", "id", sqlite_where=Column("ended").is_(None)),
-    Index("ended_clusters", "user", "ended"),
-)
-batches = Table(
-    "batches",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("cluster", ForeignKey("clusters.id"), nullable=False, index=True),
-    Column("count", Integer, nullable=False),
-    Column("hours", Float, nullable=False),
-    Column("created", Moment, nullable=False),
-    Column("submit_begun", Moment),
-    Column("submits", Integer, nullable=False),
-    Column("job", String),
-)
-workers = Table(
-    "workers",
-    metadata,
-    Column("batch", ForeignKey("batches.id"), primary_key=True),
-    Column("task", Integer, primary_key=True),
-    Column("name", String, nullable=False),
-    Column("state", Parsed(WorkerState), nullable=False),
-    Column("wish", String, nullable=False),
-    Column("node", String),
-    Column("restarts", Integer, nullable=False, server_default="0"),  # since version 4
-    Column("earlier", Float, nullable=False, server_default="0"),  # since version 4
-    Column("started", Moment),
-    Column("ends", Moment),
-    Column("ended", Moment),
-    Column("end_reason", Parsed(EndReason)),
-    Column("end", Parsed(Words)),
-    Column("log_tail", Parsed(tuple[str, ...]), nullable=False),
-)
+from factorylink.schema import audit
 
 
 @dataclass
@@ -304,7 +247,8 @@ class Shelf:
         """The last that ended of a person, without what belongs to them: each with the number of its jobs, and for how
         many hours these ran in all."""
         ran = type_coerce(workers.c.ended, Float) - type_coerce(workers.c.started, Float)
-        figures = select(func.count(), func.total(ran) / 3600 + func.total(workers.c.earlier))
+        hours = func.coalesce(func.sum(ran), 0.0) / 3600 + func.coalesce(func.sum(workers.c.earlier), 0.0)
+        figures = select(func.count(), hours)
         figures = figures.select_from(workers.join(batches))
         last = select(clusters).where(clusters.c.user == user, clusters.c.ended.is_not(None))
         last = last.order_by(clusters.c.ended.desc()).limit(limit)

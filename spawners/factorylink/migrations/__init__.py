@@ -7,17 +7,21 @@ refuses a database that it does not know.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, text
+
+import factorylink.clusters.tables  # noqa: F401  (they are the ledger's, too)
+from factorylink.schema import metadata
 
 BY_NUMBER = 4  # the last version that was only a number; its step is "0004"
 KEEPS_STEPS = 5  # the number of every database since: what is newer is told by its step
-_LOCK = 0x666163746F7279  # PostgreSQL's advisory lock: two links that start at once must not both do it
+_LOCK = 0x666163746F7279  # of PostgreSQL's advisory locks
 
 
 class NewerDatabase(Exception):
@@ -27,24 +31,30 @@ class NewerDatabase(Exception):
 def upgrade(db: Connection) -> None:
     """See that the database has this release's tables; commits. Raises NewerDatabase, and SQLAlchemy's errors."""
     sqlite = db.dialect.name == "sqlite"
-    if not sqlite:
-        db.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _LOCK})
-        db.commit()
-    try:
-        config, known = _config(db), is_at(db)
-        if known == head():
-            return
-        if known is None and (number := _number(db)):
-            command.stamp(config, f"{number:04d}")
-        command.upgrade(config, "head")
+    # All steps in one transaction, which two that start at once cannot both be in.
+    if sqlite:
+        db.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    known = is_at(db)
+    if known != head():
+        number = _number(db)
+        if known is None and not number:
+            _make_anew(db)
+        else:
+            config = _config(db)
+            if known is None:
+                command.stamp(config, f"{min(number, BY_NUMBER):04d}")
+            command.upgrade(config, "head")
         if sqlite:
             db.exec_driver_sql(f"PRAGMA user_version = {KEEPS_STEPS}")
-        db.commit()
-    finally:
-        if not sqlite:
-            db.rollback()
-            db.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _LOCK})
-            db.commit()
+    db.commit()
+
+
+def _make_anew(db: Connection) -> None:
+    """An empty database gets the tables as they are now: a test keeps that the same as all steps."""
+    metadata.create_all(db)
+    MigrationContext.configure(db).stamp(_script(), "head")
 
 
 def head() -> str:
@@ -67,6 +77,7 @@ def _number(db: Connection) -> int:
     return int(db.exec_driver_sql("PRAGMA user_version").scalar_one()) if db.dialect.name == "sqlite" else 0
 
 
+@cache
 def _script() -> ScriptDirectory:
     return ScriptDirectory(str(Path(__file__).parent))
 

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from factorylink.clusters.rows import metadata  # with the clusters' tables
+from factorylink.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],
