@@ -205,8 +205,9 @@ class Budget:
             reserved = 0.0
             for row in db.execute(query):
                 ran = 0.0 if row.started is None else max(0.0, (now - row.started).total_seconds())
+                ran = min(ran, row.reserved)
                 spent += row.gpus * (row.earlier + ran)
-                reserved += row.gpus * max(0.0, row.reserved - ran)
+                reserved += row.gpus * (row.reserved - ran)
             return Standing(spent=spent / HOUR, reserved=reserved / HOUR)
 
         return await self._ledger.transact(read)
@@ -231,8 +232,9 @@ def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
     used: Counter[tuple[date, ProjectId | None, str, str]] = Counter()
     jobs: Counter[tuple[date, ProjectId | None, str, str]] = Counter()
     for row in rows:
-        ended = row["ended"] or now
-        started = row["started"] or ended
+        started, ended = row["started"] or row["ended"] or now, row["ended"]
+        if ended is None:
+            ended = min(now, started + timedelta(seconds=row["reserved"]))
         last = seconds_between(started, ended)
         whole = row["earlier"] + last if row["seconds"] is None else row["seconds"]
         last = min(whole, last)

@@ -7,6 +7,8 @@ time shares one.
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -27,7 +29,7 @@ from factorylink.together import Together
 T = TypeVar("T")
 Write = Callable[[Connection], None]
 WRITES_AT_ONCE = 200  # in one commit: what costs is the disk, once for each
-TRIES = 3  # of a commit that was in another link's way
+TRIES = 6  # of a commit that was in another link's way
 
 
 class LedgerError(Exception):
@@ -235,6 +237,7 @@ class Ledger:
                 except OperationalError as error:
                     if left == 1 or not in_the_way(error):
                         raise
+                    time.sleep(random.SystemRandom().uniform(0, 0.2))  # so that they do not meet again
             raise AssertionError
 
         try:
