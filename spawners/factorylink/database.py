@@ -52,6 +52,10 @@ class Database:
     def __str__(self) -> str:
         return self.url.render_as_string() if self.url.host or self.url.query else str(self.url.database)
 
+    def exists(self) -> bool:
+        """Whether there is one to connect to; of a server only that tells."""
+        return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
+
     def engine(self) -> Engine:
         """One connection: a ledger has one thread. Raises OSError where the file cannot be made."""
         if self.url.get_backend_name() == "sqlite":

@@ -250,7 +250,7 @@ class Ledger:
     def _open(self) -> None:
         try:
             engine = self.where.engine()
-            with engine.connect() as db:
+            with engine.connect() as db:  # closed without a commit, it is undone
                 migrations.upgrade(db)
         except migrations.NewerDatabase as error:
             raise LedgerError(

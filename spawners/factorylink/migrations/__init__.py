@@ -7,6 +7,7 @@ refuses a database that it does not know.
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from sqlalchemy import Connection, text
 
 import factorylink.clusters.tables  # noqa: F401  (they are the ledger's, too)
 from factorylink.schema import metadata
+
+log = logging.getLogger("factorylink")
 
 BY_NUMBER = 4  # the last version that was only a number; its step is "0004"
 KEEPS_STEPS = 5  # the number of every database since: what is newer is told by its step
@@ -38,6 +41,7 @@ def upgrade(db: Connection) -> None:
         db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
     known = is_at(db)
     if known != head():
+        log.info("The ledger is brought from step %s to %s", known or "none", head())
         number = _number(db)
         if known is None and not number:
             _make_anew(db)
