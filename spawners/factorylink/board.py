@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from factorylink import budget, explain, moments
@@ -16,6 +16,7 @@ from factorylink.events import Feed, Message
 from factorylink.federation import Federation
 from factorylink.identity import Identity
 from factorylink.ledger import Entry, Ledger, Write
+from factorylink.lending import Lender
 from factorylink.live import LOST_SECONDS, Live, room, show, show_ended
 from factorylink.models import (
     ClusterId,
@@ -31,9 +32,10 @@ from factorylink.models import (
     TableFactory,
     TableSnapshot,
 )
-from factorylink.projects import People
+from factorylink.projects import People, ProjectBook, ProjectTable
+from factorylink.rights import Rights
 from factorylink.schema import Row
-from factorylink.seams import DoorsSeam, Place, ProjectsSeam
+from factorylink.seams import DoorsSeam, Place
 
 T = TypeVar("T")
 Watches = Callable[[Place, list[Job], str | None], Awaitable[None]]  # a factory's answer; about one account, or all
@@ -57,16 +59,19 @@ class Board:
         places: Mapping[str, Place],
         doors: DoorsSeam,
         federation: Federation | None = None,
+        projects: ProjectTable | None = None,
     ) -> None:
         self.config = config
         self.ledger = ledger
         self.budget = Budget(ledger)
-        self.projects: ProjectsSeam | None = None
         self.identity = identity
         self.places = places
         self.federation = federation or Federation()  # the whole catalogue, also what is not offered
         self.doors = doors
         self.people = People(ledger)
+        self.projects = ProjectBook(self.people, projects)
+        self.lender = Lender(ledger, self)
+        self.rights = Rights(config, self.projects, self.lender)
         self.live: dict[SessionId, Live] = {}
         self.flocks: dict[ClusterId, Flock] = {}
         self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before
@@ -116,6 +121,11 @@ class Board:
     def at(self, factory_id: str) -> list[Live]:
         """Live sessions of a factory."""
         return [live for live in self.live.values() if live.row.factory == factory_id]
+
+    def here(self) -> Iterator[Live | Flock]:
+        """All sessions and clusters that have not ended."""
+        yield from self.live.values()
+        yield from (flock for flock in self.flocks.values() if flock.row.ended is None)
 
     def accounts(self, factory_id: str) -> set[str]:
         """Site accounts that have something there."""
@@ -214,11 +224,11 @@ class Board:
 
     def project(self, project_id: ProjectId | None) -> Project | None:
         """Who pays, as it is now; None: nobody in particular, or it is not known any more."""
-        return None if project_id is None or self.projects is None else self.projects.get(project_id)
+        return None if project_id is None else self.projects.get(project_id)
 
     def payer(self, choice: ResolvedChoice) -> ProjectId | None:
         """Whose GPU-hours are counted for it. Where there are no projects, what somebody calls one is none."""
-        return None if self.projects is None else choice.project
+        return choice.project if self.projects.on else None
 
     def claim(self, row: Row) -> Claim:
         """What a session's job may use at most."""

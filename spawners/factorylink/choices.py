@@ -14,6 +14,7 @@ from factorylink.models import (
     JobOptions,
     JobRequest,
     NodeSize,
+    ProjectAt,
     ResolvedChoice,
 )
 
@@ -158,25 +159,28 @@ def job_request(
     argv: Sequence[str],
     log: str = "job.log",
     warned: bool = True,
+    project: ProjectAt | None = None,
 ) -> JobRequest:
     """What the dialect is asked for.
 
     ``folder``: absolute path of the session's folder on the factory; the job's log goes there as ``log``.
     ``argv``: what follows the environment's Python, from ``-m`` on; ``warned``: it wants USR1 before the walltime.
-    ``factory`` has the access' overrides applied. Of QOS, partition and account, what the operator set for the spawner
-    (``options``) goes first, then what the node size says, then what this hub has at the factory.
+    ``factory`` has the access' overrides applied. Of QOS, partition, account and reservation, what the operator set for
+    the spawner (``options``) goes first, then what the ``project`` is there, then what the node size says, then what
+    this hub has at the factory.
     """
+    project = project or ProjectAt()
     size = find_size(factory, resolved.size)
     environment = find_environment(factory, resolved.environment)
     gpu = factory.gpu(factory.partition(size.partition))
     return JobRequest(
         name=name,
         comment=comment,
-        partition=options.partition or size.partition,
-        account=options.account or access.job_account,
-        qos=options.qos or size.qos or access.job_qos,
+        partition=options.partition or project.partition or size.partition,
+        account=options.account or project.account or access.job_account,
+        qos=options.qos or project.qos or size.qos or access.job_qos,
         constraint=options.constraint or factory.constraint,
-        reservation=options.reservation,
+        reservation=options.reservation or project.reservation,
         gpus=size.gpus,
         gpu_syntax=factory.gpu_syntax or "gres",
         gpu_type=gpu.gres_type if factory.gpu_syntax == "gres-typed" else None,

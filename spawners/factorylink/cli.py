@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from factorylink import audit, cli_catalogue, cli_ledger
+from factorylink import audit, cli_catalogue, cli_ledger, cli_projects
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import MessageBody, Session
 from factorylink.yamlfile import CatalogueError
@@ -79,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     export.set_defaults(run=_with_link(_export))
     cli_catalogue.add(parts)
     cli_ledger.add(parts)
+    cli_projects.add(parts)
     parts.add_parser("version", help="of this program").set_defaults(run=_version)
     return parser
 

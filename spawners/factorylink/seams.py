@@ -22,8 +22,6 @@ from factorylink.models import (
     NodeSize,
     Notice,
     PartitionLoad,
-    Project,
-    ProjectId,
     SessionId,
 )
 from factorylink.schedulers.dialect import Dialect
@@ -209,14 +207,6 @@ class DoorsSeam(Protocol):
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> object:
         """Show it to whoever is in the session."""
-        ...
-
-
-class ProjectsSeam(Protocol):
-    """The projects' table as the budget sees it."""
-
-    def get(self, project_id: ProjectId) -> Project | None:
-        """The project as it is now; None: there is none, any more."""
         ...
 
 
