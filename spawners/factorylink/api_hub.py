@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime, BeforeValidator
 
+from factorylink import usage
 from factorylink.board import Board, session_key
 from factorylink.bringback import BringBack
 from factorylink.clusters.service import Clusters
@@ -41,6 +43,7 @@ from factorylink.models import (
     SessionRequest,
     Slug,
     TokenBody,
+    UsageLine,
     Words,
 )
 from factorylink.offers import Offers
@@ -61,6 +64,14 @@ def _in_full(text: object) -> object:
     return text
 
 
+def _a_day(text: object) -> object:
+    """A number would be taken for seconds since 1970."""
+    if len(str(text)) != len("2026-01-31"):
+        raise ValueError("say it as 2026-01-31")
+    return text
+
+
+Day = Annotated[date, BeforeValidator(_a_day)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_in_full)]
 
 
@@ -121,6 +132,19 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     @app.get("/factories/events", response_class=EventStream, responses=tells("factories"))
     async def factories_events(user: Person) -> EventStream:
         return events(offers.stream(user))
+
+    @app.get("/usage")
+    async def usage_lines(
+        project: ProjectId | None = None, since: Day | None = None, person: Person | None = None
+    ) -> list[UsageLine]:
+        return await board.budget.usage(project, since, person)
+
+    @app.get("/usage.csv", response_class=PlainTextResponse)
+    async def usage_csv(
+        project: ProjectId | None = None, since: Day | None = None, person: Person | None = None
+    ) -> Response:
+        lines = await board.budget.usage(project, since, person)
+        return Response(usage.as_csv(lines), media_type="text/csv; charset=utf-8")
 
     @app.get("/projects")
     async def projects(user: Person) -> list[ProjectView]:

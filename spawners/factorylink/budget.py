@@ -240,11 +240,11 @@ def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
         last = min(whole, last)
         by_day = Counter(dict(_days(started, last)))
         by_day[started.astimezone(UTC).date()] += whole - last  # runs before the last one: when they were is not kept
-        for day, seconds in by_day.items():
-            if day >= since and seconds:
-                key = (day, row["project"], row["factory"], row["person"])
-                used[key] += row["gpus"] * seconds
-                jobs[key] += 1
+        ran = sorted((day, seconds) for day, seconds in by_day.items() if day >= since and seconds)
+        for number, (day, seconds) in enumerate(ran):
+            key = (day, row["project"], row["factory"], row["person"])
+            used[key] += row["gpus"] * seconds
+            jobs[key] += number == 0
     return [
         UsageLine(day=key[0], project=key[1], factory=key[2], person=key[3], gpu_seconds=used[key], jobs=jobs[key])
         for key in sorted(used, key=lambda key: (key[0], key[1] or "", *key[2:]))

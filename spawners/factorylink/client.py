@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -40,6 +40,7 @@ from factorylink.models import (
     TableFactory,
     TableSnapshot,
     TokenBody,
+    UsageLine,
     Words,
 )
 
@@ -54,6 +55,7 @@ _SESSIONS = TypeAdapter(list[Session])
 _CLUSTER = TypeAdapter(Cluster)
 _CLUSTERS = TypeAdapter(list[Cluster])
 _FACTORIES = TypeAdapter(list[FactoryView])
+_USAGE = TypeAdapter(list[UsageLine])
 _PROJECTS = TypeAdapter(list[ProjectView])
 _WORDS: TypeAdapter[Words | None] = TypeAdapter(Words | None)
 _COMING = TypeAdapter(list[ComingView])
@@ -171,6 +173,17 @@ class LinkClient:
     async def factories(self, user: str) -> list[FactoryView]:
         """The catalogue as that person may use it."""
         return await self._ask(_FACTORIES, "GET", "/factories", params={"user": user})
+
+    async def usage(
+        self, project: str | None = None, since: date | None = None, person: str | None = None
+    ) -> list[UsageLine]:
+        """What jobs used, by day, project, factory and person; of these only, where named."""
+        return await self._ask(_USAGE, "GET", "/usage", params=_usage_of(project, since, person), timeout=60)
+
+    async def usage_csv(self, project: str, since: date | None = None, person: str | None = None) -> bytes:
+        """The same as CSV."""
+        params = _usage_of(project, since, person)
+        return (await self._request("GET", "/usage.csv", params=params, timeout=60)).content
 
     async def projects(self, user: str) -> list[ProjectView]:
         """The person's projects, also those that ended or have not begun."""
@@ -295,6 +308,10 @@ class LinkClient:
             except LinkSilent:
                 await asyncio.sleep(pause * random.SystemRandom().uniform(0.75, 1))
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _usage_of(project: str | None, since: date | None, person: str | None) -> dict[str, Any]:
+    return _given({"project": project, "since": since.isoformat() if since else None, "person": person})
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ class Standing(Model):
 
 class UsageLine(Model):
     """What jobs used on one day (UTC). ``gpu_seconds``: GPUs as they are billed, times seconds as the scheduler counts
-    them; ``jobs``: how many ran, one over midnight on both days."""
+    them; ``jobs``: how many ran, each on the first of its days."""
 
     day: date
     project: ProjectId | None
