@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import TypeAdapter
 
+from factorylink import usage
 from factorylink.models import (
     Cluster,
     ComingView,
@@ -25,12 +26,14 @@ from factorylink.models import (
     Health,
     PersonBody,
     Problem,
+    ProjectView,
     ResolvedChoice,
     Session,
     SessionRequest,
     SessionState,
     TableFactory,
     TableSnapshot,
+    UsageLine,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -57,6 +60,8 @@ class FakeLink:
         self.asked: list[tuple[str, str]] = []  # method and path
         self.headers: list[dict[str, str]] = []
         self.refuse: Problem | None = None
+        self.projects: dict[str, list[ProjectView]] = {}  # by person
+        self.usage: list[UsageLine] = []
         self.auto = True
         self.free = asyncio.Event()  # cleared: a PUT waits
         self.free.set()
@@ -251,6 +256,22 @@ class FakeLink:
         async def person(user: str, body: PersonBody) -> Response:
             self.people[user] = body
             return Response(status_code=204)
+
+        @app.get("/projects")
+        async def projects(user: str) -> list[ProjectView]:
+            return self.projects.get(user, [])
+
+        def used(project: str, since: date, person: str | None) -> list[UsageLine]:
+            mine = (line for line in self.usage if line.project == project and line.day >= since)
+            return [line for line in mine if person in (None, line.person)]
+
+        @app.get("/usage")
+        async def usage_lines(project: str, since: date = date.min, person: str | None = None) -> list[UsageLine]:
+            return used(project, since, person)
+
+        @app.get("/usage.csv")
+        async def usage_csv(project: str, since: date = date.min, person: str | None = None) -> Response:
+            return Response(usage.as_csv(used(project, since, person)), media_type="text/csv")
 
         @app.get("/people/{user}/choice")
         async def choice(user: str) -> dict[str, str]:
