@@ -16,7 +16,7 @@ from factorylink import catalogue
 from testbed import clock, cluster, faults, install
 from testbed.errors import CannotLayOut, CannotRun, NoSuchFault, TestbedError
 from testbed.fault_kinds import KINDS
-from testbed.options import add_gpu_nodes, add_isolation, isolation
+from testbed.options import add_accounting, add_gpu_nodes, add_isolation, isolation
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CANNOT_RUN = 3
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--catalogue", type=Path, default=CHECKOUT / "hub_config/factories")
     add_gpu_nodes(parser)
     parser.add_argument("--cpu-nodes", type=int, default=1, help="nodes of each kind without")
+    add_accounting(parser)
     add_isolation(parser)
     return parser
 
@@ -66,6 +67,7 @@ def _up(options: argparse.Namespace) -> int:
             gpu_nodes=options.gpu_nodes,
             cpu_nodes=options.cpu_nodes,
             isolation=isolation(options),
+            accounting=options.accounting,
         )
         print(f"{name}: up, {len(running.nodes)} nodes, jobs run as {', '.join(running.accounts)}")
     return 0

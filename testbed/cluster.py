@@ -13,7 +13,7 @@ import subprocess
 from pathlib import Path
 
 from factorylink.models import Factory
-from testbed import accounts, daemons, files, layout, login, network, packages, processes, record, system
+from testbed import accounts, daemons, database, files, layout, login, network, packages, processes, record, system
 from testbed.errors import CannotLayOut, CannotRun, DidNotStart, NotThere
 from testbed.login import Isolation
 from testbed.record import Record
@@ -79,15 +79,21 @@ class Cluster:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of the living daemons: ``munged``, ``slurmctld``, ``sshd`` where isolated, and one for each
-        node by its name."""
+        """Process ids of the living daemons: ``munged``, ``slurmctld``, ``sshd`` where isolated, ``slurmdbd`` and
+        ``mariadbd`` with accounting, and one for each node by its name."""
         found = {name: daemons.running(self.folder, name) for name in self._daemons}
         return {name: process.pid for name, process in found.items() if process is not None}
 
     @property
     def _daemons(self) -> tuple[str, ...]:
         sshd = () if self.network is None else (daemons.SSHD,)
-        return (daemons.MUNGED, daemons.CONTROLLER, *sshd, *self.nodes)
+        accounting = () if self.record.place.accounting is None else (daemons.DATABASE, daemons.ACCOUNTING)
+        return (daemons.MUNGED, *accounting, daemons.CONTROLLER, *sshd, *self.nodes)
+
+    @property
+    def _accounting(self) -> packages.Packages | None:
+        where = self.record.place.accounting
+        return None if where is None else packages.installed(where.packages)
 
     def access_fields(self) -> dict[str, object]:
         """Fields of ``factorylink.config.Access`` by which the link reaches this cluster."""
@@ -103,6 +109,8 @@ class Cluster:
             **way,
             "account_pool": list(self.accounts),
             "testbed": True,
+            **({"job_account": self.record.job_account} if self.record.job_account else {}),
+            **({"job_qos": self.record.job_qos} if self.record.job_qos else {}),
         }
 
     def describe(self) -> dict[str, object]:
@@ -135,6 +143,7 @@ class Cluster:
 
         Raises DidNotStart.
         """
+        self._start_accounting()
         self.start_daemons(*self._daemons)
         if not processes.wait_until(self.ready, READY_SECONDS, pause=0.1):
             tails = files.log_tails(self.folder)
@@ -149,17 +158,46 @@ class Cluster:
             "LANG": "C.UTF-8",
             processes.MARK: str(self.folder),
         }
-        place = self.record.place
         daemons.start(
-            self.folder, place.base, missing, env, lambda name: self.on(name if name in self.nodes else network.LOGIN)
+            self.folder,
+            self.record.place.base,
+            missing,
+            env,
+            lambda name: self.on(name if name in self.nodes else network.LOGIN),
+            self._accounting,
         )
         # Some go into the background before they have written who they are.
         if not processes.wait_until(lambda: set(missing) <= self.pids.keys(), READY_SECONDS):
             raise DidNotStart(f"{self.id}: {', '.join(missing)} ended at once\n{files.log_tails(self.folder)}")
 
+    def _start_accounting(self) -> None:
+        """Start slurmdbd and its database, where there are any, and wait until it answers. Raises DidNotStart."""
+        if self.record.place.accounting is None:
+            return
+        self.start_daemons(daemons.MUNGED, daemons.DATABASE, daemons.ACCOUNTING)
+        known = ("sacctmgr", "--noheader", "--parsable2", "show", "cluster", "format=Cluster")
+        if not processes.wait_until(lambda: self.run(*known).returncode == 0, READY_SECONDS):
+            raise DidNotStart(f"{self.id}: slurmdbd does not answer\n{files.log_tails(self.folder)}")
+        if self.id not in self.run(*known).stdout.split():
+            self._order("add", "cluster", self.id)  # a controller that does so itself takes seconds
+
+    def give_orders(self) -> None:
+        """Lay out accounts and QOS in a fresh database; the controller must run, since it names what is counted there.
+
+        Raises DidNotStart.
+        """
+        for order in self.record.orders:
+            self._order(*order)
+
+    def _order(self, *order: str) -> None:
+        done = self.run("sacctmgr", "-i", *order)
+        if done.returncode != 0:
+            said = done.stderr.strip() or done.stdout.strip()
+            raise DidNotStart(f"{self.id}: sacctmgr -i {' '.join(order)}: {said}")
+
     def kill(self, name: str) -> None:
-        """Kill one daemon as a crash would: ``munged``, ``slurmctld``, ``sshd`` or, by its node, a slurmd. Its jobs
-        live on; undo it with :meth:`start_missing`."""
+        """Kill one daemon as a crash would: ``munged``, ``slurmctld``, ``slurmdbd``, ``mariadbd``, ``sshd`` or, by its
+        node, a slurmd. Its jobs live on; undo it with :meth:`start_missing`."""
         process = daemons.running(self.folder, name)
         if process is not None:
             processes.kill(process)
@@ -168,6 +206,7 @@ class Cluster:
         """Stop everything, jobs included, and wait until no process is left. Logs and configuration stay."""
         with packages.locked(self.folder.parent / _LOCK):
             dead = _clear(self.folder)
+            database.remove(self.folder)
             if self.record.place.base != self.folder:
                 self.record.place.base.unlink(missing_ok=True)
             (self.folder / files.FAULTS).unlink(missing_ok=True)
@@ -183,12 +222,14 @@ def up(
     cpu_nodes: int = 1,
     names: tuple[str, ...] = accounts.NAMES,
     isolation: Isolation | None = None,
+    accounting: bool = False,
 ) -> Cluster:
     """A running cluster for ``factory`` with its things below ``state``; ``prefix`` is where Slurm is unpacked.
 
     A running one is adopted, with what died of it started again; one laid out otherwise is replaced, jobs and all.
     ``names`` are the site accounts (as root). ``isolation``: in network namespaces of its own, behind sshd.
-    Takes about 3 s from nothing, below 1 s where it runs.
+    ``accounting``: with slurmdbd, so that accounts, QOS and their limits are enforced and ``sacct`` answers.
+    Takes about 3 s from nothing, some 3 s more with accounting, below 1 s where it runs.
     Raises CannotRun, CannotLayOut, DidNotStart.
     """
     state = state.absolute()
@@ -196,6 +237,7 @@ def up(
         _check_isolation(isolation)
     sets = layout.node_sets(factory, gpu_nodes, cpu_nodes)
     slurm = packages.install(prefix or state / "packages")
+    dbd = packages.install_accounting(slurm, database.prepare) if accounting else None
     folder = state / factory.id
     folder.mkdir(parents=True, exist_ok=True)
     accounts.check_readable(folder)
@@ -206,20 +248,22 @@ def up(
         if old is not None:
             running = Cluster(folder, old, slurm)
             same = old == record.lay_out(factory, sets, folder, old.place, slurm, people, isolation)
+            same = same and (old.place.accounting is not None) == accounting
             if running.pids and same and _stands(running):
                 running.start_missing()
                 return running
         _clear(folder)
-        place = record.new_place(factory, sets, folder, slurm, old, isolation is not None)
+        place = record.new_place(factory, sets, folder, slurm, old, isolation is not None, dbd)
         new = record.lay_out(factory, sets, folder, place, slurm, people, isolation)
         new.write(folder)
         cluster = Cluster(folder, new, slurm)
-        files.prepare(folder, place.base, slurm, new.configuration, cluster.nodes, new.gpus)
+        files.prepare(folder, place.base, slurm, new.configuration, cluster.nodes, new.gpus, dbd)
         if place.network is not None and isolation is not None:
             homes = accounts.own_homes(folder / "homes", (*people, login.WATCHER))
             network.build(place.network, folder, homes)
             login.prepare(folder, isolation, place.network, {**cluster.env, processes.MARK: str(folder)})
         cluster.start_missing()
+        cluster.give_orders()
         return cluster
 
 

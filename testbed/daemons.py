@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from testbed import login, processes
+from testbed import database, login, processes
 from testbed.errors import DidNotStart
 from testbed.files import log_tails
+from testbed.packages import Packages
 
-MUNGED, CONTROLLER, SSHD = "munged", "slurmctld", "sshd"
-_OF_THE_LOGIN_SIDE = (MUNGED, CONTROLLER, SSHD)  # all others are nodes
+MUNGED, CONTROLLER, SSHD, DATABASE, ACCOUNTING = "munged", "slurmctld", "sshd", "mariadbd", "slurmdbd"
+_OF_THE_LOGIN_SIDE = (MUNGED, CONTROLLER, SSHD, DATABASE, ACCOUNTING)  # all others are nodes
+_FIRST = ((MUNGED, DATABASE), (ACCOUNTING,), (CONTROLLER,))  # one after the other
 _START_SECONDS = 30
 
 
@@ -34,27 +37,43 @@ def start(
     names: Iterable[str],
     env: Mapping[str, str],
     enter: Callable[[str], tuple[str, ...]] = lambda _: (),
+    accounting: Packages | None = None,
 ) -> None:
-    """Start those daemons; each goes into the background by itself. ``enter``: what leads to where a daemon runs.
+    """Start those daemons; each goes into the background by itself. ``enter``: what leads to where a daemon runs;
+    ``accounting``: what slurmdbd and its database are made of.
 
     Raises DidNotStart.
     """
     asked = list(names)
-    for stage in ([MUNGED], [CONTROLLER], [name for name in asked if name not in (MUNGED, CONTROLLER)]):
-        started = [(name, _start(folder, base, name, env, enter(name))) for name in stage if name in asked]
+    others = [name for name in asked if not any(name in stage for stage in _FIRST)]
+    for stage in (*_FIRST, others):
+        started = [(name, _start(folder, base, name, env, enter(name), accounting)) for name in stage if name in asked]
         for name, process in started:
             if process.wait(timeout=_START_SECONDS) != 0:
                 raise DidNotStart(f"{folder.name}: {name} ended with {process.returncode}\n{log_tails(folder)}")
+        if DATABASE in asked and DATABASE in stage:
+            there = processes.wait_until(database.socket(base).is_socket, _START_SECONDS)
+            if not there:
+                raise DidNotStart(f"{folder.name}: no database in {_START_SECONDS} s\n{log_tails(folder)}")
 
 
 def _start(
-    folder: Path, base: Path, name: str, env: Mapping[str, str], enter: tuple[str, ...]
+    folder: Path,
+    base: Path,
+    name: str,
+    env: Mapping[str, str],
+    enter: tuple[str, ...],
+    accounting: Packages | None,
 ) -> subprocess.Popen[bytes]:
+    # These have no run path that could lead to the unpacked libraries, or not to all.
+    if name == MUNGED:
+        env = {**env, "LD_LIBRARY_PATH": f"{folder}/lib/slurm"}
+    elif accounting is not None and name in (DATABASE, ACCOUNTING):
+        env = {**env, "LD_LIBRARY_PATH": str(accounting.plugins), "MYSQL_UNIX_PORT": str(database.socket(base))}
     with (folder / "log" / f"{name}.out").open("ab") as output:
         return subprocess.Popen(
-            [*enter, *_argv(folder, base, name)],
-            # munged has no run path that could lead to the unpacked libraries.
-            env={**env, "LD_LIBRARY_PATH": f"{folder}/lib/slurm"} if name == MUNGED else dict(env),
+            [*enter, *_argv(folder, base, name, accounting)],
+            env=dict(env),
             cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -64,7 +83,7 @@ def _start(
         )
 
 
-def _argv(folder: Path, base: Path, name: str) -> list[str]:
+def _argv(folder: Path, base: Path, name: str, accounting: Packages | None) -> list[str]:
     sbin = folder / "sbin"
     if name == MUNGED:
         munge = base / "munge"
@@ -78,6 +97,12 @@ def _argv(folder: Path, base: Path, name: str) -> list[str]:
             f"--log-file={base}/log/munged.log",
             "--num-threads=2",
         ]
+    if name == DATABASE and accounting is not None:
+        database.socket(base).unlink(missing_ok=True)  # of one that was killed
+        server = database.argv(sbin / name, accounting, base / database.FOLDER, base, root=os.geteuid() == 0)
+        return ["setsid", "--fork", *server]  # it does not go into the background by itself
+    if name == ACCOUNTING:
+        return [str(sbin / name)]  # it finds its configuration beside slurm.conf
     if name == SSHD:
         return list(login.argv(folder))
     if name == CONTROLLER:

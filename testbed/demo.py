@@ -23,7 +23,7 @@ from testbed.demo_folder import DemoFolder, Ports
 from testbed.demo_run import Demo, DemoError
 from testbed.errors import CannotRun, TestbedError
 from testbed.identity import end_now, wait_reaped
-from testbed.options import add_gpu_nodes, add_isolation, isolation, isolation_argv
+from testbed.options import add_accounting, add_gpu_nodes, add_isolation, isolation, isolation_argv
 from testbed.supervisor import Record
 
 FACTORIES = "lumi-aif,it4lia,brainpp"
@@ -46,6 +46,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
         "--folder", type=Path, metavar="DIR", help="where it keeps its state (default: .demo of this checkout)"
     )
     add_gpu_nodes(parser)
+    add_accounting(parser)
     add_isolation(parser)
     parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)  # where a detached start reports to
     options = parser.parse_args(argv)
@@ -89,7 +90,7 @@ async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, ended.set)
     names = [name for name in options.factories.split(",") if name]
-    demo = Demo(folder, clusters, names, isolation(options), options.gpu_nodes)
+    demo = Demo(folder, clusters, names, isolation(options), options.gpu_nodes, options.accounting)
     try:
         if await demo.until(demo.start(), ended):
             print(demo.greeting(), flush=True)
@@ -113,6 +114,7 @@ def detach(options: argparse.Namespace) -> int:
     if options.folder:
         argv += ["--folder", os.fspath(options.folder)]
     argv += ["--gpu-nodes", str(options.gpu_nodes), *isolation_argv(options)]
+    argv += ["--accounting"] if options.accounting else []
     child = subprocess.Popen(
         [*argv, "--status-fd", str(writer)],
         pass_fds=[writer],

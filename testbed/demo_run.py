@@ -33,7 +33,8 @@ class DemoError(Exception):
 
 
 class Demo:
-    """Starts and ends all parts. ``clusters`` is the folder of the Slurm clusters, ``isolation`` how they stand."""
+    """Starts and ends all parts. ``clusters`` is the folder of the Slurm clusters, ``isolation`` how they stand,
+    ``accounting`` whether accounts and QOS count."""
 
     def __init__(
         self,
@@ -42,12 +43,14 @@ class Demo:
         factories: Sequence[str],
         isolation: Isolation | None = None,
         gpu_nodes: int = 2,
+        accounting: bool = False,
     ) -> None:
         self._folder = folder
         self._clusters_folder = clusters
         self._names = factories
         self._isolation = isolation
         self._gpu_nodes = gpu_nodes
+        self._accounting = accounting
         self._clusters: dict[str, Cluster] = {}
         self._supervisor = Supervisor(folder.record, self._write_demo_json, self._restarted)
         self._started = False
@@ -135,7 +138,14 @@ class Demo:
 
     def _up(self, factory: Factory) -> Cluster:
         slurm = self._folder.programs / "slurm"
-        return cluster.up(factory, self._clusters_folder, slurm, gpu_nodes=self._gpu_nodes, isolation=self._isolation)
+        return cluster.up(
+            factory,
+            self._clusters_folder,
+            slurm,
+            gpu_nodes=self._gpu_nodes,
+            isolation=self._isolation,
+            accounting=self._accounting,
+        )
 
     def _write_demo_json(self, pids: dict[str, int]) -> None:
         if set(pids) != {"proxy", "hub", "link"}:

@@ -9,9 +9,12 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from testbed import database
 from testbed.packages import Packages
 
 DAEMONS = ("munged", "slurmctld", "slurmd", "slurmstepd")
+ACCOUNTING_DAEMONS = ("slurmdbd", "mariadbd")
+SLURMDBD_CONF = "slurmdbd.conf"  # which slurmdbd wants to be closed to others
 FAULTS = "faults.json"  # which stand
 _LONGEST_BASE = 50  # of 107 characters in a Unix socket's path; steps take up to 50
 _KEY_BYTES = 128
@@ -37,9 +40,10 @@ def prepare(
     configuration: Mapping[str, str],
     nodes: Iterable[str],
     gpus: Iterable[str],
+    accounting: Packages | None = None,
 ) -> None:
     """Lay out ``folder`` for a start with an empty queue. ``configuration``: file name below etc -> text; ``gpus``:
-    names of device files."""
+    names of device files; ``accounting``: slurmdbd and its database, where there are any."""
     for name in ("etc", "sbin", "dev", "munge", "ctld", "spool", "run"):
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir(mode=0o755)
@@ -53,13 +57,18 @@ def prepare(
     (folder / "lib").symlink_to(slurm.libraries)
     for name in DAEMONS:
         shutil.copy(slurm.daemon(name), folder / "sbin" / name)
+    database.remove(folder)
+    if accounting is not None:
+        for name in ACCOUNTING_DAEMONS:
+            shutil.copy(accounting.daemon(name), folder / "sbin" / name)
+        database.lay(accounting, folder)
     for gpu in gpus:
         # Slurm wants device files that exist, and opens none of them.
         (folder / "dev" / gpu).symlink_to("/dev/null")
     for name, text in configuration.items():
         file = folder / "etc" / name
         file.write_text(text)
-        file.chmod(0o755 if text.startswith("#!") else 0o644)
+        file.chmod(0o600 if name == SLURMDBD_CONF else 0o755 if text.startswith("#!") else 0o644)
     key = folder / "munge" / "munge.key"
     key.touch(mode=0o600)
     key.write_bytes(secrets.token_bytes(_KEY_BYTES))

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from factorylink.models import Factory, Model, NodeShape, Partition
+from testbed import accounting
+from testbed.accounting import Accounting
 from testbed.errors import CannotLayOut
 from testbed.network import LOGIN, Network
 
@@ -45,6 +47,7 @@ class Place(Model):
     node_ports: dict[str, int]
     first_job: int
     network: Network | None = None  # None: all on 127.0.0.1
+    accounting: Accounting | None = None  # None: accounts and QOS are taken as they come
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
@@ -105,7 +108,9 @@ def slurm_conf(factory: Factory, sets: Sequence[NodeSet], place: Place) -> str:
     lines += [_node_line(factory, nodes, name, place) for nodes in sets for name in nodes.names]
     default = factory.sizes[0].partition if factory.sizes else factory.partitions[0].name
     lines += [
-        _partition_line(factory, nodes, each, each.name == default) for nodes in sets for each in nodes.partitions
+        _partition_line(factory, nodes, each, each.name == default, place.accounting is not None)
+        for nodes in sets
+        for each in nodes.partitions
     ]
     return "\n".join(lines) + "\n"
 
@@ -122,7 +127,7 @@ def task_prolog(environment: Mapping[str, str], mark: tuple[str, str]) -> str:
 
 def _settings(factory: Factory, place: Place) -> dict[str, str]:
     base = place.base
-    longest = max(_max_hours(factory, partition) for partition in factory.partitions)
+    longest = max(_longest_hours(factory, partition) for partition in factory.partitions)
     # Starting fast matters more than a big queue. The plan of the backfill scheduler is what estimates are read
     # from, so its window covers the longest job twice.
     scheduler = {
@@ -182,6 +187,8 @@ def _settings(factory: Factory, place: Place) -> dict[str, str]:
     }
     if any(partition.preempt_requeue for partition in factory.partitions):
         settings |= {"PreemptType": "preempt/partition_prio", "PreemptMode": "REQUEUE"}
+    if place.accounting is not None:
+        settings |= accounting.slurm_settings(place.accounting, base)
     if place.root:
         settings["DisableRootJobs"] = "YES"
     if place.network is None:
@@ -203,10 +210,12 @@ def _node_line(factory: Factory, nodes: NodeSet, name: str, place: Place) -> str
     return " ".join(words)
 
 
-def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, default: bool) -> str:
+def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, default: bool, enforced: bool) -> str:
+    # Where no QOS is enforced that allows more, the partition has to.
+    hours = partition.max_hours if enforced and partition.max_hours else _longest_hours(factory, partition)
     words = [
         f"PartitionName={partition.name} Nodes={','.join(nodes.names)} State=UP",
-        f"MaxTime={_minutes(_max_hours(factory, partition))}",
+        f"MaxTime={_minutes(hours)}",
         f"DefMemPerCPU={max(1, nodes.memory_mib // nodes.cores)}",
         f"OverSubscribe={'EXCLUSIVE' if partition.whole_node_only else 'NO'}",
         f"PriorityTier={1 if partition.preempt_requeue else 10}",
@@ -221,8 +230,8 @@ def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, defa
     return " ".join(words)
 
 
-def _max_hours(factory: Factory, partition: Partition) -> float:
-    """The partition's limit, or the longest that people may pick there where a QOS allows more: there are none here."""
+def _longest_hours(factory: Factory, partition: Partition) -> float:
+    """The partition's limit, or the longest that people may pick there where a QOS allows more."""
     sizes = [size.max_hours for size in factory.sizes if size.partition == partition.name]
     known = [*sizes, *([] if partition.max_hours is None else [partition.max_hours])]
     return max(known, default=_UNKNOWN_HOURS)

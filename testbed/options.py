@@ -12,6 +12,13 @@ def add_gpu_nodes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--gpu-nodes", type=int, default=2, help="nodes of each kind with GPUs")
 
 
+def add_accounting(parser: argparse.ArgumentParser) -> None:
+    """Whether accounts and QOS count."""
+    parser.add_argument(
+        "--accounting", action="store_true", help="with slurmdbd: accounts, QOS and limits are enforced"
+    )
+
+
 def add_isolation(parser: argparse.ArgumentParser) -> None:
     """How factories are isolated."""
     parser.add_argument("--isolated", action="store_true", help="in network namespaces, behind sshd (root only)")

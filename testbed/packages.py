@@ -1,4 +1,4 @@
-"""Slurm and munge from the distribution's packages, unpacked into a folder: no root, nothing installed.
+"""Slurm, munge and MariaDB from the distribution's packages, unpacked into a folder: no root, nothing installed.
 
 The closure of dependencies is what apt says it would install; only packages that bring programs or libraries are
 unpacked, never libc. The system's package lists are used as they are; where they are empty or stale, lists are
@@ -22,6 +22,7 @@ from testbed.errors import CannotRun
 from testbed.relocate import relocate
 
 WANTED = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge", "libmunge2")
+ACCOUNTING = ("slurmdbd", "mariadb-server-core")
 # Never unpacked beside the system's own: the loader must stay one with libc, and the rest only runs at install time.
 _LEFT_OUT = ("libc6", "libc-bin", "libgcc-s1", "gcc-", "adduser", "passwd", "ucf", "debconf", "init-", "systemd")
 _APT_TIMEOUT = 300.0
@@ -33,7 +34,7 @@ class Packages:
     """An unpacked Slurm. ``root`` holds ``usr/…``; ``libraries`` is one directory, with the plugins' below it."""
 
     root: Path
-    version: str  # of slurmctld, as the distribution numbers it
+    version: str  # of Slurm, as the distribution numbers it
 
     @property
     def bin(self) -> Path:
@@ -54,7 +55,7 @@ class Packages:
         return self.root / "usr/lib"
 
     def daemon(self, name: str) -> Path:
-        """The program file of slurmctld, slurmd, slurmstepd or munged."""
+        """The program file of slurmctld, slurmd, slurmstepd or munged; of slurmdbd or mariadbd."""
         for file in (self.root / f"usr/sbin/{name}-wlm", self.root / f"usr/sbin/{name}"):
             if file.is_file():
                 return file
@@ -69,7 +70,7 @@ def installed(dest: Path) -> Packages | None:
         return None
     if stamp.get("form") != _FORM:
         return None
-    return Packages(root=dest / "root", version=str(stamp["slurmctld"]))
+    return Packages(root=dest / "root", version=str(stamp.get("slurmctld") or stamp["slurmdbd"]))
 
 
 def install(dest: Path) -> Packages:
@@ -77,6 +78,20 @@ def install(dest: Path) -> Packages:
 
     Takes about 15 s the first time, nothing later. Raises CannotRun where apt, its sources or Slurm are missing.
     """
+    return _install(dest, WANTED)
+
+
+def accounting(slurm: Packages) -> Path:
+    """Where slurmdbd and its database belong to an unpacked Slurm."""
+    return slurm.root.parent / "accounting"
+
+
+def install_accounting(slurm: Packages, finish: Callable[[Packages], None]) -> Packages:
+    """Likewise slurmdbd and MariaDB beside ``slurm``; ``finish`` is called once, before anybody else can see them."""
+    return _install(accounting(slurm), ACCOUNTING, finish)
+
+
+def _install(dest: Path, wanted: Sequence[str], finish: Callable[[Packages], None] = lambda _: None) -> Packages:
     dest = dest.absolute()
     done = installed(dest)
     if done is not None:  # perhaps by somebody else, in a folder that we may only read
@@ -88,14 +103,16 @@ def install(dest: Path) -> Packages:
             return there
         with tempfile.TemporaryDirectory(dir=dest, prefix="new-") as scratch:
             root = Path(scratch) / "root"
-            versions = unpack(WANTED, root, dest / "apt")
+            versions = unpack(wanted, root, dest / "apt")
             _make_movable(root)
-            shutil.rmtree(dest / "root", ignore_errors=True)
-            root.rename(dest / "root")
+            finish(Packages(root=root, version=versions[wanted[0]]))
+            for made in Path(scratch).iterdir():
+                shutil.rmtree(dest / made.name, ignore_errors=True)
+                made.rename(dest / made.name)
         fresh = dest / "installed.json.new"
         fresh.write_text(json.dumps({"form": _FORM, **versions}, indent=1) + "\n")
         fresh.rename(dest / "installed.json")
-        return Packages(root=dest / "root", version=versions["slurmctld"])
+        return Packages(root=dest / "root", version=versions[wanted[0]])
 
 
 def _make_movable(root: Path) -> None:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from factorylink.models import Factory, Model
-from testbed import accounts, files, layout, network, packages, ports, processes
+from testbed import accounting, accounts, files, layout, login, network, packages, ports, processes
 from testbed.login import Isolation
 
 FILE = "cluster.json"
 _JOBS_A_START = 10000  # job ids of different starts never meet
 _LAST_FIRST_JOB = 60_000_000
-_CONTROLLER_PORT, _NODE_PORT = 6817, 6818  # Slurm's own, where every host has all ports for itself
+_CONTROLLER_PORT, _NODE_PORT, _DATABASE_PORT = 6817, 6818, 6819  # Slurm's own, where every host has all for itself
 
 
 class Record(Model):
@@ -28,6 +29,9 @@ class Record(Model):
     configuration: dict[str, str]  # files below etc, as started
     gpus: tuple[str, ...]  # names of device files
     isolation: Isolation | None = None  # None: on 127.0.0.1
+    orders: tuple[tuple[str, ...], ...] = ()  # to sacctmgr, of a cluster with accounting
+    job_account: str | None = None  # what jobs may name there
+    job_qos: str | None = None  # and what those of sizes without one must
 
     def write(self, folder: Path) -> None:
         """Remember it."""
@@ -66,6 +70,8 @@ def lay_out(
         "cgroup.conf": "CgroupPlugin=disabled\n",
         "task-prolog": layout.task_prolog(environment(place, slurm), (processes.MARK, str(folder))),
     }
+    if place.accounting is not None:
+        configuration[files.SLURMDBD_CONF] = accounting.slurmdbd_conf(place.accounting, place.base, place.user)
     return Record(
         id=factory.id,
         packages=slurm.root.parent,
@@ -74,6 +80,9 @@ def lay_out(
         configuration=configuration,
         gpus=tuple(layout.gpu_name(factory, number) for number in range(max(nodes.gpus for nodes in sets))),
         isolation=isolation,
+        orders=() if place.accounting is None else tuple(accounting.orders(factory, _users(people, isolation))),
+        job_account=None if place.accounting is None else accounting.account(factory),
+        job_qos=None if place.accounting is None else accounting.project_qos(factory),
     )
 
 
@@ -84,15 +93,16 @@ def new_place(
     slurm: packages.Packages,
     old: Record | None,
     isolated: bool,
+    dbd: packages.Packages | None = None,
 ) -> layout.Place:
     """Where a cluster that starts anew is to live: free ports or addresses, job ids above those of the ``old`` one."""
     nodes = [name for nodes in sets for name in nodes.names]
     if isolated:
         where = network.choose(folder, factory.id, nodes, factory.outbound)
-        controller, others = _CONTROLLER_PORT, [_NODE_PORT] * len(nodes)
+        controller, dbd_port, others = _CONTROLLER_PORT, _DATABASE_PORT, [_NODE_PORT] * len(nodes)
     else:
         where = None
-        controller, *others = ports.allocate(1 + len(nodes), str(folder))
+        controller, dbd_port, *others = ports.allocate(2 + len(nodes), str(folder))
     if old is not None and (old.place.base == folder or not os.path.lexists(old.place.base)):
         base, first_job = old.place.base, old.place.first_job % _LAST_FIRST_JOB + _JOBS_A_START
     else:
@@ -106,4 +116,15 @@ def new_place(
         node_ports=dict(zip(nodes, others, strict=True)),
         first_job=first_job,
         network=where,
+        accounting=None if dbd is None else _accounting(dbd, dbd_port, isolated),
     )
+
+
+def _accounting(dbd: packages.Packages, port: int, isolated: bool) -> accounting.Accounting:
+    # slurmdbd knows itself by the machine's name, and listens where that leads.
+    host = network.LOGIN if isolated else socket.gethostname()
+    return accounting.Accounting(host=host, port=port, packages=dbd.root.parent, plugins=dbd.plugins)
+
+
+def _users(people: tuple[str, ...], isolation: Isolation | None) -> tuple[str, ...]:
+    return people if isolation is None else (*people, login.WATCHER)

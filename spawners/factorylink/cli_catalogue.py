@@ -28,6 +28,7 @@ def add(parts: Any) -> None:
     check = commands.add_parser("check", help="say what is wrong, line by line")
     check.add_argument("folder", type=Path, nargs="?", default=_default(), help="folder of factory YAML files")
     check.add_argument("--link", type=Path, help="link.yaml, checked against it")
+    check.add_argument("--site", metavar="ID", help="then ask the site's own Slurm about this entry, as diff does")
     check.set_defaults(run=_check)
     show = commands.add_parser("show", help="an entry, and where each value comes from")
     show.add_argument("id")
@@ -39,9 +40,11 @@ def add(parts: Any) -> None:
     schema.set_defaults(run=_schema)
     diff = commands.add_parser("diff", help="an entry beside what the site's own Slurm says")
     diff.add_argument("id")
-    diff.add_argument("--ssh", metavar="HOST", help="ask there; else the Slurm of this machine")
-    diff.add_argument("--answers", type=Path, metavar="FOLDER", help="ask nothing: partitions.txt, nodes.txt, qos.txt")
     diff.set_defaults(run=_diff)
+    files = ", ".join(f"{name}.txt" for name in site_answers.QUESTIONS)
+    for command in (check, diff):
+        command.add_argument("--ssh", metavar="HOST", help="ask there; else the Slurm of this machine")
+        command.add_argument("--answers", type=Path, metavar="FOLDER", help=f"ask nothing, read {files}")
     letter = parts.add_parser("onboarding", help="what a factory must grant, as a letter to its operator")
     letter.add_argument("id")
     letter.set_defaults(run=_onboarding)
@@ -81,7 +84,7 @@ def _check(options: argparse.Namespace) -> int:
     if options.link is not None:
         names = list(offered(load_link_config(options.link), found.factories))
     sys.stdout.write(f"Nothing is wrong: {', '.join(names)}.\n")
-    return 0
+    return 0 if options.site is None else _compare(_known(found, options.site), options)
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -100,8 +103,11 @@ def _schema(options: argparse.Namespace) -> int:
 
 
 def _diff(options: argparse.Namespace) -> int:
-    """0: they agree; 1: they differ."""
-    entry = _entry(options)
+    return _compare(_entry(options), options)
+
+
+def _compare(entry: Entry, options: argparse.Namespace) -> int:
+    """0: entry and site agree; 1: they differ."""
     if not isinstance(entry, Factory) or entry.scheduler != "slurm":
         raise CatalogueError([f"{entry.id}: there is no Slurm to compare it with"])
     answers, silent = _answers(options)
@@ -142,7 +148,10 @@ def _onboarding(options: argparse.Namespace) -> int:
 
 
 def _entry(options: argparse.Namespace) -> Entry:
-    entries = _federation(options.folder).entries
-    if options.id not in entries:
-        raise CatalogueError([f"{options.id}: no such factory; there are: {', '.join(entries)}"])
-    return entries[options.id]
+    return _known(_federation(options.folder), options.id)
+
+
+def _known(found: federation.Federation, name: str) -> Entry:
+    if name not in found.entries:
+        raise CatalogueError([f"{name}: no such factory; there are: {', '.join(found.entries)}"])
+    return found.entries[name]

@@ -11,13 +11,13 @@ _OPERATOR = Move("operator", N_("Sessions there go on; nothing is lost. The gate
 REFUSED: tuple[Entry, ...] = (
     Entry(r"invalid partition", "partition-unknown", N_("The factory has no such partition any more."), OPERATOR),
     Entry(
-        r"requested time limit is invalid|time limit.*(missing|exceed|invalid)|partition.*time limit",
+        r"requested time limit is invalid|time limit.*(missing|exceed|invalid)|partition.*time limit|max_?wall",
         "time",
         N_("The factory does not allow that many hours."),
         Move("you", N_("Choose fewer hours.")),
     ),
     Entry(
-        r"node configuration is not available|can(no| no|')t be satisfied|can not be satisfied",
+        r"node configuration is not available|can( ?no|')t be satisfied|max(gres|cpu|node)perjob",
         "no-such-node",
         N_("No node of that partition is as large as this size asks for."),
         OPERATOR,

@@ -13,9 +13,9 @@ _HEADING = """\
 # The factories
 
 Written by `factorygate catalogue table` from `hub_config/factories` and `hub_config/antennas.yaml`; a test keeps it
-current. Nothing here was tried on a real machine, and no factory is `live`: that takes its operator's agreement
-([operators](operators.md#the-catalogue)). What `factorygate catalogue show ID` prints says of each value how sure it is
-and where it comes from.
+current; the last part is what `bin/test tests/catalogue` prints. Nothing here was tried on the real machine, and no
+factory is `live`: that takes its operator's agreement ([operators](operators.md#the-catalogue)). What
+`factorygate catalogue show ID` prints says of each value how sure it is and where it comes from.
 """
 
 

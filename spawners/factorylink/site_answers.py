@@ -9,17 +9,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from factorylink import site_accounts
 from factorylink.models import Accelerator, Factory, NodeShape, NodeSize, Partition
+from factorylink.site_words import differ, hours
 
 # File names of ``catalogue diff --answers``, without .txt, and the commands whose output they hold.
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "partitions": ("scontrol", "show", "partition", "--oneliner"),
     "nodes": ("sinfo", "--all", "--Node", "--noheader", "--format=%N|%R|%c|%m|%G|%f"),
-    "qos": ("sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=Name,MaxWall"),
+    "qos": site_accounts.QOS,
+    "people": site_accounts.PEOPLE,
 }
-_TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
 _NEAR = 0.03  # a site's GB is 10**9 bytes or a GiB, and a node keeps a little for itself
-_HOUR = 1 / 60  # limits are counted in minutes
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,14 @@ def differences(factory: Factory, answers: Mapping[str, str]) -> list[str]:
     """One line each: ``key: the entry says …, the site …``. Raises ValueError where an answer is not understood."""
     limits = _partitions(answers["partitions"]) if "partitions" in answers else None
     nodes = _nodes(answers["nodes"]) if "nodes" in answers else None
-    walls = _qos(answers["qos"]) if "qos" in answers else None
+    qos = site_accounts.parse_qos(answers["qos"]) if "qos" in answers else None
+    people = site_accounts.parse_people(answers["people"]) if "people" in answers else None
     return [
         *(line for partition in factory.partitions for line in _of_partition(partition, limits)),
         *(line for partition in factory.partitions for line in _of_nodes(factory, partition, nodes)),
-        *_of_qos(factory, walls),
-        *(line for size in factory.sizes for line in _of_size(factory, size, nodes)),
+        *site_accounts.of_qos(factory, qos),
+        *(line for size in factory.sizes for line in _of_size(factory, size, limits, nodes)),
+        *site_accounts.of_people(factory, people, qos),
     ]
 
 
@@ -58,17 +61,17 @@ def _of_partition(partition: Partition, limits: Mapping[str, Mapping[str, str]] 
     if told is None:
         yield f"{where}: the site has no such partition; it has: {', '.join(sorted(limits))}"
         return
-    yield from _hours(f"{where}.max_hours", partition.max_hours, told.get("MaxTime"))
-    yield from _hours(f"{where}.default_hours", partition.default_hours, told.get("DefaultTime"))
+    yield from hours(f"{where}.max_hours", partition.max_hours, told.get("MaxTime"))
+    yield from hours(f"{where}.default_hours", partition.default_hours, told.get("DefaultTime"))
     most = told.get("MaxNodes", "UNLIMITED")
     if partition.max_nodes is not None and most != str(partition.max_nodes):
-        yield _differ(f"{where}.max_nodes", partition.max_nodes, most)
+        yield differ(f"{where}.max_nodes", partition.max_nodes, most)
     whole = told.get("OverSubscribe") == "EXCLUSIVE"
     if whole != partition.whole_node_only:
-        yield _differ(f"{where}.whole_node_only", partition.whole_node_only, whole)
+        yield differ(f"{where}.whole_node_only", partition.whole_node_only, whole)
     requeues = "REQUEUE" in told.get("PreemptMode", "")
     if partition.preempt_requeue and not requeues:
-        yield _differ(f"{where}.preempt_requeue", True, told.get("PreemptMode", "nothing"))
+        yield differ(f"{where}.preempt_requeue", True, told.get("PreemptMode", "nothing"))
 
 
 def _of_nodes(factory: Factory, partition: Partition, nodes: Mapping[str, set[Nodes]] | None) -> Iterator[str]:
@@ -78,39 +81,37 @@ def _of_nodes(factory: Factory, partition: Partition, nodes: Mapping[str, set[No
         return
     where = f"partitions.{partition.name}"
     if all(node.cores != shape.cores for node in found):
-        yield _differ(f"{where}: cores of a node", shape.cores, _either(node.cores for node in found))
+        yield differ(f"{where}: cores of a node", shape.cores, _either(node.cores for node in found))
     if not any(_near(node, shape) for node in found):
-        yield _differ(f"{where}: memory of a node", f"{shape.memory_gb:g} GB",
+        yield differ(f"{where}: memory of a node", f"{shape.memory_gb:g} GB",
                       _either(f"{node.memory_mib} MiB" for node in found))  # fmt: skip
     gpu = factory.gpu(partition)
     wanted = gpu.per_node if partition.gpus else 0
     if all(node.gpu_count != wanted for node in found):
-        yield _differ(f"{where}: GPUs of a node", wanted, _either(node.gpu_count for node in found))
+        yield differ(f"{where}: GPUs of a node", wanted, _either(node.gpu_count for node in found))
     elif partition.gpus:
         yield from _of_types(f"{where}: type of a GPU", gpu, found)
     constraint = factory.constraint
     if constraint is not None and partition.gpus and not any(constraint in node.features for node in found):
         there = sorted({feature for node in found for feature in node.features})
-        yield _differ("constraint", constraint, f"nodes with: {', '.join(there) or 'no feature'}")
+        yield differ("constraint", constraint, f"nodes with: {', '.join(there) or 'no feature'}")
 
 
 def _of_types(where: str, gpu: Accelerator, found: set[Nodes]) -> Iterator[str]:
     types = {kind for node in found for kind, _ in node.gpus}
     if gpu.gres_type is not None and gpu.gres_type not in types:
-        yield _differ(where, gpu.gres_type, _either(types - {""}) or "no type")
+        yield differ(where, gpu.gres_type, _either(types - {""}) or "no type")
 
 
-def _of_qos(factory: Factory, walls: Mapping[str, str] | None) -> Iterator[str]:
-    if walls is None:
-        return
-    for qos in factory.qos:
-        if qos.name not in walls:
-            yield f"qos.{qos.name}: the site has no such QOS; it has: {', '.join(sorted(walls))}"
-        else:
-            yield from _hours(f"qos.{qos.name}.max_hours", qos.max_hours, walls[qos.name])
-
-
-def _of_size(factory: Factory, size: NodeSize, nodes: Mapping[str, set[Nodes]] | None) -> Iterator[str]:
+def _of_size(
+    factory: Factory,
+    size: NodeSize,
+    limits: Mapping[str, Mapping[str, str]] | None,
+    nodes: Mapping[str, set[Nodes]] | None,
+) -> Iterator[str]:
+    taken = (limits or {}).get(size.partition, {}).get("AllowQos", "ALL")
+    if size.qos is not None and taken != "ALL" and size.qos.lower() not in taken.lower().split(","):
+        yield f"sizes.{size.id}.qos: partition {size.partition} does not take {size.qos}; it takes: {taken}"
     found = (nodes or {}).get(size.partition)
     if found and not any(_holds(node, factory, size) for node in found):
         share = f"{size.gpus} GPU, {size.cores} cores, {size.memory_gb:g} GB"
@@ -124,27 +125,6 @@ def _holds(node: Nodes, factory: Factory, size: NodeSize) -> bool:
 
 def _near(node: Nodes, shape: NodeShape) -> bool:
     return any(abs(node.memory_mib / unit - shape.memory_gb) <= _NEAR * shape.memory_gb for unit in (1000, 1024))
-
-
-def _hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
-    told = _seconds(theirs)
-    if ours is None:
-        return
-    if told is None:
-        yield _differ(where, f"{ours:g} h", "no limit")
-    elif abs(told / 3600 - ours) > _HOUR:
-        yield _differ(where, f"{ours:g} h", f"{told / 3600:g} h")
-
-
-def _seconds(text: str | None) -> int | None:
-    """Slurm's ``1-00:00:00``; None: no limit."""
-    if text in (None, "", "UNLIMITED", "NONE", "INFINITE"):
-        return None
-    found = _TIME.fullmatch(str(text))
-    if found is None:
-        raise ValueError(f"{text!r} is no time of Slurm's")
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _partitions(text: str) -> dict[str, dict[str, str]]:
@@ -176,17 +156,5 @@ def _gpus(text: str) -> tuple[tuple[str, int], ...]:
     )
 
 
-def _qos(text: str) -> dict[str, str]:
-    return {name: wall for name, _, wall in (line.partition("|") for line in text.splitlines() if line.strip())}
-
-
 def _either(values: Iterable[object]) -> str:
     return " or ".join(sorted({str(value) for value in values}))
-
-
-def _differ(where: str, ours: object, theirs: object) -> str:
-    return f"{where}: the entry says {_word(ours)}, the site {_word(theirs)}"
-
-
-def _word(value: object) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,7 +1,8 @@
-"""Every node size of every factory on a real Slurm that is laid out as the catalogue says.
+"""Every node size of every factory on a real Slurm that is laid out as the catalogue says, with accounts and QOS.
 
-Each is submitted by the gateway's own script, starts, and has in the job what the page promised; what is above its
-partition's limit is refused, and explained. Of factories that cannot be laid out it is said why.
+Each is submitted by the gateway's own script, starts, and has in the job what the page promised; what the site would
+not take is refused, and explained. Of factories that cannot be laid out it is said why. What was tried is a row of the
+table in ``docs/factories.md``.
 """
 
 from __future__ import annotations
@@ -19,23 +20,29 @@ import pytest
 from factorylink import explain, federation
 from factorylink.choices import job_request, resolve
 from factorylink.config import Access
-from factorylink.models import Choice, Entry, Factory, JobOptions, JobRequest, NodeSize
-from factorylink.schedulers.slurm_script import script
-from testbed import cluster
+from factorylink.errors import Refused
+from factorylink.models import Choice, Entry, Factory, JobOptions, JobRequest, JobState, NodeSize
+from factorylink.schedulers import pbs, slurm
+from factorylink.site_answers import QUESTIONS, differences
+from testbed import cluster, install
 from testbed.cluster import Cluster
 from testbed.errors import CannotLayOut
 from testbed.layout import node_sets
 from tests.support.trial import CHECKOUT, as_account, cancel, eventually, state_of
+from tests.unit.pbs_output import NAME, recorded
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 ALL = federation.load(CHECKOUT / "hub_config" / "factories").entries
-# Printed by the job itself: what Slurm gave it.
-SEE = """import json, os
-got = {key: os.environ.get(key, "") for key in ("SLURM_CPUS_ON_NODE", "SLURM_GPUS_ON_NODE", "SLURM_JOB_PARTITION")}
-print("SEEN" + json.dumps(got), flush=True)
-import time
-time.sleep(600)"""
+PACKAGES = install.program_folder() / "slurm"  # unpacked once for all tests
+TABLE = CHECKOUT / "docs" / "factories.md"
+# Printed by the job itself: what Slurm gave it, and what it would tell CUDA or ROCm.
+SEE = """import json, os, subprocess
+keys = ("SLURM_CPUS_ON_NODE", "SLURM_GPUS_ON_NODE", "SLURM_JOB_PARTITION", "CUDA_VISIBLE_DEVICES",
+        "ROCR_VISIBLE_DEVICES", "ZE_AFFINITY_MASK")
+got = {key: os.environ.get(key, "") for key in keys}
+got["job"] = subprocess.check_output(["scontrol", "-o", "show", "job", os.environ["SLURM_JOB_ID"]], text=True)
+print("SEEN" + json.dumps(got), flush=True)"""
 
 
 class Lab(NamedTuple):
@@ -43,6 +50,27 @@ class Lab(NamedTuple):
 
     state: Path
     jobs: Path
+
+
+class Bench(NamedTuple):
+    """A factory that runs, and how jobs get there."""
+
+    found: Cluster
+    factory: Factory
+    access: Access
+    jobs: Path
+
+    def request(self, size: NodeSize) -> JobRequest:
+        made = request(self.factory, self.access, size, self.jobs)
+        path = f"PATH={self.found.env['PATH']}"
+        return made.model_copy(update={"command": ("/usr/bin/env", path, "/usr/bin/python3", "-c", SEE)})
+
+    def refuses(self, made: JobRequest, *options: str, words: str = "") -> str:
+        """It does not take it, in these words; what a person is told, as a code."""
+        answer = as_account(self.found, "sbatch", *options, script=slurm.script(made))
+        assert answer.returncode != 0, f"taken: {options} {made}"
+        assert words in answer.stderr
+        return explain.refused(answer.stderr).code
 
 
 @pytest.fixture
@@ -56,30 +84,39 @@ def lab() -> Iterator[Lab]:
     shutil.rmtree(folder)
 
 
-def request(factory: Factory, size: NodeSize, folder: Path) -> JobRequest:
-    access = Access(account_pool=("fg1",), job_account=factory.account_example)
+def request(factory: Factory, access: Access, size: NodeSize, folder: Path) -> JobRequest:
     choice = resolve(factory, Choice(size=size.id, hours=size.max_hours))
     made = job_request(
         factory, access, choice, JobOptions(), name="sizes", comment=size.id, folder=str(folder), argv=(),
         log=f"{size.id}.log",
     )  # fmt: skip
-    return made.model_copy(update={"setup": (), "command": ("/usr/bin/python3", "-c", SEE)})
+    return made.model_copy(update={"setup": ()})
 
 
-def starts(found: Cluster, made: JobRequest) -> None:
-    """It is accepted and runs; it sees the GPUs and cores of its size, and Slurm holds the memory for it."""
-    answer = as_account(found, "sbatch", "--parsable", script=script(made))
+def submit(bench: Bench, size: NodeSize) -> JobRequest:
+    made = bench.request(size)
+    answer = as_account(bench.found, "sbatch", "--parsable", script=slurm.script(made))
     assert answer.returncode == 0, answer.stderr
-    job = answer.stdout.strip()
+    return made
+
+
+def starts(bench: Bench, size: NodeSize, made: JobRequest) -> None:
+    """It runs; it sees the GPUs, the cores and the memory of its size."""
     log = Path(made.output)
-    assert eventually(lambda: log.exists() and "SEEN" in log.read_text(), 30), state_of(found, job)
-    seen = json.loads(log.read_text().partition("SEEN")[2])
-    told = found.run("scontrol", "--oneliner", "show", "job", job).stdout
-    cancel(found, job)
+    assert eventually(lambda: log.exists() and "SEEN" in log.read_text(), 60), bench.found.run("squeue").stdout
+    seen = json.loads(log.read_text().partition("SEEN")[2].splitlines()[0])
     assert seen["SLURM_JOB_PARTITION"] == made.partition
-    assert int(seen["SLURM_GPUS_ON_NODE"]) == made.gpus
     assert int(seen["SLURM_CPUS_ON_NODE"]) == made.cores
-    memory = mib(told)
+    if made.gpus:
+        assert int(seen["SLURM_GPUS_ON_NODE"]) == made.gpus
+        variable = {"NVIDIA": "CUDA_VISIBLE_DEVICES", "AMD": "ROCR_VISIBLE_DEVICES", "Intel": "ZE_AFFINITY_MASK"}
+        assert len(seen[variable[bench.factory.accelerator.vendor]].split(",")) == made.gpus
+    told = dict(word.partition("=")[::2] for word in seen["job"].split())
+    assert told["Account"] == (bench.access.job_account or "").lower()
+    assert made.qos is None or told["QOS"] == made.qos.lower()
+    assert made.constraint is None or told["Features"] == made.constraint
+    assert (told["OverSubscribe"] == "NO") == made.whole_node
+    memory = mib(told["AllocTRES"])
     if made.asks_memory and not made.whole_node:
         assert memory == made.memory_gb * 1000
     else:
@@ -87,17 +124,108 @@ def starts(found: Cluster, made: JobRequest) -> None:
 
 
 def mib(told: str) -> float:
-    found = re.search(r"AllocTRES=\S*mem=([\d.]+)([MGT])", told)
+    found = re.search(r"mem=([\d.]+)([MGT])", told)
     assert found is not None, told
     return float(found[1]) * {"M": 1, "G": 1024, "T": 1024**2}[found[2]]
 
 
-def over_the_limit_is_explained(found: Cluster, factory: Factory, folder: Path) -> None:
-    size = factory.sizes[0]
-    made = request(factory, size, folder)
-    answer = as_account(found, "sbatch", "--time=31-00:00:00", script=script(made))
-    assert answer.returncode != 0
-    assert explain.refused(answer.stderr).code == "time"
+def goes_back(bench: Bench, size: NodeSize) -> None:
+    """Where jobs give way to others they go back into the queue, the same job."""
+    made = bench.request(size).model_copy(update={"command": ("/usr/bin/sleep", "600"), "output": "/dev/null"})
+    found = bench.found
+    job = as_account(found, "sbatch", "--parsable", script=slurm.script(made)).stdout.strip()
+    assert eventually(lambda: state_of(found, job) == "RUNNING", 30), state_of(found, job)
+    assert found.run("scontrol", "requeue", job).returncode == 0
+    assert eventually(lambda: state_of(found, job) == "PENDING"), state_of(found, job)
+    cancel(found, job)
+
+
+def refusals(bench: Bench) -> Iterator[str]:
+    """What this site would not take is not taken, and a person is told why."""
+    factory, size = bench.factory, bench.factory.sizes[0]
+    made = bench.request(size)
+    for each in factory.sizes:
+        over = bench.request(each).walltime // 60 + 61
+        if each.max_hours < _limit(factory, each):
+            continue  # the page's own limit, below the site's
+        assert bench.refuses(bench.request(each), f"--time={over}") == "time", each.id
+    yield "hours"
+    if made.gpus:
+        more = made.model_copy(update={"gpus": factory.gpu(factory.partition(size.partition)).per_node + 1})
+        assert bench.refuses(more) == "no-such-node"
+        yield "GPUs"
+    assert bench.refuses(made.model_copy(update={"account": "somebody-elses"})) == "account"
+    yield "another's account"
+    if factory.account_mandatory:
+        assert bench.refuses(made.model_copy(update={"account": None})) == "account"
+        yield "no account"
+    if factory.qos_mandatory:
+        assert bench.refuses(made.model_copy(update={"qos": None})) in ("qos", "time", "no-such-node")
+        yield "no QOS"
+    assert bench.refuses(made.model_copy(update={"qos": "unheard-of"})) == "qos"
+    yield "unknown QOS"
+    if factory.constraint is not None:
+        assert bench.refuses(made.model_copy(update={"constraint": "unheard-of"})) == "feature"
+        yield "unknown feature"
+    for each in factory.sizes:
+        cores = next((qos.max_cores for qos in factory.qos if qos.name == each.qos), None)
+        if cores is not None:
+            most = bench.request(each).model_copy(update={"cores": cores + 1})
+            assert bench.refuses(most, words="QOSMaxCpu") == "no-such-node"
+            yield "cores"
+
+
+def _limit(factory: Factory, size: NodeSize) -> float:
+    own = next((qos.max_hours for qos in factory.qos if qos.name == size.qos), None)
+    return own or factory.partition(size.partition).max_hours or size.max_hours
+
+
+def on_pbs(factory: Factory, jobs: Path) -> str:
+    """Where there is no PBS to try it on: the commands, and what a real one answered to such commands elsewhere."""
+    access = Access(account_pool=("fg1",))
+    for size in factory.sizes:
+        lines = pbs.script(request(factory, access, size, jobs)).splitlines()
+        assert f"#PBS -l select=1:{factory.constraint}" in lines
+        assert f"#PBS -q {size.partition}" in lines
+        assert f"#PBS -l walltime={size.max_hours:02.0f}:00:00" in lines
+    assert pbs.submit("#!/bin/sh\n").parse(recorded("qsub-ok")).endswith(".vm")
+    assert {job.state for job in pbs.jobs(NAME).parse(recorded("qstat-mixed-json"))} >= {
+        JobState.PENDING, JobState.RUNNING
+    }  # fmt: skip
+    for answer in ("qsub-walltime-over-limit", "qsub-unknown-queue", "qsub-bad-select"):
+        with pytest.raises(Refused) as caught:
+            pbs.submit("#!/bin/sh\n").parse(recorded(answer))
+        assert explain.refused(caught.value.message).code != "unknown", answer
+    return "hours, unknown queue, unknown resource"
+
+
+def tried(entry: Entry, lab: Lab) -> tuple[str, str, str]:
+    """Where, which sizes, what was refused."""
+    if not isinstance(entry, Factory):
+        return "no machine yet", "", ""
+    if entry.scheduler != "slurm":
+        sizes = ", ".join(size.id for size in entry.sizes)
+        return "recorded answers of OpenPBS 23.06", sizes, on_pbs(entry, lab.jobs)
+    try:
+        node_sets(entry)
+    except CannotLayOut as error:
+        assert not entry.sizes
+        return f"not laid out: {str(error).partition(': ')[2]}", "", ""
+    found = cluster.up(entry, lab.state, PACKAGES, gpu_nodes=1, accounting=True)
+    try:
+        bench = Bench(found, entry, Access.model_validate(found.access_fields()), lab.jobs)
+        asked = [(size, submit(bench, size)) for size in entry.sizes]
+        for size, made in asked:
+            starts(bench, size, made)
+        for size in entry.sizes[:1]:
+            if entry.partition(size.partition).preempt_requeue:
+                goes_back(bench, size)
+        refused = ", ".join(refusals(bench)) if entry.sizes else ""
+        told = {what: found.run(*argv).stdout for what, argv in QUESTIONS.items()}
+        assert differences(entry, told) == []
+    finally:
+        found.down()
+    return "Slurm with slurmdbd", ", ".join(size.id for size in entry.sizes), refused
 
 
 @pytest.mark.timeout(300)
@@ -105,23 +233,12 @@ def over_the_limit_is_explained(found: Cluster, factory: Factory, folder: Path) 
 def test_each_size_gets_what_it_promises(
     entry: Entry, lab: Lab, record_property: Callable[[str, object], None]
 ) -> None:
-    if not isinstance(entry, Factory):
-        record_property("row", f"planned; not found: {', '.join(entry.not_found)}")
-        assert entry.not_found
-        return
-    lacking = "; ".join(f"{sketch.id} lacks {', '.join(sketch.lacks)}" for sketch in entry.sketches)
-    unknown = f"; {lacking}" if lacking else ""
-    try:
-        node_sets(entry)
-    except CannotLayOut as error:
-        record_property("row", f"not laid out ({str(error).partition(': ')[2]}){unknown}")
-        assert entry.scheduler != "slurm" or not entry.sizes
-        return
-    found = cluster.up(entry, lab.state, gpu_nodes=1)
-    try:
-        for size in entry.sizes:
-            starts(found, request(entry, size, lab.jobs))
-        over_the_limit_is_explained(found, entry, lab.jobs)
-    finally:
-        found.down()
-    record_property("row", f"started and measured: {', '.join(size.id for size in entry.sizes)}{unknown}")
+    where, sizes, refused = tried(entry, lab)
+    if isinstance(entry, Factory):
+        unknown = "; ".join(f"{sketch.id} ({', '.join(sketch.lacks)})" for sketch in entry.sketches)
+    else:
+        unknown = ", ".join(entry.not_found)
+        assert unknown
+    row = f"| `{entry.id}` | {where} | {sizes} | {refused} | {unknown} |"
+    record_property("row", row)
+    assert row in TABLE.read_text().splitlines(), f"put this row into {TABLE.name}: {row}"

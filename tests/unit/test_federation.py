@@ -278,7 +278,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def test_the_table_in_the_docs_is_current() -> None:
-    assert (CHECKOUT / "docs" / "factories.md").read_text() == listing.table(ALL), "factorygate catalogue table"
+    text = (CHECKOUT / "docs" / "factories.md").read_text()
+    assert text.startswith(listing.table(ALL)), "factorygate catalogue table; what follows it is of tests/catalogue"
 
 
 @entries

@@ -51,6 +51,11 @@ class Qos(Model):
 
     name: Word
     max_hours: Hours | None = None
+    max_nodes: int | None = Field(default=None, ge=1)  # of one job, as are the next two
+    max_cores: int | None = Field(default=None, ge=1)
+    max_gpus: int | None = Field(default=None, ge=0)  # 0: a QOS for those who name none, that gives nothing
+    max_jobs: int | None = Field(default=None, ge=1)  # a person's, submitted at a time
+    group_gpus: int | None = Field(default=None, ge=1)  # of all its jobs together
     note: str = ""
 
 

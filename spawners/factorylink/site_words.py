@@ -1,0 +1,42 @@
+"""How a difference between the catalogue and a site is said, and Slurm's times in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+_TIME = re.compile(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)")
+_HOUR = 1 / 60  # limits are counted in minutes
+
+
+def hours(where: str, ours: float | None, theirs: str | None) -> Iterator[str]:
+    """A line where a limit of ours (hours) is not that of theirs (as Slurm writes it; None or empty: none).
+
+    Raises ValueError where it is no time of Slurm's."""
+    told = _seconds(theirs)
+    if ours is None:
+        return
+    if told is None:
+        yield differ(where, f"{ours:g} h", "no limit")
+    elif abs(told / 3600 - ours) > _HOUR:
+        yield differ(where, f"{ours:g} h", f"{told / 3600:g} h")
+
+
+def _seconds(text: str | None) -> int | None:
+    """Slurm's ``1-00:00:00``; None: no limit."""
+    if text in (None, "", "UNLIMITED", "NONE", "INFINITE"):
+        return None
+    found = _TIME.fullmatch(str(text))
+    if found is None:
+        raise ValueError(f"{text!r} is no time of Slurm's")
+    days, hour, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hour) * 60 + minutes) * 60 + seconds
+
+
+def differ(where: str, ours: object, theirs: object) -> str:
+    """The line."""
+    return f"{where}: the entry says {_word(ours)}, the site {_word(theirs)}"
+
+
+def _word(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

@@ -1,0 +1,148 @@
+"""What stands against a job that a factory would take at another time, on a real Slurm with accounts: a QOS that is
+used up, a reservation for others, a maintenance; and that a person is told so."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from factorylink import explain, federation
+from factorylink.models import Factory, Job, JobState
+from testbed import cluster, install
+from testbed.cluster import Cluster
+from tests.support.trial import CHECKOUT, as_account, cancel, eventually, state_of
+
+pytestmark = [pytest.mark.slurm, pytest.mark.root]
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Cluster]:
+    """Leonardo, with as many nodes as one more than its debugging QOS allows."""
+    entry = federation.load(CHECKOUT / "hub_config" / "factories").entries["it4lia"]
+    assert isinstance(entry, Factory)
+    folder = Path(tempfile.mkdtemp(prefix="factorygate-windows-"))
+    folder.chmod(0o755)
+    found = cluster.up(entry, folder, install.program_folder() / "slurm", gpu_nodes=3, accounting=True)
+    yield found
+    found.down()
+    shutil.rmtree(folder)
+
+
+def submitted(site: Cluster, *options: str) -> str:
+    answer = batch(site, *options)
+    assert answer[0] == 0, answer[1]
+    return answer[1].strip()
+
+
+def batch(site: Cluster, *options: str, account: str | None = None) -> tuple[int, str]:
+    words = (
+        "sbatch",
+        "--parsable",
+        "-o",
+        "/dev/null",
+        "--chdir=/",
+        "--export=NIL",
+        f"--account={site.record.job_account}",
+    )
+    script = "#!/bin/sh\nsleep 600\n"
+    if account is None:
+        done = as_account(site, *words, *options, script=script)
+    else:
+        done = site.run(*words, *options, "--wrap=sleep 600", account=account)
+    return done.returncode, done.stdout or done.stderr
+
+
+def why(site: Cluster, job: str) -> str:
+    """What a person is told about a job that waits, as a code; empty until Slurm has looked at it."""
+    state, _, reason = site.run("squeue", "-h", "-j", job, "-o", "%T|%r").stdout.strip().partition("|")
+    if state != "PENDING" or reason in ("None", "Priority"):
+        return ""
+    waiting = Job(
+        id=job, name="n", account="a", comment="c", state=JobState.PENDING, raw_state=state,
+        reason=reason.replace(" ", "_"),
+    )  # fmt: skip
+    return explain.pending(waiting).code
+
+
+def control(site: Cluster, *words: str) -> None:
+    done = site.run(*words)
+    assert done.returncode == 0, done.stderr
+
+
+def test_more_nodes_than_the_qos_allows_are_refused(site: Cluster) -> None:
+    code, said = batch(site, "--qos=boost_qos_dbg", "--nodes=3", "--time=10")
+    assert code != 0
+    assert "QOSMaxNodePerJobLimit" in said
+    assert explain.refused(said).code == "no-such-node"
+    cancel(site, submitted(site, "--qos=boost_qos_dbg", "--nodes=2", "--time=10"))
+
+
+def test_a_qos_that_is_used_up_lets_jobs_wait(site: Cluster) -> None:
+    control(site, "sacctmgr", "-i", "modify", "qos", "boost_qos_lprod", "set", "Flags-=DenyOnLimit",
+            "GrpTRES=gres/gpu=2")  # fmt: skip
+    options = ("--qos=boost_qos_lprod", "--gres=gpu:2", "--time=10")
+    first = submitted(site, *options)
+    assert eventually(lambda: state_of(site, first) == "RUNNING")
+    second = submitted(site, *options)
+    assert eventually(lambda: why(site, second) == "group-gpus"), why(site, second)
+    cancel(site, first)
+    assert eventually(lambda: state_of(site, second) == "RUNNING")
+    cancel(site, second)
+
+
+def test_a_reservation_is_for_those_in_it(site: Cluster) -> None:
+    *others, member = site.accounts
+    control(site, "scontrol", "create", "reservation", "ReservationName=course", "StartTime=now", "Duration=60",
+            "Nodes=gpu001", f"Users={member}")  # fmt: skip
+    inside = submitted(site, "--reservation=course", "--gres=gpu:1", "--time=10")
+    assert eventually(lambda: state_of(site, inside) == "RUNNING")
+    assert site.run("squeue", "-h", "-j", inside, "-o", "%N").stdout.strip() == "gpu001"
+    for options, account in ((("--reservation=course",), others[0]), (("--reservation=gone",), member)):
+        code, said = batch(site, *options, "--time=10", account=account)
+        assert code != 0
+        assert explain.refused(said).code == "reservation", said
+    cancel(site, inside)
+    control(site, "scontrol", "delete", "ReservationName=course")
+
+
+def test_what_would_not_end_before_a_maintenance_waits_and_what_would_does_not(site: Cluster) -> None:
+    begins = datetime.now() + timedelta(minutes=30)
+    control(site, "scontrol", "create", "reservation", "ReservationName=maintenance", "Flags=MAINT,IGNORE_JOBS",
+            f"StartTime={begins:%Y-%m-%dT%H:%M:%S}", "Duration=120", "Nodes=ALL", "Users=root")  # fmt: skip
+    long, short = submitted(site, "--time=60"), submitted(site, "--time=10")
+    assert eventually(lambda: why(site, long) == "maintenance"), why(site, long)
+    assert eventually(lambda: state_of(site, short) == "RUNNING"), why(site, short)
+    cancel(site, long, short)
+    control(site, "scontrol", "delete", "ReservationName=maintenance")
+
+
+def test_accounting_tells_the_seconds_of_a_job(site: Cluster) -> None:
+    job = submitted(site, "--time=10", "--gres=gpu:2")
+    assert eventually(lambda: state_of(site, job) == "RUNNING")
+    cancel(site, job)
+    words = ("sacct", "-n", "-P", "-X", "-j", job, "-o", "Start,End,ElapsedRaw,State,Account,QOS,AllocTRES")
+    assert eventually(lambda: "CANCELLED" in site.run(*words).stdout, 30), site.run(*words).stdout
+    for account in (None, site.accounts[-1]):  # also its owner is told
+        told = site.run(*words, account=account).stdout.strip().split("|")
+        begin, end = (datetime.fromisoformat(word) for word in told[:2])
+        assert (end - begin).total_seconds() == int(told[2])
+        assert told[4:6] == [site.record.job_account, "normal"]
+        assert "gres/gpu=2" in told[6]
+
+
+def test_killed_accounting_comes_back_with_what_it_knew(site: Cluster) -> None:
+    before = site.run("sacct", "-n", "-P", "-X", "-a", "-o", "JobID,Start,Account").stdout
+    assert before
+    for name in ("slurmdbd", "mariadbd"):
+        site.kill(name)
+    assert {"slurmdbd", "mariadbd"}.isdisjoint(site.pids)
+    cancel(site, submitted(site, "--time=10"))  # the controller goes by what it knows
+    site.start_missing()
+    told = ("sacct", "-n", "-P", "-X", "-a", "-o", "JobID,Start,Account")
+    assert eventually(lambda: set(before.splitlines()) <= set(site.run(*told).stdout.splitlines()), 30)
+    assert site.run("sacctmgr", "-n", "-P", "show", "qos", "boost_qos_dbg", "format=Name").stdout == "boost_qos_dbg\n"
