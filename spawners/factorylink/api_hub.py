@@ -37,6 +37,7 @@ from factorylink.models import (
     PersonBody,
     ProjectId,
     ProjectView,
+    ReadyView,
     ServerName,
     Session,
     SessionId,
@@ -44,7 +45,6 @@ from factorylink.models import (
     Slug,
     TokenBody,
     UsageLine,
-    Words,
 )
 from factorylink.offers import Offers
 from factorylink.problems import forbidden, from_link_error, gone
@@ -150,9 +150,9 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     async def projects(user: Person) -> list[ProjectView]:
         return await offers.projects(user)
 
-    @app.get("/people/{user}/nothing")
-    async def nothing(user: Annotated[Person, Path()]) -> Words | None:
-        return offers.nothing(user)
+    @app.get("/people/{user}/ready")
+    async def ready(user: Annotated[Person, Path()]) -> ReadyView:
+        return offers.ready(user)
 
     @app.get("/coming")
     async def coming() -> list[ComingView]:

@@ -34,6 +34,7 @@ from factorylink.models import (
     PersonBody,
     Problem,
     ProjectView,
+    ReadyView,
     Session,
     SessionId,
     SessionRequest,
@@ -41,7 +42,6 @@ from factorylink.models import (
     TableSnapshot,
     TokenBody,
     UsageLine,
-    Words,
 )
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ _CLUSTERS = TypeAdapter(list[Cluster])
 _FACTORIES = TypeAdapter(list[FactoryView])
 _USAGE = TypeAdapter(list[UsageLine])
 _PROJECTS = TypeAdapter(list[ProjectView])
-_WORDS: TypeAdapter[Words | None] = TypeAdapter(Words | None)
+_READY = TypeAdapter(ReadyView)
 _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
@@ -189,9 +189,9 @@ class LinkClient:
         """The person's projects, also those that ended or have not begun."""
         return await self._ask(_PROJECTS, "GET", "/projects", params={"user": user})
 
-    async def nothing(self, user: str) -> Words | None:
-        """Why that person can begin nothing anywhere; None: they can."""
-        return await self._ask(_WORDS, "GET", f"/people/{quote(user, safe='')}/nothing")
+    async def ready(self, user: str) -> ReadyView:
+        """What that person has of what they need before they can begin."""
+        return await self._ask(_READY, "GET", f"/people/{quote(user, safe='')}/ready")
 
     async def coming(self) -> list[ComingView]:
         """The factories without a machine yet."""

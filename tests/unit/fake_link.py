@@ -27,6 +27,7 @@ from factorylink.models import (
     PersonBody,
     Problem,
     ProjectView,
+    ReadyView,
     ResolvedChoice,
     Session,
     SessionRequest,
@@ -53,6 +54,8 @@ class FakeLink:
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
         self.coming: list[ComingView] = []
+        self.projects: list[ProjectView] = []
+        self.ready = ReadyView()
         self.people: dict[str, PersonBody] = {}
         self.stops: list[tuple[str, str]] = []
         self.extended: list[tuple[str, float]] = []
@@ -60,7 +63,7 @@ class FakeLink:
         self.asked: list[tuple[str, str]] = []  # method and path
         self.headers: list[dict[str, str]] = []
         self.refuse: Problem | None = None
-        self.projects: dict[str, list[ProjectView]] = {}  # by person
+        self.projects_of: dict[str, list[ProjectView]] = {}  # of these people, in place of the same for all
         self.usage: list[UsageLine] = []
         self.auto = True
         self.free = asyncio.Event()  # cleared: a PUT waits
@@ -244,6 +247,14 @@ class FakeLink:
             told = TypeAdapter(list[FactoryView]).dump_json(self.factories).decode()
             return StreamingResponse(self._read([("factories", told)]), media_type="text/event-stream")
 
+        @app.get("/projects")
+        async def projects(user: str) -> list[ProjectView]:
+            return self.projects_of.get(user, self.projects)
+
+        @app.get("/people/{user}/ready")
+        async def ready(user: str) -> ReadyView:
+            return self.ready
+
         @app.get("/coming")
         async def coming() -> list[ComingView]:
             return self.coming
@@ -256,10 +267,6 @@ class FakeLink:
         async def person(user: str, body: PersonBody) -> Response:
             self.people[user] = body
             return Response(status_code=204)
-
-        @app.get("/projects")
-        async def projects(user: str) -> list[ProjectView]:
-            return self.projects.get(user, [])
 
         def used(project: str, since: date, person: str | None) -> list[UsageLine]:
             mine = (line for line in self.usage if line.project == project and line.day >= since)

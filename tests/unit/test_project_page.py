@@ -38,7 +38,7 @@ def line(day: date, person: str, seconds: int, factory: str = "one", jobs: int =
 
 @pytest.fixture(autouse=True)
 def _told(link: FakeLink) -> None:
-    link.projects = {"ada": [view("P-1", "manager"), view("P-2")], "bob": [view("P-1"), view("P-3", granted=None)]}
+    link.projects_of = {"ada": [view("P-1", "manager"), view("P-2")], "bob": [view("P-1"), view("P-3", granted=None)]}
     link.usage = [
         line(TODAY - timedelta(days=60), "ada", 7200),
         line(TODAY - timedelta(days=2), "ada", 3600),

@@ -70,12 +70,14 @@ from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
 from factorylink.models.usage import Standing, UsageLine
 from factorylink.models.views import (
+    AccountView,
     ComingView,
     CredentialView,
     FactoryView,
     Health,
     PartitionLoad,
     ProjectView,
+    ReadyView,
     SizeView,
 )
 
@@ -84,6 +86,7 @@ __all__ = [
     "HEAD",
     "N_",
     "Accelerator",
+    "AccountView",
     "Act",
     "Agreement",
     "Antenna",
@@ -147,6 +150,7 @@ __all__ = [
     "ProjectView",
     "Projects",
     "Qos",
+    "ReadyView",
     "RenewBody",
     "ResolvedChoice",
     "Said",
