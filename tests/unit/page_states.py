@@ -29,6 +29,7 @@ from factorylink.models import (
     SessionState,
     Site,
     SizeView,
+    UsageLine,
 )
 from tests.unit.fake_link import FakeLink
 
@@ -39,7 +40,8 @@ DATA = re.compile(
     r"|\bada\b|One|Two|Three|Four|ONE|TWO|THREE|FOUR|Kajaani|NVIDIA|A100|GPU(-h|s)?|PyTorch|JAX|x86_64"
     r"|busy|lost|\bup\b|old|done|one|two|sweep|afar|going|quiet|before|closed|English|Deutsch|timed out|Priority"
 )
-PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/"}
+PAYS = "EHPC-AIF-2026PG01-756"
+PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/", "project": f"/hub/project/{PAYS}"}
 
 
 def fill(link: FakeLink) -> None:
@@ -51,6 +53,12 @@ def fill(link: FakeLink) -> None:
         _factory("two", Health(state="unreachable", since=now, words=silent, answered_at=now)),
         _factory("three", Health(state="draining", since=now)),
         _factory("four", Health(state="starting", since=now)),
+    ]
+    link.usage = [
+        UsageLine(day=now.date(), project=PAYS, factory="one", person="ada", gpu_seconds=5400, jobs=2),
+        UsageLine(
+            day=now.date() - timedelta(days=3), project=PAYS, factory="two", person="ada", gpu_seconds=60, jobs=1
+        ),
     ]
     link.projects = [
         ProjectView(id="EHPC-AIF-2026PG01-756", title="", mode="playground", role="member", usable=True, granted=5000,
