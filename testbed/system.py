@@ -21,7 +21,10 @@ ISOLATED = {
     "ssh-keygen": "openssh-client",
     "faketime": "faketime",
 }
-TESTS = ISOLATED | {"sudo": "sudo"}  # with which a site lets the gateway use its wrapper
+TESTS = ISOLATED | {
+    "sudo": "sudo",  # with which a site lets the gateway use its wrapper
+    "pg_ctlcluster": "postgresql",  # on which a ledger may be
+}
 _PATH = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin"
 _POLICY = Path("/usr/sbin/policy-rc.d")  # whom Debian's maintainer scripts ask before they start a service
 _APT_SECONDS = 300

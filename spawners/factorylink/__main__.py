@@ -25,7 +25,7 @@ def main() -> int:
     options = parser.parse_args()
     level = logging.DEBUG if options.verbose else logging.INFO
     logging.basicConfig(level=level, format="%(asctime)s link %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "httpcore", "asyncssh", "asyncio", "uvicorn"):
+    for chatty in ("httpx", "httpcore", "asyncssh", "asyncio", "uvicorn", "alembic"):
         logging.getLogger(chatty).setLevel(logging.WARNING)  # httpx logs addresses with their queries
     os.umask(0o077)
     try:

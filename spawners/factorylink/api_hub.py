@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import FastAPI, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime, BeforeValidator
 
-from factorylink.board import session_key
+from factorylink import usage
+from factorylink.board import Board, session_key
 from factorylink.bringback import BringBack
 from factorylink.clusters.service import Clusters
 from factorylink.errors import LinkError
@@ -32,12 +34,17 @@ from factorylink.models import (
     Hours,
     MessageBody,
     Person,
+    PersonBody,
+    ProjectId,
+    ProjectView,
+    ReadyView,
     ServerName,
     Session,
     SessionId,
     SessionRequest,
     Slug,
     TokenBody,
+    UsageLine,
 )
 from factorylink.offers import Offers
 from factorylink.problems import forbidden, from_link_error, gone
@@ -57,6 +64,14 @@ def _in_full(text: object) -> object:
     return text
 
 
+def _a_day(text: object) -> object:
+    """A number would be taken for seconds since 1970."""
+    if len(str(text)) != len("2026-01-31"):
+        raise ValueError("say it as 2026-01-31")
+    return text
+
+
+Day = Annotated[date, BeforeValidator(_a_day)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_in_full)]
 
 
@@ -118,13 +133,36 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     async def factories_events(user: Person) -> EventStream:
         return events(offers.stream(user))
 
+    @app.get("/usage")
+    async def usage_lines(
+        project: ProjectId | None = None, since: Day | None = None, person: Person | None = None
+    ) -> list[UsageLine]:
+        return await board.budget.usage(project, since, person)
+
+    @app.get("/usage.csv", response_class=PlainTextResponse)
+    async def usage_csv(
+        project: ProjectId | None = None, since: Day | None = None, person: Person | None = None
+    ) -> Response:
+        lines = await board.budget.usage(project, since, person)
+        return Response(usage.as_csv(lines), media_type="text/csv; charset=utf-8")
+
+    @app.get("/projects")
+    async def projects(user: Person) -> list[ProjectView]:
+        return await offers.projects(user)
+
+    @app.get("/people/{user}/ready")
+    async def ready(user: Annotated[Person, Path()]) -> ReadyView:
+        return offers.ready(user)
+
     @app.get("/coming")
     async def coming() -> list[ComingView]:
         return offers.coming()
 
     @app.get("/factories/{factory_id}/estimate", responses=says(403, 404))
-    async def estimate(factory_id: Slug, user: Person, size: Slug, hours: Hours | None = None) -> Estimate:
-        return await offers.estimate(factory_id, user, size, hours)
+    async def estimate(
+        factory_id: Slug, user: Person, size: Slug, hours: Hours | None = None, project: ProjectId | None = None
+    ) -> Estimate:
+        return await offers.estimate(factory_id, user, size, hours, project)
 
     @app.put("/factories/{factory_id}/drain", status_code=204, responses=says(404))
     async def drain(factory_id: Slug, body: DrainBody) -> None:
@@ -159,11 +197,15 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     @app.put("/credentials/{factory_id}", responses=says(403, 404))
     async def renew(factory_id: Slug, body: CredentialBody) -> CredentialView:
         _known(factory_id)
-        return await renew_credential(board.places[factory_id], body)
+        return await renew_credential(board, board.places[factory_id], body)
 
     def _known(factory_id: str) -> None:
         if factory_id not in board.places:
             raise gone(f"The factory {factory_id}")
+
+    @app.put("/people/{user}", status_code=204)
+    async def put_person(user: Annotated[Person, Path()], body: PersonBody) -> None:
+        await board.people.put(user, body)
 
     @app.get("/people/{user}/choice")
     async def last_choice(user: Annotated[Person, Path()]) -> Choice | None:
@@ -192,15 +234,16 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     return app
 
 
-async def renew_credential(place: Place, body: CredentialBody) -> CredentialView:
-    """A person's token for their own account; accounts that people share take none. Raises ProblemError."""
-    account, url = place.access.accounts.get(body.user), place.standing.renew_url
-    if account is None or url is None:
+async def renew_credential(board: Board, place: Place, body: CredentialBody) -> CredentialView:
+    """A person's token for their own accounts; accounts that people share take none. Raises ProblemError."""
+    accounts, url = board.projects.personal(body.user, place), place.standing.renew_url
+    if not accounts or url is None:
         raise forbidden(N_("This factory takes no token of yours."))
     try:
-        return CredentialView(renew_url=url, until=await place.standing.renew(account, body.token))
+        until = min([await place.standing.renew(account, body.token) for account in sorted(accounts)])
     except LinkError as error:
         raise from_link_error(error) from error
+    return CredentialView(renew_url=url, until=until)
 
 
 async def follow_session(sessions: Sessions, session_id: SessionId) -> EventStream:

@@ -26,10 +26,10 @@ def writer(form: Format) -> Callable[[AuditLine], str]:
 
 def _csv(line: AuditLine) -> str:
     values = line.model_dump(mode="json")
-    return _row(tuple("" if values[name] is None else _cell(str(values[name])) for name in FIELDS))
+    return _row(tuple("" if values[name] is None else cell(str(values[name])) for name in FIELDS))
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """People name themselves; a spreadsheet must not take a name for a formula."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from factorylink import explain, moments, windows
+from factorylink import budget, explain, moments, windows
+from factorylink.budget import Budget, Claim
+from factorylink.choices import gpus_of, walltime
 from factorylink.clusters.flock import CLUSTER, Flock, cluster_key
 from factorylink.config import LinkConfig
 from factorylink.events import Feed, Message
 from factorylink.federation import Federation
 from factorylink.identity import Identity
-from factorylink.ledger import Entry, Ledger
+from factorylink.ledger import Entry, Ledger, Write
+from factorylink.lending import Lender
 from factorylink.live import LOST_SECONDS, Live, room, show, show_ended
-from factorylink.models import ClusterId, Health, Job, Session, SessionId, SessionState, TableFactory, TableSnapshot
+from factorylink.models import (
+    ClusterId,
+    End,
+    Health,
+    Job,
+    Project,
+    ProjectId,
+    ResolvedChoice,
+    Session,
+    SessionId,
+    SessionState,
+    TableFactory,
+    TableSnapshot,
+)
+from factorylink.projects import People, ProjectBook, ProjectTable
+from factorylink.rights import Rights
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place
 
@@ -41,13 +59,19 @@ class Board:
         places: Mapping[str, Place],
         doors: DoorsSeam,
         federation: Federation | None = None,
+        projects: ProjectTable | None = None,
     ) -> None:
         self.config = config
         self.ledger = ledger
+        self.budget = Budget(ledger)
         self.identity = identity
         self.places = places
         self.federation = federation or Federation()  # the whole catalogue, also what is not offered
         self.doors = doors
+        self.people = People(ledger)
+        self.projects = ProjectBook(self.people, projects)
+        self.lender = Lender(ledger, self)
+        self.rights = Rights(config, self.projects, self.lender)
         self.live: dict[SessionId, Live] = {}
         self.flocks: dict[ClusterId, Flock] = {}
         self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before
@@ -65,13 +89,18 @@ class Board:
         place = self.places.get(live.row.factory)
         if place is None:
             return show(live, _not_offered(live.row.factory))
-        more = room(live, place.factory, place.access)
+        more = self.room(live, place)
         barred = place.standing.problem(live.row.account)
         shown = show(live, place.site.health, self.doors.problem(live.row.id), more, barred)
         if shown.waits_for is None or live.job is None:
             return shown
         closing = windows.closing(place.site.maintenance(), live.job.partition)
         return shown.model_copy(update={"waits_for": explain.before_maintenance(shown.waits_for, closing)})
+
+    def room(self, live: Live, place: Place) -> float | None:
+        """Hours that may still be added to its time; None: not here, or not now."""
+        until = self.projects.until(live.row.user, live.row.choice.project, place.factory.id)
+        return room(live, place.factory, place.access, until)
 
     def health(self, factory_id: str) -> Health:
         """The factory's health, with a drain or a pause laid over it."""
@@ -101,6 +130,11 @@ class Board:
     def at(self, factory_id: str) -> list[Live]:
         """Live sessions of a factory."""
         return [live for live in self.live.values() if live.row.factory == factory_id]
+
+    def here(self) -> Iterator[Live | Flock]:
+        """All sessions and clusters that have not ended."""
+        yield from self.live.values()
+        yield from (flock for flock in self.flocks.values() if flock.row.ended is None)
 
     def accounts(self, factory_id: str) -> set[str]:
         """Site accounts that have something there."""
@@ -158,9 +192,10 @@ class Board:
         live.door_open = is_open
         self.touch(live)
 
-    async def keep(self, row: Row, entry: Entry) -> Live:
-        """Write a new row and hold it; its port listens from now on. Raises Conflict."""
-        await self.ledger.add(row, entry)
+    async def keep(self, row: Row, entry: Entry, held: Write) -> Live:
+        """Write a new row and hold it, with what its budget says; its port listens from now on. Raises Conflict,
+        OverBudget."""
+        await self.ledger.add(row, entry, held)
         live = self.live[row.id] = Live(row)
         await self.doors.bind(row.id, row.port)
         self.touch(live)
@@ -170,15 +205,19 @@ class Board:
         """Ports of live sessions."""
         return {live.row.port for live in self.live.values()}
 
-    async def end(self, live: Live, still: Callable[[], bool] = lambda: True, **values: Any) -> None:
+    async def end(
+        self, live: Live, still: Callable[[], bool] = lambda: True, record: End | None = None, **values: Any
+    ) -> None:
         """Write that the session ended, tell it, and let go of its door. Once; and only if it is ``still`` so when
-        nothing else is being done with it."""
+        nothing else is being done with it. ``record``: what the scheduler says of its job's end."""
         async with live.lock:
             if live.row.ended is not None or not still():
                 return
             entry = self.entry(live.row, "end", detail=str(values.get("end_reason", "")))
             values = {"state": SessionState.ENDED, "ended": moments.now(), **values}
-            await self.ledger.change(live.row, say=values["end"].what, entry=entry, **values)
+            row, now = live.row, values["ended"]
+            settled = budget.settle(row.id, record, live.restarts, row.started, min(now, row.ends or now))
+            await self.ledger.change(row, settled, say=values["end"].what, entry=entry, **values)
             live.door_open = False
             live.job_over.set()
         self.feed.forget(_SESSION + live.row.id)
@@ -191,6 +230,20 @@ class Board:
                 task.cancel()
         self._tell(live)
         await self.doors.close(live.row.id)
+
+    def project(self, project_id: ProjectId | None) -> Project | None:
+        """Who pays, as it is now; None: nobody in particular, or it is not known any more."""
+        return None if project_id is None else self.projects.get(project_id)
+
+    def payer(self, choice: ResolvedChoice) -> ProjectId | None:
+        """Whose GPU-hours are counted for it. Where there are no projects, what somebody calls one is none."""
+        return choice.project if self.projects.on else None
+
+    def claim(self, row: Row) -> Claim:
+        """What a session's job may use at most."""
+        place, project = self.places.get(row.factory), self.payer(row.choice)
+        gpus = 0 if place is None else gpus_of(place.factory, row.choice.size)
+        return Claim(row.id, project, row.factory, row.user, row.account, gpus, walltime(row.choice.hours))
 
     def entry(self, row: Row, action: str, detail: str = "") -> Entry:
         """A line for the audit."""

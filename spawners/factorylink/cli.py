@@ -7,13 +7,12 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-from factorylink import audit, cli_catalogue, cli_doctor
+from factorylink import audit, cli_catalogue, cli_doctor, cli_ledger, cli_projects, cli_usage
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import MessageBody, Session
 from factorylink.yamlfile import CatalogueError
@@ -79,12 +78,15 @@ def _parser() -> argparse.ArgumentParser:
     export.set_defaults(run=_with_link(_export))
     cli_catalogue.add(parts)
     cli_doctor.add(parts)
+    cli_ledger.add(parts)
+    cli_projects.add(parts)
+    cli_usage.add(parts, _with_link)
     parts.add_parser("version", help="of this program").set_defaults(run=_version)
     return parser
 
 
 def _with_link(
-    work: Callable[[LinkClient, argparse.Namespace], Coroutine[Any, Any, None]],
+    work: Callable[[LinkClient, argparse.Namespace], Awaitable[None]],
 ) -> Callable[[argparse.Namespace], int]:
     async def run(options: argparse.Namespace) -> None:
         link = LinkClient(options.socket)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
@@ -31,13 +31,17 @@ from factorylink.models import (
     FactoryView,
     Health,
     MessageBody,
+    PersonBody,
     Problem,
+    ProjectView,
+    ReadyView,
     Session,
     SessionId,
     SessionRequest,
     TableFactory,
     TableSnapshot,
     TokenBody,
+    UsageLine,
 )
 
 T = TypeVar("T")
@@ -51,6 +55,9 @@ _SESSIONS = TypeAdapter(list[Session])
 _CLUSTER = TypeAdapter(Cluster)
 _CLUSTERS = TypeAdapter(list[Cluster])
 _FACTORIES = TypeAdapter(list[FactoryView])
+_USAGE = TypeAdapter(list[UsageLine])
+_PROJECTS = TypeAdapter(list[ProjectView])
+_READY = TypeAdapter(ReadyView)
 _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
@@ -167,6 +174,25 @@ class LinkClient:
         """The catalogue as that person may use it."""
         return await self._ask(_FACTORIES, "GET", "/factories", params={"user": user})
 
+    async def usage(
+        self, project: str | None = None, since: date | None = None, person: str | None = None
+    ) -> list[UsageLine]:
+        """What jobs used, by day, project, factory and person; of these only, where named."""
+        return await self._ask(_USAGE, "GET", "/usage", params=_usage_of(project, since, person), timeout=60)
+
+    async def usage_csv(self, project: str, since: date | None = None, person: str | None = None) -> bytes:
+        """The same as CSV."""
+        params = _usage_of(project, since, person)
+        return (await self._request("GET", "/usage.csv", params=params, timeout=60)).content
+
+    async def projects(self, user: str) -> list[ProjectView]:
+        """The person's projects, also those that ended or have not begun."""
+        return await self._ask(_PROJECTS, "GET", "/projects", params={"user": user})
+
+    async def ready(self, user: str) -> ReadyView:
+        """What that person has of what they need before they can begin."""
+        return await self._ask(_READY, "GET", f"/people/{quote(user, safe='')}/ready")
+
     async def coming(self) -> list[ComingView]:
         """The factories without a machine yet."""
         return await self._ask(_COMING, "GET", "/coming")
@@ -177,9 +203,11 @@ class LinkClient:
             if event == "factories":
                 yield _read(_FACTORIES, data)
 
-    async def estimate(self, factory: str, user: str, size: str, hours: float | None = None) -> Estimate:
-        """When a session of that size would start."""
-        params = _given({"user": user, "size": size, "hours": hours})
+    async def estimate(
+        self, factory: str, user: str, size: str, hours: float | None = None, project: str | None = None
+    ) -> Estimate:
+        """When a session of that size would start, for that project."""
+        params = _given({"user": user, "size": size, "hours": hours, "project": project})
         return await self._ask(_ESTIMATE, "GET", f"/factories/{factory}/estimate", params=params)
 
     async def last_choice(self, user: str) -> Choice | None:
@@ -197,6 +225,12 @@ class LinkClient:
     async def end_cluster(self, user: str, cluster_id: ClusterId) -> None:
         """Return when the ledger holds the wish to end that person's cluster."""
         await self._request("DELETE", f"/people/{quote(user, safe='')}/clusters/{cluster_id}")
+
+    async def put_person(self, user: str, groups: Iterable[str], blocked: bool = False) -> None:
+        """Who the person is now: all groups, and whether nothing may run for them. Raises ValueError where one can
+        be no group's name."""
+        body = PersonBody(groups=frozenset(groups), blocked=blocked).model_dump(mode="json")
+        await self._request("PUT", f"/people/{quote(user, safe='')}", json=body)
 
     async def drain(self, factory: str, message: str) -> None:
         """Take nothing new at that factory; what runs goes on."""
@@ -274,6 +308,10 @@ class LinkClient:
             except LinkSilent:
                 await asyncio.sleep(pause * random.SystemRandom().uniform(0.75, 1))
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _usage_of(project: str | None, since: date | None, person: str | None) -> dict[str, Any]:
+    return _given({"project": project, "since": since.isoformat() if since else None, "person": person})
 
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from factorylink.database import Database
 from factorylink.models import Environment, Folder, IdleLimits, Model, Person, Slug, UnixAccount, Word
 
 
@@ -130,6 +131,8 @@ class Access(Model):
     door: DoorAccess = DoorAccess()
     accounts: dict[Person, UnixAccount] = Field(default_factory=dict)  # hub user -> site account
     account_pool: tuple[UnixAccount, ...] = ()  # others are mapped onto these, by a stable hash of the name
+    # Run there as a lent account, before it is lent to another person; without it none is lent twice.
+    account_wipe: tuple[str, ...] = ()
     job_account: Word | None = None  # the scheduler's account string (who pays)
     job_qos: Word | None = None
     session_folder: Annotated[str, StringConstraints(pattern=r"^(~|/)[A-Za-z0-9_./-]*$")] = "~/.factorygate"
@@ -171,6 +174,15 @@ class Limits(Model):
     environment_wait_seconds: int = Field(default=900, ge=1)  # the door waits this long for its environment
     starting_seconds: int = Field(default=600, ge=1)  # from job start to the notebook's first 200
     orphan_grace_seconds: int = Field(default=600, ge=1)  # a job of ours that no session can have is cancelled then
+    access_grace_seconds: int = Field(default=3600, ge=0)  # what runs for somebody who lost access goes on for so long
+
+
+def _no_secret(text: str) -> str:
+    Database.parse(text)
+    return text
+
+
+DatabaseUrl = Annotated[str, AfterValidator(_no_secret)]
 
 
 class Mail(Model):
@@ -193,7 +205,15 @@ class LinkConfig(Model):
     listen_host: str = "127.0.0.1"
     listen_port: int = 8090  # user API, behind the proxy as the service ``factories``
     session_ports: tuple[int, int] = (20000, 29999)  # loopback, outside the ephemeral range
+    ledger: DatabaseUrl | None = None  # None: ledger.sqlite in state_dir
     hub: Hub
     limits: Limits = Limits()
     mail: Mail | None = None
+    projects: Path | None = None  # YAML file of the projects; without it nobody needs one
+    apply_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None  # where to ask for one
     factories: dict[Slug, Access]
+
+    @property
+    def database(self) -> Database:
+        """Where the ledger is."""
+        return Database.file(self.state_dir / "ledger.sqlite") if self.ledger is None else Database.parse(self.ledger)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
-from factorylink import explain, lifecycle, moments
+from factorylink import budget, explain, lifecycle, moments
 from factorylink.board import Board
 from factorylink.errors import Gone, LinkError, Refused
 from factorylink.ledger import LedgerError
@@ -143,16 +143,20 @@ class Ender:
         if reason is EndReason.CANCELLED_BY_SITE and end is not None and end.by is None:
             end = await self._recorded(live, place) or end
             reason, words = judge(wished, end, told, tail)
+        if end is not None and budget.counted(end, live.restarts) is None:
+            end = await self._recorded(live, place) or end
         code = end.exit_code if end else None
         # Unless it was put back into the queue meanwhile.
-        await self._board.end(live, live.job_over.is_set, end_reason=reason, end=words, log_tail=tail, exit_code=code)
+        still = live.job_over.is_set
+        await self._board.end(live, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
 
     async def _recorded(self, live: Live, place: Place) -> End | None:
-        """The end as the site's accounting has it, which tells who cancelled a job; the controller does not."""
+        """The end as the site's accounting has it, which tells who cancelled a job, and of each of its runs; the
+        controller does not."""
         try:
             return await place.site.recorded(live.row.account, live.row.job or "")
         except LinkError as error:
-            log.info("Who cancelled job %s is not known: %s", live.row.job, error.message)
+            log.info("The accounting tells nothing of job %s: %s", live.row.job, error.message)
             return None
 
     async def _left_behind(self, live: Live, place: Place) -> tuple[DoorEnd | None, tuple[str, ...]]:
@@ -175,6 +179,7 @@ _OF_WISH = {
     EndReason.GAVE_UP: "gave-up",
     EndReason.NEVER_OPENED_DOOR: "notebook-late",
     EndReason.REFUSED: "submit-doubtful",
+    EndReason.ACCESS_LOST: "access-lost",
 }
 
 

@@ -11,10 +11,12 @@ import math
 from datetime import timedelta
 from typing import Literal
 
-from factorylink import explain
+from factorylink import budget, explain
 from factorylink.board import Board
+from factorylink.budget import OverBudget
 from factorylink.errors import LinkError, Refused
-from factorylink.live import Live, room
+from factorylink.ledger import Write
+from factorylink.live import Live
 from factorylink.models import N_, Hours, Session, SessionId
 from factorylink.problems import conflict, forbidden, from_link_error, gone, invalid, refused
 
@@ -42,7 +44,7 @@ class Extender:
         if place is None or place.access.extend == "no":
             raise forbidden(N_("At this factory a session's time cannot be made longer. Start another one in time."))
         async with live.extending:
-            most = room(live, place.factory, place.access)
+            most = board.room(live, place)
             if most is None or live.job is None or live.job.ends is None or row.started is None:
                 raise conflict(N_("Only a session that runs and is not ending can be made longer."))
             if hours > most:
@@ -51,12 +53,21 @@ class Extender:
             minutes = math.ceil((ends - row.started) / timedelta(minutes=1))
             account = row.account if place.access.extend == "account" else None
             detail = f"by {by}, as {account or 'the watcher'}: {hours:g} h more, {minutes} min in all"
+            until = row.started + timedelta(minutes=minutes)
+            before = budget.runs(row.id, row.started, live.job.ends)
+            held = budget.reserve_more(
+                row.id, budget.seconds_between(live.job.ends, until), until, board.project(row.choice.project)
+            )
             try:
+                await board.ledger.write(held)
                 await place.site.extend(account, live.job.id, minutes)
+            except OverBudget as error:
+                raise error.problem() from error
             except Refused as error:
-                await self._write(live, "extend-refused", f"{detail}: {error.message}")
+                await self._write(live, "extend-refused", f"{detail}: {error.message}", also=before)
                 raise refused(explain.refused(error.message)) from error
             except LinkError as error:
+                live.extend_doubtful = True  # the factory's next answer tells
                 await self._write(live, "extend-doubtful", detail)
                 raise from_link_error(error) from error
             more = N_("Its time was made {hours} h longer.").format(hours=f"{hours:g}")
@@ -64,8 +75,9 @@ class Extender:
         board.touch(live)
         return board.session(live)
 
-    async def _write(self, live: Live, action: str, detail: str, say: str = "") -> None:
-        await self._board.ledger.change(live.row, say=say, entry=self._board.entry(live.row, action, detail))
+    async def _write(self, live: Live, action: str, detail: str, say: str = "", also: Write | None = None) -> None:
+        entry = self._board.entry(live.row, action, detail)
+        await self._board.ledger.change(live.row, *(() if also is None else (also,)), say=say, entry=entry)
 
     def follow(self, live: Live) -> None:
         """Tell the door what the scheduler says of its end, if it has another. Called at every answer of either."""
@@ -88,5 +100,5 @@ class Extender:
 
 def _too_much(most: float) -> str:
     if most < 0.1:
-        return N_("It already has all the time that this size may have. Start another session when it has ended.")
-    return N_("This size allows {hours} h more for this session.").format(hours=f"{most:g}")
+        return N_("It already has all the time that it may have. Start another session when it has ended.")
+    return N_("Its size and its project allow {hours} h more for this session.").format(hours=f"{most:g}")

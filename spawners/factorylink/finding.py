@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from factorylink import moments
+from factorylink import budget, moments
 from factorylink.board import Board
 from factorylink.errors import Gone, LinkError
 from factorylink.ledger import Conflict, Entry
@@ -144,12 +144,14 @@ class Finder:
                 )
             ],
         )
-        return await self._board.keep(row, self._board.entry(row, "rebuild"))
+        held = budget.found([self._board.claim(row)])
+        return await self._board.keep(row, self._board.entry(row, "rebuild"), held)
 
     async def _revive(self, row: Row, job: Job) -> Live:
         say = N_("Job {job} arrived after all; it is cancelled.").format(job=job.id)
         wish: dict[str, Any] = {"wish": "stop", "stopped_for": row.stopped_for or EndReason.REFUSED}
-        await self._board.ledger.change(row, say=say, job=job.id, ended=None, state=SessionState.ENDING, **wish)
+        values = {"job": job.id, "ended": None, "state": SessionState.ENDING, **wish}
+        await self._board.ledger.change(row, budget.reopen(row.id), say=say, **values)
         return self._hold(row)
 
     def _hold(self, row: Row) -> Live:

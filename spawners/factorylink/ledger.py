@@ -7,6 +7,8 @@ time shares one.
 from __future__ import annotations
 
 import asyncio
+import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -14,11 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, inspect, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from factorylink import moments, schema
+from factorylink import migrations, moments, schema
+from factorylink.database import Database, in_the_way
 from factorylink.models import AuditLine, Choice, JobId, LogLine, SessionId
 from factorylink.schema import Row
 from factorylink.together import Together
@@ -26,8 +29,7 @@ from factorylink.together import Together
 T = TypeVar("T")
 Write = Callable[[Connection], None]
 WRITES_AT_ONCE = 200  # in one commit: what costs is the disk, once for each
-# FULL: an intent must be on the disk before its job is submitted.
-PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
+TRIES = 6  # of a commit that was in another link's way
 
 
 class LedgerError(Exception):
@@ -36,6 +38,10 @@ class LedgerError(Exception):
 
 class Conflict(Exception):
     """A row like that lives already: another session of the same server, or of the same job."""
+
+
+class Rejected(Exception):
+    """Raised in a write that must not be: it is undone, and nobody else's with it."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +58,14 @@ class Entry:
 
 
 class Ledger:
-    """Open it before use. ``path``: the SQLite file, made 0600 if missing."""
+    """Open it before use. ``where``: a SQLite file, made 0600 if missing, or a PostgreSQL database."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, where: Path | Database) -> None:
+        self.where = where if isinstance(where, Database) else Database.file(where)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._engine: Engine | None = None
-        self._writes: Together[None, Write] = Together(self._commit, WRITES_AT_ONCE, apart=IntegrityError)
+        apart = (IntegrityError, Rejected)
+        self._writes: Together[None, Write] = Together(self._commit, WRITES_AT_ONCE, apart)
 
     async def open(self) -> None:
         """Raises LedgerError in words if the file is not ours to use."""
@@ -72,21 +79,24 @@ class Ledger:
 
     # --- sessions
 
-    async def add(self, row: Row, entry: Entry) -> None:
-        """A new session's intent. Raises Conflict."""
+    async def add(self, row: Row, entry: Entry, *also: Write) -> None:
+        """A new session's intent, and what goes into the same commit. Raises Conflict, and what ``also`` raises."""
 
         def write(db: Connection) -> None:
             db.execute(insert(schema.sessions).values(row.columns()))
             _say(db, row)
             db.execute(insert(schema.audit).values(audit_values(entry)))
+            for more in also:
+                more(db)
 
         try:
             await self.write(write)
         except IntegrityError as error:
             raise Conflict(str(error.orig)) from error
 
-    async def change(self, row: Row, say: str = "", entry: Entry | None = None, **values: Any) -> None:
-        """Write these columns, then set them on the row; with a line for its log, and one for the audit."""
+    async def change(self, row: Row, *also: Write, say: str = "", entry: Entry | None = None, **values: Any) -> None:
+        """Write these columns, then set them on the row; with a line for its log, one for the audit, and what goes into
+        the same commit. Raises Conflict, and what ``also`` raises."""
         line = LogLine(at=moments.now(), text=say) if say else None
 
         def write(db: Connection) -> None:
@@ -96,6 +106,8 @@ class Ledger:
                 db.execute(insert(schema.log_lines).values(session=row.id, at=line.at, text=line.text))
             if entry is not None:
                 db.execute(insert(schema.audit).values(audit_values(entry)))
+            for more in also:
+                more(db)
 
         try:
             await self.write(write)
@@ -156,10 +168,7 @@ class Ledger:
 
     async def choose(self, user: str, choice: Choice) -> None:
         """Keep what the person chose last."""
-        values = {"user": user, "choice": choice, "at": moments.now()}
-        query = upsert(schema.choices).values(values)
-        query = query.on_conflict_do_update(index_elements=["user"], set_={"choice": choice, "at": values["at"]})
-        await self.write(lambda db: _done(db, query))
+        await self.write(_put(schema.choices, "user", user=user, choice=choice, at=moments.now()))
 
     async def last_choice(self, user: str) -> Choice | None:
         """What the person chose last."""
@@ -198,16 +207,14 @@ class Ledger:
         return await self.transact(lambda db: {found.factory: found.message for found in db.execute(query)})
 
     async def _set_message(self, table: Table, factory: str, message: str) -> None:
-        at = moments.now()
-        query = upsert(table).values(factory=factory, message=message, at=at)
-        query = query.on_conflict_do_update(index_elements=["factory"], set_={"message": message, "at": at})
-        await self.write(lambda db: _done(db, query))
+        await self.write(_put(table, "factory", factory=factory, message=message, at=moments.now()))
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def write(self, write: Write) -> None:
-        """In a commit of its own, or with what others write at the same moment. Raises IntegrityError, LedgerError."""
+        """In a commit of its own, or with what others write at the same moment. Raises IntegrityError, LedgerError, and
+        what it raises itself as Rejected."""
         await self._writes.do(None, write)
 
     async def _commit(self, _key: None, writes: Sequence[Write]) -> None:
@@ -223,45 +230,47 @@ class Ledger:
         def transact() -> T:
             if self._engine is None:
                 raise LedgerError("The ledger is not open.")
-            with self._engine.begin() as db:
-                return work(db)
+            for left in range(TRIES, 0, -1):
+                try:
+                    with self._engine.begin() as db:
+                        return work(db)
+                except OperationalError as error:
+                    if left == 1 or not in_the_way(error):
+                        raise
+                    time.sleep(random.SystemRandom().uniform(0, 0.2))  # so that they do not meet again
+            raise AssertionError
 
         try:
             return await self._run(transact)
         except IntegrityError:
             raise
         except SQLAlchemyError as error:
-            raise LedgerError(f"The ledger {self._path.name} cannot be used: {error}") from error
+            raise LedgerError(f"The ledger {self.where} cannot be used: {error}") from error
 
     def _open(self) -> None:
-        self._path.touch(mode=0o600)
-        engine = create_engine(f"sqlite:///{self._path}", pool_size=1, max_overflow=0)
-        event.listen(engine, "connect", _set_pragmas)
         try:
-            with engine.connect() as db:
-                version = db.exec_driver_sql("PRAGMA user_version").scalar_one()
-                if version > schema.VERSION:
-                    raise LedgerError(
-                        f"The ledger {self._path} has version {version}, and this link reads versions up to "
-                        f"{schema.VERSION}: install the release that wrote it, or a newer one."
-                    )
-                if version < schema.VERSION:
-                    there = set(inspect(db).get_table_names())
-                    schema.metadata.create_all(db)
-                    for old in range(version, schema.VERSION) if version else ():  # 0: just made
-                        for table, statement in schema.MIGRATIONS[old]:
-                            if table in there:
-                                db.exec_driver_sql(statement)
-                    db.exec_driver_sql(f"PRAGMA user_version = {schema.VERSION}")
-                    db.commit()
-        except SQLAlchemyError as error:
-            raise LedgerError(f"The ledger {self._path} cannot be opened: {error}") from error
+            engine = self.where.engine()
+            with engine.connect() as db:  # closed without a commit, it is undone
+                migrations.upgrade(db)
+        except migrations.NewerDatabase as error:
+            raise LedgerError(
+                f"The ledger {self.where} has {error}: install the release that wrote it, or a newer one."
+            ) from error
+        except (SQLAlchemyError, OSError) as error:
+            raise LedgerError(f"The ledger {self.where} cannot be opened: {error}") from error
         self._engine = engine
 
 
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    for pragma in PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}")
+def upsert(db: Connection, table: Table) -> Any:
+    """An insert that can say what to do where the row is there already: ``on_conflict_do_update``, ``…_do_nothing``."""
+    return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def _put(table: Table, key: str, **values: Any) -> Write:
+    """The row of that key, new or in place of the old one."""
+    return lambda db: _done(
+        db, upsert(db, table).values(values).on_conflict_do_update(index_elements=[key], set_=values)
+    )
 
 
 def _done(db: Connection, query: Any) -> None:

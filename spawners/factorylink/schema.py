@@ -1,4 +1,6 @@
-"""The ledger's tables, and what a row of the sessions' table is in memory. Moments are kept as seconds since 1970."""
+"""The ledger's tables, and what a row of the sessions' table is in memory. Moments are kept as seconds since 1970.
+
+What brings a database here from one of an older release is in ``migrations``; a test keeps the two the same."""
 
 from __future__ import annotations
 
@@ -8,7 +10,9 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter
 from sqlalchemy import (
+    Boolean,
     Column,
+    ColumnElement,
     Dialect,
     Float,
     ForeignKey,
@@ -19,12 +23,15 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    column,
+    literal_column,
 )
 
 from factorylink.models import (
     HEAD,
     Choice,
     EndReason,
+    Group,
     JobId,
     JobOptions,
     LogLine,
@@ -33,8 +40,6 @@ from factorylink.models import (
     SessionState,
     Words,
 )
-
-VERSION = 4  # PRAGMA user_version; a newer one is refused
 
 
 class Moment(TypeDecorator[datetime]):
@@ -71,7 +76,14 @@ class Parsed(TypeDecorator[Any]):
         return None if value is None else self._kind.validate_json(value)
 
 
+def only(where: ColumnElement[bool]) -> dict[str, Any]:
+    """An index of such rows only, on any database."""
+    return {"sqlite_where": where, "postgresql_where": where}
+
+
 metadata = MetaData()
+_LIVES = column("ended").is_(None)
+_WANTED = column("wish") == literal_column("'run'")
 
 sessions = Table(
     "sessions",
@@ -104,15 +116,9 @@ sessions = Table(
     Column("exit_code", Integer),
     Column("log_tail", Parsed(tuple[str, ...]), nullable=False),
     # One session of a server may run; one that ends may still be there beside it.
-    Index(
-        "one_running_session_of_a_server",
-        "user",
-        "server",
-        unique=True,
-        sqlite_where=Column("ended").is_(None) & (Column("wish") == "run"),
-    ),
-    Index("one_session_of_a_job", "factory", "job", unique=True, sqlite_where=Column("ended").is_(None)),
-    Index("live_sessions", "id", sqlite_where=Column("ended").is_(None)),
+    Index("one_running_session_of_a_server", "user", "server", unique=True, **only(_LIVES & _WANTED)),
+    Index("one_session_of_a_job", "factory", "job", unique=True, **only(_LIVES)),
+    Index("live_sessions", "id", **only(_LIVES)),
     Index("sessions_of_a_person", "user", "created"),
 )
 log_lines = Table(
@@ -155,18 +161,8 @@ audit = Table(
     Column("action", String, nullable=False),
     Column("job", String),
     Column("detail", Text, nullable=False),
-    Column("key_id", String, nullable=False, server_default=""),  # since version 2
+    Column("key_id", String, nullable=False, server_default=""),
 )
-# What brings a database from one version to the next, by table; tables that are missing are made as they are now.
-MIGRATIONS: dict[int, tuple[tuple[str, str], ...]] = {
-    1: (("audit", "ALTER TABLE audit ADD COLUMN key_id VARCHAR NOT NULL DEFAULT ''"),),
-    2: (),
-    3: (
-        ("clusters", "ALTER TABLE clusters ADD COLUMN earlier FLOAT NOT NULL DEFAULT 0"),
-        ("workers", "ALTER TABLE workers ADD COLUMN earlier FLOAT NOT NULL DEFAULT 0"),
-        ("workers", "ALTER TABLE workers ADD COLUMN restarts INTEGER NOT NULL DEFAULT 0"),
-    ),
-}
 
 
 @dataclass
@@ -214,3 +210,59 @@ class Row:
     def columns(self) -> dict[str, Any]:
         """What goes into the sessions' table."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "log"}
+
+
+# Who used how much. ``charges``: a row a job, of sessions and of clusters' workers, also of those
+# without a project. ``gpus``: as they are billed; ``reserved``: seconds that its present run may last; ``earlier``: of
+# runs before that; ``seconds``: of all together, once it is over.
+charges = Table(
+    "charges",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project", String),
+    Column("factory", String, nullable=False),
+    Column("person", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("reserved", Integer, nullable=False),
+    Column("reserved_at", Moment, nullable=False),
+    Column("started", Moment),
+    Column("earlier", Integer, nullable=False),
+    Column("ended", Moment),
+    Column("seconds", Integer),
+    Index("charges_of_a_project", "project", "ended"),
+    Index("charges_by_end", "ended"),
+)
+# What each project was granted, as it was when that was last looked at: the row that is locked while it is.
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("gpu_hours", Float),
+    Column("at", Moment, nullable=False),
+)
+
+
+# Who people are by the hub, which lent accounts are whose, and what ends since its person lost access.
+people = Table(
+    "people",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("groups", Parsed(frozenset[Group]), nullable=False),
+    Column("blocked", Boolean, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+leases = Table(
+    "leases",
+    metadata,
+    Column("factory", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("user", String, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+losses = Table(
+    "losses",
+    metadata,
+    Column("id", String, primary_key=True),  # of a session or a cluster
+    Column("ends", Moment, nullable=False),
+)

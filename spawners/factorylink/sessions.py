@@ -9,9 +9,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-from factorylink import explain, moments
+from factorylink import budget, explain, moments
 from factorylink.admission import Admission
 from factorylink.board import Board
+from factorylink.budget import OverBudget
 from factorylink.ending import Ender
 from factorylink.errors import LinkError, NotDone, Refused
 from factorylink.extending import Extender
@@ -70,11 +71,16 @@ class Sessions:
         """Listen on every live session's port first; then ask each factory for itself, and open the doors."""
         board = self.board
         board.drains = await board.ledger.drains()
+        await board.people.load()
+        await board.lender.load()
+        await board.projects.refresh()
         for name, message in (await board.ledger.pauses()).items():
             if name in board.places:
                 board.places[name].standing.pause(message)
         for row in await board.ledger.live():
             board.live[row.id] = Live(row, answered=True)
+        # Those from before there were budgets.
+        await board.ledger.write(budget.found([board.claim(live.row) for live in board.live.values()]))
         for live in board.live.values():
             try:
                 await board.doors.bind(live.row.id, live.row.port)
@@ -97,6 +103,9 @@ class Sessions:
         """Site accounts that may have jobs there, whatever the ledger still knows."""
         access = place.access
         listed = {*access.account_pool, *access.accounts.values()}
+        for project in self.board.projects.all():
+            if (at := project.factories.get(place.factory.id)) is not None:
+                listed |= {*at.site_accounts.pool, *at.site_accounts.personal.values()}
         return {*await self.board.ledger.accounts(place.factory.id), *self.board.accounts(place.factory.id), *listed}
 
     async def close(self) -> None:
@@ -119,7 +128,8 @@ class Sessions:
                 row = await self.board.ledger.row(session_id)
                 if row is not None:
                     return self._again(row, request), False
-                live, created = await self._intend(session_id, request), True
+                with self.board.lender.beginning(request.user):
+                    live, created = await self._intend(session_id, request), True
         self._same(live.row, request)
         if live.submission is not None and not live.answered:
             await self._answer_in_time(live, live.submission, deadline)
@@ -183,8 +193,11 @@ class Sessions:
 
     async def begin(self, row: Row, place: Place) -> Live:
         """Write a new session down, and see that its job is handed over. Raises Conflict, ProblemError."""
+        held = budget.reserve([self.board.claim(row)], self.board.project(row.choice.project))
         try:
-            live = await self.board.keep(row, self.board.entry(row, "ask", row.choice.size))
+            live = await self.board.keep(row, self.board.entry(row, "ask", row.choice.size), held)
+        except OverBudget as error:
+            raise error.problem() from error
         except OSError as error:
             words = explain.own("no-port", str(error))
             await self.board.end(self.board.live[row.id], end_reason=EndReason.REFUSED, end=words)
@@ -287,6 +300,10 @@ class Sessions:
             await self._ender.wish(live, EndReason.STOPPED, by, _BY[by])
         elif await self.board.ledger.row(session_id) is None:
             raise gone(f"The session {session_id}")
+
+    async def end_access(self, live: Live) -> None:
+        """End it, since its person may no longer use its project. Raises LedgerError."""
+        await self._ender.wish(live, EndReason.ACCESS_LOST, "link", explain.own("access-lost").what)
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
         """Through the door; kept nowhere. Raises ProblemError."""

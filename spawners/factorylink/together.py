@@ -21,7 +21,10 @@ class Together(Generic[K, T]):
     """
 
     def __init__(
-        self, work: Callable[[K, Sequence[T]], Awaitable[None]], most: int, apart: type[Exception] = Refused
+        self,
+        work: Callable[[K, Sequence[T]], Awaitable[None]],
+        most: int,
+        apart: type[Exception] | tuple[type[Exception], ...] = Refused,
     ) -> None:
         self._work = work
         self._most = most

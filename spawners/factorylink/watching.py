@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from factorylink import carriers, explain, lifecycle, moments
+from factorylink import budget, carriers, explain, lifecycle, moments
 from factorylink.board import Board
 from factorylink.choices import ChoiceError, bridge_argv
 from factorylink.ending import Ender
@@ -165,8 +165,9 @@ class Watcher:
             await self._board.ledger.change(row, node=job.nodes[0])
             live.door_kept = False
             self._board.touch(live)
-        if row.ends != job.ends and job.ends is not None:
-            await self._board.ledger.change(row, ends=job.ends)
+        if job.ends is not None and (row.ends != job.ends or live.extend_doubtful):
+            live.extend_doubtful = False
+            await self._board.ledger.change(row, budget.runs(row.id, row.started, job.ends), ends=job.ends)
             self._board.touch(live)
         if not live.door_kept:
             self.look_for_door(live, place)
@@ -209,6 +210,7 @@ class Watcher:
         async with live.lock:
             await self._board.ledger.change(
                 live.row,
+                budget.runs(live.row.id, job.started, job.ends),
                 say=say,
                 partition=job.partition or live.row.partition,
                 restarts=job.restarts,
@@ -234,7 +236,8 @@ class Watcher:
             }
             say = N_("The site put the job back into the queue ({count}); it starts again from there.")
             say = say.format(count=job.restarts)
-            await self._board.ledger.change(live.row, say=say, restarts=job.restarts, **values)
+            again = budget.began_again(live.row.id, live.row.started, job.started or moments.now())
+            await self._board.ledger.change(live.row, again, say=say, restarts=job.restarts, **values)
         await self._board.doors.close(live.row.id)
         await self._board.doors.bind(live.row.id, live.row.port)
         self._board.door_changed(live)

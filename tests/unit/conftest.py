@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from factorylink.database import Database
+from tests.support.postgres import Postgres, programs
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 
@@ -43,3 +46,25 @@ async def user(hub: HubProcess, link: FakeLink, request: pytest.FixtureRequest) 
     name = f"u{abs(hash(request.node.name)) % 10**8}"
     assert (await hub.api("POST", f"/users/{name}")).status_code == 201
     yield name
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL for all tests of this process."""
+    if programs() is None:
+        pytest.skip("needs PostgreSQL (as root, bin/test installs Debian's postgresql)")
+    made = Postgres()
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
+    """An empty one, of each kind that a ledger may be on."""
+    if request.param == "sqlite":
+        return Database.file(tmp_path / "ledger.sqlite")
+    made: Postgres = request.getfixturevalue("postgres")
+    return made.new()

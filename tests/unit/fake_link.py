@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import TypeAdapter
 
+from factorylink import usage
 from factorylink.models import (
     Cluster,
     ComingView,
@@ -23,13 +24,17 @@ from factorylink.models import (
     FactoryView,
     GpuHours,
     Health,
+    PersonBody,
     Problem,
+    ProjectView,
+    ReadyView,
     ResolvedChoice,
     Session,
     SessionRequest,
     SessionState,
     TableFactory,
     TableSnapshot,
+    UsageLine,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -49,12 +54,17 @@ class FakeLink:
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
         self.coming: list[ComingView] = []
+        self.projects: list[ProjectView] = []
+        self.ready = ReadyView()
+        self.people: dict[str, PersonBody] = {}
         self.stops: list[tuple[str, str]] = []
         self.extended: list[tuple[str, float]] = []
         self.renewed: list[tuple[str, str, str]] = []
         self.asked: list[tuple[str, str]] = []  # method and path
         self.headers: list[dict[str, str]] = []
         self.refuse: Problem | None = None
+        self.projects_of: dict[str, list[ProjectView]] = {}  # of these people, in place of the same for all
+        self.usage: list[UsageLine] = []
         self.auto = True
         self.free = asyncio.Event()  # cleared: a PUT waits
         self.free.set()
@@ -237,6 +247,14 @@ class FakeLink:
             told = TypeAdapter(list[FactoryView]).dump_json(self.factories).decode()
             return StreamingResponse(self._read([("factories", told)]), media_type="text/event-stream")
 
+        @app.get("/projects")
+        async def projects(user: str) -> list[ProjectView]:
+            return self.projects_of.get(user, self.projects)
+
+        @app.get("/people/{user}/ready")
+        async def ready(user: str) -> ReadyView:
+            return self.ready
+
         @app.get("/coming")
         async def coming() -> list[ComingView]:
             return self.coming
@@ -244,6 +262,23 @@ class FakeLink:
         @app.get("/factories/{factory}/estimate")
         async def estimate(factory: str, user: str, size: str, hours: float | None = None) -> dict[str, Any]:
             return {"start": None, "basis": "none", "asked_at": NOW}
+
+        @app.put("/people/{user}")
+        async def person(user: str, body: PersonBody) -> Response:
+            self.people[user] = body
+            return Response(status_code=204)
+
+        def used(project: str, since: date, person: str | None) -> list[UsageLine]:
+            mine = (line for line in self.usage if line.project == project and line.day >= since)
+            return [line for line in mine if person in (None, line.person)]
+
+        @app.get("/usage")
+        async def usage_lines(project: str, since: date = date.min, person: str | None = None) -> list[UsageLine]:
+            return used(project, since, person)
+
+        @app.get("/usage.csv")
+        async def usage_csv(project: str, since: date = date.min, person: str | None = None) -> Response:
+            return Response(usage.as_csv(used(project, since, person)), media_type="text/csv")
 
         @app.get("/people/{user}/choice")
         async def choice(user: str) -> dict[str, str]:

@@ -14,12 +14,12 @@ import pytest_asyncio
 from fastapi import FastAPI, Request, Response
 
 from factorylink import federation
-from factorylink.admission import site_account
 from factorylink.api_hub import hub_app
 from factorylink.api_user import user_app
 from factorylink.bringback import BringBack
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.hub import HubClient
+from factorylink.lending import site_account
 from factorylink.models import (
     BatchRequest,
     Choice,
@@ -244,6 +244,15 @@ async def test_a_drain_is_told_and_kept(link: Link) -> None:
     assert (await link.client.put_session(ID, request())).state == "pending"
     with pytest.raises(LinkProblem):
         await link.client.drain("two", "No such factory.")
+
+
+async def test_the_hub_tells_who_somebody_is(link: Link) -> None:
+    await link.client.put_person("ada@y.example", ["urn:geant:x:group:a:role=m#y", "b"])
+    told = link.world.board.people.get("ada@y.example")
+    assert told is not None
+    assert (told.groups, told.blocked) == ({"urn:geant:x:group:a:role=m#y", "b"}, False)
+    with pytest.raises(ValueError, match="groups"):
+        await link.client.put_person("ada", ["no\nname"])
 
 
 async def test_a_session_s_events_end_with_it(link: Link) -> None:

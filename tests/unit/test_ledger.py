@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import event
 
+from factorylink.database import Database
 from factorylink.ledger import Conflict, Entry, Ledger, LedgerError
 from factorylink.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
 from factorylink.schema import Row
@@ -23,8 +24,8 @@ ENTRY = Entry("ada", "a", "one", "ask")
 
 
 @pytest_asyncio.fixture
-async def ledger(tmp_path: Path) -> AsyncIterator[Ledger]:
-    made = Ledger(tmp_path / "ledger.sqlite")
+async def ledger(database: Database) -> AsyncIterator[Ledger]:
+    made = Ledger(database)
     await made.open()
     yield made
     await made.close()
@@ -92,13 +93,19 @@ async def test_choices_and_drains(ledger: Ledger) -> None:
     assert await ledger.drains() == {}
 
 
-async def test_it_is_private_and_durable(ledger: Ledger, tmp_path: Path) -> None:
-    assert stat.S_IMODE((tmp_path / "ledger.sqlite").stat().st_mode) == 0o600
+async def test_it_is_durable(ledger: Ledger) -> None:
     await ledger.add(row(), ENTRY)
-    again = Ledger(tmp_path / "ledger.sqlite")  # as after a kill: nobody closed the first
+    again = Ledger(ledger.where)  # as after a kill: nobody closed the first
     await again.open()
     assert [found.id for found in await again.live()] == [ID]
     await again.close()
+
+
+async def test_its_file_is_private(tmp_path: Path) -> None:
+    made = Ledger(tmp_path / "ledger.sqlite")
+    await made.open()
+    assert stat.S_IMODE((tmp_path / "ledger.sqlite").stat().st_mode) == 0o600
+    await made.close()
 
 
 async def test_a_newer_ledger_is_refused_in_words(tmp_path: Path) -> None:

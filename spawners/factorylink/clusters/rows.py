@@ -1,4 +1,4 @@
-"""Clusters in the ledger's database: their tables, and a row of each in memory."""
+"""Clusters in the ledger's database: a row of each table in memory, and what is written and read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sqlalchemy import (
-    Column,
     Connection,
     Float,
-    ForeignKey,
-    Index,
-    Integer,
-    String,
     Table,
     bindparam,
     func,
@@ -26,7 +21,9 @@ from sqlalchemy import update as sql_update
 from sqlalchemy.exc import IntegrityError
 
 from factorylink import moments
-from factorylink.ledger import Conflict, Entry, Ledger, audit_values
+from factorylink.budget import Stand, seconds_between, stand, worker_charge
+from factorylink.clusters.tables import batches, clusters, workers
+from factorylink.ledger import Conflict, Entry, Ledger, Write, audit_values
 from factorylink.models import (
     BatchId,
     ClusterId,
@@ -42,60 +39,7 @@ from factorylink.models import (
     WorkerState,
 )
 from factorylink.schedulers.arrays import task_of
-from factorylink.schema import Moment, Parsed, audit, metadata
-
-clusters = Table(
-    "clusters",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("user", String, nullable=False),
-    Column("name", String, nullable=False),
-    Column("factory", String, nullable=False),
-    Column("account", String, nullable=False),
-    Column("choice", Parsed(ResolvedChoice), nullable=False),
-    Column("options", Parsed(JobOptions), nullable=False),
-    Column("processes", Integer, nullable=False),
-    Column("gpus", Integer, nullable=False),
-    Column("cap_gpu_hours", Float),
-    Column("earlier", Float, nullable=False, server_default="0"),  # since version 4
-    Column("session", String),
-    Column("created", Moment, nullable=False),
-    Column("wish", String, nullable=False),
-    Column("ended", Moment),
-    Column("end", Parsed(Words)),
-    Index("live_clusters", "id", sqlite_where=Column("ended").is_(None)),
-    Index("ended_clusters", "user", "ended"),
-)
-batches = Table(
-    "batches",
-    metadata,
-    Column("id", String, primary_key=True),
-    Column("cluster", ForeignKey("clusters.id"), nullable=False, index=True),
-    Column("count", Integer, nullable=False),
-    Column("hours", Float, nullable=False),
-    Column("created", Moment, nullable=False),
-    Column("submit_begun", Moment),
-    Column("submits", Integer, nullable=False),
-    Column("job", String),
-)
-workers = Table(
-    "workers",
-    metadata,
-    Column("batch", ForeignKey("batches.id"), primary_key=True),
-    Column("task", Integer, primary_key=True),
-    Column("name", String, nullable=False),
-    Column("state", Parsed(WorkerState), nullable=False),
-    Column("wish", String, nullable=False),
-    Column("node", String),
-    Column("restarts", Integer, nullable=False, server_default="0"),  # since version 4
-    Column("earlier", Float, nullable=False, server_default="0"),  # since version 4
-    Column("started", Moment),
-    Column("ends", Moment),
-    Column("ended", Moment),
-    Column("end_reason", Parsed(EndReason)),
-    Column("end", Parsed(Words)),
-    Column("log_tail", Parsed(tuple[str, ...]), nullable=False),
-)
+from factorylink.schema import audit
 
 
 @dataclass
@@ -137,6 +81,8 @@ class WorkerRow:
         """It has ended: when the scheduler says, else as late as can be. Where nobody knows whether it ran, it did from
         when it was last seen waiting."""
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
+        if end is not None and 0 < self.restarts <= len(end.earlier):
+            self.earlier = sum(end.earlier[-self.restarts :]) / 3600
         if self.started is not None:
             return
         if end is None:
@@ -149,6 +95,13 @@ class WorkerRow:
         if self.started is None:
             return self.earlier
         return self.earlier + _hours(self.started, self.ended or min(now, self.ends or now))
+
+    def stand(self) -> Stand:
+        """What its charge says of it."""
+        over = None if self.ended is None else round(3600 * self.used(self.ended))
+        reserved = seconds_between(self.started, self.ends) if self.started and self.ends else None
+        charge = worker_charge(self.batch, self.task)
+        return Stand(charge, self.started, reserved, round(3600 * self.earlier), self.ended, over)
 
     def left(self, whole: float, now: datetime) -> float:
         """Hours that it may still run. ``whole``: its walltime."""
@@ -222,8 +175,9 @@ class Shelf:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def add(self, row: ClusterRow | BatchRow, entry: Entry | None = None) -> None:
-        """A new row, with its workers. Raises Conflict where that id is taken."""
+    async def add(self, row: ClusterRow | BatchRow, entry: Entry | None = None, *also: Write) -> None:
+        """A new row, with its workers, and what goes into the same commit. Raises Conflict where that id is taken, and
+        what ``also`` raises."""
 
         def write(db: Connection) -> None:
             db.execute(insert(_KEPT[type(row)]).values(_values(row)))
@@ -231,6 +185,8 @@ class Shelf:
                 db.execute(insert(workers), [_values(worker) for worker in row.workers])
             if entry is not None:
                 db.execute(insert(audit).values(audit_values(entry)))
+            for more in also:
+                more(db)
 
         try:
             await self._ledger.write(write)
@@ -252,7 +208,7 @@ class Shelf:
             setattr(row, name, value)
 
     async def save(self, changed: Sequence[WorkerRow]) -> None:
-        """Write workers as they are now, all in one."""
+        """Write workers as they are now, and what they cost, all in one."""
         if not changed:
             return
         keys = ("batch", "task")
@@ -261,7 +217,13 @@ class Shelf:
             {**{k: v for k, v in _values(w).items() if k not in keys}, **{f"old_{k}": getattr(w, k) for k in keys}}
             for w in changed
         ]
-        await self._ledger.write(lambda db: _run(db, query, rows))
+        costs = stand([worker.stand() for worker in changed])
+
+        def write(db: Connection) -> None:
+            db.execute(query, rows)
+            costs(db)
+
+        await self._ledger.write(write)
 
     async def live(self) -> list[ClusterRow]:
         """All that have not ended, with all that belongs to them."""
@@ -285,7 +247,8 @@ class Shelf:
         """The last that ended of a person, without what belongs to them: each with the number of its jobs, and for how
         many hours these ran in all."""
         ran = type_coerce(workers.c.ended, Float) - type_coerce(workers.c.started, Float)
-        figures = select(func.count(), func.total(ran) / 3600 + func.total(workers.c.earlier))
+        hours = func.coalesce(func.sum(ran), 0.0) / 3600 + func.coalesce(func.sum(workers.c.earlier), 0.0)
+        figures = select(func.count(), hours)
         figures = figures.select_from(workers.join(batches))
         last = select(clusters).where(clusters.c.user == user, clusters.c.ended.is_not(None))
         last = last.order_by(clusters.c.ended.desc()).limit(limit)
@@ -313,10 +276,6 @@ class Shelf:
             return None if row is None else (row.user, row.ended)
 
         return await self._ledger.transact(read)
-
-
-def _run(db: Connection, query: Any, rows: list[dict[str, Any]]) -> None:
-    db.execute(query, rows)
 
 
 def spent(row: ClusterRow, now: datetime | None = None) -> float:

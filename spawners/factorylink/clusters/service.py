@@ -8,10 +8,12 @@ import logging
 import math
 from collections.abc import Iterator
 
-from factorylink import explain, moments
-from factorylink.admission import site_account
+from factorylink import budget, explain, moments
+from factorylink.admission import Admission
 from factorylink.board import Board
-from factorylink.catalogue import ChoiceError, find_size, resolve
+from factorylink.budget import Claim, OverBudget
+from factorylink.catalogue import find_size
+from factorylink.choices import gpus_of, walltime
 from factorylink.clusters import workerjob
 from factorylink.clusters.flock import Flock, cluster_key
 from factorylink.clusters.hands import Hands
@@ -21,6 +23,7 @@ from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf, WorkerRow
 from factorylink.door_line import Stream
 from factorylink.errors import LinkError
 from factorylink.ledger import Conflict, LedgerError
+from factorylink.lending import Right
 from factorylink.live import Live
 from factorylink.models import (
     N_,
@@ -32,6 +35,7 @@ from factorylink.models import (
     ClusterRequest,
     EndReason,
     JobOptions,
+    ProjectId,
     Scheduler,
     SessionId,
     Words,
@@ -39,12 +43,10 @@ from factorylink.models import (
 )
 from factorylink.problems import (
     conflict,
-    draining,
     from_link_error,
     gone,
     invalid,
     limit,
-    of_words,
 )
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
@@ -69,6 +71,7 @@ class Clusters:
         self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
         self._hands = Hands(board, self._shelf)
         self.herd = self._hands.herd = Herd(board, self._shelf, self._flocks, self._hands.submit, self._unwanted)
+        self._admission = Admission(board)
         self._heads = Heads(board, sessions, self._head_changed)
         board.also_watches(self.herd.answered, self._accounts)
 
@@ -76,6 +79,9 @@ class Clusters:
         """What the ledger has; and from now on, end what nobody holds any more."""
         for row in await self._shelf.live():
             self._live[row.id] = self._flock(row, self._board.places.get(row.factory))
+        # Those from before there were budgets.
+        there = [claim for f in self._live.values() for b in f.row.batches.values() for claim in self._claims(f, b)]
+        await self._board.ledger.write(budget.found(there))
         for flock in self._live.values():
             self._hands.carry_out(flock)
         self._board.background(self._keep(), "clusters that nobody holds")
@@ -129,37 +135,42 @@ class Clusters:
     async def put(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Cluster, bool]:
         """The cluster of that id, begun if it is new; and whether it is. Raises ProblemError."""
         async with self._beginning.setdefault(user, asyncio.Lock()):
-            known = self._live.get(cluster_id) or self._over.get(cluster_id)
-            if known is not None:
-                if known.row.user != user:
-                    raise conflict(N_("There is another cluster of that id."))
-                if known.place is not None and known.row.wish == "run" and request.scheduler is not None:
-                    await self._leave(known.place, known.row, request.scheduler)  # which may be a new one
-                return known.show(), False
-            place, row = self._admit(cluster_id, user, request)
-            await self._ask_of_workers(place, row, request)
-            if request.head is not None:
-                row.session = row.id
-                if not self._heads.has(row):  # else this ledger never had, or lost, the cluster of one that runs
-                    await self._heads.begin(row, place, request.head)
-            elif request.scheduler is not None:
-                await self._leave(place, row, request.scheduler)
-            try:
-                await self._shelf.add(row, self._hands.entry(row, "cluster", f"{row.choice.size}, {row.name}"))
-            except Conflict as error:
-                raise conflict(N_("There was another cluster of that id.")) from error
-            flock = self._live[cluster_id] = self._flock(row, place)
-            flock.touch()
-            return flock.show(), True
+            with self._board.lender.beginning(user):
+                return await self._put(cluster_id, user, request)
 
-    def _admit(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Place, ClusterRow]:
-        place = self._board.places.get(request.factory)
-        if place is None:
-            raise invalid(self._board.not_offered(request.factory), "factory")
-        account = site_account(place.access, user)
-        if account is None:
-            raise of_words("forbidden", explain.own("no-account"))
-        self._may_begin(place, account)
+    async def _put(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Cluster, bool]:
+        known = self._live.get(cluster_id) or self._over.get(cluster_id)
+        if known is not None:
+            if known.row.user != user:
+                raise conflict(N_("There is another cluster of that id."))
+            if known.place is not None and known.row.wish == "run" and request.scheduler is not None:
+                await self._leave(known.place, known.row, request.scheduler)  # which may be a new one
+            return known.show(), False
+        right, row = await self._admit(cluster_id, user, request)
+        place = right.place
+        await self._ask_of_workers(place, row, request)
+        if request.head is not None:
+            row.session = row.id
+            if not self._heads.has(row):  # else this ledger never had, or lost, the cluster of one that runs
+                await self._heads.begin(row, right, request.head)
+        elif request.scheduler is not None:
+            await self._leave(place, row, request.scheduler)
+        try:
+            await self._shelf.add(row, self._hands.entry(row, "cluster", f"{row.choice.size}, {row.name}"))
+        except Conflict as error:
+            raise conflict(N_("There was another cluster of that id.")) from error
+        flock = self._live[cluster_id] = self._flock(row, place)
+        flock.touch()
+        return flock.show(), True
+
+    async def _admit(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Right, ClusterRow]:
+        place = self._admission.place(request.factory)
+        asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
+        choice = Choice(**asked)
+        if choice.project is None:
+            choice = choice.model_copy(update={"project": self._project_of(user, request)})
+        right = await self._admission.right(place, user, choice)
+        self._admission.may_begin(place)
         limits = self._board.config.limits
         mine = [f for f in self._live.values() if f.row.user == user and f.row.wish == "run"]
         if len(mine) >= limits.clusters_per_person:
@@ -168,17 +179,15 @@ class Clusters:
         if any(flock.row.name == request.name for flock in mine):
             said = N_("You have a cluster named {name} already. Take it up by its name, or choose another.")
             raise conflict(said.format(name=request.name))
-        asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
-        choice = Choice(**asked)
-        try:
-            resolved = resolve(place.factory, choice)
-        except ChoiceError as error:
-            raise invalid(error.message, error.field) from error
+        resolved = self._board.rights.resolve(right, choice)
         size = find_size(place.factory, resolved.size)
         if request.processes > max(size.cores, size.gpus):
             said = N_("{size} has {cores} cores, too few for {processes} workers.")
             raise invalid(said.format(size=size.id, cores=size.cores, processes=request.processes), "processes")
-        return place, ClusterRow(
+        session = self._session(user, request.session)
+        account = await self._board.lender.account(right, user)
+        self._admission.may_submit(place, account)
+        return right, ClusterRow(
             id=cluster_id,
             user=user,
             name=request.name,
@@ -191,17 +200,15 @@ class Clusters:
             created=moments.now(),
             cap_gpu_hours=request.cap_gpu_hours,
             earlier=request.spent_gpu_hours,
-            session=self._session(user, request.session),
+            session=session,
         )
 
-    def _may_begin(self, place: Place, account: str) -> None:
-        if place.factory.id in self._board.drains:
-            raise draining(self._board.drains[place.factory.id])
-        if (barred := place.standing.may_submit(account)) is not None:
-            raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
-        health = place.site.health
-        if health.state == "unreachable":
-            raise of_words("unreachable", health.words or explain.unreachable(""))
+    def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:
+        """The project of the session that it belongs to, where that may pay there, too."""
+        live = self._board.live.get(request.session or "")
+        project = live.row.choice.project if live is not None and live.row.user == user else None
+        mine = (p for p in self._board.projects.of(user) if request.factory in p.factories)
+        return project if any(p.id == project for p in mine) else None
 
     def _session(self, user: str, session_id: SessionId | None) -> SessionId | None:
         if session_id is None:
@@ -273,19 +280,27 @@ class Clusters:
             if taken := flock.named(request.names):
                 raise conflict(N_("There is a worker {name} already.").format(name=taken[0].name))
             if not request.adopt:
-                self._may_begin(flock.place, row.account)
+                self._admission.may_begin(flock.place)
+                self._admission.may_submit(flock.place, row.account)
+                right = self._board.rights.one(flock.place, user, row.choice.project, row.choice.size)
+                if right.project is not None:
+                    self._board.rights.hours(right.project, hours)
                 self._allow(flock, request, hours)
             batch = BatchRow(batch_id, cluster_id, len(request.names), hours, moments.now())
             if request.adopt:
                 batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
             batch.workers = [WorkerRow(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
             row.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
+            claims, project = self._claims(flock, batch), self._board.project(row.choice.project)
+            held = budget.found(claims) if request.adopt else budget.reserve(claims, project)
             try:
-                await self._shelf.add(batch, self._hands.entry(row, "workers", f"{batch.count} of {hours:g} h"))
-            except (Conflict, LedgerError) as error:
+                await self._shelf.add(batch, self._hands.entry(row, "workers", f"{batch.count} of {hours:g} h"), held)
+            except (Conflict, LedgerError, OverBudget) as error:
                 del row.batches[batch_id]
                 if isinstance(error, LedgerError):
                     raise
+                if isinstance(error, OverBudget):
+                    raise error.problem() from error
                 raise conflict(N_("There was another batch of that id.")) from error
             flock.touch(*batch.workers)
             if request.adopt:
@@ -302,7 +317,7 @@ class Clusters:
         return flock.show()
 
     def _allow(self, flock: Flock, request: BatchRequest, hours: float) -> None:
-        """The one place where is asked whether somebody may have so many more."""
+        """Whether somebody may have so many more, but for what their project has: that is asked as it is held."""
         row, limits = flock.row, self._board.config.limits
         size = next((s for s in (flock.place.factory.sizes if flock.place else ()) if s.id == row.choice.size), None)
         if size is None or hours > size.max_hours:
@@ -329,6 +344,13 @@ class Clusters:
                 N_("Ask for fewer or shorter jobs, or for a larger cap."),
             )
 
+    def _claims(self, flock: Flock, batch: BatchRow) -> list[Claim]:
+        """What a batch's jobs that are not over may use at most."""
+        row, payer = flock.row, self._board.payer(flock.row.choice)
+        gpus = row.gpus if flock.place is None else gpus_of(flock.place.factory, row.choice.size)
+        of = (payer, row.factory, row.user, row.account, gpus, walltime(batch.hours))
+        return [Claim(budget.worker_charge(batch.id, w.task), *of) for w in batch.workers if w.ended is None]
+
     # --- shrink and end
 
     async def cancel(self, cluster_id: ClusterId, user: str, names: tuple[str, ...]) -> Cluster:
@@ -342,6 +364,10 @@ class Clusters:
         flock = self.own(cluster_id, user)
         await self._end(flock, None)
         return flock.show()
+
+    async def end_access(self, flock: Flock) -> None:
+        """End it, since its person may no longer use its project. Raises LedgerError."""
+        await self._end(flock, explain.own("access-lost"))
 
     async def _end(self, flock: Flock, words: Words | None) -> None:
         if flock.row.wish == "run":

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from factorylink.models.base import Hours, JobId, Model, Person, Slug
 from factorylink.models.clusters import Cluster
+from factorylink.models.projects import Group
 from factorylink.models.sessions import Session, Whose
 from factorylink.models.views import Health
 
@@ -63,6 +64,13 @@ class DrainBody(Model):
     """Body of ``PUT /factories/{id}/drain`` and ``…/pause``: what people are told meanwhile."""
 
     message: str = Field(min_length=1, max_length=500)
+
+
+class PersonBody(Model):
+    """Body of ``PUT /people/{name}``: who a person is now, by the hub. ``blocked``: nothing may run."""
+
+    groups: frozenset[Group] = frozenset()
+    blocked: StrictBool = False
 
 
 class RenewBody(BaseModel):

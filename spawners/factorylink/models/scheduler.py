@@ -93,4 +93,5 @@ class End(Model):
     reason: str = ""
     by: Literal["account", "administrator", "other"] | None = None  # who cancelled it, as the site counts people
     ended: datetime | None = None
-    elapsed: int | None = None
+    elapsed: int | None = None  # seconds of its last run
+    earlier: tuple[int, ...] = ()  # of the runs before, each put back into the queue; as far as the records tell

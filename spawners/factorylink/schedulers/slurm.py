@@ -138,7 +138,8 @@ def reservations() -> Ask[list[Reservation]]:
 
 
 def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
-    """How jobs ended, from the accounting database. Gone: this cluster keeps none."""
+    """How jobs ended, and how long each run of theirs was, from the accounting database. Gone: this cluster keeps
+    none."""
 
     def read(output: Output) -> list[End]:
         if "accounting storage is disabled" in output.stderr.lower():
@@ -146,7 +147,8 @@ def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
         return _listed(parse.accounting)(output)
 
     return Ask(
-        (*LIST, "sacct", "--allocations", "--noheader", "--parsable2", f"--format={parse.ACCOUNTING_FIELDS}",
+        (*LIST, "sacct", "--allocations", "--duplicates", "--noheader", "--parsable2",
+         f"--format={parse.ACCOUNTING_FIELDS}",
          f"--jobs={','.join(ids)}"),
         read,
         env=parse.TIMES,

@@ -11,6 +11,7 @@ of the login node without a zone, which cannot be read from afar and is ambiguou
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -229,31 +230,41 @@ def planned_start(stderr: str) -> datetime | None:
 
 
 def accounting(stdout: str) -> list[End]:
-    """sacct's answer, fields ``ACCOUNTING_FIELDS`` parted by ``|`` (none of them holds free text)."""
-    found: list[End] = []
+    """sacct's answer, fields ``ACCOUNTING_FIELDS`` parted by ``|`` (none of them holds free text). A job has a row for
+    each of its runs, in any order; one that goes on is no end."""
+    runs: dict[str, list[re.Match[str]]] = {}
     for row in rows(_RECORD, stdout):
-        if not _OURS.fullmatch(row["id"]):
-            continue
-        kind = STATES.get(row["state"])
-        if kind is None:
+        if row["state"] not in STATES:
             raise Misread(f"Slurm's job state {row['state']!r} is unknown here.", stdout)
-        if kind is not JobState.ENDED:
-            continue
-        code, signal = _exit(row["exit"])
-        by = row["by"] or ""
-        found.append(
-            End(
-                job=row["id"],
-                raw_state=row["state"],
-                exit_code=code,
-                signal=signal,
-                reason=f"by {by}" if by else "",
-                by=_who(by, row["uid"]),
-                ended=moment(row["ended"]),
-                elapsed=number(row["elapsed"]),
-            )
-        )
-    return found
+        if _OURS.fullmatch(row["id"]):
+            runs.setdefault(row["id"], []).append(row)
+    return [end for found in runs.values() if (end := _end(sorted(found, key=_when))) is not None]
+
+
+def _when(row: re.Match[str]) -> float:
+    """Its end; what has none is the last."""
+    ended = moment(row["ended"])
+    return math.inf if ended is None else ended.timestamp()
+
+
+def _end(runs: list[re.Match[str]]) -> End | None:
+    """Of a job, from the rows of its runs, the last one last."""
+    last = runs[-1]
+    if STATES[last["state"]] is not JobState.ENDED:
+        return None
+    code, signal = _exit(last["exit"])
+    by = last["by"] or ""
+    return End(
+        job=last["id"],
+        raw_state=last["state"],
+        exit_code=code,
+        signal=signal,
+        reason=f"by {by}" if by else "",
+        by=_who(by, last["uid"]),
+        ended=moment(last["ended"]),
+        elapsed=number(last["elapsed"]),
+        earlier=tuple(number(row["elapsed"]) or 0 for row in runs[:-1]),
+    )
 
 
 def _who(uid: str, owner: str) -> Literal["account", "administrator", "other"] | None:

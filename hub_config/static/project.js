@@ -1,0 +1,121 @@
+/** A project's page: what it has left, and who used how much, as a plot and as a table with the same numbers. */
+
+import { Trouble, ask } from "./api.js";
+import { h, render, settings } from "./dom.js";
+import { locale, t } from "./translate.js";
+import { bars, grouped, sinceDay, total } from "./usage.js";
+
+const WIDTH = 720;
+const HEIGHT = 200;
+const LABELS = 26; // below the plot
+const FEW = 14; // bars that each have their label
+const NAME = 14; // characters of one
+const PERIODS = [[30, t("the last 30 days")], [90, t("the last 90 days")], [365, t("the last year")], [0, t("all time")]];
+const BY = [["day", t("by day")], ["factory", t("by factory")], ["person", t("by person")]];
+const KEY = { day: t("Day (UTC)"), factory: t("Factory"), person: t("Person") };
+
+const page = settings("fg-project");
+const at = (id) => document.getElementById(id);
+const state = { use: null, by: "day", days: 30 };
+
+const number = (value, digits = 1) => new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(value);
+const hours = (seconds) => number(seconds / 3600, 2);
+const day = (iso) => new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeZone: "UTC" }).format(Date.parse(iso));
+const moment = (iso) => new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" }).format(Date.parse(iso));
+const label = (row) => (state.by === "day" ? day(row.key) : row.key);
+const short = (row) => {
+  if (state.by === "day") {
+    return new Intl.DateTimeFormat(locale(), { day: "numeric", month: "short", timeZone: "UTC" }).format(Date.parse(row.key));
+  }
+  return row.key.length > NAME ? `${row.key.slice(0, NAME - 1)}…` : row.key;
+};
+const address = (file) => {
+  const since = sinceDay(state.days, Date.now());
+  const query = since ? `?since=${since}` : "";
+  return `${page.base}gateway/api/projects/${encodeURIComponent(page.project)}/${file}${query}`;
+};
+
+function s(tag, attributes, ...children) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));
+  element.append(...children);
+  return element;
+}
+
+function figures(project) {
+  const shown = [
+    project.granted === null ? null : [t("Granted"), number(project.granted)],
+    [t("Used"), number(project.spent, 2)],
+    [t("Held for what runs or waits"), number(project.reserved, 2)],
+    project.left === null ? null : [t("Left"), number(project.left, 2)],
+    project.ends === null ? null : [t("Until"), moment(project.ends)],
+  ];
+  return [
+    h("h2", null, t("GPU-hours")),
+    h("dl", { class: "fg-budget-figures" },
+      shown.filter(Boolean).map(([term, value]) => h("div", null, h("dt", { class: "fg-quiet" }, term), h("dd", null, value)))),
+    project.granted === null ? h("p", { class: "fg-quiet" }, t("This gateway sets no limit on what the project uses.")) : null,
+  ];
+}
+
+function plot(rows) {
+  const every = Math.ceil(rows.length / FEW);
+  const drawn = bars(rows, WIDTH, HEIGHT);
+  return s("svg",
+    { class: "fg-usage-plot", viewBox: `0 0 ${WIDTH} ${HEIGHT + LABELS}`, role: "img",
+      "aria-label": t("Plot of the GPU-hours; the table below has the same numbers.") },
+    s("line", { x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT }),
+    ...drawn.map((bar) => s("rect", { x: bar.x, y: bar.y, width: bar.width, height: bar.height },
+      s("title", {}, `${label(bar.row)}: ${hours(bar.row.seconds)}`))),
+    ...drawn.filter((_, index) => index % every === 0).map((bar) => s("text",
+      { x: bar.x + bar.width / 2, y: HEIGHT + 18, "text-anchor": "middle" }, short(bar.row))));
+}
+
+function table(rows) {
+  const sum = total(rows);
+  const row = (cell, key, jobs, used) => h("tr", null,
+    h(cell, { scope: cell === "th" ? "col" : "row" }, key),
+    h(cell, { class: "fg-number" }, jobs), h(cell, { class: "fg-number" }, used));
+  return h("div", { class: "fg-usage-table", tabindex: "0", role: "region", "aria-label": t("What was used") },
+    h("table", null,
+      h("thead", null, row("th", KEY[state.by], t("Jobs"), t("GPU-hours"))),
+      h("tbody", null, rows.filter((one) => one.seconds || one.jobs).map((one) => row("td", label(one), number(one.jobs), hours(one.seconds)))),
+      h("tfoot", null, row("td", t("All"), number(sum.jobs), hours(sum.seconds)))));
+}
+
+function select(name, options, value, change) {
+  return h("label", null, h("span", { class: "visually-hidden" }, name),
+    h("select", { class: "form-select", "aria-label": name, onchange: (event) => change(event.target.value) },
+      options.map(([key, text]) => h("option", { value: key, selected: String(key) === String(value) }, text))));
+}
+
+function draw() {
+  const { use } = state;
+  const rows = grouped(use.lines, state.by);
+  at("fg-project-title").textContent = use.project.title;
+  render(at("fg-budget"), figures(use.project));
+  at("fg-usage-choice").hidden = false;
+  render(at("fg-usage-choice"),
+    select(t("Of which time"), PERIODS, state.days, (value) => { state.days = Number(value); void load(); }),
+    select(t("How it is summed up"), BY, state.by, (value) => { state.by = value; draw(); }),
+    h("a", { href: address("usage.csv"), download: true }, t("Download as CSV")));
+  at("fg-usage").replaceChildren(
+    h("h2", null, t("What was used")),
+    h("p", { class: "fg-quiet" }, use.everybody
+      ? t("By everybody in the project; what runs counts up to now.")
+      : t("By you; managers of the project see what everybody used. What runs counts up to now.")),
+    ...(rows.length ? [plot(rows), table(rows)] : [h("p", null, t("Nothing was used in this time."))]));
+}
+
+async function load() {
+  try {
+    state.use = await ask(address("usage"));
+    render(at("fg-trouble"));
+    draw();
+  } catch (error) {
+    if (!(error instanceof Trouble)) throw error;
+    render(at("fg-trouble"), h("p", { class: "fg-notice fg-notice-warn" }, `${error.message} ${error.advice}`.trim()));
+  }
+}
+
+void load();

@@ -1,0 +1,61 @@
+"""The clusters' tables of the ledger."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Float, ForeignKey, Index, Integer, String, Table, column
+
+from factorylink.models import EndReason, JobOptions, ResolvedChoice, Words, WorkerState
+from factorylink.schema import Moment, Parsed, metadata, only
+
+clusters = Table(
+    "clusters",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("user", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("factory", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("choice", Parsed(ResolvedChoice), nullable=False),
+    Column("options", Parsed(JobOptions), nullable=False),
+    Column("processes", Integer, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("cap_gpu_hours", Float),
+    Column("earlier", Float, nullable=False, server_default="0"),
+    Column("session", String),
+    Column("created", Moment, nullable=False),
+    Column("wish", String, nullable=False),
+    Column("ended", Moment),
+    Column("end", Parsed(Words)),
+    Index("live_clusters", "id", **only(column("ended").is_(None))),
+    Index("ended_clusters", "user", "ended"),
+)
+batches = Table(
+    "batches",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("cluster", ForeignKey("clusters.id"), nullable=False, index=True),
+    Column("count", Integer, nullable=False),
+    Column("hours", Float, nullable=False),
+    Column("created", Moment, nullable=False),
+    Column("submit_begun", Moment),
+    Column("submits", Integer, nullable=False),
+    Column("job", String),
+)
+workers = Table(
+    "workers",
+    metadata,
+    Column("batch", ForeignKey("batches.id"), primary_key=True),
+    Column("task", Integer, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("state", Parsed(WorkerState), nullable=False),
+    Column("wish", String, nullable=False),
+    Column("node", String),
+    Column("restarts", Integer, nullable=False, server_default="0"),
+    Column("earlier", Float, nullable=False, server_default="0"),
+    Column("started", Moment),
+    Column("ends", Moment),
+    Column("ended", Moment),
+    Column("end_reason", Parsed(EndReason)),
+    Column("end", Parsed(Words)),
+    Column("log_tail", Parsed(tuple[str, ...]), nullable=False),
+)

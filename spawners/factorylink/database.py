@@ -1,0 +1,77 @@
+"""Where a ledger is: a SQLite file of the link's own, or a PostgreSQL database by its URL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import URL, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+# FULL: an intent must be on the disk before its job is submitted.
+PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=5000")
+# A server that is gone is to be noticed, not waited for: the link has one thread for its ledger. Seconds.
+PATIENCE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+            "tcp_user_timeout": 20_000}  # fmt: skip
+_SETTINGS = "-c lock_timeout=5s -c statement_timeout=60s -c application_name=factorylink"
+_IN_THE_WAY = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lock timeout
+
+
+@dataclass(frozen=True)
+class Database:
+    """Shown as it may be shown: it has no password."""
+
+    url: URL
+
+    @classmethod
+    def file(cls, path: Path) -> Database:
+        """A SQLite file."""
+        return cls(URL.create("sqlite", database=str(path)))
+
+    @classmethod
+    def parse(cls, text: str) -> Database:
+        """``postgresql://USER@HOST/DATABASE``, ``sqlite:////PATH``. Raises ValueError in words; a password is none of a
+        URL's, since URLs are shown and logged."""
+        try:
+            url = make_url(text)
+        except ArgumentError as error:
+            raise ValueError("ledger: not the URL of a database, such as postgresql://USER@HOST/DATABASE") from error
+        if url.password is not None or "password" in url.query:
+            raise ValueError(
+                "ledger: no password in the URL; put it into a 0600 file as libpq reads it, and name that in the URL "
+                "(?passfile=FILE) or in PGPASSFILE"
+            )
+        kind = url.get_backend_name()
+        if kind == "sqlite" and url.database in (None, "", ":memory:"):
+            raise ValueError("ledger: sqlite:////PATH with the path of a file")
+        if kind not in ("postgresql", "sqlite"):
+            raise ValueError(f"ledger: {kind!r} is no database that a ledger can be on; allowed: postgresql, sqlite")
+        return cls(url.set(drivername="postgresql+psycopg" if kind == "postgresql" else "sqlite"))
+
+    def __str__(self) -> str:
+        return self.url.render_as_string() if self.url.host or self.url.query else str(self.url.database)
+
+    def exists(self) -> bool:
+        """Whether there is one to connect to; of a server only that tells."""
+        return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
+
+    def engine(self) -> Engine:
+        """One connection: a ledger has one thread. Raises OSError where the file cannot be made."""
+        if self.url.get_backend_name() == "sqlite":
+            Path(self.url.database or "").touch(mode=0o600)
+            engine = create_engine(self.url, pool_size=1, max_overflow=0)
+            event.listen(engine, "connect", _set_pragmas)
+            return engine
+        options = {**PATIENCE, "options": _SETTINGS}
+        return create_engine(self.url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=options)
+
+
+def in_the_way(error: OperationalError) -> bool:
+    """Another connection held what this one wanted, and it was undone; tried again, it may well go through."""
+    return getattr(error.orig, "sqlstate", None) in _IN_THE_WAY
+
+
+def _set_pragmas(connection: Any, _record: Any) -> None:
+    for pragma in PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}")

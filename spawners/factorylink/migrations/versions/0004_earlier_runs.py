@@ -1,0 +1,13 @@
+"""What clusters and workers used before this ledger, or before they began again: version 4."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+
+
+def upgrade() -> None:
+    """Add the columns."""
+    for table in ("clusters", "workers"):
+        op.add_column(table, sa.Column("earlier", sa.Float, nullable=False, server_default="0"))

@@ -1,0 +1,39 @@
+"""How often a worker began again; people as the hub knows them, lent site accounts, and what ends for lost access.
+
+Some databases have part of it: within version 4 and before these steps, what was missing was made where it was.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Add what is missing."""
+    if "restarts" not in {column["name"] for column in sa.inspect(op.get_bind()).get_columns("workers")}:
+        op.add_column("workers", sa.Column("restarts", sa.Integer, nullable=False, server_default="0"))
+    op.create_index("ended_clusters", "clusters", ["user", "ended"], if_not_exists=True)
+    op.create_table(
+        "people",
+        sa.Column("user", sa.String, primary_key=True),
+        sa.Column("groups", sa.Text, nullable=False),
+        sa.Column("blocked", sa.Boolean, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "leases",
+        sa.Column("factory", sa.String, primary_key=True),
+        sa.Column("account", sa.String, primary_key=True),
+        sa.Column("user", sa.String, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+        if_not_exists=True,
+    )
+    op.create_table(
+        "losses",
+        sa.Column("id", sa.String, primary_key=True),
+        sa.Column("ends", sa.Float, nullable=False),
+        if_not_exists=True,
+    )

@@ -1,0 +1,198 @@
+"""What the ledger counts is what the site counts: to the second, by ``sacct`` of a real Slurm with accounting."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import select
+
+from factorylink import moments
+from factorylink.board import Board
+from factorylink.choices import gpus_of
+from factorylink.clusters.service import Clusters
+from factorylink.config import Access, Hub, LinkConfig
+from factorylink.identity import Identity
+from factorylink.ledger import Ledger
+from factorylink.models import (
+    BatchRequest,
+    Choice,
+    ClusterRequest,
+    Environment,
+    Factory,
+    Project,
+    ProjectAt,
+    SessionRequest,
+    SiteAccounts,
+)
+from factorylink.schedulers import slurm
+from factorylink.schema import charges
+from factorylink.seams import Place
+from factorylink.sessions import Sessions
+from factorylink.site import Site
+from factorylink.submitting import Submitter
+from factorylink.transports.local import LocalTransport
+from testbed import cluster, install
+from testbed.cluster import Cluster
+from tests.unit import fake_factory
+from tests.unit.cluster_world import SCHEDULER
+from tests.unit.fake_factory import KEY, SIZE, FakeDoors
+from tests.unit.test_budget_wired import Table
+
+pytestmark = [pytest.mark.slurm, pytest.mark.asyncio(loop_scope="function")]
+PROGRAMS = {"quick": "exec sleep 3", "long": "exec sleep 600", "fails": "sleep 1; exit 3"}  # in place of a door
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    made = Path(tempfile.mkdtemp(prefix="factorygate-budget-"))
+    made.chmod(0o755)
+    for name, lines in PROGRAMS.items():
+        (made / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (made / name).chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def factory(folder: Path) -> Factory:
+    environments = tuple(Environment(id=name, title=name, kind="venv", python=str(folder / name)) for name in PROGRAMS)
+    whole = SIZE.model_copy(update={"id": "node", "gpus": 4, "cores": 16, "memory_gb": 64, "whole_node": True})
+    one_of_four = SIZE.model_copy(update={"id": "lone", "whole_node": True})
+    sizes = {"sizes": (SIZE, whole, one_of_four), "environments": environments}
+    return fake_factory.factory("tested").model_copy(update=sizes)
+
+
+@pytest.fixture(scope="module")
+def here(folder: Path) -> Iterator[Cluster]:
+    made = cluster.up(factory(folder), folder / "state", install.program_folder() / "slurm", accounting=True)
+    yield made
+    made.down()
+
+
+class Link:
+    """The parts of a link that a budget goes through, at a real site; doors alone are not there."""
+
+    def __init__(self, here: Cluster, folder: Path, state: Path) -> None:
+        access = Access.model_validate(here.access_fields())
+        self.factory = factory(folder)
+        self.site = Site(self.factory, access, LocalTransport(access.transport), slurm, "hub")
+        self.ledger = Ledger(state / "ledger.sqlite")
+        config = LinkConfig(
+            catalogue=state, state_dir=state, socket=state / "s", hub=Hub(token_file=state / "t"),
+            factories={"tested": access},
+        )  # fmt: skip
+        place = Place(self.factory, access, self.site, self.site.transport, slurm)
+        at = ProjectAt(account=here.record.job_account, site_accounts=SiteAccounts(pool=here.accounts))
+        project = Project(id="p1", members=("ada", "ben"), gpu_hours=100, factories={"tested": at})
+        identity = Identity("hub", KEY)
+        self.board = Board(config, self.ledger, identity, {"tested": place}, FakeDoors(), projects=Table(project))
+        submitter = Submitter(self.ledger, identity, config.limits, "AAAA", self.board.projects)
+        self.sessions = Sessions(self.board, submitter)
+        self.clusters = Clusters(self.board, submitter, self.sessions)
+
+    async def put(self, number: int, size: str, program: str, hours: float = 0.5) -> str:
+        choice = Choice(factory="tested", size=size, environment=program, hours=hours, project="p1")
+        asked = SessionRequest(user="ada", server=f"s{number}", choice=choice)
+        return (await self.sessions.put(f"{number:032x}", asked))[0].id
+
+    async def until(self, look: Callable[[], bool], seconds: float = 90) -> None:
+        deadline = moments.ticks() + seconds
+        while not look():
+            jobs = {job.id: (job.raw_state, job.reason) for job in await self.site.ask_jobs_now()}
+            assert moments.ticks() < deadline, jobs
+            await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
+
+    def state(self, session_id: str) -> str:
+        live = self.board.live.get(session_id)
+        return "ended" if live is None else live.row.state.value
+
+
+@pytest_asyncio.fixture
+async def link(here: Cluster, folder: Path, tmp_path: Path) -> AsyncIterator[Link]:
+    made = Link(here, folder, tmp_path)
+    await made.ledger.open()
+    await made.clusters.load()
+    await made.sessions.start()
+    yield made
+    await made.sessions.close()
+    await made.ledger.close()
+
+
+def counted(here: Cluster, since: datetime) -> dict[str, tuple[int, int, int]]:
+    """By sacct: of each job the seconds of all its runs, how many those were, and its GPUs."""
+    answer = here.run(
+        *("sacct", "--allusers", "--allocations", "--duplicates", "--noheader", "--parsable2"),
+        *(f"--starttime={since.astimezone():%Y-%m-%dT%H:%M:%S}", "--format=JobID,State,ElapsedRaw,AllocTRES"),
+    )
+    assert answer.returncode == 0, answer.stderr
+    found: dict[str, tuple[int, int, int]] = {}
+    for line in answer.stdout.splitlines():
+        job, _state, elapsed, tres = line.split("|")
+        seconds, runs, gpus = found.get(job, (0, 0, 0))
+        held = re.search(r"gres/gpu=([0-9]+)", tres)
+        found[job] = (seconds + int(elapsed), runs + 1, max(gpus, int(held[1]) if held else 0))
+    return found
+
+
+async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Cluster) -> None:
+    began = datetime.now().astimezone().replace(microsecond=0)
+    wanted = [("gpu-1", "quick"), ("node", "quick"), ("lone", "fails"), ("gpu-1", "long"), ("gpu-1", "long")]
+    ids = [await link.put(number, size, program) for number, (size, program) in enumerate(wanted, start=1)]
+    stopped, requeued = ids[3:]
+    worked = ClusterRequest.model_validate(
+        {"name": "c", "factory": "tested", "size": "gpu-1", "environment": "quick", "hours": 0.5, "project": "p1",
+         "scheduler": SCHEDULER}
+    )  # fmt: skip
+    await link.clusters.put("c" * 32, "ada", worked)
+    await link.clusters.grow("c" * 32, "ada", "b" * 32, BatchRequest(names=("w-1", "w-2", "w-3"), hours=0.5))
+
+    await link.until(lambda: link.state(stopped) == link.state(requeued) == "starting")
+    job = link.board.live[requeued].row.job
+    assert here.run("scontrol", "requeue", job or "").returncode == 0
+    await link.until(lambda: link.state(requeued) == "pending")
+    await link.sessions.stop(stopped, "person")
+
+    def runs_again() -> bool:
+        if link.state(requeued) == "pending":  # by itself Slurm lets it wait for two minutes
+            here.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+        return link.state(requeued) == "starting"
+
+    await link.until(runs_again)
+    await link.sessions.stop(requeued, "person")
+    await link.until(lambda: all(link.state(id) == "ended" for id in ids))
+    await link.until(lambda: link.clusters.look("c" * 32, "ada").counts == {"ended": 3})
+
+    rows = await link.ledger.transact(lambda db: {row.id: row for row in db.execute(select(charges))})
+    assert len(rows) == 8
+    jobs = {id: (await link.ledger.row(id)) for id in ids}
+    theirs: dict[str, str] = {id: row.job for id, row in jobs.items() if row is not None and row.job is not None}
+    batch = link.clusters.own("c" * 32, "ada").row.batches["b" * 32]
+    theirs |= {f"{'b' * 32}/{worker.task}": batch.job_of(worker) or "" for worker in batch.workers}
+
+    def told() -> dict[str, tuple[int, int, int]]:
+        found = counted(here, began)
+        return {id: found.get(job, (0, 0, 0)) for id, job in theirs.items()}
+
+    sacct = told()
+    assert {id: row.seconds for id, row in rows.items()} == {id: seconds for id, (seconds, _, _) in sacct.items()}
+    assert all(row.seconds > 0 for row in rows.values()), sacct
+    assert sacct[requeued][1] == 2, "it ran once only"
+    # A GPU is counted as the site does, but where nobody else can have the rest of the node.
+    gpus = {id: (row.gpus, sacct[id][2]) for id, row in rows.items()}
+    assert all(ours == site for id, (ours, site) in gpus.items() if id != ids[2]), gpus
+    assert gpus[ids[2]][0] == gpus_of(link.factory, "lone") == 4
+
+    whole = sum(row.gpus * sacct[id][0] for id, row in rows.items())
+    lines = await link.board.budget.usage("p1")
+    assert sum(line.gpu_seconds for line in lines) == whole
+    assert sum(line.jobs for line in lines) == 8
+    standing = await link.board.budget.standing("p1")
+    assert standing.reserved == 0
+    assert standing.spent * 3600 == pytest.approx(whole)

@@ -1,0 +1,109 @@
+"""A real PostgreSQL of the tests' own: in a temporary folder, as an account without privileges, on a Unix socket only.
+
+Debian's package brings the programs; the cluster that it may have made itself is left alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import psycopg
+
+from factorylink.database import Database
+
+PATIENCE = 60  # seconds
+ADMIN, PASSWORD = "administrator", "not-for-logs-81c5"
+
+
+def programs() -> Path | None:
+    """The folder of ``initdb`` and ``postgres``, of the newest version there is; None: there is none."""
+    found = [path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    return max(found, key=lambda folder: int(folder.parent.name), default=None)
+
+
+class Postgres:
+    """``up`` before use. Asks for a password, as a server elsewhere would."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))  # a socket's path must be short
+        self.passfile = self.folder / "pgpass"
+        self._account = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+        self._numbers = itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def up(self) -> None:
+        bin = programs()
+        assert bin is not None
+        given = self.folder / "given"
+        given.write_text(f"{PASSWORD}\n")
+        self.passfile.write_text(f"*:*:*:*:{PASSWORD}\n")
+        self.passfile.chmod(0o600)
+        for path in (self.folder, given):
+            os.chown(path, self._account.pw_uid, self._account.pw_gid)
+        made = self._run(
+            *(bin / "initdb", "--pgdata", self.data, "--username", ADMIN, "--pwfile", given, "--auth=scram-sha-256"),
+            *("--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"),
+        )
+        output, _ = made.communicate(timeout=PATIENCE)
+        assert made.returncode == 0, output.decode()
+        self.start()
+
+    def start(self) -> None:
+        bin = programs()
+        assert bin is not None
+        # Nothing of it need outlive the machine: without fsync a test's commits cost no disk.
+        quick = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "deadlock_timeout=100ms")
+        self._process = self._run(
+            bin / "postgres", "-D", self.data, "-k", self.folder, "-c", "listen_addresses=", *quick
+        )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:  # until it says so
+            if b"ready to accept connections" in line:
+                return
+        raise AssertionError("PostgreSQL did not come up")
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """SIGINT: its connections are cut; SIGQUIT: as in a crash."""
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.communicate(timeout=PATIENCE)
+
+    def down(self) -> None:
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.folder)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    def new(self) -> Database:
+        """Empty, as a link's configuration names it: a user's own schema, which costs less than a database."""
+        name = f"ledger{next(self._numbers)}"
+        with self.connect() as db:
+            db.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
+            db.execute(f"CREATE SCHEMA {name} AUTHORIZATION {name}")
+        return Database.parse(f"postgresql://{name}@/postgres?host={self.folder}&passfile={self.passfile}")
+
+    def connect(self) -> psycopg.Connection:
+        """As its administrator."""
+        return psycopg.connect(host=str(self.folder), user=ADMIN, password=PASSWORD, dbname="postgres")
+
+    def _run(self, *argv: str | Path) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [os.fspath(word) for word in argv],
+            cwd=self.folder,
+            user=self._account.pw_uid if os.geteuid() == 0 else None,
+            group=self._account.pw_gid if os.geteuid() == 0 else None,
+            extra_groups=[] if os.geteuid() == 0 else None,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
+        )

@@ -1,0 +1,234 @@
+"""Sessions and clusters cost their project what the scheduler counts, whatever befalls them and the link."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import delete, select
+
+from factorylink import moments
+from factorylink.models import BatchRequest, ClusterRequest, End, JobState, Project, ProjectAt, SiteAccounts
+from factorylink.problems import ProblemError
+from factorylink.schema import charges
+from tests.unit.cluster_world import SCHEDULER
+from tests.unit.fake_factory import ID, OTHER, World
+
+HOUR = 3600
+CLUSTER, BATCH = "c" * 32, "b" * 32
+
+
+class Table:
+    """Projects as a test sets them."""
+
+    def __init__(self, *projects: Project) -> None:
+        self.projects = {project.id: project for project in projects}
+
+    async def refresh(self) -> bool:
+        return False
+
+
+def project(gpu_hours: float | None = 10, **values: Any) -> Project:
+    at = ProjectAt(site_accounts=SiteAccounts(pool=("a", "b")))
+    return Project(id="p1", members=("ada", "grace"), gpu_hours=gpu_hours, factories={"one": at}, **values)
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path, extend="watcher")
+    made.table = Table(project())
+    await made.up()
+    yield made
+    await made.down()
+
+
+async def row(world: World, id: str = ID) -> Any:
+    return await world.ledger.transact(lambda db: db.execute(select(charges).where(charges.c.id == id)).one())
+
+
+async def held(world: World) -> tuple[float, float]:
+    standing = await world.board.budget.standing("p1")
+    return standing.spent, standing.reserved
+
+
+async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(world: World) -> None:
+    session = await world.put(hours=8)
+    assert await held(world) == (0, 8)
+    with pytest.raises(ProblemError) as refused:
+        await world.put(OTHER, "grace", hours=3)
+    assert (refused.value.status, refused.value.problem.code) == (403, "budget-over")
+    assert "2.00 GPU-hours left" in refused.value.problem.message
+    assert await world.ledger.row(OTHER) is None  # nothing of it is kept
+    assert session.job is not None
+    began = moments.now() - timedelta(seconds=500)
+    world.scheduler.set(
+        session.job, state=JobState.RUNNING, nodes=("n1",), started=began, ends=began + timedelta(hours=8)
+    )
+    await world.scheduler.answer()
+    await world.until(state="starting")
+    spent, reserved = await held(world)
+    assert spent + reserved == pytest.approx(8)
+    assert spent * HOUR == pytest.approx(500, abs=30)
+    over = began + timedelta(seconds=437)
+    world.scheduler.set(session.job, state=JobState.ENDED, raw_state="COMPLETED", ended=over, ends=None)
+    world.scheduler.records[session.job] = End(job=session.job, raw_state="COMPLETED", ended=over, elapsed=437)
+    await world.scheduler.answer()
+    await world.until(state="ended")
+    assert await held(world) == (pytest.approx(437 / HOUR), 0)
+    (line,) = await world.board.budget.usage("p1")
+    assert (line.person, line.factory, line.gpu_seconds, line.jobs) == ("ada", "one", 437, 1)
+
+
+async def test_what_is_cancelled_in_the_queue_costs_nothing(world: World) -> None:
+    await world.put(hours=8)
+    await world.sessions.stop(ID, "person")
+    await world.scheduler.answer(3)
+    await world.until(state="ended")
+    assert await held(world) == (0, 0)
+
+
+async def test_what_the_scheduler_refuses_costs_nothing(world: World) -> None:
+    world.scheduler.refuses = "Invalid account"
+    with pytest.raises(ProblemError):
+        await world.put(hours=8)
+    assert await held(world) == (0, 0)
+
+
+async def test_a_requeue_counts_both_runs_by_the_sites_records(world: World) -> None:
+    session = await world.running(hours=2)
+    assert session.job is not None
+    world.scheduler.set(session.job, state=JobState.PENDING, restarts=1, started=None, nodes=())
+    await world.scheduler.answer()
+    await world.until(state="pending")
+    world.scheduler.runs(session.job, "n2", restarts=1)
+    await world.scheduler.answer()
+    await world.until(state="starting")
+    over = moments.now()
+    world.scheduler.set(session.job, state=JobState.ENDED, raw_state="COMPLETED", ended=over)
+    world.scheduler.records[session.job] = End(job=session.job, raw_state="COMPLETED", ended=over, elapsed=100)
+    known = world.scheduler.records[session.job].model_copy(update={"earlier": (611,)})
+    world.scheduler.accounted[session.job] = known
+    await world.scheduler.answer()
+    await world.until(state="ended")
+    assert (await row(world)).seconds == 711
+
+
+async def test_more_time_is_held_first_and_given_back_where_the_site_says_no(world: World) -> None:
+    session = await world.running(hours=4)
+    assert session.job is not None
+    started = world.scheduler.jobs_there[session.job].started
+    assert started is not None
+    world.scheduler.set(session.job, ends=started + timedelta(hours=4))
+    await world.scheduler.answer()
+    await world.put(OTHER, "grace", hours=5)
+    with pytest.raises(ProblemError) as refused:
+        await world.sessions.extender.extend(ID, 2, "person")
+    assert refused.value.problem.code == "budget-over"
+    assert world.scheduler.extended == []
+    await world.sessions.extender.extend(ID, 1, "person")
+    assert (await row(world)).reserved == 5 * HOUR
+    await world.scheduler.answer()
+    world.table = None
+    await world.sessions.stop(OTHER, "person")
+    await world.scheduler.answer(3)
+    await world.until(OTHER, state="ended")
+    world.scheduler.refuses = "Access denied"
+    with pytest.raises(ProblemError):
+        await world.sessions.extender.extend(ID, 1, "person")
+    assert (await row(world)).reserved == 5 * HOUR
+    world.scheduler.refuses, world.scheduler.says_nothing = "", True
+    with pytest.raises(ProblemError):
+        await world.sessions.extender.extend(ID, 1, "person")
+    assert (await row(world)).reserved == 6 * HOUR  # it may have been done
+    await world.scheduler.answer()
+    assert (await row(world)).reserved == 5 * HOUR  # it was not
+
+
+async def test_a_lost_ledger_finds_again_what_its_jobs_may_use(world: World) -> None:
+    session = await world.running(hours=4)
+    await world.down()
+    for file in world.folder.glob("ledger.sqlite*"):
+        file.unlink()
+    await world.up()
+    await world.scheduler.answer()
+    await world.until(state="starting")
+    found = await row(world)
+    assert (found.project, found.person, found.gpus, found.reserved) == ("p1", "ada", 1, 4 * HOUR)
+    assert found.started == world.scheduler.jobs_there[session.job or ""].started
+
+
+async def test_a_session_from_before_there_were_budgets_is_counted_from_now_on(world: World) -> None:
+    await world.put(hours=4)
+    await world.ledger.transact(lambda db: db.execute(delete(charges)) and None)
+    await world.down()
+    await world.up()
+    assert await held(world) == (0, 4)
+
+
+async def test_a_link_that_is_killed_forgets_nothing(world: World) -> None:
+    await world.put(hours=4)
+    await world.down()
+    await world.up()
+    assert await held(world) == (0, 4)
+    with pytest.raises(ProblemError):
+        await world.put(OTHER, "grace", hours=7)
+
+
+async def test_without_projects_all_is_counted_and_nothing_refused(tmp_path: Path) -> None:
+    world = await World(tmp_path).up()
+    await world.put(hours=8, project="p1")  # what somebody calls a project is none
+    assert (await row(world)).project is None
+    assert (await row(world)).reserved == 8 * HOUR
+    await world.down()
+
+
+# --- clusters
+
+
+async def grow(world: World, jobs: int, hours: float, batch: str = BATCH, first: int = 1) -> None:
+    names = tuple(f"w-{n}" for n in range(first, first + jobs))
+    await world.clusters.grow(CLUSTER, "ada", batch, BatchRequest(names=names, hours=hours))
+
+
+async def begin(world: World) -> None:
+    asked = ClusterRequest.model_validate(
+        {"name": "mine", "factory": "one", "size": "gpu-1", "project": "p1", "scheduler": SCHEDULER}
+    )
+    await world.clusters.put(CLUSTER, "ada", asked)
+
+
+async def test_workers_hold_and_give_back_too(world: World) -> None:
+    await begin(world)
+    with pytest.raises(ProblemError) as refused:
+        await grow(world, 6, 2)
+    assert refused.value.problem.code == "budget-over"
+    assert world.clusters.look(CLUSTER, "ada").workers == ()
+    await grow(world, 5, 2)
+    assert await held(world) == (0, 10)
+    began = moments.now() - timedelta(seconds=100)
+    for job in list(world.scheduler.jobs_there):
+        world.scheduler.set(job, state=JobState.RUNNING, nodes=("n1",), started=began, ends=began + timedelta(hours=2))
+    await world.scheduler.answer()
+    spent, reserved = await held(world)
+    assert spent + reserved == pytest.approx(10)
+    over = began + timedelta(seconds=77)
+    for job in list(world.scheduler.jobs_there):
+        world.scheduler.set(job, state=JobState.ENDED, raw_state="COMPLETED", ended=over)
+    await world.scheduler.answer()
+    await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": 5})
+    assert await held(world) == (pytest.approx(5 * 77 / HOUR), 0)
+    (line,) = await world.board.budget.usage("p1")
+    assert (line.gpu_seconds, line.jobs) == (5 * 77, 5)
+
+
+async def test_workers_that_are_let_go_in_the_queue_cost_nothing(world: World) -> None:
+    await begin(world)
+    await grow(world, 5, 2)
+    await world.clusters.end(CLUSTER, "ada")
+    await world.scheduler.answer(3)
+    await world.comes(lambda: world.clusters.look(CLUSTER, "ada").state == "ended")
+    assert await held(world) == (0, 0)
