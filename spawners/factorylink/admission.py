@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 
 from factorylink import explain
 from factorylink.board import Board
-from factorylink.catalogue import ChoiceError, resolve
-from factorylink.config import Access
-from factorylink.models import Choice, ResolvedChoice, SessionRequest, SessionState
+from factorylink.lending import Right
+from factorylink.models import Choice, ProjectId, ResolvedChoice, SessionRequest, SessionState
 from factorylink.problems import ProblemError, draining, invalid, limit, of_words
 from factorylink.seams import Place
 
@@ -21,51 +19,70 @@ class Admission:
         self._board = board
 
     async def admit(self, request: SessionRequest) -> tuple[Place, ResolvedChoice, str]:
-        """Factory, choice and site account. Raises ProblemError."""
-        place, choice = await self._choose(request)
-        account = site_account(place.access, request.user)
-        if account is None:
-            raise _no_account()
+        """Factory, choice and site account. Call it while the person is ``beginning``. Raises ProblemError."""
+        right, choice = await self._choose(request)
+        self.may_begin(right.place)
+        self._limit(request.user)
+        account = await self._board.lender.account(right, request.user)
+        self.may_submit(right.place, account)
+        return right.place, choice, account
+
+    def may_begin(self, place: Place) -> None:
+        """Whether anything may begin there now. Raises ProblemError."""
         if place.factory.id in self._board.drains:
             raise draining(self._board.drains[place.factory.id])
-        barred = place.standing.may_submit(account)
-        if barred is not None:
-            raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
+        if (paused := place.standing.paused) is not None:
+            raise of_words("draining", paused)
         health = place.site.health
         if health.state == "unreachable":
-            words = health.words or explain.unreachable("")
-            raise of_words("unreachable", words)
-        self._limit(request.user)
-        return place, choice, account
+            raise of_words("unreachable", health.words or explain.unreachable(""))
 
-    async def _choose(self, request: SessionRequest) -> tuple[Place, ResolvedChoice]:
-        choice = request.choice
-        if choice == Choice():
-            choice = await self._last(request.user, request.server)
-        factory_id = choice.factory or self._first_healthy(request.user)
+    def may_submit(self, place: Place, account: str) -> None:
+        """Whether anything may begin for that account. Raises ProblemError."""
+        if (barred := place.standing.may_submit(account)) is not None:
+            raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
+
+    async def _choose(self, request: SessionRequest) -> tuple[Right, ResolvedChoice]:
+        user, choice = request.user, request.choice
+        self._board.rights.check(user)
+        if choice == Choice() and (found := await self._last(user, request.server)) is not None:
+            return found
+        place = self.place(choice.factory or self._first_healthy(user, choice.project))
+        right = await self.right(place, user, choice)
+        return right, self._board.rights.resolve(right, choice)
+
+    def place(self, factory_id: str) -> Place:
+        """The factory, if this hub offers it. Raises ProblemError."""
         place = self._board.places.get(factory_id)
         if place is None:
             raise invalid(self._board.not_offered(factory_id), "factory")
-        try:
-            return place, resolve(place.factory, choice)
-        except ChoiceError as error:
-            raise invalid(error.message, error.field) from error
+        return place
 
-    async def _last(self, user: str, server: str) -> Choice:
+    async def right(self, place: Place, user: str, choice: Choice) -> Right:
+        """What that person may use there. Raises ProblemError."""
+        last = await self._board.ledger.last_choice(user) if self._board.projects.on and not choice.project else None
+        return self._board.rights.one(place, user, choice.project, choice.size, last.project if last else None)
+
+    async def _last(self, user: str, server: str) -> tuple[Right, ResolvedChoice] | None:
         """An empty choice means the server's last one, where it is still possible; else all defaults."""
         for row in await self._board.ledger.recent(user, server, limit=1):
-            place = self._board.places.get(row.factory)
             last = Choice(**row.choice.model_dump())
-            with suppress(ChoiceError):
-                if place is not None:
-                    resolve(place.factory, last)
-                    return last
-        return Choice()
+            with suppress(ProblemError):
+                right = self._board.rights.one(self.place(row.factory), user, last.project, last.size)
+                return right, self._board.rights.resolve(right, last)
+        return None
 
-    def _first_healthy(self, user: str) -> str:
-        mine = [name for name, place in sorted(self._board.places.items()) if site_account(place.access, user)]
+    def _first_healthy(self, user: str, project: ProjectId | None) -> str:
+        mine = [
+            name
+            for name, place in sorted(self._board.places.items())
+            for right in self._board.rights.all(place, user)
+            if project is None or right.project is None or right.project.id == project
+        ]
+        if not mine and project is not None and self._board.places:
+            return min(self._board.places)  # where it is said why that project cannot be used
         if not mine:
-            raise _no_account()
+            raise of_words("forbidden", explain.own("no-account"))
         for name in mine:
             if self._board.health(name).state == "ok":
                 return name
@@ -82,19 +99,6 @@ class Admission:
             raise limit(
                 f"You have {len(pending)} sessions waiting, the most one may have.", "Cancel one on Home first."
             )
-
-
-def site_account(access: Access, user: str) -> str | None:
-    """As whom this person's jobs run there; None: not at all. People without an account of their own share the pool."""
-    own = access.accounts.get(user)
-    if own is not None or not access.account_pool:
-        return own
-    digest = hashlib.sha256(user.encode()).digest()
-    return access.account_pool[int.from_bytes(digest[:8], "big") % len(access.account_pool)]
-
-
-def _no_account() -> ProblemError:
-    return of_words("forbidden", explain.own("no-account"))
 
 
 def _limit(code: str) -> ProblemError:

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime, BeforeValidator
 
-from factorylink.board import session_key
+from factorylink.board import Board, session_key
 from factorylink.bringback import BringBack
 from factorylink.clusters.service import Clusters
 from factorylink.errors import LinkError
@@ -33,12 +33,15 @@ from factorylink.models import (
     MessageBody,
     Person,
     PersonBody,
+    ProjectId,
+    ProjectView,
     ServerName,
     Session,
     SessionId,
     SessionRequest,
     Slug,
     TokenBody,
+    Words,
 )
 from factorylink.offers import Offers
 from factorylink.problems import forbidden, from_link_error, gone
@@ -119,13 +122,23 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     async def factories_events(user: Person) -> EventStream:
         return events(offers.stream(user))
 
+    @app.get("/projects")
+    async def projects(user: Person) -> list[ProjectView]:
+        return await offers.projects(user)
+
+    @app.get("/people/{user}/nothing")
+    async def nothing(user: Annotated[Person, Path()]) -> Words | None:
+        return offers.nothing(user)
+
     @app.get("/coming")
     async def coming() -> list[ComingView]:
         return offers.coming()
 
     @app.get("/factories/{factory_id}/estimate", responses=says(403, 404))
-    async def estimate(factory_id: Slug, user: Person, size: Slug, hours: Hours | None = None) -> Estimate:
-        return await offers.estimate(factory_id, user, size, hours)
+    async def estimate(
+        factory_id: Slug, user: Person, size: Slug, hours: Hours | None = None, project: ProjectId | None = None
+    ) -> Estimate:
+        return await offers.estimate(factory_id, user, size, hours, project)
 
     @app.put("/factories/{factory_id}/drain", status_code=204, responses=says(404))
     async def drain(factory_id: Slug, body: DrainBody) -> None:
@@ -160,7 +173,7 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     @app.put("/credentials/{factory_id}", responses=says(403, 404))
     async def renew(factory_id: Slug, body: CredentialBody) -> CredentialView:
         _known(factory_id)
-        return await renew_credential(board.places[factory_id], body)
+        return await renew_credential(board, board.places[factory_id], body)
 
     def _known(factory_id: str) -> None:
         if factory_id not in board.places:
@@ -197,15 +210,16 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     return app
 
 
-async def renew_credential(place: Place, body: CredentialBody) -> CredentialView:
-    """A person's token for their own account; accounts that people share take none. Raises ProblemError."""
-    account, url = place.access.accounts.get(body.user), place.standing.renew_url
-    if account is None or url is None:
+async def renew_credential(board: Board, place: Place, body: CredentialBody) -> CredentialView:
+    """A person's token for their own accounts; accounts that people share take none. Raises ProblemError."""
+    accounts, url = board.projects.personal(body.user, place), place.standing.renew_url
+    if not accounts or url is None:
         raise forbidden(N_("This factory takes no token of yours."))
     try:
-        return CredentialView(renew_url=url, until=await place.standing.renew(account, body.token))
+        until = min([await place.standing.renew(account, body.token) for account in sorted(accounts)])
     except LinkError as error:
         raise from_link_error(error) from error
+    return CredentialView(renew_url=url, until=until)
 
 
 async def follow_session(sessions: Sessions, session_id: SessionId) -> EventStream:

@@ -23,6 +23,8 @@ from factorylink.models import (
     ExtendBody,
     FactoryView,
     Hours,
+    ProjectId,
+    ProjectView,
     Scheduler,
     Session,
     SessionId,
@@ -61,13 +63,19 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     async def factories_events(name: str = user) -> EventStream:
         return events(offers.stream(name))
 
+    @app.get(f"{prefix}/api/projects", responses=own_only)
+    async def projects(name: str = user) -> list[ProjectView]:
+        return await offers.projects(name)
+
     @app.get(f"{prefix}/api/coming", responses=own_only)
     async def coming(_name: str = user) -> list[ComingView]:
         return offers.coming()
 
     @app.get(f"{prefix}/api/factories/{{factory_id}}/estimate", responses=own_only | says(404))
-    async def estimate(factory_id: Slug, size: Slug, hours: Hours | None = None, name: str = user) -> Estimate:
-        return await offers.estimate(factory_id, name, size, hours)
+    async def estimate(
+        factory_id: Slug, size: Slug, hours: Hours | None = None, project: ProjectId | None = None, name: str = user
+    ) -> Estimate:
+        return await offers.estimate(factory_id, name, size, hours, project)
 
     @app.get(f"{prefix}/api/sessions", responses=own_only)
     async def list_sessions(live: bool = False, limit: Limit = 100, name: str = user) -> list[Session]:

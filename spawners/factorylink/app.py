@@ -28,10 +28,12 @@ from factorylink.doors import DoorKeeper
 from factorylink.federation import Federation
 from factorylink.hub import HubClient
 from factorylink.identity import Identity, read_or_make_key, read_or_make_ssh_key
+from factorylink.leaving import Leaving
 from factorylink.ledger import Ledger
 from factorylink.models import Factory
 from factorylink.offers import Offers
 from factorylink.places import make_places
+from factorylink.projects import YamlTable
 from factorylink.sessions import Sessions
 from factorylink.submitting import Submitter
 
@@ -100,6 +102,9 @@ async def _serve(
         )
     await clusters.load()
     await sessions.start()
+    leaving = Leaving(board, sessions, clusters)
+    await leaving.load()
+    board.background(leaving.run(), "ending what nobody may use any more")
     board.background(bring_back.run(), "bringing back what the hub forgot")
     servers = [_server(app) for app in apps]
     serving = [asyncio.create_task(server.serve([sock])) for server, sock in zip(servers, sockets, strict=True)]
@@ -137,9 +142,10 @@ def _build(
         lambda session_id, status: sessions.watcher.door_spoke(session_id, status),
         back_socket,
     )
-    board = Board(config, ledger, identity, places, doors, federation)
+    table = None if config.projects is None else YamlTable(config.projects, federation.factories)
+    board = Board(config, ledger, identity, places, doors, federation, table)
     public_key = ssh_key.export_public_key().decode().split()[1]
-    submitter = Submitter(ledger, identity, config.limits, public_key)
+    submitter = Submitter(ledger, identity, config.limits, public_key, board.projects)
     sessions = Sessions(board, submitter)
     return sessions, Clusters(board, submitter, sessions), Offers(board, submitter)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from factorylink import explain, moments
@@ -14,9 +14,11 @@ from factorylink.events import Feed, Message
 from factorylink.federation import Federation
 from factorylink.identity import Identity
 from factorylink.ledger import Entry, Ledger
+from factorylink.lending import Lender
 from factorylink.live import LOST_SECONDS, Live, room, show, show_ended
 from factorylink.models import ClusterId, Health, Job, Session, SessionId, SessionState, TableFactory, TableSnapshot
-from factorylink.projects import People
+from factorylink.projects import People, ProjectBook, ProjectTable, Standings, Unspent
+from factorylink.rights import Rights
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place
 
@@ -42,6 +44,7 @@ class Board:
         places: Mapping[str, Place],
         doors: DoorsSeam,
         federation: Federation | None = None,
+        projects: ProjectTable | None = None,
     ) -> None:
         self.config = config
         self.ledger = ledger
@@ -50,6 +53,10 @@ class Board:
         self.federation = federation or Federation()  # the whole catalogue, also what is not offered
         self.doors = doors
         self.people = People(ledger)
+        self.projects = ProjectBook(self.people, projects)
+        self.standings: Standings = Unspent()
+        self.lender = Lender(ledger, self)
+        self.rights = Rights(config, self.projects, self.lender)
         self.live: dict[SessionId, Live] = {}
         self.flocks: dict[ClusterId, Flock] = {}
         self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before
@@ -99,6 +106,11 @@ class Board:
     def at(self, factory_id: str) -> list[Live]:
         """Live sessions of a factory."""
         return [live for live in self.live.values() if live.row.factory == factory_id]
+
+    def here(self) -> Iterator[Live | Flock]:
+        """All sessions and clusters that have not ended."""
+        yield from self.live.values()
+        yield from (flock for flock in self.flocks.values() if flock.row.ended is None)
 
     def accounts(self, factory_id: str) -> set[str]:
         """Site accounts that have something there."""

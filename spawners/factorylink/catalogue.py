@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from factorylink import federation
 from factorylink.choices import (
     ChoiceError,
+    billed_gpus,
     bridge_argv,
     default_environment,
     find_environment,
@@ -32,6 +33,7 @@ __all__ = [
     "CatalogueError",
     "ChoiceError",
     "apply",
+    "billed_gpus",
     "bridge_argv",
     "default_environment",
     "find_environment",
@@ -60,6 +62,7 @@ def load_link_config(path: Path) -> LinkConfig:
             "catalogue": base / config.catalogue,
             "state_dir": base / config.state_dir,
             "socket": base / config.socket,
+            "projects": None if config.projects is None else base / config.projects,
             "hub": config.hub.model_copy(update={"token_file": base / config.hub.token_file}),
             "factories": {name: _rebased(access, base) for name, access in config.factories.items()},
         }

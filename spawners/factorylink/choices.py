@@ -13,6 +13,7 @@ from factorylink.models import (
     JobOptions,
     JobRequest,
     NodeSize,
+    ProjectAt,
     ResolvedChoice,
 )
 
@@ -69,6 +70,14 @@ def default_environment(factory: Factory, size: NodeSize) -> Environment:
         said = N_("No environment of {factory} fits the node size {size}.")
         raise ChoiceError("environment", said.format(factory=factory.site.machine, size=size.id))
     return fitting[0]
+
+
+def billed_gpus(factory: Factory, size: NodeSize) -> int:
+    """How many GPUs the site counts for a job of that size: all of its node where nobody else can have them."""
+    partition = factory.partition(size.partition)
+    if size.whole_node or partition.whole_node_only:
+        return factory.gpu(partition).per_node if partition.gpus else 0
+    return size.gpus
 
 
 def gpu_label(factory: Factory, size: NodeSize) -> str:
@@ -139,25 +148,28 @@ def job_request(
     argv: Sequence[str],
     log: str = "job.log",
     warned: bool = True,
+    project: ProjectAt | None = None,
 ) -> JobRequest:
     """What the dialect is asked for.
 
     ``folder``: absolute path of the session's folder on the factory; the job's log goes there as ``log``.
     ``argv``: what follows the environment's Python, from ``-m`` on; ``warned``: it wants USR1 before the walltime.
-    ``factory`` has the access' overrides applied. Of QOS, partition and account, what the operator set for the spawner
-    (``options``) goes first, then what the node size says, then what this hub has at the factory.
+    ``factory`` has the access' overrides applied. Of QOS, partition, account and reservation, what the operator set for
+    the spawner (``options``) goes first, then what the ``project`` is there, then what the node size says, then what
+    this hub has at the factory.
     """
+    project = project or ProjectAt()
     size = find_size(factory, resolved.size)
     environment = find_environment(factory, resolved.environment)
     gpu = factory.gpu(factory.partition(size.partition))
     return JobRequest(
         name=name,
         comment=comment,
-        partition=options.partition or size.partition,
-        account=options.account or access.job_account,
-        qos=options.qos or size.qos or access.job_qos,
+        partition=options.partition or project.partition or size.partition,
+        account=options.account or project.account or access.job_account,
+        qos=options.qos or project.qos or size.qos or access.job_qos,
         constraint=options.constraint or factory.constraint,
-        reservation=options.reservation,
+        reservation=options.reservation or project.reservation,
         gpus=size.gpus,
         gpu_syntax=factory.gpu_syntax or "gres",
         gpu_type=gpu.gres_type if factory.gpu_syntax == "gres-typed" else None,

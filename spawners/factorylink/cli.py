@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from factorylink import audit, cli_catalogue
+from factorylink import audit, cli_catalogue, cli_projects
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import MessageBody, Session
 from factorylink.yamlfile import CatalogueError
@@ -78,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=("csv", "jsonl"), default="csv")
     export.set_defaults(run=_with_link(_export))
     cli_catalogue.add(parts)
+    cli_projects.add(parts)
     parts.add_parser("version", help="of this program").set_defaults(run=_version)
     return parser
 

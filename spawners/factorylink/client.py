@@ -33,12 +33,14 @@ from factorylink.models import (
     MessageBody,
     PersonBody,
     Problem,
+    ProjectView,
     Session,
     SessionId,
     SessionRequest,
     TableFactory,
     TableSnapshot,
     TokenBody,
+    Words,
 )
 
 T = TypeVar("T")
@@ -52,6 +54,8 @@ _SESSIONS = TypeAdapter(list[Session])
 _CLUSTER = TypeAdapter(Cluster)
 _CLUSTERS = TypeAdapter(list[Cluster])
 _FACTORIES = TypeAdapter(list[FactoryView])
+_PROJECTS = TypeAdapter(list[ProjectView])
+_WORDS: TypeAdapter[Words | None] = TypeAdapter(Words | None)
 _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
@@ -168,6 +172,14 @@ class LinkClient:
         """The catalogue as that person may use it."""
         return await self._ask(_FACTORIES, "GET", "/factories", params={"user": user})
 
+    async def projects(self, user: str) -> list[ProjectView]:
+        """The person's projects, also those that ended or have not begun."""
+        return await self._ask(_PROJECTS, "GET", "/projects", params={"user": user})
+
+    async def nothing(self, user: str) -> Words | None:
+        """Why that person can begin nothing anywhere; None: they can."""
+        return await self._ask(_WORDS, "GET", f"/people/{quote(user, safe='')}/nothing")
+
     async def coming(self) -> list[ComingView]:
         """The factories without a machine yet."""
         return await self._ask(_COMING, "GET", "/coming")
@@ -178,9 +190,11 @@ class LinkClient:
             if event == "factories":
                 yield _read(_FACTORIES, data)
 
-    async def estimate(self, factory: str, user: str, size: str, hours: float | None = None) -> Estimate:
-        """When a session of that size would start."""
-        params = _given({"user": user, "size": size, "hours": hours})
+    async def estimate(
+        self, factory: str, user: str, size: str, hours: float | None = None, project: str | None = None
+    ) -> Estimate:
+        """When a session of that size would start, for that project."""
+        params = _given({"user": user, "size": size, "hours": hours, "project": project})
         return await self._ask(_ESTIMATE, "GET", f"/factories/{factory}/estimate", params=params)
 
     async def last_choice(self, user: str) -> Choice | None:

@@ -130,6 +130,8 @@ class Access(Model):
     door: DoorAccess = DoorAccess()
     accounts: dict[Person, UnixAccount] = Field(default_factory=dict)  # hub user -> site account
     account_pool: tuple[UnixAccount, ...] = ()  # others are mapped onto these, by a stable hash of the name
+    # Run there as a lent account, before it is lent to another person; without it none is lent twice.
+    account_wipe: tuple[str, ...] = ()
     job_account: Word | None = None  # the scheduler's account string (who pays)
     job_qos: Word | None = None
     session_folder: Annotated[str, StringConstraints(pattern=r"^(~|/)[A-Za-z0-9_./-]*$")] = "~/.factorygate"
@@ -171,6 +173,7 @@ class Limits(Model):
     environment_wait_seconds: int = Field(default=900, ge=1)  # the door waits this long for its environment
     starting_seconds: int = Field(default=600, ge=1)  # from job start to the notebook's first 200
     orphan_grace_seconds: int = Field(default=600, ge=1)  # a job of ours that no session can have is cancelled then
+    access_grace_seconds: int = Field(default=3600, ge=0)  # what runs for somebody who lost access goes on for so long
 
 
 class Mail(Model):
@@ -196,4 +199,6 @@ class LinkConfig(Model):
     hub: Hub
     limits: Limits = Limits()
     mail: Mail | None = None
+    projects: Path | None = None  # YAML file of the projects; without it nobody needs one
+    apply_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None  # where to ask for one
     factories: dict[Slug, Access]

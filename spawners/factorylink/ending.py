@@ -175,6 +175,7 @@ _OF_WISH = {
     EndReason.GAVE_UP: "gave-up",
     EndReason.NEVER_OPENED_DOOR: "notebook-late",
     EndReason.REFUSED: "submit-doubtful",
+    EndReason.ACCESS_LOST: "access-lost",
 }
 
 

@@ -158,6 +158,11 @@ def own(code: str, detail: str = "") -> Words:
     return OURS[code].words(detail)
 
 
+def filled(code: str, **parts: str) -> Words:
+    """The same, with the parts that its text leaves open."""
+    return _filled(OURS[code], "", **parts)
+
+
 def _find(table: Iterable[Entry], text: str, *, anywhere: bool) -> Answer | None:
     for entry in table:
         if re.search(entry.pattern, text, re.I | re.M) if anywhere else re.match(entry.pattern, text):

@@ -46,6 +46,81 @@ _ANSWERS = (
         N_("You have no account at this factory here."),
         Move("operator", N_("Ask this gateway's operators for one.")),
     ),
+    Answer(
+        "blocked",
+        N_("Your login does not let you use the factories at the moment."),
+        Move("operator", N_("Ask this gateway's operators.")),
+    ),
+    # Projects
+    Answer(
+        "no-project",
+        N_("You are in no project, so nothing can be started."),
+        Move("you", N_("Ask whoever leads your project to add you, or this gateway's operators how to apply for one.")),
+    ),
+    Answer(
+        "projects-unknown",
+        N_("The gateway does not know its projects at the moment, so nothing can be started."),
+        Move("operator", N_("What runs goes on. Tell this gateway's operators.")),
+    ),
+    Answer(
+        "project-not-here",
+        N_("None of your projects may use {factory}."),
+        Move("you", N_("Choose another factory.")),
+    ),
+    Answer(
+        "project-elsewhere",
+        N_("The project {project} has nothing at {factory}; it has: {names}."),
+        Move("you", N_("Choose another factory, or another project.")),
+    ),
+    Answer(
+        "project-not-yours",
+        N_("You are not in a project {project}. Yours are: {names}."),
+        Move("you", N_("Ask whoever leads it to add you, or choose another.")),
+    ),
+    Answer("project-over", N_("The project {project} ended on {day}."), Move("you", N_("Choose another project."))),
+    Answer(
+        "project-not-begun",
+        N_("The project {project} begins on {day}."),
+        Move("you", N_("Choose another project, or wait until then.")),
+    ),
+    Answer(
+        "project-which", N_("You are in several projects. Say which one pays: {names}."), Move("you", N_("Choose one."))
+    ),
+    Answer(
+        "project-size",
+        N_("The project {project} may not use {size} there; it may use: {names}."),
+        Move("you", N_("Choose another size, or another project.")),
+    ),
+    Answer(
+        "project-hours",
+        N_("{hours} h is more than the project {project} allows for one job: at most {most} h."),
+        Move("you", N_("Ask for fewer hours.")),
+    ),
+    Answer(
+        "project-end-near",
+        N_("The project {project} ends on {ends}: of the {hours} h, {most} h fit."),
+        Move("you", N_("Ask for fewer hours, or choose another project.")),
+    ),
+    Answer(
+        "pool-empty",
+        N_("All accounts that your project lends there are in use by others."),
+        Move("wait", N_("Try again when somebody has stopped, or ask whoever manages the project for more accounts.")),
+    ),
+    Answer(
+        "pool-wiping",
+        N_("An account is being cleared for you there."),
+        Move("wait", N_("Try again in a minute.")),
+    ),
+    Answer(
+        "access-ends",
+        N_("Your access to the project here ends soon, and what runs for it ends then."),
+        Move("you", N_("Save your work. Ask whoever leads the project if this is a mistake.")),
+    ),
+    Answer(
+        "access-lost",
+        N_("Your access to the project here is over, so it was ended."),
+        Move("you", N_("Your files are as you saved them. Ask whoever leads the project if this is a mistake.")),
+    ),
     Answer("not-offered", N_("This gateway no longer offers this factory, so nothing is known of the session."), _ASK),
     Answer("no-port", N_("The gateway has no port left for this session."), _ASK),
     # Credentials and trust

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import math
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from factorylink import explain, moments
 from factorylink.config import Access
-from factorylink.models import Factory, Health, Job, Session, SessionState, Words
+from factorylink.models import Factory, Health, Job, Notice, Session, SessionState, Words
 from factorylink.problems import ProblemError
 from factorylink.schema import Row
 from factorylink.seams import DoorStatusSeam
 
 LOST_SECONDS = 2.0  # a door that is back within this time was never lost to a person's eye
+_STEPS = (1, 5, 15, 60)  # minutes before it ends for lack of access, as its notice names them
 _SEEN_STATES = (SessionState.PENDING, SessionState.STARTING, SessionState.RUNNING, SessionState.ENDING)
 
 
@@ -41,6 +43,7 @@ class Live:
     seeking: asyncio.Task[None] | None = None  # what the keeper must know of it is asked for
     extending: asyncio.Lock = field(default_factory=asyncio.Lock)  # apart: the scheduler's answer may take long
     telling: asyncio.Task[None] | None = None  # the door is told its end
+    access_ends: datetime | None = None  # its person lost access to its project, and it ends then
     environment_at: float | None = None  # when the door first had the environment, in ticks
 
     @property
@@ -99,12 +102,21 @@ def show(
             "reachable": row.ready is not None and live.door_open and row.state == SessionState.RUNNING,
             "url": live.url,
             "ends_idle": live.door.ends_idle if live.door is not None else None,
-            "notice": door.notice if door is not None and row.state == SessionState.RUNNING else None,
+            "notice": _notice(live, door),
             "gpu_percent": door.gpu_percent if door is not None else None,
             "memory_bytes": door.memory_bytes if door is not None else None,
             "extend_hours": more if state == SessionState.RUNNING else None,
         }
     )
+
+
+def _notice(live: Live, door: DoorStatusSeam | None) -> Notice | None:
+    """What ends it first, of what the door says and the loss of access."""
+    told = door.notice if door is not None and live.row.state == SessionState.RUNNING else None
+    if live.access_ends is None or (told is not None and told.at <= live.access_ends):
+        return told
+    left = (live.access_ends - moments.now()) / timedelta(minutes=1)
+    return Notice(kind="access", at=live.access_ends, minutes=next(m for m in _STEPS if left <= m or m == _STEPS[-1]))
 
 
 def _cut_off(live: Live) -> bool:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from typing import NamedTuple
 
-from factorylink import moments
-from factorylink.admission import site_account
+from factorylink import explain, moments
 from factorylink.board import Board
-from factorylink.catalogue import ChoiceError, default_environment, gpu_label, resolve, smallest_size
+from factorylink.catalogue import billed_gpus, default_environment, find_size, gpu_label, smallest_size
 from factorylink.credentials.efp import NEVER
 from factorylink.errors import LinkError
 from factorylink.events import encode
+from factorylink.lending import Right
 from factorylink.models import (
-    N_,
     Choice,
     ComingView,
     CredentialView,
@@ -23,9 +23,13 @@ from factorylink.models import (
     FactoryView,
     JobOptions,
     NodeSize,
+    ProjectId,
+    ProjectView,
     SizeView,
+    Words,
 )
-from factorylink.problems import forbidden, from_link_error, gone, invalid, of_words
+from factorylink.problems import ProblemError, from_link_error, gone, of_words
+from factorylink.rights import has
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
 
@@ -53,25 +57,37 @@ class Offers:
         self._shared: dict[str, Shared] = {}  # by factory, for all streams
 
     def views(self, user: str) -> list[FactoryView]:
-        """The factories where that person has a site account, by id."""
-        return [self._own(place, account, self._view(place)) for place, account in self._places(user)]
+        """The factories where that person may begin something, by id."""
+        return [self._own(rights, user, self._view(place)) for place, rights in self._places(user)]
+
+    async def projects(self, user: str) -> list[ProjectView]:
+        """The person's projects, and what is left to each."""
+        return await self._board.projects.views(user, self._board.standings)
+
+    def nothing(self, user: str) -> Words | None:
+        """Why that person can begin nothing anywhere; None: they can, as far as they themselves go."""
+        try:
+            self._board.rights.check(user)
+        except ProblemError as error:
+            problem = error.problem
+            return Words(code=problem.code, what=problem.message, do=problem.do, whose=problem.whose or "you")
+        return None
 
     def coming(self) -> list[ComingView]:
         """The factories without a machine yet: to be named, never picked."""
         return self._board.federation.coming()
 
-    def _places(self, user: str) -> Iterator[tuple[Place, str]]:
+    def _places(self, user: str) -> Iterator[tuple[Place, list[Right]]]:
         for _, place in sorted(self._board.places.items()):
-            account = site_account(place.access, user)
-            if account is not None:
+            if rights := self._board.rights.all(place, user):
                 place.site.look()
-                yield place, account
+                yield place, rights
 
     async def stream(self, user: str) -> AsyncIterator[bytes]:
         """Server-sent events: the views now, and when they changed."""
         last, quiet = "", 0
         while not self._board.feed.closed:
-            data = f"[{','.join(self._told(place, account) for place, account in self._places(user))}]"
+            data = f"[{','.join(self._told(place, rights, user) for place, rights in self._places(user))}]"
             if data != last:
                 yield encode(("factories", data))
                 last, quiet = data, 0
@@ -81,35 +97,37 @@ class Offers:
             quiet += 1
             await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time: a step, not an event
 
-    def _told(self, place: Place, account: str) -> str:
+    def _told(self, place: Place, rights: list[Right], user: str) -> str:
         """A factory's view in JSON. What is the same for all is made once a step, however many read."""
         shared, now = self._shared.get(place.factory.id), moments.ticks()
         if shared is None or now - shared.made >= _STEP_SECONDS / 2:
             view = self._view(place)
             shared = self._shared[place.factory.id] = Shared(now, view, view.model_dump_json())
-        own = self._own(place, account, shared.view)
+        own = self._own(rights, user, shared.view)
         return shared.json if own is shared.view else own.model_dump_json()
 
-    async def estimate(self, factory_id: str, user: str, size: str, hours: float | None) -> Estimate:
-        """When a session of that size would start there. Raises ProblemError."""
+    async def estimate(
+        self, factory_id: str, user: str, size: str, hours: float | None, project: ProjectId | None = None
+    ) -> Estimate:
+        """When a session of that size would start there, for that project or the first that may have it. Raises
+        ProblemError."""
         place = self._board.places.get(factory_id)
         if place is None:
             raise gone(f"The factory {factory_id}")
-        account = site_account(place.access, user)
+        last = next((r.project.id for r in self._board.rights.all(place, user) if r.project and has(r, size)), None)
+        right = self._board.rights.one(place, user, project, size, last)
+        account = self._board.lender.seen(right, user)
         if account is None:
-            raise forbidden(N_("You have no site account at {factory}.").format(factory=place.factory.site.machine))
+            raise of_words("forbidden", explain.own("no-account"))
         if (barred := place.standing.may_submit(account)) is not None:
             raise of_words("forbidden", barred)
+        choice = self._board.rights.resolve(right, Choice(factory=factory_id, size=size, hours=hours))
         try:
-            choice = resolve(place.factory, Choice(factory=factory_id, size=size, hours=hours))
             request = await self._submitter.sample(place, account, choice)
             found = await place.site.estimate(account, request, JobOptions().template)
-        except ChoiceError as error:
-            raise invalid(error.message, error.field) from error
         except LinkError as error:
             raise from_link_error(error) from error
-        own_hours = resolve(place.factory, Choice(factory=factory_id, size=size)).hours
-        if found.start is not None and choice.hours == own_hours:
+        if found.start is not None and choice.hours == find_size(right.factory, size).default_hours:
             self._estimates[factory_id, account, choice.size] = found
         return found
 
@@ -122,16 +140,29 @@ class Offers:
         passed = now - known.start > _ESTIMATE_PASSED
         return None if passed or now - known.asked_at > _ESTIMATE_KEPT else known
 
-    def _own(self, place: Place, account: str, view: FactoryView) -> FactoryView:
-        """The view with what is that account's own; the same view where that is nothing."""
-        own: dict[str, object] = {}
-        estimates = {size.id: self._estimate(place, account, size) for size in place.factory.sizes}
-        if any(estimates.values()):
-            own["sizes"] = tuple(of.model_copy(update={"estimate": estimates[of.size.id]}) for of in view.sizes)
+    def _own(self, rights: list[Right], user: str, view: FactoryView) -> FactoryView:
+        """The view with what is that person's own; the same view where that is nothing."""
+        place, own = rights[0].place, dict[str, object]()
+        account = self._board.lender.seen(rights[0], user) or ""
+        sizes = [self._own_size(rights, account, of) for of in view.sizes if any(has(r, of.size.id) for r in rights)]
+        if any(ours is not theirs for ours, theirs in zip_longest(sizes, view.sizes)):
+            own["sizes"] = tuple(sizes)
+            if view.default_size not in {of.size.id for of in sizes}:
+                own["default_size"] = smallest_size(rights[0].factory).id
+        if projects := tuple(right.project.id for right in rights if right.project is not None):
+            own["projects"] = projects
         if (url := place.standing.renew_url) is not None:
             until = place.standing.valid_until(account)
             own["credential"] = CredentialView(renew_url=url, until=None if until == NEVER else until)
         return view.model_copy(update=own) if own else view
+
+    def _own_size(self, rights: list[Right], account: str, of: SizeView) -> SizeView:
+        own: dict[str, object] = {}
+        if (estimate := self._estimate(rights[0].place, account, of.size)) is not None:
+            own["estimate"] = estimate
+        if projects := tuple(r.project.id for r in rights if r.project is not None and has(r, of.size.id)):
+            own["projects"] = projects
+        return of.model_copy(update=own) if own else of
 
     def _view(self, place: Place) -> FactoryView:
         factory = place.factory
@@ -141,6 +172,7 @@ class Offers:
             SizeView(
                 size=size,
                 gpu_label=gpu_label(factory, size),
+                billed_gpus=billed_gpus(factory, size),
                 fits_now=place.site.fits_now(size) if health.state == "ok" else 0,
             )
             for size in factory.sizes

@@ -31,12 +31,13 @@ class ProblemError(Exception):
         return STATUS[self.problem.kind]
 
 
-def of_words(kind: ProblemKind, words: Words) -> ProblemError:
-    """The kind of problem that these words explain."""
+def of_words(kind: ProblemKind, words: Words, field: str | None = None) -> ProblemError:
+    """The kind of problem that these words explain; ``field``: of the form, where it is one's."""
     return ProblemError(
         Problem(
             kind=kind,
             message=words.what,
+            field=field,
             do=words.do,
             scheduler=words.scheduler,
             code=words.code,

@@ -1,14 +1,27 @@
-"""Who may use what: the projects, and the people as the hub knows them."""
+"""Who may use what: the projects, the people as the hub knows them, and which of the one are whose."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy import Connection, delete, insert, select
 
 from factorylink import moments, schema
+from factorylink.errors import Refused
 from factorylink.ledger import Ledger
-from factorylink.models import PersonBody
+from factorylink.models import Factory, PersonBody, Project, ProjectAt, ProjectId, Projects, ProjectView, Slug
+from factorylink.seams import Place
+from factorylink.yamlfile import CatalogueError, read_model
+
+log = logging.getLogger("factorylink")
+
+LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 class People:
@@ -17,7 +30,7 @@ class People:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._known: dict[str, PersonBody] = {}
-        self.on_change: Callable[[str], None] = lambda _user: None  # told of who is another than before
+        self.on_change: Callable[[], None] = lambda: None  # told when somebody is another than before
 
     async def load(self) -> None:
         """What the ledger has. Raises LedgerError."""
@@ -41,4 +54,223 @@ class People:
 
         await self._ledger.write(write)
         self._known[user] = told
-        self.on_change(user)
+        self.on_change()
+
+
+class ProjectTable(Protocol):
+    """Where the projects come from: a file here; an allocation portal (Waldur, Puhuri) would be another."""
+
+    @property
+    def projects(self) -> Mapping[ProjectId, Project] | None:
+        """As they were last known; None: they never were."""
+        ...
+
+    async def refresh(self) -> bool:
+        """Look again; whether they changed. What cannot be had goes to the log, and the last good ones stay."""
+        ...
+
+
+class YamlTable:
+    """``projects.yaml``, read again when the file changes. ``factories``: the catalogue that it is checked against."""
+
+    def __init__(self, path: Path, factories: Mapping[Slug, Factory]) -> None:
+        self._path = path
+        self._factories = factories
+        self._read: tuple[int, int, int] | None = None  # how the file looked when it was last read
+        self.projects: Mapping[ProjectId, Project] | None = None
+
+    async def refresh(self) -> bool:
+        """As ``ProjectTable`` has it."""
+        try:
+            found = self._path.stat()
+            looks = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except OSError:
+            looks = (0, 0, 0)
+        if looks == self._read:
+            return False
+        self._read = looks
+        try:
+            projects = await asyncio.to_thread(load, self._path, self._factories)
+        except CatalogueError as error:
+            kept = "nothing is started for a project" if self.projects is None else "the last good one is used"
+            log.error("The projects cannot be used, and %s:\n%s", kept, error)  # noqa: TRY400
+            return False
+        changed = projects != self.projects
+        self.projects = projects
+        return changed
+
+
+class Figures(Protocol):
+    """Of a project, in GPU-hours. ``reserved``: of what runs or waits."""
+
+    @property
+    def spent(self) -> float:
+        """Used."""
+        ...
+
+    @property
+    def reserved(self) -> float:
+        """What may still be used by what was let in."""
+        ...
+
+
+class Standings(Protocol):
+    """What projects have used."""
+
+    async def standing(self, project: ProjectId) -> Figures:
+        """Of that project, now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Unspent:
+    """Where nothing is counted."""
+
+    spent: float = 0.0
+    reserved: float = 0.0
+
+    async def standing(self, project: ProjectId) -> Figures:  # noqa: ARG002
+        """Nothing."""
+        return self
+
+
+class ProjectBook:
+    """Whose projects are which, now. Without a table nobody needs one."""
+
+    def __init__(self, people: People, table: ProjectTable | None = None) -> None:
+        self._people = people
+        self._table = table
+
+    @property
+    def on(self) -> bool:
+        """Whether a start needs a project."""
+        return self._table is not None
+
+    @property
+    def known(self) -> bool:
+        """Whether the projects were ever read."""
+        return self._table is None or self._table.projects is not None
+
+    async def refresh(self) -> bool:
+        """Look again; whether they changed."""
+        return False if self._table is None else await self._table.refresh()
+
+    def all(self) -> Iterable[Project]:
+        """Also those that ended."""
+        return (self._table.projects or {}).values() if self._table is not None else ()
+
+    def get(self, project_id: ProjectId) -> Project | None:
+        """That project, whether active or not; None: there is none."""
+        return (self._table.projects or {}).get(project_id) if self._table is not None else None
+
+    def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
+        """What it is at a factory, for a job that was let in before. Raises Refused where that is no longer known."""
+        if project_id is None or not self.on:
+            return ProjectAt()
+        project = self.get(project_id)
+        at = None if project is None else project.factories.get(factory)
+        if at is None:
+            raise Refused(f"The project {project_id} has nothing at {factory} any more.")
+        return at
+
+    def of(self, user: str) -> list[Project]:
+        """The projects that this person may use now, by id."""
+        return [] if self.blocked(user) else [p for p in self.joined(user) if active(p)]
+
+    def joined(self, user: str) -> list[Project]:
+        """The projects that this person is in, also those that ended or have not begun, by id."""
+        groups = self._groups(user)
+        return sorted((p for p in self.all() if p.has(user, groups)), key=lambda project: project.id)
+
+    async def views(self, user: str, standings: Standings) -> list[ProjectView]:
+        """As that person sees their projects, also those that ended or have not begun."""
+        return [await self._view(project, user, standings) for project in self.joined(user)]
+
+    async def _view(self, project: Project, user: str, standings: Standings) -> ProjectView:
+        figures = await standings.standing(project.id)
+        left = None if project.gpu_hours is None else max(0.0, project.gpu_hours - figures.spent - figures.reserved)
+        return ProjectView(
+            id=project.id,
+            title=project.title,
+            mode=project.mode,
+            role="manager" if user in project.managers else "member",
+            usable=active(project) and not self.blocked(user),
+            begins=project.begins,
+            ends=project.ends,
+            max_hours=project.max_hours,
+            granted=project.gpu_hours,
+            spent=figures.spent,
+            reserved=figures.reserved,
+            left=left,
+            factories=tuple(project.factories),
+        )
+
+    def personal(self, user: str, place: Place) -> set[str]:
+        """The site accounts there that are that person's alone, for whatever project."""
+        ats = [at for p in self.of(user) if (at := p.factories.get(place.factory.id)) is not None]
+        own = [place.access.accounts.get(user), *(at.site_accounts.personal.get(user) for at in ats)]
+        return {account for account in own if account is not None}
+
+    def blocked(self, user: str) -> bool:
+        """Nothing may run for them."""
+        told = self._people.get(user)
+        return told is not None and told.blocked
+
+    def until(self, user: str, project_id: ProjectId | None, factory: Slug) -> datetime | None:
+        """When what runs there for this person and project has to end by what is known now: in the past, if access is
+        lost already; None: no end is known."""
+        if self.blocked(user):
+            return LONG_AGO
+        if project_id is None or not self.on or not self.known:
+            return None
+        project = self.get(project_id)
+        if project is None or factory not in project.factories:
+            return LONG_AGO
+        if not project.has(user, self._groups(user)) and not (project.groups and self._people.get(user) is None):
+            return LONG_AGO  # but of whom the hub never told anything, it is not known that they left a group
+        return project.ends
+
+    def _groups(self, user: str) -> frozenset[str]:
+        told = self._people.get(user)
+        return frozenset() if told is None else told.groups
+
+
+def active(project: Project) -> bool:
+    """It has begun, and not ended."""
+    now = moments.now()
+    return (project.begins is None or project.begins <= now) and (project.ends is None or now < project.ends)
+
+
+def load(path: Path, factories: Mapping[Slug, Factory]) -> dict[ProjectId, Project]:
+    """The projects of a file, by id. Raises CatalogueError with every problem."""
+    projects = {project.id: project for project in read_model(path, Projects).projects}
+    problems = [f"{path}: {line}" for line in _problems(projects, factories)]
+    if problems:
+        raise CatalogueError(problems)
+    return projects
+
+
+def _problems(projects: Mapping[ProjectId, Project], factories: Mapping[Slug, Factory]) -> Iterable[str]:
+    """What does not fit the catalogue; and site accounts that two people would hold."""
+    holders: dict[tuple[Slug, str], str] = {}  # factory and account: whose it is, or that it is lent
+    for project in projects.values():
+        if project.begins is not None and project.ends is not None and project.begins >= project.ends:
+            yield f"projects.{project.id}.ends: is not after 'begins'"
+        for name, at in project.factories.items():
+            key = f"projects.{project.id}.factories.{name}"
+            if name not in factories:
+                yield f"{key}: not in the catalogue; allowed: {', '.join(factories)}"
+                continue
+            sizes = [size.id for size in factories[name].sizes]
+            yield from (f"{key}.sizes: no size {size!r}; allowed: {', '.join(sizes)}"
+                        for size in at.sizes if size not in sizes)  # fmt: skip
+            partitions = [partition.name for partition in factories[name].partitions]
+            if at.partition is not None and at.partition not in partitions:
+                yield f"{key}.partition: no partition {at.partition!r}; allowed: {', '.join(partitions)}"
+            held = [(f"personal.{who}", who, account) for who, account in at.site_accounts.personal.items()]
+            held += [("pool", "", account) for account in at.site_accounts.pool]
+            for part, who, account in held:
+                holder = holders.setdefault((name, account), who)
+                if holder != who:
+                    other = f"is {holder}'s" if holder else "is lent from a pool"
+                    yield f"{key}.site_accounts.{part}: {account} {other} elsewhere in the file"

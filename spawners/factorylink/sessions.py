@@ -71,6 +71,8 @@ class Sessions:
         board = self.board
         board.drains = await board.ledger.drains()
         await board.people.load()
+        await board.lender.load()
+        await board.projects.refresh()
         for name, message in (await board.ledger.pauses()).items():
             if name in board.places:
                 board.places[name].standing.pause(message)
@@ -98,6 +100,9 @@ class Sessions:
         """Site accounts that may have jobs there, whatever the ledger still knows."""
         access = place.access
         listed = {*access.account_pool, *access.accounts.values()}
+        for project in self.board.projects.all():
+            if (at := project.factories.get(place.factory.id)) is not None:
+                listed |= {*at.site_accounts.pool, *at.site_accounts.personal.values()}
         return {*await self.board.ledger.accounts(place.factory.id), *self.board.accounts(place.factory.id), *listed}
 
     async def close(self) -> None:
@@ -120,7 +125,8 @@ class Sessions:
                 row = await self.board.ledger.row(session_id)
                 if row is not None:
                     return self._again(row, request), False
-                live, created = await self._intend(session_id, request), True
+                with self.board.lender.beginning(request.user):
+                    live, created = await self._intend(session_id, request), True
         self._same(live.row, request)
         if live.submission is not None and not live.answered:
             await self._answer_in_time(live, live.submission, deadline)
@@ -288,6 +294,10 @@ class Sessions:
             await self._ender.wish(live, EndReason.STOPPED, by, _BY[by])
         elif await self.board.ledger.row(session_id) is None:
             raise gone(f"The session {session_id}")
+
+    async def end_access(self, live: Live) -> None:
+        """End it, since its person may no longer use its project. Raises LedgerError."""
+        await self._ender.wish(live, EndReason.ACCESS_LOST, "link", explain.own("access-lost").what)
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
         """Through the door; kept nowhere. Raises ProblemError."""

@@ -13,7 +13,8 @@ from factorylink.config import Limits
 from factorylink.errors import NotDone, Refused
 from factorylink.identity import Identity, Note
 from factorylink.ledger import Ledger
-from factorylink.models import JobId, JobOptions, JobRequest, ResolvedChoice, SessionId
+from factorylink.models import JobId, JobOptions, JobRequest, ProjectAt, ProjectId, ResolvedChoice, SessionId, Slug
+from factorylink.projects import ProjectBook
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schema import Row
 from factorylink.seams import Place
@@ -27,8 +28,11 @@ Written = tuple[Place, str, str, str]  # place, a session's folder there, file i
 class Submitter:
     """``public_key``: the base64 part of the link's ssh-ed25519 key, which the door lets in."""
 
-    def __init__(self, ledger: Ledger, identity: Identity, limits: Limits, public_key: str) -> None:
+    def __init__(
+        self, ledger: Ledger, identity: Identity, limits: Limits, public_key: str, projects: ProjectBook | None = None
+    ) -> None:
         self._ledger = ledger
+        self._projects = projects
         self._identity = identity
         self._limits = limits
         self._public_key = public_key
@@ -104,9 +108,14 @@ class Submitter:
                 comment=comment,
                 folder=folder,
                 argv=door,
+                project=self.at(choice.project, factory.id),
             )
         except ValueError as error:
             raise Refused(f"The job for {factory.site.machine} cannot be written: {error}") from error
+
+    def at(self, project: ProjectId | None, factory: Slug) -> ProjectAt:
+        """What a project is at a factory. Raises Refused where that is not known."""
+        return ProjectAt() if self._projects is None else self._projects.at(project, factory)
 
     async def sample(self, place: Place, account: str, choice: ResolvedChoice) -> JobRequest:
         """The same request for an estimate: nothing is made for it there."""

@@ -25,6 +25,7 @@ _PATTERNS = {
     r"^[A-Z]{2}$": "a country code of two capital letters, in quotes ('NO' unquoted is the YAML word for false)",
     r"^[A-Za-z0-9_][A-Za-z0-9_.:,@+=/-]{0,254}$": "one word without blanks: letters, digits and _.:,@+=/-",
     r"^[a-z_][a-z0-9_.-]{0,31}$": "a Unix account name",
+    r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a project's id: letters, digits and _.-, at most 64",
     r"^https?://[^\s]+$": "an address that begins with https:// or http://",
     r"^[a-z]{2}$": "a language code of two small letters, in quotes ('no' unquoted is the YAML word for false)",
 }
@@ -102,6 +103,8 @@ def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDeta
     elif detail["type"] == "extra_forbidden":
         fields = _fields(model, loc[:-1])
         message = f"unknown key; allowed: {', '.join(fields)}" if fields else "unknown key"
+    elif detail["type"] == "timezone_aware":
+        message = f"{detail['input']} needs a time and its zone: 2026-12-31T23:59:00Z"
     elif detail["type"] == "string_pattern_mismatch":
         pattern = detail.get("ctx", {}).get("pattern", "")
         message = f"{detail['input']!r} is not {_PATTERNS.get(pattern, f'of the form {pattern}')}"

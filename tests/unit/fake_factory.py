@@ -18,6 +18,7 @@ from factorylink.config import Access, Hub, Limits, LinkConfig
 from factorylink.doors import NO_PORT
 from factorylink.errors import Gone, LinkError, Refused, Unreachable
 from factorylink.identity import Identity
+from factorylink.leaving import Leaving
 from factorylink.ledger import Ledger
 from factorylink.models import (
     Accelerator,
@@ -43,6 +44,7 @@ from factorylink.models import (
 )
 from factorylink.models import Site as Place_
 from factorylink.offers import Offers
+from factorylink.projects import ProjectTable
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.seams import Place
@@ -376,6 +378,7 @@ class World:
             limits=Limits(**limits),
             factories={"one": Access(account_pool=("a", "b"), extend=extend)},
         )
+        self.table: ProjectTable | None = None
 
     async def up(self, doors: FakeDoors | None = None) -> World:
         """As at the link's start; call it again for what a killed link finds."""
@@ -383,13 +386,15 @@ class World:
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
         place = Place(factory(), self.config.factories["one"], self.scheduler, self.home, slurm)
-        self.board = Board(self.config, self.ledger, self.identity, {"one": place}, self.doors)
-        submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA")
+        self.board = Board(self.config, self.ledger, self.identity, {"one": place}, self.doors, projects=self.table)
+        submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA", self.board.projects)
         self.sessions = Sessions(self.board, submitter)
         self.offers = Offers(self.board, submitter)
         self.clusters = Clusters(self.board, submitter, self.sessions)
         await self.clusters.load()
         await self.sessions.start()
+        self.leaving = Leaving(self.board, self.sessions, self.clusters)
+        await self.leaving.load()
         return self
 
     async def down(self) -> None:

@@ -14,12 +14,12 @@ import pytest_asyncio
 from fastapi import FastAPI, Request, Response
 
 from factorylink import federation
-from factorylink.admission import site_account
 from factorylink.api_hub import hub_app
 from factorylink.api_user import user_app
 from factorylink.bringback import BringBack
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.hub import HubClient
+from factorylink.lending import site_account
 from factorylink.models import (
     BatchRequest,
     Choice,

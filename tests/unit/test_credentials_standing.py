@@ -19,7 +19,6 @@ import pytest
 import pytest_asyncio
 
 from factorylink import audit, cli
-from factorylink.admission import site_account
 from factorylink.api_hub import hub_app
 from factorylink.client import LinkClient, LinkProblem
 from factorylink.config import DoorAccess, EfpCredentials, SshTransport
@@ -28,6 +27,7 @@ from factorylink.credentials.base import Login
 from factorylink.credentials.efp import Federation
 from factorylink.errors import Gone, NotDone, NotLetIn, Refused, Unreachable
 from factorylink.ledger import Entry, Ledger
+from factorylink.lending import site_account
 from factorylink.models import AuditLine, Choice, JobState, SessionRequest, SessionState
 from factorylink.problems import ProblemError
 from factorylink.schedulers.ask import Ask

@@ -48,6 +48,7 @@ class Flock:
     readers: int = 0
     left: float = field(default_factory=moments.ticks)
     submissions: dict[BatchId, asyncio.Task[ProblemError | None]] = field(default_factory=dict)
+    access_ends: datetime | None = None  # its person lost access to its project, and it ends then
     stopping: asyncio.Task[None] | None = None
     concluding: set[tuple[BatchId, int]] = field(default_factory=set)
     _waiters: list[asyncio.Future[None]] = field(default_factory=list)  # for the next touch
@@ -144,6 +145,8 @@ class Flock:
 
     def _barred(self) -> Words | None:
         """Why no job of it can begin."""
+        if self.access_ends is not None:
+            return explain.own("access-ends")
         return None if self.place is None else self.place.standing.problem(self.row.account)
 
     def _waits_for(self) -> Words | None:

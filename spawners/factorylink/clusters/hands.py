@@ -44,7 +44,8 @@ class Hands:
             await place.site.turn()
             if (paused := place.standing.paused) is not None:  # since it was let in
                 raise NotDone(paused.what)
-            request = await workerjob.request(place, row, batch, self._board.identity)
+            project = self._board.projects.at(row.choice.project, row.factory)
+            request = await workerjob.request(place, row, batch, self._board.identity, project)
             await self._shelf.change(batch, submit_begun=moments.now(), submits=batch.submits + 1)
             job = await place.site.submit(row.account, request, row.options.template, batch.count)
             await self._shelf.change(batch, self.entry(row, "submit", f"{batch.count} workers", job), job=job)

@@ -14,13 +14,14 @@ from pydantic import ValidationError
 
 from factorylink import explain, moments
 from factorylink.board import Board
-from factorylink.catalogue import ChoiceError, find_size, resolve, smallest_size
+from factorylink.catalogue import ChoiceError, find_size, smallest_size
 from factorylink.clusters import workerjob
 from factorylink.clusters.rows import ClusterRow
 from factorylink.door_line import Stream
 from factorylink.doors import NO_PORT
 from factorylink.errors import Gone, LinkError
 from factorylink.ledger import Conflict
+from factorylink.lending import Right
 from factorylink.live import Live
 from factorylink.models import (
     HEAD,
@@ -83,20 +84,21 @@ class Heads:
 
     # --- begin and end
 
-    async def begin(self, cluster: ClusterRow, place: Place, asked: Head) -> None:
+    async def begin(self, cluster: ClusterRow, right: Right, asked: Head) -> None:
         """Ask for the job. Raises ProblemError."""
-        size = find_size(place.factory, asked.size) if asked.size else smallest_size(place.factory)
+        place = right.place
+        try:
+            size = find_size(right.factory, asked.size) if asked.size else smallest_size(right.factory)
+        except ChoiceError as error:
+            raise invalid(error.message, f"head.{error.field}") from error
         choice = Choice(
             factory=place.factory.id,
             size=size.id,
             environment=cluster.choice.environment,
-            hours=asked.hours or min(HOURS, size.max_hours),
+            hours=asked.hours or self._board.rights.most(right, min(HOURS, size.max_hours)),
             project=cluster.choice.project,
         )
-        try:
-            resolved = resolve(place.factory, choice)
-        except ChoiceError as error:
-            raise invalid(error.message, f"head.{error.field}") from error
+        resolved = self._board.rights.resolve(right, choice, "head.")
         cap, needs = cluster.cap_gpu_hours, size.gpus * resolved.hours
         if cap is not None and needs > cap:
             said = N_("The cluster may use {cap} GPU-hours, and its scheduler's job alone would need {needs}.")

@@ -9,9 +9,9 @@ import math
 from collections.abc import Iterator
 
 from factorylink import explain, moments
-from factorylink.admission import site_account
+from factorylink.admission import Admission
 from factorylink.board import Board
-from factorylink.catalogue import ChoiceError, find_size, resolve
+from factorylink.catalogue import find_size
 from factorylink.clusters import workerjob
 from factorylink.clusters.flock import Flock, cluster_key
 from factorylink.clusters.hands import Hands
@@ -21,6 +21,7 @@ from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf, WorkerRow
 from factorylink.door_line import Stream
 from factorylink.errors import LinkError
 from factorylink.ledger import Conflict, LedgerError
+from factorylink.lending import Right
 from factorylink.live import Live
 from factorylink.models import (
     N_,
@@ -32,6 +33,7 @@ from factorylink.models import (
     ClusterRequest,
     EndReason,
     JobOptions,
+    ProjectId,
     Scheduler,
     SessionId,
     Words,
@@ -39,12 +41,10 @@ from factorylink.models import (
 )
 from factorylink.problems import (
     conflict,
-    draining,
     from_link_error,
     gone,
     invalid,
     limit,
-    of_words,
 )
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
@@ -69,6 +69,7 @@ class Clusters:
         self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
         self._hands = Hands(board, self._shelf)
         self.herd = self._hands.herd = Herd(board, self._shelf, self._flocks, self._hands.submit, self._unwanted)
+        self._admission = Admission(board)
         self._heads = Heads(board, sessions, self._head_changed)
         board.also_watches(self.herd.answered, self._accounts)
 
@@ -129,37 +130,42 @@ class Clusters:
     async def put(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Cluster, bool]:
         """The cluster of that id, begun if it is new; and whether it is. Raises ProblemError."""
         async with self._beginning.setdefault(user, asyncio.Lock()):
-            known = self._live.get(cluster_id) or self._over.get(cluster_id)
-            if known is not None:
-                if known.row.user != user:
-                    raise conflict(N_("There is another cluster of that id."))
-                if known.place is not None and known.row.wish == "run" and request.scheduler is not None:
-                    await self._leave(known.place, known.row, request.scheduler)  # which may be a new one
-                return known.show(), False
-            place, row = self._admit(cluster_id, user, request)
-            await self._ask_of_workers(place, row, request)
-            if request.head is not None:
-                row.session = row.id
-                if not self._heads.has(row):  # else this ledger never had, or lost, the cluster of one that runs
-                    await self._heads.begin(row, place, request.head)
-            elif request.scheduler is not None:
-                await self._leave(place, row, request.scheduler)
-            try:
-                await self._shelf.add(row, self._hands.entry(row, "cluster", f"{row.choice.size}, {row.name}"))
-            except Conflict as error:
-                raise conflict(N_("There was another cluster of that id.")) from error
-            flock = self._live[cluster_id] = self._flock(row, place)
-            flock.touch()
-            return flock.show(), True
+            with self._board.lender.beginning(user):
+                return await self._put(cluster_id, user, request)
 
-    def _admit(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Place, ClusterRow]:
-        place = self._board.places.get(request.factory)
-        if place is None:
-            raise invalid(self._board.not_offered(request.factory), "factory")
-        account = site_account(place.access, user)
-        if account is None:
-            raise of_words("forbidden", explain.own("no-account"))
-        self._may_begin(place, account)
+    async def _put(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Cluster, bool]:
+        known = self._live.get(cluster_id) or self._over.get(cluster_id)
+        if known is not None:
+            if known.row.user != user:
+                raise conflict(N_("There is another cluster of that id."))
+            if known.place is not None and known.row.wish == "run" and request.scheduler is not None:
+                await self._leave(known.place, known.row, request.scheduler)  # which may be a new one
+            return known.show(), False
+        right, row = await self._admit(cluster_id, user, request)
+        place = right.place
+        await self._ask_of_workers(place, row, request)
+        if request.head is not None:
+            row.session = row.id
+            if not self._heads.has(row):  # else this ledger never had, or lost, the cluster of one that runs
+                await self._heads.begin(row, right, request.head)
+        elif request.scheduler is not None:
+            await self._leave(place, row, request.scheduler)
+        try:
+            await self._shelf.add(row, self._hands.entry(row, "cluster", f"{row.choice.size}, {row.name}"))
+        except Conflict as error:
+            raise conflict(N_("There was another cluster of that id.")) from error
+        flock = self._live[cluster_id] = self._flock(row, place)
+        flock.touch()
+        return flock.show(), True
+
+    async def _admit(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Right, ClusterRow]:
+        place = self._admission.place(request.factory)
+        asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
+        choice = Choice(**asked)
+        if choice.project is None:
+            choice = choice.model_copy(update={"project": self._project_of(user, request)})
+        right = await self._admission.right(place, user, choice)
+        self._admission.may_begin(place)
         limits = self._board.config.limits
         mine = [f for f in self._live.values() if f.row.user == user and f.row.wish == "run"]
         if len(mine) >= limits.clusters_per_person:
@@ -168,17 +174,15 @@ class Clusters:
         if any(flock.row.name == request.name for flock in mine):
             said = N_("You have a cluster named {name} already. Take it up by its name, or choose another.")
             raise conflict(said.format(name=request.name))
-        asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
-        choice = Choice(**asked)
-        try:
-            resolved = resolve(place.factory, choice)
-        except ChoiceError as error:
-            raise invalid(error.message, error.field) from error
+        resolved = self._board.rights.resolve(right, choice)
         size = find_size(place.factory, resolved.size)
         if request.processes > max(size.cores, size.gpus):
             said = N_("{size} has {cores} cores, too few for {processes} workers.")
             raise invalid(said.format(size=size.id, cores=size.cores, processes=request.processes), "processes")
-        return place, ClusterRow(
+        session = self._session(user, request.session)
+        account = await self._board.lender.account(right, user)
+        self._admission.may_submit(place, account)
+        return right, ClusterRow(
             id=cluster_id,
             user=user,
             name=request.name,
@@ -191,17 +195,15 @@ class Clusters:
             created=moments.now(),
             cap_gpu_hours=request.cap_gpu_hours,
             earlier=request.spent_gpu_hours,
-            session=self._session(user, request.session),
+            session=session,
         )
 
-    def _may_begin(self, place: Place, account: str) -> None:
-        if place.factory.id in self._board.drains:
-            raise draining(self._board.drains[place.factory.id])
-        if (barred := place.standing.may_submit(account)) is not None:
-            raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
-        health = place.site.health
-        if health.state == "unreachable":
-            raise of_words("unreachable", health.words or explain.unreachable(""))
+    def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:
+        """The project of the session that it belongs to, where that may pay there, too."""
+        live = self._board.live.get(request.session or "")
+        project = live.row.choice.project if live is not None and live.row.user == user else None
+        mine = (p for p in self._board.projects.of(user) if request.factory in p.factories)
+        return project if any(p.id == project for p in mine) else None
 
     def _session(self, user: str, session_id: SessionId | None) -> SessionId | None:
         if session_id is None:
@@ -273,7 +275,11 @@ class Clusters:
             if taken := flock.named(request.names):
                 raise conflict(N_("There is a worker {name} already.").format(name=taken[0].name))
             if not request.adopt:
-                self._may_begin(flock.place, row.account)
+                self._admission.may_begin(flock.place)
+                self._admission.may_submit(flock.place, row.account)
+                right = self._board.rights.one(flock.place, user, row.choice.project, row.choice.size)
+                if right.project is not None:
+                    self._board.rights.hours(right.project, hours)
                 self._allow(flock, request, hours)
             batch = BatchRow(batch_id, cluster_id, len(request.names), hours, moments.now())
             if request.adopt:
@@ -342,6 +348,10 @@ class Clusters:
         flock = self.own(cluster_id, user)
         await self._end(flock, None)
         return flock.show()
+
+    async def end_access(self, flock: Flock) -> None:
+        """End it, since its person may no longer use its project. Raises LedgerError."""
+        await self._end(flock, explain.own("access-lost"))
 
     async def _end(self, flock: Flock, words: Words | None) -> None:
         if flock.row.wish == "run":

@@ -7,7 +7,7 @@ from factorylink.clusters.herd import log_name
 from factorylink.clusters.rows import BatchRow, ClusterRow
 from factorylink.errors import Refused
 from factorylink.identity import Identity
-from factorylink.models import JobRequest
+from factorylink.models import JobRequest, ProjectAt
 from factorylink.seams import Place
 from factorylink.submitting import session_folder
 
@@ -16,7 +16,7 @@ ASKED = "worker.json"  # beside it: what is asked of each Dask worker, if anythi
 GB = 10**9
 
 
-async def request(place: Place, row: ClusterRow, batch: BatchRow, identity: Identity) -> JobRequest:
+async def request(place: Place, row: ClusterRow, batch: BatchRow, identity: Identity, project: ProjectAt) -> JobRequest:
     """Raises Refused where the catalogue's words cannot be handed to a scheduler, and the transport's errors."""
     folder = await session_folder(place, row.account, row.id)
     size = find_size(place.factory, row.choice.size)
@@ -43,6 +43,7 @@ async def request(place: Place, row: ClusterRow, batch: BatchRow, identity: Iden
             argv=argv,
             log=log,
             warned=False,  # its workers know their time
+            project=project,
         )
     except ValueError as error:
         raise Refused(f"The job for {place.factory.site.machine} cannot be written: {error}") from error

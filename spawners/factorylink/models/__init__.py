@@ -68,7 +68,15 @@ from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, R
 from factorylink.models.rules import Act, Agreement, LoginRules, Policy
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
-from factorylink.models.views import ComingView, CredentialView, FactoryView, Health, PartitionLoad, SizeView
+from factorylink.models.views import (
+    ComingView,
+    CredentialView,
+    FactoryView,
+    Health,
+    PartitionLoad,
+    ProjectView,
+    SizeView,
+)
 
 __all__ = [
     "ADOPT",
@@ -135,6 +143,7 @@ __all__ = [
     "Project",
     "ProjectAt",
     "ProjectId",
+    "ProjectView",
     "Projects",
     "Qos",
     "RenewBody",

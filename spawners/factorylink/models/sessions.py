@@ -36,6 +36,7 @@ class EndReason(StrEnum):
     REFUSED = "refused"  # the scheduler did not take it
     GAVE_UP = "gave-up"  # the person's own "give up after"
     NEVER_OPENED_DOOR = "never-opened-door"  # nobody sent the environment, or the notebook did not come up
+    ACCESS_LOST = "access-lost"  # the person may no longer use the project
     FAILED = "failed"
 
 
@@ -65,7 +66,7 @@ class LogLine(Model):
 class Notice(Model):
     """A session ends by itself soon: when, why, and which step before that was passed (minutes)."""
 
-    kind: Literal["walltime", "idle", "unopened"]
+    kind: Literal["walltime", "idle", "unopened", "access"]
     at: datetime
     minutes: int
 

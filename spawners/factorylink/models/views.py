@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from factorylink.models.base import Model, Slug
+from factorylink.models.base import Model, ProjectId, Slug
 from factorylink.models.catalogue import Accelerator, Environment, Folder, IdleLimits, NodeSize
 from factorylink.models.entry import Coming, Seat, Site
+from factorylink.models.projects import Mode
 from factorylink.models.scheduler import Estimate
 from factorylink.models.sessions import Words
 
@@ -39,6 +40,8 @@ class SizeView(Model):
     size: NodeSize
     gpu_label: str  # "1 x A100 64 GB", "no GPU"
     fits_now: int  # how many more of this size could start now; 0: none
+    projects: tuple[ProjectId, ...] = ()  # of the person's, those that may have it
+    billed_gpus: int = 0  # GPUs that an hour of it costs; a size that bills its whole node: all of the node
     estimate: Estimate | None = None  # last known, for the size's default hours
 
 
@@ -59,6 +62,7 @@ class FactoryView(Model):
     accelerator: Accelerator
     health: Health
     credential: CredentialView | None = None  # None: nothing is needed of the person
+    projects: tuple[ProjectId, ...] = ()  # the person's that may be used there; empty: none is needed
     partitions: tuple[PartitionLoad, ...] = ()
     sizes: tuple[SizeView, ...] = ()
     environments: tuple[Environment, ...] = ()
@@ -77,3 +81,22 @@ class ComingView(Model):
     name: str
     site: Seat
     coming: Coming | None
+
+
+class ProjectView(Model):
+    """A project as one of its people sees it. GPU-hours over all factories; ``granted`` and ``left`` None: not counted.
+    ``reserved``: of what runs or waits. ``usable``: it has begun and not ended."""
+
+    id: ProjectId
+    title: str
+    mode: Mode
+    role: Literal["member", "manager"]
+    usable: bool
+    begins: datetime | None = None
+    ends: datetime | None = None
+    max_hours: float | None = None  # of one session
+    granted: float | None = None
+    spent: float = 0.0
+    reserved: float = 0.0
+    left: float | None = None
+    factories: tuple[Slug, ...]

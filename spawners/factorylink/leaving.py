@@ -1,0 +1,129 @@
+"""What runs for somebody who may no longer use its project: told at once, ended after a grace, whatever restarts.
+
+Access is lost when a person leaves a group or the project, the project loses the factory or ends, or the person is
+blocked. It comes back as it went: then nothing is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, insert, select
+
+from factorylink import explain, moments, schema
+from factorylink.board import Board
+from factorylink.clusters.flock import Flock
+from factorylink.clusters.service import Clusters
+from factorylink.errors import LinkError
+from factorylink.ledger import LedgerError
+from factorylink.live import Live
+from factorylink.models import N_, MessageBody
+from factorylink.sessions import Sessions
+
+log = logging.getLogger("factorylink")
+
+LOOK_SECONDS = 5.0  # between two looks at the projects
+
+
+class Leaving:
+    """``load`` before ``run``."""
+
+    def __init__(self, board: Board, sessions: Sessions, clusters: Clusters) -> None:
+        self._board = board
+        self._sessions = sessions
+        self._clusters = clusters
+        self._ends: dict[str, datetime] = {}  # when it ends, by the id of a session or cluster
+        self._told: set[tuple[str, datetime]] = set()  # sessions whose notebook was told of that
+        self._changed = asyncio.Event()
+        board.people.on_change = self._changed.set
+
+    async def load(self) -> None:
+        """What the ledger has. Raises LedgerError."""
+        rows = await self._board.ledger.transact(lambda db: db.execute(select(schema.losses)).all())
+        self._ends = {row.id: row.ends for row in rows}
+
+    async def run(self) -> None:
+        """Look when somebody's groups change, and now and then."""
+        while True:
+            try:
+                await self._board.projects.refresh()
+                await self.look()
+            except LedgerError:
+                log.exception("Who lost access is looked at again")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+            self._changed.clear()
+
+    async def look(self) -> None:
+        """Tell, forgive and end. Raises LedgerError."""
+        here = {one.row.id: one for one in self._board.here() if one.row.wish == "run"}
+        for one in here.values():
+            if isinstance(one, Flock) or not one.row.head:  # a scheduler goes with its cluster
+                await self._judge(one)
+        for gone in self._ends.keys() - here.keys():
+            await self._set(gone, None)
+
+    async def _judge(self, one: Live | Flock) -> None:
+        row, now = one.row, moments.now()
+        until = self._board.projects.until(row.user, row.choice.project, row.factory)
+        grace = timedelta(seconds=self._board.config.limits.access_grace_seconds)
+        known = self._ends.get(row.id)
+        if until is None or until - now > grace:
+            if known is not None:
+                await self._set(row.id, None)
+                await self._say(one, N_("You may use the project again; it goes on."))
+            one.access_ends = None
+            return
+        ends = until if until > now else known or now + grace
+        if ends != known:
+            await self._set(row.id, ends)
+        if one.access_ends != ends:
+            one.access_ends = ends
+            said = N_("Your access to the project here ends at {when} (UTC), and it ends then.")
+            await self._say(one, said.format(when=f"{ends:%Y-%m-%d %H:%M}") if ends != known else "")
+        if now >= ends:
+            await (self._clusters.end_access(one) if isinstance(one, Flock) else self._sessions.end_access(one))
+        elif isinstance(one, Live):
+            await self._tell(one, ends)
+
+    async def _say(self, one: Live | Flock, text: str) -> None:
+        """In its log, where it has one; and it looks different now."""
+        if isinstance(one, Flock):
+            one.touch()
+            return
+        if text:
+            await self._board.ledger.change(one.row, say=text)
+        self._board.touch(one)
+
+    async def _tell(self, live: Live, ends: datetime) -> None:
+        """Whoever has the notebook open; tried again at the next look."""
+        key = (live.row.id, ends)
+        if key in self._told or not self._board.doors.is_open(live.row.id):
+            return
+        words = explain.own("access-ends")
+        text = f"{words.what} ({ends:%Y-%m-%d %H:%M} UTC) {words.do}"
+        try:
+            message = MessageBody(id=f"access-{ends.timestamp():.0f}", text=text, kind="warning")
+            await self._board.doors.tell(live.row.id, message)
+        except LinkError as error:
+            log.info("The door of session %s was not told that access ends: %s", live.row.id, error)
+        else:
+            self._told.add(key)
+
+    async def _set(self, id: str, ends: datetime | None) -> None:
+        losses = schema.losses
+
+        def write(db: Connection) -> None:
+            db.execute(delete(losses).where(losses.c.id == id))
+            if ends is not None:
+                db.execute(insert(losses).values(id=id, ends=ends))
+
+        await self._board.ledger.write(write)
+        if ends is None:
+            self._ends.pop(id, None)
+            self._told = {told for told in self._told if told[0] != id}
+        else:
+            self._ends[id] = ends

@@ -1,0 +1,180 @@
+"""As whom somebody's jobs run at a factory: as themselves, or as an account lent to them and to nobody else.
+
+A lent account stays with its person until another needs it. It then changes hands only if nothing of theirs lives
+there, and once it is wiped: their files are nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sqlalchemy import Connection, delete, insert, select
+
+from factorylink import explain, moments, schema
+from factorylink.clusters.flock import Flock
+from factorylink.config import Access
+from factorylink.errors import LinkError, Refused
+from factorylink.ledger import Ledger, LedgerError
+from factorylink.live import Live
+from factorylink.models import Factory, Project, ProjectAt, SiteAccounts, Slug
+from factorylink.problems import of_words
+from factorylink.schedulers.ask import Ask, Output
+from factorylink.seams import Place
+
+log = logging.getLogger("factorylink")
+
+WIPE_SECONDS = 300.0
+_WAIT_SECONDS = 0.8  # for a wipe, before the person is asked to come again
+
+
+@dataclass(frozen=True)
+class Right:
+    """What somebody may use at a place. ``factory``: with the sizes and the default hours that are left to them;
+    ``project`` None: nobody needs one; ``at``: what the project is there."""
+
+    place: Place
+    factory: Factory
+    project: Project | None = None
+    at: ProjectAt = field(default_factory=ProjectAt)
+
+
+class Inhabitants(Protocol):
+    """Whatever lives at the factories now."""
+
+    def here(self) -> Iterable[Live | Flock]:
+        """All sessions and clusters that have not ended."""
+        ...
+
+
+class Lender:
+    """``load`` before use."""
+
+    def __init__(self, ledger: Ledger, inhabitants: Inhabitants) -> None:
+        self._ledger = ledger
+        self._inhabitants = inhabitants
+        self._leases: dict[tuple[Slug, str], str] = {}  # factory and account: whose it is, until it is wiped
+        self._beginning: Counter[str] = Counter()  # people who are beginning something at this moment
+        self._wiping: dict[tuple[Slug, str], asyncio.Task[None]] = {}
+        self._lock = asyncio.Lock()
+
+    async def load(self) -> None:
+        """What the ledger has. Raises LedgerError."""
+        rows = await self._ledger.transact(lambda db: db.execute(select(schema.leases)).all())
+        self._leases = {(row.factory, row.account): row.user for row in rows}
+
+    @contextlib.contextmanager
+    def beginning(self, user: str) -> Iterator[None]:
+        """While they begin something, what is lent to them counts as used, though nothing lives there yet."""
+        self._beginning[user] += 1
+        try:
+            yield
+        finally:
+            self._beginning[user] -= 1
+
+    def own(self, place: Place, at: ProjectAt, user: str) -> str | None:
+        """The account that is theirs, or that everybody shares; None: they have none, but may be lent one."""
+        known = at.site_accounts.personal.get(user) or place.access.accounts.get(user)
+        if known is not None or at.site_accounts != SiteAccounts():
+            return known
+        return site_account(place.access, user)
+
+    def seen(self, right: Right, user: str) -> str | None:
+        """The same account, to look with and to ask for estimates: nothing is lent. None: none can be."""
+        own = self.own(right.place, right.at, user)
+        pool = right.at.site_accounts.pool
+        mine = (account for account in pool if self._leases.get((right.place.factory.id, account)) == user)
+        return own or next(mine, None) or (pool[0] if pool else None)
+
+    async def account(self, right: Right, user: str) -> str:
+        """As whom this person's jobs run there; lent where they have none. Call it while ``beginning``. Raises
+        ProblemError."""
+        own = self.own(right.place, right.at, user)
+        if own is not None:
+            return own
+        pool, factory = right.at.site_accounts.pool, right.place.factory.id
+        if not pool:
+            raise of_words("forbidden", explain.own("no-account"))
+        async with self._lock:
+            mine = [a for a in pool if self._leases.get((factory, a)) == user and not self._used(factory, a, user)]
+            mine = [a for a in mine if (factory, a) not in self._wiping]
+            free = [a for a in pool if (factory, a) not in self._leases and not self._used(factory, a, user)]
+            if not mine and not free:
+                free = await self._wiped(right, user)
+            account = (mine or free)[0]
+            if not mine:
+                await self._lend(factory, account, user)
+        return account
+
+    def _used(self, factory: Slug, account: str, user: str) -> bool:
+        """Whether it is another person's now."""
+        holder = self._leases.get((factory, account), user)
+        if holder != user and self._beginning[holder] > 0:
+            return True
+        rows = (one.row for one in self._inhabitants.here())
+        return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
+
+    async def _wiped(self, right: Right, user: str) -> list[str]:
+        """An account that another person has left, once it is wiped. Raises ProblemError."""
+        place, pool = right.place, right.at.site_accounts.pool
+        left = [a for a in pool if not self._used(place.factory.id, a, user)]
+        if not left or not place.access.account_wipe:
+            raise of_words("limit", explain.own("pool-empty"))
+        begun = [a for a in left if (place.factory.id, a) in self._wiping]
+        account = (begun or left)[0]
+        key = (place.factory.id, account)
+        if key not in self._wiping:
+            self._wiping[key] = asyncio.create_task(self._wipe(place, account), name=f"wipe of {account}")
+        done, _ = await asyncio.wait([self._wiping[key]], timeout=_WAIT_SECONDS)
+        if not done or key in self._leases:
+            raise of_words("limit", explain.own("pool-wiping"))
+        return [account]
+
+    async def _wipe(self, place: Place, account: str) -> None:
+        key = (place.factory.id, account)
+        try:
+            await place.transport.run(
+                Ask(argv=place.access.account_wipe, parse=_nothing, timeout=WIPE_SECONDS), account
+            )
+            await self._write(*key, None)
+            self._leases.pop(key, None)
+            log.info("The account %s at %s is wiped", account, place.factory.id)
+        except (LinkError, LedgerError) as error:
+            log.error("The account %s at %s is not wiped, so it is not lent: %s", account, place.factory.id, error)  # noqa: TRY400
+        finally:
+            del self._wiping[key]
+
+    async def _lend(self, factory: Slug, account: str, user: str) -> None:
+        await self._write(factory, account, user)
+        self._leases[factory, account] = user
+
+    async def _write(self, factory: Slug, account: str, user: str | None) -> None:
+        leases = schema.leases
+
+        def write(db: Connection) -> None:
+            db.execute(delete(leases).where(leases.c.factory == factory, leases.c.account == account))
+            if user is not None:
+                db.execute(insert(leases).values(factory=factory, account=account, user=user, at=moments.now()))
+
+        await self._ledger.write(write)
+
+
+def site_account(access: Access, user: str) -> str | None:
+    """As whom this person's jobs run there where projects say nothing; None: not at all. People without an account of
+    their own share the pool."""
+    own = access.accounts.get(user)
+    if own is not None or not access.account_pool:
+        return own
+    digest = hashlib.sha256(user.encode()).digest()
+    return access.account_pool[int.from_bytes(digest[:8], "big") % len(access.account_pool)]
+
+
+def _nothing(output: Output) -> None:
+    if output.code != 0:
+        raise Refused(output.stderr.strip() or f"exit code {output.code}")

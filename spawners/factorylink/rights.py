@@ -1,0 +1,171 @@
+"""What a person may use where, and for which project: refused in words where it is nothing."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime, timedelta
+
+from factorylink import explain, moments
+from factorylink.catalogue import ChoiceError, find_size, resolve
+from factorylink.choices import SHORTEST_HOURS
+from factorylink.config import LinkConfig
+from factorylink.lending import Lender, Right
+from factorylink.models import N_, Choice, NodeSize, Project, ProjectAt, ProjectId, ResolvedChoice, Slug, Words
+from factorylink.problems import ProblemError, invalid, of_words
+from factorylink.projects import ProjectBook
+from factorylink.seams import Place
+
+
+class Rights:
+    """Asks the projects and the accounts; changes nothing."""
+
+    def __init__(self, config: LinkConfig, projects: ProjectBook, lender: Lender) -> None:
+        self._config = config
+        self._projects = projects
+        self._lender = lender
+
+    def all(self, place: Place, user: str) -> list[Right]:
+        """By project, where that person may begin something there and has or can be lent an account."""
+        if not self._projects.on:
+            found = [] if self._projects.blocked(user) else [Right(place, place.factory)]
+        else:
+            found = [_right(place, p) for p in self._projects.of(user) if place.factory.id in p.factories]
+        return [right for right in found if self._lender.seen(right, user) is not None]
+
+    def one(
+        self,
+        place: Place,
+        user: str,
+        project: ProjectId | None,
+        size: Slug | None = None,
+        last: ProjectId | None = None,
+    ) -> Right:
+        """What they may use there: for that project; where none is said for the only one there that has the size, or
+        for the ``last`` one they used. Raises ProblemError."""
+        self.check(user)
+        machine = place.factory.site.machine
+        if not self._projects.on:
+            if self._lender.own(place, ProjectAt(), user) is None:
+                raise of_words("forbidden", explain.own("no-account"))
+            return Right(place, place.factory)
+        if project is not None:
+            return self._of_project(place, user, project, size)
+        mine = self.all(place, user)
+        if not mine:
+            raise of_words("forbidden", explain.filled("project-not-here", factory=machine), "factory")
+        fitting = [right for right in mine if size is None or has(right, size)]
+        if not fitting:
+            raise self._wrong_size(mine[0], size or "")
+        if len(fitting) == 1:
+            return fitting[0]
+        for right in fitting:
+            if right.project is not None and right.project.id == last:
+                return right
+        names = ", ".join(right.project.id for right in fitting if right.project is not None)
+        raise of_words("invalid", explain.filled("project-which", names=names), "project")
+
+    def check(self, user: str) -> None:
+        """Whether they may begin anything at all. Raises ProblemError."""
+        if self._projects.blocked(user):
+            raise of_words("forbidden", explain.own("blocked"))
+        if not self._projects.known:
+            raise of_words("unreachable", explain.own("projects-unknown"))
+        if self._projects.on and not self._projects.of(user):
+            raise of_words("forbidden", self.no_project())
+
+    def no_project(self) -> Words:
+        """What somebody is told who is in none."""
+        words, url = explain.own("no-project"), self._config.apply_url
+        if url is None:
+            return words
+        how = N_("Ask whoever leads your project to add you, or apply for one: {url}").format(url=url)
+        return words.model_copy(update={"do": how})
+
+    def resolve(self, right: Right, choice: Choice, of: str = "") -> ResolvedChoice:
+        """The choice with every default filled in, within what the project allows. ``of``: before the name of the field
+        at fault. Raises ProblemError."""
+        if choice.size is not None and not has(right, choice.size):
+            raise self._wrong_size(right, choice.size)
+        try:
+            found = resolve(right.factory, choice)
+        except ChoiceError as error:
+            raise invalid(error.message, of + error.field) from error
+        if right.project is None:
+            return found
+        self.hours(right.project, found.hours)
+        return found.model_copy(update={"project": right.project.id})
+
+    def most(self, right: Right, hours: float) -> float:
+        """So many hours, or what is left to the project."""
+        most = None if right.project is None else _most(right.project)
+        return hours if most is None else min(hours, max(SHORTEST_HOURS, math.floor(most * 60) / 60))
+
+    def hours(self, project: Project, hours: float) -> None:
+        """Whether a job of so many hours, begun now, is over before the project is. Raises ProblemError."""
+        most = _most(project)
+        if most is None or hours <= most + 1e-9:
+            return
+        parts = {"project": project.id, "hours": f"{hours:g}", "most": f"{most:.4g}"}
+        code = "project-hours" if most == project.max_hours else "project-end-near"
+        raise of_words("invalid", explain.filled(code, **parts, ends=_day(project.ends)), "hours")
+
+    def _of_project(self, place: Place, user: str, project_id: ProjectId, size: Slug | None) -> Right:
+        project = next((p for p in self._projects.joined(user) if p.id == project_id), None)
+        mine = self._projects.of(user)
+        if project is None:
+            words = explain.filled("project-not-yours", project=project_id, names=", ".join(p.id for p in mine))
+            raise of_words("forbidden", words, "project")
+        if project not in mine:
+            over = project.ends is not None and project.ends <= moments.now()
+            code, day = ("project-over", project.ends) if over else ("project-not-begun", project.begins)
+            raise of_words("forbidden", explain.filled(code, project=project.id, day=_day(day)), "project")
+        if place.factory.id not in project.factories:
+            words = explain.filled("project-elsewhere", project=project.id, factory=place.factory.site.machine,
+                                   names=", ".join(project.factories))  # fmt: skip
+            raise of_words("forbidden", words, "project")
+        right = _right(place, project)
+        if size is not None and not has(right, size):
+            raise self._wrong_size(right, size)
+        if self._lender.seen(right, user) is None:
+            raise of_words("forbidden", explain.own("no-account"))
+        return right
+
+    def _wrong_size(self, right: Right, size: Slug) -> ProblemError:
+        try:
+            find_size(right.place.factory, size)
+        except ChoiceError as error:
+            return invalid(error.message, error.field)
+        words = explain.filled("project-size", project=right.project.id if right.project else "", size=size,
+                               names=", ".join(each.id for each in right.factory.sizes))  # fmt: skip
+        return of_words("invalid", words, "size")
+
+
+def _right(place: Place, project: Project) -> Right:
+    at = project.factories[place.factory.id]
+    most = _most(project)
+    sizes = tuple(_within(s, most) for s in place.factory.sizes if not at.sizes or s.id in at.sizes)
+    return Right(place, place.factory.model_copy(update={"sizes": sizes}), project, at)
+
+
+def _within(size: NodeSize, most: float | None) -> NodeSize:
+    """Its default hours are what is left to the project, at most."""
+    if most is None or size.default_hours <= most:
+        return size
+    whole = math.floor(most * 60) / 60  # as schedulers count it
+    return size.model_copy(update={"default_hours": max(SHORTEST_HOURS, whole)})
+
+
+def _most(project: Project) -> float | None:
+    """Hours that a job of it may have, begun now; None: the size says it."""
+    left = None if project.ends is None else (project.ends - moments.now()) / timedelta(hours=1)
+    told = [hours for hours in (project.max_hours, left) if hours is not None]
+    return min(told, default=None)
+
+
+def _day(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M %Z}"
+
+
+def has(right: Right, size: Slug) -> bool:
+    """Whether that size is among what is left to them."""
+    return any(each.id == size for each in right.factory.sizes)
