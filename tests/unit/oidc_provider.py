@@ -1,4 +1,4 @@
-"""A login provider as a process of its own (oidc-provider-mock): whoever it is told to be there can log in by a click."""
+"""A login provider as a process of its own (oidc-provider-mock): whoever is named there logs in by a click."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Login by OpenID Connect in a real hub, with a real provider: in, looked at again, shut out, and what attackers try."""
+"""Login by OpenID Connect in a real hub, with a real provider: in, looked at again, out; and what attackers try."""
 
 from __future__ import annotations
 
