@@ -77,8 +77,9 @@ def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
 
 
 def projects(factories: Iterable[str]) -> dict[str, Any]:
-    """``projects.yaml``: the first two factories have a project each; the last one is the operators' alone."""
-    first, second, *_ = names = list(factories)
+    """``projects.yaml``: the first two factories have a project each; all others are the operators' alone."""
+    names = list(factories)
+    first, second = names[0], names[min(1, len(names) - 1)]
     return {
         "projects": [
             _project("EHPC-AIF-2026PG01-101", "Climate downscaling", "playground", "climate", [first]),
