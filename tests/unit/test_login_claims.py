@@ -231,6 +231,14 @@ def test_an_antenna_is_remembered(tmp_path: Path) -> None:
     assert People(tmp_path / "people.sqlite").antenna("a", "one") == "hunaifa"
 
 
+def test_terms_are_kept_with_their_date(tmp_path: Path) -> None:
+    people = People(tmp_path / "people.sqlite")
+    name = people.admit("a", "one", "ada", lambda _: False)
+    assert people.accepted(name) is None
+    people.accept(name, "2026-11")
+    assert People(tmp_path / "people.sqlite").accepted(name) == "2026-11"
+
+
 # --- settings -------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import re
 import secrets
 import sqlite3
@@ -13,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 import pytest_asyncio
+import yaml
 
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess, is_ready
@@ -390,3 +392,54 @@ async def test_nothing_secret_is_kept_in_the_open(hub: HubProcess, provider: Oid
     assert b"access_token" not in kept
     assert (hub.folder / "people.sqlite").stat().st_mode & 0o077 == 0
     assert "s" * 16 not in hub.log
+
+
+async def test_terms_come_first_and_again_when_they_change(
+    hub: HubProcess, link: FakeLink, provider: OidcProvider
+) -> None:
+    """Last: the hub has other settings from here on."""
+
+    async def start() -> httpx.Response:
+        return await hub.api("POST", "/users/reader-1/server", json={"factory": "one"})
+
+    config = yaml.safe_load((hub.folder / "hub.yaml").read_text())
+    config["login"]["terms"] = {"version": "1", "url": "https://example.org/terms", "text": "Be <kind>."}
+    (hub.folder / "hub.yaml").write_text(yaml.safe_dump(config))
+    await hub.kill()
+    await hub.up()
+    provider.says("reader", given_name="Reader", eduperson_entitlement=[ENTITLEMENT.format("one")])
+    browser = Browser(hub)
+    page = await browser.login("reader", query="?next=/hub/token")
+    assert page.url.path == "/hub/oidc/terms"
+    assert "Be &lt;kind&gt;." in page.text
+    answer = await start()
+    assert answer.status_code == 403
+    assert "terms of use" in answer.json()["message"]
+
+    action = html.unescape(re.findall(r'action="([^"]*)"', page.text)[0])
+    xsrf = re.findall(r'name="_xsrf" value="([^"]*)"', page.text)[0]
+    forged = await browser.http.post(action, data={"accept": "1"})
+    assert forged.status_code == 403
+    stale = await browser.http.post(action, data={"accept": "0", "_xsrf": xsrf})
+    assert stale.status_code == 200
+    answer = await browser.http.post(action, data={"accept": "1", "_xsrf": xsrf})
+    assert answer.status_code == 302
+    assert answer.headers["Location"] == "/hub/token"
+    assert (await start()).status_code in (201, 202)
+    await hub.until("reader-1", is_ready)
+    await hub.api("DELETE", "/users/reader-1/server")
+    with sqlite3.connect(hub.folder / "people.sqlite") as people:
+        [(version, at)] = people.execute("SELECT terms, terms_at FROM people WHERE name = 'reader-1'").fetchall()
+    assert version == "1" and at
+
+    again = await Browser(hub).login("reader", query="?next=/hub/token")
+    assert again.url.path == "/hub/token"
+    elsewhere = await browser.http.get("/hub/oidc/terms?next=//evil.example")
+    assert not urlsplit(elsewhere.headers["Location"]).netloc
+    with sqlite3.connect(hub.folder / "people.sqlite") as people:  # what they accepted is not today's any more
+        people.execute("UPDATE people SET terms = '0' WHERE name = 'reader-1'")
+    again = await Browser(hub).login("reader")
+    assert again.url.path == "/hub/oidc/terms"
+    for session in link.live("reader-1"):
+        await link.end(session.id)
+    assert (await start()).status_code == 403

@@ -21,7 +21,7 @@ from factoryspawner.gateway import gateway
 from factoryspawner.login import handlers
 from factoryspawner.login.people import People
 from factoryspawner.login.provider import ProviderAway, ProviderClient
-from factoryspawner.login.settings import Login
+from factoryspawner.login.settings import Login, Terms
 from factoryspawner.login.words import LoginRefused, words
 from factoryspawner.pauses import pauses
 
@@ -142,7 +142,18 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             return words("never")
         if state.get("refused"):
             return words(state["refused"])
-        return None if self._is_trusted(state) else words("stale")
+        if not self._is_trusted(state):
+            return words("stale")
+        return words("terms") if self.terms_open(user.name) is not None else None
+
+    def terms_open(self, name: str) -> Terms | None:
+        """The terms, where they have not accepted them."""
+        terms = self._login.terms
+        return terms if terms is not None and self._people.accepted(name) != terms.version else None
+
+    def accept_terms(self, name: str, version: str) -> None:
+        """Keep that they accept the terms of that version."""
+        self._people.accept(name, version)
 
     # --- what follows -----------------------------------------------------------------------------------------------
 

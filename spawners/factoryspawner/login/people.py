@@ -17,6 +17,8 @@ CREATE TABLE IF NOT EXISTS people (
     sub TEXT NOT NULL,
     name TEXT NOT NULL UNIQUE COLLATE NOCASE,
     antenna TEXT,
+    terms TEXT,
+    terms_at TEXT,
     since TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
     PRIMARY KEY (issuer, sub)
 )
@@ -48,6 +50,17 @@ class People:
         """Remember an antenna."""
         with self._writing() as database:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
+
+    def accepted(self, name: str) -> str | None:
+        """The version of the terms that they accepted last."""
+        return self._one("SELECT terms FROM people WHERE name = ?", name)
+
+    def accept(self, name: str, version: str) -> None:
+        """Keep that they accept them, and when."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE people SET terms = ?, terms_at = CURRENT_TIMESTAMP WHERE name = ?", (version, name)
+            )
 
     def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
         """Their name, as it was, or a new one: ``BEGIN-N``, with the first number that was never given to anybody and

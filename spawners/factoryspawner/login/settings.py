@@ -159,6 +159,20 @@ class Provider(Model):
         return self.scopes or PRESETS[self.kind].scopes
 
 
+class Terms(Model):
+    """What people accept before they first start something. A new ``version`` asks all of them again."""
+
+    version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+    url: SafeUrl | None = None
+    text: str = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.url is None and not self.text:
+            raise ValueError("url, text: give at least one of them")
+        return self
+
+
 class Login(Model):
     """``login`` in the hub's YAML.
 
@@ -166,7 +180,7 @@ class Login(Model):
     database; ``crypt_key_file``: 0600, a line for each key (``openssl rand -hex 32``), the newest first: what encrypts
     the providers' tokens in the hub's database; ``refresh_seconds``: how often a provider is asked about a person that
     is here; ``trust_seconds``: how long its last answer counts where it cannot be asked; ``admin_groups``: whose people
-    may see and stop everything.
+    may see and stop everything; ``terms``: what people accept first.
     """
 
     providers: tuple[Provider, ...] = Field(min_length=1)
@@ -175,6 +189,7 @@ class Login(Model):
     refresh_seconds: int = Field(300, ge=1)
     trust_seconds: int = Field(12 * 3600, ge=60)
     admin_groups: tuple[Group, ...] = ()
+    terms: Terms | None = None
 
     @model_validator(mode="after")
     def _each_once(self) -> Self:

@@ -7,7 +7,18 @@ from typing import Literal
 from factorylink.models import N_, Words
 
 Code = Literal[
-    "identity", "assurance", "no-group", "away", "denied", "expired", "failed", "blocked", "never", "stale", "name"
+    "identity",
+    "assurance",
+    "no-group",
+    "away",
+    "denied",
+    "expired",
+    "failed",
+    "blocked",
+    "never",
+    "stale",
+    "name",
+    "terms",
 ]
 
 STATUS: dict[Code, int] = {"away": 503, "expired": 400, "failed": 502, "name": 500}  # else 403
@@ -41,6 +52,10 @@ _TEXTS: dict[Code, tuple[str, str]] = {
     "stale": (
         N_("Your last sign-in is too long ago."),
         N_("Sign in again on the gateway's page, then start again."),
+    ),
+    "terms": (
+        N_("You have not accepted this gateway's terms of use yet."),
+        N_("Open the gateway's start page in a browser and accept them, then start again."),
     ),
     "name": (N_("The name that is kept for you here belongs to somebody else."), _ASK),
 }
