@@ -172,8 +172,11 @@ export function addresses(base, user, userUrl) {
     factories: `${gateway}factories`,
     factoriesEvents: `${gateway}factories/events`,
     coming: `${gateway}coming`,
-    estimate: (factory, size, hours) =>
-      `${gateway}factories/${encodeURIComponent(factory)}/estimate?${new URLSearchParams({ size, hours })}`,
+    projects: `${gateway}projects`,
+    nothing: `${gateway}nothing`,
+    estimate: (factory, size, hours, project) =>
+      `${gateway}factories/${encodeURIComponent(factory)}/estimate?${
+        new URLSearchParams(project ? { size, hours, project } : { size, hours })}`,
     credential: (factory) => `${gateway}factories/${encodeURIComponent(factory)}/credential`,
     sessions: `${gateway}sessions`,
     sessionsEvents: `${gateway}sessions/events`,

@@ -108,8 +108,15 @@ export function settle(wanted, factory) {
     idle_minutes: clamp(wanted.idle_minutes, 1, idle.max_idle_minutes, idle.idle_minutes),
     unopened_minutes: clamp(wanted.unopened_minutes, 1, idle.max_unopened_minutes, idle.unopened_minutes),
     give_up_hours: clamp(wanted.give_up_hours, 0.05, 720, null),
-    project: wanted.project ?? null,
+    project: settleProject(factory, view, wanted.project),
   };
+}
+
+/** Where projects pay: the wanted one if it may have the size, else the first that may. Elsewhere none is asked for. */
+function settleProject(factory, view, wanted) {
+  if (!factory.projects?.length) return wanted ?? null;
+  const able = view.projects ?? [];
+  return able.includes(wanted) ? wanted : able[0] ?? null;
 }
 
 function sameGpus(factory, gpus) {

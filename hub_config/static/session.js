@@ -88,7 +88,7 @@ export function standing(session, now) {
     }
     case "running": {
       // The session ends itself a little before its job does; once that is announced there must not be two times.
-      const ends = session.notice?.kind === "walltime" ? session.notice.at : session.ends;
+      const ends = ["walltime", "access"].includes(session.notice?.kind) ? session.notice.at : session.ends;
       const left = secondsBetween(now, ends);
       return left === null ? W.state.running : W.timeLeft(span(left), clock(ends, now));
     }

@@ -4,6 +4,7 @@ import { Trouble, addresses, ask, follow } from "./api.js";
 import {
   NAME_PATTERN, clamp, findEnvironment, findFactory, findSize, fromQuery, leastHours, preset, settle, unknownIn,
 } from "./choose.js";
+import { barred, costLines, nothingBox, projectPicker } from "./cost.js";
 import { announce, h, render, settings } from "./dom.js";
 import { watch } from "./soon.js";
 import { W } from "./words.js";
@@ -20,12 +21,13 @@ const DEBOUNCE = 300;
 const MINUTES = ["idle_minutes", "unopened_minutes"];
 const POSTED = "fg-posted";
 
-const state = { factories: null, choice: null, from: null, sources: null, trouble: null, posting: false };
+const state = { factories: null, projects: null, nothing: null, choice: null, from: null, sources: null, trouble: null, posting: false };
 const estimates = new Map(); // "factory/size/hours" -> {at, value}; value undefined while asked
 let asked = null; // aborts the estimates of an older choice
 let timer = null;
+let projectsAt = 0; // when they were last asked for
 
-const key = (hours) => `${state.choice.factory}/${state.choice.size}/${hours}`;
+const key = (hours) => `${state.choice.factory}/${state.choice.size}/${hours}/${state.choice.project}`;
 const estimateOf = (hours) => estimates.get(key(hours))?.value;
 
 async function quiet(promise) {
@@ -60,6 +62,10 @@ function choose(change, { settled = true } = {}) {
 async function askEstimates() {
   clearTimeout(timer);
   timer = setTimeout(askEstimates, FRESH);
+  if (document.visibilityState !== "hidden" && Date.now() - projectsAt > FRESH - 1000) {
+    projectsAt = Date.now();
+    askProjects();
+  }
   const factory = state.choice && findFactory(state.factories, state.choice.factory);
   if (!factory || factory.health.state !== "ok" || document.visibilityState === "hidden") return;
   asked?.abort();
@@ -70,7 +76,7 @@ async function askEstimates() {
     const name = key(each);
     if (Date.now() - (estimates.get(name)?.at ?? 0) < FRESH - 1000) return;
     try {
-      const value = await ask(to.estimate(state.choice.factory, state.choice.size, each), { signal });
+      const value = await ask(to.estimate(state.choice.factory, state.choice.size, each, state.choice.project), { signal });
       estimates.set(name, { at: Date.now(), value });
     } catch (error) {
       if (error.name === "AbortError") return;
@@ -102,7 +108,7 @@ function drawNotice() {
 
 function drawButton(factory) {
   const button = at("fg-start-button");
-  const blocked = obstacle(factory, state.choice);
+  const blocked = barred(obstacle(factory, state.choice), state, Date.now());
   button.setAttribute("aria-disabled", String(Boolean(blocked) || state.posting));
   button.textContent = state.posting ? W.starting : W.start;
   render(at("fg-obstacle"), blocked && state.factories ? h("p", { class: "fg-notice fg-notice-warn" }, blocked) : []);
@@ -117,13 +123,16 @@ function draw() {
   if (!state.factories) return; // the skeleton stands until there is something to show
   at("fg-empty").hidden = Boolean(factory);
   at("fg-steps").hidden = !factory;
+  render(at("fg-nothing"), nothingBox(state.nothing));
   if (!factory) return;
   const { choice } = state;
   render(at("fg-factories"), factoryCards(state.factories, choice, now));
   render(at("fg-sizes"), sizeCards(factory, choice, now));
   render(at("fg-environments"), environmentCards(factory, choice));
   render(at("fg-hours"), hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours })));
-  render(at("fg-summary"), summary(factory, choice, estimateOf(choice.hours), now));
+  render(at("fg-summary"), summary(factory, choice, estimateOf(choice.hours), now,
+    costLines(factory, choice, state.projects, now)));
+  render(at("fg-project"), projectPicker(factory, choice, state.projects));
   at("fg-short").textContent = startLine(factory, choice, estimateOf(choice.hours), now);
   for (const name of MINUTES) {
     const input = form.elements[name];
@@ -171,7 +180,7 @@ form.addEventListener("change", (event) => {
   const { name, value } = event.target;
   const factory = state.choice && findFactory(state.factories, state.choice.factory);
   if (!factory) return;
-  if (name === "factory" || name === "environment") choose({ [name]: value });
+  if (["factory", "environment", "project"].includes(name)) choose({ [name]: value });
   else if (name === "size") choose({ size: value, gpus: findSize(factory, value).size.gpus });
   else if (name === "hours") {
     const { max_hours: most } = findSize(factory, state.choice.size).size;
@@ -203,7 +212,7 @@ at("session-name").addEventListener("change", (event) => {
 form.addEventListener("submit", (event) => {
   const name = at("session-name");
   const factory = state.choice && findFactory(state.factories, state.choice.factory);
-  if (state.posting || obstacle(factory, state.choice)) {
+  if (state.posting || barred(obstacle(factory, state.choice), state, Date.now())) {
     event.preventDefault();
     return;
   }
@@ -245,6 +254,12 @@ async function nameComing() {
   if (coming?.length) render(at("fg-coming-list"), comingList(coming));
 }
 
+/** Who pays, and what is left: asked for with the estimates; without an answer, the link has the last word anyway. */
+async function askProjects() {
+  [state.projects, state.nothing] = await Promise.all([quiet(ask(to.projects)), quiet(ask(to.nothing))]);
+  if (state.factories) draw();
+}
+
 /** Before anything is preset both answers are needed; they are asked for at the same time. */
 async function begin() {
   const sources = gatherSources();
@@ -263,5 +278,7 @@ async function begin() {
 
 at("session-name").value = nameFromAddress();
 begin();
+projectsAt = Date.now();
+askProjects();
 nameComing();
 watch(to);

@@ -190,7 +190,7 @@ export function startLine(factory, choice, estimate, now) {
   return start.known ? W.startsLine(clock(start.at, now)) : W.startLine.unknown;
 }
 
-export function summary(factory, choice, estimate, now) {
+export function summary(factory, choice, estimate, now, costs = []) {
   const view = findSize(factory, choice.size);
   const environment = findEnvironment(factory, choice.environment);
   const line = (key, ...children) => h("p", { key }, children);
@@ -203,7 +203,7 @@ export function summary(factory, choice, estimate, now) {
     W.outbound[factory.outbound] ? line("outbound", W.outbound[factory.outbound]) : null,
     line("ends", W.endsByItself(hoursText(choice.unopened_minutes / 60), hoursText(choice.idle_minutes / 60))),
     choice.give_up_hours ? line("give-up", W.givesUp(hoursText(choice.give_up_hours))) : null,
-    view.size.billed_as ? line("costs", W.costs(view.size.billed_as)) : null,
+    ...costs,
     ...factory.notes.map((note, index) => h("p", { key: `note-${index}`, class: "fg-quiet" }, note)),
   ];
 }

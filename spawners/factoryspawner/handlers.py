@@ -26,8 +26,10 @@ from factorylink.models import (
     ExtendBody,
     FactoryView,
     Problem,
+    ProjectView,
     RenewBody,
     Session,
+    Words,
 )
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import Gateway, gateway
@@ -35,6 +37,8 @@ from factoryspawner.language import Language, languages
 from factoryspawner.stream import Source, Stream
 
 FACTORIES = TypeAdapter(list[FactoryView])
+PROJECTS = TypeAdapter(list[ProjectView])
+WORDS: TypeAdapter[Words | None] = TypeAdapter(Words | None)
 COMING = TypeAdapter(list[ComingView])
 SESSIONS = TypeAdapter(list[Session])
 SESSION = TypeAdapter(Session)
@@ -144,6 +148,22 @@ class ComingFactories(GatewayHandler):
         self.answer(COMING, await self.gateway.link.coming())
 
 
+class PersonProjects(GatewayHandler):
+    """The projects that this person is in."""
+
+    async def get(self) -> None:
+        """``list[ProjectView]``."""
+        self.answer(PROJECTS, await self.gateway.link.projects(self.person))
+
+
+class Nothing(GatewayHandler):
+    """Why this person can begin nothing anywhere."""
+
+    async def get(self) -> None:
+        """``Words``, or null where they can."""
+        self.answer(WORDS, await self.gateway.link.nothing(self.person))
+
+
 class FactoriesEvents(GatewayHandler):
     """The same, at every change."""
 
@@ -156,16 +176,16 @@ class FactoryEstimate(GatewayHandler):
     """When a session of a size would start."""
 
     async def get(self, factory: str) -> None:
-        """``Estimate``; query: ``size``, and ``hours`` if not the size's own."""
+        """``Estimate``; query: ``size``, ``hours`` if not the size's own, ``project`` where several may pay."""
         size = self.get_query_argument("size")
-        hours = self.get_query_argument("hours", "")
+        hours, project = self.get_query_argument("hours", ""), self.get_query_argument("project", None)
         try:
             wanted = float(hours) if hours else None
         except ValueError as error:
             raise web.HTTPError(
                 400, N_("{field}: {value} is not a number.").format(field="hours", value=repr(hours))
             ) from error
-        self.answer(ESTIMATE, await self.gateway.link.estimate(factory, self.person, size, wanted))
+        self.answer(ESTIMATE, await self.gateway.link.estimate(factory, self.person, size, wanted, project))
 
 
 class FactoryCredential(GatewayHandler):
@@ -306,6 +326,8 @@ def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
         (r"factories", Factories),
         (r"factories/events", FactoriesEvents),
         (r"coming", ComingFactories),
+        (r"projects", PersonProjects),
+        (r"nothing", Nothing),
         (r"factories/([a-z0-9-]+)/estimate", FactoryEstimate),
         (r"factories/([a-z0-9-]+)/credential", FactoryCredential),
         (r"sessions", Sessions),

@@ -25,12 +25,14 @@ from factorylink.models import (
     Health,
     PersonBody,
     Problem,
+    ProjectView,
     ResolvedChoice,
     Session,
     SessionRequest,
     SessionState,
     TableFactory,
     TableSnapshot,
+    Words,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -50,6 +52,8 @@ class FakeLink:
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
         self.coming: list[ComingView] = []
+        self.projects: list[ProjectView] = []
+        self.nothing: Words | None = None
         self.people: dict[str, PersonBody] = {}
         self.stops: list[tuple[str, str]] = []
         self.extended: list[tuple[str, float]] = []
@@ -238,6 +242,14 @@ class FakeLink:
         async def factories_events(user: str) -> Response:
             told = TypeAdapter(list[FactoryView]).dump_json(self.factories).decode()
             return StreamingResponse(self._read([("factories", told)]), media_type="text/event-stream")
+
+        @app.get("/projects")
+        async def projects(user: str) -> list[ProjectView]:
+            return self.projects
+
+        @app.get("/people/{user}/nothing")
+        async def nothing(user: str) -> Words | None:
+            return self.nothing
 
         @app.get("/coming")
         async def coming() -> list[ComingView]:

@@ -23,6 +23,7 @@ from factorylink.models import (
     NodeSize,
     Notice,
     PartitionLoad,
+    ProjectView,
     SessionState,
     Site,
     SizeView,
@@ -32,7 +33,7 @@ from tests.unit.fake_link import FakeLink
 START = "/hub/spawn/ada"
 # What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.
 DATA = re.compile(
-    r"factorygate|\bada\b|One|Two|Three|Four|ONE|TWO|THREE|FOUR|Kajaani|NVIDIA|A100|GPU(-h|s)?|PyTorch|JAX|x86_64"
+    r"factorygate|EHPC-AIF-2026(PG|FL)01-(756|001)|\bada\b|One|Two|Three|Four|ONE|TWO|THREE|FOUR|Kajaani|NVIDIA|A100|GPU(-h|s)?|PyTorch|JAX|x86_64"
     r"|busy|lost|\bup\b|old|done|one|two|sweep|afar|going|quiet|before|closed|English|Deutsch|timed out|Priority"
 )
 PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/"}
@@ -48,6 +49,12 @@ def fill(link: FakeLink) -> None:
         _factory("three", Health(state="draining", since=now)),
         _factory("four", Health(state="starting", since=now)),
     ]
+    link.projects = [
+        ProjectView(id="EHPC-AIF-2026PG01-756", title="", mode="playground", role="member", usable=True, granted=5000,
+                    spent=100, left=4900, ends=now + timedelta(days=30), factories=("one", "four")),
+        ProjectView(id="EHPC-AIF-2026FL01-001", title="", mode="fast-lane", role="manager", usable=True, granted=9,
+                    spent=8.5, left=0.5, factories=("one",)),
+    ]  # fmt: skip
     asked = (_line("Asked for small at One."),)
     link.add("1" * 32, "ada", created=now, position=3, waits_for=_waits("Priority"), log=asked)
     link.add("2" * 32, "ada", "busy", state=SessionState.RUNNING, created=now, started=now, ready=now, reachable=True,
@@ -91,17 +98,21 @@ def _factory(factory: str, health: Health) -> FactoryView:
     now = datetime.now(UTC)
     later = Estimate(start=now + timedelta(hours=3), basis="test-only", asked_at=now)
 
+    projects = ("EHPC-AIF-2026FL01-001", "EHPC-AIF-2026PG01-756") if factory == "one" else ()
+
     def size(name: str, gpus: int, fits: int, estimate: Estimate | None = None) -> SizeView:
         shape = NodeSize(
             id=name, gpus=gpus, cores=gpus * 8 or 1, memory_gb=60, partition="p", max_hours=24, default_hours=2,
             billed_as="1 GPU-h", whole_node=gpus == 4,
         )  # fmt: skip
         label = f"{gpus} x A100 40 GB" if gpus else "no GPU"
-        return SizeView(size=shape, gpu_label=label, fits_now=fits, estimate=estimate)
+        return SizeView(size=shape, gpu_label=label, fits_now=fits, estimate=estimate, billed_gpus=gpus,
+                        projects=projects)  # fmt: skip
 
     return FactoryView(
         id=factory,
         name=factory.title(),
+        projects=projects,
         site=Site(machine=factory.upper(), host="h", city="Kajaani", country="FI"),
         scheduler="slurm",
         accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=40, per_node=4),

@@ -5,6 +5,7 @@ import { describe, test } from "node:test";
 import { backoff } from "../../hub_config/static/api.js";
 import * as choose from "../../hub_config/static/choose.js";
 import * as cluster from "../../hub_config/static/cluster.js";
+import * as cost from "../../hub_config/static/cost.js";
 import * as format from "../../hub_config/static/format.js";
 import { loginState } from "../../hub_config/static/logins.js";
 import * as session from "../../hub_config/static/session.js";
@@ -243,6 +244,56 @@ describe("what is preset", () => {
   test("minutes and hours stay within the bounds", () => {
     const choice = choose.settle({ hours: -1, idle_minutes: 9999, unopened_minutes: "x", give_up_hours: "2.5" }, factories[1]);
     assert.deepEqual([choice.hours, choice.idle_minutes, choice.unopened_minutes, choice.give_up_hours], [0.25, 480, 30, 2.5]);
+  });
+});
+
+describe("who pays", () => {
+  const paying = (more = {}) => ({
+    id: "p", title: "Weather", left: 10, granted: 100, ends: null, max_hours: null, ...more,
+  });
+  const place = (projects, ofSize = projects, view = {}) => factory("one", [
+    { ...size("g1", 1, 3), projects: ofSize, billed_gpus: 4, ...view },
+  ], { projects, accelerator: { unit: "GPU" } });
+  const choice = { factory: "one", size: "g1", hours: 2, project: "p" };
+
+  test("the site's own unit is counted where it can be read, and told as it is where not", () => {
+    assert.deepEqual(cost.siteBill("1/4 node-hour per hour", 2), { amount: 0.5, unit: "node-hour" });
+    assert.deepEqual(cost.siteBill("0.5 GPU-hours per hour", 4), { amount: 2, unit: "GPU-hour" });
+    assert.equal(cost.siteBill("as a whole node, whatever is asked for", 2), null);
+    const line = (billed, gpus = 4) => {
+      const view = { ...size("g4", 4, 1, null, { billed_as: billed }), billed_gpus: gpus };
+      return cost.costLine({ accelerator: { unit: "GPU" } }, view, 2);
+    };
+    assert.equal(line("1 node-hour per hour"), "2 h × 4 GPUs = 8 GPU-hours. The site bills 2 node-hours.");
+    assert.equal(line("8 GPUs"), "2 h × 4 GPUs = 8 GPU-hours. Billed 8 GPUs.");
+    assert.equal(line("", 8), "2 h × 8 GPUs = 16 GPU-hours. The site counts the whole node: 8 GPUs.");
+    const none = { ...size("cpu", 0, 1, null, { billed_as: "" }), billed_gpus: 0 };
+    assert.equal(cost.costLine({ accelerator: { unit: "GPU" } }, none, 2), "");
+  });
+
+  test("what does not fit a project is refused with what would", () => {
+    const no = (project, more = {}) => cost.tooMuch(place(["p"]), { ...choice, ...more }, [paying(project)], NOW);
+    assert.equal(no({}), null);
+    assert.equal(no({}, { hours: 3 }), "p has 10 GPU-hours left, and this needs 12: at most 2.5 h of this size fit.");
+    assert.equal(no({ left: null, granted: null }, { hours: 3 }), null);
+    assert.equal(no({ max_hours: 1 }), "p allows at most 1 h at a time. Ask for fewer hours.");
+    assert.match(no({ ends: inMinutes(90) }), /^p ends .*: at most 1.5 h fit/);
+    assert.equal(no({ ends: inMinutes(120) }), null);
+    assert.equal(cost.tooMuch(place([]), { ...choice, project: null }, [], NOW), null);
+    assert.equal(cost.tooMuch(place(["p"]), choice, null, NOW), null); // not known yet: the link has the last word
+  });
+
+  test("a project is settled with the size: the wanted, else the first that may", () => {
+    const settled = (projects, ofSize, project) => choose.settle({ size: "g1", project }, place(projects, ofSize)).project;
+    assert.equal(settled(["p", "q"], ["p", "q"], "q"), "q");
+    assert.equal(settled(["p", "q"], ["p"], "q"), "p");
+    assert.equal(settled(["p", "q"], ["p", "q"], undefined), "p");
+    assert.equal(settled([], [], "q"), "q");
+  });
+
+  test("what is left is told with its end", () => {
+    assert.equal(cost.standingLine(paying(), NOW), "It has 10 of 100 GPU-hours left.");
+    assert.match(cost.standingLine(paying({ left: null, ends: inMinutes(60 * 48) }), NOW), /^It ends Thu 12 Mar, /);
   });
 });
 

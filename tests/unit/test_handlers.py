@@ -12,7 +12,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorylink.models import ComingView, EndReason, Seat, Words
+from factorylink import explain
+from factorylink.models import ComingView, EndReason, ProjectView, Seat, Words
 from tests.unit.fake_link import NOW, FakeLink
 from tests.unit.hub_process import HubProcess, is_ready, is_stopped
 
@@ -62,6 +63,11 @@ async def test_answers_are_json_for_the_person(ada: httpx.AsyncClient, link: Fak
     assert (await ada.get(f"{API}/factories")).json() == []
     link.coming.append(ComingView(id="two", name="Two", site=Seat(host="h", city="c", country="PL"), coming=None))
     assert (await ada.get(f"{API}/coming")).json()[0]["name"] == "Two"
+    link.projects.append(ProjectView(id="P", title="", mode="other", role="member", usable=True, factories=("one",)))
+    assert (await ada.get(f"{API}/projects")).json()[0]["id"] == "P"
+    assert (await ada.get(f"{API}/nothing")).json() is None
+    link.nothing = explain.own("no-project")
+    assert (await ada.get(f"{API}/nothing")).json()["code"] == "no-project"
     assert (await ada.get(f"{API}/choice")).json()["factory"] == "one"
     assert [s["user"] for s in (await ada.get(f"{API}/sessions")).json()] == ["ada"]
     assert (await ada.get(f"{API}/factories/one/estimate?size=small&hours=2")).json()["basis"] == "none"

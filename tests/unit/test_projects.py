@@ -364,22 +364,15 @@ async def test_it_changes_hands_once_it_is_wiped(tmp_path: Path, monkeypatch: py
     await world.down()
 
 
-class Empty:
-    """Whoever lives at a factory, as the test says."""
-
-    def __init__(self) -> None:
-        self.rows: dict[str, Any] = {}
-
-    def here(self) -> Any:
-        return list(self.rows.values())
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(ALL), st.sampled_from(["begin", "end", "restart"])), max_size=30))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(ALL[1:]), st.sampled_from(["begin", "begin", "end", "restart"])), max_size=20)
+)
 async def test_two_people_never_hold_one_account(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str]]
 ) -> None:
-    world, _ = await up(tmp_path_factory.mktemp("lent"), project("p", POOL, members=ALL))
+    limits = {"pending_per_person": 100, "sessions_per_person": 100}
+    world, _ = await up(tmp_path_factory.mktemp("lent"), project("p", POOL, members=ALL), **limits)
     place = world.board.places["one"]
     place = replace(place, access=place.access.model_copy(update={"account_wipe": ("wipe",)}))
     world.board.places = {"one": place}
@@ -391,7 +384,8 @@ async def test_two_people_never_hold_one_account(
                 try:
                     await world.put(f"{number:032x}", who, server=str(number), hours=1)
                 except ProblemError as error:
-                    assert error.problem.code in ("pool-empty", "limit-sessions", ""), error.problem
+                    if error.problem.code != "pool-empty":
+                        raise
             elif act == "restart":
                 world.board.lender._leases.clear()
                 await world.board.lender.load()
@@ -409,7 +403,7 @@ async def test_two_people_never_hold_one_account(
 
 
 async def test_access_that_is_lost_ends_after_a_grace_also_after_a_restart(tmp_path: Path) -> None:
-    world, table = await up(tmp_path, project("p", groups=("g",), members=()), access_grace_seconds=3600)
+    world, _ = await up(tmp_path, project("p", groups=("g",), members=()), access_grace_seconds=3600)
     await world.board.people.put("ada", PersonBody(groups=frozenset({"g"})))
     await world.put(ID)
     await world.scheduler.answer()
@@ -502,7 +496,7 @@ tables = st.builds(
 )
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.lists(st.tuples(people, tables), min_size=1, max_size=6))
 async def test_nothing_ends_of_who_still_has_access_by_another_way(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[dict[str, frozenset[str]], Project]]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from factorygate import language
@@ -20,6 +20,7 @@ FIELDS = ("factory", "size", "environment", "hours", "project")
 MOST_HOURS = 720
 _LEAST_HOURS = 0.25  # or a size's limit, where that is less
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def checked(wish: Mapping[str, Any]) -> Choice:
@@ -34,7 +35,7 @@ def checked(wish: Mapping[str, Any]) -> Choice:
             continue
         if field == "hours":
             choice[field] = _hours(value)
-        elif isinstance(value, str) and _ID.fullmatch(value):
+        elif isinstance(value, str) and (_PROJECT if field == "project" else _ID).fullmatch(value):
             choice[field] = value
         else:
             said = N_("{field} must be an id (small letters, digits and dashes), not {value}.")
@@ -52,7 +53,7 @@ def _hours(value: object) -> float:
 
 
 def completed(wish: Mapping[str, Any], factories: Factories, here: str | None = None) -> Choice | None:
-    """The nearest to a checked wish that is offered, with nothing left open but the project; None: nothing is offered.
+    """The nearest to a checked wish that is offered, with nothing left open; None: nothing is offered.
 
     ``here``: the factory that is preset, while it takes requests.
     """
@@ -70,8 +71,16 @@ def completed(wish: Mapping[str, Any], factories: Factories, here: str | None = 
         "size": size["id"],
         "environment": environment["id"] if environment else None,
         "hours": min(most, max(least, wish.get("hours", size["default_hours"]))),
-        "project": wish.get("project"),
+        "project": _paying(factory, size["id"], wish.get("project")),
     }
+
+
+def _paying(factory: Mapping[str, Any], size: str, wanted: Any) -> Any:
+    """Where projects pay: the wanted one if it may have the size, else the first that may. Elsewhere none is needed."""
+    if not factory.get("projects"):
+        return wanted
+    able = next(view.get("projects", ()) for view in factory["sizes"] if view["size"]["id"] == size)
+    return wanted if wanted in able else next(iter(able), None)
 
 
 def refusal(wish: Mapping[str, Any], choice: Choice | None, factories: Factories) -> str:
@@ -93,6 +102,12 @@ def refusal(wish: Mapping[str, Any], choice: Choice | None, factories: Factories
             fitting = _list([one for one in factory["environments"] if _fits(one, choice["size"])])
             said = N_("{factory} has no environment {environment} for {size}; it has {others}.")
             return said.format(factory=factory["id"], environment=repr(value), size=choice["size"], others=fitting)
+        if field == "project":
+            able = next(view["projects"] for view in factory["sizes"] if view["size"]["id"] == choice["size"])
+            said = N_("The project {project} cannot pay for {size} at {factory}; there is {others}.")
+            return said.format(
+                project=repr(value), size=choice["size"], factory=factory["id"], others=", ".join(able) or "none"
+            )
         said = N_("{hours} hours are not offered for {size}; the nearest are {nearest}.")
         return said.format(hours=f"{value:g}", size=choice["size"], nearest=f"{choice[field]:g}")
     return ""
@@ -130,9 +145,14 @@ def standing(factories: Factories) -> list[dict[str, Any]]:
     fields = ("id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "idle")
     return [
         {field: factory[field] for field in fields}
-        | {"sizes": [{"size": view["size"], "gpu_label": said(view["gpu_label"])} for view in factory["sizes"]]}
+        | {"projects": factory.get("projects", ()), "sizes": [_standing_size(view, said) for view in factory["sizes"]]}
         for factory in factories
     ]
+
+
+def _standing_size(view: Mapping[str, Any], said: Callable[[str], str]) -> dict[str, Any]:
+    told = {"size": view["size"], "gpu_label": said(view["gpu_label"]), "projects": view.get("projects", ())}
+    return told | {"billed_gpus": view.get("billed_gpus", view["size"]["gpus"])}
 
 
 def passing(factories: Factories) -> dict[str, Any]:

@@ -28,10 +28,10 @@ _COMPARED = 3  # walltimes whose start is asked for at once
 class FactoryPicker(anywidget.AnyWidget):
     """Shows what the start page shows, live; ``value`` is the choice, as FactoryCluster and the gateway's API take it.
 
-    ``value`` has ``factory``, ``size``, ``environment`` (ids), ``hours`` (float) and ``project`` (id, or None: your
-    usual one). It may be set, also in parts: what is left out takes the factory's default. What is not offered raises
-    TraitError in words. Until the catalogue has come it is what was set, or None. Its observers are called in the
-    thread of whoever changed it: the kernel's, or, as the catalogue comes, one of the background.
+    ``value`` has ``factory``, ``size``, ``environment`` (ids), ``hours`` (float) and ``project`` (id of who pays; None
+    where none is needed). It may be set, also in parts: what is left out takes the factory's default. What is not
+    offered raises TraitError in words. Until the catalogue has come it is what was set, or None. Its observers are
+    called in the thread of whoever changed it: the kernel's, or, as the catalogue comes, one of the background.
     """
 
     _esm = assets.module("picker.js")

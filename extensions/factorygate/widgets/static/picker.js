@@ -2,6 +2,7 @@
 
 import { listen, mount } from "./frame.js";
 import { clamp, findFactory, findSize, leastHours, settle } from "./pages/choose.js";
+import { costLine, projectPicker } from "./pages/cost.js";
 import { h, render } from "./pages/dom.js";
 import { hoursText } from "./pages/format.js";
 import { environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine } from "./pages/start_view.js";
@@ -12,7 +13,6 @@ import { V } from "./widget_words.js";
 const RESTS = 300; // ms after which a choice is taken to rest
 const FRESH = 30_000; // the link keeps an estimate as long
 const SLOW = 8000;
-const ID = "[a-z0-9][a-z0-9-]{0,62}";
 
 function step(legend, content) {
   return h("fieldset", { class: "fg-step" }, h("legend", {}, legend), content);
@@ -24,14 +24,12 @@ function show({ model, el }) {
   const sizes = h("div", { class: "fg-cards" });
   const environments = h("div", { class: "fg-cards" });
   const hours = h("div", {});
-  const project = h("input", {
-    type: "text", name: "project", id: "project", class: "form-control", pattern: ID, maxlength: 63, autocomplete: "off",
-    spellcheck: "false", "aria-describedby": "project-hint", "aria-label": V.project,
-  });
+  const project = h("div", {});
+  const paying = step(V.project, project);
   const line = h("p", { class: "fg-line", "aria-live": "polite" });
   const steps = h("div", { hidden: true },
     step(V.factory, factories), step(V.size, sizes), step(V.environment, environments), step(V.howLong, hours),
-    step(V.project, [project, h("p", { id: "project-hint", class: "fg-quiet" }, V.projectHint)]), line);
+    paying, line);
   const form = h("form", { class: "fg-widget fg-page", "aria-label": V.picker, novalidate: true }, notices, steps);
 
   const state = { factories: [], choice: null, refused: "", slow: false, moving: false };
@@ -72,10 +70,11 @@ function show({ model, el }) {
     render(sizes, sizeCards(factory, choice, now));
     render(environments, environmentCards(factory, choice));
     render(hours, hoursPicker(factory, choice, known, now, (each) => choose({ hours: each })));
-    if (project !== project.getRootNode().activeElement) project.value = choice.project ?? "";
     const view = findSize(factory, choice.size);
+    render(project, projectPicker(factory, choice, null));
+    paying.hidden = !(view.projects?.length > 1);
     const asked = W.ask(hoursText(choice.hours), view.gpu_label, factory.site.machine).replaceAll("*", "");
-    const costs = view.size.billed_as && W.costs(view.size.billed_as);
+    const costs = costLine(factory, view, choice.hours);
     const said = [asked, startLine(factory, choice, known(choice.hours), now), costs].filter(Boolean).join(" ");
     if (line.textContent !== said) line.textContent = said;
   }
@@ -145,17 +144,13 @@ function show({ model, el }) {
     const { name, value } = event.target;
     const factory = state.choice && findFactory(state.factories, state.choice.factory);
     if (!factory) return;
-    if (name === "factory" || name === "environment") choose({ [name]: value });
+    if (["factory", "environment", "project"].includes(name)) choose({ [name]: value });
     else if (name === "size") choose({ size: value, gpus: findSize(factory, value).size.gpus });
     else if (name === "hours") {
       const { max_hours: most } = findSize(factory, state.choice.size).size;
       const number = clamp(value, leastHours(most), most, state.choice.hours);
       event.target.value = number;
       choose({ hours: number });
-    } else if (name === "project") {
-      const good = project.validity.valid;
-      project.setAttribute("aria-invalid", String(!good));
-      if (good) choose({ project: value || null });
     }
   });
   form.addEventListener("input", (event) => {

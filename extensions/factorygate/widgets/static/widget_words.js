@@ -10,7 +10,6 @@ export const V = {
   environment: t("Environment"),
   howLong: t("How long"),
   project: t("Project"),
-  projectHint: t("Empty: your usual one. Small letters, digits and dashes."),
   asking: t("Asking the factories what is free…"),
   slow: t("This takes longer than usual. It is still being asked."),
   empty: t("No factory is open to you at this moment. This fills in by itself as soon as there is one."),

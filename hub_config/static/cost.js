@@ -1,0 +1,104 @@
+/** Who pays for a session and what it will cost, shown before the click. Builds elements, asks nothing, keeps nothing. */
+
+import { findFactory, findSize } from "./choose.js";
+import { h } from "./dom.js";
+import { clock, toMs } from "./format.js";
+import { locale } from "./translate.js";
+import { W } from "./words.js";
+
+const HOUR = 3_600_000;
+
+const number = (value) => new Intl.NumberFormat(locale(), { maximumFractionDigits: 2 }).format(value);
+
+/** A sum in the site's own unit: "1/4 node-hour per hour" for 2 hours is {amount: 0.5, unit: "node-hour"}; else null. */
+export function siteBill(billedAs, hours) {
+  const found = /^(\d+(?:\.\d+)?)(?:\/(\d+))? (\S+?)s? per hour$/.exec(billedAs);
+  if (!found) return null;
+  return { amount: (Number(found[1]) / Number(found[2] ?? 1)) * hours, unit: found[3] };
+}
+
+/** GPU-hours that a job of so many hours costs, as the site counts its GPUs. */
+export const gpuHours = (view, hours) => (view.billed_gpus ?? view.size.gpus) * hours;
+
+/** "2 h × 4 GPUs = 8 GPU-hours; the site bills 2 node-hours." */
+export function costLine(factory, view, hours) {
+  const gpus = view.billed_gpus ?? view.size.gpus;
+  const { amount, unit } = siteBill(view.size.billed_as, hours) ?? {};
+  const site = amount === undefined
+    ? view.size.billed_as && W.costs(view.size.billed_as)
+    : W.siteBills(number(amount), unit + (amount === 1 ? "" : "s"));
+  const whole = gpus > view.size.gpus ? W.wholeNodeBilled(gpus, factory.accelerator.unit) : null;
+  const ours = gpus ? W.cost(number(hours), gpus, factory.accelerator.unit, number(gpus * hours)) : null;
+  return [ours, whole, site].filter(Boolean).join(" ");
+}
+
+/** The projects that may pay for a size; null where none is needed. `projects`: ProjectView JSON, null while unknown. */
+export function payers(factory, view, projects) {
+  if (!factory.projects?.length) return null;
+  const known = (id) => projects?.find((project) => project.id === id) ?? { id, title: "", left: null, ends: null };
+  return (view.projects ?? []).map(known);
+}
+
+/** The project that is chosen, or null. */
+export function payer(factory, choice, projects) {
+  return payers(factory, findSize(factory, choice.size), projects)?.find((one) => one.id === choice.project) ?? null;
+}
+
+/** Why this project cannot pay for it, in words with what would fit; null where it can. */
+export function tooMuch(factory, choice, projects, now) {
+  const project = factory && choice ? payer(factory, choice, projects) : null;
+  if (!project) return null;
+  const { hours } = choice;
+  if (project.max_hours && hours > project.max_hours) return W.projectHours(project.id, number(project.max_hours));
+  const ends = toMs(project.ends);
+  if (ends !== null && now + hours * HOUR > ends) {
+    return W.projectEnds(project.id, clock(ends, now), number(Math.max(0, Math.floor(((ends - now) / HOUR) * 100) / 100)));
+  }
+  const view = findSize(factory, choice.size);
+  const needs = gpuHours(view, hours);
+  if (project.left === null || needs <= project.left) return null;
+  return W.overBudget(project.id, number(project.left), number(needs),
+    number(Math.floor((project.left / gpuHours(view, 1)) * 100) / 100));
+}
+
+/** What a project has left and until when; "" where nothing is counted. */
+export function standingLine(project, now) {
+  const until = project.ends ? W.projectUntil(clock(project.ends, now)) : "";
+  const left = project.left === null ? "" : W.projectLeft(number(project.left), number(project.granted));
+  return [left, until].filter(Boolean).join(" ");
+}
+
+/** Lines of the summary: the cost, and what is left to who pays. */
+export function costLines(factory, choice, projects, now) {
+  const cost = costLine(factory, findSize(factory, choice.size), choice.hours);
+  const project = payer(factory, choice, projects);
+  return [
+    cost ? h("p", { key: "costs" }, cost) : null,
+    project ? h("p", { key: "payer" }, h("strong", {}, W.paidBy(project.id)), ` ${standingLine(project, now)}`) : null,
+  ];
+}
+
+/** A choice of who pays, where there is one; else the one project, unseen. */
+export function projectPicker(factory, choice, projects) {
+  const able = payers(factory, findSize(factory, choice.size), projects);
+  if (able === null) return [];
+  const { project } = choice;
+  if (able.length < 2) return [h("input", { type: "hidden", name: "project", key: "one", value: project ?? "" })];
+  return [
+    h("label", { for: "project", key: "label" }, W.project),
+    h("select", { name: "project", id: "project", class: "form-select", key: "several" },
+      able.map((one) => h("option", { value: one.id, selected: one.id === project },
+        one.title ? `${one.id}: ${one.title}` : one.id))),
+  ];
+}
+
+/** Words for somebody who may begin nothing: what it is, and what to do. */
+export function nothingBox(words) {
+  return words ? h("p", { class: "fg-notice fg-notice-warn", key: "nothing" }, words.what, " ", words.do) : null;
+}
+
+/** What stands in the way: of the factory first (`obstacle`), then of the project. */
+export function barred(obstacle, state, now) {
+  const factory = state.choice && findFactory(state.factories, state.choice.factory);
+  return obstacle ?? tooMuch(factory, state.choice, state.projects, now);
+}
