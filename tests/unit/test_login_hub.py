@@ -39,22 +39,12 @@ def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcProvider]
     made.down()
 
 
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcProvider]:
-    """Another provider, which asks for an assured identity."""
-    made = OidcProvider(tmp_path_factory.mktemp("other"))
-    made.up()
-    yield made
-    made.down()
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def hub(
     tmp_path_factory: pytest.TempPathFactory,
     link: FakeLink,
     beside: Beside,
     provider: OidcProvider,
-    other: OidcProvider,
 ) -> AsyncIterator[HubProcess]:
     folder = tmp_path_factory.mktemp("hub")
     (folder / "crypt").write_text(secrets.token_hex(32))
@@ -70,7 +60,14 @@ async def hub(
             "admin_groups": ["operators"],
             "providers": [
                 provider.settings(folder, rules=RULES, kind="myaccessid", names={"pinned": "grace"}),
-                other.settings(folder, "other", rules=[{"everybody": True, "gives": "guests"}], assurance="medium"),
+                # Another issuer, by the same process, which names itself by the address that it is asked at.
+                provider.settings(
+                    folder,
+                    "other",
+                    issuer=provider.issuer.replace("127.0.0.1", "localhost"),
+                    rules=[{"everybody": True, "gives": "guests"}],
+                    assurance="medium",
+                ),
                 {**provider.settings(folder, "dead", rules=RULES), "issuer": "http://127.0.0.1:1"},
             ],
         },
@@ -159,16 +156,11 @@ async def test_in_by_entitlement_and_looked_at_again(
     assert "antenna:hunaifa" in (await person(hub, "zoe-1"))["groups"]
 
 
-async def test_two_people_never_have_one_name(hub: HubProcess, provider: OidcProvider, other: OidcProvider) -> None:
+async def test_two_people_never_have_one_name(hub: HubProcess, provider: OidcProvider) -> None:
     assured = ["https://refeds.org/assurance/IAP/high"]
     names = []
-    for where, at, subject in (
-        (provider, "mine", "same"),
-        (other, "other", "same"),
-        (provider, "mine", "same2"),
-        (provider, "mine", "SAME"),
-    ):
-        where.says(subject, preferred_username="same", eduperson_assurance=assured,
+    for at, subject in (("mine", "same"), ("other", "same"), ("mine", "same2"), ("mine", "SAME")):
+        provider.says(subject, preferred_username="same", eduperson_assurance=assured,
                    eduperson_entitlement=[ENTITLEMENT.format("one")])  # fmt: skip
         browser = Browser(hub)
         await browser.login(subject, at)
@@ -300,10 +292,10 @@ async def test_a_verified_address_counts(hub: HubProcess, provider: OidcProvider
     assert await browser.name() == "user-1"  # and an address is nobody's name
 
 
-async def test_assurance_blocks_and_lets_nobody_in(hub: HubProcess, other: OidcProvider) -> None:
-    other.says("weak", eduperson_assurance=["https://refeds.org/assurance/IAP/low", "https://evil/IAP/high"])
+async def test_assurance_blocks_and_lets_nobody_in(hub: HubProcess, provider: OidcProvider) -> None:
+    provider.says("weak", eduperson_assurance=["https://refeds.org/assurance/IAP/low", "https://evil/IAP/high"])
     await refused(await Browser(hub).login("weak", "other"), "assurance")
-    other.says("weak", eduperson_assurance="https://refeds.org/assurance/IAP/medium")
+    provider.says("weak", eduperson_assurance="https://refeds.org/assurance/IAP/medium")
     assert (await Browser(hub).login("weak", "other")).status_code == 200
 
 
