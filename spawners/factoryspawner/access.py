@@ -20,7 +20,7 @@ class Standing(Protocol):
 async def check(link: LinkClient, authenticator: object, user: Any) -> None:
     """Let the link know who this is now. Raises StartFailed if nothing may start for them, or the link is silent."""
     refusal = await authenticator.standing(user) if isinstance(authenticator, Standing) else None
-    groups = [] if refusal is not None else [group.name for group in user.groups]
+    groups = [] if refusal is not None else [group.name for group in user.groups if group.name.isprintable()]
     try:
         await link.put_person(user.name, groups, blocked=refusal is not None)
     except LinkSilent as error:

@@ -294,7 +294,9 @@ async def test_a_verified_address_counts(hub: HubProcess, provider: OidcProvider
 
 async def test_assurance_blocks_and_lets_nobody_in(hub: HubProcess, provider: OidcProvider) -> None:
     provider.says("weak", eduperson_assurance=["https://refeds.org/assurance/IAP/low", "https://evil/IAP/high"])
-    await refused(await Browser(hub).login("weak", "other"), "assurance")
+    answer = await Browser(hub).login("weak", "other", "?next=/hub/token")
+    await refused(answer, "assurance")
+    assert 'href="/hub/oidc/mine/login?next=%2Fhub%2Ftoken"' in answer.text
     provider.says("weak", eduperson_assurance="https://refeds.org/assurance/IAP/medium")
     assert (await Browser(hub).login("weak", "other")).status_code == 200
 
@@ -374,6 +376,8 @@ async def test_the_page_offers_providers_and_antennas(hub: HubProcess) -> None:
     assert 'href="/hub/oidc/mine/login?next=%2Fhub%2Fspawn"' in page
     assert 'href="/hub/oidc/other/login?next=%2Fhub%2Fspawn"' in page
     assert len(re.findall(r"/hub/oidc/mine/login\?antenna=", page)) == 13
+    page = (await Browser(hub).get("/hub/login?lang=de")).text
+    assert "Über die Antenne Ihres Landes kommen" in page
 
 
 async def test_nothing_secret_is_kept_in_the_open(hub: HubProcess, provider: OidcProvider) -> None:
@@ -384,6 +388,22 @@ async def test_nothing_secret_is_kept_in_the_open(hub: HubProcess, provider: Oid
     assert b"access_token" not in kept
     assert (hub.folder / "people.sqlite").stat().st_mode & 0o077 == 0
     assert "s" * 16 not in hub.log
+
+
+async def test_who_is_blocked_by_the_operator(hub: HubProcess, link: FakeLink, provider: OidcProvider) -> None:
+    provider.says("bad", given_name="Bad", eduperson_entitlement=[ENTITLEMENT.format("one")])
+    browser = Browser(hub)
+    await browser.login("bad")
+    token = (await hub.api("POST", "/users/bad-1/tokens", json={})).json()["token"]
+    (hub.folder / "extra.py").write_text("c.Authenticator.blocked_users = {'bad-1'}\n")
+    await hub.kill()
+    await hub.up()
+    assert (await browser.get("/hub/home")).url.path == "/hub/login"
+    assert (await hub.api("GET", "/user", token)).status_code == 403
+    await refused(await browser.login("bad"), "blocked")
+    answer = await hub.api("POST", "/users/bad-1/server", json={"factory": "one"})
+    assert answer.status_code == 403
+    assert not link.live("bad-1")
 
 
 async def test_terms_come_first_and_again_when_they_change(

@@ -115,6 +115,9 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             provider = self.providers.get(state.get("provider", ""))
             if provider is None or state.get("refused"):
                 return False
+            if user.name in self.blocked_users:
+                await self._shut_out(user, {**state, "refused": "blocked"})
+                return False
             try:
                 model = await provider.look_again(user, handler)
             except ProviderAway as error:
@@ -140,6 +143,8 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         state = await user.get_auth_state() or {}
         if state.get("provider") not in self.providers:
             return words("never")
+        if user.name in self.blocked_users:
+            return words("blocked")
         if state.get("refused"):
             return words(state["refused"])
         if not self._is_trusted(state):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from jupyterhub.handlers import BaseHandler
 from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler, _deserialize_state
 from tornado import web
+from tornado.escape import url_escape
 from tornado.httputil import url_concat
 
 from factoryspawner.login.provider import ProviderAway, ProviderClient
@@ -25,17 +26,21 @@ class Refusing(BaseHandler):  # type: ignore[misc]  # untyped
 
     provider = ""
 
-    def check_xsrf_cookie(self) -> None:
-        """Both steps are GETs that come from a link; the state guards the way back."""
-
     async def refuse(self, refused: LoginRefused) -> None:
-        """The login page, with what was wrong."""
+        """The login page, with what was wrong; from there it goes on to where they wanted to go."""
         self.set_status(refused.status)
-        said = words(refused.code)
         html = await self.render_template(
-            "login.html", refusal=said, next="", authenticator=self.settings["authenticator"], login_error=None
+            "login.html",
+            refusal=words(refused.code),
+            next=url_escape(self.wanted()),
+            authenticator=self.settings["authenticator"],
+            login_error=None,
         )
         self.finish(html)
+
+    def wanted(self) -> str:
+        """Where they wanted to go; "" where that is not known."""
+        return str(self.get_query_argument("next", ""))
 
 
 class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
@@ -70,6 +75,10 @@ class FromProvider(Refusing, OAuthCallbackHandler):  # type: ignore[misc]  # unt
     def antenna(self) -> str | None:
         """The one that this login was begun with."""
         return self._begun()[1] or None
+
+    def wanted(self) -> str:
+        """As this login was begun: nothing of an address that somebody else may have made."""
+        return str(_deserialize_state(self.get_state_cookie() or "e30=").get("next_url") or "")
 
     def _begun(self) -> tuple[str, str]:
         begun = str(_deserialize_state(self.get_state_cookie() or "e30=").get("state_id", "")).split(".")
@@ -109,7 +118,7 @@ class FromProvider(Refusing, OAuthCallbackHandler):  # type: ignore[misc]  # unt
         except LoginRefused as refused:
             await self.refuse(refused)
         except web.HTTPError as error:
-            self.log.warning("Login by %s: %s", self.provider, error)
+            self.log.warning("Login by %s failed with %s", self.provider, error.status_code)  # its words may be tokens
             await self.refuse(LoginRefused("blocked" if error.status_code == 403 else "failed"))
 
 

@@ -114,7 +114,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         state = auth_model["auth_state"]
         claims = state.pop(self.user_auth_state_key)
         state.pop("id_token", None)
-        state["token_response"] = {**state["token_response"], "id_token": None}
+        state["token_response"] = {key: value for key, value in state["token_response"].items() if key != "id_token"}
         issuer, sub = self.settings.issued_by, subject(claims)
         verdict = judge(claims if sub is not None else {}, self.settings)
         state |= {
