@@ -173,7 +173,7 @@ export function addresses(base, user, userUrl) {
     factoriesEvents: `${gateway}factories/events`,
     coming: `${gateway}coming`,
     projects: `${gateway}projects`,
-    nothing: `${gateway}nothing`,
+    ready: `${gateway}ready`,
     estimate: (factory, size, hours, project) =>
       `${gateway}factories/${encodeURIComponent(factory)}/estimate?${
         new URLSearchParams(project ? { size, hours, project } : { size, hours })}`,

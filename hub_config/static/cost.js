@@ -92,11 +92,6 @@ export function projectPicker(factory, choice, projects) {
   ];
 }
 
-/** Words for somebody who may begin nothing: what it is, and what to do. */
-export function nothingBox(words) {
-  return words ? h("p", { class: "fg-notice fg-notice-warn", key: "nothing" }, words.what, " ", words.do) : null;
-}
-
 /** What stands in the way: of the factory first (`obstacle`), then of the project. */
 export function barred(obstacle, state, now) {
   const factory = state.choice && findFactory(state.factories, state.choice.factory);

@@ -4,8 +4,9 @@ import { Trouble, addresses, ask, follow } from "./api.js";
 import {
   NAME_PATTERN, clamp, findEnvironment, findFactory, findSize, fromQuery, leastHours, preset, settle, unknownIn,
 } from "./choose.js";
-import { barred, costLines, nothingBox, projectPicker } from "./cost.js";
+import { barred, costLines, projectPicker } from "./cost.js";
 import { announce, h, render, settings } from "./dom.js";
+import { lacks, nothingBox, readyList } from "./ready.js";
 import { watch } from "./soon.js";
 import { W } from "./words.js";
 import {
@@ -21,7 +22,7 @@ const DEBOUNCE = 300;
 const MINUTES = ["idle_minutes", "unopened_minutes"];
 const POSTED = "fg-posted";
 
-const state = { factories: null, projects: null, nothing: null, choice: null, from: null, sources: null, trouble: null, posting: false };
+const state = { factories: null, projects: null, ready: null, choice: null, from: null, sources: null, trouble: null, posting: false };
 const estimates = new Map(); // "factory/size/hours" -> {at, value}; value undefined while asked
 let asked = null; // aborts the estimates of an older choice
 let timer = null;
@@ -123,7 +124,7 @@ function draw() {
   if (!state.factories) return; // the skeleton stands until there is something to show
   at("fg-empty").hidden = Boolean(factory);
   at("fg-steps").hidden = !factory;
-  render(at("fg-nothing"), nothingBox(state.nothing));
+  render(at("fg-nothing"), nothingBox(state.ready));
   if (!factory) return;
   const { choice } = state;
   render(at("fg-factories"), factoryCards(state.factories, choice, now));
@@ -256,7 +257,14 @@ async function nameComing() {
 
 /** Who pays, and what is left: asked for with the estimates; without an answer, the link has the last word anyway. */
 async function askProjects() {
-  [state.projects, state.nothing] = await Promise.all([quiet(ask(to.projects)), quiet(ask(to.nothing))]);
+  const first = state.ready === null;
+  [state.projects, state.ready] = await Promise.all([quiet(ask(to.projects)), quiet(ask(to.ready))]);
+  const { ready } = state;
+  at("fg-ready").hidden = !ready?.accounts.length;
+  if (ready?.accounts.length) {
+    render(at("fg-ready-list"), readyList(ready));
+    if (first) at("fg-ready").open = lacks(ready);
+  }
   if (state.factories) draw();
 }
 

@@ -76,6 +76,13 @@ export const W = {
     "The site counts the whole node: {n} {unit}s.", { unit }),
   siteBills: (amount, unit) => t("The site bills {amount} {unit}.", { amount, unit }),
   project: t("Project that pays"),
+  projectAt: (project, machine) => t("{project} on {machine}:", { project, machine }),
+  account: {
+    own: t("you work under your own account."),
+    lent: t("an account is lent to you when you start."),
+    shared: t("you work under an account of this gateway that others use, too."),
+    missing: t("you have no account there yet. Ask the people who lead the project, or this gateway’s operators."),
+  },
   paidBy: (project) => t("{project} pays.", { project }),
   projectLeft: (left, granted) => t("It has {left} of {granted} GPU-hours left.", { left, granted }),
   projectUntil: (when) => t("It ends {when}.", { when }),

@@ -35,13 +35,13 @@ from factorylink.models import (
     PersonBody,
     ProjectId,
     ProjectView,
+    ReadyView,
     ServerName,
     Session,
     SessionId,
     SessionRequest,
     Slug,
     TokenBody,
-    Words,
 )
 from factorylink.offers import Offers
 from factorylink.problems import forbidden, from_link_error, gone
@@ -126,9 +126,9 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     async def projects(user: Person) -> list[ProjectView]:
         return await offers.projects(user)
 
-    @app.get("/people/{user}/nothing")
-    async def nothing(user: Annotated[Person, Path()]) -> Words | None:
-        return offers.nothing(user)
+    @app.get("/people/{user}/ready")
+    async def ready(user: Annotated[Person, Path()]) -> ReadyView:
+        return offers.ready(user)
 
     @app.get("/coming")
     async def coming() -> list[ComingView]:

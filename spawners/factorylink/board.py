@@ -74,9 +74,14 @@ class Board:
         place = self.places.get(live.row.factory)
         if place is None:
             return show(live, _not_offered(live.row.factory))
-        more = room(live, place.factory, place.access)
+        more = self.room(live, place)
         barred = place.standing.problem(live.row.account)
         return show(live, place.site.health, self.doors.problem(live.row.id), more, barred)
+
+    def room(self, live: Live, place: Place) -> float | None:
+        """Hours that may still be added to its time; None: not here, or not now."""
+        until = self.projects.until(live.row.user, live.row.choice.project, place.factory.id)
+        return room(live, place.factory, place.access, until)
 
     def health(self, factory_id: str) -> Health:
         """The factory's health, with a drain or a pause laid over it."""

@@ -34,13 +34,13 @@ from factorylink.models import (
     PersonBody,
     Problem,
     ProjectView,
+    ReadyView,
     Session,
     SessionId,
     SessionRequest,
     TableFactory,
     TableSnapshot,
     TokenBody,
-    Words,
 )
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ _CLUSTER = TypeAdapter(Cluster)
 _CLUSTERS = TypeAdapter(list[Cluster])
 _FACTORIES = TypeAdapter(list[FactoryView])
 _PROJECTS = TypeAdapter(list[ProjectView])
-_WORDS: TypeAdapter[Words | None] = TypeAdapter(Words | None)
+_READY = TypeAdapter(ReadyView)
 _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
@@ -176,9 +176,9 @@ class LinkClient:
         """The person's projects, also those that ended or have not begun."""
         return await self._ask(_PROJECTS, "GET", "/projects", params={"user": user})
 
-    async def nothing(self, user: str) -> Words | None:
-        """Why that person can begin nothing anywhere; None: they can."""
-        return await self._ask(_WORDS, "GET", f"/people/{quote(user, safe='')}/nothing")
+    async def ready(self, user: str) -> ReadyView:
+        """What that person has of what they need before they can begin."""
+        return await self._ask(_READY, "GET", f"/people/{quote(user, safe='')}/ready")
 
     async def coming(self) -> list[ComingView]:
         """The factories without a machine yet."""

@@ -14,7 +14,7 @@ from typing import Literal
 from factorylink import explain
 from factorylink.board import Board
 from factorylink.errors import LinkError, Refused
-from factorylink.live import Live, room
+from factorylink.live import Live
 from factorylink.models import N_, Hours, Session, SessionId
 from factorylink.problems import conflict, forbidden, from_link_error, gone, invalid, refused
 
@@ -42,7 +42,7 @@ class Extender:
         if place is None or place.access.extend == "no":
             raise forbidden(N_("At this factory a session's time cannot be made longer. Start another one in time."))
         async with live.extending:
-            most = room(live, place.factory, place.access)
+            most = board.room(live, place)
             if most is None or live.job is None or live.job.ends is None or row.started is None:
                 raise conflict(N_("Only a session that runs and is not ending can be made longer."))
             if hours > most:
@@ -88,5 +88,5 @@ class Extender:
 
 def _too_much(most: float) -> str:
     if most < 0.1:
-        return N_("It already has all the time that this size may have. Start another session when it has ended.")
-    return N_("This size allows {hours} h more for this session.").format(hours=f"{most:g}")
+        return N_("It already has all the time that it may have. Start another session when it has ended.")
+    return N_("Its size and its project allow {hours} h more for this session.").format(hours=f"{most:g}")

@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -84,6 +84,14 @@ class Lender:
         if known is not None or at.site_accounts != SiteAccounts():
             return known
         return site_account(place.access, user)
+
+    def kind(self, place: Place, at: ProjectAt, user: str) -> Literal["own", "lent", "shared", "missing"]:
+        """As whom that would be."""
+        if at.site_accounts.personal.get(user) or place.access.accounts.get(user):
+            return "own"
+        if self.own(place, at, user) is not None:
+            return "shared"
+        return "lent" if at.site_accounts.pool else "missing"
 
     def seen(self, right: Right, user: str) -> str | None:
         """The same account, to look with and to ask for estimates: nothing is lent. None: none can be."""

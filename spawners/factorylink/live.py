@@ -57,8 +57,9 @@ class Live:
         return self.submission is not None and not self.submission.done()
 
 
-def room(live: Live, factory: Factory, access: Access) -> float | None:
-    """Hours that may still be added to its time, by the limits of its size; None: not here, or not now."""
+def room(live: Live, factory: Factory, access: Access, until: datetime | None = None) -> float | None:
+    """Hours that may still be added to its time, by the limits of its size and the end of its project (``until``);
+    None: not here, or not now."""
     row, job = live.row, live.job
     if access.extend == "no" or row.state != SessionState.RUNNING or row.wish != "run":
         return None
@@ -66,7 +67,10 @@ def room(live: Live, factory: Factory, access: Access) -> float | None:
     if size is None or job is None or job.ends is None or row.started is None:
         return None
     has = (job.ends - row.started).total_seconds() / 3600
-    return max(0.0, math.floor(10 * (size.max_hours - has)) / 10)
+    most = size.max_hours - has
+    if until is not None:
+        most = min(most, (until - job.ends) / timedelta(hours=1))
+    return max(0.0, math.floor(10 * most) / 10)
 
 
 def show(

@@ -25,6 +25,7 @@ from factorylink.models import (
     NodeSize,
     ProjectId,
     ProjectView,
+    ReadyView,
     SizeView,
     Words,
 )
@@ -64,14 +65,15 @@ class Offers:
         """The person's projects, and what is left to each."""
         return await self._board.projects.views(user, self._board.standings)
 
-    def nothing(self, user: str) -> Words | None:
-        """Why that person can begin nothing anywhere; None: they can, as far as they themselves go."""
+    def ready(self, user: str) -> ReadyView:
+        """What that person has of what they need before they can begin."""
         try:
             self._board.rights.check(user)
         except ProblemError as error:
             problem = error.problem
-            return Words(code=problem.code, what=problem.message, do=problem.do, whose=problem.whose or "you")
-        return None
+            words = Words(code=problem.code, what=problem.message, do=problem.do, whose=problem.whose or "you")
+            return ReadyView(nothing=words)
+        return ReadyView(accounts=tuple(self._board.rights.accounts(user, self._board.places)))
 
     def coming(self) -> list[ComingView]:
         """The factories without a machine yet: to be named, never picked."""

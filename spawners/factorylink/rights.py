@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from factorylink import explain, moments
@@ -10,7 +11,18 @@ from factorylink.catalogue import ChoiceError, find_size, resolve
 from factorylink.choices import SHORTEST_HOURS
 from factorylink.config import LinkConfig
 from factorylink.lending import Lender, Right
-from factorylink.models import N_, Choice, NodeSize, Project, ProjectAt, ProjectId, ResolvedChoice, Slug, Words
+from factorylink.models import (
+    N_,
+    AccountView,
+    Choice,
+    NodeSize,
+    Project,
+    ProjectAt,
+    ProjectId,
+    ResolvedChoice,
+    Slug,
+    Words,
+)
 from factorylink.problems import ProblemError, invalid, of_words
 from factorylink.projects import ProjectBook
 from factorylink.seams import Place
@@ -72,6 +84,16 @@ class Rights:
             raise of_words("unreachable", explain.own("projects-unknown"))
         if self._projects.on and not self._projects.of(user):
             raise of_words("forbidden", self.no_project())
+
+    def accounts(self, user: str, places: Mapping[Slug, Place]) -> list[AccountView]:
+        """As whom they would work, for each project and factory of theirs, by project and factory."""
+        return [
+            AccountView(project=project.id, factory=name, machine=places[name].factory.site.machine, account=account)
+            for project in self._projects.of(user)
+            for name, at in sorted(project.factories.items())
+            if name in places
+            for account in [self._lender.kind(places[name], at, user)]
+        ]
 
     def no_project(self) -> Words:
         """What somebody is told who is in none."""

@@ -27,9 +27,9 @@ from factorylink.models import (
     FactoryView,
     Problem,
     ProjectView,
+    ReadyView,
     RenewBody,
     Session,
-    Words,
 )
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import Gateway, gateway
@@ -38,7 +38,7 @@ from factoryspawner.stream import Source, Stream
 
 FACTORIES = TypeAdapter(list[FactoryView])
 PROJECTS = TypeAdapter(list[ProjectView])
-WORDS: TypeAdapter[Words | None] = TypeAdapter(Words | None)
+READY = TypeAdapter(ReadyView)
 COMING = TypeAdapter(list[ComingView])
 SESSIONS = TypeAdapter(list[Session])
 SESSION = TypeAdapter(Session)
@@ -156,12 +156,12 @@ class PersonProjects(GatewayHandler):
         self.answer(PROJECTS, await self.gateway.link.projects(self.person))
 
 
-class Nothing(GatewayHandler):
-    """Why this person can begin nothing anywhere."""
+class Ready(GatewayHandler):
+    """What this person has of what they need before they can begin."""
 
     async def get(self) -> None:
-        """``Words``, or null where they can."""
-        self.answer(WORDS, await self.gateway.link.nothing(self.person))
+        """``ReadyView``."""
+        self.answer(READY, await self.gateway.link.ready(self.person))
 
 
 class FactoriesEvents(GatewayHandler):
@@ -327,7 +327,7 @@ def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
         (r"factories/events", FactoriesEvents),
         (r"coming", ComingFactories),
         (r"projects", PersonProjects),
-        (r"nothing", Nothing),
+        (r"ready", Ready),
         (r"factories/([a-z0-9-]+)/estimate", FactoryEstimate),
         (r"factories/([a-z0-9-]+)/credential", FactoryCredential),
         (r"sessions", Sessions),

@@ -26,13 +26,13 @@ from factorylink.models import (
     PersonBody,
     Problem,
     ProjectView,
+    ReadyView,
     ResolvedChoice,
     Session,
     SessionRequest,
     SessionState,
     TableFactory,
     TableSnapshot,
-    Words,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -53,7 +53,7 @@ class FakeLink:
         self.factories: list[FactoryView] = []
         self.coming: list[ComingView] = []
         self.projects: list[ProjectView] = []
-        self.nothing: Words | None = None
+        self.ready = ReadyView()
         self.people: dict[str, PersonBody] = {}
         self.stops: list[tuple[str, str]] = []
         self.extended: list[tuple[str, float]] = []
@@ -247,9 +247,9 @@ class FakeLink:
         async def projects(user: str) -> list[ProjectView]:
             return self.projects
 
-        @app.get("/people/{user}/nothing")
-        async def nothing(user: str) -> Words | None:
-            return self.nothing
+        @app.get("/people/{user}/ready")
+        async def ready(user: str) -> ReadyView:
+            return self.ready
 
         @app.get("/coming")
         async def coming() -> list[ComingView]:

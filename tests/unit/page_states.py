@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from factorylink import explain
 from factorylink.models import (
     Accelerator,
+    AccountView,
     EndReason,
     Environment,
     Estimate,
@@ -24,6 +25,7 @@ from factorylink.models import (
     Notice,
     PartitionLoad,
     ProjectView,
+    ReadyView,
     SessionState,
     Site,
     SizeView,
@@ -33,7 +35,8 @@ from tests.unit.fake_link import FakeLink
 START = "/hub/spawn/ada"
 # What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.
 DATA = re.compile(
-    r"factorygate|EHPC-AIF-2026(PG|FL)01-(756|001)|\bada\b|One|Two|Three|Four|ONE|TWO|THREE|FOUR|Kajaani|NVIDIA|A100|GPU(-h|s)?|PyTorch|JAX|x86_64"
+    r"EHPC-AIF-2026(PG|SC)01-(756|001)|factorygate"
+    r"|\bada\b|One|Two|Three|Four|ONE|TWO|THREE|FOUR|Kajaani|NVIDIA|A100|GPU(-h|s)?|PyTorch|JAX|x86_64"
     r"|busy|lost|\bup\b|old|done|one|two|sweep|afar|going|quiet|before|closed|English|Deutsch|timed out|Priority"
 )
 PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/"}
@@ -52,9 +55,13 @@ def fill(link: FakeLink) -> None:
     link.projects = [
         ProjectView(id="EHPC-AIF-2026PG01-756", title="", mode="playground", role="member", usable=True, granted=5000,
                     spent=100, left=4900, ends=now + timedelta(days=30), factories=("one", "four")),
-        ProjectView(id="EHPC-AIF-2026FL01-001", title="", mode="fast-lane", role="manager", usable=True, granted=9,
+        ProjectView(id="EHPC-AIF-2026SC01-001", title="", mode="large-scale", role="manager", usable=True, granted=9,
                     spent=8.5, left=0.5, factories=("one",)),
     ]  # fmt: skip
+    kinds = ("own", "lent", "shared", "missing")
+    link.ready = ReadyView(accounts=tuple(
+        AccountView(project="EHPC-AIF-2026PG01-756", factory="one", machine="ONE", account=kind) for kind in kinds
+    ))  # fmt: skip
     asked = (_line("Asked for small at One."),)
     link.add("1" * 32, "ada", created=now, position=3, waits_for=_waits("Priority"), log=asked)
     link.add("2" * 32, "ada", "busy", state=SessionState.RUNNING, created=now, started=now, ready=now, reachable=True,
@@ -98,7 +105,7 @@ def _factory(factory: str, health: Health) -> FactoryView:
     now = datetime.now(UTC)
     later = Estimate(start=now + timedelta(hours=3), basis="test-only", asked_at=now)
 
-    projects = ("EHPC-AIF-2026FL01-001", "EHPC-AIF-2026PG01-756") if factory == "one" else ()
+    projects = ("EHPC-AIF-2026PG01-756", "EHPC-AIF-2026SC01-001") if factory == "one" else ()
 
     def size(name: str, gpus: int, fits: int, estimate: Estimate | None = None) -> SizeView:
         shape = NodeSize(

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from factorylink import explain
-from factorylink.models import ComingView, EndReason, ProjectView, Seat, Words
+from factorylink.models import ComingView, EndReason, ProjectView, ReadyView, Seat, Words
 from tests.unit.fake_link import NOW, FakeLink
 from tests.unit.hub_process import HubProcess, is_ready, is_stopped
 
@@ -65,9 +65,9 @@ async def test_answers_are_json_for_the_person(ada: httpx.AsyncClient, link: Fak
     assert (await ada.get(f"{API}/coming")).json()[0]["name"] == "Two"
     link.projects.append(ProjectView(id="P", title="", mode="other", role="member", usable=True, factories=("one",)))
     assert (await ada.get(f"{API}/projects")).json()[0]["id"] == "P"
-    assert (await ada.get(f"{API}/nothing")).json() is None
-    link.nothing = explain.own("no-project")
-    assert (await ada.get(f"{API}/nothing")).json()["code"] == "no-project"
+    assert (await ada.get(f"{API}/ready")).json() == {"nothing": None, "accounts": []}
+    link.ready = ReadyView(nothing=explain.own("no-project"))
+    assert (await ada.get(f"{API}/ready")).json()["nothing"]["code"] == "no-project"
     assert (await ada.get(f"{API}/choice")).json()["factory"] == "one"
     assert [s["user"] for s in (await ada.get(f"{API}/sessions")).json()] == ["ada"]
     assert (await ada.get(f"{API}/factories/one/estimate?size=small&hours=2")).json()["basis"] == "none"

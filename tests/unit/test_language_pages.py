@@ -196,6 +196,28 @@ async def test_a_start_that_is_refused_before_there_is_a_session_says_why(
         link.refuse = None
 
 
+async def test_who_pays_and_what_it_costs_stands_before_the_click(context: BrowserContext, link: FakeLink) -> None:
+    page = await context.new_page()
+    await page.goto("/hub/spawn/ada/pays?lang=en")
+    await settled(page, "start")
+    summary, start = page.locator("#fg-summary"), page.get_by_role("button", name="Start")
+    await expect(summary).to_contain_text("2 h × 1 GPU = 2 GPU-hours.")
+    await expect(summary).to_contain_text("EHPC-AIF-2026PG01-756 pays. It has 4,900 of 5,000 GPU-hours left. It ends")
+    await expect(page.locator("#fg-ready-list")).to_contain_text("you have no account there yet")
+    project = page.get_by_label("Project that pays")
+    await project.select_option("EHPC-AIF-2026SC01-001")
+    await expect(start).to_have_attribute("aria-disabled", "true")
+    await expect(page.locator("#fg-obstacle")).to_contain_text("0.5 GPU-hours left, and this needs 2: at most 0.5 h")
+    await page.get_by_label("Hours", exact=True).fill("0.5")
+    await expect(start).to_have_attribute("aria-disabled", "false")
+    await start.click()
+    await expect(page).to_have_url(re.compile("/(user|spawn-pending)/ada/pays"))
+    (session,) = link.live("ada", "pays")
+    assert link.requests[session.id].choice.project == "EHPC-AIF-2026SC01-001"
+    asked = {path for _, path in link.asked if path.endswith("/estimate")}
+    assert asked == {"/factories/one/estimate"}
+
+
 async def test_the_proxys_own_page_speaks_the_persons_language_and_says_what_the_hub_knows(
     context: BrowserContext,
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from factorylink import cli
+from factorylink.client import LinkClient
 from tests.unit.fake_factory import factory
 from tests.unit.hub_process import ROOT, free_port
 
@@ -63,6 +64,41 @@ async def test_it_is_alone_and_ends_when_told(tmp_path: Path) -> None:
     assert await asyncio.wait_for(first.wait(), 10) == 0
     assert b"Traceback" not in rest
     assert not (state / "hub.sock").exists()
+
+
+async def test_it_knows_its_projects_and_its_people(tmp_path: Path) -> None:
+    config = link_yaml(tmp_path)
+    told = yaml.safe_load(config.read_text()) | {"projects": "projects.yaml", "apply_url": "https://apply.example/"}
+    config.write_text(yaml.safe_dump(told))
+    projects = tmp_path / "projects.yaml"
+    projects.write_text("projects: [{id: P-1, groups: [g], factories: {mars: {}}}]")
+    process = await start(config)
+    assert process.stderr is not None
+    said = b""
+    async for line in process.stderr:
+        said += line
+        if b"The link is up" in line:
+            break
+    assert b"factories.mars: not in the catalogue; allowed: one" in said
+    client = LinkClient(tmp_path / "state" / "hub.sock")
+    told_now = (await client.ready("ada")).nothing
+    assert told_now is not None
+    assert told_now.code == "projects-unknown"
+    await client.put_person("ada", ["g"])
+    projects.write_text("projects: [{id: P-1, groups: [g], gpu_hours: 9, factories: {one: {}}}]")
+    async with asyncio.timeout(30):
+        while not (mine := await client.projects("ada")):  # the file is looked at again now and then
+            await asyncio.sleep(0.1)
+    assert [(view.id, view.left) for view in mine] == [("P-1", 9.0)]
+    assert (await client.ready("ada")).nothing is None
+    assert [view.projects for view in await client.factories("ada")] == [("P-1",)]
+    told_now = (await client.ready("ben")).nothing
+    assert told_now is not None
+    assert told_now.do.endswith("https://apply.example/")
+    await client.close()
+    process.send_signal(signal.SIGTERM)
+    assert b"Traceback" not in await process.stderr.read()
+    assert await asyncio.wait_for(process.wait(), 10) == 0
 
 
 async def test_a_wrong_configuration_is_said_in_words(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from factorylink.models import (
     Project,
     ProjectAt,
     Scheduler,
+    SessionState,
     SiteAccounts,
 )
 from factorylink.problems import ProblemError
@@ -212,11 +213,11 @@ async def test_who_is_in_none_is_told_how_to_apply(tmp_path: Path) -> None:
     world, _ = await up(tmp_path, project())
     world.board.rights._config = world.config.model_copy(update={"apply_url": "https://apply.example/"})
     assert (await refusal(world, user="ben"))[0] == "no-project"
-    told = world.offers.nothing("ben")
+    told = world.offers.ready("ben").nothing
     assert told is not None
     assert told.do.endswith("apply for one: https://apply.example/")
     assert world.offers.views("ben") == []
-    assert world.offers.nothing("ada") is None
+    assert world.offers.ready("ada").nothing is None
     await world.board.people.put("ada", PersonBody(blocked=True))
     assert (await refusal(world))[0] == "blocked"
     assert world.offers.views("ada") == []
@@ -275,6 +276,15 @@ async def test_views_show_what_may_be_used(tmp_path: Path) -> None:
     (view,) = world.offers.views("ada")
     assert view.projects == ("p",)
     assert [(of.size.id, of.projects, of.billed_gpus) for of in view.sizes] == [("gpu-1", ("p",), 1)]
+    as_whom = {
+        "shared": SiteAccounts(), "own": SiteAccounts(personal={"ada": "u"}), "lent": SiteAccounts(pool=("u",)),
+        "missing": SiteAccounts(personal={"ben": "u"}),
+    }  # fmt: skip
+    for kind, accounts in as_whom.items():
+        table.set(project("p", ProjectAt(site_accounts=accounts)))
+        (account,) = world.offers.ready("ada").accounts
+        assert (account.project, account.factory, account.account) == ("p", "one", kind)
+        assert bool(world.offers.views("ada")) == (kind != "missing")
     table.set(project("p", ProjectAt(sizes=("gpu-4",))), project("q", ProjectAt(sizes=("gpu-4",))))
     (view,) = world.offers.views("ada")
     assert [(of.size.id, of.projects, of.billed_gpus) for of in view.sizes] == [("gpu-4", ("p", "q"), 4)]
@@ -513,6 +523,28 @@ async def test_nothing_ends_of_who_still_has_access_by_another_way(
         await world.leaving.look()
         for who, session_id in zip(PEOPLE, (ID, OTHER), strict=True):
             assert ((await world.session(session_id)).wish == "stop") == (who in lost)
+    await world.down()
+
+
+async def test_a_session_is_not_made_longer_than_its_project(tmp_path: Path) -> None:
+    world = World(tmp_path, extend="account")
+    table = world.table = Table(project())
+    await world.up()
+    await world.put(ID, hours=1)
+    await world.scheduler.answer()
+    world.scheduler.runs("1")
+    begun = world.scheduler.jobs_there["1"].started or moments.now()
+    world.scheduler.set("1", ends=begun + HOUR)
+    await world.scheduler.answer()
+    world.doors.opened.add(ID)
+    live = world.board.live[ID]
+    live.row.state = SessionState.RUNNING
+    place = world.board.places["one"]
+    assert world.board.room(live, place) == 7.0
+    table.set(project(ends=begun + 3.55 * HOUR))
+    assert world.board.room(live, place) == 2.5
+    table.set()
+    assert world.board.room(live, place) == 0.0
     await world.down()
 
 

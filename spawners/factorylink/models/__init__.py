@@ -69,12 +69,14 @@ from factorylink.models.rules import Act, Agreement, LoginRules, Policy
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
 from factorylink.models.views import (
+    AccountView,
     ComingView,
     CredentialView,
     FactoryView,
     Health,
     PartitionLoad,
     ProjectView,
+    ReadyView,
     SizeView,
 )
 
@@ -83,6 +85,7 @@ __all__ = [
     "HEAD",
     "N_",
     "Accelerator",
+    "AccountView",
     "Act",
     "Agreement",
     "Antenna",
@@ -146,6 +149,7 @@ __all__ = [
     "ProjectView",
     "Projects",
     "Qos",
+    "ReadyView",
     "RenewBody",
     "ResolvedChoice",
     "Said",

@@ -100,3 +100,20 @@ class ProjectView(Model):
     reserved: float = 0.0
     left: float | None = None
     factories: tuple[Slug, ...]
+
+
+class AccountView(Model):
+    """As whom somebody would work at a factory for a project. ``lent``: by the project, when they start; ``shared``:
+    with others of this gateway; ``missing``: they have no account there, so they cannot."""
+
+    project: ProjectId
+    factory: Slug
+    machine: str
+    account: Literal["own", "lent", "shared", "missing"]
+
+
+class ReadyView(Model):
+    """What somebody needs before they can begin. ``nothing``: why they can begin nothing anywhere."""
+
+    nothing: Words | None = None
+    accounts: tuple[AccountView, ...] = ()
