@@ -362,6 +362,16 @@ async def test_what_a_provider_refused_is_said_in_our_words(hub: HubProcess) -> 
     assert "0900" not in answer.text
 
 
+async def test_a_form_lets_nobody_in(hub: HubProcess) -> None:
+    browser = Browser(hub)
+    await browser.get("/hub/login")
+    form = {"username": "x" * 100_000, "password": "x", "_xsrf": browser.http.cookies["_xsrf"]}
+    answer = await browser.http.post("/hub/login", data=form)
+    assert answer.status_code == 403
+    assert "x" * 100 not in hub.log
+    assert await browser.name() is None
+
+
 async def test_the_way_there_has_pkce_state_and_our_address(hub: HubProcess) -> None:
     asked = parse_qs(urlsplit(await Browser(hub).begin()).query)
     assert asked["code_challenge_method"] == ["S256"]

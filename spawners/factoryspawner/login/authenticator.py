@@ -85,9 +85,11 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         self._in_hub.add(user.name)
         super().add_user(user)
 
-    async def authenticate(self, handler: Any, _data: Any = None) -> dict[str, Any]:
-        """Who came back from a provider. Raises LoginRefused."""
-        provider = self.providers[handler.provider]
+    async def authenticate(self, handler: Any, _data: Any = None) -> dict[str, Any] | None:
+        """Who came back from a provider; None for what comes another way, such as a form. Raises LoginRefused."""
+        provider = self.providers.get(getattr(handler, "provider", ""))
+        if provider is None:
+            return None
         try:
             model = await provider.login(handler, handler.antenna)
         except ProviderAway as error:
