@@ -144,15 +144,10 @@ def test_a_factory_is_chosen_by_mouse_and_by_keyboard(lab: Lab) -> None:
             break
     page.keyboard.press("Control+a")
     page.keyboard.type("1.5")
-    for _ in range(8):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.shadowRoot?.activeElement.id") == "project":
-            break
-    page.keyboard.type("thesis")
     page.keyboard.press("Enter")
     taken(picker)
     value = lab.value("picker.value")
-    assert (value["factory"], value["hours"], value["project"]) == (chosen, 1.5, "thesis")
+    assert (value["factory"], value["hours"], value["project"]) == (chosen, 1.5, None)
 
     # from Python
     lab.run("picker.value = {'factory': 'it4lia', 'hours': 2}")

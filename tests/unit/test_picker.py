@@ -13,7 +13,7 @@ from traitlets import TraitError
 
 from factorygate import FactoryPicker
 from factorygate.widgets import assets
-from factorygate.widgets.choosing import checked, completed, passing, refusal
+from factorygate.widgets.choosing import checked, completed, passing, refusal, standing
 from tests.support.gateway import eventually
 from tests.support.scripted_link import ScriptedLink, factory
 
@@ -98,6 +98,20 @@ def test_a_wish_made_before_the_catalogue_came_is_completed(link: ScriptedLink) 
 def test_a_person_chooses(picker: FactoryPicker) -> None:
     page(picker, op="choose", factory="two", size="cpu", environment="plain", hours=2, project="thesis")
     assert picker.value == {"factory": "two", "size": "cpu", "environment": "plain", "hours": 2.0, "project": "thesis"}
+
+
+def test_who_pays_is_one_that_may_have_the_size() -> None:
+    paid = factory("one") | {"projects": ["P-1", "P-2"]}
+    paid["sizes"] = [view | {"projects": ["P-2"]} for view in paid["sizes"]]
+    wish = checked({"project": "EHPC-AIF-2026PG01-756"})
+    choice = completed(wish, [paid])
+    assert choice is not None
+    assert choice["project"] == "P-2"
+    assert refusal(wish, choice, [paid]) == (
+        "The project 'EHPC-AIF-2026PG01-756' cannot pay for gpu-1 at one; there is P-2."
+    )
+    assert refusal({"project": "P-2"}, completed({"project": "P-2"}, [paid]), [paid]) == ""
+    assert standing([paid])[0]["sizes"][0]["projects"] == ["P-2"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from factorylink.models.base import Hours, JobId, Model, Person, Slug
 from factorylink.models.clusters import Cluster
@@ -69,8 +69,8 @@ class DrainBody(Model):
 class PersonBody(Model):
     """Body of ``PUT /people/{name}``: who a person is now, by the hub. ``blocked``: nothing may run."""
 
-    groups: frozenset[Group] = frozenset()
-    blocked: bool = False
+    groups: frozenset[Group] = Field(frozenset(), json_schema_extra={"uniqueItems": False})  # once or twice is the same
+    blocked: StrictBool = False
 
 
 class RenewBody(BaseModel):
