@@ -45,6 +45,9 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="where it keeps its state (default: .demo of this checkout)"
     )
+    parser.add_argument(
+        "--login", choices=("passwords", "oidc"), default="passwords", help="how people log in (default: passwords)"
+    )
     add_gpu_nodes(parser)
     add_accounting(parser)
     add_isolation(parser)
@@ -60,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
     options = arguments(argv)
     os.umask(0o022)  # what site accounts must not read is made 0600 or 0700 where it is made
     programs = install.program_folder()
-    folder = DemoFolder(options.folder or install.state_folder(), Ports(options.port), programs)
+    folder = DemoFolder(options.folder or install.state_folder(), Ports(options.port), programs, options.login)
     clusters = folder.path / "clusters" if options.folder else programs / "clusters"
     if options.stop:
         return stop(folder, clusters)
@@ -113,7 +116,7 @@ def detach(options: argparse.Namespace) -> int:
     argv = [sys.executable, "-m", "testbed.demo", "--port", str(options.port), "--factories", options.factories]
     if options.folder:
         argv += ["--folder", os.fspath(options.folder)]
-    argv += ["--gpu-nodes", str(options.gpu_nodes), *isolation_argv(options)]
+    argv += ["--login", options.login, "--gpu-nodes", str(options.gpu_nodes), *isolation_argv(options)]
     argv += ["--accounting"] if options.accounting else []
     child = subprocess.Popen(
         [*argv, "--status-fd", str(writer)],

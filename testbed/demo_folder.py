@@ -10,18 +10,19 @@ import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from factorylink.models import Environment, Factory
 from factoryspawner.passwords import write_passwords
-from testbed import clock, install, pytorch
+from testbed import clock, demo_login, install, pytorch
 from testbed.cluster import Cluster
 from testbed.supervisor import Program, write_private
 
 PEOPLE = ("ada", "grace", "emmy")
-ADMIN = "admin"
+ADMIN = demo_login.ADMIN
+Login = Literal["passwords", "oidc"]  # how people get in
 SOCKET_LIMIT = 107  # bytes of a Unix socket's path
 SHOWN = ("jupyterlab", "numpy", "pandas", "matplotlib", "dask", "torch")
 
@@ -31,6 +32,7 @@ class Ports:
 
     def __init__(self, public: int) -> None:
         self.public, self.proxy_api, self.hub, self.link = public, public + 1, public + 81, public + 90
+        self.provider = public + 91
 
     @property
     def sessions(self) -> tuple[int, int]:
@@ -44,10 +46,16 @@ class Ports:
 class DemoFolder:
     """The folder with all that one demo keeps between starts."""
 
-    def __init__(self, path: Path, ports: Ports, programs: Path) -> None:
+    def __init__(self, path: Path, ports: Ports, programs: Path, login: Login = "passwords") -> None:
         self.path = path.absolute()
         self.ports = ports
         self.programs = programs
+        self.login = login
+
+    @property
+    def issuer(self) -> str:
+        """The login provider, where the demo has one."""
+        return f"http://127.0.0.1:{self.ports.provider}"
 
     @property
     def url(self) -> str:
@@ -112,7 +120,7 @@ class DemoFolder:
 
     def write_hub_config(self) -> Path:
         """The hub's YAML."""
-        content = {
+        content: dict[str, Any] = {
             "public_url": self.url,
             "hub_url": self.hub_url,
             "proxy_api_url": self.proxy_api_url,
@@ -122,10 +130,12 @@ class DemoFolder:
             "service_token_file": str(self.path / "service.token"),
             "db_file": str(self.path / "hub" / "jupyterhub.sqlite"),
             "cookie_secret_file": str(self.path / "hub" / "cookie_secret"),
-            "passwords_file": str(self.path / "passwords.json"),
-            "admins": [ADMIN],
             "admin_token_file": str(self.path / "admin.token"),
         }
+        if self.login == "oidc":
+            content["login"] = demo_login.hub_settings(self.path, self.url, self.issuer)
+        else:
+            content |= {"passwords_file": str(self.path / "passwords.json"), "admins": [ADMIN]}
         return self._write_yaml("hub.yaml", content)
 
     def write_link_config(self, clusters: Mapping[str, Cluster], catalogue: Mapping[str, Factory]) -> Path:
@@ -139,6 +149,8 @@ class DemoFolder:
             "hub": {"url": self.hub_url, "token_file": str(self.path / "service.token"), "name": "demo"},
             "factories": {name: self._access(cluster, catalogue[name]) for name, cluster in clusters.items()},
         }
+        if self.login == "oidc":
+            content["projects"] = str(self._write_yaml("projects.yaml", demo_login.projects(clusters)))
         return self._write_yaml("link.yaml", content)
 
     def _access(self, cluster: Cluster, factory: Factory) -> dict[str, Any]:
@@ -161,6 +173,10 @@ class DemoFolder:
         return self.path / name
 
     # --- programs
+
+    def provider(self, environ: Mapping[str, str]) -> Program:
+        """The login provider."""
+        return demo_login.provider(install.provider(self.programs), self.ports.provider, self.path, environ)
 
     def proxy(self, environ: Mapping[str, str]) -> Program:
         """The proxy, apart from the hub. Its token is in its environment, where only its own user can read it."""

@@ -15,7 +15,7 @@ import httpx
 
 from factorylink import catalogue
 from factorylink.models import Factory
-from testbed import clock, cluster, install
+from testbed import clock, cluster, demo_login, install
 from testbed.cluster import Cluster
 from testbed.demo_folder import ADMIN, PEOPLE, DemoFolder
 from testbed.errors import CannotRun
@@ -82,6 +82,10 @@ class Demo:
         await self._supervisor.start()
         self._need_free(ports.public, ports.proxy_api, ports.hub, ports.link)
         self._started = True
+        if self._folder.login == "oidc":
+            self._need_free(ports.provider)
+            program = await asyncio.to_thread(self._folder.provider, environ)
+            await self._supervisor.start(program)
         await self._supervisor.start(self._folder.proxy(environ), self._folder.hub(environ))
         print(f"Starting Slurm for {', '.join(factories)} ...", flush=True)
         made = await asyncio.gather(*(asyncio.to_thread(self._up, factory) for factory in factories.values()))
@@ -109,6 +113,9 @@ class Demo:
         """Where to go and how to log in."""
         logins = self._folder.logins()
         lines = ["", f"The gateway is at {self._folder.url}", ""]
+        if self._folder.login == "oidc":
+            lines += [f"  log in as {', '.join(demo_login.GROUPS)}: no password is asked for", ""]
+            logins = {}
         lines += [f"  {name:6} {logins[name]}" + ("   (administrator)" if name == ADMIN else "") for name in logins]
         lines += ["", f"Factories: {', '.join(self._clusters)}. Logs: {self._folder.path / 'log'}"]
         if not all(one.root for one in self._clusters.values()):
@@ -148,11 +155,12 @@ class Demo:
         )
 
     def _write_demo_json(self, pids: dict[str, int]) -> None:
-        if set(pids) != {"proxy", "hub", "link"}:
+        if not {"proxy", "hub", "link"} <= set(pids):
             return
-        logins = self._folder.logins()
+        logins = self._folder.logins() if self._folder.login == "passwords" else dict.fromkeys(PEOPLE, "")
         content = {
             "hub_url": self._folder.url,
+            **({"login_provider": self._folder.issuer} if self._folder.login == "oidc" else {}),
             "users": [{"name": name, "password": logins[name]} for name in PEOPLE],
             "admin_token": self._folder.secret("admin"),
             "factories": {
@@ -216,7 +224,7 @@ class Demo:
 
     async def _all_well(self, link: httpx.AsyncClient) -> bool:
         try:
-            answer = await link.get("/factories", params={"user": PEOPLE[0]})
+            answer = await link.get("/factories", params={"user": ADMIN})
         except httpx.TransportError:
             return False
         if answer.status_code != httpx.codes.OK:

@@ -89,6 +89,13 @@ def install_torch(programs: Path) -> None:
         say(f"without PyTorch: {error}")
 
 
+def provider(programs: Path) -> Path:
+    """The Python that has the login provider of ``bin/demo --login oidc``: this one, or an environment of its own."""
+    if importlib.util.find_spec("oidc_provider_mock") is not None:
+        return Path(sys.executable)
+    return environment(programs / "provider", CHECKOUT / "requirements" / "provider.txt")
+
+
 def install_peers(programs: Path) -> None:
     """The environment ``peers``: what benchmarks measure beside ours."""
     environment(programs / "peers", CHECKOUT / "requirements" / "peers.txt")

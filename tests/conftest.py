@@ -24,6 +24,7 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")  # where s
 PORTS = {  # so far apart that their demos' ports for sessions are, too
     "gateway": range(8300 + 26 * int(WORKER or 0), 9500, 400),
     "isolated": range(8400, 9500, 400),
+    "oidc": range(8575, 9500, 400),
     "outbound_none": range(8500, 9500, 400),
     "two_isolated": range(8550, 9500, 400),
 }
@@ -78,7 +79,7 @@ def demo_folder() -> Path:
 @pytest.fixture(scope="session")
 def gateway(demo_folder: Path) -> Iterator[Gateway]:
     """The demo with three factories, or the one whose demo.json ``FACTORYGATE_TEST_DEMO`` names."""
-    yield from _started(os.environ.get("FACTORYGATE_TEST_DEMO"), demo_folder, PORTS["gateway"])
+    yield from started(os.environ.get("FACTORYGATE_TEST_DEMO"), demo_folder, PORTS["gateway"])
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +87,7 @@ def isolated(demo_folder: Path, request: pytest.FixtureRequest) -> Iterator[Gate
     """The demo with factories behind sshd in networks of their own, or the one of ``FACTORYGATE_TEST_ISOLATED``."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
-    yield from _started(
+    yield from started(
         os.environ.get("FACTORYGATE_TEST_ISOLATED"),
         demo_folder.with_name("tested-isolated"),
         PORTS["isolated"],
@@ -102,7 +103,7 @@ def two_isolated(demo_folder: Path) -> Iterator[Gateway]:
     ``FACTORYGATE_TEST_TWO``."""
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
-    yield from _started(
+    yield from started(
         os.environ.get("FACTORYGATE_TEST_TWO"),
         demo_folder.with_name("tested-two"),
         PORTS["two_isolated"],
@@ -120,7 +121,7 @@ def outbound_none(request: pytest.FixtureRequest, demo_folder: Path) -> Iterator
     if os.geteuid() != 0:
         pytest.skip("needs root, for network namespaces")
     way = {"tcp": ("--carrier", "tcp"), "stdio": ("--forwarding", "no")}[request.param]
-    yield from _started(
+    yield from started(
         os.environ.get(f"FACTORYGATE_TEST_{request.param.upper()}"),
         demo_folder.with_name(f"tested-{request.param}"),
         PORTS["outbound_none"],
@@ -130,7 +131,7 @@ def outbound_none(request: pytest.FixtureRequest, demo_folder: Path) -> Iterator
     )
 
 
-def _started(given: str | None, folder: Path, ports: range, *options: str) -> Iterator[Gateway]:
+def started(given: str | None, folder: Path, ports: range, *options: str) -> Iterator[Gateway]:
     """A demo of the tests' own, from nothing, ended with all its sessions; or the one that is given."""
     if given:
         yield Gateway(Path(given))
@@ -157,7 +158,7 @@ def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def free_port(ports: range) -> int:
     for port in ports:
         try:
-            for offset in (0, 1, 81, 90):
+            for offset in (0, 1, 81, 90, 91):
                 with socket.socket() as probe:
                     probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     probe.bind(("127.0.0.1", port + offset))

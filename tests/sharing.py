@@ -34,12 +34,14 @@ DEMOS = {
         "slurm/test_examples.py",
         "slurm/test_jobqueue_suite.py",
     ),
+    "oidc": ("browser/test_oidc.py",),
     "isolated": ("faults/test_matrix.py",),
     "two_isolated": ("browser/test_scale_out.py",),
     "outbound_none": ("browser/test_outbound.py",),
 }
 
-FIXTURES = {"clusters": "gateway"}  # of a second demo by the same fixture: one process would have too much to do
+# Of other demos by the same fixture: one process would have too much to do; one with another login.
+FIXTURES = {"clusters": "gateway", "oidc": "gateway"}
 
 
 def fixture(group: str) -> str:

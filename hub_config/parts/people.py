@@ -1,11 +1,20 @@
 # ruff: noqa: F821, D100
 # Who gets in, and what each may do.
+from pathlib import Path
+
 from factoryspawner import hubconfig, passwords
 
 config = hubconfig.loaded()
 factories = "access:services!service=factories"
 
-if config.passwords_file is not None:
+if config.login is not None:
+    c.JupyterHub.authenticator_class = "factoryspawner.login.authenticator.FederatedAuthenticator"
+    c.FederatedAuthenticator.antennas_file = str(Path(__file__).parents[1] / "antennas.yaml")
+    c.Authenticator.enable_auth_state = True
+    c.CryptKeeper.keys = hubconfig.read_secret(config.login.crypt_key_file).split()
+    c.Authenticator.auth_refresh_age = config.login.refresh_seconds
+    c.Authenticator.refresh_pre_spawn = True
+elif config.passwords_file is not None:
     c.JupyterHub.authenticator_class = "factoryspawner.passwords.PasswordAuthenticator"
     c.PasswordAuthenticator.passwords_file = str(config.passwords_file)
     # So that the hub knows them before they first log in, and its API can start something for them.

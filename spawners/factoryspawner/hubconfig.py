@@ -10,13 +10,16 @@ import os
 import stat
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
 
 from factorylink.models import Model, Person
+from factoryspawner.login.settings import Login, is_loopback
+
+M = TypeVar("M", bound=Model)
 
 VARIABLE = "FACTORYGATE_HUB_CONFIG"
 
@@ -52,7 +55,8 @@ class HubConfig(Model):
     ``cookie_secret_file``: made at the first start.
 
     Who gets in:
-    ``passwords_file``: names and passwords of a demo, see ``factoryspawner.passwords``; without it, set
+    ``login``: providers of OpenID Connect, see ``factoryspawner.login.settings``; or
+    ``passwords_file``: names and passwords of a demo, see ``factoryspawner.passwords``; without both, set
     ``c.JupyterHub.authenticator_class`` in ``extra_config``;
     ``admins``: names of those who may see and stop everything;
     ``admin_token_file``: where given, its token manages users and servers through the hub's API.
@@ -75,6 +79,7 @@ class HubConfig(Model):
     db_file: Path | None = None
     db_url: str | None = None
     cookie_secret_file: Path
+    login: Login | None = None
     passwords_file: Path | None = None
     admins: tuple[Person, ...] = ()
     admin_token_file: Path | None = None
@@ -86,6 +91,14 @@ class HubConfig(Model):
     def _one_database(self) -> Self:
         if (self.db_file is None) == (self.db_url is None):
             raise ValueError("db_file, db_url: give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.login is not None and self.passwords_file is not None:
+            raise ValueError("login, passwords_file: give one of them")
+        if self.login is not None and not (self.public_url.startswith("https://") or is_loopback(self.public_url)):
+            raise ValueError("login: needs a public_url that is https, to which the providers send people back")
         return self
 
     @property
@@ -121,9 +134,7 @@ def load(path: Path) -> HubConfig:
     except ValidationError as error:
         lines = [f"{path}: {_key(e['loc'])}: {e['msg']}" for e in error.errors(include_url=False)]
         raise HubConfigError("\n".join(lines)) from error
-    folder = path.absolute().parent
-    paths = {name: folder / value for name, value in config if isinstance(value, Path)}
-    return config.model_copy(update=paths)
+    return _from(path.absolute().parent, config)
 
 
 @cache
@@ -133,6 +144,19 @@ def loaded() -> HubConfig:
     if not name:
         raise HubConfigError(f"{VARIABLE} names no file: set it to the hub's YAML")
     return load(Path(name))
+
+
+def _from(folder: Path, model: M) -> M:
+    """The model, with its relative paths, and those of models in it, taken from that folder."""
+    update: dict[str, Any] = {}
+    for name, value in model:
+        if isinstance(value, Path):
+            update[name] = folder / value
+        elif isinstance(value, Model):
+            update[name] = _from(folder, value)
+        elif isinstance(value, tuple):
+            update[name] = tuple(_from(folder, one) if isinstance(one, Model) else one for one in value)
+    return model.model_copy(update=update)
 
 
 def _key(loc: tuple[int | str, ...]) -> str:

@@ -19,7 +19,7 @@ from traitlets import Integer, Unicode, default
 
 from factorygate.language import VARIABLE as LANGUAGE
 from factorylink.models import ADOPT, Choice, Session, SessionRequest, SessionState
-from factoryspawner import progress
+from factoryspawner import access, progress
 from factoryspawner.batch import BatchFace
 from factoryspawner.claim import Claim
 from factoryspawner.errors import NOTHING_TO_ADOPT, AskFirst, StartFailed
@@ -136,6 +136,8 @@ class FactorySpawner(BatchFace):
         spare = self.api_token
         try:
             request = self._request()
+            if request is not None:
+                await access.check(self.gateway.link, self.authenticator, self.user)
             self._remember(await self._claim_session(request))
             try:
                 url = await self.claim.reachable(self._environment, spare)

@@ -85,7 +85,13 @@ class HubProcess:
     """One hub with its files in ``folder``; killed and started at will."""
 
     def __init__(
-        self, folder: Path, link_socket: Path, beside: Beside, extra: str = "", pages: Path | None = None
+        self,
+        folder: Path,
+        link_socket: Path,
+        beside: Beside,
+        extra: str = "",
+        pages: Path | None = None,
+        login: dict[str, Any] | None = None,
     ) -> None:
         self.folder = folder
         self.port = free_port()
@@ -97,7 +103,7 @@ class HubProcess:
             (folder / name).chmod(0o600)
         write_passwords(folder / "passwords.json", {"ada": "ada-secret", "bob": "bob-secret"})
         (folder / "extra.py").write_text(extra)
-        config = {
+        config: dict[str, Any] = {
             "public_url": "http://127.0.0.1:1",
             "hub_url": self.url,
             "proxy_api_url": beside.url,
@@ -112,7 +118,10 @@ class HubProcess:
             "extra_config": "extra.py",
         }
         if pages is not None:
-            config["pages"] = str(pages)
+            config |= {"pages": str(pages)}
+        if login is not None:  # providers send people back to the hub itself: there is no proxy
+            del config["passwords_file"]
+            config |= {"login": login, "public_url": self.url}
         (folder / "hub.yaml").write_text(yaml.safe_dump(config))
         self.http = httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False)
         self.process: asyncio.subprocess.Process | None = None

@@ -1,0 +1,1 @@
+"""Login by OpenID Connect: providers, what their claims mean here, and the names that people get."""

@@ -1,0 +1,221 @@
+"""The hub's authenticator for several providers: each person comes by one, and is looked at again and again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jupyterhub import orm, roles
+from jupyterhub.auth import Authenticator
+from traitlets import Bool, Unicode
+
+from factorylink.client import LinkClient, LinkProblem, LinkSilent
+from factorylink.models import Antenna, Antennas, Words
+from factoryspawner import hubconfig
+from factoryspawner.gateway import gateway
+from factoryspawner.login import handlers
+from factoryspawner.login.people import People
+from factoryspawner.login.provider import ProviderAway, ProviderClient
+from factoryspawner.login.settings import Login, Terms
+from factoryspawner.login.words import LoginRefused, words
+from factoryspawner.pauses import pauses
+
+_API = "jupyterhub"  # the OAuth client of tokens that are for the hub's API
+
+
+class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
+    """Hands each login to the provider that it came from. What it is told to do is ``login`` in the hub's YAML.
+
+    Whom no rule lets in any more is shut out at the next refresh: no groups, no API tokens, no new session; the link
+    hears of it. A provider that does not answer shuts nobody out for ``trust_seconds``.
+    """
+
+    allow_all = Bool(True).tag(config=True)  # the rules of the providers say who gets in
+    manage_groups = Bool(True).tag(config=True)
+    antennas_file = Unicode(help="antennas.yaml: who comes by which provider").tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        config = hubconfig.loaded()
+        if config.login is None:
+            raise hubconfig.HubConfigError("login: is missing")
+        self._config = config
+        self._login: Login = config.login
+        self._people = People(self._login.people_file)
+        self._looking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._telling: dict[str, Callable[[], object]] = {}
+        self._in_hub: set[str] = set()
+        self._written = {name.lower() for one in self._login.providers for name in one.names.values()}
+        self.providers = {
+            one.id: ProviderClient(
+                one,
+                self._people,
+                self._is_taken,
+                hubconfig.read_secret(one.client_secret_file),
+                f"{config.public_url}{config.base_url}hub/oidc/{one.id}/callback",
+                parent=self,
+            )
+            for one in self._login.providers
+        }
+        self.antennas = self._with_login(Path(self.antennas_file)) if self.antennas_file else ()
+
+    # --- what the pages ask -----------------------------------------------------------------------------------------
+
+    def provider_of(self, antenna: Antenna) -> str | None:
+        """By which provider an antenna's people come: the one of that id, or the only one of that kind."""
+        wanted = antenna.login.provider
+        if wanted in self.providers:
+            return wanted
+        of_kind = [one.id for one in self._login.providers if one.kind == wanted]
+        return of_kind[0] if len(of_kind) == 1 else None
+
+    def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
+        """A way there and a way back for each provider."""
+        return handlers.routes(self)
+
+    # --- JupyterHub's questions -------------------------------------------------------------------------------------
+
+    def add_user(self, user: Any) -> None:
+        """JupyterHub tells of each that it has, as it starts and later: no name of theirs goes to another."""
+        self._in_hub.add(user.name)
+        super().add_user(user)
+
+    async def authenticate(self, handler: Any, _data: Any = None) -> dict[str, Any] | None:
+        """Who came back from a provider; None for what comes another way, such as a form. Raises LoginRefused."""
+        provider = self.providers.get(getattr(handler, "provider", ""))
+        if provider is None:
+            return None
+        try:
+            model = await provider.login(handler, handler.antenna)
+        except ProviderAway as error:
+            self.log.warning("Login by %s: %s", handler.provider, error)
+            raise LoginRefused("away") from error
+        except LoginRefused as refused:
+            self.log.warning("Login by %s refused: %s, %s", handler.provider, refused.name, refused.code)
+            user = handler.find_user(refused.name) if refused.name is not None else None
+            if user is not None:
+                await self._shut_out(user, {**(await user.get_auth_state() or {}), "refused": refused.code})
+            raise
+        if model["name"] in self.blocked_users:
+            raise LoginRefused("blocked")
+        self._promote(model)
+        self._tell(model["name"], model["groups"])
+        return model
+
+    async def refresh_user(self, user: Any, handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
+        """Ask the provider about them again. False: they must log in, which tells them why if it is refused."""
+        asked_at = time.time()
+        async with self._looking[user.name]:
+            state = await user.get_auth_state() or {}
+            if state.get("checked_at", 0) > asked_at and not state.get("refused"):
+                return True  # by another request of theirs, while this one waited: a refresh token counts once
+            provider = self.providers.get(state.get("provider", ""))
+            if provider is None or state.get("refused"):
+                return False
+            if user.name in self.blocked_users:
+                await self._shut_out(user, {**state, "refused": "blocked"})
+                return False
+            try:
+                model = await provider.look_again(user, handler)
+            except ProviderAway as error:
+                self.log.warning("%s cannot be looked at again: %s", user.name, error)
+                return self._is_trusted(state)
+            if model is None:
+                return False
+            fresh = model["auth_state"]
+            if fresh["refused"]:
+                await self._shut_out(user, {**state, **fresh})
+                return False
+            if model["name"] != user.name:
+                self.log.error("%s says of %s that they are %s", provider.settings.id, user.name, model["name"])
+                return False
+            self._promote(model)
+            await user.save_auth_state(fresh)
+            self._tell(user.name, model["groups"])
+            return model
+
+    async def standing(self, user: Any) -> Words | None:
+        """Why nothing may start for them, or None: they logged in, and a rule lets them in. For starts that no refresh
+        stands before, such as by an API token."""
+        state = await user.get_auth_state() or {}
+        if state.get("provider") not in self.providers:
+            return words("never")
+        if user.name in self.blocked_users:
+            return words("blocked")
+        if state.get("refused"):
+            return words(state["refused"])
+        if not self._is_trusted(state):
+            return words("stale")
+        return words("terms") if self.terms_open(user.name) is not None else None
+
+    def terms_open(self, name: str) -> Terms | None:
+        """The terms, where they have not accepted them."""
+        terms = self._login.terms
+        return terms if terms is not None and self._people.accepted(name) != terms.version else None
+
+    def accept_terms(self, name: str, version: str) -> None:
+        """Keep that they accept the terms of that version."""
+        self._people.accept(name, version)
+
+    # --- what follows -----------------------------------------------------------------------------------------------
+
+    def _is_trusted(self, state: dict[str, Any]) -> bool:
+        return time.time() - float(state.get("checked_at", 0)) < self._login.trust_seconds
+
+    def _promote(self, model: dict[str, Any]) -> None:
+        admins = {name.lower() for name in self.admin_users}
+        groups = set(self._login.admin_groups)
+        if model["name"] in admins or not groups.isdisjoint(model["groups"]):
+            model["admin"] = True
+        else:
+            model["admin"] = False if groups else None  # None: as somebody set it in the hub
+
+    async def _shut_out(self, user: Any, state: dict[str, Any]) -> None:
+        """Take what they had: groups, the rights of an admin, and tokens of the hub's API. Tokens of servers stay:
+        their sessions end after the link's grace, and people may save what they have there."""
+        self.log.warning("%s is let in by no rule any more: %s", user.name, state["refused"])
+        await user.save_auth_state(state)
+        user.sync_groups([])
+        user.admin = False
+        roles.assign_default_roles(user.db, entity=user.orm_user)
+        kept = {
+            token.id
+            for spawner in user.orm_user.orm_spawners.values()
+            if (token := orm.APIToken.find(user.db, (spawner.state or {}).get("api_token") or "-")) is not None
+        }
+        for token in list(user.orm_user.api_tokens):
+            if token.client_id == _API and token.id not in kept:
+                user.db.delete(token)
+        user.db.commit()
+        self._tell(user.name, (), blocked=True)
+
+    def _tell(self, name: str, groups: Iterable[str], blocked: bool = False) -> None:
+        """Let the link know, now or when it answers again. Before a start it is told once more."""
+        if (earlier := self._telling.pop(name, None)) is not None:
+            earlier()
+        link = gateway(self._config.link_socket)
+        self._telling[name] = link.background(_told(link.link, name, groups, blocked))
+
+    def _is_taken(self, name: str) -> bool:
+        return name in self._in_hub or name in self._written or name in {one.lower() for one in self.admin_users}
+
+    def _with_login(self, path: Path) -> tuple[tuple[Antenna, str], ...]:
+        """The antennas whose provider is ours, each with its provider's id."""
+        read = Antennas.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        found = ((antenna, self.provider_of(antenna)) for antenna in read.antennas)
+        return tuple((antenna, provider) for antenna, provider in found if provider is not None)
+
+
+async def _told(link: LinkClient, name: str, groups: Iterable[str], blocked: bool) -> None:
+    for pause in pauses():
+        try:
+            await link.put_person(name, groups, blocked)
+        except (LinkSilent, LinkProblem):
+            await asyncio.sleep(pause)
+        else:
+            return

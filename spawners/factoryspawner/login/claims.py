@@ -1,0 +1,147 @@
+"""What a provider says of a person (claims) and what that makes them here: groups, or a reason to refuse them.
+
+Pure functions. Claims come from outside: what has another shape than awaited counts as not said.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+from urllib.parse import unquote
+
+from factoryspawner.login.settings import ANTENNA, EntitlementMatch, Provider, Rule
+
+Claims = Mapping[str, Any]
+Refusal = Literal["identity", "assurance", "no-group"]
+
+_LONGEST = 1024  # characters of one value
+_MOST = 2000  # values of one claim
+_LONGEST_GROUP = 255
+_LONGEST_SUB = 255  # OpenID Connect Core, 2
+_LONGEST_NAME = 20
+_ASSURANCE = "https://refeds.org/assurance/IAP/"
+_ENOUGH = {"medium": ("medium", "high"), "high": ("high",)}
+_MAIL = ("email", "mail")
+_COMPONENT = r"(?:[A-Za-z0-9._~!$&'()*+,;=@-]|%[0-9A-Fa-f]{2})+"
+_AUTHORITY = r"(?:[A-Za-z0-9._~!$&'()*+,;=@:/?-]|%[0-9A-Fa-f]{2})+"
+_ENTITLEMENT = re.compile(
+    rf"(?P<groups>{_COMPONENT}(?::{_COMPONENT})*?)(?::role=(?P<role>{_COMPONENT}))?#(?P<authority>{_AUTHORITY})"
+)
+
+
+@dataclass(frozen=True)
+class Entitlement:
+    """``groups``: the group and its subgroups, decoded; ``role``: "" where it names none."""
+
+    groups: tuple[str, ...]
+    role: str
+    authority: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the claims make of a person. ``refusal`` None: they may come in, and are in ``groups``."""
+
+    groups: frozenset[str]
+    refusal: Refusal | None
+
+
+def subject(claims: object) -> str | None:
+    """Who the claims are about, or None where that cannot be told."""
+    sub = claims.get("sub") if isinstance(claims, Mapping) else None
+    if not isinstance(sub, str) or not 0 < len(sub) <= _LONGEST_SUB or not sub.isascii() or not sub.isprintable():
+        return None
+    return sub
+
+
+def judge(claims: Claims, provider: Provider) -> Verdict:
+    """What this provider's rules make of the claims."""
+    if subject(claims) is None:
+        return Verdict(frozenset(), "identity")
+    if provider.assurance is not None:
+        said = {value for name in provider.assurance_claims for value in values(claims, name)}
+        if said.isdisjoint(_ASSURANCE + level for level in _ENOUGH[provider.assurance]):
+            return Verdict(frozenset(), "assurance")
+    found = {group for rule in provider.rules for group in _given(rule, claims, provider) if _can_be_group(group)}
+    return Verdict(frozenset(found), None if found else "no-group")
+
+
+def values(claims: Claims, name: str) -> tuple[str, ...]:
+    """The texts of a claim; ``name`` may go inwards with dots. An unverified e-mail address is not said."""
+    found: Any = claims.get(name)
+    if found is None:
+        found = claims
+        for part in name.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+    if name.rpartition(".")[2] in _MAIL and claims.get("email_verified") is not True:
+        return ()
+    listed = found if isinstance(found, list | tuple) else [found]
+    return tuple(value for value in listed[:_MOST] if isinstance(value, str) and 0 < len(value) <= _LONGEST)
+
+
+def entitlement(text: str, namespace: str) -> Entitlement | None:
+    """An entitlement of that namespace; None for whatever is not exactly one."""
+    head = f"{namespace}:group:"
+    if not text.startswith(head):
+        return None
+    found = _ENTITLEMENT.fullmatch(text[len(head) :])
+    if found is None:
+        return None
+    groups = tuple(_decoded(part) for part in found["groups"].split(":"))
+    role = _decoded(found["role"] or "")
+    if any(not part or part.startswith("role=") for part in groups) or (found["role"] and not role):
+        return None
+    return Entitlement(groups=groups, role=role, authority=found["authority"])
+
+
+def short_name(claims: Claims) -> str:
+    """What a person's name here begins with: letters and digits, for people to read, and not to know anybody by."""
+    for claim in ("preferred_username", "given_name", "name"):
+        for value in values(claims, claim)[:1]:
+            plain = unicodedata.normalize("NFKD", value.split("@")[0]).encode("ascii", "ignore").decode().lower()
+            letters = re.sub(r"[^a-z0-9]", "", plain).lstrip("0123456789")[:_LONGEST_NAME]
+            if letters:
+                return letters
+    return "user"
+
+
+def _given(rule: Rule, claims: Claims, provider: Provider) -> Iterator[str]:
+    if rule.everybody:
+        yield rule.gives
+    elif rule.claim is not None:
+        for value in values(claims, rule.claim.name):
+            if fnmatchcase(value, rule.claim.value):
+                yield rule.gives.replace("{group}", value)
+    elif rule.entitlement is not None:
+        for name in provider.entitlement_claims:
+            for value in values(claims, name):
+                group = _matched(value, rule.entitlement)
+                if group is not None:
+                    yield rule.gives.replace("{group}", group)
+
+
+def _matched(text: str, match: EntitlementMatch) -> str | None:
+    said = entitlement(text, match.namespace)
+    if said is None or said.authority not in match.authorities:
+        return None
+    if match.roles and said.role not in match.roles:
+        return None
+    group = ":".join(said.groups)
+    return group if fnmatchcase(group, match.group) else None
+
+
+def _decoded(part: str) -> str:
+    """A component without its percent signs; "" for what would then mean something else."""
+    try:
+        text = unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        return ""
+    return text if text.isprintable() and ":" not in text and "#" not in text else ""
+
+
+def _can_be_group(name: str) -> bool:
+    return 0 < len(name) <= _LONGEST_GROUP and name.isprintable() and not name.startswith(ANTENNA)

@@ -1,0 +1,107 @@
+"""Who is who: the name that each identity of a provider has here, once and for all.
+
+One SQLite file. A name is never given twice, and never taken back: who leaves and comes again finds what was theirs.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS people (
+    issuer TEXT NOT NULL,
+    sub TEXT NOT NULL,
+    name TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    antenna TEXT,
+    terms TEXT,
+    terms_at TEXT,
+    since TEXT NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    PRIMARY KEY (issuer, sub)
+)
+"""
+
+
+class NameTaken(Exception):
+    """The name that an operator wrote for somebody is another's."""
+
+
+class People:
+    """The file, made 0600 where it is not there. ``issuer`` and ``sub`` are who a provider says somebody is."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        with self._writing() as database:
+            database.execute(_TABLE)
+
+    def name(self, issuer: str, sub: str) -> str | None:
+        """The name of one who was here before."""
+        return self._one("SELECT name FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
+
+    def antenna(self, issuer: str, sub: str) -> str | None:
+        """The antenna that they picked last."""
+        return self._one("SELECT antenna FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
+
+    def pick(self, issuer: str, sub: str, antenna: str) -> None:
+        """Remember an antenna."""
+        with self._writing() as database:
+            database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
+
+    def accepted(self, name: str) -> str | None:
+        """The version of the terms that they accepted last."""
+        return self._one("SELECT terms FROM people WHERE name = ?", name)
+
+    def accept(self, name: str, version: str) -> None:
+        """Keep that they accept them, and when."""
+        with self._writing() as database:
+            database.execute(
+                "UPDATE people SET terms = ?, terms_at = CURRENT_TIMESTAMP WHERE name = ?", (version, name)
+            )
+
+    def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
+        """Their name, as it was, or a new one: ``BEGIN-N``, with the first number that was never given to anybody and
+        is not ``taken`` by one who is not of a provider."""
+        with self._writing() as database:
+            known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
+            if known is not None:
+                return str(known[0])
+            beginning = database.execute("SELECT name FROM people WHERE name GLOB ?", (f"{begin}-[0-9]*",))
+            numbers = [name.rpartition("-")[2] for (name,) in beginning]
+            number = max((int(one) for one in numbers if one.isdecimal()), default=0) + 1
+            while taken(f"{begin}-{number}"):
+                number += 1
+            name = f"{begin}-{number}"
+            database.execute("INSERT INTO people (issuer, sub, name) VALUES (?, ?, ?)", (issuer, sub, name))
+        return name
+
+    def admit_as(self, issuer: str, sub: str, name: str) -> str:
+        """Their name, as it was, or this one, which an operator wrote. Raises NameTaken if another has it."""
+        with self._writing() as database:
+            known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
+            if known is not None:
+                return str(known[0])
+            try:
+                database.execute("INSERT INTO people (issuer, sub, name) VALUES (?, ?, ?)", (issuer, sub, name))
+            except sqlite3.IntegrityError as error:
+                raise NameTaken(name) from error
+        return name
+
+    def _one(self, query: str, *values: str) -> str | None:
+        with closing(sqlite3.connect(self._path)) as database:
+            row = database.execute(query, values).fetchone()
+        return row[0] if row is not None else None
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self._path, isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            try:
+                yield database
+            except BaseException:
+                database.execute("ROLLBACK")
+                raise
+            database.execute("COMMIT")

@@ -1,0 +1,152 @@
+"""One provider: oauthenticator's generic client, with our rules for who somebody is and whether they may come in."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from oauthenticator.generic import GenericOAuthenticator
+from pydantic import ValidationError
+from tornado.httpclient import HTTPClientError
+
+from factoryspawner.login.claims import judge, short_name, subject
+from factoryspawner.login.people import NameTaken, People
+from factoryspawner.login.settings import ANTENNA, Endpoints, Provider
+from factoryspawner.login.words import LoginRefused
+
+_SECONDS = 8  # for one answer of a provider
+_NOBODY = "-"
+
+
+class ProviderAway(Exception):
+    """The provider does not answer, or answers that something is wrong with itself."""
+
+
+class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
+    """What a provider says of people. Its ``auth_state`` keeps ``provider``, ``sub``, ``groups``, ``checked_at``
+    (epoch), ``refused`` (a code of ``words``, or None) and the tokens; no claims."""
+
+    def __init__(
+        self,
+        settings: Provider,
+        people: People,
+        taken: Callable[[str], bool],
+        secret: str,
+        callback: str,
+        parent: Any,
+    ) -> None:
+        super().__init__(
+            client_id=settings.client_id,
+            client_secret=secret,
+            basic_auth=settings.client_auth == "basic",
+            scope=list(settings.asked_scopes),
+            login_service=settings.shown,
+            oauth_callback_url=callback,
+            enable_auth_state=True,
+            manage_groups=True,
+            allow_all=True,  # the rules say who gets in
+            http_request_kwargs={"connect_timeout": _SECONDS, "request_timeout": _SECONDS, "follow_redirects": False},
+            parent=parent,
+        )
+        self.settings = settings
+        self._people = people
+        self._taken = taken
+        self._finding = asyncio.Lock()
+
+    async def ready(self) -> None:
+        """Return when its endpoints are known. Raises ProviderAway."""
+        async with self._finding:
+            if not self.userdata_url:
+                found = self.settings.endpoints or await self._discover()
+                self.authorize_url, self.token_url = str(found.authorize), str(found.token)
+                self.userdata_url: str = found.userinfo
+
+    async def _discover(self) -> Endpoints:
+        issuer = self.settings.issued_by
+        try:
+            said = await self.httpfetch(f"{issuer}/.well-known/openid-configuration", "asking for the endpoints")
+            if str(said["issuer"]).rstrip("/") != issuer:
+                raise ProviderAway(f"{issuer} says that it is {said['issuer']!r}")
+            return Endpoints(
+                authorize=said["authorization_endpoint"],
+                token=said["token_endpoint"],
+                userinfo=said["userinfo_endpoint"],
+            )
+        except (HTTPClientError, OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+            raise ProviderAway(f"{issuer} does not say its endpoints: {error}") from error
+
+    async def login(self, handler: Any, antenna: str | None) -> dict[str, Any]:
+        """Who came back from the provider. Raises LoginRefused, ProviderAway."""
+        model: dict[str, Any] = await self._asked(self.authenticate(handler))
+        state = model["auth_state"]
+        if state["refused"]:
+            raise LoginRefused(state["refused"], None if model["name"] == _NOBODY else model["name"])
+        if antenna is not None:
+            self._people.pick(self.settings.issued_by, state["sub"], antenna)
+            self._belongs_to(model, antenna)
+        return model
+
+    async def look_again(self, user: Any, handler: Any) -> dict[str, Any] | None:
+        """The same of one who is here, by what the last login left; None: they must log in. Raises ProviderAway."""
+        return await self._asked(self.refresh_user(user, handler)) or None
+
+    async def _asked(self, answer: Any) -> Any:
+        try:
+            await self.ready()
+            return await answer
+        except HTTPClientError as error:
+            if 400 <= error.code < 500:  # tornado has 599 for no answer
+                raise LoginRefused("failed") from error
+            raise ProviderAway(str(error)) from error
+        except (OSError, ValueError, TypeError, KeyError) as error:  # no answer, or none that is one
+            raise ProviderAway(repr(error)) from error
+        finally:
+            answer.close()
+
+    def user_info_to_username(self, user_info: Any) -> str:  # noqa: ARG002
+        """Not by a claim: ``update_auth_model`` says."""
+        return _NOBODY
+
+    async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
+        """Say who it is, by issuer and sub alone, and whether they may come in."""
+        state = auth_model["auth_state"]
+        claims = state.pop(self.user_auth_state_key)
+        state.pop("id_token", None)
+        state["token_response"] = {key: value for key, value in state["token_response"].items() if key != "id_token"}
+        issuer, sub = self.settings.issued_by, subject(claims)
+        verdict = judge(claims if sub is not None else {}, self.settings)
+        state |= {
+            "provider": self.settings.id,
+            "sub": sub,
+            "groups": sorted(verdict.groups),
+            "checked_at": time.time(),
+            "refused": verdict.refusal,
+        }
+        if sub is None:
+            return auth_model
+        if verdict.refusal is not None:
+            auth_model["name"] = self._people.name(issuer, sub) or _NOBODY
+        else:
+            try:
+                auth_model["name"] = self._name(issuer, sub, short_name(claims))
+            except NameTaken:
+                state["refused"] = "name"
+            if (antenna := self._people.antenna(issuer, sub)) is not None:
+                self._belongs_to(auth_model, antenna)
+        return auth_model
+
+    async def get_user_groups(self, auth_state: dict[str, Any]) -> set[str]:
+        """As ``update_auth_model`` found them."""
+        return set(auth_state["groups"])
+
+    def _name(self, issuer: str, sub: str, begin: str) -> str:
+        if (written := self.settings.names.get(sub)) is not None:
+            return self._people.admit_as(issuer, sub, written.lower())
+        return self._people.admit(issuer, sub, begin, self._taken)
+
+    def _belongs_to(self, model: dict[str, Any], antenna: str) -> None:
+        state = model["auth_state"]
+        groups = {group for group in state["groups"] if not group.startswith(ANTENNA)} | {ANTENNA + antenna}
+        state["groups"] = model["groups"] = sorted(groups)

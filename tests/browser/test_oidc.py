@@ -1,0 +1,153 @@
+"""Log in by OpenID Connect as a member of two projects and of an antenna; start; and be put out of the groups."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from testbed.demo_login import GROUPS, claims
+from tests.browser.test_first_session import choose, open_start
+from tests.conftest import PORTS, started
+from tests.support.gateway import Gateway, eventually
+
+AXE = Path(__file__).resolve().parents[2] / "extensions/lab/node_modules/axe-core/axe.min.js"
+PROJECTS = {"EHPC-AIF-2026PG01-101": "lumi-aif", "EHPC-AIF-2026FL01-202": "it4lia"}
+
+
+@pytest.fixture(scope="module")
+def gateway(demo_folder: Path) -> Iterator[Gateway]:
+    """A demo with a login provider in place of passwords, or the one of ``FACTORYGATE_TEST_OIDC``."""
+    given = os.environ.get("FACTORYGATE_TEST_OIDC")
+    yield from started(given, demo_folder.with_name("tested-oidc"), PORTS["oidc"], "--login", "oidc")
+
+
+@pytest.fixture(autouse=True)
+def no_sessions(gateway: Gateway) -> Iterator[None]:
+    yield
+    for name, groups in GROUPS.items():
+        provider_says(gateway, name, *groups)
+    for session in gateway.everybody():
+        gateway.stop(session["user"], session["server"], remove=True)
+    eventually(lambda: not gateway.everybody(), what="no session is left")
+
+
+def provider_says(gateway: Gateway, name: str, *groups: str) -> None:
+    url = f"{gateway.demo['login_provider']}/users/{name}"
+    httpx.put(url, json=claims(name, groups)).raise_for_status()
+
+
+def sign_in(page: Page, name: str) -> None:
+    """From the hub's login page, by the provider's."""
+    page.get_by_role("link", name=re.compile("^Sign in with")).click()
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def violations(page: Page) -> list[str]:
+    page.add_script_tag(path=AXE)
+    found: list[str] = page.evaluate("async () => (await axe.run()).violations.map(one => one.id + ': ' + one.help)")
+    return found
+
+
+def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Page) -> None:
+    page.goto(f"{gateway.hub}/login")
+    page.get_by_text("Come by the antenna of your country").click()
+    page.get_by_role("link", name=re.compile("HunAIFA")).click()
+    page.get_by_role("button", name="ada", exact=True).click()
+    page.wait_for_url(re.compile(r"/hub/(home|spawn)"))
+    person = gateway.api("GET", "/users/ada").json()
+    assert sorted(person["groups"]) == ["antenna:hunaifa", "climate", "language-models"]
+    assert not person["admin"]
+
+    # only the factories of their projects
+    open_start(page, gateway, "ada", "oidc")
+    offered = page.locator("#fg-factories input[name='factory']")
+    assert sorted(one.get_attribute("value") or "" for one in offered.all()) == sorted(PROJECTS.values())
+    answer = gateway.start("ada", "elsewhere", token=gateway.token("ada"), factory="brainpp", hours=1)
+    assert answer.status_code in (400, 403), answer.text
+
+    # what the projects have
+    listed = httpx.get(
+        f"{gateway.root}/services/factories/api/projects", headers={"Authorization": f"Bearer {gateway.token('ada')}"}
+    )
+    assert {one["id"]: one["granted"] for one in listed.json()} == dict.fromkeys(PROJECTS, 500)
+
+    choose(page, "factory", "it4lia")
+    choose(page, "size", "gpu-1")
+    page.locator("#hours").fill("2")
+    summary = page.locator("#fg-summary")
+    expect(summary).to_contain_text(re.compile(r"2 h × 1 GPU = 2 GPU-hours"))
+    expect(summary).to_contain_text("EHPC-AIF-2026FL01-202 pays. It has 500 of 500 GPU-hours left.")
+    page.locator("#fg-start-button").click()
+    page.wait_for_url(re.compile(r"/user/ada/oidc/lab"), timeout=90000)
+    session = gateway.session("ada", "oidc")
+    assert session is not None
+    assert session["choice"]["project"] == "EHPC-AIF-2026FL01-202"
+    assert session["choice"]["factory"] == "it4lia"
+
+    # out of the groups: refused at the next refresh
+    token = gateway.token("ada")
+    provider_says(gateway, "ada")
+
+    def asked_to_sign_in() -> bool:
+        page.goto(f"{gateway.hub}/home")
+        return "/hub/login" in page.url
+
+    eventually(asked_to_sign_in, every=1, what="the hub asks the provider again")
+    sign_in(page, "ada")
+    refusal = page.get_by_role("alert")
+    expect(refusal).to_contain_text("not, or no longer, in a group")
+    expect(refusal).to_contain_text("manager of your project")
+    assert violations(page) == []
+    assert gateway.api("GET", "/user", token=token).status_code == 403
+    answer = gateway.start("ada", "again", factory="it4lia", hours=1)
+    assert answer.status_code == 403
+    assert "not, or no longer, in a group" in answer.json()["message"]
+    # what runs goes on for a while, and says so
+    [left] = [one for one in gateway.everybody() if one["user"] == "ada"]
+    assert left["id"] == session["id"] and left["state"] == "running"
+    eventually(
+        lambda: any("project" in (line["text"]) for line in gateway.everybody()[0]["log"][len(session["log"]) :]),
+        what="the session says that it ends",
+    )
+
+    # and in again
+    provider_says(gateway, "ada", "climate")
+    sign_in(page, "ada")
+    page.wait_for_url(re.compile(r"/hub/(home|spawn)|/user/ada"))
+    open_start(page, gateway, "ada", "oidc-back")
+    assert [one.get_attribute("value") for one in offered.all()] == ["lumi-aif"]
+
+
+def test_the_page_by_keyboard_and_screen_reader(gateway: Gateway, page: Page) -> None:
+    page.goto(f"{gateway.hub}/login?next=%2Fhub%2Ftoken")
+    assert violations(page) == []
+    page.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name=re.compile("HunAIFA"))).to_be_visible()
+    assert violations(page) == []
+
+    def focused() -> str:
+        return str(page.evaluate("document.activeElement.getAttribute('href') || ''"))
+
+    page.reload()
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if "/oidc/demo/login" in focused():
+            break
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="grace", exact=True).click()
+    page.wait_for_url(re.compile(r"/hub/token"))
+    assert gateway.api("GET", "/users/grace").json()["groups"] == ["climate"]
+
+
+def test_who_cancels_at_the_provider_is_told_so(gateway: Gateway, page: Page) -> None:
+    page.goto(f"{gateway.hub}/login")
+    page.get_by_role("link", name=re.compile("^Sign in with")).click()
+    page.get_by_role("button", name="Deny").click()
+    expect(page.get_by_role("alert")).to_contain_text("you cancelled")

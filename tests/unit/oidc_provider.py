@@ -1,0 +1,70 @@
+"""A login provider as a process of its own (oidc-provider-mock): whoever is named there logs in by a click."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.unit.hub_process import free_port
+
+CLIENT = "factorygate"
+
+
+class OidcProvider:
+    """On loopback, with its log in ``folder``; tokens live for ``seconds``."""
+
+    def __init__(self, folder: Path, seconds: int = 3600) -> None:
+        self.port = free_port()
+        self.issuer = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._seconds = seconds
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def up(self) -> None:
+        """Start it and wait until it answers; it has forgotten whom it knew."""
+        argv = [sys.executable, "-m", "oidc_provider_mock", "-H", "127.0.0.1"]
+        with (self._folder / "provider.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*argv, "-p", str(self.port), "-e", str(self._seconds)], stdout=log, stderr=log, env={**os.environ}
+            )
+        while True:
+            assert self._process.poll() is None, (self._folder / "provider.log").read_text()
+            try:
+                httpx.get(f"{self.issuer}/jwks", trust_env=False).raise_for_status()
+            except httpx.TransportError:
+                time.sleep(0.05)  # another program's readiness, of which nobody sends word
+                continue
+            return
+
+    def down(self) -> None:
+        """End it."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def says(self, sub: str, **claims: Any) -> None:
+        """What it says of somebody from now on."""
+        httpx.put(f"{self.issuer}/users/{sub}", json=claims, trust_env=False).raise_for_status()
+
+    def revoke(self, sub: str) -> None:
+        """Their tokens are worth nothing any more."""
+        httpx.post(f"{self.issuer}/users/{sub}/revoke-tokens", trust_env=False).raise_for_status()
+
+    def settings(self, folder: Path, name: str = "mine", **more: Any) -> dict[str, Any]:
+        """For ``login.providers``."""
+        secret = folder / f"{name}.secret"
+        secret.write_text("s" * 16)
+        secret.chmod(0o600)
+        return {
+            "id": name,
+            "issuer": self.issuer,
+            "client_id": CLIENT,
+            "client_secret_file": str(secret),
+            "scopes": ["openid", "profile", "email"],
+        } | more

@@ -1,0 +1,115 @@
+"""What the authenticator makes of a person when nobody can be asked: how long a provider's last answer counts."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from factoryspawner import hubconfig
+from factoryspawner.access import Standing, check
+from factoryspawner.errors import StartFailed
+from factoryspawner.login.authenticator import FederatedAuthenticator
+from factoryspawner.login.provider import ProviderAway
+from tests.unit.test_hubconfig import write
+from tests.unit.test_login_claims import BASIC
+
+TRUST = 3600
+
+
+class Person:
+    """A user of the hub, as far as an authenticator looks at one."""
+
+    name = "ada-1"
+
+    def __init__(self, **state: Any) -> None:
+        self.state = {"provider": "mine", "sub": "x", "refused": None, "checked_at": time.time(), **state}
+        self.groups = [SimpleNamespace(name="one"), SimpleNamespace(name="not\nprinted")]
+
+    async def get_auth_state(self) -> dict[str, Any] | None:
+        return self.state or None
+
+
+class Link:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, list[str], bool]] = []
+
+    async def put_person(self, name: str, groups: list[str], blocked: bool) -> None:
+        self.told.append((name, groups, blocked))
+
+
+@pytest.fixture
+def authenticator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FederatedAuthenticator:
+    (tmp_path / "secret").write_text("s")
+    (tmp_path / "secret").chmod(0o600)
+    login = {"people_file": "people", "crypt_key_file": "crypt", "trust_seconds": TRUST, "providers": [BASIC]}
+    config = hubconfig.load(write(tmp_path, login=login))
+    monkeypatch.setattr(hubconfig, "loaded", lambda: config)
+    made = FederatedAuthenticator(blocked_users={"blocked"})
+
+    async def away(*_: Any) -> None:
+        raise ProviderAway("away")
+
+    for provider in made.providers.values():
+        monkeypatch.setattr(provider, "look_again", away)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("state", "code"),
+    [
+        ({}, None),
+        ({"checked_at": time.time() - TRUST - 60}, "login-stale"),
+        ({"checked_at": 0}, "login-stale"),
+        ({"refused": "no-group"}, "login-no-group"),
+        ({"provider": "gone"}, "login-never"),
+    ],
+)
+async def test_who_may_start(authenticator: FederatedAuthenticator, state: dict[str, Any], code: str | None) -> None:
+    assert isinstance(authenticator, Standing)
+    said = await authenticator.standing(Person(**state))
+    assert (said.code if said else None) == code
+    link: Any = Link()
+    if code is None:
+        await check(link, authenticator, Person(**state))
+        assert link.told == [("ada-1", ["one"], False)]
+    else:
+        with pytest.raises(StartFailed) as failed:
+            await check(link, authenticator, Person(**state))
+        assert failed.value.kind == "forbidden" and failed.value.words.code == code
+        assert link.told == [("ada-1", [], True)]
+
+
+async def test_who_is_blocked_or_never_came(authenticator: FederatedAuthenticator) -> None:
+    person = Person()
+    person.state = {}
+    said = await authenticator.standing(person)
+    assert said is not None and said.code == "login-never"
+    person = Person()
+    person.name = "blocked"
+    said = await authenticator.standing(person)
+    assert said is not None and said.code == "login-blocked"
+
+
+@pytest.mark.parametrize(("age", "stays"), [(0, True), (TRUST - 60, True), (TRUST + 60, False)])
+async def test_a_provider_that_is_away_is_trusted_for_a_while(
+    authenticator: FederatedAuthenticator, age: float, stays: bool
+) -> None:
+    assert await authenticator.refresh_user(Person(checked_at=time.time() - age)) is stays
+
+
+async def test_who_was_refused_stays_out_though_the_provider_is_away(authenticator: FederatedAuthenticator) -> None:
+    assert await authenticator.refresh_user(Person(refused="no-group")) is False
+
+
+async def test_a_name_of_the_operators_is_nobodys(authenticator: FederatedAuthenticator) -> None:
+    authenticator.admin_users = {"Root-1"}
+    authenticator.add_user(SimpleNamespace(name="kept-1"))
+    assert authenticator._is_taken("root-1")
+    assert authenticator._is_taken("kept-1")
+    assert not authenticator._is_taken("ada-1")
