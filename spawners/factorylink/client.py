@@ -31,6 +31,7 @@ from factorylink.models import (
     FactoryView,
     Health,
     MessageBody,
+    NetworkView,
     Problem,
     Session,
     SessionId,
@@ -51,6 +52,7 @@ _SESSIONS = TypeAdapter(list[Session])
 _CLUSTER = TypeAdapter(Cluster)
 _CLUSTERS = TypeAdapter(list[Cluster])
 _FACTORIES = TypeAdapter(list[FactoryView])
+_NETWORK = TypeAdapter(NetworkView)
 _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
@@ -170,6 +172,10 @@ class LinkClient:
     async def coming(self) -> list[ComingView]:
         """The factories without a machine yet."""
         return await self._ask(_COMING, "GET", "/coming")
+
+    async def network(self) -> NetworkView:
+        """The whole network, as anybody may see it."""
+        return await self._ask(_NETWORK, "GET", "/network")
 
     async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
         """The same now and after every change, without end. Subscribes again when the link falls silent."""

@@ -23,6 +23,7 @@ from factorylink.models import (
     FactoryView,
     GpuHours,
     Health,
+    NetworkView,
     Problem,
     ResolvedChoice,
     Session,
@@ -49,6 +50,7 @@ class FakeLink:
         self.environments: dict[str, EnvironmentBody] = {}
         self.factories: list[FactoryView] = []
         self.coming: list[ComingView] = []
+        self.network = NetworkView(factories=(), antennas=())
         self.stops: list[tuple[str, str]] = []
         self.extended: list[tuple[str, float]] = []
         self.renewed: list[tuple[str, str, str]] = []
@@ -240,6 +242,10 @@ class FakeLink:
         @app.get("/coming")
         async def coming() -> list[ComingView]:
             return self.coming
+
+        @app.get("/network")
+        async def network() -> NetworkView:
+            return self.network
 
         @app.get("/factories/{factory}/estimate")
         async def estimate(factory: str, user: str, size: str, hours: float | None = None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from factorylink.models.base import (
     JobId,
     Model,
     Person,
+    Point,
     ServerName,
     SessionId,
     Slot,
@@ -65,7 +66,17 @@ from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, R
 from factorylink.models.rules import Act, Agreement, LoginRules, Policy
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
-from factorylink.models.views import ComingView, CredentialView, FactoryView, Health, PartitionLoad, SizeView
+from factorylink.models.views import (
+    ComingView,
+    CredentialView,
+    FactoryView,
+    Health,
+    NetworkAntenna,
+    NetworkFactory,
+    NetworkView,
+    PartitionLoad,
+    SizeView,
+)
 
 __all__ = [
     "ADOPT",
@@ -114,6 +125,9 @@ __all__ = [
     "LoginRules",
     "MessageBody",
     "Model",
+    "NetworkAntenna",
+    "NetworkFactory",
+    "NetworkView",
     "NodeShape",
     "NodeSize",
     "NodeState",
@@ -123,6 +137,7 @@ __all__ = [
     "PartitionLoad",
     "Person",
     "Planned",
+    "Point",
     "Policy",
     "Problem",
     "ProblemKind",
