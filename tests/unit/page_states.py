@@ -238,5 +238,9 @@ async def _session(hub: HubProcess, link: FakeLink, server: str) -> Session:
     assert answer.status_code in (201, 202), answer.text
     session = await link.until(None, lambda one: one.server == server)
     return await link.change(
-        session.id, position=3, waits_for=_waits("Priority"), log=(_line("Asked for small at One."),)
+        session.id,
+        created=datetime.now(UTC),
+        position=3,
+        waits_for=_waits("Priority"),
+        log=(_line("Asked for small at One."),),
     )

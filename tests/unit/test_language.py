@@ -85,7 +85,7 @@ def test_plural_forms_are_told_for_every_number() -> None:
 
 def test_a_folder_without_catalogues_is_english(tmp_path: Path) -> None:
     assert [one.name for one in Languages(tmp_path)] == ["English"]
-    assert [one.name for one in languages(LOCALE)] == ["English", "Deutsch"]
+    assert {"English", "Deutsch", "Français"} < {one.name for one in languages(LOCALE)}
 
 
 # --- the hub ----------------------------------------------------------------------------------------------------------
@@ -105,8 +105,8 @@ async def ada(hub: HubProcess, link: FakeLink) -> AsyncIterator[httpx.AsyncClien
     [
         ("", "", "", "en"),
         ("", "", "de-AT,de;q=0.9,en;q=0.8", "de"),
-        ("", "", "fr,en;q=0.5,de;q=0.4", "en"),
-        ("", "", "fr;q=1,de;q=0.9", "de"),
+        ("", "", "fi,en;q=0.5,de;q=0.4", "en"),
+        ("", "", "fi;q=1,de;q=0.9", "de"),
         ("", "", "de;q=0", "en"),
         ("", "", "de;q=much,;;;,~", "en"),
         ("", "en", "de", "en"),
