@@ -1,4 +1,4 @@
-"""The pictures of ``docs/pictures``: each page of the hub in a browser, over a link that tells of something of everything.
+"""The pictures of ``docs/pictures``: each page of the hub in a browser, over a link that tells something of everything.
 
 A PNG keeps at most 128 colours, so that the repository stays small; whatever is over 150 kB is an error.
 """
