@@ -77,6 +77,15 @@ def network(now: datetime) -> NetworkView:
     )
 
 
+def names() -> list[str]:
+    """What factories, antennas and operators call things on the map and the status page; the longest first."""
+    known = network(datetime.now(UTC))
+    found = {one.name for one in (*known.factories, *known.antennas)}
+    for one in known.factories:
+        found |= {one.machine or "", one.coming or "", one.host, one.city, *(load.name for load in one.partitions)}
+    return sorted((found | {DRAIN, "UTC", "JSON", "Server at /user/ada/"}) - {""}, key=len, reverse=True)
+
+
 def fill(link: FakeLink) -> None:
     """Factories, sessions and clusters of ada."""
     now = datetime.now(UTC)
