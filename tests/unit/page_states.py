@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -50,10 +51,14 @@ DATA = re.compile(
 PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/"}
 
 
+@cache
+def _shipped() -> federation.Federation:
+    return federation.load(CATALOGUE, CATALOGUE.parent / "antennas.yaml")
+
+
 def network(now: datetime) -> NetworkView:
     """The shipped catalogue, with some of it offered, one in each health."""
-    board = Mock(federation=federation.load(CATALOGUE, CATALOGUE.parent / "antennas.yaml"), places={})
-    found = whole_network(board)
+    found = whole_network(Mock(federation=_shipped(), places={}))
     silent = explain.unreachable("timed out")
     healths = {
         "lumi-aif": Health(state="ok", since=now, answered_at=now),
@@ -88,6 +93,7 @@ def names() -> list[str]:
 
 def fill(link: FakeLink) -> None:
     """Factories, sessions and clusters of ada."""
+    _shipped()  # takes a moment that is not to lie between now and what is told below
     now = datetime.now(UTC)
     link.network = network(now)
     silent = explain.unreachable("timed out")

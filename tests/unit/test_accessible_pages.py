@@ -16,6 +16,7 @@ from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 
 AXE = Path(__file__).parents[2] / "extensions" / "lab" / "node_modules" / "axe-core" / "axe.min.js"
+ERRORS = Path(__file__).parents[2] / "hub_config" / "error"
 AXE_RUN = """async (rules) => {
   const { violations } = await axe.run(document, rules.length ? { runOnly: { type: "rule", values: rules } } : {});
   return violations.map((one) => ({ rule: one.id, where: one.nodes.map((node) => node.html) }));
@@ -86,6 +87,23 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(people: People, name: st
     await page.set_viewport_size({"width": 360, "height": 780})
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
     assert await findings(page, "color-contrast", "target-size") == []
+    await page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("status", [404, 503])
+async def test_axe_finds_nothing_on_the_proxys_own_pages(hub: HubProcess, people: People, status: int, scheme: Any) -> None:
+    page = await people["ada"].new_page()
+    await page.emulate_media(color_scheme=scheme)
+    await page.set_viewport_size({"width": 360, "height": 780})
+    body = (ERRORS / f"{status}.html").read_text()
+    await page.route("**/user/ada/**", lambda route: route.fulfill(status=status, body=body, content_type="text/html"))
+    for code in ("en", "de"):
+        await page.context.add_cookies([{"name": "fg-lang", "value": code, "url": hub.url}])
+        await page.goto("/user/ada/busy/lab")
+        await expect(page.locator("h1")).to_be_visible()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+        assert await findings(page) == []
     await page.close()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import asin, cos, hypot, radians, sin, sqrt
 
 import httpx
@@ -118,6 +119,15 @@ async def test_without_the_link_both_say_so(anybody: httpx.AsyncClient, link: Fa
             assert "does not answer at the moment" in answer.text
     finally:
         await link.up()
+
+
+async def test_the_page_of_tokens_offers_each_span_in_the_persons_language(hub: HubProcess) -> None:
+    ada = await hub.login("ada")
+    page = (await ada.get("/hub/token", headers={"Accept-Language": "fr"})).text
+    await ada.aclose()
+    assert re.findall(r"<option[^>]*value=\"\d*\">([^<]*)</option>", page) == [
+        "1 heure", "1 jour", "1 semaine", "1 mois", "1 an", "Jamais",
+    ]  # fmt: skip
 
 
 async def test_the_language_is_switched_without_javascript(anybody: httpx.AsyncClient) -> None:
