@@ -30,7 +30,7 @@ def main() -> int:
     os.umask(0o077)
     try:
         config = load_link_config(options.config)
-        known = federation.load(config.catalogue)
+        known = federation.load(config.catalogue, federation.antennas_beside(config.catalogue))
         asyncio.run(serve(config, offered(config, known.factories), known))
     except (CatalogueError, StartError, LedgerError) as error:
         sys.stderr.write(f"The link cannot start.\n{error}\n")

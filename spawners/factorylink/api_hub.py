@@ -33,6 +33,7 @@ from factorylink.models import (
     FactoryView,
     Hours,
     MessageBody,
+    NetworkView,
     Person,
     PersonBody,
     ProjectId,
@@ -46,6 +47,7 @@ from factorylink.models import (
     TokenBody,
     UsageLine,
 )
+from factorylink.network import network
 from factorylink.offers import Offers
 from factorylink.problems import forbidden, from_link_error, gone
 from factorylink.seams import Place
@@ -157,6 +159,10 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     @app.get("/coming")
     async def coming() -> list[ComingView]:
         return offers.coming()
+
+    @app.get("/network")
+    async def whole_network() -> NetworkView:
+        return network(board)
 
     @app.get("/factories/{factory_id}/estimate", responses=says(403, 404))
     async def estimate(

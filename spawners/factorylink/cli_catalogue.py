@@ -65,8 +65,7 @@ def _default() -> Path:
 
 
 def _federation(folder: Path) -> federation.Federation:
-    antennas = folder.absolute().parent / "antennas.yaml"
-    return federation.load(folder, antennas if antennas.exists() else None)
+    return federation.load(folder, federation.antennas_beside(folder))
 
 
 def _check(options: argparse.Namespace) -> int:

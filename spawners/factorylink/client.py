@@ -31,6 +31,7 @@ from factorylink.models import (
     FactoryView,
     Health,
     MessageBody,
+    NetworkView,
     PersonBody,
     Problem,
     ProjectView,
@@ -58,6 +59,7 @@ _FACTORIES = TypeAdapter(list[FactoryView])
 _USAGE = TypeAdapter(list[UsageLine])
 _PROJECTS = TypeAdapter(list[ProjectView])
 _READY = TypeAdapter(ReadyView)
+_NETWORK = TypeAdapter(NetworkView)
 _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
@@ -196,6 +198,10 @@ class LinkClient:
     async def coming(self) -> list[ComingView]:
         """The factories without a machine yet."""
         return await self._ask(_COMING, "GET", "/coming")
+
+    async def network(self) -> NetworkView:
+        """The whole network, as anybody may see it."""
+        return await self._ask(_NETWORK, "GET", "/network")
 
     async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
         """The same now and after every change, without end. Subscribes again when the link falls silent."""

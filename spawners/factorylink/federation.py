@@ -79,6 +79,12 @@ def load(folder: Path, antennas: Path | None = None) -> Federation:
     return Federation(factories, planned, found)
 
 
+def antennas_beside(folder: Path) -> Path | None:
+    """The file of the antennas that belongs to a folder of factories; None: there is none."""
+    path = folder.absolute().parent / "antennas.yaml"
+    return path if path.is_file() else None
+
+
 def unsourced(path: Path, entry: Sourced) -> list[str]:
     """Values of an entry that nobody has confirmed, of which nothing says where they come from: one line each."""
     if isinstance(entry, Factory) and entry.state == "live":

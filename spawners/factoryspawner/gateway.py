@@ -10,9 +10,11 @@ from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import SessionId
+from factorylink.models import NetworkView, SessionId
 from factoryspawner.pauses import pauses
 from factoryspawner.table import Table
+
+_NETWORK_KEPT = 5.0  # seconds
 
 log = logging.getLogger("factoryspawner")
 
@@ -25,6 +27,8 @@ class Gateway:
     def __init__(self, socket: Path) -> None:
         self.link = LinkClient(socket)
         self.table = Table(self.link)
+        self._network: tuple[float, NetworkView] | None = None  # when it was asked, in the loop's time
+        self._asking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping: dict[SessionId, asyncio.Task[None]] = {}
         self.background(self.table.follow())
@@ -32,6 +36,18 @@ class Gateway:
     def background(self, work: Coroutine[Any, Any, None]) -> Callable[[], object]:
         """Run it apart from the caller; what it raises goes to the log. Returns what cancels it."""
         return self._task(work).cancel
+
+    async def network(self) -> NetworkView:
+        """The whole network as anybody may see it, at most 5 s old: who has no login asks no more often than that.
+        Raises LinkSilent, LinkProblem."""
+        await self.table.heard()
+        if self.table.silent:
+            raise LinkSilent("it does not answer")
+        async with self._asking:
+            now = asyncio.get_running_loop().time()
+            if self._network is None or now - self._network[0] > _NETWORK_KEPT:
+                self._network = (now, await self.link.network())
+            return self._network[1]
 
     async def wish_stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
         """Return when the ledger holds the wish to stop; asks again until then, even if the caller is cancelled."""

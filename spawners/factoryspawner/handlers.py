@@ -31,6 +31,7 @@ from factorylink.models import (
     RenewBody,
     Session,
 )
+from factoryspawner import public
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import Gateway, gateway
 from factoryspawner.language import Language, languages
@@ -342,5 +343,6 @@ def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
     )
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in api),
+        *public.routes(link_socket, pages / "locale"),
         (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
     ]

@@ -22,6 +22,8 @@ from factoryspawner.language import Language, Languages, languages
 
 # In JupyterHub's templates, in no block that could be replaced: what stands there, and the text in it.
 UPSTREAM = (
+    ("JupyterHub requires JavaScript.", N_("Most pages here need JavaScript."), "{{ _(text) }}"),
+    ("Please enable it to proceed.", N_("Please switch it on."), "{{ _(text) }}"),
     ('<html lang="en">', "", '<html lang="{{ language().code }}">'),
     ('aria-label="Toggle navigation"', N_("Toggle navigation"), 'aria-label="{{ _(text) }}"'),
     ('aria-label="Toggle dark mode"', N_("Toggle dark mode"), 'aria-label="{{ _(text) }}"'),
@@ -46,7 +48,7 @@ class Translation(InternationalizationExtension):
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         environment.policies["ext.i18n.trimmed"] = True
-        environment.globals.update(language=self._language, languages=self._all, said=self._said)
+        environment.globals.update(language=self._language, languages=self._all, said=self._said, here=_here)
         environment.globals.update(said_html=self._said_html, browser_texts=_texts)
         self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
 
@@ -93,6 +95,13 @@ def _of(context: Context, known: Languages) -> Language:
     """JupyterHub gives templates no request; what it gives is a method of the handler that has it."""
     handler: Any = context["static_url"].__self__
     return known.of(handler.request)
+
+
+@pass_context
+def _here(context: Context) -> str:
+    """The path and query of the page, to come back to."""
+    handler: Any = context["static_url"].__self__
+    return str(handler.request.uri)
 
 
 def _texts(language: Language) -> str:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
 from babel import Locale
+from babel.dates import format_datetime
+from babel.numbers import format_decimal
 from pydantic import BaseModel
 from tornado.httputil import HTTPServerRequest
 
@@ -38,6 +41,19 @@ class Language(language.Language):
     def name(self) -> str:
         """In the language itself."""
         return str(Locale.parse(self.code, sep="-").get_display_name() or self.code).capitalize()
+
+    def moment(self, at: datetime) -> str:
+        """A moment as the reader's language writes it, in UTC: the server does not know where the reader is."""
+        return f"{format_datetime(at, 'd MMM yyyy HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
+
+    @cached_property
+    def countries(self) -> Mapping[str, str]:
+        """The names of countries by their ISO 3166 codes."""
+        return Locale.parse(self.code, sep="-").territories
+
+    def number(self, value: float) -> str:
+        """A number as the reader's language writes it."""
+        return str(format_decimal(value, locale=Locale.parse(self.code, sep="-")))
 
     def spoken(self, value: T) -> T:
         """A model of the link, or a tuple or list of them, with its texts in this language."""

@@ -12,7 +12,7 @@ from factorylink.models import N_, Choice, Words
 from factoryspawner.errors import StartFailed
 
 ALLOWED = tuple(Choice.model_fields)
-_NOT_OPTIONS = ("_xsrf",)  # JupyterHub's own field in every form
+_NOT_OPTIONS = ("_xsrf", "lang")  # JupyterHub's own field in every form; what language the page is asked for in
 _SHOWN = 60  # characters of a refused value that are shown again
 
 

@@ -24,6 +24,7 @@ from factorylink.models import (
     FactoryView,
     GpuHours,
     Health,
+    NetworkView,
     PersonBody,
     Problem,
     ProjectView,
@@ -57,6 +58,7 @@ class FakeLink:
         self.projects: list[ProjectView] = []
         self.ready = ReadyView()
         self.people: dict[str, PersonBody] = {}
+        self.network = NetworkView(factories=(), antennas=())
         self.stops: list[tuple[str, str]] = []
         self.extended: list[tuple[str, float]] = []
         self.renewed: list[tuple[str, str, str]] = []
@@ -258,6 +260,10 @@ class FakeLink:
         @app.get("/coming")
         async def coming() -> list[ComingView]:
             return self.coming
+
+        @app.get("/network")
+        async def network() -> NetworkView:
+            return self.network
 
         @app.get("/factories/{factory}/estimate")
         async def estimate(factory: str, user: str, size: str, hours: float | None = None) -> dict[str, Any]:

@@ -4,12 +4,19 @@ all states."""
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from unittest.mock import Mock
 
-from factorylink import explain
+from playwright.async_api import BrowserContext, Page, expect
+
+from factorylink import explain, federation
 from factorylink.models import (
     Accelerator,
     AccountView,
+    End,
     EndReason,
     Environment,
     Estimate,
@@ -21,18 +28,24 @@ from factorylink.models import (
     Job,
     JobState,
     LogLine,
+    NetworkView,
     NodeSize,
     Notice,
     PartitionLoad,
     ProjectView,
     ReadyView,
+    Session,
     SessionState,
     Site,
     SizeView,
     UsageLine,
 )
+from factorylink.network import network as whole_network
 from tests.unit.fake_link import FakeLink
+from tests.unit.hub_process import HubProcess, is_stopped
 
+CATALOGUE = Path(__file__).parents[2] / "hub_config" / "factories"
+DRAIN = "Closed for cooling work until Monday."
 START = "/hub/spawn/ada"
 # What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.
 DATA = re.compile(
@@ -44,9 +57,51 @@ PAYS = "EHPC-AIF-2026PG01-756"
 PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/", "project": f"/hub/project/{PAYS}"}
 
 
+@cache
+def _shipped() -> federation.Federation:
+    return federation.load(CATALOGUE, CATALOGUE.parent / "antennas.yaml")
+
+
+def network(now: datetime) -> NetworkView:
+    """The shipped catalogue, with some of it offered, one in each health."""
+    found = whole_network(Mock(federation=_shipped(), places={}))
+    silent = explain.unreachable("timed out")
+    healths = {
+        "lumi-aif": Health(state="ok", since=now, answered_at=now),
+        "it4lia": Health(state="unreachable", since=now, words=silent, answered_at=now - timedelta(hours=2)),
+        "czai": Health(
+            state="draining", since=now - timedelta(hours=1), words=silent.model_copy(update={"what": DRAIN})
+        ),
+        "jaif": Health(state="starting", since=now),
+        "bsc-aif": Health(state="ok", since=now, answered_at=now),
+    }
+    load = PartitionLoad(name="gpu", gpus_total=1200, gpus_free=31, cores_total=9600, cores_free=4000, pending=214)
+    return found.model_copy(
+        update={
+            "factories": tuple(
+                one.model_copy(update={"health": healths[one.id], "partitions": () if one.id == "bsc-aif" else (load,)})
+                if one.id in healths
+                else one
+                for one in found.factories
+            )
+        }
+    )
+
+
+def names() -> list[str]:
+    """What factories, antennas and operators call things on the map and the status page; the longest first."""
+    known = network(datetime.now(UTC))
+    found = {one.name for one in (*known.factories, *known.antennas)}
+    for one in known.factories:
+        found |= {one.machine or "", one.coming or "", one.host, one.city, *(load.name for load in one.partitions)}
+    return sorted((found | {DRAIN, "UTC", "JSON", "Server at /user/ada/"}) - {""}, key=len, reverse=True)
+
+
 def fill(link: FakeLink) -> None:
     """Factories, sessions and clusters of ada."""
+    _shipped()  # takes a moment that is not to lie between now and what is told below
     now = datetime.now(UTC)
+    link.network = network(now)
     silent = explain.unreachable("timed out")
     link.factories = [
         _factory("one", Health(state="ok", since=now, answered_at=now)),
@@ -143,4 +198,90 @@ def _factory(factory: str, health: Health) -> FactoryView:
         folder=Folder(quota="20 GB"),
         outbound="none",
         idle=IdleLimits(),
+    )
+
+
+# --- every page, in a browser
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A page. ``ready``: what is there once it shows what it has."""
+
+    path: str
+    ready: str
+    who: str | None = "ada"
+
+    async def open(self, page: Page, language: str) -> None:
+        """Go there, and return when it is whole."""
+        await page.goto(f"{self.path}{'&' if '?' in self.path else '?'}lang={language}")
+        await expect(page.locator(self.ready).first).to_be_visible()
+
+
+ALL = {
+    "login": Shown("/hub/login", "#login_submit", who=None),
+    "map": Shown("/hub/factories?antenna=be-aifa", ".fg-map circle", who=None),
+    "status": Shown("/hub/status", "#fg-status table", who=None),
+    "start": Shown(START, "#fg-summary p"),
+    "waiting": Shown("/hub/spawn-pending/ada/waits", "#fg-waiting .fg-facts"),
+    "home": Shown("/hub/home", "#fg-clusters-ended li"),
+    "not-running": Shown("/hub/user/bob/", "#start", who="bob"),
+    "ended": Shown("/hub/user/ada/brief/", "#fg-waiting strong"),
+    "error": Shown("/hub/no-such-page", ".error h1"),
+    "token": Shown("/hub/token", "#api-tokens-table"),
+    "admin": Shown("/hub/admin", "#react-admin-hook table"),
+}
+
+# What can be used on a page, in order. One of a group of radio buttons stands for all.
+USABLE = """() => (window.usable = [...document.querySelectorAll(
+  "a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']")]
+  .filter((one) => one.checkVisibility() && !one.disabled && !one.closest(".modal, dialog:not([open])")
+    && !(one.type === "radio" && !one.checked)))
+  .map((one) => one.outerHTML.slice(0, 200))"""
+FOCUSED = """() => {
+  const one = document.activeElement;
+  if (!window.usable.includes(one)) return null;
+  const shown = one.type === "radio" ? one.closest("label").querySelector(".fg-card-body") ?? one : one;
+  const style = getComputedStyle(shown);
+  const box = one.getBoundingClientRect();
+  return {
+    mark: window.usable.indexOf(one), html: one.outerHTML.slice(0, 200),
+    ring: (style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2) || style.boxShadow !== "none",
+    seen: box.bottom > 0 && box.top < innerHeight,
+  };
+}"""
+
+
+async def signed_in(context: BrowserContext, who: str = "ada") -> None:
+    """As ada or bob."""
+    page = await context.new_page()
+    await page.goto("/hub/login")
+    await page.locator("#username_input").fill(who)
+    await page.locator("#password_input").fill(f"{who}-secret")
+    await page.locator("#login_submit").click()
+    await page.wait_for_url("**/hub/**")
+    await page.close()
+
+
+async def asked_for(hub: HubProcess, link: FakeLink) -> None:
+    """ada has a token, a session that waits, and one that ended while it was awaited."""
+    link.auto = False
+    await hub.api("POST", "/users/ada/tokens", json={"note": "nightly runs"})
+    await _session(hub, link, "waits")
+    ended = await _session(hub, link, "brief")
+    reason, words = explain.ended(End(job="7", raw_state="OUT_OF_MEMORY"))
+    await link.end(ended.id, end_reason=reason, end=words, log_tail=("Loading the model", "Killed"))
+    await hub.until("ada", is_stopped, "brief")
+
+
+async def _session(hub: HubProcess, link: FakeLink, server: str) -> Session:
+    answer = await hub.api("POST", f"/users/ada/servers/{server}", json={"factory": "one", "size": "small"})
+    assert answer.status_code in (201, 202), answer.text
+    session = await link.until(None, lambda one: one.server == server)
+    return await link.change(
+        session.id,
+        created=datetime.now(UTC),
+        position=3,
+        waits_for=_waits("Priority"),
+        log=(_line("Asked for small at One."),),
     )

@@ -26,10 +26,12 @@ from factorylink.models import (
     Cluster,
     ClusterRequest,
     Estimate,
+    Health,
     Scheduler,
     Session,
     SessionRequest,
     SessionState,
+    Words,
     WorkerState,
 )
 from tests.unit.fake_factory import ID, OTHER, World
@@ -344,6 +346,28 @@ async def test_what_is_to_come_is_named_and_not_offered(link: Link) -> None:
     assert told[1]["name"] == "Pharos"
     assert told[1]["coming"]["machine"] == "DAEDALUS"
     assert [view["id"] for view in (await link.people.get("/api/factories", headers=own)).json()] == ["one"]
+
+
+async def test_the_whole_network_tells_the_health_of_what_is_offered_and_no_words_of_a_scheduler(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link.world.board.federation = federation.load(SHIPPED, federation.antennas_beside(SHIPPED))
+    await link.client.drain("one", "Closed.")
+    told = {one.id: one for one in (await link.client.network()).factories}
+    assert len(told) == 20  # the shipped ones, and this test's
+    assert {one.state for one in told.values() if one.health is None} == {"template", "planned"}
+    health = told["one"].health
+    assert health is not None
+    assert health.words is not None
+    assert (health.state, health.words.what, health.answer_seconds) == ("draining", "Closed.", None)
+    await link.client.undrain("one")
+    words = Words(code="unreachable", what="It does not answer.", scheduler="ssh: ada@login1: timed out")
+    silent = Health(state="unreachable", since=datetime(2026, 1, 1, tzinfo=UTC), words=words)
+    monkeypatch.setattr(type(link.world.scheduler), "health", silent)
+    found = (await link.client.network()).model_dump_json()
+    assert "It does not answer." in found
+    assert "login1" not in found
+    assert len((await link.client.network()).antennas) == 13
 
 
 async def test_people_need_a_token_and_see_their_own(link: Link) -> None:

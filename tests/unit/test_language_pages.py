@@ -126,6 +126,18 @@ async def test_whatever_is_read_comes_out_of_the_catalogue(context: BrowserConte
     assert left == []
 
 
+@pytest.mark.parametrize("name", ["map", "status", "token", "error"])
+async def test_so_does_what_is_read_on_the_other_pages(context: BrowserContext, name: str) -> None:
+    page = await context.new_page()
+    await page.goto(f"{page_states.ALL[name].path.partition('?')[0]}?lang={PSEUDO}")
+    assert await page.evaluate("document.documentElement.lang") == PSEUDO
+    names = page_states.names()
+    told = [text for text in await page.evaluate(READ) if text not in names]
+    assert len(told) > 8
+    left = [text for text in told if words_in(re.sub("|".join(map(re.escape, names)), " ", text))]
+    assert left == []
+
+
 def words_in(text: str) -> list[str]:
     """Latin words that are not between marks, and not what factories, schedulers and people call things."""
     outside = text

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
 
-from factorylink.models.base import Model, Slug
+from factorylink.models.base import Model, Point, Slug
 from factorylink.models.provenance import Sourced
 
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
@@ -26,6 +26,7 @@ class Antenna(Model):
     name: str
     host: str | None = None
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    at: Point | None = None  # on the map: a point of its country
     factories: tuple[Slug, ...] = Field(min_length=1)
     languages: tuple[Language, ...] = Field(min_length=1)
     greeting: dict[Language, str]

@@ -29,6 +29,13 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Point(Model):
+    """A place on the earth, in degrees."""
+
+    latitude: float = Field(ge=-90, le=90)
+    longitude: float = Field(ge=-180, le=180)
+
+
 def N_(text: str) -> str:
     """Mark an English text for people, so that the catalogues have it; the hub's pages translate it where it is shown.
 

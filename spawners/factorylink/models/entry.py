@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from factorylink.models.base import Model, Slug
+from factorylink.models.base import Model, Point, Slug
 from factorylink.models.provenance import Sourced
 from factorylink.models.rules import LoginRules
 
@@ -18,6 +18,7 @@ class Seat(Model):
     host: str
     city: str
     country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    at: Point | None = None  # on the map; None: not drawn there
     partners: tuple[str, ...] = ()
 
 

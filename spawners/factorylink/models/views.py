@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from factorylink.models.base import Model, ProjectId, Slug
+from factorylink.models.base import Model, Point, ProjectId, Slug
 from factorylink.models.catalogue import Accelerator, Environment, Folder, IdleLimits, NodeSize
 from factorylink.models.entry import Coming, Seat, Site
 from factorylink.models.projects import Mode
@@ -142,3 +142,37 @@ class ReadyView(Model):
 
     nothing: Words | None = None
     accounts: tuple[AccountView, ...] = ()
+
+
+class NetworkFactory(Model):
+    """A factory of the network as anybody may see it. ``health``: None where this hub does not offer it.
+    ``partitions``: those that its sizes use, as far as known."""
+
+    id: Slug
+    name: str
+    state: Literal["live", "template", "planned"]
+    machine: str | None  # of today; None: none yet
+    coming: str | None  # the machine that it is to get
+    host: str
+    city: str
+    country: str
+    at: Point | None
+    health: Health | None
+    partitions: tuple[PartitionLoad, ...] = ()
+
+
+class NetworkAntenna(Model):
+    """An antenna, and the factories that its people run on."""
+
+    id: Slug
+    name: str
+    country: str
+    at: Point | None
+    factories: tuple[Slug, ...]
+
+
+class NetworkView(Model):
+    """The whole network, with nothing in it of any person: for the map and the public status page."""
+
+    factories: tuple[NetworkFactory, ...]
+    antennas: tuple[NetworkAntenna, ...]

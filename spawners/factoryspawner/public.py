@@ -1,0 +1,191 @@
+"""Pages that need no login: the map of all factories, how they are, and the switch of the language.
+
+All of it is made here, so it works without JavaScript; nothing on it is any person's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from jupyterhub.handlers import BaseHandler
+from tornado import web
+
+from factorylink.client import LinkProblem, LinkSilent
+from factorylink.models import N_, Model, NetworkAntenna, NetworkFactory, NetworkView
+from factoryspawner import europe
+from factoryspawner.gateway import gateway
+from factoryspawner.language import COOKIE, Language, languages
+
+_YEAR_DAYS = 365
+
+
+class Marked(Model):
+    """A factory or antenna on the map: its number in the list, where it is, and what its colour tells."""
+
+    id: str
+    number: int
+    x: float
+    y: float
+    kind: str
+
+
+class Line(Model):
+    """From an antenna to a factory that its people run on."""
+
+    antenna: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+class Drawing(Model):
+    """All that the map shows, in its own units."""
+
+    width: int = europe.WIDTH
+    height: int = europe.HEIGHT
+    factories: tuple[Marked, ...] = ()
+    antennas: tuple[Marked, ...] = ()
+    lines: tuple[Line, ...] = ()
+
+
+class Status(Model):
+    """``GET /hub/status.json``. ``link``: whether the hub hears it; if not, nothing is known of the factories."""
+
+    hub: str = "ok"
+    link: str
+    factories: tuple[NetworkFactory, ...] = ()
+
+
+def kind(factory: NetworkFactory) -> str:
+    """How a factory is, in a word: as its health where it is offered here, else ``template`` or ``planned``."""
+    if factory.health is not None:
+        return factory.health.state
+    return "planned" if factory.state == "planned" else "template"
+
+
+def drawing(network: NetworkView) -> Drawing:
+    """The map of a network. What has no place in the catalogue is in the list only."""
+    spots = {one.id: europe.place(one.at) for one in network.factories if one.at is not None}
+    factories = [
+        Marked(id=one.id, number=number, x=spots[one.id][0], y=spots[one.id][1], kind=kind(one))
+        for number, one in enumerate(network.factories, 1)
+        if one.id in spots
+    ]
+    antennas, lines = [], []
+    for number, one in enumerate(network.antennas):
+        if one.at is None:
+            continue
+        x, y = europe.place(one.at)
+        antennas.append(Marked(id=one.id, number=number, x=x, y=y, kind="antenna"))
+        ends = [spots[name] for name in one.factories if name in spots]
+        lines += [Line(antenna=one.id, x1=x, y1=y, x2=end[0], y2=end[1]) for end in ends]
+    return Drawing(factories=tuple(factories), antennas=tuple(antennas), lines=tuple(lines))
+
+
+def chosen(antennas: Iterable[NetworkAntenna], wanted: str) -> NetworkAntenna | None:
+    """The antenna whose factories are marked; None: none, or one that is not known."""
+    return next((one for one in antennas if one.id == wanted), None)
+
+
+class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """A page for whoever comes."""
+
+    def initialize(self, link_socket: Path, locale: Path) -> None:
+        """``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
+        self._socket = link_socket
+        self._locale = locale
+
+    @property
+    def language(self) -> Language:
+        """What the page is read in."""
+        return languages(self._locale).of(self.request)
+
+    async def network(self) -> NetworkView | None:
+        """In the person's language; None: the link does not answer."""
+        try:
+            found = await gateway(self._socket).network()
+        except (LinkSilent, LinkProblem):
+            return None
+        return self.language.spoken(found)
+
+    async def page(self, name: str, **values: Any) -> None:
+        """Finish with a template of ours."""
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Content-Language", self.language.code)
+        self.finish(await self.render_template(name, **values))
+
+
+class FactoriesPage(PublicHandler):
+    """The map, and the list that says the same."""
+
+    async def get(self) -> None:
+        """Query: ``antenna``, an id: its factories are marked."""
+        network = await self.network()
+        antennas = network.antennas if network else ()
+        await self.page(
+            "factories.html",
+            network=network,
+            drawing=drawing(network) if network else None,
+            mine=chosen(antennas, self.get_query_argument("antenna", "")),
+            kind=kind,
+        )
+
+
+class StatusPage(PublicHandler):
+    """How the gateway and its factories are."""
+
+    async def get(self) -> None:
+        """The same as ``status.json``, for reading."""
+        await self.page("status.html", status=await self.status(), kind=kind, now=datetime.now(UTC))
+
+    async def status(self) -> Status:
+        """What is offered here, or that the link does not answer."""
+        network = await self.network()
+        if network is None:
+            return Status(link="silent")
+        return Status(link="ok", factories=tuple(one for one in network.factories if one.health is not None))
+
+
+class StatusJson(StatusPage):
+    """The same for programs."""
+
+    async def get(self) -> None:
+        """``Status``."""
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish((await self.status()).model_dump_json())
+
+
+class LanguageSwitch(PublicHandler):
+    """Keeps the language that a person picked, in a cookie, and goes back to their page."""
+
+    async def get(self) -> None:
+        """Query: ``lang``; ``next``: a path of this hub."""
+        wanted = self.get_query_argument("lang", "")
+        if wanted not in {one.code for one in languages(self._locale)}:
+            raise web.HTTPError(400, N_("There is no such language here."))
+        self.set_cookie(COOKIE, wanted, path=self.hub.base_url, expires_days=_YEAR_DAYS, samesite="Lax")
+        self.redirect(_own_path(self.get_query_argument("next", ""), self.hub.base_url) or self.hub.base_url)
+
+
+def _own_path(address: str, base: str) -> str | None:
+    """The address if it leads nowhere but into this hub."""
+    parts = urlsplit(address)
+    plain = not (parts.scheme or parts.netloc) and "\\" not in address and not address.startswith("//")
+    return address if plain and parts.path.startswith(base) and address.isprintable() else None
+
+
+def routes(link_socket: Path, locale: Path) -> list[tuple[Any, ...]]:
+    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
+    to_link = {"link_socket": link_socket, "locale": locale}
+    return [
+        (r"/factories", FactoriesPage, to_link),
+        (r"/status", StatusPage, to_link),
+        (r"/status\.json", StatusJson, to_link),
+        (r"/gateway/language", LanguageSwitch, to_link),
+    ]

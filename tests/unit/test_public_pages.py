@@ -1,0 +1,146 @@
+"""Pages that need no login: the map, the status page and its JSON, the switch of the language."""
+
+from __future__ import annotations
+
+import re
+from math import asin, cos, hypot, radians, sin, sqrt
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from factorylink.models import NetworkView, Point
+from factoryspawner import europe
+from factoryspawner.public import drawing, kind
+from tests.unit import page_states
+from tests.unit.fake_link import NOW, FakeLink
+from tests.unit.hub_process import HubProcess
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def anybody(hub: HubProcess, link: FakeLink) -> httpx.AsyncClient:
+    """A browser without a login; the link knows the shipped catalogue."""
+    link.network = page_states.network(NOW)
+    return httpx.AsyncClient(base_url=hub.url, trust_env=False, headers={"Accept-Language": "en"})
+
+
+def network() -> NetworkView:
+    return page_states.network(NOW)
+
+
+async def test_every_factory_and_antenna_of_the_catalogue_is_on_the_map() -> None:
+    drawn = drawing(network())
+    assert len(drawn.factories) == 19
+    assert len(drawn.antennas) == 13
+    assert len(drawn.lines) == sum(len(one.factories) for one in network().antennas)
+    for one in (*drawn.factories, *drawn.antennas):
+        assert 0 < one.x < drawn.width, one
+        assert 0 < one.y < drawn.height, one
+
+
+async def test_what_lies_north_is_above_and_what_lies_east_is_right() -> None:
+    spots = {one.id: one for one in drawing(network()).factories}
+    assert spots["lumi-aif"].y < spots["mimer"].y < spots["it4lia"].y < spots["pharos"].y
+    assert spots["1healthai"].x < spots["bsc-aif"].x < spots["jaif"].x < spots["litai"].x
+    ends = [one.at for one in network().factories if one.id in ("bsc-aif", "lumi-aif")]
+    a, b = spots["bsc-aif"], spots["lumi-aif"]
+    assert hypot(a.x - b.x, a.y - b.y) * 4.1 == pytest.approx(distance_km(*ends), rel=0.03)
+    assert europe.place(Point(latitude=52, longitude=10)) == (439.0, 539.0)
+
+
+def distance_km(a: Point, b: Point) -> float:
+    """On the sphere."""
+    lat, lon = radians(b.latitude - a.latitude), radians(b.longitude - a.longitude)
+    half = sin(lat / 2) ** 2 + cos(radians(a.latitude)) * cos(radians(b.latitude)) * sin(lon / 2) ** 2
+    return 2 * 6371 * asin(sqrt(half))
+
+
+async def test_a_factory_without_a_place_is_in_the_list_only() -> None:
+    found = network()
+    nowhere = tuple(one.model_copy(update={"at": None}) for one in found.factories)
+    assert drawing(found.model_copy(update={"factories": nowhere})).factories == ()
+
+
+async def test_the_map_and_its_list_name_all_with_how_they_are(anybody: httpx.AsyncClient) -> None:
+    page = (await anybody.get("/hub/factories")).text
+    for one in network().factories:
+        assert f"<strong>{one.name}</strong>" in page
+    assert page.count('<g class="fg-spot') == 19
+    kinds = {one.id: kind(one) for one in network().factories}
+    assert kinds["pharos"] == "planned"
+    assert kinds["mimer"] == "template"
+    for word in ("Answers", "Does not answer", "Takes no new sessions", "Not switched on here", "No machine yet"):
+        assert word in page
+    marked = (await anybody.get("/hub/factories?antenna=be-aifa")).text
+    assert marked.count(" fg-mine") == 3  # its triangle and its two factories, ...
+    assert marked.count("fg-way-mine") == 2  # ... with lines to them
+    assert "Marked: where BE-AIFA leads." in marked
+    assert "fg-mine" not in (await anybody.get("/hub/factories?antenna=%3Cb%3E")).text
+
+
+async def test_the_status_page_says_how_each_offered_factory_is(
+    anybody: httpx.AsyncClient,
+) -> None:
+    page = (await anybody.get("/hub/status")).text
+    assert page_states.DRAIN in page
+    assert "It has not answered since 2 Jan 2026 01:04 UTC." in page
+    assert "31 of 1,200" in page
+    assert "Pharos" not in page
+    answer = await anybody.get("/hub/status.json")
+    assert answer.headers["content-type"] == "application/json"
+    told = answer.json()
+    assert (told["hub"], told["link"]) == ("ok", "ok")
+    assert {one["id"]: one["health"]["state"] for one in told["factories"]} == {
+        "bsc-aif": "ok", "czai": "draining", "it4lia": "unreachable", "jaif": "starting", "lumi-aif": "ok",
+    }  # fmt: skip
+    assert told["factories"][-1]["partitions"][0]["pending"] == 214
+
+
+async def test_many_who_look_ask_the_link_once(anybody: httpx.AsyncClient, link: FakeLink) -> None:
+    link.asked.clear()
+    for _ in range(5):
+        assert (await anybody.get("/hub/status.json")).status_code == 200
+    assert link.asked.count(("GET", "/network")) <= 1
+
+
+async def test_without_the_link_both_say_so(anybody: httpx.AsyncClient, link: FakeLink, hub: HubProcess) -> None:
+    await link.down()
+    try:
+        for _ in range(100):
+            told = (await anybody.get("/hub/status.json")).json()
+            if told["link"] == "silent":
+                break
+        assert told == {"hub": "ok", "link": "silent", "factories": []}
+        for path in ("/hub/status", "/hub/factories"):
+            answer = await anybody.get(path)
+            assert answer.status_code == 200
+            assert "does not answer at the moment" in answer.text
+    finally:
+        await link.up()
+
+
+async def test_the_page_of_tokens_offers_each_span_in_the_persons_language(hub: HubProcess) -> None:
+    ada = await hub.login("ada")
+    page = (await ada.get("/hub/token", headers={"Accept-Language": "fr"})).text
+    await ada.aclose()
+    assert re.findall(r"<option[^>]*value=\"\d*\">([^<]*)</option>", page) == [
+        "1 heure", "1 jour", "1 semaine", "1 mois", "1 an", "Jamais",
+    ]  # fmt: skip
+
+
+async def test_the_language_is_switched_without_javascript(anybody: httpx.AsyncClient) -> None:
+    answer = await anybody.get("/hub/gateway/language", params={"lang": "de", "next": "/hub/status?x=1"})
+    assert (answer.status_code, answer.headers["location"]) == (302, "/hub/status?x=1")
+    assert "fg-lang=de" in answer.headers["set-cookie"]
+    assert '<html lang="de">' in (await anybody.get("/hub/login")).text
+    assert (await anybody.get("/hub/gateway/language", params={"lang": "tlh"})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "away", ["https://elsewhere.example/", "//elsewhere.example/hub/", "/\\elsewhere.example", "/other", "javascript:x"]
+)
+async def test_the_switch_leads_nowhere_else(anybody: httpx.AsyncClient, away: str) -> None:
+    answer = await anybody.get("/hub/gateway/language", params={"lang": "en", "next": away})
+    assert answer.headers["location"] == "/hub/"
