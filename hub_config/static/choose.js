@@ -109,6 +109,7 @@ export function settle(wanted, factory) {
     unopened_minutes: clamp(wanted.unopened_minutes, 1, idle.max_unopened_minutes, idle.unopened_minutes),
     give_up_hours: clamp(wanted.give_up_hours, 0.05, 720, null),
     project: settleProject(factory, view, wanted.project),
+    reservation: factory.reservations?.find((one) => one.id === wanted.reservation)?.id ?? null,
   };
 }
 

@@ -8,6 +8,7 @@ import { barred, costLines, projectPicker } from "./cost.js";
 import { announce, h, render, settings } from "./dom.js";
 import { lacks, nothingBox, readyList } from "./ready.js";
 import { watch } from "./soon.js";
+import { windows } from "./windows.js";
 import { W } from "./words.js";
 import {
   comingList, environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine, summary,
@@ -130,7 +131,10 @@ function draw() {
   render(at("fg-factories"), factoryCards(state.factories, choice, now));
   render(at("fg-sizes"), sizeCards(factory, choice, now));
   render(at("fg-environments"), environmentCards(factory, choice));
-  render(at("fg-hours"), hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours })));
+  render(at("fg-hours"), [
+    ...hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours })),
+    ...windows(factory, choice, now, choose),
+  ]);
   render(at("fg-summary"), summary(factory, choice, estimateOf(choice.hours), now,
     costLines(factory, choice, state.projects, now)));
   render(at("fg-project"), projectPicker(factory, choice, state.projects));
@@ -192,7 +196,8 @@ form.addEventListener("change", (event) => {
     const minutes = Math.round(clamp(value, 1, factory.idle[`max_${name}`], factory.idle[name]));
     event.target.value = minutes;
     choose({ [name]: minutes });
-  } else if (name === "give_up_hours") choose({ give_up_hours: value === "" ? null : value });
+  } else if (name === "reservation") choose({ reservation: value || null });
+  else if (name === "give_up_hours") choose({ give_up_hours: value === "" ? null : value });
 });
 
 form.addEventListener("input", (event) => {

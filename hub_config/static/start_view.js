@@ -6,6 +6,7 @@ import {
 } from "./choose.js";
 import { h } from "./dom.js";
 import { clock, country, gigabytes, hoursText } from "./format.js";
+import { together } from "./windows.js";
 import { W } from "./words.js";
 
 const HOUR = 3_600_000;
@@ -54,6 +55,7 @@ export function factoryCards(factories, choice, now) {
     const start = view ? startStatus(sizeStart(view, now), now) : status("down", W.noSizes);
     const busy = load && load.gpus_total > 0 && factory.health.state === "ok"
       ? h("span", { class: "fg-quiet" }, W.gpusFree(load.gpus_free, load.gpus_total, accelerator.unit),
+        together(load) ? `, ${together(load)}` : null,
         load.pending > 0 ? ` · ${W.waitingJobs(load.pending)}` : null)
       : null;
     return card({

@@ -28,12 +28,14 @@ from factorylink.models import (
     Job,
     JobState,
     LogLine,
+    MaintenanceView,
     NetworkView,
     NodeSize,
     Notice,
     PartitionLoad,
     ProjectView,
     ReadyView,
+    ReservationView,
     Session,
     SessionState,
     Site,
@@ -177,7 +179,12 @@ def _factory(factory: str, health: Health) -> FactoryView:
         )  # fmt: skip
         label = f"{gpus} x A100 40 GB" if gpus else "no GPU"
         return SizeView(size=shape, gpu_label=label, fits_now=fits, estimate=estimate, billed_gpus=gpus,
-                        projects=projects)  # fmt: skip
+                        projects=projects, fits_until=closes.start)  # fmt: skip
+
+    closes = MaintenanceView(
+        name="cooling", start=now + timedelta(hours=1), end=now + timedelta(hours=9), nodes=8, closes=("p",)
+    )
+    partly = MaintenanceView(name="disks", start=now + timedelta(days=2), end=now + timedelta(days=3), nodes=1)
 
     return FactoryView(
         id=factory,
@@ -187,7 +194,21 @@ def _factory(factory: str, health: Health) -> FactoryView:
         scheduler="slurm",
         accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=40, per_node=4),
         health=health,
-        partitions=(PartitionLoad(name="p", gpus_total=8, gpus_free=3, cores_total=9, cores_free=9, pending=2),),
+        partitions=(
+            PartitionLoad(
+                name="p",
+                gpus_total=8,
+                gpus_free=3,
+                cores_total=9,
+                cores_free=9,
+                pending=2,
+                node_gpus_free=2,
+                node_cores_free=9,
+            ),
+        ),
+        maintenance=(closes, partly),
+        reservations=(ReservationView(id="course", name="course", end=now + timedelta(hours=2)),),
+        largest_now="small",
         sizes=(size("small", 1, 3), size("full", 4, 0, later), size("cpu", 0, 1), size("later", 2, 0)),
         environments=(
             Environment(id="base", title="PyTorch 2", kind="venv", python="/e"),

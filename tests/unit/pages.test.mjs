@@ -11,6 +11,7 @@ import { loginState } from "../../hub_config/static/logins.js";
 import * as session from "../../hub_config/static/session.js";
 import * as soon from "../../hub_config/static/soon.js";
 import { t, tn, use } from "../../hub_config/static/translate.js";
+import * as windows from "../../hub_config/static/windows.js";
 import { W } from "../../hub_config/static/words.js";
 
 const NOW = Date.parse("2026-03-10T12:00:00Z");
@@ -46,6 +47,36 @@ function one(more = {}) {
     choice: { factory: "one", size: "g1", environment: "plain", hours: 2, give_up_hours: null }, ...more,
   };
 }
+
+describe("maintenance", () => {
+  const before = (minutes) => windows.hoursBefore({ ...size("g1", 1, 1), fits_until: inMinutes(minutes) }, NOW);
+
+  test("hours are shortened to whole minutes that end before it", () => {
+    assert.equal(before(65), 1);
+    assert.equal(before(35.5), 0.5);
+    assert.equal(before(60 * 24 * 9), 24); // the size's own limit
+  });
+
+  test("there may be no time left, or no maintenance", () => {
+    assert.equal(before(10), null);
+    assert.equal(before(-10), null);
+    assert.equal(windows.hoursBefore(size("g1", 1, 1), NOW), null);
+  });
+
+  test("what is free together is said where it is less than what is free", () => {
+    assert.equal(windows.together({ gpus_free: 5, node_gpus_free: 2 }), "at most 2 on one node");
+    assert.equal(windows.together({ gpus_free: 2, node_gpus_free: 2 }), null);
+    assert.equal(windows.together({ gpus_free: 2 }), null);
+    assert.equal(windows.together(null), null);
+  });
+
+  test("a reservation is kept only where it is offered", () => {
+    const offers = factory("one", [size("g1", 1, 1)], { reservations: [{ id: "course", name: "course", end: inMinutes(60) }] });
+    assert.equal(choose.settle({ reservation: "course" }, offers).reservation, "course");
+    assert.equal(choose.settle({ reservation: "other" }, offers).reservation, null);
+    assert.equal(choose.settle({ reservation: "course" }, factory("two", [size("g1", 1, 1)])).reservation, null);
+  });
+});
 
 describe("format", () => {
   test("a moment is as short as it can be", () => {

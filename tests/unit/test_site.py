@@ -315,6 +315,7 @@ async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears
 ) -> None:
     await site.start()
     await site.ask_jobs_now()
+    await transport.until(lambda: "reservations" in transport.asked)  # the survey's last: what is answered counts, too
     transport.answers |= {"jobs": Unreachable("no route"), "submit": "7"}
     for _ in range(Breaker.MOST):
         with pytest.raises(Unreachable):
