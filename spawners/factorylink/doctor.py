@@ -15,28 +15,28 @@ from pathlib import Path
 
 import asyncssh
 
-from factorylink import carriers, explain
+from factorylink import carriers, explain, moments
 from factorylink.choices import bridge_argv, resolve
 from factorylink.config import LinkConfig
 from factorylink.door_status import DoorFile, DoorStatus, read_told
-from factorylink.doors import DoorKeeper
+from factorylink.doors import NO_PORT, DoorKeeper
+from factorylink.ending import read_tail
 from factorylink.errors import Gone, LinkError, Refused, Unreachable
-from factorylink.identity import Identity
+from factorylink.identity import Identity, Note
 from factorylink.ledger import Ledger
 from factorylink.models import Choice, Factory, Job, JobId, JobOptions, JobState, Model, NodeSize, SessionId, Words
 from factorylink.places import make_places
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.site import Site
-from factorylink.submitting import Submitter, session_folder
+from factorylink.submitting import NOTE, Submitter, read_note, session_folder
 
 HOURS = 0.1  # that the job asks for
 _NAME = "doctor"  # after the hub's, in the job's name
-_NOTE, _LOG, _DOOR = "doctor.txt", "job.log", "door.json"
+_DOOR = "door.json"
 _PAUSE = 0.5  # seconds between two looks at what nobody tells us about
 _DOOR_SECONDS = 60.0  # from the job's start to its door's first word: Python starts from a shared file system
 _BANNER_SECONDS = 20.0
 _END_SECONDS = 60.0
-_TAIL_LINES = 12
 
 
 class Finding(Model):
@@ -130,10 +130,19 @@ class _Visit:
 
     async def _home(self) -> str:
         self._folder = await session_folder(self._place, self._account, self._id)
-        await self._submitter.leave(self._place, self._account, self._id, _NOTE, self._id)
-        read = await self._place.transport.read(self._account, f"{self._folder}/{_NOTE}")
-        if read.decode(errors="replace") != self._id:
-            raise Refused(f"{self._folder}/{_NOTE} is not read as it was written")
+        note = Note(
+            id=self._id,
+            user=_NAME,
+            server="",
+            factory=self._place.factory.id,
+            account=self._account,
+            choice=self._choice,
+            port=NO_PORT,
+            created=moments.now(),
+        )
+        await self._submitter.leave(self._place, self._account, self._id, NOTE, self._identity.seal(note))
+        if await read_note(self._place, self._account, self._id, self._identity) != note:
+            raise Refused(f"{self._folder}/{NOTE} is not read as it was written")
         return f"sessions get their folders in {posixpath.dirname(self._folder)}"
 
     async def _submit(self) -> str:
@@ -228,10 +237,9 @@ class _Visit:
 
     async def _log(self) -> tuple[str, ...]:
         try:
-            read = await self._place.transport.read(self._account, f"{self._folder}/{_LOG}")
+            return await self._place.transport.run(read_tail(f"{self._folder}/job.log"), self._account)
         except LinkError:
             return ()
-        return tuple(line[:500] for line in read.decode(errors="replace").splitlines()[-_TAIL_LINES:])
 
     # --- leaving
 

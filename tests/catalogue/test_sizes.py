@@ -136,7 +136,7 @@ def goes_back(bench: Bench, size: NodeSize) -> None:
     job = as_account(found, "sbatch", "--parsable", script=slurm.script(made)).stdout.strip()
     assert eventually(lambda: state_of(found, job) == "RUNNING", 30), state_of(found, job)
     assert found.run("scontrol", "requeue", job).returncode == 0
-    assert eventually(lambda: state_of(found, job) == "PENDING"), state_of(found, job)
+    assert eventually(lambda: state_of(found, job) == "PENDING", 40), state_of(found, job)
     cancel(found, job)
 
 

@@ -15,7 +15,7 @@ from factorylink import explain, federation
 from factorylink.models import Factory, Job, JobState
 from testbed import cluster, install
 from testbed.cluster import Cluster
-from tests.support.trial import CHECKOUT, as_account, cancel, eventually, state_of
+from tests.support.trial import CHECKOUT, as_account, eventually, state_of
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
@@ -67,6 +67,13 @@ def why(site: Cluster, job: str) -> str:
         reason=reason.replace(" ", "_"),
     )  # fmt: skip
     return explain.pending(waiting).code
+
+
+def cancel(site: Cluster, *jobs: str) -> None:
+    """Also jobs that are only just being started, for which Slurm takes its time (KillWait)."""
+    control(site, "scancel", *jobs)
+    live = ("RUNNING", "COMPLETING", "PENDING")
+    assert eventually(lambda: not any(state_of(site, job) in live for job in jobs), 40)
 
 
 def control(site: Cluster, *words: str) -> None:

@@ -18,6 +18,9 @@ from factorylink.doors import DoorKeeper
 from factorylink.models import Environment, Factory
 from testbed import cluster, faults, install
 from testbed.cluster import Cluster
+from testbed.login import Isolation
+from testbed.network import LOGIN
+from tests.support.isolated import answers
 from tests.support.trial import FACTORY
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
@@ -33,6 +36,19 @@ def here() -> Iterator[Cluster]:
     state = programs / "tested-doctor"
     shutil.rmtree(state, ignore_errors=True)
     made = cluster.up(SITE, state, programs / "slurm", gpu_nodes=1, accounting=True)
+    yield made
+    made.down()
+    shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def remote() -> Iterator[Cluster]:
+    """The same behind an sshd that forwards nothing."""
+    programs = install.program_folder()
+    state = programs / "tested-doctor-remote"
+    shutil.rmtree(state, ignore_errors=True)
+    isolation = Isolation(forwarding=False, carrier="stdio")
+    made = cluster.up(SITE, state, programs / "slurm", gpu_nodes=1, isolation=isolation, accounting=True)
     yield made
     made.down()
     shutil.rmtree(state, ignore_errors=True)
@@ -86,6 +102,23 @@ def visit(here: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     home = Path(pwd.getpwnam(here.accounts[0]).pw_dir)
     assert not (home / ".factorygate-doctor").exists()
     assert not (tmp_path / "state").exists()
+
+
+def test_over_ssh(remote: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    visit, account = Doctor(tmp_path, remote, capsys), remote.accounts[0]
+    assert visit().lines[-1] == f"{SITE.id}: all is well."
+    jobs = remote.run("sacct", "-n", "-P", "-X", "-o", "JobName,Account,QOS,State", account=account).stdout
+    assert jobs.startswith("factorygate-hub-doctor|project-1|normal|CANCELLED"), jobs
+    assert not (remote.folder / "homes" / account / ".factorygate-doctor").exists()
+    with faults.begin(remote, "auth"):
+        fails(visit(), "login", f"does not let us in as {account}")
+
+
+def test_the_accounting_is_not_seen_from_outside(remote: Cluster) -> None:
+    assert remote.network is not None and remote.record.place.accounting is not None
+    address, port = remote.network.hosts[LOGIN], remote.record.place.accounting.port
+    assert answers(address, port, remote.on("gpu001"))
+    assert not answers(address, port)
 
 
 @pytest.mark.parametrize("door", [{"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"}, {"carrier": "stdio"}])
@@ -152,7 +185,7 @@ def test_a_door_that_does_not_know_us(visit: Doctor, monkeypatch: pytest.MonkeyP
         return DoorKeeper(config, other, on_status, back)
 
     monkeypatch.setattr(doctor, "DoorKeeper", with_another_key)
-    monkeypatch.setattr(doctor, "_BANNER_SECONDS", 4.0)
+    monkeypatch.setattr(doctor, "_BANNER_SECONDS", 2.0)
     fails(visit(), "door", "Permission denied")
 
 

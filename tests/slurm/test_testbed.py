@@ -18,9 +18,19 @@ import pytest
 from testbed import cluster, layout, packages, processes, pytorch
 from testbed.cluster import Cluster
 from testbed.errors import CannotLayOut, CannotRun, NotThere
-from tests.support.trial import CHECKOUT, FACTORY, as_account, cancel, eventually, python, state_of, submit
+from tests.support.trial import (
+    CHECKOUT,
+    FACTORY,
+    ORDINARY,
+    as_account,
+    cancel,
+    ensure_ordinary_user,
+    eventually,
+    python,
+    state_of,
+    submit,
+)
 
-ORDINARY = "fg-ordinary"
 only_root = pytest.mark.root
 
 pytestmark = pytest.mark.slurm
@@ -188,7 +198,7 @@ def test_nothing_of_it_is_left_after_a_crash_and_a_stop(state: Path, running: Cl
 
 @only_root
 def test_an_ordinary_user_needs_no_privilege(state: Path) -> None:
-    _ensure_ordinary_user()
+    ensure_ordinary_user()
     home = Path(pwd.getpwnam(ORDINARY).pw_dir)
     own = home / "testbed"
     program = f"""
@@ -257,10 +267,3 @@ def test_starts_at_the_same_moment_make_an_account_once() -> None:
         assert Path(account.pw_dir).stat().st_uid == account.pw_uid
     finally:
         subprocess.run(["/usr/sbin/userdel", "--remove", name], check=False, timeout=60, capture_output=True)
-
-
-def _ensure_ordinary_user() -> None:
-    try:
-        pwd.getpwnam(ORDINARY)
-    except KeyError:
-        subprocess.run(["/usr/sbin/useradd", "--create-home", "--user-group", ORDINARY], check=True, timeout=60)

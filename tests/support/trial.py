@@ -13,6 +13,7 @@ from factorylink.models import Accelerator, Factory, NodeShape, NodeSize, Partit
 from testbed import processes
 from testbed.cluster import Cluster
 
+ORDINARY = "fg-ordinary"  # somebody without any privilege
 CHECKOUT = Path(__file__).resolve().parents[2]
 FACTORY = Factory(
     id="trial-aif",
@@ -82,3 +83,10 @@ def python(
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
         [sys.executable, *words], env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False, **who
     )
+
+
+def ensure_ordinary_user() -> None:
+    try:
+        pwd.getpwnam(ORDINARY)
+    except KeyError:
+        subprocess.run(["/usr/sbin/useradd", "--create-home", "--user-group", ORDINARY], check=True, timeout=60)
