@@ -27,6 +27,7 @@ GROUPS = {
     ADMIN: (OPERATORS,),
 }
 PROVIDER = "demo"
+TERMS = "A demo on one machine. Its login asks for no password: bring nothing here that matters."
 EVERYTHING = "EHPC-DEMO-000"
 
 
@@ -60,6 +61,7 @@ def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
         "crypt_key_file": str(folder / "crypt.key"),
         "refresh_seconds": 5,
         "admin_groups": [OPERATORS],
+        "terms": {"version": "1", "text": TERMS},
         "providers": [
             {
                 "id": PROVIDER,

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import Words
 from factoryspawner.errors import LINK_SILENT, StartFailed, problem_failed
 
 
+class Refusal(NamedTuple):
+    """Why nothing may start. ``out``: they are shut out altogether, so that what runs ends, too."""
+
+    words: Words
+    out: bool
+
+
 @runtime_checkable
 class Standing(Protocol):
     """An authenticator that knows more than the hub of whom it let in."""
 
-    async def standing(self, user: Any) -> Words | None:
+    async def standing(self, user: Any) -> Refusal | None:
         """Why nothing may start for them; None: it may."""
 
 
 async def check(link: LinkClient, authenticator: object, user: Any) -> None:
     """Let the link know who this is now. Raises StartFailed if nothing may start for them, or the link is silent."""
     refusal = await authenticator.standing(user) if isinstance(authenticator, Standing) else None
-    groups = [] if refusal is not None else [group.name for group in user.groups if group.name.isprintable()]
     try:
-        await link.put_person(user.name, groups, blocked=refusal is not None)
-    except LinkSilent as error:
         if refusal is None:
-            raise StartFailed("silent", LINK_SILENT) from error
+            await link.put_person(user.name, [group.name for group in user.groups if group.name.isprintable()])
+        elif refusal.out:
+            await link.put_person(user.name, (), blocked=True)
+    except LinkSilent as error:
+        raise StartFailed("silent", LINK_SILENT) from error
     except LinkProblem as error:
         raise problem_failed(error.problem) from error
     if refusal is not None:
-        raise StartFailed("forbidden", refusal)
+        raise StartFailed("forbidden", refusal.words)

@@ -48,6 +48,12 @@ def sign_in(page: Page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
 
 
+def accept_terms(page: Page) -> None:
+    expect(page.get_by_role("heading", level=1)).to_have_text("Before you go on")
+    page.get_by_role("checkbox").check()
+    page.get_by_role("button", name="Go on").click()
+
+
 def violations(page: Page) -> list[str]:
     page.add_script_tag(path=AXE)
     found: list[str] = page.evaluate("async () => (await axe.run()).violations.map(one => one.id + ': ' + one.help)")
@@ -59,6 +65,13 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
     page.get_by_text("Come by the antenna of your country").click()
     page.get_by_role("link", name=re.compile("HunAIFA")).click()
     page.get_by_role("button", name="ada", exact=True).click()
+    page.wait_for_url(re.compile(r"/hub/oidc/terms"))
+    assert violations(page) == []
+    answer = gateway.start("ada", "oidc", factory="it4lia", hours=1)
+    assert answer.status_code == 403 and "terms of use" in answer.json()["message"]
+    page.get_by_role("button", name="Go on").click()  # without the tick: the browser keeps it
+    assert "/hub/oidc/terms" in page.url
+    accept_terms(page)
     page.wait_for_url(re.compile(r"/hub/(home|spawn)"))
     person = gateway.api("GET", "/users/ada").json()
     assert sorted(person["groups"]) == ["antenna:hunaifa", "climate", "language-models"]
@@ -142,6 +155,7 @@ def test_the_page_by_keyboard_and_screen_reader(gateway: Gateway, page: Page) ->
             break
     page.keyboard.press("Enter")
     page.get_by_role("button", name="grace", exact=True).click()
+    accept_terms(page)
     page.wait_for_url(re.compile(r"/hub/token"))
     assert gateway.api("GET", "/users/grace").json()["groups"] == ["climate"]
 

@@ -15,8 +15,9 @@ from jupyterhub.auth import Authenticator
 from traitlets import Bool, Unicode
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import Antenna, Antennas, Words
+from factorylink.models import Antenna, Antennas
 from factoryspawner import hubconfig
+from factoryspawner.access import Refusal
 from factoryspawner.gateway import gateway
 from factoryspawner.login import handlers
 from factoryspawner.login.people import People
@@ -139,19 +140,19 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             self._tell(user.name, model["groups"])
             return model
 
-    async def standing(self, user: Any) -> Words | None:
+    async def standing(self, user: Any) -> Refusal | None:
         """Why nothing may start for them, or None: they logged in, and a rule lets them in. For starts that no refresh
         stands before, such as by an API token."""
         state = await user.get_auth_state() or {}
-        if state.get("provider") not in self.providers:
-            return words("never")
         if user.name in self.blocked_users:
-            return words("blocked")
+            return Refusal(words("blocked"), out=True)
         if state.get("refused"):
-            return words(state["refused"])
+            return Refusal(words(state["refused"]), out=True)
+        if state.get("provider") not in self.providers:
+            return Refusal(words("never"), out=False)
         if not self._is_trusted(state):
-            return words("stale")
-        return words("terms") if self.terms_open(user.name) is not None else None
+            return Refusal(words("stale"), out=False)
+        return Refusal(words("terms"), out=False) if self.terms_open(user.name) is not None else None
 
     def terms_open(self, name: str) -> Terms | None:
         """The terms, where they have not accepted them."""
