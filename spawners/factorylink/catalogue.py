@@ -111,7 +111,7 @@ def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug,
         if factory is None:
             problems.append(f"factories.{factory_id}: not in {config.catalogue}; allowed: {', '.join(catalogue)}")
             continue
-        closed = [] if access.testbed else _closed(factory, access)
+        closed = [] if access.testbed else _closed(factory, access, config.projects is not None)
         problems += [f"factories.{factory_id}{words}" for words in closed]
         if not factory.sizes:
             lacks = "; ".join(f"{sketch.id} lacks {', '.join(sketch.lacks)}" for sketch in factory.sketches)
@@ -127,8 +127,9 @@ def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug,
     return factories
 
 
-def _closed(factory: Factory, access: Access) -> list[str]:
-    """Why nothing may run at a real site: nobody agreed, its rules say no, or what it wants is missing."""
+def _closed(factory: Factory, access: Access, projects: bool) -> list[str]:
+    """Why nothing may run at a real site: nobody agreed, its rules say no, or what it wants is missing and no project
+    (``projects``) may bring it."""
     problems: list[str] = []
     if factory.state != "live":
         problems.append(
@@ -143,9 +144,14 @@ def _closed(factory: Factory, access: Access) -> list[str]:
             f": policy.{act} is {getattr(factory.policy, act)!r}, and 'agreement.allows' does not name it"
             for act in sorted(open_acts)
         ]
-    if factory.account_mandatory and access.job_account is None:
+    if factory.account_mandatory and access.job_account is None and not projects:
         problems.append(".job_account: is missing; this site takes no job without one")
-    if factory.qos_mandatory and access.job_qos is None and any(size.qos is None for size in factory.sizes):
+    if (
+        factory.qos_mandatory
+        and not projects
+        and access.job_qos is None
+        and any(size.qos is None for size in factory.sizes)
+    ):
         problems.append(".job_qos: is missing; this site takes no job without one")
     return [*problems, *_faster(factory, access)]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from factorylink import catalogue, modes, projects
 from factorylink.config import LinkConfig
-from factorylink.models import Project
+from factorylink.models import Factory, Project, Slug
 from factorylink.yamlfile import CatalogueError
 
 _VARIABLE = "FACTORYGATE_CATALOGUE"
@@ -31,7 +31,7 @@ def add(parts: Any) -> None:
                              help=f"folder of factory YAML files; else link.yaml's, else of ${_VARIABLE}")  # fmt: skip
 
 
-def _read(options: argparse.Namespace) -> tuple[list[Project], LinkConfig | None]:
+def _read(options: argparse.Namespace) -> tuple[list[Project], LinkConfig | None, Mapping[Slug, Factory]]:
     """Raises CatalogueError."""
     config = None if options.link is None else catalogue.load_link_config(options.link)
     path = options.file or (config.projects if config is not None else None)
@@ -39,23 +39,28 @@ def _read(options: argparse.Namespace) -> tuple[list[Project], LinkConfig | None
         raise CatalogueError(["Name the file, or a link.yaml with 'projects': --link"])
     default = Path(os.environ.get(_VARIABLE, "hub_config/factories"))
     folder = options.folder or (config.catalogue if config is not None else default)
-    return list(projects.load(path, catalogue.load(folder)).values()), config
+    factories = catalogue.load(folder)
+    return list(projects.load(path, factories).values()), config, factories
 
 
 def _check(options: argparse.Namespace) -> int:
-    found, config = _read(options)
+    found, config, factories = _read(options)
     for project in found:
-        for words in (*modes.warnings(project), *_unreachable(project, config)):
+        for words in (*modes.warnings(project), *_unreachable(project, config, factories)):
             sys.stdout.write(f"Unusual: projects.{project.id}.{words}.\n")
     sys.stdout.write(f"Nothing is wrong: {', '.join(project.id for project in found) or 'no project'}.\n")
     return 0
 
 
-def _unreachable(project: Project, config: LinkConfig | None) -> Iterator[str]:
-    """Where this hub takes nobody."""
-    for name in project.factories if config is not None else ():
-        if config is not None and name not in config.factories:
-            yield f"factories.{name}: this gateway does not offer it; it offers: {', '.join(config.factories)}"
+def _unreachable(project: Project, config: LinkConfig | None, factories: Mapping[Slug, Factory]) -> Iterator[str]:
+    """Where this hub takes nobody, or the site takes no job of it."""
+    for name, at in project.factories.items() if config is not None else ():
+        access = config.factories.get(name) if config is not None else None
+        if access is None:
+            offered = ", ".join(config.factories) if config is not None else ""
+            yield f"factories.{name}: this gateway does not offer it; it offers: {offered}"
+        elif factories[name].account_mandatory and not (at.account or access.job_account):
+            yield f"factories.{name}.account: is missing here and in link.yaml; this site takes no job without one"
 
 
 def _list(options: argparse.Namespace) -> int:

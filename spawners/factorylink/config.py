@@ -147,12 +147,6 @@ class Access(Model):
     submits_per_minute: int = Field(default=600, ge=1)  # a third of that at once
     testbed: bool = False  # a factory of this machine's testbed: may run though its catalogue state is not live
 
-    @model_validator(mode="after")
-    def _someone_may_run(self) -> Access:
-        if not self.accounts and not self.account_pool:
-            raise ValueError("accounts, account_pool: both are empty, so nobody could run a job here")
-        return self
-
 
 class Hub(Model):
     """Where JupyterHub is. The token file is 0600 and holds the token of the service ``factories``."""
@@ -217,3 +211,12 @@ class LinkConfig(Model):
     def database(self) -> Database:
         """Where the ledger is."""
         return Database.file(self.state_dir / "ledger.sqlite") if self.ledger is None else Database.parse(self.ledger)
+
+    @model_validator(mode="after")
+    def _someone_may_run(self) -> LinkConfig:
+        for name, access in self.factories.items():
+            if self.projects is None and not access.accounts and not access.account_pool:
+                raise ValueError(
+                    f"factories.{name}.accounts: it and account_pool are both empty, so nobody could run a job here"
+                )
+        return self

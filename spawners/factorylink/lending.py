@@ -106,19 +106,30 @@ class Lender:
         own = self.own(right.place, right.at, user)
         if own is not None:
             return own
-        pool, factory = right.at.site_accounts.pool, right.place.factory.id
-        if not pool:
+        if not right.at.site_accounts.pool:
             raise of_words("forbidden", explain.own("no-account"))
         async with self._lock:
-            mine = [a for a in pool if self._leases.get((factory, a)) == user and not self._used(factory, a, user)]
-            mine = [a for a in mine if (factory, a) not in self._wiping]
-            free = [a for a in pool if (factory, a) not in self._leases and not self._used(factory, a, user)]
-            if not mine and not free:
-                free = await self._wiped(right, user)
-            account = (mine or free)[0]
-            if not mine:
-                await self._lend(factory, account, user)
-        return account
+            if (account := await self._take(right, user)) is not None:
+                return account
+            wipe = self._begin_wipe(right, user)
+        await asyncio.wait([wipe], timeout=_WAIT_SECONDS)
+        async with self._lock:
+            if (account := await self._take(right, user)) is not None:
+                return account
+        raise of_words("limit", explain.own("pool-wiping"))
+
+    async def _take(self, right: Right, user: str) -> str | None:
+        """The one that is theirs already, or that is nobody's. None: there is none."""
+        factory, pool = right.place.factory.id, right.at.site_accounts.pool
+        able = [a for a in pool if (factory, a) not in self._wiping and not self._used(factory, a, user)]
+        for account in able:
+            if self._leases.get((factory, account)) == user:
+                return account
+        free = next((account for account in able if (factory, account) not in self._leases), None)
+        if free is not None:
+            await self._write(factory, free, user)
+            self._leases[factory, free] = user
+        return free
 
     def _used(self, factory: Slug, account: str, user: str) -> bool:
         """Whether it is another person's now."""
@@ -128,21 +139,17 @@ class Lender:
         rows = (one.row for one in self._inhabitants.here())
         return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
 
-    async def _wiped(self, right: Right, user: str) -> list[str]:
-        """An account that another person has left, once it is wiped. Raises ProblemError."""
-        place, pool = right.place, right.at.site_accounts.pool
-        left = [a for a in pool if not self._used(place.factory.id, a, user)]
+    def _begin_wipe(self, right: Right, user: str) -> asyncio.Task[None]:
+        """Of an account that another person has left. Raises ProblemError where there is none."""
+        place = right.place
+        left = [a for a in right.at.site_accounts.pool if not self._used(place.factory.id, a, user)]
         if not left or not place.access.account_wipe:
             raise of_words("limit", explain.own("pool-empty"))
-        begun = [a for a in left if (place.factory.id, a) in self._wiping]
-        account = (begun or left)[0]
+        account = min(left, key=lambda name: (place.factory.id, name) in self._wiping)
         key = (place.factory.id, account)
         if key not in self._wiping:
             self._wiping[key] = asyncio.create_task(self._wipe(place, account), name=f"wipe of {account}")
-        done, _ = await asyncio.wait([self._wiping[key]], timeout=_WAIT_SECONDS)
-        if not done or key in self._leases:
-            raise of_words("limit", explain.own("pool-wiping"))
-        return [account]
+        return self._wiping[key]
 
     async def _wipe(self, place: Place, account: str) -> None:
         key = (place.factory.id, account)
@@ -157,10 +164,6 @@ class Lender:
             log.error("The account %s at %s is not wiped, so it is not lent: %s", account, place.factory.id, error)  # noqa: TRY400
         finally:
             del self._wiping[key]
-
-    async def _lend(self, factory: Slug, account: str, user: str) -> None:
-        await self._write(factory, account, user)
-        self._leases[factory, account] = user
 
     async def _write(self, factory: Slug, account: str, user: str | None) -> None:
         leases = schema.leases

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from factorylink import moments, schema
 from factorylink.budget import Budget
-from factorylink.errors import Refused
+from factorylink.errors import Refused, Unreachable
 from factorylink.ledger import Ledger
 from factorylink.models import Factory, PersonBody, Project, ProjectAt, ProjectId, Projects, ProjectView, Slug
 from factorylink.seams import Place
@@ -21,6 +21,7 @@ from factorylink.yamlfile import CatalogueError, read_model
 
 log = logging.getLogger("factorylink")
 
+_CACHED = 10_000  # people
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
@@ -106,6 +107,8 @@ class ProjectBook:
     def __init__(self, people: People, table: ProjectTable | None = None) -> None:
         self._people = people
         self._table = table
+        # By person, with what it was worked out from: every reader of the start page asks for it all the time.
+        self._joined: dict[str, tuple[object, PersonBody | None, list[Project]]] = {}
 
     @property
     def on(self) -> bool:
@@ -130,9 +133,12 @@ class ProjectBook:
         return (self._table.projects or {}).get(project_id) if self._table is not None else None
 
     def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
-        """What it is at a factory, for a job that was let in before. Raises Refused where that is no longer known."""
+        """What it is at a factory, for a job that was let in before. Raises Refused where it has nothing
+        there any more, Unreachable where no project is known."""
         if project_id is None or not self.on:
             return ProjectAt()
+        if not self.known:
+            raise Unreachable("The projects are not known at the moment.")
         project = self.get(project_id)
         at = None if project is None else project.factories.get(factory)
         if at is None:
@@ -145,8 +151,15 @@ class ProjectBook:
 
     def joined(self, user: str) -> list[Project]:
         """The projects that this person is in, also those that ended or have not begun, by id."""
-        groups = self._groups(user)
-        return sorted((p for p in self.all() if p.has(user, groups)), key=lambda project: project.id)
+        told, table = self._people.get(user), None if self._table is None else self._table.projects
+        known = self._joined.get(user)
+        if known is None or known[0] is not table or known[1] is not told:
+            groups = self._groups(user)
+            mine = sorted((p for p in self.all() if p.has(user, groups)), key=lambda project: project.id)
+            if len(self._joined) >= _CACHED:
+                self._joined.clear()
+            known = self._joined[user] = (table, told, mine)
+        return known[2]
 
     async def views(self, user: str, budget: Budget) -> list[ProjectView]:
         """As that person sees their projects, also those that ended or have not begun."""

@@ -83,7 +83,8 @@ class Rights:
         if not self._projects.known:
             raise of_words("unreachable", explain.own("projects-unknown"))
         if self._projects.on and not self._projects.of(user):
-            raise of_words("forbidden", self.no_project())
+            joined = self._projects.joined(user)
+            raise of_words("forbidden", self.not_now(joined[-1]) if joined else self.no_project())
 
     def accounts(self, user: str, places: Mapping[Slug, Place]) -> list[AccountView]:
         """As whom they would work, for each project and factory of theirs, by project and factory."""
@@ -102,6 +103,12 @@ class Rights:
             return words
         how = N_("Ask whoever leads your project to add you, or apply for one: {url}").format(url=url)
         return words.model_copy(update={"do": how})
+
+    def not_now(self, project: Project) -> Words:
+        """Why a project that is not active is not."""
+        over = project.ends is not None and project.ends <= moments.now()
+        code, day = ("project-over", project.ends) if over else ("project-not-begun", project.begins)
+        return explain.filled(code, project=project.id, day=_day(day))
 
     def resolve(self, right: Right, choice: Choice, of: str = "") -> ResolvedChoice:
         """The choice with every default filled in, within what the project allows. ``of``: before the name of the field
@@ -138,9 +145,7 @@ class Rights:
             words = explain.filled("project-not-yours", project=project_id, names=", ".join(p.id for p in mine))
             raise of_words("forbidden", words, "project")
         if project not in mine:
-            over = project.ends is not None and project.ends <= moments.now()
-            code, day = ("project-over", project.ends) if over else ("project-not-begun", project.begins)
-            raise of_words("forbidden", explain.filled(code, project=project.id, day=_day(day)), "project")
+            raise of_words("forbidden", self.not_now(project), "project")
         if place.factory.id not in project.factories:
             words = explain.filled("project-elsewhere", project=project.id, factory=place.factory.site.machine,
                                    names=", ".join(project.factories))  # fmt: skip

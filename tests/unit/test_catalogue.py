@@ -305,7 +305,7 @@ def test_relative_paths_are_relative_to_the_file(link: Callable[[str], Path]) ->
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("account_pool: [fg1]", "account_pool: []", "link.yaml:6: factories.here: accounts, account_pool: both"),
+        ("account_pool: [fg1]", "account_pool: []", "link.yaml:6: factories.here.accounts: it and account_pool are"),
         ("account_pool: [fg1]", "account_pol: [fg1]", "link.yaml:7: factories.here.account_pol: unknown key"),
         ("account_pool: [fg1]", "account_pool: [Root User]", "link.yaml:7: factories.here.account_pool.0: 'Root"),
         ("token_file: token", "base_url: no-slash, token_file: token", "link.yaml:4: hub.base_url: 'no-slash'"),

@@ -69,7 +69,7 @@ class DrainBody(Model):
 class PersonBody(Model):
     """Body of ``PUT /people/{name}``: who a person is now, by the hub. ``blocked``: nothing may run."""
 
-    groups: frozenset[Group] = frozenset()
+    groups: frozenset[Group] = Field(frozenset(), json_schema_extra={"uniqueItems": False})  # once or twice is the same
     blocked: StrictBool = False
 
 
