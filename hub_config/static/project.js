@@ -5,11 +5,11 @@ import { h, render, settings } from "./dom.js";
 import { locale, t } from "./translate.js";
 import { bars, grouped, sinceDay, total } from "./usage.js";
 
-const WIDTH = 720;
+const WIDTH = 900; // at most
 const HEIGHT = 200;
 const LABELS = 26; // below the plot
-const FEW = 14; // bars that each have their label
-const NAME = 14; // characters of one
+const LABEL = 72; // of one, which has room for so many
+const NAME = 9; // characters
 const PERIODS = [[30, t("the last 30 days")], [90, t("the last 90 days")], [365, t("the last year")], [0, t("all time")]];
 const BY = [["day", t("by day")], ["factory", t("by factory")], ["person", t("by person")]];
 const KEY = { day: t("Day (UTC)"), factory: t("Factory"), person: t("Person") };
@@ -59,12 +59,13 @@ function figures(project) {
 }
 
 function plot(rows) {
-  const every = Math.ceil(rows.length / FEW);
-  const drawn = bars(rows, WIDTH, HEIGHT);
+  const width = Math.min(WIDTH, at("fg-usage").clientWidth || WIDTH); // as wide as it is shown: letters keep their size
+  const every = Math.ceil((rows.length * LABEL) / width);
+  const drawn = bars(rows, width, HEIGHT);
   return s("svg",
-    { class: "fg-usage-plot", viewBox: `0 0 ${WIDTH} ${HEIGHT + LABELS}`, role: "img",
+    { class: "fg-usage-plot", viewBox: `0 0 ${width} ${HEIGHT + LABELS}`, role: "img",
       "aria-label": t("Plot of the GPU-hours; the table below has the same numbers.") },
-    s("line", { x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT }),
+    s("line", { x1: 0, x2: width, y1: HEIGHT, y2: HEIGHT }),
     ...drawn.map((bar) => s("rect", { x: bar.x, y: bar.y, width: bar.width, height: bar.height },
       s("title", {}, `${label(bar.row)}: ${hours(bar.row.seconds)}`))),
     ...drawn.filter((_, index) => index % every === 0).map((bar) => s("text",

@@ -73,6 +73,12 @@ def _a_day(text: object) -> object:
     return text
 
 
+class Csv(Response):
+    """Lines for a spreadsheet."""
+
+    media_type = "text/csv"
+
+
 Day = Annotated[date, BeforeValidator(_a_day)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_in_full)]
 
@@ -141,12 +147,11 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     ) -> list[UsageLine]:
         return await board.budget.usage(project, since, person)
 
-    @app.get("/usage.csv", response_class=PlainTextResponse)
+    @app.get("/usage.csv", response_class=Csv)
     async def usage_csv(
         project: ProjectId | None = None, since: Day | None = None, person: Person | None = None
-    ) -> Response:
-        lines = await board.budget.usage(project, since, person)
-        return Response(usage.as_csv(lines), media_type="text/csv; charset=utf-8")
+    ) -> Csv:
+        return Csv(usage.as_csv(await board.budget.usage(project, since, person)))
 
     @app.get("/projects")
     async def projects(user: Person) -> list[ProjectView]:

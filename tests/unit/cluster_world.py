@@ -342,7 +342,7 @@ class Life:
         for module in (broker, keeper, leaving):
             self.patch.setattr(module, "datetime", VirtualDatetime)
         pragmas = ("journal_mode=WAL", "synchronous=OFF", "foreign_keys=ON", "busy_timeout=0")
-        self.patch.setattr("factorylink.ledger.PRAGMAS", pragmas)
+        self.patch.setattr("factorylink.database.PRAGMAS", pragmas)
         self.patch.setattr("factorylink.ledger.ThreadPoolExecutor", lambda *a, **k: virtual_time.InlineThread())
         self.folder = folder
         self.world = World(folder)
