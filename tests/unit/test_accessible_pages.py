@@ -93,7 +93,9 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(people: People, name: st
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("status", [404, 503])
-async def test_axe_finds_nothing_on_the_proxys_own_pages(hub: HubProcess, people: People, status: int, scheme: Any) -> None:
+async def test_axe_finds_nothing_on_the_proxys_own_pages(
+    hub: HubProcess, people: People, status: int, scheme: Any
+) -> None:
     page = await people["ada"].new_page()
     await page.emulate_media(color_scheme=scheme)
     await page.set_viewport_size({"width": 360, "height": 780})
