@@ -11,7 +11,7 @@ import gettext
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -95,13 +95,17 @@ class Language:
 L = TypeVar("L", bound=Language)
 
 
-def read(folder: Path, kind: type[L]) -> dict[str, L]:
-    """All that a folder has, by their codes in small letters: ``LANGUAGE/LC_MESSAGES/factorygate.po``, and English."""
+def read(folder: Path, kind: type[L], only: Container[str] | None = None) -> dict[str, L]:
+    """All that a folder has, by their codes in small letters: ``LANGUAGE/LC_MESSAGES/factorygate.po``, and English.
+
+    ``only``: codes in small letters; no other file is read."""
     from babel.messages.pofile import read_po
 
     known = {SOURCE: kind(SOURCE)}
     for path in sorted(folder.glob(f"*/LC_MESSAGES/{DOMAIN}.po")):
         code = path.parts[-3].replace("_", "-")
+        if only is not None and code.lower() not in only:
+            continue
         with path.open("rb") as file:
             known[code.lower()] = kind(code, read_po(file, locale=path.parts[-3]))
     return known
@@ -122,7 +126,8 @@ def here() -> Language:
     wanted = os.environ.get(VARIABLE, "").split(":")
     if wanted[0].lower().split("-")[0] in ("", SOURCE):
         return Language(SOURCE)
-    return first(read(Path(__file__).parent / "locale", Language), wanted)
+    only = {code for one in wanted for code in (one.lower(), one.lower().split("-")[0])}
+    return first(read(Path(__file__).parent / "locale", Language, only), wanted)
 
 
 def _compiled(catalog: Catalog) -> gettext.GNUTranslations:

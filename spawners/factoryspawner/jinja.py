@@ -88,6 +88,7 @@ class Translation(InternationalizationExtension):
 
 def translation(folder: Path) -> type[Translation]:
     """For ``c.JupyterHub.jinja_environment_options``: the extension with the catalogues of this folder."""
+    languages(folder)  # read now, so that no first page waits for it
     return type("Translation", (Translation,), {"folder": folder})
 
 

@@ -18,7 +18,8 @@ from tests.unit.hub_process import Beside, HubProcess
 AXE = Path(__file__).parents[2] / "extensions" / "lab" / "node_modules" / "axe-core" / "axe.min.js"
 ERRORS = Path(__file__).parents[2] / "hub_config" / "error"
 AXE_RUN = """async (rules) => {
-  const { violations } = await axe.run(document, rules.length ? { runOnly: { type: "rule", values: rules } } : {});
+  const only = rules.length ? { runOnly: { type: "rule", values: rules } } : {};
+  const { violations } = await axe.run(document, { resultTypes: ["violations"], ...only });
   return violations.map((one) => ({ rule: one.id, where: one.nodes.map((node) => node.html) }));
 }"""
 

@@ -32,6 +32,7 @@ NASTY = [
 def test_ids_and_numbers_pass() -> None:
     form = {
         "_xsrf": ["token"],
+        "lang": ["de"],
         "factory": ["lumi-aif"],
         "size": ["1-gpu"],
         "environment": ["base"],
