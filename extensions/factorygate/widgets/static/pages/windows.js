@@ -1,0 +1,1 @@
+../../../../../hub_config/static/windows.js
