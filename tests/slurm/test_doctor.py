@@ -120,6 +120,8 @@ def test_over_ssh(remote: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture
     assert not (remote.folder / "homes" / account / ".factorygate-doctor").exists()
     with faults.begin(remote, "auth"):
         fails(visit(), "login", f"does not let us in as {account}")
+    with faults.begin(remote, "disk-full", account):
+        fails(visit(), "home", "There is no room left")
 
 
 def test_the_accounting_is_not_seen_from_outside(remote: Cluster) -> None:
