@@ -34,7 +34,7 @@ def add(parts: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """0: all is well; 1: a step failed, or something was left behind."""
+    """0: all is well; 1: a step failed, or something was left behind; 130: interrupted, with nothing left either."""
     config = load_link_config(options.link)
     if options.id not in config.factories:
         raise CatalogueError([f"{options.id}: not in {options.link}; there are: {', '.join(config.factories)}"])
@@ -47,6 +47,9 @@ def _run(options: argparse.Namespace) -> int:
         return asyncio.run(_walk(alone, factory, account, size, options.wait * 60))
     except (ChoiceError, ValueError) as error:
         raise CatalogueError([f"{options.id}: {error}"]) from error
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        return 130
 
 
 async def _walk(config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> int:

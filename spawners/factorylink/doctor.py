@@ -244,10 +244,9 @@ class _Visit:
     # --- leaving
 
     async def leave(self) -> list[Words]:
-        """Leave nothing behind; what could not be helped. The second time does nothing."""
+        """Leave nothing behind; what could not be helped. Once it was done it does nothing."""
         if self._gone:
             return []
-        self._gone = True
         left: list[Words] = []
         await self._doors.shutdown()
         try:
@@ -262,6 +261,7 @@ class _Visit:
             left.append(_left(f"The folder {self._folder} is still there", error))
         await self._site.stop()
         await self._place.transport.close()
+        self._gone = True
         return left
 
     async def _end_job(self) -> None:

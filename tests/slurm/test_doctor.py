@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import pwd
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +25,7 @@ from testbed.cluster import Cluster
 from testbed.login import Isolation
 from testbed.network import LOGIN
 from tests.support.isolated import answers
-from tests.support.trial import FACTORY
+from tests.support.trial import CHECKOUT, FACTORY
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
@@ -73,6 +77,12 @@ class Doctor:
         self._capsys = capsys
 
     def __call__(self, *words: str, python: str = NOTEBOOK, **access: Any) -> Visit:
+        code = cli.main([*self.argv(python, **access), *words])
+        said = self._capsys.readouterr()
+        return Visit(code, [*said.out.splitlines(), *said.err.splitlines()])
+
+    def argv(self, python: str = NOTEBOOK, **access: Any) -> list[str]:
+        """Words of the command; its files are written."""
         environment = Environment(id="here", title="Here", kind="venv", python=python)
         entry = json.loads(SITE.model_dump_json(exclude_unset=True)) | {
             "environments": [json.loads(environment.model_dump_json())],
@@ -89,9 +99,7 @@ class Doctor:
             "factories": {SITE.id: json.loads(json.dumps(told, default=str))},
         }
         (self._folder / "link.yaml").write_text(yaml.safe_dump(link))
-        code = cli.main(["doctor", SITE.id, "--link", str(self._folder / "link.yaml"), *words])
-        said = self._capsys.readouterr()
-        return Visit(code, [*said.out.splitlines(), *said.err.splitlines()])
+        return ["doctor", SITE.id, "--link", str(self._folder / "link.yaml")]
 
 
 @pytest.fixture
@@ -112,6 +120,8 @@ def test_over_ssh(remote: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture
     assert not (remote.folder / "homes" / account / ".factorygate-doctor").exists()
     with faults.begin(remote, "auth"):
         fails(visit(), "login", f"does not let us in as {account}")
+    with faults.begin(remote, "disk-full", account):
+        fails(visit(), "home", "There is no room left")
 
 
 def test_the_accounting_is_not_seen_from_outside(remote: Cluster) -> None:
@@ -158,15 +168,32 @@ def test_an_account_that_may_not_pay(visit: Doctor) -> None:
     fails(visit(job_account="somebody-elses"), "submit", "Your project may not be used", "Invalid account")
 
 
-def test_a_job_that_does_not_start(visit: Doctor) -> None:
-    def shared(state: str) -> None:
-        assert visit.here.run("scontrol", "update", "PartitionName=shared", f"State={state}").returncode == 0
+@pytest.fixture
+def closed(here: Cluster) -> Iterator[None]:
+    """The partition takes jobs and starts none."""
+    words = ("scontrol", "update", "PartitionName=shared")
+    assert here.run(*words, "State=DOWN").returncode == 0
+    yield
+    assert here.run(*words, "State=UP").returncode == 0
 
-    shared("DOWN")
-    try:
-        fails(visit("--wait", "0.05"), "start", "closed at the moment", "PartitionDown")
-    finally:
-        shared("UP")
+
+@pytest.mark.usefixtures("closed")
+def test_a_job_that_does_not_start(visit: Doctor) -> None:
+    fails(visit("--wait", "0.05"), "start", "closed at the moment", "PartitionDown")
+
+
+@pytest.mark.usefixtures("closed")
+def test_nothing_is_left_when_it_is_interrupted(visit: Doctor) -> None:
+    words = [sys.executable, "-m", "factorylink.cli", *visit.argv()]
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT / "spawners")}
+    with subprocess.Popen(words, env=env, stdout=-1, stderr=-1, text=True) as walking:
+        assert walking.stdout is not None and walking.stderr is not None
+        while not walking.stdout.readline().startswith("submit: good; "):
+            assert walking.poll() is None
+        assert "factorygate-hub-doctor" in visit.here.run("squeue", "-h", "-o", "%j").stdout
+        walking.send_signal(signal.SIGINT)
+        assert walking.wait(timeout=60) == 130
+        assert walking.stderr.read() == "Interrupted.\n"
 
 
 def test_an_environment_that_is_not_there(visit: Doctor) -> None:
