@@ -184,7 +184,7 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Clus
 
     sacct = told()
     assert {id: row.seconds for id, row in rows.items()} == {id: seconds for id, (seconds, _, _) in sacct.items()}
-    assert all(row.seconds > 0 for row in rows.values()), sacct
+    assert all(rows[id].seconds >= 3 for id in ids[:2]), sacct
     assert sacct[requeued][1] == 2, "it ran once only"
     # A GPU is counted as the site does, but where nobody else can have the rest of the node.
     gpus = {id: (row.gpus, sacct[id][2]) for id, row in rows.items()}
