@@ -111,6 +111,10 @@ class SiteSeam(Protocol):
         """The same by the site's accounting alone, which tells who cancelled it."""
         ...
 
+    async def recorded_all(self, account: str, ids: Sequence[JobId]) -> dict[JobId, End]:
+        """The same of several, of those that it knows."""
+        ...
+
     async def estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
         """When such a job would start."""
         ...

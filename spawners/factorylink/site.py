@@ -14,7 +14,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 from factorylink import availability, explain, pacing, windows
@@ -207,20 +207,23 @@ class Site:
 
     async def recorded(self, account: str, job_id: JobId) -> End | None:
         """How a job ended, by the site's accounting. None: it has no record, keeps none, or tells neither of us."""
+        return (await self.recorded_all(account, [job_id])).get(job_id)
+
+    async def recorded_all(self, account: str, ids: Sequence[JobId]) -> dict[JobId, End]:
+        """How those of an account's jobs ended that the site's accounting has a record of, in one question."""
         # Watching is the watcher's: only where it is shown nothing, the account is asked as whom the job ran. A watcher
         # that is the site's service account may not ask at all.
         for identity in (None, account):
             try:
-                recorded = await self._asker.run(self.dialect.accounting([job_id]), identity)
+                recorded = await self._asker.run(self.dialect.accounting(ids), identity)
             except Gone:
-                return None
+                return {}
             except Refused as error:
                 log.info("%s: its accounting is not told to %s: %s", self.factory.id, identity, error.message)
                 continue
-            found = next((end for end in recorded if end.job == job_id), None)
-            if found is not None:
+            if found := {end.job: end for end in recorded if end.job in ids}:
                 return found
-        return None
+        return {}
 
     async def estimate(self, account: str, request: JobRequest, template: str = "") -> Estimate:
         """When such a job would start; no start where the factory does not say. Remembered for ``ESTIMATES``."""

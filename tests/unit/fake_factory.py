@@ -218,6 +218,9 @@ class FakeScheduler:
     async def recorded(self, account: str, job_id: str) -> End | None:
         return self.accounted.get(job_id)
 
+    async def recorded_all(self, account: str, ids: Sequence[str]) -> dict[str, End]:
+        return {job: self.accounted[job] for job in ids if job in self.accounted}
+
     async def estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
         self.estimated += 1
         basis: Literal["none", "test-only"] = "none" if self.would_start is None else "test-only"

@@ -232,3 +232,24 @@ async def test_workers_that_are_let_go_in_the_queue_cost_nothing(world: World) -
     await world.scheduler.answer(3)
     await world.comes(lambda: world.clusters.look(CLUSTER, "ada").state == "ended")
     assert await held(world) == (0, 0)
+
+
+async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(world: World) -> None:
+    await begin(world)
+    await grow(world, 1, 2)
+    (job,) = world.scheduler.jobs_there
+    world.scheduler.runs(job)
+    await world.scheduler.answer()
+    world.scheduler.set(job, state=JobState.PENDING, restarts=1, started=None, nodes=())
+    await world.scheduler.answer()
+    began = moments.now() - timedelta(seconds=60)
+    world.scheduler.set(job, state=JobState.RUNNING, nodes=("n2",), started=began, ends=began + timedelta(hours=2))
+    await world.scheduler.answer()
+    over = began + timedelta(seconds=50)
+    world.scheduler.accounted[job] = End(
+        job=job, raw_state="COMPLETED", ended=over, elapsed=50, earlier=(999, 605)
+    )  # 999: of another job that had this number long ago
+    world.scheduler.set(job, state=JobState.ENDED, raw_state="COMPLETED", ended=over)
+    await world.scheduler.answer()
+    await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": 1})
+    assert (await row(world, f"{BATCH}/1")).seconds == 655

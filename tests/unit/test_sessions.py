@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -318,6 +319,32 @@ async def test_it_gives_up_when_the_person_said_so(world: World) -> None:
     await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(2)
     assert (await world.until(state="ended")).end_reason == EndReason.GAVE_UP
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_notebook_that_does_not_come_up_is_ended(world: World, sent: bool) -> None:
+    session = await world.put()
+    assert session.job is not None
+    limits, long_ago = world.config.limits, timedelta(minutes=1)
+    allowed = timedelta(seconds=limits.starting_seconds + limits.environment_wait_seconds)
+    world.scheduler.runs(session.job)
+    if not sent:  # then the wait for it counts, too: it is the door's to end
+        world.scheduler.set(session.job, started=datetime.now(UTC) - allowed + long_ago)
+    await world.scheduler.answer()
+    if sent:
+        world.door_says(phase="launching", environment=True)
+    await world.scheduler.answer()
+    assert (await world.until(state="starting")).wish == "run"
+    live = world.board.live[ID]
+    if sent:
+        assert live.environment_at is not None
+        live.environment_at -= limits.starting_seconds
+    else:
+        live.row.started = datetime.now(UTC) - allowed - long_ago
+    await world.scheduler.answer()
+    await world.comes(lambda: bool(world.scheduler.cancelled))
+    await world.scheduler.answer(2)
+    assert (await world.until(state="ended")).end_reason == EndReason.NEVER_OPENED_DOOR
 
 
 async def test_an_empty_choice_repeats_the_server_s_last(world: World) -> None:

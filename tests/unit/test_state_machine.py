@@ -107,7 +107,8 @@ class Faults(RuleBasedStateMachine):
         self.patch.setattr(ledger_module, "ThreadPoolExecutor", lambda *a, **k: virtual_time.InlineThread())
         shm = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
-        self.world = World(self.folder)
+        # Longer than any of it takes: whose notebook does not come up in time is tried elsewhere.
+        self.world = World(self.folder, starting_seconds=24 * 3600)
         self.world.scheduler = self.scheduler = Wayward(self.world.identity)
         self.wanted: dict[str, str] = {}
         self.over: set[str] = set()

@@ -26,6 +26,7 @@ log = logging.getLogger("factorylink")
 
 ENOUGH_MISSES = 2
 ROUNDING = 1e-6  # GPU-hours
+RECORDS = 400  # ids in one command: a site's wrapper takes no more than 500
 TAILS = 5  # logs that are read of what one answer says is over: a hundred that fail alike fail for one reason
 _STATES = {
     JobState.PENDING: WorkerState.PENDING,
@@ -153,6 +154,7 @@ class Herd:
         """Find out why they are gone. What cannot be found out now is asked again after the next answer."""
         tails = 0
         try:
+            ended = await self._with_all_runs(flock, batch, place, ended)
             wanted = [(worker, end) for worker, end in ended if worker.wish == "run"]
             stopped = [(worker, end) for worker, end in ended if worker.wish == "stop"]
             words = explain.ended(None, wish="stop")[1]
@@ -173,6 +175,19 @@ class Herd:
             log.info("Why jobs of batch %s ended is asked again: %s", batch.id, error.message)
         finally:
             flock.concluding -= {(batch.id, worker.task) for worker, _ in ended}
+
+    async def _with_all_runs(
+        self, flock: Flock, batch: BatchRow, place: Place, ended: list[tuple[WorkerRow, End | None]]
+    ) -> list[tuple[WorkerRow, End | None]]:
+        """What a job ran before it was put back into the queue is paid for, too: the accounting alone tells it."""
+        again = [id for worker, _ in ended if worker.restarts and (id := batch.job_of(worker)) is not None]
+        known: dict[str, End] = {}
+        try:
+            for first in range(0, len(again), RECORDS):
+                known |= await place.site.recorded_all(flock.row.account, again[first : first + RECORDS])
+        except LinkError as error:
+            log.info("Earlier runs of batch %s are counted as they were seen: %s", batch.id, error.message)
+        return [(worker, known.get(batch.job_of(worker) or "", end)) for worker, end in ended]
 
     async def _why(self, flock: Flock, place: Place, job_id: str) -> End | None:
         try:
