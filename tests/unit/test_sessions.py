@@ -188,6 +188,25 @@ async def test_a_reservation_is_for_those_who_are_offered_it(world: World) -> No
     assert (last.size, last.reservation) == ("gpu-1", None)
 
 
+async def test_who_waits_for_a_maintenance_is_told_when(world: World) -> None:
+    now = datetime.now(UTC)
+    coming = MaintenanceView(
+        name="m", start=now + timedelta(hours=2), end=now + timedelta(hours=3), nodes=1, closes=("gpu",)
+    )
+    world.scheduler.maintained = (coming,)
+    for id, user, hours in ((ID, "ada", 3), (OTHER, "ben", 1)):
+        await world.put(id, user, hours=hours)
+    for id, job in world.scheduler.jobs_there.items():
+        reason = "Not Running: Job would conflict with reservation or top job"
+        world.scheduler.jobs_there[id] = job.model_copy(update={"reason": reason, "partition": "gpu"})
+    await world.scheduler.answer()
+    into, before = await world.session(ID), await world.session(OTHER)
+    assert into.waits_for is not None
+    assert before.waits_for is not None
+    assert (into.waits_for.code, before.waits_for.code) == ("maintenance", "priority")
+    assert f"{coming.start:%Y-%m-%d %H:%M}" in into.waits_for.what
+
+
 async def test_hours_until_a_moment(world: World) -> None:
     session = await world.put(until=(datetime.now(UTC) + timedelta(minutes=30)).isoformat())
     assert 0.45 < session.choice.hours <= 0.5
