@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from factorylink import budget, explain, moments, windows
@@ -95,6 +96,8 @@ class Board:
         if shown.waits_for is None or live.job is None:
             return shown
         closing = windows.closing(place.site.maintenance(), live.job.partition)
+        if closing is None or moments.now() + timedelta(hours=live.row.choice.hours) <= closing.start:
+            return shown
         return shown.model_copy(update={"waits_for": explain.before_maintenance(shown.waits_for, closing)})
 
     def room(self, live: Live, place: Place) -> float | None:

@@ -56,6 +56,7 @@ UNKNOWN_REFUSAL = Answer(
     N_("The factory's scheduler did not take it: {words}"),
     Move("site", N_("Nothing is known here about this word. If it lasts, ask the factory's support.")),
 )
+_CONFLICT = "conflict with reservation"  # PBS' words; of a maintenance, where there is one
 _OFTEN = 3  # requeues
 _LAST_LINES = 12  # of the log: what is older may be of anything
 
@@ -74,14 +75,16 @@ def pending(job: Job) -> Words:
 
 
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
-    """Why a job waits, with the times of the maintenance that it waits for, where they are known."""
-    if words.code != "maintenance" or maintenance is None:
+    """Why a job waits that would run into ``maintenance``: with its times. PBS only says that something is ahead."""
+    if maintenance is None or not (words.code == "maintenance" or _CONFLICT in words.scheduler):
         return words
     said = N_(
         "The nodes are set aside for a maintenance from {start} to {end} (UTC), and it would not end before that."
     )
     start, end = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" for moment in (maintenance.start, maintenance.end))
-    return words.model_copy(update={"what": said.format(start=start, end=end)})
+    told = _find(PENDING, "ReqNodeNotAvail,_Reserved_for_maintenance", anywhere=False)
+    known = told.words(words.scheduler) if told is not None else words
+    return known.model_copy(update={"what": said.format(start=start, end=end)})
 
 
 def ended(

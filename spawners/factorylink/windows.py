@@ -38,7 +38,7 @@ def offered(
     return tuple(
         ReservationView(id=one.id, name=one.name, end=one.end, partition=one.partition)
         for one in reservations
-        if one.active and not one.maintenance and one.start <= now < one.end and _in_it(one, account, pays)
+        if not one.maintenance and one.start <= now < one.end and _in_it(one, account, pays)
     )
 
 

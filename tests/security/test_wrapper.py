@@ -381,6 +381,9 @@ MISUSE = {
     "scancel of nothing": ("scancel",),
     "scancel with a signal": ("scancel", "--signal=USR1", "1"),
     "scontrol of something else": ("scontrol", "show", "config"),
+    "scontrol of nodes": ("scontrol", "show", "node"),
+    "a list that is none": (*slurm.reservations().argv[:4], "scontrol", "show", "config"),
+    "a list of another program": (*slurm.reservations().argv[:4], "id"),
     "scontrol reconfigure": ("scontrol", "reconfigure"),
     "scontrol of a node": ("scontrol", "update", "NodeName=n1", "State=DOWN"),
     "scontrol of a partition": ("scontrol", "update", "JobId=1", "Partition=whole"),
@@ -734,7 +737,7 @@ def test_through_sudo_and_the_forced_command(wrapper: Wrapper, gate: str) -> Non
 
 
 def test_the_service_account_watches(wrapper: Wrapper, gate: str, adas: str, graces: str) -> None:
-    for ask in (slurm.jobs(HUB), slurm.waiting(), slurm.nodes(), slurm.alive()):
+    for ask in (slurm.jobs(HUB), slurm.waiting(), slurm.nodes(), slurm.reservations(), slurm.alive()):
         words = [*(["env", "SLURM_TIME_FORMAT=%s"] if ask.env else []), *ask.argv]
         done = _as_gate(wrapper, shlex.join(words))
         assert done.returncode == 0, done.stderr

@@ -143,6 +143,8 @@ def test_what_is_free_and_whether_it_answers(wrapper: Pbs) -> None:
     wrapper.answers("pbsnodes", pbs_output.recorded("pbsnodes-json").stdout)
     wrapper.answers("qstat", pbs_output.recorded("qstat-queues-json").stdout)
     assert [node.name for node in pbs.nodes().parse(output(wrapper.ask(ADA, pbs.nodes())))] == ["vm"]
+    wrapper.answers("pbs_rstat", pbs_output.recorded("pbs_rstat").stdout)
+    assert len(pbs.reservations().parse(output(wrapper.ask(ADA, pbs.reservations())))) == 3
     wrapper.answers("qstat", pbs_output.recorded("qstat-server-json").stdout)
     pbs.alive().parse(output(wrapper.ask(ADA, pbs.alive())))
 
@@ -312,6 +314,7 @@ def test_the_service_account_watches_and_does_nothing_else(wrapper: Pbs) -> None
     assert wrapper.called()[0] == [EMMY, "qselect", "-N", HUB]
     assert asked(pbs.waiting().argv).returncode == 0
     assert asked(pbs.alive().argv).returncode == 0
+    assert asked(pbs.reservations().argv).returncode == 0
     assert asked(pbs.nodes().argv).returncode == 0
     before = wrapper.called()
     for argv in (("qdel", OWN), ("qsub", "-f"), pbs.enter(OWN, bridge(), HERE), ("sh", "-c", "id"), ("qstat", "-f")):

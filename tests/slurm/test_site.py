@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
+from factorylink import explain
 from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
 from factorylink.models import Factory, Job, JobRequest, JobState
@@ -273,3 +274,40 @@ async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
     finally:
         await site.stop()
         await transport.run(slurm.cancel([one, two]))
+
+
+async def test_maintenances_and_reservations(
+    here: Cluster, site: Site, account: str, transport: LocalTransport
+) -> None:
+    """Of the cluster itself: who is offered a reservation may run in it, and a job that would not end before a
+    maintenance waits and says so."""
+
+    def reserve(name: str, *words: str) -> None:
+        made = here.run("scontrol", "create", "reservation", f"ReservationName={name}", *words)
+        assert made.returncode == 0, made.stderr
+
+    assert await transport.run(slurm.reservations()) == []
+    reserve("course", "StartTime=now", "Duration=60", "NodeCnt=1", "PartitionName=gpu", f"Users={account}")
+    reserve("maint", "StartTime=now+2hours", "Duration=60", "Nodes=ALL", "Users=root", "Flags=MAINT,IGNORE_JOBS")
+    made = []
+    try:
+        site.survey.reservations = await transport.run(slurm.reservations())
+        await until(site, lambda _: bool(site.view_loads()))
+        (maintenance,) = site.maintenance()
+        assert maintenance.closes == ("gpu",)
+        assert timedelta(minutes=110) < maintenance.start - datetime.now(UTC) < timedelta(minutes=121)
+        assert [one.id for one in site.reservations(account)] == ["course"]
+        assert site.reservations("nobody") == ()
+
+        made.append(await site.submit(account, await request(transport, account, reservation="course")))
+        made.append(await site.submit(account, await request(transport, account, walltime=4 * 3600)))
+        runs, waits = made
+        await until(site, lambda jobs: runs in jobs and jobs[runs].state is JobState.RUNNING)
+        jobs = await until(site, lambda jobs: explain.pending(jobs[waits]).code == "maintenance", 60)
+        words = explain.before_maintenance(explain.pending(jobs[waits]), maintenance)
+        assert f"{maintenance.start:%Y-%m-%d %H:%M}" in words.what
+    finally:
+        await transport.run(slurm.cancel(made))
+        await until(site, lambda jobs: all(jobs[job].state is JobState.ENDED for job in made))
+        for name in ("maint", "course"):
+            here.run("scontrol", "delete", f"ReservationName={name}")

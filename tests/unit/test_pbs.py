@@ -154,7 +154,7 @@ ASKED: dict[str, tuple[Ask[Any], object]] = {
     "qsub-unknown-queue": (pbs.submit("x"), Refused),
     "qsub-walltime-over-limit": (pbs.submit("x"), Refused),
 }
-READ_ELSEWHERE = {"pbs_attach-job-gone", "pbsnodes-json", "qstat-queues-json"}
+READ_ELSEWHERE = {"pbs_attach-job-gone", "pbs_rstat", "pbsnodes-json", "qstat-queues-json"}
 
 
 @pytest.mark.parametrize("name", ASKED)

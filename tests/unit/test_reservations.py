@@ -33,13 +33,13 @@ def at(text: str) -> datetime:
 
 def test_reservations_of_slurm() -> None:
     maintenance, course, later = slurm.reservations().parse(SLURM)
-    assert (maintenance.id, maintenance.maintenance, maintenance.active) == ("maint1", True, False)
+    assert (maintenance.id, maintenance.maintenance) == ("maint1", True)
     assert maintenance.nodes == ("gpu001", "gpu002")
     assert maintenance.end - maintenance.start == 2 * HOUR
-    assert (course.maintenance, course.active, course.nodes, course.partition) == (False, True, ("gpu001",), "gpu")
+    assert (course.maintenance, course.nodes, course.partition) == (False, ("gpu001",), "gpu")
     assert (course.users, course.accounts, course.groups) == (("fg-ada", "fg-emmy"), (), ())
     assert course.start == datetime.fromtimestamp(1795604651, UTC)
-    assert (later.active, later.users) == (False, ("root",))
+    assert later.users == ("root",)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_reservations_of_slurm() -> None:
 def test_reservations_of_other_versions_of_slurm(line: str) -> None:
     text = f"ReservationName=x StartTime=1795604651 EndTime=1795608251 Duration=01:00:00 {line}\n"
     (found,) = slurm.reservations().parse(slurm_output.listed(text))
-    assert (found.maintenance, found.active, found.users, found.accounts) == (True, True, ("ada", "-bob"), ("a1",))
+    assert (found.maintenance, found.users, found.accounts) == (True, ("ada", "-bob"), ("a1",))
 
 
 def test_reservations_of_pbs() -> None:
@@ -64,17 +64,15 @@ def test_reservations_of_pbs() -> None:
     assert set(found) == {"course", "maint", "now"}
     assert (found["course"].id, found["course"].users) == ("R17.vm", ("ada", "grace"))
     assert (found["course"].start, found["course"].end) == (at("16:00"), at("17:00"))
-    assert (found["course"].active, found["now"].active) == (False, True)
     maintenance = found["maint"]
     assert (maintenance.id, maintenance.maintenance, maintenance.nodes) == ("M18.vm", True, ("vm",))
     assert not found["now"].maintenance
 
 
-@pytest.mark.parametrize(("state", "active"), STATES.items())
-def test_every_state_of_a_reservation(state: str, active: bool | None) -> None:
+@pytest.mark.parametrize(("state", "stands"), STATES.items())
+def test_every_state_of_a_reservation(state: str, stands: bool) -> None:
     text = pbs_output.recorded("pbs_rstat").stdout.replace("RESV_RUNNING", state)
-    found = [one.active for one in pbs.reservations().parse(slurm_output.listed(text)) if one.name == "now"]
-    assert found == ([] if active is None else [active])
+    assert ("now" in [one.name for one in pbs.reservations().parse(slurm_output.listed(text))]) is stands
 
 
 def test_a_reservation_that_a_person_made_forges_no_other() -> None:
@@ -102,7 +100,7 @@ def test_a_cut_list_is_misread(ask: Ask[list[Reservation]], output: Output) -> N
 
 @pytest.mark.parametrize(
     "change",
-    [("ReservationName", "Reservation"), ("StartTime=1", "StartTime=x"), ("State=", "Stat="), ("\n", "\n\n")],
+    [("ReservationName", "Reservation"), ("StartTime=1", "StartTime=x"), ("Users=", "User="), ("\n", "\n\n")],
 )
 def test_what_is_not_understood_of_slurm_is_misread(change: tuple[str, str]) -> None:
     with pytest.raises(Misread):
@@ -136,7 +134,7 @@ def test_a_server_that_does_not_answer_has_not_no_reservations() -> None:
 
 
 def reservation(**changes: Any) -> Reservation:
-    told = {"id": "r", "name": "r", "start": NOW - HOUR, "end": NOW + HOUR, "active": True, "users": ("ada",)}
+    told = {"id": "r", "name": "r", "start": NOW - HOUR, "end": NOW + HOUR, "users": ("ada",)}
     return Reservation.model_validate(told | changes)
 
 
@@ -155,7 +153,6 @@ def reservation(**changes: Any) -> Reservation:
         ({"users": ("-ada",)}, False),
         ({"users": (), "accounts": ("-p1",)}, False),
         ({"groups": ("g",)}, False),
-        ({"active": False}, False),
         ({"maintenance": True}, False),
         ({"end": NOW}, False),
         ({"start": NOW + HOUR, "end": NOW + 2 * HOUR}, False),
@@ -171,7 +168,7 @@ def node(name: str, *partitions: str, **changes: Any) -> NodeState:
 
 
 def maintenance(*nodes: str, start: datetime = NOW + HOUR) -> Reservation:
-    return reservation(maintenance=True, active=False, nodes=nodes, start=start, end=start + HOUR)
+    return reservation(maintenance=True, nodes=nodes, start=start, end=start + HOUR)
 
 
 def test_a_maintenance_closes_the_partitions_that_it_leaves_no_node_of() -> None:
@@ -215,5 +212,8 @@ def test_who_waits_for_a_maintenance_is_told_when() -> None:
     assert "2026-11-25 13:50" in told.what
     assert "2026-11-25 17:00" in told.what
     assert (told.code, told.do) == (words.code, words.do)
+    behind = job.model_copy(update={"reason": "Not Running: Job would conflict with reservation or top job"})
+    of_pbs = explain.before_maintenance(explain.pending(behind), window)  # recorded of a job that ran into one
+    assert (of_pbs.code, of_pbs.what, of_pbs.scheduler) == ("maintenance", told.what, behind.reason)
     assert explain.before_maintenance(words, None) == words
     assert explain.before_maintenance(Words(code="priority", what="x"), window).what == "x"

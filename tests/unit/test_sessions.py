@@ -14,7 +14,8 @@ import pytest_asyncio
 
 from factorylink import ending
 from factorylink import live as live_module
-from factorylink.models import End, EndReason, JobState
+from factorylink.admission import Admission
+from factorylink.models import End, EndReason, JobState, MaintenanceView, ReservationView
 from factorylink.problems import ProblemError
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask
@@ -173,6 +174,60 @@ async def test_a_draining_factory_takes_nothing_new(world: World) -> None:
     error = await problem(world, OTHER, "ben")
     assert (error.status, error.problem.message) == (503, "Maintenance until noon.")
     assert (await world.session()).state == "pending"
+
+
+async def test_a_reservation_is_for_those_who_are_offered_it(world: World) -> None:
+    error = await problem(world, reservation="course")
+    assert (error.status, error.problem.field) == (400, "reservation")
+    assert "not yours to use" in error.problem.message
+    course = ReservationView(id="course", name="Course", end=datetime.now(UTC) + timedelta(hours=1))
+    world.scheduler.reserved = {(await world.put(OTHER, "ben")).account: (course,)}
+    await world.put(reservation="course")
+    assert [asked.reservation for asked in world.scheduler.submitted] == [None, "course"]
+    last = await Admission(world.board)._last("ada", "")  # it would be over by another day
+    assert (last.size, last.reservation) == ("gpu-1", None)
+
+
+async def test_who_waits_for_a_maintenance_is_told_when(world: World) -> None:
+    now = datetime.now(UTC)
+    coming = MaintenanceView(
+        name="m", start=now + timedelta(hours=2), end=now + timedelta(hours=3), nodes=1, closes=("gpu",)
+    )
+    world.scheduler.maintained = (coming,)
+    for id, user, hours in ((ID, "ada", 3), (OTHER, "ben", 1)):
+        await world.put(id, user, hours=hours)
+    for id, job in world.scheduler.jobs_there.items():
+        reason = "Not Running: Job would conflict with reservation or top job"
+        world.scheduler.jobs_there[id] = job.model_copy(update={"reason": reason, "partition": "gpu"})
+    await world.scheduler.answer()
+    into, before = await world.session(ID), await world.session(OTHER)
+    assert into.waits_for is not None
+    assert before.waits_for is not None
+    assert (into.waits_for.code, before.waits_for.code) == ("maintenance", "priority")
+    assert f"{coming.start:%Y-%m-%d %H:%M}" in into.waits_for.what
+
+
+async def test_hours_until_a_moment(world: World) -> None:
+    session = await world.put(until=(datetime.now(UTC) + timedelta(minutes=30)).isoformat())
+    assert 0.45 < session.choice.hours <= 0.5
+    assert 1620 < world.scheduler.submitted[0].walltime <= 1800
+    error = await problem(world, OTHER, "ben", until=(datetime.now(UTC) - timedelta(minutes=1)).isoformat())
+    assert (error.status, error.problem.field) == (400, "until")
+
+
+async def test_the_page_is_told_of_maintenances_and_reservations(world: World) -> None:
+    (before,) = world.offers.views("ada")
+    assert (before.maintenance, before.reservations, before.sizes[0].fits_until) == ((), (), None)
+    now = datetime.now(UTC)
+    coming = MaintenanceView(
+        name="m", start=now + timedelta(hours=1), end=now + timedelta(hours=2), nodes=1, closes=("gpu",)
+    )
+    account = (await world.put()).account
+    world.scheduler.maintained = (coming,)
+    world.scheduler.reserved = {account: (ReservationView(id="r", name="r", end=now),)}
+    (view,) = world.offers.views("ada")
+    assert (view.maintenance, [one.id for one in view.reservations]) == ((coming,), ["r"])
+    assert (view.sizes[0].fits_until, view.largest_now) == (coming.start, "gpu-1")
 
 
 async def test_stop_while_it_waits(world: World) -> None:

@@ -59,15 +59,14 @@ class NodeState(Model):
 
 
 class Reservation(Model):
-    """Nodes that are set aside for a time. ``users``, ``accounts``: who may use it (empty: not chosen by that); a name
-    with a dash before it may not."""
+    """Nodes that are set aside from ``start`` to ``end``, and take jobs then. ``users``, ``accounts``: who may use it
+    (empty: not chosen by that); a name with a dash before it may not."""
 
     id: str  # what a job names
     name: str
     start: datetime
     end: datetime
     maintenance: bool = False  # nobody's jobs run there
-    active: bool = False  # takes jobs now
     nodes: tuple[str, ...] = ()  # empty: not told
     partition: str = ""  # its jobs run in that one; empty: in any
     users: tuple[str, ...] = ()

@@ -11,21 +11,21 @@ import re
 from factorylink.models import Reservation
 from factorylink.schedulers.pbs_parse import moment, understood
 
-# What a reservation may be in; True: it takes jobs now. Those that are not confirmed, or over, are left out.
+# What a reservation may be in. False: it is not confirmed, or over, and left out.
 STATES = {
-    "RESV_NONE": None,
-    "RESV_UNCONFIRMED": None,
-    "RESV_CONFIRMED": False,
-    "RESV_WAIT": None,
-    "RESV_TIME_TO_RUN": False,
+    "RESV_NONE": False,
+    "RESV_UNCONFIRMED": False,
+    "RESV_CONFIRMED": True,
+    "RESV_WAIT": False,
+    "RESV_TIME_TO_RUN": True,
     "RESV_RUNNING": True,
-    "RESV_FINISHED": None,
-    "RESV_BEING_DELETED": None,
-    "RESV_DELETED": None,
-    "RESV_DELETING_JOBS": None,
-    "RESV_DEGRADED": False,  # some of its nodes are down; whether it has begun is not told
-    "RESV_BEING_ALTERED": None,
-    "RESV_IN_CONFLICT": None,
+    "RESV_FINISHED": False,
+    "RESV_BEING_DELETED": False,
+    "RESV_DELETED": False,
+    "RESV_DELETING_JOBS": False,
+    "RESV_DEGRADED": True,  # some of its nodes are down
+    "RESV_BEING_ALTERED": False,
+    "RESV_IN_CONFLICT": False,
 }
 _ID = re.compile(r"Resv ID: ([MRS][0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\n")
 
@@ -49,9 +49,9 @@ def _reservation(block: str) -> Reservation | None:
         if not equals or name in values:
             raise ValueError(f"{line[:100]!r} is no attribute")
         values[name] = value
-    running = STATES[values["reserve_state"]]
+    stands = STATES[values["reserve_state"]]
     start, end = moment(values["reserve_start"]), moment(values["reserve_end"])
-    if running is None:
+    if not stands:
         return None
     if start is None or end is None:
         raise ValueError(f"{head[1]} has no time")
@@ -62,7 +62,6 @@ def _reservation(block: str) -> Reservation | None:
         start=start,
         end=end,
         maintenance=head[1].startswith("M"),
-        active=running,
         nodes=tuple(dict.fromkeys(node.partition("[")[0] for node in nodes)),  # n1[0] is a part of n1
         users=_names(values.get("Authorized_Users", values["Reserve_Owner"])),
         groups=_names(values.get("Authorized_Groups", "")),

@@ -37,7 +37,7 @@ def reservations(stdout: str) -> list[Reservation]:
 def _reservation(line: re.Match[str], stdout: str) -> Reservation:
     words = dict(word.partition("=")[::2] for word in line["rest"].partition(" Comment=")[0].split())
     start, end = moment(line["start"]), moment(line["end"])
-    if start is None or end is None or not {"Nodes", "Flags", "Users", "Accounts", "State"} <= words.keys():
+    if start is None or end is None or not {"Nodes", "Flags", "Users", "Accounts"} <= words.keys():
         raise Misread(f"The reservation {line['name']} is told without what it must have.", stdout)
     return Reservation(
         id=line["name"],
@@ -45,7 +45,6 @@ def _reservation(line: re.Match[str], stdout: str) -> Reservation:
         start=start,
         end=end,
         maintenance="MAINT" in words["Flags"].split(","),
-        active=words["State"] == "ACTIVE",
         nodes=hosts(_some(words["Nodes"]), _MOST),
         partition=_some(words.get("PartitionName", "")),
         users=_list(words["Users"]),
