@@ -95,8 +95,10 @@ def _of(context: Context, known: Languages) -> Language:
 
 @pass_context
 def _here(context: Context) -> str:
-    """The path and query of the page, to come back to."""
+    """The path and query of the page, to come back to. What a login provider sent is good for once, and no place."""
     handler: Any = context["static_url"].__self__
+    if handler.request.path.endswith("callback"):
+        return str(handler.settings["login_url"])
     return str(handler.request.uri)
 
 

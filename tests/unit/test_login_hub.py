@@ -439,7 +439,7 @@ async def test_terms_come_first_and_again_when_they_change(
     assert "terms of use" in answer.json()["message"]
     assert not link.people["reader-1"].blocked
 
-    action = html.unescape(re.findall(r'action="([^"]*)"', page.text)[0])
+    action = html.unescape(re.findall(r'method="post" action="([^"]*)"', page.text)[0])
     xsrf = re.findall(r'name="_xsrf" value="([^"]*)"', page.text)[0]
     forged = await browser.http.post(action, data={"accept": "1"})
     assert forged.status_code == 403
