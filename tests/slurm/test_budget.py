@@ -194,7 +194,7 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Clus
     whole = sum(row.gpus * sacct[id][0] for id, row in rows.items())
     lines = await link.board.budget.usage("p1")
     assert sum(line.gpu_seconds for line in lines) == whole
-    assert sum(line.jobs for line in lines) == 8
+    assert sum(line.jobs for line in lines) == sum(row.seconds > 0 for row in rows.values())
     standing = await link.board.budget.standing("p1")
     assert standing.reserved == 0
     assert standing.spent * 3600 == pytest.approx(whole)
