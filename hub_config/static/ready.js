@@ -9,10 +9,12 @@ export function nothingBox(ready) {
   return words ? h("p", { class: "fg-notice fg-notice-warn", key: "nothing" }, words.what, " ", words.do) : null;
 }
 
-/** A line for each project and factory. `ready`: ReadyView JSON. */
-export function readyList(ready) {
+/** A line for each project and factory, that leads to the project's page. `ready`: ReadyView JSON; `base`: the hub's. */
+export function readyList(ready, base) {
   return ready.accounts.map(({ project, machine, account }, index) =>
-    h("li", { key: `ready-${index}` }, h("strong", {}, W.projectAt(project, machine)), ` ${W.account[account]}`));
+    h("li", { key: `ready-${index}` },
+      h("a", { href: `${base}project/${encodeURIComponent(project)}` }, W.projectAt(project, machine)),
+      ` ${W.account[account]}`));
 }
 
 /** Whether something is missing that the person should see without asking. */

@@ -267,7 +267,7 @@ async function askProjects() {
   const { ready } = state;
   at("fg-ready").hidden = !ready?.accounts.length;
   if (ready?.accounts.length) {
-    render(at("fg-ready-list"), readyList(ready));
+    render(at("fg-ready-list"), readyList(ready, page.base));
     if (first) at("fg-ready").open = lacks(ready);
   }
   if (state.factories) draw();
