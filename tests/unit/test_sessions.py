@@ -184,8 +184,9 @@ async def test_a_reservation_is_for_those_who_are_offered_it(world: World) -> No
     world.scheduler.reserved = {(await world.put(OTHER, "ben")).account: (course,)}
     await world.put(reservation="course")
     assert [asked.reservation for asked in world.scheduler.submitted] == [None, "course"]
-    last = await Admission(world.board)._last("ada", "")  # it would be over by another day
-    assert (last.size, last.reservation) == ("gpu-1", None)
+    found = await Admission(world.board)._last("ada", "")  # it would be over by another day
+    assert found is not None
+    assert (found[1].size, found[1].reservation) == ("gpu-1", None)
 
 
 async def test_who_waits_for_a_maintenance_is_told_when(world: World) -> None:
