@@ -36,7 +36,7 @@ export function wordsBox(words, kind = "") {
     whose(words),
     h("p", {}, h("strong", {}, words.what)),
     words.do ? h("p", {}, words.do) : null,
-    words.scheduler ? h("p", { class: "fg-said" }, `${W.schedulerSaid}: `, h("code", {}, words.scheduler)) : null);
+    words.scheduler ? h("p", { class: "fg-said" }, `${W.factorySaid}: `, h("code", {}, words.scheduler)) : null);
 }
 
 export function reasonBox(session) {

@@ -175,7 +175,7 @@ export const W = {
   failedHead: t("Your session did not start"),
   endedHead: t("Your session has ended"),
   comingBack: t("Your session is alive; the gateway is finding its way back to it. This page goes on by itself."),
-  schedulerSaid: t("What the scheduler said"),
+  factorySaid: t("What the factory said"),
   logTail: t("The last lines of the job’s log"),
   history: t("What happened"),
 

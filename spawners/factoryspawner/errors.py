@@ -89,13 +89,13 @@ def session_failed(session: Session) -> StartFailed:
 
 
 def _said(scheduler: str) -> str:
-    return N_("The scheduler said:") + f" {scheduler}" if scheduler else ""
+    return N_("The factory said:") + f" {scheduler}" if scheduler else ""
 
 
 def _html(words: Words, session: Session | None) -> Markup:
     parts = [Markup("<p>{}</p>").format(part) for part in (words.what, words.do) if part]
     if words.scheduler:
-        parts.append(Markup("<p>The scheduler said:</p><p><code>{}</code></p>").format(words.scheduler))
+        parts.append(Markup("<p>The factory said:</p><p><code>{}</code></p>").format(words.scheduler))
     if session is not None and session.log_tail:
         parts.append(Markup("<pre>{}</pre>").format(escape("\n".join(session.log_tail))))
     return Markup("").join(parts)

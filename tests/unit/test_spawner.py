@@ -121,7 +121,7 @@ async def test_refusals_are_answered_in_words(
     answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
     assert time.monotonic() - before < 2
     assert answer.status_code == status
-    assert answer.json()["message"] == "No. Pick another. The scheduler said: error: 100% <no>"
+    assert answer.json()["message"] == "No. Pick another. The factory said: error: 100% <no>"
     link.refuse = None
     assert (await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})).status_code in (201, 202)
     await hub.until(user, is_ready)
