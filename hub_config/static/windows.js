@@ -1,6 +1,6 @@
 /** Maintenances and reservations of a factory on the start page. Builds elements, asks nothing, keeps nothing. */
 
-import { findSize, leastHours } from "./choose.js";
+import { findSize, isIn, leastHours } from "./choose.js";
 import { h } from "./dom.js";
 import { clock, toMs } from "./format.js";
 import { t, tn } from "./translate.js";
@@ -57,11 +57,17 @@ function maintenance(factory, choice, now, on) {
 
 function reservations(factory, choice, now) {
   if (!factory.reservations?.length) return null;
-  const option = (value, text) => h("option", { value, selected: (choice.reservation ?? "") === value }, text);
+  const option = (value, text, disabled = false) =>
+    h("option", { value, disabled, selected: (choice.reservation ?? "") === value }, text);
+  const offer = (one) => {
+    const told = { name: one.name, end: clock(toMs(one.end), now), projects: one.projects?.join(", ") };
+    return isIn(choice.project, one)
+      ? option(one.id, t("{name}, until {end}", told))
+      : option(one.id, t("{name}, until {end}: only for {projects}", told), true);
+  };
   return h("p", { key: "reservation" },
     h("label", { for: "reservation" }, t("Reservation")), " ",
     h("select", { id: "reservation", name: "reservation", class: "form-select" },
       option("", t("none")),
-      factory.reservations.map((one) =>
-        option(one.id, t("{name}, until {end}", { name: one.name, end: clock(toMs(one.end), now) })))));
+      factory.reservations.map(offer)));
 }

@@ -26,6 +26,7 @@ from factorylink.models import (
     PersonBody,
     Project,
     ProjectAt,
+    ReservationView,
     Scheduler,
     SessionState,
     SiteAccounts,
@@ -293,6 +294,30 @@ async def test_views_show_what_may_be_used(tmp_path: Path) -> None:
     assert world.offers.views("ada") == []
     (seen,) = await world.offers.projects("ada")
     assert (seen.role, seen.usable, seen.granted, seen.left, seen.factories) == ("manager", False, 100, 100, ("one",))
+    await world.down()
+
+
+async def test_a_reservation_is_offered_with_the_projects_that_are_in_it_and_to_no_other(tmp_path: Path) -> None:
+    world, table = await up(
+        tmp_path, project("p", ProjectAt(account="a-p")), project("q", ProjectAt(account="a-q")), project("r")
+    )
+    soon = moments.now() + HOUR
+    course, all_hands = (ReservationView(id=name, name=name, end=soon) for name in ("course", "all"))
+    account = (await world.put(OTHER, project="p")).account
+    world.scheduler.reserved = {
+        (account, "a-p"): (all_hands,), (account, "a-q"): (course, all_hands), (account, None): (all_hands,)
+    }  # fmt: skip
+    (view,) = world.offers.views("ada")
+    assert {one.id: one.projects for one in view.reservations} == {"course": ("q",), "all": ("p", "q", "r")}
+    code, field, message = await refusal(world, session_id=ID, server="x", project="p", reservation="course")
+    assert (code, field) == ("invalid", "reservation")
+    assert message == "The reservation 'course' is not for the project p, but for: q."
+    (*_, message) = await refusal(world, session_id=ID, server="x", project="p", reservation="gone")
+    assert message == "The reservation 'gone' is not yours to use, or it is not its time."
+    session = await world.put(ID, server="x", project="q", reservation="course")
+    assert session.choice.reservation == "course"
+    sent = world.scheduler.submitted[-1]
+    assert (sent.account, sent.reservation) == ("a-q", "course")
     await world.down()
 
 

@@ -65,6 +65,7 @@ class ReservationView(Model):
     name: str
     end: datetime
     partition: str = ""
+    projects: tuple[ProjectId, ...] = ()  # of the person's, those that are in it; empty: none is needed
 
 
 class CredentialView(Model):
