@@ -100,7 +100,9 @@ class Admission:
         """Whether that job may run in the reservation: the account that pays for it has to be in it, too."""
         pays = paying(right.place.access, right.at, request.options)
         if all(one.id != name for one in await right.place.site.reservations_now(account, pays)):
-            theirs = reserved.offered(self._board.rights.all(right.place, request.user), request.user, self._board.lender)
+            theirs = reserved.offered(
+                self._board.rights.all(right.place, request.user), request.user, self._board.lender
+            )
             raise reserved.refusal(name, right, theirs)
 
     def _limit(self, user: str) -> None:

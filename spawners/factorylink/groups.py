@@ -24,7 +24,8 @@ PATIENCE = 1.0  # seconds that a start waits for an answer
 
 
 def question(account: str) -> Ask[frozenset[str]]:
-    """The names of an account's groups, each with a NUL behind it, so that a cut one is seen. Refused: no such account."""
+    """The names of an account's groups, each with a NUL behind it, so that a cut one is seen. Refused: it is not
+    told."""
 
     def read(output: Output) -> frozenset[str]:
         if output.code:

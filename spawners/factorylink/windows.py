@@ -37,8 +37,8 @@ def offered(
     groups: Callable[[], frozenset[str]],
     now: datetime,
 ) -> tuple[ReservationView, ...]:
-    """Those that a site account may use now, where ``pays`` is the scheduler's account. ``groups``: the account's, asked
-    for only where a reservation hangs on them."""
+    """Those that a site account may use now, where ``pays`` is the scheduler's account. ``groups``: those of the site
+    account, asked for only where a reservation hangs on them."""
     return tuple(
         ReservationView(id=one.id, name=one.name, end=one.end, partition=one.partition)
         for one in reservations

@@ -6,6 +6,7 @@ The wrapper runs from a folder of its own, with another ``ETC`` than /etc/factor
 from __future__ import annotations
 
 import ast
+import grp
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from factorylink import groups
 from factorylink.config import CaCredentials, DoorAccess, WrapperCredentials
 from factorylink.credentials import credentials_of
 from factorylink.errors import Gone, NotLetIn, Refused, Unreachable
@@ -746,6 +748,14 @@ def test_the_service_account_watches(wrapper: Wrapper, gate: str, adas: str, gra
             assert {job.id for job in ask.parse(_output(done))} >= {adas, graces}
 
 
+def test_the_service_account_asks_for_the_groups_of_listed_accounts(wrapper: Wrapper, gate: str) -> None:
+    for account in (ADA, GRACE):
+        done = _as_gate(wrapper, shlex.join(groups.question(account).argv))
+        assert done.returncode == 0, done.stderr
+        own = grp.getgrgid(pwd.getpwnam(account).pw_gid).gr_name
+        assert own in groups.question(account).parse(_output(done))
+
+
 FORCED = {
     "a shell": "",
     "a command of its own": "id",
@@ -760,6 +770,12 @@ FORCED = {
     "an open quote": "squeue '",
     "an account that is not listed": "sudo -n {program} " + EMMY + " pwd",
     "root": "sudo -n {program} root pwd",
+    "groups of an account that is not listed": "id -Gnz -- " + EMMY,
+    "groups of root": "id -Gnz -- root",
+    "groups of nobody": "id -Gnz -- ''",
+    "groups of its own": "id -Gnz",
+    "more than groups": "id -Gnz -- " + ADA + " " + ADA,
+    "another question": "id -un -- " + ADA,
 }
 
 

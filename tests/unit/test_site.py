@@ -429,9 +429,12 @@ async def test_who_is_in_a_group_is_asked_of_the_site_once(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(groups, "PACE", 0.01)
-    site.survey.reservations = [course(groups=("school",))]
+    transport.answers["reservations"] = [course(groups=("school",))]
     transport.answers["groups"] = {"alice": frozenset({"users", "school"})}
     await site.start()
+    async with asyncio.timeout(10):
+        while not site.survey.reservations:
+            await asyncio.sleep(0)
     assert site.reservations("alice", None) == ()  # not known yet
     assert site.reservations("bob", None) == ()
     await transport.until(lambda: transport.asked.count("groups") == 2)
