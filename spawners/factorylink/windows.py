@@ -53,11 +53,12 @@ def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str
 
 
 def _in_it(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
-    """All of users, accounts and groups that are chosen by have to fit."""
+    """All of users, accounts and groups that are chosen by have to fit. Slurm takes accounts in capitals for the same."""
+    accounts = [one.lower() for one in reservation.accounts]
     return (
         bool(reservation.users or reservation.accounts or reservation.groups)
         and _named(reservation.users, account)
-        and (not reservation.accounts or (pays is not None and _named(reservation.accounts, pays)))
+        and (not accounts or (pays is not None and _named(accounts, pays.lower())))
         and (not reservation.groups or _shared(reservation.groups, groups()))
     )
 

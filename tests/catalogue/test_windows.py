@@ -141,9 +141,9 @@ def test_whom_a_reservation_is_offered_to_slurm_lets_in_and_no_other(site: Clust
         "of-ours": (f"Accounts={ours}",),
         "of-other": (f"Accounts={other}",),
         "not-other": (f"Accounts=-{other}",),
-        "both": (f"Accounts={other}", f"Users={last}"),
+        "both": (f"Accounts={other.lower()}", f"Users={last}"),
         "school": (f"Groups={school}",),
-        "school-other": (f"Groups={school}", f"Accounts={other}"),
+        "school-other": (f"Groups={school}", f"Accounts={other.lower()}"),
     }
     for name, words in chosen.items():
         control(site, "scontrol", "create", "reservation", f"ReservationName={name}", "StartTime=now", "Duration=60",

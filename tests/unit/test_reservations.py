@@ -146,6 +146,7 @@ def reservation(**changes: Any) -> Reservation:
         ({"users": ("bob",)}, False),
         ({"users": ()}, False),
         ({"users": (), "accounts": ("p1",)}, True),
+        ({"users": (), "accounts": ("P1",)}, True),
         ({"users": (), "accounts": ("p2",)}, False),
         ({"accounts": ("p1",)}, True),
         ({"accounts": ("p2",)}, False),  # both must be right
