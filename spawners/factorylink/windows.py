@@ -53,7 +53,7 @@ def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str
 
 
 def _in_it(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
-    """All of users, accounts and groups that are chosen by have to fit. Slurm takes accounts in capitals for the same."""
+    """All of users, accounts and groups that are chosen by have to fit. To Slurm an account in capitals is the same."""
     accounts = [one.lower() for one in reservation.accounts]
     return (
         bool(reservation.users or reservation.accounts or reservation.groups)

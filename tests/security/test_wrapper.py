@@ -343,7 +343,11 @@ def test_a_line_of_the_list_is_one_account(wrapper: Wrapper) -> None:
 
 MISUSE = {
     "nothing": (),
-    "another program": ("id",),
+    "another program": ("whoami",),
+    "id of itself": ("id",),
+    "id of another form": ("id", "-un", "--", ADA),
+    "id of who is not listed": ("id", "-Gnz", "--", EMMY),
+    "id of a file": ("id", "-Gnz", "--", "../x"),
     "a program by its path": ("/usr/bin/squeue",),
     "a program in a folder above": ("../bin/squeue",),
     "a method of the wrapper itself": ("plan",),
@@ -856,7 +860,7 @@ async def _acts(transport: Ssh, wrapper: Wrapper, running: Cluster) -> None:
     await transport.run(slurm.cancel([job]), ADA)
     assert eventually(lambda: state_of(running, job) == "CANCELLED")
     with pytest.raises(Refused, match="may not be run"):
-        await transport.run(Ask(("id",), lambda output: _raise(output.stderr)), ADA)
+        await transport.run(Ask(("whoami",), lambda output: _raise(output.stderr)), ADA)
 
 
 def _raise(words: str) -> None:
@@ -875,6 +879,9 @@ async def test_the_service_account_over_ssh(wrapper: Wrapper, gate: str, running
     try:
         await _acts(transport, wrapper, running)
         await transport.run(slurm.jobs(HUB))
+        assert await transport.run(groups.question(ADA))
+        with pytest.raises(Refused, match="not on the site's list"):
+            await transport.run(groups.question(EMMY))
         with pytest.raises(Refused, match="not on the site's list"):
             await transport.home(EMMY)
         wrapper.write("stop", "Not today.")
