@@ -25,11 +25,12 @@ def offered(rights: Iterable[Right], user: str, lender: Lender) -> tuple[Reserva
 
 def refusal(name: str, right: Right, theirs: Iterable[ReservationView]) -> ProblemError:
     """Why a session of ``right`` cannot run in that reservation, where ``theirs`` are those offered to the person."""
-    others = ", ".join(project for one in theirs if one.id == name for project in one.projects)
-    if right.project is None or not others:
+    own = None if right.project is None else right.project.id
+    others = ", ".join(project for one in theirs if one.id == name for project in one.projects if project != own)
+    if own is None or not others:
         said = N_("The reservation {name} is not yours to use, or it is not its time.").format(name=repr(name))
     else:
         said = N_("The reservation {name} is not for the project {project}, but for: {names}.").format(
-            name=repr(name), project=right.project.id, names=others
+            name=repr(name), project=own, names=others
         )
     return invalid(said, "reservation")

@@ -23,11 +23,13 @@ from factorylink.models import (
     Choice,
     ClusterRequest,
     EndReason,
+    JobOptions,
     PersonBody,
     Project,
     ProjectAt,
     ReservationView,
     Scheduler,
+    SessionRequest,
     SessionState,
     SiteAccounts,
 )
@@ -417,6 +419,10 @@ async def test_a_reservation_is_offered_with_the_projects_that_are_in_it_and_to_
     assert message == "The reservation 'course' is not for the project p, but for: q."
     (*_, message) = await refusal(world, session_id=ID, server="x", project="p", reservation="gone")
     assert message == "The reservation 'gone' is not yours to use, or it is not its time."
+    operators = JobOptions(account="elsewhere")  # what the spawner's settings say pays, whatever the project has
+    asked = SessionRequest(user="ada", server="x", choice=Choice(project="q", reservation="course"), options=operators)
+    with pytest.raises(ProblemError, match="'course' is not yours to use"):
+        await world.sessions.put(ID, asked)
     session = await world.put(ID, server="x", project="q", reservation="course")
     assert session.choice.reservation == "course"
     sent = world.scheduler.submitted[-1]
