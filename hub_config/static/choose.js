@@ -97,6 +97,7 @@ export function settle(wanted, factory) {
   const view = findSize(factory, wanted.size) ?? sameGpus(factory, wanted.gpus) ??
     findSize(factory, factory.default_size) ?? cardSize(factory);
   const environment = settleEnvironment(factory, wanted.environment, view.size.id);
+  const project = settleProject(factory, view, wanted);
   const { idle } = factory;
   return {
     factory: factory.id,
@@ -108,16 +109,24 @@ export function settle(wanted, factory) {
     idle_minutes: clamp(wanted.idle_minutes, 1, idle.max_idle_minutes, idle.idle_minutes),
     unopened_minutes: clamp(wanted.unopened_minutes, 1, idle.max_unopened_minutes, idle.unopened_minutes),
     give_up_hours: clamp(wanted.give_up_hours, 0.05, 720, null),
-    project: settleProject(factory, view, wanted.project),
-    reservation: factory.reservations?.find((one) => one.id === wanted.reservation)?.id ?? null,
+    project,
+    reservation: factory.reservations?.find((one) => one.id === wanted.reservation && isIn(project, one))?.id ?? null,
   };
 }
 
-/** Where projects pay: the wanted one if it may have the size, else the first that may. Elsewhere none is asked for. */
+/** Whether a project is in a reservation; where no project is needed, whoever is offered it is. */
+export const isIn = (project, reservation) => !reservation.projects?.length || reservation.projects.includes(project);
+
+/**
+ * Where projects pay: the wanted one if it may have the size, else the first that may, and is in the wanted reservation
+ * if any is. Elsewhere none is asked for.
+ */
 function settleProject(factory, view, wanted) {
-  if (!factory.projects?.length) return wanted ?? null;
+  if (!factory.projects?.length) return wanted.project ?? null;
   const able = view.projects ?? [];
-  return able.includes(wanted) ? wanted : able[0] ?? null;
+  if (able.includes(wanted.project)) return wanted.project;
+  const reservation = factory.reservations?.find((one) => one.id === wanted.reservation);
+  return (reservation && able.find((project) => isIn(project, reservation))) ?? able[0] ?? null;
 }
 
 function sameGpus(factory, gpus) {

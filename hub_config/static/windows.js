@@ -1,6 +1,6 @@
 /** Maintenances and reservations of a factory on the start page. Builds elements, asks nothing, keeps nothing. */
 
-import { findSize, leastHours } from "./choose.js";
+import { findSize, isIn, leastHours, loadOf } from "./choose.js";
 import { h } from "./dom.js";
 import { clock, toMs } from "./format.js";
 import { t, tn } from "./translate.js";
@@ -23,7 +23,13 @@ export function together(load) {
 
 /** Lines for what comes, with a button where fewer hours would fit before it, and the choice of a reservation. */
 export function windows(factory, choice, now, on) {
-  return [...maintenance(factory, choice, now, on), reservations(factory, choice, now)];
+  return [...maintenance(factory, choice, now, on), outOfUse(factory, choice, now), reservations(factory, choice, now)];
+}
+
+function outOfUse(factory, choice, now) {
+  const load = loadOf(factory, findSize(factory, choice.size));
+  return load?.nodes_out ? h("p", { key: "out-of-use", class: "fg-quiet" },
+    t("Nodes out of use here: {n}, since {when}.", { n: load.nodes_out, when: clock(toMs(load.out_since), now) })) : null;
 }
 
 function maintenance(factory, choice, now, on) {
@@ -41,7 +47,7 @@ function maintenance(factory, choice, now, on) {
     }
     if (start <= now) {
       return h("p", { key, class: "fg-notice fg-notice-warn" },
-        t("This part of the factory is under maintenance until {end}. Your session starts after it.", times));
+        t("This part of the factory is under maintenance since {start}, until {end}. Your session starts after it.", times));
     }
     if (now + choice.hours * HOUR <= start) {
       return h("p", { key, class: "fg-notice" }, t("Maintenance from {start} to {end}: your session ends before it.", times));
@@ -57,11 +63,17 @@ function maintenance(factory, choice, now, on) {
 
 function reservations(factory, choice, now) {
   if (!factory.reservations?.length) return null;
-  const option = (value, text) => h("option", { value, selected: (choice.reservation ?? "") === value }, text);
+  const option = (value, text, disabled = false) =>
+    h("option", { value, disabled, selected: (choice.reservation ?? "") === value }, text);
+  const offer = (one) => {
+    const told = { name: one.name, end: clock(toMs(one.end), now), projects: one.projects?.join(", ") };
+    return isIn(choice.project, one)
+      ? option(one.id, t("{name}, until {end}", told))
+      : option(one.id, t("{name}, until {end}: only for {projects}", told), true);
+  };
   return h("p", { key: "reservation" },
     h("label", { for: "reservation" }, t("Reservation")), " ",
     h("select", { id: "reservation", name: "reservation", class: "form-select" },
       option("", t("none")),
-      factory.reservations.map((one) =>
-        option(one.id, t("{name}, until {end}", { name: one.name, end: clock(toMs(one.end), now) })))));
+      factory.reservations.map(offer)));
 }

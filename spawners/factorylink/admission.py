@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from factorylink import explain, moments
+from factorylink import explain, moments, reserved
 from factorylink.board import Board
 from factorylink.catalogue import ChoiceError, shortened
+from factorylink.choices import paying
 from factorylink.lending import Right
-from factorylink.models import N_, Choice, ProjectId, ResolvedChoice, SessionRequest, SessionState
+from factorylink.models import Choice, ProjectId, ResolvedChoice, SessionRequest, SessionState
 from factorylink.problems import ProblemError, draining, invalid, limit, of_words
 from factorylink.seams import Place
 
@@ -27,7 +28,7 @@ class Admission:
         account = await self._board.lender.account(right, request.user)
         self.may_submit(right.place, account)
         if choice.reservation is not None:
-            _offered(right.place, account, choice.reservation)
+            await self._reserved(right, account, choice.reservation, request)
         return right.place, choice, account
 
     def may_begin(self, place: Place) -> None:
@@ -95,6 +96,15 @@ class Admission:
                 return name
         return mine[0]
 
+    async def _reserved(self, right: Right, account: str, name: str, request: SessionRequest) -> None:
+        """Whether that job may run in the reservation: the account that pays for it has to be in it, too."""
+        pays = paying(right.place.access, right.at, request.options)
+        if all(one.id != name for one in await right.place.site.reservations_now(account, pays)):
+            theirs = reserved.offered(
+                self._board.rights.all(right.place, request.user), request.user, self._board.lender
+            )
+            raise reserved.refusal(name, right, theirs)
+
     def _limit(self, user: str) -> None:
         mine = [live.row for live in self._board.live.values() if live.row.user == user and not live.row.head]
         rows = [row for row in mine if row.wish == "run"]
@@ -106,12 +116,6 @@ class Admission:
             raise limit(
                 f"You have {len(pending)} sessions waiting, the most one may have.", "Cancel one on Home first."
             )
-
-
-def _offered(place: Place, account: str, reservation: str) -> None:
-    if all(one.id != reservation for one in place.site.reservations(account)):
-        said = N_("The reservation {name} is not yours to use, or it is not its time.")
-        raise invalid(said.format(name=repr(reservation)), "reservation")
 
 
 def _limit(code: str) -> ProblemError:

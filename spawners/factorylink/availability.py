@@ -16,6 +16,7 @@ def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tup
     found: list[PartitionLoad] = []
     for partition in factory.partitions:
         inside = [node for node in nodes if partition.name in node.partitions]
+        out = [node.since for node in inside if node.since is not None]
         best = max(inside, key=lambda node: (node.gpus_free, node.cores_free), default=None)
         found.append(
             PartitionLoad(
@@ -27,6 +28,8 @@ def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tup
                 pending=len(waiting.get(partition.name, ())),
                 node_gpus_free=best.gpus_free if best else 0,
                 node_cores_free=best.cores_free if best else 0,
+                nodes_out=len(out),
+                out_since=max(out, default=None),
             )
         )
     return tuple(found)

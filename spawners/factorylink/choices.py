@@ -191,7 +191,7 @@ def job_request(
         name=name,
         comment=comment,
         partition=options.partition or project.partition or size.partition,
-        account=options.account or project.account or access.job_account,
+        account=paying(access, project, options),
         qos=options.qos or project.qos or size.qos or access.job_qos,
         constraint=options.constraint or factory.constraint,
         reservation=options.reservation or resolved.reservation or project.reservation,
@@ -213,6 +213,11 @@ def job_request(
         command=(*_container_argv(factory, environment, size), environment.python, *argv),
         teardown=tuple(options.epilogue.splitlines()),
     )
+
+
+def paying(access: Access, at: ProjectAt, options: JobOptions | None = None) -> str | None:
+    """The scheduler's account that a job is paid by; None: none is named, so the site takes the person's own."""
+    return (options.account if options else None) or at.account or access.job_account
 
 
 def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ _VARIABLE = "FACTORYGATE_CATALOGUE"
 def add(parts: Any) -> None:
     """The commands, to a parser's parts."""
     commands = parts.add_parser("projects", help="who may run where").add_subparsers(required=True)
-    check = commands.add_parser("check", help="say what is wrong, line by line, and what is unusual")
+    check = commands.add_parser("check", help="say what is wrong, line by line, what is unusual, and what "
+                                                 "an access mode filled in")  # fmt: skip
     check.set_defaults(run=_check)
     listing = commands.add_parser("list", help="all projects, with their end and where they may run")
     listing.set_defaults(run=_list)
@@ -31,8 +32,8 @@ def add(parts: Any) -> None:
                              help=f"folder of factory YAML files; else link.yaml's, else of ${_VARIABLE}")  # fmt: skip
 
 
-def _read(options: argparse.Namespace) -> tuple[list[Project], LinkConfig | None, Mapping[Slug, Factory]]:
-    """Raises CatalogueError."""
+def _read(options: argparse.Namespace) -> tuple[Sequence[Project], LinkConfig | None, Mapping[Slug, Factory]]:
+    """The projects as the file has them. Raises CatalogueError."""
     config = None if options.link is None else catalogue.load_link_config(options.link)
     path = options.file or (config.projects if config is not None else None)
     if path is None:
@@ -40,13 +41,15 @@ def _read(options: argparse.Namespace) -> tuple[list[Project], LinkConfig | None
     default = Path(os.environ.get(_VARIABLE, "hub_config/factories"))
     folder = options.folder or (config.catalogue if config is not None else default)
     factories = catalogue.load(folder)
-    return list(projects.load(path, factories).values()), config, factories
+    return projects.read(path, factories), config, factories
 
 
 def _check(options: argparse.Namespace) -> int:
     found, config, factories = _read(options)
     for project in found:
-        for words in (*modes.warnings(project), *_unreachable(project, config, factories)):
+        for words in modes.origins(project):
+            sys.stdout.write(f"Filled in: projects.{project.id}.{words}.\n")
+        for words in (*modes.warnings(modes.filled(project)), *_unreachable(project, config, factories)):
             sys.stdout.write(f"Unusual: projects.{project.id}.{words}.\n")
     sys.stdout.write(f"Nothing is wrong: {', '.join(project.id for project in found) or 'no project'}.\n")
     return 0
@@ -65,7 +68,7 @@ def _unreachable(project: Project, config: LinkConfig | None, factories: Mapping
 
 def _list(options: argparse.Namespace) -> int:
     rows = [("PROJECT", "MODE", "BEGINS", "ENDS", "GPU-HOURS", "PEOPLE", "GROUPS", "FACTORIES")]
-    rows += [_row(project) for project in _read(options)[0]]
+    rows += [_row(modes.filled(project)) for project in _read(options)[0]]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         sys.stdout.write("  ".join(map(str.ljust, row, widths)).rstrip() + "\n")

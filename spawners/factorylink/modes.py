@@ -1,14 +1,16 @@
-"""EuroHPC's access modes for AI Factories: how much and how long they grant, to look at a project beside.
+"""EuroHPC's access modes for AI Factories: how much and how long they grant.
 
-From https://www.eurohpc-ju.europa.eu/ai-factories/ai-factories-access-modes_en; the size of Playground grants is what
-was seen, not a rule. A project that differs is no mistake, so all of this is only ever a warning.
+They are presets: what a project leaves out is filled in by its mode (``filled``), and what it says holds. From
+https://www.eurohpc-ju.europa.eu/ai-factories/ai-factories-access-modes_en; the size of Playground grants is what was
+seen, not a rule. A project that differs is no mistake, only unusual.
 """
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from factorylink.models import Mode, Project
@@ -35,8 +37,33 @@ PRESETS: dict[Mode, Preset] = {
 }
 
 
+def presets(project: Project) -> dict[str, float | datetime]:
+    """What its mode gives a project that leaves it out, by key. ``null`` in the file is an answer. A project that does
+    not say when it begins gets nothing: its mode's months would have no day to count from."""
+    preset, found = PRESETS.get(project.mode), dict[str, float | datetime]()
+    if preset is None or project.begins is None:
+        return found
+    if preset.months is not None and "ends" not in project.model_fields_set:
+        found["ends"] = _later(project.begins, preset.months)
+    if preset.most is not None and "gpu_hours" not in project.model_fields_set:
+        found["gpu_hours"] = preset.most
+    return found
+
+
+def filled(project: Project) -> Project:
+    """As it holds: with what its mode gives it."""
+    return project.model_copy(update=presets(project))
+
+
+def origins(project: Project) -> Iterator[str]:
+    """What its mode filled in, as KEY: WORDS."""
+    for key, value in presets(project).items():
+        shown = f"{value:%Y-%m-%d %H:%M %Z}" if isinstance(value, datetime) else f"{value:g}"
+        yield f"{key}: {shown}, of the mode {PRESETS[project.mode].title}"
+
+
 def warnings(project: Project) -> Iterator[str]:
-    """What is unusual about a project, as KEY: WORDS."""
+    """What is unusual about a project as it holds, as KEY: WORDS."""
     if not project.members and not project.groups and not project.managers:
         yield "members: nobody is in it: 'members', 'managers' and 'groups' are empty"
     found = _ID.match(project.id)
@@ -48,15 +75,26 @@ def warnings(project: Project) -> Iterator[str]:
         return
     hours, title = project.gpu_hours, preset.title
     if hours is None and (preset.most or preset.above):
-        yield f"gpu_hours: is missing, so nothing is counted; {title} grants {_granted(preset)}"
+        yield f"gpu_hours: is missing, so nothing is counted; {title} grants {_granted(preset)}{_needs(project)}"
     elif hours is not None and not (preset.above or 0) <= hours <= (preset.most or hours):
         yield f"gpu_hours: {hours:g}; {title} grants {_granted(preset)}"
     if preset.months is not None and project.ends is None:
-        yield f"ends: is missing; {title} lasts {preset.months} months at most"
+        yield f"ends: is missing; {title} lasts {preset.months} months at most{_needs(project)}"
     elif preset.months is not None and project.ends is not None and project.begins is not None:
         days = (project.ends - project.begins).days
         if days > preset.months * _MONTH.days:
             yield f"ends: {days} days after it begins; {title} lasts {preset.months} months at most"
+
+
+def _needs(project: Project) -> str:
+    return " (the mode fills in nothing without 'begins')" if project.begins is None else ""
+
+
+def _later(moment: datetime, months: int) -> datetime:
+    """The same day so many months later, or the last of that month."""
+    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
+    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
+    return moment.replace(year=year, month=month + 1, day=day)
 
 
 def _granted(preset: Preset) -> str:

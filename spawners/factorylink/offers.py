@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import NamedTuple
 
-from factorylink import explain, moments, windows
+from factorylink import explain, moments, reserved, windows
 from factorylink.board import Board
 from factorylink.catalogue import billed_gpus, default_environment, find_size, gpu_label, smallest_size
 from factorylink.credentials.efp import NEVER
@@ -146,8 +146,8 @@ class Offers:
         """The view with what is that person's own; the same view where that is nothing."""
         place, own = rights[0].place, dict[str, object]()
         account = self._board.lender.seen(rights[0], user) or ""
-        if reserved := place.site.reservations(account):
-            own["reservations"] = reserved
+        if theirs := reserved.offered(rights, user, self._board.lender):
+            own["reservations"] = theirs
         sizes = [self._own_size(rights, account, of) for of in view.sizes if any(has(r, of.size.id) for r in rights)]
         if any(ours is not theirs for ours, theirs in zip_longest(sizes, view.sizes)):
             own["sizes"] = tuple(sizes)

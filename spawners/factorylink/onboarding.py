@@ -103,6 +103,10 @@ def _accounts(factory: Factory) -> Iterator[str]:
     if not all(size.billed_as for size in factory.sizes) or factory.sketches:
         yield "Your billing unit, and what each node size below costs in it."
     yield "For courses: a reservation, who may use it, and when."
+    yield (
+        "May the watcher ask `id -Gnz -- ACCOUNT`? Only so we know whom to offer a reservation that you give to Unix "
+        "groups."
+    )
 
 
 def _values(factory: Factory) -> Iterator[str]:

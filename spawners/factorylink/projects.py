@@ -11,7 +11,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection, delete, insert, select
 
-from factorylink import moments, schema
+from factorylink import modes, moments, schema
 from factorylink.budget import Budget
 from factorylink.errors import Refused, Unreachable
 from factorylink.ledger import Ledger
@@ -22,6 +22,7 @@ from factorylink.yamlfile import CatalogueError, read_model
 log = logging.getLogger("factorylink")
 
 _CACHED = 10_000  # people
+REFRESH_SECONDS = 10.0
 LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
@@ -59,15 +60,18 @@ class People:
 
 
 class ProjectTable(Protocol):
-    """Where the projects come from: a file here; an allocation portal (Waldur, Puhuri) would be another."""
+    """Where the projects come from: a file here; an allocation portal (Waldur, Puhuri) would be another. What one must
+    do is in ``docs/developers.md``."""
 
     @property
     def projects(self) -> Mapping[ProjectId, Project] | None:
-        """As they were last known; None: they never were."""
+        """As they were last known; a new mapping whenever one of them changed. None: not known, so nothing begins for
+        any and what runs goes on."""
         ...
 
     async def refresh(self) -> bool:
-        """Look again; whether they changed. What cannot be had goes to the log, and the last good ones stay."""
+        """Look again, if it is time; whether they changed. Asked for every few seconds, and must answer within
+        ``REFRESH_SECONDS``. What cannot be had goes to the log, and the last good ones stay."""
         ...
 
 
@@ -89,13 +93,14 @@ class YamlTable:
             looks = (0, 0, 0)
         if looks == self._read:
             return False
-        self._read = looks
         try:
             projects = await asyncio.to_thread(load, self._path, self._factories)
         except CatalogueError as error:
+            self._read = looks
             kept = "nothing is started for a project" if self.projects is None else "the last good one is used"
             log.error("The projects cannot be used, and %s:\n%s", kept, error)  # noqa: TRY400
             return False
+        self._read = looks
         changed = projects != self.projects
         self.projects = projects
         return changed
@@ -117,12 +122,19 @@ class ProjectBook:
 
     @property
     def known(self) -> bool:
-        """Whether the projects were ever read."""
+        """Whether it is known which projects there are."""
         return self._table is None or self._table.projects is not None
 
     async def refresh(self) -> bool:
-        """Look again; whether they changed."""
-        return False if self._table is None else await self._table.refresh()
+        """Look again; whether they changed. A table that is slow, or fails, holds up nothing: the last ones stay."""
+        if self._table is None:
+            return False
+        try:
+            async with asyncio.timeout(REFRESH_SECONDS):
+                return await self._table.refresh()
+        except Exception:  # whoever loses access has to be seen all the same
+            log.exception("The projects were not looked at again")
+            return False
 
     def all(self) -> Iterable[Project]:
         """Also those that ended."""
@@ -221,18 +233,23 @@ def active(project: Project) -> bool:
 
 
 def load(path: Path, factories: Mapping[Slug, Factory]) -> dict[ProjectId, Project]:
-    """The projects of a file, by id. Raises CatalogueError with every problem."""
-    projects = {project.id: project for project in read_model(path, Projects).projects}
-    problems = [f"{path}: {line}" for line in _problems(projects, factories)]
-    if problems:
-        raise CatalogueError(problems)
-    return projects
+    """The projects of a file as they hold, by id. Raises CatalogueError with every problem."""
+    return {project.id: modes.filled(project) for project in read(path, factories)}
 
 
-def _problems(projects: Mapping[ProjectId, Project], factories: Mapping[Slug, Factory]) -> Iterable[str]:
+def read(path: Path, factories: Mapping[Slug, Factory]) -> tuple[Project, ...]:
+    """The projects of a file as it has them. Raises CatalogueError with every problem."""
+    found = read_model(path, Projects).projects
+    wrong = [f"{path}: {line}" for line in problems(found, factories)]
+    if wrong:
+        raise CatalogueError(wrong)
+    return found
+
+
+def problems(projects: Iterable[Project], factories: Mapping[Slug, Factory]) -> Iterable[str]:
     """What does not fit the catalogue; and site accounts that two people would hold."""
     holders: dict[tuple[Slug, str], str] = {}  # factory and account: whose it is, or that it is lent
-    for project in projects.values():
+    for project in projects:
         if project.begins is not None and project.ends is not None and project.begins >= project.ends:
             yield f"projects.{project.id}.ends: is not after 'begins'"
         for name, at in project.factories.items():

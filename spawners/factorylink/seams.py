@@ -79,8 +79,12 @@ class SiteSeam(Protocol):
         """Those that come, or are: the next one first."""
         ...
 
-    def reservations(self, account: str) -> tuple[ReservationView, ...]:
-        """Those that a site account may use now."""
+    def reservations(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
+        """Those that a site account may use now, with jobs that the scheduler's account ``pays``."""
+        ...
+
+    async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
+        """The same, where the site may be asked first."""
         ...
 
     def position(self, job_id: JobId) -> int | None:

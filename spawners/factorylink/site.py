@@ -16,12 +16,14 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
 from factorylink import availability, explain, pacing, windows
 from factorylink.asking import Asker, Down
 from factorylink.config import Access
 from factorylink.errors import Distrusted, Gone, LinkError, NotDone, Refused
 from factorylink.flights import Flights
+from factorylink.groups import Groups
 from factorylink.models import (
     End,
     Estimate,
@@ -68,6 +70,7 @@ class Site:
         self.on_answer: Callable[[list[Job], str | None], Awaitable[None]] = _ignore
         self.on_health: Callable[[], None] = lambda: None
         self.survey = Survey(factory, self._asker, dialect, lambda: self.health.state != "unreachable")
+        self._groups = Groups(factory.id, transport)
         self._tasks: list[asyncio.Task[None]] = []
         self._watcher: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()  # the watcher's pause is to be reckoned anew
@@ -88,7 +91,8 @@ class Site:
         """Ask from now on. Returns at once; ``health`` is ``starting`` until the first answer."""
         self.look()
         self._watcher = asyncio.create_task(self._watch())
-        self._tasks = [self._watcher, asyncio.create_task(self.survey.keep())]
+        others = (self.survey.keep(), self._groups.keep())
+        self._tasks = [self._watcher, *(asyncio.create_task(each) for each in others)]
 
     async def stop(self) -> None:
         """Ask no longer, and end what is under way. The transport stays open."""
@@ -115,9 +119,16 @@ class Site:
         """Those that come, or are: the next one first."""
         return self.survey.maintenance()
 
-    def reservations(self, account: str) -> tuple[ReservationView, ...]:
-        """Those that a site account may use now."""
-        return windows.offered(self.survey.reservations, account, self.access.job_account, datetime.now(UTC))
+    def reservations(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
+        """Those that a site account may use now, with jobs that the scheduler's account ``pays``."""
+        groups = partial(self._groups.of, account)
+        return windows.offered(self.survey.reservations, account, pays, groups, datetime.now(UTC))
+
+    async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
+        """The same, where the site may be asked first in which groups the account is."""
+        self.reservations(account, pays)
+        await self._groups.told(account)
+        return self.reservations(account, pays)
 
     def position(self, job_id: JobId) -> int | None:
         """1 is next, among the waiting jobs of the partition that we can see (before the first survey: ours)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from factorylink.models import MaintenanceView, NodeState, Reservation, ReservationView
@@ -31,14 +31,18 @@ def closing(coming: Iterable[MaintenanceView], partition: str) -> MaintenanceVie
 
 
 def offered(
-    reservations: Iterable[Reservation], account: str, pays: str | None, now: datetime
+    reservations: Iterable[Reservation],
+    account: str,
+    pays: str | None,
+    groups: Callable[[], frozenset[str]],
+    now: datetime,
 ) -> tuple[ReservationView, ...]:
-    """Those that a site account may use now, where ``pays`` is the scheduler's account. Who is in a group of the site
-    is not known here: a reservation that goes by groups is offered to nobody."""
+    """Those that a site account may use now, where ``pays`` is the scheduler's account. ``groups``: those of the site
+    account, asked for only where a reservation hangs on them."""
     return tuple(
         ReservationView(id=one.id, name=one.name, end=one.end, partition=one.partition)
         for one in reservations
-        if not one.maintenance and one.start <= now < one.end and _in_it(one, account, pays)
+        if not one.maintenance and one.start <= now < one.end and _in_it(one, account, pays, groups)
     )
 
 
@@ -48,14 +52,20 @@ def _closes(maintenance: Reservation, nodes: Sequence[NodeState], partition: str
     return not maintenance.nodes or not nodes or (bool(inside) and inside <= set(maintenance.nodes))
 
 
-def _in_it(reservation: Reservation, account: str, pays: str | None) -> bool:
-    chosen = reservation.users or reservation.accounts
+def _in_it(reservation: Reservation, account: str, pays: str | None, groups: Callable[[], frozenset[str]]) -> bool:
+    """All of users, accounts and groups that are chosen by have to fit. To Slurm an account in capitals is the same."""
+    accounts = [one.lower() for one in reservation.accounts]
     return (
-        bool(chosen)
+        bool(reservation.users or reservation.accounts or reservation.groups)
         and _named(reservation.users, account)
-        and _named(reservation.accounts, pays)
-        and not (reservation.groups)
+        and (not accounts or (pays is not None and _named(accounts, pays.lower())))
+        and (not reservation.groups or _shared(reservation.groups, groups()))
     )
+
+
+def _shared(names: Sequence[str], groups: frozenset[str]) -> bool:
+    """In one of the groups, and in none with a dash. Only groups with a dash let nobody in: sites differ there."""
+    return not groups.isdisjoint(names) and all(f"-{group}" not in names for group in groups)
 
 
 def _named(names: Sequence[str], name: str | None) -> bool:

@@ -132,7 +132,10 @@ def load(path: Path) -> HubConfig:
     try:
         config = HubConfig.model_validate(content)
     except ValidationError as error:
-        lines = [f"{path}: {_key(e['loc'])}: {e['msg']}" for e in error.errors(include_url=False)]
+        lines = [
+            f"{path}: {_key(e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors(include_url=False)
+        ]
         raise HubConfigError("\n".join(lines)) from error
     return _from(path.absolute().parent, config)
 

@@ -3,16 +3,20 @@ used up, a reservation for others, a maintenance; and that a person is told so."
 
 from __future__ import annotations
 
+import itertools
 import shutil
+import subprocess
 import tempfile
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from factorylink import explain, federation
+from factorylink import explain, federation, groups, windows
 from factorylink.models import Factory, Job, JobState
+from factorylink.schedulers import slurm
+from factorylink.schedulers.ask import Output
 from testbed import cluster, install
 from testbed.cluster import Cluster
 from tests.support.trial import CHECKOUT, as_account, eventually, state_of
@@ -39,7 +43,7 @@ def submitted(site: Cluster, *options: str) -> str:
     return answer[1].strip()
 
 
-def batch(site: Cluster, *options: str, account: str | None = None) -> tuple[int, str]:
+def batch(site: Cluster, *options: str, account: str | None = None, pays: str | None = None) -> tuple[int, str]:
     words = (
         "sbatch",
         "--parsable",
@@ -47,7 +51,7 @@ def batch(site: Cluster, *options: str, account: str | None = None) -> tuple[int
         "/dev/null",
         "--chdir=/",
         "--export=NIL",
-        f"--account={site.record.job_account}",
+        f"--account={pays or site.record.job_account}",
     )
     script = "#!/bin/sh\nsleep 600\n"
     if account is None:
@@ -115,6 +119,79 @@ def test_a_reservation_is_for_those_in_it(site: Cluster) -> None:
         assert explain.refused(said).code == "reservation", said
     cancel(site, inside)
     control(site, "scontrol", "delete", "ReservationName=course")
+
+
+@pytest.fixture
+def school(site: Cluster) -> Iterator[str]:
+    """A Unix group with the first of the site accounts in it."""
+    name = "fg-school"
+    subprocess.run(["/usr/sbin/groupadd", "--force", name], check=True)
+    subprocess.run(["/usr/sbin/usermod", "--append", "--groups", name, site.accounts[0]], check=True)
+    yield name
+    subprocess.run(["/usr/sbin/groupdel", name], check=True)
+
+
+def test_whom_a_reservation_is_offered_to_slurm_lets_in_and_no_other(site: Cluster, school: str) -> None:
+    first, *_, last = site.accounts
+    ours, other = str(site.record.job_account), "Other"
+    control(site, "sacctmgr", "-i", "add", "account", other)
+    control(site, "sacctmgr", "-i", "add", "user", f"{first},{last}", f"Account={other}", "QOS=normal",
+            "DefaultQOS=normal")  # fmt: skip
+    chosen = {
+        "of-ours": (f"Accounts={ours}",),
+        "of-other": (f"Accounts={other}",),
+        "not-other": (f"Accounts=-{other}",),
+        "both": (f"Accounts={other.lower()}", f"Users={last}"),
+        "school": (f"Groups={school}",),
+        "school-other": (f"Groups={school}", f"Accounts={other.lower()}"),
+    }
+    for name, words in chosen.items():
+        control(site, "scontrol", "create", "reservation", f"ReservationName={name}", "StartTime=now", "Duration=60",
+                "Nodes=gpu001", "Flags=OVERLAP", *words)  # fmt: skip
+    told = slurm.reservations()
+    found = told.parse(output(site, *told.argv, env=told.env))
+    assert {one.id for one in found} == set(chosen)
+    let_in: dict[str, set[tuple[str, str]]] = {name: set() for name in chosen}
+    for account, pays in itertools.product((first, last), (ours, other)):
+        asked = groups.question(account)
+        theirs = asked.parse(output(site, *asked.argv))
+        assert (school in theirs) == (account == first)
+        now = datetime.now(UTC)
+        offered = {one.id for one in windows.offered(found, account, pays, lambda theirs=theirs: theirs, now)}
+        for name in chosen:
+            options = (f"--reservation={name}", "--qos=normal", "--time=10", "--hold")
+            code, said = batch(site, *options, account=account, pays=pays)
+            assert (code == 0) == (name in offered), (name, account, pays, said)
+            if code == 0:
+                let_in[name].add((account, pays))
+                control(site, "scancel", said.strip())
+    assert let_in["of-other"] == {(first, other), (last, other)}
+    assert let_in["both"] == {(last, other)}
+    assert let_in["school"] == {(first, ours), (first, other)}
+    assert let_in["school-other"] == {(first, other)}
+    for name in chosen:
+        control(site, "scontrol", "delete", f"ReservationName={name}")
+
+
+def test_a_node_that_is_drained_says_since_when(site: Cluster) -> None:
+    def since() -> datetime | None:
+        told = slurm.nodes()
+        nodes = told.parse(output(site, *told.argv, env=told.env))
+        return next(node.since for node in nodes if node.name == "gpu002")
+
+    assert since() is None
+    before = datetime.now(UTC).replace(microsecond=0)
+    control(site, "scontrol", "update", "NodeName=gpu002", "State=DRAIN", "Reason=disk | broken")
+    assert eventually(lambda: since() is not None)
+    assert before <= (since() or before) <= datetime.now(UTC)
+    control(site, "scontrol", "update", "NodeName=gpu002", "State=RESUME")
+    assert eventually(lambda: since() is None)
+
+
+def output(site: Cluster, *argv: str, env: Mapping[str, str] | None = None) -> Output:
+    words = [f"{name}={value}" for name, value in (env or {}).items()]
+    done = site.run("env", *words, *argv)
+    return Output(done.stdout, done.stderr, done.returncode)
 
 
 def test_what_would_not_end_before_a_maintenance_waits_and_what_would_does_not(site: Cluster) -> None:

@@ -6,6 +6,7 @@ The wrapper runs from a folder of its own, with another ``ETC`` than /etc/factor
 from __future__ import annotations
 
 import ast
+import grp
 import io
 import json
 import os
@@ -24,6 +25,7 @@ from typing import Any
 import asyncssh
 import pytest
 
+from factorylink import groups
 from factorylink.config import CaCredentials, DoorAccess, WrapperCredentials
 from factorylink.credentials import credentials_of
 from factorylink.errors import Gone, NotLetIn, Refused, Unreachable
@@ -341,7 +343,11 @@ def test_a_line_of_the_list_is_one_account(wrapper: Wrapper) -> None:
 
 MISUSE = {
     "nothing": (),
-    "another program": ("id",),
+    "another program": ("whoami",),
+    "id of itself": ("id",),
+    "id of another form": ("id", "-un", "--", ADA),
+    "id of who is not listed": ("id", "-Gnz", "--", EMMY),
+    "id of a file": ("id", "-Gnz", "--", "../x"),
     "a program by its path": ("/usr/bin/squeue",),
     "a program in a folder above": ("../bin/squeue",),
     "a method of the wrapper itself": ("plan",),
@@ -746,6 +752,14 @@ def test_the_service_account_watches(wrapper: Wrapper, gate: str, adas: str, gra
             assert {job.id for job in ask.parse(_output(done))} >= {adas, graces}
 
 
+def test_the_service_account_asks_for_the_groups_of_listed_accounts(wrapper: Wrapper, gate: str) -> None:
+    for account in (ADA, GRACE):
+        done = _as_gate(wrapper, shlex.join(groups.question(account).argv))
+        assert done.returncode == 0, done.stderr
+        own = grp.getgrgid(pwd.getpwnam(account).pw_gid).gr_name
+        assert own in groups.question(account).parse(_output(done))
+
+
 FORCED = {
     "a shell": "",
     "a command of its own": "id",
@@ -760,6 +774,12 @@ FORCED = {
     "an open quote": "squeue '",
     "an account that is not listed": "sudo -n {program} " + EMMY + " pwd",
     "root": "sudo -n {program} root pwd",
+    "groups of an account that is not listed": "id -Gnz -- " + EMMY,
+    "groups of root": "id -Gnz -- root",
+    "groups of nobody": "id -Gnz -- ''",
+    "groups of its own": "id -Gnz",
+    "more than groups": "id -Gnz -- " + ADA + " " + ADA,
+    "another question": "id -un -- " + ADA,
 }
 
 
@@ -840,7 +860,7 @@ async def _acts(transport: Ssh, wrapper: Wrapper, running: Cluster) -> None:
     await transport.run(slurm.cancel([job]), ADA)
     assert eventually(lambda: state_of(running, job) == "CANCELLED")
     with pytest.raises(Refused, match="may not be run"):
-        await transport.run(Ask(("id",), lambda output: _raise(output.stderr)), ADA)
+        await transport.run(Ask(("whoami",), lambda output: _raise(output.stderr)), ADA)
 
 
 def _raise(words: str) -> None:
@@ -859,6 +879,9 @@ async def test_the_service_account_over_ssh(wrapper: Wrapper, gate: str, running
     try:
         await _acts(transport, wrapper, running)
         await transport.run(slurm.jobs(HUB))
+        assert await transport.run(groups.question(ADA))
+        with pytest.raises(Refused, match="not on the site's list"):
+            await transport.run(groups.question(EMMY))
         with pytest.raises(Refused, match="not on the site's list"):
             await transport.home(EMMY)
         wrapper.write("stop", "Not today.")

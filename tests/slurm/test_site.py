@@ -296,8 +296,8 @@ async def test_maintenances_and_reservations(
         (maintenance,) = site.maintenance()
         assert maintenance.closes == ("gpu",)
         assert timedelta(minutes=110) < maintenance.start - datetime.now(UTC) < timedelta(minutes=121)
-        assert [one.id for one in site.reservations(account)] == ["course"]
-        assert site.reservations("nobody") == ()
+        assert [one.id for one in site.reservations(account, None)] == ["course"]
+        assert site.reservations("nobody", None) == ()
 
         made.append(await site.submit(account, await request(transport, account, reservation="course")))
         made.append(await site.submit(account, await request(transport, account, walltime=4 * 3600)))

@@ -105,7 +105,7 @@ class FakeScheduler:
         self.expected: list[bool] = []
         self.would_start: datetime | None = None
         self.maintained: tuple[MaintenanceView, ...] = ()
-        self.reserved: dict[str, tuple[ReservationView, ...]] = {}
+        self.reserved: dict[tuple[str, str | None], tuple[ReservationView, ...]] = {}  # by site account, and who pays
         self.estimated = 0  # how often it was asked
         self.extended: list[tuple[str | None, str, int]] = []
 
@@ -138,8 +138,11 @@ class FakeScheduler:
     def maintenance(self) -> tuple[MaintenanceView, ...]:
         return self.maintained
 
-    def reservations(self, account: str) -> tuple[ReservationView, ...]:
-        return self.reserved.get(account, ())
+    def reservations(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
+        return self.reserved.get((account, pays), ())
+
+    async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
+        return self.reservations(account, pays)
 
     def fits_now(self, size: NodeSize) -> int:
         return 3

@@ -77,11 +77,22 @@ def network(now: datetime) -> NetworkView:
         "jaif": Health(state="starting", since=now),
         "bsc-aif": Health(state="ok", since=now, answered_at=now),
     }
-    load = PartitionLoad(name="gpu", gpus_total=1200, gpus_free=31, cores_total=9600, cores_free=4000, pending=214)
+    load = PartitionLoad(name="gpu", gpus_total=1200, gpus_free=31, cores_total=9600, cores_free=4000, pending=214,
+                         nodes_out=3, out_since=now - timedelta(days=2))  # fmt: skip
+    windows = tuple(
+        MaintenanceView(name="", start=now + timedelta(hours=hours), end=now + timedelta(hours=9), nodes=8)
+        for hours in (-1, 4)
+    )
     return found.model_copy(
         update={
             "factories": tuple(
-                one.model_copy(update={"health": healths[one.id], "partitions": () if one.id == "bsc-aif" else (load,)})
+                one.model_copy(
+                    update={
+                        "health": healths[one.id],
+                        "partitions": () if one.id == "bsc-aif" else (load,),
+                        "maintenance": windows if one.id == "lumi-aif" else (),
+                    }
+                )
                 if one.id in healths
                 else one
                 for one in found.factories
@@ -204,6 +215,8 @@ def _factory(factory: str, health: Health) -> FactoryView:
                 pending=2,
                 node_gpus_free=2,
                 node_cores_free=9,
+                nodes_out=2,
+                out_since=now - timedelta(hours=5),
             ),
         ),
         maintenance=(closes, partly),

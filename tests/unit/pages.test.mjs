@@ -76,6 +76,21 @@ describe("maintenance", () => {
     assert.equal(choose.settle({ reservation: "other" }, offers).reservation, null);
     assert.equal(choose.settle({ reservation: "course" }, factory("two", [size("g1", 1, 1)])).reservation, null);
   });
+
+  test("a reservation goes only with a project that is in it", () => {
+    const view = { ...size("g1", 1, 1), projects: ["p", "q"] };
+    const offers = factory("one", [view], {
+      projects: ["p", "q"], reservations: [{ id: "course", name: "course", end: inMinutes(60), projects: ["q"] }],
+    });
+    const settled = (wanted) => {
+      const { project, reservation } = choose.settle(wanted, offers);
+      return [project, reservation];
+    };
+    assert.deepEqual(settled({ reservation: "course" }), ["q", "course"]); // a link that names no project
+    assert.deepEqual(settled({ reservation: "course", project: "q" }), ["q", "course"]);
+    assert.deepEqual(settled({ reservation: "course", project: "p" }), ["p", null]);
+    assert.deepEqual(settled({}), ["p", null]);
+  });
 });
 
 describe("format", () => {

@@ -69,6 +69,8 @@ class FakeTransport:
         answer = self.answers.get(f"{kind}/{account}", self.answers.get(kind))
         if answer is None and kind == "reservations":
             return []
+        if kind == "groups" and isinstance(answer, dict):
+            answer = answer.get(ask.argv[-1], frozenset())
         if answer is None:
             await asyncio.sleep(ask.timeout)
             raise Unreachable("no answer")
@@ -105,7 +107,7 @@ def _kind(ask: Ask[Any]) -> str:
         return "reservations" if "reservation" in words else "alive"
     if program == "sbatch":
         return "estimate" if "--test-only" in words else "submit"
-    return {"sinfo": "nodes", "scancel": "cancel", "sacct": "accounting"}[program]
+    return {"id": "groups", "sinfo": "nodes", "scancel": "cancel", "sacct": "accounting"}[program]
 
 
 def site(transport: FakeTransport, **access: Any) -> Site:

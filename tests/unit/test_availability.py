@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 
 from factorylink import availability
@@ -89,3 +91,12 @@ def test_positions_count_ours_that_are_newer_than_the_survey() -> None:
 def test_positions_leave_out_ours_that_wait_no_more() -> None:
     started = job("9", 0, state=JobState.RUNNING)  # its priority was another while it waited
     assert places(WAITING, started, job("8", 10), job("10", 10)) == [None, 1, 2]
+
+
+def test_loads_say_since_when_so_many_nodes_are_out_of_use() -> None:
+    begin = datetime(2026, 11, 25, tzinfo=UTC)
+    out = [node(f"n{hour}", usable=False, since=begin + timedelta(hours=hour)) for hour in (1, 2)]
+    (load,) = availability.loads(factory(), [*out, node("n3"), node("n4", usable=False)], {})
+    assert (load.nodes_out, load.out_since) == (2, begin + timedelta(hours=2))
+    (load,) = availability.loads(factory(), [node()], {})
+    assert (load.nodes_out, load.out_since) == (0, None)

@@ -239,6 +239,12 @@ def test_terms_are_kept_with_their_date(tmp_path: Path) -> None:
     assert People(tmp_path / "people.sqlite").accepted(name) == "2026-11"
 
 
+def test_who_somebody_is_at_the_provider_can_be_a_group() -> None:
+    """By which a portal that knows no name of this hub says who is in a project."""
+    rule = {"claim": {"name": "sub", "value": "*"}, "gives": "person:{group}"}
+    assert groups({"sub": "5f3@proxy.example.org"}, rule) == {"person:5f3@proxy.example.org"}
+
+
 # --- settings -------------------------------------------------------------------------------------------------------
 
 
@@ -292,6 +298,21 @@ def test_login_in_the_hubs_yaml(tmp_path: Path) -> None:
         load(write(tmp_path, login=login, passwords_file="x"))
     with pytest.raises(HubConfigError, match="https"):
         load(write(tmp_path, login=login, public_url="http://gateway.example.org"))
+
+
+def test_what_people_pick_makes_nobody_an_administrator(tmp_path: Path) -> None:
+    login = {
+        "people_file": "p",
+        "crypt_key_file": "k",
+        "providers": [BASIC],
+        "admin_groups": ["ops", "antenna:hunaifa"],
+    }
+    with pytest.raises(HubConfigError) as caught:
+        load(write(tmp_path, login=login))
+    file, key, why = str(caught.value).split(": ", 2)
+    assert file.startswith(str(tmp_path))
+    assert key == "login.admin_groups.1"
+    assert why == "'antenna:hunaifa' gives no right: groups antenna:… are what people pick themselves at login"
 
 
 def test_every_refusal_has_words() -> None:

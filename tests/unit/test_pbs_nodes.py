@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -53,6 +54,17 @@ def test_states(state: str, usable: bool, free: int) -> None:
 def test_why_a_node_is_offline() -> None:
     (found,) = read({"n1": node("offline", comment="disk broken")})
     assert found.reason == "disk broken"
+
+
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [("offline", True), ("down,offline", True), ("maintenance", True), ("free", False), ("resv-exclusive", False)],
+)
+def test_since_when_a_node_is_out_of_use(state: str, told: bool) -> None:
+    (found,) = read({"n1": node(state, last_state_change_time=1795531205)})
+    assert found.since == (datetime.fromtimestamp(1795531205, UTC) if told else None)
+    (found,) = read({"n1": node(state)})
+    assert found.since is None
 
 
 def test_vnodes_of_a_host_are_one_node() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,18 @@ from factorylink.models import (
     Choice,
     ClusterRequest,
     EndReason,
+    JobOptions,
     PersonBody,
     Project,
     ProjectAt,
+    ReservationView,
     Scheduler,
+    SessionRequest,
     SessionState,
     SiteAccounts,
 )
 from factorylink.problems import ProblemError
-from factorylink.projects import People, ProjectBook, YamlTable
+from factorylink.projects import People, ProjectBook, YamlTable, load
 from tests.unit.fake_factory import ID, OTHER, SIZE, World, factory
 
 BIG = SIZE.model_copy(update={"id": "gpu-4", "gpus": 4, "whole_node": True})
@@ -123,6 +126,10 @@ def test_a_mistake_is_named_with_file_key_and_what_is_allowed(
     )
     assert "F:5: projects.ID.member: unknown key; allowed: begins, ends, factories" in check("members", "member")
     assert "F:6: projects.ID.ends: 2026-12-31 needs a time and its zone" in check("T23:59:00Z", "")
+    assert check("members: [ada]", 'groups: [g, "antenna:hunaifa"]') == (
+        "F:5: projects.ID.groups.1: 'antenna:hunaifa' gives no right: groups antenna:… are what people pick themselves "
+        "at login\n"
+    )
     assert "F: projects.ID.factories.one: not in the catalogue; allowed: " in check("x", "x")
     file.write_text(YAML.replace("one:", "lumi-aif:"))
     assert main(["projects", "check", str(file)]) == 1
@@ -165,6 +172,60 @@ def test_what_is_unusual_for_a_mode_is_said(tmp_path: Path, capsys: pytest.Captu
     assert row == ["EHPC-AIF-2026FL01-756", "playground", "2026-01-01", "2026-12-31", "6000", "1", "0", "lumi-aif"]
 
 
+SHORT = """
+projects:
+  - {id: a, mode: MODE, begins: 2026-11-30T12:00:00+01:00, members: [ada], factories: {one: {}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("mode", "ends", "hours"),
+    [
+        ("playground", "2027-02-28T12:00:00+01:00", 5000),
+        ("fast-lane", "2027-02-28T12:00:00+01:00", 50000),
+        ("large-scale", "2027-11-30T12:00:00+01:00", None),
+        ("science", "2027-05-30T12:00:00+01:00", None),
+        ("other", None, None),
+    ],
+)
+def test_a_mode_fills_in_what_is_left_out(tmp_path: Path, mode: str, ends: str | None, hours: float | None) -> None:
+    file = tmp_path / "projects.yaml"
+
+    def held(text: str) -> tuple[datetime | None, float | None]:
+        file.write_text(text.replace("MODE", mode))
+        (found,) = load(file, {"one": factory()}).values()
+        return found.ends, found.gpu_hours
+
+    end = None if ends is None else datetime.fromisoformat(ends)
+    assert held(SHORT) == (end, hours)
+    said = "members: [ada], ends: 2026-12-24T00:00:00Z, gpu_hours: 7"
+    assert held(SHORT.replace("members: [ada]", said)) == (datetime(2026, 12, 24, tzinfo=UTC), 7)
+    assert held(SHORT.replace("members: [ada]", "members: [ada], ends: null, gpu_hours: null")) == (None, None)
+    assert held(SHORT.replace("begins: 2026-11-30T12:00:00+01:00,", "")) == (None, None)
+
+
+def test_what_a_mode_filled_in_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "projects.yaml"
+    text = SHORT.replace("MODE", "playground").replace("one:", "lumi-aif:")
+    file.write_text(text)
+    assert main(["projects", "check", str(file)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == [
+        "Filled in: projects.a.ends: 2027-02-28 12:00 UTC+01:00, of the mode Playground.",
+        "Filled in: projects.a.gpu_hours: 5000, of the mode Playground.",
+    ]
+    assert main(["projects", "list", str(file)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[3:5] == ["2027-02-28", "5000"]
+    file.write_text(text.replace("begins: 2026-11-30T12:00:00+01:00,", ""))
+    assert main(["projects", "check", str(file)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == (
+        "Unusual: projects.a.gpu_hours: is missing, so nothing is counted; Playground grants up to 5,000 (the mode "
+        "fills in nothing without 'begins')."
+    )
+    assert "Filled in" not in "".join(said)
+
+
 async def test_the_file_is_read_again_and_a_bad_one_changes_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,6 +246,51 @@ async def test_the_file_is_read_again_and_a_bad_one_changes_nothing(
     os.utime(file, (1, 1))
     assert await table.refresh()
     assert table.projects == {}
+
+
+class Portal(Table):
+    """One that is asked over a wire: slow, or with a mistake in it."""
+
+    answer: Exception | None = None
+
+    async def refresh(self) -> bool:
+        if self.answer is not None:
+            raise self.answer
+        await asyncio.Event().wait()
+        return True
+
+
+async def test_a_table_that_is_slow_or_fails_holds_up_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("factorylink.projects.REFRESH_SECONDS", 0.05)
+    table = Portal(project())
+    book = ProjectBook(People(Ledger(tmp_path / "ledger.sqlite")), table)
+    assert not await book.refresh()
+    table.answer = ConnectionResetError("by peer")
+    assert not await book.refresh()
+    assert caplog.text.count("The projects were not looked at again") == 2
+    assert [found.id for found in book.of("ada")] == ["p"]
+    table.projects = None  # what it had is too old to count
+    assert not book.known
+    assert book.until("ada", "p", "one") is None  # what runs goes on
+
+
+async def test_a_file_that_was_not_read_to_its_end_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "projects.yaml"
+    file.write_text(YAML)
+    table = YamlTable(file, {"one": factory()})
+
+    async def cut(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio, "to_thread", cut)
+        with pytest.raises(asyncio.CancelledError):
+            await table.refresh()
+    assert await table.refresh()
 
 
 # --- who may begin what
@@ -293,6 +399,34 @@ async def test_views_show_what_may_be_used(tmp_path: Path) -> None:
     assert world.offers.views("ada") == []
     (seen,) = await world.offers.projects("ada")
     assert (seen.role, seen.usable, seen.granted, seen.left, seen.factories) == ("manager", False, 100, 100, ("one",))
+    await world.down()
+
+
+async def test_a_reservation_is_offered_with_the_projects_that_are_in_it_and_to_no_other(tmp_path: Path) -> None:
+    world, _ = await up(
+        tmp_path, project("p", ProjectAt(account="a-p")), project("q", ProjectAt(account="a-q")), project("r")
+    )
+    soon = moments.now() + HOUR
+    course, all_hands = (ReservationView(id=name, name=name, end=soon) for name in ("course", "all"))
+    account = (await world.put(OTHER, project="p")).account
+    world.scheduler.reserved = {
+        (account, "a-p"): (all_hands,), (account, "a-q"): (course, all_hands), (account, None): (all_hands,)
+    }  # fmt: skip
+    (view,) = world.offers.views("ada")
+    assert {one.id: one.projects for one in view.reservations} == {"course": ("q",), "all": ("p", "q", "r")}
+    code, field, message = await refusal(world, session_id=ID, server="x", project="p", reservation="course")
+    assert (code, field) == ("invalid", "reservation")
+    assert message == "The reservation 'course' is not for the project p, but for: q."
+    (*_, message) = await refusal(world, session_id=ID, server="x", project="p", reservation="gone")
+    assert message == "The reservation 'gone' is not yours to use, or it is not its time."
+    operators = JobOptions(account="elsewhere")  # what the spawner's settings say pays, whatever the project has
+    asked = SessionRequest(user="ada", server="x", choice=Choice(project="q", reservation="course"), options=operators)
+    with pytest.raises(ProblemError, match="'course' is not yours to use"):
+        await world.sessions.put(ID, asked)
+    session = await world.put(ID, server="x", project="q", reservation="course")
+    assert session.choice.reservation == "course"
+    sent = world.scheduler.submitted[-1]
+    assert (sent.account, sent.reservation) == ("a-q", "course")
     await world.down()
 
 

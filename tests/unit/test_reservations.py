@@ -146,20 +146,47 @@ def reservation(**changes: Any) -> Reservation:
         ({"users": ("bob",)}, False),
         ({"users": ()}, False),
         ({"users": (), "accounts": ("p1",)}, True),
+        ({"users": (), "accounts": ("P1",)}, True),
         ({"users": (), "accounts": ("p2",)}, False),
         ({"accounts": ("p1",)}, True),
         ({"accounts": ("p2",)}, False),  # both must be right
         ({"users": ("-bob",)}, True),
         ({"users": ("-ada",)}, False),
         ({"users": (), "accounts": ("-p1",)}, False),
-        ({"groups": ("g",)}, False),
+        ({"users": (), "groups": ("g",)}, True),
+        ({"users": (), "groups": ("h", "g2")}, True),
+        ({"users": (), "groups": ("h",)}, False),
+        ({"users": (), "groups": ("g", "-g2")}, False),  # out by one is out
+        ({"users": (), "groups": ("-h",)}, False),  # who is in then, is not sure
+        ({"groups": ("h",)}, False),
+        ({"users": (), "accounts": ("p2",), "groups": ("g",)}, False),
         ({"maintenance": True}, False),
         ({"end": NOW}, False),
         ({"start": NOW + HOUR, "end": NOW + 2 * HOUR}, False),
     ],
 )
 def test_who_is_offered_a_reservation(changes: dict[str, Any], yes: bool) -> None:
-    assert [one.id for one in windows.offered([reservation(**changes)], "ada", "p1", NOW)] == ["r"] * yes
+    def groups() -> frozenset[str]:
+        return frozenset({"g", "g2"})
+
+    assert [one.id for one in windows.offered([reservation(**changes)], "ada", "p1", groups, NOW)] == ["r"] * yes
+
+
+def test_groups_are_asked_for_only_where_a_reservation_hangs_on_them() -> None:
+    def groups() -> frozenset[str]:
+        raise AssertionError
+
+    by_group = {"users": (), "groups": ("g",)}
+    for changes in ({}, by_group | {"end": NOW}, by_group | {"accounts": ("p2",)}, by_group | {"users": ("bob",)}):
+        windows.offered([reservation(**changes)], "ada", "p1", groups, NOW)
+    with pytest.raises(AssertionError):
+        windows.offered([reservation(**by_group)], "ada", "p1", groups, NOW)
+
+
+def test_of_a_job_that_names_no_account_nobody_knows_who_pays() -> None:
+    for accounts in (("p1",), ("-p1",)):
+        assert windows.offered([reservation(accounts=accounts)], "ada", None, frozenset, NOW) == ()
+    assert windows.offered([reservation()], "ada", None, frozenset, NOW)
 
 
 def node(name: str, *partitions: str, **changes: Any) -> NodeState:

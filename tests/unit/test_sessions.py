@@ -181,7 +181,7 @@ async def test_a_reservation_is_for_those_who_are_offered_it(world: World) -> No
     assert (error.status, error.problem.field) == (400, "reservation")
     assert "not yours to use" in error.problem.message
     course = ReservationView(id="course", name="Course", end=datetime.now(UTC) + timedelta(hours=1))
-    world.scheduler.reserved = {(await world.put(OTHER, "ben")).account: (course,)}
+    world.scheduler.reserved = {((await world.put(OTHER, "ben")).account, None): (course,)}
     await world.put(reservation="course")
     assert [asked.reservation for asked in world.scheduler.submitted] == [None, "course"]
     found = await Admission(world.board)._last("ada", "")  # it would be over by another day
@@ -225,7 +225,7 @@ async def test_the_page_is_told_of_maintenances_and_reservations(world: World) -
     )
     account = (await world.put()).account
     world.scheduler.maintained = (coming,)
-    world.scheduler.reserved = {account: (ReservationView(id="r", name="r", end=now),)}
+    world.scheduler.reserved = {(account, None): (ReservationView(id="r", name="r", end=now),)}
     (view,) = world.offers.views("ada")
     assert (view.maintenance, [one.id for one in view.reservations]) == ((coming,), ["r"])
     assert (view.sizes[0].fits_until, view.largest_now) == (coming.start, "gpu-1")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from factorylink.errors import Misread
@@ -7,7 +9,7 @@ from factorylink.models import NodeState
 from factorylink.schedulers import slurm
 from tests.unit.slurm_output import listed, printed, recorded
 
-WIDTHS = (48, 48, 24, 24, 14, 14, 96, 160, 80)
+WIDTHS = (48, 48, 24, 24, 14, 14, 96, 160, 20, 80)
 
 
 def node(
@@ -17,9 +19,10 @@ def node(
     used: str = "64000",
     gres: str = "gpu:a100:4(S:0-1)",
     gres_used: str = "gpu:a100:1(IDX:0)",
+    since: str = "Unknown",
     reason: str = "none",
 ) -> NodeState:
-    text = printed("n1", "gpu", state, cpus, memory, used, gres, gres_used, reason, widths=WIDTHS)
+    text = printed("n1", "gpu", state, cpus, memory, used, gres, gres_used, since, reason, widths=WIDTHS)
     (found,) = slurm.nodes().parse(listed(text))
     return found
 
@@ -39,6 +42,20 @@ def test_a_drained_node_has_nothing_free_and_says_why() -> None:
     assert not drained.usable
     assert (drained.gpus, drained.gpus_free, drained.cores_free, drained.memory_free) == (4, 0, 0, 0)
     assert drained.reason == "disk | broken"
+    assert drained.since == datetime.fromtimestamp(1795537715, UTC)
+
+
+@pytest.mark.parametrize(
+    ("state", "since", "told"),
+    [
+        ("drained", "1795537715", True), ("down*", "1795537715", True), ("idle", "1795537715", False),
+        ("reserved", "1795537715", False), ("maint", "1795537715", False), ("drained", "Unknown", False),
+        ("drained", "2026-11-25T10:00:00", False), ("drained", "", False),
+    ],
+)  # fmt: skip
+def test_since_when_a_node_is_out_of_use(state: str, since: str, told: bool) -> None:
+    found = node(state, since=since, reason="broken")
+    assert found.since == (datetime.fromtimestamp(1795537715, UTC) if told else None)
 
 
 @pytest.mark.parametrize(

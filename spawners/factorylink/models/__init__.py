@@ -63,7 +63,16 @@ from factorylink.models.clusters import (
     WorkerState,
 )
 from factorylink.models.entry import Coming, Entry, Planned, Seat, Site
-from factorylink.models.projects import Group, Mode, Project, ProjectAt, Projects, SiteAccounts
+from factorylink.models.projects import (
+    ANTENNA,
+    Group,
+    Mode,
+    Project,
+    ProjectAt,
+    Projects,
+    ProvenGroup,
+    SiteAccounts,
+)
 from factorylink.models.provenance import Origin, Said, Sourced
 from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
 from factorylink.models.rules import Act, Agreement, LoginRules, Policy
@@ -89,6 +98,7 @@ from factorylink.models.views import (
 
 __all__ = [
     "ADOPT",
+    "ANTENNA",
     "HEAD",
     "N_",
     "Accelerator",
@@ -160,6 +170,7 @@ __all__ = [
     "ProjectId",
     "ProjectView",
     "Projects",
+    "ProvenGroup",
     "Qos",
     "ReadyView",
     "RenewBody",

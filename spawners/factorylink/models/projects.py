@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
 
 from factorylink.models.base import Hours, Model, Person, ProjectId, Slug, UnixAccount, Word
 
+ANTENNA = "antenna:"  # groups that say which antenna a person picked at login
+
+
+def _proves_something(group: str) -> str:
+    if group.startswith(ANTENNA):
+        raise ValueError(f"{group!r} gives no right: groups {ANTENNA}… are what people pick themselves at login")
+    return group
+
+
 Group = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+ProvenGroup = Annotated[Group, AfterValidator(_proves_something)]  # that may give a right
 Mode = Literal["playground", "fast-lane", "large-scale", "science", "other"]
 
 
@@ -41,7 +51,7 @@ class Project(Model):
     title: str = ""
     mode: Mode = "other"
     members: tuple[Person, ...] = ()
-    groups: tuple[Group, ...] = ()
+    groups: tuple[ProvenGroup, ...] = ()
     managers: tuple[Person, ...] = ()  # see the project's page with everybody's use
     begins: AwareDatetime | None = None
     ends: AwareDatetime | None = None  # nothing is started after it, and no session goes on beyond

@@ -49,6 +49,7 @@ class NodeState(Model):
     usable: bool  # up and taking jobs
     planned: bool = False  # what is free on it is kept for a job further ahead in the queue
     reason: str = ""
+    since: datetime | None = None  # it was taken, or fell, out of use; None: it was not, or that is not told
     cores: int
     cores_free: int
     memory: int  # bytes

@@ -34,6 +34,8 @@ class PartitionLoad(Model):
     pending: int  # jobs waiting that we can see
     node_gpus_free: int = 0  # together on one node: the most that one job could get of them
     node_cores_free: int = 0
+    nodes_out: int = 0  # out of use: drained or down
+    out_since: datetime | None = None  # since when that many are
 
 
 class SizeView(Model):
@@ -65,6 +67,7 @@ class ReservationView(Model):
     name: str
     end: datetime
     partition: str = ""
+    projects: tuple[ProjectId, ...] = ()  # of the person's, those that are in it; empty: none is needed
 
 
 class CredentialView(Model):
@@ -159,6 +162,7 @@ class NetworkFactory(Model):
     at: Point | None
     health: Health | None
     partitions: tuple[PartitionLoad, ...] = ()
+    maintenance: tuple[MaintenanceView, ...] = ()  # without names, the next one first
 
 
 class NetworkAntenna(Model):

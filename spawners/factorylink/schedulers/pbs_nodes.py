@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from factorylink.models import NodeState
@@ -10,6 +11,7 @@ from factorylink.schedulers.pbs_parse import as_dict, as_text, documents, items,
 
 # Nodes that are up and take jobs. Others (down, offline, stale, maintenance, resv-exclusive, ...) have nothing free.
 USABLE = {"free", "job-busy", "job-exclusive", "sleep"}
+_SET_ASIDE = {"resv-exclusive"}  # nothing is wrong with it
 _GPUS = ("ngpus", "naccelerators")
 
 
@@ -39,6 +41,7 @@ def _vnode(name: str, values: Mapping[str, Any], queues: tuple[str, ...]) -> Nod
     states = set(as_text(values, "state").split(","))
     usable = states <= USABLE
     empty = usable and "job-exclusive" not in states
+    changed = values.get("last_state_change_time")
     cores, memory, gpus = (
         int(has.get("ncpus", 0)),
         size(has.get("mem", 0)),
@@ -50,6 +53,7 @@ def _vnode(name: str, values: Mapping[str, Any], queues: tuple[str, ...]) -> Nod
         partitions=(str(values["queue"]),) if "queue" in values else queues,
         usable=usable,
         reason="" if usable else str(values.get("comment") or values["state"]),
+        since=None if changed is None or states <= USABLE | _SET_ASIDE else datetime.fromtimestamp(int(changed), UTC),
         cores=cores,
         cores_free=max(0, cores - int(taken.get("ncpus", 0))) if empty else 0,
         memory=memory,
@@ -66,6 +70,7 @@ def _together(one: NodeState, other: NodeState) -> NodeState:
             **{name: getattr(one, name) + getattr(other, name) for name in sums},
             "usable": one.usable and other.usable,
             "reason": one.reason or other.reason,
+            "since": min((at for at in (one.since, other.since) if at is not None), default=None),
             "partitions": tuple(dict.fromkeys((*one.partitions, *other.partitions))),
         }
     )

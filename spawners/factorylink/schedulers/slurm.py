@@ -128,6 +128,7 @@ def nodes() -> Ask[list[NodeState]]:
     return Ask(
         (*LIST, "sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
         _listed(slurm_nodes.nodes),
+        env=parse.TIMES,
     )
 
 

@@ -10,10 +10,11 @@ import re
 
 from factorylink.errors import Misread
 from factorylink.models import NodeState
-from factorylink.schedulers.slurm_parse import fields, free_text, number, rows
+from factorylink.schedulers.slurm_parse import fields, free_text, moment, number, rows
 
 # Nodes that are up and take jobs. Others (down, drained, reserved, ...) have nothing free.
 USABLE = {"allocated", "completing", "idle", "mixed", "planned", "powered_down", "powering_up"}
+_SET_ASIDE = {"maint", "reserved"}  # nothing is wrong with it
 # One-letter marks after a node's state (not responding, powering down, in maintenance, ...) that do no harm:
 MARKS_FINE = set("~#+@-")  # asleep, waking, to be rebooted once idle, planned for another job
 
@@ -26,6 +27,7 @@ _NODE_NAMES, _NODE_ROW = fields(
     ("AllocMem", 14, "memory_used", r"[0-9]+|N/A"),
     ("Gres", 96, "gres", r"[^|\n]*?"),
     ("GresUsed", 160, "gres_used", r"[^|\n]*?"),
+    ("Timestamp", 20, "since", r"[0-9A-Za-z:/-]*"),  # of the reason: "Unknown" where there is none
 )
 _REASON_WIDTH = 80
 NODE_FORMAT = f"{_NODE_NAMES},Reason:{_REASON_WIDTH}|"
@@ -70,6 +72,7 @@ def _node(row: re.Match[str], partitions: tuple[str, ...]) -> NodeState:
         partitions=partitions,
         usable=usable,
         planned=word == "planned" or "-" in marks,
+        since=None if usable or word in _SET_ASIDE else moment(row["since"]),
         reason=row["state"] if not usable and reason in ("", "none") else ("" if reason == "none" else reason),
         cores=total,
         cores_free=idle if usable else 0,

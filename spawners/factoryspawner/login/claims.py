@@ -13,7 +13,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from factoryspawner.login.settings import ANTENNA, EntitlementMatch, Provider, Rule
+from factorylink.models import ANTENNA
+from factoryspawner.login.settings import EntitlementMatch, Provider, Rule
 
 Claims = Mapping[str, Any]
 Refusal = Literal["identity", "assurance", "no-group"]

@@ -11,9 +11,10 @@ from oauthenticator.generic import GenericOAuthenticator
 from pydantic import ValidationError
 from tornado.httpclient import HTTPClientError
 
+from factorylink.models import ANTENNA
 from factoryspawner.login.claims import judge, short_name, subject
 from factoryspawner.login.people import NameTaken, People
-from factoryspawner.login.settings import ANTENNA, Endpoints, Provider
+from factoryspawner.login.settings import Endpoints, Provider
 from factoryspawner.login.words import LoginRefused
 
 _SECONDS = 8  # for one answer of a provider

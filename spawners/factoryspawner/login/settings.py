@@ -9,10 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from factorylink.models import Model, Person, Slug
-from factorylink.models.projects import Group
-
-ANTENNA = "antenna:"  # groups that say which antenna a person picked; no claim gives them
+from factorylink.models import Model, Person, ProvenGroup, Slug
 
 Kind = Literal["myaccessid", "egi-checkin", "keycloak", "oidc"]
 
@@ -100,7 +97,7 @@ class Rule(Model):
     entitlement: EntitlementMatch | None = None
     claim: ClaimMatch | None = None
     everybody: Literal[True] | None = None
-    gives: Group = "{group}"
+    gives: ProvenGroup = "{group}"
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -108,8 +105,6 @@ class Rule(Model):
             raise ValueError("give one of entitlement, claim, everybody")
         if self.everybody and "{group}" in self.gives:
             raise ValueError("gives: everybody needs the name of a group")
-        if self.gives.startswith(ANTENNA):
-            raise ValueError(f"gives: groups {ANTENNA}… are what people pick")
         return self
 
 
@@ -188,7 +183,7 @@ class Login(Model):
     crypt_key_file: Path
     refresh_seconds: int = Field(300, ge=1)
     trust_seconds: int = Field(12 * 3600, ge=60)
-    admin_groups: tuple[Group, ...] = ()
+    admin_groups: tuple[ProvenGroup, ...] = ()
     terms: Terms | None = None
 
     @model_validator(mode="after")
