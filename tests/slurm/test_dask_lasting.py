@@ -34,7 +34,7 @@ def numbers(job):
     return int(job.rpartition("-")[2])
 """
 ASKED = "print(len(cluster.broker.workers))"  # jobs, ever
-CONNECTED = "print(*sorted(cluster.connected()))"
+CONNECTED = "print(*sorted(cluster.roster.connected()))"
 
 
 @pytest.fixture

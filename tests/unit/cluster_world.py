@@ -27,6 +27,7 @@ from factorygate.cluster.keeper import Keeper
 from factorygate.cluster.leaving import Leaving
 from factorygate.cluster.place import WorkerPlace
 from factorygate.cluster.roster import Roster
+from factorygate.cluster.terms import Terms
 from factorygate.link import LinkError
 from factorylink import moments
 from factorylink.errors import Unreachable
@@ -294,12 +295,11 @@ class Kept(FactoryCluster):
     asynchronous = True
 
     def __init__(self, life: Life, hours: float, cap: float | None, name: str) -> None:
-        self.place = WorkerPlace(
+        self.place = place = WorkerPlace(
             factory="one", factory_name="One", size="gpu-1", label="", environment=None, hours=hours, most_hours=8.0,
             gpus=1, cores=4, memory=8 * 10**9, processes=1, here=True,
         )  # fmt: skip
-        self.project, self.cap_gpu_hours, self.message = None, cap, ""
-        self._asked_of_workers = {}
+        self.terms, self.message = Terms(place, project=None, cap_gpu_hours=cap, worker={}), ""
         self.adapting, self._keeper = None, None
         self.roster, self.leaving = Roster(self), Leaving(self)
         self.broker = Broker(Way(life), self._changed)  # type: ignore[arg-type]
@@ -317,7 +317,7 @@ class Kept(FactoryCluster):
 
     async def up(self) -> None:
         if not self.broker.workers:
-            await self.broker.begin({**self.request(scheduler=SCHEDULER), "session": None})
+            await self.broker.begin({**self.terms.request(self._name, scheduler=SCHEDULER), "session": None})
         await self._take_up()
         self._keeper = Keeper(self)
         self._keeper.start()
@@ -428,7 +428,7 @@ class Life:
         async def again() -> None:
             before = self.cluster
             await before.down()
-            self.cluster = Kept(self, before.place.hours, before.cap_gpu_hours, before._name)
+            self.cluster = Kept(self, before.place.hours, before.terms.cap_gpu_hours, before._name)
             self.cluster.scheduler_info = before.scheduler_info
             await self.cluster.broker.resume(before.broker.id)
             self.cluster.broker.request = before.broker.request
@@ -445,7 +445,7 @@ class Life:
 
     def running(self) -> int:
         """Jobs with workers that take work."""
-        return len(self.cluster.connected())
+        return len(self.cluster.roster.connected())
 
     def close(self) -> None:
         """End of the test."""

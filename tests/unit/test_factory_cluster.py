@@ -11,8 +11,9 @@ import pytest
 import pytest_asyncio
 
 from factorygate.cluster import place
-from factorygate.cluster.cluster import AT_A_TIME, FactoryCluster
+from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.job import FactoryJob
+from factorygate.cluster.opening import AT_A_TIME
 from factorygate.link import Link, LinkError
 from tests.support.scripted_link import factory
 

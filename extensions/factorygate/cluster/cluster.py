@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import math
-import os
 import shutil
 import uuid
-import weakref
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +17,7 @@ from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.security import Security
 
-from factorygate.cluster import keywords, outside, pages, place, showing
+from factorygate.cluster import keywords, opening, outside, pages, place, showing
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.job import FactoryJob
@@ -27,16 +25,14 @@ from factorygate.cluster.keeper import KEPT, Keeper
 from factorygate.cluster.keys import Keys, mend
 from factorygate.cluster.leaving import Leaving
 from factorygate.cluster.roster import Roster, number
+from factorygate.cluster.terms import Terms
 from factorygate.cluster.view import Adapting, ClusterView
-from factorygate.language import N_
 from factorygate.link import Link, LinkError, get_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from factorygate.widgets.panel import ClusterPanel
-
-AT_A_TIME = 50  # jobs that are made before the event loop comes round again
 
 
 class FactoryCluster(JobQueueCluster):
@@ -130,11 +126,11 @@ class FactoryCluster(JobQueueCluster):
         keywords.refuse(options, name)
         if security is False or not protocol.startswith("tls"):
             raise ValueError("A FactoryCluster speaks TLS and nothing else; leave security= and protocol= out.")
-        said = keywords.settled(
-            config_name, project=project, cap_gpu_hours=cap_gpu_hours, scheduler_options=scheduler_options
-        )
-        self.place = keywords.place(
+        self.terms = Terms.of(
             config_name,
+            options,
+            project=project,
+            cap_gpu_hours=cap_gpu_hours,
             factory=factory,
             size=size,
             environment=environment,
@@ -144,10 +140,8 @@ class FactoryCluster(JobQueueCluster):
             cores=cores,
             memory=memory,
         )
+        self.place = self.terms.place
         workers = workers or n_workers
-        self._asked_of_workers = keywords.worker(config_name, self.place, options)
-        self.project = said["project"]
-        self.cap_gpu_hours = said["cap_gpu_hours"]
         self.message = ""  # what went wrong last
         self.adapting: Adapting | None = None
         self.roster = Roster(self)
@@ -157,7 +151,7 @@ class FactoryCluster(JobQueueCluster):
         self._panel: ClusterPanel | None = None
         self.idle_minutes, self.scheduler_hours = idle_minutes, scheduler_hours
         self.broker = Broker(Link.here(), self._changed)
-        self._begins = _begins or _beginning(scheduler, self.place.here, name)
+        self._begins = _begins or outside.beginning(scheduler, self.place.here, name)
         theirs = security if isinstance(security, Security) else None
         if theirs is not None:
             mend(theirs)
@@ -167,11 +161,12 @@ class FactoryCluster(JobQueueCluster):
                 "this session's factory."
             )
         self._keys = Keys.new() if theirs is None else Keys.like(theirs)
+        said = keywords.settled(config_name, scheduler_options=scheduler_options)
         listens: dict[str, Any] = said["scheduler_options"] or {}
         if self._begins is None:
             self._folder = pages.folder(self.broker.id)
             listens = {"dashboard": True, "pages": str(self._folder / pages.SOCKET)} | listens
-            if "interface" not in self._asked_of_workers and "interface" not in listens:
+            if "interface" not in self.terms.worker and "interface" not in listens:
                 listens = {"host": place.own_address()} | listens
         super().__init__(
             n_workers=0,
@@ -238,7 +233,7 @@ class FactoryCluster(JobQueueCluster):
         if self._keeper is not None:
             return
         if self._begins is None:
-            await self.broker.begin(self.request(scheduler=self._keys.tell(self.scheduler.address)))
+            await self.broker.begin(self.terms.request(self._name, scheduler=self._keys.tell(self.scheduler.address)))
         await self._take_up()
         gc.collect()  # Dask was imported just now; else this comes while jobs are asked for, and holds up the loop then
         self._keeper = Keeper(self)
@@ -246,23 +241,6 @@ class FactoryCluster(JobQueueCluster):
         if self._link_wanted and self.asynchronous:
             wanted, self._link_wanted = self._link_wanted, 0
             self.roster.plan(self._jobs(wanted))
-
-    def request(self, **scheduler: Any) -> dict[str, Any]:
-        """What the link is asked for, with how there is a scheduler."""
-        place = self.place
-        return {
-            "name": self._name,
-            "factory": place.factory,
-            "size": place.size,
-            "environment": place.environment,
-            "hours": place.hours,
-            "project": self.project,
-            "processes": place.processes,
-            "cap_gpu_hours": self.cap_gpu_hours,
-            "session": os.environ.get("FACTORYGATE_SESSION") if place.here else None,
-            "worker": self._asked_of_workers,
-            **scheduler,
-        }
 
     async def _take_up(self) -> None:
         """Jobs that are there already: of a cluster that was left."""
@@ -344,20 +322,8 @@ class FactoryCluster(JobQueueCluster):
             raise
 
     def within_cap(self, more: int) -> None:
-        """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word."""
-        if self.cap_gpu_hours is None or more <= 0:
-            return
-        told = self.broker.cluster.get("gpu_hours") or {"spent": 0.0, "committed": 0.0}
-        used = told["spent"] + told["committed"]
-        needed = more * self.place.gpus * self.place.hours
-        if used + needed > self.cap_gpu_hours + 1e-9:
-            said = N_(
-                "The cluster may use {cap} GPU-hours: {used} are used or promised, and {jobs} jobs would need {more} "
-                "more."
-            )
-            raise ValueError(
-                said.format(cap=f"{self.cap_gpu_hours:g}", used=f"{used:.2f}", jobs=more, more=f"{needed:.2f}")
-            )
+        """Raises ValueError where so many more jobs might use more than the cluster may."""
+        self.terms.check_cap(more, self.broker.cluster.get("gpu_hours"))
 
     def adapt(
         self,
@@ -411,7 +377,7 @@ class FactoryCluster(JobQueueCluster):
         leaving = [name for name in self.workers if name not in self.worker_spec]
         self.leaving.add({name: self.workers.pop(name) for name in leaving}, self.roster.relieved)
         try:
-            await self._open()
+            await opening.open_missing(self)
             await super()._correct_state_internal()
         except LinkError as error:
             self.message = str(error)
@@ -419,43 +385,6 @@ class FactoryCluster(JobQueueCluster):
                 self.workers.pop(name).status = Status.failed
                 self.worker_spec.pop(name, None)
             raise
-
-    async def _open(self) -> None:
-        """Make the jobs that are missing and ask for them together, as SpecCluster does; but a few at a time, since
-        each renders a script, and the event loop is also the scheduler's and everybody's who waits for an answer."""
-        async with self._lock:
-            self._correct_state_waiting = None  # who asks for more from now on gets an answer of its own
-            made: dict[str, FactoryJob] = {}
-            for name in [name for name in self.worker_spec if name not in self.workers]:
-                if (spec := self.worker_spec.get(name)) is not None:  # still wanted
-                    address = getattr(self.scheduler, "contact_address", None) or self.scheduler.address
-                    made[name] = job = spec["cls"](address, **{"name": name, **spec["options"]})
-                    job._cluster = weakref.ref(self)
-                if len(made) % AT_A_TIME == 0:
-                    await asyncio.sleep(0)
-            self.workers.update(made)
-            self._created.update(made.values())
-            if made:
-                starting = [asyncio.ensure_future(job) for job in made.values()]
-                await asyncio.wait(starting)
-                await asyncio.gather(*starting)
-
-    def _worker_names(self, job: str) -> list[str]:
-        from factorygate.cluster.worker import process_names
-
-        return process_names(job, self.place.processes)
-
-    def connected(self) -> set[str]:
-        """Jobs with workers that the scheduler has now."""
-        there = self._there()
-        return {name for name in self.worker_spec if not there.isdisjoint(self._worker_names(name))}
-
-    def present(self, job: str) -> set[str]:
-        """The Dask workers of a job that the scheduler has now."""
-        return self._there().intersection(self._worker_names(job))
-
-    def _there(self) -> set[str]:
-        return {str(worker["name"]) for worker in self.scheduler_info.get("workers", {}).values()}
 
     def _changed(self, names: list[str]) -> None:
         if self._keeper is not None:
@@ -494,10 +423,3 @@ class FactoryCluster(JobQueueCluster):
 
     def __repr__(self) -> str:
         return showing.line(self.view())
-
-
-def _beginning(scheduler: str | None, here: bool, name: str | None) -> outside.Begins | None:
-    """How there is a scheduler; None: in this process."""
-    if scheduler == "job" or (scheduler is None and not here):
-        return outside.as_job
-    return None if name is None else outside.beside

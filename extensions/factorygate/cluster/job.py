@@ -13,6 +13,7 @@ from distributed.security import Security
 from factorygate.cluster import keywords
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.keys import in_files
+from factorygate.cluster.terms import Terms
 from factorygate.link import LinkError
 
 HEADER = """\
@@ -78,18 +79,19 @@ class FactoryJob(Job):
     async def _begin(self) -> Broker:
         from factorygate.cluster import lone
 
-        place = await asyncio.to_thread(
-            keywords.place,
+        terms = await asyncio.to_thread(
+            Terms.of,
             self.config_name,
+            self._options,
+            project=self._project,
+            cap_gpu_hours=None,
             cores=self.worker_cores,
             memory=self.worker_memory,
             processes=self.worker_processes,
             walltime=self._walltime,
             **self._where,
         )
-        asked = keywords.worker(self.config_name, place, self._options)
-        project = keywords.settled(self.config_name, project=self._project)["project"]
-        return await lone.begin(str(self.scheduler), self._security, place, project, asked)
+        return await lone.begin(str(self.scheduler), self._security, terms)
 
     async def close(self) -> None:
         """See that it ends."""

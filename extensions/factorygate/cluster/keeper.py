@@ -91,7 +91,7 @@ class Keeper:
 
     async def _look(self) -> None:
         cluster, roster = self._cluster, self._cluster.roster
-        connected = cluster.connected()
+        connected = roster.connected()
         self._meet(connected)
         changed = False
         for name in list(cluster.worker_spec):

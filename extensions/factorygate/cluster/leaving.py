@@ -90,7 +90,8 @@ class Leaving:
         """One look at all of them; those that are to end now."""
         comm = self._cluster.scheduler_comm
         there = {str(told["name"]): address for address, told in self._cluster.scheduler_info["workers"].items()}
-        mine = {name: {there[w] for w in self._cluster._worker_names(name) if w in there} for name in self._leavers}
+        roster = self._cluster.roster
+        mine = {name: {there[worker] for worker in roster.present(name)} for name in self._leavers}
         late = self._late()
         over = {
             name for name, addresses in mine.items() if not addresses or (name in late and not self._is_quiet(name))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 import warnings
-from typing import Any
 
 from distributed.security import Security
 
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.keys import Keys
-from factorygate.cluster.place import WorkerPlace
+from factorygate.cluster.terms import Terms
 from factorygate.cluster.versions import versions
 from factorygate.link import Link, LinkError
 
@@ -21,9 +19,7 @@ CLEAR = (
 )
 
 
-async def begin(
-    address: str, security: Security | None, place: WorkerPlace, project: str | None, asked: dict[str, Any]
-) -> Broker:
+async def begin(address: str, security: Security | None, terms: Terms) -> Broker:
     """For one job, which to the gateway is a cluster of its own. Raises LinkError, ValueError."""
     if security is None:
         warnings.warn(CLEAR.format(address=address), stacklevel=2)
@@ -31,20 +27,8 @@ async def begin(
     else:
         scheduler = Keys.like(security).tell(address)
     broker = Broker(Link.here(), lambda _names: None)
-    request = {
-        "name": f"job-{uuid.uuid4().hex[:10]}",
-        "factory": place.factory,
-        "size": place.size,
-        "environment": place.environment,
-        "hours": place.hours,
-        "project": project,
-        "processes": place.processes,
-        "session": os.environ.get("FACTORYGATE_SESSION") if place.here else None,
-        "worker": asked,
-        "scheduler": scheduler,
-    }
     try:
-        await broker.begin(request)
+        await broker.begin(terms.request(f"job-{uuid.uuid4().hex[:10]}", scheduler=scheduler))
     except LinkError:
         await broker.close()
         raise

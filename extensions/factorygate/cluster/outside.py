@@ -28,6 +28,13 @@ UP_SECONDS = 60.0  # for a process beside the notebook: it imports, makes keys a
 Begins = Callable[["FactoryCluster"], Awaitable["Outside"]]  # makes the cluster known at the link, too
 
 
+def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | None:
+    """How a cluster's scheduler comes up; None: in this process."""
+    if scheduler == "job" or (scheduler is None and not here):
+        return as_job
+    return None if name is None else beside
+
+
 class Outside(ProcessInterface):
     """``address``: what workers are told; ``external_address``: where a client here connects."""
 
@@ -56,7 +63,7 @@ class Outside(ProcessInterface):
 async def beside(cluster: FactoryCluster) -> Outside:
     """A scheduler on this node that outlives this process. Raises RuntimeError, LinkError."""
     told = await _process(cluster.broker.id, cluster.name, 60 * cluster.idle_minutes)
-    await cluster.broker.begin(cluster.request(scheduler=told))
+    await cluster.broker.begin(cluster.terms.request(cluster.name, scheduler=told))
     return Outside(told, "there")
 
 
@@ -65,7 +72,7 @@ async def as_job(cluster: FactoryCluster) -> Outside:
     broker = cluster.broker
     try:
         head = {"idle_minutes": cluster.idle_minutes, "hours": cluster.scheduler_hours}
-        await broker.begin(cluster.request(head=head))
+        await broker.begin(cluster.terms.request(cluster.name, head=head))
         said = ""
         while not _runs(broker.cluster):
             waits = ((broker.cluster.get("head") or {}).get("waits_for") or {}).get("what", "")
@@ -95,9 +102,9 @@ async def again(cluster: FactoryCluster, known: dict[str, Any]) -> Outside:
     await broker.resume(known["id"])
     found = await _reached(cluster)
     if known["head"] is None:
-        broker.request = cluster.request(scheduler=found.told) | {"session": known["session"]}
+        broker.request = cluster.terms.request(cluster.name, scheduler=found.told) | {"session": known["session"]}
     else:
-        broker.request = cluster.request(head={"idle_minutes": cluster.idle_minutes})
+        broker.request = cluster.terms.request(cluster.name, head={"idle_minutes": cluster.idle_minutes})
     return found
 
 

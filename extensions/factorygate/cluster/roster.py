@@ -1,10 +1,12 @@
-"""Who is to be there: a cluster's jobs by name, how many are wanted, and who takes over from whom."""
+"""Who is to be there: a cluster's jobs by name, how many are wanted, who takes over from whom; and who came."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from distributed.core import Status
+
+from factorygate.cluster.worker import process_names
 
 if TYPE_CHECKING:
     from factorygate.cluster.cluster import FactoryCluster
@@ -42,6 +44,25 @@ class Roster:
         before = {new: old for old, new in self._heirs.items()}
         return [(name, before[name]) if name in before else (name,) for name in names if name not in self._heirs]
 
+    # --- who came
+
+    def connected(self) -> set[str]:
+        """Jobs with workers that the scheduler has now."""
+        there = self._there()
+        return {name for name in self._cluster.worker_spec if not there.isdisjoint(self._workers(name))}
+
+    def present(self, job: str) -> set[str]:
+        """The Dask workers of a job that the scheduler has now."""
+        return self._there().intersection(self._workers(job))
+
+    def _workers(self, job: str) -> list[str]:
+        return process_names(job, self._cluster.place.processes)
+
+    def _there(self) -> set[str]:
+        return {str(worker["name"]) for worker in self._cluster.scheduler_info.get("workers", {}).values()}
+
+    # --- how many
+
     @property
     def missing(self) -> int:
         """Jobs that are wanted and not even planned."""
@@ -50,7 +71,7 @@ class Roster:
     def plan(self, jobs: int) -> None:
         """From now on so many: those that do not work yet are let go first, the youngest of the others next."""
         self.wanted = jobs
-        units, connected = self.units(), self._cluster.connected()
+        units, connected = self.units(), self.connected()
         by_use = sorted(units, key=lambda unit: (not connected.isdisjoint(unit), -number(unit[0])))
         for unit in by_use[: max(0, len(units) - jobs)]:
             self.drop(unit)
@@ -85,7 +106,7 @@ class Roster:
     def let_heirs_take_over(self) -> bool:
         """Let those go whose heirs are there; whether there were any."""
         self.units()
-        connected = self._cluster.connected()
+        connected = self.connected()
         ready = tuple(old for old, new in self._heirs.items() if new in connected)
         self.relieved |= set(ready)
         self.drop(ready)

@@ -46,7 +46,7 @@ def view(cluster: FactoryCluster) -> ClusterView:
         maximum=2000,
         gpu_hours_spent=hours["spent"],
         gpu_hours_committed=hours["committed"],
-        gpu_hours_cap=cluster.cap_gpu_hours,
+        gpu_hours_cap=cluster.terms.cap_gpu_hours,
         gpu_hours_per_hour=float(running * place.gpus),
         adapting=cluster.adapting,
         dashboard=_dashboard(cluster),

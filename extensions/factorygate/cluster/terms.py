@@ -1,0 +1,73 @@
+"""What a cluster was asked to be: where its jobs run, who pays, what it may use at most, what its workers are told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from factorygate.cluster import keywords
+from factorygate.cluster.place import WorkerPlace
+from factorygate.language import N_
+
+ROUNDING = 1e-9  # GPU-hours
+
+
+@dataclass(frozen=True)
+class Terms:
+    """``worker``: what is asked of each Dask worker, as the gateway takes it; only what was said."""
+
+    place: WorkerPlace
+    project: str | None
+    cap_gpu_hours: float | None
+    worker: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        section: str | None,
+        options: Mapping[str, Any],
+        *,
+        project: str | None,
+        cap_gpu_hours: float | None,
+        **where: Any,
+    ) -> Terms:
+        """By keywords, and for what is None by that section of dask's configuration. ``options``: those that are said
+        of workers. Raises LinkError, ValueError."""
+        place = keywords.place(section, **where)
+        paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
+        return cls(place, paid["project"], paid["cap_gpu_hours"], keywords.worker(section, place, options))
+
+    def request(self, name: str, **scheduler: Any) -> dict[str, Any]:
+        """What the link is asked for, with how there is a scheduler."""
+        place = self.place
+        return {
+            "name": name,
+            "factory": place.factory,
+            "size": place.size,
+            "environment": place.environment,
+            "hours": place.hours,
+            "project": self.project,
+            "processes": place.processes,
+            "cap_gpu_hours": self.cap_gpu_hours,
+            "session": os.environ.get("FACTORYGATE_SESSION") if place.here else None,
+            "worker": self.worker,
+            **scheduler,
+        }
+
+    def check_cap(self, more: int, told: Mapping[str, float] | None) -> None:
+        """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word.
+        ``told``: by the link, of the cluster's GPU-hours; None: nothing is known yet."""
+        if self.cap_gpu_hours is None or more <= 0:
+            return
+        used = told["spent"] + told["committed"] if told else 0.0
+        needed = more * self.place.gpus * self.place.hours
+        if used + needed > self.cap_gpu_hours + ROUNDING:
+            said = N_(
+                "The cluster may use {cap} GPU-hours: {used} are used or promised, and {jobs} jobs would need {more} "
+                "more."
+            )
+            raise ValueError(
+                said.format(cap=f"{self.cap_gpu_hours:g}", used=f"{used:.2f}", jobs=more, more=f"{needed:.2f}")
+            )
