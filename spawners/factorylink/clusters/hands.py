@@ -1,4 +1,4 @@
-"""What is done at a factory for clusters: batches handed over, jobs that are no longer wanted cancelled."""
+"""What is done at a factory for clusters: files left for workers, batches handed over, unwanted jobs cancelled."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from factorylink.clusters.herd import Herd
 from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf
 from factorylink.errors import LinkError, NotDone, Refused
 from factorylink.ledger import Entry, LedgerError
-from factorylink.models import EndReason
-from factorylink.problems import ProblemError, refused, unreachable
+from factorylink.models import EndReason, Scheduler, WorkerOptions
+from factorylink.problems import ProblemError, from_link_error, refused, unreachable
 from factorylink.seams import Place
+from factorylink.submitting import Submitter
 
 log = logging.getLogger("factorylink")
 
@@ -27,9 +28,26 @@ class Hands:
 
     herd: Herd
 
-    def __init__(self, board: Board, shelf: Shelf) -> None:
+    def __init__(self, board: Board, shelf: Shelf, submitter: Submitter) -> None:
         self._board = board
         self._shelf = shelf
+        self._submitter = submitter
+
+    async def leave_scheduler(self, place: Place, row: ClusterRow, scheduler: Scheduler) -> None:
+        """How workers find and trust their scheduler: in a 0600 file of the account there, and nowhere else. Raises
+        ProblemError."""
+        await self._leave(place, row, workerjob.FILE, scheduler.model_dump_json())
+
+    async def leave_asked(self, place: Place, row: ClusterRow, asked: WorkerOptions) -> None:
+        """What is asked of each Dask worker, in a file beside the other; mostly nothing is. Raises ProblemError."""
+        if (said := asked.model_dump_json(exclude_defaults=True)) != "{}":
+            await self._leave(place, row, workerjob.ASKED, said)
+
+    async def _leave(self, place: Place, row: ClusterRow, file: str, content: str) -> None:
+        try:
+            await self._submitter.leave(place, row.account, row.id, file, content)
+        except LinkError as error:
+            raise from_link_error(error) from error
 
     def submit(self, flock: Flock, batch: BatchRow) -> None:
         """See that somebody hands it over."""

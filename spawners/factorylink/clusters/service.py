@@ -3,50 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import math
 from collections.abc import Iterator
 
 from factorylink import budget, explain, moments
-from factorylink.admission import Admission
 from factorylink.board import Board
 from factorylink.budget import Claim, OverBudget
-from factorylink.catalogue import find_size
 from factorylink.choices import gpus_of, walltime
-from factorylink.clusters import workerjob
+from factorylink.clusters.admission import ClusterAdmission
 from factorylink.clusters.flock import Flock, cluster_key
 from factorylink.clusters.hands import Hands
 from factorylink.clusters.heads import Heads
 from factorylink.clusters.herd import Herd
 from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf, WorkerRow
 from factorylink.door_line import Stream
-from factorylink.errors import LinkError
 from factorylink.ledger import Conflict, LedgerError
-from factorylink.lending import Right
 from factorylink.live import Live
 from factorylink.models import (
     N_,
     BatchId,
     BatchRequest,
-    Choice,
     Cluster,
     ClusterId,
     ClusterRequest,
     EndReason,
-    JobOptions,
-    ProjectId,
     Scheduler,
-    SessionId,
     Words,
     WorkerState,
 )
 from factorylink.problems import (
     conflict,
-    from_link_error,
     gone,
-    invalid,
-    limit,
 )
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
@@ -64,14 +52,13 @@ class Clusters:
 
     def __init__(self, board: Board, submitter: Submitter, sessions: Sessions) -> None:
         self._board = board
-        self._submitter = submitter
         self._shelf = Shelf(board.ledger)
         self._live = board.flocks
         self._over: dict[ClusterId, Flock] = {}
         self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
-        self._hands = Hands(board, self._shelf)
+        self._hands = Hands(board, self._shelf, submitter)
         self.herd = self._hands.herd = Herd(board, self._shelf, self._flocks, self._hands.submit, self._unwanted)
-        self._admission = Admission(board)
+        self._admission = ClusterAdmission(board)
         self._heads = Heads(board, sessions, self._head_changed)
         board.also_watches(self.herd.answered, self._accounts)
 
@@ -144,17 +131,17 @@ class Clusters:
             if known.row.user != user:
                 raise conflict(N_("There is another cluster of that id."))
             if known.place is not None and known.row.wish == "run" and request.scheduler is not None:
-                await self._leave(known.place, known.row, request.scheduler)  # which may be a new one
+                await self._hands.leave_scheduler(known.place, known.row, request.scheduler)  # which may be a new one
             return known.show(), False
-        right, row = await self._admit(cluster_id, user, request)
+        right, row = await self._admission.admit(cluster_id, user, request)
         place = right.place
-        await self._ask_of_workers(place, row, request)
+        await self._hands.leave_asked(place, row, request.worker)
         if request.head is not None:
             row.session = row.id
             if not self._heads.has(row):  # else this ledger never had, or lost, the cluster of one that runs
                 await self._heads.begin(row, right, request.head)
         elif request.scheduler is not None:
-            await self._leave(place, row, request.scheduler)
+            await self._hands.leave_scheduler(place, row, request.scheduler)
         try:
             await self._shelf.add(row, self._hands.entry(row, "cluster", f"{row.choice.size}, {row.name}"))
         except Conflict as error:
@@ -162,82 +149,6 @@ class Clusters:
         flock = self._live[cluster_id] = self._flock(row, place)
         flock.touch()
         return flock.show(), True
-
-    async def _admit(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Right, ClusterRow]:
-        place = self._admission.place(request.factory)
-        asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
-        choice = Choice(**asked)
-        if choice.project is None:
-            choice = choice.model_copy(update={"project": self._project_of(user, request)})
-        right = await self._admission.right(place, user, choice)
-        self._admission.may_begin(place)
-        limits = self._board.config.limits
-        mine = [f for f in self._live.values() if f.row.user == user and f.row.wish == "run"]
-        if len(mine) >= limits.clusters_per_person:
-            said = N_("You have {number} clusters, the most one may have.").format(number=len(mine))
-            raise limit(said, N_("Close one of them first."))
-        if any(flock.row.name == request.name for flock in mine):
-            said = N_("You have a cluster named {name} already. Take it up by its name, or choose another.")
-            raise conflict(said.format(name=request.name))
-        resolved = self._board.rights.resolve(right, choice)
-        size = find_size(place.factory, resolved.size)
-        if request.processes > max(size.cores, size.gpus):
-            said = N_("{size} has {cores} cores, too few for {processes} workers.")
-            raise invalid(said.format(size=size.id, cores=size.cores, processes=request.processes), "processes")
-        session = self._session(user, request.session)
-        account = await self._board.lender.account(right, user)
-        self._admission.may_submit(place, account)
-        return right, ClusterRow(
-            id=cluster_id,
-            user=user,
-            name=request.name,
-            factory=place.factory.id,
-            account=account,
-            choice=resolved,
-            options=self._options(user, request),
-            processes=request.processes,
-            gpus=size.gpus,
-            created=moments.now(),
-            cap_gpu_hours=request.cap_gpu_hours,
-            earlier=request.spent_gpu_hours,
-            session=session,
-        )
-
-    def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:
-        """The project of the session that it belongs to, where that may pay there, too."""
-        live = self._board.live.get(request.session or "")
-        project = live.row.choice.project if live is not None and live.row.user == user else None
-        mine = (p for p in self._board.projects.of(user) if request.factory in p.factories)
-        return project if any(p.id == project for p in mine) else None
-
-    def _session(self, user: str, session_id: SessionId | None) -> SessionId | None:
-        if session_id is None:
-            return None
-        live = self._board.live.get(session_id)
-        if live is None or live.row.user != user or live.row.wish != "run":
-            raise invalid(N_("That is no live session of yours."), "session")
-        return session_id
-
-    def _options(self, user: str, request: ClusterRequest) -> JobOptions:
-        """What the operator set for the person's session there holds for its workers, too: who pays, a reservation."""
-        live = self._board.live.get(request.session or "")
-        same = live is not None and live.row.user == user and live.row.factory == request.factory
-        return live.row.options if live is not None and same else JobOptions()
-
-    async def _leave(self, place: Place, row: ClusterRow, scheduler: Scheduler) -> None:
-        """How workers find and trust their scheduler: in a 0600 file of the account there, and nowhere else."""
-        await self._write(place, row, workerjob.FILE, json.dumps(scheduler.model_dump()))
-
-    async def _ask_of_workers(self, place: Place, row: ClusterRow, request: ClusterRequest) -> None:
-        """What is asked of each Dask worker, in a file beside the other; mostly nothing is."""
-        if asked := request.worker.model_dump(mode="json", exclude_defaults=True):
-            await self._write(place, row, workerjob.ASKED, json.dumps(asked))
-
-    async def _write(self, place: Place, row: ClusterRow, file: str, content: str) -> None:
-        try:
-            await self._submitter.leave(place, row.account, row.id, file, content)
-        except LinkError as error:
-            raise from_link_error(error) from error
 
     # --- its scheduler
 
@@ -280,12 +191,7 @@ class Clusters:
             if taken := flock.named(request.names):
                 raise conflict(N_("There is a worker {name} already.").format(name=taken[0].name))
             if not request.adopt:
-                self._admission.may_begin(flock.place)
-                self._admission.may_submit(flock.place, row.account)
-                right = self._board.rights.one(flock.place, user, row.choice.project, row.choice.size)
-                if right.project is not None:
-                    self._board.rights.hours(right.project, hours)
-                self._allow(flock, request, hours)
+                self._admission.may_grow(flock, flock.place, len(request.names), hours)
             batch = BatchRow(batch_id, cluster_id, len(request.names), hours, moments.now())
             if request.adopt:
                 batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
@@ -315,34 +221,6 @@ class Clusters:
             if submission.done() and (problem := submission.result()) is not None:
                 raise problem
         return flock.show()
-
-    def _allow(self, flock: Flock, request: BatchRequest, hours: float) -> None:
-        """Whether somebody may have so many more, but for what their project has: that is asked as it is held."""
-        row, limits = flock.row, self._board.config.limits
-        size = next((s for s in (flock.place.factory.sizes if flock.place else ()) if s.id == row.choice.size), None)
-        if size is None or hours > size.max_hours:
-            said = N_("{hours} h is above the limit of {size}.")
-            raise invalid(said.format(hours=f"{hours:g}", size=row.choice.size), "hours")
-        mine = sum(len(f.alive()) for f in self._live.values() if f.row.user == row.user)
-        if mine + len(request.names) > limits.worker_jobs_per_person:
-            said = N_("You have {jobs} worker jobs, and {more} more would be over the {most} that one may have.")
-            raise limit(
-                said.format(jobs=mine, more=len(request.names), most=limits.worker_jobs_per_person),
-                N_("Scale down, or close a cluster."),
-            )
-        asked, cap = row.gpus * hours * len(request.names), row.cap_gpu_hours
-        told = flock.gpu_hours()
-        used = told.spent + told.committed
-        if cap is not None and used + asked > cap + 1e-9:
-            said = N_(
-                "The cluster may use {cap} GPU-hours. {used} are used or promised to its jobs, and {more} more jobs of "
-                "{hours} h would need {asked}."
-            )
-            figures = {"cap": f"{cap:g}", "used": f"{used:.2f}", "hours": f"{hours:g}", "asked": f"{asked:.2f}"}
-            raise limit(
-                said.format(more=len(request.names), **figures),
-                N_("Ask for fewer or shorter jobs, or for a larger cap."),
-            )
 
     def _claims(self, flock: Flock, batch: BatchRow) -> list[Claim]:
         """What a batch's jobs that are not over may use at most."""
