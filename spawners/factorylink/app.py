@@ -139,7 +139,7 @@ def _build(
     doors = DoorKeeper(
         config,
         ssh_key,
-        lambda session_id, status: sessions.watcher.door_spoke(session_id, status),
+        lambda session_id, status: sessions.listener.spoke(session_id, status),
         back_socket,
     )
     table = None if config.projects is None else YamlTable(config.projects, federation.factories)

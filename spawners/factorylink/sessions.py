@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -14,11 +13,12 @@ from factorylink.admission import Admission
 from factorylink.board import Board
 from factorylink.budget import OverBudget
 from factorylink.ending import Ender
-from factorylink.errors import LinkError, NotDone, Refused
+from factorylink.errors import LinkError, Refused
 from factorylink.extending import Extender
-from factorylink.ledger import Conflict, LedgerError
+from factorylink.handover import Handover
+from factorylink.ledger import Conflict
+from factorylink.listening import DoorListener
 from factorylink.live import Live, show_ended
-from factorylink.metrics import SUBMIT_SECONDS
 from factorylink.models import (
     N_,
     Choice,
@@ -30,11 +30,9 @@ from factorylink.models import (
     SessionState,
 )
 from factorylink.problems import (
-    ProblemError,
     conflict,
     from_link_error,
     gone,
-    of_words,
     refused,
     unreachable,
 )
@@ -45,9 +43,7 @@ from factorylink.watching import Watcher
 
 log = logging.getLogger("factorylink")
 
-ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as pending
 _ASKED = N_("Asked for {size} at {factory}.")
-_WAITS = N_("Job {job} waits in the queue.")
 _BY: dict[str, str] = {
     "person": N_("Stop was asked for."),
     "hub": N_("The hub asked to stop it."),
@@ -60,10 +56,11 @@ class Sessions:
 
     def __init__(self, board: Board, submitter: Submitter) -> None:
         self.board = board
-        self._submitter = submitter
         self._ender = Ender(board)
         self.extender = Extender(board)
-        self.watcher = Watcher(board, self._ender, self.extender, self._submit_again)
+        self._handover = Handover(board, submitter, self._ender)
+        self.listener = DoorListener(board, self.extender)
+        self._watcher = Watcher(board, self._ender, self.extender, self.listener, self._handover.again)
         self._admission = Admission(board)
         self._intending: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
 
@@ -87,7 +84,7 @@ class Sessions:
             except OSError:
                 log.exception("Nobody can reach session %s: its port %d is taken", live.row.id, live.row.port)
         for place in board.places.values():
-            place.site.on_answer = partial(self.watcher.answered, place)
+            place.site.on_answer = partial(self._watcher.answered, place)
             place.site.private_to(partial(board.accounts, place.factory.id), await self._may_have_jobs(place))
             place.site.on_health = partial(board.touch_factory, place.factory.id)
             place.standing.on_change = partial(board.touch_factory, place.factory.id)
@@ -95,7 +92,7 @@ class Sessions:
         for live in board.live.values():
             place_of = board.places.get(live.row.factory)
             if place_of is not None and live.row.state in (SessionState.STARTING, SessionState.RUNNING):
-                self.watcher.look_for_door(live, place_of)
+                self.listener.look_for(live, place_of)
             if live.row.wish == "stop":
                 self._ender.carry_out(live)
 
@@ -120,7 +117,7 @@ class Sessions:
 
     async def put(self, session_id: SessionId, request: SessionRequest) -> tuple[Session, bool]:
         """The session of that id, begun if it is new; and whether it is. Answers within 2 s. Raises ProblemError."""
-        deadline = asyncio.get_running_loop().time() + ANSWER_SECONDS
+        begun = moments.ticks()
         async with self._intending.setdefault(request.user, asyncio.Lock()):
             live = self.board.live.get(session_id)
             created = False
@@ -131,21 +128,10 @@ class Sessions:
                 with self.board.lender.beginning(request.user):
                     live, created = await self._intend(session_id, request), True
         self._same(live.row, request)
-        if live.submission is not None and not live.answered:
-            await self._answer_in_time(live, live.submission, deadline)
+        await self._handover.known(live, begun)
         if live.row.id not in self.board.live:
             return self._again(live.row, request), created
         return self.board.session(live), created
-
-    async def _answer_in_time(self, live: Live, submission: asyncio.Task[ProblemError | None], deadline: float) -> None:
-        await asyncio.wait([submission], timeout=deadline - asyncio.get_running_loop().time())
-        if not submission.done() and not live.withdrawn:
-            live.answered = True
-            return
-        problem = await asyncio.shield(submission)
-        if problem is not None:
-            raise problem
-        live.answered = True
 
     def _again(self, row: Row, request: SessionRequest) -> Session:
         """The same PUT after its session ended."""
@@ -202,74 +188,17 @@ class Sessions:
             words = explain.own("no-port", str(error))
             await self.board.end(self.board.live[row.id], end_reason=EndReason.REFUSED, end=words)
             raise unreachable(words.what) from error
-        self._submit(live, place)
+        self._handover.begin(live, place)
         return live
 
     async def answer(self, live: Live) -> None:
         """Return when it is known that its job was taken, or soon in any case. Raises ProblemError where it was not."""
-        if live.submission is not None and not live.answered:
-            await self._answer_in_time(live, live.submission, asyncio.get_running_loop().time() + ANSWER_SECONDS)
+        await self._handover.known(live, moments.ticks())
 
     def _who_lives(self, request: SessionRequest) -> str:
         others = self.board.sessions(request.user, request.server)
         name = request.server or "the default server"
         return f"{name} has a session already: {others[0].id if others else 'being made now'}."
-
-    # --- submission
-
-    def _submit(self, live: Live, place: Place) -> None:
-        live.submission = self.board.spawn(self._submission(live, place), f"submission of {live.row.id}")
-
-    def _submit_again(self, live: Live, place: Place) -> None:
-        if not live.submitting and place.standing.may_submit(live.row.account) is None:
-            self._submit(live, place)
-
-    async def _submission(self, live: Live, place: Place) -> ProblemError | None:
-        """Hand the job over; the problem, if that is already known to have failed."""
-        try:
-            problem = await self._handed_over(live, place)
-        except LedgerError:
-            # What came of it cannot be written down, so it must not be told as failed: the intent is on the disk. The
-            # next answers of the factory tell whether there is a job.
-            log.exception("Session %s: its submission is not in the ledger", live.row.id)
-            live.withdrawn, live.answered, problem = False, True, None
-        live.misses = 0
-        place.site.expect(True)
-        self.board.touch(live)
-        return problem
-
-    async def _handed_over(self, live: Live, place: Place) -> ProblemError | None:
-        """Raises LedgerError."""
-        row, submits = live.row, live.row.submits
-        try:
-            with SUBMIT_SECONDS.labels(row.factory).time():
-                job = await self._submitter.submit(row, place)
-        except Refused as error:
-            live.withdrawn = not live.answered
-            words = explain.refused(error.message)
-            await self.board.end(live, end_reason=row.stopped_for or EndReason.REFUSED, end=words)
-            return refused(words)
-        except LinkError as error:
-            if live.answered:
-                log.warning("Session %s: whether its job was taken is not known: %s", row.id, error.message)
-                return None
-            live.withdrawn = True
-            if isinstance(error, NotDone) and (barred := explain.barred(error)) is not None:
-                await self.board.end(live, end_reason=EndReason.REFUSED, end=barred)
-                return of_words("unreachable", barred)
-            await self._withdraw(live, begun=row.submits > submits and not isinstance(error, NotDone))
-            return unreachable(explain.unreachable(error).what, scheduler=error.message)
-        entry = replace(self.board.entry(row, "submit"), job=job)
-        await self.board.ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
-        return None
-
-    async def _withdraw(self, live: Live, begun: bool) -> None:
-        """Nobody was told of this session, so nothing of it may stay."""
-        if begun:
-            await self._ender.wish(live, EndReason.REFUSED, "link", explain.own("not-taken").what)
-        else:
-            words = explain.own("not-taken")
-            await self.board.end(live, end_reason=EndReason.REFUSED, end=words)
 
     # --- everything else
 

@@ -1,4 +1,4 @@
-"""What a factory's answers and the doors' words do to the sessions. ``lifecycle`` says what they mean."""
+"""What a factory's answers do to the sessions. ``lifecycle`` says what they mean."""
 
 from __future__ import annotations
 
@@ -8,43 +8,42 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import quote
 
-from factorylink import budget, carriers, explain, lifecycle, moments
+from factorylink import budget, explain, lifecycle, moments
 from factorylink.board import Board
-from factorylink.choices import ChoiceError, bridge_argv
 from factorylink.ending import Ender
-from factorylink.errors import LinkError
 from factorylink.extending import Extender
 from factorylink.finding import DOUBT, Finder
 from factorylink.ledger import Conflict, LedgerError
-from factorylink.lifecycle import Action, Event
+from factorylink.lifecycle import Action
+from factorylink.listening import DoorListener
 from factorylink.live import Live
-from factorylink.mail import Mailer
 from factorylink.models import N_, EndReason, Job, JobState, SessionId, SessionState
-from factorylink.seams import DoorStatusSeam, Place
+from factorylink.seams import Place
 from factorylink.settle import compare
-from factorylink.submitting import session_folder
 
 log = logging.getLogger("factorylink")
 
 ENOUGH_MISSES = 2
-_ANSWERS = N_("The notebook answers.")
-_ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
 
 
 class Watcher:
     """``submit_again``: hands over a job that never reached the scheduler."""
 
     def __init__(
-        self, board: Board, ender: Ender, extender: Extender, submit_again: Callable[[Live, Place], None]
+        self,
+        board: Board,
+        ender: Ender,
+        extender: Extender,
+        listener: DoorListener,
+        submit_again: Callable[[Live, Place], None],
     ) -> None:
         self._board = board
         self._extender = extender
         self._ender = ender
+        self._listener = listener
         self._submit_again = submit_again
         self._finder = Finder(board)
-        self._mailer = Mailer(board.config.mail)
 
     async def answered(self, place: Place, jobs: list[Job], account: str | None = None) -> None:
         """A factory's successful answer; about one site account's jobs only, where one is named, and then it says
@@ -72,41 +71,6 @@ class Watcher:
             log.exception("The answer of %s is not in the ledger yet", place.factory.id)
         place.site.expect(any(_awaited(live) for live in self._board.at(place.factory.id)))
         await self._board.answered(place, jobs, account)
-
-    def door_spoke(self, session_id: SessionId, status: DoorStatusSeam | None) -> None:
-        """A door opened, closed, or said something new about its session."""
-        live = self._board.live.get(session_id)
-        if live is None:
-            return
-        if status is not None:
-            live.door = status
-            if status.environment and live.environment_at is None:
-                live.environment_at = moments.ticks()
-            self._board.background(self._take_status(live, status), f"door of {session_id}")
-        self._board.door_changed(live)
-        self._extender.follow(live)
-
-    def look_for_door(self, live: Live, place: Place) -> None:
-        """See that its door is kept open from now on. Called again at each answer until it is."""
-        if live.seeking is None or live.seeking.done():
-            live.seeking = self._board.spawn(self._open_door(live, place), f"door of {live.row.id}")
-
-    async def _open_door(self, live: Live, place: Place) -> None:
-        try:
-            folder = await session_folder(place, live.row.account, live.row.id)
-        except LinkError as error:
-            log.warning("The door of session %s cannot be looked for: %s", live.row.id, error.message)
-            return
-        row, door = live.row, place.access.door
-        try:
-            bridge = bridge_argv(place.factory, row.choice) if door.carrier == "stdio" else ()
-        except ChoiceError as error:
-            log.warning("The door of session %s cannot be entered: %s", row.id, error)
-            return
-        carrier = carriers.carrier(door, place.dialect, row.job or "", row.node, bridge)
-        way = carriers.Way(row.id, row.factory, row.account, f"{folder}/door.json", place.transport, carrier)
-        await self._board.doors.open(way)
-        live.door_kept = True
 
     # --- what an answer says of one session
 
@@ -170,7 +134,7 @@ class Watcher:
             await self._board.ledger.change(row, budget.runs(row.id, row.started, job.ends), ends=job.ends)
             self._board.touch(live)
         if not live.door_kept:
-            self.look_for_door(live, place)
+            self._listener.look_for(live, place)
         if row.state == SessionState.STARTING and self._late(live):
             await self._ender.wish(live, EndReason.NEVER_OPENED_DOOR, "link", N_("The notebook did not come up."))
 
@@ -218,14 +182,10 @@ class Watcher:
             )
         live.environment_at = None
         self._board.touch(live)
-        self.look_for_door(live, place)
+        self._listener.look_for(live, place)
 
     async def _requeued(self, live: Live, job: Job) -> None:
-        if live.probing is not None:
-            live.probing.cancel()
-        if live.seeking is not None:
-            live.seeking.cancel()
-        live.door, live.door_kept, live.seeking = None, False, None
+        self._listener.forget(live)
         async with live.lock:
             values: dict[str, Any] = {
                 "state": SessionState.PENDING,
@@ -238,51 +198,7 @@ class Watcher:
             say = say.format(count=job.restarts)
             again = budget.began_again(live.row.id, live.row.started, job.started or moments.now())
             await self._board.ledger.change(live.row, again, say=say, restarts=job.restarts, **values)
-        await self._board.doors.close(live.row.id)
-        await self._board.doors.bind(live.row.id, live.row.port)
-        self._board.door_changed(live)
-
-    async def _take_status(self, live: Live, status: DoorStatusSeam) -> None:
-        row = live.row
-        known, told = row.last_activity, status.last_activity
-        if told is not None:
-            told = min(told, moments.now())  # a door may say what it likes; so it cannot cost a write a line
-            if known is None or told - known >= _ACTIVITY_STEP:
-                await self._board.ledger.change(row, last_activity=told)
-        if status.phase == "up" and row.ready is None and (live.probing is None or live.probing.done()):
-            live.probing = self._board.spawn(self._probe(live), f"first answer of {row.id}")
-        if status.phase in ("ending", "ended"):
-            await self._door_ends(live, status)
-
-    async def _door_ends(self, live: Live, status: DoorStatusSeam) -> None:
-        async with live.lock:
-            step = lifecycle.step(live.row, Event.DOOR_ENDS)
-            if step is None or live.door is not status:  # the word of a door that a requeue has closed
-                return
-            say = N_("The notebook is ending.")
-            await self._board.ledger.change(live.row, say=say, state=lifecycle.state(step.phase))
-        self._board.touch(live)
-        if (place := self._board.places.get(live.row.factory)) is not None:
-            place.site.expect(True)
-
-    async def _probe(self, live: Live) -> None:
-        """Ask the notebook until its first answer; it tells nobody when it listens."""
-        row, pause = live.row, 0.1
-        base = "/" if row.head else notebook_base(self._board.config.hub.base_url, row.user, row.server)
-        path = base + ("health" if row.head else "api")
-        while not await self._board.doors.answers(row.id, path):
-            await asyncio.sleep(pause)
-            pause = min(1.5 * pause, 1.0)
-        first = False
-        async with live.lock:
-            step = lifecycle.step(row, Event.ANSWERS)
-            if step is not None:
-                values: dict[str, Any] = {"state": lifecycle.state(step.phase), "ready": moments.now()}
-                first = all(line.text != _ANSWERS for line in row.log)  # ``ready`` forgets it when a job is requeued
-                await self._board.ledger.change(row, say=_ANSWERS, **values)
-        self._board.door_changed(live)
-        if first and not row.head:
-            self._mailer.tell(row, self._board.places[row.factory].factory.site.machine, path.removesuffix("api"))
+        await self._listener.let_go(live)
 
     def _late(self, live: Live) -> bool:
         """The notebook had its time to come up. Waiting for the environment does not count: the door limits that."""
@@ -292,12 +208,6 @@ class Watcher:
         started = live.row.started
         allowed = limits.starting_seconds + limits.environment_wait_seconds
         return started is not None and moments.since(started) > timedelta(seconds=allowed)
-
-
-def notebook_base(base_url: str, user: str, server: str) -> str:
-    """The notebook's base URL: ``/user/NAME/`` or ``/user/NAME/SERVER/`` below the hub's."""
-    name = quote(user, safe="@~")
-    return f"{base_url}user/{name}/{quote(server)}/" if server else f"{base_url}user/{name}/"
 
 
 async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:

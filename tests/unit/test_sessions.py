@@ -253,7 +253,7 @@ async def test_stop_asks_the_notebook_first(world: World, monkeypatch: pytest.Mo
 
 
 async def test_stop_while_the_submission_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorylink.sessions.ANSWER_SECONDS", 0.02)
+    monkeypatch.setattr("factorylink.handover.ANSWER_SECONDS", 0.02)
     world.scheduler.speaks.clear()
     assert (await world.put()).job is None
     await world.sessions.stop(ID, "person")

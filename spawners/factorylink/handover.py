@@ -1,0 +1,105 @@
+"""A session's job handed over to its factory, and what is told of that: taken, refused, or not known yet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from factorylink import explain, moments
+from factorylink.board import Board
+from factorylink.ending import Ender
+from factorylink.errors import LinkError, NotDone, Refused
+from factorylink.ledger import LedgerError
+from factorylink.live import Live
+from factorylink.metrics import SUBMIT_SECONDS
+from factorylink.models import N_, EndReason
+from factorylink.problems import ProblemError, of_words, refused, unreachable
+from factorylink.seams import Place
+from factorylink.submitting import Submitter
+
+log = logging.getLogger("factorylink")
+
+ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as pending
+_WAITS = N_("Job {job} waits in the queue.")
+
+
+class Handover:
+    """Of each session once; and again where it is known that no job came of it. Who waits for what came of it may be
+    told that the session is pending; after that a failure is settled with the factory, and no longer an answer."""
+
+    def __init__(self, board: Board, submitter: Submitter, ender: Ender) -> None:
+        self._board = board
+        self._submitter = submitter
+        self._ender = ender
+
+    def begin(self, live: Live, place: Place) -> None:
+        """See that its job is handed over."""
+        live.submission = self._board.spawn(self._submission(live, place), f"submission of {live.row.id}")
+
+    def again(self, live: Live, place: Place) -> None:
+        """The same, where nobody does it now and its account may submit."""
+        if not live.submitting and place.standing.may_submit(live.row.account) is None:
+            self.begin(live, place)
+
+    async def known(self, live: Live, since: float) -> None:
+        """Return when it is known that its job was taken, or soon in any case. Raises ProblemError where it was not.
+        ``since``: when whoever waits asked, in ticks."""
+        submission = live.submission
+        if submission is None or live.answered:
+            return
+        await asyncio.wait([submission], timeout=since + ANSWER_SECONDS - moments.ticks())
+        if not submission.done() and not live.withdrawn:
+            live.answered = True
+            return
+        problem = await asyncio.shield(submission)
+        if problem is not None:
+            raise problem
+        live.answered = True
+
+    async def _submission(self, live: Live, place: Place) -> ProblemError | None:
+        """Hand the job over; the problem, if that is already known to have failed."""
+        try:
+            problem = await self._handed_over(live, place)
+        except LedgerError:
+            # What came of it cannot be written down, so it must not be told as failed: the intent is on the disk. The
+            # next answers of the factory tell whether there is a job.
+            log.exception("Session %s: its submission is not in the ledger", live.row.id)
+            live.withdrawn, live.answered, problem = False, True, None
+        live.misses = 0
+        place.site.expect(True)
+        self._board.touch(live)
+        return problem
+
+    async def _handed_over(self, live: Live, place: Place) -> ProblemError | None:
+        """Raises LedgerError."""
+        row, submits = live.row, live.row.submits
+        try:
+            with SUBMIT_SECONDS.labels(row.factory).time():
+                job = await self._submitter.submit(row, place)
+        except Refused as error:
+            live.withdrawn = not live.answered
+            words = explain.refused(error.message)
+            await self._board.end(live, end_reason=row.stopped_for or EndReason.REFUSED, end=words)
+            return refused(words)
+        except LinkError as error:
+            if live.answered:
+                log.warning("Session %s: whether its job was taken is not known: %s", row.id, error.message)
+                return None
+            live.withdrawn = True
+            if isinstance(error, NotDone) and (barred := explain.barred(error)) is not None:
+                await self._board.end(live, end_reason=EndReason.REFUSED, end=barred)
+                return of_words("unreachable", barred)
+            await self._withdraw(live, begun=row.submits > submits and not isinstance(error, NotDone))
+            return unreachable(explain.unreachable(error).what, scheduler=error.message)
+        entry = replace(self._board.entry(row, "submit"), job=job)
+        await self._board.ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
+        return None
+
+    async def _withdraw(self, live: Live, begun: bool) -> None:
+        """Nobody was told of this session, so nothing of it may stay."""
+        if begun:
+            await self._ender.wish(live, EndReason.REFUSED, "link", explain.own("not-taken").what)
+        else:
+            words = explain.own("not-taken")
+            await self._board.end(live, end_reason=EndReason.REFUSED, end=words)
