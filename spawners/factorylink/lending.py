@@ -20,12 +20,12 @@ from sqlalchemy import Connection, delete, insert, select
 from factorylink import explain, moments, schema
 from factorylink.clusters.flock import Flock
 from factorylink.config import Access
-from factorylink.errors import LinkError, Refused
+from factorylink.errors import LinkError
 from factorylink.ledger import Ledger, LedgerError
 from factorylink.live import Live
 from factorylink.models import Factory, Project, ProjectAt, SiteAccounts, Slug
 from factorylink.problems import of_words
-from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.ask import Ask, done
 from factorylink.seams import Place
 
 log = logging.getLogger("factorylink")
@@ -154,9 +154,7 @@ class Lender:
     async def _wipe(self, place: Place, account: str) -> None:
         key = (place.factory.id, account)
         try:
-            await place.transport.run(
-                Ask(argv=place.access.account_wipe, parse=_nothing, timeout=WIPE_SECONDS), account
-            )
+            await place.transport.run(Ask(argv=place.access.account_wipe, parse=done, timeout=WIPE_SECONDS), account)
             await self._write(*key, None)
             self._leases.pop(key, None)
             log.info("The account %s at %s is wiped", account, place.factory.id)
@@ -184,8 +182,3 @@ def site_account(access: Access, user: str) -> str | None:
         return own
     digest = hashlib.sha256(user.encode()).digest()
     return access.account_pool[int.from_bytes(digest[:8], "big") % len(access.account_pool)]
-
-
-def _nothing(output: Output) -> None:
-    if output.code != 0:
-        raise Refused(output.stderr.strip() or f"exit code {output.code}")

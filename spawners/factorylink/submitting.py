@@ -15,7 +15,7 @@ from factorylink.identity import Identity, Note
 from factorylink.ledger import Ledger
 from factorylink.models import JobId, JobOptions, JobRequest, ProjectAt, ProjectId, ResolvedChoice, SessionId, Slug
 from factorylink.projects import ProjectBook
-from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.ask import Ask, done
 from factorylink.schema import Row
 from factorylink.seams import Place
 from factorylink.together import Together
@@ -63,11 +63,11 @@ class Submitter:
         sessions, account = posixpath.dirname(folder), key[1]
         anew = key not in self._made
         if anew:
-            await place.transport.run(_make_folders(posixpath.dirname(sessions), sessions), account)
+            await place.transport.run(make_folders(posixpath.dirname(sessions), sessions), account)
             self._made.add(key)
         contents = {f"{posixpath.basename(folder)}/{file}": content for _, folder, file, content in notes}
         try:
-            await place.transport.run(_write(sessions, contents), account)
+            await place.transport.run(write_files(sessions, contents), account)
         except Refused:
             self._made.discard(key)
             if anew:
@@ -154,12 +154,12 @@ def _note(row: Row) -> Note:
     )
 
 
-def _make_folders(*folders: str) -> Ask[None]:
+def make_folders(*folders: str) -> Ask[None]:
     """Made 0700 where missing."""
-    return Ask(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=_nothing, timeout=10)
+    return Ask(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=done, timeout=10)
 
 
-def _write(sessions: str, files: Mapping[str, str]) -> Ask[None]:
+def write_files(sessions: str, files: Mapping[str, str]) -> Ask[None]:
     """``SESSION/FILE`` for each, 0600 in a 0700 folder: an archive keeps modes, whatever the umask there."""
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
@@ -172,9 +172,4 @@ def _write(sessions: str, files: Mapping[str, str]) -> Ask[None]:
             file.size, file.mode = len(data), 0o600
             tar.addfile(file, io.BytesIO(data))
     argv = ("tar", "-x", "-m", "-f", "-", "-C", sessions)
-    return Ask(argv=argv, parse=_nothing, stdin=archive.getvalue().decode(), timeout=10)
-
-
-def _nothing(output: Output) -> None:
-    if output.code != 0:
-        raise Refused(output.stderr.strip() or f"exit code {output.code}")
+    return Ask(argv=argv, parse=done, stdin=archive.getvalue().decode(), timeout=10)

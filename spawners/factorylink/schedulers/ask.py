@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from factorylink.errors import Refused
+
 T = TypeVar("T")
 
 
@@ -31,3 +33,9 @@ class Ask(Generic[T]):
     stdin: str = ""
     timeout: float = 30  # seconds
     env: Mapping[str, str] = field(default_factory=dict)
+
+
+def done(output: Output) -> None:
+    """``parse`` of an order that has no answer. Raises Refused, with what the command said."""
+    if output.code != 0:
+        raise Refused(output.stderr.strip() or f"exit code {output.code}")
