@@ -1,27 +1,23 @@
 """One factory as the link knows it: the dialect joined to the transport, and all that has to do with time.
 
-The **watcher** asks one question for all sessions (``dialect.jobs``) and is the only one that asks it; whoever needs an
-answer newer than now waits for its next one. Where accounts see only their own jobs it asks as one account after the
-other (``rounds``), at the same pace. The **survey** asks what is free and who else waits, at a slow pace
-and only while someone looks or waits. ``pacing`` holds how often. A failed question changes only ``health``.
-No factory waits for another: each has tasks, queue and back-off of its own.
+The **watcher** (``watch``) asks one question for all sessions. The **survey** asks what is free and who else waits, at
+a slow pace and only while someone looks or waits. No factory waits for another: each has tasks, queue and back-off of
+its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
-from factorylink import availability, explain, pacing, windows
-from factorylink.asking import Asker, Down
+from factorylink import availability, pacing, windows
+from factorylink.asking import Asker
 from factorylink.config import Access
-from factorylink.errors import Distrusted, Gone, LinkError, NotDone, Refused
+from factorylink.errors import Gone, LinkError, Refused
 from factorylink.flights import Flights
 from factorylink.groups import Groups
 from factorylink.models import (
@@ -38,11 +34,11 @@ from factorylink.models import (
     PartitionLoad,
     ReservationView,
 )
-from factorylink.rounds import Rounds
 from factorylink.schedulers.dialect import Dialect
 from factorylink.schedulers.ends import end_of
 from factorylink.survey import Survey
 from factorylink.transports.base import Transport
+from factorylink.watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -65,23 +61,21 @@ class Site:
         self.dialect = dialect
         self._asker = Asker(transport, dialect)
         self.job_name = f"factorygate-{hub_name}"
-        self.health = Health(state="starting", since=datetime.now(UTC))
-        self.jobs: dict[JobId, Job] = {}
         self.on_answer: Callable[[list[Job], str | None], Awaitable[None]] = _ignore
         self.on_health: Callable[[], None] = lambda: None
+        self._watch = Watch(
+            factory.id,
+            self._asker,
+            dialect,
+            self.job_name,
+            access.private_jobs,
+            self._answered,
+            lambda: self.on_health(),
+        )
         self.survey = Survey(factory, self._asker, dialect, lambda: self.health.state != "unreachable")
         self._groups = Groups(factory.id, transport)
         self._tasks: list[asyncio.Task[None]] = []
-        self._watcher: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()  # the watcher's pause is to be reckoned anew
-        self._waiters: list[asyncio.Future[list[Job]]] = []
-        self._budget = pacing.Budget()
-        self._event = float("-inf")  # when something last happened
-        self._looked = float("-inf")
-        self._awaited = False
-        self._failures = 0
         self._positions: availability.Positions | None = None  # made when asked for, of the last answers
-        self._rounds = Rounds() if access.private_jobs else None
         self._places = asyncio.Semaphore(SUBMITS)
         self._turns = pacing.Turns(access.submits_per_minute)
         self._estimates: Flights[Estimate] = Flights(ESTIMATES)
@@ -90,9 +84,7 @@ class Site:
     async def start(self) -> None:
         """Ask from now on. Returns at once; ``health`` is ``starting`` until the first answer."""
         self.look()
-        self._watcher = asyncio.create_task(self._watch())
-        others = (self.survey.keep(), self._groups.keep())
-        self._tasks = [self._watcher, *(asyncio.create_task(each) for each in others)]
+        self._tasks = [asyncio.create_task(each.keep()) for each in (self._watch, self.survey, self._groups)]
 
     async def stop(self) -> None:
         """Ask no longer, and end what is under way. The transport stays open."""
@@ -102,10 +94,25 @@ class Site:
         self._tasks = []
         for flights in (self._asker.alive, self._estimates, self._ended):
             await flights.close()
-        for waiter in self._waiters:
-            waiter.cancel()
+        self._watch.close()
+
+    async def _answered(self, jobs: list[Job], account: str | None) -> None:
+        self._positions = None
+        if any(job.state is JobState.PENDING for job in jobs):
+            self.survey.want(pacing.SURVEY)
+        await self.on_answer(jobs, account)
 
     # --- what is known, without asking
+
+    @property
+    def health(self) -> Health:
+        """``starting`` until the first answer."""
+        return self._watch.health
+
+    @property
+    def jobs(self) -> dict[JobId, Job]:
+        """Ours, as the last answers have them."""
+        return self._watch.jobs
 
     def view_loads(self) -> tuple[PartitionLoad, ...]:
         """What is free, by partition; empty until the first survey."""
@@ -144,29 +151,19 @@ class Site:
     def expect(self, soon: bool) -> None:
         """Somebody waits for what the next answer says. True, said from outside ``on_answer``: something just
         happened, ask at once and often for a while. From inside ``on_answer`` it only sets the pace until the next."""
-        self._awaited = soon
-        if soon and asyncio.current_task() is not self._watcher:
-            self._event = time.monotonic()
-            self._wake.set()
+        self._watch.expect(soon)
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
         """Who has live sessions, and who is to be asked once in any case. Of use only where jobs are private."""
-        if self._rounds is not None:
-            self._rounds.accounts = accounts
-            for account in once:
-                self._rounds.once(account)
+        self._watch.private_to(accounts, once)
 
-    def _happened(self, account: str | None) -> None:
-        """An order was carried out, so the factory answers: no back-off any more, and there is news to fetch."""
-        if self._rounds is not None and account is not None:
-            self._rounds.hurry(account)
-        self._failures = 0
-        self._event = time.monotonic()
-        self._wake.set()
+    async def ask_jobs_now(self) -> list[Job]:
+        """An answer to a question that is asked after this call."""
+        return await self._watch.ask_now()
 
     def look(self) -> None:
         """Somebody looks at what is free here."""
-        self._looked = time.monotonic()
+        self._watch.look()
         self.survey.want(pacing.LOOKED)
 
     # --- orders and questions
@@ -177,7 +174,7 @@ class Site:
         script = self.dialect.script(request, template)
         async with self._places:
             job = await self._asker.run(self.dialect.submit(script, count), account)
-        self._happened(account)
+        self._watch.happened(account)
         return job
 
     async def turn(self) -> None:
@@ -190,26 +187,19 @@ class Site:
     async def cancel(self, account: str, ids: Iterable[JobId]) -> None:
         """See that jobs are over; those that are already are no error."""
         await self._asker.run(self.dialect.cancel(ids), account)
-        self._happened(account)
+        self._watch.happened(account)
 
     async def extend(self, account: str | None, job_id: JobId, minutes: int) -> None:
         """Give a running job ``minutes`` in all; asked as ``account``, None: as the watcher."""
         await self._asker.run(self.dialect.extend(job_id, minutes), account)
-        self._happened(account)
-
-    async def ask_jobs_now(self) -> list[Job]:
-        """An answer to a question that is asked after this call."""
-        waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
-        self._wake.set()
-        return await waiter
+        self._watch.happened(account)
 
     async def why_ended(self, account: str, job_id: JobId) -> End | None:
         """How a job ended: from the last answer, else the scheduler, else its accounting. None: nobody knows."""
         known = self.jobs.get(job_id)
         if known is not None and known.state is JobState.ENDED:
             return end_of(known)
-        asked_as = None if self._rounds is None else account
+        asked_as = account if self.access.private_jobs else None
         recent = await self._ended.get(asked_as, lambda: self._asker.run(self.dialect.ended(self.job_name), asked_as))
         for end in recent:
             if end.job == job_id:
@@ -251,104 +241,6 @@ class Site:
             except LinkError as error:
                 log.info("%s gives no estimate: %s", self.factory.id, error.message)
         return Estimate(start=None, basis="none", asked_at=datetime.now(UTC))
-
-    # --- the watcher
-
-    async def _watch(self) -> None:
-        while True:
-            waiters, self._waiters = self._waiters, []
-            account = None if self._rounds is None else self._rounds.next()
-            began = time.monotonic()
-            self._budget.take()
-            try:
-                jobs = await self._asker.run(self.dialect.jobs(self.job_name), account, probe=True)
-            except LinkError as error:
-                self._failed(error, account)
-                for waiter in waiters:
-                    if not waiter.done():
-                        waiter.set_exception(error)
-            else:
-                self._answered(jobs, account, time.monotonic() - began)
-                for waiter in waiters:
-                    if not waiter.done():
-                        waiter.set_result(jobs)
-                if self._rounds is None or account is not None:
-                    await self._tell(jobs, account)
-            await self._pause(time.monotonic())
-
-    async def _pause(self, since: float) -> None:
-        """Until the next question is due, reckoned anew whenever something happens."""
-        jitter = random.SystemRandom().uniform(0.9, 1.1)  # many links shall not ask in step
-        while not self._waiters:
-            self._wake.clear()
-            now = time.monotonic()
-            awaited = self._what_is_awaited(now)
-            due = since + jitter * pacing.interval(awaited)
-            due = max(due, now + self._budget.wait(now, awaited.pending))
-            if due <= now:
-                return
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(due - now):
-                    await self._wake.wait()
-
-    def _what_is_awaited(self, now: float) -> pacing.Awaited:
-        wall = datetime.now(UTC)
-        waiting = [job for job in self.jobs.values() if job.state is JobState.PENDING]
-        starts = [(job.expected_start - wall).total_seconds() for job in waiting if job.expected_start]
-        return pacing.Awaited(
-            pending=len(waiting),
-            running=sum(job.state in (JobState.RUNNING, JobState.ENDING) for job in self.jobs.values()),
-            awaited=self._awaited,
-            since_event=now - self._event,
-            until_start=min(starts, default=None),
-            watched=now - self._looked < pacing.LOOKED,
-            answer_seconds=self.health.answer_seconds or 0,
-            failures=self._failures,
-            questions=1 if self._rounds is None else len(self._rounds.all()),
-        )
-
-    def _answered(self, jobs: list[Job], account: str | None, seconds: float) -> None:
-        self._failures = 0
-        if self._rounds is None:
-            self.jobs = {job.id: job for job in jobs}
-        elif account is not None:
-            jobs[:] = [job for job in jobs if job.account == account]  # the site may show more than was said
-            self.jobs = self._rounds.answered(account, jobs)
-        self._set_health("ok", answer_seconds=seconds)
-        self._positions = None
-        if any(job.state is JobState.PENDING for job in jobs):
-            self.survey.want(pacing.SURVEY)
-
-    def _failed(self, error: LinkError, account: str | None) -> None:
-        if account is not None and isinstance(error, NotDone | Refused):
-            log.warning("%s: asked as %s it says: %s", self.factory.id, account, error.message)
-            return  # the account's own trouble; the next one is asked in its turn
-        self._failures += 1
-        log.warning("%s: question %d in a row failed: %s", self.factory.id, self._failures, error.message)
-        # One answer that took too long may be a busy scheduler; two, or a scheduler that is not there, are more.
-        if self._failures > 1 or isinstance(error, Down | Distrusted) or self.health.state == "starting":
-            self._set_health("unreachable", error=error)
-
-    def _set_health(self, state: str, *, error: LinkError | None = None, answer_seconds: float | None = None) -> None:
-        old, now = self.health, datetime.now(UTC)
-        self.health = Health.model_validate(
-            {
-                "state": state,
-                "since": old.since if old.state == state else now,
-                "words": explain.unreachable(error) if error else None,
-                "answered_at": old.answered_at if error else now,
-                "answer_seconds": old.answer_seconds if error else answer_seconds,
-            }
-        )
-        if (old.state, old.words) != (self.health.state, self.health.words):
-            log.info("%s is %s", self.factory.id, state)
-            self.on_health()
-
-    async def _tell(self, jobs: list[Job], account: str | None) -> None:
-        try:
-            await self.on_answer(jobs, account)
-        except Exception:  # the watcher must outlive whoever listens to it
-            log.exception("%s: an answer could not be worked on", self.factory.id)
 
 
 async def _ignore(jobs: list[Job], account: str | None) -> None:

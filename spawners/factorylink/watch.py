@@ -1,0 +1,194 @@
+"""The watcher of one factory: the one question about all our jobs, asked again and again, and what its answers tell.
+
+It is the only one that asks it; whoever needs an answer newer than now waits for its next one. Where accounts see only
+their own jobs it asks as one account after the other (``rounds``), at the same pace. ``pacing`` holds how often. A
+failed question changes only ``health``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+
+from factorylink import explain, pacing
+from factorylink.asking import Asker, Down
+from factorylink.errors import Distrusted, LinkError, NotDone, Refused
+from factorylink.models import Health, Job, JobId, JobState
+from factorylink.rounds import Rounds
+from factorylink.schedulers.dialect import Dialect
+
+log = logging.getLogger(__name__)
+
+
+class Watch:
+    """``keep`` has to run. ``name``: of our jobs. ``private``: accounts see only their own. ``on_answer`` gets every
+    good answer and whose jobs it is about, None: all; ``on_health`` is called when its state or words changed."""
+
+    def __init__(
+        self,
+        factory_id: str,
+        asker: Asker,
+        dialect: Dialect,
+        name: str,
+        private: bool,
+        on_answer: Callable[[list[Job], str | None], Awaitable[None]],
+        on_health: Callable[[], None],
+    ) -> None:
+        self.health = Health(state="starting", since=datetime.now(UTC))
+        self.jobs: dict[JobId, Job] = {}  # another dict with each answer
+        self._factory = factory_id
+        self._asker = asker
+        self._dialect = dialect
+        self._name = name
+        self._on_answer = on_answer
+        self._on_health = on_health
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()  # the pause is to be reckoned anew
+        self._waiters: list[asyncio.Future[list[Job]]] = []
+        self._budget = pacing.Budget()
+        self._event = float("-inf")  # when something last happened
+        self._looked = float("-inf")
+        self._awaited = False
+        self._failures = 0
+        self._rounds = Rounds() if private else None
+
+    def expect(self, soon: bool) -> None:
+        """Somebody waits for what the next answer says. True, said from outside ``on_answer``: something just
+        happened, ask at once and often for a while. From inside ``on_answer`` it only sets the pace until the next."""
+        self._awaited = soon
+        if soon and asyncio.current_task() is not self._task:
+            self._event = time.monotonic()
+            self._wake.set()
+
+    def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
+        """Who has live sessions, and who is to be asked once in any case. Of use only where jobs are private."""
+        if self._rounds is not None:
+            self._rounds.accounts = accounts
+            for account in once:
+                self._rounds.once(account)
+
+    def happened(self, account: str | None) -> None:
+        """An order was carried out, so the factory answers: no back-off any more, and there is news to fetch."""
+        if self._rounds is not None and account is not None:
+            self._rounds.hurry(account)
+        self._failures = 0
+        self._event = time.monotonic()
+        self._wake.set()
+
+    def look(self) -> None:
+        """Somebody looks at what is free here."""
+        self._looked = time.monotonic()
+
+    async def ask_now(self) -> list[Job]:
+        """An answer to a question that is asked after this call."""
+        waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._wake.set()
+        return await waiter
+
+    def close(self) -> None:
+        """Nobody gets an answer any more."""
+        for waiter in self._waiters:
+            waiter.cancel()
+
+    # --- the loop
+
+    async def keep(self) -> None:
+        """Ask until cancelled."""
+        self._task = asyncio.current_task()
+        while True:
+            waiters, self._waiters = self._waiters, []
+            account = None if self._rounds is None else self._rounds.next()
+            began = time.monotonic()
+            self._budget.take()
+            try:
+                jobs = await self._asker.run(self._dialect.jobs(self._name), account, probe=True)
+            except LinkError as error:
+                self._failed(error, account)
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_exception(error)
+            else:
+                self._answered(jobs, account, time.monotonic() - began)
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(jobs)
+                if self._rounds is None or account is not None:
+                    await self._tell(jobs, account)
+            await self._pause(time.monotonic())
+
+    async def _pause(self, since: float) -> None:
+        """Until the next question is due, reckoned anew whenever something happens."""
+        jitter = random.SystemRandom().uniform(0.9, 1.1)  # many links shall not ask in step
+        while not self._waiters:
+            self._wake.clear()
+            now = time.monotonic()
+            awaited = self._what_is_awaited(now)
+            due = since + jitter * pacing.interval(awaited)
+            due = max(due, now + self._budget.wait(now, awaited.pending))
+            if due <= now:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(due - now):
+                    await self._wake.wait()
+
+    def _what_is_awaited(self, now: float) -> pacing.Awaited:
+        wall = datetime.now(UTC)
+        waiting = [job for job in self.jobs.values() if job.state is JobState.PENDING]
+        starts = [(job.expected_start - wall).total_seconds() for job in waiting if job.expected_start]
+        return pacing.Awaited(
+            pending=len(waiting),
+            running=sum(job.state in (JobState.RUNNING, JobState.ENDING) for job in self.jobs.values()),
+            awaited=self._awaited,
+            since_event=now - self._event,
+            until_start=min(starts, default=None),
+            watched=now - self._looked < pacing.LOOKED,
+            answer_seconds=self.health.answer_seconds or 0,
+            failures=self._failures,
+            questions=1 if self._rounds is None else len(self._rounds.all()),
+        )
+
+    def _answered(self, jobs: list[Job], account: str | None, seconds: float) -> None:
+        self._failures = 0
+        if self._rounds is None:
+            self.jobs = {job.id: job for job in jobs}
+        elif account is not None:
+            jobs[:] = [job for job in jobs if job.account == account]  # the site may show more than was said
+            self.jobs = self._rounds.answered(account, jobs)
+        self._set_health("ok", answer_seconds=seconds)
+
+    def _failed(self, error: LinkError, account: str | None) -> None:
+        if account is not None and isinstance(error, NotDone | Refused):
+            log.warning("%s: asked as %s it says: %s", self._factory, account, error.message)
+            return  # the account's own trouble; the next one is asked in its turn
+        self._failures += 1
+        log.warning("%s: question %d in a row failed: %s", self._factory, self._failures, error.message)
+        # One answer that took too long may be a busy scheduler; two, or a scheduler that is not there, are more.
+        if self._failures > 1 or isinstance(error, Down | Distrusted) or self.health.state == "starting":
+            self._set_health("unreachable", error=error)
+
+    def _set_health(self, state: str, *, error: LinkError | None = None, answer_seconds: float | None = None) -> None:
+        old, now = self.health, datetime.now(UTC)
+        self.health = Health.model_validate(
+            {
+                "state": state,
+                "since": old.since if old.state == state else now,
+                "words": explain.unreachable(error) if error else None,
+                "answered_at": old.answered_at if error else now,
+                "answer_seconds": old.answer_seconds if error else answer_seconds,
+            }
+        )
+        if (old.state, old.words) != (self.health.state, self.health.words):
+            log.info("%s is %s", self._factory, state)
+            self._on_health()
+
+    async def _tell(self, jobs: list[Job], account: str | None) -> None:
+        try:
+            await self._on_answer(jobs, account)
+        except Exception:  # the watcher must outlive whoever listens to it
+            log.exception("%s: an answer could not be worked on", self._factory)

@@ -1,0 +1,98 @@
+"""Who may use a site's reservations, and how it is asked in which groups an account is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import pytest_asyncio
+
+from factorylink import groups
+from factorylink.errors import Misread, Refused
+from factorylink.models import Reservation
+from factorylink.schedulers.ask import Output
+from factorylink.site import Site
+from tests.unit import site_fakes as fakes
+from tests.unit.site_fakes import FakeTransport
+
+
+@pytest.fixture
+def transport() -> FakeTransport:
+    return FakeTransport()
+
+
+@pytest_asyncio.fixture
+async def site(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    async with fakes.patient(transport, monkeypatch) as made:
+        yield made
+
+
+def count(transport: FakeTransport, kind: str) -> int:
+    return transport.asked.count(kind)
+
+
+def course(**chosen: tuple[str, ...]) -> Reservation:
+    now = datetime.now(UTC)
+    return Reservation(id="c", name="c", start=now - timedelta(hours=1), end=now + timedelta(hours=1), **chosen)
+
+
+async def test_a_reservation_is_for_the_account_that_pays(site: Site) -> None:
+    site.survey.reservations = [course(accounts=("p1",))]
+    assert [one.id for one in site.reservations("alice", "p1")] == ["c"]
+    assert site.reservations("alice", "p2") == site.reservations("alice", None) == ()
+
+
+async def test_who_is_in_a_group_is_asked_of_the_site_once(
+    site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "PACE", 0.01)
+    transport.answers["reservations"] = [course(groups=("school",))]
+    transport.answers["groups"] = {"alice": frozenset({"users", "school"})}
+    await site.start()
+    async with asyncio.timeout(10):
+        while not site.survey.reservations:
+            await asyncio.sleep(0)
+    assert site.reservations("alice", None) == ()  # not known yet
+    assert site.reservations("bob", None) == ()
+    await transport.until(lambda: transport.asked.count("groups") == 2)
+    assert [one.id for one in await site.reservations_now("alice", None)] == ["c"]
+    assert await site.reservations_now("bob", None) == ()
+    assert [who for kind, who in transport.asked_as if kind == "groups"] == [None, None]  # as the watcher, and once
+
+
+async def test_a_start_waits_a_moment_to_be_told_the_groups(
+    site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.survey.reservations = [course(groups=("school",))]
+    transport.answers["groups"] = frozenset({"school"})
+    assert [one.id for one in await site.reservations_now("alice", None)] == ["c"]
+    monkeypatch.setattr(groups, "PATIENCE", 0.05)
+    transport.answers["groups"] = None  # silence
+    assert await site.reservations_now("bob", None) == ()
+
+
+async def test_groups_that_the_site_does_not_tell_are_none_and_asked_for_again_later(
+    site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.survey.reservations = [course(groups=("school",))]
+    transport.answers["groups"] = Refused("id only of an account on the site's list")
+    for _ in range(2):
+        assert await site.reservations_now("alice", None) == ()
+    assert count(transport, "groups") == 1
+    monkeypatch.setattr(groups, "AGAIN", -1.0)
+    await site.reservations_now("bob", None)
+    transport.answers["groups"] = frozenset({"school"})
+    assert await site.reservations_now("bob", None) != ()
+
+
+def test_what_id_prints() -> None:
+    ask = groups.question("alice")
+    assert ask.argv == ("id", "-Gnz", "--", "alice")
+    assert ask.parse(Output("users\0domain users\0", "", 0)) == {"users", "domain users"}
+    for cut in ("", "users", "users\0domain us"):
+        with pytest.raises(Misread):
+            ask.parse(Output(cut, "", 0))
+    with pytest.raises(Refused, match="no such user"):
+        ask.parse(Output("", "id: 'alice': no such user", 1))

@@ -1,0 +1,223 @@
+"""The watcher of a factory, in its site: what answers and failures of its one question do, and how often it asks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from factorylink import pacing
+from factorylink.errors import Expired, Unreachable
+from factorylink.models import Job, JobState
+from factorylink.site import Site
+from tests.unit import site_fakes as fakes
+from tests.unit.site_fakes import FakeTransport, job, request
+
+
+@pytest.fixture
+def transport() -> FakeTransport:
+    return FakeTransport()
+
+
+@pytest_asyncio.fixture
+async def site(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    async with fakes.patient(transport, monkeypatch) as made:
+        yield made
+
+
+def count(transport: FakeTransport, kind: str) -> int:
+    return transport.asked.count(kind)
+
+
+async def test_an_answer_is_kept_and_told(site: Site, transport: FakeTransport) -> None:
+    told: asyncio.Queue[list[Job]] = asyncio.Queue()
+
+    async def tell(jobs: list[Job], account: str | None) -> None:
+        assert account is None
+        await told.put(jobs)
+
+    site.on_answer = tell
+    transport.answers["jobs"] = [job("1"), job("2", JobState.RUNNING)]
+    assert site.health.state == "starting"
+    await site.start()
+    assert [found.id for found in await told.get()] == ["1", "2"]
+    assert set(site.jobs) == {"1", "2"}
+    assert site.health.state == "ok"
+    assert site.health.answered_at is not None
+
+
+async def test_a_failed_question_changes_only_the_health(site: Site, transport: FakeTransport) -> None:
+    transport.answers["jobs"] = [job("1")]
+    await site.start()
+    await site.ask_jobs_now()
+    transport.answers["jobs"] = Unreachable("gave no answer within 20 s.")
+    for _ in range(2):
+        with pytest.raises(Unreachable):
+            await site.ask_jobs_now()
+    assert set(site.jobs) == {"1"}
+    assert site.health.state == "unreachable"
+    assert site.health.words is not None
+    assert site.health.words.code == "silent"
+    transport.answers["jobs"] = []
+    await site.ask_jobs_now()
+    assert site.health.state == "ok"
+    assert site.health.words is None
+
+
+async def test_one_failure_of_a_scheduler_that_lives_is_no_outage(site: Site, transport: FakeTransport) -> None:
+    await site.start()
+    await site.ask_jobs_now()
+    transport.answers["jobs"] = Unreachable("gave no answer within 20 s.")
+    with pytest.raises(Unreachable):
+        await site.ask_jobs_now()
+    assert site.health.state == "ok"
+
+
+async def test_health_is_told_when_it_changes_and_only_then(site: Site, transport: FakeTransport) -> None:
+    states: list[str] = []
+    site.on_health = lambda: states.append(site.health.state)
+    await site.start()
+    for _ in range(3):
+        await site.ask_jobs_now()
+    transport.answers["jobs"] = Unreachable("x")
+    for _ in range(3):
+        with pytest.raises(Unreachable):
+            await site.ask_jobs_now()
+    assert states == ["ok", "unreachable"]
+
+
+async def test_a_scheduler_that_is_down_is_known_at_once(site: Site, transport: FakeTransport) -> None:
+    await site.start()
+    await site.ask_jobs_now()
+    transport.answers |= {"jobs": None, "alive": Unreachable("Slurmctld(primary) at a is DOWN")}
+    with pytest.raises(Unreachable, match="DOWN"):
+        await asyncio.wait_for(site.ask_jobs_now(), 2)
+    assert site.health.state == "unreachable"
+
+
+async def test_a_slow_scheduler_that_lives_is_waited_for(site: Site, transport: FakeTransport) -> None:
+    async def slow() -> str:
+        await asyncio.sleep(0.3)
+        return "7"
+
+    transport.answers["submit"] = slow
+    assert await site.submit("alice", request()) == "7"
+    assert count(transport, "alive") >= 2
+
+
+async def test_many_who_ask_at_once_share_one_question(site: Site, transport: FakeTransport) -> None:
+    await site.start()
+    await site.ask_jobs_now()
+    before = count(transport, "jobs")
+    await asyncio.gather(*(site.ask_jobs_now() for _ in range(50)))
+    assert count(transport, "jobs") <= before + 2
+
+
+async def test_an_answer_asked_for_now_is_newer_than_the_call(site: Site, transport: FakeTransport) -> None:
+    gate = asyncio.Event()
+
+    async def stale() -> list[Job]:
+        await gate.wait()
+        return []
+
+    transport.answers["jobs"] = stale
+    await site.start()
+    await transport.until(lambda: count(transport, "jobs") == 1)
+    asked = asyncio.create_task(site.ask_jobs_now())
+    await asyncio.sleep(0)
+    transport.answers["jobs"] = [job("1")]
+    gate.set()
+    assert [found.id for found in await asked] == ["1"]
+
+
+async def test_what_happens_hastens_the_next_question(site: Site, transport: FakeTransport) -> None:
+    transport.answers["submit"] = "1"
+    await site.start()
+    await site.ask_jobs_now()
+    began, before = time.monotonic(), count(transport, "jobs")
+    await site.submit("alice", request())
+    await transport.until(lambda: count(transport, "jobs") >= before + 3)
+    assert time.monotonic() - began < 4 * pacing.QUICK
+
+
+async def test_expecting_from_inside_an_answer_is_no_event(site: Site, transport: FakeTransport) -> None:
+    transport.answers["jobs"] = [job("1")]
+
+    async def expects(jobs: list[Job], account: str | None) -> None:
+        site.expect(True)
+
+    site.on_answer = expects
+    await site.start()
+    await site.ask_jobs_now()
+    await asyncio.sleep(3 * pacing.QUICK)
+    assert count(transport, "jobs") <= 2
+
+
+async def test_a_listener_that_fails_does_not_end_the_watch(site: Site, transport: FakeTransport) -> None:
+    async def fails(jobs: list[Job], account: str | None) -> None:
+        raise RuntimeError("a fault of the listener")
+
+    site.on_answer = fails
+    await site.start()
+    await site.ask_jobs_now()
+    await site.ask_jobs_now()
+    assert site.health.state == "ok"
+
+
+# --- where accounts see only their own jobs
+
+
+@pytest_asyncio.fixture
+async def private(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    monkeypatch.setattr(pacing, "QUICK", 0.01)
+    monkeypatch.setattr(pacing, "IDLE", 0.01)
+    monkeypatch.setattr(pacing.Budget, "SECONDS_FEW", 0.01)
+    made = fakes.site(transport, private_jobs=True)
+    yield made
+    await made.stop()
+
+
+async def test_each_account_is_asked_for_its_own(private: Site, transport: FakeTransport) -> None:
+    told: dict[str | None, list[str]] = {}
+
+    async def tell(jobs: list[Job], account: str | None) -> None:
+        told[account] = [found.id for found in jobs]
+
+    private.on_answer = tell
+    private.private_to(lambda: {"a", "b"}, ["z"])
+    both = [job("1", account="a"), job("2", account="b")]  # the site shows more than it was said to
+    transport.answers |= {"jobs/a": both, "jobs/b": [job("2", account="b")], "jobs/z": []}
+    await private.start()
+    await transport.until(lambda: ("jobs", "b") in transport.asked_as[3:])
+    await private.ask_jobs_now()
+    assert told == {"a": ["1"], "b": ["2"], "z": []}
+    assert set(private.jobs) == {"1", "2"}
+    assert {account for kind, account in transport.asked_as if kind == "jobs"} == {"a", "b", "z"}
+    assert transport.asked_as.count(("jobs", "z")) == 1
+
+
+async def test_one_account_s_trouble_is_not_the_factory_s(private: Site, transport: FakeTransport) -> None:
+    private.private_to(lambda: {"a", "b"}, [])
+    transport.answers |= {"jobs/a": Expired("over"), "jobs/b": [job("2", account="b")]}
+    await private.start()
+    await transport.until(lambda: transport.asked_as.count(("jobs", "a")) >= 3)
+    assert private.health.state == "ok"
+    assert set(private.jobs) == {"2"}
+
+
+async def test_nobody_s_jobs_are_asked_for_as_the_watcher_and_say_nothing(
+    private: Site, transport: FakeTransport
+) -> None:
+    told: list[str | None] = []
+
+    async def tell(jobs: list[Job], account: str | None) -> None:
+        told.append(account)
+
+    private.on_answer = tell
+    await private.start()
+    await transport.until(lambda: transport.asked_as.count(("jobs", None)) >= 2)
+    assert private.health.state == "ok"
+    assert not told
