@@ -27,7 +27,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import gateways, measure
+from benchmarks import gateways, measure, programs
 from benchmarks.bed import Bed, bed
 from benchmarks.door_clients import Target, output_rate
 from factorylink.client import LinkClient
@@ -124,7 +124,7 @@ def inside(on: Bed, job: str, *argv: str) -> tuple[str, ...]:
 @contextmanager
 def forwarded(on: Bed, carried: Carried) -> Iterator[Target]:
     """``ssh -L`` to a server on the node's TCP port, in the same job."""
-    node, port, here = carried.session.node, DOOR_PORTS[1], gateways.free_port()
+    node, port, here = carried.session.node, DOOR_PORTS[1], programs.free_port()
     where = f"--ServerApp.ip={node} --ServerApp.port={port} --ServerApp.port_retries=0"
     script = SERVER.format(home=home(on), base=ROOT_PATH, where=where)
     argv = inside(on, carried.session.job or "", "/bin/sh", "-c", script, str(on.notebook_python))

@@ -31,7 +31,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from benchmarks import gateways, measure
+from benchmarks import gateways, measure, programs
 from benchmarks.bed import Bed, bed
 from benchmarks.standin import standins
 from factorylink.client import LinkClient
@@ -174,7 +174,7 @@ async def hub_that_knows_all() -> AsyncIterator[str]:
         items = [{"name": name, "servers": {"": {"pending": "spawn"}}} for name in names]
         return JSONResponse({"items": items, "_pagination": {"next": None}})
 
-    port = gateways.free_port()
+    port = programs.free_port()
     app = Starlette(routes=[Route("/hub/api/users", users)])
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
     serving = asyncio.create_task(server.serve())

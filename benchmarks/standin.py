@@ -24,7 +24,7 @@ from typing import Any
 
 import httpx
 
-from benchmarks import gateways
+from benchmarks import programs
 from benchmarks.bed import ROOT, Bed
 from factorygate.session import door
 from factorygate.session.status import PROTOCOL, Status, moment
@@ -61,13 +61,13 @@ async def standins(bed: Bed) -> AsyncIterator[Bed]:
     """The bed with the stand-in in place of the notebook's Python. ``bed.folder/starts``: a line for each job, its
     session (``-`` for the peer's) and the moment of its first command."""
     program = bed.cluster.folder / "standin"
-    port = gateways.free_port()
+    port = programs.free_port()
     program.write_text(_JOB.replace("{port}", str(port)))
     program.chmod(0o755)
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": f"{ROOT}:{ROOT / 'spawners'}:{ROOT / 'extensions'}"}
-    async with gateways.running(bed.folder) as run:
+    async with programs.running(bed.folder) as run:
         await run("standin", (sys.executable, "-m", "benchmarks.standin", str(port), str(bed.folder / "starts")), env)
-        await gateways.listening(run, port)
+        await programs.listening(run, port)
         yield replace(bed, notebook_python=program)
 
 
