@@ -6,7 +6,8 @@ from pathlib import PurePosixPath
 
 from xdist.scheduler import LoadScopeScheduling
 
-# Files that share a demo, by the fixture that starts it. ``tests/conftest.py`` sees that none is missing here.
+# Files that share a demo, or the homes that a wrapper writes in, by the fixture that starts it.
+# ``tests/conftest.py`` sees that none is missing here.
 DEMOS = {
     "gateway": (
         "browser/test_again.py",
@@ -38,6 +39,13 @@ DEMOS = {
     "isolated": ("faults/test_matrix.py",),
     "two_isolated": ("browser/test_scale_out.py",),
     "outbound_none": ("browser/test_outbound.py",),
+    "wrapper": (
+        "security/test_wrapper.py",
+        "security/test_wrapper_files.py",
+        "security/test_wrapper_orders.py",
+        "security/test_wrapper_pbs.py",
+        "security/test_wrapper_ways_in.py",
+    ),
 }
 
 # Of other demos by the same fixture: one process would have too much to do; one with another login.

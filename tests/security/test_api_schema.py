@@ -27,8 +27,8 @@ from factorylink.api_user import user_app
 from factorylink.bringback import BringBack
 from factorylink.hub import HubClient
 from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.fake_hub import FakeHub, cluster
 from tests.unit.serving import serving
-from tests.unit.test_api import FakeHub, cluster
 
 CLUSTER = "c" * 32
 # Half of the time, what there is in the fake world; else whatever the description allows, or does not.

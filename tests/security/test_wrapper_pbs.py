@@ -24,7 +24,7 @@ from factorylink.errors import Refused
 from factorylink.models import JobRequest
 from factorylink.schedulers import pbs
 from factorylink.schedulers.ask import Output
-from tests.security.test_wrapper import ADA, EMMY, GRACE, HUB, SOURCE, Wrapper, refused
+from tests.support.wrapper import ADA, EMMY, GRACE, HUB, SOURCE, Wrapper, refused
 from tests.unit import pbs_output
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]

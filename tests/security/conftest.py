@@ -1,0 +1,67 @@
+"""A site's wrapper, installed beside a real Slurm, with a job of each account."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed import cluster, install
+from testbed.cluster import Cluster
+from tests.support.trial import FACTORY, cancel, eventually, state_of
+from tests.support.wrapper import ADA, GRACE, SOURCE, Wrapper
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Cluster]:
+    state = Path(tempfile.mkdtemp(prefix="factorygate-wrapper-"))
+    state.chmod(0o755)
+    found = cluster.up(FACTORY, state, install.program_folder() / "slurm")
+    yield found
+    found.down()
+    shutil.rmtree(state)
+
+
+@pytest.fixture(scope="module")
+def installed(running: Cluster) -> Iterator[Wrapper]:
+    # Not below /tmp: sshd runs no AuthorizedPrincipalsCommand from where others could have put it.
+    folder = Path(tempfile.mkdtemp(prefix="factorygate-act-", dir="/opt"))
+    folder.chmod(0o755)
+    text = SOURCE.read_text().replace('ETC = "/etc/factorygate"', f'ETC = "{folder}/etc"')
+    assert f"{folder}/etc" in text
+    (folder / "factorygate-act").write_text(text)
+    (folder / "factorygate-act").chmod(0o755)
+    wrapper = Wrapper(folder, running.env)
+    yield wrapper
+    for path in wrapper.made:
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def wrapper(installed: Wrapper) -> Wrapper:
+    installed.reset()
+    (installed.folder / "log").unlink(missing_ok=True)
+    return installed
+
+
+@pytest.fixture(scope="module")
+def adas(installed: Wrapper, running: Cluster) -> Iterator[str]:
+    """A running job of ada's, submitted through the wrapper."""
+    yield from _job(installed, running, ADA)
+
+
+@pytest.fixture(scope="module")
+def graces(installed: Wrapper, running: Cluster) -> Iterator[str]:
+    yield from _job(installed, running, GRACE)
+
+
+def _job(installed: Wrapper, running: Cluster, account: str) -> Iterator[str]:
+    installed.reset()
+    job = installed.submit(account)
+    assert eventually(lambda: state_of(running, job) == "RUNNING", 30)
+    yield job
+    cancel(running, job)
