@@ -44,7 +44,7 @@ from testbed.cluster import Cluster
 from tests.unit import fake_factory
 from tests.unit.cluster_world import SCHEDULER
 from tests.unit.fake_factory import KEY, SIZE, FakeDoors
-from tests.unit.test_budget_wired import Table
+from tests.unit.fake_projects import Table
 
 pytestmark = [pytest.mark.slurm, pytest.mark.asyncio(loop_scope="function")]
 PROGRAMS = {"quick": "exec sleep 3", "long": "exec sleep 600", "fails": "sleep 1; exit 3"}  # in place of a door

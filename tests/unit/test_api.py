@@ -4,123 +4,28 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
-from fastapi import FastAPI, Request, Response
 
-from factorylink import federation
-from factorylink.api_hub import hub_app
-from factorylink.api_user import user_app
-from factorylink.bringback import BringBack
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.hub import HubClient
-from factorylink.lending import site_account
 from factorylink.models import (
     BatchRequest,
-    Choice,
     Cluster,
-    ClusterRequest,
-    Estimate,
-    Health,
-    Scheduler,
     Session,
-    SessionRequest,
     SessionState,
-    Words,
     WorkerState,
 )
-from tests.unit.fake_factory import ID, OTHER, World
-from tests.unit.serving import serving
-
-SHIPPED = Path(__file__).parents[2] / "hub_config" / "factories"
-
-
-class FakeHub:
-    """JupyterHub's API as far as the link asks it. ``servers``: what it knows; ``started``: what it was told."""
-
-    def __init__(self) -> None:
-        self.users: dict[str, dict[str, dict[str, object]]] = {"ada": {}, "ben": {}}
-        self.tokens = {"ada-token": "ada", "ben-token": "ben", "weak-token": "ada"}
-        self.started: list[tuple[str, str]] = []
-        self.busy = 0  # how many starts are answered by "is pending check"
-        self.asked = 0
-        self.app = FastAPI()
-        self.app.add_api_route("/hub/api/user", self.user)
-        self.app.add_api_route("/hub/api/users", self.page)
-        self.app.add_api_route("/hub/api/users/{name}/server", self.start, methods=["POST"])
-        self.app.add_api_route("/hub/api/users/{name}/servers/{server}", self.start, methods=["POST"])
-
-    async def user(self, request: Request, response: Response) -> dict[str, object]:
-        self.asked += 1
-        token = request.headers["Authorization"].removeprefix("token ")
-        if token not in self.tokens:
-            response.status_code = 403
-            return {}
-        scopes = [] if token == "weak-token" else ["access:services!service=factories"]
-        return {"name": self.tokens[token], "kind": "user", "scopes": scopes, "admin": False}
-
-    async def page(self, request: Request, offset: int, limit: int) -> dict[str, object]:
-        assert request.headers["Accept"] == "application/jupyterhub-pagination+json"
-        names = sorted(self.users)[offset : offset + 1]
-        following = {"offset": offset + 1, "limit": limit} if offset + 1 < len(self.users) else None
-        items = [{"name": name, "kind": "user", "servers": self.users[name]} for name in names]
-        return {"items": items, "_pagination": {"next": following, "offset": offset, "total": len(self.users)}}
-
-    async def start(self, request: Request, response: Response, name: str, server: str = "") -> None:
-        assert list(await request.json()) == ["adopt"]
-        if name not in self.users:
-            response.status_code = 404
-            return
-        if self.busy:
-            self.busy -= 1
-            response.status_code = 400
-            return
-        self.started.append((name, server))
-        self.users[name][server] = {"ready": False, "pending": "spawn"}
-        response.status_code = 202
-
-
-class Link:
-    """The fake world's link, served."""
-
-    def __init__(
-        self, world: World, client: LinkClient, hub: FakeHub, people: httpx.AsyncClient, bring_back: BringBack
-    ) -> None:
-        self.bring_back = bring_back
-        self.world = world
-        self.client = client
-        self.hub = hub
-        self.people = people
+from tests.unit.fake_factory import ID, OTHER
+from tests.unit.fake_hub import Link, cluster, request, served
 
 
 @pytest_asyncio.fixture
 async def link(tmp_path: Path) -> AsyncIterator[Link]:
-    world = await World(tmp_path).up()
-    fake = FakeHub()
-    (tmp_path / "token").write_text("service-token\n")
-    async with serving(fake.app) as hub_url:
-        settings = world.config.hub.model_copy(update={"url": hub_url})
-        hub = HubClient(settings)
-        bring_back = BringBack(world.board, hub)
-        hub_side = hub_app(world.sessions, world.clusters, world.offers, bring_back)
-        user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
-        async with serving(hub_side, world.config.socket), serving(user_side) as url:
-            client = LinkClient(world.config.socket)
-            async with httpx.AsyncClient(base_url=f"{url}/services/factories") as people:
-                yield Link(world, client, fake, people, bring_back)
-            world.board.feed.close()
-            await client.close()
-        await hub.close()
-    await world.down()
-
-
-def request(user: str = "ada", server: str = "", **choice: Any) -> SessionRequest:
-    return SessionRequest(user=user, server=server, choice=Choice(**choice))
+    async with served(tmp_path) as made:
+        yield made
 
 
 async def test_put_get_stop(link: Link) -> None:
@@ -228,12 +133,6 @@ async def test_the_table_tells_clusters_and_their_owner_ends_them(link: Link) ->
     await table.aclose()
 
 
-def cluster(name: str) -> ClusterRequest:
-    pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-    scheduler = Scheduler(address="tls://n7:8786", ca=pem, certificate=pem, key=pem)
-    return ClusterRequest(name=name, factory="one", size="gpu-1", hours=1, scheduler=scheduler)
-
-
 async def test_a_drain_is_told_and_kept(link: Link) -> None:
     await link.client.drain("one", "Back at noon.")
     views = await link.client.factories("ada")
@@ -304,72 +203,6 @@ async def test_last_choice_and_last_sessions(link: Link) -> None:
     assert [s.wish for s in await link.client.sessions(user="ada")] == ["run", "stop"]
 
 
-async def test_factories_estimates_and_metrics(link: Link) -> None:
-    views = await link.client.factories("ada")
-    assert (views[0].default_size, views[0].sizes[0].fits_now) == ("gpu-1", 3)
-    assert await anext(link.client.factories_events("ada")) == views
-    assert (await link.client.estimate("one", "ada", "gpu-1")).basis == "none"
-    await link.client.put_session(ID, request())
-    async with httpx.AsyncClient(transport=httpx.AsyncHTTPTransport(uds=str(link.world.config.socket))) as http:
-        text = (await http.get("http://link/metrics")).text
-        assert (await http.get("http://link/health")).json() == {"one": "ok"}
-    assert 'factorygate_sessions{factory="one",state="pending"} 1.0' in text
-
-
-@pytest.mark.parametrize(
-    ("name", "words"),
-    [
-        ("pharos", "Pharos has no machine yet, so nothing can be started there."),
-        ("mimer", "MIMER is not switched on here: its operator has not agreed with this gateway's."),
-        ("nowhere", "Unknown factory 'nowhere'; there are: one."),
-    ],
-)
-async def test_nothing_starts_where_this_hub_does_not_offer_it(link: Link, name: str, words: str) -> None:
-    link.world.board.federation = federation.load(SHIPPED)
-    with pytest.raises(LinkProblem) as caught:
-        await link.client.put_session(ID, request(factory=name))
-    assert (caught.value.status, caught.value.problem.message, caught.value.problem.field) == (400, words, "factory")
-    assert link.world.scheduler.submitted == []
-    cluster = {"name": "mine", "factory": name, "head": {}}
-    own = {"Authorization": "Bearer ada-token"}
-    answer = await link.people.put(f"/api/clusters/{OTHER}", headers=own, json=cluster)
-    assert (answer.status_code, answer.json()["message"]) == (400, words)
-
-
-async def test_what_is_to_come_is_named_and_not_offered(link: Link) -> None:
-    assert await link.client.coming() == []
-    link.world.board.federation = federation.load(SHIPPED)
-    assert [view.id for view in await link.client.coming()] == ["litai", "pharos", "roaif"]
-    assert (await link.people.get("/api/coming")).status_code == 401
-    own = {"Authorization": "Bearer ada-token"}
-    told = (await link.people.get("/api/coming", headers=own)).json()
-    assert told[1]["name"] == "Pharos"
-    assert told[1]["coming"]["machine"] == "DAEDALUS"
-    assert [view["id"] for view in (await link.people.get("/api/factories", headers=own)).json()] == ["one"]
-
-
-async def test_the_whole_network_tells_the_health_of_what_is_offered_and_no_words_of_a_scheduler(
-    link: Link, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    link.world.board.federation = federation.load(SHIPPED, federation.antennas_beside(SHIPPED))
-    await link.client.drain("one", "Closed.")
-    told = {one.id: one for one in (await link.client.network()).factories}
-    assert len(told) == 20  # the shipped ones, and this test's
-    assert {one.state for one in told.values() if one.health is None} == {"template", "planned"}
-    health = told["one"].health
-    assert health is not None
-    assert health.words is not None
-    assert (health.state, health.words.what, health.answer_seconds) == ("draining", "Closed.", None)
-    await link.client.undrain("one")
-    words = Words(code="unreachable", what="It does not answer.", scheduler="ssh: ada@login1: timed out")
-    silent = Health(state="unreachable", since=datetime(2026, 1, 1, tzinfo=UTC), words=words)
-    monkeypatch.setattr(type(link.world.scheduler), "health", silent)
-    found = (await link.client.network()).model_dump_json()
-    assert "It does not answer." in found
-    assert "login1" not in found
-    assert len((await link.client.network()).antennas) == 13
-
-
 async def test_people_need_a_token_and_see_their_own(link: Link) -> None:
     await link.client.put_session(ID, request())
     assert (await link.people.get("/health")).status_code == 200
@@ -390,100 +223,3 @@ async def test_people_need_a_token_and_see_their_own(link: Link) -> None:
     asked = link.hub.asked
     await link.people.get("/api/sessions", headers=own)
     assert link.hub.asked == asked
-
-
-async def test_what_the_hub_forgot_is_brought_back(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
-    await link.world.running(ID)
-    await link.world.put(OTHER, "ben", "second")
-    await link.world.put("1" * 32, "ben", "third")
-    await link.world.put("2" * 32, "nobody-any-more")
-    link.hub.users["ben"]["third"] = {"ready": False, "pending": "spawn"}
-    await link.bring_back.look()
-    assert sorted(link.hub.started) == [("ada", ""), ("ben", "second")]
-    await link.bring_back.look()
-    assert len(link.hub.started) == 2
-    link.hub.users["ada"].clear()
-    await link.client.stop(ID, "person")
-    await link.bring_back.look()
-    assert len(link.hub.started) == 2
-    assert not link.world.scheduler.cancelled or link.world.scheduler.cancelled == ["1"]
-
-
-async def test_what_is_put_off_is_brought_back_soon(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    await link.world.put()
-    assert await link.bring_back.look()  # the session is young
-    assert not link.hub.started
-    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
-    link.hub.users["ada"][""] = {"ready": False, "pending": "check"}
-    assert await link.bring_back.look()
-    link.hub.users["ada"].clear()
-    link.hub.busy = 1
-    assert await link.bring_back.look()
-    assert not link.hub.started
-    assert not await link.bring_back.look()
-    assert link.hub.started == [("ada", "")]
-    assert not await link.bring_back.look()  # the hub knows it now
-
-
-async def test_a_hub_that_means_it_is_not_asked_all_the_time(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
-    monkeypatch.setattr("factorylink.bringback._REFUSALS", 2)
-    await link.world.put()
-    link.hub.busy = 3
-    assert [await link.bring_back.look() for _ in range(2)] == [True, False]
-
-
-async def test_the_next_look_is_soon_while_something_is_put_off(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, seconds in {"_SETTLE": 0.0, "_AGAIN": 0.0, "_SOON": 0.05, "_YOUNG": 0.3}.items():
-        monkeypatch.setattr(f"factorylink.bringback.{name}_SECONDS", seconds)
-    await link.world.put()
-    running = asyncio.create_task(link.bring_back.run())
-    async with asyncio.timeout(5):  # the round would be in 45 s
-        while not link.hub.started:
-            await asyncio.sleep(0.02)
-    running.cancel()
-
-
-async def test_a_size_shows_the_estimate_that_is_known(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def shown(user: str = "ada") -> Estimate | None:
-        return (await link.client.factories(user))[0].sizes[0].estimate
-
-    scheduler = link.world.scheduler
-    assert await shown() is None
-    await link.client.estimate("one", "ada", "gpu-1")
-    assert await shown() is None  # the factory did not say
-    scheduler.would_start = datetime.now(UTC) + timedelta(hours=3)
-    await link.client.estimate("one", "ada", "gpu-1", 7)
-    assert await shown() is None  # of other hours than the size's own
-    known = await link.client.estimate("one", "ada", "gpu-1")
-    asked = scheduler.estimated
-    assert await shown() == known
-    others = [user for user in map(str, range(20)) if site_account(link.world.config.factories["one"], user) == "a"]
-    assert {await shown(user) == known for user in others} == {
-        site_account(link.world.config.factories["one"], "ada") == "a"
-    }
-    assert scheduler.estimated == asked
-    monkeypatch.setattr("factorylink.offers._ESTIMATE_KEPT", timedelta(0))
-    assert await shown() is None
-    monkeypatch.undo()
-    scheduler.would_start = datetime.now(UTC) - timedelta(minutes=2)
-    await link.client.estimate("one", "ada", "gpu-1")
-    assert await shown() is None  # that start has passed
-
-
-async def test_many_who_look_share_one_view(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
-    view = link.world.offers._view
-    monkeypatch.setattr(link.world.offers, "_view", lambda place: made.append(place) or view(place))
-    monkeypatch.setattr("factorylink.offers._STEP_SECONDS", 0.2)
-    streams = [link.world.offers.stream(f"u{number}") for number in range(50)]
-    first = await asyncio.gather(*(anext(stream) for stream in streams))
-    assert len(set(first)) == 1
-    assert len(made) == 1
-    link.world.scheduler.up = False
-    second = await asyncio.gather(*(anext(stream) for stream in streams))
-    assert len(set(second)) == 1 and second[0] != first[0]
-    assert len(made) < 20
-    for stream in streams:
-        await stream.aclose()

@@ -17,19 +17,10 @@ from factorylink.problems import ProblemError
 from factorylink.schema import charges
 from tests.unit.cluster_world import SCHEDULER
 from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.fake_projects import Table
 
 HOUR = 3600
 CLUSTER, BATCH = "c" * 32, "b" * 32
-
-
-class Table:
-    """Projects as a test sets them."""
-
-    def __init__(self, *projects: Project) -> None:
-        self.projects = {project.id: project for project in projects}
-
-    async def refresh(self) -> bool:
-        return False
 
 
 def project(gpu_hours: float | None = 10, **values: Any) -> Project:

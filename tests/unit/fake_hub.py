@@ -1,0 +1,115 @@
+"""JupyterHub as far as the link asks it, and the fake world's link served to it and to people."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request, Response
+
+from factorylink.api_hub import hub_app
+from factorylink.api_user import user_app
+from factorylink.bringback import BringBack
+from factorylink.client import LinkClient
+from factorylink.hub import HubClient
+from factorylink.models import (
+    Choice,
+    ClusterRequest,
+    Scheduler,
+    SessionRequest,
+)
+from tests.unit.fake_factory import World
+from tests.unit.serving import serving
+
+
+class FakeHub:
+    """JupyterHub's API as far as the link asks it. ``servers``: what it knows; ``started``: what it was told."""
+
+    def __init__(self) -> None:
+        self.users: dict[str, dict[str, dict[str, object]]] = {"ada": {}, "ben": {}}
+        self.tokens = {"ada-token": "ada", "ben-token": "ben", "weak-token": "ada"}
+        self.started: list[tuple[str, str]] = []
+        self.busy = 0  # how many starts are answered by "is pending check"
+        self.asked = 0
+        self.app = FastAPI()
+        self.app.add_api_route("/hub/api/user", self.user)
+        self.app.add_api_route("/hub/api/users", self.page)
+        self.app.add_api_route("/hub/api/users/{name}/server", self.start, methods=["POST"])
+        self.app.add_api_route("/hub/api/users/{name}/servers/{server}", self.start, methods=["POST"])
+
+    async def user(self, request: Request, response: Response) -> dict[str, object]:
+        self.asked += 1
+        token = request.headers["Authorization"].removeprefix("token ")
+        if token not in self.tokens:
+            response.status_code = 403
+            return {}
+        scopes = [] if token == "weak-token" else ["access:services!service=factories"]
+        return {"name": self.tokens[token], "kind": "user", "scopes": scopes, "admin": False}
+
+    async def page(self, request: Request, offset: int, limit: int) -> dict[str, object]:
+        assert request.headers["Accept"] == "application/jupyterhub-pagination+json"
+        names = sorted(self.users)[offset : offset + 1]
+        following = {"offset": offset + 1, "limit": limit} if offset + 1 < len(self.users) else None
+        items = [{"name": name, "kind": "user", "servers": self.users[name]} for name in names]
+        return {"items": items, "_pagination": {"next": following, "offset": offset, "total": len(self.users)}}
+
+    async def start(self, request: Request, response: Response, name: str, server: str = "") -> None:
+        assert list(await request.json()) == ["adopt"]
+        if name not in self.users:
+            response.status_code = 404
+            return
+        if self.busy:
+            self.busy -= 1
+            response.status_code = 400
+            return
+        self.started.append((name, server))
+        self.users[name][server] = {"ready": False, "pending": "spawn"}
+        response.status_code = 202
+
+
+class Link:
+    """The fake world's link, served."""
+
+    def __init__(
+        self, world: World, client: LinkClient, hub: FakeHub, people: httpx.AsyncClient, bring_back: BringBack
+    ) -> None:
+        self.bring_back = bring_back
+        self.world = world
+        self.client = client
+        self.hub = hub
+        self.people = people
+
+
+@asynccontextmanager
+async def served(tmp_path: Path) -> AsyncIterator[Link]:
+    """Over real sockets."""
+    world = await World(tmp_path).up()
+    fake = FakeHub()
+    (tmp_path / "token").write_text("service-token\n")
+    async with serving(fake.app) as hub_url:
+        settings = world.config.hub.model_copy(update={"url": hub_url})
+        hub = HubClient(settings)
+        bring_back = BringBack(world.board, hub)
+        hub_side = hub_app(world.sessions, world.clusters, world.offers, bring_back)
+        user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
+        async with serving(hub_side, world.config.socket), serving(user_side) as url:
+            client = LinkClient(world.config.socket)
+            async with httpx.AsyncClient(base_url=f"{url}/services/factories") as people:
+                yield Link(world, client, fake, people, bring_back)
+            world.board.feed.close()
+            await client.close()
+        await hub.close()
+    await world.down()
+
+
+def request(user: str = "ada", server: str = "", **choice: Any) -> SessionRequest:
+    return SessionRequest(user=user, server=server, choice=Choice(**choice))
+
+
+def cluster(name: str) -> ClusterRequest:
+    pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    scheduler = Scheduler(address="tls://n7:8786", ca=pem, certificate=pem, key=pem)
+    return ClusterRequest(name=name, factory="one", size="gpu-1", hours=1, scheduler=scheduler)

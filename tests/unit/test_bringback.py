@@ -1,0 +1,72 @@
+"""Sessions that the hub forgot are started there again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.unit.fake_factory import ID, OTHER
+from tests.unit.fake_hub import Link, served
+
+
+@pytest_asyncio.fixture
+async def link(tmp_path: Path) -> AsyncIterator[Link]:
+    async with served(tmp_path) as made:
+        yield made
+
+
+async def test_what_the_hub_forgot_is_brought_back(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
+    await link.world.running(ID)
+    await link.world.put(OTHER, "ben", "second")
+    await link.world.put("1" * 32, "ben", "third")
+    await link.world.put("2" * 32, "nobody-any-more")
+    link.hub.users["ben"]["third"] = {"ready": False, "pending": "spawn"}
+    await link.bring_back.look()
+    assert sorted(link.hub.started) == [("ada", ""), ("ben", "second")]
+    await link.bring_back.look()
+    assert len(link.hub.started) == 2
+    link.hub.users["ada"].clear()
+    await link.client.stop(ID, "person")
+    await link.bring_back.look()
+    assert len(link.hub.started) == 2
+    assert not link.world.scheduler.cancelled or link.world.scheduler.cancelled == ["1"]
+
+
+async def test_what_is_put_off_is_brought_back_soon(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    await link.world.put()
+    assert await link.bring_back.look()  # the session is young
+    assert not link.hub.started
+    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
+    link.hub.users["ada"][""] = {"ready": False, "pending": "check"}
+    assert await link.bring_back.look()
+    link.hub.users["ada"].clear()
+    link.hub.busy = 1
+    assert await link.bring_back.look()
+    assert not link.hub.started
+    assert not await link.bring_back.look()
+    assert link.hub.started == [("ada", "")]
+    assert not await link.bring_back.look()  # the hub knows it now
+
+
+async def test_a_hub_that_means_it_is_not_asked_all_the_time(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
+    monkeypatch.setattr("factorylink.bringback._REFUSALS", 2)
+    await link.world.put()
+    link.hub.busy = 3
+    assert [await link.bring_back.look() for _ in range(2)] == [True, False]
+
+
+async def test_the_next_look_is_soon_while_something_is_put_off(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in {"_SETTLE": 0.0, "_AGAIN": 0.0, "_SOON": 0.05, "_YOUNG": 0.3}.items():
+        monkeypatch.setattr(f"factorylink.bringback.{name}_SECONDS", seconds)
+    await link.world.put()
+    running = asyncio.create_task(link.bring_back.run())
+    async with asyncio.timeout(5):  # the round would be in 45 s
+        while not link.hub.started:
+            await asyncio.sleep(0.02)
+    running.cancel()

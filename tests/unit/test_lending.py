@@ -1,0 +1,104 @@
+"""Site accounts that are lent: to one person at a time, and wiped in between."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from factorylink import lending
+from factorylink.errors import Refused
+from factorylink.models import (
+    EndReason,
+    ProjectAt,
+    SiteAccounts,
+)
+from factorylink.problems import ProblemError
+from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.fake_projects import project, refusal, up
+
+POOL = ProjectAt(site_accounts=SiteAccounts(personal={"ada": "u-ada"}, pool=("u1", "u2")))
+ALL = ("ada", "ben", "cleo", "dan")
+
+
+async def over(world: World, session_id: str) -> None:
+    await world.sessions.stop(session_id, "person")
+    await world.comes(lambda: bool(world.scheduler.cancelled))
+    await world.scheduler.answer(2)
+    await world.until(session_id, state="ended")
+    world.scheduler.cancelled.clear()
+
+
+async def test_an_account_is_lent_to_one_person_at_a_time(tmp_path: Path) -> None:
+    world, _ = await up(tmp_path, project("p", POOL, members=ALL))
+    ids = {who: f"{number:032x}" for number, who in enumerate(ALL, start=1)}
+    got = await asyncio.gather(*(world.put(ids[who], who) for who in ALL), return_exceptions=True)
+    accounts = [one if isinstance(one, BaseException) else one.account for one in got]
+    assert accounts[:3] == ["u-ada", "u1", "u2"]
+    assert isinstance(got[3], ProblemError)
+    assert got[3].problem.code == "pool-empty"
+    await over(world, ids["ben"])
+    assert (await refusal(world, session_id=ids["dan"], user="dan"))[0] == "pool-empty"  # ben's files lie there
+    await world.down()
+    await world.up()  # the lease outlives the link
+    assert (await world.put("a" * 32, "ben")).account == "u1"
+    await world.down()
+
+
+async def test_it_changes_hands_once_it_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, _ = await up(tmp_path, project("p", POOL, members=ALL))
+    await world.put(ID, "ben")
+    await world.put(OTHER, "cleo")
+    place = world.board.places["one"]
+    access = place.access.model_copy(update={"account_wipe": ("wipe", "all")})
+    world.board.places = {"one": replace(place, access=access)}
+    assert (await refusal(world, session_id="d" * 32, user="dan"))[0] == "pool-empty"
+    assert ("wipe", "all") not in world.home.asked
+    await over(world, OTHER)
+    world.home.fails = Refused("No space left")
+    assert (await refusal(world, session_id="d" * 32, user="dan"))[0] == "pool-wiping"
+    world.home.fails = None
+    monkeypatch.setattr(lending, "_WAIT_SECONDS", 30)
+    assert (await world.put("d" * 32, "dan")).account == "u2"
+    assert world.home.asked.count(("wipe", "all")) == 1
+    assert (await refusal(world, session_id="e" * 32, user="cleo"))[0] == "pool-empty"
+    await world.down()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(ALL[1:]), st.sampled_from(["begin", "begin", "end", "restart"])), max_size=20)
+)
+async def test_two_people_never_hold_one_account(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, str]]
+) -> None:
+    limits = {"pending_per_person": 100, "sessions_per_person": 100}
+    world, _ = await up(tmp_path_factory.mktemp("lent"), project("p", POOL, members=ALL), **limits)
+    place = world.board.places["one"]
+    place = replace(place, access=place.access.model_copy(update={"account_wipe": ("wipe",)}))
+    world.board.places = {"one": place}
+    number = 0
+    try:
+        for who, act in steps:
+            if act == "begin":
+                number += 1
+                try:
+                    await world.put(f"{number:032x}", who, server=str(number), hours=1)
+                except ProblemError as error:
+                    if error.problem.code != "pool-empty":
+                        raise
+            elif act == "restart":
+                world.board.lender._leases.clear()
+                await world.board.lender.load()
+            elif mine := [live for live in world.board.live.values() if live.row.user == who]:
+                await world.board.end(mine[0], end_reason=EndReason.STOPPED, end=lending.explain.own("gone"))
+            held: dict[str, set[str]] = {}
+            for live in world.board.live.values():
+                held.setdefault(live.row.account, set()).add(live.row.user)
+            assert all(len(people) == 1 for people in held.values()), held
+    finally:
+        await world.down()
