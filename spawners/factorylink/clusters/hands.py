@@ -12,7 +12,7 @@ from factorylink.clusters.herd import Herd
 from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf
 from factorylink.errors import LinkError, NotDone, Refused
 from factorylink.ledger import Entry, LedgerError
-from factorylink.models import EndReason, Scheduler, WorkerOptions
+from factorylink.models import ClusterRequest, EndReason, Scheduler
 from factorylink.problems import ProblemError, from_link_error, refused, unreachable
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
@@ -38,9 +38,9 @@ class Hands:
         ProblemError."""
         await self._leave(place, row, workerjob.FILE, scheduler.model_dump_json())
 
-    async def leave_asked(self, place: Place, row: ClusterRow, asked: WorkerOptions) -> None:
+    async def leave_asked(self, place: Place, row: ClusterRow, request: ClusterRequest) -> None:
         """What is asked of each Dask worker, in a file beside the other; mostly nothing is. Raises ProblemError."""
-        if (said := asked.model_dump_json(exclude_defaults=True)) != "{}":
+        if (said := request.worker.model_dump_json(exclude_defaults=True)) != "{}":
             await self._leave(place, row, workerjob.ASKED, said)
 
     async def _leave(self, place: Place, row: ClusterRow, file: str, content: str) -> None:

@@ -135,7 +135,7 @@ class Clusters:
             return known.show(), False
         right, row = await self._admission.admit(cluster_id, user, request)
         place = right.place
-        await self._hands.leave_asked(place, row, request.worker)
+        await self._hands.leave_asked(place, row, request)
         if request.head is not None:
             row.session = row.id
             if not self._heads.has(row):  # else this ledger never had, or lost, the cluster of one that runs
