@@ -166,3 +166,12 @@ async def test_a_no_is_everybodys_at_once(broker: Broker, link: ScriptedLink) ->
     assert [str(outcome) for outcome in outcomes] == ["Invalid account."] * 2
     assert len(link.asked) == 1
     await broker.submit("w-2")
+
+
+async def test_who_gives_up_on_a_cancel_holds_up_nobody(broker: Broker, link: ScriptedLink) -> None:
+    given_up = asyncio.create_task(broker.cancel("w-0"))
+    asked = asyncio.create_task(broker.submit("w-1"))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait_for(asked, 5)
+    assert [(method, body["names"]) for method, _, body in link.asked] == [("POST", ["w-0"]), ("PUT", ["w-1"])]

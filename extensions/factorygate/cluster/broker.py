@@ -132,20 +132,22 @@ class Broker:
 
     async def _cancel(self, unwanted: list[tuple[str, asyncio.Future[None]]]) -> None:
         body = {"names": [name for name, _ in unwanted]}
-        await self._tell(unwanted, lambda: self._link.post(f"/clusters/{self.id}/cancel", body))
-        self._cancelled.update(name for name, done in unwanted if done.exception() is None)
+        if await self._tell(unwanted, lambda: self._link.post(f"/clusters/{self.id}/cancel", body)):
+            self._cancelled.update(name for name, _ in unwanted)
 
-    async def _tell(self, who: list[tuple[str, asyncio.Future[None]]], ask: Callable[[], Any]) -> None:
+    async def _tell(self, who: list[tuple[str, asyncio.Future[None]]], ask: Callable[[], Any]) -> bool:
+        """Whether it was taken; who waits is told. Some may wait no more."""
         try:
             self._take(await self._again(ask))
         except LinkError as error:
             for _, done in who:
                 if not done.done():
                     done.set_exception(error)
-        else:
-            for _, done in who:
-                if not done.done():
-                    done.set_result(None)
+            return False
+        for _, done in who:
+            if not done.done():
+                done.set_result(None)
+        return True
 
     async def _again(self, ask: Callable[[], Any]) -> Any:
         """Each of these requests may be sent twice; only what may pass by itself is sent again."""
