@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-
 from factorygate.cluster import place
 from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.job import FactoryJob
@@ -25,9 +24,12 @@ class ScriptedLink:
         self.batches: list[list[str]] = []
         self.cancelled: list[list[str]] = []
         self.refuses: LinkError | None = None
+        self.speaks = asyncio.Event()  # cleared: it takes nothing and says nothing until it is set again
+        self.speaks.set()
 
     async def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         if "/batches/" in path:
+            await self.speaks.wait()
             self.batches.append(body["names"])
             if self.refuses is not None:
                 raise self.refuses
@@ -132,3 +134,18 @@ async def test_a_refusal_leaves_no_jobs(cluster: FactoryCluster, link: ScriptedL
     link.refuses = None
     await cluster.scale(jobs=1)
     assert [len(names) for names in link.batches] == [2 * AT_A_TIME, 1]
+
+
+async def test_who_gives_up_waiting_for_jobs_takes_them_from_nobody(
+    cluster: FactoryCluster, link: ScriptedLink
+) -> None:
+    link.speaks.clear()
+    first = cluster.scale(jobs=1)
+    await asyncio.sleep(0.1)  # it is asked for, and not answered
+    second, third = cluster.scale(jobs=2), cluster.scale(jobs=3)
+    await asyncio.sleep(0.1)
+    second.cancel()  # as a notebook does with a cell that is interrupted
+    await asyncio.wait([second])
+    link.speaks.set()
+    await asyncio.gather(first, third)
+    assert sum(map(len, link.batches)) == len(cluster.workers) == 3

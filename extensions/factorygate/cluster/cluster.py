@@ -373,6 +373,10 @@ class FactoryCluster(JobQueueCluster):
 
     # --- making it so
 
+    def _correct_state(self) -> asyncio.Future[None]:
+        """All who ask wait for the same: who gives up must not end it for the others."""
+        return asyncio.shield(super()._correct_state())
+
     async def _correct_state_internal(self) -> None:
         leaving = [name for name in self.workers if name not in self.worker_spec]
         self.leaving.add({name: self.workers.pop(name) for name in leaving}, self.roster.relieved)
