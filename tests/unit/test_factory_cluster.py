@@ -13,6 +13,7 @@ from factorygate.cluster import place
 from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.opening import AT_A_TIME
+from factorygate.cluster.view import Adapting
 from factorygate.link import Link, LinkError
 from tests.support.scripted_link import factory
 
@@ -149,3 +150,13 @@ async def test_who_gives_up_waiting_for_jobs_takes_them_from_nobody(
     link.speaks.set()
     await asyncio.gather(first, third)
     assert sum(map(len, link.batches)) == len(cluster.workers) == 3
+
+
+async def test_what_cannot_be_adapted_to_changes_nothing(cluster: FactoryCluster) -> None:
+    with pytest.raises(KeyError, match="soon"):
+        cluster.adapt(minimum_jobs=0, maximum_jobs=2, target_duration="soon")
+    assert cluster.view().adapting is None
+    await cluster.scale(jobs=1)
+    assert len(cluster.workers) == 1
+    cluster.adapt(minimum_jobs=1, maximum_jobs=2)
+    assert cluster.view().adapting == Adapting(1, 2)

@@ -343,9 +343,15 @@ class FactoryCluster(JobQueueCluster):
         each = self.place.processes
         low = self.place.jobs(minimum, minimum_cores, minimum_memory) if minimum_jobs is None else minimum_jobs
         high = self.place.most_jobs(maximum, maximum_cores, maximum_memory) if maximum_jobs is None else maximum_jobs
-        self.adapting = Adapting(low, 10**6 if high is None else high)
         most = math.inf if high is None else high * each
-        return super().adapt(Adaptive=Adaptive, minimum=low * each, maximum=most, **options)
+        known = dict(getattr(self, "_adaptive_options", {}))
+        try:
+            adaptive = super().adapt(Adaptive=Adaptive, minimum=low * each, maximum=most, **options)
+        except BaseException:
+            self.adapting, self._adaptive_options = None, known  # else dask would say the same again, without it
+            raise
+        self.adapting = Adapting(low, 10**6 if high is None else high)
+        return adaptive
 
     def stop_adapting(self) -> None:
         """The number of jobs stays as it is, but for those that are lost."""
