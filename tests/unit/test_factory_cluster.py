@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from distributed.core import Status
+
 from factorygate.cluster import place
 from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.job import FactoryJob
@@ -25,6 +27,7 @@ class ScriptedLink:
         self.batches: list[list[str]] = []
         self.cancelled: list[list[str]] = []
         self.refuses: LinkError | None = None
+        self.has_room = True  # for one more cluster
         self.speaks = asyncio.Event()  # cleared: it takes nothing and says nothing until it is set again
         self.speaks.set()
 
@@ -34,6 +37,8 @@ class ScriptedLink:
             self.batches.append(body["names"])
             if self.refuses is not None:
                 raise self.refuses
+        elif not self.has_room:
+            raise LinkError("limit", "You have 8 clusters, the most one may have.")
         return self.told()
 
     async def post(self, _path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -160,3 +165,15 @@ async def test_what_cannot_be_adapted_to_changes_nothing(cluster: FactoryCluster
     assert len(cluster.workers) == 1
     cluster.adapt(minimum_jobs=1, maximum_jobs=2)
     assert cluster.view().adapting == Adapting(1, 2)
+
+
+async def test_a_cluster_that_the_gateway_refuses_leaves_no_scheduler(
+    link: ScriptedLink,
+) -> None:
+    link.has_room = False
+    refused = FactoryCluster("cpu", scheduler="here", asynchronous=True, silence_logs="critical")
+    with pytest.raises(LinkError, match="the most one may have"):
+        await refused
+    assert refused.status is Status.closed
+    assert refused.scheduler.status is Status.closed
+    assert not refused._folder.exists()

@@ -233,7 +233,7 @@ class FactoryCluster(JobQueueCluster):
         if self._keeper is not None:
             return
         if self._begins is None:
-            await self.broker.begin(self.terms.request(self._name, scheduler=self._keys.tell(self.scheduler.address)))
+            await self._make_known()
         await self._take_up()
         gc.collect()  # Dask was imported just now; else this comes while jobs are asked for, and holds up the loop then
         self._keeper = Keeper(self)
@@ -241,6 +241,13 @@ class FactoryCluster(JobQueueCluster):
         if self._link_wanted and self.asynchronous:
             wanted, self._link_wanted = self._link_wanted, 0
             self.roster.plan(self._jobs(wanted))
+
+    async def _make_known(self) -> None:
+        try:
+            await self.broker.begin(self.terms.request(self._name, scheduler=self._keys.tell(self.scheduler.address)))
+        except BaseException:
+            await self._close()  # nobody would have it in hand
+            raise
 
     async def _take_up(self) -> None:
         """Jobs that are there already: of a cluster that was left."""
