@@ -2,14 +2,11 @@
 # Our pages, and their way to the link.
 from pathlib import Path
 
-from factoryspawner import handlers, hubconfig, jinja, project_page
+from factoryspawner import hubconfig, jinja, routes
 
 config = hubconfig.loaded()
 pages = config.pages or Path(__file__).parents[1]
 
 c.JupyterHub.template_paths = [str(pages / "templates")]
 c.JupyterHub.jinja_environment_options = {"extensions": [jinja.translation(pages / "locale")]}
-c.JupyterHub.extra_handlers = [
-    *handlers.routes(config.link_socket, pages),
-    *project_page.routes(config.link_socket, pages),
-]
+c.JupyterHub.extra_handlers = routes.routes(config.link_socket, pages)

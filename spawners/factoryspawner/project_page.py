@@ -12,7 +12,7 @@ from tornado import web
 
 from factorylink.client import LinkProblem
 from factorylink.models import N_, Model, Problem, ProjectView, UsageLine
-from factoryspawner.handlers import GatewayHandler
+from factoryspawner.api.handler import GatewayHandler
 
 ID = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"
 
@@ -76,7 +76,7 @@ class ProjectPage(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
 
 
 def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
-    """For ``c.JupyterHub.extra_handlers``, beside those of ``handlers``."""
+    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
     to_link = {"link_socket": link_socket, "locale": pages / "locale"}
     return [
         (rf"/project/{ID}", ProjectPage),

@@ -49,6 +49,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         self._login: Login = config.login
         self._people = People(self._login.people_file)
         self._looking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._looked: dict[str, tuple[float, bool]] = {}  # when a provider was asked about them, and whether they stay
         self._telling: dict[str, Callable[[], object]] = {}
         self._in_hub: set[str] = set()
         self._written = {name.lower() for one in self._login.providers for name in one.names.values()}
@@ -108,37 +109,43 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         self._tell(model["name"], model["groups"])
         return model
 
-    async def refresh_user(self, user: Any, handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
+    async def refresh_user(self, user: Any, _handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
         """Ask the provider about them again. False: they must log in, which tells them why if it is refused."""
-        asked_at = time.time()
+        begun = time.monotonic()
         async with self._looking[user.name]:
-            state = await user.get_auth_state() or {}
-            if state.get("checked_at", 0) > asked_at and not state.get("refused"):
-                return True  # by another request of theirs, while this one waited: a refresh token counts once
-            provider = self.providers.get(state.get("provider", ""))
-            if provider is None or state.get("refused"):
-                return False
-            if user.name in self.blocked_users:
-                await self._shut_out(user, {**state, "refused": "blocked"})
-                return False
-            try:
-                model = await provider.look_again(user, handler)
-            except ProviderAway as error:
-                self.log.warning("%s cannot be looked at again: %s", user.name, error)
-                return self._is_trusted(state)
-            if model is None:
-                return False
-            fresh = model["auth_state"]
-            if fresh["refused"]:
-                await self._shut_out(user, {**state, **fresh})
-                return False
-            if model["name"] != user.name:
-                self.log.error("%s says of %s that they are %s", provider.settings.id, user.name, model["name"])
-                return False
-            self._promote(model)
-            await user.save_auth_state(fresh)
-            self._tell(user.name, model["groups"])
-            return model
+            looked_at, stays = self._looked.get(user.name, (-1.0, False))
+            if looked_at >= begun:
+                return stays  # another request of theirs asked while this one waited: a refresh token counts once
+            answer = await self._look(user)
+            self._looked[user.name] = (time.monotonic(), bool(answer))
+            return answer
+
+    async def _look(self, user: Any) -> dict[str, Any] | bool:
+        state = await user.get_auth_state() or {}
+        provider = self.providers.get(state.get("provider", ""))
+        if provider is None or state.get("refused"):
+            return False
+        if user.name in self.blocked_users:
+            await self._shut_out(user, {**state, "refused": "blocked"})
+            return False
+        try:
+            model = await provider.look_again(user)
+        except ProviderAway as error:
+            self.log.warning("%s cannot be looked at again: %s", user.name, error)
+            return self._is_trusted(state)
+        if model is None:
+            return False
+        fresh = model["auth_state"]
+        if fresh["refused"]:
+            await self._shut_out(user, {**state, **fresh})
+            return False
+        if model["name"] != user.name:
+            self.log.error("%s says of %s that they are %s", provider.settings.id, user.name, model["name"])
+            return False
+        self._promote(model)
+        await user.save_auth_state(fresh)
+        self._tell(user.name, model["groups"])
+        return model
 
     async def standing(self, user: Any) -> Refusal | None:
         """Why nothing may start for them, or None: they logged in, and a rule lets them in. For starts that no refresh

@@ -9,6 +9,7 @@ from typing import Any
 
 from oauthenticator.generic import GenericOAuthenticator
 from pydantic import ValidationError
+from tornado import web
 from tornado.httpclient import HTTPClientError
 
 from factorylink.models import ANTENNA
@@ -19,6 +20,7 @@ from factoryspawner.login.words import LoginRefused
 
 _SECONDS = 8  # for one answer of a provider
 _NOBODY = "-"
+_NO = (400, 401, 403)  # statuses that refuse a token; any other tells nothing of it
 
 
 class ProviderAway(Exception):
@@ -55,14 +57,23 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         self._people = people
         self._taken = taken
         self._finding = asyncio.Lock()
+        self._silent_at = -1.0  # when it was last asked for its endpoints in vain, in the loop's time
 
     async def ready(self) -> None:
-        """Return when its endpoints are known. Raises ProviderAway."""
+        """Return when its endpoints are known. Raises ProviderAway; so for all who waited while one asked."""
+        begun = asyncio.get_running_loop().time()
         async with self._finding:
-            if not self.userdata_url:
+            if self.userdata_url:
+                return
+            if self._silent_at >= begun:
+                raise ProviderAway(f"{self.settings.issued_by} did not say its endpoints just now")
+            try:
                 found = self.settings.endpoints or await self._discover()
-                self.authorize_url, self.token_url = str(found.authorize), str(found.token)
-                self.userdata_url: str = found.userinfo
+            except ProviderAway:
+                self._silent_at = asyncio.get_running_loop().time()
+                raise
+            self.authorize_url, self.token_url = str(found.authorize), str(found.token)
+            self.userdata_url: str = found.userinfo
 
     async def _discover(self) -> Endpoints:
         issuer = self.settings.issued_by
@@ -89,16 +100,54 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             self._belongs_to(model, antenna)
         return model
 
-    async def look_again(self, user: Any, handler: Any) -> dict[str, Any] | None:
+    async def look_again(self, user: Any) -> dict[str, Any] | None:
         """The same of one who is here, by what the last login left; None: they must log in. Raises ProviderAway."""
-        return await self._asked(self.refresh_user(user, handler)) or None
+        state = await user.get_auth_state()
+        model: dict[str, Any] | None = await self._asked(self._looked(user, state))
+        if model is None:
+            return None
+        sub = model["auth_state"]["sub"]
+        if sub is None:
+            raise ProviderAway("it answers, and says of nobody")
+        if sub != state["sub"]:
+            self.log.error("%s answers about another than %s", self.settings.id, user.name)
+            return None
+        return model
+
+    async def _looked(self, user: Any, state: dict[str, Any]) -> dict[str, Any] | None:
+        """By the access token, then by a new one. Not oauthenticator's own, to which each failure is a refusal."""
+        try:
+            return await self._model(state["token_response"])
+        except HTTPClientError as error:
+            if error.code not in _NO:
+                raise
+        if not state["refresh_token"]:
+            return None
+        try:
+            asked = self.build_refresh_token_request_params(state["refresh_token"])
+            fresh = {"refresh_token": state["refresh_token"], **await self.get_token_info(None, asked)}
+            # Kept before it is used: the one before may count no more.
+            await user.save_auth_state(state | _kept(self.build_auth_state_dict(fresh, None)))
+            return await self._model(fresh)
+        except HTTPClientError as error:
+            if error.code not in _NO:
+                raise
+        except web.HTTPError as error:  # an answer without a token; its words may be tokens
+            if error.status_code not in _NO:
+                raise ProviderAway("it gives no token, and no reason") from None
+        self.log.info("%s must log in again: %s renews nothing", user.name, self.settings.id)
+        return None
+
+    async def _model(self, tokens: Any) -> dict[str, Any]:
+        model: dict[str, Any] = await self._token_to_auth_model(tokens)
+        return model
 
     async def _asked(self, answer: Any) -> Any:
         try:
             await self.ready()
             return await answer
         except HTTPClientError as error:
-            if 400 <= error.code < 500:  # tornado has 599 for no answer
+            if error.code in _NO:
                 raise LoginRefused("failed") from error
             raise ProviderAway(str(error)) from error
         except (OSError, ValueError, TypeError, KeyError) as error:  # no answer, or none that is one
@@ -112,10 +161,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
         """Say who it is, by issuer and sub alone, and whether they may come in."""
-        state = auth_model["auth_state"]
-        claims = state.pop(self.user_auth_state_key)
-        state.pop("id_token", None)
-        state["token_response"] = {key: value for key, value in state["token_response"].items() if key != "id_token"}
+        claims = auth_model["auth_state"][self.user_auth_state_key]
+        state = auth_model["auth_state"] = _kept(auth_model["auth_state"])
         issuer, sub = self.settings.issued_by, subject(claims)
         verdict = judge(claims if sub is not None else {}, self.settings)
         state |= {
@@ -151,3 +198,9 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         state = model["auth_state"]
         groups = {group for group in state["groups"] if not group.startswith(ANTENNA)} | {ANTENNA + antenna}
         state["groups"] = model["groups"] = sorted(groups)
+
+
+def _kept(state: dict[str, Any]) -> dict[str, Any]:
+    """Of what oauthenticator would keep, the tokens that ask again; no claims."""
+    tokens = {key: value for key, value in state["token_response"].items() if key != "id_token"}
+    return {key: state[key] for key in ("access_token", "refresh_token", "scope")} | {"token_response": tokens}

@@ -1,0 +1,1 @@
+"""JSON and server-sent events for our pages, under ``/hub/gateway/api/``."""

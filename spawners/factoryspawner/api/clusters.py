@@ -1,0 +1,34 @@
+"""A person's Dask clusters."""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter
+
+from factorylink.models import Cluster
+from factoryspawner.api.handler import NOTHING, GatewayHandler
+
+CLUSTERS = TypeAdapter(list[Cluster])
+
+
+class Clusters(GatewayHandler):
+    """This person's Dask clusters."""
+
+    async def get(self) -> None:
+        """``list[Cluster]`` without their jobs: the live ones and the last that ended, newest first."""
+        self.answer(CLUSTERS, await self.gateway.link.person_clusters(self.person))
+
+
+class OneCluster(GatewayHandler):
+    """One of them."""
+
+    async def delete(self, cluster_id: str) -> None:
+        """End it with all its jobs; 202 once the wish is kept."""
+        await self.gateway.link.end_cluster(self.person, cluster_id)
+        self.set_status(202)
+        self.answer(NOTHING, {})
+
+
+ROUTES: tuple[tuple[str, type[GatewayHandler]], ...] = (
+    (r"clusters", Clusters),
+    (r"clusters/([0-9a-f]{32})", OneCluster),
+)

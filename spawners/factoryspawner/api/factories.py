@@ -1,0 +1,76 @@
+"""The catalogue for a person: the factories as they may use them, when a session would start, their login there."""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter, ValidationError
+from tornado import web
+
+from factorylink.models import N_, ComingView, CredentialView, Estimate, FactoryView, RenewBody
+from factoryspawner.api.handler import GatewayHandler
+from factoryspawner.stream import Source
+
+FACTORIES = TypeAdapter(list[FactoryView])
+COMING = TypeAdapter(list[ComingView])
+ESTIMATE = TypeAdapter(Estimate)
+CREDENTIAL = TypeAdapter(CredentialView)
+
+
+class Factories(GatewayHandler):
+    """The catalogue as this person may use it."""
+
+    async def get(self) -> None:
+        """``list[FactoryView]``."""
+        self.answer(FACTORIES, await self.gateway.link.factories(self.person))
+
+
+class FactoriesEvents(GatewayHandler):
+    """The same, at every change."""
+
+    async def get(self) -> None:
+        """Event ``factories``: ``list[FactoryView]``."""
+        await self.send(Source("factories", FACTORIES, self.gateway.link.factories_events(self.person)))
+
+
+class ComingFactories(GatewayHandler):
+    """The factories without a machine yet."""
+
+    async def get(self) -> None:
+        """``list[ComingView]``."""
+        self.answer(COMING, await self.gateway.link.coming())
+
+
+class FactoryEstimate(GatewayHandler):
+    """When a session of a size would start."""
+
+    async def get(self, factory: str) -> None:
+        """``Estimate``; query: ``size``, ``hours`` if not the size's own, ``project`` where several may pay."""
+        size = self.get_query_argument("size")
+        hours, project = self.get_query_argument("hours", ""), self.get_query_argument("project", None)
+        try:
+            wanted = float(hours) if hours else None
+        except ValueError as error:
+            raise web.HTTPError(
+                400, N_("{field}: {value} is not a number.").format(field="hours", value=repr(hours))
+            ) from error
+        self.answer(ESTIMATE, await self.gateway.link.estimate(factory, self.person, size, wanted, project))
+
+
+class FactoryCredential(GatewayHandler):
+    """A login of the person's own at a factory."""
+
+    async def put(self, factory: str) -> None:
+        """Body ``{"token"}``: passed on to the link, and kept nowhere here. ``CredentialView``."""
+        try:
+            wanted = RenewBody.model_validate_json(self.request.body)
+        except ValidationError:
+            raise web.HTTPError(400, N_("That is not a token.")) from None  # nothing of it in a log
+        self.answer(CREDENTIAL, await self.gateway.link.renew(factory, self.person, wanted.token))
+
+
+ROUTES: tuple[tuple[str, type[GatewayHandler]], ...] = (
+    (r"factories", Factories),
+    (r"factories/events", FactoriesEvents),
+    (r"coming", ComingFactories),
+    (r"factories/([a-z0-9-]+)/estimate", FactoryEstimate),
+    (r"factories/([a-z0-9-]+)/credential", FactoryCredential),
+)

@@ -1,0 +1,120 @@
+"""What answers our pages: JSON and server-sent events for whoever is logged in.
+
+The hub's cookie is checked here and goes no further; the link hears the person's name over its Unix socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jupyterhub.handlers import BaseHandler
+from pydantic import TypeAdapter
+from tornado import web
+
+from factorylink.client import LinkProblem, LinkSilent
+from factorylink.models import N_, Problem
+from factoryspawner.errors import LINK_SILENT
+from factoryspawner.gateway import Gateway, gateway
+from factoryspawner.language import Language, languages
+from factoryspawner.stream import Source, Stream
+
+PROBLEM = TypeAdapter(Problem)
+NOTHING: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
+T = TypeVar("T")
+
+
+class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """JSON for the person of the cookie. What goes wrong is answered as a ``Problem``, in words."""
+
+    def initialize(self, link_socket: Path, locale: Path) -> None:
+        """``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
+        self._socket = link_socket
+        self._locale = locale
+
+    async def prepare(self) -> None:
+        """Only for people who are logged in, and not for tokens; a script uses the service ``factories``."""
+        await super().prepare()
+        if self.current_user is None:
+            raise web.HTTPError(401, N_("Log in to the hub first."))
+
+    @property
+    def gateway(self) -> Gateway:
+        """What this hub process shares."""
+        return gateway(self._socket)
+
+    @property
+    def language(self) -> Language:
+        """What the page is read in."""
+        return languages(self._locale).of(self.request)
+
+    @property
+    def person(self) -> str:
+        """The name of who asks."""
+        return str(self.current_user.name)
+
+    def answer(self, shape: TypeAdapter[T], value: T) -> None:
+        """Finish with JSON in the person's language, not to be kept."""
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Content-Language", self.language.code)
+        self.finish(shape.dump_json(self.language.spoken(value)))
+
+    async def send(self, *sources: Source) -> None:
+        """Send server-sent events in the person's language until a source ends or the client goes."""
+        self.set_header("Content-Type", "text/event-stream")
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("X-Accel-Buffering", "no")
+        self.set_header("Content-Language", self.language.code)
+        language = self.language
+        self._stream = Stream(*(one._replace(values=_spoken(one.values, language)) for one in sources))
+        await self._stream.run(self)
+
+    def on_connection_close(self) -> None:
+        """The client went: its stream ends."""
+        stream = getattr(self, "_stream", None)
+        if stream is not None:
+            stream.stop()
+
+    def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
+        """What the link says no to is nothing for the hub's log."""
+        if not isinstance(value, LinkProblem | LinkSilent):
+            super().log_exception(typ, value, tb)
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Give the link's failures their own status."""
+        error = kwargs.get("exc_info", (None, None, None))[1]
+        if isinstance(error, LinkProblem):
+            status_code = error.status
+        elif isinstance(error, LinkSilent):
+            status_code = 503
+        super().send_error(status_code, **kwargs)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """A ``Problem`` in place of a page."""
+        self.set_status(status_code)
+        self.answer(PROBLEM, _problem(kwargs.get("exc_info", (None, None, None))[1]))
+
+
+async def _spoken(source: AsyncGenerator[T], language: Language) -> AsyncGenerator[T]:
+    async with aclosing(source) as values:
+        async for value in values:
+            yield language.spoken(value)
+
+
+def _problem(error: BaseException | None) -> Problem:
+    match error:
+        case LinkProblem():
+            return error.problem
+        case LinkSilent():
+            return Problem(kind="unreachable", message=LINK_SILENT.what, do=LINK_SILENT.do)
+        case web.HTTPError(status_code=401 | 403):
+            return Problem(kind="forbidden", message=error.log_message or N_("Not allowed."))
+        case web.HTTPError(status_code=409):
+            return Problem(kind="conflict", message=error.log_message or N_("Not now."))
+        case web.HTTPError():
+            return Problem(kind="invalid", message=error.log_message or N_("This request is not understood."))
+        case _:
+            return Problem(kind="unreachable", message=N_("Something went wrong in the hub; it is in its log."))

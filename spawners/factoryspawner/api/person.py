@@ -1,0 +1,43 @@
+"""What the start page knows of a person: their projects, what they still need, and what they chose last."""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter
+
+from factorylink.models import Choice, ProjectView, ReadyView
+from factoryspawner.api.handler import GatewayHandler
+
+PROJECTS = TypeAdapter(list[ProjectView])
+READY = TypeAdapter(ReadyView)
+CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
+
+
+class PersonProjects(GatewayHandler):
+    """The projects that this person is in."""
+
+    async def get(self) -> None:
+        """``list[ProjectView]``."""
+        self.answer(PROJECTS, await self.gateway.link.projects(self.person))
+
+
+class Ready(GatewayHandler):
+    """What this person has of what they need before they can begin."""
+
+    async def get(self) -> None:
+        """``ReadyView``."""
+        self.answer(READY, await self.gateway.link.ready(self.person))
+
+
+class LastChoice(GatewayHandler):
+    """What this person chose last."""
+
+    async def get(self) -> None:
+        """``Choice`` or null."""
+        self.answer(CHOICE, await self.gateway.link.last_choice(self.person))
+
+
+ROUTES: tuple[tuple[str, type[GatewayHandler]], ...] = (
+    (r"projects", PersonProjects),
+    (r"ready", Ready),
+    (r"choice", LastChoice),
+)

@@ -1,0 +1,95 @@
+"""A person's sessions: all of them, what they do now, and what may be asked of one."""
+
+from __future__ import annotations
+
+from pydantic import TypeAdapter, ValidationError
+from tornado import web
+
+from factorylink.client import LinkProblem
+from factorylink.models import N_, ExtendBody, Problem, Session
+from factoryspawner.api.handler import NOTHING, GatewayHandler
+from factoryspawner.stream import Source
+
+SESSIONS = TypeAdapter(list[Session])
+SESSION = TypeAdapter(Session)
+
+_RECENT = 20
+
+
+class Sessions(GatewayHandler):
+    """This person's sessions."""
+
+    async def get(self) -> None:
+        """``list[Session]``: the live ones and the last that ended, newest first."""
+        self.answer(SESSIONS, await self.gateway.link.person_sessions(self.person, _RECENT))
+
+
+class SessionsEvents(GatewayHandler):
+    """This person's live sessions, from the hub's own table."""
+
+    async def get(self) -> None:
+        """Event ``sessions``: ``list[Session]``, whole at every change."""
+        await self.send(Source("sessions", SESSIONS, self.gateway.table.live_of(self.person)))
+
+
+class _OfSession(GatewayHandler):
+    async def own_session(self, session_id: str) -> Session:
+        """The session, if it is this person's or this person may see all servers. Raises LinkProblem (404) if not."""
+        session = await self.gateway.link.session(session_id)
+        if session.user != self.person and not self.has_scope(f"read:servers!user={session.user}"):
+            raise LinkProblem(404, Problem(kind="gone", message=N_("There is no such session.")))
+        return session
+
+
+class OneSession(_OfSession):
+    """One session, live or ended."""
+
+    async def get(self, session_id: str) -> None:
+        """``Session``."""
+        self.answer(SESSION, await self.own_session(session_id))
+
+    async def delete(self, session_id: str) -> None:
+        """Stop a session that the hub does not hold as a server just now; 202 once the wish is kept."""
+        session = await self.own_session(session_id)
+        if session.user != self.person and not self.has_scope(f"delete:servers!user={session.user}"):
+            raise web.HTTPError(403, N_("You may see this session, but not stop it."))
+        owner = self.find_user(session.user)
+        spawner = owner.spawners.get(session.server) if owner is not None else None
+        if spawner is not None and spawner.active:
+            raise web.HTTPError(409, N_("Stop it as a server of the hub."))
+        await self.gateway.link.stop(session_id, "person" if session.user == self.person else "operator")
+        self.set_status(202)
+        self.answer(NOTHING, {})
+
+
+class OneSessionEvents(_OfSession):
+    """The same, at every change."""
+
+    async def get(self, session_id: str) -> None:
+        """Event ``session``: the whole ``Session``; ends when it has ended."""
+        await self.own_session(session_id)
+        await self.send(Source("session", SESSION, self.gateway.link.session_events(session_id)))
+
+
+class OneSessionExtend(_OfSession):
+    """More time for a session."""
+
+    async def post(self, session_id: str) -> None:
+        """``{"hours": more}``; ``Session`` as it is now, its new end comes by the events."""
+        session = await self.own_session(session_id)
+        if session.user != self.person:
+            raise web.HTTPError(403, N_("Only its owner can make a session longer."))
+        try:
+            wanted = ExtendBody.model_validate_json(self.request.body)
+        except ValidationError as error:
+            raise web.HTTPError(400, N_("hours: a number is needed.")) from error
+        self.answer(SESSION, await self.gateway.link.extend(session_id, wanted.hours))
+
+
+ROUTES: tuple[tuple[str, type[GatewayHandler]], ...] = (
+    (r"sessions", Sessions),
+    (r"sessions/events", SessionsEvents),
+    (r"sessions/([0-9a-f]{32})", OneSession),
+    (r"sessions/([0-9a-f]{32})/events", OneSessionEvents),
+    (r"sessions/([0-9a-f]{32})/extend", OneSessionExtend),
+)

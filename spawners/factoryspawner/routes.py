@@ -1,0 +1,25 @@
+"""All that the hub answers beside JupyterHub's own: our pages, what they ask, and their files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.handlers.static import CacheControlStaticFilesHandler
+
+from factoryspawner import project_page, public
+from factoryspawner.api import clusters, factories, home, person, sessions
+
+_API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
+
+
+def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
+    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. ``link_socket``: the link's Unix
+    socket; ``pages``: folder of our templates, static files and catalogues."""
+    to_link = {"link_socket": link_socket, "locale": pages / "locale"}
+    return [
+        *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),
+        *public.routes(link_socket, pages / "locale"),
+        *project_page.routes(link_socket, pages),
+        (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
+    ]
