@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from factorylink import catalogue
-from testbed import clock, cluster, faults, install
+from testbed import clock, cluster, factories, faults, install
 from testbed.errors import CannotLayOut, CannotRun, NoSuchFault, TestbedError
 from testbed.fault_kinds import KINDS
 from testbed.options import add_accounting, add_gpu_nodes, add_isolation, isolation
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="testbed", description="Real Slurm clusters, laid out as the catalogue says.")
+    parser = argparse.ArgumentParser(prog="testbed", description="Real clusters, laid out as the catalogue says.")
     parser.add_argument("command", choices=sorted(_COMMANDS))
     parser.add_argument("factory", nargs="*", help="ids; none: for up nothing, for the others all that are known")
     parser.add_argument("--state", type=Path, help="where clusters live; default: .testbed, for faults also the demo's")
@@ -55,13 +55,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(options: argparse.Namespace) -> int:
-    factories = catalogue.load(options.catalogue)
+    known = catalogue.load(options.catalogue)
     for name in options.factory:
-        if name not in factories:
-            raise CannotLayOut(f"{name!r} is none of the catalogue's {', '.join(sorted(factories))}")
+        if name not in known:
+            raise CannotLayOut(f"{name!r} is none of the catalogue's {', '.join(sorted(known))}")
     for name in options.factory:
-        running = cluster.up(
-            factories[name],
+        running = factories.up(
+            known[name],
             options.state,
             options.packages,
             gpu_nodes=options.gpu_nodes,
@@ -75,9 +75,9 @@ def _up(options: argparse.Namespace) -> int:
 
 def _down(options: argparse.Namespace) -> int:
     names = _named(options)
-    clusters = [cluster.load(options.state, name) for name in names]
+    clusters = [factories.load(options.state, name) for name in names]
     with ThreadPoolExecutor() as pool:
-        for name, _ in zip(names, pool.map(cluster.Cluster.down, clusters), strict=True):
+        for name, _ in zip(names, pool.map(factories.Running.down, clusters), strict=True):
             print(f"{name}: down")
     return 0
 
@@ -85,7 +85,7 @@ def _down(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     every_one_ready = True
     for name in _named(options):
-        found = cluster.load(options.state, name)
+        found = factories.load(options.state, name)
         ready = bool(found.pids) and found.ready()
         every_one_ready &= ready
         daemons = ", ".join(f"{daemon} {pid}" for daemon, pid in found.pids.items())
@@ -94,7 +94,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _env(options: argparse.Namespace) -> int:
-    described = {name: cluster.load(options.state, name).describe() for name in _named(options)}
+    described = {name: factories.load(options.state, name).describe() for name in _named(options)}
     print(json.dumps(next(iter(described.values())) if len(described) == 1 else described, indent=1))
     return 0
 
@@ -145,7 +145,7 @@ def _state(options: argparse.Namespace) -> Path:
 
 
 def _named(options: argparse.Namespace) -> list[str]:
-    return options.factory or cluster.known(options.state)
+    return options.factory or factories.known(options.state)
 
 
 _COMMANDS = {"up": _up, "down": _down, "status": _status, "env": _env, "fault": _fault}

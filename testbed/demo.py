@@ -1,4 +1,4 @@
-"""``bin/demo``: proxy, hub, link and a real Slurm for each factory, on 127.0.0.1 of this machine.
+"""``bin/demo``: proxy, hub, link and a real scheduler for each factory, on 127.0.0.1 of this machine.
 
 Stays in the foreground until Ctrl-C. Exit codes: 0, 1 for what went wrong here, 3 where this machine cannot run it.
 """
@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
-from testbed import cluster, install
+from testbed import factories, install
 from testbed.demo_folder import DemoFolder, Ports
 from testbed.demo_run import Demo, DemoError
 from testbed.errors import CannotRun, TestbedError
@@ -181,9 +181,9 @@ def stop(folder: DemoFolder, clusters: Path) -> int:
     for identity in running.values():
         end_now(identity, STOP_PATIENCE)
     left = Record(folder.record).end_all()
-    names = cluster.known(clusters)
+    names = factories.known(clusters)
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda name: cluster.load(clusters, name).down(), names))
+        list(pool.map(lambda name: factories.load(clusters, name).down(), names))
     supervisor.forget()
     (folder.path / "demo.json").unlink(missing_ok=True)
     for identity in running.values():

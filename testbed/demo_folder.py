@@ -17,7 +17,7 @@ import yaml
 from factorylink.models import Environment, Factory
 from factoryspawner.passwords import write_passwords
 from testbed import clock, demo_login, install, pytorch
-from testbed.cluster import Cluster
+from testbed.factories import Running
 from testbed.supervisor import Program, write_private
 
 PEOPLE = ("ada", "grace", "emmy")
@@ -138,7 +138,7 @@ class DemoFolder:
             content |= {"passwords_file": str(self.path / "passwords.json"), "admins": [ADMIN]}
         return self._write_yaml("hub.yaml", content)
 
-    def write_link_config(self, clusters: Mapping[str, Cluster], catalogue: Mapping[str, Factory]) -> Path:
+    def write_link_config(self, clusters: Mapping[str, Running], catalogue: Mapping[str, Factory]) -> Path:
         """The link's YAML: how it reaches each cluster, and what notebooks run in there."""
         content = {
             "catalogue": str(install.CHECKOUT / "hub_config" / "factories"),
@@ -153,7 +153,7 @@ class DemoFolder:
             content["projects"] = str(self._write_yaml("projects.yaml", demo_login.projects(clusters)))
         return self._write_yaml("link.yaml", content)
 
-    def _access(self, cluster: Cluster, factory: Factory) -> dict[str, Any]:
+    def _access(self, cluster: Running, factory: Factory) -> dict[str, Any]:
         access = {
             **cluster.access_fields(),
             "environments": [environment(self.programs).model_dump(mode="json")],

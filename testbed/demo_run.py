@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +15,18 @@ import httpx
 
 from factorylink import catalogue
 from factorylink.models import Factory
-from testbed import clock, cluster, demo_login, install
-from testbed.cluster import Cluster
+from testbed import clock, demo_login, factories, install
 from testbed.demo_folder import ADMIN, PEOPLE, DemoFolder
 from testbed.errors import CannotRun
+from testbed.factories import Running
 from testbed.login import Isolation
 from testbed.supervisor import Supervisor, write_private
 
 USABLE_SECONDS = 120.0  # from the start of the last program
 GOODBYE_SECONDS = 15.0  # for sessions to end by themselves
+TOLD = ("slurm_conf", "pbs_conf", "env", "prefix")  # of a factory's cluster, in demo.json
 RETRY = 0.1  # seconds between two looks at a program that nobody tells us about
-NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "CONFIGPROXY_", "FACTORYGATE_", "PYTHONPATH", "VIRTUAL_ENV")
+NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "PBS_", "CONFIGPROXY_", "FACTORYGATE_", "PYTHONPATH", "VIRTUAL_ENV")
 
 
 class DemoError(Exception):
@@ -33,7 +34,7 @@ class DemoError(Exception):
 
 
 class Demo:
-    """Starts and ends all parts. ``clusters`` is the folder of the Slurm clusters, ``isolation`` how they stand,
+    """Starts and ends all parts. ``clusters`` is the folder of the clusters, ``isolation`` how they stand,
     ``accounting`` whether accounts and QOS count."""
 
     def __init__(
@@ -51,7 +52,7 @@ class Demo:
         self._isolation = isolation
         self._gpu_nodes = gpu_nodes
         self._accounting = accounting
-        self._clusters: dict[str, Cluster] = {}
+        self._clusters: dict[str, Running] = {}
         self._supervisor = Supervisor(folder.record, self._write_demo_json, self._restarted)
         self._started = False
 
@@ -70,7 +71,7 @@ class Demo:
 
     async def start(self) -> None:
         """Start all; returns when it can be used. Raises DemoError, or an error of the testbed."""
-        factories = self._chosen()
+        chosen = self._chosen()
         try:
             self._folder.prepare()
         except ValueError as error:
@@ -87,10 +88,10 @@ class Demo:
             program = await asyncio.to_thread(self._folder.provider, environ)
             await self._supervisor.start(program)
         await self._supervisor.start(self._folder.proxy(environ), self._folder.hub(environ))
-        print(f"Starting Slurm for {', '.join(factories)} ...", flush=True)
-        made = await asyncio.gather(*(asyncio.to_thread(self._up, factory) for factory in factories.values()))
+        print(f"Starting {_schedulers(chosen)} ...", flush=True)
+        made = await asyncio.gather(*(asyncio.to_thread(self._up, factory) for factory in chosen.values()))
         self._clusters = {one.id: one for one in made}
-        self._folder.write_link_config(self._clusters, factories)
+        self._folder.write_link_config(self._clusters, chosen)
         await self._supervisor.start(self._folder.link(environ))
         print("Starting proxy, hub and link ...", flush=True)
         await self._usable()
@@ -106,8 +107,8 @@ class Demo:
         await self._supervisor.stop()
         (self._folder.path / "demo.json").unlink(missing_ok=True)
         if self._started:
-            names = cluster.known(self._clusters_folder)
-            await asyncio.gather(*(asyncio.to_thread(cluster.load(self._clusters_folder, n).down) for n in names))
+            names = factories.known(self._clusters_folder)
+            await asyncio.gather(*(asyncio.to_thread(factories.load(self._clusters_folder, n).down) for n in names))
 
     def greeting(self) -> str:
         """Where to go and how to log in."""
@@ -143,9 +144,9 @@ class Demo:
                 except OSError as error:
                     raise DemoError(f"port {port} of 127.0.0.1 is in use; choose others with --port N") from error
 
-    def _up(self, factory: Factory) -> Cluster:
+    def _up(self, factory: Factory) -> Running:
         slurm = self._folder.programs / "slurm"
-        return cluster.up(
+        return factories.up(
             factory,
             self._clusters_folder,
             slurm,
@@ -164,7 +165,7 @@ class Demo:
             "users": [{"name": name, "password": logins[name]} for name in PEOPLE],
             "admin_token": self._folder.secret("admin"),
             "factories": {
-                name: {"slurm_conf": str(one.slurm_conf), "env": one.env, "prefix": list(one.prefix)}
+                name: {key: value for key, value in one.describe().items() if key in TOLD}
                 for name, one in self._clusters.items()
             },
             "pids": {name: pids[name] for name in ("hub", "proxy", "link")},
@@ -240,6 +241,14 @@ class Demo:
                 tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
                 lines += [f"--- {log}", *tail]
         return "\n".join(lines)
+
+
+def _schedulers(chosen: Mapping[str, Factory]) -> str:
+    """``Slurm for a, b, PBS for c``."""
+    names: dict[str, list[str]] = {}
+    for name, factory in chosen.items():
+        names.setdefault({"slurm": "Slurm", "pbs": "PBS"}[factory.scheduler], []).append(name)
+    return ", ".join(f"{scheduler} for {', '.join(ids)}" for scheduler, ids in names.items())
 
 
 def environment_passed_on() -> dict[str, str]:

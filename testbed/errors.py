@@ -18,7 +18,7 @@ class CannotRun(TestbedError):
 
 
 class CannotLayOut(TestbedError):
-    """This factory cannot be laid out: no Slurm, or no partition with a known limit."""
+    """This factory cannot be laid out: another scheduler, nothing known of its nodes, or no words for it."""
 
 
 class DidNotStart(TestbedError):

@@ -53,7 +53,12 @@ class Place(Model):
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
     """The nodes to start: ``gpu_nodes`` for each kind of GPU node, ``cpu_nodes`` for each kind without."""
     if factory.scheduler != "slurm":
-        raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the testbed lays out Slurm only")
+        raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the layout asked for is Slurm's")
+    return any_node_sets(factory, gpu_nodes, cpu_nodes)
+
+
+def any_node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
+    """Likewise, whatever its scheduler is."""
     if not factory.partitions:
         raise CannotLayOut(f"{factory.id}: the catalogue knows no partition of it")
     kinds: dict[tuple[NodeShape, int], list[Partition]] = {}
@@ -127,7 +132,7 @@ def task_prolog(environment: Mapping[str, str], mark: tuple[str, str]) -> str:
 
 def _settings(factory: Factory, place: Place) -> dict[str, str]:
     base = place.base
-    longest = max(_longest_hours(factory, partition) for partition in factory.partitions)
+    longest = max(longest_hours(factory, partition) for partition in factory.partitions)
     # Starting fast matters more than a big queue. The plan of the backfill scheduler is what estimates are read
     # from, so its window covers the longest job twice.
     scheduler = {
@@ -212,7 +217,7 @@ def _node_line(factory: Factory, nodes: NodeSet, name: str, place: Place) -> str
 
 def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, default: bool, enforced: bool) -> str:
     # Where no QOS is enforced that allows more, the partition has to.
-    hours = partition.max_hours if enforced and partition.max_hours else _longest_hours(factory, partition)
+    hours = partition.max_hours if enforced and partition.max_hours else longest_hours(factory, partition)
     words = [
         f"PartitionName={partition.name} Nodes={','.join(nodes.names)} State=UP",
         f"MaxTime={_minutes(hours)}",
@@ -230,7 +235,7 @@ def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, defa
     return " ".join(words)
 
 
-def _longest_hours(factory: Factory, partition: Partition) -> float:
+def longest_hours(factory: Factory, partition: Partition) -> float:
     """The partition's limit, or the longest that people may pick there where a QOS allows more."""
     sizes = [size.max_hours for size in factory.sizes if size.partition == partition.name]
     known = [*sizes, *([] if partition.max_hours is None else [partition.max_hours])]

@@ -46,7 +46,7 @@ _BY_SUBSTATE = {92: "COMPLETED", 93: "FAILED"}
 # PBS has no words for how a job ended, only Exit_status: below zero it is PBS' own. Here it gets Slurm's words, which
 # are those of ``explain_ends``.
 ENDS = {
-    **dict.fromkeys((-1, -2, -3, -10, -13, -21, -23, -30), "LAUNCH_FAILED"),
+    **dict.fromkeys((-1, -2, -3, -7, -10, -13, -15, -21, -23, -30), "LAUNCH_FAILED"),
     **dict.fromkeys((-4, -5, -6, -14, -20), "NODE_FAIL"),  # its node, or PBS there, was started anew
     **dict.fromkeys((-16, -17, -22), "RECONFIG_FAIL"),  # a hook of the site's on the node said no
     **dict.fromkeys((-18, -19), "REVOKED"),  # a hook asked for its end

@@ -1,0 +1,238 @@
+"""How the testbed lays out PBS: the texts that it writes, and what it says where OpenPBS is not there."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from factorylink import catalogue
+from factorylink.models import Factory, NodeShape, Partition
+from testbed import __main__ as command
+from testbed import factories, install, pbs_layout, pbs_programs, pbs_record
+from testbed.errors import CannotLayOut, CannotRun, NotThere
+from testbed.login import Isolation
+from tests.unit.pbs_output import recorded
+
+HUNTER = catalogue.load(install.CHECKOUT / "hub_config/factories")["hammerhai"]
+PLACE = pbs_layout.Place(
+    exec=Path("/opt/pbs"),
+    home=Path("/state/hammerhai/home"),
+    host="vm",
+    ports=dict(zip(pbs_layout.port_names(), range(10000, 10005), strict=True)),
+)
+SCHED_CONFIG = """\
+round_robin: False\tall
+# resources: "none"
+resources: "ncpus, mem, arch, host, vnode, aoe, eoe"
+rest
+"""
+
+
+def orders(factory: Factory = HUNTER, nodes: int = 2) -> tuple[str, ...]:
+    return pbs_layout.orders(factory, pbs_layout.node_sets(factory, nodes), "vm")
+
+
+def test_hunter_is_laid_out_as_the_catalogue_says() -> None:
+    told = orders()
+    assert "create resource node_type type=string,flag=h" in told
+    assert "create resource ngpus type=long,flag=nh" in told
+    assert [line for line in told if " queue interactive " in line] == [
+        "create queue interactive queue_type = Execution",
+        "set queue interactive resources_max.walltime = 08:00:00",
+        "set queue interactive enabled = True",
+        "set queue interactive started = True",
+    ]
+    assert "set server default_queue = interactive" in told
+    assert "set server job_history_enable = True" in told
+    assert [line.partition("resources_available.")[2] for line in told if line.startswith("set node gpu002 ")] == [
+        "host = gpu002", "ncpus = 96", "mem = 536870912kb", "ngpus = 4", "node_type = mi300a",
+    ]  # fmt: skip
+    assert "set node vm resources_available.ncpus = 0" in told, "jobs would run on the mom's own vnode"
+    assert len([line for line in orders(nodes=3) if line.startswith("create node gpu")]) == 3
+
+
+def test_what_is_made_is_made_before_it_is_used() -> None:
+    made = {"vm"}
+    for line in orders():
+        verb, kind, name, *_ = line.split()
+        if verb == "create":
+            made.add(name)
+        elif kind != "server":
+            assert name in made, line
+        for resource in re.findall(r"(?:resources_available|default_chunk|resources_max)\.(\w+)", line):
+            assert resource in made | {"host", "mem", "ncpus", "walltime"}, line
+
+
+def test_queues_of_unlike_nodes_find_theirs() -> None:
+    shape = NodeShape(cores=8, memory_gb=32)
+    partitions = (
+        *(Partition(name="gpu", max_hours=2, default_hours=0.5), Partition(name="whole", whole_node_only=True)),
+        Partition(name="cpu", gpus=False, shape=shape),
+    )
+    told = orders(HUNTER.model_copy(update={"partitions": partitions, "sizes": ()}), nodes=1)
+    assert "create resource Qlist type=string_array,flag=h" in told
+    assert "set queue cpu default_chunk.Qlist = cpu" in told
+    assert 'set node gpu001 resources_available.Qlist = "gpu,whole"' in told
+    assert 'set node cpu001 resources_available.Qlist = "cpu"' in told
+    assert not [line for line in told if line.startswith("set node cpu001") and "ngpus" in line]
+    assert "set queue gpu resources_default.walltime = 00:30:00" in told
+    assert "set queue whole resources_default.place = pack:exclhost" in told
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"scheduler": "slurm"}, "its scheduler is slurm"),
+        ({"constraint": "mi300a"}, "not NAME=VALUE"),
+        ({"partitions": (Partition(name="a-name-of-sixteen"),), "sizes": ()}, "no queue of the name"),
+        ({"partitions": ()}, "no partition"),
+    ],
+)
+def test_what_pbs_has_no_words_for_is_not_laid_out(change: dict[str, object], words: str) -> None:
+    with pytest.raises(CannotLayOut, match=words):
+        orders(HUNTER.model_copy(update=change))
+
+
+def test_isolated_or_with_accounting_is_not_laid_out(tmp_path: Path) -> None:
+    for options in ({"isolation": Isolation()}, {"accounting": True}):
+        with pytest.raises(CannotLayOut, match="without --isolated and --accounting"):
+            factories.up(HUNTER, tmp_path, **options)  # type: ignore[arg-type]
+
+
+def test_pbs_conf_has_ports_of_its_own() -> None:
+    conf = pbs_layout.pbs_conf(PLACE)
+    assert pbs_programs.conf_value(conf, "PBS_EXEC") == "/opt/pbs"
+    assert pbs_programs.conf_value(conf, "PBS_HOME") == "/state/hammerhai/home"
+    assert pbs_programs.conf_value(conf, "PBS_COMM_NAME") == pbs_programs.conf_value(conf, "PBS_LEAF_ROUTERS")
+    ports = re.findall(r"_PORT(?:_DIS)?=([0-9]+)$|_NAME=vm:([0-9]+)$", conf, re.M)
+    assert {int(one or other) for one, other in ports} == set(PLACE.ports.values())
+
+
+def test_the_scheduler_is_told_of_the_sites_resources() -> None:
+    text = pbs_layout.sched_config(SCHED_CONFIG, ("ngpus", "node_type", "mem"))
+    assert 'resources: "ncpus, mem, arch, host, vnode, aoe, eoe, ngpus, node_type"\n' in text
+    assert pbs_layout.sched_config(text, ("ngpus",)) == text
+    assert [line for line in text.splitlines() if not line.startswith("resources:")] == [
+        line for line in SCHED_CONFIG.splitlines() if not line.startswith("resources:")
+    ]
+    with pytest.raises(CannotLayOut, match="sched_config"):
+        pbs_layout.sched_config("# resources: none", ("ngpus",))
+
+
+def test_jobs_find_the_programs_and_are_known_as_the_testbeds() -> None:
+    conf = Path("/state/hammerhai/pbs.conf")
+    text = pbs_layout.job_environment(pbs_layout.environment(PLACE, conf), ("MARK", "/state/hammerhai"))
+    assert text.splitlines() == [
+        f"PBS_CONF_FILE={conf}", "PATH=/opt/pbs/bin:/usr/local/bin:/usr/bin:/bin", "MARK=/state/hammerhai",
+    ]  # fmt: skip
+
+
+def test_states_of_nodes() -> None:
+    told = recorded("pbsnodes-json").stdout
+    state = json.loads(told)["nodes"]["vm"]["state"]
+    assert pbs_record.states(told, ("vm",)) == {state}
+    assert pbs_record.states(told, ("vm", "gpu001")) == {state, "missing"}
+    assert pbs_record.states(json.dumps({"nodes": {"n1": {"state": "down,offline"}}}), ("n1",)) == {"down", "offline"}
+    assert pbs_record.states("", ("n1",)) == {"missing"}
+
+
+# --- the programs
+
+
+def lay(place: Path, *leave_out: str) -> Path:
+    """Stand-ins for the programs of OpenPBS."""
+    for name in set(pbs_programs.WANTED) - set(leave_out):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text("#!/bin/sh\necho pbs_version = 23.06.06\n")
+        (place / name).chmod(0o755)
+    return place
+
+
+def test_programs_are_found_where_they_are_said_to_be(tmp_path: Path) -> None:
+    one, other = lay(tmp_path / "one"), lay(tmp_path / "other")
+    conf = tmp_path / "pbs.conf"
+    conf.write_text(f'PBS_SERVER=vm\nPBS_EXEC="{other}"\n')
+    assert pbs_programs.find({"PBS_EXEC": str(one)}, conf) == pbs_programs.Programs(one, "23.06.06")
+    assert pbs_programs.find({}, conf).exec == other
+    assert pbs_programs.find({"PBS_CONF_FILE": str(conf)}, tmp_path / "none").exec == other
+    assert pbs_programs.places({}, tmp_path / "none") == (pbs_programs.USUAL,)
+
+
+def test_what_is_missing_of_them_is_named(tmp_path: Path) -> None:
+    place = lay(tmp_path / "pbs", "sbin/pbs_sched", "bin/pbs_attach")
+    with pytest.raises(CannotRun) as caught:
+        pbs_programs.find({"PBS_EXEC": str(place)}, tmp_path / "none")
+    said = str(caught.value)
+    assert "bin/pbs_attach, sbin/pbs_sched" in said
+    assert f"looked in {place}, /opt/pbs" in said
+    assert "PBS_EXEC" in said
+    with pytest.raises(CannotRun, match=r"OpenPBS \(looked in"):
+        pbs_programs.find({"PBS_EXEC": str(tmp_path / "nowhere")}, tmp_path / "none")
+    lay(place)
+    (place / "bin/qstat").write_text("#!/bin/sh\necho no library >&2; exit 127\n")
+    with pytest.raises(CannotRun, match="no library"):
+        pbs_programs.find({"PBS_EXEC": str(place)}, tmp_path / "none")
+
+
+def test_a_machine_that_cannot_run_them_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = pbs_programs.Programs(lay(tmp_path / "pbs"), "23.06.06")
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(CannotRun, match="root, as whom"):
+        pbs_programs.check_system(programs)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    with pytest.raises(CannotRun, match="set-user-id bit"):
+        pbs_programs.check_system(programs)
+    iff = programs.exec / pbs_programs.IFF
+    iff.chmod(iff.stat().st_mode | stat.S_ISUID)
+    programs.exec.chmod(0o700)
+    with pytest.raises(CannotRun) as caught:
+        pbs_programs.check_system(programs)
+    assert "set-user-id" not in str(caught.value)
+    assert f"{programs.exec} is closed to others" in str(caught.value)
+
+
+def test_the_command_says_so_and_ends_with_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(pbs_programs, "USUAL", tmp_path / "nowhere")
+    monkeypatch.setattr(pbs_programs, "CONF", tmp_path / "none")
+    monkeypatch.delenv("PBS_EXEC", raising=False)
+    monkeypatch.delenv("PBS_CONF_FILE", raising=False)
+    assert command.main(["up", "hammerhai", "--state", str(tmp_path / "state")]) == 3
+    said = capsys.readouterr().err
+    assert f"a testbed cannot run here: OpenPBS (looked in {tmp_path / 'nowhere'})" in said
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_cluster_is_found_again_by_its_record(tmp_path: Path) -> None:
+    record = pbs_record.PbsRecord(
+        id="hammerhai", version="23.06.06", accounts=("fg-ada",), place=PLACE, nodes=("gpu001",), orders=(),
+        resources=(),
+    )  # fmt: skip
+    folder = tmp_path / "hammerhai"
+    folder.mkdir()
+    (folder / pbs_record.FILE).write_text(record.model_dump_json())
+    assert factories.known(tmp_path) == ["hammerhai"]
+    found = factories.load(tmp_path, "hammerhai")
+    assert found.pids == {}
+    assert found.describe()["pbs_conf"] == str(folder / "pbs.conf")
+    assert found.access_fields()["transport"] == {
+        "kind": "local", "prefix": [], "env": pbs_layout.environment(PLACE, folder / "pbs.conf"),
+    }  # fmt: skip
+    (folder / pbs_record.FILE).write_text("{}")
+    with pytest.raises(NotThere):
+        factories.load(tmp_path, "hammerhai")
+
+
+def test_a_pid_that_is_somebody_elses_is_no_daemon(tmp_path: Path) -> None:
+    place = PLACE.model_copy(update={"home": tmp_path})
+    for file in ("server_priv/server.lock", "datastore/postmaster.pid"):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_text("1\n")
+    assert pbs_record.daemon(place, "pbs_server") is None
+    assert pbs_record.daemon(place, "pbs_mom") is None
+    assert pbs_record.database(place) is None
