@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -34,11 +35,22 @@ async def browser() -> AsyncIterator[Browser]:
 async def page(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncIterator[Page]:
     """ada's."""
     page_states.fill(link)
+    await told(hub, "lumi-aif", "ok")
     context = await browser.new_context(base_url=hub.url, locale="en-GB")
     await page_states.signed_in(context)
     made = await context.new_page()
     yield made
     await context.close()
+
+
+async def told(hub: HubProcess, factory: str, state: str) -> None:
+    """Until the hub has asked the link again: it keeps an answer for some seconds."""
+    async with asyncio.timeout(PATIENCE / 1000):
+        while True:
+            factories = (await hub.http.get(f"{hub.url}/hub/status.json")).json()["factories"]
+            if [factory, state] in [[one["id"], one["health"]["state"]] for one in factories]:
+                return
+            await asyncio.sleep(0.2)
 
 
 def silent(network: NetworkView, factory: str) -> NetworkView:
@@ -55,7 +67,9 @@ async def renewed(page: Page) -> None:
 
 
 @pytest.mark.parametrize("path", ["/hub/status", "/hub/factories"])
-async def test_what_changed_is_shown_and_said_without_a_reload(page: Page, link: FakeLink, path: str) -> None:
+async def test_what_changed_is_shown_and_said_without_a_reload(
+    page: Page, link: FakeLink, hub: HubProcess, path: str
+) -> None:
     await page.clock.install()
     await page.goto(path)
     lumi = page.locator("[data-key='lumi-aif']")
@@ -77,11 +91,8 @@ async def test_what_changed_is_shown_and_said_without_a_reload(page: Page, link:
     assert await page.evaluate("window.said") == []  # nothing changed: nothing is said
 
     link.network = silent(link.network, "lumi-aif")
-    for _ in range(40):  # until the hub has asked the link again
-        await renewed(page)
-        if await lumi.locator(".fg-status-down").count():
-            break
-        await page.wait_for_timeout(250)
+    await told(hub, "lumi-aif", "unreachable")
+    await renewed(page)
     await expect(lumi.locator(".fg-status")).to_have_text("Does not answer")
     assert await page.evaluate("window.whole === document.querySelector(\"[data-key='lumi-aif']\")")
     assert await page.evaluate("window.said") == ["LUMI: Does not answer"]

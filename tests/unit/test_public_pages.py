@@ -137,7 +137,7 @@ async def once(anybody: httpx.AsyncClient, path: str, word: str, there: bool = T
 async def test_the_status_page_says_how_each_offered_factory_is(
     anybody: httpx.AsyncClient,
 ) -> None:
-    page = (await anybody.get("/hub/status")).text
+    page = await once(anybody, "/hub/status", "2 Jan 2026")
     assert page_states.DRAIN in page
     assert "It has not answered since 2 Jan 2026 01:04 UTC." in page
     assert "31 of 1,200" in page
