@@ -123,11 +123,16 @@ def first(known: Mapping[str, L], wanted: Iterable[str]) -> L:
 @cache
 def here() -> Language:
     """That of this session's person, as the hub knew it when the session began."""
-    wanted = os.environ.get(VARIABLE, "").split(":")
-    if wanted[0].lower().split("-")[0] in ("", SOURCE):
+    return wanted(*os.environ.get(VARIABLE, "").split(":"))
+
+
+@lru_cache(8)
+def wanted(*codes: str) -> Language:
+    """The first of these that there is a catalogue of; English if there is none, or if it is wanted first."""
+    if codes[0].lower().split("-")[0] in ("", SOURCE):
         return Language(SOURCE)
-    only = {code for one in wanted for code in (one.lower(), one.lower().split("-")[0])}
-    return first(read(Path(__file__).parent / "locale", Language, only), wanted)
+    only = {code for one in codes for code in (one.lower(), one.lower().split("-")[0])}
+    return first(read(Path(__file__).parent / "locale", Language, only), codes)
 
 
 def _compiled(catalog: Catalog) -> gettext.GNUTranslations:

@@ -20,15 +20,30 @@ export function siteBill(billedAs, hours) {
 /** GPU-hours that a job of so many hours costs, as the site counts its GPUs. */
 export const gpuHours = (view, hours) => (view.billed_gpus ?? view.size.gpus) * hours;
 
+/** So much of a site's unit, in words: "1 node-hour", "0.5 core-hours". A unit that nobody translated stays as it is. */
+function inUnit(amount, unit) {
+  const known = Object.hasOwn(W.unit, unit) ? W.unit[unit] : null;
+  return known ? known(amount, number(amount)) : `${number(amount)} ${unit}${amount === 1 ? "" : "s"}`;
+}
+
+/** What a size is billed as, in words: "1/4 node-hour per hour" is "0.25 node-hours per hour", "2 GPUs" as it is. */
+export function billedText(billedAs) {
+  const rate = siteBill(billedAs, 1);
+  if (rate) return W.perHour(inUnit(rate.amount, rate.unit));
+  const [, count, unit] = /^(\d+) (\S+?)s?$/.exec(billedAs) ?? [];
+  return unit !== undefined && Object.hasOwn(W.unit, unit) ? inUnit(Number(count), unit) : billedAs;
+}
+
 /** "2 h × 4 GPUs = 8 GPU-hours; the site bills 2 node-hours." */
 export function costLine(factory, view, hours) {
   const gpus = view.billed_gpus ?? view.size.gpus;
-  const { amount, unit } = siteBill(view.size.billed_as, hours) ?? {};
-  const site = amount === undefined
-    ? view.size.billed_as && W.costs(view.size.billed_as)
-    : W.siteBills(number(amount), unit + (amount === 1 ? "" : "s"));
+  const billed = siteBill(view.size.billed_as, hours);
+  const site = billed
+    ? W.siteBills(inUnit(billed.amount, billed.unit))
+    : view.size.billed_as && W.costs(billedText(view.size.billed_as));
   const whole = gpus > view.size.gpus ? W.wholeNodeBilled(gpus, factory.accelerator.unit) : null;
-  const ours = gpus ? W.cost(number(hours), gpus, factory.accelerator.unit, number(gpus * hours)) : null;
+  const ours = gpus
+    ? W.cost(number(hours), gpus, factory.accelerator.unit, inUnit(gpus * hours, "GPU-hour")) : null;
   return [ours, whole, site].filter(Boolean).join(" ");
 }
 
@@ -46,7 +61,9 @@ export function payer(factory, choice, projects) {
 
 /** Why this project cannot pay for it, in words with what would fit; null where it can. */
 export function tooMuch(factory, choice, projects, now) {
-  const project = factory && choice ? payer(factory, choice, projects) : null;
+  if (!factory || !choice) return null;
+  if (payers(factory, findSize(factory, choice.size), projects)?.length === 0) return W.noPayer;
+  const project = payer(factory, choice, projects);
   if (!project) return null;
   const { hours } = choice;
   if (project.max_hours && hours > project.max_hours) return W.projectHours(project.id, number(project.max_hours));
@@ -57,14 +74,14 @@ export function tooMuch(factory, choice, projects, now) {
   const view = findSize(factory, choice.size);
   const needs = gpuHours(view, hours);
   if (project.left === null || needs <= project.left) return null;
-  return W.overBudget(project.id, number(project.left), number(needs),
+  return W.overBudget(project.id, project.left, number(project.left), number(needs),
     number(Math.floor((project.left / gpuHours(view, 1)) * 100) / 100));
 }
 
 /** What a project has left and until when; "" where nothing is counted. */
 export function standingLine(project, now) {
   const until = project.ends ? W.projectUntil(clock(project.ends, now)) : "";
-  const left = project.left === null ? "" : W.projectLeft(number(project.left), number(project.granted));
+  const left = project.left === null ? "" : W.projectLeft(project.granted, number(project.left), number(project.granted));
   return [left, until].filter(Boolean).join(" ");
 }
 
@@ -83,6 +100,7 @@ export function projectPicker(factory, choice, projects) {
   const able = payers(factory, findSize(factory, choice.size), projects);
   if (able === null) return [];
   const { project } = choice;
+  if (!able.length) return [h("p", { class: "fg-notice fg-notice-warn", key: "none" }, W.noPayer)];
   if (able.length < 2) return [h("input", { type: "hidden", name: "project", key: "one", value: project ?? "" })];
   return [
     h("label", { for: "project", key: "label" }, W.project),

@@ -156,7 +156,7 @@ function hear(factories) {
   state.trouble = null;
   const { choice } = state;
   const factory = choice && findFactory(factories, choice.factory);
-  if (!factory) {
+  if (!factory?.sizes.length) { // it is gone, or nothing there is open to this person any more
     const first = preset(factories, state.sources);
     state.choice = first.choice;
     state.from = choice ? "default" : first.from;

@@ -4,12 +4,24 @@ import {
   cardSize, earliest, findEnvironment, findSize, fits, hoursStart, ladder, leastHours, loadOf, nearest, rungs, sizeStart,
   takesRequests,
 } from "./choose.js";
+import { billedText } from "./cost.js";
 import { h } from "./dom.js";
 import { clock, country, gigabytes, hoursText } from "./format.js";
 import { together } from "./windows.js";
 import { W } from "./words.js";
 
 const HOUR = 3_600_000;
+
+/** What a size is called: by its GPUs, or that it has none. */
+const sizeName = (view) => (view.size.gpus > 0 ? view.gpu_label : W.noGpu);
+
+/** What is asked for, in a sentence. What stands between stars is set in bold. */
+export function askLine(factory, view, hours) {
+  const { cores, gpus } = view.size;
+  return gpus > 0
+    ? W.ask(hoursText(hours), view.gpu_label, factory.site.machine)
+    : W.askCores(hoursText(hours), cores, factory.site.machine);
+}
 
 /** A dot with words: the colour never tells anything that the words do not. */
 function status(kind, text) {
@@ -52,7 +64,7 @@ export function factoryCards(factories, choice, now) {
     const view = cardSize(factory);
     const load = loadOf(factory, view);
     const { accelerator, site } = factory;
-    const start = view ? startStatus(sizeStart(view, now), now) : status("down", W.noSizes);
+    const start = view ? startStatus(sizeStart(view, now), now) : status("down", factory.projects?.length ? W.noSizesForProjects : W.noSizes);
     const busy = load && load.gpus_total > 0 && factory.health.state === "ok"
       ? h("span", { class: "fg-quiet" }, W.gpusFree(load.gpus_free, load.gpus_total, accelerator.unit),
         together(load) ? `, ${together(load)}` : null,
@@ -87,11 +99,11 @@ export function sizeCards(factory, choice, now) {
     const start = sizeStart(view, now);
     return card({
       name: "size", value: size.id, checked: size.id === choice.size, describe: true,
-      title: view.gpu_label,
+      title: sizeName(view),
       lines: [
         W.shape(size.cores, gigabytes(size.memory_gb)) + (size.whole_node ? ` · ${W.wholeNode}` : ""),
         h("span", { class: "fg-quiet" },
-          [size.billed_as && W.billed(size.billed_as), W.upTo(hoursText(size.max_hours))].filter(Boolean).join(" · ")),
+          [size.billed_as && W.billed(billedText(size.billed_as)), W.upTo(hoursText(size.max_hours))].filter(Boolean).join(" · ")),
         size.note ? h("span", { class: "fg-quiet" }, size.note) : null,
       ],
       foot: takesRequests(factory)
@@ -105,8 +117,9 @@ export function sizeCards(factory, choice, now) {
 }
 
 export function environmentCards(factory, choice) {
-  const size = findSize(factory, choice.size);
-  return factory.environments.map((environment) => {
+  const view = findSize(factory, choice.size);
+  const trouble = noEnvironment(factory, choice);
+  const cards = factory.environments.map((environment) => {
     const fit = fits(environment, choice.size);
     const stack = [environment.gpu_stack, environment.architecture].filter(Boolean).join(" · ");
     return card({
@@ -116,9 +129,16 @@ export function environmentCards(factory, choice) {
         environment.frameworks.length ? environment.frameworks.join(" · ") : null,
         h("span", { class: "fg-quiet" }, stack),
       ],
-      foot: fit ? null : status("down", W.notForSize(size.gpu_label)),
+      foot: fit ? null : status("down", view.size.gpus > 0 ? W.notForSize(view.gpu_label) : W.notWithoutGpu),
     });
   });
+  return trouble ? [h("p", { key: "none", class: "fg-notice fg-notice-warn fg-whole" }, trouble), ...cards] : cards;
+}
+
+/** Why there is no environment to choose, or null. */
+function noEnvironment(factory, choice) {
+  if (!factory.environments.length) return W.noEnvironments(factory.site.machine);
+  return factory.environments.some((one) => fits(one, choice.size)) ? null : W.cannotEnvironment;
 }
 
 /** Slider, number and the comparison of walltimes. `estimateOf(hours)` gives an Estimate, null (none) or undefined (asked). */
@@ -155,14 +175,13 @@ export function hoursPicker(factory, choice, estimateOf, now, on) {
 function chip(factory, view, hours, current, estimate, now, on) {
   const start = hoursStart(view, estimate, now);
   let when = W.asking;
-  if (!takesRequests(factory)) when = W.noTelling;
-  else if (start.now) when = W.startsNow;
+  if (start.now) when = W.startsNow;
   else if (start.known) when = W.about(clock(start.at, now));
   else if (estimate !== undefined) when = W.unknown;
   return h("button", {
     type: "button", class: `fg-chip${current ? " fg-chip-on" : ""}`, key: `chip-${hours}`, "aria-pressed": String(current),
     "data-hours": hours, onclick: () => on(hours),
-  }, W.estimateChip(hoursText(hours), when));
+  }, takesRequests(factory) ? W.estimateChip(hoursText(hours), when) : hoursText(hours));
 }
 
 /** A folder as a person reads it; most have never seen "~". */
@@ -180,8 +199,8 @@ export function obstacle(factory, choice) {
   if (factory.health.state === "unreachable") return W.cannotSilent(factory.site.machine);
   if (factory.health.state === "draining") return factory.health.words?.what || W.cannotDrain(factory.site.machine);
   const environment = findEnvironment(factory, choice.environment);
-  if (!environment || !fits(environment, choice.size)) return W.cannotEnvironment;
-  return null;
+  const none = noEnvironment(factory, choice);
+  return none ?? (environment && fits(environment, choice.size) ? null : W.pickEnvironment);
 }
 
 /** One line: would it start now. Also what is said to screen readers when it changes. */
@@ -197,7 +216,7 @@ export function summary(factory, choice, estimate, now, costs = []) {
   const environment = findEnvironment(factory, choice.environment);
   const line = (key, ...children) => h("p", { key }, children);
   return [
-    line("ask", ...bold(W.ask(hoursText(choice.hours), view.gpu_label, factory.site.machine)),
+    line("ask", ...bold(askLine(factory, view, choice.hours)),
       ` ${startLine(factory, choice, estimate, now)}`),
     environment ? line("environment", h("strong", {}, environment.title),
       environment.gpu_stack ? ` · ${environment.gpu_stack}` : null) : null,

@@ -24,10 +24,20 @@ export function t(text, parts = {}) {
   return fill(catalogue.texts[text] ?? text, parts);
 }
 
+/**
+ * Which number's form a fraction takes, since a catalogue knows whole numbers only: where none counts as one (French),
+ * that of its whole part; elsewhere that of two, which the Slavic and Baltic languages spell like their fractions.
+ */
+function counted(n) {
+  if (Number.isInteger(n)) return n;
+  return catalogue.plural[0] === catalogue.plural[1] ? Math.floor(n) : 2;
+}
+
 /** A text that depends on a number: tn(n, "{n} core", "{n} cores"). {n} is the number as the reader writes it. */
 export function tn(n, one, many, parts = {}) {
   const forms = catalogue.texts[one];
-  const form = Number(catalogue.plural[n < 100 ? n : 100 + (n % 100)]);
+  const whole = counted(n);
+  const form = Number(catalogue.plural[whole < 100 ? whole : 100 + (whole % 100)]);
   const text = forms?.[form] ?? (n === 1 ? one : many);
   return fill(text, { n: new Intl.NumberFormat(locale()).format(n), ...parts });
 }

@@ -71,9 +71,15 @@ function reservations(factory, choice, now) {
       ? option(one.id, t("{name}, until {end}", told))
       : option(one.id, t("{name}, until {end}: only for {projects}", told), true);
   };
-  return h("p", { key: "reservation" },
-    h("label", { for: "reservation" }, t("Reservation")), " ",
-    h("select", { id: "reservation", name: "reservation", class: "form-select" },
-      option("", t("none")),
-      factory.reservations.map(offer)));
+  const shut = factory.reservations.every((one) => !isIn(choice.project, one));
+  return h("div", { key: "reservation", class: "fg-reservation" },
+    h("label", { for: "reservation" }, t("Reservation")),
+    h("select", {
+      id: "reservation", name: "reservation", class: "form-select", "aria-describedby": shut ? "reservation-hint" : null,
+    },
+    option("", t("Without a reservation")),
+    factory.reservations.map(offer)),
+    shut ? h("p", { class: "form-text", id: "reservation-hint", key: "hint" }, choice.project
+      ? t("{project} is in none of these reservations.", { project: choice.project })
+      : t("None of your projects is in one of these reservations.")) : null);
 }

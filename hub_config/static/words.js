@@ -16,6 +16,8 @@ export const W = {
   })[code] ?? t("The gateway answered with an error ({code}).", { code }),
   retrying: t("It is tried again by itself; you need not reload."),
 
+  pageOld: t("The gateway does not answer; what is shown here may be old. It is asked again by itself."),
+
   // Start: factories
   freeNow: t("Free now"),
   startsNow: t("now"),
@@ -23,8 +25,8 @@ export const W = {
   about: (when) => t("about {when}", { when }),
   startUnknown: t("Full now; start not known yet"),
   unknown: t("not known yet"),
-  noTelling: "–",
   noSizes: t("Nothing to start here at this moment"),
+  noSizesForProjects: t("No size here is open to your projects"),
   checking: t("Asking what is free…"),
   silent: (when) => (when ? t("Not answering, last seen {when}", { when }) : t("Not answering")),
   draining: t("Closed for new sessions"),
@@ -43,6 +45,9 @@ export const W = {
   moreFit: (n) => tn(n, "{n} more fits now", "{n} more fit now"),
   noFitWhen: (when) => t("Full now; starts {when}", { when }),
   notForSize: (size) => t("Not made for {size}", { size }),
+  noGpu: t("Without a GPU"),
+  notWithoutGpu: t("Not made for a size without a GPU"),
+  noEnvironments: (machine) => t("{machine} has no environment yet, so nothing can be started there. Pick another factory.", { machine }),
   endsAt: (when) => t("If it starts now, it ends at {when}.", { when }),
   endsLater: (start, end) => t("It would start about {start} and end about {end}.", { start, end }),
   hoursLimit: (limit) => t("At most {limit} in this size.", { limit }),
@@ -53,6 +58,8 @@ export const W = {
 
   // Start: summary. What stands between stars is set in bold.
   ask: (hours, size, machine) => t("You ask for *{size}* on *{machine}* *for {hours}*.", { hours, size, machine }),
+  askCores: (hours, cores, machine) => tn(cores, "You ask for *{n} core* on *{machine}* *for {hours}*.",
+    "You ask for *{n} cores* on *{machine}* *for {hours}*.", { hours, machine }),
   startLine: {
     now: t("It should start now."), unknown: t("It is full; the start is not known yet."), closed: "",
   },
@@ -70,12 +77,21 @@ export const W = {
     t("It ends by itself if nobody opens it within {unopened}, or after {idle} without work.", { unopened, idle }),
   givesUp: (hours) => t("If it has not started after {hours}, the wish is dropped.", { hours }),
   costs: (unit) => t("Billed {unit}.", { unit }),
-  cost: (hours, gpus, unit, total) => tn(gpus, "{hours} h × {n} {unit} = {total} GPU-hours.",
-    "{hours} h × {n} {unit}s = {total} GPU-hours.", { hours, unit, total }),
+  cost: (hours, gpus, unit, total) => tn(gpus, "{hours} h × {n} {unit} = {total}.", "{hours} h × {n} {unit}s = {total}.",
+    { hours, unit, total }),
+  unit: { // that sites bill; {amount} is the number as it is shown
+    GPU: (n, amount) => tn(n, "{amount} GPU", "{amount} GPUs", { amount }),
+    "GPU-hour": (n, amount) => tn(n, "{amount} GPU-hour", "{amount} GPU-hours", { amount }),
+    "GCD-hour": (n, amount) => tn(n, "{amount} GCD-hour", "{amount} GCD-hours", { amount }),
+    "core-hour": (n, amount) => tn(n, "{amount} core-hour", "{amount} core-hours", { amount }),
+    "node-hour": (n, amount) => tn(n, "{amount} node-hour", "{amount} node-hours", { amount }),
+  },
+  perHour: (amount) => t("{amount} per hour", { amount }),
   wholeNodeBilled: (gpus, unit) => tn(gpus, "The site counts the whole node: {n} {unit}.",
     "The site counts the whole node: {n} {unit}s.", { unit }),
-  siteBills: (amount, unit) => t("The site bills {amount} {unit}.", { amount, unit }),
+  siteBills: (amount) => t("The site bills {amount}.", { amount }),
   project: t("Project that pays"),
+  noPayer: t("None of your projects may use this size. Pick another size."),
   projectAt: (project, machine) => t("{project} on {machine}:", { project, machine }),
   account: {
     own: t("you work under your own account."),
@@ -84,13 +100,15 @@ export const W = {
     missing: t("you have no account there yet. Ask the people who lead the project, or this gateway’s operators."),
   },
   paidBy: (project) => t("{project} pays.", { project }),
-  projectLeft: (left, granted) => t("It has {left} of {granted} GPU-hours left.", { left, granted }),
+  projectLeft: (n, left, granted) =>
+    tn(n, "It has {left} of {granted} GPU-hour left.", "It has {left} of {granted} GPU-hours left.", { left, granted }),
   projectUntil: (when) => t("It ends {when}.", { when }),
   projectHours: (project, most) => t("{project} allows at most {most} h at a time. Ask for fewer hours.", { project, most }),
   projectEnds: (project, when, most) =>
     t("{project} ends {when}: at most {most} h fit. Ask for fewer hours.", { project, when, most }),
-  overBudget: (project, left, needs, most) =>
-    t("{project} has {left} GPU-hours left, and this needs {needs}: at most {most} h of this size fit.",
+  overBudget: (project, n, left, needs, most) =>
+    tn(n, "{project} has {left} GPU-hour left, and this needs {needs}: at most {most} h of this size fit.",
+      "{project} has {left} GPU-hours left, and this needs {needs}: at most {most} h of this size fit.",
       { project, left, needs, most }),
   within: (low, high) => t("{low} to {high} minutes", { low, high }),
   nameBad: t("A name begins with a letter a–z, then letters, digits or dashes; 30 at most."),
@@ -99,6 +117,7 @@ export const W = {
   cannotSilent: (machine) => t("{machine} does not answer at this moment. Wait, or pick another factory.", { machine }),
   cannotDrain: (machine) => t("{machine} takes no new sessions at this moment. Pick another factory.", { machine }),
   cannotEnvironment: t("No environment is made for this size. Pick another size."),
+  pickEnvironment: t("Pick an environment."),
   fromLink: t("A link filled this in for you; check and press Start."),
   fromLinkUnknown: (pairs) => t("The link also asked for what is not here: {pairs}.", { pairs }),
   fromLinkPair: (field, value) => t("{field} “{value}”", { field, value }),

@@ -106,6 +106,7 @@ class Leaving:
         words = explain.own("access-ends")
         text = f"{words.what} ({ends:%Y-%m-%d %H:%M} UTC) {words.do}"
         try:
+            # JupyterLab knows what such an id says, and says it in its own words.
             message = MessageBody(id=f"access-{ends.timestamp():.0f}", text=text, kind="warning")
             await self._board.doors.tell(live.row.id, message)
         except LinkError as error:

@@ -39,6 +39,7 @@ def _factory(entry: Factory | Planned, board: Board) -> NetworkFactory:
         at=site.at,
         health=None if place is None else _health(board.health(entry.id)),
         partitions=() if place is None else _loads(place),
+        loads_at=None if place is None else place.site.loads_at(),
         maintenance=()
         if place is None
         else tuple(one.model_copy(update={"name": ""}) for one in place.site.maintenance()),

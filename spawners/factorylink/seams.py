@@ -67,6 +67,10 @@ class SiteSeam(Protocol):
         """Somebody looks at what is free."""
         ...
 
+    def loads_at(self) -> datetime | None:
+        """Of when ``view_loads`` is."""
+        ...
+
     def view_loads(self) -> tuple[PartitionLoad, ...]:
         """What is free, by partition."""
         ...

@@ -118,6 +118,10 @@ class Site:
         """What is free, by partition; empty until the first survey."""
         return self.survey.loads()
 
+    def loads_at(self) -> datetime | None:
+        """Of when that is: it is asked only while somebody looks. None: it was not asked yet."""
+        return self.survey.asked_at
+
     def fits_now(self, size: NodeSize) -> int:
         """How many more of a size could start now; 0 also where that is not known."""
         return self.survey.fits(size)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 from factorylink import availability, moments, pacing, windows
 from factorylink.asking import Asker
@@ -33,6 +34,7 @@ class Survey:
         self._waiting: dict[str, list[tuple[int, JobId]]] = {}
         self.reservations: list[Reservation] = []
         self._at = float("-inf")
+        self.asked_at: datetime | None = None  # when it was told last
         self._reserved_at = float("-inf")
         self._wanted = float("-inf")  # until then
         self._wake = asyncio.Event()
@@ -77,6 +79,7 @@ class Survey:
             return
         self.queue = availability.Queue(self._waiting)
         self._at = time.monotonic()
+        self.asked_at = moments.now()
         self.on_loads()
         if time.monotonic() - self._reserved_at < RESERVATIONS:
             return

@@ -46,6 +46,12 @@ class Language(language.Language):
         """A moment as the reader's language writes it, in UTC: the server does not know where the reader is."""
         return f"{format_datetime(at, 'd MMM yyyy HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
 
+    def clock(self, at: datetime, now: datetime) -> str:
+        """The same of a moment near ``now``: without the day where it is today's."""
+        if at.astimezone(UTC).date() != now.astimezone(UTC).date():
+            return self.moment(at)
+        return f"{format_datetime(at, 'HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
+
     @cached_property
     def countries(self) -> Mapping[str, str]:
         """The names of countries by their ISO 3166 codes."""

@@ -15,12 +15,13 @@ from jupyterhub.handlers import BaseHandler
 from tornado import web
 
 from factorylink.client import LinkProblem, LinkSilent
-from factorylink.models import N_, Model, NetworkAntenna, NetworkFactory, NetworkView
+from factorylink.models import ANTENNA, N_, Model, NetworkAntenna, NetworkFactory, NetworkView
 from factoryspawner import europe
 from factoryspawner.gateway import gateway
 from factoryspawner.language import COOKIE, Language, languages
 
 _YEAR_DAYS = 365
+OLD_SECONDS = 120.0  # the link asks for an answer every 30 s, and what is free every 20 s while somebody looks
 
 
 class Marked(Model):
@@ -66,6 +67,24 @@ def kind(factory: NetworkFactory) -> str:
     if factory.health is not None:
         return factory.health.state
     return "planned" if factory.state == "planned" else "template"
+
+
+def as_of(factory: NetworkFactory) -> datetime | None:
+    """Of when what the pages tell of it is; None: it was not asked yet, or it is silent, which they say otherwise."""
+    if factory.health is None or factory.health.state == "unreachable":
+        return None
+    return factory.loads_at if factory.partitions else factory.health.answered_at
+
+
+def is_old(at: datetime | None, now: datetime) -> bool:
+    """Whether it is older than several of the link's intervals."""
+    return at is not None and (now - at).total_seconds() > OLD_SECONDS
+
+
+def own_antenna(user: Any) -> str:
+    """The antenna that a person came by; "": none, or nobody is logged in. ``user``: of the hub."""
+    groups = (group.name for group in user.groups) if user is not None else ()
+    return next((name.removeprefix(ANTENNA) for name in groups if name.startswith(ANTENNA)), "")
 
 
 def drawing(network: NetworkView) -> Drawing:
@@ -117,22 +136,25 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         """Finish with a template of ours."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
-        self.finish(await self.render_template(name, **values))
+        told = {"kind": kind, "as_of": as_of, "is_old": is_old, "now": datetime.now(UTC)}
+        self.finish(await self.render_template(name, **told, **values))
 
 
 class FactoriesPage(PublicHandler):
     """The map, and the list that says the same."""
 
     async def get(self) -> None:
-        """Query: ``antenna``, an id: its factories are marked."""
+        """Query: ``antenna``, an id: its factories are marked; empty: none. Without it, the person's own."""
         network = await self.network()
         antennas = network.antennas if network else ()
+        own = chosen(antennas, own_antenna(self.current_user))
+        asked = self.get_query_argument("antenna", None)
         await self.page(
             "factories.html",
             network=network,
             drawing=drawing(network) if network else None,
-            mine=chosen(antennas, self.get_query_argument("antenna", "")),
-            kind=kind,
+            own=own,
+            mine=own if asked is None else chosen(antennas, asked),
         )
 
 
@@ -141,7 +163,7 @@ class StatusPage(PublicHandler):
 
     async def get(self) -> None:
         """The same as ``status.json``, for reading."""
-        await self.page("status.html", status=await self.status(), kind=kind, now=datetime.now(UTC))
+        await self.page("status.html", status=await self.status())
 
     async def status(self) -> Status:
         """What is offered here, or that the link does not answer."""

@@ -132,6 +132,10 @@ class FakeScheduler:
     def look(self) -> None:
         return
 
+    def loads_at(self) -> datetime | None:
+        """Whenever it is looked."""
+        return datetime.now(UTC)
+
     def view_loads(self) -> tuple[PartitionLoad, ...]:
         return ()
 

@@ -90,6 +90,7 @@ def network(now: datetime) -> NetworkView:
                     update={
                         "health": healths[one.id],
                         "partitions": () if one.id == "bsc-aif" else (load,),
+                        "loads_at": None if one.id == "bsc-aif" else now,
                         "maintenance": windows if one.id == "lumi-aif" else (),
                     }
                 )

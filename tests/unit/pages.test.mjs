@@ -1,5 +1,6 @@
 // Pure parts of the pages: formatting, choosing, reading sessions. Run: node --test tests/unit/pages.test.mjs
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 
 import { backoff } from "../../hub_config/static/api.js";
@@ -13,6 +14,11 @@ import * as soon from "../../hub_config/static/soon.js";
 import { t, tn, use } from "../../hub_config/static/translate.js";
 import * as windows from "../../hub_config/static/windows.js";
 import { W } from "../../hub_config/static/words.js";
+
+// What the link may say, out of its own models: a kind that is added there must have words here.
+const MODELS = readFileSync(new URL("../../spawners/factorylink/models/sessions.py", import.meta.url), "utf8");
+const NOTICES = /class Notice\(Model\):.*?kind: Literal\[(.*?)\]/s.exec(MODELS)[1].match(/(?<=")[a-z]+(?=")/g);
+const END_REASONS = [.../class EndReason\(StrEnum\):(.*?)\n\n\n/s.exec(MODELS)[1].matchAll(/ = "([a-z-]+)"/g)].map((found) => found[1]);
 
 const NOW = Date.parse("2026-03-10T12:00:00Z");
 const inMinutes = (minutes) => new Date(NOW + minutes * 60_000).toISOString();
@@ -317,6 +323,39 @@ describe("who pays", () => {
     assert.equal(cost.costLine({ accelerator: { unit: "GPU" } }, none, 2), "");
   });
 
+  test("a unit is in words, with the form that its number takes", () => {
+    const line = (billed, hours) => cost.costLine({ accelerator: { unit: "GPU" } },
+      { ...size("cpu", 0, 1, null, { billed_as: billed }), billed_gpus: 0 }, hours);
+    assert.equal(line("1 core-hour per hour", 1), "The site bills 1 core-hour.");
+    assert.equal(line("1 core-hour per hour", 2), "The site bills 2 core-hours.");
+    assert.equal(line("1/2 node-hour per hour", 1), "The site bills 0.5 node-hours.");
+    assert.equal(line("3 credits per hour", 1), "The site bills 3 credits."); // a unit that nobody translated
+    assert.equal(line("1 constructor per hour", 1), "The site bills 1 constructor.");
+    assert.equal(cost.billedText("1/4 node-hour per hour"), "0.25 node-hours per hour");
+    assert.equal(cost.billedText("1 GPU"), "1 GPU");
+    assert.equal(cost.billedText("as a whole node"), "as a whole node");
+    const one = cost.costLine({ accelerator: { unit: "GPU" } }, { ...size("g1", 1, 1, null, { billed_as: "" }), billed_gpus: 1 }, 1);
+    assert.equal(one, "1 h × 1 GPU = 1 GPU-hour.");
+    assert.equal(cost.standingLine(paying({ left: 0.5, granted: 1 }), NOW), "It has 0.5 of 1 GPU-hour left.");
+  });
+
+  test("a unit's forms are the language's own, of fractions, too", () => {
+    const texts = (forms) => ({ "{amount} core-hour": forms.map((form) => `{amount} ${form}`), "The site bills {amount}.": "{amount}" });
+    const of = (language, plural, forms) => {
+      use({ language, plural: plural.padEnd(200, plural.at(-1)), texts: texts(forms) });
+      const said = [1, 2, 5, 0.5, 1.5].map((n) => cost.costLine({ accelerator: { unit: "GPU" } },
+        { ...size("cpu", 0, 1, null, { billed_as: "1 core-hour per hour" }), billed_gpus: 0 }, n));
+      use({ language: "en", texts: {}, plural: "" });
+      return said;
+    };
+    assert.deepEqual(of("pl", "2011122", ["godzina", "godziny", "godzin"]),
+      ["1 godzina", "2 godziny", "5 godzin", "0,5 godziny", "1,5 godziny"]);
+    assert.deepEqual(of("de", "101", ["Stunde", "Stunden"]),
+      ["1 Stunde", "2 Stunden", "5 Stunden", "0,5 Stunden", "1,5 Stunden"]);
+    assert.deepEqual(of("fr", "001", ["heure", "heures"]),
+      ["1 heure", "2 heures", "5 heures", "0,5 heure", "1,5 heure"]);
+  });
+
   test("what does not fit a project is refused with what would", () => {
     const no = (project, more = {}) => cost.tooMuch(place(["p"]), { ...choice, ...more }, [paying(project)], NOW);
     assert.equal(no({}), null);
@@ -428,14 +467,14 @@ describe("sessions", () => {
     assert.deepEqual(soon.newly([moved], told), [moved]); // more time was given, and that is near its end as well
     assert.deepEqual(soon.newly([{ ...near, state: "unreachable" }], new Set()), []);
     assert.match(soon.soonText(far, NOW), /^Main session ends at \d\d:\d\d: its time is over then. Save your work.$/);
-    for (const kind of ["walltime", "idle", "unopened"]) assert.ok(W.soon[kind]("x", "12:00").includes("12:00"));
+    for (const kind of NOTICES) assert.ok(W.soon[kind]("x", "12:00").includes("12:00"), kind);
+    assert.deepEqual(Object.keys(W.soon).sort(), [...NOTICES].sort());
   });
 
   test("what the person wanted is no failure", () => {
     assert.ok(session.isFailure(one({ state: "ended", end_reason: "out-of-memory" })));
     assert.ok(!session.isFailure(one({ state: "ended", end_reason: "stopped" })));
-    for (const reason of ["finished", "stopped", "idle", "unopened", "walltime", "out-of-memory", "node-failed", "preempted",
-      "cancelled-by-site", "refused", "gave-up", "never-opened-door", "failed"]) assert.ok(W.reason[reason], reason);
+    assert.deepEqual(Object.keys(W.reason).sort(), END_REASONS.sort());
   });
 });
 

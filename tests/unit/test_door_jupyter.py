@@ -151,7 +151,15 @@ async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:
         code, told = await notebook.request("/user/u/api/factorygate/overview")
         assert (code, told["session"], told["home"]) == (200, SESSION, "/hub/home")
         assert told["use"]["memory"] > 1 << 20
+        code, told = await notebook.request("/user/u/api/factorygate/texts")
+        assert (code, told) == (200, {"language": "en", "texts": {}, "plural": ""})
+        for wanted in ("de_DE", "de-AT"):
+            code, told = await notebook.request(f"/user/u/api/factorygate/texts?language={wanted}")
+            assert (code, told["language"], told["texts"]["Save all"]) == (200, "de", "Alles speichern")
+        assert "Start a session" not in told["texts"]  # the pages' texts are not of use there
+        assert (await notebook.request("/user/u/api/factorygate/texts?language=../x"))[1]["language"] == "en"
         assert (await notebook.status())["opened"] is False
+        assert (await notebook.request("/user/u/api/factorygate/texts", token=""))[0] == 403
         assert (await notebook.request("/user/u/api/factorygate/overview", token=""))[0] == 403
         assert (await notebook.request("/user/u/api/factorygate/extend", "POST", token=""))[0] == 403
         assert (await notebook.request("/user/u/api/factorygate/extend", "POST"))[0] == 400  # without hours

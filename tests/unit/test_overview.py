@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from factorygate import language
 from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.session import overview
 from factorygate.session.lab import addresses
@@ -98,6 +99,26 @@ async def test_the_gateway_is_not_asked_again_too_soon(
     assert shown._asking is not None
     await shown._asking
     assert link.asked[3:] == ["/sessions", "/clusters"]  # names are remembered for longer
+
+
+async def test_a_message_has_the_gateway_asked_at_once(shown: Overview, link: FakeLink) -> None:
+    await shown.now()
+    clock = {"session": SESSION["id"], "messages": [{"id": "access-1", "text": "It ends."}]}
+    shown._clock.write_text(json.dumps(clock))
+    await shown.now()
+    assert shown._asking is not None
+    await shown._asking
+    await shown.now()  # which has the same message
+    assert link.asked == ["/factories", "/sessions", "/clusters", "/sessions", "/clusters"]
+
+
+async def test_trouble_is_said_in_the_persons_language(
+    shown: Overview, link: FakeLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(language, "here", lambda: language.wanted("de"))
+    link.answers["/sessions"] = "none"
+    told = await shown.now()
+    assert told["trouble"] == "Das Gateway gab eine Antwort, die diese Sitzung nicht versteht."
 
 
 async def test_a_gateway_without_clusters_has_none(shown: Overview, link: FakeLink) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
+from datetime import UTC, datetime, timedelta
 from math import asin, cos, hypot, radians, sin, sqrt
+from urllib.parse import quote
 
 import httpx
 import pytest
 import pytest_asyncio
 
-from factorylink.models import NetworkView, Point
+from factorylink.models import ANTENNA, NetworkView, Point
 from factoryspawner import europe
-from factoryspawner.public import drawing, kind
+from factoryspawner.public import OLD_SECONDS, drawing, kind
 from tests.unit import page_states
 from tests.unit.fake_link import NOW, FakeLink
 from tests.unit.hub_process import HubProcess
@@ -80,10 +84,60 @@ async def test_the_map_and_its_list_name_all_with_how_they_are(anybody: httpx.As
     assert "fg-mine" not in (await anybody.get("/hub/factories?antenna=%3Cb%3E")).text
 
 
+async def test_a_persons_own_antenna_is_marked_unless_they_mark_another(
+    anybody: httpx.AsyncClient, hub: HubProcess
+) -> None:
+    assert "fg-mine" not in (await anybody.get("/hub/factories")).text
+    group = f"/groups/{quote(ANTENNA + 'be-aifa')}"
+    assert (await hub.api("POST", group)).status_code == 201
+    assert (await hub.api("POST", f"{group}/users", json={"users": ["ada"]})).status_code == 200
+    ada = await hub.login("ada")
+    ada.headers["Accept-Language"] = "en"
+    own = (await ada.get("/hub/factories")).text
+    assert "Marked: where BE-AIFA leads, your antenna." in own
+    assert (own.count(" fg-mine"), own.count(">Yours<")) == (3, 1)
+    other = (await ada.get("/hub/factories?antenna=hunaifa")).text
+    assert "Marked: where HunAIFA leads." in other
+    assert "Mark where your antenna leads, BE-AIFA" in other
+    none = (await ada.get("/hub/factories?antenna=")).text
+    assert "fg-mine" not in none
+    assert "Mark where your antenna leads, BE-AIFA" in none
+    await ada.aclose()
+    bob = await hub.login("bob")
+    assert "fg-mine" not in (await bob.get("/hub/factories")).text
+    await bob.aclose()
+
+
+async def test_both_say_of_when_they_are_and_what_is_old(anybody: httpx.AsyncClient, link: FakeLink) -> None:
+    now = datetime.now(UTC)
+    link.network = page_states.network(now)
+    status = await once(anybody, "/hub/status", "older than usual", there=False)
+    assert len(re.findall(r"As of (?:\d+ \w{3} \d{4} )?\d\d:\d\d UTC\.", status)) >= 3
+    old = now - timedelta(seconds=OLD_SECONDS + 5)
+    factories = tuple(
+        one.model_copy(update={"loads_at": old}) if one.id == "lumi-aif" else one for one in link.network.factories
+    )
+    link.network = link.network.model_copy(update={"factories": factories})
+    status = await once(anybody, "/hub/status", "older than usual")
+    assert status.count(": older than usual, it is being asked again.") == 1
+    assert (await anybody.get("/hub/factories")).text.count("older than usual") == 1
+
+
+async def once(anybody: httpx.AsyncClient, path: str, word: str, there: bool = True) -> str:
+    """The page when it has a word, or has it not: the hub keeps the link's answer for some seconds."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        page = (await anybody.get(path)).text
+        if (word in page) == there:
+            return page
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"{path} does not change")
+
+
 async def test_the_status_page_says_how_each_offered_factory_is(
     anybody: httpx.AsyncClient,
 ) -> None:
-    page = (await anybody.get("/hub/status")).text
+    page = await once(anybody, "/hub/status", "2 Jan 2026")
     assert page_states.DRAIN in page
     assert "It has not answered since 2 Jan 2026 01:04 UTC." in page
     assert "31 of 1,200" in page

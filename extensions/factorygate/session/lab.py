@@ -1,5 +1,6 @@
 """What the JupyterLab extension asks of the notebook server: ``GET api/factorygate/overview`` (see ``Overview.now``),
-``POST api/factorygate/extend`` with ``{"hours": H}``, and ``POST api/factorygate/examples``.
+``POST api/factorygate/extend`` with ``{"hours": H}``, ``POST api/factorygate/examples``, and
+``GET api/factorygate/texts?language=CODE`` (see ``language.Language.page``).
 
 For who may enter the server, like all of it; requests that change something carry JupyterLab's XSRF token.
 """
@@ -18,6 +19,7 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 from tornado import web
 
+from factorygate import language
 from factorygate.examples import FIRST, FOLDER, copy_examples
 from factorygate.link import LinkError
 from factorygate.session import clock
@@ -43,6 +45,19 @@ class Look(Polled):
         """See ``Overview.now``."""
         self.set_header("Cache-Control", "no-store")
         await self.finish(await self._overview.now())
+
+
+class Texts(Polled):
+    """What the extension says, in the language that JupyterLab names, else in that of the session's person."""
+
+    @web.authenticated
+    @authorized
+    async def get(self) -> None:
+        """Empty texts where there is no catalogue: English."""
+        wanted = self.get_query_argument("language", "").replace("_", "-")
+        found = await asyncio.to_thread(language.wanted, wanted) if wanted else language.here()
+        self.set_header("Cache-Control", "no-store")
+        await self.finish(found.page(lambda file: file.startswith("extensions/lab/")))
 
 
 class Extend(APIHandler):
@@ -106,6 +121,7 @@ def serve(server: ServerApp, gauge: Gauge) -> None:
     base = url_path_join(server.web_app.settings["base_url"], "api/factorygate")
     handlers = [
         (f"{base}/overview", Look, {"overview": overview}),
+        (f"{base}/texts", Texts, {}),
         (f"{base}/extend", Extend, {"overview": overview}),
         (f"{base}/examples", Examples, {"root": Path(server.root_dir)}),
     ]

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from factorygate import language
+from factorygate.language import N_
 from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.session.status import moment
 from factorygate.session.use import Gauge
@@ -48,10 +50,16 @@ class Overview:
         self._asking: asyncio.Task[None] | None = None
         self._asked = self._named = -NAMES_FRESH  # on the monotonic clock
         self._names: dict[str, tuple[str, dict[str, str]]] = {}  # factory -> machine, and names of its sizes
+        self._messages: set[str] = set()  # ids that the clock had last
         self._told: dict[str, Any] = {"sessions": [], "clusters": [], "trouble": ""}
 
     async def now(self) -> dict[str, Any]:
         """The fields of ``clock``, and ``now``, ``use``, ``sessions``, ``clusters``, ``home``, ``trouble``."""
+        clock = await asyncio.to_thread(self._read_clock)
+        messages = {str(one.get("id")) for one in clock.get("messages", ()) if isinstance(one, dict)}
+        if messages - self._messages:  # something happened, perhaps to the session itself
+            self._asked = -NAMES_FRESH
+        self._messages = messages
         first = self._asking is None
         if (self._asking is None or self._asking.done()) and time.monotonic() - self._asked > FRESH:
             self._asking = asyncio.create_task(self._ask())
@@ -59,7 +67,7 @@ class Overview:
             await asyncio.wait([self._asking], timeout=PATIENCE)
         use = self._gauge.use
         return {
-            **await asyncio.to_thread(self._read_clock),
+            **clock,
             **self._told,
             "use": asdict(use) if use is not None else None,
             "home": self._home,
@@ -102,9 +110,10 @@ class Overview:
         except NoLinkError:
             pass  # a server without a gateway shows its clock
         except LinkError as error:
-            self._told = self._told | {"trouble": str(error)}
+            self._told = self._told | {"trouble": language.here().sentences(str(error))}
         except (TypeError, KeyError, AttributeError, ValueError):
-            self._told = self._told | {"trouble": "The gateway gave an answer that this session does not understand."}
+            text = N_("The gateway gave an answer that this session does not understand.")
+            self._told = self._told | {"trouble": language.here().said(text)}
         self._asked = time.monotonic()
 
     def _session(self, told: dict[str, Any]) -> dict[str, Any]:

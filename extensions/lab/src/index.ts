@@ -14,6 +14,7 @@ import { Panel } from "./panel.js";
 import { Shown } from "./shown.js";
 import { Status } from "./status.js";
 import { Toasts } from "./toasts.js";
+import { ENGLISH, Texts } from "./texts.js";
 import { SessionWatch, Watch } from "./watch.js";
 import { Words } from "./words.js";
 
@@ -42,7 +43,7 @@ const acting: JupyterFrontEndPlugin<Actions> = {
   provides: IActions,
   requires: [Watch, IDocumentManager],
   optional: [ITranslator, ICommandPalette],
-  activate: (
+  activate: async (
     app: JupyterFrontEnd,
     watch: Watch,
     documents: IDocumentManager,
@@ -50,7 +51,9 @@ const acting: JupyterFrontEndPlugin<Actions> = {
     palette: ICommandPalette | null,
   ) => {
     const { languageCode } = translator ?? nullTranslator;
-    const words = new Words((translator ?? nullTranslator).load("factorygate_lab"), new Format(languageCode));
+    const catalogue = await watch.catalogue(languageCode);
+    const format = new Format(catalogue.language === ENGLISH.language ? languageCode : catalogue.language);
+    const words = new Words(new Texts(catalogue), format);
     const actions = new Actions(watch, app.shell, documents, words);
     const here = (): boolean => watch.overview !== null;
     const { commands } = app;

@@ -1,6 +1,8 @@
 /** What the notebook server tells of its session, read into plain data. Whatever is not as it must be is left out. */
 
-export type NoticeKind = "walltime" | "idle" | "unopened";
+/** Why a session ends by itself, as the link and the door name it: all that there are (a test compares). */
+export const NOTICES = ["walltime", "idle", "unopened", "access"] as const;
+export type NoticeKind = (typeof NOTICES)[number];
 export type MessageKind = "info" | "success" | "warning" | "error";
 
 /** The session ends by itself `at` (epoch ms); `minutes`: the step before that was passed. */
@@ -71,7 +73,9 @@ export interface Overview {
 
 type Fields = Record<string, unknown>;
 
-const NOTICES: readonly string[] = ["walltime", "idle", "unopened"];
+const OF_ACCESS = /^access-(\d{1,12})$/; // the link's id of the message that says it; the seconds are its end
+const LONGEST_STEP = 60; // minutes
+const ACCESS_STEPS = [1, 5, 15, LONGEST_STEP];
 const MESSAGES: readonly string[] = ["info", "success", "warning", "error"];
 
 function fields(told: unknown): Fields {
@@ -99,8 +103,8 @@ function list<T>(told: unknown, read: (one: Fields) => T | null): T[] {
 function readNotice(told: unknown): Notice | null {
   const { kind, at, minutes } = fields(told);
   const when = moment(at);
-  if (when === null || !NOTICES.includes(text(kind))) return null;
-  return { kind: kind as NoticeKind, at: when, minutes: count(minutes) ?? 0 };
+  const known = NOTICES.find((one) => one === kind);
+  return when === null || known === undefined ? null : { kind: known, at: when, minutes: count(minutes) ?? 0 };
 }
 
 function readMessage({ id, text: said, kind }: Fields): Message | null {
@@ -160,18 +164,33 @@ function readCluster(told: Fields): Cluster | null {
 /** An answer of `api/factorygate/overview`. */
 export function readOverview(told: unknown): Overview {
   const all = fields(told);
-  return {
+  const now = moment(all.now) ?? Date.now();
+  const messages = list(all.messages, readMessage);
+  const read: Overview = {
     session: text(all.session),
-    now: moment(all.now) ?? Date.now(),
+    now,
     ends: moment(all.ends),
     notice: readNotice(all.notice),
-    messages: list(all.messages, readMessage),
+    messages: messages.filter((message) => !OF_ACCESS.test(message.id)),
     use: readUse(all.use),
     sessions: list(all.sessions, readSession),
     clusters: list(all.clusters, readCluster),
     home: address(all.home),
     trouble: text(all.trouble),
   };
+  const access = accessEnds(read, messages);
+  return access !== null && (read.notice === null || access.at < read.notice.at) ? { ...read, notice: access } : read;
+}
+
+/** That the person's access ends: the door does not know it. The gateway tells it with the session; a message says it
+ * sooner, and stays when the access came back, so it counts only while the gateway does not tell of the session. */
+function accessEnds(read: Overview, messages: Message[]): Notice | null {
+  const session = own(read);
+  if (session !== null && !read.trouble) return session.notice?.kind === "access" ? session.notice : null;
+  const seconds = messages.map((message) => OF_ACCESS.exec(message.id)?.[1]).filter((found) => found !== undefined).at(-1);
+  if (seconds === undefined) return null;
+  const at = 1000 * Number(seconds);
+  return { kind: "access", at, minutes: ACCESS_STEPS.find((minutes) => at - read.now <= 60_000 * minutes) ?? LONGEST_STEP };
 }
 
 /** The session that this page is open in, as the gateway has it; null while that does not tell. */
@@ -180,12 +199,12 @@ export function own(overview: Overview): Session | null {
 }
 
 /** When the session ends by its time, epoch ms. It ends itself a little before its job does: once that is announced
- * there must not be two times. */
+ * there must not be two times. For lack of access it ends sooner; an idle one may still be used. */
 export function endOf(ends: number | null, notice: Notice | null): number | null {
-  return notice?.kind === "walltime" ? notice.at : ends;
+  return notice?.kind === "walltime" || notice?.kind === "access" ? notice.at : ends;
 }
 
 /** Names one step of a notice: it is said once. */
 export function step(session: string, notice: Notice): string {
-  return [session, notice.kind, notice.minutes, notice.at].join(" ");
+  return [session, notice.kind, notice.minutes, Math.round(notice.at / 1000)].join(" "); // told twice it may differ by less
 }

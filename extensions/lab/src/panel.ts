@@ -22,7 +22,7 @@ export class Panel extends Widget {
     private readonly watch: Watch,
     private readonly actions: Actions,
   ) {
-    super({ node: h("div", { class: "fg-Panel", role: "region", "aria-label": actions.words.title }) });
+    super({ node: h("div", { class: "fg-Panel", role: "region", "aria-label": actions.words.title, lang: actions.words.language }) });
     this.id = "factorygate-panel";
     this.title.icon = icon;
     this.title.caption = actions.words.title;
@@ -75,7 +75,7 @@ export class Panel extends Widget {
     const end = endOf(overview.ends, notice);
     const now = this.watch.now();
     const over = this.watch.phase === "ended";
-    const line = over ? words.endedLong : this.watch.phase === "silent" ? words.silentLong : "";
+    const line = over ? words.over(this.watch.over) : this.watch.phase === "silent" ? words.silentLong : "";
     return h("section", { "aria-label": words.thisSession },
       h("h2", {}, words.thisSession),
       session && h("p", {}, h("strong", {}, session.machine), ` · ${session.size}`),

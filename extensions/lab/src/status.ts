@@ -22,7 +22,7 @@ export class Status extends Widget {
     private readonly words: Words,
     onOpen: () => void,
   ) {
-    super({ node: h("div", { class: "fg-Status" }) });
+    super({ node: h("div", { class: "fg-Status", lang: words.language }) });
     const line = h("button", { type: "button", title: words.showPanel }, this.place, this.time, this.use, this.budget);
     line.addEventListener("click", onOpen);
     this.node.append(line);

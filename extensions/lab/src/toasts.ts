@@ -42,8 +42,9 @@ export class Toasts {
     const { actions } = this;
     const { words } = actions;
     const offers = [offer(words.saveAll, () => actions.save(), true)];
-    if (actions.room > 0) offers.push(offer(words.moreTime, () => actions.more()));
-    if (actions.canStartAgain) offers.push(offer(words.startAgain, () => actions.again()));
+    const lasts = notice.kind !== "access"; // no time is added, and nothing begins for that project
+    if (lasts && actions.room > 0) offers.push(offer(words.moreTime, () => actions.more()));
+    if (lasts && actions.canStartAgain) offers.push(offer(words.startAgain, () => actions.again()));
     const text = words.notice(notice.kind, notice.at, this.watch.now());
     this.nearId = Notification.warning(text, { autoClose: false, actions: offers });
   }
@@ -56,8 +57,9 @@ export class Toasts {
       this.overId = "";
       return;
     }
-    const offers = actions.canStartAgain ? [offer(actions.words.startAgain, () => actions.again())] : [];
-    this.overId = Notification.error(actions.words.endedLong, { autoClose: false, actions: offers });
+    const again = actions.canStartAgain && this.watch.over !== "access";
+    const offers = again ? [offer(actions.words.startAgain, () => actions.again())] : [];
+    this.overId = Notification.error(actions.words.over(this.watch.over), { autoClose: false, actions: offers });
   }
 
   private tell(message: Message): void {

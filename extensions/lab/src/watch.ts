@@ -6,10 +6,13 @@ import { Token } from "@lumino/coreutils";
 import { Poll } from "@lumino/polling";
 import { Signal, type ISignal } from "@lumino/signaling";
 
-import { endOf, readOverview, type Overview } from "./model.js";
+import { endOf, readOverview, type NoticeKind, type Overview } from "./model.js";
+import { ENGLISH, readCatalogue, type Catalogue } from "./texts.js";
 
 const INTERVAL = 5000; // ms; nothing is asked while the page is hidden
 const SLOWEST = 30_000;
+const SOON = 60_000; // ms before the announced end that a session may be over for that reason
+const PATIENCE = 3000; // ms that JupyterLab waits for the language
 const NOT_RUNNING = 424; // what the hub answers for a server that is not there
 
 /**
@@ -22,11 +25,15 @@ export interface Watch {
   readonly phase: Phase;
   /** As it was told last; null before the first answer. */
   readonly overview: Overview | null;
+  /** Why it ended, where that was announced. */
+  readonly over: NoticeKind | null;
   readonly changed: ISignal<Watch, void>;
   /** Epoch ms by the session's own clock. */
   now(): number;
   /** Asks for more time. Rejects with the site's words. */
   extend(hours: number): Promise<void>;
+  /** The texts of a language, as JupyterLab names it; English is what the person chose at the gateway. */
+  catalogue(language: string): Promise<Catalogue>;
   /** Has the example notebooks put among the person's files; the path of the first. Rejects with words. */
   examples(): Promise<string>;
 }
@@ -61,6 +68,11 @@ export class SessionWatch implements Watch {
     });
   }
 
+  get over(): NoticeKind | null {
+    const notice = this.overview?.notice ?? null;
+    return notice !== null && notice.at - this.now() < SOON ? notice.kind : null;
+  }
+
   start(): void {
     void this.poll.start();
   }
@@ -72,6 +84,15 @@ export class SessionWatch implements Watch {
   async extend(hours: number): Promise<void> {
     await this.ask("extend", { method: "POST", body: JSON.stringify({ hours }) });
     await this.poll.refresh();
+  }
+
+  async catalogue(language: string): Promise<Catalogue> {
+    const wanted = new URLSearchParams({ language: /^(en|default)?$/.test(language) ? "" : language });
+    try {
+      return readCatalogue(await this.ask(`texts?${wanted}`, { signal: AbortSignal.timeout(PATIENCE) }));
+    } catch {
+      return ENGLISH; // JupyterLab must begin
+    }
   }
 
   async examples(): Promise<string> {

@@ -1,101 +1,124 @@
-/** Every text that the extension shows, through JupyterLab's translator. */
-
-import { type TranslationBundle } from "@jupyterlab/translation";
+/** Every text that the extension shows. Its translations are in the catalogues of hub_config/locale. */
 
 import { type Format } from "./format.js";
 import { type Cluster, type NoticeKind, type Session, type Use } from "./model.js";
+import { type Texts } from "./texts.js";
 
 export class Words {
   constructor(
-    private readonly trans: TranslationBundle,
+    private readonly texts: Texts,
     readonly format: Format,
   ) {}
 
+  /** As in `<html lang>`. */
+  get language(): string {
+    return this.texts.language;
+  }
+
+  private t(text: string, parts: Record<string, string> = {}): string {
+    return this.texts.t(text, parts);
+  }
+
   get title(): string {
-    return this.trans.__("Factory session");
+    return this.t("Factory session");
   }
 
   get thisSession(): string {
-    return this.trans.__("This session");
+    return this.t("This session");
   }
 
   get yourSessions(): string {
-    return this.trans.__("Your sessions");
+    return this.t("Your sessions");
   }
 
   get yourClusters(): string {
-    return this.trans.__("Your clusters");
+    return this.t("Your clusters");
   }
 
   get noOther(): string {
-    return this.trans.__("No other session is live.");
+    return this.t("No other session is live.");
   }
 
   get allSessions(): string {
-    return this.trans.__("All sessions…");
+    return this.t("All sessions…");
   }
 
   get showPanel(): string {
-    return this.trans.__("Show your sessions and clusters");
+    return this.t("Show your sessions and clusters");
   }
 
   get saveAll(): string {
-    return this.trans.__("Save all");
+    return this.t("Save all");
   }
 
   get moreTime(): string {
-    return this.trans.__("More time…");
+    return this.t("More time…");
   }
 
   get startAgain(): string {
-    return this.trans.__("Start again…");
+    return this.t("Start again…");
   }
 
   get examples(): string {
-    return this.trans.__("Examples");
+    return this.t("Examples");
   }
 
   get examplesLong(): string {
-    return this.trans.__("Example notebooks, copied into your files: from first steps to computing at two factories");
+    return this.t("Example notebooks, copied into your files: from first steps to computing at two factories");
   }
 
   get ended(): string {
-    return this.trans.__("Session ended");
+    return this.t("Session ended");
   }
 
   get silent(): string {
-    return this.trans.__("Session out of reach");
-  }
-
-  get endedLong(): string {
-    return this.trans.__("The session has ended. Start again opens a new one with the same choices and the same documents.");
+    return this.t("Session out of reach");
   }
 
   get silentLong(): string {
-    return this.trans.__("The session does not answer at this moment. It is not lost: this goes on by itself.");
+    return this.t("The session does not answer at this moment. It is not lost: this goes on by itself.");
   }
 
   left(seconds: number): string {
-    return this.trans.__("%1 left", this.format.span(seconds));
+    return this.t("{span} left", { span: this.format.span(seconds) });
   }
 
   endsAt(seconds: number, at: number, now: number): string {
-    return this.trans.__("%1 left, ends %2", this.format.span(seconds), this.format.clock(at, now));
+    return this.t("{span} left, ends {when}", { span: this.format.span(seconds), when: this.format.clock(at, now) });
   }
 
   ends(at: number, now: number): string {
-    return this.trans.__("ends %1", this.format.clock(at, now));
+    return this.t("ends {when}", { when: this.format.clock(at, now) });
   }
 
+  /** That the end is near, and what helps against it. */
   notice(kind: NoticeKind, at: number, now: number): string {
     const when = this.format.clock(at, now);
     switch (kind) {
       case "walltime":
-        return this.trans.__("This session ends at %1: its time is over then. Save your work.", when);
+        return this.t("This session ends at {when}: its time is over then. Save your work.", { when });
       case "idle":
-        return this.trans.__("This session is not in use and gives its node back at %1, unless you go on.", when);
+        return this.t("This session is not in use and gives its node back at {when}, unless you go on.", { when });
       case "unopened":
-        return this.trans.__("This session gives its node back at %1, unless you use it.", when);
+        return this.t("This session gives its node back at {when}, unless you use it.", { when });
+      case "access":
+        return this.t("Your access to the project of this session ends at {when}, and the session with it. Save your work.", { when });
+    }
+  }
+
+  /** That it is over, and why, where that was announced. */
+  over(kind: NoticeKind | null): string {
+    switch (kind) {
+      case "walltime":
+        return this.t("The time of this session is over. Start again opens a new one with the same choices and the same documents.");
+      case "idle":
+      case "unopened":
+        return this.t(
+          "This session was not in use and gave its node back. Start again opens a new one with the same choices and the same documents.");
+      case "access":
+        return this.t("Your access to the project of this session is over, so it has ended. Your files are as you saved them.");
+      case null:
+        return this.t("The session has ended. Start again opens a new one with the same choices and the same documents.");
     }
   }
 
@@ -103,94 +126,125 @@ export class Words {
   use(use: Use | null): string {
     if (use === null) return "";
     const busy = use.gpus.map((gpu) => gpu.percent).filter((percent) => percent !== null);
-    const gpu = busy.length ? this.trans.__("GPU %1", this.format.percent(busy.reduce((a, b) => a + b) / busy.length)) : "";
-    return [gpu, this.trans.__("memory %1", this.amount(use.memory, use.memoryLimit))].filter(Boolean).join(" · ");
+    const gpu = busy.length ? this.t("GPU {percent}", { percent: this.format.percent(busy.reduce((a, b) => a + b) / busy.length) }) : "";
+    return [gpu, this.t("memory {amount}", { amount: this.amount(use.memory, use.memoryLimit) })].filter(Boolean).join(" · ");
   }
 
   amount(used: number, limit: number | null): string {
     const { format } = this;
-    return limit === null ? format.bytes(used) : this.trans.__("%1 of %2", format.bytes(used), format.bytes(limit));
+    return limit === null ? format.bytes(used) : this.t("{used} of {limit}", { used: format.bytes(used), limit: format.bytes(limit) });
   }
 
   get memory(): string {
-    return this.trans.__("Memory");
+    return this.t("Memory");
   }
 
   gpu(number: number, name: string): string {
-    return this.trans.__("GPU %1 (%2)", number, name);
+    return this.t("GPU {number} ({name})", { number: String(number), name });
   }
 
   gpuMemory(number: number): string {
-    return this.trans.__("Memory of GPU %1", number);
+    return this.t("Memory of GPU {number}", { number: String(number) });
   }
 
   get notTold(): string {
-    return this.trans.__("not told");
+    return this.t("not told");
   }
 
   budget(hours: number): string {
-    return this.trans.__("%1 GPU-hours left", this.format.number(hours));
+    return this.t("{hours} GPU-hours left", { hours: this.format.number(hours) });
   }
 
   server(name: string): string {
-    return name || this.trans.__("Main session");
+    return name || this.t("Main session");
   }
 
   state(session: Session): string {
     switch (session.state) {
       case "pending":
         return session.position === null
-          ? this.trans.__("In the queue")
-          : this.trans.__("In the queue, place %1", session.position);
+          ? this.t("In the queue")
+          : this.t("In the queue, place {position}", { position: this.format.number(session.position) });
       case "starting":
-        return this.trans.__("Starting");
+        return this.t("Starting");
       case "running":
-        return this.trans.__("Running");
+        return this.t("Running");
       case "ending":
-        return this.trans.__("Ending");
+        return this.t("Ending");
       case "unreachable":
-        return this.trans.__("Out of reach");
+        return this.t("Out of reach");
       default:
         return session.state;
     }
   }
 
   cluster(cluster: Cluster): string {
-    const counts = cluster.counts.map(([state, number]) => `${this.format.number(number)} ${state}`);
-    return [cluster.machine, cluster.size, ...(counts.length ? counts : [cluster.state])].filter(Boolean).join(" · ");
+    const counts = cluster.counts.map(([state, number]) => this.jobs(state, number));
+    return [cluster.machine, cluster.size, ...(counts.length ? counts : [this.clusterState(cluster.state)])].filter(Boolean).join(" · ");
+  }
+
+  private clusterState(state: string): string {
+    switch (state) {
+      case "live":
+        return this.t("Running");
+      case "ending":
+        return this.t("Ending");
+      case "ended":
+        return this.t("Ended");
+      default:
+        return state;
+    }
+  }
+
+  private jobs(state: string, number: number): string {
+    const count = this.format.number(number);
+    switch (state) {
+      case "asked":
+        return this.t("{count} asked for", { count });
+      case "pending":
+        return this.t("{count} waiting", { count });
+      case "running":
+        return this.t("{count} running", { count });
+      case "ended":
+        return this.t("{count} ended", { count });
+      case "unreachable":
+        return this.t("{count} out of reach", { count });
+      default:
+        return `${count} ${state}`;
+    }
   }
 
   open(name: string): string {
-    return this.trans.__("Open %1", this.server(name));
+    return this.t("Open {name}", { name: this.server(name) });
   }
 
   saved(count: number): string {
     return count
-      ? this.trans._n("%1 document saved.", "%1 documents saved.", count, count)
-      : this.trans.__("Everything was saved already.");
+      ? this.texts.tn(count, "{n} document saved.", "{n} documents saved.", { n: this.format.number(count) })
+      : this.t("Everything was saved already.");
   }
 
   notSaved(names: string[]): string {
-    return this.trans.__("Could not be saved: %1", names.join(", "));
+    return this.t("Could not be saved: {names}", { names: names.join(", ") });
   }
 
   get moreTitle(): string {
-    return this.trans.__("More time for this session?");
+    return this.t("More time for this session?");
   }
 
   moreLabel(most: number): string {
-    return this.trans.__("Hours to add (this size allows %1 more)", this.format.number(most));
+    return this.t("Hours to add (this size allows {most} more)", { most: this.format.number(most) });
   }
 
   get moreAsk(): string {
-    return this.trans.__("Ask for it");
+    return this.t("Ask for it");
   }
 
   moreAsked(hours: number): string {
-    return this.trans.__("The site gave this session %1 more.", this.format.hours(hours));
+    return this.t("The site gave this session {span} more.", { span: this.format.hours(hours) });
   }
 
   get noAnswer(): string {
-    return this.trans.__("The session did not answer.");
+    return this.t("The session did not answer.");
   }
 }

@@ -1,10 +1,13 @@
 // What is pure in the extension: reading what is told, texts for spans and sizes, what was shown. Run: node --test
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 
 import { Format } from "../lib/format.js";
-import { endOf, own, readOverview, step } from "../lib/model.js";
+import { endOf, NOTICES, own, readOverview, step } from "../lib/model.js";
 import { Shown } from "../lib/shown.js";
+import { ENGLISH, readCatalogue, Texts } from "../lib/texts.js";
+import { Words } from "../lib/words.js";
 
 const NOW = Date.parse("2026-03-10T12:00:00Z");
 const WALLTIME = { kind: "walltime", at: "2026-03-10T12:14:00Z", minutes: 15 };
@@ -60,6 +63,66 @@ describe("reading an overview", () => {
     assert.equal(new Set(steps).size, steps.length);
     assert.equal(step("a", { ...notice }), steps[0]);
   });
+});
+
+describe("notices", () => {
+  const words = new Words(new Texts(ENGLISH), new Format("en"));
+
+  test("all that the link may send are known, and each is said in words of its own", () => {
+    const models = readFileSync(new URL("../../../spawners/factorylink/models/sessions.py", import.meta.url), "utf8");
+    const link = /class Notice\(Model\):.*?kind: Literal\[(.*?)\]/s.exec(models)[1].match(/(?<=")[a-z]+(?=")/g);
+    assert.deepEqual([...NOTICES].sort(), link.sort());
+    const texts = NOTICES.map((kind) => words.notice(kind, NOW, NOW));
+    assert.equal(new Set(texts).size, NOTICES.length);
+    for (const text of texts) assert.match(text, /\d\d:\d\d/);
+    for (const kind of [...NOTICES, null]) assert.match(words.over(kind), /\.$/);
+    for (const kind of NOTICES) {
+      assert.equal(readOverview({ notice: { kind, at: "2026-03-10T12:14:00Z", minutes: 15 } }).notice.kind, kind);
+    }
+  });
+
+  const ACCESS = { kind: "access", at: "2026-03-10T12:10:00Z", minutes: 15 };
+  const told = (more, access = ACCESS) =>
+    readOverview({ session: "a", now: "2026-03-10T12:00:00Z", sessions: [{ id: "a", notice: access }], ...more });
+  const message = { id: `access-${(NOW + 600_000) / 1000}`, text: "English", kind: "warning" };
+
+  test("what ends first is said: the clock's, or that access ends, which only the gateway knows", () => {
+    assert.deepEqual(told({}).notice, { kind: "access", at: NOW + 600_000, minutes: 15 });
+    assert.equal(told({ notice: WALLTIME }).notice.kind, "access");
+    assert.equal(told({ notice: { ...WALLTIME, at: "2026-03-10T12:05:00Z" } }).notice.kind, "walltime");
+    assert.equal(told({}, WALLTIME).notice, null); // the clock tells of the walltime, and is newer
+    assert.equal(readOverview({ session: "b", sessions: [{ id: "a", notice: ACCESS }] }).notice, null); // another session's
+    assert.equal(endOf(null, told({}).notice), NOW + 600_000);
+  });
+
+  test("the message of it is the same news: shown as the notice, and only while the gateway tells nothing newer", () => {
+    const { notice, messages } = told({ sessions: [], messages: [message] });
+    assert.deepEqual(notice, { kind: "access", at: NOW + 600_000, minutes: 15 });
+    assert.deepEqual(messages, []);
+    assert.equal(step("a", notice), step("a", told({}).notice)); // it is not said twice
+    assert.equal(told({ messages: [message] }, null).notice, null); // access came back
+    assert.equal(told({ messages: [message], trouble: "It is silent." }, null).notice.kind, "access");
+    assert.equal(told({ sessions: [], messages: [{ ...message, id: "access-soon" }] }).messages.length, 1);
+  });
+});
+
+describe("languages", () => {
+  const german = { language: "de", plural: "10", texts: {
+    "{n} document saved.": ["{n} Dokument gespeichert.", "{n} Dokumente gespeichert."], "Save all": "Alles speichern", broken: 5,
+  } };
+
+  test("what is translated is said so, the rest is English", () => {
+    const words = new Words(new Texts(readCatalogue(german)), new Format("de"));
+    assert.deepEqual([words.language, words.saveAll, words.ended], ["de", "Alles speichern", "Session ended"]);
+    assert.deepEqual([words.saved(1), words.saved(0)], ["1 Dokument gespeichert.", "Everything was saved already."]);
+    const catalogue = readCatalogue({ ...german, plural: "10".padEnd(200, "1") });
+    assert.equal(new Words(new Texts(catalogue), new Format("de")).saved(1234), "1.234 Dokumente gespeichert.");
+    assert.equal(readCatalogue(german).texts.broken, undefined);
+  });
+
+  for (const told of [null, 5, {}, { language: "de" }, { language: 5, texts: {}, plural: "" }, { language: "de", texts: null, plural: "" }]) {
+    test(`${JSON.stringify(told)} is no catalogue`, () => assert.equal(readCatalogue(told), ENGLISH));
+  }
 });
 
 describe("texts of numbers", () => {

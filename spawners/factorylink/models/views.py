@@ -149,7 +149,7 @@ class ReadyView(Model):
 
 class NetworkFactory(Model):
     """A factory of the network as anybody may see it. ``health``: None where this hub does not offer it.
-    ``partitions``: those that its sizes use, as far as known."""
+    ``partitions``: those that its sizes use, as far as known, as they were at ``loads_at``."""
 
     id: Slug
     name: str
@@ -162,6 +162,7 @@ class NetworkFactory(Model):
     at: Point | None
     health: Health | None
     partitions: tuple[PartitionLoad, ...] = ()
+    loads_at: datetime | None = None
     maintenance: tuple[MaintenanceView, ...] = ()  # without names, the next one first
 
 

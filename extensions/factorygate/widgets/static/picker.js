@@ -4,8 +4,9 @@ import { listen, mount } from "./frame.js";
 import { clamp, findFactory, findSize, leastHours, settle } from "./pages/choose.js";
 import { costLine, projectPicker } from "./pages/cost.js";
 import { h, render } from "./pages/dom.js";
-import { hoursText } from "./pages/format.js";
-import { environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine } from "./pages/start_view.js";
+import {
+  askLine, environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine,
+} from "./pages/start_view.js";
 import { W } from "./pages/words.js";
 import { estimateOf, fitting, joined, same, told } from "./picker_state.js";
 import { V } from "./widget_words.js";
@@ -73,7 +74,7 @@ function show({ model, el }) {
     const view = findSize(factory, choice.size);
     render(project, projectPicker(factory, choice, null));
     paying.hidden = !(view.projects?.length > 1);
-    const asked = W.ask(hoursText(choice.hours), view.gpu_label, factory.site.machine).replaceAll("*", "");
+    const asked = askLine(factory, view, choice.hours).replaceAll("*", "");
     const costs = costLine(factory, view, choice.hours);
     const said = [asked, startLine(factory, choice, known(choice.hours), now), costs].filter(Boolean).join(" ");
     if (line.textContent !== said) line.textContent = said;

@@ -1,0 +1,183 @@
+"""Pages while a person looks at them: what changed is shown without a reload, and what cannot be chosen is said why."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from factorylink import explain
+from factorylink.models import Environment, Health, NetworkView, ReservationView
+from tests.conftest import chromium_options
+from tests.unit import page_states
+from tests.unit.fake_link import FakeLink
+from tests.unit.hub_process import HubProcess
+
+PATIENCE = 20_000  # ms: the hub keeps what the link told for some seconds
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        made = await playwright.chromium.launch(**chromium_options())
+        yield made
+        await made.close()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncIterator[Page]:
+    """ada's."""
+    page_states.fill(link)
+    await told(hub, "lumi-aif", "ok")
+    context = await browser.new_context(base_url=hub.url, locale="en-GB")
+    await page_states.signed_in(context)
+    made = await context.new_page()
+    yield made
+    await context.close()
+
+
+async def told(hub: HubProcess, factory: str, state: str) -> None:
+    """Until the hub has asked the link again: it keeps an answer for some seconds."""
+    async with asyncio.timeout(PATIENCE / 1000):
+        while True:
+            factories = (await hub.http.get(f"{hub.url}/hub/status.json")).json()["factories"]
+            if [factory, state] in [[one["id"], one["health"]["state"]] for one in factories]:
+                return
+            await asyncio.sleep(0.2)
+
+
+def silent(network: NetworkView, factory: str) -> NetworkView:
+    """The same with one that does not answer."""
+    health = Health(state="unreachable", since=datetime.now(UTC), words=explain.unreachable("timed out"))
+    changed = [one.model_copy(update={"health": health}) if one.id == factory else one for one in network.factories]
+    return network.model_copy(update={"factories": tuple(changed)})
+
+
+async def renewed(page: Page) -> None:
+    """Time passes on the page until it asks again."""
+    async with page.expect_response(lambda response: response.url == page.url and response.ok, timeout=PATIENCE):
+        await page.clock.fast_forward(60_000)
+
+
+@pytest.mark.parametrize("path", ["/hub/status", "/hub/factories"])
+async def test_what_changed_is_shown_and_said_without_a_reload(
+    page: Page, link: FakeLink, hub: HubProcess, path: str
+) -> None:
+    await page.clock.install()
+    await page.goto(path)
+    lumi = page.locator("[data-key='lumi-aif']")
+    await expect(lumi.locator(".fg-status")).to_have_text("Answers")
+    await page.evaluate("""() => {
+      window.whole = document.querySelector("[data-key='lumi-aif']");
+      window.said = [];
+      window.touched = 0;
+      const region = document.getElementById("fg-announce");
+      new MutationObserver(() => window.said.push(region.textContent)).observe(region, { childList: true });
+      new MutationObserver((all) => { window.touched += all.length; }).observe(
+        document.querySelector("[data-key='czai'] .fg-status"),
+        { childList: true, characterData: true, attributes: true, subtree: true });
+    }""")
+    await page.locator("main a").first.focus()
+    focused = await page.evaluate("document.activeElement.outerHTML")
+    await renewed(page)
+    await expect(lumi.locator(".fg-status")).to_have_text("Answers")
+    assert await page.evaluate("window.said") == []  # nothing changed: nothing is said
+
+    link.network = silent(link.network, "lumi-aif")
+    await told(hub, "lumi-aif", "unreachable")
+    await renewed(page)
+    await expect(lumi.locator(".fg-status")).to_have_text("Does not answer")
+    assert await page.evaluate("window.whole === document.querySelector(\"[data-key='lumi-aif']\")")
+    assert await page.evaluate("window.said") == ["LUMI: Does not answer"]
+    assert await page.evaluate("window.touched") == 0  # what is as it was is not drawn anew
+    assert await page.evaluate("document.activeElement.outerHTML") == focused
+
+
+async def test_a_gateway_that_does_not_answer_is_said_and_what_was_known_stays(page: Page) -> None:
+    await page.clock.install()
+    await page.goto("/hub/status")
+    lumi = page.locator("[data-key='lumi-aif']")
+    await expect(lumi).to_be_visible()
+    await page.route("**/hub/status", lambda route: route.abort())
+    await page.clock.fast_forward(60_000)
+    unheard = page.locator("#fg-unheard")
+    await expect(unheard).to_contain_text("what is shown here may be old", timeout=PATIENCE)
+    await expect(lumi).to_be_visible()
+    await page.unroute("**/hub/status")
+    await renewed(page)
+    await expect(unheard).to_have_text("")
+
+
+# --- what cannot be chosen
+
+
+def one(link: FakeLink, **change: Any) -> None:
+    """The link offers one factory, like this."""
+    link.factories = [link.factories[0].model_copy(update=change)]
+
+
+async def start(page: Page) -> None:
+    await page.goto(f"{page_states.START}?lang=en")
+    await expect(page.locator("#fg-summary p").first).to_be_visible()
+
+
+async def test_a_size_that_no_environment_is_made_for_says_so_where_one_chooses(page: Page, link: FakeLink) -> None:
+    other = Environment(id="other", title="JAX", kind="venv", python="/e", sizes=("full",))
+    one(link, environments=(other,), default_environment="other", default_size="small")
+    await start(page)
+    for place in ("#fg-environments", "#fg-obstacle"):
+        await expect(page.locator(place)).to_contain_text("No environment is made for this size. Pick another size.")
+    await expect(page.locator("#fg-environments")).to_contain_text("Not made for 1 x A100 40 GB")
+    await expect(page.locator("#fg-start-button")).to_have_attribute("aria-disabled", "true")
+    await page.locator("label[for='size-full']").click()
+    await expect(page.locator("#fg-obstacle")).not_to_contain_text("No environment")
+    await page.locator("label[for='size-cpu']").click()
+    await expect(page.locator("#fg-environments")).to_contain_text("Not made for a size without a GPU")
+    await expect(page.locator("#fg-summary")).to_contain_text("You ask for 1 core on ONE for 2 hours.")
+    await expect(page.locator("label[for='size-cpu'] .fg-card-title")).to_have_text("Without a GPU")
+
+
+async def test_a_factory_without_an_environment_says_so(page: Page, link: FakeLink) -> None:
+    one(link, environments=(), default_environment="base")
+    await start(page)
+    await expect(page.locator("#fg-environments")).to_have_text(
+        "ONE has no environment yet, so nothing can be started there. Pick another factory."
+    )
+
+
+async def test_reservations_that_are_not_the_projects_say_so(page: Page, link: FakeLink) -> None:
+    course = ReservationView(id="course", name="course", end=datetime.now(UTC), projects=("EHPC-AIF-2026XX09-999",))
+    one(link, reservations=(course,))
+    await start(page)
+    select = page.get_by_label("Reservation")
+    await expect(select.locator("option").first).to_have_text("Without a reservation")
+    why = f"{page_states.PAYS} is in none of these reservations."
+    await expect(page.locator("#reservation-hint")).to_have_text(why)
+    await expect(select).to_have_accessible_description(why)
+
+
+async def test_a_size_that_no_project_may_have_says_so(page: Page, link: FakeLink) -> None:
+    one(link, sizes=tuple(view.model_copy(update={"projects": ()}) for view in link.factories[0].sizes))
+    await start(page)
+    for place in ("#fg-project", "#fg-obstacle"):
+        await expect(page.locator(place)).to_contain_text("None of your projects may use this size.")
+
+
+async def test_a_factory_that_loses_all_its_sizes_gives_way(page: Page, link: FakeLink) -> None:
+    first = link.factories[0]
+    other = first.model_copy(update={"id": "five", "name": "Five"})
+    link.factories = [first, other]
+    await start(page)
+    await expect(page.locator("#factory-one")).to_be_checked()
+    link.factories = [first.model_copy(update={"sizes": ()}), other]
+    await page.evaluate("window.dispatchEvent(new Event('online'))")  # the page asks anew
+    await expect(page.locator("#factory-five")).to_be_checked()
+    await expect(page.locator("label[for='factory-one']")).to_contain_text("No size here is open to your projects")
+    await expect(page.locator("#factory-one")).to_be_disabled()

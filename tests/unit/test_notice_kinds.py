@@ -1,0 +1,50 @@
+"""Why a session ends by itself, and why it ended: every word for it that the link has is known where it is shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from factorygate.session import guard
+from factorylink.models import EndReason, Notice
+from factorylink.models import SessionState as State
+
+CHECKOUT = Path(__file__).parents[2]
+LAB = CHECKOUT / "extensions" / "lab" / "src"
+PAGES = CHECKOUT / "hub_config" / "static"
+KINDS = set(get_args(Notice.model_fields["kind"].annotation))
+
+
+def told(path: Path, pattern: str) -> set[str]:
+    """Words between quotes in what a pattern finds."""
+    found = re.search(pattern, path.read_text(encoding="utf-8"), re.DOTALL)
+    assert found, f"{path.name} has nothing like {pattern}"
+    return set(re.findall(r'"([a-z-]+)"', found[1]))
+
+
+def test_jupyterlab_knows_all_notices() -> None:
+    assert told(LAB / "model.ts", r"NOTICES = \[(.*?)\]") == KINDS
+    cases = re.findall(r'case "([a-z]+)"', (LAB / "words.ts").read_text().split("notice(kind")[1].split("\n  }\n")[0])
+    assert set(cases) == KINDS
+
+
+@pytest.mark.parametrize(("block", "words"), [("soon", KINDS), ("reason", {str(one.value) for one in EndReason}),
+                                              ("state", {str(one.value) for one in State})])  # fmt: skip
+def test_the_pages_have_words_for_all(block: str, words: set[str]) -> None:
+    text = (PAGES / "words.js").read_text().split(f"\n  {block}: {{")[1].split("\n  },")[0]
+    assert set(re.findall(r'(?:^|[\s,{])"?([a-z-]+)"?: (?:t\(|\()', text)) == words
+
+
+def test_the_door_warns_of_nothing_that_the_link_does_not_know() -> None:
+    limits = guard.Limits(environment=60, unopened=60, idle=60)
+    facts = [
+        guard.Facts(
+            started=0, ends=1000, environment=True, up=1, activity=guard.Activity(last=1, busy=False, opened=opened)
+        )
+        for opened in (True, False)
+    ]
+    found = {one.reason for each in facts for one in guard._deadlines(each, limits) if one.warnings}
+    assert found == KINDS - {"access"}  # which the link knows alone
