@@ -473,3 +473,23 @@ async def test_those_that_ended_are_told_by_the_ledger(tmp_path: Path) -> None:
         await world.down()
         await world.up()
     await world.down()
+
+
+async def test_jobs_may_be_asked_for_while_an_answer_is_worked_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(world)
+    await grow(world, "w-0")
+    await world.scheduler.answer()
+    world.scheduler.runs("1")
+    shelf = world.clusters._shelf
+    save, asked = shelf.save, []
+
+    async def slow(changed: Any) -> None:
+        if not asked:
+            asked.append(await grow(world, "w-1", batch=MORE))
+        await save(changed)
+
+    monkeypatch.setattr(shelf, "save", slow)
+    await world.scheduler.answer(2)
+    await states(world, **{"w-0": "running", "w-1": "pending"})
