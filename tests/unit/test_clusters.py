@@ -14,9 +14,10 @@ import pytest_asyncio
 from pydantic import ValidationError
 
 from factorylink.clusters import herd, service
-from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
+from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, Factory, JobState, Worker
 from factorylink.problems import ProblemError
-from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit import fake_factory
+from tests.unit.fake_factory import ID, OTHER, SIZE, World, factory
 
 CLUSTER, BATCH, MORE = "c" * 32, "b" * 32, "d" * 32
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
@@ -53,6 +54,12 @@ async def states(world: World, **expected: str) -> dict[str, Worker]:
         lambda: {name: str(w.state) for name, w in workers(world).items() if name in expected} == expected
     )
     return workers(world)
+
+
+def without_its_size() -> Factory:
+    """The factory after its operator took a node size out of the catalogue, and put another in."""
+    other = SIZE.model_copy(update={"id": "gpu-2"})
+    return factory().model_copy(update={"sizes": (other,)})
 
 
 async def refused(doing: Any) -> ProblemError:
@@ -493,3 +500,21 @@ async def test_jobs_may_be_asked_for_while_an_answer_is_worked_on(
     monkeypatch.setattr(shelf, "save", slow)
     await world.scheduler.answer(2)
     await states(world, **{"w-0": "running", "w-1": "pending"})
+
+
+async def test_a_batch_of_a_size_that_is_offered_no_more_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(herd, "DOUBT", 0.0)
+    world = await World(tmp_path).up()
+    await begin(world)
+    world.scheduler.says_nothing = True
+    await grow(world, "w-0")
+    world.scheduler.says_nothing = False
+    await world.down()
+    monkeypatch.setattr(fake_factory, "factory", without_its_size)
+    await world.up()
+    await world.scheduler.answer(2)
+    seen = (await states(world, **{"w-0": "ended"}))["w-0"]
+    assert seen.end_reason == EndReason.REFUSED
+    await world.down()
