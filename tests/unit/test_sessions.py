@@ -452,3 +452,17 @@ class HangingTransport(FakeHome):
     async def run(self, ask: Ask[Any], account: str | None = None) -> Any:
         self.asked.append(ask.argv)
         await asyncio.sleep(3600)
+
+
+async def test_a_session_may_end_while_its_environment_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.put()
+    world.scheduler.runs("1")
+    await world.scheduler.answer()
+    world.door_says(phase="waiting")
+
+    async def send(session_id: str, environment: object, argv: object) -> None:
+        del world.scheduler.jobs_there["1"]
+        await world.answered_until(state="ended")
+
+    monkeypatch.setattr(world.doors, "send_environment", send)
+    await world.sessions.send_environment(ID, {}, [])
