@@ -221,3 +221,17 @@ async def test_nobody_s_jobs_are_asked_for_as_the_watcher_and_say_nothing(
     await transport.until(lambda: transport.asked_as.count(("jobs", None)) >= 2)
     assert private.health.state == "ok"
     assert not told
+
+
+async def test_who_waits_for_an_answer_is_let_go_at_the_end(site: Site, transport: FakeTransport) -> None:
+    await site.start()
+    await site.ask_jobs_now()
+    transport.answers["jobs"] = None  # silence
+    before = count(transport, "jobs")
+    asked = asyncio.create_task(site.ask_jobs_now())
+    await transport.until(lambda: count(transport, "jobs") > before)
+    again = asyncio.create_task(site.ask_jobs_now())
+    await asyncio.sleep(0)
+    await site.stop()
+    done, _ = await asyncio.wait({asked, again}, timeout=5)
+    assert done == {asked, again}
