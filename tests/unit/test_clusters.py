@@ -192,6 +192,18 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     assert world.scheduler.submitted == []
 
 
+async def test_what_is_cancelled_before_its_turn_is_not_submitted(world: World) -> None:
+    await begin(world)
+    turn = asyncio.Event()
+    world.scheduler.turn = turn.wait  # type: ignore[method-assign]
+    asked = asyncio.create_task(grow(world, "w-0", "w-1"))
+    await states(world, **{"w-0": "asked"})
+    await world.clusters.cancel(CLUSTER, "ada", ("w-0", "w-1"))
+    turn.set()
+    assert {str(worker.end_reason) for worker in (await asked).workers} == {"stopped"}
+    assert world.scheduler.submitted == []
+
+
 async def test_some_are_cancelled_and_an_array_as_a_whole(world: World) -> None:
     await begin(world)
     await grow(world, "w-0", "w-1", "w-2")
