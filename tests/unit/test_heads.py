@@ -271,3 +271,11 @@ async def test_one_of_a_size_that_is_offered_no_more_hides_nothing(
     assert event == "snapshot"
     await world.scheduler.answer()
     await world.down()
+
+
+async def test_what_was_asked_of_one_is_forgotten_at_its_end(world: World) -> None:
+    await running(world)
+    await world.clusters.end(CLUSTER, "ada")
+    await world.comes(lambda: world.scheduler.cancelled == ["1"])
+    await world.answered_until(CLUSTER, state="ended")
+    assert world.clusters._heads._idle == {}
