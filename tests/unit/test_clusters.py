@@ -14,19 +14,12 @@ import pytest_asyncio
 from pydantic import ValidationError
 
 from factorylink.clusters import herd, service
-from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, Factory, JobState, Worker
+from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
 from factorylink.problems import ProblemError
 from tests.unit import fake_factory
-from tests.unit.fake_factory import ID, OTHER, SIZE, World, factory
+from tests.unit.fake_factory import ID, INSTEAD, OTHER, SCHEDULER, World
 
 CLUSTER, BATCH, MORE = "c" * 32, "b" * 32, "d" * 32
-PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-SCHEDULER = {
-    "address": "tls://n7:8786",
-    "ca": PEM,
-    "certificate": PEM,
-    "key": PEM.replace("CERTIFICATE", "PRIVATE KEY"),
-}
 
 
 @pytest_asyncio.fixture
@@ -54,12 +47,6 @@ async def states(world: World, **expected: str) -> dict[str, Worker]:
         lambda: {name: str(w.state) for name, w in workers(world).items() if name in expected} == expected
     )
     return workers(world)
-
-
-def without_its_size() -> Factory:
-    """The factory after its operator took a node size out of the catalogue, and put another in."""
-    other = SIZE.model_copy(update={"id": "gpu-2"})
-    return factory().model_copy(update={"sizes": (other,)})
 
 
 async def refused(doing: Any) -> ProblemError:
@@ -524,7 +511,7 @@ async def test_a_batch_of_a_size_that_is_offered_no_more_is_refused(
     await grow(world, "w-0")
     world.scheduler.says_nothing = False
     await world.down()
-    monkeypatch.setattr(fake_factory, "factory", without_its_size)
+    monkeypatch.setattr(fake_factory, "SIZE", INSTEAD)
     await world.up()
     await world.scheduler.answer(2)
     seen = (await states(world, **{"w-0": "ended"}))["w-0"]

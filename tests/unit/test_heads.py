@@ -22,9 +22,9 @@ from factorylink.models import Cluster, ClusterRequest, End, JobState
 from factorylink.problems import ProblemError, forbidden
 from factorylink.web import new_app
 from tests.unit import fake_factory
-from tests.unit.fake_factory import ID, World
+from tests.unit.fake_factory import ID, INSTEAD, SCHEDULER, World
 from tests.unit.serving import serving
-from tests.unit.test_clusters import BATCH, CLUSTER, SCHEDULER, begin, grow, refused, without_its_size
+from tests.unit.test_clusters import BATCH, CLUSTER, begin, grow, refused
 
 
 @pytest_asyncio.fixture
@@ -264,7 +264,7 @@ async def test_one_of_a_size_that_is_offered_no_more_hides_nothing(
     world = await World(tmp_path).up()
     await running(world)
     await world.down()
-    monkeypatch.setattr(fake_factory, "factory", without_its_size)
+    monkeypatch.setattr(fake_factory, "SIZE", INSTEAD)
     await world.up()
     assert world.clusters.own(CLUSTER, "ada").show().gpu_hours.committed == 0
     [(event, _)] = world.board.table()

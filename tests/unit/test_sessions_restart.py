@@ -12,7 +12,7 @@ from factorylink.errors import Unreachable
 from factorylink.models import Choice, JobOptions, JobState, ResolvedChoice
 from factorylink.schema import Row
 from tests.unit import fake_factory
-from tests.unit.fake_factory import ID, OTHER, SIZE, FakeDoors, World, factory
+from tests.unit.fake_factory import ID, INSTEAD, OTHER, FakeDoors, World
 
 CHOICE = ResolvedChoice(factory="one", size="gpu-1", environment="plain", hours=1, idle_minutes=60, unopened_minutes=30)
 
@@ -287,9 +287,7 @@ async def test_a_session_of_a_size_that_is_offered_no_more_is_refused(
 ) -> None:
     world = World(tmp_path)
     await left_by_a_killed_link(world)
-    other = SIZE.model_copy(update={"id": "gpu-2"})
-    changed = factory().model_copy(update={"sizes": (other,)})
-    monkeypatch.setattr(fake_factory, "factory", lambda: changed)
+    monkeypatch.setattr(fake_factory, "SIZE", INSTEAD)
     await world.up()
     session = await world.answered_until(state="ended")
     assert session.end_reason == "refused"
