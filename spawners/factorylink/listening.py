@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from datetime import timedelta
 from typing import Any
@@ -63,7 +64,8 @@ class DoorListener:
     async def let_go(self, live: Live) -> None:
         """Close the door that is forgotten; its port stays the session's."""
         await self._board.doors.close(live.row.id)
-        await self._board.doors.bind(live.row.id, live.row.port)
+        with contextlib.suppress(OSError):  # tried again with each answer of the factory
+            await self._board.doors.bind(live.row.id, live.row.port)
         self._board.door_changed(live)
 
     async def _open(self, live: Live, place: Place) -> None:

@@ -237,7 +237,8 @@ class Sessions:
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
         """Through the door; kept nowhere. Raises ProblemError."""
         await self.through_door(session_id, lambda: self.board.doors.send_environment(session_id, environment, argv))
-        self.board.touch(self.board.live[session_id])
+        if (live := self.board.live.get(session_id)) is not None:  # it may have ended meanwhile
+            self.board.touch(live)
 
     async def token(self, session_id: SessionId) -> str | None:
         """The hub token that its notebook has. Raises ProblemError."""

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 
 from factorylink import moments
-from factorylink.catalogue import job_request
+from factorylink.catalogue import ChoiceError, job_request
 from factorylink.config import Limits
 from factorylink.errors import NotDone, Refused
 from factorylink.identity import Identity, Note
@@ -110,6 +110,8 @@ class Submitter:
                 argv=door,
                 project=self.at(choice.project, factory.id),
             )
+        except ChoiceError as error:  # it was offered when the session was asked for
+            raise Refused(error.message) from error
         except ValueError as error:
             raise Refused(f"The job for {factory.site.machine} cannot be written: {error}") from error
 

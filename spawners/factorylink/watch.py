@@ -49,7 +49,8 @@ class Watch:
         self._on_health = on_health
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()  # the pause is to be reckoned anew
-        self._waiters: list[asyncio.Future[list[Job]]] = []
+        self._waiters: list[asyncio.Future[list[Job]]] = []  # for the next question
+        self._in_flight: list[asyncio.Future[list[Job]]] = []  # for the one that is asked now
         self._budget = pacing.Budget()
         self._event = float("-inf")  # when something last happened
         self._looked = float("-inf")
@@ -93,7 +94,7 @@ class Watch:
 
     def close(self) -> None:
         """Nobody gets an answer any more."""
-        for waiter in self._waiters:
+        for waiter in (*self._in_flight, *self._waiters):
             waiter.cancel()
 
     # --- the loop
@@ -103,6 +104,7 @@ class Watch:
         self._task = asyncio.current_task()
         while True:
             waiters, self._waiters = self._waiters, []
+            self._in_flight = waiters
             account = None if self._rounds is None else self._rounds.next()
             began = time.monotonic()
             self._budget.take()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from tests.support.gateway import Gateway, Notebook, eventually
+from tests.support.bed import FACTORY, SIZE, Bed
+from tests.support.gateway import eventually
 
 pytestmark = pytest.mark.slurm
-FACTORY, SIZE = "lumi-aif", "gcd-1-dev"
 
 MADE = """
 from dask.distributed import Client, wait
@@ -19,33 +17,6 @@ client = Client(cluster)
 if {workers}:
     client.wait_for_workers({workers}, timeout=60)
 """
-
-
-class Bed:
-    """A running session of one person, and a kernel in it."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self.user = gateway.make_user()
-        gateway.started(self.user, "", factory=FACTORY, size="gcd-1", hours=0.5)
-        self.notebook: Notebook = gateway.notebook(self.user)
-        self.kernel = self.notebook.kernel()
-
-    def run(self, code: str, timeout: float = 110) -> str:
-        return self.notebook.run(code, self.kernel, timeout).strip()
-
-    def workers(self) -> list[str]:
-        """Jobs of clusters that wait or run."""
-        jobs = self.gateway.factories[FACTORY].jobs()
-        return [job for job, told in jobs.items() if told["comment"].startswith("fgb:")]
-
-
-@pytest.fixture
-def bed(gateway: Gateway) -> Iterator[Bed]:
-    made = Bed(gateway)
-    yield made
-    made.gateway.stopped(made.user)
-    eventually(lambda: not made.workers(), 60, what="no worker's job is left")  # it ends with its session
 
 
 def test_workers_come_compute_and_go(bed: Bed) -> None:

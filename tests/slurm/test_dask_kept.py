@@ -5,57 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.support.gateway import Gateway, Notebook, eventually
+from tests.support.bed import FACTORY as HERE
+from tests.support.bed import SIZE, Bed
+from tests.support.gateway import eventually
 
 pytestmark = pytest.mark.slurm
-HERE, SIZE = "lumi-aif", "gcd-1-dev"
 THERE = "it4lia"
 
 IMPORTS = "from dask.distributed import Client, wait\nfrom factorygate import FactoryCluster\n"
-
-
-class Bed:
-    """A running session of one person at one factory, and a kernel in it."""
-
-    def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self.user = gateway.make_user()
-        gateway.started(self.user, "", factory=HERE, size="gcd-1", hours=0.5)
-        self.notebook: Notebook = gateway.notebook(self.user)
-        self.kernel = self.notebook.kernel()
-
-    def run(self, code: str, timeout: float = 110) -> str:
-        return self.notebook.run(code, self.kernel, timeout).strip()
-
-    def answers(self) -> bool:
-        """Whether the notebook can be reached."""
-        try:
-            return self.notebook.request("GET", "/api").status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    def workers(self, factory: str = HERE) -> list[str]:
-        """Jobs of clusters that wait or run."""
-        jobs = self.gateway.factories[factory].jobs()
-        return [job for job, told in jobs.items() if told["comment"].startswith("fgb:")]
-
-    def heads(self, factory: str) -> list[str]:
-        """Jobs of sessions there: the only ones are schedulers."""
-        jobs = self.gateway.factories[factory].jobs()
-        return [job for job, told in jobs.items() if told["comment"].startswith("fg:")]
-
-
-@pytest.fixture
-def bed(gateway: Gateway) -> Iterator[Bed]:
-    made = Bed(gateway)
-    yield made
-    made.gateway.stopped(made.user)
-    eventually(lambda: not made.workers(), 60, what="no worker's job is left")
 
 
 def test_a_named_cluster_is_found_again_with_its_data_when_its_kernel_was_killed(bed: Bed) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from tests.support.bed import FACTORY, SIZE, Bed
-from tests.support.gateway import Gateway, eventually
+from tests.support.gateway import eventually
 
 pytestmark = pytest.mark.slurm
 
@@ -35,14 +35,6 @@ def numbers(job):
 """
 ASKED = "print(len(cluster.broker.workers))"  # jobs, ever
 CONNECTED = "print(*sorted(cluster.roster.connected()))"
-
-
-@pytest.fixture
-def bed(gateway: Gateway) -> Iterator[Bed]:
-    made = Bed(gateway)
-    yield made
-    made.gateway.stopped(made.user)
-    eventually(lambda: not made.workers(), 60, what="no worker's job is left")
 
 
 def made(bed: Bed, options: str, size: str = SIZE) -> None:

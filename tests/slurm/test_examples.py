@@ -8,29 +8,22 @@ from typing import Any
 
 import pytest
 
-from tests.support.gateway import Gateway, Notebook, eventually
+from tests.support.bed import SIZE as WORKERS
+from tests.support.bed import Bed
+from tests.support.gateway import Gateway, eventually
 
 pytestmark = pytest.mark.slurm
-FACTORY, WORKERS = "lumi-aif", "gcd-1-dev"
 CELL_SECONDS = 90
 ALL = {"workers": 2, "hours": 0.3}
 
 
-class Session:
+class Session(Bed):
     """A running session of a person who just found the examples."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self.gateway = gateway
-        self.user = gateway.make_user()
-        gateway.started(self.user, "", factory=FACTORY, size="gcd-1", hours=0.5)
-        self.notebook: Notebook = gateway.notebook(self.user)
-        self.kernel = self.notebook.kernel()
+        super().__init__(gateway)
         self.folder = f"examples-{uuid.uuid4().hex[:8]}"  # the account's home outlives this demo
         self.run(f"from factorygate import copy_examples\ncopy_examples({self.folder!r})")
-
-    def run(self, code: str) -> str:
-        """In a kernel that has nothing to do with the notebooks."""
-        return self.notebook.run(code, self.kernel).strip()
 
     def jobs(self) -> set[str]:
         """All at all factories: of this session, of workers and schedulers."""

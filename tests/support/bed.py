@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import httpx
+
 from tests.support.gateway import Gateway, Notebook
 
 FACTORY, SIZE = "lumi-aif", "gcd-1-dev"
@@ -20,7 +22,19 @@ class Bed:
     def run(self, code: str, timeout: float = 110) -> str:
         return self.notebook.run(code, self.kernel, timeout).strip()
 
-    def workers(self) -> list[str]:
+    def answers(self) -> bool:
+        """Whether the notebook can be reached."""
+        try:
+            return self.notebook.request("GET", "/api").status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    def workers(self, factory: str = FACTORY) -> list[str]:
         """Jobs of clusters that wait or run."""
-        jobs = self.gateway.factories[FACTORY].jobs()
+        jobs = self.gateway.factories[factory].jobs()
         return [job for job, told in jobs.items() if told["comment"].startswith("fgb:")]
+
+    def heads(self, factory: str) -> list[str]:
+        """Jobs of sessions there: the only ones are schedulers."""
+        jobs = self.gateway.factories[factory].jobs()
+        return [job for job, told in jobs.items() if told["comment"].startswith("fg:")]

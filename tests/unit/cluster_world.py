@@ -30,20 +30,12 @@ from factorygate.cluster.roster import Roster
 from factorygate.cluster.terms import Terms
 from factorygate.link import LinkError
 from factorylink import moments
-from factorylink.errors import Unreachable
 from factorylink.ledger import LedgerError
-from factorylink.models import BatchRequest, ClusterRequest, End, GpuHours, JobRequest, JobState
+from factorylink.models import BatchRequest, ClusterRequest, GpuHours, JobRequest, JobState
 from factorylink.problems import ProblemError
 from tests.unit import virtual_time
-from tests.unit.fake_factory import FakeScheduler, World
+from tests.unit.fake_factory import SCHEDULER, MortalScheduler, World
 
-PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-SCHEDULER = {
-    "address": "tls://n7:8786",
-    "ca": PEM,
-    "certificate": PEM,
-    "key": PEM.replace("CERTIFICATE", "PRIVATE KEY"),
-}
 POLL = 3.0  # seconds between two answers of the factory
 
 
@@ -64,7 +56,7 @@ class Run:
 
 
 @dataclass
-class Grid(FakeScheduler):
+class Grid(MortalScheduler):
     """Runs jobs, ``room`` at a time, and ends them by their walltime; knows what they truly used."""
 
     room: int = 1000
@@ -79,7 +71,7 @@ class Grid(FakeScheduler):
         self.names, self.walltimes, self.runs_of = {}, {}, {}
 
     async def submit(self, account: str, request: JobRequest, template: str, count: int = 1) -> str:
-        self._must_answer()
+        self.must_answer()
         before = set(self.jobs_there)
         try:
             return await super().submit(account, request, template, count)
@@ -92,19 +84,11 @@ class Grid(FakeScheduler):
                 self.runs_of[job] = []
 
     async def cancel(self, account: str, ids: Any) -> None:
-        self._must_answer()
+        self.must_answer()
         ids = list(ids)
         for job in [job for job in self.alive() if job in ids or job.partition("_")[0] in ids]:
             self._stops(job)
         await super().cancel(account, ids)
-
-    async def why_ended(self, account: str, job_id: str) -> End | None:
-        self._must_answer()
-        return await super().why_ended(account, job_id)
-
-    def _must_answer(self) -> None:
-        if not self.up:
-            raise Unreachable("no answer")
 
     def alive(self, *states: JobState) -> list[str]:
         states = states or (JobState.PENDING, JobState.RUNNING)

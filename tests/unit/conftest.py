@@ -1,4 +1,4 @@
-"""A real hub process with a scripted link, one for each module that asks."""
+"""What several files share: a real hub process with a scripted link, a site, a browser, an empty ledger."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
 
+from factorylink import asking
 from factorylink.database import Database
+from factorylink.ledger import Ledger
+from factorylink.site import Site
+from tests.conftest import chromium_options
 from tests.support.postgres import Postgres, programs
+from tests.unit import site_fakes
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
+from tests.unit.site_fakes import FakeTransport
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -68,3 +75,35 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
         return Database.file(tmp_path / "ledger.sqlite")
     made: Postgres = request.getfixturevalue("postgres")
     return made.new()
+
+
+@pytest_asyncio.fixture
+async def ledger(database: Database) -> AsyncIterator[Ledger]:
+    made = Ledger(database)
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def transport() -> FakeTransport:
+    return FakeTransport()
+
+
+@pytest_asyncio.fixture
+async def site(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    """It soon asks whether a silent scheduler lives."""
+    monkeypatch.setattr(asking, "SILENCE", 0.05)
+    monkeypatch.setattr(asking, "SILENCE_AGAIN", 0.05)
+    made = site_fakes.site(transport)
+    yield made
+    await made.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    """In the module's own loop, beside a hub that is tried there."""
+    async with async_playwright() as playwright:
+        made = await playwright.chromium.launch(**chromium_options())
+        yield made
+        await made.close()

@@ -56,8 +56,16 @@ from factorylink.submitting import Submitter
 T = TypeVar("T")
 KEY = bytes(range(32))
 SIZE = NodeSize(id="gpu-1", gpus=1, cores=4, memory_gb=8, partition="gpu", max_hours=8, billed_as="1 GPU-hour")
+INSTEAD = SIZE.model_copy(update={"id": "gpu-2"})  # what an operator may offer in place of it
 ID = "0123456789abcdef0123456789abcdef"
 OTHER = "f" * 32
+PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+SCHEDULER = {
+    "address": "tls://n7:8786",
+    "ca": PEM,
+    "certificate": PEM,
+    "key": PEM.replace("CERTIFICATE", "PRIVATE KEY"),
+}
 PATIENCE = 30.0  # seconds
 
 
@@ -238,6 +246,22 @@ class FakeScheduler:
         for _ in range(times):
             self.jobs = dict(self.jobs_there)
             await self.on_answer(list(self.jobs.values()), None)
+
+
+class MortalScheduler(FakeScheduler):
+    """It does nothing and tells nothing while it is not up."""
+
+    def must_answer(self) -> None:
+        if not self.up:
+            raise Unreachable("no answer")
+
+    async def cancel(self, account: str, ids: Iterable[str]) -> None:
+        self.must_answer()
+        await super().cancel(account, ids)
+
+    async def why_ended(self, account: str, job_id: str) -> End | None:
+        self.must_answer()
+        return await super().why_ended(account, job_id)
 
 
 class FakeHome:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import pytest
-
-from factorylink import asking
 from factorylink.config import Access
 from factorylink.errors import LinkError, Unreachable
 from factorylink.models import Factory, Job, JobRequest, JobState
@@ -82,6 +78,10 @@ class FakeTransport:
             raise answer
         return await answer() if callable(answer) else answer
 
+    def count(self, kind: str) -> int:
+        """How often that was asked."""
+        return self.asked.count(kind)
+
     async def until(self, enough: Callable[[], bool]) -> None:
         """Wait until a predicate of what was asked holds."""
         async with asyncio.timeout(10), self.changed:
@@ -116,13 +116,3 @@ def _kind(ask: Ask[Any]) -> str:
 
 def site(transport: FakeTransport, **access: Any) -> Site:
     return Site(factory(), Access(account_pool=("alice",), **access), transport, slurm, "hub")
-
-
-@asynccontextmanager
-async def patient(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    """A site that soon asks whether a silent scheduler lives; stopped at the end."""
-    monkeypatch.setattr(asking, "SILENCE", 0.05)
-    monkeypatch.setattr(asking, "SILENCE_AGAIN", 0.05)
-    made = site(transport)
-    yield made
-    await made.stop()

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
-from tests.conftest import chromium_options
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
@@ -25,14 +24,6 @@ AXE_RUN = """async (rules) => {
 
 People = dict[str | None, BrowserContext]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        made = await playwright.chromium.launch(**chromium_options())
-        yield made
-        await made.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import Connection, event, select
 
 from factorylink import budget, moments
@@ -23,14 +21,6 @@ from tests.unit.fake_factory import SIZE, factory
 
 HOUR = 3600
 NOW = datetime(2026, 3, 1, 22, 0, tzinfo=UTC)
-
-
-@pytest_asyncio.fixture
-async def ledger(database: Database) -> AsyncIterator[Ledger]:
-    made = Ledger(database)
-    await made.open()
-    yield made
-    await made.close()
 
 
 def project(gpu_hours: float | None = 10, **values: Any) -> Project:

@@ -15,8 +15,7 @@ from factorylink import moments
 from factorylink.models import BatchRequest, ClusterRequest, End, JobState, Project, ProjectAt, SiteAccounts
 from factorylink.problems import ProblemError
 from factorylink.schema import charges
-from tests.unit.cluster_world import SCHEDULER
-from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.fake_factory import ID, OTHER, SCHEDULER, World
 from tests.unit.fake_projects import Table
 
 HOUR = 3600

@@ -16,16 +16,10 @@ from pydantic import ValidationError
 from factorylink.clusters import herd, service
 from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
 from factorylink.problems import ProblemError
-from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit import fake_factory
+from tests.unit.fake_factory import ID, INSTEAD, OTHER, SCHEDULER, World
 
 CLUSTER, BATCH, MORE = "c" * 32, "b" * 32, "d" * 32
-PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-SCHEDULER = {
-    "address": "tls://n7:8786",
-    "ca": PEM,
-    "certificate": PEM,
-    "key": PEM.replace("CERTIFICATE", "PRIVATE KEY"),
-}
 
 
 @pytest_asyncio.fixture
@@ -182,6 +176,18 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     world.board.places["one"].standing.pause("Not now.")
     turn.set()
     assert (await refused(asked)).status == 503
+    assert world.scheduler.submitted == []
+
+
+async def test_what_is_cancelled_before_its_turn_is_not_submitted(world: World) -> None:
+    await begin(world)
+    turn = asyncio.Event()
+    world.scheduler.turn = turn.wait  # type: ignore[method-assign]
+    asked = asyncio.create_task(grow(world, "w-0", "w-1"))
+    await states(world, **{"w-0": "asked"})
+    await world.clusters.cancel(CLUSTER, "ada", ("w-0", "w-1"))
+    turn.set()
+    assert {str(worker.end_reason) for worker in (await asked).workers} == {"stopped"}
     assert world.scheduler.submitted == []
 
 
@@ -472,4 +478,42 @@ async def test_those_that_ended_are_told_by_the_ledger(tmp_path: Path) -> None:
         assert await world.clusters.figures_of("eve", ended=5) == []
         await world.down()
         await world.up()
+    await world.down()
+
+
+async def test_jobs_may_be_asked_for_while_an_answer_is_worked_on(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await begin(world)
+    await grow(world, "w-0")
+    await world.scheduler.answer()
+    world.scheduler.runs("1")
+    shelf = world.clusters._shelf
+    save, asked = shelf.save, []
+
+    async def slow(changed: Any) -> None:
+        if not asked:
+            asked.append(await grow(world, "w-1", batch=MORE))
+        await save(changed)
+
+    monkeypatch.setattr(shelf, "save", slow)
+    await world.scheduler.answer(2)
+    await states(world, **{"w-0": "running", "w-1": "pending"})
+
+
+async def test_a_batch_of_a_size_that_is_offered_no_more_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(herd, "DOUBT", 0.0)
+    world = await World(tmp_path).up()
+    await begin(world)
+    world.scheduler.says_nothing = True
+    await grow(world, "w-0")
+    world.scheduler.says_nothing = False
+    await world.down()
+    monkeypatch.setattr(fake_factory, "SIZE", INSTEAD)
+    await world.up()
+    await world.scheduler.answer(2)
+    seen = (await states(world, **{"w-0": "ended"}))["w-0"]
+    assert seen.end_reason == EndReason.REFUSED
     await world.down()

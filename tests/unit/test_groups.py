@@ -3,34 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import pytest_asyncio
 
 from factorylink import groups
 from factorylink.errors import Misread, Refused
 from factorylink.models import Reservation
 from factorylink.schedulers.ask import Output
 from factorylink.site import Site
-from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport
-
-
-@pytest.fixture
-def transport() -> FakeTransport:
-    return FakeTransport()
-
-
-@pytest_asyncio.fixture
-async def site(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    async with fakes.patient(transport, monkeypatch) as made:
-        yield made
-
-
-def count(transport: FakeTransport, kind: str) -> int:
-    return transport.asked.count(kind)
 
 
 def course(**chosen: tuple[str, ...]) -> Reservation:
@@ -80,7 +62,7 @@ async def test_groups_that_the_site_does_not_tell_are_none_and_asked_for_again_l
     transport.answers["groups"] = Refused("id only of an account on the site's list")
     for _ in range(2):
         assert await site.reservations_now("alice", None) == ()
-    assert count(transport, "groups") == 1
+    assert transport.count("groups") == 1
     monkeypatch.setattr(groups, "AGAIN", -1.0)
     await site.reservations_now("bob", None)
     transport.answers["groups"] = frozenset({"school"})

@@ -21,9 +21,10 @@ from factorylink.clusters.wire import Wire
 from factorylink.models import Cluster, ClusterRequest, End, JobState
 from factorylink.problems import ProblemError, forbidden
 from factorylink.web import new_app
-from tests.unit.fake_factory import ID, World
+from tests.unit import fake_factory
+from tests.unit.fake_factory import ID, INSTEAD, SCHEDULER, World
 from tests.unit.serving import serving
-from tests.unit.test_clusters import BATCH, CLUSTER, SCHEDULER, begin, grow, refused
+from tests.unit.test_clusters import BATCH, CLUSTER, begin, grow, refused
 
 
 @pytest_asyncio.fixture
@@ -255,3 +256,26 @@ async def test_a_door_that_is_closed_is_said(world: World) -> None:
     with pytest.raises(ProblemError) as caught:
         await world.clusters.enter(CLUSTER, "ada")
     assert caught.value.status == 503
+
+
+async def test_one_of_a_size_that_is_offered_no_more_hides_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = await World(tmp_path).up()
+    await running(world)
+    await world.down()
+    monkeypatch.setattr(fake_factory, "SIZE", INSTEAD)
+    await world.up()
+    assert world.clusters.own(CLUSTER, "ada").show().gpu_hours.committed == 0
+    [(event, _)] = world.board.table()
+    assert event == "snapshot"
+    await world.scheduler.answer()
+    await world.down()
+
+
+async def test_what_was_asked_of_one_is_forgotten_at_its_end(world: World) -> None:
+    await running(world)
+    await world.clusters.end(CLUSTER, "ada")
+    await world.comes(lambda: world.scheduler.cancelled == ["1"])
+    await world.answered_until(CLUSTER, state="ended")
+    assert world.clusters._heads._idle == {}

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from factorylink import explain
 from factorylink.models import WorkerState
-from tests.conftest import chromium_options
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess
@@ -27,14 +26,6 @@ SWEEP, AFAR = "a1" * 16, "a2" * 16
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 Opens = Callable[..., Coroutine[Any, Any, Page]]
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        made = await playwright.chromium.launch(**chromium_options())
-        yield made
-        await made.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 from sqlalchemy import event
 
-from factorylink.database import Database
 from factorylink.ledger import Conflict, Entry, Ledger, LedgerError
 from factorylink.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
 from factorylink.schema import Row
@@ -21,14 +18,6 @@ from tests.unit.fake_factory import ID, OTHER
 from tests.unit.test_identity import CHOICE
 
 ENTRY = Entry("ada", "a", "one", "ask")
-
-
-@pytest_asyncio.fixture
-async def ledger(database: Database) -> AsyncIterator[Ledger]:
-    made = Ledger(database)
-    await made.open()
-    yield made
-    await made.close()
 
 
 def row(session_id: str = ID, user: str = "ada", server: str = "") -> Row:

@@ -12,6 +12,7 @@ from factorylink.models import JobOptions, JobRequest, ResolvedChoice
 from factorylink.schedulers import pbs
 from factorylink.schedulers.batch_script import TEMPLATE
 from tests.unit.pbs_output import COMMENT, NAME
+from tests.unit.scripts import run
 from tests.unit.site_fakes import factory
 
 
@@ -149,13 +150,6 @@ def test_an_operators_template() -> None:
     assert "#PBS -l ncpus=8" in text
     assert text.endswith("source x\nexec /opt/python -m 'x y'\n")
     assert pbs.script(request(), TEMPLATE) == pbs.script(request())
-
-
-def run(script: str, **env: str) -> subprocess.CompletedProcess[str]:
-    bare = {"PATH": "/usr/bin:/bin"} | env
-    return subprocess.run(
-        ["bash", "-s"], input=script, env=bare, capture_output=True, text=True, timeout=20, check=False
-    )
 
 
 def test_the_job_writes_its_log_and_gets_a_sane_environment(tmp_path: Path) -> None:

@@ -452,3 +452,33 @@ class HangingTransport(FakeHome):
     async def run(self, ask: Ask[Any], account: str | None = None) -> Any:
         self.asked.append(ask.argv)
         await asyncio.sleep(3600)
+
+
+async def test_a_session_may_end_while_its_environment_is_sent(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await world.put()
+    world.scheduler.runs("1")
+    await world.scheduler.answer()
+    world.door_says(phase="waiting")
+
+    async def send(session_id: str, environment: object, argv: object) -> None:
+        del world.scheduler.jobs_there["1"]
+        await world.answered_until(state="ended")
+
+    monkeypatch.setattr(world.doors, "send_environment", send)
+    await world.sessions.send_environment(ID, {}, [])
+
+
+async def test_a_port_that_is_taken_at_a_requeue_holds_up_no_other_session(world: World) -> None:
+    await world.running()
+    await world.put(OTHER, server="other")
+    await world.scheduler.answer()
+    world.doors.taken.add(world.doors.bound[ID])
+    world.scheduler.set("1", state=JobState.PENDING, nodes=(), started=None, restarts=1)
+    del world.scheduler.jobs_there["2"]
+    await world.scheduler.answer(2)
+    await world.until(OTHER, state="ended")
+    world.scheduler.runs("1", "n2", restarts=1)
+    world.doors.taken.clear()
+    await world.scheduler.answer(2)
+    assert (await world.until(state="starting", node="n2")).job == "1"
+    assert ID in world.doors.bound

@@ -11,7 +11,8 @@ import pytest
 from factorylink.errors import Unreachable
 from factorylink.models import Choice, JobOptions, JobState, ResolvedChoice
 from factorylink.schema import Row
-from tests.unit.fake_factory import ID, OTHER, FakeDoors, World
+from tests.unit import fake_factory
+from tests.unit.fake_factory import ID, INSTEAD, OTHER, FakeDoors, World
 
 CHOICE = ResolvedChoice(factory="one", size="gpu-1", environment="plain", hours=1, idle_minutes=60, unopened_minutes=30)
 
@@ -278,4 +279,18 @@ async def test_a_note_found_within_the_grace_saves_the_session(tmp_path: Path, t
     await world.scheduler.answer()
     assert not world.scheduler.cancelled
     assert (await world.session()).job == "1"
+    await world.down()
+
+
+async def test_a_session_of_a_size_that_is_offered_no_more_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path)
+    await left_by_a_killed_link(world)
+    monkeypatch.setattr(fake_factory, "SIZE", INSTEAD)
+    await world.up()
+    session = await world.answered_until(state="ended")
+    assert session.end_reason == "refused"
+    assert session.end is not None
+    assert "gpu-1" in session.end.scheduler
     await world.down()

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-import pytest_asyncio
 
 from factorylink import pacing
 from factorylink.asking import Breaker, NotAsked
@@ -19,21 +17,6 @@ from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport, job, request
 
 
-@pytest.fixture
-def transport() -> FakeTransport:
-    return FakeTransport()
-
-
-@pytest_asyncio.fixture
-async def site(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    async with fakes.patient(transport, monkeypatch) as made:
-        yield made
-
-
-def count(transport: FakeTransport, kind: str) -> int:
-    return transport.asked.count(kind)
-
-
 async def test_submits_share_the_question_whether_it_lives(site: Site, transport: FakeTransport) -> None:
     async def down() -> None:
         await asyncio.sleep(1)  # by then each of them has come to doubt
@@ -42,7 +25,7 @@ async def test_submits_share_the_question_whether_it_lives(site: Site, transport
     transport.answers |= {"submit": None, "alive": down}
     results = await asyncio.gather(*(site.submit("alice", request()) for _ in range(4)), return_exceptions=True)
     assert all(isinstance(result, Unreachable) for result in results)
-    assert count(transport, "alive") == 1
+    assert transport.count("alive") == 1
 
 
 async def test_a_refusal_is_passed_on(site: Site, transport: FakeTransport) -> None:
@@ -91,9 +74,9 @@ async def test_estimates_are_shared_and_remembered(site: Site, transport: FakeTr
     got = await asyncio.gather(*(site.estimate("alice", request(comment=f"fg:{i}")) for i in range(5)))
     assert {estimate.start for estimate in got} == {start}
     assert got[0].asked_at.year > 2000
-    assert count(transport, "estimate") == 1
+    assert transport.count("estimate") == 1
     await site.estimate("alice", request(walltime=7200))
-    assert count(transport, "estimate") == 2
+    assert transport.count("estimate") == 2
 
 
 async def test_a_scheduler_that_cannot_be_asked_for_an_estimate_is_not(site: Site, transport: FakeTransport) -> None:
@@ -119,7 +102,7 @@ async def test_an_unreachable_factory_is_asked_for_no_estimate(site: Site, trans
     with pytest.raises(Unreachable):
         await site.ask_jobs_now()
     assert (await site.estimate("alice", request())).basis == "none"
-    assert count(transport, "estimate") == 0
+    assert transport.count("estimate") == 0
 
 
 async def test_positions_come_from_all_waiting_jobs_once_known(site: Site, transport: FakeTransport) -> None:
@@ -147,13 +130,13 @@ async def test_what_is_free_is_asked_only_while_somebody_wants_to_know(
     monkeypatch.setattr(pacing, "SURVEY", 0.02)
     monkeypatch.setattr(pacing, "LOOKED", 0.1)
     await site.start()
-    await transport.until(lambda: count(transport, "nodes") >= 2)
+    await transport.until(lambda: transport.count("nodes") >= 2)
     await asyncio.sleep(0.2)
-    before = count(transport, "nodes")
+    before = transport.count("nodes")
     await asyncio.sleep(0.1)
-    assert count(transport, "nodes") == before
+    assert transport.count("nodes") == before
     site.look()
-    await transport.until(lambda: count(transport, "nodes") > before)
+    await transport.until(lambda: transport.count("nodes") > before)
     assert site.view_loads() == ()
     assert site.fits_now(site.factory.sizes[0]) == 0
 

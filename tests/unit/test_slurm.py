@@ -12,6 +12,7 @@ from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Output
 from factorylink.schedulers.dialect import Dialect
 from factorylink.schedulers.slurm_script import TEMPLATE
+from tests.unit.scripts import run
 from tests.unit.slurm_output import COMMENT, failed
 
 
@@ -118,13 +119,6 @@ def test_an_operators_template() -> None:
     assert "#SBATCH -c 8" in text
     assert text.endswith("source x\nexec /opt/python -m 'x y'\n")
     assert slurm.script(request(), TEMPLATE) == slurm.script(request())
-
-
-def run(script: str, **env: str) -> subprocess.CompletedProcess[str]:
-    bare = {"PATH": "/usr/bin:/bin"} | env
-    return subprocess.run(
-        ["bash", "-s"], input=script, env=bare, capture_output=True, text=True, timeout=20, check=False
-    )
 
 
 def test_the_job_gets_a_sane_environment(tmp_path: Path) -> None:

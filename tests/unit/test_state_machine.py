@@ -28,7 +28,7 @@ from factorylink.ledger import LedgerError
 from factorylink.models import End, JobRequest, JobState
 from factorylink.problems import ProblemError
 from tests.unit import virtual_time
-from tests.unit.fake_factory import FakeScheduler, World
+from tests.unit.fake_factory import MortalScheduler, World
 
 PEOPLE = ("ada", "ben", "cyd")
 DOCS = Path(__file__).parents[2] / "docs" / "states.md"
@@ -37,7 +37,7 @@ SHORT = st.sampled_from([0.1, 2.0, 5.0, 45.0, 700.0])
 PERSON = st.sampled_from(PEOPLE)
 
 
-class Wayward(FakeScheduler):
+class Wayward(MortalScheduler):
     """Keeps whose jobs are whose, and lets a submission arrive after the link that made it was killed."""
 
     def __init__(self, *args: Any) -> None:
@@ -49,7 +49,7 @@ class Wayward(FakeScheduler):
 
     async def submit(self, account: str, request: JobRequest, template: str) -> str:
         self.meanwhile()
-        self._must_answer()
+        self.must_answer()
         try:
             job = await super().submit(account, request, template)
         except asyncio.CancelledError:
@@ -71,18 +71,6 @@ class Wayward(FakeScheduler):
             self.add(account, request.name, request.comment)
         self.on_the_way = []
         self._note()
-
-    async def cancel(self, account: str, ids: Any) -> None:
-        self._must_answer()
-        await super().cancel(account, ids)
-
-    async def why_ended(self, account: str, job_id: str) -> End | None:
-        self._must_answer()
-        return await super().why_ended(account, job_id)
-
-    def _must_answer(self) -> None:
-        if not self.up:
-            raise Unreachable("no answer")
 
     def ends(self, number: str, raw_state: str) -> None:
         """It is over, and the scheduler knows why."""

@@ -17,21 +17,6 @@ from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport, job, request
 
 
-@pytest.fixture
-def transport() -> FakeTransport:
-    return FakeTransport()
-
-
-@pytest_asyncio.fixture
-async def site(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    async with fakes.patient(transport, monkeypatch) as made:
-        yield made
-
-
-def count(transport: FakeTransport, kind: str) -> int:
-    return transport.asked.count(kind)
-
-
 async def test_an_answer_is_kept_and_told(site: Site, transport: FakeTransport) -> None:
     told: asyncio.Queue[list[Job]] = asyncio.Queue()
 
@@ -105,15 +90,15 @@ async def test_a_slow_scheduler_that_lives_is_waited_for(site: Site, transport: 
 
     transport.answers["submit"] = slow
     assert await site.submit("alice", request()) == "7"
-    assert count(transport, "alive") >= 2
+    assert transport.count("alive") >= 2
 
 
 async def test_many_who_ask_at_once_share_one_question(site: Site, transport: FakeTransport) -> None:
     await site.start()
     await site.ask_jobs_now()
-    before = count(transport, "jobs")
+    before = transport.count("jobs")
     await asyncio.gather(*(site.ask_jobs_now() for _ in range(50)))
-    assert count(transport, "jobs") <= before + 2
+    assert transport.count("jobs") <= before + 2
 
 
 async def test_an_answer_asked_for_now_is_newer_than_the_call(site: Site, transport: FakeTransport) -> None:
@@ -125,7 +110,7 @@ async def test_an_answer_asked_for_now_is_newer_than_the_call(site: Site, transp
 
     transport.answers["jobs"] = stale
     await site.start()
-    await transport.until(lambda: count(transport, "jobs") == 1)
+    await transport.until(lambda: transport.count("jobs") == 1)
     asked = asyncio.create_task(site.ask_jobs_now())
     await asyncio.sleep(0)
     transport.answers["jobs"] = [job("1")]
@@ -137,9 +122,9 @@ async def test_what_happens_hastens_the_next_question(site: Site, transport: Fak
     transport.answers["submit"] = "1"
     await site.start()
     await site.ask_jobs_now()
-    began, before = time.monotonic(), count(transport, "jobs")
+    began, before = time.monotonic(), transport.count("jobs")
     await site.submit("alice", request())
-    await transport.until(lambda: count(transport, "jobs") >= before + 3)
+    await transport.until(lambda: transport.count("jobs") >= before + 3)
     assert time.monotonic() - began < 4 * pacing.QUICK
 
 
@@ -153,7 +138,7 @@ async def test_expecting_from_inside_an_answer_is_no_event(site: Site, transport
     await site.start()
     await site.ask_jobs_now()
     await asyncio.sleep(3 * pacing.QUICK)
-    assert count(transport, "jobs") <= 2
+    assert transport.count("jobs") <= 2
 
 
 async def test_a_listener_that_fails_does_not_end_the_watch(site: Site, transport: FakeTransport) -> None:
@@ -221,3 +206,17 @@ async def test_nobody_s_jobs_are_asked_for_as_the_watcher_and_say_nothing(
     await transport.until(lambda: transport.asked_as.count(("jobs", None)) >= 2)
     assert private.health.state == "ok"
     assert not told
+
+
+async def test_who_waits_for_an_answer_is_let_go_at_the_end(site: Site, transport: FakeTransport) -> None:
+    await site.start()
+    await site.ask_jobs_now()
+    transport.answers["jobs"] = None  # silence
+    before = transport.count("jobs")
+    asked = asyncio.create_task(site.ask_jobs_now())
+    await transport.until(lambda: transport.count("jobs") > before)
+    again = asyncio.create_task(site.ask_jobs_now())
+    await asyncio.sleep(0)
+    await site.stop()
+    done, _ = await asyncio.wait({asked, again}, timeout=5)
+    assert done == {asked, again}

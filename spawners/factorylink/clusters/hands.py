@@ -60,6 +60,9 @@ class Hands:
         row, submits = flock.row, batch.submits
         try:
             await place.site.turn()
+            if batch.submit_begun is None and all(worker.wish == "stop" for worker in batch.workers):
+                await self.herd.over(flock, batch.workers, EndReason.STOPPED, explain.ended(None, wish="stop")[1])
+                return None
             if (paused := place.standing.paused) is not None:  # since it was let in
                 raise NotDone(paused.what)
             project = self._board.projects.at(row.choice.project, row.factory)

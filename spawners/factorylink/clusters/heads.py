@@ -144,6 +144,8 @@ class Heads:
     def _changed(self, live: Live) -> None:
         if not live.row.head:
             return
+        if live.row.ended is not None:
+            self._idle.pop(live.row.id, None)
         waits = live.door_open and live.door is not None and live.door.phase == "waiting" and not live.door.environment
         if waits and live.row.wish == "run" and live.row.id not in self._starting:
             self._starting.add(live.row.id)

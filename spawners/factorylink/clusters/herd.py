@@ -63,7 +63,7 @@ class Herd:
             if batch_id is not None:
                 by_batch[batch_id][job.id] = job
         for flock in here:
-            for batch in flock.row.batches.values():
+            for batch in tuple(flock.row.batches.values()):  # more may be asked for meanwhile
                 found = by_batch.pop(batch.id, {})
                 mine = {id: job for id, job in found.items() if job.account == flock.row.account}
                 await self._settle(flock, batch, mine)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factorylink.catalogue import find_size, job_request
+from factorylink.catalogue import ChoiceError, find_size, job_request
 from factorylink.clusters.herd import log_name
 from factorylink.clusters.rows import BatchRow, ClusterRow
 from factorylink.errors import Refused
@@ -19,7 +19,10 @@ GB = 10**9
 async def request(place: Place, row: ClusterRow, batch: BatchRow, identity: Identity, project: ProjectAt) -> JobRequest:
     """Raises Refused where the catalogue's words cannot be handed to a scheduler, and the transport's errors."""
     folder = await session_folder(place, row.account, row.id)
-    size = find_size(place.factory, row.choice.size)
+    try:
+        size = find_size(place.factory, row.choice.size)
+    except ChoiceError as error:  # it was offered when the cluster was begun
+        raise Refused(error.message) from error
     share = max(1, size.cores // row.processes)
     argv = [
         *("-P", "-m", "factorygate.cluster.worker", "--file", f"{folder}/{FILE}"),
