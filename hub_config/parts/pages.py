@@ -2,7 +2,7 @@
 # Our pages, and their way to the link.
 from pathlib import Path
 
-from factoryspawner import handlers, hubconfig, jinja, project_page
+from factoryspawner import checklist, handlers, hubconfig, jinja, project_page
 
 config = hubconfig.loaded()
 pages = config.pages or Path(__file__).parents[1]
@@ -12,4 +12,5 @@ c.JupyterHub.jinja_environment_options = {"extensions": [jinja.translation(pages
 c.JupyterHub.extra_handlers = [
     *handlers.routes(config.link_socket, pages),
     *project_page.routes(config.link_socket, pages),
+    *checklist.routes(config.link_socket, pages),
 ]

@@ -43,6 +43,7 @@ from factorylink.models import (
     UsageLine,
 )
 from factorylink.network import network as whole_network
+from tests.unit.checklist_states import fill_checklist
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess, is_stopped
 
@@ -134,6 +135,7 @@ def fill(link: FakeLink) -> None:
         ProjectView(id="EHPC-AIF-2026SC01-001", title="", mode="large-scale", role="manager", usable=True, granted=9,
                     spent=8.5, left=0.5, factories=("one",)),
     ]  # fmt: skip
+    fill_checklist(link)
     kinds = ("own", "lent", "shared", "missing")
     link.ready = ReadyView(accounts=tuple(
         AccountView(project="EHPC-AIF-2026PG01-756", factory="one", machine="ONE", account=kind) for kind in kinds
@@ -259,6 +261,7 @@ ALL = {
     "start": Shown(START, "#fg-summary p"),
     "waiting": Shown("/hub/spawn-pending/ada/waits", "#fg-waiting .fg-facts"),
     "home": Shown("/hub/home", "#fg-clusters-ended li"),
+    "checklist": Shown("/hub/checklist", "#fg-rules-head"),
     "not-running": Shown("/hub/user/bob/", "#start", who="bob"),
     "ended": Shown("/hub/user/ada/brief/", "#fg-waiting strong"),
     "error": Shown("/hub/no-such-page", ".error h1"),

@@ -170,7 +170,7 @@ class Clusters:
         if choice.project is None:
             choice = choice.model_copy(update={"project": self._project_of(user, request)})
         right = await self._admission.right(place, user, choice)
-        self._admission.may_begin(place)
+        self._admission.may_begin(place, user)
         limits = self._board.config.limits
         mine = [f for f in self._live.values() if f.row.user == user and f.row.wish == "run"]
         if len(mine) >= limits.clusters_per_person:
@@ -280,7 +280,7 @@ class Clusters:
             if taken := flock.named(request.names):
                 raise conflict(N_("There is a worker {name} already.").format(name=taken[0].name))
             if not request.adopt:
-                self._admission.may_begin(flock.place)
+                self._admission.may_begin(flock.place, user)
                 self._admission.may_submit(flock.place, row.account)
                 right = self._board.rights.one(flock.place, user, row.choice.project, row.choice.size)
                 if right.project is not None:
