@@ -52,8 +52,8 @@ class Acceptances:
         def write(db: Connection) -> None:
             values = {"user": user, "factory": factory.id, "version": version, "at": at}
             # From two windows at once, or told by another link before: the first counts.
-            written = db.execute(upsert(db, schema.acceptances).values(values).on_conflict_do_nothing())
-            if written.rowcount:
+            adding = upsert(db, schema.acceptances).values(values).on_conflict_do_nothing()
+            if db.execute(adding.returning(schema.acceptances.c.at)).first() is not None:
                 entry = Entry(user, "", factory.id, "accept", detail=f"rules {version}")
                 db.execute(insert(schema.audit).values(audit_values(entry)))
 

@@ -24,6 +24,7 @@ from factorylink.models import (
     AccountThere,
     Antennas,
     BatchRequest,
+    Choice,
     ClusterRequest,
     Factory,
     PersonBody,
@@ -141,7 +142,7 @@ async def test_nothing_starts_before_the_rules_are_accepted(tmp_path: Path) -> N
     rule(world, "2027-01")  # what runs goes on; what is new is refused again
     assert (await world.session()).state == "running"
     assert await refusal(world, OTHER, server="more") == ("rules-open", "factory")
-    assert (await world.sessions.put(ID, SessionRequest(user="ada", server="")))[1] is False
+    assert (await world.sessions.put(ID, SessionRequest(user="ada", server="", choice=Choice())))[1] is False
     await world.down()
 
 
@@ -255,10 +256,10 @@ async def test_the_hub_asks_and_tells_over_the_socket(tmp_path: Path) -> None:
     app = hub_app(world.sessions, world.clusters, world.offers, BringBack(world.board, hub))
     async with serving(app, world.config.socket):
         client = LinkClient(world.config.socket)
-        assert (await client.checklist("a/da")).sites[0].awaits
-        await client.accept("a/da", "one", RULES.version)
-        await client.accept("a/da", "one", RULES.version)
-        assert not (await client.checklist("a/da")).sites[0].awaits
+        assert (await client.checklist("a da")).sites[0].awaits
+        await client.accept("a da", "one", RULES.version)
+        await client.accept("a da", "one", RULES.version)
+        assert not (await client.checklist("a da")).sites[0].awaits
         for name, version, status in (("two", "1", 404), ("one", "1", 409), ("one", "", 400), ("one", "x y", 400)):
             with pytest.raises((LinkProblem, ValidationError)) as caught:
                 await client.accept("ada", name, version)
