@@ -45,7 +45,7 @@ class Found(NamedTuple):
     def to_tick(self) -> bool:
         """Whether the page has a box; also for rules of sites where they have no account yet, which stop nobody."""
         sites = self.view.sites if self.view is not None else ()
-        return self.terms_open or any(site.rules is not None and site.accepted_at is None for site in sites)
+        return self.terms_open or any(site.rules_open for site in sites)
 
 
 async def find(link: LinkClient, authenticator: object, name: str) -> Found:
@@ -80,9 +80,9 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
             terms = self.authenticator.terms_of(user.name) if isinstance(self.authenticator, KeepsTerms) else None
             return Found(terms, None).awaits
 
-    def get_next_url(self, user: Any = None, default: Any = None) -> str:
-        """Where they go now."""
-        wanted = str(super().get_next_url(user, default))
+    def get_next_url(self, *args: Any, **kwargs: Any) -> str:
+        """Where they go now. What it takes differs between JupyterHub's and oauthenticator's."""
+        wanted = str(super().get_next_url(*args, **kwargs))
         if not self._by_checklist:
             return wanted
         return str(url_concat(f"{self.hub.base_url}checklist", {"next": wanted}))

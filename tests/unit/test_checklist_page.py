@@ -10,12 +10,16 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 import pytest_asyncio
+from playwright.async_api import Browser, async_playwright, expect
 
 from factorylink import explain
 from factorylink.models import AccountThere, Antenna, ChecklistView, ProjectView, SiteCheck, SiteRules
 from factorylink.problems import of_words
+from tests.conftest import chromium_options
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess
+from tests.unit.page_states import fill, signed_in
+from tests.unit.test_accessible_pages import findings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 PAGE = "/hub/checklist"
@@ -163,3 +167,82 @@ async def test_a_start_that_is_refused_says_where_to_accept(hub: HubProcess, lin
         link.refuse = None
     assert answer.status_code == 403
     assert "rules of ONE" in answer.json()["message"] and "/hub/checklist" in answer.json()["message"]
+
+
+# --- in a browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        made = await playwright.chromium.launch(**chromium_options())
+        yield made
+        await made.close()
+
+
+async def test_without_javascript_by_keyboard_alone(hub: HubProcess, browser: Browser, link: FakeLink) -> None:
+    context = await browser.new_context(base_url=hub.url, java_script_enabled=False, locale="en-GB")
+    page = await context.new_page()
+    await page.goto("/hub/login?next=%2Fhub%2Fstatus")
+    await page.locator("#username_input").fill("ada")
+    await page.locator("#password_input").fill("ada-secret")
+    await page.locator("#login_submit").click()
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Your checklist")
+    box = page.get_by_role("checkbox", name="I have read and accept the rules of ONE (version 2026-11)")
+    await box.focus()
+    await page.keyboard.press("Space")
+    await page.keyboard.press("Tab")
+    await expect(page.get_by_role("button", name="Go on")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/hub/status")
+    assert link.accepted == {("ada", "one"): RULES.version}
+    await context.close()
+
+
+async def test_what_is_wrong_is_said_at_its_box_and_can_be_reached(hub: HubProcess, browser: Browser) -> None:
+    narrow = {"width": 360, "height": 780}
+    context = await browser.new_context(base_url=hub.url, locale="en-GB", viewport=narrow, reduced_motion="reduce")
+    await signed_in(context)
+    page = await context.new_page()
+    await page.goto(f"{PAGE}?next=%2Fhub%2Ftoken")
+    await page.evaluate("document.getElementById('rules-one').value = '2025-01'")  # as the page was an hour ago
+    await page.get_by_role("checkbox").check()
+    await page.get_by_role("button", name="Go on").click()
+    box = page.get_by_role("checkbox")
+    await expect(box).to_be_focused()
+    await expect(box).to_have_accessible_description("They have changed since you read them. Read them again.")
+    await expect(page.get_by_role("alert")).to_contain_text("They have changed")
+    assert (await page.title()).startswith("Not yet:")
+    for theme in ("light", "dark"):
+        await page.evaluate("name => document.documentElement.dataset.bsTheme = name", theme)
+        assert await findings(page) == []
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    await page.get_by_role("alert").get_by_role("link").click()
+    await expect(box).to_be_focused()
+    await box.check()
+    await page.get_by_role("button", name="Go on").click()
+    await page.wait_for_url("**/hub/token")
+    await context.close()
+
+
+async def test_the_start_page_says_it_and_leads_there_and_back(
+    hub: HubProcess, browser: Browser, link: FakeLink
+) -> None:
+    fill(link)
+    words = explain.filled("rules-open", factory="ONE", address=PAGE)
+    link.factories = [one.model_copy(update={"rules_open": words}) for one in link.factories if one.id == "one"]
+    link.checklist = ChecklistView(sites=(ONE,))
+    context = await browser.new_context(base_url=hub.url, locale="en-GB")
+    await signed_in(context)
+    page = await context.new_page()
+    await page.goto("/hub/spawn/ada/more")
+    await expect(page.locator("#fg-factories")).to_contain_text("You have not accepted its rules yet")
+    obstacle = page.locator("#fg-obstacle")
+    await expect(obstacle).to_contain_text("You have not accepted the rules of ONE as they are now")
+    await expect(page.locator("#fg-start-button")).to_have_attribute("aria-disabled", "true")
+    assert await findings(page) == []
+    await obstacle.get_by_role("link", name="To your checklist").click()
+    await page.get_by_role("checkbox").check()
+    await page.get_by_role("button", name="Go on").click()
+    await page.wait_for_url("**/hub/spawn/ada/more")
+    await context.close()

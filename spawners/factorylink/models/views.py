@@ -174,10 +174,19 @@ class SiteCheck(Model):
     accepted_at: datetime | None = None
 
     @property
+    def rules_open(self) -> bool:
+        """Whether there are rules that this person has not accepted."""
+        return self.rules is not None and self.accepted_at is None
+
+    @property
+    def lacks_account(self) -> bool:
+        """Whether some project of theirs has no account there for them."""
+        return any(account.kind == "missing" for account in self.accounts)
+
+    @property
     def awaits(self) -> bool:
-        """Whether its rules are all that this person lacks there."""
-        there = any(account.kind != "missing" for account in self.accounts)
-        return there and self.rules is not None and self.accepted_at is None
+        """Whether its rules are what keeps this person from starting there."""
+        return self.rules_open and any(account.kind != "missing" for account in self.accounts)
 
 
 class ChecklistView(Model):
