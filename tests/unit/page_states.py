@@ -54,10 +54,16 @@ START = "/hub/spawn/ada"
 DATA = re.compile(
     r"EHPC-AIF-2026(PG|SC)01-(756|001)|factorygate"
     r"|\bada\b|One|Two|Three|Four|ONE|TWO|THREE|FOUR|Kajaani|NVIDIA|A100|GPU(-h|s)?|PyTorch|JAX|x86_64"
-    r"|busy|lost|\bup\b|old|done|one|two|sweep|afar|going|quiet|before|closed|English|Deutsch|timed out|Priority"
+    r"|busy|lost|\bup\b|old|done|one|two|sweep|afar|going|quiet|before|closed|Be kind|No mining|Write to the desk|English|Deutsch|timed out|Priority"
 )
 PAYS = "EHPC-AIF-2026PG01-756"
-PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/", "project": f"/hub/project/{PAYS}"}
+PAGES = {
+    "start": START,
+    "home": "/hub/home",
+    "gone": "/hub/user/ada/nowhere/",
+    "project": f"/hub/project/{PAYS}",
+    "checklist": "/hub/checklist",
+}
 
 
 @cache
