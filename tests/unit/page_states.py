@@ -52,9 +52,10 @@ DRAIN = "Closed for cooling work until Monday."
 START = "/hub/spawn/ada"
 # What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.
 DATA = re.compile(
-    r"EHPC-AIF-2026(PG|SC)01-(756|001)|factorygate"
+    r"Be kind|No mining|Write to the desk"
+    r"|EHPC-AIF-2026(PG|SC)01-(756|001)|factorygate"
     r"|\bada\b|One|Two|Three|Four|ONE|TWO|THREE|FOUR|Kajaani|NVIDIA|A100|GPU(-h|s)?|PyTorch|JAX|x86_64"
-    r"|busy|lost|\bup\b|old|done|one|two|sweep|afar|going|quiet|before|closed|Be kind|No mining|Write to the desk|English|Deutsch|timed out|Priority"
+    r"|busy|lost|\bup\b|old|done|one|two|sweep|afar|going|quiet|before|closed|English|Deutsch|timed out|Priority"
 )
 PAYS = "EHPC-AIF-2026PG01-756"
 PAGES = {
