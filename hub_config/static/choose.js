@@ -44,7 +44,7 @@ export function earliest(factories, now) {
   let best = null;
   for (const factory of factories) {
     const view = cardSize(factory);
-    if (factory.health.state !== "ok" || !view) continue;
+    if (factory.health.state !== "ok" || factory.rules_open || !view) continue;
     const start = sizeStart(view, now);
     if (!start.known) continue;
     const rank = { id: factory.id, at: start.at ?? 0, fits: view.fits_now };
@@ -181,7 +181,8 @@ export function preset(factories, sources) {
 
 function usual(factories) {
   const able = factories.filter((factory) => factory.sizes.length);
-  return able.find((one) => one.health.state === "ok") ?? able.find(takesRequests) ?? able[0] ?? null;
+  return able.find((one) => one.health.state === "ok" && !one.rules_open) ??
+    able.find(takesRequests) ?? able[0] ?? null;
 }
 
 /**

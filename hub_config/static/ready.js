@@ -9,6 +9,15 @@ export function nothingBox(ready) {
   return words ? h("p", { class: "fg-notice fg-notice-warn", key: "nothing" }, words.what, " ", words.do) : null;
 }
 
+/** Why nothing can be started just now; where rules wait to be accepted, with the way to them and back here. */
+export function obstacleBox(text, factory, base) {
+  const next = encodeURIComponent(location.pathname);
+  const way = factory?.rules_open?.what === text
+    ? [" ", h("a", { href: `${base}checklist?next=${next}` }, W.toChecklist)]
+    : null;
+  return h("p", { class: "fg-notice fg-notice-warn" }, text, way);
+}
+
 /** A line for each project and factory, that leads to the project's page. `ready`: ReadyView JSON; `base`: the hub's. */
 export function readyList(ready, base) {
   return ready.accounts.map(({ project, machine, account }, index) =>

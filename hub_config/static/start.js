@@ -6,7 +6,7 @@ import {
 } from "./choose.js";
 import { barred, costLines, projectPicker } from "./cost.js";
 import { announce, h, render, settings } from "./dom.js";
-import { lacks, nothingBox, readyList } from "./ready.js";
+import { lacks, nothingBox, obstacleBox, readyList } from "./ready.js";
 import { watch } from "./soon.js";
 import { windows } from "./windows.js";
 import { W } from "./words.js";
@@ -113,7 +113,7 @@ function drawButton(factory) {
   const blocked = barred(obstacle(factory, state.choice), state, Date.now());
   button.setAttribute("aria-disabled", String(Boolean(blocked) || state.posting));
   button.textContent = state.posting ? W.starting : W.start;
-  render(at("fg-obstacle"), blocked && state.factories ? h("p", { class: "fg-notice fg-notice-warn" }, blocked) : []);
+  render(at("fg-obstacle"), blocked && state.factories ? obstacleBox(blocked, factory, page.base) : []);
 }
 
 function draw() {

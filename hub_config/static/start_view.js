@@ -34,12 +34,13 @@ function startStatus(start, now, words = {}) {
   return status("wait", words.unknown ?? W.startUnknown);
 }
 
-/** Health of a factory in a line, or null when it is well. */
+/** Health of a factory in a line, or that its rules wait for the person; null when nothing is in the way. */
 export function healthStatus(factory, now) {
   const { state, answered_at: answered, words } = factory.health;
   if (state === "unreachable") return status("down", W.silent(clock(answered, now)));
   if (state === "draining") return status("down", words?.what || W.draining);
   if (state === "starting") return status("wait", W.checking);
+  if (factory.rules_open) return status("wait", W.rulesOpen);
   return null;
 }
 
@@ -198,6 +199,7 @@ export function obstacle(factory, choice) {
   if (!factory || !choice) return W.noFactories;
   if (factory.health.state === "unreachable") return W.cannotSilent(factory.site.machine);
   if (factory.health.state === "draining") return factory.health.words?.what || W.cannotDrain(factory.site.machine);
+  if (factory.rules_open) return factory.rules_open.what;
   const environment = findEnvironment(factory, choice.environment);
   const none = noEnvironment(factory, choice);
   return none ?? (environment && fits(environment, choice.size) ? null : W.pickEnvironment);

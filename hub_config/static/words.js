@@ -30,6 +30,8 @@ export const W = {
   checking: t("Asking what is free…"),
   silent: (when) => (when ? t("Not answering, last seen {when}", { when }) : t("Not answering")),
   draining: t("Closed for new sessions"),
+  rulesOpen: t("You have not accepted its rules yet"),
+  toChecklist: t("To your checklist"),
   earliest: t("Earliest start"),
   gpusFree: (free, total, unit) => tn(total, "{free} of {n} {unit} free", "{free} of {n} {unit}s free", { free, unit }),
   gpusEach: (n, unit) => tn(n, "{n} {unit} a node", "{n} {unit}s a node", { unit }),

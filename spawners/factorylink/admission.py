@@ -23,7 +23,7 @@ class Admission:
     async def admit(self, request: SessionRequest) -> tuple[Place, ResolvedChoice, str]:
         """Factory, choice and site account. Call it while the person is ``beginning``. Raises ProblemError."""
         right, choice = await self._choose(request)
-        self.may_begin(right.place)
+        self.may_begin(right.place, request.user)
         self._limit(request.user)
         account = await self._board.lender.account(right, request.user)
         self.may_submit(right.place, account)
@@ -31,8 +31,10 @@ class Admission:
             await self._reserved(right, account, choice.reservation, request)
         return right.place, choice, account
 
-    def may_begin(self, place: Place) -> None:
-        """Whether anything may begin there now. Raises ProblemError."""
+    def may_begin(self, place: Place, user: str) -> None:
+        """Whether anything may begin there now, for that person. Raises ProblemError."""
+        if (rules_open := self._board.acceptances.open(user, place.factory)) is not None:
+            raise of_words("forbidden", rules_open, "factory")
         if place.factory.id in self._board.drains:
             raise draining(self._board.drains[place.factory.id])
         if (paused := place.standing.paused) is not None:
@@ -92,7 +94,8 @@ class Admission:
         if not mine:
             raise of_words("forbidden", explain.own("no-account"))
         for name in mine:
-            if self._board.health(name).state == "ok":
+            factory = self._board.places[name].factory
+            if self._board.health(name).state == "ok" and self._board.acceptances.open(user, factory) is None:
                 return name
         return mine[0]
 

@@ -13,13 +13,16 @@ from pydantic import AwareDatetime, BeforeValidator
 from factorylink import usage
 from factorylink.board import Board, session_key
 from factorylink.bringback import BringBack
+from factorylink.checklist import Checklist
 from factorylink.clusters.service import Clusters
 from factorylink.errors import LinkError
 from factorylink.events import Message
 from factorylink.metrics import exposition
 from factorylink.models import (
     N_,
+    AcceptBody,
     AuditLine,
+    ChecklistView,
     Choice,
     Cluster,
     ClusterId,
@@ -87,6 +90,7 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     """Whoever can open the socket is the hub or the operator: no further question is asked."""
     app = new_app("factorygate link, for the hub")
     board = sessions.board
+    checklist = Checklist(board)
 
     @app.put("/sessions/{session_id}", responses=says(403, 409) | {201: {"model": Session}})
     async def put_session(session_id: SessionId, request: SessionRequest, response: Response) -> Session:
@@ -160,6 +164,14 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     @app.get("/people/{user}/ready")
     async def ready(user: Annotated[Person, Path()]) -> ReadyView:
         return offers.ready(user)
+
+    @app.get("/people/{user}/checklist")
+    async def whole_checklist(user: Annotated[Person, Path()]) -> ChecklistView:
+        return await checklist.of(user)
+
+    @app.put("/people/{user}/acceptances/{factory_id}", status_code=204, responses=says(404, 409))
+    async def accept(user: Annotated[Person, Path()], factory_id: Slug, body: AcceptBody) -> None:
+        await checklist.accept(user, factory_id, body.version)
 
     @app.get("/coming")
     async def coming() -> list[ComingView]:

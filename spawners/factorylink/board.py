@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from factorylink import budget, explain, moments, windows
+from factorylink.accepting import Acceptances
 from factorylink.budget import Budget, Claim
 from factorylink.choices import gpus_of, walltime
 from factorylink.clusters.flock import CLUSTER, Flock, cluster_key
@@ -72,6 +73,7 @@ class Board:
         self.people = People(ledger)
         self.projects = ProjectBook(self.people, projects)
         self.lender = Lender(ledger, self)
+        self.acceptances = Acceptances(ledger, config)
         self.rights = Rights(config, self.projects, self.lender)
         self.live: dict[SessionId, Live] = {}
         self.flocks: dict[ClusterId, Flock] = {}

@@ -19,7 +19,9 @@ import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from factorylink.models import (
+    AcceptBody,
     AuditLine,
+    ChecklistView,
     Choice,
     Cluster,
     ClusterId,
@@ -59,6 +61,7 @@ _FACTORIES = TypeAdapter(list[FactoryView])
 _USAGE = TypeAdapter(list[UsageLine])
 _PROJECTS = TypeAdapter(list[ProjectView])
 _READY = TypeAdapter(ReadyView)
+_CHECKLIST = TypeAdapter(ChecklistView)
 _NETWORK = TypeAdapter(NetworkView)
 _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
@@ -194,6 +197,15 @@ class LinkClient:
     async def ready(self, user: str) -> ReadyView:
         """What that person has of what they need before they can begin."""
         return await self._ask(_READY, "GET", f"/people/{quote(user, safe='')}/ready")
+
+    async def checklist(self, user: str) -> ChecklistView:
+        """The same, with what they accepted and what is open."""
+        return await self._ask(_CHECKLIST, "GET", f"/people/{quote(user, safe='')}/checklist")
+
+    async def accept(self, user: str, factory: str, version: str) -> None:
+        """Keep that they accept that version of a site's rules."""
+        path = f"/people/{quote(user, safe='')}/acceptances/{factory}"
+        await self._request("PUT", path, json=AcceptBody(version=version).model_dump())
 
     async def coming(self) -> list[ComingView]:
         """The factories without a machine yet."""

@@ -187,7 +187,7 @@ def _find(table: Iterable[Entry], text: str, *, anywhere: bool) -> Answer | None
 
 def _filled(answer: Answer, scheduler: str, **parts: str) -> Words:
     words = answer.words(scheduler)
-    return words.model_copy(update={"what": answer.what.format(**parts)})
+    return words.model_copy(update={"what": answer.what.format(**parts), "do": words.do.format(**parts)})
 
 
 def _scheduler_words(end: End | None, message: str) -> str:

@@ -51,6 +51,11 @@ _ANSWERS = (
         N_("Your login does not let you use the factories at the moment."),
         Move("operator", N_("Ask this gateway's operators.")),
     ),
+    Answer(
+        "rules-open",
+        N_("You have not accepted the rules of {factory} as they are now, so nothing of yours starts there."),
+        Move("you", N_("Open your checklist in a browser ({address}), read and accept them, then start again.")),
+    ),
     # Projects
     Answer(
         "no-project",

@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Protocol
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -23,7 +23,7 @@ from factorylink.config import Access
 from factorylink.errors import LinkError
 from factorylink.ledger import Ledger, LedgerError
 from factorylink.live import Live
-from factorylink.models import Factory, Project, ProjectAt, SiteAccounts, Slug
+from factorylink.models import AccountKind, Factory, Project, ProjectAt, SiteAccounts, Slug
 from factorylink.problems import of_words
 from factorylink.schedulers.ask import Ask, done
 from factorylink.seams import Place
@@ -85,7 +85,7 @@ class Lender:
             return known
         return site_account(place.access, user)
 
-    def kind(self, place: Place, at: ProjectAt, user: str) -> Literal["own", "lent", "shared", "missing"]:
+    def kind(self, place: Place, at: ProjectAt, user: str) -> AccountKind:
         """As whom that would be."""
         if at.site_accounts.personal.get(user) or place.access.accounts.get(user):
             return "own"
@@ -93,12 +93,16 @@ class Lender:
             return "shared"
         return "lent" if at.site_accounts.pool else "missing"
 
+    def name(self, place: Place, at: ProjectAt, user: str) -> str | None:
+        """As whom they are known there: their own account, the shared one, or one that is lent to them at this moment;
+        None: none of these."""
+        mine = (a for a in at.site_accounts.pool if self._leases.get((place.factory.id, a)) == user)
+        return self.own(place, at, user) or next(mine, None)
+
     def seen(self, right: Right, user: str) -> str | None:
         """The same account, to look with and to ask for estimates: nothing is lent. None: none can be."""
-        own = self.own(right.place, right.at, user)
         pool = right.at.site_accounts.pool
-        mine = (account for account in pool if self._leases.get((right.place.factory.id, account)) == user)
-        return own or next(mine, None) or (pool[0] if pool else None)
+        return self.name(right.place, right.at, user) or (pool[0] if pool else None)
 
     async def account(self, right: Right, user: str) -> str:
         """As whom this person's jobs run there; lent where they have none. Call it while ``beginning``. Raises

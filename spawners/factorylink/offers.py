@@ -27,9 +27,8 @@ from factorylink.models import (
     ProjectView,
     ReadyView,
     SizeView,
-    Words,
 )
-from factorylink.problems import ProblemError, from_link_error, gone, of_words
+from factorylink.problems import ProblemError, from_link_error, gone, of_words, words_of
 from factorylink.rights import has
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
@@ -70,9 +69,7 @@ class Offers:
         try:
             self._board.rights.check(user)
         except ProblemError as error:
-            problem = error.problem
-            words = Words(code=problem.code, what=problem.message, do=problem.do, whose=problem.whose or "you")
-            return ReadyView(nothing=words)
+            return ReadyView(nothing=words_of(error.problem))
         return ReadyView(accounts=tuple(self._board.rights.accounts(user, self._board.places)))
 
     def coming(self) -> list[ComingView]:
@@ -153,6 +150,8 @@ class Offers:
             own["sizes"] = tuple(sizes)
             if view.default_size not in {of.size.id for of in sizes}:
                 own["default_size"] = smallest_size(rights[0].factory).id
+        if (rules_open := self._board.acceptances.open(user, place.factory)) is not None:
+            own["rules_open"] = rules_open
         if projects := tuple(right.project.id for right in rights if right.project is not None):
             own["projects"] = projects
         if (url := place.standing.renew_url) is not None:

@@ -95,6 +95,10 @@ def _door(factory: Factory) -> Iterator[str]:
 
 def _accounts(factory: Factory) -> Iterator[str]:
     yield "Site accounts: personal ones, or a pool for courses; the list of who may use the gateway is yours."
+    yield (
+        "Rules of yours that each person accepts before anything of theirs starts (`site.rules`: a version, and where "
+        "they stand), and how somebody gets an account (`site.account_help`): their checklist shows both."
+    )
     form = f" (of the form {factory.account_example})" if factory.account_example else ""
     needed = {True: "it must be named", False: "it need not be named", None: "must it be named?"}
     yield f"The account that pays{form}; {needed[factory.account_mandatory]}"

@@ -46,6 +46,11 @@ def of_words(kind: ProblemKind, words: Words, field: str | None = None) -> Probl
     )
 
 
+def words_of(problem: Problem) -> Words:
+    """The words that a problem was made of, or would have been."""
+    return Words(code=problem.code, what=problem.message, do=problem.do, whose=problem.whose or "you")
+
+
 def invalid(message: str, field: str | None = None) -> ProblemError:
     """What was asked for does not exist or is not allowed by the catalogue."""
     return ProblemError(Problem(kind="invalid", message=message, field=field))

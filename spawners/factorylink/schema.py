@@ -266,3 +266,14 @@ losses = Table(
     Column("id", String, primary_key=True),  # of a session or a cluster
     Column("ends", Moment, nullable=False),
 )
+
+
+# Which version of which site's rules somebody accepted, and when for the first time.
+acceptances = Table(
+    "acceptances",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("factory", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("at", Moment, nullable=False),
+)

@@ -70,6 +70,7 @@ class Sessions:
         board.drains = await board.ledger.drains()
         await board.people.load()
         await board.lender.load()
+        await board.acceptances.load()
         await board.projects.refresh()
         for name, message in (await board.ledger.pauses()).items():
             if name in board.places:

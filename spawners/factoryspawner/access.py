@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import Words
 from factoryspawner.errors import LINK_SILENT, StartFailed, problem_failed
+from factoryspawner.login.settings import Terms
 
 
 class Refusal(NamedTuple):
@@ -22,6 +24,24 @@ class Standing(Protocol):
 
     async def standing(self, user: Any) -> Refusal | None:
         """Why nothing may start for them; None: it may."""
+
+
+class TermsOf(NamedTuple):
+    """The gateway's terms, as one person has them. ``accepted_at``: when they accepted this version; None: not yet."""
+
+    terms: Terms
+    accepted_at: datetime | None
+
+
+@runtime_checkable
+class KeepsTerms(Protocol):
+    """An authenticator that asks people to accept the gateway's terms."""
+
+    def terms_of(self, name: str) -> TermsOf | None:
+        """Where that person stands with the terms; None: there are none."""
+
+    def accept_terms(self, name: str, version: str) -> None:
+        """Keep that they accept the terms of that version."""
 
 
 async def check(link: LinkClient, authenticator: object, user: Any) -> None:

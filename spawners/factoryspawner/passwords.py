@@ -19,6 +19,8 @@ from typing import Any
 from jupyterhub.auth import Authenticator
 from traitlets import Bool, Unicode
 
+from factoryspawner.checklist import FormLogin
+
 _N, _R, _P = 2**14, 8, 1  # 16 MB and some 50 ms for each try
 _MEMORY = 64 * 2**20
 _BYTES = 32
@@ -83,6 +85,10 @@ class PasswordAuthenticator(Authenticator):  # type: ignore[misc]  # jupyterhub 
 
     passwords_file = Unicode(help="JSON file, 0600: name to scrypt line").tag(config=True)
     allow_all = Bool(True).tag(config=True)  # who has a password may log in
+
+    def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
+        """The form, with the checklist after it."""
+        return [("/login", FormLogin)]
 
     async def authenticate(self, _handler: Any, data: Mapping[str, str]) -> str | None:
         """The name where name and password fit, else None; takes as long for a name that is not there."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 
-from factoryspawner import project_page, public
+from factoryspawner import checklist, project_page, public
 from factoryspawner.api import clusters, factories, home, person, sessions
 
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
@@ -21,5 +21,6 @@ def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),
         *public.routes(link_socket, pages / "locale"),
         *project_page.routes(link_socket, pages),
+        *checklist.routes(link_socket, pages),
         (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
     ]

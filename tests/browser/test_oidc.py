@@ -49,8 +49,8 @@ def sign_in(page: Page, name: str) -> None:
 
 
 def accept_terms(page: Page) -> None:
-    expect(page.get_by_role("heading", level=1)).to_have_text("Before you go on")
-    page.get_by_role("checkbox").check()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Your checklist")
+    page.get_by_role("checkbox", name=re.compile("terms of this gateway")).check()
     page.get_by_role("button", name="Go on").click()
 
 
@@ -65,12 +65,18 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
     page.get_by_text("Come by the antenna of your country").click()
     page.get_by_role("link", name=re.compile("HunAIFA")).click()
     page.get_by_role("button", name="ada", exact=True).click()
-    page.wait_for_url(re.compile(r"/hub/oidc/terms"))
+    page.wait_for_url(re.compile(r"/hub/checklist"))
     assert violations(page) == []
+    # their projects, which the link knows by the groups of this login, and the accounts that come with them
+    listed = page.get_by_role("region", name="Your projects").get_by_role("link")
+    assert sorted(listed.all_inner_texts()) == sorted(PROJECTS)
+    accounts = page.get_by_role("region", name="Your accounts at the factories")
+    there = re.compile("you have an account there|you work under")  # by what the demo may do: as root, or not
+    expect(accounts.get_by_role("listitem").filter(has_text=there)).to_have_count(len(PROJECTS))
     answer = gateway.start("ada", "oidc", factory="it4lia", hours=1)
     assert answer.status_code == 403 and "terms of use" in answer.json()["message"]
     page.get_by_role("button", name="Go on").click()  # without the tick: the browser keeps it
-    assert "/hub/oidc/terms" in page.url
+    assert "/hub/checklist" in page.url
     accept_terms(page)
     page.wait_for_url(re.compile(r"/hub/(home|spawn)"))
     person = gateway.api("GET", "/users/ada").json()

@@ -140,4 +140,6 @@ def test_each_operation_was_asked_rightly_too(served: Served) -> None:
     never = {name for name, statuses in served.statuses.items() if min(statuses) >= 300}
     extend = {f"POST {path}/extend" for path in SESSION}  # only while it runs; by then it was stopped
     cluster = {"PUT /services/factories/api/clusters/{cluster_id}"}  # takes one of two, which no description can say
-    assert never <= {*extend, *cluster, "PUT /credentials/{factory_id}"}  # the fake factory takes no token
+    # The fake factory takes no token, and has no rules to accept.
+    nothing = {"PUT /credentials/{factory_id}", "PUT /people/{user}/acceptances/{factory_id}"}
+    assert never <= {*extend, *cluster, *nothing}

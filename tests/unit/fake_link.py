@@ -15,6 +15,8 @@ from pydantic import TypeAdapter
 
 from factorylink import usage
 from factorylink.models import (
+    AcceptBody,
+    ChecklistView,
     Cluster,
     ComingView,
     CredentialBody,
@@ -57,6 +59,8 @@ class FakeLink:
         self.coming: list[ComingView] = []
         self.projects: list[ProjectView] = []
         self.ready = ReadyView()
+        self.checklist = ChecklistView()
+        self.accepted: dict[tuple[str, str], str] = {}  # by person and factory: the version
         self.people: dict[str, PersonBody] = {}
         self.network = NetworkView(factories=(), antennas=())
         self.stops: list[tuple[str, str]] = []
@@ -153,6 +157,16 @@ class FakeLink:
         """Something happened to it."""
         self.clusters[cluster_id] = cluster = self.clusters[cluster_id].model_copy(update=update)
         self._tell("cluster", cluster.model_dump_json())
+
+    def checklist_of(self, user: str) -> ChecklistView:
+        """As that person has it."""
+        sites = tuple(
+            one.model_copy(update={"accepted_at": NOW})
+            if one.rules is not None and self.accepted.get((user, one.factory)) == one.rules.version
+            else one
+            for one in self.checklist.sites
+        )
+        return self.checklist.model_copy(update={"sites": sites})
 
     def _tell(self, event: str, data: str) -> None:
         for reader in self._readers:
@@ -256,6 +270,20 @@ class FakeLink:
         @app.get("/people/{user}/ready")
         async def ready(user: str) -> ReadyView:
             return self.ready
+
+        @app.get("/people/{user}/checklist")
+        async def whole_checklist(user: str) -> ChecklistView:
+            return self.checklist_of(user)
+
+        @app.put("/people/{user}/acceptances/{factory}")
+        async def accept(user: str, factory: str, body: AcceptBody) -> Response:
+            site = next((one for one in self.checklist.sites if one.factory == factory), None)
+            if site is None or site.rules is None:
+                return _no(Problem(kind="gone", message="no such rules"))
+            if site.rules.version != body.version:
+                return _no(Problem(kind="conflict", message="They have changed."))
+            self.accepted[user, factory] = body.version
+            return Response(status_code=204)
 
         @app.get("/coming")
         async def coming() -> list[ComingView]:

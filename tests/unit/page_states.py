@@ -43,6 +43,7 @@ from factorylink.models import (
     UsageLine,
 )
 from factorylink.network import network as whole_network
+from tests.unit.checklist_states import fill_checklist
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess, is_stopped
 
@@ -51,12 +52,19 @@ DRAIN = "Closed for cooling work until Monday."
 START = "/hub/spawn/ada"
 # What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.
 DATA = re.compile(
-    r"EHPC-AIF-2026(PG|SC)01-(756|001)|factorygate"
+    r"Be kind|No mining|Write to the desk"
+    r"|EHPC-AIF-2026(PG|SC)01-(756|001)|factorygate"
     r"|\bada\b|One|Two|Three|Four|ONE|TWO|THREE|FOUR|Kajaani|NVIDIA|A100|GPU(-h|s)?|PyTorch|JAX|x86_64"
     r"|busy|lost|\bup\b|old|done|one|two|sweep|afar|going|quiet|before|closed|English|Deutsch|timed out|Priority"
 )
 PAYS = "EHPC-AIF-2026PG01-756"
-PAGES = {"start": START, "home": "/hub/home", "gone": "/hub/user/ada/nowhere/", "project": f"/hub/project/{PAYS}"}
+PAGES = {
+    "start": START,
+    "home": "/hub/home",
+    "gone": "/hub/user/ada/nowhere/",
+    "project": f"/hub/project/{PAYS}",
+    "checklist": "/hub/checklist",
+}
 
 
 @cache
@@ -135,6 +143,7 @@ def fill(link: FakeLink) -> None:
         ProjectView(id="EHPC-AIF-2026SC01-001", title="", mode="large-scale", role="manager", usable=True, granted=9,
                     spent=8.5, left=0.5, factories=("one",)),
     ]  # fmt: skip
+    fill_checklist(link)
     kinds = ("own", "lent", "shared", "missing")
     link.ready = ReadyView(accounts=tuple(
         AccountView(project="EHPC-AIF-2026PG01-756", factory="one", machine="ONE", account=kind) for kind in kinds
@@ -260,6 +269,7 @@ ALL = {
     "start": Shown(START, "#fg-summary p"),
     "waiting": Shown("/hub/spawn-pending/ada/waits", "#fg-waiting .fg-facts"),
     "home": Shown("/hub/home", "#fg-clusters-ended li"),
+    "checklist": Shown("/hub/checklist", "#fg-rules-head"),
     "not-running": Shown("/hub/user/bob/", "#start", who="bob"),
     "ended": Shown("/hub/user/ada/brief/", "#fg-waiting strong"),
     "error": Shown("/hub/no-such-page", ".error h1"),

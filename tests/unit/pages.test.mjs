@@ -11,6 +11,7 @@ import * as format from "../../hub_config/static/format.js";
 import { loginState } from "../../hub_config/static/logins.js";
 import * as session from "../../hub_config/static/session.js";
 import * as soon from "../../hub_config/static/soon.js";
+import * as view from "../../hub_config/static/start_view.js";
 import { t, tn, use } from "../../hub_config/static/translate.js";
 import * as windows from "../../hub_config/static/windows.js";
 import { W } from "../../hub_config/static/words.js";
@@ -245,6 +246,25 @@ describe("what starts first", () => {
     assert.equal(choose.hoursStart(view, { start: inMinutes(90) }, NOW).at, NOW + 90 * 60_000);
     assert.equal(choose.hoursStart(size("g1", 1, 0), null, NOW).known, false);
     assert.equal(choose.hoursStart(size("g1", 1, 0), { start: inMinutes(0.5) }, NOW).now, true);
+  });
+});
+
+describe("a factory whose rules are not accepted", () => {
+  const open = factory("one", [size("g1", 1, 4)], { rules_open: { what: "Not yet.", do: "Read them." } });
+  const other = factory("two", [size("g1", 1, 1)]);
+
+  test("says so in the way of a start, and is not the first that is preset or praised", () => {
+    const { choice } = choose.preset([open, other], {});
+    assert.equal(choice.factory, "two");
+    assert.equal(choose.earliest([open, other], NOW), "two");
+    assert.equal(view.obstacle(other, choice), null);
+    assert.equal(view.obstacle(open, choose.settle({}, open)), "Not yet.");
+  });
+
+  test("can be picked all the same, and is where there is nothing else", () => {
+    assert.equal(choose.preset([open, other], { link: { factory: "one" } }).choice.factory, "one");
+    assert.equal(choose.preset([open], {}).choice.factory, "one");
+    assert.ok(choose.takesRequests(open));
   });
 });
 

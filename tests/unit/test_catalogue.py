@@ -78,7 +78,7 @@ def problems(folder: Path) -> list[str]:
         ("name: Here", "nmae: Here", "here.yaml:2: nmae: unknown key; allowed: accelerator, account_example,"),
         ("country: FI", "country: NO", "here.yaml:4: site.country: False:"),
         ("country: FI", "country: fin", "here.yaml:4: site.country: 'fin' is not a country code of two"),
-        ("country: FI", "counrty: FI", "here.yaml:4: site.counrty: unknown key; allowed: at, city, country, host,"),
+        ("country: FI", "counrty: FI", "here.yaml:4: site.counrty: unknown key; allowed: account_help, at, city, "),
         ("name: gpu, max_hours: 24", "name: gpu, max_hours: soon", "here.yaml:9: partitions.gpu.max_hours: 'soon': "),
         ("name: gpu, max_hours: 24", "name: gpu, max_hours: .inf", "here.yaml:9: partitions.gpu.max_hours: inf: "),
         ("name: gpu, max_hours: 24", "name: gpu, max_hours: -1", "here.yaml:9: partitions.gpu.max_hours: -1: "),

@@ -109,6 +109,8 @@ async def settled(page: Page, name: str) -> None:
         await expect(page.locator("#fg-ended li.fg-ended").first).to_contain_text("A100")
         await expect(page.locator("#fg-clusters article")).to_have_count(4)
         await expect(page.locator("#fg-clusters-ended li")).to_have_count(2)
+    elif name == "checklist":
+        await expect(page.locator("#fg-rules-head")).to_be_visible()
     elif name == "project":
         await expect(page.locator("#fg-usage tfoot")).to_be_visible()
     else:

@@ -432,7 +432,7 @@ async def test_terms_come_first_and_again_when_they_change(
     provider.says("reader", given_name="Reader", eduperson_entitlement=[ENTITLEMENT.format("one")])
     browser = Browser(hub)
     page = await browser.login("reader", query="?next=/hub/token")
-    assert page.url.path == "/hub/oidc/terms"
+    assert page.url.path == "/hub/checklist"
     assert "Be &lt;kind&gt;." in page.text
     answer = await start()
     assert answer.status_code == 403
@@ -441,11 +441,13 @@ async def test_terms_come_first_and_again_when_they_change(
 
     action = html.unescape(re.findall(r'method="post" action="([^"]*)"', page.text)[0])
     xsrf = re.findall(r'name="_xsrf" value="([^"]*)"', page.text)[0]
-    forged = await browser.http.post(action, data={"accept": "1"})
+    forged = await browser.http.post(action, data={"terms": "1"})
     assert forged.status_code == 403
-    stale = await browser.http.post(action, data={"accept": "0", "_xsrf": xsrf})
-    assert stale.status_code == 200
-    answer = await browser.http.post(action, data={"accept": "1", "_xsrf": xsrf})
+    for read, said in ({"terms": "0"}, "They have changed"), ({}, "Tick this"):
+        stale = await browser.http.post(action, data={"_xsrf": xsrf, **read})
+        assert stale.status_code == 400
+        assert re.search(rf'id="terms-wrong">{said}', stale.text)
+    answer = await browser.http.post(action, data={"terms": "1", "_xsrf": xsrf})
     assert answer.status_code == 302
     assert answer.headers["Location"] == "/hub/token"
     assert (await start()).status_code in (201, 202)
@@ -457,12 +459,13 @@ async def test_terms_come_first_and_again_when_they_change(
 
     again = await Browser(hub).login("reader", query="?next=/hub/token")
     assert again.url.path == "/hub/token"
-    elsewhere = await browser.http.get("/hub/oidc/terms?next=//evil.example")
+    assert "Accepted on" in (await browser.http.get("/hub/checklist")).text
+    elsewhere = await browser.http.get("/hub/checklist?next=//evil.example")
     assert not urlsplit(elsewhere.headers["Location"]).netloc
     with sqlite3.connect(hub.folder / "people.sqlite") as people:  # what they accepted is not today's any more
         people.execute("UPDATE people SET terms = '0' WHERE name = 'reader-1'")
     again = await Browser(hub).login("reader")
-    assert again.url.path == "/hub/oidc/terms"
+    assert again.url.path == "/hub/checklist"
     for session in link.live("reader-1"):
         await link.end(session.id)
     assert (await start()).status_code == 403

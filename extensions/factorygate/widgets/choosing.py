@@ -160,6 +160,7 @@ def passing(factories: Factories) -> dict[str, Any]:
     return {
         factory["id"]: {
             "health": _health(factory["health"]),
+            "rules_open": _rules_open(factory.get("rules_open")),
             "partitions": [
                 {field: load[field] for field in ("name", "gpus_total", "gpus_free", "pending")}
                 for load in factory["partitions"]
@@ -171,6 +172,12 @@ def passing(factories: Factories) -> dict[str, Any]:
         }
         for factory in factories
     }
+
+
+def _rules_open(words: Mapping[str, Any] | None) -> dict[str, str] | None:
+    """Why nothing of theirs starts there, with what to do: a notebook has no way to the hub's pages but these words."""
+    said = language.here().said
+    return None if words is None else {"what": f"{said(words['what'])} {said(words['do'])}"}
 
 
 def _health(health: Mapping[str, Any]) -> dict[str, Any]:

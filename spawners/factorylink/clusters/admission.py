@@ -32,7 +32,7 @@ class ClusterAdmission:
         if choice.project is None:
             choice = choice.model_copy(update={"project": self._project_of(user, request)})
         right = await self._common.right(place, user, choice)
-        self._common.may_begin(place)
+        self._common.may_begin(place, user)
         limits = self._board.config.limits
         mine = [f for f in self._board.flocks.values() if f.row.user == user and f.row.wish == "run"]
         if len(mine) >= limits.clusters_per_person:
@@ -69,7 +69,7 @@ class ClusterAdmission:
         """Whether a cluster may have so many more jobs, but for what its project has: that is asked as it is held.
         Raises ProblemError."""
         row, limits = flock.row, self._board.config.limits
-        self._common.may_begin(place)
+        self._common.may_begin(place, row.user)
         self._common.may_submit(place, row.account)
         right = self._board.rights.one(place, row.user, row.choice.project, row.choice.size)
         if right.project is not None:

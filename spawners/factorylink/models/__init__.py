@@ -23,6 +23,7 @@ from factorylink.models.base import (
     Word,
 )
 from factorylink.models.bodies import (
+    AcceptBody,
     AuditLine,
     CredentialBody,
     DrainBody,
@@ -75,12 +76,15 @@ from factorylink.models.projects import (
 )
 from factorylink.models.provenance import Origin, Said, Sourced
 from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
-from factorylink.models.rules import Act, Agreement, LoginRules, Policy
+from factorylink.models.rules import AccountHelp, Act, Agreement, LoginRules, Policy, SiteRules
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState, Reservation
 from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
 from factorylink.models.usage import Standing, UsageLine
 from factorylink.models.views import (
+    AccountKind,
+    AccountThere,
     AccountView,
+    ChecklistView,
     ComingView,
     CredentialView,
     FactoryView,
@@ -93,6 +97,7 @@ from factorylink.models.views import (
     ProjectView,
     ReadyView,
     ReservationView,
+    SiteCheck,
     SizeView,
 )
 
@@ -102,6 +107,10 @@ __all__ = [
     "HEAD",
     "N_",
     "Accelerator",
+    "AcceptBody",
+    "AccountHelp",
+    "AccountKind",
+    "AccountThere",
     "AccountView",
     "Act",
     "Agreement",
@@ -111,6 +120,7 @@ __all__ = [
     "BatchId",
     "BatchRequest",
     "CancelRequest",
+    "ChecklistView",
     "Choice",
     "Cluster",
     "ClusterId",
@@ -187,6 +197,8 @@ __all__ = [
     "SessionState",
     "Site",
     "SiteAccounts",
+    "SiteCheck",
+    "SiteRules",
     "SizeSketch",
     "SizeView",
     "Slot",

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool
 from factorylink.models.base import Hours, JobId, Model, Person, Slug
 from factorylink.models.clusters import Cluster
 from factorylink.models.projects import Group
+from factorylink.models.rules import Version
 from factorylink.models.sessions import Session, Whose
 from factorylink.models.views import Health
 
@@ -71,6 +72,12 @@ class PersonBody(Model):
 
     groups: frozenset[Group] = Field(frozenset(), json_schema_extra={"uniqueItems": False})  # once or twice is the same
     blocked: StrictBool = False
+
+
+class AcceptBody(Model):
+    """Body of ``PUT /people/{name}/acceptances/{factory}``: the version of the site's rules that they have read."""
+
+    version: Version
 
 
 class RenewBody(BaseModel):

@@ -9,7 +9,7 @@ from pydantic import Field, StringConstraints
 
 from factorylink.models.base import Model, Point, Slug
 from factorylink.models.provenance import Sourced
-from factorylink.models.rules import LoginRules
+from factorylink.models.rules import AccountHelp, LoginRules, SiteRules
 
 
 class Seat(Model):
@@ -30,6 +30,8 @@ class Site(Seat):
     login: LoginRules | None = None
     host_keys: tuple[str, ...] = ()  # of the login hosts, as the site publishes them: "ssh-ed25519 AAAA..."
     host_cas: tuple[str, ...] = ()  # or of the CA that signs them
+    account_help: AccountHelp | None = None
+    rules: SiteRules | None = None  # None: nothing to accept
 
 
 class Coming(Model):

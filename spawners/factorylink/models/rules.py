@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, StringConstraints, model_validator
 
 from factorylink.models.base import Model
 
 Permission = Literal["yes", "no", "ask"]  # ask: its rules are not clear; its operator's answer goes into the agreement
 Act = Literal["unattended_submit", "persistent_connection", "replacement"]
 Way = Literal["key", "certificate", "password"]
+Version = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
+WebAddress = Annotated[str, StringConstraints(max_length=2000, pattern=r"^https://[^\s]+$")]
+
+
+class Readable(Model):
+    """What a site tells people: where it stands, or what it says, or both."""
+
+    url: WebAddress | None = None
+    text: str = Field("", max_length=20_000)
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.url is None and not self.text.strip():
+            raise ValueError("url, text: give at least one of them")
+        return self
+
+
+class SiteRules(Readable):
+    """What people accept before anything of theirs starts there. A new ``version`` asks all of them again."""
+
+    version: Version
+
+
+class AccountHelp(Readable):
+    """How somebody gets an account there who has none."""
 
 
 class LoginRules(Model):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from factorylink.models.base import Model, Point, ProjectId, Slug
+from factorylink.models.antennas import Antenna
+from factorylink.models.base import Model, Point, ProjectId, Slug, UnixAccount
 from factorylink.models.catalogue import Accelerator, Environment, Folder, IdleLimits, NodeSize
 from factorylink.models.entry import Coming, Seat, Site
 from factorylink.models.projects import Mode
+from factorylink.models.rules import AccountHelp, SiteRules
 from factorylink.models.scheduler import Estimate
 from factorylink.models.sessions import Words
 
@@ -87,6 +89,7 @@ class FactoryView(Model):
     accelerator: Accelerator
     health: Health
     credential: CredentialView | None = None  # None: nothing is needed of the person
+    rules_open: Words | None = None  # why nothing of theirs starts there: its rules, which they have not accepted
     projects: tuple[ProjectId, ...] = ()  # the person's that may be used there; empty: none is needed
     partitions: tuple[PartitionLoad, ...] = ()
     sizes: tuple[SizeView, ...] = ()
@@ -130,6 +133,9 @@ class ProjectView(Model):
     factories: tuple[Slug, ...]
 
 
+AccountKind = Literal["own", "lent", "shared", "missing"]
+
+
 class AccountView(Model):
     """As whom somebody would work at a factory for a project. ``lent``: by the project, when they start; ``shared``:
     with others of this gateway; ``missing``: they have no account there, so they cannot."""
@@ -137,7 +143,7 @@ class AccountView(Model):
     project: ProjectId
     factory: Slug
     machine: str
-    account: Literal["own", "lent", "shared", "missing"]
+    account: AccountKind
 
 
 class ReadyView(Model):
@@ -145,6 +151,52 @@ class ReadyView(Model):
 
     nothing: Words | None = None
     accounts: tuple[AccountView, ...] = ()
+
+
+class AccountThere(Model):
+    """As whom somebody works at a site, and for which of their projects, where they need one. ``name``: None where none
+    is theirs at this moment."""
+
+    kind: AccountKind
+    name: UnixAccount | None = None
+    projects: tuple[ProjectId, ...] = ()
+
+
+class SiteCheck(Model):
+    """One site on somebody's checklist. ``accepted_at``: when they accepted the present version of its rules."""
+
+    factory: Slug
+    name: str
+    machine: str
+    accounts: tuple[AccountThere, ...]
+    account_help: AccountHelp | None = None
+    rules: SiteRules | None = None
+    accepted_at: datetime | None = None
+
+    @property
+    def rules_open(self) -> bool:
+        """Whether there are rules that this person has not accepted."""
+        return self.rules is not None and self.accepted_at is None
+
+    @property
+    def lacks_account(self) -> bool:
+        """Whether some project of theirs has no account there for them."""
+        return any(account.kind == "missing" for account in self.accounts)
+
+    @property
+    def awaits(self) -> bool:
+        """Whether its rules are what keeps this person from starting there."""
+        return self.rules_open and any(account.kind != "missing" for account in self.accounts)
+
+
+class ChecklistView(Model):
+    """What somebody has of what they need. ``nothing``: why they can begin nothing anywhere; ``antenna``: the one that
+    they came by."""
+
+    nothing: Words | None = None
+    antenna: Antenna | None = None
+    projects: tuple[ProjectView, ...] = ()
+    sites: tuple[SiteCheck, ...] = ()
 
 
 class NetworkFactory(Model):

@@ -17,12 +17,12 @@ from traitlets import Bool, Unicode
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import Antenna, Antennas
 from factoryspawner import hubconfig
-from factoryspawner.access import Refusal
+from factoryspawner.access import Refusal, TermsOf
 from factoryspawner.gateway import gateway
 from factoryspawner.login import handlers
 from factoryspawner.login.people import People
 from factoryspawner.login.provider import ProviderAway, ProviderClient
-from factoryspawner.login.settings import Login, Terms
+from factoryspawner.login.settings import Login
 from factoryspawner.login.words import LoginRefused, words
 from factoryspawner.pauses import pauses
 
@@ -159,12 +159,13 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             return Refusal(words("never"), out=False)
         if not self._is_trusted(state):
             return Refusal(words("stale"), out=False)
-        return Refusal(words("terms"), out=False) if self.terms_open(user.name) is not None else None
+        terms = self.terms_of(user.name)
+        return Refusal(words("terms"), out=False) if terms is not None and terms.accepted_at is None else None
 
-    def terms_open(self, name: str) -> Terms | None:
-        """The terms, where they have not accepted them."""
+    def terms_of(self, name: str) -> TermsOf | None:
+        """Where that person stands with the terms; None: there are none."""
         terms = self._login.terms
-        return terms if terms is not None and self._people.accepted(name) != terms.version else None
+        return None if terms is None else TermsOf(terms, self._people.accepted(name, terms.version))
 
     def accept_terms(self, name: str, version: str) -> None:
         """Keep that they accept the terms of that version."""

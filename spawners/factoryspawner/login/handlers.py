@@ -6,14 +6,14 @@ Each provider has a way back of its own, and a login that was begun with one doe
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from jupyterhub.handlers import BaseHandler
 from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler, _deserialize_state
 from tornado import web
 from tornado.escape import url_escape
-from tornado.httputil import url_concat
 
+from factoryspawner.checklist import ChecklistFirst
 from factoryspawner.login.provider import ProviderAway, ProviderClient
 from factoryspawner.login.words import LoginRefused, words
 
@@ -68,7 +68,7 @@ class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
         super().get()
 
 
-class FromProvider(Refusing, OAuthCallbackHandler):  # type: ignore[misc]  # untyped
+class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ignore[misc]  # untyped
     """Takes who comes back."""
 
     @property
@@ -104,15 +104,9 @@ class FromProvider(Refusing, OAuthCallbackHandler):  # type: ignore[misc]  # unt
         if self._begun()[0] != self.provider:
             raise LoginRefused("expired")
 
-    def get_next_url(self, user: Any = None) -> str:
-        """Where they wanted to go; by the terms, if they have not accepted them."""
-        wanted = str(super().get_next_url(user))
-        if user is None or self.settings["authenticator"].terms_open(user.name) is None:
-            return wanted
-        return str(url_concat(f"{self.hub.base_url}oidc/terms", {"next": wanted}))
-
     async def get(self) -> None:
-        """302 to where they wanted to go; else the login page with words."""
+        """302 to where they wanted to go, by the checklist if it has something to accept; else the login page with
+        words."""
         try:
             await super().get()
         except LoginRefused as refused:
@@ -122,40 +116,9 @@ class FromProvider(Refusing, OAuthCallbackHandler):  # type: ignore[misc]  # unt
             await self.refuse(LoginRefused("blocked" if error.status_code == 403 else "failed"))
 
 
-class TermsPage(BaseHandler):  # type: ignore[misc]  # untyped
-    """The terms, for who has not accepted them; then on to ``next``."""
-
-    @web.authenticated
-    async def get(self) -> None:
-        """The page, or 302 where there is nothing to accept."""
-        await self._show()
-
-    async def _show(self) -> None:
-        terms = self._authenticator.terms_open(self.current_user.name)
-        if terms is None:
-            self.redirect(self.get_next_url(self.current_user))
-            return
-        action = url_concat(f"{self.hub.base_url}oidc/terms", {"next": self.get_argument("next", "")})
-        html = await self.render_template("terms.html", terms=terms, action=action, xsrf=self.xsrf_token.decode())
-        self.finish(html)
-
-    @web.authenticated
-    async def post(self) -> None:
-        """``accept``: the version that was read; 302. One that is not today's is asked for again."""
-        name = self.current_user.name
-        terms = self._authenticator.terms_open(name)
-        if terms is not None and self.get_body_argument("accept", "") == terms.version:
-            self._authenticator.accept_terms(name, terms.version)
-        await self._show()
-
-    @property
-    def _authenticator(self) -> FederatedAuthenticator:
-        return cast("FederatedAuthenticator", self.settings["authenticator"])
-
-
 def routes(authenticator: FederatedAuthenticator) -> list[tuple[str, type[BaseHandler]]]:
-    """For each provider, its way there and back; and the terms."""
-    found: list[tuple[str, type[BaseHandler]]] = [(r"/oidc/terms", TermsPage)]
+    """For each provider, its way there and back."""
+    found: list[tuple[str, type[BaseHandler]]] = []
     for name in authenticator.providers:
         for step, handler in (("login", ToProvider), ("callback", FromProvider)):
             found.append((rf"/oidc/{name}/{step}", type(handler.__name__, (handler,), {"provider": name})))

@@ -9,6 +9,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 _TABLE = """
@@ -51,9 +52,10 @@ class People:
         with self._writing() as database:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
 
-    def accepted(self, name: str) -> str | None:
-        """The version of the terms that they accepted last."""
-        return self._one("SELECT terms FROM people WHERE name = ?", name)
+    def accepted(self, name: str, version: str) -> datetime | None:
+        """When they accepted that version of the terms; None: it is not the one that they accepted last."""
+        at = self._one("SELECT terms_at FROM people WHERE name = ? AND terms = ?", name, version)
+        return None if at is None else datetime.fromisoformat(at).replace(tzinfo=UTC)
 
     def accept(self, name: str, version: str) -> None:
         """Keep that they accept them, and when."""

@@ -55,7 +55,7 @@ _TEXTS: dict[Code, tuple[str, str]] = {
     ),
     "terms": (
         N_("You have not accepted this gateway's terms of use yet."),
-        N_("Open the gateway's start page in a browser and accept them, then start again."),
+        N_("Open your checklist on the gateway's page in a browser and accept them, then start again."),
     ),
     "name": (N_("The name that is kept for you here belongs to somebody else."), _ASK),
 }

@@ -8,7 +8,7 @@ export function joined(catalogue, passing) {
       const [fits, start] = now.sizes[view.size.id] ?? [0, null];
       return { ...view, fits_now: fits, estimate: start === null ? null : { start } };
     });
-    return { ...factory, sizes, health: now.health, partitions: now.partitions };
+    return { ...factory, sizes, health: now.health, partitions: now.partitions, rules_open: now.rules_open };
   });
 }
 

@@ -1,0 +1,82 @@
+"""What somebody needs before they can begin, and has or lacks: projects, accounts at the sites, the sites' rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factorylink.board import Board
+from factorylink.models import (
+    ANTENNA,
+    AccountKind,
+    AccountThere,
+    Antenna,
+    ChecklistView,
+    ProjectAt,
+    ProjectId,
+    SiteCheck,
+    Slug,
+)
+from factorylink.problems import ProblemError, gone, words_of
+from factorylink.seams import Place
+
+
+class Checklist:
+    """Of anybody."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    async def of(self, user: str) -> ChecklistView:
+        """That person's, now. Raises LedgerError."""
+        nothing = None
+        try:
+            self._board.rights.check(user)
+        except ProblemError as error:
+            nothing = words_of(error.problem)
+        return ChecklistView(
+            nothing=nothing,
+            antenna=self._antenna(user),
+            projects=tuple(await self._board.projects.views(user, self._board.budget)),
+            sites=tuple(self._sites(user)),
+        )
+
+    async def accept(self, user: str, factory_id: Slug, version: str) -> None:
+        """They accept that version of its rules. Raises ProblemError, LedgerError."""
+        place = self._board.places.get(factory_id)
+        if place is None:
+            raise gone(f"The factory {factory_id}")
+        await self._board.acceptances.accept(user, place.factory, version)
+
+    def _sites(self, user: str) -> Iterator[SiteCheck]:
+        if self._board.projects.blocked(user):
+            return
+        for name, place in sorted(self._board.places.items()):
+            if accounts := self._accounts(user, place):
+                site = place.factory.site
+                yield SiteCheck(
+                    factory=name,
+                    name=place.factory.name,
+                    machine=site.machine,
+                    accounts=accounts,
+                    account_help=site.account_help,
+                    rules=site.rules,
+                    accepted_at=self._board.acceptances.at(user, place.factory),
+                )
+
+    def _accounts(self, user: str, place: Place) -> tuple[AccountThere, ...]:
+        """Each account once, with those of their projects that run as it; none where no project of theirs is."""
+        at: dict[ProjectId | None, ProjectAt] = {None: ProjectAt()}
+        if self._board.projects.on:
+            mine = self._board.projects.of(user)
+            at = {p.id: p.factories[place.factory.id] for p in mine if place.factory.id in p.factories}
+        found: dict[tuple[AccountKind, str | None], list[ProjectId]] = {}
+        for project, there in at.items():
+            key = (self._board.lender.kind(place, there, user), self._board.lender.name(place, there, user))
+            found.setdefault(key, []).extend([] if project is None else [project])
+        return tuple(AccountThere(kind=kind, name=name, projects=tuple(ids)) for (kind, name), ids in found.items())
+
+    def _antenna(self, user: str) -> Antenna | None:
+        told, antennas = self._board.people.get(user), self._board.federation.antennas
+        if told is None or antennas is None:
+            return None
+        return next((one for one in antennas.antennas if f"{ANTENNA}{one.id}" in told.groups), None)

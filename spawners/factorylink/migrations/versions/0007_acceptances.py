@@ -1,0 +1,18 @@
+"""Which version of which site's rules somebody accepted, and when."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    """Make the table."""
+    op.create_table(
+        "acceptances",
+        sa.Column("user", sa.String, primary_key=True),
+        sa.Column("factory", sa.String, primary_key=True),
+        sa.Column("version", sa.String, primary_key=True),
+        sa.Column("at", sa.Float, nullable=False),
+    )
