@@ -142,7 +142,7 @@ def _build(
         lambda session_id, status: sessions.watcher.door_spoke(session_id, status),
         back_socket,
     )
-    table = None if config.projects is None else YamlTable(config.projects, federation.factories)
+    table = None if config.projects is None else YamlTable(config.projects, federation.factories, config.factories)
     board = Board(config, ledger, identity, places, doors, federation, table)
     public_key = ssh_key.export_public_key().decode().split()[1]
     submitter = Submitter(ledger, identity, config.limits, public_key, board.projects)

@@ -217,7 +217,9 @@ class Budget:
     ) -> list[UsageLine]:
         """GPU-seconds by day (UTC), project, factory and person, oldest first; what runs counts up to now. Raises
         LedgerError."""
-        where: list[ColumnElement[bool]] = [or_(charges.c.started.is_not(None), charges.c.seconds > 0)]
+        where: list[ColumnElement[bool]] = [
+            or_(charges.c.started.is_not(None), charges.c.earlier > 0, charges.c.seconds > 0)
+        ]
         where += [] if project is None else [charges.c.project == project]
         where += [] if person is None else [charges.c.person == person]
         if since is not None:

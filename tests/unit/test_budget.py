@@ -318,3 +318,12 @@ async def test_what_runs_counts_up_to_now(ledger: Ledger) -> None:
     standing = await Budget(ledger).standing("p1")
     assert standing.spent + standing.reserved == pytest.approx(4)
     assert standing.spent * HOUR == pytest.approx(used, abs=20)
+
+
+async def test_what_waits_again_is_still_told_to_have_run(ledger: Ledger) -> None:
+    await ledger.write(budget.reserve([claim(gpus=4)], project()))
+    await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=1)))
+    await ledger.write(budget.began_again("s1", NOW, NOW + timedelta(seconds=600)))
+    (line,) = await Budget(ledger).usage("p1")
+    assert (line.gpu_seconds, line.jobs) == (2400, 1)
+    assert (await Budget(ledger).standing("p1")).spent * HOUR == 2400

@@ -11,10 +11,21 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import delete, select
 
-from factorylink import moments
-from factorylink.models import BatchRequest, ClusterRequest, End, JobState, Project, ProjectAt, SiteAccounts
+from factorylink import moments, sessions
+from factorylink.ledger import LedgerError
+from factorylink.models import (
+    BatchRequest,
+    ClusterRequest,
+    End,
+    JobOptions,
+    JobState,
+    Project,
+    ProjectAt,
+    ResolvedChoice,
+    SiteAccounts,
+)
 from factorylink.problems import ProblemError
-from factorylink.schema import charges
+from factorylink.schema import Row, charges
 from tests.unit.cluster_world import SCHEDULER
 from tests.unit.fake_factory import ID, OTHER, World
 
@@ -48,6 +59,14 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def row(world: World, id: str = ID) -> Any:
     return await world.ledger.transact(lambda db: db.execute(select(charges).where(charges.c.id == id)).one())
+
+
+def made() -> Row:
+    """A session that is about to be written down."""
+    choice = ResolvedChoice(
+        factory="one", size="gpu-1", environment="plain", hours=8, idle_minutes=60, unopened_minutes=30, project="p1"
+    )
+    return Row(ID, "ada", "", "one", "a", choice, JobOptions(), 20000, moments.now())
 
 
 async def held(world: World) -> tuple[float, float]:
@@ -98,6 +117,26 @@ async def test_what_the_scheduler_refuses_costs_nothing(world: World) -> None:
     assert await held(world) == (0, 0)
 
 
+async def test_what_the_ledger_took_without_saying_so_holds_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "UNMAKE_SECONDS", 0.01)
+    commit = world.ledger.transact
+
+    async def cut(work: Any) -> Any:
+        await commit(work)
+        world.ledger.transact = commit  # type: ignore[method-assign]
+        raise LedgerError("The connection was lost.")
+
+    world.ledger.transact = cut  # type: ignore[method-assign]
+    with pytest.raises(LedgerError):
+        await world.sessions.begin(made(), world.board.places["one"])
+    await world.until(state="ended")
+    assert await held(world) == (0, 0)
+    assert world.scheduler.submitted == []
+    await world.put(OTHER, hours=8)  # its server is free
+
+
 async def test_a_requeue_counts_both_runs_by_the_sites_records(world: World) -> None:
     session = await world.running(hours=2)
     assert session.job is not None
@@ -146,6 +185,34 @@ async def test_more_time_is_held_first_and_given_back_where_the_site_says_no(wor
     assert (await row(world)).reserved == 6 * HOUR  # it may have been done
     await world.scheduler.answer()
     assert (await row(world)).reserved == 5 * HOUR  # it was not
+
+
+async def test_more_time_is_not_more_than_a_job_of_the_project_may_have(world: World) -> None:
+    world.board.projects._table = Table(project(max_hours=3))
+    session = await world.running(hours=2)
+    assert session.job is not None
+    started = world.scheduler.jobs_there[session.job].started
+    assert started is not None
+    world.scheduler.set(session.job, ends=started + timedelta(hours=2))
+    await world.scheduler.answer()
+    assert (await world.session()).extend_hours == 1.0
+    with pytest.raises(ProblemError, match="1 h more"):
+        await world.sessions.extender.extend(ID, 2, "person")
+    assert world.scheduler.extended == []
+
+
+async def test_no_more_time_while_it_is_not_known_what_the_project_has(world: World) -> None:
+    session = await world.running(hours=2)
+    assert session.job is not None
+    started = world.scheduler.jobs_there[session.job].started
+    assert started is not None
+    world.scheduler.set(session.job, ends=started + timedelta(hours=2))
+    await world.scheduler.answer()
+    world.board.projects._table.projects = None  # type: ignore[assignment,union-attr]
+    with pytest.raises(ProblemError) as refused:
+        await world.sessions.extender.extend(ID, 2, "person")
+    assert (refused.value.status, refused.value.problem.code) == (503, "projects-unknown")
+    assert (await row(world)).reserved == 2 * HOUR
 
 
 async def test_a_lost_ledger_finds_again_what_its_jobs_may_use(world: World) -> None:

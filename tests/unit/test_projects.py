@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from factorylink import lending, moments
 from factorylink.cli import main
+from factorylink.config import Access
 from factorylink.errors import Refused
 from factorylink.ledger import Ledger
 from factorylink.models import (
@@ -34,7 +35,8 @@ from factorylink.models import (
     SiteAccounts,
 )
 from factorylink.problems import ProblemError
-from factorylink.projects import People, ProjectBook, YamlTable, load
+from factorylink.projects import People, ProjectBook, YamlTable, load, read
+from factorylink.yamlfile import CatalogueError
 from tests.unit.fake_factory import ID, OTHER, SIZE, World, factory
 
 BIG = SIZE.model_copy(update={"id": "gpu-4", "gpus": 4, "whole_node": True})
@@ -148,6 +150,28 @@ def test_two_people_under_one_account_are_a_mistake(tmp_path: Path) -> None:
     for old, new in (("ada: u1", "ben: u1"), ("ada: u1", "ada: u2"), ("pool: [u2]", "pool: [u1]")):
         file.write_text(accounts + second.replace(old, new))
         assert asyncio.run(_read(YamlTable(file, ours))) is None, (old, new)
+
+
+@pytest.mark.parametrize(
+    ("access", "wrong"),
+    [
+        (Access(accounts={"ben": "u2"}), "site_accounts.pool: u2 is ben's in link.yaml"),
+        (Access(accounts={"ben": "u1"}), "site_accounts.personal.ada: u1 is ben's in link.yaml"),
+        (Access(account_pool=("u2", "u3")), "site_accounts.pool: u2 is shared by account_pool in link.yaml"),
+        (Access(accounts={"ben": "u3", "ada": "u1"}, account_pool=("u1",)), None),
+    ],
+)
+def test_what_is_lent_is_nobody_s_by_the_link_s_own_configuration(
+    tmp_path: Path, access: Access, wrong: str | None
+) -> None:
+    file = tmp_path / "projects.yaml"
+    file.write_text(YAML.replace("sizes: [gpu-1]", "site_accounts: {personal: {ada: u1}, pool: [u2]}"))
+    if wrong is None:
+        assert read(file, {"one": factory()}, {"one": access})
+        return
+    with pytest.raises(CatalogueError) as caught:
+        read(file, {"one": factory()}, {"one": access})
+    assert caught.value.problems == (f"{file}: projects.EHPC-AIF-2026PG01-756.factories.one.{wrong}",)
 
 
 async def _read(table: YamlTable) -> list[str] | None:
@@ -488,6 +512,17 @@ async def test_an_account_is_lent_to_one_person_at_a_time(tmp_path: Path) -> Non
     await world.down()
 
 
+async def test_who_was_refused_holds_no_account(tmp_path: Path) -> None:
+    world, _ = await up(tmp_path, project("p", POOL, members=ALL, gpu_hours=2))
+    for who in ("ben", "cleo", "dan"):
+        assert (await refusal(world, user=who, hours=3))[0] == "budget-over"
+    assert (await world.put("a" * 32, "dan", hours=1)).account in ("u1", "u2")
+    assert (await world.put("b" * 32, "cleo", hours=1)).account in ("u1", "u2")
+    await over(world, "a" * 32)
+    assert (await refusal(world, user="ben", hours=1))[0] == "pool-empty"  # dan's files lie there
+    await world.down()
+
+
 async def test_it_changes_hands_once_it_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world, _ = await up(tmp_path, project("p", POOL, members=ALL))
     await world.put(ID, "ben")
@@ -606,6 +641,24 @@ async def test_access_that_comes_back_ends_nothing(tmp_path: Path) -> None:
     assert session.notice is None
     assert session.log[-1].text == "You may use the project again; it goes on."
     assert world.leaving._ends == {}
+    await world.down()
+
+
+async def test_while_projects_are_not_known_nothing_is_lost_and_nothing_comes_back(tmp_path: Path) -> None:
+    world, table = await up(tmp_path, project(), access_grace_seconds=3600)
+    await world.put(ID)
+    table.set()
+    await world.leaving.look()
+    lost = (await world.session()).notice
+    assert lost is not None
+    table.projects = None  # as after a start with a file that cannot be used
+    await world.leaving.look()
+    table.set()
+    await world.leaving.look()
+    session = await world.session()
+    assert session.notice is not None
+    assert session.notice.at == lost.at  # the grace did not begin anew
+    assert "You may use the project again; it goes on." not in [line.text for line in session.log]
     await world.down()
 
 

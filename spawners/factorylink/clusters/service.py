@@ -187,6 +187,7 @@ class Clusters:
         session = self._session(user, request.session)
         account = await self._board.lender.account(right, user)
         self._admission.may_submit(place, account)
+        self._board.lender.touches(place.factory.id, account)
         return right, ClusterRow(
             id=cluster_id,
             user=user,
