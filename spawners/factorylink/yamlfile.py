@@ -66,7 +66,9 @@ def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
     except yaml.YAMLError as error:
         raise CatalogueError([f"{path}:1: not valid YAML: {error}"]) from error
     except ValueError as error:  # a day, zone or number that looks like one and is none
-        raise CatalogueError([f"{path}:{line}" for line in _no_values(node, ())] or [f"{path}: {error}"]) from error
+        raise CatalogueError(
+            [f"{path}:{line}" for line in (_no_values(node, ()) if node else ())] or [f"{path}: {error}"]
+        ) from error
     except RecursionError as error:
         raise CatalogueError([f"{path}: holds itself by an alias, or is nested too deeply"]) from error
     model = choose(data)
