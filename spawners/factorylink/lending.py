@@ -133,6 +133,13 @@ class Lender:
             self._untouched.add((factory, free))
         return free
 
+    async def found(self, factory: Slug, account: str, user: str) -> None:
+        """Something of theirs lives there that the ledger had lost, and with it whose the account is. Raises
+        LedgerError."""
+        if (factory, account) not in self._leases:
+            await self._write(factory, account, user)
+            self._leases[factory, account] = user
+
     def touches(self, factory: Slug, account: str) -> None:
         """Something is begun there: from now on files of whoever has the account may lie there."""
         self._untouched.discard((factory, account))

@@ -523,6 +523,21 @@ async def test_who_was_refused_holds_no_account(tmp_path: Path) -> None:
     await world.down()
 
 
+async def test_a_lost_ledger_finds_again_whose_an_account_is(tmp_path: Path) -> None:
+    at = ProjectAt(site_accounts=SiteAccounts(pool=("u1",)))
+    world, _ = await up(tmp_path, project("p", at, members=ALL))
+    await world.put(ID, "ben")
+    await world.down()
+    for file in tmp_path.glob("ledger.sqlite*"):
+        file.unlink()
+    await world.up()
+    await world.scheduler.answer()
+    assert (await world.session()).user == "ben"
+    await over(world, ID)
+    assert (await refusal(world, session_id=OTHER, user="dan"))[0] == "pool-empty"  # ben's files lie there
+    await world.down()
+
+
 async def test_it_changes_hands_once_it_is_wiped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world, _ = await up(tmp_path, project("p", POOL, members=ALL))
     await world.put(ID, "ben")
