@@ -320,3 +320,16 @@ async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(wo
     await world.scheduler.answer()
     await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": 1})
     assert (await row(world, f"{BATCH}/1")).seconds == 655
+
+
+async def test_what_is_taken_over_is_no_more_than_one_may_have(world: World) -> None:
+    await begin(world)
+    names = tuple(f"w-{n}" for n in range(1000))
+    for batch in ("1", "2"):
+        named = tuple(f"{name}-{batch}" for name in names)
+        await world.clusters.grow(CLUSTER, "ada", batch * 32, BatchRequest(names=named, adopt=True))
+    with pytest.raises(ProblemError) as refused:
+        await world.clusters.grow(CLUSTER, "ada", "3" * 32, BatchRequest(names=names, adopt=True))
+    assert refused.value.status == 403
+    with pytest.raises(ProblemError, match="above the limit of gpu-1"):
+        await world.clusters.grow(CLUSTER, "ada", "4" * 32, BatchRequest(names=names, hours=700, adopt=True))

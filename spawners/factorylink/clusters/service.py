@@ -286,7 +286,7 @@ class Clusters:
                 right = self._board.rights.one(flock.place, user, row.choice.project, row.choice.size)
                 if right.project is not None:
                     self._board.rights.hours(right.project, hours)
-                self._allow(flock, request, hours)
+            self._allow(flock, request, hours)
             batch = BatchRow(batch_id, cluster_id, len(request.names), hours, moments.now())
             if request.adopt:
                 batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
@@ -331,7 +331,7 @@ class Clusters:
                 said.format(jobs=mine, more=len(request.names), most=limits.worker_jobs_per_person),
                 N_("Scale down, or close a cluster."),
             )
-        asked, cap = row.gpus * hours * len(request.names), row.cap_gpu_hours
+        asked, cap = row.gpus * hours * len(request.names), None if request.adopt else row.cap_gpu_hours
         told = flock.gpu_hours()
         used = told.spent + told.committed
         if cap is not None and used + asked > cap + 1e-9:
