@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -398,6 +399,18 @@ async def test_each_refusal_says_what_would_do(tmp_path: Path) -> None:
     assert 43 <= (await world.put()).choice.hours * 60 <= 45  # where none are said, what is left is taken
     table.projects = None
     assert (await refusal(world, session_id=OTHER, server="x"))[0] == "projects-unknown"
+    await world.down()
+
+
+@pytest.mark.parametrize("minutes", [1.9, 20.05, 89.75, 119.99])
+async def test_what_is_said_to_fit_fits(tmp_path: Path, minutes: float) -> None:
+    world, _ = await up(tmp_path, project(ends=moments.now() + timedelta(minutes=minutes)))
+    found = re.search(r"of the 8 h, (\S+) h fit", (await refusal(world, hours=8))[2])
+    assert found
+    fits = max(1 / 60, float(found[1]))
+    assert minutes - 2 < fits * 60 <= minutes
+    assert (await refusal(world, hours=minutes / 60))[0] == "project-end-near"  # the scheduler counts in minutes
+    assert (await world.put(hours=fits)).choice.hours == fits
     await world.down()
 
 
