@@ -58,7 +58,11 @@ class OverBudget(Rejected):
             code, figures = "budget-ends", {"until": until}
         else:
             code = "budget-over" if ends is None else "budget-over-until"
-            figures = {"left": f"{self.left:.2f}", "needs": f"{self.needs:.2f}", "until": until}
+            left, needs = (
+                math.floor(100 * self.left) / 100,
+                math.ceil(100 * self.needs) / 100,
+            )  # so that what is said fits
+            figures = {"left": f"{left:.2f}", "needs": f"{needs:.2f}", "until": until}
         words = explain.own(code)
         said = words.what.format(project=self.project.id, **figures)
         return of_words("limit", words.model_copy(update={"what": said}))
