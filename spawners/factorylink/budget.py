@@ -58,10 +58,8 @@ class OverBudget(Rejected):
             code, figures = "budget-ends", {"until": until}
         else:
             code = "budget-over" if ends is None else "budget-over-until"
-            left, needs = (
-                math.floor(100 * self.left) / 100,
-                math.ceil(100 * self.needs) / 100,
-            )  # so that what is said fits
+            left = math.floor(round(100 * self.left, 6)) / 100  # so that what is said to be there is
+            needs = math.ceil(round(100 * self.needs, 6)) / 100
             figures = {"left": f"{left:.2f}", "needs": f"{needs:.2f}", "until": until}
         words = explain.own(code)
         said = words.what.format(project=self.project.id, **figures)
