@@ -12,6 +12,7 @@ import pytest_asyncio
 from sqlalchemy import delete, select
 
 from factorylink import moments, sessions
+from factorylink.config import Limits
 from factorylink.ledger import LedgerError
 from factorylink.models import (
     BatchRequest,
@@ -322,14 +323,14 @@ async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(wo
     assert (await row(world, f"{BATCH}/1")).seconds == 655
 
 
-async def test_what_is_taken_over_is_no_more_than_one_may_have(world: World) -> None:
+async def test_what_is_taken_over_is_bounded_too(world: World) -> None:
+    world.board.config = world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=2)})
     await begin(world)
-    names = tuple(f"w-{n}" for n in range(1000))
-    for batch in ("1", "2"):
-        named = tuple(f"{name}-{batch}" for name in names)
-        await world.clusters.grow(CLUSTER, "ada", batch * 32, BatchRequest(names=named, adopt=True))
+    for batch in range(1, 3):
+        names = tuple(f"w-{batch}-{n}" for n in range(10))
+        await world.clusters.grow(CLUSTER, "ada", f"{batch:032x}", BatchRequest(names=names, adopt=True))
     with pytest.raises(ProblemError) as refused:
-        await world.clusters.grow(CLUSTER, "ada", "3" * 32, BatchRequest(names=names, adopt=True))
+        await world.clusters.grow(CLUSTER, "ada", f"{3:032x}", BatchRequest(names=("w-3-1",), adopt=True))
     assert refused.value.status == 403
     with pytest.raises(ProblemError, match="above the limit of gpu-1"):
-        await world.clusters.grow(CLUSTER, "ada", "4" * 32, BatchRequest(names=names, hours=700, adopt=True))
+        await world.clusters.grow(CLUSTER, "ada", "f" * 32, BatchRequest(names=("x",), hours=700, adopt=True))

@@ -325,10 +325,12 @@ class Clusters:
             said = N_("{hours} h is above the limit of {size}.")
             raise invalid(said.format(hours=f"{hours:g}", size=row.choice.size), "hours")
         mine = sum(len(f.alive()) for f in self._live.values() if f.row.user == row.user)
-        if mine + len(request.names) > limits.worker_jobs_per_person:
+        # A batch is taken over as a whole, also what of it has ended.
+        most = limits.worker_jobs_per_person * (10 if request.adopt else 1)
+        if mine + len(request.names) > most:
             said = N_("You have {jobs} worker jobs, and {more} more would be over the {most} that one may have.")
             raise limit(
-                said.format(jobs=mine, more=len(request.names), most=limits.worker_jobs_per_person),
+                said.format(jobs=mine, more=len(request.names), most=most),
                 N_("Scale down, or close a cluster."),
             )
         asked, cap = row.gpus * hours * len(request.names), None if request.adopt else row.cap_gpu_hours
