@@ -213,8 +213,11 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
         await board.ledger.resume(factory_id)
         board.places[factory_id].standing.pause(None)
 
-    @app.get("/factories/{factory_id}/audit")
+    @app.get("/factories/{factory_id}/audit", responses=says(404))
     async def audit(factory_id: Slug, since: Moment | None = None, after: Number = 0) -> list[AuditLine]:
+        known = {*board.places, *board.federation.entries}
+        if factory_id not in known and not await board.ledger.audit(factory_id, limit=1):
+            raise gone(f"The factory {factory_id}")  # else nothing done there looks like no such place
         return await board.ledger.audit(factory_id, since, after)
 
     @app.put("/credentials/{factory_id}", responses=says(403, 404))

@@ -33,15 +33,19 @@ from factorylink.models import (
 from factorylink.offers import Offers
 from factorylink.problems import gone
 from factorylink.sessions import Sessions
-from factorylink.web import EventStream, events, new_app, says, tells
+from factorylink.web import Bounded, EventStream, events, new_app, says, tells
 
 # For the description only: JupyterHub's own "token TOKEN" is taken as well.
 _BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope access:services!service=factories.")
 
 
+MOST_BYTES = 2**20  # of a request's body: ten thousand names of workers are less
+
+
 def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubClient, base_url: str) -> FastAPI:
     """``base_url``: the hub's, ``/`` mostly. Everyone sees only what is their own."""
     app = new_app("factorygate link, for people")
+    app.add_middleware(Bounded, most=MOST_BYTES)
     prefix = f"{base_url}services/factories"
 
     callers = Callers(hub)

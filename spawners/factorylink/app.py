@@ -62,8 +62,11 @@ async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop.set)
-    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    config.state_dir.chmod(0o700)
+    try:
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        config.state_dir.chmod(0o700)
+    except OSError as error:
+        raise StartError(f"state_dir cannot be used: {error}; allowed: a folder of the link's own user") from error
     with _alone(config.state_dir / "link.lock"):
         ledger = Ledger(config.database)
         await ledger.open()
@@ -142,7 +145,7 @@ def _build(
         lambda session_id, status: sessions.listener.spoke(session_id, status),
         back_socket,
     )
-    table = None if config.projects is None else YamlTable(config.projects, federation.factories)
+    table = None if config.projects is None else YamlTable(config.projects, federation.factories, config.factories)
     board = Board(config, ledger, identity, places, doors, federation, table)
     public_key = ssh_key.export_public_key().decode().split()[1]
     submitter = Submitter(ledger, identity, config.limits, public_key, board.projects)
@@ -168,8 +171,11 @@ def _server(app: FastAPI) -> _Server:
 
 def _unix_socket(path: Path) -> socket.socket:
     """Listening at ``path``, 0600 from the first moment. Whatever lay there is of a link that is gone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartError(f"Cannot listen on {path}: {error}") from error
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
@@ -197,7 +203,10 @@ def _tcp_socket(host: str, port: int) -> socket.socket:
 @contextlib.contextmanager
 def _alone(path: Path) -> Iterator[None]:
     """Hold the state folder's lock: two links on one ledger would submit twice. Raises StartError."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StartError(f"state_dir cannot be used: {error}; allowed: a folder of the link's own user") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -11,7 +11,7 @@ from factorylink.models import AuditLine
 
 Format = Literal["csv", "jsonl"]
 FIELDS = tuple(AuditLine.model_fields)
-_FORMULA = ("=", "+", "-", "@", "\t")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the wide ones in some languages
 
 
 def heading(form: Format) -> str:

@@ -104,8 +104,10 @@ class Board:
 
     def room(self, live: Live, place: Place) -> float | None:
         """Hours that may still be added to its time; None: not here, or not now."""
-        until = self.projects.until(live.row.user, live.row.choice.project, place.factory.id)
-        return room(live, place.factory, place.access, until)
+        choice = live.row.choice
+        until = self.projects.until(live.row.user, choice.project, place.factory.id)
+        project = self.project(choice.project)
+        return room(live, place.factory, place.access, until, project, place.site.maintenance())
 
     def health(self, factory_id: str) -> Health:
         """The factory's health, with a drain or a pause laid over it."""

@@ -58,7 +58,9 @@ class OverBudget(Rejected):
             code, figures = "budget-ends", {"until": until}
         else:
             code = "budget-over" if ends is None else "budget-over-until"
-            figures = {"left": f"{self.left:.2f}", "needs": f"{self.needs:.2f}", "until": until}
+            left = math.floor(round(100 * self.left, 6)) / 100  # so that what is said to be there is
+            needs = math.ceil(round(100 * self.needs, 6)) / 100
+            figures = {"left": f"{left:.2f}", "needs": f"{needs:.2f}", "until": until}
         words = explain.own(code)
         said = words.what.format(project=self.project.id, **figures)
         return of_words("limit", words.model_copy(update={"what": said}))
@@ -217,7 +219,9 @@ class Budget:
     ) -> list[UsageLine]:
         """GPU-seconds by day (UTC), project, factory and person, oldest first; what runs counts up to now. Raises
         LedgerError."""
-        where: list[ColumnElement[bool]] = [or_(charges.c.started.is_not(None), charges.c.seconds > 0)]
+        where: list[ColumnElement[bool]] = [
+            or_(charges.c.started.is_not(None), charges.c.earlier > 0, charges.c.seconds > 0)
+        ]
         where += [] if project is None else [charges.c.project == project]
         where += [] if person is None else [charges.c.person == person]
         if since is not None:

@@ -12,9 +12,11 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from factorylink import audit, cli_catalogue, cli_doctor, cli_ledger, cli_projects, cli_usage
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import MessageBody, Session
+from factorylink.models import DrainBody, MessageBody, Session
 from factorylink.yamlfile import CatalogueError
 
 _SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
@@ -27,8 +29,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         result: int = options.run(options)
     except CatalogueError as error:
         sys.stderr.write(f"{error}\n")
-    except (LinkProblem, LinkSilent) as error:
-        sys.stderr.write(f"The link: {error}\n")
+    except LinkProblem as error:
+        sys.stderr.write(f"The link: {' '.join(part for part in (str(error), error.problem.do) if part)}\n")
+    except LinkSilent as error:
+        sys.stderr.write(f"The link at {options.socket} cannot be asked: {error}. Does it run, as this user?\n")
     except BrokenPipeError:  # of whoever read our output and has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
@@ -58,14 +62,14 @@ def _parser() -> argparse.ArgumentParser:
     factory = parts.add_parser("factory", help="take nothing new at a factory, or again").add_subparsers(required=True)
     drain = factory.add_parser("drain", help="take nothing new; what runs goes on")
     drain.add_argument("factory")
-    drain.add_argument("message", help="what people are told")
+    drain.add_argument("message", type=_told, help="what people are told; at most 500 characters")
     drain.set_defaults(run=_with_link(_drain))
     undrain = factory.add_parser("undrain", help="take new sessions again")
     undrain.add_argument("factory")
     undrain.set_defaults(run=_with_link(_undrain))
     pause = factory.add_parser("pause", help="submit and enter nothing; watching goes on, and what is open stays open")
     pause.add_argument("factory")
-    pause.add_argument("message", help="what people are told")
+    pause.add_argument("message", type=_told, help="what people are told; at most 500 characters")
     pause.set_defaults(run=_with_link(_pause))
     resume = factory.add_parser("resume", help="submit and enter again")
     resume.add_argument("factory")
@@ -160,11 +164,25 @@ async def _export(link: LinkClient, options: argparse.Namespace) -> None:
 
 
 def _message(text: str) -> MessageBody:
-    return MessageBody(id=secrets.token_hex(8), text=text)
+    try:
+        return MessageBody(id=secrets.token_hex(8), text=text)
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError("1 to 1000 characters, no control characters but ends of lines") from error
+
+
+def _told(text: str) -> str:
+    try:
+        return DrainBody(message=text).message
+    except ValidationError as error:
+        raise argparse.ArgumentTypeError("1 to 500 characters are allowed") from error
 
 
 def _moment(text: str) -> datetime:
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        said = f"{text!r} is no day or moment; allowed: 2026-01-31, 2026-01-31T12:00:00+01:00"
+        raise argparse.ArgumentTypeError(said) from error
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 

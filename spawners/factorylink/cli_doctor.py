@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from factorylink.models import Factory, NodeSize
 from factorylink.yamlfile import CatalogueError
 
 _VARIABLE = "FACTORYGATE_LINK"
+_LONGEST = 7 * 24 * 60  # minutes
 
 
 def add(parts: Any) -> None:
@@ -29,7 +31,7 @@ def add(parts: Any) -> None:
     )
     command.add_argument("--account", help="the site account to go as; else the first that link.yaml has")
     command.add_argument("--size", help="the node size to ask for; else the smallest")
-    command.add_argument("--wait", type=float, default=10, metavar="MINUTES", help="for the job to start (10)")
+    command.add_argument("--wait", type=_minutes, default=10, metavar="MINUTES", help="for the job to start (10)")
     command.set_defaults(run=_run)
 
 
@@ -41,7 +43,9 @@ def _run(options: argparse.Namespace) -> int:
     access = config.factories[options.id]
     alone = config.model_copy(update={"factories": {options.id: access}})
     factory = offered(alone, federation.load(config.catalogue).factories)[options.id]
-    account = options.account or next(iter((*access.accounts.values(), *access.account_pool)))
+    account = options.account or next(iter((*access.accounts.values(), *access.account_pool)), None)
+    if account is None:
+        raise CatalogueError([f"{options.id}: {options.link} has no site account for it: name one by --account"])
     try:
         size = smallest_size(factory) if options.size is None else find_size(factory, options.size)
         return asyncio.run(_walk(alone, factory, account, size, options.wait * 60))
@@ -50,6 +54,16 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted.\n")
         return 130
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 <= minutes <= _LONGEST:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 0 to {_LONGEST} minutes")
+    return minutes
 
 
 async def _walk(config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> int:

@@ -28,9 +28,12 @@ def add(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _check(options: argparse.Namespace) -> int:
     database = load_link_config(options.config).database
-    if not database.exists():
-        return _say(f"{database} is not there yet; the link makes it when it starts.", 1)
-    engine = database.engine()
+    try:
+        if not database.exists():
+            return _say(f"{database} is not there yet; the link makes it when it starts.", 1)
+        engine = database.engine()
+    except OSError as error:
+        return _say(f"{database} cannot be opened: {error}. Run this as the link's user.", 1)
     try:
         with engine.connect() as db:
             step = migrations.is_at(db)

@@ -41,7 +41,7 @@ def _read(options: argparse.Namespace) -> tuple[Sequence[Project], LinkConfig | 
     default = Path(os.environ.get(_VARIABLE, "hub_config/factories"))
     folder = options.folder or (config.catalogue if config is not None else default)
     factories = catalogue.load(folder)
-    return projects.read(path, factories), config, factories
+    return projects.read(path, factories, None if config is None else config.factories), config, factories
 
 
 def _check(options: argparse.Namespace) -> int:

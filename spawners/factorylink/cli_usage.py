@@ -18,10 +18,17 @@ def add(parts: Any, with_link: Callable[[Work], Callable[[argparse.Namespace], i
     """The command, to a parser's parts. ``with_link``: runs something that asks the link."""
     part = parts.add_parser("usage", help="who used how many GPU-hours, as the schedulers count them")
     part.add_argument("--project", help="of this project only")
-    part.add_argument("--since", type=date.fromisoformat, help="day, such as 2026-01-31; in UTC")
+    part.add_argument("--since", type=_day, help="day, such as 2026-01-31; in UTC")
     part.add_argument("--by", choices=("day", "project", "factory", "person"), default="project")
     part.add_argument("--csv", action="store_true", help="all of it, a line a day, factory and person")
     part.set_defaults(run=with_link(_usage))
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no day; allowed: one such as 2026-01-31") from error
 
 
 async def _usage(link: LinkClient, options: argparse.Namespace) -> None:

@@ -15,6 +15,17 @@ from factorylink.database import Database
 from factorylink.models import Environment, Folder, IdleLimits, Model, Person, Slug, UnixAccount, Word
 
 
+def _in_order(ports: tuple[int, int]) -> tuple[int, int]:
+    if ports[0] > ports[1]:
+        raise ValueError(f"{list(ports)} is no range; allowed: the lowest port, then the highest")
+    return ports
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Ports = Annotated[tuple[Port, Port], AfterValidator(_in_order)]  # from, to; both belong to it
+Seconds = Annotated[int, Field(ge=1, le=10**9)]
+
+
 class LocalTransport(Model):
     """Commands run on this machine. ``prefix`` and ``env`` wrap scheduler commands only."""
 
@@ -117,7 +128,7 @@ class DoorAccess(Model):
     stdio_most: int = Field(default=50, ge=1)
     listen: str = ""
     host: str | None = None
-    ports: tuple[int, int] | None = None
+    ports: Ports | None = None
     # Node-local; the door makes its own 0700 folder in it.
     node_tmp: NodeFolder = "/tmp"  # noqa: S108  # nosec B108
 
@@ -164,11 +175,13 @@ class Limits(Model):
     sessions_per_person: int = Field(default=10, ge=1)
     clusters_per_person: int = Field(default=10, ge=1)
     worker_jobs_per_person: int = Field(default=2000, ge=1)  # of all clusters
-    cluster_lease_seconds: int = Field(default=900, ge=1)  # a cluster that nobody reads of for so long is ended
-    environment_wait_seconds: int = Field(default=900, ge=1)  # the door waits this long for its environment
-    starting_seconds: int = Field(default=600, ge=1)  # from job start to the notebook's first 200
-    orphan_grace_seconds: int = Field(default=600, ge=1)  # a job of ours that no session can have is cancelled then
-    access_grace_seconds: int = Field(default=3600, ge=0)  # what runs for somebody who lost access goes on for so long
+    cluster_lease_seconds: Seconds = 900  # a cluster that nobody reads of for so long is ended
+    environment_wait_seconds: Seconds = 900  # the door waits this long for its environment
+    starting_seconds: Seconds = 600  # from job start to the notebook's first 200
+    orphan_grace_seconds: Seconds = 600  # a job of ours that no session can have is cancelled then
+    access_grace_seconds: int = Field(
+        default=3600, ge=0, le=10**9
+    )  # what runs for somebody who lost access goes on for so long
 
 
 def _no_secret(text: str) -> str:
@@ -184,7 +197,7 @@ class Mail(Model):
     get in, without the hub's base_url; None: the mail names no address."""
 
     smtp_host: str
-    smtp_port: int = 25
+    smtp_port: Port = 25
     sender: str
     domain: str
     public_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$")] | None = None
@@ -197,8 +210,8 @@ class LinkConfig(Model):
     state_dir: Path  # 0700: ledger, keys, socket
     socket: Path  # Unix socket for the hub, 0600
     listen_host: str = "127.0.0.1"
-    listen_port: int = 8090  # user API, behind the proxy as the service ``factories``
-    session_ports: tuple[int, int] = (20000, 29999)  # loopback, outside the ephemeral range
+    listen_port: Port = 8090  # user API, behind the proxy as the service ``factories``
+    session_ports: Ports = (20000, 29999)  # loopback, outside the ephemeral range
     ledger: DatabaseUrl | None = None  # None: ledger.sqlite in state_dir
     hub: Hub
     limits: Limits = Limits()

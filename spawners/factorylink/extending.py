@@ -18,7 +18,7 @@ from factorylink.errors import LinkError, Refused
 from factorylink.ledger import Write
 from factorylink.live import Live
 from factorylink.models import N_, Hours, Session, SessionId
-from factorylink.problems import conflict, forbidden, from_link_error, gone, invalid, refused
+from factorylink.problems import conflict, forbidden, from_link_error, gone, invalid, of_words, refused
 
 log = logging.getLogger("factorylink")
 
@@ -43,6 +43,10 @@ class Extender:
         row, place = live.row, board.places.get(live.row.factory)
         if place is None or place.access.extend == "no":
             raise forbidden(N_("At this factory a session's time cannot be made longer. Start another one in time."))
+        if (paused := place.standing.paused) is not None:
+            raise of_words("draining", paused)
+        if board.payer(row.choice) is not None and not board.projects.known:
+            raise of_words("unreachable", explain.own("projects-unknown"))  # whether it may pay for more
         async with live.extending:
             most = board.room(live, place)
             if most is None or live.job is None or live.job.ends is None or row.started is None:

@@ -145,6 +145,7 @@ class Finder:
             ],
         )
         held = budget.found([self._board.claim(row)])
+        await self._board.lender.found(row.factory, row.account, row.user)
         return await self._board.keep(row, self._board.entry(row, "rebuild"), held)
 
     async def _revive(self, row: Row, job: Job) -> Live:

@@ -68,6 +68,8 @@ class Leaving:
 
     async def _judge(self, one: Live | Flock) -> None:
         row, now = one.row, moments.now()
+        if not self._board.projects.tells(row.user, row.choice.project):
+            return  # neither lost nor given back
         until = self._board.projects.until(row.user, row.choice.project, row.factory)
         grace = timedelta(seconds=self._board.config.limits.access_grace_seconds)
         known = self._ends.get(row.id)

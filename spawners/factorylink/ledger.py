@@ -284,8 +284,9 @@ def _say(db: Connection, row: Row) -> None:
 
 
 def audit_values(entry: Entry) -> dict[str, Any]:
-    """A line of the audit as its columns, of this moment."""
-    return {"at": moments.now(), **entry.__dict__}
+    """A line of the audit as its columns, of this moment. A shell that prints NULs spoils no commit: PostgreSQL keeps
+    none."""
+    return {"at": moments.now(), **entry.__dict__, "detail": entry.detail.replace("\0", "")}
 
 
 def _rows(db: Connection, *where: Any, limit: int | None = None) -> list[Row]:

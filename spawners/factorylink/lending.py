@@ -60,6 +60,7 @@ class Lender:
         self._ledger = ledger
         self._inhabitants = inhabitants
         self._leases: dict[tuple[Slug, str], str] = {}  # factory and account: whose it is, until it is wiped
+        self._untouched: set[tuple[Slug, str]] = set()  # lent for what was then refused, or is just beginning
         self._beginning: Counter[str] = Counter()  # people who are beginning something at this moment
         self._wiping: dict[tuple[Slug, str], asyncio.Task[None]] = {}
         self._lock = asyncio.Lock()
@@ -129,11 +130,23 @@ class Lender:
         for account in able:
             if self._leases.get((factory, account)) == user:
                 return account
-        free = next((account for account in able if (factory, account) not in self._leases), None)
+        free = next((a for a in able if (factory, a) not in self._leases or (factory, a) in self._untouched), None)
         if free is not None:
             await self._write(factory, free, user)
             self._leases[factory, free] = user
+            self._untouched.add((factory, free))
         return free
+
+    async def found(self, factory: Slug, account: str, user: str) -> None:
+        """Something of theirs lives there that the ledger had lost, and with it whose the account is. Raises
+        LedgerError."""
+        if (factory, account) not in self._leases:
+            await self._write(factory, account, user)
+            self._leases[factory, account] = user
+
+    def touches(self, factory: Slug, account: str) -> None:
+        """Something is begun there: from now on files of whoever has the account may lie there."""
+        self._untouched.discard((factory, account))
 
     def _used(self, factory: Slug, account: str, user: str) -> bool:
         """Whether it is another person's now."""

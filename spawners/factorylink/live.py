@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from factorylink import explain, moments
+from factorylink import explain, moments, windows
 from factorylink.config import Access
-from factorylink.models import Factory, Health, Job, Notice, Session, SessionState, Words
+from factorylink.models import Factory, Health, Job, MaintenanceView, Notice, Project, Session, SessionState, Words
 from factorylink.problems import ProblemError
 from factorylink.schema import Row
 from factorylink.seams import DoorStatusSeam
@@ -63,19 +64,27 @@ class Live:
         return self.submission is not None and not self.submission.done()
 
 
-def room(live: Live, factory: Factory, access: Access, until: datetime | None = None) -> float | None:
-    """Hours that may still be added to its time, by the limits of its size and the end of its project (``until``);
-    None: not here, or not now."""
+def room(
+    live: Live,
+    factory: Factory,
+    access: Access,
+    until: datetime | None = None,
+    project: Project | None = None,
+    maintenance: Sequence[MaintenanceView] = (),
+) -> float | None:
+    """Hours that may still be added to its time, by the limits of its size and its ``project``, the end of its access
+    (``until``), and those that come and leave its partition no node; None: not here, or not now."""
     row, job = live.row, live.job
     if access.extend == "no" or row.state != SessionState.RUNNING or row.wish != "run":
         return None
     size = next((size for size in factory.sizes if size.id == row.choice.size), None)
     if size is None or job is None or job.ends is None or row.started is None:
         return None
-    has = (job.ends - row.started).total_seconds() / 3600
-    most = size.max_hours - has
-    if until is not None:
-        most = min(most, (until - job.ends) / timedelta(hours=1))
+    longest = size.max_hours if project is None else min(size.max_hours, project.max_hours or size.max_hours)
+    closing = windows.closing(maintenance, row.partition or job.partition)
+    ends = [moment for moment in (until, None if closing is None else closing.start) if moment is not None]
+    most = longest - (job.ends - row.started) / timedelta(hours=1)
+    most = min([most, *((moment - job.ends) / timedelta(hours=1) for moment in ends)])
     return max(0.0, math.floor(10 * most) / 10)
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from factorylink import modes, moments, schema
 from factorylink.budget import Budget
+from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
 from factorylink.ledger import Ledger
 from factorylink.models import Factory, PersonBody, Project, ProjectAt, ProjectId, Projects, ProjectView, Slug
@@ -76,11 +77,15 @@ class ProjectTable(Protocol):
 
 
 class YamlTable:
-    """``projects.yaml``, read again when the file changes. ``factories``: the catalogue that it is checked against."""
+    """``projects.yaml``, read again when the file changes. ``factories``: the catalogue that it is checked against;
+    ``accesses``: how this hub reaches them, likewise."""
 
-    def __init__(self, path: Path, factories: Mapping[Slug, Factory]) -> None:
+    def __init__(
+        self, path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
+    ) -> None:
         self._path = path
         self._factories = factories
+        self._accesses = accesses
         self._read: tuple[int, int, int] | None = None  # how the file looked when it was last read
         self.projects: Mapping[ProjectId, Project] | None = None
 
@@ -94,7 +99,7 @@ class YamlTable:
         if looks == self._read:
             return False
         try:
-            projects = await asyncio.to_thread(load, self._path, self._factories)
+            projects = await asyncio.to_thread(load, self._path, self._factories, self._accesses)
         except CatalogueError as error:
             self._read = looks
             kept = "nothing is started for a project" if self.projects is None else "the last good one is used"
@@ -207,6 +212,10 @@ class ProjectBook:
         told = self._people.get(user)
         return told is not None and told.blocked
 
+    def tells(self, user: str, project_id: ProjectId | None) -> bool:
+        """Whether it is known what ``until`` says of them."""
+        return self.known or project_id is None or self.blocked(user)
+
     def until(self, user: str, project_id: ProjectId | None, factory: Slug) -> datetime | None:
         """When what runs there for this person and project has to end by what is known now: in the past, if access is
         lost already; None: no end is known."""
@@ -232,21 +241,27 @@ def active(project: Project) -> bool:
     return (project.begins is None or project.begins <= now) and (project.ends is None or now < project.ends)
 
 
-def load(path: Path, factories: Mapping[Slug, Factory]) -> dict[ProjectId, Project]:
+def load(
+    path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
+) -> dict[ProjectId, Project]:
     """The projects of a file as they hold, by id. Raises CatalogueError with every problem."""
-    return {project.id: modes.filled(project) for project in read(path, factories)}
+    return {project.id: modes.filled(project) for project in read(path, factories, accesses)}
 
 
-def read(path: Path, factories: Mapping[Slug, Factory]) -> tuple[Project, ...]:
+def read(
+    path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
+) -> tuple[Project, ...]:
     """The projects of a file as it has them. Raises CatalogueError with every problem."""
     found = read_model(path, Projects).projects
-    wrong = [f"{path}: {line}" for line in problems(found, factories)]
+    wrong = [f"{path}: {line}" for line in problems(found, factories, accesses or {})]
     if wrong:
         raise CatalogueError(wrong)
     return found
 
 
-def problems(projects: Iterable[Project], factories: Mapping[Slug, Factory]) -> Iterable[str]:
+def problems(
+    projects: Iterable[Project], factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
+) -> Iterable[str]:
     """What does not fit the catalogue; and site accounts that two people would hold."""
     holders: dict[tuple[Slug, str], str] = {}  # factory and account: whose it is, or that it is lent
     for project in projects:
@@ -265,7 +280,13 @@ def problems(projects: Iterable[Project], factories: Mapping[Slug, Factory]) -> 
                 yield f"{key}.partition: no partition {at.partition!r}; allowed: {', '.join(partitions)}"
             held = [(f"personal.{who}", who, account) for who, account in at.site_accounts.personal.items()]
             held += [("pool", "", account) for account in at.site_accounts.pool]
+            access = accesses.get(name, Access())
             for part, who, account in held:
+                owners = [person for person, own in access.accounts.items() if own == account]
+                if owners and who not in owners:
+                    yield f"{key}.site_accounts.{part}: {account} is {owners[0]}'s in link.yaml"
+                elif not who and account in access.account_pool:
+                    yield f"{key}.site_accounts.{part}: {account} is shared by account_pool in link.yaml"
                 holder = holders.setdefault((name, account), who)
                 if holder != who:
                     other = f"is {holder}'s" if holder else "is lent from a pool"

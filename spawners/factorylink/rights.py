@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from factorylink import explain, moments
 from factorylink.catalogue import ChoiceError, find_size, resolve
-from factorylink.choices import SHORTEST_HOURS
+from factorylink.choices import SHORTEST_HOURS, walltime
 from factorylink.config import LinkConfig
 from factorylink.lending import Lender, Right
 from factorylink.models import (
@@ -127,16 +127,17 @@ class Rights:
     def most(self, right: Right, hours: float) -> float:
         """So many hours, or what is left to the project."""
         most = None if right.project is None else _most(right.project)
-        return hours if most is None else min(hours, max(SHORTEST_HOURS, math.floor(most * 60) / 60))
+        return hours if most is None else min(hours, max(SHORTEST_HOURS, _whole(most)))
 
     def hours(self, project: Project, hours: float) -> None:
         """Whether a job of so many hours, begun now, is over before the project is. Raises ProblemError."""
-        most = _most(project)
-        if most is None or hours <= most + 1e-9:
-            return
-        parts = {"project": project.id, "hours": f"{hours:g}", "most": f"{most:.4g}"}
-        code = "project-hours" if most == project.max_hours else "project-end-near"
-        raise of_words("invalid", explain.filled(code, **parts, ends=_day(project.ends)), "hours")
+        longest, left = project.max_hours, _left(project)
+        parts = {"project": project.id, "hours": f"{hours:g}", "ends": _day(project.ends)}
+        if left is not None and walltime(hours) > 3600 * left and (longest is None or left <= longest):
+            fits = math.floor(100 * _whole(left)) / 100  # never more than does
+            raise of_words("invalid", explain.filled("project-end-near", **parts, most=f"{fits:g}"), "hours")
+        if longest is not None and hours > longest + 1e-9:
+            raise of_words("invalid", explain.filled("project-hours", **parts, most=f"{longest:g}"), "hours")
 
     def _of_project(self, place: Place, user: str, project_id: ProjectId, size: Slug | None) -> Right:
         project = next((p for p in self._projects.joined(user) if p.id == project_id), None)
@@ -178,15 +179,22 @@ def _within(size: NodeSize, most: float | None) -> NodeSize:
     """Its default hours are what is left to the project, at most."""
     if most is None or size.default_hours <= most:
         return size
-    whole = math.floor(most * 60) / 60  # as schedulers count it
-    return size.model_copy(update={"default_hours": max(SHORTEST_HOURS, whole)})
+    return size.model_copy(update={"default_hours": max(SHORTEST_HOURS, _whole(most))})
 
 
 def _most(project: Project) -> float | None:
     """Hours that a job of it may have, begun now; None: the size says it."""
-    left = None if project.ends is None else (project.ends - moments.now()) / timedelta(hours=1)
-    told = [hours for hours in (project.max_hours, left) if hours is not None]
-    return min(told, default=None)
+    return min((hours for hours in (project.max_hours, _left(project)) if hours is not None), default=None)
+
+
+def _left(project: Project) -> float | None:
+    """Hours until it ends; None: it does not."""
+    return None if project.ends is None else (project.ends - moments.now()) / timedelta(hours=1)
+
+
+def _whole(hours: float) -> float:
+    """Without what is less than a minute: schedulers count in these, and round up."""
+    return math.floor(hours * 60) / 60
 
 
 def _day(moment: datetime | None) -> str:

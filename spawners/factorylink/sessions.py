@@ -16,7 +16,7 @@ from factorylink.ending import Ender
 from factorylink.errors import LinkError, Refused
 from factorylink.extending import Extender
 from factorylink.handover import Handover
-from factorylink.ledger import Conflict
+from factorylink.ledger import Conflict, LedgerError
 from factorylink.listening import DoorListener
 from factorylink.live import Live, show_ended
 from factorylink.models import (
@@ -43,6 +43,7 @@ from factorylink.watching import Watcher
 
 log = logging.getLogger("factorylink")
 
+UNMAKE_SECONDS = 2.0  # between two questions to a ledger that fell silent
 _ASKED = N_("Asked for {size} at {factory}.")
 _BY: dict[str, str] = {
     "person": N_("Stop was asked for."),
@@ -185,12 +186,34 @@ class Sessions:
             live = await self.board.keep(row, self.board.entry(row, "ask", row.choice.size), held)
         except OverBudget as error:
             raise error.problem() from error
+        except LedgerError:
+            self.board.background(self._unmake(row.id), f"whether {row.id} is in the ledger")
+            raise
         except OSError as error:
             words = explain.own("no-port", str(error))
             await self.board.end(self.board.live[row.id], end_reason=EndReason.REFUSED, end=words)
             raise unreachable(words.what) from error
+        self.board.lender.touches(row.factory, row.account)
         self._handover.begin(live, place)
         return live
+
+    async def _unmake(self, session_id: SessionId) -> None:
+        """The ledger fell silent as it was written down. If it was all the same, it ends: it is nobody's, and would
+        hold its hours and its server's name for ever."""
+        live: Live | None = None
+        while True:
+            await asyncio.sleep(UNMAKE_SECONDS)
+            try:
+                if live is None:
+                    row = await self.board.ledger.row(session_id)
+                    if row is None or row.ended is not None or session_id in self.board.live:
+                        return
+                    live = self.board.live[session_id] = Live(row)
+                await self.board.end(live, end_reason=EndReason.REFUSED, end=explain.own("not-taken"))
+            except LedgerError as error:
+                log.warning("Whether session %s is in the ledger is asked again: %s", session_id, error)
+            else:
+                return
 
     async def answer(self, live: Live) -> None:
         """Return when it is known that its job was taken, or soon in any case. Raises ProblemError where it was not."""

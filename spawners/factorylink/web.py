@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import StreamingResponse
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from factorylink import explain
 from factorylink.ledger import LedgerError
@@ -43,6 +44,29 @@ class App(FastAPI):
                     if status >= "400":
                         response["content"] = {"application/json": {"schema": _PROBLEM}}
         return schema
+
+
+class Bounded:
+    """Takes no longer body of a request than ``most`` bytes, of whomever: a body is read before it is asked whose it
+    is."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        left = self._most
+
+        async def some() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413, f"The body is too long; allowed: {self._most} bytes.")
+            return message
+
+        await self._app(scope, some if scope["type"] == "http" else receive, send)
 
 
 def new_app(title: str) -> App:

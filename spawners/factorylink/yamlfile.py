@@ -65,6 +65,12 @@ def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
         raise CatalogueError([f"{path}:{line}: not valid YAML: {error.problem or error.context}"]) from error
     except yaml.YAMLError as error:
         raise CatalogueError([f"{path}:1: not valid YAML: {error}"]) from error
+    except ValueError as error:  # a day, zone or number that looks like one and is none
+        raise CatalogueError(
+            [f"{path}:{line}" for line in (_no_values(node, ()) if node else ())] or [f"{path}: {error}"]
+        ) from error
+    except RecursionError as error:
+        raise CatalogueError([f"{path}: holds itself by an alias, or is nested too deeply"]) from error
     model = choose(data)
     try:
         return model.model_validate(data)
@@ -85,6 +91,21 @@ def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
     elif isinstance(node, yaml.SequenceNode):
         for number, item in enumerate(node.value):
             yield from _twice(item, (*at, _item_name(item) or str(number)))
+
+
+def _no_values(node: yaml.Node, at: tuple[str, ...]) -> Iterator[str]:
+    """Values that YAML takes for a day or a number and that are none, as ``line: dotted.key: message``."""
+    if isinstance(node, yaml.ScalarNode):
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except ValueError as error:
+            yield f"{node.start_mark.line + 1}: {'.'.join(at)}: {node.value!r} is no such value: {error}"
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _no_values(value, (*at, str(key.value)))
+    elif isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _no_values(item, (*at, _item_name(item) or str(number)))
 
 
 def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDetails) -> str:

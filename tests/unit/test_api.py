@@ -223,3 +223,19 @@ async def test_people_need_a_token_and_see_their_own(link: Link) -> None:
     asked = link.hub.asked
     await link.people.get("/api/sessions", headers=own)
     assert link.hub.asked == asked
+
+
+async def test_nobody_makes_the_link_keep_a_body_without_end(link: Link) -> None:
+    async def long() -> AsyncIterator[bytes]:
+        for _ in range(64):
+            yield b"x" * 2**16
+
+    json = {"Content-Type": "application/json"}
+    for body in (long(), b"x" * 2**22):  # without a length, and with one
+        response = await link.people.put(f"/api/clusters/{ID}", content=body, headers=json)
+        assert response.status_code == 413
+        assert "allowed: 1048576 bytes" in response.json()["message"]
+    own = json | {"Authorization": "Bearer ada-token"}
+    names = [f"{number:062}" for number in range(10_000)]  # the longest that anybody may send
+    response = await link.people.post(f"/api/clusters/{ID}/cancel", json={"names": names}, headers=own)
+    assert response.status_code == 404

@@ -64,6 +64,19 @@ async def test_what_does_not_fit_is_refused_with_what_is_left(ledger: Ledger) ->
     assert until.strftime("%Y-%m-%d") in refused.value.problem().problem.message
 
 
+async def test_what_is_said_to_be_left_is_there(ledger: Ledger) -> None:
+    whole = project(gpu_hours=2.008)
+    with pytest.raises(OverBudget) as refused:
+        await ledger.write(budget.reserve([claim(hours=3)], whole))
+    message = refused.value.problem().problem.message
+    assert "2.00 GPU-hours left" in message
+    with pytest.raises(OverBudget) as refused:
+        await ledger.write(budget.reserve([claim(hours=2.01)], whole))
+    assert "2.00 GPU-hours left" in refused.value.problem().problem.message
+    assert "2.02" in refused.value.problem().problem.message
+    await ledger.write(budget.reserve([claim(hours=2.00)], whole))
+
+
 async def test_what_ends_early_gives_back_the_rest(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=10)], project()))
     await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=10)))
@@ -308,3 +321,12 @@ async def test_what_runs_counts_up_to_now(ledger: Ledger) -> None:
     standing = await Budget(ledger).standing("p1")
     assert standing.spent + standing.reserved == pytest.approx(4)
     assert standing.spent * HOUR == pytest.approx(used, abs=20)
+
+
+async def test_what_waits_again_is_still_told_to_have_run(ledger: Ledger) -> None:
+    await ledger.write(budget.reserve([claim(gpus=4)], project()))
+    await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=1)))
+    await ledger.write(budget.began_again("s1", NOW, NOW + timedelta(seconds=600)))
+    (line,) = await Budget(ledger).usage("p1")
+    assert (line.gpu_seconds, line.jobs) == (2400, 1)
+    assert (await Budget(ledger).standing("p1")).spent * HOUR == 2400

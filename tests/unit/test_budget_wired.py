@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,23 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import delete, select
 
-from factorylink import moments
-from factorylink.models import BatchRequest, ClusterRequest, End, JobState, Project, ProjectAt, SiteAccounts
+from factorylink import moments, sessions
+from factorylink.config import Limits
+from factorylink.ledger import LedgerError
+from factorylink.models import (
+    BatchRequest,
+    ClusterRequest,
+    End,
+    JobOptions,
+    JobState,
+    Project,
+    ProjectAt,
+    ResolvedChoice,
+    SiteAccounts,
+)
 from factorylink.problems import ProblemError
-from factorylink.schema import charges
-from tests.unit.fake_factory import ID, OTHER, SCHEDULER, World
+from factorylink.schema import Row, charges
+from tests.unit.fake_factory import ID, OTHER, SCHEDULER, SIZE, World
 from tests.unit.fake_projects import Table
 
 HOUR = 3600
@@ -38,6 +51,14 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 async def row(world: World, id: str = ID) -> Any:
     return await world.ledger.transact(lambda db: db.execute(select(charges).where(charges.c.id == id)).one())
+
+
+def made() -> Row:
+    """A session that is about to be written down."""
+    choice = ResolvedChoice(
+        factory="one", size="gpu-1", environment="plain", hours=8, idle_minutes=60, unopened_minutes=30, project="p1"
+    )
+    return Row(ID, "ada", "", "one", "a", choice, JobOptions(), 20000, moments.now())
 
 
 async def held(world: World) -> tuple[float, float]:
@@ -243,3 +264,80 @@ async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(wo
     await world.scheduler.answer()
     await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": 1})
     assert (await row(world, f"{BATCH}/1")).seconds == 655
+
+
+async def test_what_the_ledger_took_without_saying_so_holds_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "UNMAKE_SECONDS", 0.01)
+    commit = world.ledger.transact
+
+    async def cut(work: Any) -> Any:
+        await commit(work)
+        world.ledger.transact = commit  # type: ignore[method-assign]
+        raise LedgerError("The connection was lost.")
+
+    world.ledger.transact = cut  # type: ignore[method-assign]
+    with pytest.raises(LedgerError):
+        await world.sessions.begin(made(), world.board.places["one"])
+    await world.until(state="ended")
+    assert await held(world) == (0, 0)
+    assert world.scheduler.submitted == []
+    await world.put(OTHER, hours=8)  # its server is free
+
+
+async def test_more_time_is_not_more_than_a_job_of_the_project_may_have(world: World) -> None:
+    world.board.projects._table = Table(project(max_hours=3))
+    session = await world.running(hours=2)
+    assert session.job is not None
+    started = world.scheduler.jobs_there[session.job].started
+    assert started is not None
+    world.scheduler.set(session.job, ends=started + timedelta(hours=2))
+    await world.scheduler.answer()
+    assert (await world.session()).extend_hours == 1.0
+    with pytest.raises(ProblemError, match="1 h more"):
+        await world.sessions.extender.extend(ID, 2, "person")
+    assert world.scheduler.extended == []
+
+
+async def test_no_more_time_while_it_is_not_known_what_the_project_has(world: World) -> None:
+    session = await world.running(hours=2)
+    assert session.job is not None
+    started = world.scheduler.jobs_there[session.job].started
+    assert started is not None
+    world.scheduler.set(session.job, ends=started + timedelta(hours=2))
+    await world.scheduler.answer()
+    world.board.projects._table.projects = None  # type: ignore[assignment,union-attr]
+    with pytest.raises(ProblemError) as refused:
+        await world.sessions.extender.extend(ID, 2, "person")
+    assert (refused.value.status, refused.value.problem.code) == (503, "projects-unknown")
+    assert (await row(world)).reserved == 2 * HOUR
+
+
+async def test_what_is_taken_over_is_bounded_too(world: World) -> None:
+    world.board.config = world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=2)})
+    await begin(world)
+    for batch in range(1, 3):
+        names = tuple(f"w-{batch}-{n}" for n in range(10))
+        await world.clusters.grow(CLUSTER, "ada", f"{batch:032x}", BatchRequest(names=names, adopt=True))
+    with pytest.raises(ProblemError) as refused:
+        await world.clusters.grow(CLUSTER, "ada", f"{3:032x}", BatchRequest(names=("w-3-1",), adopt=True))
+    assert refused.value.status == 403
+    with pytest.raises(ProblemError, match="above the limit of gpu-1"):
+        await world.clusters.grow(CLUSTER, "ada", "f" * 32, BatchRequest(names=("x",), hours=700, adopt=True))
+
+
+async def test_a_cluster_s_cap_counts_what_the_site_bills(world: World) -> None:
+    place = world.board.places["one"]
+    whole = SIZE.model_copy(update={"id": "node", "whole_node": True})  # 1 GPU is asked for, and all 4 are paid for
+    world.board.places = {"one": replace(place, factory=place.factory.model_copy(update={"sizes": (whole,)}))}
+    asked = {"name": "mine", "factory": "one", "project": "p1", "cap_gpu_hours": 4}
+    await world.clusters.put(CLUSTER, "ada", ClusterRequest.model_validate({**asked, "scheduler": SCHEDULER}))
+    with pytest.raises(ProblemError, match=r"2 more jobs of 1 h would need 8\.00"):
+        await grow(world, 2, 1)
+    await grow(world, 1, 1)
+    told = world.clusters.look(CLUSTER, "ada").gpu_hours
+    assert (told.committed, (await held(world))[1]) == (4, 4)
+    alone = ClusterRequest.model_validate({**asked, "name": "two", "head": {"hours": 8, "size": "node"}})
+    with pytest.raises(ProblemError, match="its scheduler's job alone would need 32"):
+        await world.clusters.put("e" * 32, "ada", alone)

@@ -418,6 +418,9 @@ async def test_over_the_socket(world: World, tmp_path: Path, capsys: pytest.Capt
         with pytest.raises(LinkProblem, match="Until Monday"):
             await client.put_session(ID, SessionRequest(user="ada", server="", choice=Choice()))
         assert await command([*at, "factory", "resume", "one"]) == 0
+        capsys.readouterr()
+        assert await command([*at, "audit", "export", "nowhere"]) == 1
+        assert "The factory nowhere is not known here." in capsys.readouterr().err
         assert await world.ledger.pauses() == {}
         await client.put_session(ID, SessionRequest(user="ada", server="", choice=Choice()))
         capsys.readouterr()

@@ -11,7 +11,7 @@ from typing import Literal
 import pytest
 import pytest_asyncio
 
-from factorylink.models import Notice, Session
+from factorylink.models import MaintenanceView, Notice, Session
 from factorylink.problems import ProblemError
 from tests.unit.fake_factory import ID, World
 
@@ -114,6 +114,26 @@ async def test_never_beyond_what_the_size_allows(world: World) -> None:
     assert (await world.session()).extend_hours == 0.0
     world.scheduler.extended.clear()
     assert "all the time" in (await no(world, 0.1)).problem.message
+
+
+async def test_never_into_a_maintenance_of_all_its_nodes(world: World) -> None:
+    before = await runs(world, 1)
+    assert before.ends is not None
+    start = before.ends + timedelta(hours=2)
+    shut = MaintenanceView(name="m", start=start, end=start + timedelta(hours=9), nodes=0, closes=("gpu",))
+    other = shut.model_copy(update={"start": before.ends, "closes": ("cpu",)})
+    world.scheduler.set(before.job or "", partition="gpu")
+    world.scheduler.maintained = (other, shut)
+    await world.scheduler.answer()
+    assert (await world.session()).extend_hours == 2.0
+    assert "2 h more" in (await no(world, 3)).problem.message
+
+
+async def test_not_at_a_factory_that_is_paused(world: World) -> None:
+    await runs(world, 1)
+    world.board.places["one"].standing.pause("We talk to the site.")
+    problem = await no(world)
+    assert (problem.status, problem.problem.message) == (503, "We talk to the site.")
 
 
 async def test_only_what_runs(world: World) -> None:

@@ -184,3 +184,21 @@ async def test_of_whom_the_hub_never_told_nothing_is_lost_by_groups(tmp_path: Pa
     assert (book.until("ada", "m", "one") or moments.now()) < moments.now()
     assert book.until("ben", "m", "one") is None
     assert book.until("ada", None, "one") is None  # begun before there were projects
+
+
+async def test_while_projects_are_not_known_nothing_is_lost_and_nothing_comes_back(tmp_path: Path) -> None:
+    world, table = await up(tmp_path, project(), access_grace_seconds=3600)
+    await world.put(ID)
+    table.set()
+    await world.leaving.look()
+    lost = (await world.session()).notice
+    assert lost is not None
+    table.projects = None  # as after a start with a file that cannot be used
+    await world.leaving.look()
+    table.set()
+    await world.leaving.look()
+    session = await world.session()
+    assert session.notice is not None
+    assert session.notice.at == lost.at  # the grace did not begin anew
+    assert "You may use the project again; it goes on." not in [line.text for line in session.log]
+    await world.down()

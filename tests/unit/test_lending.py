@@ -102,3 +102,29 @@ async def test_two_people_never_hold_one_account(
             assert all(len(people) == 1 for people in held.values()), held
     finally:
         await world.down()
+
+
+async def test_who_was_refused_holds_no_account(tmp_path: Path) -> None:
+    world, _ = await up(tmp_path, project("p", POOL, members=ALL, gpu_hours=2))
+    for who in ("ben", "cleo", "dan"):
+        assert (await refusal(world, user=who, hours=3))[0] == "budget-over"
+    assert (await world.put("a" * 32, "dan", hours=1)).account in ("u1", "u2")
+    assert (await world.put("b" * 32, "cleo", hours=1)).account in ("u1", "u2")
+    await over(world, "a" * 32)
+    assert (await refusal(world, user="ben", hours=1))[0] == "pool-empty"  # dan's files lie there
+    await world.down()
+
+
+async def test_a_lost_ledger_finds_again_whose_an_account_is(tmp_path: Path) -> None:
+    at = ProjectAt(site_accounts=SiteAccounts(pool=("u1",)))
+    world, _ = await up(tmp_path, project("p", at, members=ALL))
+    await world.put(ID, "ben")
+    await world.down()
+    for file in tmp_path.glob("ledger.sqlite*"):
+        file.unlink()
+    await world.up()
+    await world.scheduler.answer()
+    assert (await world.session()).user == "ben"
+    await over(world, ID)
+    assert (await refusal(world, session_id=OTHER, user="dan"))[0] == "pool-empty"  # ben's files lie there
+    await world.down()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -176,4 +177,16 @@ async def test_a_cluster_is_for_its_session_s_project_and_its_workers_too(tmp_pa
     with pytest.raises(ProblemError, match="not in a project p"):
         await world.clusters.grow(OTHER, "ada", "d" * 32, BatchRequest(names=("y",)))
     assert len(world.scheduler.submitted) == 2
+    await world.down()
+
+
+@pytest.mark.parametrize("minutes", [1.9, 20.05, 89.75, 119.99])
+async def test_what_is_said_to_fit_fits(tmp_path: Path, minutes: float) -> None:
+    world, _ = await up(tmp_path, project(ends=moments.now() + timedelta(minutes=minutes)))
+    found = re.search(r"of the 8 h, (\S+) h fit", (await refusal(world, hours=8))[2])
+    assert found
+    fits = max(1 / 60, float(found[1]))
+    assert minutes - 2 < fits * 60 <= minutes
+    assert (await refusal(world, hours=minutes / 60))[0] == "project-end-near"  # the scheduler counts in minutes
+    assert (await world.put(hours=fits)).choice.hours == fits
     await world.down()

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from factorylink.cli import main
+from factorylink.config import Access
 from factorylink.ledger import Ledger
-from factorylink.projects import People, ProjectBook, YamlTable, load
+from factorylink.projects import People, ProjectBook, YamlTable, load, read
+from factorylink.yamlfile import CatalogueError
 from tests.unit.fake_factory import factory
 from tests.unit.fake_projects import Table, project
 
@@ -210,3 +212,25 @@ async def test_a_file_that_was_not_read_to_its_end_is_read_again(
         with pytest.raises(asyncio.CancelledError):
             await table.refresh()
     assert await table.refresh()
+
+
+@pytest.mark.parametrize(
+    ("access", "wrong"),
+    [
+        (Access(accounts={"ben": "u2"}), "site_accounts.pool: u2 is ben's in link.yaml"),
+        (Access(accounts={"ben": "u1"}), "site_accounts.personal.ada: u1 is ben's in link.yaml"),
+        (Access(account_pool=("u2", "u3")), "site_accounts.pool: u2 is shared by account_pool in link.yaml"),
+        (Access(accounts={"ben": "u3", "ada": "u1"}, account_pool=("u1",)), None),
+    ],
+)
+def test_what_is_lent_is_nobody_s_by_the_link_s_own_configuration(
+    tmp_path: Path, access: Access, wrong: str | None
+) -> None:
+    file = tmp_path / "projects.yaml"
+    file.write_text(YAML.replace("sizes: [gpu-1]", "site_accounts: {personal: {ada: u1}, pool: [u2]}"))
+    if wrong is None:
+        assert read(file, {"one": factory()}, {"one": access})
+        return
+    with pytest.raises(CatalogueError) as caught:
+        read(file, {"one": factory()}, {"one": access})
+    assert caught.value.problems == (f"{file}: projects.EHPC-AIF-2026PG01-756.factories.one.{wrong}",)

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorylink import budget, cli, usage
+from factorylink import audit, budget, cli, usage
 from factorylink.api_hub import hub_app
 from factorylink.bringback import BringBack
 from factorylink.budget import Claim
@@ -41,6 +41,11 @@ def test_csv_is_exact_and_holds_no_formula() -> None:
     assert heading == "day,project,factory,person,jobs,gpu_seconds,gpu_hours"
     assert first == "2026-03-01,p1,one,ada,2,3600,1.000000"
     assert second == "2026-03-01,,two,'=HYPERLINK(),1,7201,2.000278"
+
+
+@pytest.mark.parametrize("name", ["=1", "+1", "-1", "@a", "\t=1", "\r=1", "＝1", "＋1", "－1", "＠a"])
+def test_no_name_is_a_formula(name: str) -> None:
+    assert audit.cell(name) == f"'{name}"
 
 
 @pytest_asyncio.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 from factorylink import moments
 from factorylink.admission import Admission
 from factorylink.board import Board
-from factorylink.catalogue import find_size
+from factorylink.catalogue import billed_gpus, find_size
 from factorylink.clusters.flock import Flock
 from factorylink.clusters.rows import ClusterRow
 from factorylink.lending import Right
@@ -14,6 +14,7 @@ from factorylink.problems import conflict, invalid, limit
 from factorylink.seams import Place
 
 ROUNDING = 1e-9  # GPU-hours
+TAKEN_OVER = 10  # times what one may have, at most
 
 
 class ClusterAdmission:
@@ -49,6 +50,7 @@ class ClusterAdmission:
         session = self._session(user, request.session)
         account = await self._board.lender.account(right, user)
         self._common.may_submit(place, account)
+        self._board.lender.touches(place.factory.id, account)
         return right, ClusterRow(
             id=cluster_id,
             user=user,
@@ -58,33 +60,42 @@ class ClusterAdmission:
             choice=resolved,
             options=self._options(user, request),
             processes=request.processes,
-            gpus=size.gpus,
+            gpus=billed_gpus(place.factory, size),
             created=moments.now(),
             cap_gpu_hours=request.cap_gpu_hours,
             earlier=request.spent_gpu_hours,
             session=session,
         )
 
-    def may_grow(self, flock: Flock, place: Place, more: int, hours: float) -> None:
+    def may_grow(self, flock: Flock, place: Place, more: int, hours: float, *, adopt: bool) -> None:
         """Whether a cluster may have so many more jobs, but for what its project has: that is asked as it is held.
-        Raises ProblemError."""
+        ``adopt``: they are there already and are taken over, which needs no right to submit. Raises ProblemError."""
         row, limits = flock.row, self._board.config.limits
-        self._common.may_begin(place, row.user)
-        self._common.may_submit(place, row.account)
-        right = self._board.rights.one(place, row.user, row.choice.project, row.choice.size)
-        if right.project is not None:
-            self._board.rights.hours(right.project, hours)
+        if not adopt:
+            self._may_submit_more(flock, place, hours)
         size = next((s for s in place.factory.sizes if s.id == row.choice.size), None)
         if size is None or hours > size.max_hours:
             said = N_("{hours} h is above the limit of {size}.")
             raise invalid(said.format(hours=f"{hours:g}", size=row.choice.size), "hours")
         mine = sum(len(f.alive()) for f in self._board.flocks.values() if f.row.user == row.user)
-        if mine + more > limits.worker_jobs_per_person:
+        # A batch is taken over as a whole, also what of it has ended.
+        most = limits.worker_jobs_per_person * (TAKEN_OVER if adopt else 1)
+        if mine + more > most:
             said = N_("You have {jobs} worker jobs, and {more} more would be over the {most} that one may have.")
-            raise limit(
-                said.format(jobs=mine, more=more, most=limits.worker_jobs_per_person),
-                N_("Scale down, or close a cluster."),
-            )
+            raise limit(said.format(jobs=mine, more=more, most=most), N_("Scale down, or close a cluster."))
+        if not adopt:
+            self._cap(flock, more, hours)
+
+    def _may_submit_more(self, flock: Flock, place: Place, hours: float) -> None:
+        row = flock.row
+        self._common.may_begin(place, row.user)
+        self._common.may_submit(place, row.account)
+        right = self._board.rights.one(place, row.user, row.choice.project, row.choice.size)
+        if right.project is not None:
+            self._board.rights.hours(right.project, hours)
+
+    def _cap(self, flock: Flock, more: int, hours: float) -> None:
+        row = flock.row
         asked, cap = row.gpus * hours * more, row.cap_gpu_hours
         told = flock.gpu_hours()
         used = told.spent + told.committed

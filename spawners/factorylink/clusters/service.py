@@ -190,8 +190,7 @@ class Clusters:
             hours = math.ceil(round(hours * 60, 6)) / 60  # as schedulers count it
             if taken := flock.named(request.names):
                 raise conflict(N_("There is a worker {name} already.").format(name=taken[0].name))
-            if not request.adopt:
-                self._admission.may_grow(flock, flock.place, len(request.names), hours)
+            self._admission.may_grow(flock, flock.place, len(request.names), hours, adopt=request.adopt)
             batch = BatchRow(batch_id, cluster_id, len(request.names), hours, moments.now())
             if request.adopt:
                 batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, model_validator
@@ -17,6 +18,14 @@ def _proves_something(group: str) -> str:
     return group
 
 
+def _in_our_time(moment: datetime) -> datetime:
+    if not _YEARS[0] <= moment.year <= _YEARS[1]:
+        raise ValueError(f"{moment.year} is no year for a project; allowed: {_YEARS[0]} to {_YEARS[1]}")
+    return moment
+
+
+_YEARS = (2000, 9000)  # what is reckoned with a moment has room on both sides
+Time = Annotated[AwareDatetime, AfterValidator(_in_our_time)]
 Group = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 ProvenGroup = Annotated[Group, AfterValidator(_proves_something)]  # that may give a right
 Mode = Literal["playground", "fast-lane", "large-scale", "science", "other"]
@@ -53,9 +62,9 @@ class Project(Model):
     members: tuple[Person, ...] = ()
     groups: tuple[ProvenGroup, ...] = ()
     managers: tuple[Person, ...] = ()  # see the project's page with everybody's use
-    begins: AwareDatetime | None = None
-    ends: AwareDatetime | None = None  # nothing is started after it, and no session goes on beyond
-    gpu_hours: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    begins: Time | None = None
+    ends: Time | None = None  # nothing is started after it, and no session goes on beyond
+    gpu_hours: float | None = Field(default=None, ge=0, le=1e12, allow_inf_nan=False)
     max_hours: Hours | None = None
     factories: dict[Slug, ProjectAt] = Field(min_length=1)
 
@@ -72,6 +81,6 @@ class Projects(Model):
     @model_validator(mode="after")
     def _each_once(self) -> Projects:
         ids = [project.id for project in self.projects]
-        if len(set(ids)) != len(ids):
-            raise ValueError("projects: an id is used twice")
+        if twice := sorted({one for one in ids if ids.count(one) > 1}):
+            raise ValueError(f"projects: used twice: {', '.join(twice)}; each id is allowed once")
         return self
