@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from factorylink.models import (
 from factorylink.problems import ProblemError
 from factorylink.schema import Row, charges
 from tests.unit.cluster_world import SCHEDULER
-from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.fake_factory import ID, OTHER, SIZE, World
 
 HOUR = 3600
 CLUSTER, BATCH = "c" * 32, "b" * 32
@@ -334,3 +335,19 @@ async def test_what_is_taken_over_is_bounded_too(world: World) -> None:
     assert refused.value.status == 403
     with pytest.raises(ProblemError, match="above the limit of gpu-1"):
         await world.clusters.grow(CLUSTER, "ada", "f" * 32, BatchRequest(names=("x",), hours=700, adopt=True))
+
+
+async def test_a_cluster_s_cap_counts_what_the_site_bills(world: World) -> None:
+    place = world.board.places["one"]
+    whole = SIZE.model_copy(update={"id": "node", "whole_node": True})  # 1 GPU is asked for, and all 4 are paid for
+    world.board.places = {"one": replace(place, factory=place.factory.model_copy(update={"sizes": (whole,)}))}
+    asked = {"name": "mine", "factory": "one", "project": "p1", "cap_gpu_hours": 4}
+    await world.clusters.put(CLUSTER, "ada", ClusterRequest.model_validate({**asked, "scheduler": SCHEDULER}))
+    with pytest.raises(ProblemError, match=r"2 more jobs of 1 h would need 8\.00"):
+        await grow(world, 2, 1)
+    await grow(world, 1, 1)
+    told = world.clusters.look(CLUSTER, "ada").gpu_hours
+    assert (told.committed, (await held(world))[1]) == (4, 4)
+    alone = ClusterRequest.model_validate({**asked, "name": "two", "head": {"hours": 8, "size": "node"}})
+    with pytest.raises(ProblemError, match="its scheduler's job alone would need 32"):
+        await world.clusters.put("e" * 32, "ada", alone)

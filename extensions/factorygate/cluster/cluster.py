@@ -349,7 +349,7 @@ class FactoryCluster(JobQueueCluster):
             return
         told = self.broker.cluster.get("gpu_hours") or {"spent": 0.0, "committed": 0.0}
         used = told["spent"] + told["committed"]
-        needed = more * self.place.gpus * self.place.hours
+        needed = more * self.broker.cluster.get("gpus", self.place.gpus) * self.place.hours
         if used + needed > self.cap_gpu_hours + 1e-9:
             said = N_(
                 "The cluster may use {cap} GPU-hours: {used} are used or promised, and {jobs} jobs would need {more} "

@@ -12,7 +12,7 @@ from factorylink import budget, explain, moments
 from factorylink.admission import Admission
 from factorylink.board import Board
 from factorylink.budget import Claim, OverBudget
-from factorylink.catalogue import find_size
+from factorylink.catalogue import billed_gpus, find_size
 from factorylink.choices import gpus_of, walltime
 from factorylink.clusters import workerjob
 from factorylink.clusters.flock import Flock, cluster_key
@@ -197,7 +197,7 @@ class Clusters:
             choice=resolved,
             options=self._options(user, request),
             processes=request.processes,
-            gpus=size.gpus,
+            gpus=billed_gpus(place.factory, size),
             created=moments.now(),
             cap_gpu_hours=request.cap_gpu_hours,
             earlier=request.spent_gpu_hours,
