@@ -329,8 +329,8 @@ class FactoryCluster(JobQueueCluster):
             raise
 
     def within_cap(self, more: int) -> None:
-        """Raises ValueError where so many more jobs might use more than the cluster may."""
-        self.terms.check_cap(more, self.broker.cluster.get("gpu_hours"))
+        """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word."""
+        self.terms.check_cap(more, self.broker.cluster.get("gpus"), self.broker.cluster.get("gpu_hours"))
 
     def adapt(
         self,

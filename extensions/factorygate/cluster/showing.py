@@ -47,7 +47,7 @@ def view(cluster: FactoryCluster) -> ClusterView:
         gpu_hours_spent=hours["spent"],
         gpu_hours_committed=hours["committed"],
         gpu_hours_cap=cluster.terms.cap_gpu_hours,
-        gpu_hours_per_hour=float(running * place.gpus),
+        gpu_hours_per_hour=float(running * broker.cluster.get("gpus", place.gpus)),
         adapting=cluster.adapting,
         dashboard=_dashboard(cluster),
         message=cluster.message,

@@ -56,13 +56,14 @@ class Terms:
             **scheduler,
         }
 
-    def check_cap(self, more: int, told: Mapping[str, float] | None) -> None:
+    def check_cap(self, more: int, gpus: int | None, told: Mapping[str, float] | None) -> None:
         """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word.
-        ``told``: by the link, of the cluster's GPU-hours; None: nothing is known yet."""
+        By the link, None where it has told nothing yet: ``gpus``, what each job is billed; ``told``, the cluster's
+        GPU-hours."""
         if self.cap_gpu_hours is None or more <= 0:
             return
         used = told["spent"] + told["committed"] if told else 0.0
-        needed = more * self.place.gpus * self.place.hours
+        needed = more * (self.place.gpus if gpus is None else gpus) * self.place.hours
         if used + needed > self.cap_gpu_hours + ROUNDING:
             said = N_(
                 "The cluster may use {cap} GPU-hours: {used} are used or promised, and {jobs} jobs would need {more} "

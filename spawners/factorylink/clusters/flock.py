@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from factorylink import explain, moments
+from factorylink.choices import gpus_of
 from factorylink.clusters.rows import BatchRow, ClusterRow, WorkerRow, busy, committed, last_turn, spent
 from factorylink.events import Feed, encode
 from factorylink.models import (
@@ -128,7 +129,7 @@ class Flock:
         at, row, head = at or moments.now(), self.row, self.head()
         used, promised, going = spent(row, at), committed(row, at), busy(row)
         if head is not None and self.place is not None:
-            gpus = {size.id: size.gpus for size in self.place.factory.sizes}.get(head.choice.size, 0)
+            gpus = gpus_of(self.place.factory, head.choice.size)
             ran = 0.0 if head.started is None else (at - head.started) / timedelta(hours=1)
             used += gpus * ran
             promised += gpus * max(0.0, head.choice.hours - ran)

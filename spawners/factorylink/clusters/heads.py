@@ -14,7 +14,8 @@ from pydantic import ValidationError
 
 from factorylink import explain, moments
 from factorylink.board import Board
-from factorylink.catalogue import ChoiceError, find_size, smallest_size
+from factorylink.catalogue import ChoiceError, billed_gpus, find_size, smallest_size
+from factorylink.choices import gpus_of
 from factorylink.clusters import workerjob
 from factorylink.clusters.rows import ClusterRow
 from factorylink.door_line import Stream
@@ -70,8 +71,7 @@ class Heads:
         row = await self._board.ledger.row(cluster.id) if cluster.session == cluster.id else None
         if row is None or row.started is None or row.ended is None or place is None:
             return 0.0
-        gpus = {size.id: size.gpus for size in place.factory.sizes}.get(row.choice.size, 0)
-        return gpus * ((row.ended - row.started) / timedelta(hours=1))
+        return gpus_of(place.factory, row.choice.size) * ((row.ended - row.started) / timedelta(hours=1))
 
     def has(self, cluster: ClusterRow) -> bool:
         """Whether its scheduler's job is there already."""
@@ -99,7 +99,7 @@ class Heads:
             project=cluster.choice.project,
         )
         resolved = self._board.rights.resolve(right, choice, "head.")
-        cap, needs = cluster.cap_gpu_hours, size.gpus * resolved.hours
+        cap, needs = cluster.cap_gpu_hours, billed_gpus(place.factory, size) * resolved.hours
         if cap is not None and needs > cap:
             said = N_("The cluster may use {cap} GPU-hours, and its scheduler's job alone would need {needs}.")
             raise limit(

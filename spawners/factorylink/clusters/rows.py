@@ -135,7 +135,8 @@ class BatchRow:
 
 @dataclass
 class ClusterRow:
-    """One cluster. ``gpus``: of each job; ``earlier``: GPU-hours of jobs that this ledger never had."""
+    """One cluster. ``gpus``: of each job, as they are billed; ``earlier``: GPU-hours of jobs that this ledger never
+    had."""
 
     id: ClusterId
     user: str

@@ -185,7 +185,7 @@ class Cluster(Model):
     account: UnixAccount
     choice: ResolvedChoice
     processes: int
-    gpus: int  # of each job
+    gpus: int  # of each job, as they are billed
     session: SessionId | None = None
     head: Session | None = None  # its scheduler's job, where that is one of its own
     state: Literal["live", "ending", "ended"]
