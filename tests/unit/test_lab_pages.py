@@ -321,7 +321,7 @@ async def test_when_the_session_is_over_it_says_so(server: LabServer, page: Page
     await near(server, page, 0.05, 5)
     await page.route("**/api/factorygate/**", lambda route: route.fulfill(status=424, json={"message": "not running"}))
     await expect(page.locator(".fg-Status")).to_contain_text("Session ended", timeout=60_000)
-    over = toast(page, "The session has ended")
+    over = toast(page, "The time of this session is over.")
     await expect(over).to_be_visible()
     await over.locator("button", has_text="Start again").click()
     await page.wait_for_url(re.compile(rf"/hub/home#again={SESSION}$"), timeout=PATIENCE)
