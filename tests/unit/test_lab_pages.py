@@ -134,7 +134,7 @@ async def test_speaks_the_language_that_jupyterlab_names(server: LabServer, page
     await page.route("**/api/factorygate/texts*", german)
     await page.reload()
     status = page.locator(".fg-Status")
-    await expect(status).to_contain_text(re.compile("noch 1 Std., 5\\d Min."), timeout=PATIENCE)
+    await expect(status).to_contain_text(re.compile(r"noch 1 Std\. 5\d Min\."), timeout=PATIENCE)
     assert await status.get_attribute("lang") == "de"
 
 
