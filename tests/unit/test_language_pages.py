@@ -90,8 +90,8 @@ async def context(hub: HubProcess) -> AsyncIterator[BrowserContext]:
         page = await context.new_page()
         await page.goto("/hub/login")
         await expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()
-        await page.get_by_label("Name").fill("ada")
-        await page.get_by_label("Passwort:", exact=True).fill("ada-secret")
+        await page.get_by_label("Name", exact=True).fill("ada")
+        await page.get_by_label("Passwort", exact=True).fill("ada-secret")
         await page.get_by_role("button", name="Anmelden").click()
         await page.wait_for_url("**/hub/**")
         yield context
