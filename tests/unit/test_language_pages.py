@@ -217,7 +217,7 @@ async def test_who_pays_and_what_it_costs_stands_before_the_click(context: Brows
     summary, start = page.locator("#fg-summary"), page.get_by_role("button", name="Start")
     await expect(summary).to_contain_text("2 h × 1 GPU = 2 GPU-hours.")
     await expect(summary).to_contain_text("EHPC-AIF-2026PG01-756 pays. It has 4,900 of 5,000 GPU-hours left. It ends")
-    await expect(page.locator("#fg-ready-list")).to_contain_text("you have no account there yet")
+    await expect(page.locator("#fg-ready-list")).to_contain_text("You have no account there yet")
     project = page.get_by_label("Project that pays")
     await project.select_option("EHPC-AIF-2026SC01-001")
     await expect(start).to_have_attribute("aria-disabled", "true")
