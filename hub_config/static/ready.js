@@ -23,7 +23,7 @@ export function readyList(ready, base) {
   return ready.accounts.map(({ project, machine, account }, index) =>
     h("li", { key: `ready-${index}` },
       h("a", { href: `${base}project/${encodeURIComponent(project)}` }, W.projectAt(project, machine)),
-      ` ${W.account[account]}`));
+      h("span", { class: "fg-card-line" }, W.account[account])));
 }
 
 /** Whether something is missing that the person should see without asking. */

@@ -94,12 +94,12 @@ export const W = {
   siteBills: (amount) => t("The site bills {amount}.", { amount }),
   project: t("Project that pays"),
   noPayer: t("None of your projects may use this size. Pick another size."),
-  projectAt: (project, machine) => t("{project} on {machine}:", { project, machine }),
+  projectAt: (project, machine) => t("{project} on {machine}", { project, machine }),
   account: {
-    own: t("you work under your own account."),
-    lent: t("an account is lent to you when you start."),
-    shared: t("you work under an account of this gateway that others use, too."),
-    missing: t("you have no account there yet. Ask the people who lead the project, or this gateway’s operators."),
+    own: t("You work under your own account."),
+    lent: t("An account is lent to you when you start."),
+    shared: t("You work under an account of this gateway that others use, too."),
+    missing: t("You have no account there yet. Ask the people who lead the project, or this gateway’s operators."),
   },
   paidBy: (project) => t("{project} pays.", { project }),
   projectLeft: (n, left, granted) =>
@@ -218,7 +218,7 @@ export const W = {
     ? t("Your login there ended {when}. What runs goes on; nothing new starts, and it cannot be reached anew.", { when })
     : t("The gateway has no login of yours there yet.")),
   loginToken: t("Get a token"),
-  loginPaste: t("Paste it here:"),
+  loginPaste: t("Paste it here"),
   loginRenew: t("Renew"),
   loginAsking: t("Renewing…"),
 

@@ -27,8 +27,8 @@ UPSTREAM = (
     ('<html lang="en">', "", '<html lang="{{ language().code }}">'),
     ("<h1>Sign in</h1>", "Sign in", "<h1>{{ _(text) }}</h1>"),
     ("value='Sign in'", "Sign in", 'value="{{ _(text) }}"'),
-    (">Username:<", N_("Name:"), ">{{ _(text) }}<"),
-    (">Password:<", N_("Password:"), ">{{ _(text) }}<"),
+    (">Username:<", N_("Name"), ">{{ _(text) }}<"),
+    (">Password:<", N_("Password"), ">{{ _(text) }}<"),
     ("{{ login_error }}", "", "{{ said(login_error) }}"),
 )
 

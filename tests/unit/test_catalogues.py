@@ -147,7 +147,17 @@ def test_a_template_with_words_of_its_own_is_found() -> None:
     assert bypassing('<input placeholder="Your name">') == ["Your", "name"]
 
 
-@pytest.mark.parametrize("path", sorted((HUB / "static").glob("*.js")), ids=lambda path: path.name)
+LAB = CHECKOUT / "extensions" / "lab" / "src"
+
+
+def test_jupyterlab_speaks_through_one_file() -> None:
+    """Whose texts are in the catalogue, as those of the pages' scripts are."""
+    others = [path for path in LAB.glob("*.ts") if path.name != "words.ts"]
+    assert [path.name for path in others if re.search(r"\btn?\(\s*\"[A-Z]", path.read_text())] == []
+    assert sum("extensions/lab/src/words.ts" in str(message.locations) for message in TEMPLATE) > 40
+
+
+@pytest.mark.parametrize("path", [*sorted((HUB / "static").glob("*.js")), LAB / "words.ts"], ids=lambda path: path.name)
 def test_every_sentence_of_a_script_is_in_the_catalogue(path: Path) -> None:
     known = {one for message in TEMPLATE if message.id for one in sources(message)}
     code = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -104,44 +103,6 @@ async def test_counts_down_and_warns_once_at_each_step(server: LabServer, page: 
 async def test_an_idle_session_is_told_what_helps(server: LabServer, page: Page) -> None:
     warned = await near(server, page, 4, 5, "idle")
     await expect(warned).to_contain_text("unless you go on")
-
-
-async def test_the_end_of_access_is_said_in_its_own_words(server: LabServer, page: Page) -> None:
-    """First by the message, which comes at once, then by the session's notice: once, and not at all when it is back."""
-    ends = datetime.now(UTC) + timedelta(minutes=50)
-    message = {
-        "id": f"access-{ends.timestamp():.0f}",
-        "text": "Said by the link.",
-        "kind": "warning",
-        "at": in_minutes(0),
-    }
-    server.gateway.sessions = [session(notice={"kind": "access", "at": ends.isoformat(), "minutes": 60})]
-    server.tell(messages=[message])
-    said = toast(page, "Your access to the project of this session ends at")
-    await expect(said).to_be_visible(timeout=PATIENCE)
-    await expect(said.locator("button", has_text="Save all")).to_be_visible()
-    await expect(said.locator("button", has_text="More time")).to_have_count(0)  # none is given
-    await expect(said.locator("button", has_text="Start again")).to_have_count(0)
-    await expect(toast(page, "Said by the link.")).to_have_count(0)
-    await expect(page.locator(".fg-Status")).to_contain_text(re.compile("(49|50) min left"))
-    server.gateway.sessions = [session()]
-    server.tell(messages=[message, {"id": "back", "text": "You are back.", "kind": "info", "at": in_minutes(0)}])
-    await expect(said).to_have_count(0, timeout=60_000)
-    await expect(toast(page, "You are back.")).to_be_visible(timeout=PATIENCE)
-
-
-async def test_speaks_the_language_that_jupyterlab_names(server: LabServer, page: Page) -> None:
-    await page.route("**/api/factorygate/texts*", german)
-    await page.reload()
-    status = page.locator(".fg-Status")
-    await expect(status).to_contain_text(re.compile("noch 1 Std., 5\\d Min."), timeout=PATIENCE)
-    assert await status.get_attribute("lang") == "de"
-
-
-async def german(route: Route) -> None:
-    """As where the session was begun in German."""
-    response = await route.fetch(url=f"{route.request.url.partition('?')[0]}?language=de")
-    await route.fulfill(response=response)
 
 
 async def write(page: Page, text: str) -> None:
@@ -321,7 +282,7 @@ async def test_when_the_session_is_over_it_says_so(server: LabServer, page: Page
     await near(server, page, 0.05, 5)
     await page.route("**/api/factorygate/**", lambda route: route.fulfill(status=424, json={"message": "not running"}))
     await expect(page.locator(".fg-Status")).to_contain_text("Session ended", timeout=60_000)
-    over = toast(page, "The session has ended")
+    over = toast(page, "The time of this session is over.")
     await expect(over).to_be_visible()
     await over.locator("button", has_text="Start again").click()
     await page.wait_for_url(re.compile(rf"/hub/home#again={SESSION}$"), timeout=PATIENCE)
