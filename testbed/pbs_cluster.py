@@ -171,7 +171,7 @@ class PbsCluster:
             processes.kill(process)
 
     def down(self) -> None:
-        """Stop everything, jobs included, and wait until no process is left. What the server knows of jobs stays."""
+        """Stop everything, jobs included, and wait until no process is left. Logs and homes stay."""
         with packages.locked(self.folder.parent / LOCK):
             if pbs_record.SERVER in self.pids:
                 jobs = self.run("qselect").stdout.split()

@@ -38,6 +38,7 @@ DEMOS = {
     "isolated": ("faults/test_matrix.py",),
     "two_isolated": ("browser/test_scale_out.py",),
     "outbound_none": ("browser/test_outbound.py",),
+    "pbs_gateway": ("pbs/test_sessions.py", "pbs/test_site.py"),
 }
 
 # Of other demos by the same fixture: one process would have too much to do; one with another login.

@@ -1,9 +1,9 @@
 """Reading JSON as PBS' programs print it. Pure.
 
-The sources after OpenPBS 23.06 write it by a library. The released 23.06 and all before it do so by hand: a person's text may
-hold a quote that ends it, and then the answer is Misread, or has a name twice, which is remembered. What else that
-writer leaves as it is, and what does no harm, is mended: control characters, and backslashes before what JSON knows no
-escape for.
+The sources after OpenPBS 23.06 write it by a library. The released 23.06 and all before it do so by hand: a text of a
+person may hold a quote that ends it, and then the answer is Misread, or has a name twice, which is remembered. What
+else that writer leaves as it is, and what does no harm, is mended: control characters, and backslashes before what JSON
+knows no escape for.
 """
 
 from __future__ import annotations
