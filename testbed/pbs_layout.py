@@ -65,13 +65,18 @@ def mom_config() -> str:
 
 
 def sched_config(text: str, resources: Sequence[str]) -> str:
-    """PBS' own sched_config with those resources of the site in it. Raises CannotLayOut where it has no such line."""
+    """PBS' own sched_config with those resources of the site in it, and with jobs in their order, so that the first
+    that waits has an estimate. Raises CannotLayOut where it has no such lines."""
     found = re.search(r'^(\s*resources:\s*")([^"\n]*)(")', text, re.M)
     if found is None:
         raise CannotLayOut("the line `resources:` is not in PBS' sched_config")
     named = [name.strip() for name in found[2].split(",") if name.strip()]
     whole = ", ".join(dict.fromkeys((*named, *resources)))
-    return f"{text[: found.start()]}{found[1]}{whole}{found[3]}{text[found.end() :]}"
+    text = f"{text[: found.start()]}{found[1]}{whole}{found[3]}{text[found.end() :]}"
+    ordered, lines = re.subn(r"^strict_ordering:.*$", "strict_ordering: true ALL", text, flags=re.M)
+    if not lines:
+        raise CannotLayOut("the line `strict_ordering:` is not in PBS' sched_config")
+    return ordered
 
 
 def of_a_chunk(factory: Factory) -> dict[str, str]:

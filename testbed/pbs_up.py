@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from factorylink.models import Factory
-from testbed import accounts, login, network, packages, pbs_layout, pbs_programs, pbs_record, processes, system
-from testbed.errors import CannotLayOut, CannotRun
+from testbed import accounts, login, network, packages, pbs_layout, pbs_programs, pbs_record, processes
+from testbed.errors import CannotLayOut
 from testbed.login import Isolation
 from testbed.pbs_cluster import LOCK, PbsCluster
 
@@ -38,7 +38,8 @@ def up(
     orders = pbs_layout.orders(factory, sets)
     programs = pbs_programs.find()
     pbs_programs.check_system(programs)
-    _prepare_system()
+    login.check(isolation)
+    _make_place_for_sockets()
     state = state.absolute()
     folder = state / factory.id
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,7 +48,9 @@ def up(
     with packages.locked(state / LOCK):
         people = accounts.ensure(names)
         old = pbs_record.read(folder)
-        wires = old.network if old is not None else network.choose(folder, factory.id, nodes, factory.outbound)
+        wires = old.network if old is not None and network.stands(old.network, folder) else None
+        stands = wires is not None
+        wires = wires or network.choose(folder, factory.id, nodes, factory.outbound)
         new = pbs_record.PbsRecord(
             id=factory.id,
             programs=programs.exec,
@@ -59,7 +62,7 @@ def up(
             resources=tuple(pbs_layout.resources(factory, sets)),
         )
         cluster = PbsCluster(folder, new)
-        if old == new and cluster.pids and network.stands(new.network, folder):
+        if old == new and stands and cluster.pids:
             cluster.start_missing()
             return cluster
         PbsCluster(folder, old or new).stop_daemons()
@@ -93,12 +96,8 @@ def _lay(cluster: PbsCluster) -> None:
     )
 
 
-def _prepare_system() -> None:
-    """What namespaces, sshd and PBS' database need. Raises CannotRun."""
-    if not _SOCKETS.exists():  # Debian's PostgreSQL listens there, and only its own start script makes it
+def _make_place_for_sockets() -> None:
+    """Debian's PostgreSQL listens there, and only its own start script makes it."""
+    if not _SOCKETS.exists():
         _SOCKETS.mkdir(mode=0o775)
         shutil.chown(_SOCKETS, pbs_programs.DATABASE_USER, pbs_programs.DATABASE_USER)
-    absent = system.missing(system.ISOLATED)
-    problem = system.install(absent) if absent else ""
-    if problem:
-        raise CannotRun(f"the packages {', '.join(absent)} ({problem})")

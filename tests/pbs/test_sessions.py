@@ -16,7 +16,7 @@ from tests.pbs.conftest import FACTORY
 from tests.support.gateway import Gateway, eventually
 
 pytestmark = [pytest.mark.pbs, pytest.mark.timeout(300)]
-CHOICE = {"factory": FACTORY, "size": "node-4", "hours": 0.5}
+CHOICE: dict[str, Any] = {"factory": FACTORY, "size": "node-4", "hours": 0.5}
 LOOK = """
 import json, os, socket
 names = ("PBS_JOBID", "PBS_QUEUE", "PBS_ENVIRONMENT", "FACTORYGATE_SIZE", "FACTORYGATE_FACTORY", "PYTHONNOUSERSITE")

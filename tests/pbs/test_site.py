@@ -1,4 +1,4 @@
-"""The dialect, the local transport and the site against a real OpenPBS: every question and every order."""
+"""The dialect, the ssh transport and the site against a real OpenPBS: every question and every order."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import pwd
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from factorylink.config import Access
+from factorylink.config import Access, Hub, LinkConfig
 from factorylink.errors import Refused, Unreachable
-from factorylink.models import Factory, Job, JobRequest, JobState
+from factorylink.models import End, Factory, Job, JobRequest, JobState
+from factorylink.places import make_places
 from factorylink.schedulers import pbs
 from factorylink.schedulers.arrays import task_of
 from factorylink.schedulers.ask import Ask
+from factorylink.seams import Place
 from factorylink.site import Site
-from factorylink.transports.local import LocalTransport
+from factorylink.transports.base import Transport
 from testbed.pbs_cluster import PbsCluster
 from tests.unit import site_fakes
 from tests.unit.pbs_output import COMMENT
@@ -33,24 +36,32 @@ def factory() -> Factory:
 
 
 @pytest_asyncio.fixture
-async def transport(here: PbsCluster) -> AsyncIterator[LocalTransport]:
-    """As whoever is logged in on the login side."""
-    way = {"kind": "local", "prefix": list(here.prefix), "env": here.env}
-    made = LocalTransport(Access.model_validate({"transport": way}).transport)
+async def place(here: PbsCluster, account: str, tmp_path: Path) -> AsyncIterator[Place]:
+    """As the link has it: by ssh, with questions of an account that may nothing."""
+    config = LinkConfig(
+        catalogue=tmp_path, state_dir=tmp_path, socket=tmp_path / "s",
+        hub=Hub(token_file=tmp_path / "t", name="tested"),
+        factories={"tested": Access.model_validate(here.access_fields())},
+    )  # fmt: skip
+    (made,) = make_places(config, {"tested": factory()}).values()
+    await made.site.start()
     yield made
-    left = [job.id for job in await made.run(pbs.jobs(NAME)) if job.state is not JobState.ENDED]
+    left = {job.id for job in await made.transport.run(pbs.jobs(NAME)) if job.state is not JobState.ENDED}
     if left:
-        await made.run(pbs.cancel(left))
-    await made.close()
+        await made.transport.run(pbs.cancel(left), account)
+        await until(made.site, lambda jobs: all(jobs[j].state is JobState.ENDED for j in left & set(jobs)))
+    await made.site.stop()
+    await made.transport.close()
 
 
-@pytest_asyncio.fixture
-async def site(here: PbsCluster, transport: LocalTransport) -> AsyncIterator[Site]:
-    access = Access.model_validate({**here.access_fields(), "transport": {"kind": "local"}})
-    made = Site(factory(), access, transport, pbs, "tested")
-    await made.start()
-    yield made
-    await made.stop()
+@pytest.fixture
+def transport(place: Place) -> Transport:
+    return place.transport
+
+
+@pytest.fixture
+def site(place: Place) -> Site:
+    return place.site
 
 
 @pytest.fixture
@@ -83,6 +94,19 @@ async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: flo
     return site.jobs
 
 
+async def over(site: Site, account: str, job: str, seconds: float = 60) -> End:
+    """How a job ended, once it has."""
+    async with asyncio.timeout(seconds):
+        while True:
+            await site.ask_jobs_now()
+            known = site.jobs.get(job)
+            if known is None or known.state is JobState.ENDED:
+                end = await site.why_ended(account, job)
+                if end is not None:
+                    return end
+            await asyncio.sleep(0.2)
+
+
 async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: str, folder: str) -> None:
     here.run("rm", "-f", f"{folder}/test.log", account=account)
     began = datetime.now(UTC)
@@ -94,9 +118,7 @@ async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: s
     assert running.ends - running.started == timedelta(minutes=10)
     assert abs(running.started - began) < timedelta(seconds=30)
     assert set(running.nodes) <= set(here.nodes)
-    await until(site, lambda jobs: job not in jobs or jobs[job].state is JobState.ENDED)
-    end = await site.why_ended(account, job)
-    assert end is not None
+    end = await over(site, account, job)
     assert (end.raw_state, end.exit_code, end.signal) == ("FAILED", 4, None)
     log = here.run("cat", f"{folder}/test.log", account=account).stdout
     got = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
@@ -109,9 +131,7 @@ async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: s
 async def test_a_walltime_that_is_over_is_told(site: Site, account: str, folder: str) -> None:
     job = await site.submit(account, request(folder, "/bin/sleep", "600", walltime=10))
     await until(site, lambda jobs: job in jobs and jobs[job].state is not JobState.PENDING)
-    await until(site, lambda jobs: job not in jobs or jobs[job].state is JobState.ENDED, 80)
-    end = await site.why_ended(account, job)
-    assert end is not None
+    end = await over(site, account, job)
     assert (end.raw_state, end.exit_code) == ("TIMEOUT", -29)
 
 
@@ -121,24 +141,18 @@ async def test_what_a_failed_job_left_is_beside_its_log(
     """PBS' own copy, of one whose script could not open its log."""
     here.run("rm", "-rf", f"{folder}/gone", account=account)
     job = await site.submit(account, request(folder, output=f"{folder}/gone/job.log"))
-    await until(site, lambda jobs: job not in jobs or jobs[job].state is JobState.ENDED)
-    end = await site.why_ended(account, job)
-    assert end is not None
-    assert end.raw_state == "FAILED"
+    assert (await over(site, account, job)).raw_state == "FAILED"
 
 
 async def test_an_array_is_told_job_by_job(site: Site, account: str, folder: str) -> None:
-    array = await site.submit(account, request(folder, gpus=1, output=f"{folder}/w.%a.log"), 3)
+    array = await site.submit(account, request(folder, output=f"{folder}/w.%a.log"), count=3)
     tasks = [task_of(array, number) for number in (1, 2, 3)]
     jobs = await until(site, lambda jobs: all(jobs[t].state is JobState.RUNNING for t in tasks if t in jobs) and
                        set(tasks) <= set(jobs))  # fmt: skip
     assert {jobs[task].comment for task in tasks} == {COMMENT}
     await site.cancel(account, [tasks[0]])
-    await until(site, lambda jobs: tasks[0] not in jobs or jobs[tasks[0]].state is JobState.ENDED)
+    assert (await over(site, account, tasks[0])).raw_state == "CANCELLED"
     assert site.jobs[tasks[1]].state is JobState.RUNNING
-    end = await site.why_ended(account, tasks[0])
-    assert end is not None
-    assert end.raw_state == "CANCELLED"
     await site.cancel(account, [array])
     await until(site, lambda jobs: all(t not in jobs or jobs[t].state is JobState.ENDED for t in tasks))
 
@@ -147,12 +161,12 @@ async def test_cancelling_twice_and_what_never_was_is_no_error(site: Site, accou
     job = await site.submit(account, request(folder))
     await site.cancel(account, [job])
     await site.cancel(account, [job])
-    await until(site, lambda jobs: job not in jobs or jobs[job].state is JobState.ENDED)
+    assert (await over(site, account, job)).raw_state == "CANCELLED"
     await site.cancel(account, [job, "99999.login01"])
 
 
 async def test_somebody_elses_job_is_not_cancelled(
-    here: PbsCluster, site: Site, transport: LocalTransport, account: str, folder: str
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
 ) -> None:
     job = await site.submit(account, request(folder))
     with pytest.raises(Refused):
@@ -178,7 +192,7 @@ async def test_what_never_fits_waits_and_says_so(site: Site, account: str, folde
 
 
 async def test_nodes_are_as_the_catalogue_has_them(
-    here: PbsCluster, site: Site, transport: LocalTransport, account: str, folder: str
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
 ) -> None:
     told = {node.name: node for node in await transport.run(pbs.nodes())}
     assert set(told) == set(here.nodes)
@@ -200,7 +214,7 @@ async def test_nodes_are_as_the_catalogue_has_them(
 
 
 async def test_one_that_waits_has_an_estimate_and_a_place(
-    here: PbsCluster, site: Site, transport: LocalTransport, account: str, folder: str
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
 ) -> None:
     whole = [await site.submit(account, request(folder, whole_node=True)) for _ in here.nodes]
     await until(site, lambda jobs: all(job in jobs and jobs[job].state is JobState.RUNNING for job in whole))
@@ -212,12 +226,14 @@ async def test_one_that_waits_has_an_estimate_and_a_place(
     assert [id for _, id in waiting["interactive"]] == [job]
 
 
-async def test_extending_is_the_sites_to_do(site: Site, transport: LocalTransport, account: str, folder: str) -> None:
+async def test_extending_is_the_sites_to_do(
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
+) -> None:
     job = await site.submit(account, request(folder))
     await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING)
     with pytest.raises(Refused):
         await transport.run(pbs.extend(job, 60), account)
-    await transport.run(pbs.extend(job, 60))
+    assert here.run(*pbs.extend(job, 60).argv).returncode == 0
     jobs = await until(site, lambda jobs: jobs[job].ends - jobs[job].started == timedelta(hours=1))  # type: ignore[operator]
     assert jobs[job].state is JobState.RUNNING
 
@@ -246,6 +262,7 @@ async def test_a_job_is_entered_on_its_node(here: PbsCluster, site: Site, accoun
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # as sshd does: the session is what becomes the job's
     ) as inside:
         assert inside.stdin is not None
         assert inside.stdout is not None
@@ -253,26 +270,13 @@ async def test_a_job_is_entered_on_its_node(here: PbsCluster, site: Site, accoun
         inside.stdin.flush()
         assert [inside.stdout.readline(), inside.stdout.readline()] == [f"{account}\n", "got this\n"]
         await site.cancel(account, [job])
-        await until(site, lambda jobs: job not in jobs or jobs[job].state is JobState.ENDED)
         assert inside.wait(30) != 0
 
 
-async def test_reservations_are_told(here: PbsCluster, transport: LocalTransport, account: str) -> None:
+async def test_reservations_are_told(here: PbsCluster, transport: Transport, account: str) -> None:
     begin, end = (datetime.now() + timedelta(minutes=minutes) for minutes in (10, 40))
-    made = here.run(
-        *(
-            "pbs_rsub",
-            "-N",
-            "course",
-            "-R",
-            f"{begin:%m%d%H%M.%S}",
-            "-E",
-            f"{end:%m%d%H%M.%S}",
-            "-l",
-            "select=1:ncpus=1",
-        ),
-        *("-U", account, "-I", "30"),
-    )
+    times = ("-R", f"{begin:%m%d%H%M.%S}", "-E", f"{end:%m%d%H%M.%S}")
+    made = here.run("pbs_rsub", "-N", "course", *times, "-l", "select=1:ncpus=1", "-I", "30", account=account)
     assert made.returncode == 0, made.stderr
     id = made.stdout.split()[0]
     try:
@@ -284,7 +288,7 @@ async def test_reservations_are_told(here: PbsCluster, transport: LocalTransport
         here.run("pbs_rdel", id)
 
 
-async def test_a_server_that_is_away_is_unreachable(here: PbsCluster, transport: LocalTransport) -> None:
+async def test_a_server_that_is_away_is_unreachable(here: PbsCluster, transport: Transport) -> None:
     questions: tuple[Ask[object], ...] = (
         *(pbs.jobs(NAME), pbs.ended(NAME), pbs.waiting(), pbs.nodes(), pbs.reservations(), pbs.alive()),
         *(pbs.accounting(["1.login01"]), pbs.cancel(["1.login01"]), pbs.submit("#!/bin/sh\n")),

@@ -25,7 +25,7 @@ HUNTER = catalogue.load(install.CHECKOUT / "hub_config/factories")["hammerhai"]
 EXEC = Path("/opt/pbs")
 WIRES = Network(tag="0a", factory="hammerhai", subnet="10.96.0", nodes=("gpu001", "gpu002"), outbound="none")
 SCHED_CONFIG = """\
-round_robin: False\tall
+strict_ordering: false\tALL
 # resources: "none"
 resources: "ncpus, mem, arch, host, vnode, aoe, eoe"
 rest
@@ -116,11 +116,11 @@ def test_the_scheduler_is_told_of_the_sites_resources() -> None:
     text = pbs_layout.sched_config(SCHED_CONFIG, ("ngpus", "node_type", "mem"))
     assert 'resources: "ncpus, mem, arch, host, vnode, aoe, eoe, ngpus, node_type"\n' in text
     assert pbs_layout.sched_config(text, ("ngpus",)) == text
-    assert [line for line in text.splitlines() if not line.startswith("resources:")] == [
-        line for line in SCHED_CONFIG.splitlines() if not line.startswith("resources:")
-    ]
-    with pytest.raises(CannotLayOut, match="sched_config"):
-        pbs_layout.sched_config("# resources: none", ("ngpus",))
+    assert text.splitlines()[:2] == ["strict_ordering: true ALL", *SCHED_CONFIG.splitlines()[1:2]]
+    assert text.splitlines()[3:] == ["rest"]
+    for line in ("resources:", "strict_ordering:"):
+        with pytest.raises(CannotLayOut, match=line):
+            pbs_layout.sched_config(SCHED_CONFIG.replace(f"\n{line}", "\n#").removeprefix(line), ("ngpus",))
 
 
 def test_jobs_find_the_programs_and_are_known_as_the_testbeds() -> None:
