@@ -77,7 +77,7 @@ def _down(options: argparse.Namespace) -> int:
     names = _named(options)
     clusters = [factories.load(options.state, name) for name in names]
     with ThreadPoolExecutor() as pool:
-        for name, _ in zip(names, pool.map(factories.Running.down, clusters), strict=True):
+        for name, _ in zip(names, pool.map(lambda one: one.down(), clusters), strict=True):
             print(f"{name}: down")
     return 0
 

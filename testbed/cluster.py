@@ -13,8 +13,8 @@ import subprocess
 from pathlib import Path
 
 from factorylink.models import Factory
-from testbed import accounts, daemons, database, files, layout, login, network, packages, processes, record, system
-from testbed.errors import CannotLayOut, CannotRun, DidNotStart, NotThere
+from testbed import accounts, daemons, database, files, layout, login, network, packages, processes, record
+from testbed.errors import DidNotStart, NotThere
 from testbed.login import Isolation
 from testbed.record import Record
 
@@ -234,7 +234,7 @@ def up(
     """
     state = state.absolute()
     if isolation is not None:
-        _check_isolation(isolation)
+        login.check(isolation)
     sets = layout.node_sets(factory, gpu_nodes, cpu_nodes)
     slurm = packages.install(prefix or state / "packages")
     dbd = packages.install_accounting(slurm, database.prepare) if accounting else None
@@ -282,18 +282,6 @@ def load(state: Path, factory_id: str) -> Cluster:
 def known(state: Path) -> list[str]:
     """Ids of all clusters ever started in ``state`` and still remembered."""
     return sorted(file.parent.name for file in state.absolute().glob(f"*/{record.FILE}"))
-
-
-def _check_isolation(isolation: Isolation) -> None:
-    """Raises CannotRun; installs what is missing and can be."""
-    if os.geteuid() != 0:
-        raise CannotRun("root, which namespaces and sshd need (without --isolated it is not needed)")
-    if isolation.carrier == "tcp" and not isolation.forwarding:
-        raise CannotLayOut("the carrier tcp needs forwarding on the login side; without it there is stdio")
-    absent = system.missing(system.ISOLATED)
-    problem = system.install(absent) if absent else ""
-    if problem:
-        raise CannotRun(f"the packages {', '.join(absent)} ({problem})")
 
 
 def _stands(cluster: Cluster) -> bool:

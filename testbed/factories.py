@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from factorylink.models import Factory
-from testbed import cluster, pbs_cluster, pbs_record
+from testbed import cluster, pbs_cluster, pbs_record, pbs_up
 from testbed.errors import CannotLayOut
 from testbed.login import Isolation
 
@@ -59,9 +59,9 @@ def up(
 ) -> Running:
     """A running cluster for ``factory`` with the scheduler that it has. Raises the errors of the testbed."""
     if factory.scheduler == "pbs":
-        if isolation is not None or accounting:
-            raise CannotLayOut(f"{factory.id}: PBS is laid out without --isolated and --accounting only")
-        return pbs_cluster.up(factory, state, gpu_nodes=gpu_nodes, cpu_nodes=cpu_nodes)
+        if accounting:
+            raise CannotLayOut(f"{factory.id}: PBS has no accounting with limits, so it is laid out without")
+        return pbs_up.up(factory, state, gpu_nodes=gpu_nodes, cpu_nodes=cpu_nodes, isolation=isolation)
     return cluster.up(
         factory,
         state,

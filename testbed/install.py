@@ -12,7 +12,6 @@ only what is missing: each folder carries a stamp of what it was made from. Prin
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import importlib.util
 import os
@@ -21,13 +20,13 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
-from testbed import pytorch, system
+from testbed import installing, pytorch, system
 from testbed.errors import CannotRun
+from testbed.installing import InstallError, alone, digest, run, say, stamp, stamped
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = installing.CHECKOUT
 CANNOT_WORK = 3  # exit code
 SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike one below somebody's home
 
@@ -36,10 +35,6 @@ LAB_BUILT = LAB / "labextension"  # committed: whoever installs the wheel needs 
 EXAMPLES = CHECKOUT / "docs" / "examples"  # a wheel has them, too
 
 SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
-
-
-class InstallError(Exception):
-    """Something is missing or failed; the message is for the person at the terminal."""
 
 
 # --- where ----------------------------------------------------------------------------------------------------------
@@ -115,19 +110,19 @@ def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
     """A virtual environment with exactly what the lock names, checked by hash; its Python."""
     python = folder / "bin" / "python"
     pip = [os.fspath(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
-    stamp = _digest(base_python().resolve(), lock.read_bytes())
-    if not _stamped(folder, stamp):
+    made_from = digest(base_python().resolve(), lock.read_bytes())
+    if not stamped(folder, made_from):
         say(f"installing {folder.name} ({lock.relative_to(CHECKOUT)})")
         shutil.rmtree(folder, ignore_errors=True)
         make_environment(folder)
         run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", os.fspath(lock)])
-        _stamp(folder, stamp)
+        stamp(folder, made_from)
     if editable:
         built = (path.read_bytes() for path in sorted(_sources(LAB_BUILT)))  # is copied even so
-        stamp = _digest(os.fspath(CHECKOUT), (CHECKOUT / "pyproject.toml").read_bytes(), *built)
-        if not _stamped(folder / "share", stamp):
+        made_from = digest(os.fspath(CHECKOUT), (CHECKOUT / "pyproject.toml").read_bytes(), *built)
+        if not stamped(folder / "share", made_from):
             run([*pip, "--no-build-isolation", "--editable", os.fspath(CHECKOUT)])
-            _stamp(folder / "share", stamp)
+            stamp(folder / "share", made_from)
     return python
 
 
@@ -173,9 +168,9 @@ def install_wheel(builder: Path, target: Path, folder: Path) -> None:
     """Build this checkout's wheel with one environment's Python and install it for the other's."""
     parts = (CHECKOUT / "spawners", CHECKOUT / "extensions" / "factorygate", LAB_BUILT, EXAMPLES)
     sources = sorted(path for part in parts for path in _sources(part))
-    made_from = [CHECKOUT / "pyproject.toml", target.parent.parent / ".stamp", *sources]
-    stamp = _digest(*(path.read_bytes() for path in made_from))
-    if _stamped(folder, stamp):
+    files = [CHECKOUT / "pyproject.toml", target.parent.parent / ".stamp", *sources]
+    made_from = digest(*(path.read_bytes() for path in files))
+    if stamped(folder, made_from):
         return
     say("installing this checkout's wheel for the notebooks")
     shutil.rmtree(folder, ignore_errors=True)
@@ -183,7 +178,7 @@ def install_wheel(builder: Path, target: Path, folder: Path) -> None:
     wheel = next(folder.glob("*.whl"))
     pip = [os.fspath(target), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     run([*pip, "--no-index", "--no-deps", "--force-reinstall", os.fspath(wheel)])
-    _stamp(folder, stamp)
+    stamp(folder, made_from)
 
 
 def _sources(folder: Path) -> Iterator[Path]:
@@ -201,8 +196,8 @@ def node(python: Path) -> Path:
 def install_node(folder: Path, program: Path, *options: str, lock: Path = CHECKOUT) -> None:
     """``npm ci`` with the lock of that folder. No package's own install script runs."""
     files = [lock / "package.json", lock / "package-lock.json", lock / ".npmrc"]
-    stamp = _digest(*(path.read_bytes() for path in files), *options)
-    if _stamped(folder / "node_modules", stamp):
+    made_from = digest(*(path.read_bytes() for path in files), *options)
+    if stamped(folder / "node_modules", made_from):
         return
     name = (lock / "package-lock.json").relative_to(CHECKOUT)
     say(f"installing the packages of {name} ({' '.join(options) or 'all'})")
@@ -216,56 +211,10 @@ def install_node(folder: Path, program: Path, *options: str, lock: Path = CHECKO
     # This Node.js trusts its own list; trust whom the system trusts, as pip does.
     trust = os.environ.get("NODE_EXTRA_CA_CERTS") or os.fspath(SYSTEM_TRUST)
     run(argv, cwd=folder, PATH=search, NODE_EXTRA_CA_CERTS=trust)
-    _stamp(folder / "node_modules", stamp)
+    stamp(folder / "node_modules", made_from)
 
 
 # --- how ------------------------------------------------------------------------------------------------------------
-
-
-def say(text: str) -> None:
-    """Progress goes to stderr: stdout carries the answer."""
-    print(f"  {text} ...", file=sys.stderr, flush=True)
-
-
-def run(argv: Sequence[str], quiet: bool = False, cwd: Path = CHECKOUT, **env: str) -> None:
-    """Run to the end. Raises InstallError with what the program said last."""
-    done = subprocess.run(
-        argv, cwd=cwd, env={**os.environ, **env}, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise InstallError(f"{' '.join(argv[:6])} ... failed with exit code {done.returncode}:\n{said}")
-    if not quiet and done.stderr.strip():
-        print(done.stderr.strip(), file=sys.stderr)
-
-
-def _digest(*parts: object) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        data = part if isinstance(part, bytes) else str(part).encode()
-        total.update(len(data).to_bytes(8, "big") + data)
-    return total.hexdigest()
-
-
-def _stamped(folder: Path, stamp: str) -> bool:
-    try:
-        return (folder / ".stamp").read_text(encoding="ascii") == stamp
-    except FileNotFoundError:
-        return False
-
-
-def _stamp(folder: Path, stamp: str) -> None:
-    folder.mkdir(exist_ok=True)
-    (folder / ".stamp").write_text(stamp, encoding="ascii")
-
-
-@contextmanager
-def alone(programs: Path) -> Iterator[None]:
-    """Two installations at once wait for each other."""
-    programs.mkdir(parents=True, exist_ok=True, mode=0o755)
-    with open(programs / ".lock", "w", encoding="ascii") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def check_system() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from typing import Literal
 
 from factorylink.models import Model
 from testbed import network, system
+from testbed.errors import CannotLayOut, CannotRun
 
 WATCHER = "fg-watcher"  # an ordinary account that runs no jobs of people
 DOOR_PORTS = (20000, 20099)  # of each node: where doors listen, and all that sshd lets connections be forwarded to
@@ -21,6 +23,18 @@ class Isolation(Model):
 
     forwarding: bool = True
     carrier: Literal["tcp", "stdio"] = "tcp"
+
+
+def check(isolation: Isolation) -> None:
+    """Raises CannotRun and CannotLayOut; installs what is missing and can be."""
+    if os.geteuid() != 0:
+        raise CannotRun("root, which namespaces and sshd need (without --isolated it is not needed)")
+    if isolation.carrier == "tcp" and not isolation.forwarding:
+        raise CannotLayOut("the carrier tcp needs forwarding on the login side; without it there is stdio")
+    absent = system.missing(system.ISOLATED)
+    problem = system.install(absent) if absent else ""
+    if problem:
+        raise CannotRun(f"the packages {', '.join(absent)} ({problem})")
 
 
 def ca_key(state: Path) -> Path:

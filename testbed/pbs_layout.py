@@ -1,7 +1,7 @@
 """From a factory of the catalogue to OpenPBS' configuration: pure text, no file is touched.
 
-There is one host with one mom: this machine. Its own vnode has nothing to give; each node of the layout is a further
-vnode of that mom, with a ``host`` of its own, so that a chunk is on one of them. What qmgr is told follows the
+Server, scheduler and comm are on the login side, and each node has a mom, all in network namespaces: PBS does not work
+on a name that leads to the loopback, and so every host has all ports to itself. What qmgr is told follows the
 Administrator's Guide: host-level resources of the site are made with ``flag=h`` (numbers: ``nh``) and named to the
 scheduler in ``sched_config``; queues find their nodes by a list (``Qlist``) where not every queue uses all.
 """
@@ -13,27 +13,18 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from factorylink.models import Factory, Model
+from factorylink.models import Factory
 from testbed.errors import CannotLayOut
 from testbed.layout import NodeSet, any_node_sets, longest_hours
+from testbed.network import LOGIN
 
 # Of PBS itself; all others are made. (ngpus is not: a site makes it.)
 _KNOWN_RESOURCES = {"aoe", "arch", "host", "mem", "ncpus", "vmem", "vnode"}
 _RESOURCE = re.compile(r"([A-Za-z][A-Za-z0-9_]*)=([A-Za-z0-9_./@-]+)")
 _QUEUE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")  # longer names are refused
 _LISTS = "Qlist"
-_PORTS = ("server", "mom", "manager", "comm", "data")
 SECONDS_BETWEEN_CYCLES = 20  # of the scheduler, where nothing makes it begin one
 HISTORY = "24:00:00"  # how long a job that is over is remembered
-
-
-class Place(Model):
-    """Where a cluster lives. ``host``: this machine's name, which leads to itself."""
-
-    exec: Path
-    home: Path  # PBS_HOME
-    host: str
-    ports: dict[str, int]
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
@@ -43,37 +34,24 @@ def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple
     return any_node_sets(factory, gpu_nodes, cpu_nodes)
 
 
-def port_names() -> tuple[str, ...]:
-    """What a cluster needs a port each for."""
-    return _PORTS
-
-
-def pbs_conf(place: Place) -> str:
-    """Text of pbs.conf: one host is server, scheduler, comm and mom; all ports are its own."""
-    port = place.ports
+def pbs_conf(programs: Path, home: Path, mom: bool) -> str:
+    """Text of pbs.conf: of a node, or of the login side, where all else is. ``home``: the host's own PBS_HOME."""
     settings = {
-        "PBS_EXEC": place.exec,
-        "PBS_HOME": place.home,
-        "PBS_SERVER": place.host,
-        "PBS_START_SERVER": 1,
-        "PBS_START_SCHED": 1,
-        "PBS_START_COMM": 1,
-        "PBS_START_MOM": 1,
-        "PBS_BATCH_SERVICE_PORT": port["server"],
-        "PBS_BATCH_SERVICE_PORT_DIS": port["server"],
-        "PBS_MOM_SERVICE_PORT": port["mom"],
-        "PBS_MANAGER_SERVICE_PORT": port["manager"],
-        "PBS_DATA_SERVICE_PORT": port["data"],
-        "PBS_COMM_NAME": f"{place.host}:{port['comm']}",
-        "PBS_LEAF_ROUTERS": f"{place.host}:{port['comm']}",
+        "PBS_EXEC": programs,
+        "PBS_HOME": home,
+        "PBS_SERVER": LOGIN,
+        "PBS_START_SERVER": int(not mom),
+        "PBS_START_SCHED": int(not mom),
+        "PBS_START_COMM": int(not mom),
+        "PBS_START_MOM": int(mom),
         "PBS_CORE_LIMIT": 0,
     }
     return "".join(f"{name}={value}\n" for name, value in settings.items())
 
 
-def environment(place: Place, conf: Path) -> dict[str, str]:
+def environment(programs: Path, conf: Path) -> dict[str, str]:
     """What PBS' client programs need in their environment."""
-    return {"PBS_CONF_FILE": str(conf), "PATH": f"{place.exec}/bin:/usr/local/bin:/usr/bin:/bin"}
+    return {"PBS_CONF_FILE": str(conf), "PATH": f"{programs}/bin:/usr/local/bin:/usr/bin:/bin"}
 
 
 def job_environment(environ: Mapping[str, str], mark: tuple[str, str]) -> str:
@@ -87,13 +65,18 @@ def mom_config() -> str:
 
 
 def sched_config(text: str, resources: Sequence[str]) -> str:
-    """PBS' own sched_config with those resources of the site in it. Raises CannotLayOut where it has no such line."""
+    """PBS' own sched_config with those resources of the site in it, and with jobs in their order, so that the first
+    that waits has an estimate. Raises CannotLayOut where it has no such lines."""
     found = re.search(r'^(\s*resources:\s*")([^"\n]*)(")', text, re.M)
     if found is None:
         raise CannotLayOut("the line `resources:` is not in PBS' sched_config")
     named = [name.strip() for name in found[2].split(",") if name.strip()]
     whole = ", ".join(dict.fromkeys((*named, *resources)))
-    return f"{text[: found.start()]}{found[1]}{whole}{found[3]}{text[found.end() :]}"
+    text = f"{text[: found.start()]}{found[1]}{whole}{found[3]}{text[found.end() :]}"
+    ordered, lines = re.subn(r"^strict_ordering:.*$", "strict_ordering: true ALL", text, flags=re.M)
+    if not lines:
+        raise CannotLayOut("the line `strict_ordering:` is not in PBS' sched_config")
+    return ordered
 
 
 def of_a_chunk(factory: Factory) -> dict[str, str]:
@@ -112,7 +95,7 @@ def resources(factory: Factory, sets: Sequence[NodeSet]) -> dict[str, str]:
     return made | ({_LISTS: "type=string_array,flag=h"} if len(sets) > 1 else {})
 
 
-def orders(factory: Factory, sets: Sequence[NodeSet], host: str) -> tuple[str, ...]:
+def orders(factory: Factory, sets: Sequence[NodeSet]) -> tuple[str, ...]:
     """What qmgr is told, line by line, at a server that was just made."""
     lines = [f"create resource {name} {how}" for name, how in resources(factory, sets).items()]
     lines += [
@@ -136,10 +119,9 @@ def orders(factory: Factory, sets: Sequence[NodeSet], host: str) -> tuple[str, .
                 lines.append(_set_queue(partition.name, f"default_chunk.{_LISTS}", partition.name))
     default = factory.sizes[0].partition if factory.sizes else factory.partitions[0].name
     lines.append(f"set server default_queue = {default}")
-    lines += _host(host)
     for nodes in sets:
         for name in nodes.names:
-            lines += _node(factory, nodes, name, host, listed=len(sets) > 1)
+            lines += _node(factory, nodes, name, listed=len(sets) > 1)
     return tuple(lines)
 
 
@@ -164,19 +146,14 @@ def _set_queue(name: str, attribute: str, value: str) -> str:
     return f"set queue {name} {attribute} = {value}"
 
 
-def _host(host: str) -> list[str]:
-    """The mom's own vnode, which gives nothing: what a job gets is on the others."""
-    return [f"set node {host} resources_available.ncpus = 0", f"set node {host} resources_available.mem = 0kb"]
-
-
-def _node(factory: Factory, nodes: NodeSet, name: str, host: str, listed: bool) -> list[str]:
-    has = {"host": name, "ncpus": nodes.cores, "mem": f"{nodes.memory_mib * 1024}kb"}
+def _node(factory: Factory, nodes: NodeSet, name: str, listed: bool) -> list[str]:
+    has = {"ncpus": nodes.cores, "mem": f"{nodes.memory_mib * 1024}kb"}
     if nodes.gpus:
         has["ngpus"] = nodes.gpus
     has |= of_a_chunk(factory)
     if listed:
         has[_LISTS] = '"' + ",".join(partition.name for partition in nodes.partitions) + '"'
     return [
-        f"create node {name} Mom = {host}",
+        f"create node {name}",
         *(f"set node {name} resources_available.{resource} = {value}" for resource, value in has.items()),
     ]

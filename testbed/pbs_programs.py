@@ -90,19 +90,26 @@ def check_system(programs: Programs) -> None:
     for place in (programs.exec, *programs.exec.parents):
         if place.stat().st_mode & _OTHERS_MAY != _OTHERS_MAY:
             missing.append(f"a PBS_EXEC that site accounts can read: {place} is closed to others")
-    for name, package in {"psql": "postgresql-client", "hostname": "hostname"}.items():
-        if name == "psql" and (programs.exec / "pgsql").is_dir():
-            continue
-        try:
-            system.program(name)
-        except FileNotFoundError:
-            missing.append(f"the program {name} (Debian: {package})")
+    if not (_database_programs(programs) / "initdb").exists():
+        missing.append(f"PostgreSQL's server programs in {_database_programs(programs)} (where PBS looks for them)")
     try:
         pwd.getpwnam(DATABASE_USER)
     except KeyError:
         missing.append(f"the Unix user {DATABASE_USER}, as whom PBS' database runs (Debian: postgresql)")
     if missing:
         raise CannotRun(*missing)
+
+
+def _database_programs(programs: Programs) -> Path:
+    """Where PBS looks for PostgreSQL's: in its own folder, where pg_config says, or beside psql."""
+    own = programs.exec / "pgsql/bin"
+    if own.is_dir():
+        return own
+    try:
+        argv = [system.program("pg_config"), "--bindir"]
+    except FileNotFoundError:
+        return Path("/usr/bin")
+    return Path(subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True).stdout.strip())
 
 
 def _version(place: Path) -> str:

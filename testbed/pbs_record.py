@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from factorylink.models import Model
-from testbed import pbs_layout, processes
+from testbed import processes
+from testbed.login import Isolation
+from testbed.network import Network
 
 FILE = "pbs.json"
-# In the order of their start; where each keeps its process id, below PBS_HOME.
-LOCKS = {
-    "pbs_comm": "server_priv/comm.lock",
-    "pbs_mom": "mom_priv/mom.lock",
-    "pbs_sched": "sched_priv/sched.lock",
-    "pbs_server": "server_priv/server.lock",
+COMM, SCHEDULER, SERVER, MOM = "pbs_comm", "pbs_sched", "pbs_server", "pbs_mom"
+OF_THE_LOGIN_SIDE = (COMM, SCHEDULER, SERVER)
+# Where each keeps its process id, below its PBS_HOME.
+_LOCKS = {
+    COMM: "server_priv/comm.lock",
+    SCHEDULER: "sched_priv/sched.lock",
+    SERVER: "server_priv/server.lock",
+    MOM: "mom_priv/mom.lock",
 }
-_DATABASE = "datastore/postmaster.pid"
 
 
 class PbsRecord(Model):
     """One cluster, as it was started."""
 
     id: str
+    programs: Path  # PBS_EXEC
     version: str
     accounts: tuple[str, ...]
-    place: pbs_layout.Place
-    nodes: tuple[str, ...]
+    network: Network
+    isolation: Isolation
     orders: tuple[str, ...]  # to qmgr
     resources: tuple[str, ...]  # of the site, named to the scheduler
+
+    def write(self, folder: Path) -> None:
+        """Remember it."""
+        (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n")
 
 
 def read(folder: Path) -> PbsRecord | None:
@@ -43,33 +50,16 @@ def read(folder: Path) -> PbsRecord | None:
 
 
 def states(told: str, nodes: tuple[str, ...]) -> set[str]:
-    """The states of those vnodes in the answer of ``pbsnodes -a -F json``; one that is not there is ``missing``."""
+    """The states of those nodes in the answer of ``pbsnodes -a -F json``; one that is not there is ``missing``."""
     found = json.loads(told or "{}").get("nodes", {})
     return {state for node in nodes for state in str(found.get(node, {}).get("state", "missing")).split(",")}
 
 
-def daemon(place: pbs_layout.Place, name: str) -> processes.Process | None:
+def daemon(programs: Path, home: Path, name: str) -> processes.Process | None:
     """The living process of a daemon, by the file that it locks; its number may be somebody else's by now."""
-    process = _by_pid_file(place.home / LOCKS[name])
-    program = processes.program(process.pid) if process is not None else None
-    ours = program is not None and program.startswith(f"{place.exec.resolve()}/sbin/{name}")
-    return process if ours else None
-
-
-def database(place: pbs_layout.Place) -> processes.Process | None:
-    """The server's database, which it starts as another user, without our mark."""
-    process = _by_pid_file(place.home / _DATABASE)
-    if process is None:
-        return None
     try:
-        where = os.readlink(f"/proc/{process.pid}/cwd")
-    except OSError:
-        return None
-    return process if where == str((place.home / _DATABASE).parent.resolve()) else None
-
-
-def _by_pid_file(file: Path) -> processes.Process | None:
-    try:
-        return processes.find(int(file.read_text().split()[0]))
+        process = processes.find(int((home / _LOCKS[name]).read_text().split()[0]))
     except (FileNotFoundError, ValueError, IndexError):
         return None
+    program = processes.program(process.pid) if process is not None else None
+    return process if (program or "").startswith(f"{programs.resolve()}/sbin/{name}") else None

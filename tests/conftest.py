@@ -27,6 +27,7 @@ PORTS = {  # so far apart that their demos' ports for sessions are, too
     "oidc": range(8575, 9500, 400),
     "outbound_none": range(8500, 9500, 400),
     "two_isolated": range(8550, 9500, 400),
+    "pbs_gateway": range(8625, 9500, 400),
 }
 
 

@@ -46,6 +46,7 @@ DEMOS = {
         "security/test_wrapper_pbs.py",
         "security/test_wrapper_ways_in.py",
     ),
+    "pbs_gateway": ("pbs/test_sessions.py", "pbs/test_site.py"),
 }
 
 # Of other demos by the same fixture: one process would have too much to do; one with another login.

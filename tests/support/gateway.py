@@ -35,7 +35,7 @@ class Factory:
     """A factory's scheduler, asked as its administrator."""
 
     id: str
-    slurm_conf: str
+    slurm_conf: str  # empty: it has PBS
     env: dict[str, str]
     prefix: list[str]
 
@@ -73,7 +73,8 @@ class Gateway:
         self.root = self.hub.removesuffix("/hub")
         self.admin_token: str = self.demo["admin_token"]
         self.factories = {
-            name: Factory(name, f["slurm_conf"], f["env"], f["prefix"]) for name, f in self.demo["factories"].items()
+            name: Factory(name, f.get("slurm_conf", ""), f["env"], f["prefix"])
+            for name, f in self.demo["factories"].items()
         }
         self.passwords = {user["name"]: user["password"] for user in self.demo["users"]}
 

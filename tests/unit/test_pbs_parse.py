@@ -230,6 +230,51 @@ def test_what_is_no_answer_is_misread(text: str) -> None:
         pbs.jobs(NAME).parse(Output(text, "", 0))
 
 
+@pytest.mark.parametrize(
+    ("raw", "read_as"),
+    [
+        ("\x1b[1m", "\ufffd[1m"),
+        ("\x00\x07", "\ufffd\ufffd"),
+        (r"\e[1m\$", r"\e[1m\$"),
+        (r"\u12", r"\u12"),
+        (r"C:\\d", r"C:\d"),
+        (r"\"", '"'),
+        (r"\u00e9\n", "é\n"),
+        ("é", "é"),
+    ],
+)
+def test_what_a_writer_by_hand_leaves_as_it_is_does_no_harm(raw: str, read_as: str) -> None:
+    """Control characters and unknown escapes, in somebody's comment as in any text."""
+    text = answer(job("12.vm", job_state="Q", comment="WORD"), job("13.vm")).stdout.replace("WORD", raw)
+    first, second = pbs.jobs(NAME).parse(Output(text, "", 0))
+    assert (first.reason, second.id) == (read_as, "13.vm")
+
+
+def test_a_line_that_ends_within_a_text_is_misread() -> None:
+    text = answer(job(comment="WORD")).stdout.replace("WORD", "a\nb")
+    with pytest.raises(Misread):
+        pbs.jobs(NAME).parse(Output(text, "", 0))
+
+
+@pytest.mark.parametrize(
+    ("told", "start"),
+    [
+        ({"start_time": "Tue Nov 24 14:50:05 2026"}, datetime(2026, 11, 24, 14, 50, 5, tzinfo=UTC)),
+        ({"start_time": "Sat Nov  7 04:05:06 2026"}, datetime(2026, 11, 7, 4, 5, 6, tzinfo=UTC)),
+        ({"start_time": 1795531805}, datetime.fromtimestamp(1795531805, UTC)),
+        ({"start_time": "UNKNOWN", "exec_vnode": "(n1:ncpus=1)"}, None),
+        ({"start_time": 0}, None),
+        ({"start_time": "soon"}, None),
+        ({"start_time": 10**30}, None),
+        ({"soft_walltime": "01:00:00"}, None),
+        ("none", None),
+        (None, None),
+    ],
+)
+def test_estimates_in_every_form(told: Any, start: datetime | None) -> None:
+    assert one(job_state="Q", stime=None, exec_host=None, estimated=told).expected_start == start
+
+
 @given(st.integers(min_value=0), st.sampled_from([JOBS, HISTORY, ENDED]))
 def test_a_cut_answer_is_misread(at: int, text: str) -> None:
     whole = text.rstrip()

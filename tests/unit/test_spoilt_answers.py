@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from factorylink.errors import Misread
 from factorylink.models import Job, NodeState
-from factorylink.schedulers import pbs, pbs_parse, slurm, slurm_nodes, slurm_parse
+from factorylink.schedulers import pbs, pbs_json, slurm, slurm_nodes, slurm_parse
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schedulers.whole import MARK
 from tests.unit import pbs_output, slurm_output
@@ -98,7 +98,7 @@ def slurm_job_lines() -> dict[str, range]:
 
 @functools.cache
 def pbs_job_lines(text: str) -> dict[str, range]:
-    (found,) = pbs_parse.documents(text, "Jobs")
+    (found,) = pbs_json.documents(text, "Jobs")
     return lines_of(text, {id: text.index(f'"{id}":\t{{') for id in found})
 
 

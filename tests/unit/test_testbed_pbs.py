@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,17 +18,14 @@ from testbed import __main__ as command
 from testbed import factories, install, pbs_layout, pbs_programs, pbs_record
 from testbed.errors import CannotLayOut, CannotRun, NotThere
 from testbed.login import Isolation
+from testbed.network import Network
 from tests.unit.pbs_output import recorded
 
 HUNTER = catalogue.load(install.CHECKOUT / "hub_config/factories")["hammerhai"]
-PLACE = pbs_layout.Place(
-    exec=Path("/opt/pbs"),
-    home=Path("/state/hammerhai/home"),
-    host="vm",
-    ports=dict(zip(pbs_layout.port_names(), range(10000, 10005), strict=True)),
-)
+EXEC = Path("/opt/pbs")
+WIRES = Network(tag="0a", factory="hammerhai", subnet="10.96.0", nodes=("gpu001", "gpu002"), outbound="none")
 SCHED_CONFIG = """\
-round_robin: False\tall
+strict_ordering: false\tALL
 # resources: "none"
 resources: "ncpus, mem, arch, host, vnode, aoe, eoe"
 rest
@@ -33,7 +33,7 @@ rest
 
 
 def orders(factory: Factory = HUNTER, nodes: int = 2) -> tuple[str, ...]:
-    return pbs_layout.orders(factory, pbs_layout.node_sets(factory, nodes), "vm")
+    return pbs_layout.orders(factory, pbs_layout.node_sets(factory, nodes))
 
 
 def test_hunter_is_laid_out_as_the_catalogue_says() -> None:
@@ -49,14 +49,13 @@ def test_hunter_is_laid_out_as_the_catalogue_says() -> None:
     assert "set server default_queue = interactive" in told
     assert "set server job_history_enable = True" in told
     assert [line.partition("resources_available.")[2] for line in told if line.startswith("set node gpu002 ")] == [
-        "host = gpu002", "ncpus = 96", "mem = 536870912kb", "ngpus = 4", "node_type = mi300a",
+        "ncpus = 96", "mem = 536870912kb", "ngpus = 4", "node_type = mi300a",
     ]  # fmt: skip
-    assert "set node vm resources_available.ncpus = 0" in told, "jobs would run on the mom's own vnode"
     assert len([line for line in orders(nodes=3) if line.startswith("create node gpu")]) == 3
 
 
 def test_what_is_made_is_made_before_it_is_used() -> None:
-    made = {"vm"}
+    made: set[str] = set()
     for line in orders():
         verb, kind, name, *_ = line.split()
         if verb == "create":
@@ -64,7 +63,7 @@ def test_what_is_made_is_made_before_it_is_used() -> None:
         elif kind != "server":
             assert name in made, line
         for resource in re.findall(r"(?:resources_available|default_chunk|resources_max)\.(\w+)", line):
-            assert resource in made | {"host", "mem", "ncpus", "walltime"}, line
+            assert resource in made | {"mem", "ncpus", "walltime"}, line
 
 
 def test_queues_of_unlike_nodes_find_theirs() -> None:
@@ -97,35 +96,36 @@ def test_what_pbs_has_no_words_for_is_not_laid_out(change: dict[str, object], wo
         orders(HUNTER.model_copy(update=change))
 
 
-def test_isolated_or_with_accounting_is_not_laid_out(tmp_path: Path) -> None:
-    for options in ({"isolation": Isolation()}, {"accounting": True}):
-        with pytest.raises(CannotLayOut, match="without --isolated and --accounting"):
-            factories.up(HUNTER, tmp_path, **options)  # type: ignore[arg-type]
+def test_what_the_testbed_does_not_do_with_pbs_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CannotLayOut, match="no accounting"):
+        factories.up(HUNTER, tmp_path, accounting=True)
+    with pytest.raises(CannotLayOut, match="stdio"):
+        factories.up(HUNTER, tmp_path, isolation=Isolation(carrier="stdio"))
 
 
-def test_pbs_conf_has_ports_of_its_own() -> None:
-    conf = pbs_layout.pbs_conf(PLACE)
-    assert pbs_programs.conf_value(conf, "PBS_EXEC") == "/opt/pbs"
-    assert pbs_programs.conf_value(conf, "PBS_HOME") == "/state/hammerhai/home"
-    assert pbs_programs.conf_value(conf, "PBS_COMM_NAME") == pbs_programs.conf_value(conf, "PBS_LEAF_ROUTERS")
-    ports = re.findall(r"_PORT(?:_DIS)?=([0-9]+)$|_NAME=vm:([0-9]+)$", conf, re.M)
-    assert {int(one or other) for one, other in ports} == set(PLACE.ports.values())
+def test_pbs_conf_of_the_login_side_and_of_a_node() -> None:
+    of_login, of_node = (pbs_layout.pbs_conf(EXEC, Path("/h"), mom) for mom in (False, True))
+    for text in (of_login, of_node):
+        values = [pbs_programs.conf_value(text, name) for name in ("PBS_EXEC", "PBS_HOME", "PBS_SERVER")]
+        assert values == ["/opt/pbs", "/h", "login01"]
+    starts = re.compile(r"^PBS_START_(\w+)=1$", re.M)
+    assert (starts.findall(of_login), starts.findall(of_node)) == (["SERVER", "SCHED", "COMM"], ["MOM"])
 
 
 def test_the_scheduler_is_told_of_the_sites_resources() -> None:
     text = pbs_layout.sched_config(SCHED_CONFIG, ("ngpus", "node_type", "mem"))
     assert 'resources: "ncpus, mem, arch, host, vnode, aoe, eoe, ngpus, node_type"\n' in text
     assert pbs_layout.sched_config(text, ("ngpus",)) == text
-    assert [line for line in text.splitlines() if not line.startswith("resources:")] == [
-        line for line in SCHED_CONFIG.splitlines() if not line.startswith("resources:")
-    ]
-    with pytest.raises(CannotLayOut, match="sched_config"):
-        pbs_layout.sched_config("# resources: none", ("ngpus",))
+    assert text.splitlines()[:2] == ["strict_ordering: true ALL", *SCHED_CONFIG.splitlines()[1:2]]
+    assert text.splitlines()[3:] == ["rest"]
+    for line in ("resources:", "strict_ordering:"):
+        with pytest.raises(CannotLayOut, match=line):
+            pbs_layout.sched_config(SCHED_CONFIG.replace(f"\n{line}", "\n#").removeprefix(line), ("ngpus",))
 
 
 def test_jobs_find_the_programs_and_are_known_as_the_testbeds() -> None:
     conf = Path("/state/hammerhai/pbs.conf")
-    text = pbs_layout.job_environment(pbs_layout.environment(PLACE, conf), ("MARK", "/state/hammerhai"))
+    text = pbs_layout.job_environment(pbs_layout.environment(EXEC, conf), ("MARK", "/state/hammerhai"))
     assert text.splitlines() == [
         f"PBS_CONF_FILE={conf}", "PATH=/opt/pbs/bin:/usr/local/bin:/usr/bin:/bin", "MARK=/state/hammerhai",
     ]  # fmt: skip
@@ -210,29 +210,48 @@ def test_the_command_says_so_and_ends_with_3(
 
 def test_a_cluster_is_found_again_by_its_record(tmp_path: Path) -> None:
     record = pbs_record.PbsRecord(
-        id="hammerhai", version="23.06.06", accounts=("fg-ada",), place=PLACE, nodes=("gpu001",), orders=(),
-        resources=(),
+        id="hammerhai", programs=EXEC, version="23.06.06", accounts=("fg-ada",), network=WIRES, isolation=Isolation(),
+        orders=(), resources=(),
     )  # fmt: skip
     folder = tmp_path / "hammerhai"
     folder.mkdir()
-    (folder / pbs_record.FILE).write_text(record.model_dump_json())
+    record.write(folder)
     assert factories.known(tmp_path) == ["hammerhai"]
     found = factories.load(tmp_path, "hammerhai")
-    assert found.pids == {}
-    assert found.describe()["pbs_conf"] == str(folder / "pbs.conf")
-    assert found.access_fields()["transport"] == {
-        "kind": "local", "prefix": [], "env": pbs_layout.environment(PLACE, folder / "pbs.conf"),
-    }  # fmt: skip
+    assert (found.pids, found.nodes, found.root) == ({}, ("gpu001", "gpu002"), True)
     (folder / pbs_record.FILE).write_text("{}")
     with pytest.raises(NotThere):
         factories.load(tmp_path, "hammerhai")
 
 
 def test_a_pid_that_is_somebody_elses_is_no_daemon(tmp_path: Path) -> None:
-    place = PLACE.model_copy(update={"home": tmp_path})
-    for file in ("server_priv/server.lock", "datastore/postmaster.pid"):
-        (tmp_path / file).parent.mkdir()
-        (tmp_path / file).write_text("1\n")
-    assert pbs_record.daemon(place, "pbs_server") is None
-    assert pbs_record.daemon(place, "pbs_mom") is None
-    assert pbs_record.database(place) is None
+    lock = tmp_path / "server_priv/server.lock"
+    lock.parent.mkdir()
+    for text in (f"{os.getpid()}\n", "", "none\n"):
+        lock.write_text(text)
+        assert pbs_record.daemon(EXEC, tmp_path, pbs_record.SERVER) is None
+    assert pbs_record.daemon(EXEC, tmp_path, pbs_record.MOM) is None
+    # The same file by a program that is where PBS' would be.
+    place = tmp_path / "pbs"
+    (place / "sbin").mkdir(parents=True)
+    shutil.copy("/bin/sleep", place / "sbin/pbs_server.bin")
+    with subprocess.Popen([place / "sbin/pbs_server.bin", "60"]) as process:
+        lock.write_text(f"{process.pid}\n")
+        found = pbs_record.daemon(place, tmp_path, pbs_record.SERVER)
+        process.kill()
+    assert found is not None
+    assert found.pid == process.pid
+
+
+def test_down_ends_every_cluster_that_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stand:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def down(self) -> None:
+            ended.append(self.name)
+
+    ended: list[str] = []
+    monkeypatch.setattr(factories, "load", lambda _state, name: Stand(name))
+    assert command.main(["down", "a", "b", "--state", str(tmp_path)]) == 0
+    assert sorted(ended) == ["a", "b"]

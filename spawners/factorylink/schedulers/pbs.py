@@ -17,7 +17,7 @@ from typing import TypeVar
 
 from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
 from factorylink.models import End, Job, JobId, NodeState, Reservation
-from factorylink.schedulers import pbs_nodes, pbs_reservations
+from factorylink.schedulers import pbs_json, pbs_nodes, pbs_reservations
 from factorylink.schedulers import pbs_parse as parse
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schedulers.ends import end_of
@@ -151,7 +151,7 @@ def alive() -> Ask[None]:
     """Does a server answer? Unreachable: no."""
 
     def read(output: Output) -> None:
-        if output.code or not parse.documents(output.stdout, "Server")[0]:
+        if output.code or not pbs_json.documents(output.stdout, "Server")[0]:
             raise Unreachable(_words(output.stderr) or "No PBS server answers.")
 
     return Ask(("qstat", "-B", "-f", "-F", "json"), read, timeout=10)

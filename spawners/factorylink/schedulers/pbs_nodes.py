@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from factorylink.models import NodeState
-from factorylink.schedulers.pbs_parse import as_dict, as_text, documents, items, size, understood
+from factorylink.schedulers.pbs_json import as_dict, as_text, documents, items, understood
+from factorylink.schedulers.pbs_parse import size
 
 # Nodes that are up and take jobs. Others (down, offline, stale, maintenance, resv-exclusive, ...) have nothing free.
 USABLE = {"free", "job-busy", "job-exclusive", "sleep"}

@@ -3,8 +3,7 @@
 **What can be trusted.** Names, variables and comments are other people's text, and ``qstat`` turns a value that looks
 like JSON into JSON: a variable may be a number, a list, anything. So only what is needed is looked at, each as the kind
 that it must be; everything else about a job may be as it likes. What is missing or of another kind is Misread, and so
-is a job that is listed twice, or one of its attributes: before OpenPBS wrote JSON by a library (2023) a person's text
-could hold quotes that end it.
+is a job that is listed twice, or one of its attributes.
 
 **Times** are those of C's ``ctime``, in the zone of whoever runs ``qstat``: asked for with ``TZ=UTC0``. They are
 English in every locale. ``stime`` and ``walltime`` give the end; PBS itself names none.
@@ -12,15 +11,14 @@ English in every locale. ``stime`` and ``walltime`` give the end; PBS itself nam
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from factorylink.errors import Misread
 from factorylink.models import Job, JobState
+from factorylink.schedulers.pbs_json import as_dict, as_number, as_text, documents, once, understood
 from factorylink.schedulers.pbs_script import VARIABLE
 
 TIMES = {"TZ": "UTC0"}
@@ -60,62 +58,16 @@ _SIGNALLED = 256  # Exit_status of a job that a signal ended: this and the signa
 
 JOB = r"[0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*"
 _OURS = re.compile(r"[0-9]+(?:\[[0-9]+\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*")  # not: an array as a whole
-_TOP = {"timestamp", "pbs_version", "pbs_server"}
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _CTIME = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4})")
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
-
-
-@contextlib.contextmanager
-def understood(stdout: str) -> Iterator[None]:
-    """Misread, with the whole answer, where what is in it is not as it must be."""
-    try:
-        yield
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise Misread(f"PBS' answer is not understood: {error}", stdout) from error
-
-
-def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
-    """JSON answers one after the other, each with its ``Jobs``, ``nodes``, ... Misread: anything else."""
-    decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_Object.of)
-    found = []
-    rest = stdout
-    with understood(stdout):
-        for kind in kinds:
-            answer, end = decoder.raw_decode(rest.lstrip())
-            rest = rest.lstrip()[end:]
-            # PBS leaves the kind out where there is nothing of it.
-            if not isinstance(answer, _Object) or not answer or answer.twice or not set(answer) <= _TOP | {kind}:
-                raise ValueError(f"it is not about {kind}")
-            found.append(as_dict(answer.get(kind, {})))
-        if rest.strip():
-            raise ValueError("there is more than was asked for")
-    return found
-
-
-class _Object(dict[str, Any]):
-    """An object of an answer that remembers a name that it has twice: only the last value is kept."""
-
-    twice: str | None = None
-
-    @classmethod
-    def of(cls, pairs: list[tuple[str, Any]]) -> _Object:
-        made = cls(pairs)
-        if len(made) < len(pairs):
-            names = [name for name, _ in pairs]
-            made.twice = next(name for name in names if names.count(name) > 1)
-        return made
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
 
 
 def jobs(stdout: str, name: str | None = None) -> list[Job]:
     """qstat's answer. ``name``: that of every job in it; arrays as a whole are left out."""
     (found,) = documents(stdout, "Jobs")
     with understood(stdout):
-        return [job for id, values in _jobs(found) if (job := _job(id, values, name)) is not None]
+        return [job for id, values in once(found) if (job := _job(id, values, name)) is not None]
 
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
@@ -124,7 +76,7 @@ def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
     (found,) = documents(stdout, "Jobs")
     queues: dict[str, list[tuple[int, str]]] = {}
     with understood(stdout):
-        for id, values in _jobs(found):
+        for id, values in once(found):
             queues.setdefault(as_text(values, "queue"), []).append((0, _id(id)))
     for queue in queues.values():
         queue.sort(key=lambda entry: [int(number) for number in re.findall(r"[0-9]+", entry[1].partition(".")[0])])
@@ -153,7 +105,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
     comment, started = _said(values), moment(values.get("stime")) if begun else None
     walltime = seconds(as_dict(values.get("Resource_List", {})).get("walltime")) or _ENDLESS
     code, signal, how = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
-    runs = _number(values, "run_count") or 0
+    runs = as_number(values, "run_count") or 0
     return Job(
         id=id,
         name=as_text(values, "Job_Name"),
@@ -170,7 +122,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
         ended=_ended(values) if over else None,
         exit_code=code if over else None,
         signal=signal if over else None,
-        expected_start=None if begun else moment(as_dict(values.get("estimated", {})).get("start_time")),
+        expected_start=None if begun else _estimated(values.get("estimated")),
         restarts=runs if state is JobState.PENDING else max(0, runs - 1),
     )
 
@@ -194,7 +146,7 @@ def _end(letter: str, status: object, substate: object, comment: str, ran: bool)
 
 def _ended(values: Mapping[str, Any]) -> datetime | None:
     """The end of its processes; of a job that never ran, when PBS put it into its history."""
-    at = _number(values, "history_timestamp")
+    at = as_number(values, "history_timestamp")
     return moment(values.get("obittime")) or (datetime.fromtimestamp(at, UTC) if at else None)
 
 
@@ -225,6 +177,18 @@ def moment(text: object) -> datetime | None:
         raise ValueError(f"{text!r} is no moment")
     day, hour, minute, second, year = (int(part) for part in found.groups()[1:])
     return datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+
+
+def _estimated(value: object) -> datetime | None:
+    """``estimated.start_time``: a moment, seconds since 1970, or that there is none. Any other word tells nothing: an
+    estimate is not worth the whole answer."""
+    told = value.get("start_time") if isinstance(value, dict) else None
+    try:
+        if isinstance(told, int) and not isinstance(told, bool):
+            return datetime.fromtimestamp(told, UTC) if told > 0 else None
+        return moment(told)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def seconds(text: object) -> int | None:
@@ -260,41 +224,3 @@ def _variable(values: Mapping[str, Any]) -> str:
 def _said(values: Mapping[str, Any]) -> str:
     value = values.get("comment", "")
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def as_text(values: Mapping[str, Any], key: str) -> str:
-    """A word that has to be there; raises where it is not."""
-    value = values.get(key)
-    if isinstance(value, str) and value:
-        return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return str(value)  # a queue or an account that is called 42
-    raise ValueError(f"{key} is {value!r}")
-
-
-def _number(values: Mapping[str, Any], key: str) -> int | None:
-    value = values.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise ValueError(f"{key} is {value!r}")
-    return value
-
-
-def as_dict(value: object) -> dict[str, Any]:
-    """An object; raises where it is none."""
-    if not isinstance(value, dict):
-        raise TypeError(f"{str(value)[:100]!r} is no object")
-    return value
-
-
-def items(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Names and values of what an answer lists."""
-    for name, values in found.items():
-        yield name, as_dict(values)
-
-
-def _jobs(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    for id, values in items(found):
-        for one in (found, values):
-            if isinstance(one, _Object) and one.twice is not None:
-                raise ValueError(f"{one.twice} is there twice")
-        yield id, values

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 
 from factorylink.models import Reservation
-from factorylink.schedulers.pbs_parse import moment, understood
+from factorylink.schedulers.pbs_json import understood
+from factorylink.schedulers.pbs_parse import moment
 
 # What a reservation may be in. False: it is not confirmed, or over, and left out.
 STATES = {

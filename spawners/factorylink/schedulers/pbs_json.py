@@ -1,0 +1,112 @@
+"""Reading JSON as PBS' programs print it. Pure.
+
+The sources after OpenPBS 23.06 write it by a library. The released 23.06 and all before it do so by hand: a text of a
+person may hold a quote that ends it, and then the answer is Misread, or has a name twice, which is remembered. What
+else that writer leaves as it is, and what does no harm, is mended: control characters, and backslashes before what JSON
+knows no escape for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from factorylink.errors import Misread
+
+_TOP = {"timestamp", "pbs_version", "pbs_server"}
+_CONTROLS = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
+_BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
+
+
+@contextlib.contextmanager
+def understood(stdout: str) -> Iterator[None]:
+    """Misread, with the whole answer, where what is in it is not as it must be."""
+    try:
+        yield
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise Misread(f"PBS' answer is not understood: {error}", stdout) from error
+
+
+def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
+    """JSON answers one after the other, each with its ``Jobs``, ``nodes``, ... Misread: anything else."""
+    decoder = json.JSONDecoder(parse_constant=_no_constant, object_pairs_hook=_Object.of)
+    found = []
+    rest = _mended(stdout)
+    with understood(stdout):
+        for kind in kinds:
+            answer, end = decoder.raw_decode(rest.lstrip())
+            rest = rest.lstrip()[end:]
+            # PBS leaves the kind out where there is nothing of it.
+            if not isinstance(answer, _Object) or not answer or answer.twice or not set(answer) <= _TOP | {kind}:
+                raise ValueError(f"it is not about {kind}")
+            found.append(as_dict(answer.get(kind, {})))
+        if rest.strip():
+            raise ValueError("there is more than was asked for")
+    return found
+
+
+def _mended(text: str) -> str:
+    """Text without control characters but line ends and tabs, and with JSON's escapes only. JSON is as it was."""
+    plain = text.translate(_CONTROLS)
+    return _BACKSLASH.sub(lambda found: found[0] if found[1] else r"\\", plain) if "\\" in plain else plain
+
+
+class _Object(dict[str, Any]):
+    """An object of an answer that remembers a name that it has twice: only the last value is kept."""
+
+    twice: str | None = None
+
+    @classmethod
+    def of(cls, pairs: list[tuple[str, Any]]) -> _Object:
+        made = cls(pairs)
+        if len(made) < len(pairs):
+            names = [name for name, _ in pairs]
+            made.twice = next(name for name in names if names.count(name) > 1)
+        return made
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
+
+
+def as_text(values: Mapping[str, Any], key: str) -> str:
+    """A word that has to be there; raises where it is not."""
+    value = values.get(key)
+    if isinstance(value, str) and value:
+        return value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)  # a queue or an account that is called 42
+    raise ValueError(f"{key} is {value!r}")
+
+
+def as_number(values: Mapping[str, Any], key: str) -> int | None:
+    """A whole number, or None where it is not there; raises where it is something else."""
+    value = values.get(key)
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+        raise ValueError(f"{key} is {value!r}")
+    return value
+
+
+def as_dict(value: object) -> dict[str, Any]:
+    """An object; raises where it is none."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{str(value)[:100]!r} is no object")
+    return value
+
+
+def items(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and values of what an answer lists."""
+    for name, values in found.items():
+        yield name, as_dict(values)
+
+
+def once(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Likewise. ValueError: something is listed twice, or has a value twice."""
+    for name, values in items(found):
+        for one in (found, values):
+            if isinstance(one, _Object) and one.twice is not None:
+                raise ValueError(f"{one.twice} is there twice")
+        yield name, values

@@ -1,0 +1,47 @@
+"""A real OpenPBS, where somebody has installed one; else these tests are skipped, and say what is missing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from testbed import pbs_cluster, pbs_programs
+from testbed.errors import CannotRun
+from testbed.pbs_cluster import PbsCluster
+from tests.conftest import PORTS, started
+from tests.support.gateway import Gateway
+
+FACTORY = "hammerhai"
+
+
+@pytest.fixture(scope="session")
+def pbs_gateway(demo_folder: Path) -> Iterator[Gateway]:
+    """The demo with Hunter on OpenPBS, or the one whose demo.json ``FACTORYGATE_TEST_PBS`` names."""
+    given = os.environ.get("FACTORYGATE_TEST_PBS")
+    if not given:
+        try:
+            pbs_programs.check_system(pbs_programs.find())
+        except CannotRun as error:
+            pytest.skip(f"needs OpenPBS: {error}")
+    folder = demo_folder.with_name("tested-pbs")
+    yield from started(given, folder, PORTS["pbs_gateway"], "--factories", FACTORY)
+
+
+@pytest.fixture(scope="session")
+def here(pbs_gateway: Gateway) -> PbsCluster:
+    """Its cluster, for its administrator."""
+    folder = Path(pbs_gateway.demo["factories"][FACTORY]["pbs_conf"]).parent
+    return pbs_cluster.load(folder.parent, folder.name)
+
+
+@pytest.fixture
+def person(pbs_gateway: Gateway) -> Iterator[str]:
+    """Somebody new; no session of theirs is left."""
+    name = pbs_gateway.make_user()
+    yield name
+    for session in pbs_gateway.sessions(name):
+        if session["state"] != "ended":
+            pbs_gateway.stopped(name, session["server"])

@@ -1,0 +1,303 @@
+"""The dialect, the ssh transport and the site against a real OpenPBS: every question and every order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from factorylink.config import Access, Hub, LinkConfig
+from factorylink.errors import Refused, Unreachable
+from factorylink.models import End, Factory, Job, JobRequest, JobState
+from factorylink.places import make_places
+from factorylink.schedulers import pbs
+from factorylink.schedulers.arrays import task_of
+from factorylink.schedulers.ask import Ask
+from factorylink.seams import Place
+from factorylink.site import Site
+from factorylink.transports.base import Transport
+from testbed.pbs_cluster import PbsCluster
+from tests.unit import site_fakes
+from tests.unit.pbs_output import COMMENT
+
+pytestmark = [pytest.mark.pbs, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="function")]
+NAME = "factorygate-tested"
+
+
+def factory() -> Factory:
+    return site_fakes.factory().model_copy(update={"id": "tested", "scheduler": "pbs"})
+
+
+@pytest_asyncio.fixture
+async def place(here: PbsCluster, account: str, tmp_path: Path) -> AsyncIterator[Place]:
+    """As the link has it: by ssh, with questions of an account that may nothing."""
+    config = LinkConfig(
+        catalogue=tmp_path, state_dir=tmp_path, socket=tmp_path / "s",
+        hub=Hub(token_file=tmp_path / "t", name="tested"),
+        factories={"tested": Access.model_validate(here.access_fields())},
+    )  # fmt: skip
+    (made,) = make_places(config, {"tested": factory()}).values()
+    await made.site.start()
+    yield made
+    left = {job.id for job in await made.transport.run(pbs.jobs(NAME)) if job.state is not JobState.ENDED}
+    if left:
+        await made.transport.run(pbs.cancel(left), account)
+        await until(made.site, lambda jobs: all(jobs[j].state is JobState.ENDED for j in left & set(jobs)))
+    await made.site.stop()
+    await made.transport.close()
+
+
+@pytest.fixture
+def transport(place: Place) -> Transport:
+    return place.transport
+
+
+@pytest.fixture
+def site(place: Place) -> Site:
+    return place.site
+
+
+@pytest.fixture
+def account(here: PbsCluster) -> str:
+    return here.accounts[0]
+
+
+@pytest.fixture
+def folder(here: PbsCluster, account: str) -> str:
+    """Of the account, on the login side and the nodes."""
+    path = f"{pwd.getpwnam(account).pw_dir}/.factorygate"
+    assert here.run("mkdir", "-p", "-m", "700", path, account=account).returncode == 0
+    return path
+
+
+def request(folder: str, *command: str, **changes: object) -> JobRequest:
+    fields: dict[str, object] = {
+        "name": NAME, "comment": COMMENT, "partition": "interactive", "gpus": 1, "gpu_syntax": "gres", "cores": 8,
+        "memory_gb": 64, "walltime": 600, "output": f"{folder}/test.log", "constraint": "node_type=mi300a",
+        "command": command or ("/bin/sleep", "60"),
+    }  # fmt: skip
+    return JobRequest.model_validate(fields | changes)
+
+
+async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: float = 40) -> dict[str, Job]:
+    async with asyncio.timeout(seconds):
+        while not good(site.jobs):
+            await site.ask_jobs_now()
+            await asyncio.sleep(0.2)  # the scheduler, not we, is waited for
+    return site.jobs
+
+
+async def over(site: Site, account: str, job: str, seconds: float = 60) -> End:
+    """How a job ended, once it has."""
+    async with asyncio.timeout(seconds):
+        while True:
+            await site.ask_jobs_now()
+            known = site.jobs.get(job)
+            if known is None or known.state is JobState.ENDED:
+                end = await site.why_ended(account, job)
+                if end is not None:
+                    return end
+            await asyncio.sleep(0.2)
+
+
+async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: str, folder: str) -> None:
+    here.run("rm", "-f", f"{folder}/test.log", account=account)
+    began = datetime.now(UTC)
+    job = await site.submit(account, request(folder, "/bin/sh", "-c", "env; umask; pwd; sleep 2; exit 4"))
+    running = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
+    assert (running.account, running.comment, running.partition) == (account, COMMENT, "interactive")
+    assert running.started is not None
+    assert running.ends is not None
+    assert running.ends - running.started == timedelta(minutes=10)
+    assert abs(running.started - began) < timedelta(seconds=30)
+    assert set(running.nodes) <= set(here.nodes)
+    end = await over(site, account, job)
+    assert (end.raw_state, end.exit_code, end.signal) == ("FAILED", 4, None)
+    log = here.run("cat", f"{folder}/test.log", account=account).stdout
+    got = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
+    assert got["USER"] == account
+    assert got["PBS_JOBID"] == job
+    assert "0077" in log.splitlines()
+    assert folder in log.splitlines()
+
+
+async def test_a_walltime_that_is_over_is_told(site: Site, account: str, folder: str) -> None:
+    job = await site.submit(account, request(folder, "/bin/sleep", "600", walltime=10))
+    await until(site, lambda jobs: job in jobs and jobs[job].state is not JobState.PENDING)
+    end = await over(site, account, job)
+    assert (end.raw_state, end.exit_code) == ("TIMEOUT", -29)
+
+
+async def test_what_a_failed_job_left_is_beside_its_log(
+    site: Site, here: PbsCluster, account: str, folder: str
+) -> None:
+    """PBS' own copy, of one whose script could not open its log."""
+    here.run("rm", "-rf", f"{folder}/gone", account=account)
+    job = await site.submit(account, request(folder, output=f"{folder}/gone/job.log"))
+    assert (await over(site, account, job)).raw_state == "FAILED"
+
+
+async def test_an_array_is_told_job_by_job(site: Site, account: str, folder: str) -> None:
+    array = await site.submit(account, request(folder, output=f"{folder}/w.%a.log"), count=3)
+    tasks = [task_of(array, number) for number in (1, 2, 3)]
+    jobs = await until(site, lambda jobs: all(jobs[t].state is JobState.RUNNING for t in tasks if t in jobs) and
+                       set(tasks) <= set(jobs))  # fmt: skip
+    assert {jobs[task].comment for task in tasks} == {COMMENT}
+    await site.cancel(account, [tasks[0]])
+    assert (await over(site, account, tasks[0])).raw_state == "CANCELLED"
+    assert site.jobs[tasks[1]].state is JobState.RUNNING
+    await site.cancel(account, [array])
+    await until(site, lambda jobs: all(t not in jobs or jobs[t].state is JobState.ENDED for t in tasks))
+
+
+async def test_cancelling_twice_and_what_never_was_is_no_error(site: Site, account: str, folder: str) -> None:
+    job = await site.submit(account, request(folder))
+    await site.cancel(account, [job])
+    await site.cancel(account, [job])
+    assert (await over(site, account, job)).raw_state == "CANCELLED"
+    await site.cancel(account, [job, "99999.login01"])
+
+
+async def test_somebody_elses_job_is_not_cancelled(
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
+) -> None:
+    job = await site.submit(account, request(folder))
+    with pytest.raises(Refused):
+        await transport.run(pbs.cancel([job]), here.accounts[1])
+    assert (await until(site, lambda jobs: job in jobs))[job].state is not JobState.ENDED
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"partition": "nosuch"}, {"walltime": 20 * 3600}, {"constraint": "nosuch=1"}, {"gres": "nosuch=2"}],
+)
+async def test_what_it_cannot_have_is_refused(
+    site: Site, account: str, folder: str, changes: dict[str, object]
+) -> None:
+    with pytest.raises(Refused):
+        await site.submit(account, request(folder, **changes))
+
+
+async def test_what_never_fits_waits_and_says_so(site: Site, account: str, folder: str) -> None:
+    job = await site.submit(account, request(folder, gpus=9))
+    jobs = await until(site, lambda jobs: job in jobs and jobs[job].reason.startswith("Can Never Run"))
+    assert jobs[job].state is JobState.PENDING
+
+
+async def test_nodes_are_as_the_catalogue_has_them(
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
+) -> None:
+    told = {node.name: node for node in await transport.run(pbs.nodes())}
+    assert set(told) == set(here.nodes)
+    for node in told.values():
+        assert (node.cores, node.gpus, node.memory) == (96, 4, 512 * 2**30)
+        assert set(node.partitions) >= {"interactive", "test"}
+        assert node.usable
+    job = await site.submit(account, request(folder, gpus=2))
+    running = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
+    busy = {node.name: node for node in await transport.run(pbs.nodes())}[running.nodes[0]]
+    assert (busy.gpus_free, busy.cores_free) == (2, 88)
+    off = next(name for name in here.nodes if name != running.nodes[0])
+    assert here.run("pbsnodes", "-o", "-C", "trial", off).returncode == 0
+    try:
+        gone = {node.name: node for node in await transport.run(pbs.nodes())}[off]
+        assert (gone.usable, gone.gpus_free, gone.reason) == (False, 0, "trial")
+    finally:
+        assert here.run("pbsnodes", "-C", "", "-r", off).returncode == 0
+
+
+async def test_one_that_waits_has_an_estimate_and_a_place(
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
+) -> None:
+    whole = [await site.submit(account, request(folder, whole_node=True)) for _ in here.nodes]
+    await until(site, lambda jobs: all(job in jobs and jobs[job].state is JobState.RUNNING for job in whole))
+    job = await site.submit(account, request(folder, whole_node=True))
+    jobs = await until(site, lambda jobs: job in jobs and jobs[job].expected_start is not None)
+    assert jobs[job].reason.startswith("Not Running: ")
+    assert timedelta(0) < jobs[job].expected_start - datetime.now(UTC) < timedelta(minutes=11)  # type: ignore[operator]
+    waiting = await transport.run(pbs.waiting())
+    assert [id for _, id in waiting["interactive"]] == [job]
+
+
+async def test_extending_is_the_sites_to_do(
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
+) -> None:
+    job = await site.submit(account, request(folder))
+    await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING)
+    with pytest.raises(Refused):
+        await transport.run(pbs.extend(job, 60), account)
+    assert here.run(*pbs.extend(job, 60).argv).returncode == 0
+    jobs = await until(site, lambda jobs: jobs[job].ends - jobs[job].started == timedelta(hours=1))  # type: ignore[operator]
+    assert jobs[job].state is JobState.RUNNING
+
+
+async def test_a_requeue_counts(here: PbsCluster, site: Site, account: str, folder: str) -> None:
+    job = await site.submit(account, request(folder))
+    first = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
+    assert first.restarts == 0
+    assert here.run("qrerun", job).returncode == 0
+    again = (await until(site, lambda jobs: jobs[job].restarts == 1 and jobs[job].state is JobState.RUNNING))[job]
+    assert again.started is not None
+    assert first.started is not None
+    assert again.started > first.started
+
+
+async def test_a_job_is_entered_on_its_node(here: PbsCluster, site: Site, account: str, folder: str) -> None:
+    """By ``pbs_attach``, from the node itself: the process is the job's, and ends with it."""
+    job = await site.submit(account, request(folder))
+    running = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
+    node = running.nodes[0]
+    argv = pbs.enter(job, ["/bin/sh", "-c", "id -un; read word; echo got $word; exec sleep 60"], node)
+    who = ("setpriv", "--init-groups", f"--reuid={account}", f"--regid={account}")
+    with subprocess.Popen(
+        [*here.on(node), *who, *argv],
+        env={**os.environ, **here.env},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # as sshd does: the session is what becomes the job's
+    ) as inside:
+        assert inside.stdin is not None
+        assert inside.stdout is not None
+        inside.stdin.write("this\n")
+        inside.stdin.flush()
+        assert [inside.stdout.readline(), inside.stdout.readline()] == [f"{account}\n", "got this\n"]
+        await site.cancel(account, [job])
+        assert inside.wait(30) != 0
+
+
+async def test_reservations_are_told(here: PbsCluster, transport: Transport, account: str) -> None:
+    begin, end = (datetime.now() + timedelta(minutes=minutes) for minutes in (10, 40))
+    times = ("-R", f"{begin:%m%d%H%M.%S}", "-E", f"{end:%m%d%H%M.%S}")
+    made = here.run("pbs_rsub", "-N", "course", *times, "-l", "select=1:ncpus=1", "-I", "30", account=account)
+    assert made.returncode == 0, made.stderr
+    id = made.stdout.split()[0]
+    try:
+        (found,) = [one for one in await transport.run(pbs.reservations()) if one.id == id]
+        assert (found.name, found.maintenance) == ("course", False)
+        assert abs(found.start - begin.astimezone(UTC)) < timedelta(seconds=2)
+        assert account in found.users
+    finally:
+        here.run("pbs_rdel", id)
+
+
+async def test_a_server_that_is_away_is_unreachable(here: PbsCluster, transport: Transport) -> None:
+    questions: tuple[Ask[object], ...] = (
+        *(pbs.jobs(NAME), pbs.ended(NAME), pbs.waiting(), pbs.nodes(), pbs.reservations(), pbs.alive()),
+        *(pbs.accounting(["1.login01"]), pbs.cancel(["1.login01"]), pbs.submit("#!/bin/sh\n")),
+    )
+    here.kill("pbs_server")
+    try:
+        for question in questions:
+            with pytest.raises(Unreachable):
+                await transport.run(question)
+    finally:
+        here.start_missing()
+    await transport.run(pbs.alive())
