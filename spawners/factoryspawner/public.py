@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from jupyterhub.handlers import BaseHandler
 from tornado import web
 
-from factorylink.client import LinkProblem, LinkSilent
+from factorylink.client import LinkSilent
 from factorylink.models import N_, Model, NetworkAntenna, NetworkFactory, NetworkView
 from factoryspawner import europe
 from factoryspawner.gateway import gateway
@@ -109,7 +109,7 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         """In the person's language; None: the link does not answer."""
         try:
             found = await gateway(self._socket).network()
-        except (LinkSilent, LinkProblem):
+        except LinkSilent:
             return None
         return self.language.spoken(found)
 

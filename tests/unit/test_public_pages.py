@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from math import asin, cos, hypot, radians, sin, sqrt
 
@@ -9,8 +10,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from factorylink.client import LinkSilent
 from factorylink.models import NetworkView, Point
 from factoryspawner import europe
+from factoryspawner.gateway import Gateway
 from factoryspawner.public import drawing, kind
 from tests.unit import page_states
 from tests.unit.fake_link import NOW, FakeLink
@@ -103,6 +106,27 @@ async def test_many_who_look_ask_the_link_once(anybody: httpx.AsyncClient, link:
     for _ in range(5):
         assert (await anybody.get("/hub/status.json")).status_code == 200
     assert link.asked.count(("GET", "/network")) <= 1
+
+
+async def test_many_who_look_wait_for_a_hanging_link_once(link: FakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may look: in line behind each other the last would wait for all before them."""
+    mine = Gateway(link.socket)
+    asked = 0
+
+    async def hang() -> NetworkView:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.05)
+        raise LinkSilent("it hangs")
+
+    try:
+        await mine.table.heard()
+        monkeypatch.setattr(mine.link, "network", hang)
+        outcomes = await asyncio.gather(*(mine.network() for _ in range(5)), return_exceptions=True)
+        assert [type(one) for one in outcomes] == [LinkSilent] * 5
+        assert asked == 1
+    finally:
+        await mine.close()
 
 
 async def test_without_the_link_both_say_so(anybody: httpx.AsyncClient, link: FakeLink, hub: HubProcess) -> None:
