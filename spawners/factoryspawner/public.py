@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from jupyterhub.handlers import BaseHandler
 from tornado import web
@@ -174,10 +174,14 @@ class LanguageSwitch(PublicHandler):
 
 
 def _own_path(address: str, base: str) -> str | None:
-    """The address if it leads nowhere but into this hub."""
+    """The address if it leads nowhere but into this hub; without a language that it asks for itself."""
     parts = urlsplit(address)
     plain = not (parts.scheme or parts.netloc) and "\\" not in address and not address.startswith("//")
-    return address if plain and parts.path.startswith(base) and address.isprintable() else None
+    if not (plain and parts.path.startswith(base) and address.isprintable()):
+        return None
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(name, value) for name, value in asked if name != "lang"]
+    return address if kept == asked else parts._replace(query=urlencode(kept)).geturl()
 
 
 def routes(link_socket: Path, locale: Path) -> list[tuple[Any, ...]]:

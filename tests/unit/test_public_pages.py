@@ -162,6 +162,21 @@ async def test_the_language_is_switched_without_javascript(anybody: httpx.AsyncC
     assert (await anybody.get("/hub/gateway/language", params={"lang": "tlh"})).status_code == 400
 
 
+async def test_the_switch_leads_back_to_the_page_without_the_language_before(anybody: httpx.AsyncClient) -> None:
+    asked = {"lang": "fr", "next": "/hub/status?a=1&lang=de&b=%2F%3D"}
+    answer = await anybody.get("/hub/gateway/language", params=asked)
+    assert answer.headers["location"] == "/hub/status?a=1&b=%2F%3D"
+    answer = await anybody.get("/hub/gateway/language", params=asked | {"next": "/hub/home?lang=de"})
+    assert answer.headers["location"] == "/hub/home"
+
+
+async def test_the_switch_knows_the_page_of_a_server_called_callback(hub: HubProcess) -> None:
+    ada = await hub.login("ada")
+    page = (await ada.get("/hub/spawn/ada/callback")).text
+    await ada.aclose()
+    assert 'name="next" value="/hub/spawn/ada/callback"' in page
+
+
 @pytest.mark.parametrize(
     "away", ["https://elsewhere.example/", "//elsewhere.example/hub/", "/\\elsewhere.example", "/other", "javascript:x"]
 )
