@@ -27,6 +27,7 @@ _PART = re.compile(r"\{(\w+)\}")
 _SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 _PLURALS = 200  # plural forms are told for 0..199; beyond, the last two digits decide in every language
 _TOLD = 4096  # sentences kept translated
+_LONGEST = 1000  # characters of a sentence that is looked for; that takes the square of them
 
 
 def N_(text: str) -> str:
@@ -44,7 +45,7 @@ class Language:
         self._texts = gettext.NullTranslations() if catalog is None else _compiled(catalog)
         self.gettext = self._texts.gettext
         self.ngettext = self._texts.ngettext
-        self.said = lru_cache(_TOLD)(self._said)
+        self._kept = lru_cache(_TOLD)(self._found)
 
     def page(self, shows: Callable[[str], bool]) -> dict[str, Any]:
         """What a page needs that ``shows`` the texts of a file: ``texts``, and ``plural``: the form for 0, 1, 2, ... as
@@ -70,8 +71,11 @@ class Language:
             del left[:end]
         return " ".join(told)
 
-    def _said(self, text: str) -> str:
+    def said(self, text: str) -> str:
         """A finished English sentence in this language; itself where the catalogue has no such sentence."""
+        return self._kept(text) if len(text) <= _LONGEST else text
+
+    def _found(self, text: str) -> str:
         told = self.gettext(text) if text else ""
         if told != text or not text:
             return told

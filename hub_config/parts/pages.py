@@ -10,3 +10,11 @@ pages = config.pages or Path(__file__).parents[1]
 c.JupyterHub.template_paths = [str(pages / "templates")]
 c.JupyterHub.jinja_environment_options = {"extensions": [jinja.translation(pages / "locale")]}
 c.JupyterHub.extra_handlers = routes.routes(config.link_socket, pages)
+c.JupyterHub.tornado_settings.update(
+    {
+        # A browser that kept a page would show it to whoever comes after, with the button Back.
+        "headers": {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Referrer-Policy": "same-origin"},
+        # Said here, since the hub hears of the proxy's http only: the last of several in X-Forwarded-Proto.
+        "cookie_options": {"samesite": "Lax"} | ({"secure": True} if config.public_url.startswith("https:") else {}),
+    }
+)

@@ -27,7 +27,7 @@ class Gateway:
     def __init__(self, socket: Path) -> None:
         self.link = LinkClient(socket)
         self.table = Table(self.link)
-        self._network: tuple[float, NetworkView] | None = None  # when it was asked, in the loop's time
+        self._network: tuple[float, NetworkView | None] | None = None  # when, in the loop's time; None: no answer
         self._asking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping: dict[SessionId, asyncio.Task[None]] = {}
@@ -38,15 +38,22 @@ class Gateway:
         return self._task(work).cancel
 
     async def network(self) -> NetworkView:
-        """The whole network as anybody may see it, at most 5 s old: who has no login asks no more often than that.
-        Raises LinkSilent, LinkProblem."""
+        """The whole network as anybody may see it, at most 5 s old: who has no login asks no more often than that, and
+        waits for no more than one question. Raises LinkSilent."""
         await self.table.heard()
         if self.table.silent:
             raise LinkSilent("it does not answer")
+        now = asyncio.get_running_loop().time
         async with self._asking:
-            now = asyncio.get_running_loop().time()
-            if self._network is None or now - self._network[0] > _NETWORK_KEPT:
-                self._network = (now, await self.link.network())
+            if self._network is None or now() - self._network[0] > _NETWORK_KEPT:
+                try:
+                    found = await self.link.network()
+                except (LinkSilent, LinkProblem) as error:
+                    log.warning("The link does not tell of the network: %s", error)
+                    found = None
+                self._network = (now(), found)
+            if self._network[1] is None:
+                raise LinkSilent("it did not answer just now")
             return self._network[1]
 
     async def wish_stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:

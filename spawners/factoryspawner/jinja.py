@@ -97,7 +97,8 @@ def _of(context: Context, known: Languages) -> Language:
 def _here(context: Context) -> str:
     """The path and query of the page, to come back to. What a login provider sent is good for once, and no place."""
     handler: Any = context["static_url"].__self__
-    if handler.request.path.endswith("callback"):
+    path = handler.request.path
+    if path.startswith(f"{handler.hub.base_url}oidc/") and path.endswith("/callback"):
         return str(handler.settings["login_url"])
     return str(handler.request.uri)
 

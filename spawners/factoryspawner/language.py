@@ -113,9 +113,10 @@ def _accepted(header: str) -> list[str]:
     """The languages of an ``Accept-Language``, the most wanted first."""
     weighted: list[tuple[float, str]] = []
     for part in header.split(","):
-        code, _, weight = part.strip().partition(";q=")
+        code, *more = (one.strip() for one in part.split(";"))
+        weight = next((one[2:] for one in more if one[:2].lower() == "q="), "1")
         try:
-            weighted.append((float(weight or 1), code))
+            weighted.append((float(weight), code))
         except ValueError:
             continue  # not as RFC 9110 has it: as if it were not there
     return [code for weight, code in sorted(weighted, key=lambda one: -one[0]) if code and weight > 0]

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from jupyterhub.handlers import BaseHandler
 from tornado import web
 
-from factorylink.client import LinkProblem, LinkSilent
+from factorylink.client import LinkSilent
 from factorylink.models import ANTENNA, N_, Model, NetworkAntenna, NetworkFactory, NetworkView
 from factoryspawner import europe
 from factoryspawner.gateway import gateway
@@ -128,7 +128,7 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         """In the person's language; None: the link does not answer."""
         try:
             found = await gateway(self._socket).network()
-        except (LinkSilent, LinkProblem):
+        except LinkSilent:
             return None
         return self.language.spoken(found)
 
@@ -196,10 +196,14 @@ class LanguageSwitch(PublicHandler):
 
 
 def _own_path(address: str, base: str) -> str | None:
-    """The address if it leads nowhere but into this hub."""
+    """The address if it leads nowhere but into this hub; without a language that it asks for itself."""
     parts = urlsplit(address)
     plain = not (parts.scheme or parts.netloc) and "\\" not in address and not address.startswith("//")
-    return address if plain and parts.path.startswith(base) and address.isprintable() else None
+    if not (plain and parts.path.startswith(base) and address.isprintable()):
+        return None
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(name, value) for name, value in asked if name != "lang"]
+    return address if kept == asked else parts._replace(query=urlencode(kept)).geturl()
 
 
 def routes(link_socket: Path, locale: Path) -> list[tuple[Any, ...]]:

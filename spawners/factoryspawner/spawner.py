@@ -308,6 +308,14 @@ class FactorySpawner(BatchFace):
         self._save()  # a hub that is killed now knows it when it starts again
         await self.claim.stop()
 
+    async def delete_forever(self) -> None:
+        """The server, or its person, is deleted. A session that a restarted hub has lost sight of ends with it, since
+        the link would start its server again."""
+        if not self.claim.over():
+            self.gateway.background(self.claim.stop())
+        for session in self.gateway.table.of(self.user.name, self.name):
+            self.gateway.background(self.gateway.wish_stop(session.id))
+
     async def rename(self, old_name: str, new_name: str) -> None:  # noqa: ARG002  # JupyterHub's signature
         """Refused while the link has a session under the old name."""
         if self.gateway.table.of(self.user.name, old_name):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_finished_sentences_are_found_again() -> None:
             assert german.spoken(told).code == told.code
 
 
+def test_a_text_of_any_length_is_looked_up_at_once() -> None:
+    """A person may have one of their own making said to them; the hub does nothing else meanwhile."""
+    german = {one.code: one for one in languages(LOCALE)}["de"]
+    text = f"hours: {'a: ' * 4_000!r} is not a number."
+    german.said("Not now.")  # the catalogue's templates are made at the first one
+    before = time.process_time()
+    assert german.said(text) == text
+    assert time.process_time() - before < 0.5
+
+
 def test_plural_forms_are_told_for_every_number() -> None:
     german = {one.code: one for one in languages(LOCALE)}["de"]
     plural = german.browser["plural"]
@@ -73,6 +84,11 @@ async def ada(hub: HubProcess, link: FakeLink) -> AsyncIterator[httpx.AsyncClien
         ("", "", "fi;q=1,de;q=0.9", "de"),
         ("", "", "de;q=0", "en"),
         ("", "", "de;q=much,;;;,~", "en"),
+        ("", "", "en;q=0.1, de; q=0.9", "de"),
+        ("", "", "en ; Q=0.1 , de;level=1 ; q=0.2", "de"),
+        ("", "", "de;q=nan,*;q=0", "en"),
+        ("", "", "x" * 30_000, "en"),
+        ("", "", "de," * 10_000, "de"),
         ("", "en", "de", "en"),
         ("", "de", "en", "de"),
         ("", "../../etc", "de", "de"),

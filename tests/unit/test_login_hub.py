@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import html
 import re
 import secrets
@@ -18,7 +19,7 @@ import yaml
 
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess, is_ready
-from tests.unit.oidc_provider import OidcProvider
+from tests.unit.oidc_provider import CLIENT, OidcProvider
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -67,6 +68,7 @@ async def hub(
                     issuer=provider.issuer.replace("127.0.0.1", "localhost"),
                     rules=[{"everybody": True, "gives": "guests"}],
                     assurance="medium",
+                    sign_out=True,
                 ),
                 {**provider.settings(folder, "dead", rules=RULES), "issuer": "http://127.0.0.1:1"},
             ],
@@ -356,6 +358,53 @@ async def test_a_login_does_not_end_at_another_provider(hub: HubProcess, provide
     await refused(await browser.get(back.replace("/mine/", "/other/")), "expired", 400)
 
 
+async def test_a_code_of_another_login_ends_none(hub: HubProcess, provider: OidcProvider) -> None:
+    """Its ID token bears the nonce of the login that it was given to."""
+    provider.says("stolen", eduperson_entitlement=[ENTITLEMENT.format("one")])
+    browser = Browser(hub)
+    back = (await browser.http.post(await browser.begin(), data={"sub": "stolen"})).headers["Location"]
+    code = parse_qs(urlsplit(back).query)["code"][0]
+    state = parse_qs(urlsplit(await browser.begin()).query)["state"][0]
+    answer = await browser.http.get("/hub/oidc/mine/callback", params={"code": code, "state": state})
+    await refused(answer, "failed", 502)
+    assert "its ID token is not believed: it is of another login" in hub.log
+    assert await browser.name() is None
+
+
+async def test_what_an_address_claims_is_not_in_the_log(hub: HubProcess) -> None:
+    browser = Browser(hub)
+    await browser.begin()
+    state = base64.urlsafe_b64encode(b"\n[I 2026-01-01] forged line").decode()
+    await refused(await browser.get(f"/hub/oidc/mine/callback?code=x&state={state}"), "expired", 400)
+    assert "forged line" not in hub.log
+
+
+async def test_who_signs_out_is_sent_on_where_the_operator_wants_it(
+    hub: HubProcess, provider: OidcProvider, sub: str
+) -> None:
+    provider.says(
+        sub,
+        given_name="Gone",
+        eduperson_assurance="https://refeds.org/assurance/IAP/medium",
+        eduperson_entitlement=[ENTITLEMENT.format("one")],
+    )
+    browser = Browser(hub)
+    await browser.login(sub, "other")
+    answer = await browser.http.get("/hub/logout")
+    assert answer.status_code == 302
+    target = urlsplit(answer.headers["Location"])
+    assert target.path == "/oauth2/end_session"
+    asked = {"client_id": [CLIENT], "post_logout_redirect_uri": [f"{hub.url}/hub/login"]}
+    assert parse_qs(target.query) == asked
+    assert await browser.name() is None
+    there = await browser.get(answer.headers["Location"])
+    assert there.status_code == 200, there.text
+
+    await browser.login(sub)
+    assert (await browser.http.get("/hub/logout")).headers["Location"] == "/hub/login"
+    assert (await Browser(hub).http.get("/hub/logout")).headers["Location"] == "/hub/login"
+
+
 async def test_what_a_provider_refused_is_said_in_our_words(hub: HubProcess) -> None:
     answer = await Browser(hub).get("/hub/oidc/mine/callback?error=access_denied&error_description=Call+0900+EVIL")
     await refused(answer, "denied")
@@ -379,6 +428,7 @@ async def test_the_way_there_has_pkce_state_and_our_address(hub: HubProcess) -> 
     assert asked["redirect_uri"] == [f"{hub.url}/hub/oidc/mine/callback"]
     assert asked["response_type"] == ["code"]
     assert "state" in asked
+    assert len(asked["nonce"][0]) == 64
 
 
 async def test_the_page_offers_providers_and_antennas(hub: HubProcess) -> None:

@@ -18,7 +18,7 @@ from tests.unit.test_hubconfig import write
 from tests.unit.test_login_claims import BASIC, written
 
 AT = "https://login.example.org"
-ENDPOINTS = {"authorize": f"{AT}/authorize", "token": f"{AT}/token", "userinfo": f"{AT}/userinfo"}
+ENDPOINTS = {name: f"{AT}/{name}" for name in ("authorize", "token", "userinfo", "keys")}
 FRESH = {"access_token": "fresh", "refresh_token": "r2", "token_type": "Bearer"}
 
 

@@ -13,8 +13,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from factorylink.client import LinkSilent
 from factorylink.models import ANTENNA, NetworkView, Point
 from factoryspawner import europe
+from factoryspawner.gateway import Gateway
 from factoryspawner.public import OLD_SECONDS, drawing, kind
 from tests.unit import page_states
 from tests.unit.fake_link import NOW, FakeLink
@@ -159,6 +161,27 @@ async def test_many_who_look_ask_the_link_once(anybody: httpx.AsyncClient, link:
     assert link.asked.count(("GET", "/network")) <= 1
 
 
+async def test_many_who_look_wait_for_a_hanging_link_once(link: FakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may look: in line behind each other the last would wait for all before them."""
+    mine = Gateway(link.socket)
+    asked = 0
+
+    async def hang() -> NetworkView:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.05)
+        raise LinkSilent("it hangs")
+
+    try:
+        await mine.table.heard()
+        monkeypatch.setattr(mine.link, "network", hang)
+        outcomes = await asyncio.gather(*(mine.network() for _ in range(5)), return_exceptions=True)
+        assert [type(one) for one in outcomes] == [LinkSilent] * 5
+        assert asked == 1
+    finally:
+        await mine.close()
+
+
 async def test_without_the_link_both_say_so(anybody: httpx.AsyncClient, link: FakeLink, hub: HubProcess) -> None:
     await link.down()
     try:
@@ -190,6 +213,21 @@ async def test_the_language_is_switched_without_javascript(anybody: httpx.AsyncC
     assert "fg-lang=de" in answer.headers["set-cookie"]
     assert '<html lang="de">' in (await anybody.get("/hub/login")).text
     assert (await anybody.get("/hub/gateway/language", params={"lang": "tlh"})).status_code == 400
+
+
+async def test_the_switch_leads_back_to_the_page_without_the_language_before(anybody: httpx.AsyncClient) -> None:
+    asked = {"lang": "fr", "next": "/hub/status?a=1&lang=de&b=%2F%3D"}
+    answer = await anybody.get("/hub/gateway/language", params=asked)
+    assert answer.headers["location"] == "/hub/status?a=1&b=%2F%3D"
+    answer = await anybody.get("/hub/gateway/language", params=asked | {"next": "/hub/home?lang=de"})
+    assert answer.headers["location"] == "/hub/home"
+
+
+async def test_the_switch_knows_the_page_of_a_server_called_callback(hub: HubProcess) -> None:
+    ada = await hub.login("ada")
+    page = (await ada.get("/hub/spawn/ada/callback")).text
+    await ada.aclose()
+    assert 'name="next" value="/hub/spawn/ada/callback"' in page
 
 
 @pytest.mark.parametrize(

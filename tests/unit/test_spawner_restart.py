@@ -233,3 +233,23 @@ async def test_who_asked_for_a_server_gets_one_though_a_dead_session_was_adopted
         [session] = link.live(user)
         token = link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"]
         assert await token_works(hub, token)
+
+
+@pytest.mark.parametrize("what", ["server", "person"])
+async def test_what_is_deleted_after_a_restart_leaves_no_session(
+    hub: HubProcess, link: FakeLink, user: str, what: str
+) -> None:
+    """The hub has forgotten the session by then: without a wish to stop, the link would start its server again."""
+    link.auto = False
+    assert (await hub.api("POST", f"/users/{user}/servers/slow", json={"factory": "one"})).status_code == 202
+    session = await link.until(None, lambda s: s.user == user)
+    await hub.kill()
+    await hub.up()
+    await hub.until(user, is_stopped, "slow")
+    if what == "server":
+        answer = await hub.api("DELETE", f"/users/{user}/servers/slow", json={"remove": True})
+    else:
+        answer = await hub.api("DELETE", f"/users/{user}")
+    assert answer.status_code == 204, answer.text
+    stopped = await link.until(session.id, lambda s: s.wish == "stop")
+    await link.end(stopped.id)

@@ -93,7 +93,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         if provider is None:
             return None
         try:
-            model = await provider.login(handler, handler.antenna)
+            model = await provider.login(handler, handler.nonce, handler.antenna)
         except ProviderAway as error:
             self.log.warning("Login by %s: %s", handler.provider, error)
             raise LoginRefused("away") from error
@@ -161,6 +161,17 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             return Refusal(words("stale"), out=False)
         terms = self.terms_of(user.name)
         return Refusal(words("terms"), out=False) if terms is not None and terms.accepted_at is None else None
+
+    async def sign_out_address(self, user: Any) -> str | None:
+        """Where who signs out is sent to, to sign out at their provider as well; None: nowhere."""
+        provider = self.providers.get((await user.get_auth_state() or {}).get("provider", ""))
+        if provider is None:
+            return None
+        try:
+            return await provider.sign_out_address(f"{self._config.public_url}{self._config.base_url}hub/login")
+        except ProviderAway as error:
+            self.log.warning("%s signs out here only: %s", user.name, error)
+            return None
 
     def terms_of(self, name: str) -> TermsOf | None:
         """Where that person stands with the terms; None: there are none."""

@@ -6,14 +6,16 @@ Each provider has a way back of its own, and a login that was begun with one doe
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
-from jupyterhub.handlers import BaseHandler
-from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler, _deserialize_state
+from jupyterhub.handlers import BaseHandler, LogoutHandler
+from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler, _deserialize_state, _serialize_state
 from tornado import web
 from tornado.escape import url_escape
 
 from factoryspawner.checklist import ChecklistFirst
+from factoryspawner.login import idtoken
 from factoryspawner.login.provider import ProviderAway, ProviderClient
 from factoryspawner.login.words import LoginRefused, words
 
@@ -55,7 +57,12 @@ class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
         """With what the login was begun: a cookie that is signed brings it back."""
         picked = self.get_query_argument("antenna", "")
         offered = {antenna.id for antenna, by in self.settings["authenticator"].antennas if by == self.provider}
-        return f"{self.provider}.{picked if picked in offered else ''}.{uuid.uuid4().hex}"
+        self._login = f"{self.provider}.{picked if picked in offered else ''}.{uuid.uuid4().hex}"
+        return self._login
+
+    def authorize_redirect(self, *args: Any, extra_params: Mapping[str, Any], **kwargs: Any) -> None:
+        """With the nonce that the ID token must bear."""
+        super().authorize_redirect(*args, extra_params={**extra_params, "nonce": idtoken.nonce(self._login)}, **kwargs)
 
     async def get(self) -> None:
         """302 to the provider; 503 if it does not answer."""
@@ -74,15 +81,25 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
     @property
     def antenna(self) -> str | None:
         """The one that this login was begun with."""
-        return self._begun()[1] or None
+        return self._begun.split(".")[1] or None
+
+    @property
+    def nonce(self) -> str:
+        """What this login's ID token must bear."""
+        return idtoken.nonce(self._begun)
 
     def wanted(self) -> str:
         """As this login was begun: nothing of an address that somebody else may have made."""
-        return str(_deserialize_state(self.get_state_cookie() or "e30=").get("next_url") or "")
+        return str(self._kept().get("next_url") or "")
 
-    def _begun(self) -> tuple[str, str]:
-        begun = str(_deserialize_state(self.get_state_cookie() or "e30=").get("state_id", "")).split(".")
-        return (begun[0], begun[1]) if len(begun) == 3 else ("", "")
+    @property
+    def _begun(self) -> str:
+        """What the login was begun with: PROVIDER.ANTENNA.RANDOM, or ""."""
+        return str(self._kept().get("state_id", ""))
+
+    def _kept(self) -> dict[str, Any]:
+        """What this browser kept since; signed, so it is ours."""
+        return dict(_deserialize_state(self.get_state_cookie() or "e30="))
 
     def check_error(self) -> None:
         """Raises LoginRefused for what the provider refused; its words come by an address, and are not shown."""
@@ -96,12 +113,12 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
             raise LoginRefused("expired")
 
     def check_state(self) -> None:
-        """Raises LoginRefused unless this browser began this login, with this provider."""
-        try:
-            super().check_state()
-        except (web.HTTPError, AttributeError, UnicodeError) as error:
-            raise LoginRefused("expired") from error
-        if self._begun()[0] != self.provider:
+        """Raises LoginRefused unless this browser began this login, with this provider. The address is not read, only
+        compared: what is wrong in it would get into the log."""
+        begun = self._begun
+        if begun.split(".")[0] != self.provider or self.get_query_argument("state", "") != _serialize_state(
+            {"state_id": begun}
+        ):
             raise LoginRefused("expired")
 
     async def get(self) -> None:
@@ -116,9 +133,26 @@ class FromProvider(Refusing, ChecklistFirst, OAuthCallbackHandler):  # type: ign
             await self.refuse(LoginRefused("blocked" if error.status_code == 403 else "failed"))
 
 
+class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
+    """Signs out here and, where the operator wants it, at the provider: else its page lets the next one in unasked."""
+
+    async def handle_logout(self) -> None:
+        """Find where to go on, as long as it is known who it was."""
+        self._onward: str | None = None
+        if self.current_user is not None:
+            self._onward = await self.settings["authenticator"].sign_out_address(self.current_user)
+
+    async def render_logout_page(self) -> None:
+        """302 to the provider, or to the login page."""
+        if self._onward is None:
+            await super().render_logout_page()
+        else:
+            self.redirect(self._onward)
+
+
 def routes(authenticator: FederatedAuthenticator) -> list[tuple[str, type[BaseHandler]]]:
-    """For each provider, its way there and back."""
-    found: list[tuple[str, type[BaseHandler]]] = []
+    """For each provider, its way there and back; and the way out."""
+    found: list[tuple[str, type[BaseHandler]]] = [(r"/logout", SignOut)]
     for name in authenticator.providers:
         for step, handler in (("login", ToProvider), ("callback", FromProvider)):
             found.append((rf"/oidc/{name}/{step}", type(handler.__name__, (handler,), {"provider": name})))

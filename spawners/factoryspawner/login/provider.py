@@ -11,8 +11,10 @@ from oauthenticator.generic import GenericOAuthenticator
 from pydantic import ValidationError
 from tornado import web
 from tornado.httpclient import HTTPClientError
+from tornado.httputil import url_concat
 
 from factorylink.models import ANTENNA
+from factoryspawner.login import idtoken
 from factoryspawner.login.claims import judge, short_name, subject
 from factoryspawner.login.people import NameTaken, People
 from factoryspawner.login.settings import Endpoints, Provider
@@ -56,15 +58,17 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         self.settings = settings
         self._people = people
         self._taken = taken
+        self._found: Endpoints | None = None
+        self._keys: dict[str, Any] = {}  # its JWK Set
         self._finding = asyncio.Lock()
         self._silent_at = -1.0  # when it was last asked for its endpoints in vain, in the loop's time
 
-    async def ready(self) -> None:
-        """Return when its endpoints are known. Raises ProviderAway; so for all who waited while one asked."""
+    async def ready(self) -> Endpoints:
+        """Its endpoints. Raises ProviderAway; so for all who waited while one asked."""
         begun = asyncio.get_running_loop().time()
         async with self._finding:
-            if self.userdata_url:
-                return
+            if self._found is not None:
+                return self._found
             if self._silent_at >= begun:
                 raise ProviderAway(f"{self.settings.issued_by} did not say its endpoints just now")
             try:
@@ -72,8 +76,9 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             except ProviderAway:
                 self._silent_at = asyncio.get_running_loop().time()
                 raise
-            self.authorize_url, self.token_url = str(found.authorize), str(found.token)
-            self.userdata_url: str = found.userinfo
+            self._found = found
+            self.authorize_url, self.token_url, self.userdata_url = found.authorize, found.token, found.userinfo
+            return found
 
     async def _discover(self) -> Endpoints:
         issuer = self.settings.issued_by
@@ -85,13 +90,15 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
                 authorize=said["authorization_endpoint"],
                 token=said["token_endpoint"],
                 userinfo=said["userinfo_endpoint"],
+                keys=said["jwks_uri"],
+                end_session=said.get("end_session_endpoint") if self.settings.sign_out else None,
             )
         except (HTTPClientError, OSError, ValueError, KeyError, TypeError, ValidationError) as error:
             raise ProviderAway(f"{issuer} does not say its endpoints: {error}") from error
 
-    async def login(self, handler: Any, antenna: str | None) -> dict[str, Any]:
-        """Who came back from the provider. Raises LoginRefused, ProviderAway."""
-        model: dict[str, Any] = await self._asked(self.authenticate(handler))
+    async def login(self, handler: Any, nonce: str, antenna: str | None) -> dict[str, Any]:
+        """Who came back from the provider with a login that has this nonce. Raises LoginRefused, ProviderAway."""
+        model: dict[str, Any] = await self._asked(self._come(handler, nonce))
         state = model["auth_state"]
         if state["refused"]:
             raise LoginRefused(state["refused"], None if model["name"] == _NOBODY else model["name"])
@@ -99,6 +106,28 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             self._people.pick(self.settings.issued_by, state["sub"], antenna)
             self._belongs_to(model, antenna)
         return model
+
+    async def _come(self, handler: Any, nonce: str) -> dict[str, Any]:
+        tokens = await self.get_token_info(handler, self.build_access_tokens_request_params(handler))
+        try:
+            sub = await self._subject(tokens.get("id_token"), nonce)
+        except idtoken.BadToken as error:
+            self.log.warning("Login by %s: its ID token is not believed: %s", self.settings.id, error)
+            raise LoginRefused("failed") from None
+        model = await self._model(tokens)
+        if model["auth_state"]["sub"] not in (sub, None):
+            self.log.warning("Login by %s: the ID token and the claims are of two people", self.settings.id)
+            raise LoginRefused("failed")
+        return model
+
+    async def _subject(self, token: object, nonce: str) -> str:
+        """Whom an ID token is about. A key that is not known is looked for once more: providers change them."""
+        belongs = (self.settings.issued_by, self.settings.client_id, nonce)
+        try:
+            return idtoken.subject(token, self._keys, *belongs)
+        except idtoken.UnknownKey:
+            self._keys = dict(await self.httpfetch((await self.ready()).keys, "asking for the keys"))
+            return idtoken.subject(token, self._keys, *belongs)
 
     async def look_again(self, user: Any) -> dict[str, Any] | None:
         """The same of one who is here, by what the last login left; None: they must log in. Raises ProviderAway."""
@@ -141,6 +170,13 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
     async def _model(self, tokens: Any) -> dict[str, Any]:
         model: dict[str, Any] = await self._token_to_auth_model(tokens)
         return model
+
+    async def sign_out_address(self, back: str) -> str | None:
+        """Where a browser ends its login at the provider, and goes ``back`` from; None: it is not sent there, or the
+        provider has no such place. Raises ProviderAway."""
+        if not self.settings.sign_out or (place := (await self.ready()).end_session) is None:
+            return None
+        return str(url_concat(place, {"client_id": self.client_id, "post_logout_redirect_uri": back}))
 
     async def _asked(self, answer: Any) -> Any:
         try:

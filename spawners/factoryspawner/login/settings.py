@@ -60,11 +60,14 @@ PRESETS: dict[Kind, Preset] = {
 
 
 class Endpoints(Model):
-    """Of a provider; without them they are read from its ``/.well-known/openid-configuration`` at the first login."""
+    """Of a provider; without them they are read from its ``/.well-known/openid-configuration`` at the first login.
+    ``keys``: its JWK Set; ``end_session``: where a login there is ended, for ``sign_out``."""
 
     authorize: SafeUrl
     token: SafeUrl
     userinfo: SafeUrl
+    keys: SafeUrl
+    end_session: SafeUrl | None = None
 
 
 class EntitlementMatch(Model):
@@ -112,7 +115,8 @@ class Provider(Model):
     """One provider. ``id``: in addresses and in the hub's records: do not change it.
 
     ``kind``: what it is known to be (title, issuer, scopes); ``client_secret_file``: 0600; ``client_auth``: how the
-    secret is sent; ``endpoints``: without them they are asked of the issuer; ``rules``: who gets in, as what: whom no
+    secret is sent; ``sign_out``: whether who signs out here is sent on to sign out there, too; ``endpoints``: without
+    them they are asked of the issuer; ``rules``: who gets in, as what: whom no
     rule gives a group is refused; ``assurance``: the least identity assurance (REFEDS IAP), else refused whatever the
     rules say; ``names``: names that people of the provider have here already, by their ``sub``.
     """
@@ -124,6 +128,7 @@ class Provider(Model):
     client_id: Annotated[str, StringConstraints(min_length=1, max_length=255)]
     client_secret_file: Path
     client_auth: Literal["basic", "post"] = "basic"
+    sign_out: bool = False
     endpoints: Endpoints | None = None
     scopes: tuple[Annotated[str, StringConstraints(pattern=r"^[!#-\[\]-~]+$")], ...] = ()
     entitlement_claims: tuple[str, ...] = ("entitlements", "eduperson_entitlement")
@@ -136,6 +141,8 @@ class Provider(Model):
     def _has_an_issuer(self) -> Self:
         if self.issuer is None and PRESETS[self.kind].issuer is None:
             raise ValueError(f"issuer: a provider of kind {self.kind} needs it")
+        if self.sign_out and self.endpoints is not None and self.endpoints.end_session is None:
+            raise ValueError("endpoints.end_session: sign_out needs it")
         return self
 
     @property

@@ -1,0 +1,68 @@
+"""A provider's ID token: whether that provider made it, for this gateway and this login, and about whom.
+
+Pure functions. Only keys that a provider publishes count: a token signed with a shared secret, or not at all, does not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import jwt
+
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+_SKEW = 60  # seconds that two clocks may be apart
+
+
+class BadToken(Exception):
+    """It is not to be believed; the message says why, and has nothing of the token."""
+
+
+class UnknownKey(BadToken):
+    """None of these keys signed it: the provider may have newer ones."""
+
+
+def nonce(login: str) -> str:
+    """What a login's token must bear, from what the login was begun with."""
+    return hashlib.sha256(f"nonce {login}".encode()).hexdigest()
+
+
+def subject(token: object, keys: Mapping[str, Any], issuer: str, client: str, wanted: str) -> str:
+    """Who a token is about. ``keys``: the provider's JWK Set; ``wanted``: the nonce. Raises BadToken."""
+    if not isinstance(token, str):
+        raise BadToken("there is none")
+    try:
+        claims = jwt.decode(
+            token,
+            _key(token, keys),
+            algorithms=list(ALGORITHMS),
+            audience=client,
+            issuer=[issuer, f"{issuer}/"],
+            leeway=_SKEW,
+            options={"require": ["iss", "sub", "aud", "exp", "iat"]},
+        )
+    except jwt.InvalidSignatureError:
+        raise UnknownKey("none of these keys signed it") from None
+    except jwt.PyJWTError as error:
+        raise BadToken(type(error).__name__) from None
+    several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
+    if (several or "azp" in claims) and claims.get("azp") != client:
+        raise BadToken("it was given to another client")
+    if claims.get("nonce") != wanted:
+        raise BadToken("it is of another login")
+    return str(claims["sub"])
+
+
+def _key(token: str, keys: Mapping[str, Any]) -> jwt.PyJWK:
+    """The one that the token names; where it names none, the only one."""
+    header = jwt.get_unverified_header(token)
+    if header["alg"] not in ALGORITHMS:
+        raise BadToken("it is not signed with a key that is published")
+    listed = keys.get("keys")
+    known = [key for key in listed if isinstance(key, dict)] if isinstance(listed, list) else []
+    named = header.get("kid")
+    fitting = [key for key in known if named in (None, key.get("kid")) and key.get("use", "sig") == "sig"]
+    if len(fitting) != 1:
+        raise UnknownKey("no key fits it")
+    return jwt.PyJWK(fitting[0], fitting[0].get("alg") or header["alg"])

@@ -1,0 +1,121 @@
+"""ID tokens: believed when the provider made them, for this gateway and this login; else not."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from factoryspawner.login.idtoken import BadToken, UnknownKey, nonce, subject
+
+ISSUER, CLIENT = "https://login.example.org", "gateway"
+RSA = rsa.generate_private_key(65537, 2048)
+ANOTHER = rsa.generate_private_key(65537, 2048)
+EC = ec.generate_private_key(ec.SECP256R1())
+ED = ed25519.Ed25519PrivateKey.generate()
+NONCE = nonce("mine..1")
+
+
+def jwk(key: Any, algorithm: str, **more: Any) -> dict[str, Any]:
+    public: dict[str, Any] = jwt.get_algorithm_by_name(algorithm).to_jwk(key.public_key(), as_dict=True)
+    public.pop("key_ops", None)
+    return public | more
+
+
+KEYS = {"keys": [jwk(RSA, "RS256", kid="a", use="sig"), jwk(EC, "ES256", kid="b"), jwk(ED, "EdDSA", kid="c")]}
+
+
+def token(key: Any = RSA, algorithm: str = "RS256", kid: str | None = "a", **change: Any) -> str:
+    now = int(time.time())
+    claims = {"iss": ISSUER, "sub": "ada", "aud": CLIENT, "iat": now, "exp": now + 300, "nonce": NONCE} | change
+    claims = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(claims, key, algorithm, headers={"kid": kid} if kid else None)
+
+
+def read(made: object, keys: dict[str, Any] = KEYS) -> str:
+    return subject(made, keys, ISSUER, CLIENT, NONCE)
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        token(),
+        token(algorithm="PS256"),
+        token(EC, "ES256", "b"),
+        token(ED, "EdDSA", "c"),
+        token(iss=f"{ISSUER}/"),
+        token(aud=[CLIENT]),
+        token(aud=[CLIENT, "other"], azp=CLIENT),
+        token(exp=int(time.time()) - 10),  # clocks differ
+    ],
+)
+def test_one_that_is_believed(made: str) -> None:
+    assert read(made) == "ada"
+
+
+def test_the_only_key_needs_no_name() -> None:
+    assert read(token(kid=None), {"keys": [jwk(RSA, "RS256")]}) == "ada"
+    assert read(token(kid=None), {"keys": [jwk(RSA, "RS256", alg="RS256"), jwk(EC, "ES256", use="enc")]}) == "ada"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        None,
+        5,
+        "",
+        "a.b.c",
+        token(ANOTHER),
+        token(iss="https://evil.example"),
+        token(iss=None),
+        token(aud="other"),
+        token(aud=["other"]),
+        token(aud=[CLIENT, "other"]),
+        token(aud=[CLIENT, "other"], azp="other"),
+        token(azp="other"),
+        token(exp=int(time.time()) - 120),
+        token(exp=None),
+        token(iat=int(time.time()) + 3600),
+        token(sub=None),
+        token(sub=7),
+        token(nonce=None),
+        token(nonce=nonce("mine..2")),
+        token("s" * 64, "HS256"),
+        token(json.dumps(KEYS["keys"][0]) * 2, "HS256"),
+        token(None, "none"),
+        token(EC, "ES256", "a"),
+    ],
+)
+def test_one_that_is_not(made: object) -> None:
+    with pytest.raises(BadToken) as bad:
+        read(made)
+    assert not isinstance(made, str) or not made or made not in str(bad.value)
+
+
+def test_one_whose_claims_were_changed() -> None:
+    head, body, signature = token().split(".")
+    claims = json.loads(base64.urlsafe_b64decode(body + "==")) | {"sub": "eve"}
+    forged = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    with pytest.raises(BadToken):
+        read(f"{head}.{forged}.{signature}")
+
+
+@pytest.mark.parametrize("keys", [{}, {"keys": []}, {"keys": "x"}, {"keys": [5]}, {"keys": KEYS["keys"][1:]}])
+def test_a_key_that_is_not_known_may_be_newer(keys: dict[str, Any]) -> None:
+    with pytest.raises(UnknownKey):
+        read(token(), keys)
+
+
+def test_a_key_that_was_replaced_under_the_same_name_may_be_newer() -> None:
+    with pytest.raises(UnknownKey):
+        read(token(ANOTHER))
+
+
+def test_two_keys_of_one_name_are_none() -> None:
+    with pytest.raises(UnknownKey):
+        read(token(), {"keys": [jwk(RSA, "RS256", kid="a"), jwk(ANOTHER, "RS256", kid="a")]})
