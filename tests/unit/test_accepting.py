@@ -38,7 +38,7 @@ from factorylink.models import (
 from factorylink.problems import ProblemError
 from tests.unit.fake_factory import ID, OTHER, World, factory
 from tests.unit.serving import serving
-from tests.unit.test_projects import Table, project
+from tests.unit.fake_projects import Table, project
 
 RULES = SiteRules(version="2026-11", url="https://site.example/rules", text="No mining.")
 HELP = AccountHelp(text="Write to the desk.")
