@@ -181,8 +181,8 @@ export function preset(factories, sources) {
 
 function usual(factories) {
   const able = factories.filter((factory) => factory.sizes.length);
-  return able.find((one) => one.health.state === "ok" && !one.rules_open) ??
-    able.find(takesRequests) ?? able[0] ?? null;
+  const well = able.filter((one) => one.health.state === "ok");
+  return well.find((one) => !one.rules_open) ?? well[0] ?? able.find(takesRequests) ?? able[0] ?? null;
 }
 
 /**

@@ -155,6 +155,7 @@ class ChecklistPage(PublicHandler):
             to_tick=found.to_tick,
             now=datetime.now(UTC),
             wrong=wrong,
+            machines={f"rules-{site.factory}": site.machine for site in view.sites} if view is not None else {},
             silent=LINK_SILENT,
             going_on=bool(self._wanted),
             action=url_concat(f"{self.hub.base_url}checklist", {"next": self._wanted} if self._wanted else {}),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from playwright.sync_api import Page, expect
 
 from testbed.demo_login import GROUPS, claims
 from tests.browser.test_first_session import choose, open_start
-from tests.conftest import PORTS, started
+from tests.conftest import CHECKOUT, PORTS, started
+from tests.faults.test_kill import kill
 from tests.support.gateway import Gateway, eventually
 
 AXE = Path(__file__).resolve().parents[2] / "extensions/lab/node_modules/axe-core/axe.min.js"
@@ -171,3 +174,63 @@ def test_who_cancels_at_the_provider_is_told_so(gateway: Gateway, page: Page) ->
     page.get_by_role("link", name=re.compile("^Sign in with")).click()
     page.get_by_role("button", name="Deny").click()
     expect(page.get_by_role("alert")).to_contain_text("you cancelled")
+
+
+def rules_at(gateway: Gateway, factory: str, version: str | None) -> None:
+    """The catalogue of this gateway has that version of a site's rules from now on; None: it is the shipped one."""
+    shipped, own = CHECKOUT / "hub_config", gateway.path.parent / "catalogue"
+    shutil.rmtree(own, ignore_errors=True)
+    shutil.copytree(shipped / "factories", own / "factories")
+    shutil.copy(shipped / "antennas.yaml", own)
+    entry = own / "factories" / f"{factory}.yaml"
+    told = yaml.safe_load(entry.read_text())
+    told["site"]["rules"] = {"version": version, "text": "Leave it as you found it."}
+    entry.write_text(yaml.safe_dump(told))
+    link = gateway.path.parent / "link.yaml"
+    config = yaml.safe_load(link.read_text())
+    config["catalogue"] = str((own if version is not None else shipped) / "factories")
+    link.write_text(yaml.safe_dump(config))
+    kill(gateway, "link")
+
+
+@pytest.mark.timeout(300)  # the link begins anew three times
+def test_a_sites_rules_come_after_the_login_and_again_when_they_change(gateway: Gateway, page: Page) -> None:
+    factory = "it4lia"
+    rules_at(gateway, factory, "1")
+    try:
+        page.goto(f"{gateway.hub}/login?next=%2Fhub%2Ftoken")
+        sign_in(page, "emmy")
+        expect(page.get_by_role("checkbox")).to_have_count(2)
+        assert violations(page) == []
+        accept_terms(page)  # and leaves the rules open
+        page.wait_for_url(re.compile(r"/hub/token"))
+        answer = gateway.start("emmy", "ruled", factory=factory, hours=1)
+        assert answer.status_code == 403, answer.text
+        assert "have not accepted the rules" in answer.json()["message"]
+        assert "/hub/checklist" in answer.json()["message"]
+
+        open_start(page, gateway, "emmy", "ruled")
+        page.get_by_role("link", name="To your checklist").click()
+        page.get_by_role("checkbox", name=re.compile("accept the rules")).check()
+        page.get_by_role("button", name="Go on").click()
+        page.wait_for_url(re.compile(r"/hub/spawn/emmy/ruled"))
+        expect(page.locator("#fg-start-button")).to_have_attribute("aria-disabled", "false")
+        gateway.started("emmy", "ruled", factory=factory, hours=1)
+        gateway.stopped("emmy", "ruled")
+
+        page.context.clear_cookies()
+        page.goto(f"{gateway.hub}/login?next=%2Fhub%2Ftoken")
+        sign_in(page, "emmy")
+        page.wait_for_url(re.compile(r"/hub/token"))  # nothing is open
+
+        rules_at(gateway, factory, "2")
+        page.context.clear_cookies()
+        page.goto(f"{gateway.hub}/login?next=%2Fhub%2Ftoken")
+        sign_in(page, "emmy")
+        page.wait_for_url(re.compile(r"/hub/checklist"))
+        expect(page.get_by_role("checkbox", name=re.compile("version 2"))).not_to_be_checked()
+        expect(page.get_by_role("region", name="The terms of this gateway")).to_contain_text("Accepted on")
+        answer = gateway.start("emmy", "again", factory=factory, hours=1)
+        assert answer.status_code == 403, answer.text
+    finally:
+        rules_at(gateway, factory, None)

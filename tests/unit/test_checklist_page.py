@@ -121,7 +121,7 @@ async def test_an_older_version_is_asked_for_again_at_its_box(ada: httpx.AsyncCl
     [box] = re.findall(r'<input type="checkbox"[^>]*id="rules-one"[^>]*>', answer.text)
     assert 'aria-invalid="true"' in box and 'aria-describedby="rules-one-wrong"' in box and "autofocus" in box
     assert re.search(r'id="rules-one-wrong">They have changed since you read them', answer.text)
-    assert '<a href="#rules-one">' in answer.text
+    assert '<a href="#rules-one">ONE: They have changed' in answer.text
     assert 'role="alert"' in answer.text
     assert "next=%2Fhub%2Ftoken" in answer.text  # and on from there
 

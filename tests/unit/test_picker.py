@@ -56,6 +56,22 @@ def test_the_factory_of_the_session_itself_is_preset(link: ScriptedLink, monkeyp
     picker.close()
 
 
+def test_a_factory_whose_rules_are_open_is_not_the_first_and_says_why(link: ScriptedLink) -> None:
+    words = {
+        "code": "rules-open",
+        "what": "Not accepted.",
+        "do": "Open /hub/checklist.",
+        "whose": "you",
+        "scheduler": "",
+    }
+    link.tell([factory("one") | {"rules_open": words}, factory("two")])
+    picker = FactoryPicker()
+    assert eventually(lambda: picker.value, every=0.01)["factory"] == "two"
+    assert picker._passing["one"]["rules_open"] == {"what": "Not accepted. Open /hub/checklist."}
+    assert picker._passing["two"]["rules_open"] is None
+    picker.close()
+
+
 def test_set_in_parts_and_observed(picker: FactoryPicker) -> None:
     seen: list[Any] = []
     picker.observe(lambda change: seen.append(change["new"]), "value")

@@ -120,11 +120,10 @@ def _find(ones: Factories, name: object) -> Mapping[str, Any] | None:
 def _usual(factories: Factories, here: str | None) -> Mapping[str, Any] | None:
     able = [factory for factory in factories if factory["sizes"]]
     able.sort(key=lambda factory: factory["id"] != here)  # stable: the rest stays in the catalogue's order
+    ready = [factory for factory in able if factory["health"]["state"] == "ok" and not factory.get("rules_open")]
     for state in ("ok", "starting"):
-        for factory in able:
-            if factory["health"]["state"] == state:
-                return factory
-    return able[0] if able else None
+        ready += [factory for factory in able if factory["health"]["state"] == state]
+    return next(iter([*ready, *able]), None)
 
 
 def _list(ones: Factories) -> str:
