@@ -250,6 +250,29 @@ def test_what_a_writer_by_hand_leaves_as_it_is_does_no_harm(raw: str, read_as: s
     assert (first.reason, second.id) == (read_as, "13.vm")
 
 
+@pytest.mark.parametrize(
+    "variables", [{"PBS_O_MAIL": f",FACTORYGATE_JOB={COMMENT}"}, {"A": 1, "B": f",FACTORYGATE_JOB={COMMENT}"}]
+)
+def test_one_that_an_empty_variable_swallowed_is_found(variables: dict[str, Any]) -> None:
+    assert one(Variable_List=variables).comment == COMMENT
+    assert one(Variable_List={**variables, "FACTORYGATE_JOB": "another"}).comment == "another"
+    assert one(Variable_List={"A": f"x,FACTORYGATE_JOB={COMMENT}"}).comment == ""
+
+
+@pytest.mark.parametrize("word", ["inf", "-infinity", "nan(1)", "INF", "+5", ".5", "1.", "08", "-0", "1e5"])
+@pytest.mark.parametrize("end", [",", ""])
+def test_a_variable_that_c_takes_for_a_number_does_no_harm(word: str, end: str) -> None:
+    """As the released 23.06 prints it, each on a line of its own; in a text such a line is left alone."""
+    lines = f'"Variable_List":{{\n"FACTORYGATE_JOB":"{COMMENT}",\n"A\\"": "\\":inf,",\n"V":WORD{end}\n'
+    more = '"W":"x"\n}' if end else "}"
+    hostile = json.dumps(job("13.vm", Variable_List=None)["13.vm"])[:-1] + ", " + lines.replace("WORD", word) + more
+    text = '{"timestamp":1,\n"Jobs":{' + json.dumps(job("12.vm"))[1:-1] + ',\n"13.vm":' + hostile + "}}}\n"
+    assert [(found.id, found.comment) for found in pbs.jobs(NAME).parse(Output(text, "", 0))] == [
+        ("12.vm", COMMENT),
+        ("13.vm", COMMENT),
+    ]
+
+
 def test_a_line_that_ends_within_a_text_is_misread() -> None:
     text = answer(job(comment="WORD")).stdout.replace("WORD", "a\nb")
     with pytest.raises(Misread):

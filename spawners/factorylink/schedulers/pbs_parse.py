@@ -217,7 +217,12 @@ def hosts(text: str) -> tuple[str, ...]:
 
 
 def _variable(values: Mapping[str, Any]) -> str:
-    value = as_dict(values.get("Variable_List")).get(VARIABLE)  # which may have any name twice
+    """Ours among the variables, of which somebody may have any name twice. The released 23.06 takes one that follows an
+    empty one for its value, and prints it with what is between them."""
+    variables = as_dict(values.get("Variable_List"))
+    swallowed = f",{VARIABLE}="
+    follows = (value for value in variables.values() if isinstance(value, str) and value.startswith(swallowed))
+    value = variables[VARIABLE] if VARIABLE in variables else next(follows, swallowed).removeprefix(swallowed)
     return value if isinstance(value, str) else ""
 
 
