@@ -103,6 +103,18 @@ def test_a_node_that_is_set_up_for_it_is_waited_for() -> None:
     assert explain.pending(found).code == "node-starting"
 
 
+def test_one_that_is_handed_to_its_node_has_not_begun() -> None:
+    """It is R to PBS, without a start: it may still come back, and a session that runs has a start."""
+    sent = {"substate": 41, "stime": None, "comment": "Job was sent for execution at (n1:ncpus=8)"}
+    found = one(**sent)
+    assert (found.state, found.started, found.ends, found.nodes, found.reason) == (JobState.PENDING, None, None, (), "")
+    assert explain.pending(found).code == "new"
+    assert [one(**sent, run_count=runs).restarts for runs in (1, 2)] == [0, 1]
+    assert one(substate=41).state is JobState.RUNNING
+    assert one(substate=42, stime=None).state is JobState.RUNNING
+    assert one(job_state="E", substate=41, stime=None).state is JobState.ENDING
+
+
 @pytest.mark.parametrize(
     ("status", "substate", "comment", "raw_state", "code", "signal", "reason"),
     [
