@@ -103,6 +103,18 @@ def test_a_node_that_is_set_up_for_it_is_waited_for() -> None:
     assert explain.pending(found).code == "node-starting"
 
 
+def test_one_that_is_handed_to_its_node_has_not_begun() -> None:
+    """It is R to PBS, without a start: it may still come back, and a session that runs has a start."""
+    sent = {"substate": 41, "stime": None, "comment": "Job was sent for execution at (n1:ncpus=8)"}
+    found = one(**sent)
+    assert (found.state, found.started, found.ends, found.nodes, found.reason) == (JobState.PENDING, None, None, (), "")
+    assert explain.pending(found).code == "new"
+    assert [one(**sent, run_count=runs).restarts for runs in (1, 2)] == [0, 1]
+    assert one(substate=41).state is JobState.RUNNING
+    assert one(substate=42, stime=None).state is JobState.RUNNING
+    assert one(job_state="E", substate=41, stime=None).state is JobState.ENDING
+
+
 @pytest.mark.parametrize(
     ("status", "substate", "comment", "raw_state", "code", "signal", "reason"),
     [
@@ -248,6 +260,29 @@ def test_what_a_writer_by_hand_leaves_as_it_is_does_no_harm(raw: str, read_as: s
     text = answer(job("12.vm", job_state="Q", comment="WORD"), job("13.vm")).stdout.replace("WORD", raw)
     first, second = pbs.jobs(NAME).parse(Output(text, "", 0))
     assert (first.reason, second.id) == (read_as, "13.vm")
+
+
+@pytest.mark.parametrize(
+    "variables", [{"PBS_O_MAIL": f",FACTORYGATE_JOB={COMMENT}"}, {"A": 1, "B": f",FACTORYGATE_JOB={COMMENT}"}]
+)
+def test_one_that_an_empty_variable_swallowed_is_found(variables: dict[str, Any]) -> None:
+    assert one(Variable_List=variables).comment == COMMENT
+    assert one(Variable_List={**variables, "FACTORYGATE_JOB": "another"}).comment == "another"
+    assert one(Variable_List={"A": f"x,FACTORYGATE_JOB={COMMENT}"}).comment == ""
+
+
+@pytest.mark.parametrize("word", ["inf", "-infinity", "nan(1)", "INF", "+5", ".5", "1.", "08", "-0", "1e5"])
+@pytest.mark.parametrize("end", [",", ""])
+def test_a_variable_that_c_takes_for_a_number_does_no_harm(word: str, end: str) -> None:
+    """As the released 23.06 prints it, each on a line of its own; in a text such a line is left alone."""
+    lines = f'"Variable_List":{{\n"FACTORYGATE_JOB":"{COMMENT}",\n"A\\"": "\\":inf,",\n"V":WORD{end}\n'
+    more = '"W":"x"\n}' if end else "}"
+    hostile = json.dumps(job("13.vm", Variable_List=None)["13.vm"])[:-1] + ", " + lines.replace("WORD", word) + more
+    text = '{"timestamp":1,\n"Jobs":{' + json.dumps(job("12.vm"))[1:-1] + ',\n"13.vm":' + hostile + "}}}\n"
+    assert [(found.id, found.comment) for found in pbs.jobs(NAME).parse(Output(text, "", 0))] == [
+        ("12.vm", COMMENT),
+        ("13.vm", COMMENT),
+    ]
 
 
 def test_a_line_that_ends_within_a_text_is_misread() -> None:

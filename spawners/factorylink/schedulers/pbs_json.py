@@ -2,8 +2,8 @@
 
 The sources after OpenPBS 23.06 write it by a library. The released 23.06 and all before it do so by hand: a text of a
 person may hold a quote that ends it, and then the answer is Misread, or has a name twice, which is remembered. What
-else that writer leaves as it is, and what does no harm, is mended: control characters, and backslashes before what JSON
-knows no escape for.
+else that writer leaves as it is, and what does no harm, is mended: control characters, backslashes before what JSON
+knows no escape for, and what C takes for a number (a variable that is ``+5`` or ``infinity``).
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from factorylink.errors import Misread
 
 _TOP = {"timestamp", "pbs_version", "pbs_server"}
 _CONTROLS = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
+# On a line of its own: no text goes on over the end of one.
+_BARE = re.compile(r'^(\s*"(?:[^"\\\n]|\\.)*":\s?)([\w.+()-]+)(?=,?$)', re.M | re.ASCII)
+_VALUE = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null")
 _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
 
 
@@ -49,9 +52,13 @@ def documents(stdout: str, *kinds: str) -> list[dict[str, Any]]:
 
 
 def _mended(text: str) -> str:
-    """Text without control characters but line ends and tabs, and with JSON's escapes only. JSON is as it was."""
-    plain = text.translate(_CONTROLS)
+    """Without control characters but line ends and tabs, with JSON's escapes and values only. JSON is as it was."""
+    plain = _BARE.sub(_quoted, text.translate(_CONTROLS))
     return _BACKSLASH.sub(lambda found: found[0] if found[1] else r"\\", plain) if "\\" in plain else plain
+
+
+def _quoted(found: re.Match[str]) -> str:
+    return found[0] if _VALUE.fullmatch(found[2]) else f'{found[1]}"{found[2]}"'
 
 
 class _Object(dict[str, Any]):

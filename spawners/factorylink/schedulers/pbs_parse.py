@@ -37,7 +37,7 @@ STATES = {
     "X": JobState.ENDED,  # of an array's job
     "M": JobState.ENDED,  # moved to another server, of which we know nothing
 }
-_PROVISIONED = 71  # substate: its node is being set up for it
+_SENT, _PROVISIONED = 41, 71  # substates: it is handed to its node, which is set up for it
 _TERMINATED = 91  # substate: deleted
 _BY_SUBSTATE = {92: "COMPLETED", 93: "FAILED"}
 
@@ -98,14 +98,17 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
     state = STATES.get(letter)
     if state is None:
         raise ValueError(f"the job state {letter!r} is unknown here")
-    if values.get("substate") == _PROVISIONED and state is JobState.RUNNING:
-        state, letter = JobState.PENDING, "provisioning"
+    runs = as_number(values, "run_count") or 0
+    restarts = runs if state is JobState.PENDING else max(0, runs - 1)
+    if state is JobState.RUNNING and values.get("substate") == _PROVISIONED:
+        state, letter, restarts = JobState.PENDING, "provisioning", runs
+    elif state is JobState.RUNNING and values.get("substate") == _SENT and "stime" not in values:
+        state, letter = JobState.PENDING, "sent"  # it may come back, and when it began is told only once it has
     over, begun = state is JobState.ENDED, state is not JobState.PENDING
     account = as_text(values, "euser") if "euser" in values else owner  # shown to managers only
     comment, started = _said(values), moment(values.get("stime")) if begun else None
     walltime = seconds(as_dict(values.get("Resource_List", {})).get("walltime")) or _ENDLESS
     code, signal, how = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
-    runs = as_number(values, "run_count") or 0
     return Job(
         id=id,
         name=as_text(values, "Job_Name"),
@@ -123,7 +126,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
         exit_code=code if over else None,
         signal=signal if over else None,
         expected_start=None if begun else _estimated(values.get("estimated")),
-        restarts=runs if state is JobState.PENDING else max(0, runs - 1),
+        restarts=restarts,
     )
 
 
@@ -157,7 +160,7 @@ def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
         return f"{held} {comment}" if re.match(r"job (array )?held", comment, re.I) else held
     if letter in ("W", "T"):
         return f"job_state={letter}"
-    return "" if re.match(r"Job (run|Array Began) at ", comment) else comment
+    return "" if re.match(r"Job (run|Array Began|was sent for execution) at ", comment) else comment
 
 
 def who(comment: str, owner: str) -> Literal["account", "administrator", "other"] | None:
@@ -217,7 +220,12 @@ def hosts(text: str) -> tuple[str, ...]:
 
 
 def _variable(values: Mapping[str, Any]) -> str:
-    value = as_dict(values.get("Variable_List")).get(VARIABLE)  # which may have any name twice
+    """Ours among the variables, of which somebody may have any name twice. The released 23.06 takes one that follows an
+    empty one for its value, and prints it with what is between them."""
+    variables = as_dict(values.get("Variable_List"))
+    swallowed = f",{VARIABLE}="
+    follows = (value for value in variables.values() if isinstance(value, str) and value.startswith(swallowed))
+    value = variables[VARIABLE] if VARIABLE in variables else next(follows, swallowed).removeprefix(swallowed)
     return value if isinstance(value, str) else ""
 
 
