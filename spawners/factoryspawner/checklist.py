@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -153,7 +152,6 @@ class ChecklistPage(PublicHandler):
             view=view,
             awaits=found.awaits,
             to_tick=found.to_tick,
-            now=datetime.now(UTC),
             wrong=wrong,
             machines={f"rules-{site.factory}": site.machine for site in view.sites} if view is not None else {},
             silent=LINK_SILENT,

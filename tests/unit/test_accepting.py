@@ -37,8 +37,8 @@ from factorylink.models import (
 )
 from factorylink.problems import ProblemError
 from tests.unit.fake_factory import ID, OTHER, World, factory
-from tests.unit.serving import serving
 from tests.unit.fake_projects import Table, project
+from tests.unit.serving import serving
 
 RULES = SiteRules(version="2026-11", url="https://site.example/rules", text="No mining.")
 HELP = AccountHelp(text="Write to the desk.")

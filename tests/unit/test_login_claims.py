@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from factorylink import moments
 from factoryspawner.hubconfig import HubConfigError, load
 from factoryspawner.login.claims import Entitlement, entitlement, judge, short_name, subject
 from factoryspawner.login.people import NameTaken, People
@@ -234,9 +235,14 @@ def test_an_antenna_is_remembered(tmp_path: Path) -> None:
 def test_terms_are_kept_with_their_date(tmp_path: Path) -> None:
     people = People(tmp_path / "people.sqlite")
     name = people.admit("a", "one", "ada", lambda _: False)
-    assert people.accepted(name) is None
+    assert people.accepted(name, "2026-11") is None
+    before = moments.now().replace(microsecond=0)
     people.accept(name, "2026-11")
-    assert People(tmp_path / "people.sqlite").accepted(name) == "2026-11"
+    kept = People(tmp_path / "people.sqlite")
+    at = kept.accepted(name, "2026-11")
+    assert at is not None
+    assert before <= at <= moments.now()
+    assert kept.accepted(name, "2026-12") is None
 
 
 def test_who_somebody_is_at_the_provider_can_be_a_group() -> None:
