@@ -71,6 +71,18 @@ def made() -> Row:
     return Row(ID, "ada", "", "one", "a", choice, JobOptions(), 20000, moments.now())
 
 
+def falls_silent(world: World) -> None:
+    """The ledger takes the next commit and does not say so; then it is there again."""
+    commit = world.ledger.transact
+
+    async def cut(work: Any) -> Any:
+        await commit(work)
+        world.ledger.transact = commit  # type: ignore[method-assign]
+        raise LedgerError("The connection was lost.")
+
+    world.ledger.transact = cut  # type: ignore[method-assign]
+
+
 async def held(world: World) -> tuple[float, float]:
     standing = await world.board.budget.standing("p1")
     return standing.spent, standing.reserved
@@ -123,14 +135,7 @@ async def test_what_the_ledger_took_without_saying_so_holds_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sessions, "UNMAKE_SECONDS", 0.01)
-    commit = world.ledger.transact
-
-    async def cut(work: Any) -> Any:
-        await commit(work)
-        world.ledger.transact = commit  # type: ignore[method-assign]
-        raise LedgerError("The connection was lost.")
-
-    world.ledger.transact = cut  # type: ignore[method-assign]
+    falls_silent(world)
     with pytest.raises(LedgerError):
         await world.sessions.begin(made(), world.board.places["one"])
     await world.until(state="ended")
@@ -292,6 +297,22 @@ async def test_workers_hold_and_give_back_too(world: World) -> None:
     assert await held(world) == (pytest.approx(5 * 77 / HOUR), 0)
     (line,) = await world.board.budget.usage("p1")
     assert (line.gpu_seconds, line.jobs) == (5 * 77, 5)
+
+
+async def test_workers_that_the_ledger_took_without_saying_so_are_never_begun(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "UNMAKE_SECONDS", 0.01)
+    await begin(world)
+    falls_silent(world)
+    with pytest.raises(LedgerError):
+        await grow(world, 5, 2)
+    await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": 5})
+    assert await held(world) == (0, 0)
+    await world.down()
+    await world.up()
+    await world.scheduler.answer(3)
+    assert world.scheduler.submitted == []
 
 
 async def test_workers_that_are_let_go_in_the_queue_cost_nothing(world: World) -> None:
