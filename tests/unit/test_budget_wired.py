@@ -118,10 +118,28 @@ async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(worl
 
 async def test_what_is_cancelled_in_the_queue_costs_nothing(world: World) -> None:
     await world.put(hours=8)
+    await world.scheduler.answer()
     await world.sessions.stop(ID, "person")
     await world.scheduler.answer(3)
     await world.until(state="ended")
     assert await held(world) == (0, 0)
+
+
+@pytest.mark.parametrize(("silent", "costs"), [(100, 100), (3 * HOUR, 2 * HOUR)])
+async def test_what_was_missed_without_a_record_is_counted_from_when_it_was_last_seen(
+    world: World, silent: int, costs: int
+) -> None:
+    session = await world.put(hours=2)
+    await world.scheduler.answer()
+    live = world.board.live[ID]
+    assert live.seen is not None
+    live.seen = moments.now() - timedelta(seconds=silent)  # the factory was out of reach since then
+    del world.scheduler.jobs_there[session.job or ""]
+    await world.scheduler.answer(2)
+    await world.until(state="ended")
+    assert await held(world) == (pytest.approx(costs / HOUR, abs=30 / HOUR), 0)
+    (line,) = await world.board.budget.usage("p1")
+    assert line.jobs == 1
 
 
 async def test_what_the_scheduler_refuses_costs_nothing(world: World) -> None:
