@@ -92,7 +92,8 @@ async def _serve(
     sessions, clusters, offers = _build(config, factories, federation, ledger, back_socket)
     board, hub = sessions.board, HubClient(config.hub)
     bring_back = BringBack(board, hub)
-    back = BackWay(config.hub.url, f"http://{config.listen_host}:{config.listen_port}", config.hub.base_url)
+    host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
+    back = BackWay(config.hub.url, f"http://{host}:{config.listen_port}", config.hub.base_url)
     wire = Wire(clusters, Callers(hub).person)
     apps = [
         hub_app(sessions, clusters, offers, bring_back),

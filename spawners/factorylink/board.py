@@ -223,7 +223,11 @@ class Board:
             entry = self.entry(live.row, "end", detail=str(values.get("end_reason", "")))
             values = {"state": SessionState.ENDED, "ended": moments.now(), **values}
             row, now = live.row, values["ended"]
-            settled = budget.settle(row.id, record, live.restarts, row.started, min(now, row.ends or now))
+            started, ends = row.started, row.ends
+            if started is None and record is None and row.wish == "run" and row.job is not None and live.seen:
+                # Nobody knows whether it ran: then it did from when it was last seen waiting.
+                started, ends = live.seen, live.seen + timedelta(seconds=walltime(row.choice.hours))
+            settled = budget.settle(row.id, record, live.restarts, started, min(now, ends or now))
             await self.ledger.change(row, settled, say=values["end"].what, entry=entry, **values)
             live.door_open = False
             live.job_over.set()

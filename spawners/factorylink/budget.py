@@ -282,7 +282,7 @@ def _check(db: Connection, project: Project, needs: int, until: datetime) -> Non
     each = case((charges.c.ended.is_(None), _held), else_=_used)
     taken = select(func.coalesce(func.sum(each), 0)).where(charges.c.project == project.id)
     left = math.floor(project.gpu_hours * HOUR) - int(db.execute(taken).scalar_one())
-    if needs > left:
+    if needs and needs > left:
         raise OverBudget(project, max(0, left) / HOUR, needs / HOUR)
 
 

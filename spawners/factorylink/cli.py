@@ -23,7 +23,7 @@ _SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: done; 1: the link or the catalogue said no; 2: the words of the command are wrong."""
+    """0: done; 1: the link or the catalogue said no; 2: the words of the command are wrong; 130: interrupted."""
     options = _parser().parse_args(argv)
     try:
         result: int = options.run(options)
@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"The link: {' '.join(part for part in (str(error), error.problem.do) if part)}\n")
     except LinkSilent as error:
         sys.stderr.write(f"The link at {options.socket} cannot be asked: {error}. Does it run, as this user?\n")
+    except KeyboardInterrupt:
+        return 130
     except BrokenPipeError:  # of whoever read our output and has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:

@@ -162,7 +162,8 @@ class Access(Model):
 class Hub(Model):
     """Where JupyterHub is. The token file is 0600 and holds the token of the service ``factories``."""
 
-    url: str = "http://127.0.0.1:8081"  # scheme, host, port of the hub's own listener, without base_url
+    # Scheme, host, port of the hub's own listener, without base_url.
+    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] = "http://127.0.0.1:8081"
     base_url: Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")] = "/"
     token_file: Path
     name: Slug = "hub"  # in job names: factorygate-<name>

@@ -27,6 +27,7 @@ class Live:
     row: Row
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     job: Job | None = None  # as the last answer had it
+    seen: datetime | None = None  # when the last answer had it
     misses: int = 0  # successful answers in a row that lack the job
     position: int | None = None
     submission: asyncio.Task[ProblemError | None] | None = None

@@ -87,7 +87,7 @@ class Watcher:
         row, before = live.row, live.job
         if row.job != job.id or row.ended is not None:
             return
-        live.job, live.misses = job, 0
+        live.job, live.seen, live.misses = job, moments.now(), 0
         position = place.site.position(job.id) if job.state == JobState.PENDING else None
         if job != before or position != live.position:
             live.position = position

@@ -77,6 +77,13 @@ async def test_what_is_said_to_be_left_is_there(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=2.00)], whole))
 
 
+async def test_what_needs_no_gpu_is_let_in_by_a_project_that_is_over_its_grant(ledger: Ledger) -> None:
+    await ledger.write(budget.reserve([claim(hours=3)], project(gpu_hours=5)))
+    await ledger.write(budget.reserve([claim("cpu", hours=3, gpus=0)], project(gpu_hours=1)))
+    with pytest.raises(OverBudget):
+        await ledger.write(budget.reserve([claim("gpu", hours=0.1)], project(gpu_hours=1)))
+
+
 async def test_what_ends_early_gives_back_the_rest(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=10)], project()))
     await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=10)))

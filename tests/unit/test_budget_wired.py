@@ -61,6 +61,18 @@ def made() -> Row:
     return Row(ID, "ada", "", "one", "a", choice, JobOptions(), 20000, moments.now())
 
 
+def falls_silent(world: World) -> None:
+    """The ledger takes the next commit and does not say so; then it is there again."""
+    commit = world.ledger.transact
+
+    async def cut(work: Any) -> Any:
+        await commit(work)
+        world.ledger.transact = commit  # type: ignore[method-assign]
+        raise LedgerError("The connection was lost.")
+
+    world.ledger.transact = cut  # type: ignore[method-assign]
+
+
 async def held(world: World) -> tuple[float, float]:
     standing = await world.board.budget.standing("p1")
     return standing.spent, standing.reserved
@@ -96,10 +108,28 @@ async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(worl
 
 async def test_what_is_cancelled_in_the_queue_costs_nothing(world: World) -> None:
     await world.put(hours=8)
+    await world.scheduler.answer()
     await world.sessions.stop(ID, "person")
     await world.scheduler.answer(3)
     await world.until(state="ended")
     assert await held(world) == (0, 0)
+
+
+@pytest.mark.parametrize(("silent", "costs"), [(100, 100), (3 * HOUR, 2 * HOUR)])
+async def test_what_was_missed_without_a_record_is_counted_from_when_it_was_last_seen(
+    world: World, silent: int, costs: int
+) -> None:
+    session = await world.put(hours=2)
+    await world.scheduler.answer()
+    live = world.board.live[ID]
+    assert live.seen is not None
+    live.seen = moments.now() - timedelta(seconds=silent)  # the factory was out of reach since then
+    del world.scheduler.jobs_there[session.job or ""]
+    await world.scheduler.answer(2)
+    await world.until(state="ended")
+    assert await held(world) == (pytest.approx(costs / HOUR, abs=30 / HOUR), 0)
+    (line,) = await world.board.budget.usage("p1")
+    assert line.jobs == 1
 
 
 async def test_what_the_scheduler_refuses_costs_nothing(world: World) -> None:
@@ -107,6 +137,19 @@ async def test_what_the_scheduler_refuses_costs_nothing(world: World) -> None:
     with pytest.raises(ProblemError):
         await world.put(hours=8)
     assert await held(world) == (0, 0)
+
+
+async def test_what_the_ledger_took_without_saying_so_holds_nothing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "UNMAKE_SECONDS", 0.01)
+    falls_silent(world)
+    with pytest.raises(LedgerError):
+        await world.sessions.begin(made(), world.board.places["one"])
+    await world.until(state="ended")
+    assert await held(world) == (0, 0)
+    assert world.scheduler.submitted == []
+    await world.put(OTHER, hours=8)  # its server is free
 
 
 async def test_a_requeue_counts_both_runs_by_the_sites_records(world: World) -> None:
@@ -236,6 +279,22 @@ async def test_workers_hold_and_give_back_too(world: World) -> None:
     assert (line.gpu_seconds, line.jobs) == (5 * 77, 5)
 
 
+async def test_workers_that_the_ledger_took_without_saying_so_are_never_begun(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "UNMAKE_SECONDS", 0.01)
+    await begin(world)
+    falls_silent(world)
+    with pytest.raises(LedgerError):
+        await grow(world, 5, 2)
+    await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": 5})
+    assert await held(world) == (0, 0)
+    await world.down()
+    await world.up()
+    await world.scheduler.answer(3)
+    assert world.scheduler.submitted == []
+
+
 async def test_workers_that_are_let_go_in_the_queue_cost_nothing(world: World) -> None:
     await begin(world)
     await grow(world, 5, 2)
@@ -264,26 +323,6 @@ async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(wo
     await world.scheduler.answer()
     await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": 1})
     assert (await row(world, f"{BATCH}/1")).seconds == 655
-
-
-async def test_what_the_ledger_took_without_saying_so_holds_nothing(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sessions, "UNMAKE_SECONDS", 0.01)
-    commit = world.ledger.transact
-
-    async def cut(work: Any) -> Any:
-        await commit(work)
-        world.ledger.transact = commit  # type: ignore[method-assign]
-        raise LedgerError("The connection was lost.")
-
-    world.ledger.transact = cut  # type: ignore[method-assign]
-    with pytest.raises(LedgerError):
-        await world.sessions.begin(made(), world.board.places["one"])
-    await world.until(state="ended")
-    assert await held(world) == (0, 0)
-    assert world.scheduler.submitted == []
-    await world.put(OTHER, hours=8)  # its server is free
 
 
 async def test_more_time_is_not_more_than_a_job_of_the_project_may_have(world: World) -> None:

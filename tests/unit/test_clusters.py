@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from pydantic import ValidationError
+from sqlalchemy import Connection
 
 from factorylink.clusters import herd, service
+from factorylink.clusters.rows import Shelf
 from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
 from factorylink.problems import ProblemError
 from tests.unit import fake_factory
@@ -354,6 +357,22 @@ async def test_it_outlives_the_link(tmp_path: Path) -> None:
     await world.scheduler.answer(2)
     await world.comes(lambda: world.clusters.of("ada", live=True) == [])
     await world.down()
+
+
+async def test_any_number_of_batches_is_found_again(world: World) -> None:
+    """A database takes only so many values in one question: here 20, in the field 32766 or more."""
+    await begin(world)
+    for number in range(30):
+        await grow(world, f"w-{number}", batch=f"{number:032x}")
+
+    def few(db: Connection) -> None:
+        connection = db.connection.dbapi_connection
+        assert isinstance(connection, sqlite3.Connection)
+        connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 20)
+
+    await world.ledger.transact(few)
+    (found,) = await Shelf(world.ledger).live()
+    assert sum(len(batch.workers) for batch in found.batches.values()) == 30
 
 
 async def test_jobs_that_no_cluster_has_are_cancelled_after_a_grace(tmp_path: Path) -> None:

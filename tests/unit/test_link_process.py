@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import stat
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
@@ -98,6 +100,32 @@ async def test_it_knows_its_projects_and_its_people(tmp_path: Path) -> None:
     await client.close()
     process.send_signal(signal.SIGTERM)
     assert b"Traceback" not in await process.stderr.read()
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+
+
+def has_version_6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.skipif(not has_version_6(), reason="this machine has no address ::1")
+async def test_it_listens_on_an_address_of_version_6(tmp_path: Path) -> None:
+    config = link_yaml(tmp_path)
+    config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), "listen_host": "::1"}))
+    process = await start(config)
+    assert process.stderr is not None
+    async for line in process.stderr:
+        if b"The link is up" in line:
+            break
+    back = httpx.AsyncHTTPTransport(uds=str(tmp_path / "state" / "back.sock"))
+    async with httpx.AsyncClient(transport=back, base_url="http://back") as session:  # what a door sends back
+        answer = await session.get("/services/factories/health")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 10) == 0
 
 

@@ -91,6 +91,11 @@ def test_a_wrong_value_of_the_projects_is_told_with_its_line(
         ("session_ports", [20000, 99999], "session_ports.1: 99999: input should be less than or equal to 65535"),
         ("listen_port", 70000, "listen_port: 70000: input should be less than or equal to 65535"),
         ("limits", {"access_grace_seconds": 10**18}, "limits.access_grace_seconds: "),
+        (
+            "hub",
+            {"token_file": "t", "url": "127.0.0.1:8081"},
+            "hub.url: '127.0.0.1:8081' is not an address that begins",
+        ),
     ],
 )
 def test_a_number_that_cannot_be_is_told_before_the_link_uses_it(
@@ -111,6 +116,16 @@ def test_a_doctor_without_an_account_says_how_to_name_one(tmp_path: Path, capsys
     file.write_text(yaml.safe_dump({**config, "projects": "projects.yaml"}))
     code, text = said(capsys, "doctor", "one", "--link", str(file))
     assert (code, text) == (1, f"one: {file} has no site account for it: name one by --account\n")
+
+
+def test_who_interrupts_a_command_sees_no_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("factorylink.client.LinkClient.sessions", interrupted)
+    assert said(capsys, "--socket", "/nowhere", "sessions", "list")[0] == 130
 
 
 @pytest.mark.parametrize("key", ["state_dir", "socket"])

@@ -228,16 +228,16 @@ class Shelf:
 
     async def live(self) -> list[ClusterRow]:
         """All that have not ended, with all that belongs to them."""
+        lives = clusters.c.ended.is_(None)
+        theirs = batches.c.cluster.in_(select(clusters.c.id).where(lives))  # the database's own: there may be very many
 
         def read(db: Connection) -> list[ClusterRow]:
-            found = {
-                row["id"]: ClusterRow(**row)
-                for row in db.execute(select(clusters).where(clusters.c.ended.is_(None))).mappings()
-            }
+            found = {row["id"]: ClusterRow(**row) for row in db.execute(select(clusters).where(lives)).mappings()}
             by_id: dict[BatchId, BatchRow] = {}
-            for row in db.execute(select(batches).where(batches.c.cluster.in_(list(found)))).mappings():
+            for row in db.execute(select(batches).where(theirs)).mappings():
                 by_id[row["id"]] = found[row["cluster"]].batches[row["id"]] = BatchRow(**row)
-            query = select(workers).where(workers.c.batch.in_(list(by_id))).order_by(workers.c.task)
+            query = select(workers).where(workers.c.batch.in_(select(batches.c.id).where(theirs)))
+            query = query.order_by(workers.c.task)
             for row in db.execute(query).mappings():
                 by_id[row["batch"]].workers.append(WorkerRow(**row))
             return list(found.values())

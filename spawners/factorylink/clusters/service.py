@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Iterator
 
-from factorylink import budget, explain, moments
+from factorylink import budget, explain, moments, sessions
 from factorylink.board import Board
 from factorylink.budget import Claim, OverBudget
 from factorylink.choices import gpus_of, walltime
@@ -203,6 +203,7 @@ class Clusters:
             except (Conflict, LedgerError, OverBudget) as error:
                 del row.batches[batch_id]
                 if isinstance(error, LedgerError):
+                    self._board.background(self._unmake(flock, batch), f"whether {batch.id} is in the ledger")
                     raise
                 if isinstance(error, OverBudget):
                     raise error.problem() from error
@@ -220,6 +221,21 @@ class Clusters:
             if submission.done() and (problem := submission.result()) is not None:
                 raise problem
         return flock.show()
+
+    async def _unmake(self, flock: Flock, batch: BatchRow) -> None:
+        """The ledger fell silent as it was written down. If it was all the same, its jobs are over: they hold hours,
+        and the next link would hand them over."""
+        while flock.row.batches.get(batch.id, batch) is batch:  # else it was asked for once more
+            await asyncio.sleep(sessions.UNMAKE_SECONDS)
+            try:
+                if batch.id not in flock.row.batches and await self._shelf.batch(batch.id) is None:
+                    return
+                if flock.row.batches.setdefault(batch.id, batch) is batch:
+                    await self.herd.over(flock, batch.workers, EndReason.REFUSED, explain.own("not-taken"))
+            except LedgerError as error:
+                log.warning("Whether batch %s is in the ledger is asked again: %s", batch.id, error)
+            else:
+                return
 
     def _claims(self, flock: Flock, batch: BatchRow) -> list[Claim]:
         """What a batch's jobs that are not over may use at most."""
