@@ -15,7 +15,7 @@ from factorylink.ending import Ender
 from factorylink.extending import Extender
 from factorylink.finding import DOUBT, Finder
 from factorylink.ledger import Conflict, LedgerError
-from factorylink.lifecycle import Action
+from factorylink.lifecycle import Action, Phase
 from factorylink.listening import DoorListener
 from factorylink.live import Live
 from factorylink.models import N_, EndReason, Job, JobState, SessionId, SessionState
@@ -110,7 +110,10 @@ class Watcher:
             case Action.FOLLOW:
                 await self._runs(live, place, job)
             case _ if step.phase != lifecycle.phase(row):
-                await self._board.ledger.change(row, say=N_("The job is ending."), state=lifecycle.state(step.phase))
+                async with live.lock:
+                    if _goes_on(live):
+                        say = N_("The job is ending.")
+                        await self._board.ledger.change(row, say=say, state=lifecycle.state(step.phase))
                 self._board.touch(live)
             case _:
                 await self._as_before(live, place, job)
@@ -172,6 +175,8 @@ class Watcher:
         }
         say = N_("The job runs on {node}.").format(node=node) if node else N_("The job runs.")
         async with live.lock:
+            if not _goes_on(live):
+                return
             await self._board.ledger.change(
                 live.row,
                 budget.runs(live.row.id, job.started, job.ends),
@@ -187,6 +192,8 @@ class Watcher:
     async def _requeued(self, live: Live, job: Job) -> None:
         self._listener.forget(live)
         async with live.lock:
+            if not _goes_on(live):
+                return
             values: dict[str, Any] = {
                 "state": SessionState.PENDING,
                 "node": None,
@@ -208,6 +215,12 @@ class Watcher:
         started = live.row.started
         allowed = limits.starting_seconds + limits.environment_wait_seconds
         return started is not None and moments.since(started) > timedelta(seconds=allowed)
+
+
+def _goes_on(live: Live) -> bool:
+    """Neither ended nor to be stopped. Either may be written down while its lock is waited for, and then what an
+    answer meant before counts no more."""
+    return lifecycle.phase(live.row) not in (Phase.STOPPING, Phase.ENDED)
 
 
 async def _all(each: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -37,6 +37,7 @@ WORDS = {
     "cluster_id": [CLUSTER],
     "factory_id": ["one"],
     "size": ["gpu-1"],
+    "hours": [1],
     "user": ["ada", "ben"],
 }
 CONFIG = {

@@ -482,3 +482,56 @@ async def test_a_port_that_is_taken_at_a_requeue_holds_up_no_other_session(world
     await world.scheduler.answer(2)
     assert (await world.until(state="starting", node="n2")).job == "1"
     assert ID in world.doors.bound
+
+
+class SlowWrites:
+    """The ledger's next write waits until it may go on."""
+
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.begun, self.may_end = asyncio.Event(), asyncio.Event()
+        self._change = world.ledger.change
+        monkeypatch.setattr(world.ledger, "change", self)
+
+    async def __call__(self, row: Any, *args: Any, **values: Any) -> None:
+        if not self.begun.is_set():
+            self.begun.set()
+            await self.may_end.wait()
+        await self._change(row, *args, **values)
+
+    async def meanwhile(self, world: World) -> None:
+        """An answer of the factory comes while it waits."""
+        await self.begun.wait()
+        answer = asyncio.create_task(world.scheduler.answer())
+        await asyncio.sleep(0.05)
+        self.may_end.set()
+        await answer
+
+
+async def test_a_job_that_starts_as_its_stop_is_written_down_does_not_start_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.put()
+    await world.scheduler.answer()
+    writes = SlowWrites(world, monkeypatch)
+    stop = asyncio.create_task(world.sessions.stop(ID, "person"))
+    world.scheduler.runs("1")
+    await writes.meanwhile(world)
+    await stop
+    assert (await world.session()).state == "ending"
+
+
+async def test_a_job_that_comes_back_as_its_end_is_written_down_changes_it_no_more(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.running()
+    job = world.scheduler.jobs_there.pop("1")
+    await world.scheduler.answer()
+    writes = SlowWrites(world, monkeypatch)
+    await world.scheduler.answer()
+    world.scheduler.jobs_there["1"] = job.model_copy(update={"nodes": ("n9",), "restarts": 1})
+    await writes.meanwhile(world)
+    await world.until(state="ended")
+    await world.scheduler.answer()
+    row = await world.ledger.row(ID)
+    assert row is not None
+    assert (row.state, row.ended is not None) == ("ended", True)
