@@ -90,7 +90,6 @@ async def main(names: list[str]) -> None:
         await link.up()
         page_states.fill(link)
         name_factories(link)
-        link.network = page_states.network(datetime.now(UTC))
         hub = HubProcess(Path(folder), link.socket, beside, "c.Authenticator.admin_users = {'ada'}")
         await hub.up()
         try:
@@ -99,6 +98,7 @@ async def main(names: list[str]) -> None:
                 browser = await playwright.chromium.launch(**chromium_options())
                 for theme in THEMES:
                     for width in WIDTHS:
+                        link.network = page_states.network(datetime.now(UTC))  # pages tell how old it is
                         await take(browser, hub, names, theme, width)
                 await browser.close()
         finally:
