@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from pydantic import TypeAdapter, ValidationError
+
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import Words
+from factorylink.models import Group, Words
 from factoryspawner.errors import LINK_SILENT, StartFailed, problem_failed
 from factoryspawner.login.settings import Terms
+
+_GROUP: TypeAdapter[str] = TypeAdapter(Group)
 
 
 class Refusal(NamedTuple):
@@ -49,7 +53,7 @@ async def check(link: LinkClient, authenticator: object, user: Any) -> None:
     refusal = await authenticator.standing(user) if isinstance(authenticator, Standing) else None
     try:
         if refusal is None:
-            await link.put_person(user.name, [group.name for group in user.groups if group.name.isprintable()])
+            await link.put_person(user.name, [group.name for group in user.groups if _can_be_told(group.name)])
         elif refusal.out:
             await link.put_person(user.name, (), blocked=True)
     except LinkSilent as error:
@@ -58,3 +62,12 @@ async def check(link: LinkClient, authenticator: object, user: Any) -> None:
         raise problem_failed(error.problem) from error
     if refusal is not None:
         raise StartFailed("forbidden", refusal.words)
+
+
+def _can_be_told(group: str) -> bool:
+    """The hub's database takes names that are no group's to the link; no project asks for one."""
+    try:
+        _GROUP.validate_python(group)
+    except ValidationError:
+        return False
+    return True

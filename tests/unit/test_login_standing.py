@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from factorylink.models import PersonBody
 from factoryspawner import hubconfig
 from factoryspawner.access import Standing, check
 from factoryspawner.errors import StartFailed
@@ -28,7 +29,7 @@ class Person:
 
     def __init__(self, **state: Any) -> None:
         self.state = {"provider": "mine", "sub": "x", "refused": None, "checked_at": time.time(), **state}
-        self.groups = [SimpleNamespace(name="one"), SimpleNamespace(name="not\nprinted")]
+        self.groups = [SimpleNamespace(name=name) for name in ("one", "not\nprinted", "long" * 100, "")]
 
     async def get_auth_state(self) -> dict[str, Any] | None:
         return self.state or None
@@ -41,7 +42,7 @@ class Link:
         self.told: list[tuple[str, list[str], bool]] = []
 
     async def put_person(self, name: str, groups: Iterable[str], blocked: bool = False) -> None:
-        self.told.append((name, list(groups), blocked))
+        self.told.append((name, sorted(PersonBody(groups=frozenset(groups)).groups), blocked))
 
 
 @pytest.fixture
