@@ -59,7 +59,7 @@ def kill(gateway: Gateway, *parts: str) -> None:
     for pid in old.values():
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: all(gateway.pid(part) != pid for part, pid in old.items()), 10, what=f"{parts} started anew")
-    eventually(lambda: back(gateway), 30, what="all answer")
+    eventually(lambda: back(gateway), 90, what="all answer")
 
 
 @pytest.mark.parametrize("parts", [("hub", "link")], ids="+".join)

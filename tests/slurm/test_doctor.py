@@ -17,7 +17,7 @@ import asyncssh
 import pytest
 import yaml
 
-from factorylink import cli, doctor
+from factorylink import cli
 from factorylink.doors import DoorKeeper
 from factorylink.models import Environment, Factory
 from testbed import cluster, faults, install
@@ -211,8 +211,8 @@ def test_a_door_that_does_not_know_us(visit: Doctor, monkeypatch: pytest.MonkeyP
     def with_another_key(config: Any, _key: Any, on_status: Callable[..., None], back: Path) -> DoorKeeper:
         return DoorKeeper(config, other, on_status, back)
 
-    monkeypatch.setattr(doctor, "DoorKeeper", with_another_key)
-    monkeypatch.setattr(doctor, "_BANNER_SECONDS", 2.0)
+    monkeypatch.setattr("factorylink.visit.DoorKeeper", with_another_key)
+    monkeypatch.setattr("factorylink.visit._BANNER_SECONDS", 2.0)
     fails(visit(), "door", "Permission denied")
 
 
