@@ -10,12 +10,11 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright, expect
+from playwright.async_api import Browser, expect
 
 from factorylink import explain
 from factorylink.models import AccountThere, Antenna, ChecklistView, ProjectView, SiteCheck, SiteRules
 from factorylink.problems import of_words
-from tests.conftest import chromium_options
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess
 from tests.unit.page_states import fill, signed_in
@@ -170,14 +169,6 @@ async def test_a_start_that_is_refused_says_where_to_accept(hub: HubProcess, lin
 
 
 # --- in a browser
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        made = await playwright.chromium.launch(**chromium_options())
-        yield made
-        await made.close()
 
 
 async def test_without_javascript_by_keyboard_alone(hub: HubProcess, browser: Browser, link: FakeLink) -> None:

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from factorylink import explain
 from factorylink.models import Environment, Health, NetworkView, ReservationView
-from tests.conftest import chromium_options
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess
@@ -21,14 +20,6 @@ from tests.unit.hub_process import HubProcess
 PATIENCE = 20_000  # ms: the hub keeps what the link told for some seconds
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        made = await playwright.chromium.launch(**chromium_options())
-        yield made
-        await made.close()
 
 
 @pytest_asyncio.fixture(loop_scope="module")
