@@ -279,7 +279,8 @@ class Channel:
     def __init__(self, session: Session) -> None:
         url = session.notebook.base.replace("http", "ws", 1) + f"/api/kernels/{session.kernel}/channels"
         self._open = ExitStack()
-        channel = connect(url, additional_headers=session.notebook.headers, open_timeout=60)
+        # What comes is taken at once, as a browser does: else a test that is busy elsewhere sees no pongs.
+        channel = connect(url, additional_headers=session.notebook.headers, open_timeout=60, max_queue=None)
         self._socket = self._open.enter_context(channel)
 
     def execute(self, code: str) -> str:

@@ -186,7 +186,7 @@ async def test_tells_how_the_notebook_ended(code: int, reason: str, exit_code: i
 
 
 async def test_ends_before_the_walltime_does() -> None:
-    async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 75)}) as door:
+    async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 95)}) as door:
         link, _ = await up(door)
         notice = (await ask(link, "hello"))["notice"]
         assert (notice["kind"], notice["minutes"]) == ("walltime", 5)

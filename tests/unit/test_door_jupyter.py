@@ -111,6 +111,7 @@ async def client_of(notebook: Server, kernel: str) -> AsyncKernelClient:
     """Of a kernel that is there by then; one that is stopped while it begins has something to complain about."""
     client = AsyncKernelClient(connection_file=str(notebook.node / "run" / f"kernel-{kernel}.json"))
     client.load_connection_file()
+    client.hb_channel.time_to_dead = 10.0  # a busy machine misses the one second of the default
     client.start_channels()
     await client.wait_for_ready(timeout=60)
     return client
