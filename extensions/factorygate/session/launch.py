@@ -38,7 +38,13 @@ _WARM = (
 )
 
 
+# Checks a string format (IRI) that no schema of Jupyter's uses; jsonschema imports it where it finds it, which takes longer
+# than all else that a server imports.
+_UNUSED = "rfc3987_syntax"
+
+
 def _warm() -> None:
+    sys.modules.setdefault(_UNUSED, None)  # type: ignore[arg-type]  # "not found", without a look
     for name in _WARM:
         try:
             importlib.import_module(name)
