@@ -38,8 +38,8 @@ _WARM = (
 )
 
 
-# Checks a string format (IRI) that no schema of Jupyter's uses; jsonschema imports it where it finds it, which takes longer
-# than all else that a server imports.
+# Checks a string format (IRI) that no schema of Jupyter's uses. Where jsonschema finds it, it imports it, which takes
+# longer than all else that a server imports.
 _UNUSED = "rfc3987_syntax"
 
 
