@@ -223,7 +223,7 @@ async def test_the_start_page_says_it_and_leads_there_and_back(
     words = explain.filled("rules-open", factory="ONE", address=PAGE)
     link.factories = [one.model_copy(update={"rules_open": words}) for one in link.factories if one.id == "one"]
     link.checklist = ChecklistView(sites=(ONE,))
-    context = await browser.new_context(base_url=hub.url, locale="en-GB")
+    context = await browser.new_context(base_url=hub.url, locale="en-GB", reduced_motion="reduce")
     await signed_in(context)
     page = await context.new_page()
     await page.goto("/hub/spawn/ada/more")

@@ -38,7 +38,9 @@ async def opens(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncItera
     contexts: list[BrowserContext] = []
 
     async def opened(**options: Any) -> Page:
-        context = await browser.new_context(base_url=hub.url, **{"locale": "en-GB", **options})
+        context = await browser.new_context(
+            base_url=hub.url, **{"locale": "en-GB", "reduced_motion": "reduce", **options}
+        )
         contexts.append(context)
         page = await context.new_page()
         await page.goto("/hub/login")

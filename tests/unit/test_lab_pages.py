@@ -36,7 +36,9 @@ async def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 async def context() -> AsyncIterator[BrowserContext]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(**chromium_options())
-        made = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 900})
+        made = await browser.new_context(
+            locale="en-GB", viewport={"width": 1280, "height": 900}, reduced_motion="reduce"
+        )
         yield made
         await browser.close()
 

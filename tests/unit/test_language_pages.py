@@ -86,7 +86,7 @@ async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: 
 async def context(hub: HubProcess) -> AsyncIterator[BrowserContext]:
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(**chromium_options())
-        context = await browser.new_context(locale="de-DE", base_url=hub.url)
+        context = await browser.new_context(locale="de-DE", base_url=hub.url, reduced_motion="reduce")
         page = await context.new_page()
         await page.goto("/hub/login")
         await expect(page.get_by_role("heading", name="Anmelden")).to_be_visible()

@@ -27,7 +27,7 @@ async def page(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncIterat
     """ada's."""
     page_states.fill(link)
     await told(hub, "lumi-aif", "ok")
-    context = await browser.new_context(base_url=hub.url, locale="en-GB")
+    context = await browser.new_context(base_url=hub.url, locale="en-GB", reduced_motion="reduce")
     await page_states.signed_in(context)
     made = await context.new_page()
     yield made
