@@ -7,6 +7,8 @@ import contextlib
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -115,6 +117,13 @@ async def client_of(notebook: Server, kernel: str) -> AsyncKernelClient:
     client.start_channels()
     await client.wait_for_ready(timeout=60)
     return client
+
+
+def test_a_server_does_not_import_what_no_server_uses(tmp_path: Path) -> None:
+    """It would be most of its start, and may be in a person's environment."""
+    (tmp_path / "rfc3987_syntax.py").write_text("raise SystemExit('imported')")
+    look = "from factorygate.session import launch; launch._warm(); import jsonschema.validators"
+    subprocess.run([sys.executable, "-c", look], env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=True, timeout=60)
 
 
 async def test_is_opened_used_and_stopped() -> None:
