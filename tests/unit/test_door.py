@@ -29,6 +29,14 @@ async def up(door: RunningDoor) -> tuple[asyncssh.SSHClientConnection, dict[str,
     return connection, status
 
 
+async def until_ended(watch: asyncssh.SSHClientProcess[str]) -> list[dict[str, object]]:
+    """All that the door tells until it says that it ended; after that it is gone, perhaps before we answer."""
+    seen: list[dict[str, object]] = []
+    while not seen or seen[-1]["phase"] != "ended":
+        seen.append(json.loads(await watch.stdout.readline()))
+    return seen
+
+
 async def get(connection: asyncssh.SSHClientConnection, status: dict[str, object], path: str) -> bytes:
     reader, writer = await connection.open_unix_connection(status["notebook_sock"])
     return (await fetch(reader, writer, path)).partition(b"\r\n\r\n")[2]
@@ -163,7 +171,7 @@ async def test_ends_cleanly_and_leaves_nothing(name: signal.Signals | None, reas
             assert (await ask(link, "stop"))["phase"] in ("up", "ending")
         else:
             door.process.send_signal(name)
-        seen = [json.loads(line) async for line in watch.stdout if line]
+        seen = await until_ended(watch)
         assert [s["phase"] for s in seen][-2:] == ["ending", "ended"]
         assert seen[-1]["end_reason"] == reason
         assert await door.exit() == 0
@@ -179,7 +187,7 @@ async def test_tells_how_the_notebook_ended(code: int, reason: str, exit_code: i
         link, status = await up(door)
         watch = await link.create_process("watch")
         await get(link, status, f"/exit/{code}")
-        seen = [json.loads(line) async for line in watch.stdout if line]
+        seen = await until_ended(watch)
         assert (seen[-1]["phase"], seen[-1]["exit_code"]) == ("ended", code)
         assert await door.exit() == exit_code
         assert door.file("end.json")["reason"] == reason

@@ -53,10 +53,19 @@ async def page(server: LabServer, context: BrowserContext) -> AsyncIterator[Page
     (server.root / "more.txt").write_text("first\n")
     made = await context.new_page()
     await made.goto(server.page("notes.txt"))
-    await expect(made.locator(".fg-Status")).to_be_visible(timeout=PATIENCE)
+    await opened(server, made)
     assert made.url.startswith(f"{server.url}/{'lab' if server.module == 'jupyterlab' else 'edit'}")
     yield made
     await made.close(run_before_unload=False)
+
+
+async def opened(server: LabServer, page: Page) -> None:
+    """The application is there and has done what it does by itself: JupyterLab gives the document the focus, late."""
+    await expect(page.locator(".fg-Status")).to_contain_text("left", timeout=PATIENCE)
+    document = page.locator(".jp-FileEditor .cm-content:visible")
+    await expect(document).to_contain_text("first", timeout=PATIENCE)
+    if server.module == "jupyterlab":
+        await expect(document).to_be_focused(timeout=PATIENCE)
 
 
 def toast(page: Page, text: str | re.Pattern[str]) -> Locator:
@@ -167,7 +176,7 @@ async def test_a_message_is_shown_once(server: LabServer, page: Page) -> None:
     server.tell(messages=[{"id": server.module, "text": text, "kind": "warning", "at": in_minutes(0)}])
     await expect(toast(page, text)).to_be_visible(timeout=PATIENCE)  # as text, never as markup
     await page.reload()
-    await expect(page.locator(".fg-Status")).to_contain_text("left", timeout=PATIENCE)
+    await opened(server, page)
     other = [{"id": "later", "text": "Go on.", "kind": "info", "at": in_minutes(0)}]
     server.tell(messages=[{"id": server.module, "text": text, "kind": "warning", "at": in_minutes(0)}, *other])
     await expect(toast(page, "Go on.")).to_be_visible(timeout=PATIENCE)
@@ -195,10 +204,7 @@ async def test_a_hidden_page_asks_nothing(server: LabServer, page: Page) -> None
 
 async def open_panel(page: Page) -> Locator:
     """By the status line, as with a mouse; from the keyboard it is the same button."""
-    line = page.locator(".fg-Status button")
-    await expect(line).to_contain_text("left", timeout=PATIENCE)
-    await line.focus()
-    await page.keyboard.press("Enter")
+    await page.locator(".fg-Status button").press("Enter")
     panel = page.locator(".fg-Panel")
     await expect(panel).to_be_visible(timeout=PATIENCE)
     return panel
@@ -210,9 +216,9 @@ async def test_the_panel_shows_sessions_and_clusters(server: LabServer, page: Pa
     choice = {"factory": "it4lia", "size": "gpu-1"}
     cluster = {"id": "c", "name": "dask-1", "choice": choice, "state": "live"}
     server.gateway.clusters = [cluster | {"counts": {"running": 4}}]
-    await page.reload()
     async with page.expect_response("**/api/factorygate/overview*", timeout=PATIENCE):
-        pass
+        await page.reload()
+    await opened(server, page)
     panel = await open_panel(page)
     await expect(panel.locator('[data-session="train"]')).to_contain_text("Running", timeout=60_000)
     await expect(panel.locator('[data-session="train"] a')).to_have_attribute("href", "/user/ada/train/")
@@ -270,6 +276,7 @@ async def test_axe_finds_nothing(server: LabServer, page: Page, theme: str) -> N
     )
     assert answer.ok
     await page.reload()
+    await opened(server, page)
     await open_panel(page)
     await expect(page.locator("body")).to_have_attribute("data-jp-theme-name", theme, timeout=PATIENCE)
     await expect(toast(page, "This session ends")).to_be_visible(timeout=PATIENCE)
