@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import secrets
 import signal
 import socket
@@ -20,6 +22,7 @@ from factoryspawner.passwords import write_passwords
 
 ROOT = Path(__file__).parents[2]
 Shown = dict[str, Any] | None  # a server as the hub's API shows it
+PORTS = (30000, 32768)  # above those of sessions, below those that the system takes for what asks for any
 
 
 def is_ready(shown: Shown) -> bool:
@@ -31,10 +34,13 @@ def is_stopped(shown: Shown) -> bool:
 
 
 def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that was free a moment ago. The system gives none of these away by itself: who asks for one only when its
+    program is up, or back, still finds it free."""
+    while True:
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Beside:
