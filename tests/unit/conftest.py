@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from factorylink import asking
 from factorylink.database import Database
@@ -19,6 +19,8 @@ from tests.unit import site_fakes
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
 from tests.unit.site_fakes import FakeTransport
+
+expect.set_options(timeout=30_000)  # ms: when to give up, on however busy a machine; 5 s by default
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -127,7 +127,7 @@ class FakeLink:
                 for session in self.sessions.values():
                     if session_id in (None, session.id) and check(session):
                         return session
-                await asyncio.wait_for(self._moved.wait(), 10)
+                await asyncio.wait_for(self._moved.wait(), 60)
 
     def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
         """Those not ended."""

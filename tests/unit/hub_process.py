@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ class HubProcess:
             del config["passwords_file"]
             config |= {"login": login, "public_url": self.url}
         (folder / "hub.yaml").write_text(yaml.safe_dump(config))
-        self.http = httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False)
+        self.http = httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False)
         self.process: asyncio.subprocess.Process | None = None
 
     async def up(self) -> None:
@@ -173,7 +174,8 @@ class HubProcess:
 
     async def until(self, user: str, check: Any, server: str = "") -> Any:
         """Wait until the hub shows what is wanted."""
-        for _ in range(150):
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
             shown = await self.server(user, server)
             if check(shown):
                 return shown
@@ -182,7 +184,7 @@ class HubProcess:
 
     async def login(self, user: str) -> httpx.AsyncClient:
         """A browser that is logged in."""
-        browser = httpx.AsyncClient(base_url=self.url, timeout=20, trust_env=False, follow_redirects=True)
+        browser = httpx.AsyncClient(base_url=self.url, timeout=60, trust_env=False, follow_redirects=True)
         await browser.get("/hub/login")
         data = {"username": user, "password": f"{user}-secret", "_xsrf": browser.cookies["_xsrf"]}
         answer = await browser.post("/hub/login", data=data, follow_redirects=False)

@@ -36,7 +36,7 @@ class OidcProvider:
         while True:
             assert self._process.poll() is None, (self._folder / "provider.log").read_text()
             try:
-                httpx.get(f"{self.issuer}/jwks", trust_env=False).raise_for_status()
+                httpx.get(f"{self.issuer}/jwks", timeout=30, trust_env=False).raise_for_status()
             except httpx.TransportError:
                 time.sleep(0.05)  # another program's readiness, of which nobody sends word
                 continue
@@ -50,11 +50,11 @@ class OidcProvider:
 
     def says(self, sub: str, **claims: Any) -> None:
         """What it says of somebody from now on."""
-        httpx.put(f"{self.issuer}/users/{sub}", json=claims, trust_env=False).raise_for_status()
+        httpx.put(f"{self.issuer}/users/{sub}", json=claims, timeout=30, trust_env=False).raise_for_status()
 
     def revoke(self, sub: str) -> None:
         """Their tokens are worth nothing any more."""
-        httpx.post(f"{self.issuer}/users/{sub}/revoke-tokens", trust_env=False).raise_for_status()
+        httpx.post(f"{self.issuer}/users/{sub}/revoke-tokens", timeout=30, trust_env=False).raise_for_status()
 
     def settings(self, folder: Path, name: str = "mine", **more: Any) -> dict[str, Any]:
         """For ``login.providers``."""

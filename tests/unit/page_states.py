@@ -50,6 +50,7 @@ from tests.unit.hub_process import HubProcess, is_stopped
 CATALOGUE = Path(__file__).parents[2] / "hub_config" / "factories"
 DRAIN = "Closed for cooling work until Monday."
 START = "/hub/spawn/ada"
+INSIDE = re.compile("/hub/(?!login)")  # where a login leads
 # What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.
 DATA = re.compile(
     r"Be kind|No mining|Write to the desk"
@@ -304,7 +305,7 @@ async def signed_in(context: BrowserContext, who: str = "ada") -> None:
     await page.locator("#username_input").fill(who)
     await page.locator("#password_input").fill(f"{who}-secret")
     await page.locator("#login_submit").click()
-    await page.wait_for_url("**/hub/**")
+    await page.wait_for_url(INSIDE)
     await page.close()
 
 

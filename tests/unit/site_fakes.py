@@ -84,7 +84,7 @@ class FakeTransport:
 
     async def until(self, enough: Callable[[], bool]) -> None:
         """Wait until a predicate of what was asked holds."""
-        async with asyncio.timeout(10), self.changed:
+        async with asyncio.timeout(30), self.changed:
             await self.changed.wait_for(enough)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:

@@ -43,7 +43,7 @@ async def ada(hub: HubProcess) -> AsyncIterator[httpx.AsyncClient]:
 
 async def signs_in(hub: HubProcess, query: str = "") -> tuple[httpx.AsyncClient, str]:
     """A browser, and where its login leads."""
-    browser = httpx.AsyncClient(base_url=hub.url, timeout=20, trust_env=False)
+    browser = httpx.AsyncClient(base_url=hub.url, timeout=60, trust_env=False)
     await browser.get("/hub/login")
     form = {"username": "ada", "password": "ada-secret", "_xsrf": browser.cookies["_xsrf"]}
     answer = await browser.post(f"/hub/login{query}", data=form)

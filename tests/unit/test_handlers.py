@@ -295,7 +295,7 @@ async def _some(lines: AsyncIterator[str], count: int) -> AsyncIterator[str]:
 
 
 async def test_login_needs_the_password(hub: HubProcess) -> None:
-    async with httpx.AsyncClient(base_url=hub.url, trust_env=False) as browser:
+    async with httpx.AsyncClient(base_url=hub.url, timeout=60, trust_env=False) as browser:
         await browser.get("/hub/login")
         data = {"username": "ada", "password": "bob-secret", "_xsrf": browser.cookies["_xsrf"]}
         assert (await browser.post("/hub/login", data=data)).status_code == 403

@@ -42,11 +42,8 @@ async def opens(hub: HubProcess, link: FakeLink, browser: Browser) -> AsyncItera
             base_url=hub.url, **{"locale": "en-GB", "reduced_motion": "reduce", **options}
         )
         contexts.append(context)
+        await page_states.signed_in(context)
         page = await context.new_page()
-        await page.goto("/hub/login")
-        await page.locator("#username_input").fill("ada")
-        await page.locator("#password_input").fill("ada-secret")
-        await page.locator("#login_submit").click()
         await page.goto("/hub/home")
         await expect(page.locator("#fg-clusters-ended li")).to_have_count(2)
         return page

@@ -17,7 +17,7 @@ from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess
 
-PATIENCE = 20_000  # ms: the hub keeps what the link told for some seconds
+PATIENCE = 60_000  # ms: the hub keeps what the link told for some seconds, and a page asks every 20
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -85,7 +85,7 @@ class Browser:
 
     def __init__(self, hub: HubProcess) -> None:
         self.hub = hub
-        self.http = httpx.AsyncClient(base_url=hub.url, timeout=20, trust_env=False)
+        self.http = httpx.AsyncClient(base_url=hub.url, timeout=60, trust_env=False)
 
     async def get(self, url: str) -> httpx.Response:
         return await self.http.get(url, follow_redirects=True)

@@ -77,7 +77,7 @@ async def test_what_is_not_ones_own_is_not_there(bob: httpx.AsyncClient) -> None
         answer = await bob.get(f"{API}/P-2/{file}")
         assert (answer.status_code, answer.json()["kind"]) == (404, "gone")
     assert (await bob.get(f"{API}/P-1/usage?since=soon")).status_code == 400
-    nobody = httpx.AsyncClient(base_url=bob.base_url)
+    nobody = httpx.AsyncClient(base_url=bob.base_url, timeout=60)
     assert (await nobody.get(f"{API}/P-1/usage")).status_code == 401
     assert (await nobody.get("/hub/project/P-1")).status_code == 302  # to the login
     await nobody.aclose()

@@ -26,6 +26,7 @@ async def test_who_signs_out_in_one_tab_is_signed_out_in_all(hub: HubProcess, li
             await first.locator("#username_input").fill("ada")
             await first.locator("#password_input").fill("ada-secret")
             await first.locator("#login_submit").click()
+            await first.wait_for_url(page_states.INSIDE)
             await first.goto("/hub/home")
             await expect(first.locator("#fg-live article").first).to_be_visible()
             second: Page = await context.new_page()
