@@ -97,7 +97,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Link]:
         user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
         async with serving(hub_side, world.config.socket), serving(user_side) as url:
             client = LinkClient(world.config.socket)
-            async with httpx.AsyncClient(base_url=f"{url}/services/factories") as people:
+            async with httpx.AsyncClient(base_url=f"{url}/services/factories", timeout=30) as people:
                 yield Link(world, client, fake, people, bring_back)
             world.board.feed.close()
             await client.close()

@@ -18,7 +18,7 @@ from factorylink.models import (
     SessionState,
     WorkerState,
 )
-from tests.unit.fake_factory import ID, OTHER
+from tests.unit.fake_factory import ID, OTHER, PATIENCE
 from tests.unit.fake_hub import Link, cluster, request, served
 
 
@@ -76,7 +76,7 @@ async def test_the_table_tells_everything(link: Link) -> None:
                 return change.session
         raise AssertionError
 
-    await asyncio.wait_for(next_of(OTHER, SessionState.PENDING), 5)
+    await asyncio.wait_for(next_of(OTHER, SessionState.PENDING), PATIENCE)
     link.world.scheduler.up = False
     link.world.scheduler.on_health()
     change = await next_of(ID, SessionState.UNREACHABLE)
@@ -85,9 +85,9 @@ async def test_the_table_tells_everything(link: Link) -> None:
     link.world.scheduler.on_health()
     await link.client.stop(OTHER)
     await link.world.scheduler.answer()
-    await asyncio.sleep(0.05)
+    await link.world.comes(lambda: link.world.scheduler.cancelled == ["2"])
     await link.world.scheduler.answer(2)
-    assert (await asyncio.wait_for(next_of(OTHER, SessionState.ENDED), 5)).end_reason == "stopped"
+    assert (await asyncio.wait_for(next_of(OTHER, SessionState.ENDED), PATIENCE)).end_reason == "stopped"
     await table.aclose()
 
 
@@ -105,7 +105,7 @@ async def test_the_table_tells_clusters_and_their_owner_ends_them(link: Link) ->
         raise AssertionError
 
     async def comes(cluster_id: str, **expected: object) -> Cluster:
-        return await asyncio.wait_for(next_of(cluster_id, **expected), 5)
+        return await asyncio.wait_for(next_of(cluster_id, **expected), PATIENCE)
 
     await link.world.clusters.put(ID, "ada", cluster("mine"))
     await comes(ID, state="live", counts={})
@@ -165,15 +165,14 @@ async def test_a_session_s_events_end_with_it(link: Link) -> None:
             states.append(session.state.value)
 
     following = asyncio.create_task(follow())
-    await asyncio.sleep(0.2)
+    await link.world.comes(lambda: bool(states))
     link.world.scheduler.runs("1")
     await link.world.scheduler.answer()
-    await asyncio.sleep(0.2)
+    await link.world.comes(lambda: "starting" in states)
     link.world.scheduler.jobs_there.clear()
     await link.world.scheduler.answer(2)
-    await asyncio.wait_for(following, 5)
+    await asyncio.wait_for(following, PATIENCE)
     assert states[0] == "pending"
-    assert "starting" in states
     assert states[-1] == "ended"
     assert [s.state.value async for s in link.client.session_events(ID)] == ["ended"]
 
@@ -193,9 +192,9 @@ async def test_environment_and_token_go_through_the_door(link: Link, caplog: pyt
 async def test_last_choice_and_last_sessions(link: Link) -> None:
     assert await link.client.last_choice("ada") is None
     await link.client.put_session(ID, request(size="gpu-1"))
-    await asyncio.sleep(0.05)
-    last = await link.client.last_choice("ada")
-    assert last is not None
+    async with asyncio.timeout(PATIENCE):
+        while (last := await link.client.last_choice("ada")) is None:  # it is written down apart from the answer
+            await asyncio.sleep(0.01)
     assert (last.factory, last.size) == ("one", "gpu-1")
     await link.client.stop(ID)
     await link.client.put_session(OTHER, request())

@@ -102,7 +102,7 @@ async def session(tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
         path = tmp_path / "back.sock"
         async with serving(back_app(way), path):
             transport = httpx.AsyncHTTPTransport(uds=str(path), limits=httpx.Limits(max_connections=None))
-            async with httpx.AsyncClient(transport=transport, base_url="http://hub.sock") as client:
+            async with httpx.AsyncClient(transport=transport, base_url="http://hub.sock", timeout=30) as client:
                 yield client
         await way.close()
 
@@ -133,7 +133,7 @@ async def test_it_streams(session: httpx.AsyncClient) -> None:
 async def test_what_one_holds_open_keeps_nobody_from_the_hub(session: httpx.AsyncClient) -> None:
     async with AsyncExitStack() as held:
         transport = session._transport
-        many = httpx.AsyncClient(transport=transport, base_url="http://hub.sock")
+        many = httpx.AsyncClient(transport=transport, base_url="http://hub.sock", timeout=30)
         for _ in range(120):  # more than an httpx client has connections, left to itself
             answer = await held.enter_async_context(many.stream("GET", "/hub/api/endless"))
             assert await anext(answer.aiter_lines()) == "data: 1"

@@ -16,7 +16,7 @@ import pytest_asyncio
 from factorylink.client import LinkSilent
 from factorylink.models import ANTENNA, NetworkView, Point
 from factoryspawner import europe
-from factoryspawner.gateway import Gateway
+from factoryspawner.gateway import _NETWORK_KEPT, Gateway
 from factoryspawner.public import OLD_SECONDS, drawing, kind
 from tests.unit import page_states
 from tests.unit.fake_link import NOW, FakeLink
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 async def anybody(hub: HubProcess, link: FakeLink) -> httpx.AsyncClient:
     """A browser without a login; the link knows the shipped catalogue."""
     link.network = page_states.network(NOW)
-    return httpx.AsyncClient(base_url=hub.url, trust_env=False, headers={"Accept-Language": "en"})
+    return httpx.AsyncClient(base_url=hub.url, timeout=60, trust_env=False, headers={"Accept-Language": "en"})
 
 
 def network() -> NetworkView:
@@ -127,7 +127,7 @@ async def test_both_say_of_when_they_are_and_what_is_old(anybody: httpx.AsyncCli
 
 async def once(anybody: httpx.AsyncClient, path: str, word: str, there: bool = True) -> str:
     """The page when it has a word, or has it not: the hub keeps the link's answer for some seconds."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         page = (await anybody.get(path)).text
         if (word in page) == there:
@@ -156,9 +156,10 @@ async def test_the_status_page_says_how_each_offered_factory_is(
 
 async def test_many_who_look_ask_the_link_once(anybody: httpx.AsyncClient, link: FakeLink) -> None:
     link.asked.clear()
+    began = time.monotonic()
     for _ in range(5):
         assert (await anybody.get("/hub/status.json")).status_code == 200
-    assert link.asked.count(("GET", "/network")) <= 1
+    assert link.asked.count(("GET", "/network")) <= 1 + (time.monotonic() - began) // _NETWORK_KEPT
 
 
 async def test_many_who_look_wait_for_a_hanging_link_once(link: FakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,10 +186,11 @@ async def test_many_who_look_wait_for_a_hanging_link_once(link: FakeLink, monkey
 async def test_without_the_link_both_say_so(anybody: httpx.AsyncClient, link: FakeLink, hub: HubProcess) -> None:
     await link.down()
     try:
-        for _ in range(100):
+        for _ in range(300):
             told = (await anybody.get("/hub/status.json")).json()
             if told["link"] == "silent":
                 break
+            await asyncio.sleep(0.1)
         assert told == {"hub": "ok", "link": "silent", "factories": []}
         for path in ("/hub/status", "/hub/factories"):
             answer = await anybody.get(path)
