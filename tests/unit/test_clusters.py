@@ -321,7 +321,7 @@ async def test_it_ends_with_its_session(world: World, monkeypatch: pytest.Monkey
 
 async def test_one_that_nobody_reads_of_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service, "LOOK_SECONDS", 0.01)
-    world = await World(tmp_path, cluster_lease_seconds=1).up()
+    world = await World(tmp_path, cluster_lease_seconds=60).up()
     await begin(world)
     await grow(world, "w-0")
     flock = world.clusters.own(CLUSTER, "ada")

@@ -370,7 +370,7 @@ async def test_a_port_that_was_taken_is_had_once_it_is_free(tmp_path: Path) -> N
 
 
 async def test_it_gives_up_when_the_person_said_so(world: World) -> None:
-    await world.put(give_up_hours=1e-6)
+    await world.put(give_up_hours=1e-9)  # 4 us, which are over
     await world.scheduler.answer()
     await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(2)

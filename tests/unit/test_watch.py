@@ -79,18 +79,17 @@ async def test_a_scheduler_that_is_down_is_known_at_once(site: Site, transport: 
     await site.ask_jobs_now()
     transport.answers |= {"jobs": None, "alive": Unreachable("Slurmctld(primary) at a is DOWN")}
     with pytest.raises(Unreachable, match="DOWN"):
-        await asyncio.wait_for(site.ask_jobs_now(), 2)
+        await asyncio.wait_for(site.ask_jobs_now(), 10)  # and not after the 20 s of silence
     assert site.health.state == "unreachable"
 
 
 async def test_a_slow_scheduler_that_lives_is_waited_for(site: Site, transport: FakeTransport) -> None:
     async def slow() -> str:
-        await asyncio.sleep(0.3)
+        await transport.until(lambda: transport.count("alive") >= 2)
         return "7"
 
     transport.answers["submit"] = slow
     assert await site.submit("alice", request()) == "7"
-    assert transport.count("alive") >= 2
 
 
 async def test_many_who_ask_at_once_share_one_question(site: Site, transport: FakeTransport) -> None:
@@ -125,7 +124,7 @@ async def test_what_happens_hastens_the_next_question(site: Site, transport: Fak
     began, before = time.monotonic(), transport.count("jobs")
     await site.submit("alice", request())
     await transport.until(lambda: transport.count("jobs") >= before + 3)
-    assert time.monotonic() - began < 4 * pacing.QUICK
+    assert time.monotonic() - began < pacing.FAR  # in which it would be asked once while somebody looks
 
 
 async def test_expecting_from_inside_an_answer_is_no_event(site: Site, transport: FakeTransport) -> None:
@@ -137,8 +136,9 @@ async def test_expecting_from_inside_an_answer_is_no_event(site: Site, transport
     site.on_answer = expects
     await site.start()
     await site.ask_jobs_now()
+    began = time.monotonic()
     await asyncio.sleep(3 * pacing.QUICK)
-    assert transport.count("jobs") <= 2
+    assert transport.count("jobs") <= 2 + (time.monotonic() - began) // pacing.AWAITED
 
 
 async def test_a_listener_that_fails_does_not_end_the_watch(site: Site, transport: FakeTransport) -> None:
@@ -218,5 +218,5 @@ async def test_who_waits_for_an_answer_is_let_go_at_the_end(site: Site, transpor
     again = asyncio.create_task(site.ask_jobs_now())
     await asyncio.sleep(0)
     await site.stop()
-    done, _ = await asyncio.wait({asked, again}, timeout=5)
+    done, _ = await asyncio.wait({asked, again}, timeout=15)
     assert done == {asked, again}
