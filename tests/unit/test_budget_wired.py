@@ -29,7 +29,7 @@ from factorylink.models import (
 )
 from factorylink.problems import ProblemError
 from factorylink.schema import Row, charges
-from tests.unit.fake_factory import ID, OTHER, SCHEDULER, SIZE, World
+from tests.unit.fake_factory import ID, OTHER, PATIENCE, SCHEDULER, SIZE, World
 from tests.unit.fake_projects import Table
 
 HOUR = 3600
@@ -79,6 +79,15 @@ async def held(world: World) -> tuple[float, float]:
     return standing.spent, standing.reserved
 
 
+async def all_over(world: World, jobs: int) -> None:
+    """The cluster's jobs are, and it is written down: that is told a moment before."""
+    await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": jobs})
+    query = select(charges.c.id).where(charges.c.ended.is_(None))
+    async with asyncio.timeout(PATIENCE):
+        while await world.ledger.transact(lambda db: db.execute(query).all()):
+            await asyncio.sleep(0.01)
+
+
 async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(world: World) -> None:
     session = await world.put(hours=8)
     assert await held(world) == (0, 8)
@@ -111,6 +120,7 @@ async def test_what_is_cancelled_in_the_queue_costs_nothing(world: World) -> Non
     await world.put(hours=8)
     await world.scheduler.answer()
     await world.sessions.stop(ID, "person")
+    await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(3)
     await world.until(state="ended")
     assert await held(world) == (0, 0)
@@ -189,6 +199,7 @@ async def test_more_time_is_held_first_and_given_back_where_the_site_says_no(wor
     await world.scheduler.answer()
     world.table = None
     await world.sessions.stop(OTHER, "person")
+    await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(3)
     await world.until(OTHER, state="ended")
     world.scheduler.refuses = "Access denied"
@@ -274,7 +285,7 @@ async def test_workers_hold_and_give_back_too(world: World) -> None:
     for job in list(world.scheduler.jobs_there):
         world.scheduler.set(job, state=JobState.ENDED, raw_state="COMPLETED", ended=over)
     await world.scheduler.answer()
-    await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": 5})
+    await all_over(world, 5)
     assert await held(world) == (pytest.approx(5 * 77 / HOUR), 0)
     (line,) = await world.board.budget.usage("p1")
     assert (line.gpu_seconds, line.jobs) == (5 * 77, 5)
@@ -288,9 +299,8 @@ async def test_workers_that_the_ledger_took_without_saying_so_are_never_begun(
     falls_silent(world)
     with pytest.raises(LedgerError):
         await grow(world, 5, 2)
-    await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": 5})
-    while await held(world) != (0, 0):  # it is told before it is written down
-        await asyncio.sleep(0.01)
+    await all_over(world, 5)
+    assert await held(world) == (0, 0)
     await world.down()
     await world.up()
     await world.scheduler.answer(3)
@@ -301,6 +311,7 @@ async def test_workers_that_are_let_go_in_the_queue_cost_nothing(world: World) -
     await begin(world)
     await grow(world, 5, 2)
     await world.clusters.end(CLUSTER, "ada")
+    await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(3)
     await world.comes(lambda: world.clusters.look(CLUSTER, "ada").state == "ended")
     assert await held(world) == (0, 0)
@@ -323,7 +334,7 @@ async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(wo
     )  # 999: of another job that had this number long ago
     world.scheduler.set(job, state=JobState.ENDED, raw_state="COMPLETED", ended=over)
     await world.scheduler.answer()
-    await world.comes(lambda: world.clusters.look(CLUSTER, "ada").counts == {"ended": 1})
+    await all_over(world, 1)
     assert (await row(world, f"{BATCH}/1")).seconds == 655
 
 
