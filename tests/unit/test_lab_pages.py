@@ -76,7 +76,7 @@ async def near(server: LabServer, page: Page, minutes: float = 10, step: int = 1
     """The door says that the end is near; the toast that says so."""
     server.tell(ends=in_minutes(minutes + 1), notice={"kind": kind, "at": in_minutes(minutes), "minutes": step})
     shown = toast(page, re.compile("This session (ends|is not in use|gives)"))
-    await expect(shown).to_be_visible(timeout=PATIENCE)
+    await expect(shown.first).to_be_visible(timeout=PATIENCE)  # the step before may still be on its way out
     return shown
 
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AUTHORITY = "aai.example.org"
 REFRESH = 1  # seconds
+LIFE = 6  # of an access token, seconds: a login has to get through in it
 ENTITLEMENT = "urn:example:org:group:{}#" + AUTHORITY
 RULES = [
     {"entitlement": {"namespace": "urn:example:org", "authorities": [AUTHORITY]}},
@@ -34,7 +35,7 @@ RULES = [
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OidcProvider]:
-    made = OidcProvider(tmp_path_factory.mktemp("provider"), seconds=3)
+    made = OidcProvider(tmp_path_factory.mktemp("provider"), seconds=LIFE)
     made.up()
     yield made
     made.down()
@@ -245,7 +246,7 @@ async def test_an_expired_token_is_renewed_and_a_revoked_one_is_a_new_login(
     provider.says(sub, given_name="Stay", eduperson_entitlement=[ENTITLEMENT.format("one")])
     browser = Browser(hub)
     await browser.login(sub)
-    await asyncio.sleep(3.5)  # the access token's life
+    await asyncio.sleep(LIFE + 0.5)
     answers = await asyncio.gather(*(browser.http.get("/hub/home") for _ in range(4)))
     assert [answer.status_code for answer in answers] == [200] * 4
     provider.revoke(sub)
