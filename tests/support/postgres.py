@@ -60,8 +60,10 @@ class Postgres:
         assert bin is not None
         # Nothing of it need outlive the machine: without fsync a test's commits cost no disk.
         quick = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "deadlock_timeout=100ms")
+        # Nobody reads what it says later: refused statements, of which there are many, would fill the pipe and stop it.
+        calm = ("-c", "log_min_messages=log")
         self._process = self._run(
-            bin / "postgres", "-D", self.data, "-k", self.folder, "-c", "listen_addresses=", *quick
+            bin / "postgres", "-D", self.data, "-k", self.folder, "-c", "listen_addresses=", *quick, *calm
         )
         assert self._process.stdout is not None
         for line in self._process.stdout:  # until it says so
