@@ -75,15 +75,16 @@ class DoorListener:
             log.warning("The door of session %s cannot be looked for: %s", live.row.id, error.message)
             return
         row, door = live.row, place.access.door
+        node = row.node
         try:
             bridge = bridge_argv(place.factory, row.choice) if door.carrier == "stdio" else ()
         except ChoiceError as error:
             log.warning("The door of session %s cannot be entered: %s", row.id, error)
             return
-        carrier = carriers.carrier(door, place.dialect, row.job or "", row.node, bridge)
+        carrier = carriers.carrier(door, place.dialect, row.job or "", node, bridge)
         way = carriers.Way(row.id, row.factory, row.account, f"{folder}/door.json", place.transport, carrier)
         await self._board.doors.open(way)
-        live.door_kept = True
+        live.door_kept = row.node == node  # else it was told meanwhile: the next answer has it looked for there
 
     async def _take(self, live: Live, status: DoorStatusSeam) -> None:
         row = live.row

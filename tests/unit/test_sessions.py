@@ -15,6 +15,7 @@ import pytest_asyncio
 from factorylink import ending
 from factorylink import live as live_module
 from factorylink.admission import Admission
+from factorylink.carriers import Way
 from factorylink.models import End, EndReason, JobState, MaintenanceView, ReservationView
 from factorylink.problems import ProblemError
 from factorylink.schedulers import slurm
@@ -428,6 +429,30 @@ async def test_a_node_that_is_told_late(world: World) -> None:
     await world.until(node="n7")
     await world.comes(lambda: len(world.doors.nodes) == 2)
     assert world.doors.nodes == [None, "n7"]
+
+
+async def test_a_node_that_is_told_while_the_door_is_looked_for_without(world: World) -> None:
+    opens, begun, may_end = world.doors.open, asyncio.Event(), asyncio.Event()
+
+    async def slowly(way: Way) -> None:
+        begun.set()
+        await may_end.wait()
+        await opens(way)
+
+    world.doors.open = slowly  # type: ignore[method-assign]
+    await world.put()
+    world.scheduler.runs("1")
+    world.scheduler.set("1", nodes=())
+    await world.scheduler.answer()
+    await begun.wait()
+    world.doors.open = opens  # type: ignore[method-assign]
+    world.scheduler.runs("1", "n7")
+    await world.scheduler.answer()
+    await world.until(node="n7")
+    may_end.set()
+    await world.comes(lambda: world.doors.nodes == [None])
+    await world.scheduler.answer()
+    await world.comes(lambda: world.doors.nodes == [None, "n7"])
 
 
 async def test_a_factory_that_hangs_holds_up_nobody_else(world: World) -> None:
