@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -96,6 +96,14 @@ class LabServer:
         new.replace(self.clock)
 
 
+def _url(run: Path) -> str | None:
+    """Of the server that says so there; its file is there a moment before what is in it."""
+    for file in run.glob("jpserver-*.json"):
+        with suppress(ValueError):
+            return str(json.loads(file.read_text())["url"]).rstrip("/")
+    return None
+
+
 @asynccontextmanager
 async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
     """``module``: jupyterlab or notebook. In ``folder`` are its files and all that it writes elsewhere."""
@@ -131,9 +139,8 @@ async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
                 sys.executable, *argv, env=env, cwd=root, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            files = await until(lambda: list(run.glob("jpserver-*.json")) or process.returncode is not None)
-            assert files is not True, (folder / "log").read_text()
-            url = str(json.loads(files[0].read_text())["url"]).rstrip("/")
+            url = await until(lambda: _url(run) or process.returncode is not None)
+            assert url is not True, (folder / "log").read_text()
             made = LabServer(url, root, folder / "clock.json", gateway, module)
             made.tell()
             yield made
