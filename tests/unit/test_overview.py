@@ -172,6 +172,20 @@ async def test_more_time_is_asked_for_this_session_and_seen_at_once(shown: Overv
     assert link.asked.count("/sessions") == 2
 
 
+async def test_what_happens_while_the_gateway_is_asked_has_it_asked_again(shown: Overview, link: FakeLink) -> None:
+    await shown.now()
+    link.silent.clear()
+    for _ in range(2):
+        await shown.extend(1.5)
+        await shown.now()  # the first asks, and has no answer yet at the second
+    link.silent.set()
+    assert shown._asking is not None
+    await shown._asking
+    await shown.now()
+    await shown._asking
+    assert link.asked.count("/sessions") == 3
+
+
 async def test_without_gateway_and_door_there_is_little(tmp_path: Path) -> None:
     def none() -> Link:
         raise NoLinkError

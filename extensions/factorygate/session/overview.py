@@ -62,6 +62,7 @@ class Overview:
         self._messages = messages
         first = self._asking is None
         if (self._asking is None or self._asking.done()) and time.monotonic() - self._asked > FRESH:
+            self._asked = time.monotonic()
             self._asking = asyncio.create_task(self._ask())
         if first and self._asking is not None:
             await asyncio.wait([self._asking], timeout=PATIENCE)
@@ -114,7 +115,8 @@ class Overview:
         except (TypeError, KeyError, AttributeError, ValueError):
             text = N_("The gateway gave an answer that this session does not understand.")
             self._told = self._told | {"trouble": language.here().said(text)}
-        self._asked = time.monotonic()
+        if self._asked >= 0:  # else something happened meanwhile, of which the answers may not tell
+            self._asked = time.monotonic()
 
     def _session(self, told: dict[str, Any]) -> dict[str, Any]:
         server = quote(told["server"], safe="")
