@@ -8,5 +8,5 @@ import subprocess
 def run(script: str, **env: str) -> subprocess.CompletedProcess[str]:
     bare = {"PATH": "/usr/bin:/bin"} | env
     return subprocess.run(
-        ["bash", "-s"], input=script, env=bare, capture_output=True, text=True, timeout=20, check=False
+        ["bash", "-s"], input=script, env=bare, capture_output=True, text=True, timeout=60, check=False
     )

@@ -66,7 +66,7 @@ async def test_the_next_look_is_soon_while_something_is_put_off(link: Link, monk
         monkeypatch.setattr(f"factorylink.bringback.{name}_SECONDS", seconds)
     await link.world.put()
     running = asyncio.create_task(link.bring_back.run())
-    async with asyncio.timeout(5):  # the round would be in 45 s
+    async with asyncio.timeout(30):  # the round would be in 45 s
         while not link.hub.started:
             await asyncio.sleep(0.02)
     running.cancel()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ import pytest
 
 from factorygate.session.notebook import write_config
 from tests.support.gateway import eventually
+from tests.unit.hub_process import free_port
 
 EXTENSIONS = str(Path(__file__).parents[2] / "extensions")
 
@@ -28,9 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
     for name in ("config", "root", "data"):
         (base / name).mkdir()
     write_config(base)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     env = os.environ | {
         "JUPYTER_CONFIG_PATH": str(base / "config"),
         "JUPYTER_DATA_DIR": str(base / "data"),
@@ -56,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
     finally:
         client.close()
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         sys.stdout.write((base / "log").read_text())
 
 

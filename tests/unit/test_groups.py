@@ -30,10 +30,11 @@ async def test_who_is_in_a_group_is_asked_of_the_site_once(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(groups, "PACE", 0.01)
+    monkeypatch.setattr(groups, "PATIENCE", 30.0)
     transport.answers["reservations"] = [course(groups=("school",))]
     transport.answers["groups"] = {"alice": frozenset({"users", "school"})}
     await site.start()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not site.survey.reservations:
             await asyncio.sleep(0)
     assert site.reservations("alice", None) == ()  # not known yet
@@ -47,6 +48,7 @@ async def test_who_is_in_a_group_is_asked_of_the_site_once(
 async def test_a_start_waits_a_moment_to_be_told_the_groups(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(groups, "PATIENCE", 30.0)
     site.survey.reservations = [course(groups=("school",))]
     transport.answers["groups"] = frozenset({"school"})
     assert [one.id for one in await site.reservations_now("alice", None)] == ["c"]
@@ -58,6 +60,7 @@ async def test_a_start_waits_a_moment_to_be_told_the_groups(
 async def test_groups_that_the_site_does_not_tell_are_none_and_asked_for_again_later(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(groups, "PATIENCE", 30.0)
     site.survey.reservations = [course(groups=("school",))]
     transport.answers["groups"] = Refused("id only of an account on the site's list")
     for _ in range(2):
