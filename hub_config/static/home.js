@@ -21,6 +21,7 @@ const STOP_PATIENCE = 15_000;
 const state = {
   sessions: null, factories: [], trouble: null, busy: new Set(), troubles: new Map(), asking: null, next: null,
   renew: null, longer: null, moreAsked: new Map(), starting: null, told: new Set(),
+  heard: 0, // how often what is followed told of the sessions
   servers: JSON.parse(at("fg-servers").textContent),
 };
 
@@ -123,7 +124,12 @@ function setTrouble(trouble) {
   draw();
 }
 
-const refresh = () => attempt(async () => hear(await ask(to.sessions), true), setTrouble);
+const refresh = () => attempt(async () => {
+  const before = state.heard;
+  const sessions = await ask(to.sessions);
+  if (state.heard === before) hear(sessions, true);
+  else await refresh(); // what the stream told meanwhile may be newer than this answer
+}, setTrouble);
 
 const on = {
   async stop(session) {
@@ -254,6 +260,7 @@ function listen() {
   following = follow({
     url: to.sessions, events: to.homeEvents, event: "sessions", whileHidden: mayTell(),
     onData: (sessions) => {
+      state.heard += 1;
       hear(sessions, first || sessions.some((one) => !isLive(one)));
       if (first) askedFor();
       first = false;
