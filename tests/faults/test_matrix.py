@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -204,16 +205,20 @@ def test_answer_of_the_submit_lost(world: World) -> None:
 
 @contextlib.contextmanager
 def deaf_submit(world: World) -> Iterator[None]:
-    """sbatch at that site takes the job and then says nothing for a while: the moment in which answers get lost."""
+    """sbatch at that site takes the job and then says nothing for a while: the moment in which answers get lost.
+
+    Only as that site sees it: all clusters of this machine, other tests' too, have their programs from one folder."""
     program = Path(world.cluster.env["PATH"].split(":")[0]) / "sbatch"
-    kept = program.with_name("sbatch.real")
-    program.rename(kept)  # it reads its options by the name that it is called by
-    program.write_text(f'#!/bin/bash\nout=$(exec -a sbatch {kept} "$@") || exit\nsleep 20\necho "$out"\n')
-    program.chmod(0o755)
+    own = world.cluster.folder / "sbin/sbatch"  # where it finds its libraries, as the daemons' copies do
+    shutil.copy(program, own)
+    deaf = own.with_name("sbatch.deaf")  # sbatch reads its options by the name that it is called by
+    deaf.write_text(f'#!/bin/bash\nout=$(exec -a sbatch {own} "$@") || exit\nsleep 20\necho "$out"\n')
+    deaf.chmod(0o755)
+    world.factory.ask("mount", "--bind", str(deaf), str(program))
     try:
         yield
     finally:
-        kept.replace(program)
+        world.factory.ask("umount", "--lazy", str(program))  # some may still run
 
 
 def test_disk_full(world: World) -> None:
