@@ -25,8 +25,7 @@ def waiting(gateway: Gateway) -> Iterator[tuple[Gateway, str]]:
             form = {"factory": FACTORY, "size": "gpu-1", "hours": "0.5", "_xsrf": xsrf}
             answer = first.post(f"{gateway.hub}/spawn/{PERSON}/{SERVER}", data=form, headers={"X-XSRFToken": str(xsrf)})
             assert answer.status_code == 200, answer.text
-            session = eventually(lambda: gateway.session(PERSON, SERVER), what="the session")
-            assert session is not None
+            session = gateway.wait_session(PERSON, SERVER, "pending")  # its job is there, for a new link to find
         yield gateway, session["id"]
     finally:
         factory.ask("scontrol", "delete", "ReservationName=later", check=False)
@@ -38,11 +37,15 @@ def test_the_session_is_there_in_another_browser(waiting: tuple[Gateway, str]) -
     gateway, session_id = waiting
     kill(gateway, "hub", "link")
     with closing(gateway.browser_session(PERSON)) as second:
-        found = second.get(f"{gateway.hub}/gateway/api/sessions")
-        assert found.status_code == 200, found.text
-        mine = {session["server"]: session for session in found.json() if session["state"] != "ended"}
-        assert (mine[SERVER]["id"], mine[SERVER]["state"]) == (session_id, "pending")
 
+        def state() -> str:
+            found = second.get(f"{gateway.hub}/gateway/api/sessions")
+            assert found.status_code == 200, found.text
+            mine = {session["server"]: session for session in found.json() if session["state"] != "ended"}
+            assert mine[SERVER]["id"] == session_id
+            return str(mine[SERVER]["state"])
+
+        eventually(lambda: state() == "pending", 60, what="the new link has asked the scheduler")
         gateway.factories[FACTORY].ask("scontrol", "delete", "ReservationName=later")
         eventually(lambda: gateway.server(PERSON, SERVER), 60, what="the hub has the server again")
         gateway.wait_ready(PERSON, SERVER)
