@@ -84,7 +84,7 @@ class World:
         if self.gateway.session(self.user, server) is None:
             answer = self.gateway.start(self.user, server, **self.waiting)
             assert answer.status_code in (201, 202), answer.text
-        eventually(lambda: (self.gateway.session(self.user, server) or {}).get("job"), what=f"{server} has a job")
+        eventually(lambda: (self.gateway.session(self.user, server) or {}).get("job"), 60, what=f"{server} has a job")
         known = self.known(server)
         if server == "waits" and known.job is not None:  # a controller that starts anew opens closed partitions
             self.factory.ask("scontrol", "hold", known.job)
@@ -110,11 +110,12 @@ class World:
 
     # --- what became of it
 
-    def answers(self, server: str, kernel: str = "", says: str = "42") -> bool:
-        """Whether its notebook computes; with a kernel: whether that one still knows what it knew."""
+    def answers(self, server: str, kernel: str = "", says: str = "42", patience: float = 15) -> bool:
+        """Whether its notebook computes; with a kernel: whether that one still knows what it knew. ``patience``: more,
+        where it is asked once only."""
         code = "print(kept)" if kernel else "print(6 * 7)"
         try:
-            return says in self.gateway.notebook(self.user, server).run(code, kernel or None, timeout=15)
+            return says in self.gateway.notebook(self.user, server).run(code, kernel or None, timeout=patience)
         except Exception:  # whatever a notebook that is not there may answer
             return False
 
@@ -129,16 +130,21 @@ class World:
         """The same session runs, for the hub too, and its notebook computes."""
         if not self.same(known):
             return False
-        model = self.gateway.server(self.user, known.server)
+        model = self.model(known)
         return bool(model and model["ready"]) and self.answers(known.server, kernel)
 
     def is_waiting(self, known: Known) -> bool:
         """The same session waits in the queue, for the hub too."""
-        if not self.same(known):
+        if not self.same(known) or self.state(known) != "pending":
             return False
-        session = self.gateway.session(self.user, known.server)
-        model = self.gateway.server(self.user, known.server)
-        return session is not None and session["state"] == "pending" and bool(model and model["pending"] == "spawn")
+        model = self.model(known)
+        return bool(model and model["pending"] == "spawn")
+
+    def model(self, known: Known) -> dict[str, Any] | None:
+        """The hub's model of the server, where it has one and answers."""
+        with contextlib.suppress(httpx.HTTPError, AssertionError):
+            return self.gateway.server(self.user, known.server)
+        return None
 
     def state(self, known: Known) -> str:
         """Of the session, as the person sees it; empty where the page does not come."""
@@ -190,14 +196,14 @@ class World:
     def settle(self, row: Row, checks: dict[str, Callable[[], bool]], seconds: float = SETTLE) -> None:
         """Wait until all is as it should be, and count."""
         since = time.monotonic()
-        for what, check in checks.items():
-            eventually(check, max(1.0, seconds - (time.monotonic() - since)), 0.3, f"{row.fault}: {what}")
+        for what, check in checks.items():  # each gets its time, however long those before it took
+            eventually(check, max(30.0, seconds - (time.monotonic() - since)), 0.3, f"{row.fault}: {what}")
 
         def counted() -> bool:
             self.count(row)
             return (row.lost, row.doubled, row.orphaned) == (0, 0, 0)
 
-        eventually(counted, max(5.0, seconds - (time.monotonic() - since)), 0.3, f"{row.fault}: nothing left over")
+        eventually(counted, max(30.0, seconds - (time.monotonic() - since)), 0.3, f"{row.fault}: nothing left over")
         row.seconds = time.monotonic() - since
         row.settled = True
 
