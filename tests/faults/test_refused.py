@@ -9,19 +9,30 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from testbed import cluster
 from tests.support.gateway import Gateway, eventually
 
+# Seconds until a start is answered: 2 where the machine is ours (hub_config/parts/sessions.py); whoever waited for a
+# scheduler that is away would take more than 10, which is what its own programs wait.
+AT_ONCE = 8.0
 
-def refused(gateway: Gateway, user: str, status: int, **choice: object) -> str:
-    """A start that must be refused within 2 s; the message. A scheduler may be slower to refuse: the hub has then
-    promised the session already, and it ends with the message."""
+
+def start(gateway: Gateway, user: str, **choice: object) -> httpx.Response:
+    """Ask for a session, and be answered at once."""
     before = time.monotonic()
     answer = gateway.start(user, "no", **choice)
     took = time.monotonic() - before
-    assert took < 2, f"took {took:.1f} s"
+    assert took < AT_ONCE, f"took {took:.1f} s"
+    return answer
+
+
+def refused(gateway: Gateway, user: str, status: int, **choice: object) -> str:
+    """A start that must be refused at once; the message. A scheduler may be slower to refuse: the hub has then
+    promised the session already, and it ends with the message."""
+    answer = start(gateway, user, **choice)
     if answer.status_code == 202 and status != 503:  # a factory that is known to be away is not asked
         told = list(gateway.progress(user, "no"))[-1]
         assert told.get("failed"), told
@@ -90,9 +101,7 @@ def test_controller_away(
             message = refused(gateway, user, 503, factory="brainpp", size="gpu-1", hours=0.5)
             assert "answer" in message or "reach" in message
         else:
-            before = time.monotonic()
-            answer = gateway.start(user, "no", factory="brainpp", size="gpu-1", hours=0.5)
-            assert time.monotonic() - before < 2
+            answer = start(gateway, user, factory="brainpp", size="gpu-1", hours=0.5)
             assert answer.status_code in (202, 503), answer.text
             if answer.status_code == 503:
                 assert "answer" in answer.json()["message"] or "reach" in answer.json()["message"]
@@ -118,8 +127,6 @@ def controller(slurm_conf: str) -> int:
 
 def health(gateway: Gateway, user: str, factory: str) -> str:
     """What the catalogue says of this factory's health."""
-    import httpx
-
     headers = {"Authorization": f"Bearer {gateway.token(user)}"}
     answer = httpx.get(f"{gateway.root}/services/factories/api/factories", headers=headers, timeout=10)
     return str(next(f["health"]["state"] for f in answer.json() if f["id"] == factory))
