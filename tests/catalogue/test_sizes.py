@@ -103,7 +103,8 @@ def submit(bench: Bench, size: NodeSize) -> JobRequest:
 def starts(bench: Bench, size: NodeSize, made: JobRequest) -> None:
     """It runs; it sees the GPUs, the cores and the memory of its size."""
     log = Path(made.output)
-    assert eventually(lambda: log.exists() and "SEEN" in log.read_text(), 60), bench.found.run("squeue").stdout
+    seen_whole = eventually(lambda: log.exists() and "\n" in log.read_text().partition("SEEN")[2])
+    assert seen_whole, bench.found.run("squeue").stdout
     seen = json.loads(log.read_text().partition("SEEN")[2].splitlines()[0])
     assert seen["SLURM_JOB_PARTITION"] == made.partition
     assert int(seen["SLURM_CPUS_ON_NODE"]) == made.cores
@@ -134,9 +135,9 @@ def goes_back(bench: Bench, size: NodeSize) -> None:
     made = bench.request(size).model_copy(update={"command": ("/usr/bin/sleep", "600"), "output": "/dev/null"})
     found = bench.found
     job = as_account(found, "sbatch", "--parsable", script=slurm.script(made)).stdout.strip()
-    assert eventually(lambda: state_of(found, job) == "RUNNING", 30), state_of(found, job)
+    assert eventually(lambda: state_of(found, job) == "RUNNING"), state_of(found, job)
     assert found.run("scontrol", "requeue", job).returncode == 0
-    assert eventually(lambda: state_of(found, job) == "PENDING", 40), state_of(found, job)
+    assert eventually(lambda: state_of(found, job) == "PENDING"), state_of(found, job)
     cancel(found, job)
 
 

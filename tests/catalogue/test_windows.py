@@ -77,7 +77,7 @@ def cancel(site: Cluster, *jobs: str) -> None:
     """Also jobs that are only just being started, for which Slurm takes its time (KillWait)."""
     control(site, "scancel", *jobs)
     live = ("RUNNING", "COMPLETING", "PENDING")
-    assert eventually(lambda: not any(state_of(site, job) in live for job in jobs), 40)
+    assert eventually(lambda: not any(state_of(site, job) in live for job in jobs))
 
 
 def control(site: Cluster, *words: str) -> None:
@@ -210,7 +210,7 @@ def test_accounting_tells_the_seconds_of_a_job(site: Cluster) -> None:
     assert eventually(lambda: state_of(site, job) == "RUNNING")
     cancel(site, job)
     words = ("sacct", "-n", "-P", "-X", "-j", job, "-o", "Start,End,ElapsedRaw,State,Account,QOS,AllocTRES")
-    assert eventually(lambda: "CANCELLED" in site.run(*words).stdout, 30), site.run(*words).stdout
+    assert eventually(lambda: "CANCELLED" in site.run(*words).stdout), site.run(*words).stdout
     for account in (None, site.accounts[-1]):  # also its owner is told
         told = site.run(*words, account=account).stdout.strip().split("|")
         begin, end = (datetime.fromisoformat(word) for word in told[:2])
@@ -228,5 +228,5 @@ def test_killed_accounting_comes_back_with_what_it_knew(site: Cluster) -> None:
     cancel(site, submitted(site, "--time=10"))  # the controller goes by what it knows
     site.start_missing()
     told = ("sacct", "-n", "-P", "-X", "-a", "-o", "JobID,Start,Account")
-    assert eventually(lambda: set(before.splitlines()) <= set(site.run(*told).stdout.splitlines()), 30)
+    assert eventually(lambda: set(before.splitlines()) <= set(site.run(*told).stdout.splitlines()))
     assert site.run("sacctmgr", "-n", "-P", "show", "qos", "boost_qos_dbg", "format=Name").stdout == "boost_qos_dbg\n"

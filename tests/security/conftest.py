@@ -62,6 +62,6 @@ def graces(installed: Wrapper, running: Cluster) -> Iterator[str]:
 def _job(installed: Wrapper, running: Cluster, account: str) -> Iterator[str]:
     installed.reset()
     job = installed.submit(account)
-    assert eventually(lambda: state_of(running, job) == "RUNNING", 30)
+    assert eventually(lambda: state_of(running, job) == "RUNNING")
     yield job
     cancel(running, job)

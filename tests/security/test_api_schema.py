@@ -74,7 +74,7 @@ class Served:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),))
         self._thread.start()
-        assert self._up.wait(20)
+        assert self._up.wait(60)
 
     async def _serve(self) -> None:
         folder = Path(self._folder.name)
@@ -101,7 +101,7 @@ class Served:
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._over.set)
-        self._thread.join(20)
+        self._thread.join(60)
         self._loop.close()
         self._folder.cleanup()
 

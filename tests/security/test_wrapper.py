@@ -72,12 +72,13 @@ def test_a_job_from_submit_to_cancel(wrapper: Wrapper, running: Cluster) -> None
 
 
 def test_it_estimates_without_submitting(wrapper: Wrapper, running: Cluster) -> None:
-    before = running.run("squeue", "-h", "-u", ADA).stdout
+    listed = ("squeue", "-h", "-u", ADA, "-o", "%i")  # and not how long each has run
+    before = running.run(*listed).stdout
     folder = f"{pwd.getpwnam(ADA).pw_dir}/.factorygate/sessions/{'0' * 32}"
     asked = wrapper.ask(ADA, slurm.estimate(slurm.script(request(folder, "true"))))
     assert b"to start at" in asked.stderr
     assert asked.returncode == 0
-    assert running.run("squeue", "-h", "-u", ADA).stdout == before
+    assert running.run(*listed).stdout == before
 
 
 def test_the_scheduler_tells_of_the_account_only(wrapper: Wrapper, adas: str, graces: str) -> None:

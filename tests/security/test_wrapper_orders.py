@@ -219,13 +219,13 @@ def test_nothing_of_the_callers_environment_counts(wrapper: Wrapper, running: Cl
     for name in ("json.py", "squeue", "sbatch"):
         (tmp_path / name).write_text(f"#!/bin/sh\nopen({str(trap)!r}, 'w')\ntouch {trap}\n")
         (tmp_path / name).chmod(0o755)
-    script = slurm.script(request(wrapper.session(ADA), "env > env.txt; sleep 600"))
+    script = slurm.script(request(wrapper.session(ADA), "env > env.new; mv env.new env.txt; sleep 600"))
     done = wrapper.run(ADA, "sbatch", "--parsable", stdin=script, env=hostile)
     assert done.returncode == 0, done.stderr
     job = done.stdout.decode().strip()
     found = Path(wrapper.made[-1], "env.txt")
-    assert eventually(found.exists, 30)
-    assert eventually(lambda: "SLURM_JOB_ID" in found.read_text())
+    assert eventually(found.exists)
+    assert "SLURM_JOB_ID" in found.read_text()
     assert running.run("squeue", "-h", "-j", job, "-o", "%j %P").stdout.split() == [HUB, "shared"]
     assert not trap.exists()
     assert "PYTHONINSPECT" not in found.read_text()
