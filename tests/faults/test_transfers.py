@@ -182,10 +182,10 @@ def test_an_upload_says_that_the_link_was_killed_and_can_go_on(session: Session)
     os.kill(old, 9)
     # Either the new link is there in time and takes the piece, or the failure is told; never a silent loss.
     was_taken = taken(upload.next)
-    eventually(lambda: gateway.pid("link") != old and back(gateway) and answers(session), 30, what="a new link")
+    eventually(lambda: gateway.pid("link") != old and back(gateway) and answers(session), 90, what="a new link")
     assert session.notebook.request("GET", f"/api/contents/{session.folder}/linkless.bin").status_code == 404
     if not was_taken:
-        eventually(lambda: taken(upload.again), 30, what="the piece is taken")
+        eventually(lambda: taken(upload.again), 60, what="the piece is taken")
     upload.all()
     upload.close()
     assert session.sha("linkless.bin") == upload.sha
@@ -234,7 +234,7 @@ def test_after_a_link_kill_a_download_fails_visibly_and_resumes_and_the_kernel_i
     assert 0 < got < 96 << 20
     with pytest.raises(ConnectionClosed):
         channel.until("", "never")
-    eventually(lambda: answers(session), 30, what="the notebook answers again")
+    eventually(lambda: answers(session), 90, what="the notebook answers again")
     with download(session, "link.bin", {"Range": f"bytes={got}-", "If-Range": tag}) as answer:
         assert answer.status_code == 206
         for data in answer.iter_bytes(PIECE):
@@ -246,6 +246,7 @@ def test_after_a_link_kill_a_download_fails_visibly_and_resumes_and_the_kernel_i
     session.notebook.run(f"os.remove('{session.folder}/link.bin')", session.kernel)
 
 
+@pytest.mark.timeout(300)
 def test_a_download_keeps_the_session_from_being_idle(session: Session) -> None:
     session.make("busy.bin", 96 << 20)
 
@@ -256,7 +257,7 @@ def test_a_download_keeps_the_session_from_being_idle(session: Session) -> None:
         stream = answer.iter_bytes(PIECE)
         next(stream)  # nothing is read for now: the transfer is under way all the same
         before = last()
-        eventually(lambda: last() != before, 110, what="the transfer counts as activity")
+        eventually(lambda: last() != before, 200, what="the transfer counts as activity")
     session.notebook.run(f"os.remove('{session.folder}/busy.bin')", session.kernel)
 
 

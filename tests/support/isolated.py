@@ -42,7 +42,7 @@ class Visitor:
             "StrictHostKeyChecking": "yes",
             "BatchMode": "yes",
             "IdentitiesOnly": "yes",
-            "ConnectTimeout": 5,
+            "ConnectTimeout": 30,  # of the whole handshake
         }
         told = [f"-o{name}={value}" for name, value in settings.items()]
         return ["ssh", "-F", "none", "-i", str(key or self.key(account)), *told, *options, f"{account}@{self.address}"]
