@@ -1,23 +1,46 @@
-"""Free ports for a cluster, outside the ephemeral range and outside what the link uses."""
+"""Free ports for a cluster, and for programs of tests: outside the ephemeral range, from which any connection may take
+one before a daemon has it, and outside what the link uses."""
 
 from __future__ import annotations
 
 import hashlib
+import random
 import socket
 
 from testbed.errors import CannotRun
 
 FIRST, LAST = 10000, 19999
+SINGLE = range(31100, 32700)
+_claims: list[socket.socket] = []  # until this process ends
 
 
 def allocate(count: int, seed: str) -> list[int]:
-    """``count`` free consecutive ports. ``seed`` picks where to look first, so that clusters do not race for one."""
+    """``count`` free consecutive ports. ``seed`` picks where to look first. Nobody else gets them: until its daemons
+    listen, those of a cluster that is being started look free."""
     starts = range(FIRST, LAST - count + 1, max(count, 16))
     for start in sorted(starts, key=lambda start: hashlib.sha256(f"{seed} {start}".encode()).digest()):
         ports = list(range(start, start + count))
-        if all(is_free(port) for port in ports):
+        if all(is_free(port) for port in ports) and _claim(start):
             return ports
     raise CannotRun(f"{count} free ports between {FIRST} and {LAST}")
+
+
+def single() -> int:
+    """A port that is free for now."""
+    while not is_free(port := random.choice(SINGLE)):  # noqa: S311  # nosec B311
+        pass
+    return port
+
+
+def _claim(start: int) -> bool:
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0factorygate-testbed-ports-{start}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
 
 
 def is_free(port: int) -> bool:

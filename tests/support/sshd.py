@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -25,7 +24,7 @@ from factorylink.credentials.key import KeyFiles
 from factorylink.schedulers.ask import Ask
 from factorylink.transports.host_keys import pinned
 from factorylink.transports.ssh import SshTransport as Transport
-from testbed import accounts
+from testbed import accounts, ports
 
 PROGRAM = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:" + os.environ.get("PATH", ""))
 ACCOUNTS = accounts.NAMES if os.geteuid() == 0 else (accounts.own_name(),)
@@ -34,12 +33,12 @@ PATIENCE = 30.0  # seconds
 
 
 class Sshd:
-    """One server. ``options`` are lines of sshd_config in place of what is here; ``port`` 0: a free one."""
+    """One server. ``options`` are lines of sshd_config in place of what is here."""
 
     def __init__(self, folder: Path, **options: str) -> None:
         self.folder = folder
         self.options = options
-        self.port = _free_port()
+        self.port = ports.single()
         self.log = folder / "log"
         self.keys = folder / "keys"  # what ``KeyCredentials.keys`` names
         self._process: subprocess.Popen[bytes] | None = None
@@ -202,9 +201,3 @@ def _private(path: Path, key: asyncssh.SSHKey) -> None:
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_bytes(key.export_private_key())
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -61,7 +61,6 @@ def state_of(found: Cluster, job: str) -> str:
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
-    """A job that is cancelled while it starts alone takes Slurm's KillWait and more."""
     return processes.wait_until(condition, seconds, pause=0.1)
 
 
