@@ -13,7 +13,7 @@ from testbed.processes import wait_until
 from testbed.supervisor import Record, write_private
 
 PROGRAMS = ("hub", "link")
-SECONDS = 30.0  # until it has surely been started again
+SECONDS = 60.0  # until it has surely been started again
 _FILE = "clock.json"
 
 

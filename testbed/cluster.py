@@ -18,7 +18,7 @@ from testbed.errors import DidNotStart, NotThere
 from testbed.login import Isolation
 from testbed.record import Record
 
-READY_SECONDS = 30.0
+READY_SECONDS = 90.0  # a machine may have much else to do
 _LOCK = "lock"
 _REAPING_SECONDS = 3.0
 _AS_ACCOUNT = ("setpriv", "--init-groups")

@@ -15,7 +15,7 @@ from testbed.packages import Packages
 MUNGED, CONTROLLER, SSHD, DATABASE, ACCOUNTING = "munged", "slurmctld", "sshd", "mariadbd", "slurmdbd"
 _OF_THE_LOGIN_SIDE = (MUNGED, CONTROLLER, SSHD, DATABASE, ACCOUNTING)  # all others are nodes
 _FIRST = ((MUNGED, DATABASE), (ACCOUNTING,), (CONTROLLER,))  # one after the other
-_START_SECONDS = 30
+_START_SECONDS = 90
 
 
 def running(folder: Path, name: str) -> processes.Process | None:

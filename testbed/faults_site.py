@@ -18,9 +18,9 @@ _COMMAND_SECONDS = 30
 
 
 def sshd_down(cluster: Cluster) -> str:
-    """The listener and all connections, as where the login node is booted."""
-    for process in on_host(cluster, LOGIN):
-        if Path(processes.program(process.pid) or "").name.startswith("sshd"):
+    """The listener and all connections, as where the login node is booted; also those that were just being made."""
+    while left := [one for one in on_host(cluster, LOGIN) if _is_sshd(one)]:
+        for process in left:
             processes.kill(process)
     return ""
 
@@ -138,6 +138,10 @@ def plug(cluster: Cluster, node: str, state: str) -> None:
 def on_host(cluster: Cluster, host: str) -> list[processes.Process]:
     """All processes on the login side or a node, by age."""
     return processes.in_namespaces(frozenset([network.inode(_network(cluster), host)]))
+
+
+def _is_sshd(process: processes.Process) -> bool:
+    return Path(processes.program(process.pid) or "").name.startswith("sshd")
 
 
 # --- how ------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from testbed import daemons, faults_site, login, processes
 from testbed.cluster import Cluster
 from testbed.errors import FaultFailed
 
-SECONDS = 30.0  # until something has surely come about
+SECONDS = 60.0  # until something has surely come about
 _LIVE = ("PENDING", "CONFIGURING", "RUNNING", "SUSPENDED", "COMPLETING")
 _REASON = "Reason=testbed"
 
@@ -34,8 +34,9 @@ def node_down(cluster: Cluster, node: str, now: str = "") -> str:
         cluster.kill(node)
     else:
         faults_site.plug(cluster, node, "down")
-        for process in faults_site.on_host(cluster, node):
-            processes.kill(process)
+        while left := faults_site.on_host(cluster, node):  # some start others meanwhile
+            for process in left:
+                processes.kill(process)
     if now:
         _control(cluster, "update", f"NodeName={node}", "State=DOWN", _REASON)
     return ""
