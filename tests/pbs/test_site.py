@@ -116,7 +116,7 @@ async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: s
     assert running.started is not None
     assert running.ends is not None
     assert running.ends - running.started == timedelta(minutes=10)
-    assert abs(running.started - began) < timedelta(seconds=30)
+    assert abs(running.started - began) < timedelta(minutes=5)  # and not an hour beside it
     assert set(running.nodes) <= set(here.nodes)
     end = await over(site, account, job)
     assert (end.raw_state, end.exit_code, end.signal) == ("FAILED", 4, None)

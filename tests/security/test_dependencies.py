@@ -83,6 +83,7 @@ def locked(lock: Path) -> set[str]:
     return {line.partition(";")[0] for line in lines}
 
 
+@pytest.mark.timeout(600)  # the first asks two services about hundreds of packages
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 @pytest.mark.asyncio(loop_scope="module")
 async def test_no_locked_package_is_known_to_be_vulnerable(answers: list[Answer], lock: Path) -> None:

@@ -29,7 +29,7 @@ from testbed import accounts, ports
 PROGRAM = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:" + os.environ.get("PATH", ""))
 ACCOUNTS = accounts.NAMES if os.geteuid() == 0 else (accounts.own_name(),)
 ME = ACCOUNTS[0]
-PATIENCE = 30.0  # seconds
+PATIENCE = 60.0  # seconds
 
 
 class Sshd:
