@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from factorylink.models import Accelerator, Factory, NodeShape, NodeSize, Partition, Qos, Site
-from testbed import processes
+from testbed import accounts, processes
 from testbed.cluster import Cluster
 
 ORDINARY = "fg-ordinary"  # somebody without any privilege
@@ -86,7 +86,4 @@ def python(
 
 
 def ensure_ordinary_user() -> None:
-    try:
-        pwd.getpwnam(ORDINARY)
-    except KeyError:
-        subprocess.run(["/usr/sbin/useradd", "--create-home", "--user-group", ORDINARY], check=True, timeout=60)
+    accounts.ensure((ORDINARY,))  # one at a time, where several processes run tests
