@@ -127,6 +127,4 @@ def controller(slurm_conf: str) -> int:
 
 def health(gateway: Gateway, user: str, factory: str) -> str:
     """What the catalogue says of this factory's health."""
-    headers = {"Authorization": f"Bearer {gateway.token(user)}"}
-    answer = httpx.get(f"{gateway.root}/services/factories/api/factories", headers=headers, timeout=10)
-    return str(next(f["health"]["state"] for f in answer.json() if f["id"] == factory))
+    return str(gateway.health(user, factory)["state"])

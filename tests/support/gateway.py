@@ -208,7 +208,7 @@ class Gateway:
     def health(self, user: str, factory: str) -> dict[str, Any]:
         """What the catalogue says of a factory's health."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=10)
+        answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=30)
         found: dict[str, Any] = next(f["health"] for f in answer.json() if f["id"] == factory)
         return found
 
@@ -240,7 +240,7 @@ class Notebook:
 
     def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         """One request below the server's base URL; redirects are not followed."""
-        return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=30, **kwargs)
+        return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=60, **kwargs)
 
     def kernel(self) -> str:
         """Start a Python kernel; its id."""

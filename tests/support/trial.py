@@ -81,7 +81,7 @@ def python(
     }
     who = {"user": user, "group": user, "extra_groups": ()} if user else {}
     return subprocess.run(  # type: ignore[call-overload, no-any-return]
-        [sys.executable, *words], env=env, cwd="/", capture_output=True, text=True, timeout=60, check=False, **who
+        [sys.executable, *words], env=env, cwd="/", capture_output=True, text=True, timeout=110, check=False, **who
     )
 
 
