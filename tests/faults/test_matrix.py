@@ -343,7 +343,6 @@ def ends(world: World, name: str, strike: Callable[[str], object], *reasons: str
                 "it ended, and it is known why": lambda: world.has_ended(meets, *reasons),
                 **world.both_go_on(runs, waits),
             },
-            150,  # a minute of walltime is among them, and Slurm's own half of one
         )
         row.saw += [f"ended: {s['end']['what']}" for s in world.gateway.sessions(world.user) if s["id"] == meets.id]
 
