@@ -43,7 +43,7 @@ def test_an_ordinary_user_has_accounts_too() -> None:
     own, code = home / "testbed-accounting", programs / "tested-code"
     shutil.rmtree(code, ignore_errors=True)
     for package in ("testbed", "spawners/factorylink"):  # the checkout itself may be closed to others
-        shutil.copytree(CHECKOUT / package, code / Path(package).name)
+        shutil.copytree(CHECKOUT / package, code / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
     program = f"""
 import json, sys
 from pathlib import Path

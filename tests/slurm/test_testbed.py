@@ -217,7 +217,7 @@ finally:
 """
     code = state / "code"  # the checkout itself may be closed to others
     for package in ("testbed", "spawners/factorylink"):
-        shutil.copytree(CHECKOUT / package, code / Path(package).name)
+        shutil.copytree(CHECKOUT / package, code / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
     done = python("-c", program, user=ORDINARY, code=(code,))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == [False, [ORDINARY], [], [ORDINARY, "1"], ""]
