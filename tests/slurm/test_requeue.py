@@ -12,7 +12,6 @@ import pytest
 
 from tests.support.gateway import Gateway, eventually
 
-pytestmark = pytest.mark.timeout(300)  # the first has to start the demo, too; what is waited for has limits of its own
 TOKEN = "import os; print(os.environ['JUPYTERHUB_API_TOKEN'])"
 CHOICE = {"factory": "brainpp", "size": "gpu-1", "hours": 0.5}
 
