@@ -16,6 +16,7 @@ from factorylink.schedulers.ask import Ask, Output
 from factorylink.transports import ssh, ssh_wires
 from factorylink.transports.base import Transport
 from factorylink.transports.ssh import SshTransport
+from tests.support.door import alive
 from tests.support.sshd import ME, PATIENCE, PROGRAM, Sshd, open_folder, shell, transport_to, until
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="openssh-server is not installed")
@@ -58,13 +59,6 @@ async def made(sshd: Sshd) -> AsyncIterator[Made]:
 @pytest.fixture
 def transport(made: Made) -> SshTransport:
     return made()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def lost(waiting: Awaitable[object]) -> Unreachable:
