@@ -13,6 +13,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from factorylink import ports
 from factorylink.door_status import DoorStatus
 from factorylink.doors import DoorKeeper
 from factorylink.transports.base import Wire
@@ -55,7 +56,8 @@ async def test_listens_on_no_port() -> None:
         assert len(listeners(door.process.pid)) == 1
 
 
-async def test_a_bridge_that_dies_is_followed_by_another_and_none_is_left() -> None:
+async def test_a_bridge_that_dies_is_followed_by_another_and_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
     async with running_door("--stdio", key=KEY) as door:
         transport = Entering()
         keeper = Keeper(door.folder.parent, carrier="stdio", node_tmp=str(door.folder.parent))

@@ -21,7 +21,7 @@ from factorylink.door_status import DoorStatus
 from factorylink.doors import OPENING_AT_ONCE, DoorKeeper
 from factorylink.errors import Refused, Unreachable
 from factorylink.transports.base import Transport, Wire
-from tests.support.door import ARGV, ENVIRONMENT, SESSION, Files, RunningDoor, fetch, running_door, until, way
+from tests.support.door import ARGV, ENVIRONMENT, PATIENCE, SESSION, Files, RunningDoor, fetch, running_door, until, way
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 FIRST = 21000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))  # apart in each process
@@ -185,7 +185,8 @@ async def test_a_slow_reader_stops_the_notebook_not_the_link(carrier: tuple[str,
             assert got > 32 << 20
 
 
-async def test_opens_a_lost_door_again_while_requests_wait() -> None:
+async def test_opens_a_lost_door_again_while_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:
         told = door.file("door.json")
         relay = Relay(told["port"])
@@ -230,7 +231,8 @@ async def test_another_link_takes_over_and_the_way_back_follows() -> None:
             server.close()
 
 
-async def test_what_connects_before_the_link_knows_its_doors_waits() -> None:
+async def test_what_connects_before_the_link_knows_its_doors_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:
         async with kept(door) as keeper:
             await start(keeper)
