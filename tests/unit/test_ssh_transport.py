@@ -320,7 +320,7 @@ async def test_what_an_entered_command_complains_of(transport: SshTransport, cap
 async def test_a_closed_entry_ends_its_command(
     transport: SshTransport, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ssh_wires, "KILL_WAIT", 0.5)
+    monkeypatch.setattr(ssh_wires, "KILL_WAIT", 4.0)
     pids = []
     for number, text in enumerate(["cat; touch {}.clean", "trap '' TERM HUP; sleep 600"]):
         file = folder / f"pid{number}"
