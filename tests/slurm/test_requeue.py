@@ -68,7 +68,7 @@ def test_a_requeue_while_the_hub_is_down(gateway: Gateway, person: str) -> None:
     factory.ask("scontrol", "requeue", before["job"])
     old = gateway.pid("hub")
     os.kill(old, signal.SIGKILL)
-    eventually(lambda: gateway.pid("hub") != old, 20, what="a new hub")
+    eventually(lambda: gateway.pid("hub") != old, 60, what="a new hub")
 
     def back() -> Any:
         try:
