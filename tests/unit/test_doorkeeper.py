@@ -185,6 +185,30 @@ async def test_a_slow_reader_stops_the_notebook_not_the_link(carrier: tuple[str,
             assert got > 32 << 20
 
 
+async def test_who_still_talks_when_the_notebook_has_hung_up_hears_all_that_it_said() -> None:
+    async with running_door(key=KEY) as door, kept(door) as keeper:
+        await start(keeper)
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            slow.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(slow, ("127.0.0.1", keeper.port))
+            await loop.sock_sendall(slow, b"GET /big HTTP/1.1\r\n\r\n")
+            near = await until(lambda: next(iter(keeper._ports[SESSION].near), None))
+            near._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+            got = b""
+            while len(got) < 30 << 20:  # what is left fits into the channel's window
+                got += await loop.sock_recv(slow, 1 << 20)
+            channel = near._far.channel
+            while channel._send_state == "open":
+                await loop.sock_sendall(slow, b"x")
+                await asyncio.sleep(0.02)
+            await loop.sock_sendall(slow, b"x")
+            while data := await loop.sock_recv(slow, 1 << 20):
+                got += data
+            assert len(got.partition(b"\r\n\r\n")[2]) == 32 << 20
+
+
 async def test_opens_a_lost_door_again_while_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:

@@ -55,7 +55,7 @@ async def supervised(folder: Path, **code: str) -> AsyncIterator[Watched]:
 
 async def test_a_killed_program_is_back_within_a_second(tmp_path: Path) -> None:
     async with supervised(tmp_path, one=SLEEP, two=SLEEP) as watched:
-        before, took = watched.pids, []
+        before, took = watched.pids, list[float]()
         for _ in range(5):
             since = time.monotonic()
             os.kill(watched.pids["one"], signal.SIGKILL)
