@@ -189,13 +189,13 @@ async def test_who_still_talks_when_the_notebook_has_hung_up_hears_all_that_it_s
     async with running_door(key=KEY) as door, kept(door) as keeper:
         await start(keeper)
         with socket.socket() as slow:
-            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
             slow.setblocking(False)
             loop = asyncio.get_running_loop()
             await loop.sock_connect(slow, ("127.0.0.1", keeper.port))
             await loop.sock_sendall(slow, b"GET /big HTTP/1.1\r\n\r\n")
             near = await until(lambda: next(iter(keeper._ports[SESSION].near), None))
-            near._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+            near._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
             got = b""
             while len(got) < 30 << 20:  # what is left fits into the channel's window
                 got += await loop.sock_recv(slow, 1 << 20)
