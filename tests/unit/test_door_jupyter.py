@@ -123,7 +123,8 @@ def test_a_server_does_not_import_what_no_server_uses(tmp_path: Path) -> None:
     """It would be most of its start, and may be in a person's environment."""
     (tmp_path / "rfc3987_syntax.py").write_text("raise SystemExit('imported')")
     look = "from factorygate.session import launch; launch._warm(); import jsonschema.validators"
-    subprocess.run([sys.executable, "-c", look], env=os.environ | {"PYTHONPATH": str(tmp_path)}, check=True, timeout=110)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", look], env=environment, check=True, timeout=110)
 
 
 async def test_is_opened_used_and_stopped() -> None:
