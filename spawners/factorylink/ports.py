@@ -7,6 +7,7 @@ end of one direction is passed on while the other goes on (a download outlives i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from typing import cast
@@ -92,7 +93,8 @@ class NearSide(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """From whoever connected to the notebook."""
         if self._far.channel is not None:
-            self._far.channel.write(data)
+            with contextlib.suppress(BrokenPipeError):  # it hung up; what it said before may still be on its way
+                self._far.channel.write(data)
 
     def eof_received(self) -> bool:
         """Whoever connected says no more, and still listens."""

@@ -126,23 +126,27 @@ async def link(here: Cluster, folder: Path, tmp_path: Path) -> AsyncIterator[Lin
     await made.ledger.close()
 
 
-def counted(here: Cluster, since: datetime) -> dict[str, tuple[int, int, int]]:
-    """By sacct: of each job the seconds of all its runs, how many those were, and its GPUs."""
+def told(here: Cluster, since: datetime, fields: str) -> list[list[str]]:
+    """By sacct: these fields of each run of all jobs."""
     answer = here.run(
         *("sacct", "--allusers", "--allocations", "--duplicates", "--noheader", "--parsable2"),
-        *(f"--starttime={since.astimezone():%Y-%m-%dT%H:%M:%S}", "--format=JobID,State,ElapsedRaw,AllocTRES"),
+        *(f"--starttime={since.astimezone():%Y-%m-%dT%H:%M:%S}", f"--format={fields}"),
     )
     assert answer.returncode == 0, answer.stderr
+    return [line.split("|") for line in answer.stdout.splitlines()]
+
+
+def counted(here: Cluster, since: datetime) -> dict[str, tuple[int, int, int]]:
+    """Of each job the seconds of all its runs, how many those were, and its GPUs."""
     found: dict[str, tuple[int, int, int]] = {}
-    for line in answer.stdout.splitlines():
-        job, _state, elapsed, tres = line.split("|")
+    for job, elapsed, tres in told(here, since, "JobID,ElapsedRaw,AllocTRES"):
         seconds, runs, gpus = found.get(job, (0, 0, 0))
         held = re.search(r"gres/gpu=([0-9]+)", tres)
         found[job] = (seconds + int(elapsed), runs + 1, max(gpus, int(held[1]) if held else 0))
     return found
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Cluster) -> None:
     began = datetime.now().astimezone().replace(microsecond=0)
     wanted = [("gpu-1", "quick"), ("node", "quick"), ("lone", "fails"), ("gpu-1", "long"), ("gpu-1", "long")]
@@ -183,11 +187,10 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Clus
     batch = link.clusters.own("c" * 32, "ada").row.batches["b" * 32]
     theirs |= {f"{'b' * 32}/{worker.task}": batch.job_of(worker) or "" for worker in batch.workers}
 
-    def told() -> dict[str, tuple[int, int, int]]:
-        found = counted(here, began)
-        return {id: found.get(job, (0, 0, 0)) for id, job in theirs.items()}
-
-    sacct = told()
+    # The accounting hears of an end after it.
+    await link.until(lambda: all(ended != "Unknown" for (ended,) in told(here, began, "End")))
+    found = counted(here, began)
+    sacct = {id: found.get(job, (0, 0, 0)) for id, job in theirs.items()}
     assert {id: row.seconds for id, row in rows.items()} == {id: seconds for id, (seconds, _, _) in sacct.items()}
     assert all(rows[id].seconds >= 3 for id in ids[:2]), sacct
     assert sacct[requeued][1] == 2, "it ran once only"

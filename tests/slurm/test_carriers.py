@@ -29,7 +29,7 @@ from factorylink.site import Site
 from factorylink.submitting import Submitter
 from testbed import cluster, install
 from testbed.cluster import Cluster
-from tests.support.door import ENVIRONMENT, NOTEBOOK, fetch, until
+from tests.support.door import ENVIRONMENT, NOTEBOOK, fetch, held, until
 from tests.support.trial import FACTORY
 
 pytestmark = [pytest.mark.slurm, pytest.mark.asyncio(loop_scope="function")]
@@ -165,7 +165,7 @@ def name(pid: int) -> str:
 
 def listening(pid: int) -> list[str]:
     """Local addresses on which a process listens by TCP."""
-    inodes = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    inodes = held(pid)
     rows = [row.split() for kind in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{kind}").read_text().splitlines()]
     return [row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes]
 
@@ -210,10 +210,12 @@ async def test_a_door_is_found_again_when_a_part_on_the_way_is_killed(carried: C
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     await until(lambda: not carried.keeper.is_open(ID), what="lost")
+    await until(lambda: carried.keeper.is_open(ID), what="found again")  # a request waits for ten seconds only
     assert json.loads(await carried.get("/env"))["FACTORYGATE_NOTEBOOK_SOCKET"] == notebook
     assert carried.told[-1] is not None
     assert not set(before) & set(KILLED[which](carried))
-    await until(lambda: len(carried.bridges()) == 1, what="the old bridge is gone, one is there")
+    # Slurm may take most of a minute to notice that srun is gone.
+    await until(lambda: len(carried.bridges()) == 1, 150, what="the old bridge is gone, one is there")
 
 
 async def test_a_job_that_ended_is_entered_no_more(carried: Carried) -> None:

@@ -21,7 +21,7 @@ from tests.support.gateway import Gateway, eventually
 
 pytestmark = pytest.mark.slurm
 FACTORY = "lumi-aif"
-SECONDS = 60  # for workers to come
+SECONDS = 100  # for workers to come
 
 
 @pytest.fixture(autouse=True)

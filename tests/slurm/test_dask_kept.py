@@ -22,7 +22,7 @@ IMPORTS = "from dask.distributed import Client, wait\nfrom factorygate import Fa
 def test_a_named_cluster_is_found_again_with_its_data_when_its_kernel_was_killed(bed: Bed) -> None:
     bed.run(
         IMPORTS + f"cluster = FactoryCluster({SIZE!r}, 1, name='kept', hours=0.3)\n"
-        "client = cluster.get_client(); client.wait_for_workers(1, timeout=60)\n"
+        "client = cluster.get_client(); client.wait_for_workers(1, timeout=100)\n"
         "kept = client.submit(sum, range(10)); wait(kept); client.publish_dataset(kept=kept)"
     )
     [job] = bed.workers()
@@ -37,11 +37,11 @@ def test_a_named_cluster_is_found_again_with_its_data_when_its_kernel_was_killed
     )
     value, jobs, seconds = found.split()
     assert (value, jobs, bed.workers()) == ("45", "1", [job])
-    assert float(seconds) < 2.0
-    bed.run("cluster.scale(jobs=2); client.wait_for_workers(2, timeout=60)")
+    assert float(seconds) < 10.0  # no job is started for it
+    bed.run("cluster.scale(jobs=2); client.wait_for_workers(2, timeout=100)")
     assert len(bed.workers()) == 2
     bed.run("client.close(); cluster.close()")
-    eventually(lambda: not bed.workers(), 30, what="closed")
+    eventually(lambda: not bed.workers(), 60, what="closed")
     said = bed.run("try:\n    FactoryCluster.from_name('kept')\nexcept ValueError as error:\n    print(error)")
     assert "no cluster 'kept'" in said
 
@@ -49,7 +49,7 @@ def test_a_named_cluster_is_found_again_with_its_data_when_its_kernel_was_killed
 def test_a_cluster_at_another_factory(bed: Bed) -> None:
     bed.run(
         IMPORTS + f"cluster = FactoryCluster(factory={THERE!r}, workers=2, hours=0.3, name='far')\n"
-        "client = cluster.get_client(); client.wait_for_workers(2, timeout=60)",
+        "client = cluster.get_client(); client.wait_for_workers(2, timeout=100)",
         timeout=180,
     )
     assert (len(bed.heads(THERE)), len(bed.workers(THERE)), bed.workers(HERE)) == (1, 2, [])
@@ -61,7 +61,7 @@ def test_a_cluster_at_another_factory(bed: Bed) -> None:
     bed.run("import time; slow = client.map(lambda n: time.sleep(1) or n, range(16), pure=False)")
     link = bed.gateway.pid("link")
     os.kill(link, signal.SIGKILL)
-    eventually(lambda: bed.gateway.pid("link") != link and bed.answers(), 30, what="the link is back")
+    eventually(lambda: bed.gateway.pid("link") != link and bed.answers(), 90, what="the link is back")
     assert bed.run("print(sum(client.gather(slow)), {future.status for future in slow})") == "120 {'finished'}"
     bed.run("cluster.scale(1)")
     eventually(lambda: len(bed.workers(THERE)) == 1, 60, what="it is still in hand")
@@ -69,8 +69,8 @@ def test_a_cluster_at_another_factory(bed: Bed) -> None:
     [told] = bed.gateway.clusters(bed.user)
     for path in ("", "/scheduler", "/wire"):
         url = f"{bed.gateway.root}/services/factories/api/clusters/{told['id']}{path}"
-        assert httpx.get(url, headers={"Authorization": f"token {eve}"}).status_code in (404, 400)
+        assert httpx.get(url, headers={"Authorization": f"token {eve}"}, timeout=60).status_code in (404, 400)
     began = time.monotonic()
     bed.run("client.close(); cluster.close()")
-    eventually(lambda: not bed.workers(THERE) and not bed.heads(THERE), 60, what="nothing is left there")
-    assert time.monotonic() - began < 60
+    eventually(lambda: not bed.workers(THERE) and not bed.heads(THERE), 90, what="nothing is left there")
+    assert time.monotonic() - began < 90

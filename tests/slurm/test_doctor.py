@@ -25,7 +25,7 @@ from testbed.cluster import Cluster
 from testbed.login import Isolation
 from testbed.network import LOGIN
 from tests.support.isolated import answers
-from tests.support.trial import CHECKOUT, FACTORY
+from tests.support.trial import CHECKOUT, FACTORY, eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
@@ -115,8 +115,12 @@ def visit(here: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 def test_over_ssh(remote: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     visit, account = Doctor(tmp_path, remote, capsys), remote.accounts[0]
     assert visit().lines[-1] == f"{SITE.id}: all is well."
-    jobs = remote.run("sacct", "-n", "-P", "-X", "-o", "JobName,Account,QOS,State", account=account).stdout
-    assert jobs.startswith("factorygate-hub-doctor|project-1|normal|CANCELLED"), jobs
+
+    def jobs() -> str:
+        return remote.run("sacct", "-n", "-P", "-X", "-o", "JobName,Account,QOS,State", account=account).stdout
+
+    # The accounting hears of an end after it.
+    assert eventually(lambda: jobs().startswith("factorygate-hub-doctor|project-1|normal|CANCELLED"), 60), jobs()
     assert not (remote.folder / "homes" / account / ".factorygate-doctor").exists()
     with faults.begin(remote, "auth"):
         fails(visit(), "login", f"does not let us in as {account}")
@@ -179,7 +183,7 @@ def closed(here: Cluster) -> Iterator[None]:
 
 @pytest.mark.usefixtures("closed")
 def test_a_job_that_does_not_start(visit: Doctor) -> None:
-    fails(visit("--wait", "0.05"), "start", "closed at the moment", "PartitionDown")
+    fails(visit("--wait", "0.1"), "start", "closed at the moment", "PartitionDown")
 
 
 @pytest.mark.usefixtures("closed")
@@ -212,7 +216,7 @@ def test_a_door_that_does_not_know_us(visit: Doctor, monkeypatch: pytest.MonkeyP
         return DoorKeeper(config, other, on_status, back)
 
     monkeypatch.setattr("factorylink.visit.DoorKeeper", with_another_key)
-    monkeypatch.setattr("factorylink.visit._BANNER_SECONDS", 2.0)
+    monkeypatch.setattr("factorylink.visit._BANNER_SECONDS", 6.0)
     fails(visit(), "door", "Permission denied")
 
 

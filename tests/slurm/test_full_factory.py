@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.support.gateway import Gateway, eventually
 
 
@@ -18,17 +20,17 @@ def test_a_full_factory_waits_says_why_and_starts_by_itself(gateway: Gateway) ->
         assert gateway.start(user, "waits", factory="it4lia", size="gpu-1", hours=0.5).status_code == 202
         assert gateway.start(user, "leaves", factory="it4lia", size="gpu-1", hours=0.5).status_code == 202
 
-        def explained() -> bool:
+        def explained() -> dict[str, Any] | None:
             session = gateway.session(user, "waits")
-            return bool(session and session["job"] and session["position"] and session["waits_for"])
+            if not session or not session["job"] or not session["position"] or not session["waits_for"]:
+                return None
+            return session if session["waits_for"]["scheduler"] in ("Resources", "Priority") else None
 
-        eventually(explained, 30, what="position and reason")
-        session = gateway.session(user, "waits")
+        session = eventually(explained, 60, what="position and reason")
         assert session is not None and session["state"] == "pending"
-        assert session["waits_for"]["what"] and session["waits_for"]["scheduler"] in ("Resources", "Priority")
+        assert session["waits_for"]["what"]
 
-        leaving = gateway.session(user, "leaves")
-        assert leaving is not None
+        leaving = gateway.wait_session(user, "leaves", "pending")
         gateway.stopped(user, "leaves")
         eventually(lambda: leaving["job"] not in factory.jobs(), what="the cancelled job is gone")
         assert session["job"] in factory.jobs()

@@ -41,20 +41,20 @@ def visitor(factory: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Visit
 def nothing_stands_afterwards(factory: Cluster) -> Iterator[None]:
     yield
     assert faults.standing(factory) == []
-    assert eventually(factory.ready, 30)
+    assert eventually(factory.ready, 60)
 
 
 def submit(visitor: Visitor, partition: str = "shared", node: str = "gpu001") -> str:
     """A job that runs."""
     options = f"-p {partition} -w {node} -c 1 -t 30 -o /dev/null"
     job = visitor.says(ADA, f"sbatch --parsable {options} --wrap 'sleep 900'")
-    assert eventually(lambda: state_of(visitor.cluster, job) == "RUNNING", 40)
+    assert eventually(lambda: state_of(visitor.cluster, job) == "RUNNING", 90)
     return job
 
 
 def cancel(visitor: Visitor, job: str) -> None:
     visitor.cluster.run("scancel", job)
-    assert eventually(lambda: state_of(visitor.cluster, job) not in ("RUNNING", "COMPLETING", "PENDING"), 30)
+    assert eventually(lambda: state_of(visitor.cluster, job) not in ("RUNNING", "COMPLETING", "PENDING"), 60)
 
 
 # --- the way there --------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_slow_and_cut_at_once(factory: Cluster, visitor: Visitor) -> None:
 
 def test_sshd_down_ends_connections_and_refuses_new_ones(factory: Cluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line, faults.begin(factory, "sshd-down"):
-        assert line.process.wait(10) == 255
+        assert line.process.wait(60) == 255
         assert "Connection refused" in visitor.run(ADA, "true").stderr
     assert visitor.says(ADA, "id -un") == ADA
 
@@ -125,7 +125,7 @@ def test_another_host_key(factory: Cluster, visitor: Visitor) -> None:
 def test_a_site_that_trusts_us_no_more(factory: Cluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line, faults.begin(factory, "auth"):
         assert "Permission denied" in visitor.run(ADA, "true").stderr
-        assert line.echoes(10)
+        assert line.echoes(60)
     assert visitor.says(ADA, "id -un") == ADA
 
 
@@ -155,8 +155,8 @@ def test_a_lost_node_takes_its_jobs_with_it(factory: Cluster, visitor: Visitor) 
     job = submit(visitor)
     with faults.begin(factory, "node-down", "gpu001", "now"):
         assert not answers("gpu001", 6818, factory.on("gpu002"))
-        assert eventually(lambda: state_of(factory, job) == "PENDING", 30), "it is queued again, on no node"
-    assert eventually(lambda: answers("gpu001", 6818, factory.on("gpu002")))
+        assert eventually(lambda: state_of(factory, job) == "PENDING", 60), "it is queued again, on no node"
+    assert eventually(lambda: answers("gpu001", 6818, factory.on("gpu002")), 60)
     cancel(visitor, job)
 
 
@@ -167,16 +167,16 @@ def test_a_drained_node_keeps_its_jobs_and_takes_no_more(factory: Cluster, visit
         asked = "sbatch --parsable -p shared -w gpu001 -t 1 -o /dev/null --wrap true"
         waiting = visitor.says(ADA, asked)
         assert eventually(lambda: "ReqNodeNotAvail" in factory.run("squeue", "-h", "-j", waiting, "-o", "%r").stdout)
-    assert eventually(lambda: state_of(factory, waiting) == "COMPLETED", 30)
+    assert eventually(lambda: state_of(factory, waiting) == "COMPLETED", 60)
     cancel(visitor, job)
 
 
 def test_the_administrator_requeues_and_ends_jobs(factory: Cluster, visitor: Visitor) -> None:
     job = submit(visitor)
     faults.begin(factory, "requeue", job)
-    assert eventually(lambda: state_of(factory, job) == "PENDING", 40)
+    assert eventually(lambda: state_of(factory, job) == "PENDING", 60)
     faults.begin(factory, "kill", job)
-    assert eventually(lambda: state_of(factory, job) == "CANCELLED", 40)
+    assert eventually(lambda: state_of(factory, job) == "CANCELLED", 60)
     with pytest.raises(FaultFailed, match="no job"):
         faults.begin(factory, "kill", job)
 
@@ -193,7 +193,7 @@ def test_a_job_gives_way_where_its_partition_does(factory: Cluster, visitor: Vis
 def test_a_job_of_any_other_partition_is_requeued(factory: Cluster, visitor: Visitor) -> None:
     job = submit(visitor, "shared")
     with faults.begin(factory, "preempt", job):
-        assert eventually(lambda: state_of(factory, job) == "PENDING", 40)
+        assert eventually(lambda: state_of(factory, job) == "PENDING", 60)
     cancel(visitor, job)
 
 

@@ -43,7 +43,8 @@ def test_start_work_stop(gateway: Gateway) -> None:
 
     gateway.stopped("ada", "api-way")
     eventually(lambda: session["job"] not in factory.jobs(), what="the job is gone from squeue")
-    assert gateway.server("ada", "api-way") is None or not gateway.server("ada", "api-way")["ready"]  # type: ignore[index]
+    model = gateway.server("ada", "api-way")
+    assert model is None or not model["ready"]
 
 
 @pytest.mark.parametrize(

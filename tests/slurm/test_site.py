@@ -83,7 +83,7 @@ def mkdir(folder: str) -> Ask[None]:
     return Ask(("mkdir", "-p", "-m", "700", folder), lambda _: None)
 
 
-async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: float = 20) -> dict[str, Job]:
+async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: float = 60) -> dict[str, Job]:
     async with asyncio.timeout(seconds):
         while not good(site.jobs):
             await site.ask_jobs_now()
@@ -99,7 +99,10 @@ def rpcs(here: Cluster) -> int:
 
 
 async def test_a_job_from_submit_to_end(site: Site, transport: LocalTransport, account: str) -> None:
-    wanted = await request(transport, account, "/bin/sh", "-c", "env; umask; pwd; sleep 1; exit 4")
+    until_told = "until [ -e go ]; do sleep 0.1; done"  # else it might be over before it was seen
+    wanted = await request(transport, account, "/bin/sh", "-c", f"env; umask; pwd; {until_told}; exit 4")
+    go = f"{wanted.output.rpartition('/')[0]}/go"
+    await transport.run(Ask(("rm", "-f", go), lambda _: None), account)
     began = datetime.now(UTC)
     job = await site.submit(account, wanted)
     running = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
@@ -107,8 +110,9 @@ async def test_a_job_from_submit_to_end(site: Site, transport: LocalTransport, a
     assert running.started is not None
     assert running.ends is not None
     assert running.ends - running.started == timedelta(minutes=10)
-    assert abs(running.started - began) < timedelta(seconds=20)
+    assert abs(running.started - began) < timedelta(seconds=60)
     assert len(running.nodes) == 1
+    await transport.run(Ask(("touch", go), lambda _: None), account)
     over = (await until(site, lambda jobs: jobs[job].state is JobState.ENDED))[job]
     assert over.exit_code == 4
     end = await site.why_ended(account, job)
@@ -150,9 +154,7 @@ async def test_refusals_are_told_apart(site: Site, transport: LocalTransport, ac
 
 
 async def test_free_and_estimates(site: Site, transport: LocalTransport, account: str) -> None:
-    surveyed = asyncio.Event()
-    site.survey.on_loads = surveyed.set
-    await asyncio.wait_for(surveyed.wait(), 30)
+    await until(site, lambda _: bool(site.view_loads()))  # as it began to, it asks once by itself
     (load,) = site.view_loads()
     assert load.gpus_total == 8
     size = {found.id: found for found in site.factory.sizes}
@@ -185,11 +187,11 @@ async def test_a_start_is_noticed_soon(site: Site, transport: LocalTransport, ac
             seen.set()
 
     site.on_answer = look
-    await asyncio.wait_for(seen.wait(), 20)
+    await asyncio.wait_for(seen.wait(), 60)
     started = site.jobs[job].started
     assert started is not None
     # Well below the interval of a site at rest; how soon it is, bin/bench scale tells.
-    assert datetime.now(UTC) - started < timedelta(seconds=10)
+    assert datetime.now(UTC) - started < timedelta(seconds=20)
 
 
 @pytest.mark.long
@@ -217,7 +219,7 @@ async def test_a_controller_that_dies_and_comes_back(
     began = time.monotonic()
     with pytest.raises(Unreachable):
         await site.submit(account, wanted)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8  # Slurm's own commands try for 9 s
     with pytest.raises(Unreachable):
         await site.ask_jobs_now()
     assert site.health.state == "unreachable"
@@ -225,7 +227,7 @@ async def test_a_controller_that_dies_and_comes_back(
     assert site.health.words.code == "controller-down"
     assert job in site.jobs
     here.start_missing()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while site.health.state != "ok":
             await asyncio.sleep(0.1)
 
@@ -303,7 +305,7 @@ async def test_maintenances_and_reservations(
         made.append(await site.submit(account, await request(transport, account, walltime=4 * 3600)))
         runs, waits = made
         await until(site, lambda jobs: runs in jobs and jobs[runs].state is JobState.RUNNING)
-        jobs = await until(site, lambda jobs: explain.pending(jobs[waits]).code == "maintenance", 60)
+        jobs = await until(site, lambda jobs: explain.pending(jobs[waits]).code == "maintenance")
         words = explain.before_maintenance(explain.pending(jobs[waits]), maintenance)
         assert f"{maintenance.start:%Y-%m-%d %H:%M}" in words.what
     finally:

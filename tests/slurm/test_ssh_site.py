@@ -86,7 +86,7 @@ async def test_a_job_is_submitted_as_the_account_seen_by_the_watcher_and_cancell
     await until_state(site, job, JobState.RUNNING)
     assert site.jobs[job].account == account
     said = b""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while b"said by the job" not in said:
             with contextlib.suppress(Gone):
                 said = await transport.read(account, f"{folder}/over-ssh.log")
@@ -96,7 +96,7 @@ async def test_a_job_is_submitted_as_the_account_seen_by_the_watcher_and_cancell
 
 
 async def until_state(site: Site, job: JobId, state: JobState) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             known = {each.id: each.state for each in await site.ask_jobs_now()}
             if known.get(job, JobState.ENDED) is state:

@@ -132,7 +132,7 @@ def test_a_preempted_job_is_queued_again(running: Cluster) -> None:
     low = submit(running, "sleep 300", "-p", "spare", "-c", "32", "-t", "5", "-w", "gpu002")
     assert eventually(lambda: state_of(running, low) == "RUNNING")
     high = submit(running, "sleep 300", "-p", "shared", "-c", "32", "-t", "5", "-w", "gpu002")
-    assert eventually(lambda: state_of(running, high) == "RUNNING", 15)
+    assert eventually(lambda: state_of(running, high) == "RUNNING", 60)
     assert eventually(lambda: state_of(running, low) == "PENDING")
     cancel(running, high, low)
 
@@ -150,7 +150,7 @@ def test_a_running_cluster_is_adopted(running: Cluster, state: Path) -> None:
     before = running.pids
     begin = time.monotonic()
     assert cluster.up(FACTORY, state).pids == before
-    assert time.monotonic() - begin < 2
+    assert time.monotonic() - begin < 10  # nothing is started
     assert cluster.load(state, "trial-aif").describe() == running.describe()
     assert cluster.known(state) == ["trial-aif"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -90,6 +91,23 @@ async def until(look: Callable[[], Any], timeout: float = PATIENCE, what: str = 
         assert time.monotonic() < end, f"did not happen within {timeout} s: {what}"
         await asyncio.sleep(0.02)
     return seen
+
+
+def held(pid: int) -> set[str]:
+    """What a process has open, as ``/proc`` names it; without what it closes while we look."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(entry))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether it still runs; one that ended and whose parent has not noticed does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends between opening and reading
+        return False
 
 
 @dataclass

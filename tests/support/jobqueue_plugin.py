@@ -13,6 +13,7 @@ from typing import Any
 
 import dask_jobqueue
 import dask_jobqueue.local
+import dask_jobqueue.tests
 import pytest
 from distributed.utils_test import loop, loop_in_thread
 
@@ -23,6 +24,7 @@ __all__ = ["loop", "loop_in_thread"]  # fixtures
 # Before its tests are imported, which take the classes from there.
 dask_jobqueue.SLURMCluster = FactoryCluster
 dask_jobqueue.local.LocalCluster = FactoryCluster  # some tests of any cluster's are written down for this one
+dask_jobqueue.tests.QUEUE_WAIT = 100  # seconds, for busy machines
 
 
 @pytest.fixture(params=[FactoryCluster], ids=["FactoryCluster"])

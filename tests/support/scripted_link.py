@@ -65,7 +65,8 @@ class ScriptedLink:
 
     def follow(self, write: Any) -> None:
         told = 0
-        self.followers += 1
+        with self._changed:
+            self.followers += 1
         try:
             while True:
                 with self._changed:
@@ -80,7 +81,8 @@ class ScriptedLink:
         except OSError:
             return
         finally:
-            self.followers -= 1
+            with self._changed:
+                self.followers -= 1
 
 
 def _handler(link: ScriptedLink) -> type[BaseHTTPRequestHandler]:

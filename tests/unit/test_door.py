@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from tests.support.door import ARGV, ENVIRONMENT, SESSION, RunningDoor, ask, fetch, running_door, until
+from tests.support.door import ARGV, ENVIRONMENT, PATIENCE, SESSION, RunningDoor, alive, ask, fetch, running_door, until
 
 GIVEN = {"environment": ENVIRONMENT, "argv": ARGV}
 
@@ -40,13 +40,6 @@ async def until_ended(watch: asyncssh.SSHClientProcess[str]) -> list[dict[str, o
 async def get(connection: asyncssh.SSHClientConnection, status: dict[str, object], path: str) -> bytes:
     reader, writer = await connection.open_unix_connection(status["notebook_sock"])
     return (await fetch(reader, writer, path)).partition(b"\r\n\r\n")[2]
-
-
-def running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def test_says_where_it_is_to_its_own_account_only() -> None:
@@ -139,7 +132,7 @@ async def test_a_lost_link_costs_the_notebook_nothing() -> None:
         await second.forward_remote_path(str(status["hub_sock"]), back + ".nobody")
         await third.forward_remote_path(str(status["hub_sock"]), back)
         second.abort()
-        await asyncio.wait_for(asyncio.wait([waiting]), 10)
+        await asyncio.wait_for(asyncio.wait([waiting]), PATIENCE)
         asking = fetch(*await asyncio.open_unix_connection(str(status["hub_sock"])), "/hub/api/new")
         assert (await asking).endswith(b"ok")
         assert asked[0].startswith(b"GET /hub/api ")
@@ -165,7 +158,7 @@ async def test_ends_cleanly_and_leaves_nothing(name: signal.Signals | None, reas
     async with running_door() as door:
         link, status = await up(door)
         child = int(await get(link, status, "/child"))
-        assert running(child)
+        assert alive(child)
         watch = await link.create_process("watch")
         if name is None:
             assert (await ask(link, "stop"))["phase"] in ("up", "ending")
@@ -176,8 +169,8 @@ async def test_ends_cleanly_and_leaves_nothing(name: signal.Signals | None, reas
         assert seen[-1]["end_reason"] == reason
         assert await door.exit() == 0
         assert door.file("end.json")["reason"] == reason
-        assert not running(child)
-        assert not running(int(str(status["notebook_pid"])))
+        assert not alive(child)
+        assert not alive(int(str(status["notebook_pid"])))
         assert not list(door.folder.parent.glob("factorygate-*"))
 
 
@@ -239,7 +232,7 @@ async def test_a_scheduler_that_warns_in_time_leaves_the_end_to_the_clock() -> N
 async def test_a_new_end_that_is_none_is_refused(told: object) -> None:
     async with running_door() as door:
         link, _ = await up(door)
-        done = await link.run("ends", input=json.dumps(told), timeout=20)
+        done = await link.run("ends", input=json.dumps(told), timeout=PATIENCE)
         assert done.exit_status == 1
         assert "error" in json.loads(str(done.stdout))
         assert (await ask(link, "hello"))["ends"] is None
@@ -254,7 +247,7 @@ async def test_takes_messages_for_who_is_in_it() -> None:
             await ask(link, "tell", {"id": "one", "text": "Ten minutes break.", "kind": "info"})
         (told,) = json.loads(clock.read_text())["messages"]
         assert (told["id"], told["text"], told["kind"]) == ("one", "Ten minutes break.", "info")
-        done = await link.run("tell", input=json.dumps({"id": "two", "text": ""}), timeout=20)
+        done = await link.run("tell", input=json.dumps({"id": "two", "text": ""}), timeout=PATIENCE)
         assert done.exit_status == 1
         assert "`text`" in json.loads(str(done.stdout))["error"]
         assert len(json.loads(clock.read_text())["messages"]) == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -127,10 +128,11 @@ async def test_words_without_end_are_heard_at_a_pace(tmp_path: Path) -> None:
         await said.wait()
         heard = STATUSES_PER_MINUTE // 3  # at once
         await until(lambda: len(keeper.told) >= heard, what="what is heard at once")
-        before = len(keeper.told)
+        before, began = len(keeper.told), time.monotonic()
         for _ in range(100):  # the link has all the turns it wants meanwhile
             await asyncio.sleep(0)
-        assert len(keeper.told) <= before + 1
+        due = (time.monotonic() - began) * STATUSES_PER_MINUTE / 60  # a busy machine may take long for so many turns
+        assert len(keeper.told) <= before + 1 + due
 
 
 async def test_no_more_ways_back_than_so_many(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ import asyncssh
 import pytest
 from asyncssh.packet import String, UInt32
 
-from tests.support.door import SESSION, ask, running_door, until
+from tests.support.door import PATIENCE, SESSION, ask, held, running_door, until
 from tests.unit.test_doorkeeper import Keeper
 
 both = pytest.mark.parametrize("carrier", [(), ("--stdio",)], ids=["tcp", "stdio"])
@@ -44,7 +43,7 @@ Try = Callable[[Link, dict[str, Any]], Awaitable[Any]]
 
 
 def runs(command: str | None, **options: Any) -> Try:
-    return lambda link, _: link.run(command, check=True, timeout=10, **options)
+    return lambda link, _: link.run(command, check=True, timeout=PATIENCE, **options)
 
 
 def opens(kind: bytes, *arguments: bytes) -> Try:
@@ -56,7 +55,7 @@ def opens(kind: bytes, *arguments: bytes) -> Try:
 
 
 def x11(link: Link, _: dict[str, Any]) -> Awaitable[Any]:
-    return link.run("hello", check=True, timeout=10, x11_forwarding=True, x11_display="127.0.0.1:99")
+    return link.run("hello", check=True, timeout=PATIENCE, x11_forwarding=True, x11_display="127.0.0.1:99")
 
 
 async def agent(link: Link, _: dict[str, Any]) -> None:
@@ -120,11 +119,11 @@ async def test_everything_else(carrier: tuple[str, ...], monkeypatch: pytest.Mon
         for name, (tried, words) in REFUSED.items():
             before = len(door.log.read_text())
             with pytest.raises((asyncssh.ChannelOpenError, asyncssh.ProcessError, asyncssh.ChannelListenError)):
-                await asyncio.wait_for(tried(link, status), 20)
+                await asyncio.wait_for(tried(link, status), PATIENCE)
             await until(lambda: words in door.log.read_text()[before:], what=f"{name} in the log")  # noqa: B023
         await ask(link, "hello")
-        held = {os.readlink(entry) for entry in Path(f"/proc/{door.process.pid}/fd").iterdir()}
-        assert not any("asyncssh-" in each for each in held)  # no agent's or display's socket was made
+        # No agent's or display's socket was made.
+        assert not any("asyncssh-" in each for each in held(door.process.pid))
 
 
 class Evil(asyncssh.SSHServer):
@@ -198,7 +197,7 @@ async def test_a_door_gets_nothing_of_the_links_machine(tmp_path: Path) -> None:
         (b"anything@example.org",),
     ):
         with pytest.raises(asyncssh.ChannelOpenError):
-            await asyncio.wait_for(opens(kind, *arguments), 20)
+            await asyncio.wait_for(opens(kind, *arguments), PATIENCE)
     assert came == []
     # The one way that there is, to the link's own app, still leads there.
     await opens(b"forwarded-streamlocal@openssh.com", String(hub), String(""))

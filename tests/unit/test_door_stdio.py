@@ -13,10 +13,11 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from factorylink import ports
 from factorylink.door_status import DoorStatus
 from factorylink.doors import DoorKeeper
 from factorylink.transports.base import Wire
-from tests.support.door import BRIDGE, EXTENSIONS, SESSION, Files, running_door, until, way
+from tests.support.door import BRIDGE, EXTENSIONS, PATIENCE, SESSION, Files, held, running_door, until, way
 from tests.unit.test_doorkeeper import KEY, Keeper, kept, start
 
 
@@ -38,7 +39,7 @@ class Entering(Files):
 
 def listeners(pid: int) -> set[str]:
     """Inodes of the TCP sockets on which a process listens."""
-    inodes = {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    inodes = held(pid)
     rows = [row.split() for name in ("tcp", "tcp6") for row in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
     return {row[1] for row in rows if row[3] == "0A" and f"socket:[{row[9]}]" in inodes}
 
@@ -55,7 +56,8 @@ async def test_listens_on_no_port() -> None:
         assert len(listeners(door.process.pid)) == 1
 
 
-async def test_a_bridge_that_dies_is_followed_by_another_and_none_is_left() -> None:
+async def test_a_bridge_that_dies_is_followed_by_another_and_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
     async with running_door("--stdio", key=KEY) as door:
         transport = Entering()
         keeper = Keeper(door.folder.parent, carrier="stdio", node_tmp=str(door.folder.parent))
@@ -175,8 +177,8 @@ async def test_the_bridge_carries_both_ways_and_ends_with_either_side(tmp_path: 
     else:
         bridge.stdin.write(b"the end")
         assert await bridge.stdout.read() == b"the end"
-    assert await asyncio.wait_for(bridge.wait(), 10) == 0
-    await asyncio.wait_for(gone.wait(), 10)
+    assert await asyncio.wait_for(bridge.wait(), PATIENCE) == 0
+    await asyncio.wait_for(gone.wait(), PATIENCE)
     server.close()
 
 

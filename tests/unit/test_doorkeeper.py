@@ -21,7 +21,7 @@ from factorylink.door_status import DoorStatus
 from factorylink.doors import OPENING_AT_ONCE, DoorKeeper
 from factorylink.errors import Refused, Unreachable
 from factorylink.transports.base import Transport, Wire
-from tests.support.door import ARGV, ENVIRONMENT, SESSION, Files, RunningDoor, fetch, running_door, until, way
+from tests.support.door import ARGV, ENVIRONMENT, PATIENCE, SESSION, Files, RunningDoor, fetch, running_door, until, way
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 FIRST = 21000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))  # apart in each process
@@ -185,7 +185,32 @@ async def test_a_slow_reader_stops_the_notebook_not_the_link(carrier: tuple[str,
             assert got > 32 << 20
 
 
-async def test_opens_a_lost_door_again_while_requests_wait() -> None:
+async def test_who_still_talks_when_the_notebook_has_hung_up_hears_all_that_it_said() -> None:
+    async with running_door(key=KEY) as door, kept(door) as keeper:
+        await start(keeper)
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 18)
+            slow.setblocking(False)
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(slow, ("127.0.0.1", keeper.port))
+            await loop.sock_sendall(slow, b"GET /big HTTP/1.1\r\n\r\n")
+            near = await until(lambda: next(iter(keeper._ports[SESSION].near), None))
+            near._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
+            got = b""
+            while len(got) < 30 << 20:  # what is left fits into the channel's window
+                got += await loop.sock_recv(slow, 1 << 20)
+            channel = near._far.channel
+            while channel._send_state == "open":
+                await loop.sock_sendall(slow, b"x")
+                await asyncio.sleep(0.02)
+            await loop.sock_sendall(slow, b"x")
+            while data := await loop.sock_recv(slow, 1 << 20):
+                got += data
+            assert len(got.partition(b"\r\n\r\n")[2]) == 32 << 20
+
+
+async def test_opens_a_lost_door_again_while_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:
         told = door.file("door.json")
         relay = Relay(told["port"])
@@ -230,7 +255,8 @@ async def test_another_link_takes_over_and_the_way_back_follows() -> None:
             server.close()
 
 
-async def test_what_connects_before_the_link_knows_its_doors_waits() -> None:
+async def test_what_connects_before_the_link_knows_its_doors_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:
         async with kept(door) as keeper:
             await start(keeper)

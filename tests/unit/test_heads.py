@@ -86,13 +86,13 @@ async def test_the_table_tells_it_with_its_cluster_and_not_as_a_session(world: W
     told = await anext(table)
     begun = asyncio.create_task(running(world))
     while b'"state":"running"' not in told:
-        told += await asyncio.wait_for(anext(table), 5)
+        told += await asyncio.wait_for(anext(table), 60)
     await begun
     await world.clusters.end(CLUSTER, "ada")
     world.scheduler.set("1", state=JobState.ENDED)
     await world.scheduler.answer(2)
     while b'"state":"ended"' not in told:
-        told += await asyncio.wait_for(anext(table), 5)
+        told += await asyncio.wait_for(anext(table), 60)
     assert b"event: cluster" in told
     assert b"event: session" not in told
     await table.aclose()

@@ -53,7 +53,7 @@ async def test_a_session_that_ends_is_noticed_at_once(
     await link.end(session.id, end_reason=EndReason.IDLE)
     before = time.monotonic()
     await hub.until(user, is_stopped)
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 30  # long before it would look by itself: poll_interval
     assert f"/user/{user}" not in beside.routes
     assert not await works(hub, token)
     assert link.stops == [stop for stop in link.stops if stop[0] != session.id]
@@ -119,7 +119,7 @@ async def test_refusals_are_answered_in_words(
     )
     before = time.monotonic()
     answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 8  # a busy machine's at once
     assert answer.status_code == status
     assert answer.json()["message"] == "No. Pick another. The factory said: error: 100% <no>"
     link.refuse = None
@@ -203,11 +203,10 @@ async def test_a_silent_link_is_a_503_in_words_and_stops_are_kept(hub: HubProces
     answer = await hub.api("POST", f"/users/{user}/servers/other", json={"factory": "one"})
     assert answer.status_code == 503
     assert "link" in answer.json()["message"]
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 8
     assert is_ready(await hub.server(user))
     stopping = asyncio.create_task(hub.api("DELETE", f"/users/{user}/server"))
-    await asyncio.sleep(0.5)
-    assert (await hub.server(user) or {})["pending"] == "stop"
+    await hub.until(user, lambda shown: shown is not None and shown["pending"] == "stop")
     await link.up()
     assert (await stopping).status_code in (202, 204)
     await link.until(session.id, lambda s: s.wish == "stop")
@@ -217,7 +216,7 @@ async def test_a_silent_link_is_a_503_in_words_and_stops_are_kept(hub: HubProces
 async def test_start_survives_a_link_that_restarts(hub: HubProcess, link: FakeLink, user: str) -> None:
     link.auto = False
     assert (await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})).status_code == 202
-    [session] = link.live(user)
+    session = await link.until(None, lambda s: s.user == user)
     await link.down()
     link.auto = True
     await link.change(session.id, state=SessionState.STARTING, door_open=True)

@@ -27,6 +27,7 @@ from factorylink.transports.ssh import SshTransport
 from factorylink.transports.ssh_login import LoginPace, address
 from factorylink.transports.ssh_pool import Kind, Pool
 from tests.support.sshd import ACCOUNTS, ME, PATIENCE, PROGRAM, Sshd, open_folder, public, shell, transport_to, until
+from tests.unit.virtual_time import JumpingLoop
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="openssh-server is not installed")
 
@@ -148,10 +149,10 @@ async def test_the_last_logins_are_the_watchers(monkeypatch: pytest.MonkeyPatch)
 async def test_an_idle_connection_is_closed_and_made_again(
     server: Server, to: Closing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ssh_pool, "IDLE", 0.2)
+    monkeypatch.setattr(ssh_pool, "IDLE", 1.0)
     sshd = await server().start()
     transport = to(sshd)
-    await transport.run(shell("sleep 0.5"))  # is not idle
+    await transport.run(shell("sleep 2"))  # is not idle
     assert sshd.logins() == 1
     assert await until(lambda: "Disconnected from user" in sshd.log.read_text())
     await transport.run(shell("true"))
@@ -173,23 +174,28 @@ class Bare:
         return
 
 
-async def test_a_connection_in_use_is_not_closed_for_having_been_idle(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh_pool, "IDLE", 0.4)
-    monkeypatch.setattr(ssh_pool, "SHRUNK", 0.1)
-    bare, pool = Bare(), Pool(4, 1)
+def test_a_connection_in_use_is_not_closed_for_having_been_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh_pool, "SHRUNK", ssh_pool.IDLE / 4)
 
     async def enter(_on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
         return cast(asyncssh.SSHClientConnection, bare)
 
-    used, refused = await pool.take(Kind.COMMAND, enter), await pool.take(Kind.COMMAND, enter)
-    refused.refused()
-    used.release(opened=False)  # idle from now on; its places come back while it is
-    await asyncio.sleep(0.2)
-    again = await pool.take(Kind.COMMAND, enter)
-    await asyncio.sleep(0.6)
-    assert not bare.closed
-    again.release(opened=False)
-    assert await until(lambda: bare.closed)
+    async def used_again() -> None:
+        pool = Pool(4, 1)
+        used, refused = await pool.take(Kind.COMMAND, enter), await pool.take(Kind.COMMAND, enter)
+        refused.refused()
+        used.release(opened=False)  # idle from now on; its places come back while it is
+        await asyncio.sleep(ssh_pool.IDLE / 2)
+        again = await pool.take(Kind.COMMAND, enter)
+        await asyncio.sleep(2 * ssh_pool.IDLE)
+        assert not bare.closed
+        again.release(opened=False)
+        await asyncio.sleep(2 * ssh_pool.IDLE)
+        assert bare.closed
+
+    bare = Bare()
+    with asyncio.Runner(loop_factory=JumpingLoop) as runner:
+        runner.run(used_again())
 
 
 # --- to whom
@@ -402,7 +408,7 @@ async def test_a_server_killed_and_started_again(server: Server, to: Closing) ->
 
 async def test_a_server_that_falls_silent(server: Server, to: Closing) -> None:
     sshd = await server().start()
-    transport = to(sshd, keepalive_seconds=0.2)
+    transport = to(sshd, keepalive_seconds=1)
     await transport.run(shell("true"))
     running = asyncio.create_task(transport.run(shell("sleep 600", timeout=600)))
     assert await until(lambda: sshd.log.read_text().count("Starting session") == 2)

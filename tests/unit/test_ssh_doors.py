@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from factorylink import ports
 from factorylink.errors import LinkError
 from factorylink.transports.base import Wire
 from factorylink.transports.ssh import SshTransport
@@ -70,8 +71,9 @@ async def ssh(sshd: Sshd) -> AsyncIterator[SshTransport]:
 
 @pytest.mark.parametrize("kind", [Forwarded, Entered])
 async def test_a_door_is_opened_used_and_opened_again_when_the_login_host_was_away(
-    kind: type[Forwarded], sshd: Sshd, ssh: SshTransport
+    kind: type[Forwarded], sshd: Sshd, ssh: SshTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:
         keeper = Keeper(door.folder.parent)
         await keeper.begin(door.folder, transport=kind(ssh))

@@ -16,6 +16,7 @@ from factorylink.schedulers.ask import Ask, Output
 from factorylink.transports import ssh, ssh_wires
 from factorylink.transports.base import Transport
 from factorylink.transports.ssh import SshTransport
+from tests.support.door import alive
 from tests.support.sshd import ME, PATIENCE, PROGRAM, Sshd, open_folder, shell, transport_to, until
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="openssh-server is not installed")
@@ -58,13 +59,6 @@ async def made(sshd: Sshd) -> AsyncIterator[Made]:
 @pytest.fixture
 def transport(made: Made) -> SshTransport:
     return made()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 async def lost(waiting: Awaitable[object]) -> Unreachable:
@@ -168,8 +162,8 @@ async def test_what_cannot_be_read_is_misread_and_in_the_log(
 async def test_silence_is_unreachable_and_leaves_no_process(transport: SshTransport, folder: Path) -> None:
     pid = folder / "pid"
     await transport.run(shell("true"))
-    with pytest.raises(Unreachable, match="within 2 s"):
-        await transport.run(shell(f"sleep 600 & echo $! > {pid}; wait", timeout=2))
+    with pytest.raises(Unreachable, match="within 5 s"):
+        await transport.run(shell(f"sleep 600 & echo $! > {pid}; wait", timeout=5))
     assert await until(lambda: pid.exists() and pid.read_text() != "")
     assert await until(lambda: not alive(int(pid.read_text())))
 
@@ -326,7 +320,7 @@ async def test_what_an_entered_command_complains_of(transport: SshTransport, cap
 async def test_a_closed_entry_ends_its_command(
     transport: SshTransport, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ssh_wires, "KILL_WAIT", 0.5)
+    monkeypatch.setattr(ssh_wires, "KILL_WAIT", 4.0)
     pids = []
     for number, text in enumerate(["cat; touch {}.clean", "trap '' TERM HUP; sleep 600"]):
         file = folder / f"pid{number}"

@@ -13,13 +13,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 
-from testbed.identity import Identity, end_now, open_pidfd
+from testbed.identity import Identity, end_now, ended, open_pidfd
 from testbed.supervisor import PAUSES, Program, Record, Supervisor, pause_after, write_private
 
 SLEEP = "import time; time.sleep(600)"
+PATIENCE = 60.0  # seconds until a failure is told
 
 
 class Watched:
@@ -53,12 +55,13 @@ async def supervised(folder: Path, **code: str) -> AsyncIterator[Watched]:
 
 async def test_a_killed_program_is_back_within_a_second(tmp_path: Path) -> None:
     async with supervised(tmp_path, one=SLEEP, two=SLEEP) as watched:
-        before = watched.pids
+        before, took = watched.pids, list[float]()
         for _ in range(5):
             since = time.monotonic()
             os.kill(watched.pids["one"], signal.SIGKILL)
-            assert await asyncio.wait_for(watched.restarts.get(), 5) == "one"
-            assert time.monotonic() - since < 1
+            assert await asyncio.wait_for(watched.restarts.get(), PATIENCE) == "one"
+            took.append(time.monotonic() - since)
+        assert median(took) < 1  # a machine that is busy elsewhere for a moment has paused, not the supervisor
         assert watched.pids["one"] != before["one"]
         assert watched.pids["two"] == before["two"]
         assert set(json.loads(watched.record.read_text())) == {"one", "two"}
@@ -68,9 +71,9 @@ async def test_a_killed_program_is_back_within_a_second(tmp_path: Path) -> None:
 
 async def test_a_program_that_fails_at_once_is_started_with_pauses(tmp_path: Path) -> None:
     async with supervised(tmp_path, bad="raise SystemExit('cannot')") as watched:
-        await asyncio.wait_for(watched.restarts.get(), 10)
+        await asyncio.wait_for(watched.restarts.get(), PATIENCE)
         since = time.monotonic()
-        await asyncio.wait_for(watched.restarts.get(), 10)
+        await asyncio.wait_for(watched.restarts.get(), PATIENCE)
         assert time.monotonic() - since >= PAUSES[2]
     assert "cannot" in (tmp_path / "bad.log").read_text()
 
@@ -88,16 +91,16 @@ async def test_stop_kills_what_does_not_end_and_its_group(tmp_path: Path) -> Non
     )
     watched = Watched(tmp_path, stubborn=stubborn)
     await watched.supervisor.start(replace(watched.programs[0], patience=0.2))
-    end = time.monotonic() + 10
+    end = time.monotonic() + PATIENCE
     while not (tmp_path / "ready").exists() and time.monotonic() < end:
         await asyncio.sleep(0.02)
     child = Identity.of(int((tmp_path / "child").read_text()))
     await watched.supervisor.stop()
     assert child is not None
     descriptor = open_pidfd(child)
-    if descriptor is not None:  # it was killed, and init has yet to reap it
+    if descriptor is not None:  # it was killed, and is about to end
+        assert await ended(descriptor, PATIENCE)
         os.close(descriptor)
-        await asyncio.sleep(0.5)
     assert not child.alive()
 
 
@@ -105,7 +108,7 @@ async def test_the_next_supervisor_ends_what_a_killed_one_left(tmp_path: Path) -
     left = subprocess.Popen([sys.executable, "-S", "-c", SLEEP], start_new_session=True)
     Record(tmp_path / "processes.json").write({"one": left.pid})
     async with supervised(tmp_path, one=SLEEP) as watched:
-        assert left.wait(5) == -signal.SIGTERM
+        assert left.wait(PATIENCE) == -signal.SIGTERM
         assert watched.pids["one"] != left.pid
 
 
@@ -132,7 +135,7 @@ async def test_an_error_of_the_supervisor_itself_is_raised(tmp_path: Path) -> No
     supervisor = Supervisor(tmp_path / "processes.json", lambda pids: None, restarted)
     await supervisor.start(*Watched(tmp_path, one="pass").programs)
     with pytest.raises(ValueError, match="one"):
-        await asyncio.wait_for(supervisor.broken(), 5)
+        await asyncio.wait_for(supervisor.broken(), PATIENCE)
     await supervisor.stop()
 
 

@@ -41,7 +41,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Path]:
 
 async def told(log: Path, count: int) -> tuple[float, float]:
     """Seconds by which the two clocks of the program's start number ``count`` are ahead."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while len(lines := log.read_text().splitlines() if log.exists() else []) < count:
             await asyncio.sleep(0.02)  # a program's print: nobody sends word of it
     wall, even = map(float, lines[count - 1].split())
