@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -96,6 +97,14 @@ class LabServer:
         new.replace(self.clock)
 
 
+def told_url(run: Path) -> str:
+    """Where the server says that it is; empty while its file is not there, or not yet written to its end."""
+    for file in run.glob("jpserver-*.json"):
+        with contextlib.suppress(json.JSONDecodeError):
+            return str(json.loads(file.read_text())["url"]).rstrip("/")
+    return ""
+
+
 @asynccontextmanager
 async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
     """``module``: jupyterlab or notebook. In ``folder`` are its files and all that it writes elsewhere."""
@@ -131,9 +140,8 @@ async def lab_server(folder: Path, module: str) -> AsyncIterator[LabServer]:
                 sys.executable, *argv, env=env, cwd=root, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            files = await until(lambda: list(run.glob("jpserver-*.json")) or process.returncode is not None)
-            assert files is not True, (folder / "log").read_text()
-            url = str(json.loads(files[0].read_text())["url"]).rstrip("/")
+            url = await until(lambda: told_url(run) or process.returncode is not None)
+            assert url is not True, (folder / "log").read_text()
             made = LabServer(url, root, folder / "clock.json", gateway, module)
             made.tell()
             yield made
