@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.async_api import expect as expect_async
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from testbed import install
 from tests import sharing
 from tests.support.gateway import Gateway
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+PATIENCE = 60_000  # ms; how long things take on a loaded machine is no test's business
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")  # where several processes run the tests
 PORTS = {  # so far apart that their demos' ports for sessions are, too
     "gateway": range(8300 + 26 * int(WORKER or 0), 9500, 400),
@@ -41,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
     settings.register_profile("searching", deadline=None, max_examples=500, print_blob=True)
     settings.load_profile("searching" if config.getoption("--long") else "steady")
+    expect.set_options(timeout=PATIENCE / 2)
+    expect_async.set_options(timeout=PATIENCE / 2)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -203,5 +207,6 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page of a browser that knows nobody yet."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")  # calm is cheap
+    context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()

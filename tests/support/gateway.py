@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 T = TypeVar("T")
 
 
-def eventually(look: Callable[[], T], timeout: float = 30, every: float = 0.2, what: str = "") -> T:
+def eventually(look: Callable[[], T], timeout: float = 60, every: float = 0.2, what: str = "") -> T:
     """Look again until the answer is truthy; for state of other programs, which tell nobody when it changes."""
     end = time.monotonic() + timeout
     while True:
