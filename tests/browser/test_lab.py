@@ -43,7 +43,7 @@ def tell(gateway: Gateway, session: str, said: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway, page: Page, text: str) -> None:
     before = gateway.session(USER, SERVER)
     assert before is not None
@@ -51,8 +51,8 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     page.goto(f"{gateway.root}/user/{USER}/{SERVER}/lab/workspaces/{SERVER}/tree/{text}")
     status = page.locator(".fg-Status")
     expect(status).to_contain_text("Leonardo", timeout=PATIENCE)
-    expect(status).to_contain_text(re.compile(r"1 hr \d+ min left"))
-    expect(status).to_contain_text("memory")
+    expect(status).to_contain_text(re.compile(r"1 hr \d+ min left"), timeout=PATIENCE)
+    expect(status).to_contain_text("memory", timeout=PATIENCE)
 
     tell(gateway, before["id"], "The workshop goes on at ten.")
     expect(toast(page, "The workshop goes on at ten.")).to_be_visible(timeout=PATIENCE)
@@ -80,7 +80,7 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     expect(dialog).to_be_visible(timeout=PATIENCE)
     assert gateway.session(USER, SERVER) is not None  # a link alone ends nothing
     dialog.get_by_role("button", name="End it and start again").click()
-    page.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=90_000)
+    page.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=120_000)
     after = gateway.session(USER, SERVER)
     assert after is not None and after["id"] != before["id"]
     assert after["choice"] == before["choice"]
