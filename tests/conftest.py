@@ -21,6 +21,7 @@ from tests import sharing
 from tests.support.gateway import Gateway
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+DEMO_SECONDS = 300  # of a test with a demo that says nothing else: the first of them starts it
 PATIENCE = 60_000  # ms; how long things take on a loaded machine is no test's business
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")  # where several processes run the tests
 PORTS = {  # so far apart that their demos' ports for sessions are, too
@@ -59,6 +60,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(
                 f"{item.nodeid} uses the fixture {used[0]}: its file is missing in tests/sharing.py"
             )
+        if used and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(DEMO_SECONDS))
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
         # What takes longest first; where several run them, files are handed out in this order.
         items.sort(key=lambda item: sharing.group(item.nodeid) not in sharing.DEMOS)
@@ -156,7 +159,7 @@ def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the demo's program with the tests' own Python, so that its coverage counts."""
     argv = [sys.executable, "-m", "testbed.demo", "--folder", str(folder), *options]
     return subprocess.run(
-        argv, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180, check=False
+        argv, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240, check=False
     )
 
 
