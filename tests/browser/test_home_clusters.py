@@ -20,7 +20,7 @@ from dask.distributed import Client
 from factorygate import FactoryCluster
 cluster = FactoryCluster({what}, workers=1, name={name!r}, hours=0.3, cap_gpu_hours=50, silence_logs="critical")
 client = Client(cluster)
-client.wait_for_workers(1, timeout=60)
+client.wait_for_workers(1, timeout=100)
 """
 
 

@@ -51,7 +51,7 @@ def four_workers_and_none(lab: Lab, gateway: Gateway, factory: str, name: str) -
     say(number, "4")
     expect(panel.locator("[data-figure='running']")).to_have_text("4", timeout=120_000)
     assert len(workers(gateway, factory)) == 4
-    lab.run(f"client = {name}.get_client(); client.wait_for_workers(4, timeout=60)")
+    lab.run(f"client = {name}.get_client(); client.wait_for_workers(4, timeout=100)")
     assert lab.value("sum(client.gather(client.map(pow, range(100), [2] * 100)))") == 328350
 
     def nodes() -> list[str]:

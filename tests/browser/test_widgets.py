@@ -73,7 +73,7 @@ class Lab:
     def value(self, expression: str) -> Any:
         """What an expression is in the kernel now, asked by a cell of its own."""
         output = self.run(f"import json; print('SE' + 'EN' + json.dumps({expression}))")
-        text = output.locator(".jp-OutputArea-output", has_text="SEEN").inner_text(timeout=60000)
+        text = output.locator(".jp-OutputArea-output", has_text="SEEN").inner_text(timeout=120_000)
         return json.loads(text.strip().removeprefix("SEEN"))
 
 
