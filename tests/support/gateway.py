@@ -240,7 +240,7 @@ class Notebook:
 
     def request(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         """One request below the server's base URL; redirects are not followed."""
-        return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=60, **kwargs)
+        return httpx.request(method, f"{self.base}{path}", headers=self.headers, timeout=30, **kwargs)
 
     def kernel(self) -> str:
         """Start a Python kernel; its id."""
