@@ -107,7 +107,7 @@ def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, noteboo
     assert after is not None and after["id"] != before["id"]
     assert after["choice"] == before["choice"]
     eventually(lambda: {"first.ipynb", "second.ipynb"} <= set(open_tabs(home)), 60, what="both are open again")
-    # Seen once, on a busy machine: one document restored in two tabs; why is not known.
+    # Seen once, on a busy machine, when links had opened them: one document restored in two tabs; why is not known.
     home.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text="second.ipynb").first.click()
     expect(home.locator(".jp-Notebook .cm-content", has_text="never_saved_by_hand").first).to_be_visible(timeout=60000)
 
