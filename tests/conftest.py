@@ -13,13 +13,16 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.async_api import expect as expect_async
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from testbed import install
 from tests import sharing
 from tests.support.gateway import Gateway
 
 CHECKOUT = Path(__file__).resolve().parent.parent
+DEMO_SECONDS = 300  # of a test with a demo that says nothing else: the first of them starts it
+PATIENCE = 60_000  # ms; how long things take on a loaded machine is no test's business
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")  # where several processes run the tests
 PORTS = {  # so far apart that their demos' ports for sessions are, too
     "gateway": range(8300 + 26 * int(WORKER or 0), 9500, 400),
@@ -41,6 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.register_profile("steady", derandomize=True, deadline=None, max_examples=40)
     settings.register_profile("searching", deadline=None, max_examples=500, print_blob=True)
     settings.load_profile("searching" if config.getoption("--long") else "steady")
+    expect.set_options(timeout=PATIENCE / 2)
+    expect_async.set_options(timeout=PATIENCE / 2)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -55,6 +60,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(
                 f"{item.nodeid} uses the fixture {used[0]}: its file is missing in tests/sharing.py"
             )
+        if used and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(DEMO_SECONDS))
     if config.getoption("numprocesses", None) or hasattr(config, "workerinput"):
         # What takes longest first; where several run them, files are handed out in this order.
         items.sort(key=lambda item: sharing.group(item.nodeid) not in sharing.DEMOS)
@@ -152,7 +159,7 @@ def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the demo's program with the tests' own Python, so that its coverage counts."""
     argv = [sys.executable, "-m", "testbed.demo", "--folder", str(folder), *options]
     return subprocess.run(
-        argv, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180, check=False
+        argv, cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240, check=False
     )
 
 
@@ -203,5 +210,6 @@ def browser() -> Iterator[Browser]:
 def page(browser: Browser) -> Iterator[Page]:
     """A page of a browser that knows nobody yet."""
     context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")  # calm is cheap
+    context.set_default_timeout(PATIENCE)
     yield context.new_page()
     context.close()

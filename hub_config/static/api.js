@@ -4,6 +4,8 @@ import { W } from "./words.js";
 
 const LEAST_WAIT = 1000;
 const MOST_WAIT = 30_000;
+const STILL_STOPPING = /is pending \w+$/; // JupyterHub's words: it is not through with what ended
+const STARTS = 6;
 
 /** An answer that is not a good one, in words. `status` 0: nobody answered at all. */
 export class Trouble extends Error {
@@ -81,7 +83,15 @@ export async function stopSession(to, session, server = session.server) {
 /** Asks for a session with the same choices as one that ended, under the same name; JupyterLab opens what was open. */
 export async function startAgain(to, session) {
   const body = Object.fromEntries(Object.entries(session.choice).filter(([, value]) => value !== null));
-  await ask(to.server(session.server), { method: "POST", body });
+  for (let tries = 1; ; tries += 1) {
+    try {
+      await ask(to.server(session.server), { method: "POST", body });
+      return;
+    } catch (error) {
+      if (error.status !== 400 || !STILL_STOPPING.test(error.message) || tries === STARTS) throw error;
+      await new Promise((done) => setTimeout(done, backoff(tries - 1)));
+    }
+  }
 }
 
 /**

@@ -103,7 +103,10 @@ function hear(sessions, whole) {
     state.busy.delete(one.id);
     state.troubles.delete(one.id);
     if (one.id === state.next) location.href = `${to.spawn(one.server)}#again=${one.id}`;
-    if (one.id === state.renew) on.again(one);
+    if (one.id === state.renew) {
+      state.renew = null; // it is missed once more when the full list comes
+      on.again(one);
+    }
   }
   draw();
   if (!whole && gone.length) refresh();

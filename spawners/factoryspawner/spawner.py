@@ -286,7 +286,15 @@ class FactorySpawner(BatchFace):
         self._unfollow = None  # what comes now calls stop_polling, which must not cancel it
         if self._spawn_future is not None:  # JupyterHub listens only when the spawn is through
             await asyncio.wait([self._spawn_future])
-        await self.poll_and_notify()
+        if self.pending:  # whoever is at it sees the end as well
+            await self.poll_and_notify()
+            return
+        # JupyterHub says so only once its proxy has answered; what somebody starts before that it would stop as well.
+        self._stop_pending, self._stop_future = True, asyncio.current_task()
+        try:
+            await self.poll_and_notify()
+        finally:
+            self._stop_pending, self._stop_future = False, None
 
     async def _settle(self) -> None:
         """After the hub forgot the server at its start: should the session end before the link starts the server again,

@@ -42,31 +42,41 @@ def limit(gateway: Gateway, minutes: int) -> None:
     gateway.factories["it4lia"].ask("scontrol", "update", f"JobId={session['job']}", f"TimeLimit={minutes}")
 
 
-def workspace(gateway: Gateway) -> str:
-    """What JupyterLab remembers to open again."""
+def restored(gateway: Gateway) -> str:
+    """What JupyterLab remembers to open again, and where: what is not in its layout gets no tab."""
     answer = gateway.notebook(USER, SERVER).request("GET", f"/lab/api/workspaces/{SERVER}")
-    return json.dumps(answer.json()["data"]) if answer.status_code == 200 else ""
+    data = answer.json()["data"] if answer.status_code == 200 else {}
+    return json.dumps(data.get("layout-restorer:data", {}).get("main"))
 
 
 def open_tabs(page: Page) -> list[str]:
     return [text.strip() for text in page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel").all_inner_texts()]
 
 
+def open_by_hand(page: Page, gateway: Gateway, *paths: str) -> None:
+    """Files of one folder, from JupyterLab's file browser. A link to a file (/tree/FILE) is opened while JupyterLab
+    restores its layout, which takes the file's tab away again where it comes first."""
+    folder = paths[0].rpartition("/")[0]
+    page.goto(f"{gateway.root}/user/{USER}/{SERVER}/lab/workspaces/{SERVER}/tree/{folder}")
+    expect(page.locator(".fg-Status")).to_contain_text("Leonardo", timeout=60000)  # shown once the layout is there
+    for path in paths:
+        name = path.rpartition("/")[2]
+        page.locator(".jp-DirListing-item", has_text=name).dblclick()
+        expect(page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text=name)).to_be_visible()
+
+
 def saved(api: Notebook, path: str, text: str) -> bool:
     return text in json.dumps(api.request("GET", f"/api/contents/{path}").json()["content"])
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, notebooks: tuple[str, str]) -> None:
     log_in(page, gateway, USER)
     page.goto(f"{gateway.root}/user/{USER}/{SERVER}/")
     page.wait_for_url(re.compile(rf"/lab/workspaces/{SERVER}"))
+    open_by_hand(page, gateway, *notebooks)
     for path in notebooks:
-        page.goto(f"{gateway.root}/user/{USER}/{SERVER}/lab/workspaces/{SERVER}/tree/{path}")
-        tab = path.rpartition("/")[2]
-        expect(page.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text=tab)).to_be_visible(timeout=60000)
-        eventually(lambda path=path: path in workspace(gateway), 30, what=f"JupyterLab remembers that {path} is open")
-    eventually(lambda: {"first.ipynb", "second.ipynb"} <= set(open_tabs(page)), 30, what="both are open")
+        eventually(lambda path=path: path in restored(gateway), what=f"JupyterLab remembers that {path} is open")
     editor = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .cm-content").first
     editor.fill("never_saved_by_hand = 1")
     api = gateway.notebook(USER, SERVER)
@@ -75,10 +85,10 @@ def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, noteboo
     # what Home says before
     home = page.context.new_page()
     home.goto(f"{gateway.hub}/home")
-    expect(home.locator("#fg-live", has_text=SERVER)).to_be_visible(timeout=15000)
+    expect(home.locator("#fg-live", has_text=SERVER)).to_be_visible(timeout=60000)
     expect(home.locator("#fg-soon .fg-notice")).to_have_count(0)
     limit(gateway, 10)
-    expect(home.locator("#fg-soon .fg-notice")).to_contain_text(f"{SERVER} ends at", timeout=30000)
+    expect(home.locator("#fg-soon .fg-notice")).to_contain_text(f"{SERVER} ends at", timeout=60000)
     expect(home.locator("#fg-announce")).to_contain_text("Save your work")
 
     # its end
@@ -86,20 +96,20 @@ def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, noteboo
     assert before is not None
     limit(gateway, 2)
     row = home.locator("#fg-ended > li", has_text=SERVER).first
-    expect(row).to_contain_text("Time was up", timeout=120000)
+    expect(row).to_contain_text("Time was up", timeout=180_000)
     expect(home.locator("#fg-soon .fg-notice")).to_have_count(0)
     page.close()
 
     # one click
     row.locator(f"[data-again={SERVER!r}]").click()
-    home.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=90000)
+    home.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=120_000)
     after = gateway.session(USER, SERVER)
     assert after is not None and after["id"] != before["id"]
     assert after["choice"] == before["choice"]
     eventually(lambda: {"first.ipynb", "second.ipynb"} <= set(open_tabs(home)), 60, what="both are open again")
-    # Seen once, on a busy machine: one document restored in two tabs; why is not known.
+    # Seen once, on a busy machine, when links had opened them: one document restored in two tabs; why is not known.
     home.locator(".lm-DockPanel-tabBar .lm-TabBar-tabLabel", has_text="second.ipynb").first.click()
-    expect(home.locator(".jp-Notebook .cm-content", has_text="never_saved_by_hand").first).to_be_visible(timeout=30000)
+    expect(home.locator(".jp-Notebook .cm-content", has_text="never_saved_by_hand").first).to_be_visible(timeout=60000)
 
 
 def test_more_time_is_one_dialog_away(gateway: Gateway, page: Page, notebooks: tuple[str, str]) -> None:
@@ -107,7 +117,7 @@ def test_more_time_is_one_dialog_away(gateway: Gateway, page: Page, notebooks: t
     assert before is not None and notebooks
     log_in(page, gateway, USER)
     page.goto(f"{gateway.hub}/home")
-    page.locator(f"[data-more={SERVER!r}]").click(timeout=15000)
+    page.locator(f"[data-more={SERVER!r}]").click(timeout=60000)
     dialog = page.locator("#fg-more")
     expect(dialog).to_be_visible()
     expect(dialog).to_contain_text("It would then end")
@@ -118,5 +128,5 @@ def test_more_time_is_one_dialog_away(gateway: Gateway, page: Page, notebooks: t
         now = gateway.session(USER, SERVER)
         return now is not None and now["ends"] > before["ends"]
 
-    eventually(longer, 30, what="the scheduler's new end")
-    expect(page.locator("#fg-live", has_text=SERVER)).to_contain_text("3 hours 2", timeout=15000)
+    eventually(longer, 60, what="the scheduler's new end")
+    expect(page.locator("#fg-live", has_text=SERVER)).to_contain_text("3 hours 2", timeout=60000)

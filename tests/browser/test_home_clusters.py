@@ -20,7 +20,7 @@ from dask.distributed import Client
 from factorygate import FactoryCluster
 cluster = FactoryCluster({what}, workers=1, name={name!r}, hours=0.3, cap_gpu_hours=50, silence_logs="critical")
 client = Client(cluster)
-client.wait_for_workers(1, timeout=60)
+client.wait_for_workers(1, timeout=100)
 """
 
 
@@ -45,7 +45,7 @@ class Home:
     def make(self, what: str) -> None:
         """A cluster with a worker; what is on the page is told, without a reload."""
         self.run(MADE.format(what=what, name=self.name))
-        expect(self.card).to_contain_text("1 job running", timeout=15000)
+        expect(self.card).to_contain_text("1 job running", timeout=60000)
 
     def run(self, code: str) -> str:
         return self.notebook.run(code, self.kernel, timeout=180).strip()
@@ -81,8 +81,8 @@ def test_a_cluster_is_seen_on_home_and_closed_there(home: Home) -> None:
     assert home.jobs(HERE) == ["fgb"]
     home.close()
     expect(home.ended).to_contain_text(re.compile("1 job · 0.* of at most 50 GPU-hours used"))
-    eventually(lambda: not home.jobs(HERE), 30, what="its job is gone")
-    eventually(lambda: home.run("print(cluster.view().status)") == "closed", 20, what="the notebook's panel says so")
+    eventually(lambda: not home.jobs(HERE), 60, what="its job is gone")
+    eventually(lambda: home.run("print(cluster.view().status)") == "closed", 60, what="the notebook's panel says so")
     assert home.gateway.session(USER, home.server) is not None  # what it belonged to goes on
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.test_again import limit, open_tabs
+from tests.browser.test_again import limit, open_by_hand, open_tabs
 from tests.browser.test_first_session import log_in
 from tests.support.gateway import Gateway, eventually
 
@@ -23,11 +23,14 @@ PATIENCE = 60_000  # ms
 def text(gateway: Gateway) -> Iterator[str]:
     """A text file in the home of a session that runs; its path."""
     gateway.started(USER, SERVER, factory="it4lia", size="gpu-1", hours=2)
-    path = f"lab-{uuid.uuid4().hex[:8]}.txt"
+    folder = f"lab-{uuid.uuid4().hex[:8]}"
+    path = f"{folder}/notes.txt"
+    api = gateway.notebook(USER, SERVER)
+    assert api.request("PUT", f"/api/contents/{folder}", json={"type": "directory"}).status_code == 201
     model = {"type": "file", "format": "text", "content": "first\n"}
-    assert gateway.notebook(USER, SERVER).request("PUT", f"/api/contents/{path}", json=model).status_code == 201
+    assert api.request("PUT", f"/api/contents/{path}", json=model).status_code == 201
     yield path
-    gateway.notebook(USER, SERVER).request("DELETE", f"/api/contents/{path}")
+    gateway.notebook(USER, SERVER).run(f"import shutil; shutil.rmtree({folder!r})")
     gateway.stopped(USER, SERVER)
 
 
@@ -43,16 +46,15 @@ def tell(gateway: Gateway, session: str, said: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway, page: Page, text: str) -> None:
     before = gateway.session(USER, SERVER)
     assert before is not None
     log_in(page, gateway, USER)
-    page.goto(f"{gateway.root}/user/{USER}/{SERVER}/lab/workspaces/{SERVER}/tree/{text}")
+    open_by_hand(page, gateway, text)
     status = page.locator(".fg-Status")
-    expect(status).to_contain_text("Leonardo", timeout=PATIENCE)
-    expect(status).to_contain_text(re.compile(r"1 hr \d+ min left"))
-    expect(status).to_contain_text("memory")
+    expect(status).to_contain_text(re.compile(r"1 hr \d+ min left"), timeout=PATIENCE)
+    expect(status).to_contain_text("memory", timeout=PATIENCE)
 
     tell(gateway, before["id"], "The workshop goes on at ten.")
     expect(toast(page, "The workshop goes on at ten.")).to_be_visible(timeout=PATIENCE)
@@ -80,11 +82,11 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     expect(dialog).to_be_visible(timeout=PATIENCE)
     assert gateway.session(USER, SERVER) is not None  # a link alone ends nothing
     dialog.get_by_role("button", name="End it and start again").click()
-    page.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=90_000)
+    page.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=120_000)
     after = gateway.session(USER, SERVER)
     assert after is not None and after["id"] != before["id"]
     assert after["choice"] == before["choice"]
-    eventually(lambda: text in open_tabs(page), 60, what="the document is open again")
+    eventually(lambda: "notes.txt" in open_tabs(page), 60, what="the document is open again")
     expect(page.locator(".jp-FileEditor .cm-content")).to_contain_text("kept over the end", timeout=PATIENCE)
 
 

@@ -106,7 +106,7 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
     expect(summary).to_contain_text(re.compile(r"2 h × 1 GPU = 2 GPU-hours"))
     expect(summary).to_contain_text("EHPC-AIF-2026FL01-202 pays. It has 500 of 500 GPU-hours left.")
     page.locator("#fg-start-button").click()
-    page.wait_for_url(re.compile(r"/user/ada/oidc/lab"), timeout=90000)
+    page.wait_for_url(re.compile(r"/user/ada/oidc/lab"), timeout=120_000)
     session = gateway.session("ada", "oidc")
     assert session is not None
     assert session["choice"]["project"] == "EHPC-AIF-2026FL01-202"
@@ -134,7 +134,12 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
     [left] = [one for one in gateway.everybody() if one["user"] == "ada"]
     assert left["id"] == session["id"] and left["state"] == "running"
     eventually(
-        lambda: any("project" in (line["text"]) for line in gateway.everybody()[0]["log"][len(session["log"]) :]),
+        lambda: any(
+            "project" in line["text"]
+            for one in gateway.everybody()
+            if one["id"] == session["id"]
+            for line in one["log"][len(session["log"]) :]
+        ),
         what="the session says that it ends",
     )
 

@@ -49,20 +49,25 @@ def four_workers_and_none(lab: Lab, gateway: Gateway, factory: str, name: str) -
     number = panel.get_by_label("Jobs wanted", exact=True)
     expect(number).to_be_visible(timeout=90000)
     say(number, "4")
-    expect(panel.locator("[data-figure='running']")).to_have_text("4", timeout=60000)
+    expect(panel.locator("[data-figure='running']")).to_have_text("4", timeout=120_000)
     assert len(workers(gateway, factory)) == 4
-    lab.run(f"client = {name}.get_client(); client.wait_for_workers(4, timeout=60)")
+    lab.run(f"client = {name}.get_client(); client.wait_for_workers(4, timeout=100)")
     assert lab.value("sum(client.gather(client.map(pow, range(100), [2] * 100)))") == 328350
-    nodes = {told["node"] for told in gateway.clusters(USER) for told in told["workers"]}
+
+    def nodes() -> list[str]:
+        found = [worker["node"] for cluster in gateway.clusters(USER) for worker in cluster["workers"]]
+        return found if all(found) else []
+
+    known = eventually(nodes, what="the gateway knows on which nodes they are")
     row = panel.get_by_role("listitem").first
-    expect(row).to_contain_text(re.compile("|".join(nodes)), timeout=10000)
+    expect(row).to_contain_text(re.compile("|".join(map(re.escape, known))), timeout=60000)
     with lab.page.expect_popup() as opened:
         panel.get_by_role("link", name="Open the Dask dashboard").click()
-    expect(opened.value.get_by_text("Data Transfer").first).to_be_visible(timeout=30000)  # drawn over its WebSocket
+    expect(opened.value.get_by_text("Data Transfer").first).to_be_visible(timeout=60000)  # drawn over its WebSocket
     opened.value.close()
     say(number, "0")
     eventually(lambda: not workers(gateway, factory), 60, what="no worker is left")
-    expect(panel.locator("[data-figure='running']")).to_have_text("0", timeout=30000)
+    expect(panel.locator("[data-figure='running']")).to_have_text("0", timeout=60000)
 
 
 def say(number: Locator, wanted: str) -> None:
@@ -76,7 +81,7 @@ def test_four_workers_here_and_four_at_a_factory_that_lets_nothing_out(lab: Lab,
     page = lab.page
     cell = lab.run("from factorygate import FactoryPicker\npicker = FactoryPicker()\npicker")
     picker = cell.get_by_role("form", name="Factory picker")
-    expect(picker).to_have_attribute("data-kind", "ready", timeout=30000)
+    expect(picker).to_have_attribute("data-kind", "ready", timeout=60000)
     picker.locator("label[for='size-gcd-1-dev']").click()  # by mouse
     taken(picker)
     four_workers_and_none(lab, gateway, HERE, "near")

@@ -38,7 +38,7 @@ def lab(gateway: Gateway, page: Page) -> Iterator[tuple[Page, Notebook, str]]:
 def open_folder(page: Page, notebook: Notebook, folder: str) -> None:
     page.goto(f"{notebook.base}/lab/workspaces/{folder}/tree/{folder}")
     expect(page.locator(".jp-FileBrowser")).to_be_visible(timeout=60000)
-    expect(page.locator(".jp-BreadCrumbs")).to_contain_text(folder, timeout=30000)
+    expect(page.locator(".jp-BreadCrumbs")).to_contain_text(folder, timeout=60000)
 
 
 def made(tmp_path: Path, name: str, size: int) -> tuple[Path, str]:
@@ -60,15 +60,15 @@ def sha(notebook: Notebook, path: str) -> str:
     ).strip()
 
 
-def names(notebook: Notebook, folder: str) -> list[str]:
-    return sorted(notebook.run(f"import os; print(*os.listdir({folder!r}))").split())
+def names(notebook: Notebook, folder: str, kernel: str | None = None) -> list[str]:
+    return sorted(notebook.run(f"import os; print(*os.listdir({folder!r}))", kernel).split())
 
 
 def upload(page: Page, path: Path) -> None:
     with page.expect_file_chooser() as chooser:
         page.locator("[data-command='filebrowser:upload'], .jp-ToolbarButtonComponent[title^='Upload']").first.click()
     chooser.value.set_files(path)
-    page.get_by_role("button", name="Upload", exact=True).click(timeout=20000)  # JupyterLab asks: it is a large file
+    page.get_by_role("button", name="Upload", exact=True).click(timeout=60000)  # JupyterLab asks: it is a large file
 
 
 def kill_link(gateway: Gateway) -> int:
@@ -91,12 +91,14 @@ def test_an_upload_that_is_cut_is_said_and_leaves_no_half_file(
 ) -> None:
     page, notebook, folder = lab
     path, _ = made(tmp_path, "cut.bin", 300 * MB)
+    kernel = notebook.kernel()
+    names(notebook, folder, kernel)  # it is up: a look must not take as long as the upload
     upload(page, path)
-    eventually(lambda: any("part" in name for name in names(notebook, folder)), 60, what="the upload is under way")
+    eventually(lambda: any("part" in name for name in names(notebook, folder, kernel)), what="the upload is under way")
     old = kill_link(gateway)
     dialog = page.locator(".jp-Dialog", has_text=re.compile("Upload Error|error", re.I))
     expect(dialog).to_be_visible(timeout=60000)
-    eventually(lambda: gateway.pid("link") != old, 20)
+    eventually(lambda: gateway.pid("link") != old, 60)
     eventually(lambda: answers(notebook), 60, 0.5, "the notebook answers again")
     listed = notebook.request("GET", f"/api/contents/{folder}").json()["content"]
     assert [file["name"] for file in listed] == []
@@ -128,7 +130,7 @@ def test_a_download_that_is_cut_resumes_or_is_marked_failed(
         with (tmp_path / "down.bin").open("rb") as file:
             assert hashlib.file_digest(file, "sha256").hexdigest() == expected
     print(f"\nthe browser: {failure or 'resumed it by itself'}")
-    eventually(lambda: gateway.pid("link") != old, 20)
+    eventually(lambda: gateway.pid("link") != old, 60)
     eventually(lambda: answers(notebook), 60, 0.5, "the notebook answers again")
 
 

@@ -86,7 +86,7 @@ class Gateway:
     def api(self, method: str, path: str, token: str | None = None, **kwargs: Any) -> httpx.Response:
         """One request of the hub's API."""
         headers = {"Authorization": f"token {token or self.admin_token}"} | kwargs.pop("headers", {})
-        return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=30, **kwargs)
+        return httpx.request(method, f"{self.hub}/api{path}", headers=headers, timeout=60, **kwargs)
 
     def token(self, user: str) -> str:
         """A token of that person, made once."""
@@ -166,7 +166,7 @@ class Gateway:
     def sessions(self, user: str) -> list[dict[str, Any]]:
         """The person's sessions by the user API of the link, newest first."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = httpx.get(f"{self.root}/services/factories/api/sessions", headers=headers, timeout=30)
+        answer = httpx.get(f"{self.root}/services/factories/api/sessions", headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()
         return found
@@ -174,7 +174,7 @@ class Gateway:
     def clusters(self, user: str) -> list[dict[str, Any]]:
         """The person's live clusters, likewise."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = httpx.get(f"{self.root}/services/factories/api/clusters?live=true", headers=headers, timeout=30)
+        answer = httpx.get(f"{self.root}/services/factories/api/clusters?live=true", headers=headers, timeout=60)
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()
         return found
@@ -182,7 +182,7 @@ class Gateway:
     def everybody(self) -> list[dict[str, Any]]:
         """All live sessions, as the link tells the hub."""
         transport = httpx.HTTPTransport(uds=str(self.path.parent / "link" / "hub.sock"))
-        with httpx.Client(base_url="http://link", transport=transport, timeout=30) as link:
+        with httpx.Client(base_url="http://link", transport=transport, timeout=60) as link:
             answer = link.get("/sessions", params={"live": "true"})
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()
@@ -208,7 +208,7 @@ class Gateway:
     def health(self, user: str, factory: str) -> dict[str, Any]:
         """What the catalogue says of a factory's health."""
         headers = {"Authorization": f"Bearer {self.token(user)}"}
-        answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=30)
+        answer = httpx.get(f"{self.root}/services/factories/api/factories", headers=headers, timeout=60)
         found: dict[str, Any] = next(f["health"] for f in answer.json() if f["id"] == factory)
         return found
 
@@ -221,7 +221,7 @@ class Gateway:
 
     def browser_session(self, user: str) -> httpx.Client:
         """A client that logged in with name and password by the login page, as a browser does."""
-        client = httpx.Client(follow_redirects=True, timeout=30)
+        client = httpx.Client(follow_redirects=True, timeout=60)
         page = client.get(f"{self.hub}/login")
         xsrf = client.cookies.get("_xsrf", path="/hub/") or client.cookies.get("_xsrf")
         assert page.status_code == 200 and xsrf

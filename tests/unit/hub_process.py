@@ -52,6 +52,8 @@ class Beside:
         self.url = f"http://127.0.0.1:{self.port}"
         self.routes: dict[str, Any] = {}
         self.notebook_up = True
+        self.removes = asyncio.Event()  # cleared: the proxy is slow to forget a route
+        self.removes.set()
         app = FastAPI()
 
         @app.get("/api/routes")
@@ -65,6 +67,7 @@ class Beside:
 
         @app.delete("/api/routes/{path:path}")
         async def remove(path: str) -> Response:
+            await self.removes.wait()
             self.routes.pop("/" + path.strip("/"), None)
             return Response(status_code=204)
 

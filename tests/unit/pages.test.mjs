@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 
-import { backoff } from "../../hub_config/static/api.js";
+import { addresses, backoff, startAgain } from "../../hub_config/static/api.js";
 import * as choose from "../../hub_config/static/choose.js";
 import * as cluster from "../../hub_config/static/cluster.js";
 import * as cost from "../../hub_config/static/cost.js";
@@ -501,6 +501,25 @@ describe("sessions", () => {
 test("tries come back apart from each other, and never more than 37 s apart", () => {
   assert.ok(backoff(0, 0) >= 750 && backoff(0, 1) <= 1250);
   assert.ok(backoff(50, 1) <= 37_500);
+});
+
+test("starting again waits until the hub is through with what ended; another refusal is told", async (context) => {
+  const { fetch, window } = globalThis;
+  context.after(() => Object.assign(globalThis, { fetch, window }));
+  const answers = [[400, "ada:deep is pending stop"], [201, ""], [400, "No such size."]];
+  const asked = [];
+  globalThis.window = { jhdata: { xsrf_token: "x" } };
+  globalThis.fetch = async (url, { method, body }) => {
+    asked.push([method, url, JSON.parse(body)]);
+    const [status, message] = answers.shift();
+    return new Response(message && JSON.stringify({ status, message }), { status });
+  };
+  const to = addresses("/hub/", "ada", "/user/ada/");
+  await startAgain(to, one({ server: "deep" }));
+  const start = ["POST", "/hub/api/users/ada/servers/deep", { factory: "one", size: "g1", environment: "plain", hours: 2 }];
+  assert.deepEqual(asked, [start, start]);
+  await assert.rejects(startAgain(to, one({ server: "deep" })), { status: 400, message: "No such size." });
+  assert.equal(asked.length, 3);
 });
 
 describe("logins of the person's own", () => {

@@ -59,6 +59,28 @@ async def test_a_session_that_ends_is_noticed_at_once(
     assert link.stops == [stop for stop in link.stops if stop[0] != session.id]
 
 
+async def test_who_starts_again_while_the_hub_forgets_what_ended_gets_a_session_that_stays(
+    hub: HubProcess, link: FakeLink, beside: Beside, user: str
+) -> None:
+    server = f"/users/{user}/servers/anew"
+    await hub.api("POST", server, json={"factory": "one"})
+    await hub.until(user, is_ready, "anew")
+    [old] = link.live(user)
+    beside.removes.clear()
+    try:
+        await link.end(old.id)
+        await hub.until(user, lambda shown: shown is not None and shown["pending"] == "stop", "anew")
+        answer = await hub.api("POST", server)
+        assert answer.status_code == 400
+        assert answer.json()["message"].endswith("is pending stop")  # what the pages know, and try again
+    finally:
+        beside.removes.set()
+    await hub.until(user, is_stopped, "anew")
+    assert (await hub.api("POST", server)).status_code in (201, 202)
+    await hub.until(user, is_ready, "anew")
+    assert [session.wish for session in link.live(user)] == ["run"]
+
+
 async def test_adopts_a_live_session_and_takes_its_token(hub: HubProcess, link: FakeLink, user: str) -> None:
     session = link.add("a" * 32, user, state=SessionState.PENDING)
     link.auto = False
