@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Literal
+from collections.abc import Awaitable
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,9 +22,10 @@ from factorylink.seams import Place
 from factorylink.submitting import session_folder
 
 log = logging.getLogger("factorylink")
+T = TypeVar("T")
 
 TAIL_LINES = 40
-_LOOK_SECONDS = 6.0  # for what the session left in its folder
+_LOOK_SECONDS = 6.0  # for each of what the session left in its folder
 _POLITE_SECONDS = 3.0  # for the notebook to save and end, before its job is cancelled
 _CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
 _LONGEST_PAUSE = 10.0
@@ -160,19 +162,31 @@ class Ender:
             return None
 
     async def _left_behind(self, live: Live, place: Place) -> tuple[DoorEnd | None, tuple[str, ...]]:
-        """What the door said at its end, and the last lines of the job's log. Best effort."""
+        """What the door said at its end, and the last lines of the job's log: either may be there without the other."""
         row = live.row
-        told: DoorEnd | None = None
-        tail: tuple[str, ...] = ()
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                folder = await session_folder(place, row.account, row.id)
-                if row.started is not None:
-                    tail = await place.transport.run(read_tail(f"{folder}/job.log"), row.account)
-                    told = DoorEnd.model_validate_json(await place.transport.read(row.account, f"{folder}/end.json"))
-        except (LinkError, TimeoutError, ValidationError) as error:
-            log.info("Session %s left nothing more to read: %s", row.id, error)
-        return told, tail
+        if row.started is None:
+            return None, ()
+        told = await _if_there(row, _door_end(place, row))
+        return told, await _if_there(row, _log_tail(place, row)) or ()
+
+
+async def _door_end(place: Place, row: Row) -> DoorEnd:
+    folder = await session_folder(place, row.account, row.id)
+    return DoorEnd.model_validate_json(await place.transport.read(row.account, f"{folder}/end.json"))
+
+
+async def _log_tail(place: Place, row: Row) -> tuple[str, ...]:
+    folder = await session_folder(place, row.account, row.id)
+    return await place.transport.run(read_tail(f"{folder}/job.log"), row.account)
+
+
+async def _if_there(row: Row, look: Awaitable[T]) -> T | None:
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            return await look
+    except (LinkError, TimeoutError, ValidationError) as error:
+        log.info("Something that session %s may have left is not read: %s", row.id, error)
+        return None
 
 
 _OF_WISH = {

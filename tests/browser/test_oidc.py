@@ -198,7 +198,6 @@ def rules_at(gateway: Gateway, factory: str, version: str | None) -> None:
     kill(gateway, "link")
 
 
-@pytest.mark.timeout(300)  # the link begins anew three times
 def test_a_sites_rules_come_after_the_login_and_again_when_they_change(gateway: Gateway, page: Page) -> None:
     factory = "it4lia"
     rules_at(gateway, factory, "1")

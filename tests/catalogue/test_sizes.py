@@ -229,7 +229,6 @@ def tried(entry: Entry, lab: Lab) -> tuple[str, str, str]:
     return "Slurm with slurmdbd", ", ".join(size.id for size in entry.sizes), refused
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("entry", list(ALL.values()), ids=list(ALL))
 def test_each_size_gets_what_it_promises(
     entry: Entry, lab: Lab, record_property: Callable[[str, object], None]

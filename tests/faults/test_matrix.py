@@ -23,7 +23,7 @@ from tests.support.gateway import Gateway, eventually
 FACTORY, OTHER = "lumi-aif", "brainpp"
 
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.root]
 long_outage = pytest.mark.timeout(900)  # seconds, with --long
 
 

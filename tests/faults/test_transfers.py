@@ -246,7 +246,6 @@ def test_after_a_link_kill_a_download_fails_visibly_and_resumes_and_the_kernel_i
     session.notebook.run(f"os.remove('{session.folder}/link.bin')", session.kernel)
 
 
-@pytest.mark.timeout(300)
 def test_a_download_keeps_the_session_from_being_idle(session: Session) -> None:
     session.make("busy.bin", 96 << 20)
 

@@ -15,7 +15,7 @@ from testbed.pbs_cluster import PbsCluster
 from tests.pbs.conftest import FACTORY
 from tests.support.gateway import Gateway, eventually
 
-pytestmark = [pytest.mark.pbs, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.pbs]
 CHOICE: dict[str, Any] = {"factory": FACTORY, "size": "node-4", "hours": 0.5}
 LOOK = """
 import json, os, socket

@@ -27,7 +27,7 @@ from testbed.pbs_cluster import PbsCluster
 from tests.unit import site_fakes
 from tests.unit.pbs_output import COMMENT
 
-pytestmark = [pytest.mark.pbs, pytest.mark.timeout(120), pytest.mark.asyncio(loop_scope="function")]
+pytestmark = [pytest.mark.pbs, pytest.mark.asyncio(loop_scope="function")]
 NAME = "factorygate-tested"
 
 

@@ -10,15 +10,12 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from factorylink.models import JobState
 from tests.unit.cluster_world import Life
-
-pytestmark = pytest.mark.timeout(300)  # many lives, one after the other
 
 JOBS = st.integers(0, 6)
 ANY = st.integers(0, 20)  # the how-manieth of those that are there

@@ -79,6 +79,26 @@ async def test_from_the_queue_to_the_notebook_and_its_end(world: World) -> None:
     assert b"secret-token" not in everything
 
 
+@pytest.mark.parametrize(
+    ("left", "reason", "tail"),
+    [
+        ({"end.json": b'{"reason": "idle"}'}, EndReason.IDLE, ()),
+        ({"job.log": b"the last words"}, EndReason.FAILED, ("the last words",)),
+    ],
+)
+async def test_what_a_session_left_is_read_though_not_all_is_there(
+    world: World, left: dict[str, bytes], reason: EndReason, tail: tuple[str, ...]
+) -> None:
+    session = await world.running()
+    for name, content in left.items():
+        world.home.files[f"/home/{session.account}/.factorygate/sessions/{ID}/{name}"] = content
+    world.scheduler.jobs_there.clear()
+    await world.scheduler.answer()
+    await world.scheduler.answer()
+    session = await world.until(state="ended")
+    assert (session.end_reason, session.log_tail) == (reason, tail)
+
+
 async def test_the_same_twice_is_one_job(world: World) -> None:
     world.scheduler.silent_seconds = 0.05
     first, second = await asyncio.gather(world.put(), world.put())
