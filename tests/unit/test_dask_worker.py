@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
+import pytest
 import pytest_asyncio
 from distributed import Client, Scheduler
 from distributed.core import Status
@@ -72,7 +73,8 @@ def long(name: str) -> str:
     return name
 
 
-async def test_it_leaves_with_nothing_lost_and_nothing_begun_twice(bench: Bench) -> None:
+@pytest.mark.parametrize("late", [0.002, 1.5])  # seconds after which the scheduler hears what a worker tells it
+async def test_it_leaves_with_nothing_lost_and_nothing_begun_twice(bench: Bench, late: float) -> None:
     RUNS.clear()
     MAY_END.clear()
     leaver = await bench.worker("leaver", leaves=4.0, threads=2)
@@ -82,6 +84,7 @@ async def test_it_leaves_with_nothing_lost_and_nothing_begun_twice(bench: Bench)
     running = [bench.client.submit(long, f"runs-{n}", workers=there, allow_other_workers=True) for n in range(2)]
     waiting = [bench.client.submit(noted, 0.1, f"waits-{n}", workers=there, allow_other_workers=True) for n in range(3)]
     await bench.comes(lambda: len(RUNS) == 7)
+    leaver.batched_stream.interval = late
     stays = await bench.worker("stays")
     await bench.client.gather(waiting)  # on the other, while the two still run
     await bench.comes(lambda: leaver.status is Status.closing_gracefully)

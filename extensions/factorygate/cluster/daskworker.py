@@ -34,14 +34,18 @@ class FactoryWorker(QuietWorker):
         self.handlers |= {"leaving": self.leaving, "staying": self.staying}
 
     async def leaving(self) -> int:
-        """Give back what was not begun; how many tasks still run. Nothing is given back while it takes work."""
+        """Give back what was not begun; how many tasks still run, or have ended and the scheduler does not know it yet,
+        which hears of it by another way. Nothing is given back while it takes work."""
         if self.status is not Status.closing_gracefully:
             return len(self.state.all_running_tasks) + 1
         stimulus = f"leaving-{time.time()}"
         for task in list(self.state.tasks.values()):
             if task.state in NOT_BEGUN and task.run_spec is not None:
                 self.batched_send({"op": "reschedule", "key": task.key, "stimulus_id": stimulus})
-        return len(self.state.all_running_tasks)
+        if self.state.all_running_tasks:
+            return len(self.state.all_running_tasks)
+        known = await self.scheduler.processing(workers=[self.address])
+        return sum(map(len, known.values()))
 
     async def staying(self) -> None:
         """Take work again: what it holds has nowhere to go. One whose time is over decides by itself."""
@@ -79,7 +83,7 @@ class FactoryWorker(QuietWorker):
                         await asyncio.sleep(STEP)
                     if await self._handed_over(remove=True):
                         return True
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, KeyError) as error:  # the last: the scheduler has forgotten it
             log.warning("%s could not hand over what it holds: %r", self.name, error)
         self._stay()
         return False
