@@ -58,9 +58,12 @@ async def user(hub: HubProcess, link: FakeLink, request: pytest.FixtureRequest) 
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _no_disk() -> Iterator[None]:
-    """No commit waits for a disk that other programs keep busy: nobody pulls the plug in the middle of a test."""
+def _on_a_busy_machine() -> Iterator[None]:
+    """No commit waits for a disk that other programs keep busy: nobody pulls the plug in the middle of a test. And what
+    is asked for is there when it is answered, however long that took."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("factorylink.handover.ANSWER_SECONDS", 60.0)
+        patch.setattr("factorylink.clusters.service.ANSWER_SECONDS", 60.0)
         patch.setattr("factorylink.database.PRAGMAS", tuple(one.replace("=FULL", "=OFF") for one in PRAGMAS))
         yield
 

@@ -154,7 +154,8 @@ async def test_an_unknown_size_is_named_with_the_allowed(world: World) -> None:
     assert "one" in (await problem(world, factory="two")).problem.message
 
 
-async def test_a_slow_submission_is_answered_as_pending(world: World) -> None:
+async def test_a_slow_submission_is_answered_as_pending(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("factorylink.handover.ANSWER_SECONDS", 0.02)
     world.scheduler.speaks.clear()
     session = await world.put()
     assert (session.state, session.job) == ("pending", None)
@@ -475,8 +476,9 @@ async def test_a_node_that_is_told_while_the_door_is_looked_for_without(world: W
     await world.comes(lambda: world.doors.nodes == [None, "n7"])
 
 
-async def test_a_factory_that_hangs_holds_up_nobody_else(world: World) -> None:
+async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its transport says nothing at all; sessions at the other start in normal time, and submits to it are answered."""
+    monkeypatch.setattr("factorylink.handover.ANSWER_SECONDS", 1.5)
     hanging = HangingTransport()
     slow = Site(factory("slow"), world.config.factories["one"], hanging, slurm, "hub")
     place = Place(factory("slow"), world.config.factories["one"], slow, hanging, slurm)

@@ -8,7 +8,6 @@ link that asked last.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import socket
@@ -189,15 +188,20 @@ class Door:
             writer.close()
 
     async def close(self, patience: float = 2.0) -> None:
-        """Let the watching links hear the end, then close all."""
+        """Let the watching links hear the end and hang up, then close all: who writes to a connection that is closed
+        already loses what is still to be read from it."""
         self._acceptor.close()
         self._hub.close()
         if self.commands:
             await asyncio.wait(self.commands, timeout=patience)
+        await self._hung_up(patience / 2)
         for connection in list(self.connections):
             connection.close()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(connection.wait_closed(), patience)
+        await self._hung_up(patience)
+
+    async def _hung_up(self, patience: float) -> None:
+        if left := [asyncio.ensure_future(connection.wait_closed()) for connection in self.connections]:
+            await asyncio.wait(left, timeout=patience)
 
 
 async def _pump(
