@@ -126,9 +126,13 @@ class NearSide(asyncio.Protocol):
         self._transport.write(data)
 
     def write_eof(self) -> None:
-        """Tell whoever connected that no more comes."""
+        """Tell whoever connected that no more comes. Whoever has hung up by then says so here: what is raised in a
+        channel would end all that goes through the door."""
         if not self._transport.is_closing():
-            self._transport.write_eof()
+            try:
+                self._transport.write_eof()
+            except OSError:
+                self._transport.abort()
 
     def pause(self) -> None:
         """Read no more for now."""

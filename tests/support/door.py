@@ -32,10 +32,11 @@ SESSION = "ab" * 16
 EXTENSIONS = str(Path(__file__).parents[2] / "extensions")
 
 # Answers on FACTORYGATE_NOTEBOOK_SOCKET. /env: its environment; /big: 32 MB; /echo: 101, then echoes until the end,
-# says how much it was, and closes; /exit/N: exits with code N; /child: starts a process of another group that ignores
-# SIGTERM, and says its pid.
+# says how much it was, and closes; /hold: 101, and hangs up when somebody asks /drop, which says how many that were;
+# /exit/N: exits with code N; /child: starts a process of another group that ignores SIGTERM, and says its pid.
 NOTEBOOK = r"""
 import asyncio, json, os, subprocess, sys
+held = []
 async def answer(reader, writer):
     head = await reader.readuntil(b"\r\n\r\n")
     path = head.split(b" ")[1].decode()
@@ -56,6 +57,15 @@ async def answer(reader, writer):
             writer.write(data)
             await writer.drain()
         writer.write(b"end:%d" % count)
+    elif path == "/hold":
+        writer.write(b"HTTP/1.1 101 X\r\n\r\n")
+        held.append(writer)
+        return
+    elif path == "/drop":
+        for one in held:
+            one.close()
+            await one.wait_closed()
+        say(str(len(held)).encode())
     elif path.startswith("/exit/"):
         os._exit(int(path.rpartition("/")[2]))
     elif path == "/child":

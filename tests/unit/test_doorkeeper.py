@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import socket
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -207,6 +208,29 @@ async def test_who_still_talks_when_the_notebook_has_hung_up_hears_all_that_it_s
             while data := await loop.sock_recv(slow, 1 << 20):
                 got += data
             assert len(got.partition(b"\r\n\r\n")[2]) == 32 << 20
+
+
+async def test_who_leaves_while_the_notebook_hangs_up_takes_nobody_along() -> None:
+    """A page that somebody leaves breaks off what it asked for. Its other connections, and other pages', go on."""
+    async with running_door(key=KEY) as door, kept(door) as keeper:
+        await start(keeper)
+        reader, writer = await keeper.connect()
+        writer.write(b"GET /echo HTTP/1.1\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        staying = set(keeper._ports[SESSION].near)
+        leaving, leaver = await keeper.connect()
+        leaver.write(b"GET /hold HTTP/1.1\r\n\r\n")
+        await leaving.readuntil(b"\r\n\r\n")
+        (near,) = keeper._ports[SESSION].near - staying
+        near.pause()  # as where the notebook is slow: that somebody has left is not noticed then
+        leaver.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        leaver.transport.abort()
+        assert await keeper.get("/drop") == b"1"
+        await until(lambda: near.closing, what="it is noticed")
+        writer.write(b"still here")
+        assert await reader.readexactly(10) == b"still here"
+        writer.close()
+        assert None not in keeper.told
 
 
 async def test_opens_a_lost_door_again_while_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
