@@ -26,7 +26,8 @@ def allocate(count: int, seed: str) -> list[int]:
 
 
 def single() -> int:
-    """A port that is free for now."""
+    """A port that is free for now. The system gives none of these away by itself: who takes it only when a program is
+    up, or back, still finds it free."""
     while not is_free(port := random.choice(SINGLE)):  # noqa: S311  # nosec B311
         pass
     return port

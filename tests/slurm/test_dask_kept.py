@@ -37,7 +37,7 @@ def test_a_named_cluster_is_found_again_with_its_data_when_its_kernel_was_killed
     )
     value, jobs, seconds = found.split()
     assert (value, jobs, bed.workers()) == ("45", "1", [job])
-    assert float(seconds) < 10.0  # no job is started for it
+    assert float(seconds) < 2.0  # no job is started for it
     bed.run("cluster.scale(jobs=2); client.wait_for_workers(2, timeout=100)")
     assert len(bed.workers()) == 2
     bed.run("client.close(); cluster.close()")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import random
 import secrets
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -20,10 +17,10 @@ import yaml
 from fastapi import FastAPI, Request, Response
 
 from factoryspawner.passwords import write_passwords
+from testbed import ports
 
 ROOT = Path(__file__).parents[2]
 Shown = dict[str, Any] | None  # a server as the hub's API shows it
-PORTS = (30000, 32768)  # above those of sessions, below those that the system takes for what asks for any
 
 
 def is_ready(shown: Shown) -> bool:
@@ -34,21 +31,11 @@ def is_stopped(shown: Shown) -> bool:
     return shown is None or shown["stopped"]
 
 
-def free_port() -> int:
-    """A port that was free a moment ago. The system gives none of these away by itself: who asks for one only when its
-    program is up, or back, still finds it free."""
-    while True:
-        port = random.SystemRandom().randrange(*PORTS)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-
-
 class Beside:
     """The proxy's API, as far as the hub asks it, and every notebook's ``/api``."""
 
     def __init__(self) -> None:
-        self.port = free_port()
+        self.port = ports.single()
         self.url = f"http://127.0.0.1:{self.port}"
         self.routes: dict[str, Any] = {}
         self.notebook_up = True
@@ -104,7 +91,7 @@ class HubProcess:
         login: dict[str, Any] | None = None,
     ) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = ports.single()
         self.url = f"http://127.0.0.1:{self.port}"
         self.admin = secrets.token_hex(16)
         self.service = secrets.token_hex(16)

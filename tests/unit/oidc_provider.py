@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from tests.unit.hub_process import free_port
+from testbed import ports
 
 CLIENT = "factorygate"
 
@@ -20,7 +20,7 @@ class OidcProvider:
     """On loopback, with its log in ``folder``; tokens live for ``seconds``."""
 
     def __init__(self, folder: Path, seconds: int = 3600) -> None:
-        self.port = free_port()
+        self.port = ports.single()
         self.issuer = f"http://127.0.0.1:{self.port}"
         self._folder = folder
         self._seconds = seconds

@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from factorygate.session.notebook import write_config
+from testbed import ports
 from tests.support.gateway import eventually
-from tests.unit.hub_process import free_port
 
 EXTENSIONS = str(Path(__file__).parents[2] / "extensions")
 
@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
     for name in ("config", "root", "data"):
         (base / name).mkdir()
     write_config(base)
-    port = free_port()
+    port = ports.single()
     env = os.environ | {
         "JUPYTER_CONFIG_PATH": str(base / "config"),
         "JUPYTER_DATA_DIR": str(base / "data"),

@@ -16,8 +16,9 @@ import yaml
 
 from factorylink import cli
 from factorylink.client import LinkClient
+from testbed import ports
 from tests.unit.fake_factory import factory
-from tests.unit.hub_process import ROOT, free_port
+from tests.unit.hub_process import ROOT
 
 
 def link_yaml(folder: Path) -> Path:
@@ -30,7 +31,7 @@ def link_yaml(folder: Path) -> Path:
         "catalogue": "factories",
         "state_dir": "state",
         "socket": "state/hub.sock",
-        "listen_port": free_port(),
+        "listen_port": ports.single(),
         "hub": {"url": "http://127.0.0.1:1", "token_file": "token"},
         "factories": {"one": {"account_pool": ["nobody"], "transport": {"env": {"SLURM_CONF": "/nowhere"}}}},
     }

@@ -17,6 +17,7 @@ from factorylink.schedulers.ask import Ask, Output
 from factorylink.transports import local
 from factorylink.transports.base import Transport
 from factorylink.transports.local import LocalTransport
+from tests.support.door import alive, until
 
 
 def words(output: Output) -> str:
@@ -32,21 +33,6 @@ async def transport() -> AsyncIterator[LocalTransport]:
     made = LocalTransport(Settings())
     yield made
     await made.close()
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # the latter where it ends between opening and reading
-        return False
-
-
-async def ended(pid: int) -> bool:
-    for _ in range(1500):
-        if not alive(pid):
-            return True
-        await asyncio.sleep(0.02)
-    return False
 
 
 async def test_it_is_a_transport(transport: LocalTransport) -> None:
@@ -78,7 +64,8 @@ async def test_silence_is_unreachable_and_leaves_no_process(transport: LocalTran
     with pytest.raises(Unreachable, match="within"):
         await transport.run(shell(f"sleep 60 & echo $! > {tmp_path}/pid; wait", timeout=5))
     assert time.monotonic() - began < 30
-    assert await ended(int((tmp_path / "pid").read_text()))
+    child = int((tmp_path / "pid").read_text())
+    await until(lambda: not alive(child))
 
 
 async def test_cancelling_leaves_no_process(transport: LocalTransport, tmp_path: Path) -> None:
@@ -89,7 +76,8 @@ async def test_cancelling_leaves_no_process(transport: LocalTransport, tmp_path:
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert await ended(int(pid.read_text()))
+    child = int(pid.read_text())
+    await until(lambda: not alive(child))
 
 
 async def test_closing_ends_what_runs(transport: LocalTransport, tmp_path: Path) -> None:
