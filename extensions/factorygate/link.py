@@ -7,11 +7,15 @@ sets ``FACTORYGATE_URL`` (the hub's public address) and ``FACTORYGATE_TOKEN`` (a
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple
 
 import httpx
+from httpx_sse import EventSource
+
+log = logging.getLogger(__name__)
 
 SECONDS = 30.0  # for an answer; streams have no limit
 
@@ -134,12 +138,13 @@ class Link:
                 if answer.is_error:
                     await answer.aread()
                     raise _problem(answer)
-                name = ""
-                async for line in answer.aiter_lines():
-                    if line.startswith("event:"):
-                        name = line[6:].strip()
-                    elif line.startswith("data:"):
-                        yield name, json.loads(line[5:])
+                async for told in EventSource(answer).aiter_sse():
+                    try:
+                        data = json.loads(told.data)
+                    except ValueError:
+                        log.warning("An event of the gateway is skipped: it is no JSON")
+                        continue
+                    yield told.event, data
         except httpx.HTTPError as error:
             raise _silent(error) from error
 

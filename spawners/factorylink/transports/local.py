@@ -19,8 +19,17 @@ from typing import TypeVar
 
 from factorylink.config import LocalTransport as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
-from factorylink.schedulers.ask import Ask, Output
-from factorylink.transports.base import STDERR_CAP, STDOUT_CAP, SocketWire, Wire, answer, first_bytes, head
+from factorylink.schedulers.ask import Ask
+from factorylink.transports.base import (
+    STDERR_CAP,
+    SocketWire,
+    Wire,
+    WireLog,
+    answer,
+    first_bytes,
+    head,
+    most_bytes,
+)
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -57,8 +66,8 @@ class LocalTransport:
         identity = await self._identity(account)
         env = self._environment(identity) | self._env | dict(ask.env)
         argv = self._prefix + ask.argv
-        stdout, stderr, code = await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, STDOUT_CAP)
-        return answer(ask, Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), code))
+        most = most_bytes(ask, account)
+        return await answer(ask, *await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, most))
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """The first ``limit`` bytes of a file, opened as the account."""
@@ -122,8 +131,9 @@ class LocalTransport:
         """What it says on stderr goes to the log, until it ends."""
         try:
             if process.stderr is not None:
-                while line := await process.stderr.read(4096):
-                    log.info("%s: %s", name, line.decode(errors="replace").strip())
+                said = WireLog(name)
+                while piece := await process.stderr.read(4096):
+                    said.say(piece)
             await process.wait()
         finally:
             self._running.discard(process)

@@ -19,8 +19,8 @@ import asyncssh
 from factorylink.config import SshTransport as Settings
 from factorylink.credentials.base import Credentials
 from factorylink.errors import Misread, NotDone, Refused, Unreachable
-from factorylink.schedulers.ask import Ask, Output
-from factorylink.transports.base import STDOUT_CAP, Wire, answer, first_bytes, head
+from factorylink.schedulers.ask import Ask
+from factorylink.transports.base import Wire, answer, first_bytes, head, most_bytes
 from factorylink.transports.host_keys import HostKeys
 from factorylink.transports.ssh_channels import Command, Lost, NoPlace
 from factorylink.transports.ssh_login import Gate
@@ -68,11 +68,12 @@ class SshTransport:
         """Run a command and read its answer; the settings' prefix and environment go around it."""
         argv = (*self._settings.prefix, *ask.argv)
         env = self._settings.env | dict(ask.env)
-        stdout, stderr, code = await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, STDOUT_CAP)
-        output = Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), code)
+        most = most_bytes(ask, account)
+        stdout, stderr, code = await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, most)
         if code in _CANNOT_RUN:
-            raise Unreachable(f"{ask.argv[0]} could not be run: {output.stderr.strip() or f'code {code}'}")
-        return answer(ask, output)
+            words = stderr.decode(errors="replace").strip()
+            raise Unreachable(f"{ask.argv[0]} could not be run: {words or f'code {code}'}")
+        return await answer(ask, stdout, stderr, code)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """The first ``limit`` bytes of a file, opened as the account."""
