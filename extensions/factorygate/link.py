@@ -24,7 +24,7 @@ class LinkError(Exception):
     """Something went wrong on the way to a factory, in words for a person.
 
     ``kind`` is the link's word for it: ``invalid``, ``refused``, ``limit``, ``draining``, ``unreachable``, ``gone``,
-    ``conflict`` or ``forbidden``; ``do``: what can be done; ``scheduler``: what the scheduler said.
+    ``conflict``, ``forbidden`` or ``too-many``; ``do``: what can be done; ``scheduler``: what the scheduler said.
     """
 
     def __init__(self, kind: str, message: str, do: str = "", scheduler: str = "") -> None:
@@ -37,7 +37,7 @@ class LinkError(Exception):
     @property
     def transient(self) -> bool:
         """The same request may succeed a little later."""
-        return self.kind in ("unreachable", "draining")
+        return self.kind in ("unreachable", "draining", "too-many")
 
 
 class NoLinkError(LinkError):
