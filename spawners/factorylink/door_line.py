@@ -30,6 +30,7 @@ CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly130
 # 130 MB/s where an answer takes 30 ms. Packets are large since each costs the same; larger ones gained nothing more.
 WINDOW = 4 << 20
 PACKET = 256 << 10
+SMALL_WINDOW = 64 << 10  # of a channel over which a door says lines: what it may send before it is heard
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between two tries; the first is short: the door is about to open
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 20.0
@@ -143,7 +144,9 @@ class DoorLine:
                 door, host_key = await self._read_file()
                 wire = await self.way.wire(door)
                 connection = await self._enter(wire, host_key)
-                watch = await connection.create_process("watch", encoding=None, stdin=asyncssh.DEVNULL)
+                watch = await connection.create_process(
+                    "watch", encoding=None, stdin=asyncssh.DEVNULL, window=SMALL_WINDOW
+                )
                 status = self._read(await watch.stdout.readline())
                 # First the way back: the notebook asks the hub as soon as it starts.
                 await open_way_back(connection, self.way.session, status.hub_sock, self._back_socket)
@@ -239,7 +242,7 @@ class DoorLine:
         try:
             connection, status = self._now()
             async with asyncio.timeout(ANSWER_SECONDS):
-                reader, writer = await connection.open_unix_connection(status.notebook_sock)
+                reader, writer = await connection.open_unix_connection(status.notebook_sock, window=SMALL_WINDOW)
                 try:
                     writer.write(f"GET {path} HTTP/1.1\r\nHost: notebook\r\nConnection: close\r\n\r\n".encode("ascii"))
                     first = await reader.readline()
@@ -258,7 +261,7 @@ class DoorLine:
 async def _run(connection: asyncssh.SSHClientConnection, name: str, told: bytes) -> tuple[bytes, int | None]:
     """What a command of the door says, and its exit code. Raises Misread for more than an answer can be: it is never
     collected, and what it says on stderr is not read at all."""
-    process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL)
+    process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW)
     try:
         with contextlib.suppress(BrokenPipeError):  # what needs no input may have been answered already
             process.stdin.write(told)

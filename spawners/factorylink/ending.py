@@ -178,7 +178,8 @@ async def _if_there(row: Row, look: Awaitable[T]) -> T | None:
         async with asyncio.timeout(_LOOK_SECONDS):
             return await look
     except (LinkError, TimeoutError) as error:
-        log.info("Something that session %s may have left is not read: %s", row.id, error)
+        why = str(error) or f"no answer within {_LOOK_SECONDS:g} s"
+        log.info("Something that session %s may have left is not read: %s", row.id, why)
         return None
 
 

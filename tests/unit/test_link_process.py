@@ -9,6 +9,7 @@ import socket
 import stat
 import sys
 from pathlib import Path
+from typing import IO
 
 import httpx
 import pytest
@@ -39,10 +40,10 @@ def link_yaml(folder: Path) -> Path:
     return folder / "link.yaml"
 
 
-async def start(config: Path) -> asyncio.subprocess.Process:
+async def start(config: Path, stderr: IO[bytes] | int = asyncio.subprocess.PIPE) -> asyncio.subprocess.Process:
     env = {**os.environ, "PYTHONPATH": str(ROOT / "spawners")}
     argv = (sys.executable, "-m", "factorylink", "--config", str(config))
-    return await asyncio.create_subprocess_exec(*argv, env=env, stderr=asyncio.subprocess.PIPE)
+    return await asyncio.create_subprocess_exec(*argv, env=env, stderr=stderr)
 
 
 async def test_it_is_alone_and_ends_when_told(tmp_path: Path) -> None:

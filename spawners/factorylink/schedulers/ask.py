@@ -11,7 +11,8 @@ from factorylink.errors import Refused
 T = TypeVar("T")
 
 WORDS = 64 * 2**10  # bytes: more than the answer to an order, or one file of a session, can be
-LISTING = 64 * 2**20  # bytes: 20,000 jobs or nodes are about 10 MB
+LISTING = 16 * 2**20  # bytes: 20,000 jobs or nodes are about 10 MB
+QUEUE = 64 * 2**20  # bytes: of everybody's waiting jobs, each task of an array by itself, 400,000
 
 
 @dataclass(frozen=True)

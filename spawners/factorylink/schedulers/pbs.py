@@ -19,7 +19,7 @@ from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
 from factorylink.models import End, Job, JobId, NodeState, Reservation
 from factorylink.schedulers import pbs_json, pbs_nodes, pbs_reservations
 from factorylink.schedulers import pbs_parse as parse
-from factorylink.schedulers.ask import LISTING, Ask, Output
+from factorylink.schedulers.ask import LISTING, QUEUE, Ask, Output
 from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.pbs_script import clock, script
 from factorylink.schedulers.whole import LIST, whole
@@ -79,7 +79,7 @@ def ended(name: str) -> Ask[list[End]]:
 
 def waiting() -> Ask[dict[str, list[tuple[int, str]]]]:
     """Every queued job that we may see, per queue: (priority, job id), oldest first."""
-    return Ask(("sh", "-c", _QUEUED, "sh", "-s", "Q"), _listed(parse.waiting), env=parse.TIMES, most=LISTING)
+    return Ask(("sh", "-c", _QUEUED, "sh", "-s", "Q"), _listed(parse.waiting), env=parse.TIMES, most=QUEUE)
 
 
 def submit(script: str, count: int = 1) -> Ask[JobId]:

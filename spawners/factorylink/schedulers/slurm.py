@@ -16,7 +16,7 @@ from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
 from factorylink.models import End, Estimate, Job, JobId, NodeState, Reservation
 from factorylink.schedulers import slurm_nodes, slurm_reservations
 from factorylink.schedulers import slurm_parse as parse
-from factorylink.schedulers.ask import LISTING, Ask, Output
+from factorylink.schedulers.ask import LISTING, QUEUE, Ask, Output
 from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.slurm_script import script
 from factorylink.schedulers.whole import LIST, whole
@@ -73,7 +73,7 @@ def waiting() -> Ask[dict[str, list[tuple[int, str]]]]:
          f"--Format={parse.PENDING_FORMAT}"),
         _listed(parse.waiting),
         timeout=20,
-        most=LISTING,
+        most=QUEUE,
         env=parse.TIMES,
     )  # fmt: skip
 

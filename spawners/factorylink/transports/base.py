@@ -10,9 +10,9 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
-from factorylink.errors import Gone, Misread, Refused, excerpt
+from factorylink.errors import Gone, LinkError, Misread, Refused, excerpt
 from factorylink.models.plain import plain_text
 from factorylink.schedulers.ask import Ask, Output
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 ACCOUNT_CAP = 4 * 2**20  # bytes of stdout where a site account answers, whose shell may print what it likes
-STDERR_CAP = 256 * 2**10
+STDERR_CAP = 64 * 2**10
 WIRE_CAP = 16 * 2**10  # bytes of what a command says on stderr while a door is entered through it
 LARGE = 256 * 2**10  # bytes of an answer that is read apart from the event loop
 
@@ -90,21 +90,44 @@ def most_bytes(ask: Ask[T], account: str | None) -> int:
     return ask.most if account is None else min(ask.most, ACCOUNT_CAP)
 
 
-async def answer(ask: Ask[T], stdout: bytes, stderr: bytes, code: int) -> T:
+class Heard:
+    """What a command left behind, until it is read: then the bytes are let go of, whoever still holds this."""
+
+    def __init__(self, stdout: bytes, stderr: bytes, code: int) -> None:
+        self.stdout = stdout
+        self.stderr = stderr
+        self.code = code
+
+    def output(self) -> Output:
+        """Return it as text; there is nothing in it afterwards."""
+        stdout, stderr = self.stdout, self.stderr
+        self.stdout = self.stderr = b""
+        return Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), self.code)
+
+
+async def answer(ask: Ask[T], heard: Heard) -> T:
     """Read what a command left behind. What cannot be read is logged, beginning and end, and becomes Misread."""
+    large = len(heard.stdout) > LARGE
+    error, found = await asyncio.to_thread(_read, ask, heard) if large else _read(ask, heard)
+    if error is not None:
+        raise error
+    return cast("T", found)
 
-    def read() -> T:
-        output = Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), code)
-        try:
-            return ask.parse(output)
-        except Misread as error:
+
+def _read(ask: Ask[T], heard: Heard) -> tuple[LinkError, None] | tuple[None, T]:
+    """The answer, or the error: without its traceback and its causes, which would hold all of the output for as long as
+    somebody holds the error."""
+    output = heard.output()
+    try:
+        return None, ask.parse(output)
+    except LinkError as error:
+        if isinstance(error, Misread):
             log.warning("%s: not understood: %s: %r", ask.argv[0], error.message, _excerpt(output))
-            raise
-        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
-            log.exception("%s: not understood: %r", ask.argv[0], _excerpt(output))
-            raise Misread(f"The answer of {ask.argv[0]} was not understood: {error}") from error
-
-    return read() if len(stdout) + len(stderr) <= LARGE else await asyncio.to_thread(read)
+        error.__cause__ = error.__context__ = None
+        return error.with_traceback(None), None
+    except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+        log.exception("%s: not understood: %r", ask.argv[0], _excerpt(output))
+        return Misread(f"The answer of {ask.argv[0]} was not understood: {error}"), None
 
 
 def _excerpt(output: Output) -> Output:

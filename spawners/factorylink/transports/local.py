@@ -22,6 +22,7 @@ from factorylink.errors import Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.ask import Ask
 from factorylink.transports.base import (
     STDERR_CAP,
+    Heard,
     SocketWire,
     Wire,
     WireLog,
@@ -71,8 +72,8 @@ class LocalTransport:
         argv = self._prefix + ask.argv
         most = most_bytes(ask, account)
         async with self._slots.of(account):
-            left = await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, most)
-        return await answer(ask, *left)
+            heard = Heard(*await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, most))
+        return await answer(ask, heard)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """The first ``limit`` bytes of a file, opened as the account."""

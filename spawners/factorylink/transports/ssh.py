@@ -20,7 +20,7 @@ from factorylink.config import SshTransport as Settings
 from factorylink.credentials.base import Credentials
 from factorylink.errors import Misread, NotDone, Refused, Unreachable
 from factorylink.schedulers.ask import Ask
-from factorylink.transports.base import Wire, answer, first_bytes, head, most_bytes
+from factorylink.transports.base import Heard, Wire, answer, first_bytes, head, most_bytes
 from factorylink.transports.host_keys import HostKeys
 from factorylink.transports.slots import CommandSlots
 from factorylink.transports.ssh_channels import Command, Lost, NoPlace
@@ -76,11 +76,11 @@ class SshTransport:
         argv = (*self._settings.prefix, *ask.argv)
         env = self._settings.env | dict(ask.env)
         most = most_bytes(ask, account)
-        stdout, stderr, code = await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, most)
-        if code in _CANNOT_RUN:
-            words = stderr.decode(errors="replace").strip()
-            raise Unreachable(f"{ask.argv[0]} could not be run: {words or f'code {code}'}")
-        return await answer(ask, stdout, stderr, code)
+        heard = Heard(*await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, most))
+        if heard.code in _CANNOT_RUN:
+            words = heard.output().stderr.strip()
+            raise Unreachable(f"{ask.argv[0]} could not be run: {words or f'code {heard.code}'}")
+        return await answer(ask, heard)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """The first ``limit`` bytes of a file, opened as the account."""

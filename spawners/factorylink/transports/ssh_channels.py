@@ -18,6 +18,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 WINDOW = 2 * 2**20
+LEAST_WINDOW = 64 * 2**10
 PACKET = 128 * 2**10  # OpenSSH sends at most 32 KiB whatever we allow, and takes up to 256 KiB
 CLOSED = "SSH connection closed"  # asyncssh's words for a channel on a connection that is gone
 
@@ -45,7 +46,8 @@ class Command(asyncssh.SSHClientSession[bytes]):
     async def run(self, line: str, stdin: bytes) -> tuple[bytes, bytes, int]:
         """stdout, stderr, code (negative: a signal). Raises NoPlace and Lost, after which nothing has been run;
         Misread for too much output; Unreachable where the connection was lost meanwhile."""
-        channel, _ = await open_session(self._use, lambda: self, line, WINDOW)
+        window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))  # an answer that is too long is mostly not sent
+        channel, _ = await open_session(self._use, lambda: self, line, window)
         with contextlib.suppress(OSError):  # a command that ends without reading its input says why by itself
             channel.write(stdin)
             channel.write_eof()
