@@ -88,6 +88,7 @@ class Sessions:
         for place in board.places.values():
             place.site.on_answer = partial(self._watcher.answered, place)
             place.site.private_to(partial(board.accounts, place.factory.id), await self._may_have_jobs(place))
+            place.site.knows_ids(partial(board.job_ids, place.factory.id))
             place.site.on_health = partial(board.touch_factory, place.factory.id)
             place.standing.on_change = partial(board.touch_factory, place.factory.id)
             board.background(place.site.start(), f"start of {place.factory.id}")

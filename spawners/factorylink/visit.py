@@ -25,6 +25,7 @@ from factorylink.errors import Gone, LinkError, Refused, Unreachable
 from factorylink.identity import Identity, Note
 from factorylink.ledger import Ledger
 from factorylink.models import Choice, Factory, Job, JobId, JobOptions, JobState, NodeSize, SessionId, Words
+from factorylink.ownership import OwnJob
 from factorylink.places import make_places
 from factorylink.schedulers.ask import Ask, done
 from factorylink.site import Site
@@ -237,7 +238,7 @@ class Visit:
         """Also one of which we were not told. Raises TimeoutError where it does not end."""
         async with asyncio.timeout(_END_SECONDS):
             while jobs := [
-                job.id
+                OwnJob(job.id, self._account, self._comment)
                 for job in await self._site.ask_jobs_now()
                 if job.comment == self._comment and job.state is not JobState.ENDED
             ]:

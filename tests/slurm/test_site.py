@@ -25,6 +25,7 @@ from factorylink.transports.local import LocalTransport
 from testbed import cluster, install
 from testbed.cluster import Cluster
 from tests.unit import site_fakes
+from tests.unit.site_fakes import own
 from tests.unit.slurm_output import COMMENT
 
 pytestmark = [pytest.mark.slurm, pytest.mark.asyncio(loop_scope="function")]
@@ -173,7 +174,7 @@ async def test_whole_nodes_fill_up_and_positions_count(site: Site, transport: Lo
     await until(site, lambda known: sum(known[job].state is JobState.RUNNING for job in jobs if job in known) == 2)
     await until(site, lambda known: all(job in known and known[job].reason != "None" for job in jobs))
     assert [site.position(job) for job in jobs] == [None, None, 1, 2]
-    await site.cancel(account, jobs)
+    await site.cancel(account, own(account, *jobs))
     await until(site, lambda known: all(known[job].state is JobState.ENDED for job in jobs))
 
 
@@ -265,10 +266,10 @@ async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
         assert {job.account for job in hidden} == {first}  # Slurm does hide them
         await until(site, lambda jobs: {one, two} <= set(jobs))
         assert told == {first: {one}, second: {two}}
-        await site.cancel(first, [one])
+        await site.cancel(first, own(first, one))
         await until(site, lambda jobs: one not in jobs or jobs[one].state is JobState.ENDED)
         assert site.jobs[two].state is not JobState.ENDED
-        await site.cancel(second, [two])
+        await site.cancel(second, own(second, two))
         await until(site, lambda jobs: two not in jobs or jobs[two].state is JobState.ENDED)
         end = await site.why_ended(second, two)
         assert end is not None

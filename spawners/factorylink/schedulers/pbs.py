@@ -25,8 +25,8 @@ from factorylink.schedulers.pbs_script import clock, script
 from factorylink.schedulers.whole import LIST, whole
 
 __all__ = [
-    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations", "script",
-    "submit", "waiting",
+    "accounting", "alive", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations",
+    "script", "submit", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -65,6 +65,16 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\
 def jobs(name: str) -> Ask[list[Job]]:
     """All jobs of a name that have not ended, of every account, and those of an array that have."""
     return Ask(("sh", "-c", _LIVE, "sh", "-N", name), _listed(lambda text: parse.jobs(text, name)), env=parse.TIMES)
+
+
+def by_id(ids: Iterable[JobId]) -> Ask[list[Job]]:
+    """Return the jobs of these ids that have not ended, whatever their names; of an array's id, each of its jobs. What
+    PBS does not know, or knows from its history only, is left out. Raises ValueError for what is no id."""
+    words = tuple(ids)
+    for word in words:
+        _check(word)
+
+    return Ask(("qstat", "-E", "-t", "-f", "-F", "json", *words), _listed(parse.jobs), env=parse.TIMES)
 
 
 def ended(name: str) -> Ask[list[End]]:
