@@ -75,8 +75,8 @@ def _submitted_as(own: OwnJob, job: Job) -> bool:
 
 
 def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId], dict[JobId, Found]]:
-    """Return the ids which may be cancelled or changed by a fresh answer, and what the answer shows under each id: of an
-    array, under each of its tasks. An array is named as a whole where all of it that goes on may be cancelled."""
+    """Return the ids which may be cancelled or changed by a fresh answer, and what that answer shows under each id: of
+    an array, under each of its tasks. An array is named as a whole where all of it that goes on may be cancelled."""
     by_id = {job.id: job for job in answer}
     by_array: dict[JobId, list[Job]] = {}
     for job in answer:

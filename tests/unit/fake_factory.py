@@ -50,6 +50,7 @@ from factorylink.ownership import Found, OwnJob, of_one, verify
 from factorylink.projects import ProjectTable
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.dialect import Dialect
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
 from factorylink.submitting import Submitter
@@ -441,13 +442,14 @@ class World:
             factories={"one": Access(account_pool=("a", "b"), extend=extend)},
         )
         self.table: ProjectTable | None = None
+        self.dialect: Dialect = slurm
 
     async def up(self, doors: FakeDoors | None = None) -> World:
         """As at the link's start; call it again for what a killed link finds."""
         self.doors = doors or FakeDoors()
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
-        place = Place(factory(), self.config.factories["one"], self.scheduler, self.home, slurm)
+        place = Place(factory(), self.config.factories["one"], self.scheduler, self.home, self.dialect)
         self.board = Board(self.config, self.ledger, self.identity, {"one": place}, self.doors, projects=self.table)
         submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA", self.board.projects)
         self.sessions = Sessions(self.board, submitter)
