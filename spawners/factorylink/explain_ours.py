@@ -187,7 +187,7 @@ _ANSWERS = (
     Answer(
         "job-renamed",
         N_("Its job was given another name at the factory. It goes on and is counted as before."),
-        Move("wait", N_("Nothing to do.")),
+        GOES_ON,
     ),
     Answer(
         "job-altered",
@@ -199,8 +199,7 @@ _ANSWERS = (
         "job-rewritten",
         N_("The factory changed the comment of its job as it was submitted. It goes on and is counted, but the gateway "
            "neither cancels its job nor makes it longer."),
-        Move("operator", N_("To end it, shut the notebook down, or cancel its job at the factory (scancel, qdel). Tell "
-                            "this gateway's operators: the factory must leave comments as they are.")),
+        Move("operator", N_("Tell this gateway's operators: the factory has to leave comments of jobs as they are.")),
     ),
     Answer(
         "job-not-cancelled",

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 NOTEBOOK = str(install.program_folder() / "notebook/bin/python")
 SITE = Factory.model_validate({**FACTORY.model_dump(), "account_mandatory": True, "account_example": "project-1"})
-STEPS = ("login", "scheduler", "home", "submit", "start", "entry", "door")
+STEPS = ("login", "scheduler", "home", "submit", "marks", "start", "entry", "door", "name")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_all_is_well(visit: Doctor, door: dict[str, str]) -> None:
     assert code == 0, lines
     assert tuple(said.steps) == STEPS
     assert all(": good; " in line for line in lines[:-1])
-    assert f"the carrier {door['carrier']} leads to the door" in lines[5]
+    assert f"the carrier {door['carrier']} leads to the door" in lines[STEPS.index("entry")]
     assert lines[-1] == f"{SITE.id}: all is well."
 
 
