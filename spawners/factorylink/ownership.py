@@ -45,12 +45,13 @@ class OwnJob:
     comment: str
     submitted: datetime | None = None
     begun: datetime | None = None
+    restarts: int = 0  # how often it had been put back into the queue by then, as far as it is known
 
 
 def own_job(row: Row, identity: Identity) -> OwnJob:
     """Return a session's job as an order must find it. The row has a job."""
     comment = identity.comment(row.id, row.account, row.factory)
-    return OwnJob(row.job or "", row.account, comment, row.submitted, row.submit_begun)
+    return OwnJob(row.job or "", row.account, comment, row.submitted, row.submit_begun, row.restarts)
 
 
 def found(own: OwnJob, job: Job) -> Found:
@@ -63,12 +64,12 @@ def found(own: OwnJob, job: Job) -> Found:
 
 
 def _submitted_as(own: OwnJob, job: Job) -> bool:
-    """Return whether a job was submitted when ours was. Slurm moves the moment where it puts a job back into the
-    queue."""
+    """Return whether a job was submitted when ours was. Slurm moves that moment each time it puts the job back into
+    the queue."""
     if job.submitted is None:
         return False
     if own.submitted is not None:
-        return job.submitted == own.submitted or (job.restarts > 0 and job.submitted > own.submitted)
+        return job.submitted == own.submitted or (job.restarts > own.restarts and job.submitted > own.submitted)
     if own.begun is None or is_of_our_form(job.comment):  # a gateway's comment is another session's: no filter wrote it
         return False
     return own.begun - CLOCKS <= job.submitted <= own.begun + timedelta(seconds=DOUBT) + CLOCKS

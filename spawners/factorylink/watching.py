@@ -110,11 +110,17 @@ class Watcher:
         if row.job != job.id or row.ended is not None:
             return
         live.job, live.seen, live.misses = job, moments.now(), 0
-        await self._remark(live, job)
+        remark = _remark(live, job, found(own_job(row, self._board.identity), job), self._board.identity.job_name)
         position = place.site.position(job.id) if job.state == JobState.PENDING else None
         if job != before or position != live.position:
             live.position = position
             self._board.touch(live)
+        await self._follow(live, place, job)
+        await self._note(live, job, remark)
+
+    async def _follow(self, live: Live, place: Place, job: Job) -> None:
+        """Do what the state of a session's job asks for."""
+        row = live.row
         step = lifecycle.step(row, lifecycle.seen(row, job))
         if step is None:
             return
@@ -142,12 +148,13 @@ class Watcher:
                 await self._as_before(live, place, job)
         self._extender.follow(live)
 
-    async def _remark(self, live: Live, job: Job) -> None:
-        """Note when the job was submitted, and say in words where its name or comment is not as it was submitted."""
+    async def _note(self, live: Live, job: Job, words: Words | None) -> None:
+        """Note when the job was submitted, and say where its name or comment is not as it was submitted."""
         row = live.row
         values: dict[str, Any] = {}
-        words = _remark(live, job, found(own_job(row, self._board.identity), job), self._board.identity.job_name)
-        if row.submitted is None and job.submitted is not None:
+        if row.ended is not None:
+            return
+        if job.submitted not in (None, row.submitted):
             values["submitted"] = job.submitted
         say = "" if words is None or any(line.text == words.what for line in row.log) else words.what
         if values or say:
@@ -223,6 +230,7 @@ class Watcher:
                 budget.runs(live.row.id, job.started, job.ends),
                 say=say,
                 partition=job.partition or live.row.partition,
+                submitted=job.submitted,
                 restarts=job.restarts,
                 **values,
             )
