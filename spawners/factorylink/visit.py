@@ -25,7 +25,7 @@ from factorylink.errors import Gone, LinkError, Refused, Unreachable
 from factorylink.identity import Identity, Note
 from factorylink.ledger import Ledger
 from factorylink.models import Choice, Factory, Job, JobId, JobOptions, JobState, NodeSize, SessionId, Words
-from factorylink.ownership import OwnJob
+from factorylink.ownership import Found, OwnJob
 from factorylink.places import make_places
 from factorylink.schedulers.ask import Ask, done
 from factorylink.site import Site
@@ -61,6 +61,7 @@ class Visit:
         if not isinstance(self._place.site, Site):
             raise TypeError("a place without a site")
         self._site = self._place.site
+        self._site.knows_ids(lambda _account: () if self._job is None else (self._job,))
         self._account = account
         self._id = secrets.token_hex(16)
         self._identity = Identity(own.hub.name, secrets.token_bytes(32))
@@ -270,15 +271,14 @@ class Visit:
         changed."""
         async with asyncio.timeout(_END_SECONDS):
             while jobs := [
-                OwnJob(job.id, self._account, self._comment)
+                job
                 for job in await self._site.ask_jobs_now()
-                if job.comment == self._comment and job.state is not JobState.ENDED
+                if (job.id == self._job or job.comment == self._comment) and job.state is not JobState.ENDED
             ]:
-                await self._site.cancel(self._account, jobs)
+                own = [OwnJob(job.id, self._account, self._comment) for job in jobs]
+                if {Found.ALTERED, Found.FOREIGN} & {*(await self._site.cancel(self._account, own)).values()}:
+                    raise Refused(f"Its comment is {jobs[0].comment!r} now, so it is not cancelled.")
                 await asyncio.sleep(_PAUSE)
-            left = [job for job in await self._by_id() if job.state is not JobState.ENDED]
-            if left and left[0].comment != self._comment:
-                raise Refused(f"Its comment is {left[0].comment!r} now, so it is not cancelled.")
 
     async def _remove_folder(self) -> None:
         sessions = posixpath.dirname(self._folder)
