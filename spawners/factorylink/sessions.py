@@ -94,7 +94,10 @@ class Sessions:
             board.background(place.site.start(), f"start of {place.factory.id}")
         for live in board.live.values():
             place_of = board.places.get(live.row.factory)
-            if place_of is not None and live.row.state in (SessionState.STARTING, SessionState.RUNNING):
+            # A door by stdio is entered through the scheduler, by the job's id: once an answer shows that it is ours.
+            by_id = place_of is not None and place_of.access.door.carrier == "stdio"
+            runs = live.row.state in (SessionState.STARTING, SessionState.RUNNING)
+            if place_of is not None and runs and not by_id:
                 self.listener.look_for(live, place_of)
             if live.row.wish == "stop":
                 self._ender.carry_out(live)

@@ -202,6 +202,20 @@ async def test_nothing_is_cancelled_before_the_first_good_answer(world: Commande
     await world.comes(lambda: world.there.cancelled == [session.job])
 
 
+async def test_no_job_is_entered_through_the_scheduler_before_an_answer_shows_it(world: CommandedWorld) -> None:
+    await world.running()
+    await world.down()
+    access = world.config.factories["one"]
+    door = access.door.model_copy(update={"carrier": "stdio"})
+    world.config.factories["one"] = access.model_copy(update={"door": door})
+    world.there.silent = {"name"}
+    await world.up()
+    await world.comes(lambda: world.scheduler.health.state == "unreachable")
+    assert world.doors.kept_open == []
+    world.there.silent = set()
+    await world.comes(lambda: world.doors.kept_open == [ID])
+
+
 async def test_a_changed_job_is_seen_between_the_wish_and_the_order(world: CommandedWorld) -> None:
     """The last answer had the job; the fresh one that precedes the order has another."""
     session = await world.running()
