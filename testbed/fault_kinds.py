@@ -32,6 +32,7 @@ def _nothing(cluster: Cluster, note: str, *args: str) -> None:
 
 KINDS: dict[str, Kind] = {
     "slurmctld-down": Kind(faults_slurm.slurmctld_down, faults_slurm.slurmctld_up),
+    "state-lost": Kind(faults_slurm.state_lost, _nothing, lasts=False),
     "sshd-down": Kind(faults_site.sshd_down, faults_site.sshd_up, isolated=True),
     "hostkey": Kind(faults_site.other_host_key, faults_site.own_host_key, isolated=True),
     "auth": Kind(faults_site.distrust, faults_site.trust, isolated=True),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
-from testbed import daemons, faults_site, login, processes
+from testbed import daemons, faults_site, layout, login, processes
 from testbed.cluster import Cluster
 from testbed.errors import FaultFailed
 
@@ -25,6 +26,16 @@ def slurmctld_up(cluster: Cluster, note: str) -> None:  # noqa: ARG001
     """The controller, with the state it wrote."""
     cluster.start_daemons(daemons.CONTROLLER)
     _await(lambda: not _nodes_in(cluster, "unk"), "the controller knows its nodes")
+
+
+def state_lost(cluster: Cluster) -> str:
+    """Start the controller without anything that it knew: no jobs, and ids that begin again at 1."""
+    slurmctld_down(cluster)
+    folder = cluster.record.place.base / layout.STATE
+    shutil.rmtree(folder)
+    folder.mkdir(mode=0o700)
+    slurmctld_up(cluster, "")
+    return ""
 
 
 def node_down(cluster: Cluster, node: str, now: str = "") -> str:

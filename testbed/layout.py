@@ -22,6 +22,7 @@ _GPU_FLAGS = {"NVIDIA": "nvidia_gpu_env", "AMD": "amd_gpu_env", "Intel": "intel_
 _GPU_FILES = {"NVIDIA": "nvidia", "AMD": "renderD", "Intel": "card"}
 _FEATURE = re.compile(r"[A-Za-z0-9_.-]+")
 _MIB_PER_GB = 1024
+STATE = "ctld"  # the controller's own folder, in the cluster's
 _UNKNOWN_HOURS = 24.0  # of a partition that no node size uses
 
 
@@ -156,7 +157,7 @@ def _settings(factory: Factory, place: Place) -> dict[str, str]:
         "AuthInfo": f"socket={base}/munge/socket,cred_expire=20",
         "CredType": "cred/munge",
         "PluginDir": str(place.plugins),
-        "StateSaveLocation": f"{base}/ctld",
+        "StateSaveLocation": f"{base}/{STATE}",
         "SlurmdSpoolDir": f"{base}/spool/%n",
         "SlurmctldPidFile": f"{base}/run/slurmctld.pid",
         "SlurmdPidFile": f"{base}/run/%n.pid",

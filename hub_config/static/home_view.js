@@ -3,7 +3,7 @@
 import { h } from "./dom.js";
 import { clock, hoursText, secondsBetween, span } from "./format.js";
 import { idling, isFailure, names, standing, used } from "./session.js";
-import { ending, whose } from "./session_view.js";
+import { ending, whose, wordsBox } from "./session_view.js";
 import { W } from "./words.js";
 
 const DOT = { pending: "wait", starting: "wait", running: "free", ending: "wait", unreachable: "down" };
@@ -40,6 +40,7 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
     session.state === "pending" && session.expected_start && session.waits_for
       ? h("p", { class: "fg-quiet" }, `${session.waits_for.what} ${session.waits_for.do ?? ""}`.trim()) : null,
     session.state === "unreachable" ? h("p", { class: "fg-quiet" }, session.waits_for?.do || W.unreachableDo) : null,
+    session.remark && session.state !== "unreachable" ? wordsBox(session.remark, "fg-notice-warn") : null,
     idle && session.notice?.kind !== "walltime" ? h("p", { class: "fg-quiet" }, idle) : null,
     trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null,
     h("div", { class: "fg-buttons" },

@@ -43,6 +43,7 @@ export function reasonBox(session) {
   if (session.state === "unreachable") {
     return session.waits_for ? wordsBox(session.waits_for, "fg-notice-warn") : null;
   }
+  if (session.remark) return wordsBox(session.remark, "fg-notice-warn");
   return session.waits_for && session.state === "pending" ? wordsBox(session.waits_for) : null;
 }
 

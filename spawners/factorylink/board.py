@@ -25,6 +25,7 @@ from factorylink.models import (
     End,
     Health,
     Job,
+    JobId,
     Project,
     ProjectId,
     ResolvedChoice,
@@ -79,6 +80,7 @@ class Board:
         self.flocks: dict[ClusterId, Flock] = {}
         self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before
         self.drains: dict[str, str] = {}  # factory id -> the operator's message
+        self.same_name: dict[str, int] = {}  # factory id -> jobs that another gateway of the same name has there
         self.feed = Feed(self._message)
         self.on_change: list[Callable[[Live], None]] = []  # told of each session that may look different, or has ended
         self._watchers: list[Watches] = []
@@ -137,6 +139,19 @@ class Board:
     def at(self, factory_id: str) -> list[Live]:
         """Live sessions of a factory."""
         return [live for live in self.live.values() if live.row.factory == factory_id]
+
+    def job_ids(self, factory_id: str, account: str | None) -> Iterator[JobId]:
+        """The jobs of a site account, None: of all, that have not ended and whose ids are known."""
+        for live in self.at(factory_id):
+            if live.row.job is not None and account in (None, live.row.account):
+                yield live.row.job
+        for flock in self.flocks.values():
+            if flock.row.factory == factory_id and account in (None, flock.row.account):
+                yield from (id for batch, worker in flock.alive() if (id := batch.job_of(worker)) is not None)
+
+    def with_job(self, factory_id: str, job: JobId) -> Live | None:
+        """The live session that has a job of that id."""
+        return next((live for live in self.at(factory_id) if live.row.job == job), None)
 
     def here(self) -> Iterator[Live | Flock]:
         """All sessions and clusters that have not ended."""

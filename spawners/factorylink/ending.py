@@ -16,6 +16,7 @@ from factorylink.lifecycle import Event
 from factorylink.live import Live
 from factorylink.models import End, EndReason, Words
 from factorylink.models.plain import last_lines
+from factorylink.ownership import Found, of_one, own_job
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schema import Row
 from factorylink.seams import Place
@@ -62,6 +63,24 @@ class Ender:
         if live.row.ended is None and (live.ending is None or live.ending.done()):
             live.ending = self._board.spawn(self._conclude(live, place, known), f"end of {live.row.id}")
 
+    def replaced(self, live: Live, place: Place) -> None:
+        """End the session: the scheduler gave its job's id to another job, so its own is over."""
+        if not live.job_over.is_set():
+            live.job_over.set()
+            live.over_since = moments.ticks()
+        if live.row.ended is None and (live.ending is None or live.ending.done()):
+            live.ending = self._board.spawn(self.end_replaced(live, place), f"end of {live.row.id}")
+
+    async def end_replaced(self, live: Live, place: Place) -> None:
+        """Likewise, and return when the session has ended. The scheduler is not asked: it would tell of the other
+        job."""
+        told, tail = await self._left_behind(live, place)
+        wished = live.row.stopped_for if live.row.wish == "stop" else None
+        reason, words = judge(wished, None, told, tail)
+        if words.code == explain.own("gone").code:
+            words = explain.own("job-replaced")
+        await self._board.end(live, end_reason=reason, end=words, log_tail=tail)
+
     async def nothing_there(self, live: Live, words: Words) -> None:
         """End a session that has no job."""
         await self._board.end(live, end_reason=live.row.stopped_for or EndReason.REFUSED, end=words)
@@ -82,20 +101,38 @@ class Ender:
         pause = 0.5
         while row.ended is None:
             place.site.expect(True)
+            own = own_job(row, self._board.identity)
             try:
-                await place.site.cancel(row.account, [row.job])
-            except Gone:
-                log.info("Job %s of session %s is gone already", row.job, row.id)
+                what = of_one(await place.site.cancel(row.account, [own]), own.id)
             except LinkError as error:
                 log.warning("Job %s of session %s is not cancelled yet: %s", row.job, row.id, error.message)
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
                 continue
-            else:
-                await self._audit(row)
+            match what:
+                case Found.OURS:
+                    await self._audit(row)
+                case Found.ALTERED:
+                    log.warning("Job %s of session %s has another comment: not cancelled", row.job, row.id)
+                    await self._end_by_door(live)
+                case Found.FOREIGN | Found.GONE:  # the next answers tell what came of it
+                    log.info("Job %s of session %s is not there to be cancelled: %s", row.job, row.id, what.value)
             await _within(live.job_over, _CONFIRM_SECONDS)
             if live.job_over.is_set():
                 return  # concluded from the scheduler's answers
+
+    async def _end_by_door(self, live: Live) -> None:
+        """Ask the notebook to end, and say so: its job must not be touched."""
+        words = explain.own("job-not-cancelled")
+        if live.remark != words:
+            live.remark = words
+            try:
+                await self._board.ledger.change(live.row, say=words.what)
+            except LedgerError:
+                log.exception("That job %s is not cancelled is not in the ledger", live.row.job)
+            self._board.touch(live)
+        if self._board.doors.is_open(live.row.id):
+            await self._ask_politely(live)
 
     async def _audit(self, row: Row) -> None:
         """Once it is done: a ledger that is away for a moment must not keep a job alive."""

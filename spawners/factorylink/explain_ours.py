@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factorylink.explain_table import GOES_ON, KEPT, LOG_TELLS, Answer, Move
+from factorylink.explain_table import GOES_ON, KEPT, LOG_TELLS, NO_FAULT, Answer, Move
 from factorylink.models import N_
 
 _ASK = Move("operator", N_("Ask this gateway's operators."))
@@ -193,7 +193,36 @@ _ANSWERS = (
     Answer("door-key", N_("It runs, but whoever answers for it does not have its key."), _ASK),
     Answer("door-never", N_("It ran, but never became reachable."), LOG_TELLS),
     Answer("notebook-late", N_("JupyterLab did not come up in the time allowed."), LOG_TELLS),
+    # What is done to its job at the factory
+    Answer(
+        "job-renamed",
+        N_("Its job was given another name at the factory. It goes on and is counted as before."),
+        GOES_ON,
+    ),
+    Answer(
+        "job-altered",
+        N_("The comment by which the gateway knows its job was changed at the factory. It goes on and is counted, but "
+           "the gateway neither cancels its job nor makes it longer."),
+        Move("you", N_("To end it, shut the notebook down, or cancel its job at the factory (scancel, qdel).")),
+    ),
+    Answer(
+        "job-rewritten",
+        N_("The factory changed the comment of its job as it was submitted. It goes on and is counted, but the gateway "
+           "neither cancels its job nor makes it longer."),
+        Move("operator", N_("Tell this gateway's operators: the factory has to leave comments of jobs as they are.")),
+    ),
+    Answer(
+        "job-not-cancelled",
+        N_("The comment by which the gateway knows its job was changed at the factory, so the job is not cancelled; "
+           "its notebook was asked to end."),
+        Move("you", N_("If it goes on, cancel its job at the factory (scancel, qdel). It is counted until it ends.")),
+    ),
     # Ends
+    Answer(
+        "job-replaced",
+        N_("The factory's scheduler lost its records and gave the number of its job to another job, so it is over."),
+        NO_FAULT,
+    ),
     Answer(
         "gave-up",
         N_("It had not started within the time you set, so it was taken out of the queue."),

@@ -18,6 +18,7 @@ from factorylink.errors import LinkError, Refused
 from factorylink.ledger import Write
 from factorylink.live import Live
 from factorylink.models import N_, Hours, Session, SessionId
+from factorylink.ownership import Found, own_job
 from factorylink.problems import conflict, forbidden, from_link_error, gone, invalid, of_words, refused
 
 log = logging.getLogger("factorylink")
@@ -64,7 +65,7 @@ class Extender:
             )
             try:
                 await board.ledger.write(held)
-                await place.site.extend(account, live.job.id, minutes)
+                what = await place.site.extend(account, own_job(row, board.identity), minutes)
             except OverBudget as error:
                 raise error.problem() from error
             except Refused as error:
@@ -74,6 +75,11 @@ class Extender:
                 live.extend_doubtful = True  # the factory's next answer tells
                 await self._write(live, "extend-doubtful", detail)
                 raise from_link_error(error) from error
+            if what is not Found.OURS:
+                await self._write(live, "extend-refused", f"{detail}: the job is {what.value}", also=before)
+                if what is Found.ALTERED:
+                    raise refused(explain.own("job-altered"))
+                raise conflict(N_("Only a session that runs and is not ending can be made longer."))
             more = N_("Its time was made {hours} h longer.").format(hours=f"{hours:g}")
             await self._write(live, "extend", detail, more)
         board.touch(live)

@@ -16,15 +16,13 @@ from factorylink.errors import Gone, LinkError
 from factorylink.ledger import Conflict, Entry
 from factorylink.live import Live
 from factorylink.models import N_, EndReason, Job, JobId, JobOptions, JobState, LogLine, SessionId, SessionState
+from factorylink.ownership import Found, OwnJob, of_one
 from factorylink.schema import Row
 from factorylink.seams import Place
 from factorylink.submitting import read_note
 
 log = logging.getLogger("factorylink")
 
-# Seconds that a submission of which nothing was heard may still bring a job: the scheduler's programs try again by
-# themselves, also after the link that ran them is gone.
-DOUBT = 40.0
 _ALIVE = (JobState.PENDING, JobState.RUNNING)
 _UNCERTAIN = 2  # a row made again from its job may have been submitted more than once, for all that is known
 
@@ -58,11 +56,18 @@ class Finder:
             self._leave_alone(place, job, f"says it is of session {row.id}, which has job {row.job}")
             return
         try:
-            await place.site.cancel(row.account, [job.id])
+            what = await self._cancelled(place, job)
         except LinkError as error:
             log.warning("The second job %s of session %s is not cancelled yet: %s", job.id, row.id, error.message)
-        else:
+            return
+        if what is Found.OURS:
             await self._board.ledger.change(row, entry=self._board.entry(row, "cancel", f"second job {job.id}"))
+
+    async def _cancelled(self, place: Place, job: Job) -> Found:
+        """Cancel a job which an answer shows with a comment that this gateway signed, if it still has that comment.
+        Raises the link's errors."""
+        own = OwnJob(job.id, job.account, job.comment, job.submitted)
+        return of_one(await place.site.cancel(job.account, [own]), job.id)
 
     async def unknown(self, session_id: SessionId, place: Place, job: Job) -> Live | None:
         """Ours, and not among the live sessions. The session it now is, or None."""
@@ -74,6 +79,9 @@ class Finder:
         if since is not None and moments.ticks() - since < grace:
             return None
         row = await self._board.ledger.row(session_id)
+        if row is None and ("sessions", session_id) in self._board.ledger.set_aside:
+            self._leave_alone(place, job, f"is of session {session_id}, whose row in the ledger cannot be read")
+            return None
         try:
             if row is None:
                 found = await self._rebuild(session_id, place, job)
@@ -106,11 +114,14 @@ class Finder:
 
     async def _cancel(self, place: Place, job: Job, row: Row | None, why: str) -> None:
         try:
-            await place.site.cancel(job.account, [job.id])
+            what = await self._cancelled(place, job)
         except LinkError as error:
             log.warning("The orphan %s at %s is not cancelled yet: %s", job.id, place.factory.id, error.message)
             return
         del self._orphans[place.factory.id, job.id]
+        if what is not Found.OURS:
+            log.warning("Job %s at %s is not cancelled: it is %s now", job.id, place.factory.id, what.value)
+            return
         log.warning("Job %s at %s %s: cancelled", job.id, place.factory.id, why)
         person, key_id = row.user if row else "", place.standing.key_id(job.account)
         entry = Entry(person, job.account, place.factory.id, "cancel-orphan", job.id, why, key_id)
@@ -137,6 +148,7 @@ class Finder:
             port=port,
             created=note.created,
             job=job.id,
+            submitted=job.submitted,
             submits=_UNCERTAIN,
             log=[
                 LogLine(
@@ -151,7 +163,7 @@ class Finder:
     async def _revive(self, row: Row, job: Job) -> Live:
         say = N_("Job {job} arrived after all; it is cancelled.").format(job=job.id)
         wish: dict[str, Any] = {"wish": "stop", "stopped_for": row.stopped_for or EndReason.REFUSED}
-        values = {"job": job.id, "ended": None, "state": SessionState.ENDING, **wish}
+        values = {"job": job.id, "submitted": job.submitted, "ended": None, "state": SessionState.ENDING, **wish}
         await self._board.ledger.change(row, budget.reopen(row.id), say=say, **values)
         return self._hold(row)
 

@@ -10,10 +10,10 @@ from factorylink import explain, moments
 from factorylink.board import Board
 from factorylink.ending import Ender
 from factorylink.errors import LinkError, NotDone, Refused
-from factorylink.ledger import LedgerError
+from factorylink.ledger import Conflict, LedgerError
 from factorylink.live import Live
 from factorylink.metrics import SUBMIT_SECONDS
-from factorylink.models import N_, EndReason
+from factorylink.models import N_, EndReason, JobId
 from factorylink.problems import ProblemError, of_words, refused, unreachable
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
@@ -92,9 +92,27 @@ class Handover:
                 return of_words("unreachable", barred)
             await self._withdraw(live, begun=row.submits > submits and not isinstance(error, NotDone))
             return unreachable(explain.unreachable(error).what, scheduler=error.message)
-        entry = replace(self._board.entry(row, "submit"), job=job)
-        await self._board.ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
+        await self._taken(live, place, job)
         return None
+
+    async def _taken(self, live: Live, place: Place, job: JobId) -> None:
+        """Write the id down that a submission gave. A session that has this id already has no job any more: the
+        scheduler's ids have begun again. Raises LedgerError."""
+        row = live.row
+        entry = replace(self._board.entry(row, "submit"), job=job)
+        for last in (False, True):
+            try:
+                await self._board.ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
+            except Conflict:
+                before = self._board.with_job(row.factory, job)
+                if last or before is None:  # the factory's answers tell whose it is
+                    log.error("Session %s: its job %s is another session's in the ledger", row.id, job)  # noqa: TRY400
+                    live.withdrawn, live.answered = False, True
+                    return
+                log.warning("Session %s: its job %s is over, %s has that id", before.row.id, job, row.id)
+                await self._ender.end_replaced(before, place)
+            else:
+                return
 
     async def _withdraw(self, live: Live, begun: bool) -> None:
         """Nobody was told of this session, so nothing of it may stay."""

@@ -67,6 +67,12 @@ class Identity:
         """The same for the batch of a cluster's workers."""
         return self._whose(_BATCH, job, factory)
 
+    def is_of_another_gateway(self, job: Job, factory: str) -> bool:
+        """Return whether a job has this gateway's name and a comment of a gateway's form that another key signed."""
+        if job.name != self.job_name or not is_of_our_form(job.comment):
+            return False
+        return self.session_of(job, factory) is None and self.batch_of(job, factory) is None
+
     def _comment(self, kind: str, id: str, account: str, factory: str) -> str:
         signed = "job" if kind == _SESSION else kind
         return f"{kind}:{id}:{self._mac(signed, id, account, factory)[:16]}"
@@ -94,6 +100,11 @@ class Identity:
 
     def _mac(self, *words: str) -> str:
         return hmac.new(self._key, "|".join(words).encode(), hashlib.sha256).hexdigest()
+
+
+def is_of_our_form(comment: str) -> bool:
+    """Return whether a comment looks like one that a gateway signed; whose it is, the signature tells."""
+    return _COMMENT.match(comment) is not None
 
 
 def read_or_make_key(path: Path) -> bytes:

@@ -28,6 +28,7 @@ class Live:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     job: Job | None = None  # as the last answer had it
     seen: datetime | None = None  # when the last answer had it
+    remark: Words | None = None  # the job's name or comment is not the one that it was submitted with
     misses: int = 0  # successful answers in a row that lack the job
     position: int | None = None
     submission: asyncio.Task[ProblemError | None] | None = None
@@ -123,6 +124,7 @@ def show(
             "url": live.url,
             "ends_idle": live.door.ends_idle if live.door is not None else None,
             "notice": _notice(live, door),
+            "remark": live.remark,
             "gpu_percent": door.gpu_percent if door is not None else None,
             "memory_bytes": door.memory_bytes if door is not None else None,
             "extend_hours": more if state == SessionState.RUNNING else None,

@@ -47,7 +47,14 @@ class BoardCollector(Collector):
             reached.add_metric([name], health.state != "unreachable")
             if health.answer_seconds is not None:
                 answers.add_metric([name], health.answer_seconds)
-        return [sessions, doors, answers, reached]
+        others = GaugeMetricFamily(
+            "factorygate_jobs_of_another_gateway",
+            "Jobs of this gateway's name whose comment another gateway signed: two hubs have the same hub.name",
+            labels=["factory"],
+        )
+        for name, count in self._board.same_name.items():
+            others.add_metric([name], count)
+        return [sessions, doors, answers, reached, others]
 
 
 def exposition(board: Board) -> bytes:

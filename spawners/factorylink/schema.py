@@ -67,6 +67,7 @@ sessions = Table(
     Column("submit_begun", Moment),
     Column("submits", Integer, nullable=False),
     Column("job", String),
+    Column("submitted", Moment),
     Column("node", String),
     Column("partition", String),
     Column("restarts", Integer, nullable=False),
@@ -132,6 +133,7 @@ audit = Table(
 @dataclass
 class Row:
     """One session as the ledger has it. ``submits``: how often a submission was begun; ``submit_begun``: when last.
+    ``submitted``: when its job was, by the scheduler; None: no answer had the job yet.
 
     ``stopped_for``: why the wish became ``stop``. ``state`` is never ``unreachable``: that is how it looks, not how
     it is.
@@ -152,6 +154,7 @@ class Row:
     submit_begun: datetime | None = None
     submits: int = 0
     job: JobId | None = None
+    submitted: datetime | None = None
     node: str | None = None
     partition: str | None = None
     restarts: int = 0

@@ -26,6 +26,7 @@ from factorylink.models import (
     ReservationView,
     SessionId,
 )
+from factorylink.ownership import Found, OwnJob
 from factorylink.schedulers.dialect import Dialect
 from factorylink.standing import Standing
 from factorylink.transports.base import Transport
@@ -57,6 +58,15 @@ class SiteSeam(Protocol):
 
     def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
         """Who has live sessions, and who is to be asked once in any case, where accounts see only their own jobs."""
+        ...
+
+    @property
+    def silent(self) -> frozenset[JobId]:
+        """Ids that the last answer lacks, and about which the scheduler did not answer when asked by id."""
+        ...
+
+    def knows_ids(self, known: Callable[[str | None], Iterable[JobId]]) -> None:
+        """Have jobs watched by their ids; ``known``: the ids of a site account's jobs, None: of all."""
         ...
 
     def expect(self, soon: bool) -> None:
@@ -103,12 +113,12 @@ class SiteSeam(Protocol):
         """Hand a job over, or an array of so many; its id."""
         ...
 
-    async def cancel(self, account: str, ids: Iterable[JobId]) -> None:
-        """Cancel jobs."""
+    async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
+        """Cancel those jobs that a fresh answer shows to be ours; what it shows under each id."""
         ...
 
-    async def extend(self, account: str | None, job_id: JobId, minutes: int) -> None:
-        """Give a running job that many minutes in all."""
+    async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
+        """Give a running job that many minutes in all, if a fresh answer shows it to be ours; what it shows."""
         ...
 
     async def why_ended(self, account: str, job_id: JobId) -> End | None:

@@ -88,12 +88,16 @@ class Sessions:
         for place in board.places.values():
             place.site.on_answer = partial(self._watcher.answered, place)
             place.site.private_to(partial(board.accounts, place.factory.id), await self._may_have_jobs(place))
+            place.site.knows_ids(partial(board.job_ids, place.factory.id))
             place.site.on_health = partial(board.touch_factory, place.factory.id)
             place.standing.on_change = partial(board.touch_factory, place.factory.id)
             board.background(place.site.start(), f"start of {place.factory.id}")
         for live in board.live.values():
             place_of = board.places.get(live.row.factory)
-            if place_of is not None and live.row.state in (SessionState.STARTING, SessionState.RUNNING):
+            # A door by stdio is entered through the scheduler, by the job's id: once an answer shows that it is ours.
+            by_id = place_of is not None and place_of.access.door.carrier == "stdio"
+            runs = live.row.state in (SessionState.STARTING, SessionState.RUNNING)
+            if place_of is not None and runs and not by_id:
                 self.listener.look_for(live, place_of)
             if live.row.wish == "stop":
                 self._ender.carry_out(live)

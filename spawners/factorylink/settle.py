@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from factorylink.identity import Identity
 from factorylink.models import Job, SessionId
+from factorylink.ownership import Found, found, own_job
 from factorylink.schema import Row
 
 
@@ -14,31 +15,39 @@ from factorylink.schema import Row
 class Plan:
     """What an answer of a scheduler says about the ledger's live rows of that factory."""
 
-    seen: list[tuple[Row, Job]] = field(default_factory=list)  # the row's job is there
+    seen: list[tuple[Row, Job]] = field(default_factory=list)  # the row's job is there, also where it was altered
+    replaced: list[tuple[Row, Job]] = field(default_factory=list)  # another job is there under the id of the row's
     missed: list[Row] = field(default_factory=list)  # the row has a job, and it is not there
     claims: list[tuple[Row, Job]] = field(default_factory=list)  # a row without a job, and the job that says it is its
     waiting: list[Row] = field(default_factory=list)  # a row without a job, and none says so
     surplus: list[tuple[Row, Job]] = field(default_factory=list)  # another job says it is of a row that has one
     unknown: list[tuple[SessionId, Job]] = field(default_factory=list)  # ours by its comment; no live row
+    others: list[Job] = field(default_factory=list)  # of our name, with the comment of a gateway that has another key
 
 
 def compare(rows: Iterable[Row], jobs: Iterable[Job], identity: Identity, factory: str) -> Plan:
-    """A row that has a job takes no other; a job is ours only if name, account and comment agree."""
+    """A row that has a job takes no other, and its job is known by its id; any other job is ours only if name, account
+    and comment agree."""
     plan = Plan()
     by_id = {row.id: row for row in rows}
     by_job = {row.job: row for row in by_id.values() if row.job is not None}
     seen: set[SessionId] = set()
     claimed: set[SessionId] = set()
     for job in jobs:
+        known = by_job.get(job.id)
+        if known is not None:
+            seen.add(known.id)
+            if found(own_job(known, identity), job) is not Found.FOREIGN:
+                plan.seen.append((known, job))
+                continue
+            plan.replaced.append((known, job))
         session_id = identity.session_of(job, factory)
         if session_id is None:
+            if identity.is_of_another_gateway(job, factory):
+                plan.others.append(job)
             continue
-        known = by_job.get(job.id)
         row = by_id.get(session_id)
-        if known is not None and known.id == session_id:
-            seen.add(known.id)
-            plan.seen.append((known, job))
-        elif row is None:
+        if row is None:
             plan.unknown.append((session_id, job))
         elif row.job is None and row.account == job.account and row.id not in claimed:
             claimed.add(row.id)

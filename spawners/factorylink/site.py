@@ -20,6 +20,7 @@ from factorylink.config import Access
 from factorylink.errors import Gone, LinkError, Refused
 from factorylink.flights import Flights
 from factorylink.groups import Groups
+from factorylink.job_orders import JobOrders
 from factorylink.models import (
     End,
     Estimate,
@@ -34,6 +35,7 @@ from factorylink.models import (
     PartitionLoad,
     ReservationView,
 )
+from factorylink.ownership import Found, OwnJob
 from factorylink.schedulers.dialect import Dialect
 from factorylink.schedulers.ends import end_of
 from factorylink.survey import Survey
@@ -63,6 +65,12 @@ class Site:
         self.job_name = f"factorygate-{hub_name}"
         self.on_answer: Callable[[list[Job], str | None], Awaitable[None]] = _ignore
         self.on_health: Callable[[], None] = lambda: None
+        self._orders = JobOrders(
+            self._asker,
+            dialect,
+            has_answered=lambda: self.health.answered_at is not None,
+            happened=lambda account: self._watch.happened(account),
+        )
         self._watch = Watch(
             factory.id,
             self._asker,
@@ -71,6 +79,7 @@ class Site:
             access.private_jobs,
             self._answered,
             lambda: self.on_health(),
+            self._orders.by_id,
         )
         self.survey = Survey(factory, self._asker, dialect, lambda: self.health.state != "unreachable")
         self._groups = Groups(factory.id, transport)
@@ -92,8 +101,8 @@ class Site:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        for flights in (self._asker.alive, self._estimates, self._ended):
-            await flights.close()
+        for work in (self._asker.alive, self._estimates, self._ended, self._orders):
+            await work.close()
         self._watch.close()
 
     async def _answered(self, jobs: list[Job], account: str | None) -> None:
@@ -113,6 +122,11 @@ class Site:
     def jobs(self) -> dict[JobId, Job]:
         """Ours, as the last answers have them."""
         return self._watch.jobs
+
+    @property
+    def silent(self) -> frozenset[JobId]:
+        """Ids that the last answer lacks, and of which nobody knows: asked about them the scheduler did not answer."""
+        return self._watch.silent
 
     def view_loads(self) -> tuple[PartitionLoad, ...]:
         """What is free, by partition; empty until the first survey."""
@@ -161,6 +175,15 @@ class Site:
         """Who has live sessions, and who is to be asked once in any case. Of use only where jobs are private."""
         self._watch.private_to(accounts, once)
 
+    def knows_ids(self, known: Callable[[str | None], Iterable[JobId]]) -> None:
+        """Have jobs watched by their ids. ``known``: the ids of a site account's jobs, None: of all, that an answer
+        must have; those that it lacks are asked for by their ids."""
+        self._watch.known = known
+
+    async def by_id(self, ids: Iterable[JobId], account: str | None = None) -> list[Job]:
+        """Return the jobs of these ids that the scheduler knows, whatever they are called."""
+        return await self._orders.by_id(ids, account)
+
     async def ask_jobs_now(self) -> list[Job]:
         """An answer to a question that is asked after this call."""
         return await self._watch.ask_now()
@@ -188,15 +211,14 @@ class Site:
             await asyncio.sleep(wait)
             self._asker.breaker.check()
 
-    async def cancel(self, account: str, ids: Iterable[JobId]) -> None:
-        """See that jobs are over; those that are already are no error."""
-        await self._asker.run(self.dialect.cancel(ids), account)
-        self._watch.happened(account)
+    async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
+        """Cancel an account's jobs, those that a fresh answer shows to be ours; return what it shows under each id."""
+        return await self._orders.cancel(account, jobs)
 
-    async def extend(self, account: str | None, job_id: JobId, minutes: int) -> None:
-        """Give a running job ``minutes`` in all; asked as ``account``, None: as the watcher."""
-        await self._asker.run(self.dialect.extend(job_id, minutes), account)
-        self._watch.happened(account)
+    async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
+        """Give a running job ``minutes`` in all, if a fresh answer shows that it is ours; return what it shows. Asked
+        as ``account``, None: as the watcher."""
+        return await self._orders.extend(account, job, minutes)
 
     async def why_ended(self, account: str, job_id: JobId) -> End | None:
         """How a job ended: from the last answer, else the scheduler, else its accounting. None: nobody knows."""

@@ -44,6 +44,15 @@ class Together(Generic[K, T]):
         """Return when all that was asked for is done."""
         await asyncio.gather(*self._rounds.values(), return_exceptions=True)
 
+    async def close(self) -> None:
+        """Cancel what is under way; whoever waits for it is cancelled, too."""
+        rounds = [*self._rounds.values()]
+        for each in rounds:
+            each.cancel()
+        await asyncio.gather(*rounds, return_exceptions=True)
+        for _, done in (entry for waiting in self._waiting.values() for entry in waiting):
+            done.cancel()
+
     async def _go_round(self, key: K) -> None:
         try:
             while waiting := [entry for entry in self._waiting.get(key, ()) if not entry[1].done()]:

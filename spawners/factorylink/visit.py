@@ -15,7 +15,7 @@ from pathlib import Path
 
 import asyncssh
 
-from factorylink import carriers, explain, moments
+from factorylink import carriers, explain, moments, visit_marks
 from factorylink.choices import bridge_argv, resolve
 from factorylink.config import LinkConfig
 from factorylink.door_status import DoorFile, DoorStatus, read_told
@@ -25,6 +25,7 @@ from factorylink.errors import Gone, LinkError, Refused, Unreachable
 from factorylink.identity import Identity, Note
 from factorylink.ledger import Ledger
 from factorylink.models import Choice, Factory, Job, JobId, JobOptions, JobState, NodeSize, SessionId, Words
+from factorylink.ownership import Found, OwnJob
 from factorylink.places import make_places
 from factorylink.schedulers.ask import Ask, done
 from factorylink.site import Site
@@ -37,6 +38,7 @@ _PAUSE = 0.5  # seconds between two looks at what nobody tells us about
 _DOOR_SECONDS = 60.0  # from the job's start to its door's first word: Python starts from a shared file system
 _BANNER_SECONDS = 20.0
 _END_SECONDS = 60.0
+_MARKS_SECONDS = 30.0  # from the submission's answer to the scheduler showing the job
 
 
 class Stuck(Exception):
@@ -59,6 +61,7 @@ class Visit:
         if not isinstance(self._place.site, Site):
             raise TypeError("a place without a site")
         self._site = self._place.site
+        self._site.knows_ids(lambda _account: () if self._job is None else (self._job,))
         self._account = account
         self._id = secrets.token_hex(16)
         self._identity = Identity(own.hub.name, secrets.token_bytes(32))
@@ -69,6 +72,8 @@ class Visit:
         )
         self._opened = asyncio.Event()
         self._doors = DoorKeeper(own, key, self._door_spoke, nowhere)
+        self._gateway = visit_marks.own_identity(config.hub.name, config.state_dir)
+        self._asks_as = account if config.factories[factory.id].private_jobs else None
         self._choice = resolve(factory, Choice(size=size.id, hours=min(HOURS, size.max_hours)))
         self._patience = patience
         self._folder = ""
@@ -81,9 +86,11 @@ class Visit:
             ("scheduler", self._scheduler),
             ("home", self._home),
             ("submit", self._submit),
+            ("marks", self._marks),
             ("start", self._start),
             ("entry", self._entry),
             ("door", self._door),
+            ("name", self._name),
         )
 
     # --- the steps; each says what it found
@@ -122,6 +129,19 @@ class Visit:
         self._asked = True
         self._job = await self._site.submit(self._account, request)
         return f"job {self._job} was taken for {self._choice.size} in {request.partition}"
+
+    async def _marks(self) -> str:
+        try:
+            async with asyncio.timeout(_MARKS_SECONDS):
+                while True:
+                    if found := await self._by_id():
+                        break
+                    await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            raise Stuck(explain.own("gone")) from None
+        if (words := visit_marks.changed(found[0], self._site.job_name, self._comment)) is not None:
+            raise Stuck(words)
+        return "the scheduler has its name and comment as they were submitted"
 
     async def _start(self) -> str:
         job: Job | None = None
@@ -166,7 +186,20 @@ class Visit:
         await self._doors.token(self._id)
         return "it knows the gateway's key, and answers"
 
+    async def _name(self) -> str:
+        if self._gateway is None:
+            return "other gateways of the same name are not looked for: the link's own key is not here"
+        jobs = await self._place.transport.run(self._place.dialect.jobs(self._gateway.job_name), self._asks_as)
+        words = visit_marks.same_name(jobs, self._gateway, self._place.factory.id)
+        if words is not None:
+            raise Stuck(words)
+        return f"no other gateway has jobs of the name {self._gateway.job_name}"
+
     # --- what they need
+
+    async def _by_id(self) -> list[Job]:
+        """The visit's job, as the scheduler shows it under its id."""
+        return await self._site.by_id([self._job], self._asks_as) if self._job is not None else []
 
     def _door_spoke(self, _session: SessionId, status: DoorStatus | None) -> None:
         if status is not None:
@@ -234,14 +267,17 @@ class Visit:
         return left
 
     async def _end_job(self) -> None:
-        """Also one of which we were not told. Raises TimeoutError where it does not end."""
+        """Also one of which we were not told. Raises TimeoutError where it does not end, Refused where its comment was
+        changed."""
         async with asyncio.timeout(_END_SECONDS):
             while jobs := [
-                job.id
+                job
                 for job in await self._site.ask_jobs_now()
-                if job.comment == self._comment and job.state is not JobState.ENDED
+                if (job.id == self._job or job.comment == self._comment) and job.state is not JobState.ENDED
             ]:
-                await self._site.cancel(self._account, jobs)
+                own = [OwnJob(job.id, self._account, self._comment) for job in jobs]
+                if {Found.ALTERED, Found.FOREIGN} & {*(await self._site.cancel(self._account, own)).values()}:
+                    raise Refused(f"Its comment is {jobs[0].comment!r} now, so it is not cancelled.")
                 await asyncio.sleep(_PAUSE)
 
     async def _remove_folder(self) -> None:

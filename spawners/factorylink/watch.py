@@ -1,5 +1,8 @@
 """The watcher of one factory: the one question about all our jobs, asked again and again, and what its answers tell.
 
+The question is by the jobs' name. A job that is known by its id and is not in the answer is asked for by its id, all
+those of one answer in one question: somebody may have given it another name.
+
 It is the only one that asks it; whoever needs an answer newer than now waits for its next one. Where accounts see only
 their own jobs it asks as one account after the other (``rounds``), at the same pace. ``pacing`` holds how often. A
 failed question changes only ``health``.
@@ -12,6 +15,7 @@ import contextlib
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 
@@ -20,6 +24,7 @@ from factorylink.asking import Asker, Down
 from factorylink.errors import Distrusted, LinkError, NotDone, Refused
 from factorylink.models import Health, Job, JobId, JobState
 from factorylink.rounds import Rounds
+from factorylink.schedulers.arrays import array_of
 from factorylink.schedulers.dialect import Dialect
 
 log = logging.getLogger(__name__)
@@ -38,15 +43,19 @@ class Watch:
         private: bool,
         on_answer: Callable[[list[Job], str | None], Awaitable[None]],
         on_health: Callable[[], None],
+        by_id: Callable[[Iterable[JobId], str | None], Awaitable[list[Job]]],
     ) -> None:
         self.health = Health(state="starting", since=datetime.now(UTC))
         self.jobs: dict[JobId, Job] = {}  # another dict with each answer
+        self.known: Callable[[str | None], Iterable[JobId]] = lambda _account: ()  # of an account, or of all
+        self.silent: frozenset[JobId] = frozenset()  # not in the last answer; asked for by id, nobody answered
         self._factory = factory_id
         self._asker = asker
         self._dialect = dialect
         self._name = name
         self._on_answer = on_answer
         self._on_health = on_health
+        self._by_id = by_id
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()  # the pause is to be reckoned anew
         self._waiters: list[asyncio.Future[list[Job]]] = []  # for the next question
@@ -110,19 +119,40 @@ class Watch:
             self._budget.take()
             try:
                 jobs = await self._asker.run(self._dialect.jobs(self._name), account, probe=True)
+                seconds = time.monotonic() - began
+                if self._rounds is None or account is not None:
+                    jobs = [*jobs, *await self._asked_by_id(jobs, account)]
             except LinkError as error:
                 self._failed(error, account)
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_exception(error)
             else:
-                self._answered(jobs, account, time.monotonic() - began)
+                self._answered(jobs, account, seconds)
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_result(jobs)
                 if self._rounds is None or account is not None:
                     await self._tell(jobs, account)
             await self._pause(time.monotonic())
+
+    async def _asked_by_id(self, jobs: list[Job], account: str | None) -> list[Job]:
+        """Return the known jobs that an answer lacks and that the scheduler shows under their ids."""
+        there = {job.id for job in jobs}
+        missed = {id for id in self.known(account) if id not in there}
+        self.silent = frozenset()
+        if not missed:
+            return []
+        arrays = Counter(array_of(id) for id in missed)
+        self._budget.take()
+        try:
+            asked = {array if arrays[array := array_of(id)] > 1 else id for id in missed}
+            found = await self._by_id(asked, account)
+        except (LinkError, ValueError) as error:  # ValueError: the factory had another kind of scheduler before
+            log.warning("%s: %d jobs are asked for by id again: %s", self._factory, len(missed), error)
+            self.silent = frozenset(missed)
+            return []
+        return [job for job in found if job.id not in there]
 
     async def _pause(self, since: float) -> None:
         """Until the next question is due, reckoned anew whenever something happens."""

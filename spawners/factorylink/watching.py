@@ -13,12 +13,13 @@ from factorylink import budget, explain, lifecycle, moments
 from factorylink.board import Board
 from factorylink.ending import Ender
 from factorylink.extending import Extender
-from factorylink.finding import DOUBT, Finder
+from factorylink.finding import Finder
 from factorylink.ledger import Conflict, LedgerError
 from factorylink.lifecycle import Action, Phase
 from factorylink.listening import DoorListener
 from factorylink.live import Live
-from factorylink.models import N_, EndReason, Job, JobState, SessionId, SessionState
+from factorylink.models import N_, EndReason, Job, JobState, SessionId, SessionState, Words
+from factorylink.ownership import DOUBT, Found, found, own_job
 from factorylink.seams import Place
 from factorylink.settle import compare
 
@@ -44,6 +45,7 @@ class Watcher:
         self._listener = listener
         self._submit_again = submit_again
         self._finder = Finder(board)
+        self._warned: set[str] = set()  # factories where another gateway of the same name has jobs
 
     async def answered(self, place: Place, jobs: list[Job], account: str | None = None) -> None:
         """A factory's successful answer; about one site account's jobs only, where one is named, and then it says
@@ -51,13 +53,16 @@ class Watcher:
         here = {live.row.id: live for live in self._board.at(place.factory.id) if account in (None, live.row.account)}
         plan = compare([live.row for live in here.values()], jobs, self._board.identity, place.factory.id)
         try:
+            for row, job in plan.replaced:
+                self._replaced(here[row.id], place, job)
             for row, job in plan.claims:
                 if not here[row.id].submitting:
                     await self._claim(here[row.id], job)
                     await self._seen(here[row.id], place, job)
             await _all(self._seen(here[row.id], place, job) for row, job in plan.seen)
             for row in plan.missed:
-                self._missed(here[row.id], place)
+                if row.job not in place.site.silent:
+                    self._missed(here[row.id], place)
             for row in plan.waiting:
                 await self._waits(here[row.id], place)
             for row, job in plan.surplus:
@@ -70,7 +75,20 @@ class Watcher:
         except LedgerError:
             log.exception("The answer of %s is not in the ledger yet", place.factory.id)
         place.site.expect(any(_awaited(live) for live in self._board.at(place.factory.id)))
+        self._warn(place, plan.others)
         await self._board.answered(place, jobs, account)
+
+    def _warn(self, place: Place, others: list[Job]) -> None:
+        """Tell the operator, once for each factory, of jobs that another gateway of the same name has there."""
+        alive = [job for job in others if job.state is not JobState.ENDED]
+        self._board.same_name[place.factory.id] = len(alive)
+        if alive and place.factory.id not in self._warned:
+            self._warned.add(place.factory.id)
+            log.warning(
+                "%s: %d jobs of the name %s have comments that another gateway signed, such as job %s of %s. Two hubs "
+                "with the same hub.name? Their jobs are left alone; give each hub a name of its own.",
+                *(place.factory.id, len(alive), self._board.identity.job_name, alive[0].id, alive[0].account),
+            )
 
     # --- what an answer says of one session
 
@@ -78,20 +96,31 @@ class Watcher:
         try:
             entry = self._board.entry(live.row, "settle", f"job {job.id}")
             await self._board.ledger.change(
-                live.row, say=N_("Job {job} was found.").format(job=job.id), entry=entry, job=job.id
+                live.row,
+                say=N_("Job {job} was found.").format(job=job.id),
+                entry=entry,
+                job=job.id,
+                submitted=job.submitted,
             )
-        except Conflict:
-            log.exception("Job %s belongs to another session than %s", job.id, live.row.id)
+        except Conflict:  # the session that had a job of that id is ended first
+            log.warning("Job %s is of session %s, and another one had a job of that id", job.id, live.row.id)
 
     async def _seen(self, live: Live, place: Place, job: Job) -> None:
         row, before = live.row, live.job
         if row.job != job.id or row.ended is not None:
             return
         live.job, live.seen, live.misses = job, moments.now(), 0
+        remark = _remark(live, job, found(own_job(row, self._board.identity), job), self._board.identity.job_name)
         position = place.site.position(job.id) if job.state == JobState.PENDING else None
         if job != before or position != live.position:
             live.position = position
             self._board.touch(live)
+        await self._follow(live, place, job)
+        await self._note(live, job, remark)
+
+    async def _follow(self, live: Live, place: Place, job: Job) -> None:
+        """Do what the state of a session's job asks for."""
+        row = live.row
         step = lifecycle.step(row, lifecycle.seen(row, job))
         if step is None:
             return
@@ -118,6 +147,25 @@ class Watcher:
             case _:
                 await self._as_before(live, place, job)
         self._extender.follow(live)
+
+    async def _note(self, live: Live, job: Job, words: Words | None) -> None:
+        """Note when the job was submitted, and say where its name or comment is not as it was submitted."""
+        row = live.row
+        values: dict[str, Any] = {}
+        if row.ended is not None:
+            return
+        if job.submitted not in (None, row.submitted):
+            values["submitted"] = job.submitted
+        say = "" if words is None or any(line.text == words.what for line in row.log) else words.what
+        if values or say:
+            await self._board.ledger.change(row, say=say, **values)
+        if words != live.remark:
+            live.remark = words
+            self._board.touch(live)
+
+    def _replaced(self, live: Live, place: Place, job: Job) -> None:
+        log.warning("Job %s at %s is not the one of session %s any more", job.id, place.factory.id, live.row.id)
+        self._ender.replaced(live, place)
 
     async def _as_before(self, live: Live, place: Place, job: Job) -> None:
         """Nothing happened to it; but time passes, and some things are told late."""
@@ -182,6 +230,7 @@ class Watcher:
                 budget.runs(live.row.id, job.started, job.ends),
                 say=say,
                 partition=job.partition or live.row.partition,
+                submitted=job.submitted,
                 restarts=job.restarts,
                 **values,
             )
@@ -215,6 +264,16 @@ class Watcher:
         started = live.row.started
         allowed = limits.starting_seconds + limits.environment_wait_seconds
         return started is not None and moments.since(started) > timedelta(seconds=allowed)
+
+
+def _remark(live: Live, job: Job, what: Found, name: str) -> Words | None:
+    """Return what to say of the name and comment that a session's job has now."""
+    if what is Found.ALTERED:
+        if live.row.wish == "stop":
+            return explain.own("job-not-cancelled")
+        known = live.remark is None or live.remark.code != "job-rewritten"
+        return explain.own("job-altered" if live.row.submitted is not None and known else "job-rewritten")
+    return explain.own("job-renamed") if job.name != name else None
 
 
 def _goes_on(live: Live) -> bool:

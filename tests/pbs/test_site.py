@@ -26,6 +26,7 @@ from factorylink.transports.base import Transport
 from testbed.pbs_cluster import PbsCluster
 from tests.unit import site_fakes
 from tests.unit.pbs_output import COMMENT
+from tests.unit.site_fakes import own
 
 pytestmark = [pytest.mark.pbs, pytest.mark.asyncio(loop_scope="function")]
 NAME = "factorygate-tested"
@@ -150,19 +151,19 @@ async def test_an_array_is_told_job_by_job(site: Site, account: str, folder: str
     jobs = await until(site, lambda jobs: all(jobs[t].state is JobState.RUNNING for t in tasks if t in jobs) and
                        set(tasks) <= set(jobs))  # fmt: skip
     assert {jobs[task].comment for task in tasks} == {COMMENT}
-    await site.cancel(account, [tasks[0]])
+    await site.cancel(account, own(account, tasks[0]))
     assert (await over(site, account, tasks[0])).raw_state == "CANCELLED"
     assert site.jobs[tasks[1]].state is JobState.RUNNING
-    await site.cancel(account, [array])
+    await site.cancel(account, own(account, array))
     await until(site, lambda jobs: all(t not in jobs or jobs[t].state is JobState.ENDED for t in tasks))
 
 
 async def test_cancelling_twice_and_what_never_was_is_no_error(site: Site, account: str, folder: str) -> None:
     job = await site.submit(account, request(folder))
-    await site.cancel(account, [job])
-    await site.cancel(account, [job])
+    await site.cancel(account, own(account, job))
+    await site.cancel(account, own(account, job))
     assert (await over(site, account, job)).raw_state == "CANCELLED"
-    await site.cancel(account, [job, "99999.login01"])
+    await site.cancel(account, own(account, job, "99999.login01"))
 
 
 async def test_somebody_elses_job_is_not_cancelled(
@@ -269,7 +270,7 @@ async def test_a_job_is_entered_on_its_node(here: PbsCluster, site: Site, accoun
         inside.stdin.write("this\n")
         inside.stdin.flush()
         assert [inside.stdout.readline(), inside.stdout.readline()] == [f"{account}\n", "got this\n"]
-        await site.cancel(account, [job])
+        await site.cancel(account, own(account, job))
         assert inside.wait(30) != 0
 
 

@@ -134,6 +134,18 @@ def test_questions_are_asked_of_the_accounts_own_jobs(wrapper: Pbs) -> None:
     ]
 
 
+def test_jobs_are_told_by_their_ids_where_they_are_the_accounts(wrapper: Pbs) -> None:
+    """Whatever they are called: their owner may have given them another name."""
+    asked = ["qstat", "-E", "-t", "-f", "-F", "json"]
+    wrapper.tells_of(own(OWN, Job_Name="mine"), own(OTHERS, GRACE))
+    assert wrapper.ask(ADA, pbs.by_id([OWN, OTHERS, NOT_OURS])).returncode == 0
+    assert wrapper.called() == [[ADA, *asked, OWN, OTHERS, NOT_OURS], [ADA, *asked, OWN]]
+    nothing = output(wrapper.ask(ADA, pbs.by_id([OTHERS])))
+    assert pbs.by_id([OTHERS]).parse(nothing) == []
+    refused(wrapper.run(ADA, *asked, OWN, "-u", GRACE))
+    refused(wrapper.run(ADA, *asked))
+
+
 def test_no_jobs_is_said_so(wrapper: Pbs) -> None:
     assert pbs.jobs(HUB).parse(output(wrapper.ask(ADA, pbs.jobs(HUB)))) == []
     assert [call[1] for call in wrapper.called()] == ["qselect"]
@@ -313,6 +325,7 @@ def test_the_service_account_watches_and_does_nothing_else(wrapper: Pbs) -> None
     assert asked(("env", "TZ=UTC0", *pbs.jobs(HUB).argv)).returncode == 0
     assert wrapper.called()[0] == [EMMY, "qselect", "-N", HUB]
     assert asked(pbs.waiting().argv).returncode == 0
+    assert asked(pbs.by_id([OWN, OTHERS]).argv).returncode == 0
     assert asked(pbs.alive().argv).returncode == 0
     assert asked(pbs.reservations().argv).returncode == 0
     assert asked(pbs.nodes().argv).returncode == 0

@@ -22,6 +22,7 @@ from factorylink.door_status import DoorStatus
 from factorylink.doors import DoorKeeper
 from factorylink.identity import Identity
 from factorylink.models import Environment, JobId, JobOptions, JobState, ResolvedChoice
+from factorylink.ownership import OwnJob
 from factorylink.places import make_places
 from factorylink.schedulers.ask import Ask
 from factorylink.seams import Place
@@ -126,9 +127,13 @@ class Carried:
         streams = await asyncio.open_connection("127.0.0.1", self.port)
         return (await fetch(*streams, path)).partition(b"\r\n\r\n")[2]
 
+    async def cancel(self) -> None:
+        own = OwnJob(self.job, self.account, IDENTITY.comment(ID, self.account, FACTORY.id))
+        await self.site.cancel(self.account, [own])
+
     async def end(self) -> None:
         await self.keeper.shutdown()
-        await self.site.cancel(self.account, [self.job])
+        await self.cancel()
         async with asyncio.timeout(60):
             while (job := await self.seen()) is not None and job[0] is not JobState.ENDED:
                 await asyncio.sleep(0.1)
@@ -220,7 +225,7 @@ async def test_a_door_is_found_again_when_a_part_on_the_way_is_killed(carried: C
 
 async def test_a_job_that_ended_is_entered_no_more(carried: Carried) -> None:
     await carried.up()
-    await carried.site.cancel(carried.account, [carried.job])
+    await carried.cancel()
     await until(lambda: not carried.keeper.is_open(ID), what="lost")
     await until(lambda: carried.keeper.problem(ID) and not carried.entered())
     await carried.keeper.close(ID)

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 NOTEBOOK = str(install.program_folder() / "notebook/bin/python")
 SITE = Factory.model_validate({**FACTORY.model_dump(), "account_mandatory": True, "account_example": "project-1"})
-STEPS = ("login", "scheduler", "home", "submit", "start", "entry", "door")
+STEPS = ("login", "scheduler", "home", "submit", "marks", "start", "entry", "door", "name")
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_all_is_well(visit: Doctor, door: dict[str, str]) -> None:
     assert code == 0, lines
     assert tuple(said.steps) == STEPS
     assert all(": good; " in line for line in lines[:-1])
-    assert f"the carrier {door['carrier']} leads to the door" in lines[5]
+    assert f"the carrier {door['carrier']} leads to the door" in lines[STEPS.index("entry")]
     assert lines[-1] == f"{SITE.id}: all is well."
 
 
@@ -153,6 +153,38 @@ def fails(visit: Visit, step: str, *words: str) -> None:
     assert said.startswith(f"{step}: FAILED. ")
     assert all(word in said for word in words), said
     assert visit.lines[-1] == f"{SITE.id}: not well."
+
+
+@pytest.mark.parametrize(("option", "part"), [("comment", "comment"), ("job-name", "name")], ids=["comment", "name"])
+def test_a_site_that_rewrites_submissions(visit: Doctor, here: Cluster, option: str, part: str) -> None:
+    """As a submission filter does; here by a program that every command goes through. A job with another comment is not
+    cancelled, and that is said."""
+    filter = here.folder / "filter"  # where site accounts may run it
+    filter.write_text(
+        f"""#!/bin/sh
+for word; do
+  if [ "$word" = sbatch ]; then sed 's/^#SBATCH --{option}=.*/#SBATCH --{option}=of-the-site/' | "$@"; exit; fi
+done
+exec "$@"
+"""
+    )
+    filter.chmod(0o755)
+    way = here.access_fields()["transport"]
+    assert isinstance(way, dict)
+    said = visit(transport={**way, "prefix": [str(filter)]})
+    lines = "\n".join(said.lines)
+    assert said.code == 1
+    assert said.steps == [*STEPS[: STEPS.index("marks") + 1]], lines
+    assert f"The factory changed the {part} of the job as it was submitted." in lines
+    assert "of-the-site" in lines
+    left = here.run("squeue", "-h", "-o", "%i").stdout.split()
+    if part == "comment":
+        assert f"clean up: FAILED. Job {left[0]} may still be there" in lines
+        here.run("scancel", left[0])
+        assert eventually(lambda: not here.run("squeue", "-h", "-o", "%i").stdout.split(), 60)
+    else:
+        assert not left
+        assert "clean up" not in lines
 
 
 def test_no_such_account(visit: Doctor) -> None:

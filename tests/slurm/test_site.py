@@ -18,6 +18,7 @@ from factorylink import explain
 from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
 from factorylink.models import Factory, Job, JobRequest, JobState
+from factorylink.ownership import Found, OwnJob, found
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask
 from factorylink.site import Site
@@ -25,6 +26,7 @@ from factorylink.transports.local import LocalTransport
 from testbed import cluster, install
 from testbed.cluster import Cluster
 from tests.unit import site_fakes
+from tests.unit.site_fakes import own
 from tests.unit.slurm_output import COMMENT
 
 pytestmark = [pytest.mark.slurm, pytest.mark.asyncio(loop_scope="function")]
@@ -173,8 +175,59 @@ async def test_whole_nodes_fill_up_and_positions_count(site: Site, transport: Lo
     await until(site, lambda known: sum(known[job].state is JobState.RUNNING for job in jobs if job in known) == 2)
     await until(site, lambda known: all(job in known and known[job].reason != "None" for job in jobs))
     assert [site.position(job) for job in jobs] == [None, None, 1, 2]
-    await site.cancel(account, jobs)
+    await site.cancel(account, own(account, *jobs))
     await until(site, lambda known: all(known[job].state is JobState.ENDED for job in jobs))
+
+
+async def test_jobs_are_told_by_their_ids(here: Cluster, site: Site, transport: LocalTransport, account: str) -> None:
+    """Whatever their owner called them; an order about them still finds them, as long as the comment is ours."""
+    waits = await request(transport, account, gpus=4, cores=32, memory_gb=256, whole_node=True)
+    one, two = [await site.submit(account, waits) for _ in range(2)]
+    array = await site.submit(account, waits, count=3)
+    tasks = [f"{array}_{number}" for number in (1, 2, 3)]
+
+    def change(job: str, *words: str) -> None:
+        done = here.run("scontrol", "update", f"JobId={job}", *words, account=account)
+        assert done.returncode == 0, done.stderr
+
+    change(one, "JobName=a|b\nñ | 1")
+    change(two, f"JobName={'ü' * 60}", "Comment=mine")
+    change(tasks[1], f"Comment={'€' * 30}")
+    told = {job.id: job for job in await site.by_id([one, two, array, "99999"])}
+    assert set(told) == {one, two, *tasks}
+    assert told[one].comment == told[tasks[0]].comment == told[tasks[2]].comment == COMMENT
+    assert (told[one].name, told[two].comment, told[tasks[1]].comment) == ("a|b\nñ | 1", "mine", "")
+    assert {job.account for job in told.values()} == {account}
+    assert await site.by_id(["99999"]) == await site.by_id(["99998", "99999"]) == []
+    assert [job.id for job in await site.by_id([tasks[2]])] == [tasks[2]]
+
+    shown = await site.cancel(account, own(account, one, two, array))
+    assert {id for id, what in shown.items() if what is Found.OURS} == {one, tasks[0], tasks[2]}
+    left = {job.id for job in await site.by_id([one, two, array]) if job.state is not JobState.ENDED}
+    assert left == {two, tasks[1]}
+    await transport.run(slurm.cancel([two, array]))
+
+
+async def test_a_job_that_is_put_back_is_the_same_job_under_its_id(
+    here: Cluster, site: Site, transport: LocalTransport, account: str
+) -> None:
+    """Though Slurm moves the moment of its submission."""
+    job = await site.submit(account, await request(transport, account, "/bin/sleep", "600"))
+    before = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
+    assert before.submitted is not None
+    while int(datetime.now(UTC).timestamp()) <= before.submitted.timestamp():
+        await asyncio.sleep(0.1)
+    here.run("scontrol", "requeue", job)
+    await until(site, lambda jobs: jobs[job].restarts == 1 and jobs[job].state is JobState.PENDING)
+    here.run("scontrol", "update", f"JobId={job}", "StartTime=now")
+    again = (await until(site, lambda jobs: jobs[job].restarts == 1 and jobs[job].state is JobState.RUNNING, 150))[job]
+    assert again.started is not None
+    assert before.started is not None
+    assert again.started > before.started
+    assert again.submitted is not None
+    assert again.submitted > before.submitted
+    assert found(OwnJob(job, account, "of another", before.submitted), again) is Found.ALTERED
+    await transport.run(slurm.cancel([job]))
 
 
 async def test_a_start_is_noticed_soon(site: Site, transport: LocalTransport, account: str) -> None:
@@ -265,10 +318,10 @@ async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
         assert {job.account for job in hidden} == {first}  # Slurm does hide them
         await until(site, lambda jobs: {one, two} <= set(jobs))
         assert told == {first: {one}, second: {two}}
-        await site.cancel(first, [one])
+        await site.cancel(first, own(first, one))
         await until(site, lambda jobs: one not in jobs or jobs[one].state is JobState.ENDED)
         assert site.jobs[two].state is not JobState.ENDED
-        await site.cancel(second, [two])
+        await site.cancel(second, own(second, two))
         await until(site, lambda jobs: two not in jobs or jobs[two].state is JobState.ENDED)
         end = await site.why_ended(second, two)
         assert end is not None

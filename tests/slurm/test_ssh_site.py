@@ -23,6 +23,7 @@ from testbed import cluster, install
 from testbed.cluster import Cluster
 from testbed.login import WATCHER, Isolation
 from tests.support.trial import FACTORY
+from tests.unit.site_fakes import own
 from tests.unit.slurm_output import COMMENT
 
 pytestmark = [
@@ -91,7 +92,7 @@ async def test_a_job_is_submitted_as_the_account_seen_by_the_watcher_and_cancell
             with contextlib.suppress(Gone):
                 said = await transport.read(account, f"{folder}/over-ssh.log")
             await asyncio.sleep(0.1)  # the job, not we, is waited for
-    await site.cancel(account, [job])
+    await site.cancel(account, own(account, job))
     await until_state(site, job, JobState.ENDED)
 
 

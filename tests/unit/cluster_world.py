@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import json
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -32,6 +32,7 @@ from factorygate.link import LinkError
 from factorylink import moments
 from factorylink.ledger import LedgerError
 from factorylink.models import BatchRequest, ClusterRequest, GpuHours, JobRequest, JobState
+from factorylink.ownership import Found, OwnJob, verify
 from factorylink.problems import ProblemError
 from tests.unit import virtual_time
 from tests.unit.fake_factory import SCHEDULER, MortalScheduler, World
@@ -83,12 +84,13 @@ class Grid(MortalScheduler):
                 self.walltimes[job] = timedelta(seconds=request.walltime)
                 self.runs_of[job] = []
 
-    async def cancel(self, account: str, ids: Any) -> None:
+    async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[str, Found]:
         self.must_answer()
-        ids = list(ids)
+        jobs = list(jobs)
+        ids = verify(jobs, list(self.jobs_there.values()))[0]
         for job in [job for job in self.alive() if job in ids or job.partition("_")[0] in ids]:
             self._stops(job)
-        await super().cancel(account, ids)
+        return await super().cancel(account, jobs)
 
     def alive(self, *states: JobState) -> list[str]:
         states = states or (JobState.PENDING, JobState.RUNNING)

@@ -46,9 +46,11 @@ from factorylink.models import (
 )
 from factorylink.models import Site as Place_
 from factorylink.offers import Offers
+from factorylink.ownership import Found, OwnJob, of_one, verify
 from factorylink.projects import ProjectTable
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.dialect import Dialect
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
 from factorylink.submitting import Submitter
@@ -109,6 +111,9 @@ class FakeScheduler:
         self.cancels_fail = 0
         self.remembers = False  # for a while, what was cancelled, as Slurm does
         self.no_records = False
+        self.no_answer_by_id = False
+        self.silent: frozenset[str] = frozenset()
+        self.known_ids: Callable[[str | None], Iterable[str]] = lambda _account: ()
         self.accounted: dict[str, End] = {}
         self.expected: list[bool] = []
         self.would_start: datetime | None = None
@@ -198,11 +203,13 @@ class FakeScheduler:
     def runs(self, number: str, node: str = "n1", restarts: int = 0) -> None:
         self.set(number, state=JobState.RUNNING, nodes=(node,), started=moments.now(), restarts=restarts)
 
-    async def cancel(self, account: str, ids: Iterable[str]) -> None:
+    async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[str, Found]:
+        """Only what is ours, as the real one."""
         if self.cancels_fail:
             self.cancels_fail -= 1
             raise Unreachable("no answer")
-        for number in ids:
+        may, told = verify(jobs, list(self.jobs_there.values()))
+        for number in may:
             self.cancelled.append(number)
             mine = [job for job in self.jobs_there if job == number or job.startswith(f"{number}_")]
             for job in mine:
@@ -212,18 +219,21 @@ class FakeScheduler:
                     ended = {"state": JobState.ENDED, "raw_state": "CANCELLED", "started": was.started or now}
                     over = was.state is JobState.ENDED
                     self.jobs_there[job] = was if over else was.model_copy(update=ended | {"ended": now})
-            if not mine:
-                raise Gone("no such job")
+        return told
 
-    async def extend(self, account: str | None, job_id: str, minutes: int) -> None:
+    async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
         if self.says_nothing:
             raise Unreachable("no answer")
         if self.refuses:
             raise Refused(self.refuses)
-        self.extended.append((account, job_id, minutes))
-        started = self.jobs_there[job_id].started
+        may, told = verify([job], list(self.jobs_there.values()))
+        if may != [job.id]:
+            return of_one(told, job.id)
+        self.extended.append((account, job.id, minutes))
+        started = self.jobs_there[job.id].started
         assert started is not None
-        self.set(job_id, ends=started + timedelta(minutes=minutes))
+        self.set(job.id, ends=started + timedelta(minutes=minutes))
+        return Found.OURS
 
     async def why_ended(self, account: str, job_id: str) -> End | None:
         if self.no_records:
@@ -241,10 +251,19 @@ class FakeScheduler:
         basis: Literal["none", "test-only"] = "none" if self.would_start is None else "test-only"
         return Estimate(start=self.would_start, basis=basis, asked_at=datetime.now(UTC))
 
+    def knows_ids(self, known: Callable[[str | None], Iterable[str]]) -> None:
+        self.known_ids = known
+
     async def answer(self, times: int = 1) -> None:
-        """What the watcher does at each successful answer."""
+        """What the watcher does at each successful answer: jobs of our name, and what is known by its id."""
         for _ in range(times):
-            self.jobs = dict(self.jobs_there)
+            known = set(self.known_ids(None))
+            self.jobs = {
+                number: job
+                for number, job in self.jobs_there.items()
+                if job.name == self.identity.job_name or (number in known and not self.no_answer_by_id)
+            }
+            self.silent = frozenset(known - self.jobs.keys()) if self.no_answer_by_id else frozenset()
             await self.on_answer(list(self.jobs.values()), None)
 
 
@@ -255,9 +274,9 @@ class MortalScheduler(FakeScheduler):
         if not self.up:
             raise Unreachable("no answer")
 
-    async def cancel(self, account: str, ids: Iterable[str]) -> None:
+    async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[str, Found]:
         self.must_answer()
-        await super().cancel(account, ids)
+        return await super().cancel(account, jobs)
 
     async def why_ended(self, account: str, job_id: str) -> End | None:
         self.must_answer()
@@ -362,8 +381,7 @@ class FakeDoors:
 
     async def open(self, way: Way) -> None:
         self.kept_open.append(way.session)
-        assert isinstance(way.carrier, Tcp)
-        self.nodes.append(way.carrier.host)
+        self.nodes.append(way.carrier.host if isinstance(way.carrier, Tcp) else None)
 
     def problem(self, session_id: str) -> str:
         return self.trouble
@@ -423,13 +441,14 @@ class World:
             factories={"one": Access(account_pool=("a", "b"), extend=extend)},
         )
         self.table: ProjectTable | None = None
+        self.dialect: Dialect = slurm
 
     async def up(self, doors: FakeDoors | None = None) -> World:
         """As at the link's start; call it again for what a killed link finds."""
         self.doors = doors or FakeDoors()
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
-        place = Place(factory(), self.config.factories["one"], self.scheduler, self.home, slurm)
+        place = Place(factory(), self.config.factories["one"], self.scheduler, self.home, self.dialect)
         self.board = Board(self.config, self.ledger, self.identity, {"one": place}, self.doors, projects=self.table)
         submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA", self.board.projects)
         self.sessions = Sessions(self.board, submitter)

@@ -9,6 +9,7 @@ from typing import Any
 from factorylink.config import Access
 from factorylink.errors import LinkError, Unreachable
 from factorylink.models import Factory, Job, JobRequest, JobState
+from factorylink.ownership import OwnJob
 from factorylink.schedulers import slurm
 from factorylink.schedulers.ask import Ask
 from factorylink.site import Site
@@ -50,12 +51,17 @@ def job(id: str, state: JobState = JobState.PENDING, **changes: object) -> Job:
     return Job.model_validate(fields | changes)
 
 
+def own(account: str, *ids: str) -> list[OwnJob]:
+    """An account's jobs, as orders about them are given."""
+    return [OwnJob(id, account, COMMENT) for id in ids]
+
+
 class FakeTransport:
     """Answers each command by its name: a value, an error to raise, a coroutine function, or None: silence. An answer
     by "name/account" is for that account alone."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Any] = {"jobs": [], "nodes": [], "waiting": {}, "alive": ()}
+        self.answers: dict[str, Any] = {"jobs": [], "by id": [], "nodes": [], "waiting": {}, "alive": ()}
         self.asked: list[str] = []
         self.asked_as: list[tuple[str, str | None]] = []
         self.changed = asyncio.Condition()
@@ -106,6 +112,8 @@ class FakeTransport:
 def _kind(ask: Ask[Any]) -> str:
     program, *words = ask.argv[4:] if ask.argv[0] == "sh" else ask.argv  # a list is asked for through a shell
     if program == "squeue":
+        if any(word.startswith("--jobs=") for word in words):
+            return "by id"
         return "waiting" if "--states=PENDING" in words else "jobs"
     if program == "scontrol":
         return "reservations" if "reservation" in words else "alive"

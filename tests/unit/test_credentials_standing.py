@@ -373,6 +373,7 @@ async def test_an_audit_of_the_first_version_is_kept(tmp_path: Path) -> None:
             " account VARCHAR NOT NULL, factory VARCHAR NOT NULL, action VARCHAR NOT NULL, job VARCHAR, detail TEXT"
             " NOT NULL)"
         )
+        old.execute("CREATE TABLE sessions (id VARCHAR PRIMARY KEY)")
         old.execute("INSERT INTO audit VALUES (1, 1.0, 'ada', 'a', 'one', 'submit', '7', '')")
         old.execute("PRAGMA user_version = 1")
     old.close()

@@ -6,12 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
 
 from factorylink.models import MaintenanceView, Notice, Session
+from factorylink.ownership import Found
 from factorylink.problems import ProblemError
 from tests.unit.fake_factory import ID, World
 
@@ -76,7 +77,12 @@ async def test_a_slow_scheduler_holds_up_nothing_else_of_the_session(
 ) -> None:
     await runs(world, 1)
     answers = asyncio.Event()
-    monkeypatch.setattr(world.scheduler, "extend", lambda *_: answers.wait())
+
+    async def slowly(*_: Any) -> Found:
+        await answers.wait()
+        return Found.OURS
+
+    monkeypatch.setattr(world.scheduler, "extend", slowly)
     asking = asyncio.create_task(world.sessions.extender.extend(ID, 1, "person"))
     await world.comes(lambda: world.board.live[ID].extending.locked())
     await asyncio.wait_for(world.sessions.stop(ID, "person"), 30)

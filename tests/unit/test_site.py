@@ -14,7 +14,7 @@ from factorylink.models import End, Estimate, JobState
 from factorylink.schedulers import pbs
 from factorylink.site import Site
 from tests.unit import site_fakes as fakes
-from tests.unit.site_fakes import FakeTransport, job, request
+from tests.unit.site_fakes import FakeTransport, job, own, request
 
 
 async def test_submits_share_the_question_whether_it_lives(site: Site, transport: FakeTransport) -> None:
@@ -170,7 +170,7 @@ async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears
         with pytest.raises(Unreachable):
             await site.ask_jobs_now()
     asked = len(transport.asked)
-    for order in (site.cancel("alice", ["1"]), site.submit("alice", request()), site.turn()):
+    for order in (site.cancel("alice", own("alice", "1")), site.submit("alice", request()), site.turn()):
         with pytest.raises(NotAsked, match="no route"):
             await order
     assert transport.asked[asked:].count("cancel") == transport.asked[asked:].count("submit") == 0

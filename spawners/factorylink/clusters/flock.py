@@ -162,6 +162,8 @@ class Flock:
             waits_for = explain.pending(job)
         elif state is WorkerState.ASKED:
             waits_for = explain.own("submit-slow")
+        elif worker.altered and waits_for is None and worker.ended is None:
+            waits_for = explain.own("job-altered")
         return Worker(
             name=worker.name,
             batch=batch.id,

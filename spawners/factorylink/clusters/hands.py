@@ -9,10 +9,11 @@ from factorylink.board import Board
 from factorylink.clusters import workerjob
 from factorylink.clusters.flock import Flock
 from factorylink.clusters.herd import Herd
-from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf
+from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf, own_job
 from factorylink.errors import LinkError, NotDone, Refused
 from factorylink.ledger import Entry, LedgerError
 from factorylink.models import ClusterRequest, EndReason, Scheduler
+from factorylink.ownership import Found, OwnJob
 from factorylink.problems import ProblemError, from_link_error, refused, unreachable
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
@@ -20,7 +21,6 @@ from factorylink.submitting import Submitter
 log = logging.getLogger("factorylink")
 
 CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
-CANCELS = 400  # ids in one command: a site's wrapper takes no more than 500
 
 
 class Hands:
@@ -99,13 +99,13 @@ class Hands:
 
     async def _stop(self, flock: Flock) -> None:
         pause = 0.5
-        while flock.place is not None and (ids := _unwanted_jobs(flock)):
+        while flock.place is not None and (jobs := self._unwanted_jobs(flock)):
             site = flock.place.site
             try:
-                for first in range(0, len(ids), CANCELS):
-                    await site.cancel(flock.row.account, ids[first : first + CANCELS])
-                entry = self.entry(flock.row, "cancel", f"{len(ids)} jobs or arrays of workers", ids[0])
-                await self._board.ledger.note(entry)
+                told = await site.cancel(flock.row.account, jobs)
+                if done := [id for id, what in told.items() if what is Found.OURS]:
+                    entry = self.entry(flock.row, "cancel", f"{len(done)} jobs of workers", done[0])
+                    await self._board.ledger.note(entry)
                 pause = CONFIRM_SECONDS
             except (LinkError, LedgerError) as error:
                 log.info("Workers of cluster %s are not cancelled yet: %s", flock.row.id, error)
@@ -113,23 +113,22 @@ class Hands:
             await flock.ended_within(pause)
             pause = min(2 * pause, CONFIRM_SECONDS)
 
+    def _unwanted_jobs(self, flock: Flock) -> list[OwnJob]:
+        """What to cancel: an array as a whole where none of it is wanted any more."""
+        jobs: list[OwnJob] = []
+        for batch in flock.row.batches.values():
+            alive = [worker for worker in batch.workers if worker.ended is None]
+            unwanted = [worker for worker in alive if worker.wish == "stop"]
+            if batch.job is None or not unwanted:
+                continue
+            ids = [batch.job]
+            if len(unwanted) < len(alive):
+                ids = [id for worker in unwanted if (id := batch.job_of(worker)) is not None]
+            jobs += [own_job(flock.row, batch, id, self._board.identity) for id in ids]
+        return jobs
+
     def entry(self, row: ClusterRow, action: str, detail: str = "", job: str | None = None) -> Entry:
         """A line for the audit."""
         place = self._board.places.get(row.factory)
         key_id = place.standing.key_id(row.account) if place is not None and action in ("submit", "cancel") else ""
         return Entry(row.user, row.account, row.factory, action, job, f"cluster {row.id}: {detail}", key_id)
-
-
-def _unwanted_jobs(flock: Flock) -> list[str]:
-    """What to cancel: an array as a whole where none of it is wanted any more."""
-    ids: list[str] = []
-    for batch in flock.row.batches.values():
-        alive = [worker for worker in batch.workers if worker.ended is None]
-        unwanted = [worker for worker in alive if worker.wish == "stop"]
-        if batch.job is None or not unwanted:
-            continue
-        if len(unwanted) == len(alive):
-            ids.append(batch.job)
-        else:
-            ids += [id for worker in unwanted if (id := batch.job_of(worker)) is not None]
-    return ids

@@ -11,12 +11,12 @@ from itertools import zip_longest
 from factorylink import explain, moments
 from factorylink.board import Board
 from factorylink.clusters.flock import Flock
-from factorylink.clusters.rows import BatchRow, Shelf, WorkerRow
+from factorylink.clusters.rows import BatchRow, Shelf, WorkerRow, own_job
 from factorylink.ending import read_tail
 from factorylink.errors import Gone, LinkError
-from factorylink.finding import DOUBT
 from factorylink.ledger import Entry
 from factorylink.models import BatchId, End, EndReason, Job, JobState, Words, WorkerState
+from factorylink.ownership import DOUBT, Found, OwnJob, found
 from factorylink.schedulers.arrays import array_of
 from factorylink.schedulers.ends import end_of
 from factorylink.seams import Place
@@ -62,12 +62,13 @@ class Herd:
             batch_id = self._board.identity.batch_of(job, place.factory.id)
             if batch_id is not None:
                 by_batch[batch_id][job.id] = job
+        by_id = {job.id: job for job in jobs}
         for flock in here:
             for batch in tuple(flock.row.batches.values()):  # more may be asked for meanwhile
-                found = by_batch.pop(batch.id, {})
-                mine = {id: job for id, job in found.items() if job.account == flock.row.account}
+                by_comment = by_batch.pop(batch.id, {})
+                mine = {id: job for id, job in by_comment.items() if job.account == flock.row.account}
                 await self._settle(flock, batch, mine)
-                await self._seen(flock, batch, place, mine)
+                await self._seen(flock, batch, place, by_id)
             await self._hold_to_cap(flock)
         await self._unknown(place, by_batch)
         if any(worker.wish == "stop" or batch.job is None for flock in here for batch, worker in flock.alive()):
@@ -79,7 +80,8 @@ class Herd:
             return
         if jobs:
             entry = Entry(flock.row.user, flock.row.account, flock.row.factory, "settle", detail=f"batch {batch.id}")
-            await self._shelf.change(batch, entry, job=array_of(next(iter(jobs))))
+            first = next(iter(jobs.values()))
+            await self._shelf.change(batch, entry, job=array_of(first.id), submitted=first.submitted)
             flock.touch(*batch.workers)
             return
         if all(worker.ended is not None for worker in batch.workers):
@@ -97,20 +99,32 @@ class Herd:
             await self.over(flock, batch.workers, EndReason.STOPPED, explain.own("submit-doubtful"))
 
     async def _seen(self, flock: Flock, batch: BatchRow, place: Place, jobs: dict[str, Job]) -> None:
+        """What an answer says of a batch's jobs, each known by its id."""
         now = moments.now()
         changed: list[WorkerRow] = []
         ended: list[tuple[WorkerRow, End | None]] = []
+        replaced: list[WorkerRow] = []
         for worker in batch.workers:
             id = batch.job_of(worker)
             if worker.ended is not None or id is None:
                 continue
             job, before = jobs.get(id), worker.job
+            what = None if job is None else found(own_job(flock.row, batch, id, self._board.identity), job)
+            if what is Found.FOREIGN:
+                log.warning("Job %s at %s is not the worker %s any more", id, place.factory.id, worker.name)
+                replaced.append(worker)
+                continue
             if job is None:
-                worker.misses += 1
+                worker.misses += id not in place.site.silent
                 if worker.misses >= ENOUGH_MISSES:
                     ended.append((worker, None))
                 continue
+            if batch.submitted is None and job.submitted is not None:
+                await self._shelf.change(batch, submitted=job.submitted)
             worker.job, worker.misses = job, 0
+            if worker.altered != (what is Found.ALTERED):
+                worker.altered = not worker.altered
+                flock.touch(worker)
             if job.state is JobState.ENDED:
                 if job.started is not None:
                     worker.runs(job, batch, now)
@@ -122,6 +136,8 @@ class Herd:
         if changed:
             await self._shelf.save(changed)
             flock.touch(*changed)
+        if replaced:
+            await self.over(flock, replaced, EndReason.FAILED, explain.own("job-replaced"))
         fresh = [(worker, end) for worker, end in ended if (batch.id, worker.task) not in flock.concluding]
         if fresh:
             flock.concluding |= {(batch.id, worker.task) for worker, _ in fresh}
@@ -235,11 +251,15 @@ class Herd:
                 continue  # its cluster lives, and was not loaded yet
             account = alive[0].account
             try:
-                await place.site.cancel(account, [job.id for job in alive if job.account == account])
+                told = await place.site.cancel(
+                    account, [OwnJob(job.id, account, job.comment) for job in alive if job.account == account]
+                )
             except LinkError as error:
                 log.warning("The orphans of batch %s are not cancelled yet: %s", batch_id, error.message)
                 continue
             del self._orphans[key]
+            if Found.OURS not in told.values():
+                continue
             person, key_id = known[0] if known else "", place.standing.key_id(account)
             entry = Entry(person, account, place.factory.id, "cancel-orphan", alive[0].id, f"batch {batch_id}", key_id)
             await self._board.ledger.note(entry)

@@ -23,6 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from factorylink import moments
 from factorylink.budget import Stand, seconds_between, stand, worker_charge
 from factorylink.clusters.tables import batches, clusters, workers
+from factorylink.identity import Identity
 from factorylink.ledger import Conflict, Entry, Ledger, Write, audit_values
 from factorylink.models import (
     BatchId,
@@ -38,6 +39,7 @@ from factorylink.models import (
     Words,
     WorkerState,
 )
+from factorylink.ownership import OwnJob
 from factorylink.schedulers.arrays import task_of
 from factorylink.schema import audit
 
@@ -63,6 +65,7 @@ class WorkerRow:
     log_tail: tuple[str, ...] = ()
     # ---
     job: Job | None = None  # as the last answer had it
+    altered: bool = False  # that job has another comment than it was submitted with
     misses: int = 0  # good answers in a row that lack it
     seen: datetime | None = None  # when the last answer had it
     version: int = 0  # of the cluster, when it changed last
@@ -114,7 +117,8 @@ class WorkerRow:
 
 @dataclass
 class BatchRow:
-    """Equal jobs, submitted together. ``job``: the array's id, or the one job's."""
+    """Equal jobs, submitted together. ``job``: the array's id, or the one job's. ``submitted``: when, by the scheduler;
+    None: no answer had one of them yet."""
 
     id: BatchId
     cluster: ClusterId
@@ -124,6 +128,7 @@ class BatchRow:
     submit_begun: datetime | None = None
     submits: int = 0
     job: JobId | None = None
+    submitted: datetime | None = None
     # ---
     workers: list[WorkerRow] = field(default_factory=list)
     misses: int = 0  # good answers in a row without any job of it, while it has none
@@ -281,6 +286,12 @@ class Shelf:
             return None if row is None else (row.user, row.ended)
 
         return await self._ledger.transact(read)
+
+
+def own_job(row: ClusterRow, batch: BatchRow, id: JobId, identity: Identity) -> OwnJob:
+    """Return one of a batch's jobs, or its array, as an order must find it."""
+    comment = identity.batch_comment(batch.id, row.account, row.factory)
+    return OwnJob(id, row.account, comment, batch.submitted, batch.submit_begun)
 
 
 def spent(row: ClusterRow, now: datetime | None = None) -> float:

@@ -41,6 +41,7 @@ batches = Table(
     Column("submit_begun", Moment),
     Column("submits", Integer, nullable=False),
     Column("job", String),
+    Column("submitted", Moment),
 )
 workers = Table(
     "workers",

@@ -106,6 +106,7 @@ class Session(Model):
     memory_bytes: int | None = None
     ends_idle: datetime | None = None  # when the idle limit would end it, as far as known
     notice: Notice | None = None  # while it runs and its end is near
+    remark: Words | None = None  # something was done to its job at the factory; it goes on all the same
     extend_hours: float | None = None  # what may be added to its time; None: not at this factory, or not now
     end_reason: EndReason | None = None
     end: Words | None = None

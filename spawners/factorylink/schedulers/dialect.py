@@ -18,6 +18,10 @@ class Dialect(Protocol):
     def jobs(self, name: str) -> Ask[list[Job]]:
         """Every job of a name that the scheduler lists, of every account; some may be ``ENDED``."""
 
+    def by_id(self, ids: Iterable[JobId]) -> Ask[list[Job]]:
+        """The jobs of these ids, whatever they are called; of an array's id, each of its jobs. What the scheduler does
+        not know is left out; one that ended may be."""
+
     def ended(self, name: str) -> Ask[list[End]]:
         """How the recent jobs of a name ended, as far as the scheduler itself remembers."""
 

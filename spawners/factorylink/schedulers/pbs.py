@@ -25,8 +25,8 @@ from factorylink.schedulers.pbs_script import clock, script
 from factorylink.schedulers.whole import LIST, whole
 
 __all__ = [
-    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations", "script",
-    "submit", "waiting",
+    "accounting", "alive", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations",
+    "script", "submit", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -70,6 +70,16 @@ def jobs(name: str) -> Ask[list[Job]]:
         env=parse.TIMES,
         most=LISTING,
     )
+
+
+def by_id(ids: Iterable[JobId]) -> Ask[list[Job]]:
+    """Return the jobs of these ids that have not ended, whatever their names; of an array's id, each of its jobs. What
+    PBS does not know, or knows from its history only, is left out. Raises ValueError for what is no id."""
+    words = tuple(ids)
+    for word in words:
+        _check(word)
+
+    return Ask(("qstat", "-E", "-t", "-f", "-F", "json", *words), _listed(parse.jobs), env=parse.TIMES, most=LISTING)
 
 
 def ended(name: str) -> Ask[list[End]]:

@@ -2,6 +2,7 @@
 
 What each costs the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` two RPCs
 whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence ``--local``);
+``by_id`` two, three for a single id;
 ``submit``, ``cancel`` (for each id), ``extend``, ``alive`` one; ``estimate`` two.
 """
 
@@ -22,8 +23,8 @@ from factorylink.schedulers.slurm_script import script
 from factorylink.schedulers.whole import LIST, whole
 
 __all__ = [
-    "accounting", "alive", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations", "script",
-    "submit", "waiting",
+    "accounting", "alive", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations",
+    "script", "submit", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -50,6 +51,27 @@ def jobs(name: str) -> Ask[list[Job]]:
         (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
          f"--Format={parse.JOB_FORMAT}"),
         _listed(lambda rows: parse.jobs(name, rows)),
+        timeout=20,
+        most=LISTING,
+        env=parse.TIMES,
+    )  # fmt: skip
+
+
+def by_id(ids: Iterable[JobId]) -> Ask[list[Job]]:
+    """Return the jobs of these ids, whatever their names; of an array's id, each of its tasks. What the controller does
+    not know is left out. Raises ValueError for what is no id."""
+    words = _checked(ids)
+
+    def read(output: Output) -> list[Job]:
+        # Of several, squeue leaves out those that it does not know; of a single one it says so.
+        if output.code and len(words) == 1 and _NOT_THERE.search(output.stderr):
+            return []
+        return _listed(parse.named_jobs)(output)
+
+    return Ask(
+        (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--jobs={','.join(words)}",
+         "--sort=i", f"--Format={parse.NAMED_FORMAT}"),
+        read,
         timeout=20,
         most=LISTING,
         env=parse.TIMES,
@@ -105,10 +127,7 @@ def estimate(script: str) -> Ask[Estimate]:
 
 def cancel(ids: Iterable[JobId]) -> Ask[None]:
     """See that jobs are over. One that is over already, or never was, is no error."""
-    words = tuple(ids)
-    for word in words:
-        if not re.fullmatch(r"[0-9]+(_[0-9]+)?", word):
-            raise ValueError(f"not a job id of Slurm: {word!r}")
+    words = _checked(ids)
 
     def read(output: Output) -> None:
         lines = [line for line in output.stderr.splitlines() if line.strip() and not _NOT_THERE.search(line)]
@@ -176,6 +195,15 @@ def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str
         "srun", "--unbuffered", "--overlap", "--jobid", job, "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none",
         "--gres=none", "--export=NONE", "--", *argv,
     )  # fmt: skip
+
+
+def _checked(ids: Iterable[JobId]) -> tuple[JobId, ...]:
+    """Return the ids. Raises ValueError where one is not of Slurm's form."""
+    words = tuple(ids)
+    for word in words:
+        if not re.fullmatch(r"[0-9]+(_[0-9]+)?", word):
+            raise ValueError(f"not a job id of Slurm: {word!r}")
+    return words
 
 
 def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:

@@ -87,6 +87,11 @@ _JOB_NAMES, _JOB_ROW = fields(
 )
 JOB_FORMAT = f"Comment:{COMMENT_WIDTH}|,{_JOB_NAMES}"
 _JOB = re.compile(free_text(COMMENT_WIDTH) + _JOB_ROW + r"\n")
+# A job that is asked for by its id may have any name. Name and comment are read as one free text, parted by width.
+NAME_WIDTH = 64
+NAMED_FORMAT = f"Name:{NAME_WIDTH}|,{JOB_FORMAT}"
+_NAMED_WIDTH = NAME_WIDTH + len("|") + COMMENT_WIDTH
+_NAMED = re.compile(free_text(_NAMED_WIDTH) + _JOB_ROW + r"\n")
 
 _PENDING_NAMES, _PENDING_ROW = fields(
     ("JobArrayID", 32, "id", r"[0-9][0-9_+%,\[\]-]*"),
@@ -171,8 +176,28 @@ def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
 
 def jobs(name: str, stdout: str) -> list[Job]:
     """squeue's answer in ``JOB_FORMAT``. Shapes that our own jobs never have (a part of a het job) are left out."""
-    found: list[Job] = []
-    for row in rows(_JOB, stdout, COMMENT_WIDTH):
+    found = rows(_JOB, stdout, COMMENT_WIDTH)
+    return _jobs(((row, name, row["text"].rstrip(" ")) for row in found), stdout)
+
+
+def named_jobs(stdout: str) -> list[Job]:
+    """Return the jobs of squeue's answer in ``NAMED_FORMAT``. Raises Misread."""
+    return _jobs(((row, *_name_and_comment(row["text"])) for row in rows(_NAMED, stdout, _NAMED_WIDTH)), stdout)
+
+
+def _name_and_comment(text: str) -> tuple[str, str]:
+    """Return a job's name and its comment. A comment that is not ASCII is returned as "": it cannot be one of ours,
+    and where it begins cannot be told, since squeue cuts letters in two."""
+    comment = text[-COMMENT_WIDTH:]
+    if not comment.isascii():
+        return text.rstrip(" "), ""
+    return text[: -COMMENT_WIDTH - 1].rstrip(" "), comment.rstrip(" ")
+
+
+def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[Job]:
+    """Return the jobs of rows, each with its name and comment. Raises Misread."""
+    made: list[Job] = []
+    for row, name, comment in found:
         if not _OURS.fullmatch(row["id"]):
             continue
         state = STATES.get(row["state"])
@@ -181,12 +206,12 @@ def jobs(name: str, stdout: str) -> list[Job]:
         over = state is JobState.ENDED
         begun = state in (JobState.RUNNING, JobState.ENDING, JobState.ENDED)
         code, signal = _exit(row["exit"]) if over else (None, None)
-        found.append(
+        made.append(
             Job(
                 id=row["id"],
                 name=name,
                 account=row["account"],
-                comment=row["text"].rstrip(" "),
+                comment=comment,
                 state=state,
                 raw_state=row["state"],
                 reason="" if row["reason"] == "None" else row["reason"].replace(" ", "_"),
@@ -203,8 +228,8 @@ def jobs(name: str, stdout: str) -> list[Job]:
                 restarts=number(row["restarts"]) or 0,
             )
         )
-    no_two((job.id for job in found), stdout)
-    return found
+    no_two((job.id for job in made), stdout)
+    return made
 
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:

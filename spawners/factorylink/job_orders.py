@@ -1,0 +1,97 @@
+"""Orders about jobs that are there already: cancel them, give them more time. The only place that gives such orders.
+
+Each order is preceded by a question about its jobs by their ids, and goes only to jobs which the answer shows with our
+comment: since it was asked for, or since the link was stopped, another job may have got the id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from factorylink.asking import Asker, NotAsked
+from factorylink.models import Job, JobId
+from factorylink.ownership import Found, OwnJob, of_one, verify
+from factorylink.schedulers.arrays import array_of
+from factorylink.schedulers.dialect import Dialect
+from factorylink.together import Together
+
+MOST_IDS = 400  # in one command: a site's wrapper takes no more than 500
+MOST_ORDERS = 100  # that are carried out together
+
+
+@dataclass
+class _Cancel:
+    """Jobs to be cancelled, and what was shown under their ids."""
+
+    jobs: tuple[OwnJob, ...]
+    told: dict[JobId, Found] = field(default_factory=dict)
+
+
+class JobOrders:
+    """``has_answered``: whether the factory has answered since the link was started. ``happened`` is called with the
+    site account after an order was carried out."""
+
+    def __init__(
+        self,
+        asker: Asker,
+        dialect: Dialect,
+        has_answered: Callable[[], bool],
+        happened: Callable[[str | None], None],
+    ) -> None:
+        self._asker = asker
+        self._dialect = dialect
+        self._has_answered = has_answered
+        self._happened = happened
+        self._cancels: Together[str, _Cancel] = Together(self._cancel, MOST_ORDERS)
+
+    async def close(self) -> None:
+        """Cancel the orders that are under way here; the scheduler may have them all the same."""
+        await self._cancels.close()
+
+    async def by_id(self, ids: Iterable[JobId], account: str | None) -> list[Job]:
+        """Return the jobs of these ids that the scheduler knows, whatever they are called. Raises the link's errors."""
+        wanted = sorted(set(ids))
+        found: list[Job] = []
+        for first in range(0, len(wanted), MOST_IDS):
+            some: list[Job] = await self._asker.run(self._dialect.by_id(wanted[first : first + MOST_IDS]), account)
+            found += some
+        return found
+
+    async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
+        """Cancel those of an account's jobs that are ours; return what is shown under each id, of an array under each
+        of its tasks. Orders that are given at the same time share a question and a command. Raises the link's
+        errors."""
+        order = _Cancel(tuple(jobs))
+        await self._cancels.do(account, order)
+        return order.told
+
+    async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
+        """Give a running job ``minutes`` in all, if it is ours; return what is shown under its id. ``account``: as whom
+        it is asked for, None: as the watcher. Raises the link's errors."""
+        self._check()
+        may, told = verify([job], await self.by_id([job.id], account))
+        if may == [job.id]:
+            await self._asker.run(self._dialect.extend(job.id, minutes), account)
+            self._happened(account)
+        return of_one(told, job.id)
+
+    async def _cancel(self, account: str, orders: Sequence[_Cancel]) -> None:
+        self._check()
+        wanted = [job for order in orders for job in order.jobs]
+        told: dict[JobId, Found] = {}
+        for first in range(0, len(wanted), MOST_IDS):
+            some = wanted[first : first + MOST_IDS]
+            may, shown = verify(some, await self.by_id([job.id for job in some], account))
+            told |= shown
+            if may:
+                await self._asker.run(self._dialect.cancel(dict.fromkeys(may)), account)
+                self._happened(account)
+        for order in orders:
+            ids = {job.id for job in order.jobs}
+            order.told = {id: what for id, what in told.items() if id in ids or array_of(id) in ids}
+
+    def _check(self) -> None:
+        """Raise NotAsked where the factory has not answered yet."""
+        if not self._has_answered():
+            raise NotAsked("The factory has not answered since the gateway was started.")

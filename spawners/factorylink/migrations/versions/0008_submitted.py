@@ -1,0 +1,13 @@
+"""When a session's job and a batch's jobs were submitted, by the scheduler's clock."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+
+
+def upgrade() -> None:
+    """Add the columns."""
+    for table in ("sessions", "batches"):
+        op.add_column(table, sa.Column("submitted", sa.Float))

@@ -1,0 +1,179 @@
+"""A real Slurm whose controller loses its state: ids begin again, and jobs of the same accounts get those of sessions.
+
+The link is a process of its own, killed and started; no hub and no notebook is needed. A session's job sleeps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import yaml
+
+from factorylink.client import LinkClient
+from factorylink.models import Choice, Environment, Session, SessionRequest, SessionState
+from testbed import cluster, faults, install, ports
+from testbed.cluster import Cluster
+from tests.unit import site_fakes
+from tests.unit.hub_process import ROOT
+
+pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.asyncio(loop_scope="function")]
+
+NAME = "factorygate-lost"
+SESSIONS = {person: f"{number:032x}" for number, person in enumerate(("ada", "ben", "cyd"), start=1)}
+SECONDS = 90.0
+UP = "The link is up"
+FACTORY = site_fakes.factory().model_copy(
+    update={"id": "forgets", "environments": (Environment(id="e", title="E", kind="venv", python="/usr/bin/env"),)}
+)
+
+
+@pytest.fixture
+def here() -> Iterator[Cluster]:
+    programs = install.program_folder()
+    state = programs / "tested-state-lost"
+    shutil.rmtree(state, ignore_errors=True)
+    programs.mkdir(parents=True, exist_ok=True)
+    made = cluster.up(FACTORY, state, programs / "slurm")
+    yield made
+    made.down()
+    shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture
+def folder(here: Cluster) -> Iterator[Path]:
+    """The link's configuration. Ada has a site account of her own; the others share one."""
+    made = Path(tempfile.mkdtemp(prefix="factorygate-lost-"))
+    made.chmod(0o755)
+    sleeps = made / "sleeps"
+    sleeps.write_text("#!/bin/sh\nexec sleep 1800\n")
+    sleeps.chmod(0o755)
+    environment = {"id": "e", "title": "E", "kind": "venv", "python": str(sleeps)}
+    entry = FACTORY.model_dump(mode="json", exclude_none=True) | {"environments": [environment]}
+    (made / "factories").mkdir()
+    (made / "factories" / "forgets.yaml").write_text(yaml.safe_dump(entry))
+    (made / "token").write_text("token")
+    (made / "token").chmod(0o600)
+    own, shared = here.accounts[:2]
+    access = {**here.access_fields(), "account_pool": [shared], "accounts": {"ada": own}}
+    config = {
+        "catalogue": "factories",
+        "state_dir": "state",
+        "socket": "state/hub.sock",
+        "listen_port": ports.single(),
+        "hub": {"url": "http://127.0.0.1:1", "token_file": "token", "name": "lost"},
+        "limits": {"orphan_grace_seconds": 5},
+        "factories": {"forgets": access},
+    }
+    (made / "link.yaml").write_text(yaml.safe_dump(config))
+    yield made
+    shutil.rmtree(made)
+
+
+@asynccontextmanager
+async def link(folder: Path) -> AsyncIterator[LinkClient]:
+    """The link's process, killed at the end as by a crash."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "spawners")}
+    argv = (sys.executable, "-m", "factorylink", "--config", str(folder / "link.yaml"))
+    said = folder / "log"
+    said.touch()
+    before = said.read_text().count(UP)
+    with said.open("ab") as log:
+        process = await asyncio.create_subprocess_exec(*argv, env=env, stderr=log)
+    client = LinkClient(folder / "state" / "hub.sock")
+    try:
+        await until(lambda: said.read_text().count(UP) > before)
+        yield client
+    finally:
+        await client.close()
+        process.kill()
+        await process.wait()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not condition():
+            await asyncio.sleep(0.1)  # another program is waited for
+
+
+async def session(client: LinkClient, person: str, *states: SessionState) -> Session:
+    async with asyncio.timeout(SECONDS):
+        while (found := await client.session(SESSIONS[person])).state not in states:
+            await asyncio.sleep(0.2)
+    return found
+
+
+def jobs(here: Cluster) -> dict[str, tuple[str, str]]:
+    """Jobs that have not ended: (account, state) by id."""
+    rows = (line.split() for line in here.run("squeue", "-h", "-o", "%i %u %T").stdout.splitlines())
+    return {id: (user, state) for id, user, state in rows}
+
+
+def submit(here: Cluster, account: str, name: str, comment: str) -> str:
+    """Submit a job on hold: a node starts no job of an id which it has just ended for a controller that forgot it."""
+    done = here.run(
+        *("sbatch", "--parsable", "--chdir=/", "--output=/dev/null", "--export=NONE", "--time=30", "--hold"),
+        *(f"--job-name={name}", f"--comment={comment}", "--wrap=exec sleep 1800"),
+        account=account,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.timeout(600)
+async def test_no_other_job_is_touched(here: Cluster, folder: Path) -> None:
+    own, shared = here.accounts[:2]
+    choice = Choice(factory="forgets", size="one", hours=0.5)
+    async with link(folder) as client:
+        for person, id in SESSIONS.items():
+            await client.put_session(id, SessionRequest(user=person, choice=choice))
+        had = {person: await session(client, person, SessionState.STARTING) for person in SESSIONS}
+        assert [had[person].account for person in SESSIONS] == [own, shared, shared]
+        comments = {
+            line.split()[0]: line.split()[1] for line in here.run("squeue", "-h", "-o", "%i %k").stdout.splitlines()
+        }
+        away = faults.begin(here, "slurmctld-down")
+        for person in ("ada", "ben"):  # the wishes stay open
+            await client.stop(SESSIONS[person], "person")
+        assert (await client.session(SESSIONS["ada"])).wish == "stop"
+    faults.begin(here, "state-lost")
+    away.undo()
+    assert jobs(here) == {}
+
+    known = sorted(int(had[person].job or "") for person in SESSIONS)
+    accounts = {int(had[person].job or ""): had[person].account for person in SESSIONS}
+    # Of the same accounts: without our name, with our name, and one that copied the comment of a session that goes on.
+    foreign = [submit(here, accounts[known[0]], "own-job", "of-another")]
+    assert int(foreign[0]) == known[0]
+    for number in range(known[0] + 1, known[-1] + 3):
+        comment = comments[had["cyd"].job or ""] if number == known[-1] + 1 else "of-another"
+        foreign.append(submit(here, accounts.get(number, shared), NAME, comment))
+    assert {str(number) for number in known} <= set(foreign)
+
+    async with link(folder) as client:
+        for person in SESSIONS:
+            ended = await session(client, person, SessionState.ENDED)
+            assert ended.end is not None
+            assert ended.end.code == ("job-replaced" if person == "cyd" else "stopped")
+        again = "f" * 32
+        await client.put_session(again, SessionRequest(user="ada", choice=choice))
+        async with asyncio.timeout(SECONDS):
+            while (fresh := await client.session(again)).job is None:
+                await asyncio.sleep(0.2)
+        await client.stop(again, "person")
+        async with asyncio.timeout(SECONDS):
+            while (await client.session(again)).state is not SessionState.ENDED:
+                await asyncio.sleep(0.2)
+        there = jobs(here)
+        assert fresh.job not in there
+        assert set(foreign) <= there.keys()
+    killed = re.findall(r"REQUEST_KILL_JOB JobId=([0-9]+)", (here.folder / "log" / "slurmctld.log").read_text())
+    assert set(killed) == {fresh.job}
