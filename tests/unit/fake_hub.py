@@ -31,6 +31,7 @@ class FakeHub:
     def __init__(self) -> None:
         self.users: dict[str, dict[str, dict[str, object]]] = {"ada": {}, "ben": {}}
         self.tokens = {"ada-token": "ada", "ben-token": "ben", "weak-token": "ada"}
+        self.scopes: dict[str, list[str]] = {"weak-token": []}  # of each token; else those that a person's has
         self.started: list[tuple[str, str]] = []
         self.busy = 0  # how many starts are answered by "is pending check"
         self.asked = 0
@@ -46,8 +47,16 @@ class FakeHub:
         if token not in self.tokens:
             response.status_code = 403
             return {}
-        scopes = [] if token == "weak-token" else ["access:services!service=factories"]
-        return {"name": self.tokens[token], "kind": "user", "scopes": scopes, "admin": False}
+        user = self.tokens[token]
+        scopes = self.scopes.get(token, [f"access:servers!user={user}", "access:services!service=factories"])
+        return {"name": user, "kind": "user", "scopes": scopes, "admin": False}
+
+    def session_token(self, user: str, server: str = "") -> str:
+        """A token as JupyterHub makes one for that server of theirs."""
+        token = f"token-of-{user}-{server}"
+        self.tokens[token] = user
+        self.scopes[token] = [f"access:servers!server={user}/{server}", "access:services!service=factories"]
+        return token
 
     async def page(self, request: Request, offset: int, limit: int) -> dict[str, object]:
         assert request.headers["Accept"] == "application/jupyterhub-pagination+json"

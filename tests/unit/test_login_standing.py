@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from factorylink.models import PersonBody
+from factorylink.models import AccessStatus, PersonBody
 from factoryspawner import hubconfig
 from factoryspawner.access import Standing, check
 from factoryspawner.errors import StartFailed
@@ -39,10 +38,14 @@ class Link:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, list[str], bool]] = []
+        self.told: list[tuple[Any, ...]] = []
 
-    async def put_person(self, name: str, groups: Iterable[str], blocked: bool = False) -> None:
-        self.told.append((name, sorted(PersonBody(groups=frozenset(groups)).groups), blocked))
+    async def put_person(self, name: str, told: PersonBody) -> None:
+        self.told.append((name, sorted(told.groups), told.blocked))
+
+    async def put_access(self, name: str, told: AccessStatus) -> None:
+        assert told.refusal is not None
+        self.told.append((name, told.refusal.code))
 
 
 @pytest.fixture
@@ -66,10 +69,10 @@ def authenticator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FederatedA
     ("state", "code", "told"),
     [
         ({}, None, [("ada-1", ["one"], False)]),
-        # Nobody knows that these are out: what runs goes on.
-        ({"checked_at": time.time() - TRUST - 60}, "login-stale", []),
-        ({"checked_at": 0}, "login-stale", []),
-        ({"provider": "gone"}, "login-never", []),
+        # Nobody knows that these are out: what runs goes on, and nothing else of them is told.
+        ({"checked_at": time.time() - TRUST - 60}, "login-stale", [("ada-1", "login-stale")]),
+        ({"checked_at": 0}, "login-stale", [("ada-1", "login-stale")]),
+        ({"provider": "gone"}, "login-never", [("ada-1", "login-never")]),
         ({"refused": "no-group"}, "login-no-group", [("ada-1", [], True)]),
     ],
 )

@@ -128,6 +128,11 @@ class BatchRow:
     workers: list[WorkerRow] = field(default_factory=list)
     misses: int = 0  # good answers in a row without any job of it, while it has none
 
+    @property
+    def adopted(self) -> bool:
+        """True if its jobs were not submitted by this ledger's link: a client says that they are there."""
+        return self.submit_begun is not None and self.submits == 0
+
     def job_of(self, worker: WorkerRow) -> JobId | None:
         """The scheduler's id of one of its jobs, once it is known."""
         return self.job if self.job is None or self.count == 1 else task_of(self.job, worker.task)
