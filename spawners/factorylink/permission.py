@@ -115,10 +115,11 @@ class Permission:
         if size is None or hours > size.max_hours:
             said = N_("{hours} h is above the limit of {size}.")
             raise invalid(said.format(hours=f"{hours:g}", size=row.choice.size), "hours")
-        mine = sum(len(f.alive()) for f in self._board.flocks.values() if f.row.user == row.user)
-        most = self._board.config.limits.worker_jobs_per_person
+        alive = [pair for f in self._board.flocks.values() if f.row.user == row.user for pair in f.alive()]
+        mine, most = len(alive), self._board.config.limits.worker_jobs_per_person
         if adopt:  # with those that never were there, so that nobody fills the ledger by saying so again and again
-            mine, most = mine + self._board.adopted[row.user], most * TAKEN_OVER
+            mine = sum(batch.was_shown(worker) for batch, worker in alive) + self._board.adopted[row.user]
+            most *= TAKEN_OVER
         if mine + more > most:
             said = N_("You have {jobs} worker jobs, and {more} more would be over the {most} that one may have.")
             raise limit(said.format(jobs=mine, more=more, most=most), N_("Scale down, or close a cluster."))

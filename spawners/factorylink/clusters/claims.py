@@ -10,7 +10,6 @@ from factorylink.budget import Claim
 from factorylink.choices import gpus_of, walltime
 from factorylink.clusters.flock import Flock
 from factorylink.clusters.rows import BatchRow, WorkerRow
-from factorylink.models import WorkerState
 
 
 def claims(board: Board, flock: Flock, batch: BatchRow, workers: Iterable[WorkerRow]) -> list[Claim]:
@@ -24,6 +23,5 @@ def claims(board: Board, flock: Flock, batch: BatchRow, workers: Iterable[Worker
 def held(board: Board, flock: Flock, batch: BatchRow) -> list[Claim]:
     """Return what a batch holds: its jobs that are not over. A job that a client says is there holds nothing until an
     answer of the factory shows it."""
-    alive = [worker for worker in batch.workers if worker.ended is None]
-    shown = [worker for worker in alive if not batch.adopted or worker.state is not WorkerState.ASKED]
-    return claims(board, flock, batch, shown)
+    there = (worker for worker in batch.workers if worker.ended is None and batch.was_shown(worker))
+    return claims(board, flock, batch, there)
