@@ -89,9 +89,7 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
 
     @app.get(f"{prefix}/api/sessions", responses=own_only)
     async def list_sessions(live: bool = False, limit: Limit = 100, caller: Caller = asking) -> list[Session]:
-        if caller.session is not None:
-            return [await sessions.session(caller.session.row.id)]
-        return await sessions.sessions(caller.user, None, live, limit)
+        return [caller.shown(session) for session in await sessions.sessions(caller.user, None, live, limit)]
 
     @app.get(f"{prefix}/api/sessions/{{session_id}}", responses=own_only | says(404))
     async def get_session(session_id: SessionId, caller: Caller = asking) -> Session:

@@ -15,6 +15,12 @@ from factorylink.live import Live
 from factorylink.models import ClusterRequest, Problem, ProjectId, ResolvedChoice, Session, Slug
 from factorylink.problems import ProblemError, forbidden, from_link_error, gone, of_words
 
+# Of a person's other sessions, to a session's token. "_" is no account: the field has to be there.
+_NOT_TOLD = {
+    **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
+    **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None},
+}
+
 
 class NoTokenError(ProblemError):
     """There is no token, or nobody's: 401."""
@@ -38,6 +44,13 @@ class Caller:
             raise gone(f"The session {session.id}")
         if self.session is not None and session.id != self.session.row.id:
             raise of_words("forbidden", explain.own("token-other-session"))
+
+    def shown(self, session: Session) -> Session:
+        """Return a session of the person as the caller may see it in a list: to a session's token, other sessions are
+        named with their state and times, and nothing of their site, job or log is told."""
+        if self.session is None or session.id == self.session.row.id:
+            return session
+        return session.model_copy(update=_NOT_TOLD)
 
     def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:
         """Return the project to act for at that factory, which for a session's token is its own where none is named.
