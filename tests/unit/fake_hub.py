@@ -13,7 +13,9 @@ from fastapi import FastAPI, Request, Response
 from factorylink.api_hub import hub_app
 from factorylink.api_user import user_app
 from factorylink.bringback import BringBack
+from factorylink.callers import Callers
 from factorylink.client import LinkClient
+from factorylink.clusters.wire import Wire
 from factorylink.hub import HubClient
 from factorylink.models import (
     Choice,
@@ -92,10 +94,13 @@ class Link:
         self.people = people
 
 
+WIRE = "/services/factories/api/clusters/{cluster_id}/wire"
+
+
 @asynccontextmanager
-async def served(tmp_path: Path) -> AsyncIterator[Link]:
-    """Over real sockets."""
-    world = await World(tmp_path).up()
+async def served(tmp_path: Path, world: World | None = None) -> AsyncIterator[Link]:
+    """Over real sockets. ``world``: one that is up; it ends with this."""
+    world = world or await World(tmp_path).up()
     fake = FakeHub()
     (tmp_path / "token").write_text("service-token\n")
     async with serving(fake.app) as hub_url:
@@ -104,6 +109,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Link]:
         bring_back = BringBack(world.board, hub)
         hub_side = hub_app(world.sessions, world.clusters, world.offers, bring_back)
         user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
+        user_side.add_api_websocket_route(WIRE, Wire(world.clusters, Callers(hub, world.board)).handle)
         async with serving(hub_side, world.config.socket), serving(user_side) as url:
             client = LinkClient(world.config.socket)
             async with httpx.AsyncClient(base_url=f"{url}/services/factories", timeout=30) as people:
