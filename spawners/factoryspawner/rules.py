@@ -16,16 +16,8 @@ from factoryspawner.settings import FEEDING, SECTIONS, SettingsError, job_option
 Sections = Mapping[str, Mapping[str, Any]]  # JupyterHub's configuration
 
 _OWN_SERVER = "access:servers!server"
-_TOO_MUCH = (
-    "inherit",
-    "self",
-    "access:servers",
-    "access:servers!user",
-    "servers",
-    "tokens",
-    "admin:users",
-    "admin:servers",
-)
+# What a server's token may not have but for its own server (``!server``): it would act as the person.
+_TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:servers", "admin:servers", "admin:users")
 
 
 def of(config: Sections, login: Login | None) -> HubRules:
@@ -51,10 +43,13 @@ def check_tokens(config: Sections) -> None:
         raise SettingsError("c.Spawner.server_token_scopes must be a list here: a function cannot be checked")
     if _OWN_SERVER not in scopes:
         raise SettingsError(f"c.Spawner.server_token_scopes needs {_OWN_SERVER}: it tells whose token it is")
-    if found := next((scope for scope in scopes if scope in _TOO_MUCH), None):
-        raise SettingsError(
-            f"c.Spawner.server_token_scopes has no place for {found!r}: notebooks would act as the person"
-        )
+    if found := next((scope for scope in scopes if _is_too_much(scope)), None):
+        raise SettingsError(f"c.Spawner.server_token_scopes: {found!r} would let notebooks act as their person")
+
+
+def _is_too_much(scope: str) -> bool:
+    base, _, narrowed = scope.partition("!")
+    return base in _TOO_MUCH and narrowed != "server"
 
 
 def _has_rules(authenticator: object) -> bool:
