@@ -34,6 +34,7 @@ class FakeHub:
         self.users: dict[str, dict[str, dict[str, object]]] = {"ada": {}, "ben": {}}
         self.tokens = {"ada-token": "ada", "ben-token": "ben", "weak-token": "ada"}
         self.scopes: dict[str, list[str]] = {"weak-token": []}  # of each token; else those that a person's has
+        self.services = {"service-token": "factories"}
         self.started: list[tuple[str, str]] = []
         self.busy = 0  # how many starts are answered by "is pending check"
         self.asked = 0
@@ -46,6 +47,8 @@ class FakeHub:
     async def user(self, request: Request, response: Response) -> dict[str, object]:
         self.asked += 1
         token = request.headers["Authorization"].removeprefix("token ")
+        if token in self.services:
+            return {"name": self.services[token], "kind": "service", "scopes": ["list:users", "start:servers"]}
         if token not in self.tokens:
             response.status_code = 403
             return {}

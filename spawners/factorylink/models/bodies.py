@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from factorylink.models.base import Hours, JobId, Model, Person, Slug
 from factorylink.models.clusters import Cluster
@@ -18,6 +18,14 @@ from factorylink.models.views import Health
 ProblemKind = Literal["invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden"]
 
 
+def _written_out(moment: object) -> object:
+    """Refuse a number, which would be taken for seconds since 1970. Raises ValueError."""
+    if not isinstance(moment, datetime) and "T" not in str(moment).upper():
+        raise ValueError("say it as 2026-01-31T12:00:00Z")
+    return moment
+
+
+Until = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 _LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # no control characters but the end of a line
 
 
@@ -73,7 +81,7 @@ class AccessStatus(Model):
     counts for a while only; None: no such moment. ``refusal``: why nothing of theirs may begin; ``terms``: the version
     of the gateway's terms that they accepted."""
 
-    until: AwareDatetime | None = None
+    until: Until | None = None
     refusal: Words | None = None
     terms: Version | None = None
 
