@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ from factorylink.hub import HubClient, TokenOwner
 from factoryspawner import rules
 from factoryspawner.settings import SettingsError
 from tests.unit.fake_link import FakeLink
-from tests.unit.hub_process import Beside, HubProcess, is_ready
+from tests.unit.hub_process import ROOT, Beside, HubProcess, is_ready
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 FACTORIES = "access:services!service=factories"
@@ -124,3 +127,60 @@ async def test_who_has_rules_of_their_own(tmp_path: Path) -> None:
     assert rules.of({}, None).access is False
     told = rules.of({"BatchSpawnerBase": {"req_account": "a"}, "FactorySpawner": {"req_account": "b"}}, None)
     assert told.options.account == "b"
+
+
+async def test_the_link_s_own_token_starts_servers_and_no_more(hub: HubProcess, link: FakeLink) -> None:
+    link.auto = True
+    headers = {"Authorization": f"token {hub.service}"}
+
+    async def may(method: str, path: str, **more: Any) -> int:
+        return (await hub.http.request(method, f"/hub/api{path}", headers=headers, **more)).status_code
+
+    assert await may("GET", "/users") == 200
+    assert await may("POST", "/users/bob/server", json={"factory": "one"}) in (201, 202)
+    await hub.until("bob", is_ready)
+    for method, path in (
+        ("DELETE", "/users/bob/server"),
+        ("POST", "/users/bob/tokens"),
+        ("GET", "/users/bob/tokens"),
+        ("POST", "/users/eve"),
+        ("DELETE", "/users/bob"),
+        ("GET", "/proxy"),
+        ("POST", "/shutdown"),
+    ):
+        assert await may(method, path) in (403, 404), path
+    assert (await hub.http.get("/user/bob/api/contents", headers=headers)).status_code not in (200, 201)
+
+
+async def test_the_operator_s_token_manages_the_hub(hub: HubProcess) -> None:
+    assert (await hub.api("POST", "/users/newcomer")).status_code == 201
+    assert (await hub.api("POST", "/users/newcomer/tokens", json={})).status_code == 201
+    assert (await hub.api("DELETE", "/users/newcomer")).status_code == 204
+
+
+async def test_the_hub_keeps_tokens_as_hashes_but_those_of_servers(hub: HubProcess, link: FakeLink) -> None:
+    own = await token(hub)
+    link.auto = True
+    await hub.api("POST", "/users/ada/servers/kept", json={"factory": "one"})
+    await hub.until("ada", is_ready, "kept")
+    [session] = link.live("ada", "kept")
+    of_session = link.environments[session.id].environment["JUPYTERHUB_API_TOKEN"]
+    kept = b"".join(path.read_bytes() for path in hub.folder.glob("hub.sqlite*"))
+    assert own.encode() not in kept
+    assert of_session.encode() in kept  # so that a hub that starts anew goes on with it
+    assert stat.S_IMODE((hub.folder / "cookie").stat().st_mode) == 0o600
+
+
+async def test_the_hub_s_process_has_no_login_to_a_site() -> None:
+    """Nor the code for one: keys and certificates are the link's alone."""
+    code = (
+        "import sys, pkgutil, importlib, factoryspawner\n"
+        "for one in pkgutil.walk_packages(factoryspawner.__path__, 'factoryspawner.'):\n"
+        "    importlib.import_module(one.name)\n"
+        "theirs = ('factorylink.credentials', 'factorylink.transports', 'asyncssh')\n"
+        "print([name for name in sys.modules if name.startswith(theirs)])"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT / "spawners"
+    )
+    assert told.stdout.strip() == "[]"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -14,6 +16,8 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from factorygate import FactoryCluster, use_token
+from factorygate.link import Way
 from factorylink.api_user import user_app
 from factorylink.models import ClusterRequest, SessionState
 from tests.unit.fake_factory import ID, OTHER, SCHEDULER, FakeScheduler, World, factory
@@ -189,3 +193,32 @@ async def test_a_token_of_several_servers_or_of_another_person_s_does_nothing(li
 async def test_others_see_nothing_whatever_their_token(link: Link) -> None:
     for method, path, sent in (("GET", f"/sessions/{ID}", None), ("GET", f"/clusters/{OWN}", None)):
         assert (await ask(link, method, path, "ben-token", sent))[0] == 404
+
+
+async def test_a_token_that_was_deleted_is_believed_for_half_a_minute(
+    link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (await ask(link, "GET", "/factories", "ada-token"))[0] == 200
+    del link.hub.tokens["ada-token"]
+    assert (await ask(link, "GET", "/factories", "ada-token"))[0] == 200
+    later = time.monotonic() + 31
+    monkeypatch.setattr("factorylink.hub.time", SimpleNamespace(monotonic=lambda: later))
+    assert (await ask(link, "GET", "/factories", "ada-token"))[0] == 401
+
+
+@pytest.mark.parametrize("handed", ["argument", "function", "environment"])
+def test_a_token_handed_to_a_notebook_is_in_its_memory_only(handed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"FACTORYGATE_HUB_SOCKET": "/x/hub.sock", "JUPYTERHUB_API_TOKEN": "of-session"}
+    monkeypatch.setattr("factorygate.link._own_token", "")
+    assert (Way.here(here).token, Way.here(here).own) == ("of-session", False)
+    if handed == "function":
+        monkeypatch.setattr("factorygate.link.getpass", lambda _prompt: " very-secret ")
+        use_token()  # asked for, and not shown
+    way = Way.here(
+        here | ({"FACTORYGATE_TOKEN": "very-secret"} if handed == "environment" else {}),
+        token="very-secret" if handed == "argument" else None,
+    )
+    assert (way.token, way.own, way.socket) == ("very-secret", True, "/x/hub.sock")
+    assert "very-secret" not in f"{way} {way!r} {vars(FactoryCluster)}"
+    use_token("")
+    assert Way.here(here).token == "of-session"
