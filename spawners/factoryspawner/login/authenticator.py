@@ -133,7 +133,6 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             self.log.warning("%s cannot be looked at again: %s", user.name, error)
             return self._is_trusted(state)
         if model is None:
-            self._must_sign_in(user.name, state)
             return False
         fresh = model["auth_state"]
         if fresh["refused"]:
@@ -141,7 +140,6 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             return False
         if model["name"] != user.name:
             self.log.error("%s says of %s that they are %s", provider.settings.id, user.name, model["name"])
-            self._must_sign_in(user.name, state)
             return False
         self._promote(model)
         await user.save_auth_state(fresh)
@@ -208,19 +206,6 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             terms=None if terms is None else terms.accepted,
         )
         return PersonBody(groups=access.groups(groups), access=status)
-
-    def _must_sign_in(self, name: str, state: dict[str, Any]) -> None:
-        """See that nothing of theirs begins, here or at the link, until they sign in again: their provider no longer
-        knows the login. What runs goes on."""
-        self._tell(name, AccessStatus(until=self._trusted_until(state), refusal=words("stale")))
-
-    def _promote(self, model: dict[str, Any]) -> None:
-        admins = {name.lower() for name in self.admin_users}
-        groups = set(self._login.admin_groups)
-        if model["name"] in admins or not groups.isdisjoint(model["groups"]):
-            model["admin"] = True
-        else:
-            model["admin"] = False if groups else None  # None: as somebody set it in the hub
 
     async def _shut_out(self, user: Any, state: dict[str, Any]) -> None:
         """Take what they had: groups, the rights of an admin, and tokens of the hub's API. Tokens of servers stay:
