@@ -207,6 +207,14 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         )
         return PersonBody(groups=access.groups(groups), access=status)
 
+    def _promote(self, model: dict[str, Any]) -> None:
+        admins = {name.lower() for name in self.admin_users}
+        groups = set(self._login.admin_groups)
+        if model["name"] in admins or not groups.isdisjoint(model["groups"]):
+            model["admin"] = True
+        else:
+            model["admin"] = False if groups else None  # None: as somebody set it in the hub
+
     async def _shut_out(self, user: Any, state: dict[str, Any]) -> None:
         """Take what they had: groups, the rights of an admin, and tokens of the hub's API. Tokens of servers stay:
         their sessions end after the link's grace, and people may save what they have there."""
