@@ -21,7 +21,7 @@ _PLACES = {
     "FactoryCluster": "factorygate.cluster.cluster",
     "FactoryPicker": "factorygate.widgets.picker",
     "copy_examples": "factorygate.examples",
-    "use_token": "factorygate.link",
+    "use_token": "factorygate.link",  # nosec B105
 }
 
 

@@ -51,7 +51,8 @@ class NoLinkError(LinkError):
         )
 
 
-_own_token = ""  # handed over by use_token; in this process's memory only
+# Handed over by use_token; in this process's memory only.
+_own_token = ""  # nosec B105
 
 
 def use_token(token: str | None = None) -> None:
