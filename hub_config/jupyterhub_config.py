@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from factoryspawner import hubconfig, settings
+from factoryspawner import gateway, hubconfig, rules, settings
 
 config = hubconfig.loaded()
 
@@ -11,3 +11,5 @@ for part in ("network.py", "people.py", "sessions.py", "pages.py"):
 if config.extra_config is not None:
     load_subconfig(str(config.extra_config))
 settings.check_all(c)
+rules.check_tokens(c)
+gateway.subscribe(config.link_socket, rules.of(c, config.login))

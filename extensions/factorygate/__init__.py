@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from factorygate.cluster.cluster import FactoryCluster
     from factorygate.examples import copy_examples
+    from factorygate.link import use_token
     from factorygate.widgets.panel import ClusterPanel
     from factorygate.widgets.picker import FactoryPicker
 
 __version__ = "0.1.0"
-__all__ = ["ClusterPanel", "FactoryCluster", "FactoryPicker", "__version__", "copy_examples"]
+__all__ = ["ClusterPanel", "FactoryCluster", "FactoryPicker", "__version__", "copy_examples", "use_token"]
 
 # Found when first asked for: what runs in a job imports this package too, and has no use for widgets or Dask.
 _PLACES = {
@@ -20,6 +21,7 @@ _PLACES = {
     "FactoryCluster": "factorygate.cluster.cluster",
     "FactoryPicker": "factorygate.widgets.picker",
     "copy_examples": "factorygate.examples",
+    "use_token": "factorygate.link",  # nosec B105
 }
 
 

@@ -1,7 +1,9 @@
 """The gateway's link as a notebook or a script asks it: HTTP with a hub token, for what is the caller's own.
 
-In a session everything needed is in the environment, and requests go through the session's own door. A script elsewhere
-sets ``FACTORYGATE_URL`` (the hub's public address) and ``FACTORYGATE_TOKEN`` (a token from the hub's token page).
+In a session everything needed is in the environment, and requests go through the session's own door. Its token acts for
+the session's factory and project; for more, a person hands over a token of their own (``use_token``). A script
+elsewhere sets ``FACTORYGATE_URL`` (the hub's public address) and ``FACTORYGATE_TOKEN`` (a token from the hub's token
+page).
 """
 
 from __future__ import annotations
@@ -10,7 +12,9 @@ import json
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from getpass import getpass
+from typing import Any
 
 import httpx
 from httpx_sse import EventSource
@@ -51,23 +55,48 @@ class NoLinkError(LinkError):
         )
 
 
-class Way(NamedTuple):
-    """How the gateway is reached. ``base``: its API's address; ``socket``: the session's own way, if it has one."""
+# Handed over by use_token; in this process's memory only.
+_own_token = ""  # nosec B105
+
+
+def use_token(token: str | None = None) -> None:
+    """Act with a hub token of your own from now on, in this process: for clusters at another factory, or for another
+    project, than this session's, for which the session's own token is not enough.
+
+    Make one on the hub's Token page. Without ``token`` it is asked for, and not shown. "" goes back to the session's
+    own. It is kept in this process's memory only.
+    """
+    global _own_token
+    _own_token = (getpass("Hub token: ") if token is None else token).strip()
+
+
+def has_own_token(environment: Mapping[str, str] = os.environ) -> bool:
+    """Return whether a token of the person's own was handed over, by ``use_token`` or ``FACTORYGATE_TOKEN``."""
+    return bool(_own_token or environment.get("FACTORYGATE_TOKEN"))
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the gateway is reached. ``base``: its API's address; ``socket``: the session's own way, if it has one;
+    ``own``: whether the token is the person's own, and not the session's."""
 
     base: str
-    token: str
+    token: str = field(repr=False)
     socket: str | None
+    own: bool = True
 
     @classmethod
-    def here(cls, environment: Mapping[str, str] = os.environ) -> Way:
-        """That of this session, or the one that the environment names. Raises NoLinkError."""
-        socket, token = environment.get("FACTORYGATE_HUB_SOCKET"), environment.get("JUPYTERHUB_API_TOKEN")
-        if socket and token:
+    def here(cls, environment: Mapping[str, str] = os.environ, token: str | None = None) -> Way:
+        """That of this session, or the one that the environment names; with ``token``, or the person's own that was
+        handed over, or the session's. Raises NoLinkError."""
+        own = token or _own_token or environment.get("FACTORYGATE_TOKEN")
+        socket, of_session = environment.get("FACTORYGATE_HUB_SOCKET"), environment.get("JUPYTERHUB_API_TOKEN")
+        if socket and (own or of_session):
             base = environment.get("JUPYTERHUB_BASE_URL", "/")
-            return cls(f"http://gateway{base}services/factories/api", token, socket)
-        url, token = environment.get("FACTORYGATE_URL"), environment.get("FACTORYGATE_TOKEN")
-        if url and token:
-            return cls(f"{url.rstrip('/')}/services/factories/api", token, None)
+            return cls(f"http://gateway{base}services/factories/api", own or of_session or "", socket, bool(own))
+        url = environment.get("FACTORYGATE_URL")
+        if url and own:
+            return cls(f"{url.rstrip('/')}/services/factories/api", own, None)
         raise NoLinkError
 
     @property

@@ -1,6 +1,6 @@
 # ruff: noqa: F821, D100
 # A server is a session at a factory; the time in the queue has no limit.
-from factoryspawner import gateway, hubconfig
+from factoryspawner import hubconfig
 
 config = hubconfig.loaded()
 
@@ -13,4 +13,3 @@ c.JupyterHub.init_spawners_timeout = 1
 c.JupyterHub.tornado_settings.update({"slow_spawn_timeout": 1.5})  # a POST answers within 2 s
 c.Spawner.consecutive_failure_limit = 0
 c.Spawner.default_url = "/lab"
-gateway.subscribe(config.link_socket)

@@ -22,6 +22,7 @@ from factorylink.metrics import exposition
 from factorylink.models import (
     N_,
     AcceptBody,
+    AccessStatus,
     AuditLine,
     ChecklistView,
     Choice,
@@ -36,6 +37,7 @@ from factorylink.models import (
     ExtendBody,
     FactoryView,
     Hours,
+    HubRules,
     MessageBody,
     NetworkView,
     Person,
@@ -233,6 +235,14 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     @app.put("/people/{user}", status_code=204)
     async def put_person(user: Annotated[Person, Path()], body: PersonBody) -> None:
         await board.people.put(user, body)
+
+    @app.put("/people/{user}/access", status_code=204)
+    async def put_access(user: Annotated[Person, Path()], body: AccessStatus) -> None:
+        await board.people.put_access(user, body)
+
+    @app.put("/rules", status_code=204)
+    async def put_rules(body: HubRules) -> None:
+        await board.people.put_rules(body)
 
     @app.get("/people/{user}/choice")
     async def last_choice(user: Annotated[Person, Path()]) -> Choice | None:

@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, Request, Response, Security
 from fastapi.security import HTTPBearer
 
 from factorylink.api_hub import Limit, follow_session
-from factorylink.callers import Callers
+from factorylink.callers import Caller, Callers
 from factorylink.clusters.service import Clusters
 from factorylink.hub import HubClient
 from factorylink.models import (
@@ -31,7 +31,6 @@ from factorylink.models import (
     Slug,
 )
 from factorylink.offers import Offers
-from factorylink.problems import gone
 from factorylink.sessions import Sessions
 from factorylink.streams import OpenStreams
 from factorylink.web import Bounded, EventStream, new_app, says, tells
@@ -44,116 +43,133 @@ MOST_BYTES = 2**20  # of a request's body: ten thousand names of workers are les
 
 
 def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubClient, base_url: str) -> FastAPI:
-    """``base_url``: the hub's, ``/`` mostly. Everyone sees only what is their own."""
+    """``base_url``: the hub's, ``/`` mostly. Everyone sees only what is their own; a session's token, only what is
+    of its own session's factory and project."""
     app = new_app("factorygate link, for people")
     app.add_middleware(Bounded, most=MOST_BYTES)
     prefix = f"{base_url}services/factories"
 
-    callers = Callers(hub)
+    callers = Callers(hub, sessions.board)
     streams = OpenStreams()
 
-    async def who(request: Request, _described: Annotated[object, Security(_BEARER)]) -> str:
-        return await callers.person(request.headers.get("Authorization", ""))
+    async def who(request: Request, _described: Annotated[object, Security(_BEARER)]) -> Caller:
+        return await callers.of(request.headers)
 
-    user, own_only = Depends(who), says(401, 403)
+    asking, own_only = Depends(who), says(401, 403)
 
     @app.get(f"{prefix}/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
     @app.get(f"{prefix}/api/factories", responses=own_only)
-    async def factories(name: str = user) -> list[FactoryView]:
-        return offers.views(name)
+    async def factories(caller: Caller = asking) -> list[FactoryView]:
+        return offers.views(caller.user)
 
     @app.get(
         f"{prefix}/api/factories/events",
         response_class=EventStream,
         responses=own_only | says(429) | tells("factories"),
     )
-    async def factories_events(name: str = user) -> EventStream:
-        return streams.events(name, offers.stream(name))
+    async def factories_events(caller: Caller = asking) -> EventStream:
+        return streams.events(caller.user, caller.stream(offers.stream(caller.user)))
 
     @app.get(f"{prefix}/api/projects", responses=own_only)
-    async def projects(name: str = user) -> list[ProjectView]:
-        return await offers.projects(name)
+    async def projects(caller: Caller = asking) -> list[ProjectView]:
+        mine = await offers.projects(caller.user)
+        own = None if caller.session is None else caller.session.row.choice.project
+        return [project for project in mine if caller.session is None or project.id == own]
 
     @app.get(f"{prefix}/api/coming", responses=own_only)
-    async def coming(_name: str = user) -> list[ComingView]:
+    async def coming(_caller: Caller = asking) -> list[ComingView]:
         return offers.coming()
 
     @app.get(f"{prefix}/api/factories/{{factory_id}}/estimate", responses=own_only | says(404, 429))
     async def estimate(
-        factory_id: Slug, size: Slug, hours: Hours | None = None, project: ProjectId | None = None, name: str = user
+        factory_id: Slug,
+        size: Slug,
+        hours: Hours | None = None,
+        project: ProjectId | None = None,
+        caller: Caller = asking,
     ) -> Estimate:
-        return await offers.estimate(factory_id, name, size, hours, project)
+        return await offers.estimate(factory_id, caller.user, size, hours, caller.acts_at(factory_id, project))
 
     @app.get(f"{prefix}/api/sessions", responses=own_only)
-    async def list_sessions(live: bool = False, limit: Limit = 100, name: str = user) -> list[Session]:
-        return await sessions.sessions(name, None, live, limit)
+    async def list_sessions(live: bool = False, limit: Limit = 100, caller: Caller = asking) -> list[Session]:
+        return [caller.shown(session) for session in await sessions.sessions(caller.user, None, live, limit)]
 
     @app.get(f"{prefix}/api/sessions/{{session_id}}", responses=own_only | says(404))
-    async def get_session(session_id: SessionId, name: str = user) -> Session:
-        return await own(session_id, name)
+    async def get_session(session_id: SessionId, caller: Caller = asking) -> Session:
+        return await own(session_id, caller)
 
     @app.get(
         f"{prefix}/api/sessions/{{session_id}}/events",
         response_class=EventStream,
         responses=own_only | says(404, 429) | tells("session"),
     )
-    async def session_events(session_id: SessionId, name: str = user) -> EventStream:
-        await own(session_id, name)
-        return streams.events(name, await follow_session(sessions, session_id))
+    async def session_events(session_id: SessionId, caller: Caller = asking) -> EventStream:
+        await own(session_id, caller)
+        return streams.events(caller.user, await follow_session(sessions, session_id))
 
     @app.post(f"{prefix}/api/sessions/{{session_id}}/extend", responses=own_only | says(404, 409))
-    async def extend_session(session_id: SessionId, body: ExtendBody, name: str = user) -> Session:
-        await own(session_id, name)
+    async def extend_session(session_id: SessionId, body: ExtendBody, caller: Caller = asking) -> Session:
+        await own(session_id, caller)
         return await sessions.extender.extend(session_id, body.hours, "person")
 
     @app.get(f"{prefix}/api/clusters", responses=own_only)
-    async def list_clusters(live: bool = False, name: str = user) -> list[Cluster]:
-        return clusters.of(name, live)
+    async def list_clusters(live: bool = False, caller: Caller = asking) -> list[Cluster]:
+        return [cluster for cluster in clusters.of(caller.user, live) if caller.reaches(cluster.choice)]
 
     @app.put(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404, 409) | {201: {"model": Cluster}})
     async def put_cluster(
-        cluster_id: ClusterId, request: ClusterRequest, response: Response, name: str = user
+        cluster_id: ClusterId, request: ClusterRequest, response: Response, caller: Caller = asking
     ) -> Cluster:
-        cluster, created = await clusters.put(cluster_id, name, request)
+        options = None if caller.session is None else caller.session.row.options
+        cluster, created = await clusters.put(
+            cluster_id, caller.user, caller.begins(request), may_touch=caller.has, options=options
+        )
         response.status_code = 201 if created else 200
         return cluster
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404))
-    async def get_cluster(cluster_id: ClusterId, name: str = user) -> Cluster:
-        return clusters.look(cluster_id, name)
+    async def get_cluster(cluster_id: ClusterId, caller: Caller = asking) -> Cluster:
+        return clusters.look(mine(cluster_id, caller), caller.user)
 
     @app.get(
         f"{prefix}/api/clusters/{{cluster_id}}/events",
         response_class=EventStream,
         responses=own_only | says(404, 429) | tells("cluster"),
     )
-    async def cluster_events(cluster_id: ClusterId, name: str = user) -> EventStream:
-        return streams.events(name, clusters.own(cluster_id, name).stream())
+    async def cluster_events(cluster_id: ClusterId, caller: Caller = asking) -> EventStream:
+        cluster = clusters.own(mine(cluster_id, caller), caller.user)
+        return streams.events(caller.user, caller.stream(cluster.stream()))
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}/scheduler", responses=own_only | says(404, 409))
-    async def get_scheduler(cluster_id: ClusterId, response: Response, name: str = user) -> Scheduler:
+    async def get_scheduler(cluster_id: ClusterId, response: Response, caller: Caller = asking) -> Scheduler:
         response.headers["Cache-Control"] = "no-store"  # it holds keys
-        return await clusters.scheduler(cluster_id, name)
+        return await clusters.scheduler(mine(cluster_id, caller), caller.user)
 
     @app.put(f"{prefix}/api/clusters/{{cluster_id}}/batches/{{batch_id}}", responses=own_only | says(404, 409))
-    async def put_batch(cluster_id: ClusterId, batch_id: BatchId, request: BatchRequest, name: str = user) -> Cluster:
-        return await clusters.grow(cluster_id, name, batch_id, request)
+    async def put_batch(
+        cluster_id: ClusterId, batch_id: BatchId, request: BatchRequest, caller: Caller = asking
+    ) -> Cluster:
+        caller.may_begin()
+        return await clusters.grow(mine(cluster_id, caller), caller.user, batch_id, request)
 
     @app.post(f"{prefix}/api/clusters/{{cluster_id}}/cancel", responses=own_only | says(404))
-    async def cancel_workers(cluster_id: ClusterId, request: CancelRequest, name: str = user) -> Cluster:
-        return await clusters.cancel(cluster_id, name, request.names)
+    async def cancel_workers(cluster_id: ClusterId, request: CancelRequest, caller: Caller = asking) -> Cluster:
+        return await clusters.cancel(mine(cluster_id, caller), caller.user, request.names)
 
     @app.delete(f"{prefix}/api/clusters/{{cluster_id}}", status_code=202, responses=own_only | says(404))
-    async def end_cluster(cluster_id: ClusterId, name: str = user) -> Cluster:
-        return await clusters.end(cluster_id, name)
+    async def end_cluster(cluster_id: ClusterId, caller: Caller = asking) -> Cluster:
+        return await clusters.end(mine(cluster_id, caller), caller.user)
 
-    async def own(session_id: SessionId, name: str) -> Session:
+    async def own(session_id: SessionId, caller: Caller) -> Session:
         session = await sessions.session(session_id)
-        if session.user != name:
-            raise gone(f"The session {session_id}")  # whether another's exists is nobody's business
+        caller.sees(session)
         return session
+
+    def mine(cluster_id: ClusterId, caller: Caller) -> ClusterId:
+        caller.has(clusters.own(cluster_id, caller.user).row)
+        return cluster_id
 
     return app

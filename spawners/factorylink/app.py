@@ -94,7 +94,7 @@ async def _serve(
     bring_back = BringBack(board, hub)
     host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
     back = BackWay(config.hub.url, f"http://{host}:{config.listen_port}", config.hub.base_url)
-    wire = Wire(clusters, Callers(hub).person)
+    wire = Wire(clusters, Callers(hub, board))
     apps = [
         hub_app(sessions, clusters, offers, bring_back),
         user_app(sessions, clusters, offers, hub, config.hub.base_url),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -35,7 +36,8 @@ from factorylink.models import (
     TableFactory,
     TableSnapshot,
 )
-from factorylink.projects import People, ProjectBook, ProjectTable
+from factorylink.people import People
+from factorylink.projects import ProjectBook, ProjectTable
 from factorylink.rights import Rights
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place
@@ -81,6 +83,7 @@ class Board:
         self.over: dict[SessionId, Session] = {}  # the last that ended, for streams that began just before
         self.drains: dict[str, str] = {}  # factory id -> the operator's message
         self.same_name: dict[str, int] = {}  # factory id -> jobs that another gateway of the same name has there
+        self.adopted: Counter[str] = Counter()  # by person: worker jobs said to be there that no factory has shown yet
         self.feed = Feed(self._message)
         self.on_change: list[Callable[[Live], None]] = []  # told of each session that may look different, or has ended
         self._watchers: list[Watches] = []

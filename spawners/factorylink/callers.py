@@ -1,11 +1,25 @@
-"""Who asks the user API: the person whose hub token a request carries."""
+"""Who asks the user API, and what for: a person by a token of their own, or a session by the token of its server."""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from factorylink import explain
+from factorylink.board import Board
+from factorylink.clusters.rows import ClusterRow
 from factorylink.errors import LinkError
-from factorylink.hub import HubClient
-from factorylink.models import Problem
-from factorylink.problems import ProblemError, forbidden, from_link_error
+from factorylink.hub import HubClient, TokenOwner
+from factorylink.live import Live
+from factorylink.models import ClusterRequest, Problem, ProjectId, ResolvedChoice, Session, Slug
+from factorylink.problems import ProblemError, forbidden, from_link_error, gone, of_words
+
+# Of a person's other sessions, to a session's token. "_" is no account: the field has to be there.
+_NOT_TOLD = {
+    **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
+    **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None},
+}
 
 
 class NoTokenError(ProblemError):
@@ -14,28 +28,124 @@ class NoTokenError(ProblemError):
     status = 401
 
 
+@dataclass(frozen=True)
+class Caller:
+    """``user``: the person. ``session``: the session whose own token it is, which acts for that session's factory and
+    project only; None: a token of the person's own, which acts for all that is theirs."""
+
+    user: str
+    session: Live | None
+    board: Board
+
+    def sees(self, session: Session) -> None:
+        """Raise ProblemError unless the caller may look at that session: 404 for another person's, whether or not it
+        exists, 403 where a session's token asks about another session of its person."""
+        if session.user != self.user:
+            raise gone(f"The session {session.id}")
+        if self.session is not None and session.id != self.session.row.id:
+            raise of_words("forbidden", explain.own("token-other-session"))
+
+    def shown(self, session: Session) -> Session:
+        """Return a session of the person as the caller may see it in a list: to a session's token, other sessions are
+        named with their state and times, and nothing of their site, job or log is told."""
+        if self.session is None or session.id == self.session.row.id:
+            return session
+        return session.model_copy(update=_NOT_TOLD)
+
+    def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:
+        """Return the project to act for at that factory, which for a session's token is its own where none is named.
+        Raises ProblemError where the token does not reach so far."""
+        if self.session is None:
+            return project
+        own = self.session.row.choice
+        if factory != own.factory or project not in (None, self._payer(own)):
+            raise self._too_far()
+        return self._payer(own)
+
+    def reaches(self, choice: ResolvedChoice) -> bool:
+        """Return whether the caller may act for a cluster with that factory and project."""
+        own = None if self.session is None else self.session.row.choice
+        return own is None or (choice.factory, self._payer(choice)) == (own.factory, self._payer(own))
+
+    def has(self, cluster: ClusterRow) -> None:
+        """Raise ProblemError unless the caller may act for that cluster: 404 for another person's, whether or not it
+        exists, 403 where a session's token does not reach so far."""
+        if cluster.user != self.user:
+            raise gone(f"The cluster {cluster.id}")
+        if not self.reaches(cluster.choice):
+            raise self._too_far()
+
+    def may_begin(self) -> None:
+        """Raise ProblemError where the caller is a session that ends: its token begins nothing any more."""
+        if self.session is not None and self.session.row.wish != "run":
+            raise of_words("forbidden", explain.own("token-session-over"))
+
+    def begins(self, request: ClusterRequest) -> ClusterRequest:
+        """Return the request as it is for this caller: a session's token begins clusters for its own factory and
+        project, held by a session there. Raises ProblemError."""
+        self.may_begin()
+        project = self.acts_at(request.factory, request.project)
+        if self.session is None:
+            return request
+        holder = self.board.live.get(request.session or "")
+        if holder is not None and not self.reaches(holder.row.choice):
+            raise self._too_far()
+        return request.model_copy(update={"project": project})
+
+    async def stream(self, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        """Return the body of a stream of events, which ends with the session whose token asked for it, at the next
+        event or heartbeat."""
+        async with aclosing(body) as pieces:
+            async for piece in pieces:
+                if self.session is not None and self.session.row.ended is not None:
+                    return
+                yield piece
+
+    def _payer(self, choice: ResolvedChoice) -> ProjectId | None:
+        return self.board.payer(choice)
+
+    def _too_far(self) -> ProblemError:
+        factory = "" if self.session is None else self.session.row.factory
+        place = self.board.places.get(factory)
+        machine = factory if place is None else place.factory.site.machine
+        return of_words("forbidden", explain.filled("token-of-session", factory=machine))
+
+
 class Callers:
-    """Asks the hub."""
+    """Asks the hub whose a token is."""
 
-    def __init__(self, hub: HubClient) -> None:
+    def __init__(self, hub: HubClient, board: Board) -> None:
         self._hub = hub
+        self._board = board
 
-    async def person(self, authorization: str) -> str:
-        """The name behind an ``Authorization`` header. Raises ProblemError."""
-        kind, _, token = authorization.partition(" ")
+    async def of(self, headers: Mapping[str, str]) -> Caller:
+        """Return who is behind a request's ``Authorization`` header. Raises ProblemError."""
+        kind, _, token = headers.get("Authorization", "").partition(" ")
         if kind.lower() not in ("bearer", "token") or not token.strip():
             raise _no_token("Send a hub token of yours: Authorization: Bearer TOKEN.")
         try:
-            caller = await self._hub.user_of(token.strip())
+            owner = await self._hub.user_of(token.strip())
         except LinkError as error:
             raise from_link_error(error) from error
-        if caller is None:
+        if owner is None:
             raise _no_token("The hub does not know this token, or it has expired.")
-        if not caller.allowed:
+        if not owner.allowed:
             raise forbidden(
-                "This token may not use the factories: it lacks the scope access:services!service=factories."
+                "This token may not use the factories: it lacks the scope access:services!service=factories, or it is "
+                "for several servers."
             )
-        return caller.name
+        return Caller(owner.name, self._session(owner), self._board)
+
+    def _session(self, owner: TokenOwner) -> Live | None:
+        """Return the session that a server's token acts for; None for a token of the person's own. Raises
+        ProblemError where that server has no session any more."""
+        if owner.server is None:
+            return None
+        of_server = (one for one in self._board.live.values() if one.row.user == owner.name and not one.row.head)
+        mine = [one for one in of_server if one.row.server == owner.server]
+        if not mine:
+            raise of_words("forbidden", explain.own("token-session-over"))
+        return next((one for one in mine if one.row.wish == "run"), mine[0])
 
 
 def _no_token(message: str) -> NoTokenError:

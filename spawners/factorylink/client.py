@@ -23,6 +23,7 @@ from pydantic_core import to_json
 
 from factorylink.models import (
     AcceptBody,
+    AccessStatus,
     AuditLine,
     ChecklistView,
     Choice,
@@ -35,6 +36,7 @@ from factorylink.models import (
     Estimate,
     FactoryView,
     Health,
+    HubRules,
     MessageBody,
     NetworkView,
     PersonBody,
@@ -245,11 +247,17 @@ class LinkClient:
         """Return when the ledger holds the wish to end that person's cluster."""
         await self._request("DELETE", f"/people/{quote(user, safe='')}/clusters/{cluster_id}")
 
-    async def put_person(self, user: str, groups: Iterable[str], blocked: bool = False) -> None:
-        """Who the person is now: all groups, and whether nothing may run for them. Raises ValueError where one can
-        be no group's name."""
-        body = PersonBody(groups=frozenset(groups), blocked=blocked).model_dump(mode="json")
-        await self._request("PUT", f"/people/{quote(user, safe='')}", json=body)
+    async def put_person(self, user: str, told: PersonBody) -> None:
+        """Tell who the person is now, and whether they may begin anything."""
+        await self._request("PUT", f"/people/{quote(user, safe='')}", json=told.model_dump(mode="json"))
+
+    async def put_access(self, user: str, access: AccessStatus) -> None:
+        """Tell whether the person may begin anything, and nothing else of them."""
+        await self._request("PUT", f"/people/{quote(user, safe='')}/access", json=access.model_dump(mode="json"))
+
+    async def put_rules(self, rules: HubRules) -> None:
+        """Tell what the hub asks of everybody."""
+        await self._request("PUT", "/rules", json=rules.model_dump(mode="json"))
 
     async def drain(self, factory: str, message: str) -> None:
         """Take nothing new at that factory; what runs goes on."""

@@ -176,6 +176,7 @@ class Limits(Model):
     sessions_per_person: int = Field(default=10, ge=1)
     clusters_per_person: int = Field(default=10, ge=1)
     worker_jobs_per_person: int = Field(default=2000, ge=1)  # of all clusters
+    extensions_per_session: int = Field(default=48, ge=0)  # how often more time may be asked of the scheduler
     cluster_lease_seconds: Seconds = 900  # a cluster that nobody reads of for so long is ended
     environment_wait_seconds: Seconds = 900  # the door waits this long for its environment
     starting_seconds: Seconds = 600  # from job start to the notebook's first 200

@@ -7,6 +7,7 @@ from factorylink.models import N_
 
 _ASK = Move("operator", N_("Ask this gateway's operators."))
 _WAITS = Move("wait", N_("It is tried again all the time; nothing is lost."))
+_OWN_TOKEN = Move("you", N_("Make a token on the hub's Token page and hand it over with factorygate.use_token()."))
 
 _ANSWERS = (
     # Handing over
@@ -65,6 +66,42 @@ _ANSWERS = (
         "rules-open",
         N_("You have not accepted the rules of {factory} as they are now, so nothing of yours starts there."),
         Move("you", N_("Open your checklist in a browser ({address}), read and accept them, then start again.")),
+    ),
+    Answer(
+        "access-unknown",
+        N_("The gateway does not know whether you may begin anything, since you have not signed in lately."),
+        Move("you", N_("Sign in on the gateway's page, then try again.")),
+    ),
+    Answer(
+        "access-expired",
+        N_("Your last sign-in is too long ago, so nothing new begins. What runs goes on."),
+        Move("you", N_("Sign in on the gateway's page, then try again.")),
+    ),
+    Answer(
+        "terms-open",
+        N_("You have not accepted this gateway's terms of use as they are now."),
+        Move("you", N_("Open your checklist on the gateway's page in a browser and accept them, then start again.")),
+    ),
+    Answer(
+        "limit-extensions",
+        N_("This session was made longer as often as one may be."),
+        Move("you", N_("Start another session when it has ended.")),
+    ),
+    # What a token is for
+    Answer(
+        "token-of-session",
+        N_("A session's own token acts for its session's factory and project only: {factory}."),
+        _OWN_TOKEN,
+    ),
+    Answer(
+        "token-other-session",
+        N_("A session's own token tells of its own session only."),
+        _OWN_TOKEN,
+    ),
+    Answer(
+        "token-session-over",
+        N_("The session of this token has ended or is ending, so the token begins nothing any more."),
+        Move("you", N_("Use the token of a session that runs, or make one on the hub's Token page.")),
     ),
     # Projects
     Answer(

@@ -14,12 +14,14 @@ from typing import Literal
 from factorylink import budget, explain
 from factorylink.board import Board
 from factorylink.budget import OverBudget
+from factorylink.choices import SHORTEST_HOURS
 from factorylink.errors import LinkError, Refused
 from factorylink.ledger import Write
 from factorylink.live import Live
 from factorylink.models import N_, Hours, Session, SessionId
 from factorylink.ownership import Found, own_job
-from factorylink.problems import conflict, forbidden, from_link_error, gone, invalid, of_words, refused
+from factorylink.permission import Permission
+from factorylink.problems import conflict, from_link_error, gone, invalid, refused
 
 log = logging.getLogger("factorylink")
 
@@ -31,24 +33,24 @@ class Extender:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+        self._permission = Permission(board)
 
     async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
-        """Ask the scheduler for that much more time. The new end is shown once its next answer has it.
+        """Ask the scheduler for that many more hours. The new end is shown once its next answer has it.
 
-        Raises ProblemError: not at this factory, not now, more than there is room for, or the scheduler's no.
+        Raises ProblemError: the person may begin nothing, not at this factory, not now, less than a minute, more than
+        there is room for, too often, or the scheduler's no.
         """
         board = self._board
         live = board.live.get(session_id)
         if live is None:
             raise gone(f"The live session {session_id}")
-        row, place = live.row, board.places.get(live.row.factory)
-        if place is None or place.access.extend == "no":
-            raise forbidden(N_("At this factory a session's time cannot be made longer. Start another one in time."))
-        if (paused := place.standing.paused) is not None:
-            raise of_words("draining", paused)
-        if board.payer(row.choice) is not None and not board.projects.known:
-            raise of_words("unreachable", explain.own("projects-unknown"))  # whether it may pay for more
+        row = live.row
+        if hours < SHORTEST_HOURS:
+            raise invalid(N_("Ask for one minute at least: schedulers count in minutes."), "hours")
+        self._permission.more_time(live)
         async with live.extending:
+            place = self._permission.more_time(live)  # once more: others that waited here may have used it up
             most = board.room(live, place)
             if most is None or live.job is None or live.job.ends is None or row.started is None:
                 raise conflict(N_("Only a session that runs and is not ending can be made longer."))
@@ -60,11 +62,10 @@ class Extender:
             detail = f"by {by}, as {account or 'the watcher'}: {hours:g} h more, {minutes} min in all"
             until = row.started + timedelta(minutes=minutes)
             before = budget.runs(row.id, row.started, live.job.ends)
-            held = budget.reserve_more(
-                row.id, budget.seconds_between(live.job.ends, until), until, board.project(row.choice.project)
-            )
+            seconds = budget.seconds_between(live.job.ends, until)
+            held = self._permission.hold_more(row.id, seconds, until, row.choice.project)
             try:
-                await board.ledger.write(held)
+                await board.ledger.change(row, held, extensions=row.extensions + 1)
                 what = await place.site.extend(account, own_job(row, board.identity), minutes)
             except OverBudget as error:
                 raise error.problem() from error

@@ -23,13 +23,17 @@ _CACHE_SIZE = 10_000
 _PAGE = 200
 _PAGED = "application/jupyterhub-pagination+json"
 _SCOPE = "access:services"
+_SERVERS = "access:servers"
+_ONE_SERVER = f"{_SERVERS}!server="
 
 
-class Caller(BaseModel):
-    """Whose token it is. ``allowed``: the token may use the service ``factories``."""
+class TokenOwner(BaseModel):
+    """Whose token it is. ``allowed``: the token may use the service ``factories``; ``server``: of a session's own
+    token, the name of the server that it belongs to ("" is the unnamed one); None: the person's own token."""
 
     name: str
     allowed: bool
+    server: str | None = None
 
 
 class _Server(BaseModel):
@@ -61,32 +65,45 @@ class HubClient:
         self._http = httpx.AsyncClient(
             base_url=f"{hub.url.rstrip('/')}{hub.base_url}hub/api", timeout=10, trust_env=False
         )
-        self._callers: dict[str, tuple[float, Caller | None]] = {}
+        self._owners: dict[str, tuple[float, TokenOwner | None]] = {}
 
     async def close(self) -> None:
         """Close all connections."""
         await self._http.aclose()
 
-    async def user_of(self, token: str) -> Caller | None:
+    async def user_of(self, token: str) -> TokenOwner | None:
         """Whose token this is; None: nobody's. Remembered for at most 30 s, by the token's hash; that it is nobody's,
         for less: a hub whose database fails says so of every token."""
         key = hashlib.sha256(token.encode()).hexdigest()
-        at, caller = self._callers.get(key, (0.0, None))
+        at, owner = self._owners.get(key, (0.0, None))
         now = time.monotonic()
-        if now - at < (_CACHE_SECONDS if caller else _NOBODY_SECONDS) and at > 0:
-            return caller
+        if now - at < (_CACHE_SECONDS if owner else _NOBODY_SECONDS) and at > 0:
+            return owner
         response = await self._ask("GET", "/user", token=token)
-        caller = None
+        owner = None
         if response.status_code == 200:
-            user = _parse(_User, response)
-            scopes = {self._service, _SCOPE}
-            caller = Caller(name=user.name, allowed=user.kind == "user" and not scopes.isdisjoint(user.scopes))
+            owner = self._owner(_parse(_User, response))
         elif response.status_code not in (401, 403):
             raise Unreachable(f"The hub answered {response.status_code} when asked whose token it is.")
-        if len(self._callers) >= _CACHE_SIZE:
-            self._callers.clear()
-        self._callers[key] = (now, caller)
-        return caller
+        if len(self._owners) >= _CACHE_SIZE:
+            self._owners.clear()
+        self._owners[key] = (now, owner)
+        return owner
+
+    def _owner(self, user: _User) -> TokenOwner:
+        """Read the hub's answer about a token.
+
+        JupyterHub gives a server's token ``access:servers!server=USER/SERVER`` and a person's default token
+        ``access:servers!user=USER``. A token that enters single servers only is taken for the token of its server;
+        one that names several, or another person's, may do nothing here.
+        """
+        allowed = user.kind == "user" and not {self._service, _SCOPE}.isdisjoint(user.scopes)
+        servers = [scope.removeprefix(_ONE_SERVER) for scope in user.scopes if scope.startswith(_ONE_SERVER)]
+        if not servers or not {_SERVERS, f"{_SERVERS}!user={user.name}"}.isdisjoint(user.scopes):
+            return TokenOwner(name=user.name, allowed=allowed)
+        owner, _, server = servers[0].partition("/")
+        mine = len(servers) == 1 and owner == user.name
+        return TokenOwner(name=user.name, allowed=allowed and mine, server=server)
 
     async def servers(self) -> dict[tuple[str, str], str | None]:
         """(user, server) of all servers that the hub holds, and what it is doing with each: ``spawn``, ``stop``,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import NamedTuple
@@ -29,6 +29,7 @@ from factorylink.models import (
     SizeView,
 )
 from factorylink.pacing import RateLimiter
+from factorylink.permission import Permission
 from factorylink.problems import ProblemError, from_link_error, gone, of_words, words_of
 from factorylink.rights import has
 from factorylink.seams import Place
@@ -55,6 +56,7 @@ class Offers:
     def __init__(self, board: Board, submitter: Submitter) -> None:
         self._board = board
         self._submitter = submitter
+        self._permission = Permission(board)
         self._estimates: dict[tuple[str, str, str], Estimate] = {}  # last by factory, account, size, for its own hours
         self._shared: dict[str, Shared] = {}  # by factory, for all streams
         self._limiter = RateLimiter(ESTIMATES, ESTIMATES_PER_MINUTE)
@@ -85,7 +87,7 @@ class Offers:
                 place.site.look()
                 yield place, rights
 
-    async def stream(self, user: str) -> AsyncIterator[bytes]:
+    async def stream(self, user: str) -> AsyncGenerator[bytes]:
         """Server-sent events: the views now, and when they changed."""
         last, quiet = "", 0
         while not self._board.feed.closed:
@@ -116,6 +118,7 @@ class Offers:
         place = self._board.places.get(factory_id)
         if place is None:
             raise gone(f"The factory {factory_id}")
+        self._permission.estimate(place, user)
         last = next((r.project.id for r in self._board.rights.all(place, user) if r.project and has(r, size)), None)
         right = self._board.rights.one(place, user, project, size, last)
         account = self._board.lender.seen(right, user)

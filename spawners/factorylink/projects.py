@@ -1,22 +1,20 @@
-"""Who may use what: the projects, the people as the hub knows them, and which of the one are whose."""
+"""Who may use what: the projects, and which of them are whose."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from sqlalchemy import Connection, delete, insert, select
-
-from factorylink import modes, moments, schema
+from factorylink import modes, moments
 from factorylink.budget import Budget
 from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
-from factorylink.ledger import Ledger
 from factorylink.models import Factory, PersonBody, Project, ProjectAt, ProjectId, Projects, ProjectView, Slug
+from factorylink.people import People
 from factorylink.seams import Place
 from factorylink.yamlfile import CatalogueError, read_model
 
@@ -25,38 +23,6 @@ log = logging.getLogger("factorylink")
 _CACHED = 10_000  # people
 REFRESH_SECONDS = 10.0
 LONG_AGO = datetime.fromtimestamp(0, UTC)
-
-
-class People:
-    """The groups of each person, and who is blocked; kept in the ledger. ``load`` before use."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
-        self._known: dict[str, PersonBody] = {}
-        self.on_change: Callable[[], None] = lambda: None  # told when somebody is another than before
-
-    async def load(self) -> None:
-        """What the ledger has. Raises LedgerError."""
-        rows = await self._ledger.rows(schema.people, select(schema.people))
-        self._known = {row["user"]: PersonBody(groups=row["groups"], blocked=row["blocked"]) for row in rows}
-
-    def get(self, user: str) -> PersonBody | None:
-        """As the hub told last; None: it never did."""
-        return self._known.get(user)
-
-    async def put(self, user: str, told: PersonBody) -> None:
-        """Who that person is from now on. Returns when the ledger has it. Raises LedgerError."""
-        if self._known.get(user) == told:
-            return  # at each refresh of each login, and mostly nothing is new
-
-        def write(db: Connection) -> None:
-            db.execute(delete(schema.people).where(schema.people.c.user == user))
-            values = {"user": user, "groups": told.groups, "blocked": told.blocked, "at": moments.now()}
-            db.execute(insert(schema.people).values(values))
-
-        await self._ledger.write(write)
-        self._known[user] = told
-        self.on_change()
 
 
 class ProjectTable(Protocol):

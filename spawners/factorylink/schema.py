@@ -27,9 +27,11 @@ from sqlalchemy import (
 from factorylink.columns import Moment, Parsed
 from factorylink.models import (
     HEAD,
+    AccessStatus,
     Choice,
     EndReason,
     Group,
+    HubRules,
     JobId,
     JobOptions,
     LogLine,
@@ -80,6 +82,7 @@ sessions = Table(
     Column("end", Parsed(Words)),
     Column("exit_code", Integer),
     Column("log_tail", Parsed(tuple[str, ...]), nullable=False),
+    Column("extensions", Integer, nullable=False, server_default="0"),
     # One session of a server may run; one that ends may still be there beside it.
     Index("one_running_session_of_a_server", "user", "server", unique=True, **only(_LIVES & _WANTED)),
     Index("one_session_of_a_job", "factory", "job", unique=True, **only(_LIVES)),
@@ -167,6 +170,7 @@ class Row:
     end: Words | None = None
     exit_code: int | None = None
     log_tail: tuple[str, ...] = ()
+    extensions: int = 0  # how often more time was asked of the scheduler
     log: list[LogLine] = field(default_factory=list)
 
     @property
@@ -217,6 +221,15 @@ people = Table(
     Column("user", String, primary_key=True),
     Column("groups", Parsed(frozenset[Group]), nullable=False),
     Column("blocked", Boolean, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("access", Parsed(AccessStatus)),
+    Column("options", Parsed(JobOptions)),
+)
+hub_rules = Table(
+    "hub_rules",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("told", Parsed(HubRules), nullable=False),
     Column("at", Moment, nullable=False),
 )
 leases = Table(

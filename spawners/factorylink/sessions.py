@@ -29,6 +29,7 @@ from factorylink.models import (
     SessionRequest,
     SessionState,
 )
+from factorylink.permission import Permission
 from factorylink.problems import (
     conflict,
     from_link_error,
@@ -63,6 +64,7 @@ class Sessions:
         self.listener = DoorListener(board, self.extender)
         self._watcher = Watcher(board, self._ender, self.extender, self.listener, self._handover.again)
         self._admission = Admission(board)
+        self._permission = Permission(board)
         self._intending: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
 
     async def start(self) -> None:
@@ -185,7 +187,7 @@ class Sessions:
 
     async def begin(self, row: Row, place: Place) -> Live:
         """Write a new session down, and see that its job is handed over. Raises Conflict, ProblemError."""
-        held = budget.reserve([self.board.claim(row)], self.board.project(row.choice.project))
+        held = self._permission.hold([self.board.claim(row)], row.choice.project)
         try:
             live = await self.board.keep(row, self.board.entry(row, "ask", row.choice.size), held)
         except OverBudget as error:

@@ -1,25 +1,34 @@
-"""Who may start something: the authenticator says, and the link is told, before each start."""
+"""Who may start something: the authenticator says, and the link is told, before each start and whenever it changes."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import Group, Words
+from factorylink.models import AccessStatus, Group, JobOptions, PersonBody, Words
 from factoryspawner.errors import LINK_SILENT, StartFailed, problem_failed
 from factoryspawner.login.settings import Terms
+from factoryspawner.pauses import pauses
+from factoryspawner.settings import SettingsError
+
+log = logging.getLogger("factoryspawner")
 
 _GROUP: TypeAdapter[str] = TypeAdapter(Group)
 
 
 class Refusal(NamedTuple):
-    """Why nothing may start. ``out``: they are shut out altogether, so that what runs ends, too."""
+    """Why nothing may start. ``out``: they are shut out altogether, so that what runs ends, too; ``known``: their
+    groups are as the hub has them, and only something of theirs is missing."""
 
     words: Words
     out: bool
+    known: bool = False
 
 
 @runtime_checkable
@@ -30,11 +39,24 @@ class Standing(Protocol):
         """Why nothing may start for them; None: it may."""
 
 
+@runtime_checkable
+class Expires(Protocol):
+    """An authenticator whose word on a person counts for a while only."""
+
+    async def counts_until(self, user: Any) -> datetime | None:
+        """Return when the person has to sign in, or be looked at, again; None: at no such moment."""
+
+
 class TermsOf(NamedTuple):
     """The gateway's terms, as one person has them. ``accepted_at``: when they accepted this version; None: not yet."""
 
     terms: Terms
     accepted_at: datetime | None
+
+    @property
+    def accepted(self) -> str | None:
+        """The version that they accepted, if it is this one."""
+        return None if self.accepted_at is None else self.terms.version
 
 
 @runtime_checkable
@@ -48,14 +70,32 @@ class KeepsTerms(Protocol):
         """Keep that they accept the terms of that version."""
 
 
-async def check(link: LinkClient, authenticator: object, user: Any) -> None:
-    """Let the link know who this is now. Raises StartFailed if nothing may start for them, or the link is silent."""
+Told = PersonBody | AccessStatus  # who somebody is and whether they may begin; or the latter alone
+
+
+async def status(authenticator: object, user: Any, options: JobOptions | None = None) -> tuple[Told, Refusal | None]:
+    """Return what the link is to know of a person now, and why nothing may start for them. Who is refused without
+    being shut out keeps the groups that the link knows: nobody knows that these are no longer theirs."""
     refusal = await authenticator.standing(user) if isinstance(authenticator, Standing) else None
+    until = await authenticator.counts_until(user) if isinstance(authenticator, Expires) else None
+    terms = authenticator.terms_of(user.name) if isinstance(authenticator, KeepsTerms) else None
+    access = AccessStatus(
+        until=until,
+        refusal=None if refusal is None else refusal.words,
+        terms=None if terms is None else terms.accepted,
+    )
+    if refusal is None or refusal.known:
+        mine = groups(group.name for group in user.groups)
+        return PersonBody(groups=mine, access=access, options=options), refusal
+    return (PersonBody(groups=frozenset(), blocked=True, access=access) if refusal.out else access), refusal
+
+
+async def check(link: LinkClient, authenticator: object, user: Any, options: JobOptions | None = None) -> None:
+    """Tell the link who this is now, and whether they may begin anything. ``options``: what the operator adds to
+    their jobs, where that is known. Raises StartFailed if nothing may start for them, or the link is silent."""
+    told, refusal = await status(authenticator, user, options)
     try:
-        if refusal is None:
-            await link.put_person(user.name, [group.name for group in user.groups if _can_be_told(group.name)])
-        elif refusal.out:
-            await link.put_person(user.name, (), blocked=True)
+        await tell(link, user.name, told)
     except LinkSilent as error:
         raise StartFailed("silent", LINK_SILENT) from error
     except LinkProblem as error:
@@ -64,8 +104,43 @@ async def check(link: LinkClient, authenticator: object, user: Any) -> None:
         raise StartFailed("forbidden", refusal.words)
 
 
+async def tell(link: LinkClient, name: str, told: Told) -> None:
+    """Tell the link. Raises LinkSilent, LinkProblem."""
+    if isinstance(told, AccessStatus):
+        await link.put_access(name, told)
+    else:
+        await link.put_person(name, told)
+
+
+async def tell_surely(link: LinkClient, name: str, told: Told) -> None:
+    """Tell the link, now or when it answers again."""
+    for pause in pauses():
+        try:
+            await tell(link, name, told)
+        except (LinkSilent, LinkProblem) as error:
+            log.info("The link is told of %s again: %s", name, error)
+            await asyncio.sleep(pause)
+        else:
+            return
+
+
+def options_of(user: Any) -> JobOptions | None:
+    """Return what the operator adds to the jobs of a person's unnamed server; None where that cannot be said."""
+    try:
+        options: JobOptions = user.spawner.job_options()
+    except (SettingsError, AttributeError) as error:  # a start says what is wrong with the settings
+        log.warning("What is added to jobs of %s is not known: %s", user.name, error)
+        return None
+    return options
+
+
+def groups(names: Iterable[str]) -> frozenset[str]:
+    """Return those that can be told: the hub's database takes names that are no group's to the link, and no project
+    asks for one."""
+    return frozenset(name for name in names if _can_be_told(name))
+
+
 def _can_be_told(group: str) -> bool:
-    """The hub's database takes names that are no group's to the link; no project asks for one."""
     try:
         _GROUP.validate_python(group)
     except ValidationError:

@@ -13,7 +13,7 @@ from tornado.httputil import url_concat
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import N_, ChecklistView
-from factoryspawner import hubconfig
+from factoryspawner import access, hubconfig
 from factoryspawner.access import KeepsTerms, TermsOf
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import gateway
@@ -73,7 +73,8 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         try:
             async with asyncio.timeout(_LOGIN_SECONDS):
                 # Their groups say which projects they are in, and so which sites' rules are theirs to accept.
-                await link.put_person(user.name, [group.name for group in user.groups if group.name.isprintable()])
+                told, _ = await access.status(self.authenticator, user, access.options_of(user))
+                await access.tell(link, user.name, told)
                 return (await find(link, self.authenticator, user.name)).awaits
         except (LinkSilent, LinkProblem, TimeoutError):
             terms = self.authenticator.terms_of(user.name) if isinstance(self.authenticator, KeepsTerms) else None
@@ -108,6 +109,9 @@ class ChecklistPage(PublicHandler):
         """``terms`` and ``rules-FACTORY``: the versions that were read. 302, or 400 and what is wrong, by field."""
         found = await self._find()
         wrong = self._accept_terms(found) | await self._accept_rules(found)
+        if found.terms_open and "terms" not in wrong:  # so that what does not start at the hub may begin, too
+            told, _ = await access.status(self.authenticator, self.current_user)
+            gateway(self._socket).background(access.tell_surely(self._link, self.current_user.name, told))
         if not wrong:
             self.redirect(self.get_next_url(self.current_user, default=f"{self.hub.base_url}checklist"))
             return

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import NetworkView, SessionId
+from factorylink.models import HubRules, NetworkView, SessionId
 from factoryspawner.pauses import pauses
 from factoryspawner.table import Table
 
@@ -31,11 +31,34 @@ class Gateway:
         self._asking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping: dict[SessionId, asyncio.Task[None]] = {}
+        self._rules: HubRules | None = None
+        self._telling: Callable[[], object] = lambda: None
+        self.table.on_snapshot = self._tell_rules
         self.background(self.table.follow())
 
     def background(self, work: Coroutine[Any, Any, None]) -> Callable[[], object]:
         """Run it apart from the caller; what it raises goes to the log. Returns what cancels it."""
         return self._task(work).cancel
+
+    def tell_rules(self, rules: HubRules) -> None:
+        """Tell the link what this hub asks of everybody: now, and whenever it is subscribed to anew."""
+        self._rules = rules
+        self._tell_rules()
+
+    def _tell_rules(self) -> None:
+        if self._rules is not None:
+            self._telling()
+            self._telling = self.background(self._told_rules(self._rules))
+
+    async def _told_rules(self, rules: HubRules) -> None:
+        for pause in pauses():
+            try:
+                await self.link.put_rules(rules)
+            except (LinkSilent, LinkProblem) as error:
+                log.info("The link is told this hub's rules again: %s", error)
+                await asyncio.sleep(pause)
+            else:
+                return
 
     async def network(self) -> NetworkView:
         """The whole network as anybody may see it, at most 5 s old: who has no login asks no more often than that, and
@@ -104,12 +127,13 @@ def gateway(socket: Path) -> Gateway:
     return mine[socket]
 
 
-def subscribe(socket: Path) -> None:
+def subscribe(socket: Path, rules: HubRules) -> None:
     """Subscribe to the link's table as the hub starts, whether or not it has a server to ask about: so the link learns
-    that the hub came, and has what it forgot started again. Does nothing outside an event loop (``jupyterhub token``).
+    that the hub came, what it asks of people, and has what it forgot started again. Does nothing outside an event loop
+    (``jupyterhub token``).
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    gateway(socket)
+    gateway(socket).tell_rules(rules)

@@ -44,6 +44,9 @@ _FEEDS = (
 )
 
 
+SECTIONS = ("Spawner", "BatchSpawnerBase", "BatchFace", "FactorySpawner")  # the spawner's, the most particular last
+
+
 class SettingsError(ValueError):
     """The operator's configuration of the spawner cannot be used; the message names the setting."""
 
@@ -57,7 +60,7 @@ def check_settings(names: Mapping[str, object], section: str) -> None:
 
 def check_all(config: Mapping[str, Mapping[str, object]]) -> None:
     """Raise SettingsError for the first such setting in JupyterHub's whole configuration."""
-    for section in ("Spawner", "BatchSpawnerBase", "BatchFace", "FactorySpawner"):
+    for section in SECTIONS:
         check_settings(config.get(section, {}), section)
 
 

@@ -137,7 +137,7 @@ class FactorySpawner(BatchFace):
         try:
             request = self._request()
             if request is not None:
-                await access.check(self.gateway.link, self.authenticator, self.user)
+                await access.check(self.gateway.link, self.authenticator, self.user, request.options)
             self._remember(await self._claim_session(request))
             try:
                 url = await self.claim.reachable(self._environment, spare)

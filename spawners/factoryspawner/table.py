@@ -35,6 +35,7 @@ class Table:
         self._tried = asyncio.Event()  # the first attempt has an outcome
         self.factories: dict[str, Health] = {}
         self.silent = True  # the link does not answer
+        self.on_snapshot: Callable[[], object] = lambda: None  # called at each new subscription to the link
 
     def session(self, session_id: SessionId) -> Session | None:
         """The session as last heard; None if the link never spoke of it, or no longer knows it."""
@@ -141,6 +142,7 @@ class Table:
         if change.snapshot is not None:
             await self._take_snapshot(change.snapshot)
             self._take_clusters(change.clusters)
+            self.on_snapshot()
         if change.health:
             self.factories.update(change.health)
         if change.session is not None:

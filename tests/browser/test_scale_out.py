@@ -94,6 +94,8 @@ def test_four_workers_here_and_four_at_a_factory_that_lets_nothing_out(lab: Lab,
     page.keyboard.press("Tab")
     taken(picker)
     assert lab.value("picker.value['factory']") == THERE
+    expect(picker).to_contain_text("needs a token of your own")
+    lab.run(f"import factorygate\nfactorygate.use_token({gateway.token(USER)!r})")
     four_workers_and_none(lab, gateway, THERE, "far")
     assert len(heads(gateway, THERE)) == 1
     lab.run("near.close(); far.close()")

@@ -1,7 +1,9 @@
 """What the link's apps say of themselves (OpenAPI) holds for whatever is sent, and nothing sent makes them fall.
 
 schemathesis makes the requests: right ones and wrong ones of every kind, for each operation of the app for the hub and
-of the app for people. Behind both is the fake factory of the unit tests; between is real HTTP.
+of the app for people, there as each kind of caller: a person, a session by its own token, a service, and nobody. A
+cluster is no caller: the job of its scheduler is given no token. Behind each is a fake factory of its own, as the unit
+tests have it; between is real HTTP.
 """
 
 from __future__ import annotations
@@ -46,12 +48,13 @@ CONFIG = {
         f"{where}.{name}": {"dictionary": name, "probability": 0.5} for name in WORDS for where in ("path", "query")
     },
     # Right in form; whether there is such a size and whether it may be had is the catalogue's to say.
-    "checks": {"positive_data_acceptance": {"expected-statuses": [200, 201, 202, 204, 400, 403, 404, 409]}},
+    "checks": {"positive_data_acceptance": {"expected-statuses": [200, 201, 202, 204, 400, 401, 403, 404, 409]}},
 }
-AUTH = {"auth": {"openapi": {"HTTPBearer": {"bearer": "ada-token"}}}}
 SESSION = ("/sessions/{session_id}", "/services/factories/api/sessions/{session_id}")
 ENDS = {"method": "DELETE", "path_regex": "/clusters/"}  # comes last: the rest is asked of a cluster that lives
 few = settings(max_examples=20, deadline=None, derandomize=True)
+fewer = settings(max_examples=3, deadline=None, derandomize=True)  # of who may do nothing
+TOKENS = {"person": "ada-token", "session": "token-of-ada-", "service": "service-token", "nobody": "nobody-s"}
 
 
 def described(app: FastAPI, config: dict[str, Any]) -> schemathesis.BaseSchema:
@@ -60,7 +63,15 @@ def described(app: FastAPI, config: dict[str, Any]) -> schemathesis.BaseSchema:
 
 # What they say does not depend on what is behind them.
 hub_side = described(hub_app(Mock(), Mock(), Mock(), Mock()), CONFIG)
-user_side = described(user_app(Mock(), Mock(), Mock(), Mock(), "/"), CONFIG | AUTH)
+
+
+def people_side(caller: str) -> schemathesis.BaseSchema:
+    auth = {"auth": {"openapi": {"HTTPBearer": {"bearer": TOKENS[caller]}}}}
+    return described(user_app(Mock(), Mock(), Mock(), Mock(), "/"), CONFIG | auth)
+
+
+by_person, by_session = people_side("person"), people_side("session")
+by_service, by_nobody = people_side("service"), people_side("nobody")
 
 
 class Served:
@@ -82,7 +93,9 @@ class Served:
             world = await World(folder).up()
             stack.push_async_callback(world.down)
             (folder / "token").write_text("service-token\n")
-            url = await stack.enter_async_context(serving(FakeHub().app))
+            fake = FakeHub()
+            assert fake.session_token("ada") == TOKENS["session"]
+            url = await stack.enter_async_context(serving(fake.app))
             hub = HubClient(world.config.hub.model_copy(update={"url": url}))
             stack.push_async_callback(hub.close)
             await world.running(ID)
@@ -107,38 +120,94 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[Served]:
-    made = Served()
+def worlds() -> Iterator[Worlds]:
+    made = Worlds()
     yield made
     made.close()
 
 
+class Worlds:
+    """A world for each kind of caller, since some of what they ask for changes it for all that follows."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Served] = {}
+
+    def __getitem__(self, caller: str) -> Served:
+        if caller not in self._made:
+            self._made[caller] = Served()
+        return self._made[caller]
+
+    def ask(self, caller: str, case: Case) -> int:
+        """Make the request and look at its answer; its status."""
+        served = self[caller]
+        address = served.hub if caller == "operator" else served.user
+        status = case.call_and_validate(base_url=address).status_code
+        served.note(case, status)
+        return status
+
+    def statuses(self) -> dict[str, set[int]]:
+        """What each operation answered with, whoever asked."""
+        found: dict[str, set[int]] = {}
+        for served in self._made.values():
+            for name, statuses in served.statuses.items():
+                found.setdefault(name, set()).update(statuses)
+        return found
+
+    def close(self) -> None:
+        for served in self._made.values():
+            served.close()
+
+
 @hub_side.exclude(**ENDS).parametrize()
 @few
-def test_the_app_for_the_hub(case: Case, served: Served) -> None:
-    served.note(case, case.call_and_validate(base_url=served.hub).status_code)
-
-
-@user_side.exclude(**ENDS).parametrize()
-@few
-def test_the_app_for_people(case: Case, served: Served) -> None:
-    served.note(case, case.call_and_validate(base_url=served.user).status_code)
+def test_the_hub_and_the_operator(case: Case, worlds: Worlds) -> None:
+    worlds.ask("operator", case)
 
 
 @hub_side.include(**ENDS).parametrize()
 @few
-def test_the_end_of_clusters_by_the_hub(case: Case, served: Served) -> None:
-    served.note(case, case.call_and_validate(base_url=served.hub).status_code)
+def test_the_hub_ends_clusters(case: Case, worlds: Worlds) -> None:
+    worlds.ask("operator", case)
 
 
-@user_side.include(**ENDS).parametrize()
+@by_person.exclude(**ENDS).parametrize()
 @few
-def test_the_end_of_clusters_by_people(case: Case, served: Served) -> None:
-    served.note(case, case.call_and_validate(base_url=served.user).status_code)
+def test_a_person(case: Case, worlds: Worlds) -> None:
+    worlds.ask("person", case)
 
 
-def test_each_operation_was_asked_rightly_too(served: Served) -> None:
-    never = {name for name, statuses in served.statuses.items() if min(statuses) >= 300}
+@by_person.include(**ENDS).parametrize()
+@few
+def test_a_person_ends_clusters(case: Case, worlds: Worlds) -> None:
+    worlds.ask("person", case)
+
+
+@by_session.exclude(**ENDS).parametrize()
+@few
+def test_a_session(case: Case, worlds: Worlds) -> None:
+    worlds.ask("session", case)
+
+
+@by_session.include(**ENDS).parametrize()
+@few
+def test_a_session_ends_clusters(case: Case, worlds: Worlds) -> None:
+    worlds.ask("session", case)
+
+
+@by_service.parametrize()
+@fewer
+def test_a_service(case: Case, worlds: Worlds) -> None:
+    assert worlds.ask("service", case) >= 400 or case.operation.path.endswith("/health")
+
+
+@by_nobody.parametrize()
+@fewer
+def test_nobody(case: Case, worlds: Worlds) -> None:
+    assert worlds.ask("nobody", case) >= 400 or case.operation.path.endswith("/health")
+
+
+def test_each_operation_was_asked_rightly_too(worlds: Worlds) -> None:
+    never = {name for name, statuses in worlds.statuses().items() if min(statuses) >= 300}
     extend = {f"POST {path}/extend" for path in SESSION}  # only while it runs; by then it was stopped
     cluster = {"PUT /services/factories/api/clusters/{cluster_id}"}  # takes one of two, which no description can say
     # The fake factory takes no token, and has no rules to accept.

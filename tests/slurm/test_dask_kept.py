@@ -47,6 +47,14 @@ def test_a_named_cluster_is_found_again_with_its_data_when_its_kernel_was_killed
 
 
 def test_a_cluster_at_another_factory(bed: Bed) -> None:
+    refused = bed.run(
+        IMPORTS + "from factorygate.link import LinkError\n"
+        f"try:\n    FactoryCluster(factory={THERE!r}, workers=1, hours=0.3)\n"
+        "except LinkError as error:\n    print(error)"
+    )
+    assert "factorygate.use_token()" in refused  # the session's own token is for its factory
+    assert (bed.heads(THERE), bed.workers(THERE)) == ([], [])
+    bed.run(f"import factorygate; factorygate.use_token({bed.gateway.token(bed.user)!r})")
     bed.run(
         IMPORTS + f"cluster = FactoryCluster(factory={THERE!r}, workers=2, hours=0.3, name='far')\n"
         "client = cluster.get_client(); client.wait_for_workers(2, timeout=100)",

@@ -29,6 +29,7 @@ from factorylink.models import (
     Estimate,
     Factory,
     Health,
+    HubRules,
     Job,
     JobRequest,
     JobState,
@@ -442,6 +443,7 @@ class World:
         )
         self.table: ProjectTable | None = None
         self.dialect: Dialect = slurm
+        self.rules: HubRules | None = HubRules(access=False)  # as a hub without rules of its own tells; None: nothing
 
     async def up(self, doors: FakeDoors | None = None) -> World:
         """As at the link's start; call it again for what a killed link finds."""
@@ -456,6 +458,8 @@ class World:
         self.clusters = Clusters(self.board, submitter, self.sessions)
         await self.clusters.load()
         await self.sessions.start()
+        if self.rules is not None:
+            await self.board.people.put_rules(self.rules)
         self.leaving = Leaving(self.board, self.sessions, self.clusters)
         await self.leaving.load()
         return self

@@ -13,7 +13,9 @@ from fastapi import FastAPI, Request, Response
 from factorylink.api_hub import hub_app
 from factorylink.api_user import user_app
 from factorylink.bringback import BringBack
+from factorylink.callers import Callers
 from factorylink.client import LinkClient
+from factorylink.clusters.wire import Wire
 from factorylink.hub import HubClient
 from factorylink.models import (
     Choice,
@@ -31,6 +33,8 @@ class FakeHub:
     def __init__(self) -> None:
         self.users: dict[str, dict[str, dict[str, object]]] = {"ada": {}, "ben": {}}
         self.tokens = {"ada-token": "ada", "ben-token": "ben", "weak-token": "ada"}
+        self.scopes: dict[str, list[str]] = {"weak-token": []}  # of each token; else those that a person's has
+        self.services = {"service-token": "factories"}
         self.started: list[tuple[str, str]] = []
         self.busy = 0  # how many starts are answered by "is pending check"
         self.asked = 0
@@ -43,11 +47,21 @@ class FakeHub:
     async def user(self, request: Request, response: Response) -> dict[str, object]:
         self.asked += 1
         token = request.headers["Authorization"].removeprefix("token ")
+        if token in self.services:
+            return {"name": self.services[token], "kind": "service", "scopes": ["list:users", "start:servers"]}
         if token not in self.tokens:
             response.status_code = 403
             return {}
-        scopes = [] if token == "weak-token" else ["access:services!service=factories"]
-        return {"name": self.tokens[token], "kind": "user", "scopes": scopes, "admin": False}
+        user = self.tokens[token]
+        scopes = self.scopes.get(token, [f"access:servers!user={user}", "access:services!service=factories"])
+        return {"name": user, "kind": "user", "scopes": scopes, "admin": False}
+
+    def session_token(self, user: str, server: str = "") -> str:
+        """A token as JupyterHub makes one for that server of theirs."""
+        token = f"token-of-{user}-{server}"
+        self.tokens[token] = user
+        self.scopes[token] = [f"access:servers!server={user}/{server}", "access:services!service=factories"]
+        return token
 
     async def page(self, request: Request, offset: int, limit: int) -> dict[str, object]:
         assert request.headers["Accept"] == "application/jupyterhub-pagination+json"
@@ -83,10 +97,13 @@ class Link:
         self.people = people
 
 
+WIRE = "/services/factories/api/clusters/{cluster_id}/wire"
+
+
 @asynccontextmanager
-async def served(tmp_path: Path) -> AsyncIterator[Link]:
-    """Over real sockets."""
-    world = await World(tmp_path).up()
+async def served(tmp_path: Path, world: World | None = None) -> AsyncIterator[Link]:
+    """Over real sockets. ``world``: one that is up; it ends with this."""
+    world = world or await World(tmp_path).up()
     fake = FakeHub()
     (tmp_path / "token").write_text("service-token\n")
     async with serving(fake.app) as hub_url:
@@ -95,6 +112,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Link]:
         bring_back = BringBack(world.board, hub)
         hub_side = hub_app(world.sessions, world.clusters, world.offers, bring_back)
         user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
+        user_side.add_api_websocket_route(WIRE, Wire(world.clusters, Callers(hub, world.board)).handle)
         async with serving(hub_side, world.config.socket), serving(user_side) as url:
             client = LinkClient(world.config.socket)
             async with httpx.AsyncClient(base_url=f"{url}/services/factories", timeout=30) as people:

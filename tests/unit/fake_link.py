@@ -16,6 +16,7 @@ from pydantic import TypeAdapter
 from factorylink import usage
 from factorylink.models import (
     AcceptBody,
+    AccessStatus,
     ChecklistView,
     Cluster,
     ComingView,
@@ -26,6 +27,7 @@ from factorylink.models import (
     FactoryView,
     GpuHours,
     Health,
+    HubRules,
     NetworkView,
     PersonBody,
     Problem,
@@ -62,6 +64,8 @@ class FakeLink:
         self.checklist = ChecklistView()
         self.accepted: dict[tuple[str, str], str] = {}  # by person and factory: the version
         self.people: dict[str, PersonBody] = {}
+        self.access: dict[str, AccessStatus] = {}  # of whom this alone was told
+        self.rules: HubRules | None = None
         self.network = NetworkView(factories=(), antennas=())
         self.stops: list[tuple[str, str]] = []
         self.extended: list[tuple[str, float]] = []
@@ -300,6 +304,16 @@ class FakeLink:
         @app.put("/people/{user}")
         async def person(user: str, body: PersonBody) -> Response:
             self.people[user] = body
+            return Response(status_code=204)
+
+        @app.put("/people/{user}/access")
+        async def access(user: str, body: AccessStatus) -> Response:
+            self.access[user] = body
+            return Response(status_code=204)
+
+        @app.put("/rules")
+        async def rules(body: HubRules) -> Response:
+            self.rules = body
             return Response(status_code=204)
 
         def used(project: str, since: date, person: str | None) -> list[UsageLine]:

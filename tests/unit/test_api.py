@@ -14,6 +14,7 @@ from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import (
     BatchRequest,
     Cluster,
+    PersonBody,
     Session,
     SessionState,
     WorkerState,
@@ -148,12 +149,13 @@ async def test_a_drain_is_told_and_kept(link: Link) -> None:
 
 
 async def test_the_hub_tells_who_somebody_is(link: Link) -> None:
-    await link.client.put_person("ada@y.example", ["urn:geant:x:group:a:role=m#y", "b"])
+    groups = frozenset({"urn:geant:x:group:a:role=m#y", "b"})
+    await link.client.put_person("ada@y.example", PersonBody(groups=groups))
     told = link.world.board.people.get("ada@y.example")
     assert told is not None
     assert (told.groups, told.blocked) == ({"urn:geant:x:group:a:role=m#y", "b"}, False)
     with pytest.raises(ValueError, match="groups"):
-        await link.client.put_person("ada", ["no\nname"])
+        PersonBody(groups=frozenset({"no\nname"}))
 
 
 async def test_a_session_s_events_end_with_it(link: Link) -> None:

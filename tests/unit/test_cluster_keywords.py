@@ -36,7 +36,7 @@ SIZES = [
 @pytest.fixture(autouse=True)
 def _catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
     offered = [{"id": "one", "site": {"machine": "One"}, "default_size": "gpu-1", "sizes": SIZES}]
-    monkeypatch.setattr(place, "get_now", lambda _path: offered)
+    monkeypatch.setattr(place, "get_now", lambda _path, _way: offered)
     for name in ("SIZE", "ENVIRONMENT", "HUB_SOCKET"):
         monkeypatch.delenv(f"FACTORYGATE_{name}", raising=False)
     for name, value in (("FACTORY", "one"), ("URL", "http://nowhere.invalid"), ("TOKEN", "none")):

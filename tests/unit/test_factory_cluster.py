@@ -11,12 +11,13 @@ import pytest
 import pytest_asyncio
 from distributed.core import Status
 
+from factorygate.cluster import cluster as cluster_module
 from factorygate.cluster import place
 from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.opening import AT_A_TIME
 from factorygate.cluster.view import Adapting
-from factorygate.link import Link, LinkError
+from factorygate.link import LinkError
 from tests.support.scripted_link import factory
 
 
@@ -92,8 +93,10 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
 @pytest.fixture
 def link(monkeypatch: pytest.MonkeyPatch) -> ScriptedLink:
     made = ScriptedLink()
-    monkeypatch.setattr(place, "get_now", lambda _path: [factory("here")])
-    monkeypatch.setattr(Link, "here", lambda: made)
+    monkeypatch.setattr(place, "get_now", lambda _path, _way: [factory("here")])
+    monkeypatch.setenv("FACTORYGATE_URL", "http://gateway")
+    monkeypatch.setenv("FACTORYGATE_TOKEN", "secret")
+    monkeypatch.setattr(cluster_module, "Link", lambda _way: made)
     return made
 
 

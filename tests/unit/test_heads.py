@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from factorylink.bringback import BringBack
+from factorylink.callers import Caller, Callers
 from factorylink.clusters import heads
 from factorylink.clusters.wire import Wire
 from factorylink.models import Cluster, ClusterRequest, End, JobState
@@ -229,13 +230,18 @@ class Channel:
 async def test_bytes_go_both_ways_for_the_owner_alone(world: World) -> None:
     await running(world)
 
-    async def who(header: str) -> str:
-        if header not in ("token of-ada", "token of-eve"):
-            raise forbidden("no")
-        return header.removeprefix("token of-")
+    class Known(Callers):
+        def __init__(self) -> None:
+            return
+
+        async def of(self, headers: Mapping[str, str]) -> Caller:
+            header = headers.get("Authorization", "")
+            if header not in ("token of-ada", "token of-eve"):
+                raise forbidden("no")
+            return Caller(header.removeprefix("token of-"), None, world.board)
 
     app = new_app("wire")
-    app.add_api_websocket_route("/{cluster_id}", Wire(world.clusters, who).handle)
+    app.add_api_websocket_route("/{cluster_id}", Wire(world.clusters, Known()).handle)
     channel = Channel()
     world.doors.entered = (channel, channel)
     async with serving(app) as url:

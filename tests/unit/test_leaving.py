@@ -17,7 +17,8 @@ from factorylink.models import (
     ProjectAt,
     SessionState,
 )
-from factorylink.projects import People, ProjectBook
+from factorylink.people import People
+from factorylink.projects import ProjectBook
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.fake_projects import Table, cluster, project, refusal, up
 

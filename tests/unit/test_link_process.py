@@ -17,6 +17,7 @@ import yaml
 
 from factorylink import cli
 from factorylink.client import LinkClient
+from factorylink.models import AccessStatus, PersonBody
 from testbed import ports
 from tests.unit.fake_factory import factory
 from tests.unit.hub_process import ROOT
@@ -88,7 +89,7 @@ async def test_it_knows_its_projects_and_its_people(tmp_path: Path) -> None:
     told_now = (await client.ready("ada")).nothing
     assert told_now is not None
     assert told_now.code == "projects-unknown"
-    await client.put_person("ada", ["g"])
+    await client.put_person("ada", PersonBody(groups=frozenset({"g"}), access=AccessStatus()))
     projects.write_text("projects: [{id: P-1, groups: [g], gpu_hours: 9, factories: {one: {}}}]")
     async with asyncio.timeout(60):
         while not (mine := await client.projects("ada")):  # the file is looked at again now and then

@@ -489,6 +489,11 @@ async def test_terms_come_first_and_again_when_they_change(
     assert answer.status_code == 403
     assert "terms of use" in answer.json()["message"]
     assert not link.people["reader-1"].blocked
+    # The link knows it, too, so that nothing begins there either.
+    assert link.rules is not None and (link.rules.access, link.rules.terms) == (True, "1")
+    told = link.people["reader-1"].access
+    assert told is not None and told.refusal is not None and told.until is not None
+    assert (told.refusal.code, told.terms) == ("login-terms", None)
 
     action = html.unescape(re.findall(r'method="post" action="([^"]*)"', page.text)[0])
     xsrf = re.findall(r'name="_xsrf" value="([^"]*)"', page.text)[0]
@@ -501,6 +506,10 @@ async def test_terms_come_first_and_again_when_they_change(
     answer = await browser.http.post(action, data={"terms": "1", "_xsrf": xsrf})
     assert answer.status_code == 302
     assert answer.headers["Location"] == "/hub/token"
+    async with asyncio.timeout(30):  # it is told beside the answer, and not only at the next start
+        while (told := link.people["reader-1"].access) is None or told.refusal is not None:
+            await asyncio.sleep(0.05)
+    assert told.terms == "1"
     assert (await start()).status_code in (201, 202)
     await hub.until("reader-1", is_ready)
     await hub.api("DELETE", "/users/reader-1/server")

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from factorylink.models import PersonBody
+from factorylink.models import AccessStatus, PersonBody
 from factoryspawner import hubconfig
-from factoryspawner.access import Standing, check
+from factoryspawner.access import Standing, check, status
 from factoryspawner.errors import StartFailed
 from factoryspawner.login.authenticator import FederatedAuthenticator
 from factoryspawner.login.provider import ProviderAway
+from factoryspawner.login.settings import Terms
 from tests.unit.test_hubconfig import write
 from tests.unit.test_login_claims import BASIC
 
 TRUST = 3600
+TERMS = Terms(version="v1", text="Be kind.")
 
 
 class Person:
@@ -39,10 +40,14 @@ class Link:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, list[str], bool]] = []
+        self.told: list[tuple[Any, ...]] = []
 
-    async def put_person(self, name: str, groups: Iterable[str], blocked: bool = False) -> None:
-        self.told.append((name, sorted(PersonBody(groups=frozenset(groups)).groups), blocked))
+    async def put_person(self, name: str, told: PersonBody) -> None:
+        self.told.append((name, sorted(told.groups), told.blocked))
+
+    async def put_access(self, name: str, told: AccessStatus) -> None:
+        assert told.refusal is not None
+        self.told.append((name, told.refusal.code))
 
 
 @pytest.fixture
@@ -66,10 +71,10 @@ def authenticator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FederatedA
     ("state", "code", "told"),
     [
         ({}, None, [("ada-1", ["one"], False)]),
-        # Nobody knows that these are out: what runs goes on.
-        ({"checked_at": time.time() - TRUST - 60}, "login-stale", []),
-        ({"checked_at": 0}, "login-stale", []),
-        ({"provider": "gone"}, "login-never", []),
+        # Nobody knows that these are out: what runs goes on, and nothing else of them is told.
+        ({"checked_at": time.time() - TRUST - 60}, "login-stale", [("ada-1", "login-stale")]),
+        ({"checked_at": 0}, "login-stale", [("ada-1", "login-stale")]),
+        ({"provider": "gone"}, "login-never", [("ada-1", "login-never")]),
         ({"refused": "no-group"}, "login-no-group", [("ada-1", [], True)]),
     ],
 )
@@ -117,3 +122,32 @@ async def test_a_name_of_the_operators_is_nobodys(authenticator: FederatedAuthen
     assert authenticator._is_taken("root-1")
     assert authenticator._is_taken("kept-1")
     assert not authenticator._is_taken("ada-1")
+
+
+async def test_the_link_is_told_until_when_a_login_counts(authenticator: FederatedAuthenticator) -> None:
+    person = Person()
+    told, refusal = await status(authenticator, person)
+    assert refusal is None and isinstance(told, PersonBody) and told.access is not None
+    until = told.access.until
+    assert until is not None
+    assert until.timestamp() == pytest.approx(person.state["checked_at"] + TRUST)
+    assert (told.access.refusal, told.access.terms) == (None, None)
+
+
+async def test_who_has_not_accepted_the_terms_is_told_with_their_groups(
+    authenticator: FederatedAuthenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authenticator, "_login", authenticator._login.model_copy(update={"terms": TERMS}))
+    told, refusal = await status(authenticator, Person())
+    assert refusal is not None and isinstance(told, PersonBody) and told.access is not None
+    assert (sorted(told.groups), told.blocked) == (["one"], False)  # by which their checklist is made
+    assert told.access.refusal is not None and told.access.refusal.code == "login-terms"
+    authenticator._people.admit("issuer", "sub", "ada-1", lambda _name: False)
+    name = authenticator._people.name("issuer", "sub")
+    assert name is not None
+    authenticator.accept_terms(name, TERMS.version)
+    person = Person()
+    person.name = name
+    told, refusal = await status(authenticator, person)
+    assert refusal is None and isinstance(told, PersonBody) and told.access is not None
+    assert told.access.terms == TERMS.version

@@ -13,7 +13,8 @@ import pytest
 from factorylink.cli import main
 from factorylink.config import Access
 from factorylink.ledger import Ledger
-from factorylink.projects import People, ProjectBook, YamlTable, load, read
+from factorylink.people import People
+from factorylink.projects import ProjectBook, YamlTable, load, read
 from factorylink.yamlfile import CatalogueError
 from tests.unit.fake_factory import factory
 from tests.unit.fake_projects import Table, project

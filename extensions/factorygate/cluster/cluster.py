@@ -27,7 +27,7 @@ from factorygate.cluster.leaving import Leaving
 from factorygate.cluster.roster import Roster, number
 from factorygate.cluster.terms import Terms
 from factorygate.cluster.view import Adapting, ClusterView
-from factorygate.link import Link, LinkError, get_now
+from factorygate.link import Link, LinkError, Way, get_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -45,7 +45,9 @@ class FactoryCluster(JobQueueCluster):
     With a ``name`` it outlives this kernel: ``FactoryCluster.from_name`` takes it up again, ``leave`` lets go of it,
     and it ends by itself when nothing was computed for ``idle_minutes``. ``scheduler="job"``: its scheduler is a job of
     its own, so that it outlives the session, too. That is so in any case at another factory than this notebook's:
-    then what a client sends and gets crosses the wide area, and what workers send each other does not.
+    then what a client sends and gets crosses the wide area, and what workers send each other does not. Another
+    factory, or another project, needs a token of your own (``factorygate.use_token()``): the session's own is for its
+    factory and project.
 
     All else is as in dask_jobqueue: ``scale``, ``adapt``, ``close``, ``get_client``. Traffic is TLS, and only who has
     the cluster's own key gets in. Raises LinkError where the gateway or the scheduler says no, ValueError for what the
@@ -74,6 +76,8 @@ class FactoryCluster(JobQueueCluster):
         What the cluster may use in all, GPU-hours as the factory's scheduler counts them
     project : str
         Who pays, in place of your usual project
+    token : str
+        Hub token of your own for this cluster, in place of the session's or the one given to ``use_token``
     name : str
         Of the cluster, which then outlives this kernel
     scheduler, scheduler_hours, idle_minutes
@@ -110,6 +114,7 @@ class FactoryCluster(JobQueueCluster):
         scheduler: Literal["here", "job"] | None = None,
         scheduler_hours: float | None = None,
         idle_minutes: float = 30.0,
+        token: str | None = None,
         asynchronous: bool = False,
         loop: Any = None,
         scheduler_options: dict[str, Any] | None = None,
@@ -126,9 +131,11 @@ class FactoryCluster(JobQueueCluster):
         keywords.refuse(options, name)
         if security is False or not protocol.startswith("tls"):
             raise ValueError("A FactoryCluster speaks TLS and nothing else; leave security= and protocol= out.")
+        self.way = Way.here(token=token)
         self.terms = Terms.of(
             config_name,
             options,
+            way=self.way,
             project=project,
             cap_gpu_hours=cap_gpu_hours,
             factory=factory,
@@ -150,7 +157,7 @@ class FactoryCluster(JobQueueCluster):
         self._keeper: Keeper | None = None
         self._panel: ClusterPanel | None = None
         self.idle_minutes, self.scheduler_hours = idle_minutes, scheduler_hours
-        self.broker = Broker(Link.here(), self._changed)
+        self.broker = Broker(Link(self.way), self._changed)
         self._begins = _begins or outside.beginning(scheduler, self.place.here, name)
         theirs = security if isinstance(security, Security) else None
         if theirs is not None:
@@ -194,14 +201,19 @@ class FactoryCluster(JobQueueCluster):
                 raise
 
     @classmethod
-    def from_name(cls, name: str, *, asynchronous: bool = False, loop: Any = None) -> FactoryCluster:
-        """Take up a cluster that was left, or whose kernel ended: with its workers, and what they hold.
+    def from_name(
+        cls, name: str, *, token: str | None = None, asynchronous: bool = False, loop: Any = None
+    ) -> FactoryCluster:
+        """Take up a cluster that was left, or whose kernel ended: with its workers, and what they hold. ``token``: of
+        your own, for one that is not of this session's factory and project.
 
         Raises ValueError, with the names there are; LinkError; VersionsDifferError.
         """
-        found = {one["name"]: one for one in get_now("/clusters?live=true") if one["state"] == "live"}
+        way = Way.here(token=token)
+        found = {one["name"]: one for one in get_now("/clusters?live=true", way) if one["state"] == "live"}
         if name not in found:
-            raise ValueError(f"You have no cluster {name!r} now; there are: {', '.join(found) or 'none'}.")
+            more = "" if way.own else " Those elsewhere need a token of your own: factorygate.use_token()."
+            raise ValueError(f"You have no cluster {name!r} now; there are: {', '.join(found) or 'none'}.{more}")
         told = found[name]
         choice, hours = told["choice"], told["gpu_hours"]
         return cls(
@@ -213,6 +225,7 @@ class FactoryCluster(JobQueueCluster):
             processes=told["processes"],
             cap_gpu_hours=hours["cap"],
             name=name,
+            token=token,
             asynchronous=asynchronous,
             loop=loop,
             _begins=partial(outside.again, known=told),

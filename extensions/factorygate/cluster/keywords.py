@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import dask
 
 from factorygate.cluster.place import WorkerPlace, find
+from factorygate.link import Way
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,50}")  # workers' names are this and a number
 SECTION = "factory"  # of dask's configuration, below ``jobqueue``
@@ -114,13 +115,15 @@ def place(
     *,
     hours: float | None = None,
     walltime: str | int | timedelta | None = None,
+    way: Way | None = None,
     **given: Any,
 ) -> WorkerPlace:
-    """Where jobs are to run: ``find``, with walltimes in either way, and what the configuration says.
+    """Where jobs are to run: ``find``, with walltimes in either way, and what the configuration says. ``way``: to the
+    gateway; None: this session's.
 
     Raises LinkError, ValueError."""
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
-    return find(hours=_hours(section, hours, walltime), **settled(section, **known | given))
+    return find(hours=_hours(section, hours, walltime), way=way, **settled(section, **known | given))
 
 
 def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) -> dict[str, Any]:

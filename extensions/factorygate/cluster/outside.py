@@ -62,7 +62,7 @@ class Outside(ProcessInterface):
 
 async def beside(cluster: FactoryCluster) -> Outside:
     """A scheduler on this node that outlives this process. Raises RuntimeError, LinkError."""
-    told = await _process(cluster.broker.id, cluster.name, 60 * cluster.idle_minutes)
+    told = await _process(cluster.broker.id, cluster.name, 60 * cluster.idle_minutes, cluster.way)
     await cluster.broker.begin(cluster.terms.request(cluster.name, scheduler=told))
     return Outside(told, "there")
 
@@ -114,12 +114,14 @@ async def _reached(cluster: FactoryCluster) -> Outside:
     told = await broker.scheduler()
     if place.here:
         return Outside(told, f"at {place.factory_name}")
-    way = Forwarder(Way.here(), broker.id, pages.folder(broker.id) / pages.SOCKET)
+    way = Forwarder(cluster.way, broker.id, pages.folder(broker.id) / pages.SOCKET)
     return Outside(told, f"at {place.factory_name}", way)
 
 
-async def _process(cluster_id: str, name: str, idle_seconds: float) -> dict[str, Any]:
-    """Start it; what it tells. Raises RuntimeError."""
+async def _process(cluster_id: str, name: str, idle_seconds: float, way: Way) -> dict[str, Any]:
+    """Start it; what it tells. A token of the person's own is in its environment, as the session's own is: it has to
+    say for as long as it lives that the cluster is wanted. Raises RuntimeError."""
+    own = {"FACTORYGATE_TOKEN": way.token} if way.own else {}
     folder = pages.folder(cluster_id)
     file, log = folder / "scheduler.json", folder / "scheduler.log"
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -132,6 +134,7 @@ async def _process(cluster_id: str, name: str, idle_seconds: float) -> dict[str,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=said,
+        env=os.environ | own,
         start_new_session=True,  # what interrupts or ends the kernel is not meant for it
     )
     os.close(said)

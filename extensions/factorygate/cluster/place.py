@@ -13,7 +13,7 @@ from dask.utils import parse_bytes
 from distributed.deploy.local import nprocesses_nthreads
 
 from factorygate.language import N_
-from factorygate.link import get_now
+from factorygate.link import Way, get_now
 
 GB = 10**9
 
@@ -68,15 +68,17 @@ def find(
     cores: int | None = None,
     memory: str | int | None = None,
     here: Mapping[str, str] = os.environ,
+    way: Way | None = None,
 ) -> WorkerPlace:
-    """What was asked for, with this session's own factory, size and environment where nothing was said.
+    """What was asked for, with this session's own factory, size and environment where nothing was said. ``way``: to the
+    gateway; None: this session's.
 
     ``cores``, ``memory``: what Dask is to use of each job. Where they are said and no size is, it is the smallest size
     that has them, and ``processes`` is what dask-jobqueue makes of them; else one a GPU.
 
     Raises LinkError; ValueError, with what there is, for what the catalogue does not have.
     """
-    offered: dict[str, dict[str, Any]] = {one["id"]: one for one in get_now("/factories")}
+    offered: dict[str, dict[str, Any]] = {one["id"]: one for one in get_now("/factories", way)}
     own = here.get("FACTORYGATE_FACTORY")
     wanted = factory or own or next(iter(offered), None)
     if wanted not in offered:

@@ -10,6 +10,7 @@ from typing import Any
 from factorygate.cluster import keywords
 from factorygate.cluster.place import WorkerPlace
 from factorygate.language import N_
+from factorygate.link import Way
 
 ROUNDING = 1e-9  # GPU-hours
 
@@ -31,11 +32,12 @@ class Terms:
         *,
         project: str | None,
         cap_gpu_hours: float | None,
+        way: Way | None = None,
         **where: Any,
     ) -> Terms:
         """By keywords, and for what is None by that section of dask's configuration. ``options``: those that are said
-        of workers. Raises LinkError, ValueError."""
-        place = keywords.place(section, **where)
+        of workers; ``way``: to the gateway. Raises LinkError, ValueError."""
+        place = keywords.place(section, way=way, **where)
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
         return cls(place, paid["project"], paid["cap_gpu_hours"], keywords.worker(section, place, options))
 

@@ -16,6 +16,10 @@ from factorygate.language import N_
 Choice = dict[str, Any]  # factory, size, environment: ids; hours: float; project: id or None
 Factories = Sequence[Mapping[str, Any]]  # FactoryView as the link tells it
 
+NEEDS_TOKEN = N_(
+    "A cluster at this factory needs a token of your own: make one on the hub's Token page and hand it over with "
+    "factorygate.use_token()."
+)
 FIELDS = ("factory", "size", "environment", "hours", "project")
 MOST_HOURS = 720
 _LEAST_HOURS = 0.25  # or a size's limit, where that is less
@@ -154,11 +158,14 @@ def _standing_size(view: Mapping[str, Any], said: Callable[[str], str]) -> dict[
     return told | {"billed_gpus": view.get("billed_gpus", view["size"]["gpus"])}
 
 
-def passing(factories: Factories) -> dict[str, Any]:
-    """What changes from minute to minute, by factory: small, since it is sent whole whenever anything of it changes."""
+def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
+    """What changes from minute to minute, by factory: small, since it is sent whole whenever anything of it changes.
+    ``reached``: the only factory that the notebook's token acts at; None: at all of them."""
+    needs_token = language.here().said(NEEDS_TOKEN)
     return {
         factory["id"]: {
             "health": _health(factory["health"]),
+            "needs_token": "" if reached in (None, factory["id"]) else needs_token,
             "rules_open": _rules_open(factory.get("rules_open")),
             "partitions": [
                 {field: load[field] for field in ("name", "gpus_total", "gpus_free", "pending")}

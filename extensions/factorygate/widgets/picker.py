@@ -16,7 +16,7 @@ import traitlets
 
 from factorygate import language
 from factorygate.language import N_
-from factorygate.link import Link, LinkError, NoLinkError
+from factorygate.link import Link, LinkError, NoLinkError, has_own_token
 from factorygate.widgets import assets, background
 from factorygate.widgets.catalogue import estimates, follow
 from factorygate.widgets.choosing import FIELDS, Choice, Factories, checked, completed, passing, refusal, standing
@@ -89,7 +89,7 @@ class FactoryPicker(anywidget.AnyWidget):
             wish = self.value or {}
             try:
                 choice = completed(wish, factories, _here())
-                told = {"_catalogue": standing(factories), "_passing": passing(factories)}
+                told = {"_catalogue": standing(factories), "_passing": passing(factories, _reached())}
             except (KeyError, TypeError) as error:
                 raise LinkError(
                     "unreachable", N_("The gateway's catalogue is of another version than this.")
@@ -129,6 +129,8 @@ class FactoryPicker(anywidget.AnyWidget):
 
     def _ask(self, content: Mapping[str, Any]) -> None:
         hours, choice = content.get("hours"), self.value
+        if self._factories is not None:  # a token may have been handed over since
+            self.set_trait("_passing", passing(self._factories, _reached()))
         if choice is None or not isinstance(hours, list) or len(hours) > _COMPARED:
             return
         try:
@@ -169,6 +171,11 @@ def _state(kind: str, message: str, do: str = "") -> dict[str, str]:
 def _here() -> str | None:
     """The factory that this session runs at: data and workers belong together."""
     return os.environ.get("FACTORYGATE_FACTORY")
+
+
+def _reached() -> str | None:
+    """The only factory that this notebook's token acts at; None: at all of them."""
+    return None if has_own_token() else _here()
 
 
 def _line(factory: Mapping[str, Any]) -> str:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from factorylink import moments
-from factorylink.admission import Admission
 from factorylink.board import Board
 from factorylink.catalogue import billed_gpus, find_size
 from factorylink.clusters.flock import Flock
 from factorylink.clusters.rows import ClusterRow
 from factorylink.lending import Right
 from factorylink.models import N_, Choice, ClusterId, ClusterRequest, JobOptions, ProjectId, SessionId
-from factorylink.problems import conflict, invalid, limit
-from factorylink.seams import Place
+from factorylink.permission import Permission
+from factorylink.problems import invalid, limit
 
 ROUNDING = 1e-9  # GPU-hours
-TAKEN_OVER = 10  # times what one may have, at most
 
 
 class ClusterAdmission:
@@ -22,26 +20,22 @@ class ClusterAdmission:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._common = Admission(board)
+        self._permission = Permission(board)
 
-    async def admit(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Right, ClusterRow]:
-        """What they may use, and the cluster as it is to be written down. Call it while the person is ``beginning``.
-        Raises ProblemError."""
-        place = self._common.place(request.factory)
+    async def admit(
+        self, cluster_id: ClusterId, user: str, request: ClusterRequest, options: JobOptions | None = None
+    ) -> tuple[Right, ClusterRow]:
+        """What they may use, and the cluster as it is to be written down. ``options``: of the session whose token
+        asked, if one did. Call it while the person is ``beginning``. Raises ProblemError."""
+        self._permission.person(user)
+        place = self._permission.place(request.factory)
         asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
         choice = Choice(**asked)
         if choice.project is None:
             choice = choice.model_copy(update={"project": self._project_of(user, request)})
-        right = await self._common.right(place, user, choice)
-        self._common.may_begin(place, user)
-        limits = self._board.config.limits
-        mine = [f for f in self._board.flocks.values() if f.row.user == user and f.row.wish == "run"]
-        if len(mine) >= limits.clusters_per_person:
-            said = N_("You have {number} clusters, the most one may have.").format(number=len(mine))
-            raise limit(said, N_("Close one of them first."))
-        if any(flock.row.name == request.name for flock in mine):
-            said = N_("You have a cluster named {name} already. Take it up by its name, or choose another.")
-            raise conflict(said.format(name=request.name))
+        right = await self._permission.right(place, user, choice)
+        self._permission.at(place, user)
+        self._permission.one_more_cluster(user, request.name)
         resolved = self._board.rights.resolve(right, choice)
         size = find_size(place.factory, resolved.size)
         if request.processes > max(size.cores, size.gpus):
@@ -49,7 +43,7 @@ class ClusterAdmission:
             raise invalid(said.format(size=size.id, cores=size.cores, processes=request.processes), "processes")
         session = self._session(user, request.session)
         account = await self._board.lender.account(right, user)
-        self._common.may_submit(place, account)
+        self._permission.account(place, account)
         self._board.lender.touches(place.factory.id, account)
         return right, ClusterRow(
             id=cluster_id,
@@ -58,7 +52,7 @@ class ClusterAdmission:
             factory=place.factory.id,
             account=account,
             choice=resolved,
-            options=self._options(user, request),
+            options=self._options(user, request, options),
             processes=request.processes,
             gpus=billed_gpus(place.factory, size),
             created=moments.now(),
@@ -67,32 +61,12 @@ class ClusterAdmission:
             session=session,
         )
 
-    def may_grow(self, flock: Flock, place: Place, more: int, hours: float, *, adopt: bool) -> None:
+    def may_grow(self, flock: Flock, more: int, hours: float, *, adopt: bool) -> None:
         """Whether a cluster may have so many more jobs, but for what its project has: that is asked as it is held.
-        ``adopt``: they are there already and are taken over, which needs no right to submit. Raises ProblemError."""
-        row, limits = flock.row, self._board.config.limits
-        if not adopt:
-            self._may_submit_more(flock, place, hours)
-        size = next((s for s in place.factory.sizes if s.id == row.choice.size), None)
-        if size is None or hours > size.max_hours:
-            said = N_("{hours} h is above the limit of {size}.")
-            raise invalid(said.format(hours=f"{hours:g}", size=row.choice.size), "hours")
-        mine = sum(len(f.alive()) for f in self._board.flocks.values() if f.row.user == row.user)
-        # A batch is taken over as a whole, also what of it has ended.
-        most = limits.worker_jobs_per_person * (TAKEN_OVER if adopt else 1)
-        if mine + more > most:
-            said = N_("You have {jobs} worker jobs, and {more} more would be over the {most} that one may have.")
-            raise limit(said.format(jobs=mine, more=more, most=most), N_("Scale down, or close a cluster."))
+        ``adopt``: they are said to be there already and are taken over. Raises ProblemError."""
+        self._permission.more_workers(flock, more, hours, adopt=adopt)
         if not adopt:
             self._cap(flock, more, hours)
-
-    def _may_submit_more(self, flock: Flock, place: Place, hours: float) -> None:
-        row = flock.row
-        self._common.may_begin(place, row.user)
-        self._common.may_submit(place, row.account)
-        right = self._board.rights.one(place, row.user, row.choice.project, row.choice.size)
-        if right.project is not None:
-            self._board.rights.hours(right.project, hours)
 
     def _cap(self, flock: Flock, more: int, hours: float) -> None:
         row = flock.row
@@ -125,8 +99,10 @@ class ClusterAdmission:
             raise invalid(N_("That is no live session of yours."), "session")
         return session_id
 
-    def _options(self, user: str, request: ClusterRequest) -> JobOptions:
-        """What the operator set for the person's session there holds for its workers, too: who pays, a reservation."""
+    def _options(self, user: str, request: ClusterRequest, own: JobOptions | None) -> JobOptions:
+        """What the operator set for the person's jobs holds for workers, too: who pays, a reservation. Those of the
+        session that holds the cluster or that asked for it, at the same factory; else those that the hub told."""
         live = self._board.live.get(request.session or "")
-        same = live is not None and live.row.user == user and live.row.factory == request.factory
-        return live.row.options if live is not None and same else JobOptions()
+        if live is not None and live.row.user == user and live.row.factory == request.factory:
+            return live.row.options
+        return self._board.people.options(user) if own is None else own

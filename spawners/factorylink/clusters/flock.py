@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -182,7 +182,7 @@ class Flock:
             log_tail=worker.log_tail,
         )
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes]:
         """Server-sent events ``cluster``, up to its end: first all of it, then what changed. Who reads
         keeps it alive."""
         self.readers += 1

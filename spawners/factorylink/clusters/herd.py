@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import zip_longest
 
-from factorylink import explain, moments
+from factorylink import budget, explain, moments
 from factorylink.board import Board
+from factorylink.clusters.claims import claims
 from factorylink.clusters.flock import Flock
 from factorylink.clusters.rows import BatchRow, Shelf, WorkerRow, own_job
 from factorylink.ending import read_tail
@@ -101,6 +102,7 @@ class Herd:
     async def _seen(self, flock: Flock, batch: BatchRow, place: Place, jobs: dict[str, Job]) -> None:
         """What an answer says of a batch's jobs, each known by its id."""
         now = moments.now()
+        await self._charge_shown(flock, batch, jobs)
         changed: list[WorkerRow] = []
         ended: list[tuple[WorkerRow, End | None]] = []
         replaced: list[WorkerRow] = []
@@ -142,6 +144,16 @@ class Herd:
         if fresh:
             flock.concluding |= {(batch.id, worker.task) for worker, _ in fresh}
             self._board.background(self._conclude(flock, batch, place, fresh), f"ends of batch {batch.id}")
+
+    async def _charge_shown(self, flock: Flock, batch: BatchRow, jobs: dict[str, Job]) -> None:
+        """Hold the budget for jobs that a client said are there, now that the factory shows them."""
+        if not batch.adopted:
+            return
+        shown = [w for w in batch.workers if w.ended is None and w.job is None and batch.job_of(w) in jobs]
+        if shown:
+            await self._board.ledger.write(budget.found(claims(self._board, flock, batch, shown)))
+            user = flock.row.user
+            self._board.adopted[user] = max(0, self._board.adopted[user] - len(shown))
 
     async def _hold_to_cap(self, flock: Flock) -> None:
         """A job that the scheduler began again may use its walltime once more: what the cap does not allow is let go,

@@ -133,6 +133,15 @@ class BatchRow:
     workers: list[WorkerRow] = field(default_factory=list)
     misses: int = 0  # good answers in a row without any job of it, while it has none
 
+    @property
+    def adopted(self) -> bool:
+        """True if its jobs were not submitted by this ledger's link: a client says that they are there."""
+        return self.submit_begun is not None and self.submits == 0
+
+    def was_shown(self, worker: WorkerRow) -> bool:
+        """True unless only a client says that this job is there: no answer of the factory has had it yet."""
+        return not self.adopted or worker.state is not WorkerState.ASKED
+
     def job_of(self, worker: WorkerRow) -> JobId | None:
         """The scheduler's id of one of its jobs, once it is known."""
         return self.job if self.job is None or self.count == 1 else task_of(self.job, worker.task)

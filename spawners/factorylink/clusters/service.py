@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from factorylink import budget, explain, moments, sessions
 from factorylink.board import Board
-from factorylink.budget import Claim, OverBudget
-from factorylink.choices import gpus_of, walltime
+from factorylink.budget import OverBudget
+from factorylink.choices import SHORTEST_HOURS
 from factorylink.clusters.admission import ClusterAdmission
+from factorylink.clusters.claims import held
 from factorylink.clusters.flock import Flock, cluster_key
 from factorylink.clusters.hands import Hands
 from factorylink.clusters.heads import Heads
@@ -28,14 +29,13 @@ from factorylink.models import (
     ClusterId,
     ClusterRequest,
     EndReason,
+    JobOptions,
     Scheduler,
     Words,
     WorkerState,
 )
-from factorylink.problems import (
-    conflict,
-    gone,
-)
+from factorylink.permission import Permission
+from factorylink.problems import conflict, gone, invalid
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
 from factorylink.submitting import Submitter
@@ -59,6 +59,7 @@ class Clusters:
         self._hands = Hands(board, self._shelf, submitter)
         self.herd = self._hands.herd = Herd(board, self._shelf, self._flocks, self._hands.submit, self._unwanted)
         self._admission = ClusterAdmission(board)
+        self._permission = Permission(board)
         self._heads = Heads(board, sessions, self._head_changed)
         board.also_watches(self.herd.answered, self._accounts)
 
@@ -67,7 +68,7 @@ class Clusters:
         for row in await self._shelf.live():
             self._live[row.id] = self._flock(row, self._board.places.get(row.factory))
         # Those from before there were budgets.
-        there = [claim for f in self._live.values() for b in f.row.batches.values() for claim in self._claims(f, b)]
+        there = [one for f in self._live.values() for b in f.row.batches.values() for one in held(self._board, f, b)]
         await self._board.ledger.write(budget.found(there))
         for flock in self._live.values():
             self._hands.carry_out(flock)
@@ -119,21 +120,40 @@ class Clusters:
 
     # --- begin
 
-    async def put(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Cluster, bool]:
-        """The cluster of that id, begun if it is new; and whether it is. Raises ProblemError."""
+    async def put(
+        self,
+        cluster_id: ClusterId,
+        user: str,
+        request: ClusterRequest,
+        *,
+        may_touch: Callable[[ClusterRow], None] = lambda _row: None,
+        options: JobOptions | None = None,
+    ) -> tuple[Cluster, bool]:
+        """The cluster of that id, begun if it is new; and whether it is. ``may_touch``: raises ProblemError for one
+        that is there already and that the caller may not act for; ``options``: what an operator set for the session
+        whose token asked, if one did. Raises ProblemError."""
         async with self._beginning.setdefault(user, asyncio.Lock()):
+            known = self._live.get(cluster_id) or self._over.get(cluster_id)
+            if known is not None and known.row.user == user:
+                may_touch(known.row)
             with self._board.lender.beginning(user):
-                return await self._put(cluster_id, user, request)
+                return await self._put(cluster_id, user, request, known, options)
 
-    async def _put(self, cluster_id: ClusterId, user: str, request: ClusterRequest) -> tuple[Cluster, bool]:
-        known = self._live.get(cluster_id) or self._over.get(cluster_id)
+    async def _put(
+        self,
+        cluster_id: ClusterId,
+        user: str,
+        request: ClusterRequest,
+        known: Flock | None,
+        options: JobOptions | None,
+    ) -> tuple[Cluster, bool]:
         if known is not None:
             if known.row.user != user:
                 raise conflict(N_("There is another cluster of that id."))
             if known.place is not None and known.row.wish == "run" and request.scheduler is not None:
                 await self._hands.leave_scheduler(known.place, known.row, request.scheduler)  # which may be a new one
             return known.show(), False
-        right, row = await self._admission.admit(cluster_id, user, request)
+        right, row = await self._admission.admit(cluster_id, user, request, options)
         place = right.place
         await self._hands.leave_asked(place, row, request)
         if request.head is not None:
@@ -188,18 +208,20 @@ class Clusters:
                 raise conflict(N_("The cluster is ending."))
             hours = request.hours if request.hours is not None else row.choice.hours
             hours = math.ceil(round(hours * 60, 6)) / 60  # as schedulers count it
+            if hours < SHORTEST_HOURS:
+                raise invalid(N_("Ask for one minute at least: schedulers count in minutes."), "hours")
             if taken := flock.named(request.names):
                 raise conflict(N_("There is a worker {name} already.").format(name=taken[0].name))
-            self._admission.may_grow(flock, flock.place, len(request.names), hours, adopt=request.adopt)
+            self._admission.may_grow(flock, len(request.names), hours, adopt=request.adopt)
             batch = BatchRow(batch_id, cluster_id, len(request.names), hours, moments.now())
             if request.adopt:
                 batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
             batch.workers = [WorkerRow(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
             row.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
-            claims, project = self._claims(flock, batch), self._board.project(row.choice.project)
-            held = budget.found(claims) if request.adopt else budget.reserve(claims, project)
+            holds = self._permission.hold(held(self._board, flock, batch), row.choice.project)
+            entry = self._hands.entry(row, "adopt" if request.adopt else "workers", f"{batch.count} of {hours:g} h")
             try:
-                await self._shelf.add(batch, self._hands.entry(row, "workers", f"{batch.count} of {hours:g} h"), held)
+                await self._shelf.add(batch, entry, holds)
             except (Conflict, LedgerError, OverBudget) as error:
                 del row.batches[batch_id]
                 if isinstance(error, LedgerError):
@@ -210,6 +232,7 @@ class Clusters:
                 raise conflict(N_("There was another batch of that id.")) from error
             flock.touch(*batch.workers)
             if request.adopt:
+                self._board.adopted[user] += batch.count
                 flock.place.site.expect(True)
             else:
                 self._hands.submit(flock, batch)
@@ -236,13 +259,6 @@ class Clusters:
                 log.warning("Whether batch %s is in the ledger is asked again: %s", batch.id, error)
             else:
                 return
-
-    def _claims(self, flock: Flock, batch: BatchRow) -> list[Claim]:
-        """What a batch's jobs that are not over may use at most."""
-        row, payer = flock.row, self._board.payer(flock.row.choice)
-        gpus = row.gpus if flock.place is None else gpus_of(flock.place.factory, row.choice.size)
-        of = (payer, row.factory, row.user, row.account, gpus, walltime(batch.hours))
-        return [Claim(budget.worker_charge(batch.id, w.task), *of) for w in batch.workers if w.ended is None]
 
     # --- shrink and end
 

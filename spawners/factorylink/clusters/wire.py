@@ -10,14 +10,16 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 import asyncssh
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import TypeAdapter, ValidationError
 
+from factorylink.callers import Caller, Callers
 from factorylink.clusters.service import Clusters
 from factorylink.door_line import Stream
+from factorylink.live import Live
 from factorylink.models import N_, ClusterId
 from factorylink.problems import ProblemError, gone, limit
 from factorylink.web import answer
@@ -30,25 +32,26 @@ _ID: TypeAdapter[str] = TypeAdapter(ClusterId)
 
 
 class Wire:
-    """The endpoint. ``who``: the person of an ``Authorization`` header; raises ProblemError."""
+    """The endpoint."""
 
-    def __init__(self, clusters: Clusters, who: Callable[[str], Awaitable[str]]) -> None:
+    def __init__(self, clusters: Clusters, callers: Callers) -> None:
         self._clusters = clusters
-        self._who = who
+        self._callers = callers
         self._open: Counter[str] = Counter()
 
     async def handle(self, websocket: WebSocket, cluster_id: str) -> None:
         """One connection, from its request to its end."""
         try:
-            user = await self._who(websocket.headers.get("Authorization", ""))
-            reader, writer = await self._enter(user, cluster_id)
+            caller = await self._callers.of(websocket.headers)
+            reader, writer = await self._enter(caller, cluster_id)
         except ProblemError as error:
             await websocket.send_denial_response(answer(error))
             return
         self._open[cluster_id] += 1
         try:
             await websocket.accept()
-            await _both(_outwards(websocket, writer), _inwards(reader, websocket))
+            over = () if caller.session is None else (_over(caller.session),)
+            await _first(_outwards(websocket, writer), _inwards(reader, websocket), *over)
         except (asyncssh.Error, OSError, WebSocketDisconnect, RuntimeError) as error:
             log.info("A way to cluster %s was cut: %s", cluster_id, error)
         finally:
@@ -57,14 +60,15 @@ class Wire:
             with contextlib.suppress(RuntimeError):  # it was the client that ended it
                 await websocket.close()
 
-    async def _enter(self, user: str, cluster_id: str) -> Stream:
+    async def _enter(self, caller: Caller, cluster_id: str) -> Stream:
         try:
             _ID.validate_python(cluster_id)
         except ValidationError as error:
             raise gone(N_("This cluster")) from error
         if self._open[cluster_id] >= MOST:
             raise limit(f"There are {MOST} connections to this cluster from elsewhere.", "Close some of its clients.")
-        return await self._clusters.enter(cluster_id, user)
+        caller.has(self._clusters.own(cluster_id, caller.user).row)
+        return await self._clusters.enter(cluster_id, caller.user)
 
 
 async def _outwards(websocket: WebSocket, writer: asyncssh.SSHWriter[bytes]) -> None:
@@ -78,7 +82,12 @@ async def _inwards(reader: asyncssh.SSHReader[bytes], websocket: WebSocket) -> N
         await websocket.send_bytes(piece)
 
 
-async def _both(*ways: Awaitable[None]) -> None:
+async def _over(session: Live) -> None:
+    """Return when the session has ended, and with it what its token may do."""
+    await session.job_over.wait()
+
+
+async def _first(*ways: Awaitable[None]) -> None:
     """Until one of them ends: TLS cannot do with half a connection."""
     tasks = [asyncio.ensure_future(way) for way in ways]
     try:

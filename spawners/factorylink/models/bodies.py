@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
 from factorylink.models.base import Hours, JobId, Model, Person, Slug
 from factorylink.models.clusters import Cluster
 from factorylink.models.projects import Group
+from factorylink.models.requests import JobOptions
 from factorylink.models.rules import Version
-from factorylink.models.sessions import Session, Whose
+from factorylink.models.sessions import Session, Whose, Words
 from factorylink.models.views import Health
 
 ProblemKind = Literal[
@@ -19,6 +20,14 @@ ProblemKind = Literal[
 ]
 
 
+def _written_out(moment: object) -> object:
+    """Refuse a number, which would be taken for seconds since 1970. Raises ValueError."""
+    if not isinstance(moment, datetime) and "T" not in str(moment).upper():
+        raise ValueError("say it as 2026-01-31T12:00:00Z")
+    return moment
+
+
+Until = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 _LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # no control characters but the end of a line
 
 
@@ -69,11 +78,34 @@ class DrainBody(Model):
     message: str = Field(min_length=1, max_length=500)
 
 
+class AccessStatus(Model):
+    """Whether a person may begin anything, by the hub's rules. ``until``: when that has to be said anew, since a login
+    counts for a while only; None: no such moment. ``refusal``: why nothing of theirs may begin; ``terms``: the version
+    of the gateway's terms that they accepted."""
+
+    until: Until | None = None
+    refusal: Words | None = None
+    terms: Version | None = None
+
+
 class PersonBody(Model):
-    """Body of ``PUT /people/{name}``: who a person is now, by the hub. ``blocked``: nothing may run."""
+    """Body of ``PUT /people/{name}``: who a person is now, by the hub. ``blocked``: nothing may run; ``access``: None:
+    not known; ``options``: what the operator adds to the person's jobs; None: as told before."""
 
     groups: frozenset[Group] = Field(frozenset(), json_schema_extra={"uniqueItems": False})  # once or twice is the same
     blocked: StrictBool = False
+    access: AccessStatus | None = None
+    options: JobOptions | None = None
+
+
+class HubRules(Model):
+    """Body of ``PUT /rules``: what the hub asks of everybody. ``access``: whether nothing of a person begins unless
+    the hub told their ``AccessStatus``; ``terms``: the version of the gateway's terms that counts now; ``options``:
+    what the operator adds to the jobs of people of whom the hub told no other."""
+
+    access: StrictBool = True
+    terms: Version | None = None
+    options: JobOptions = JobOptions()
 
 
 class AcceptBody(Model):

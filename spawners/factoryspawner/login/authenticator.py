@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,8 @@ from jupyterhub import orm, roles
 from jupyterhub.auth import Authenticator
 from traitlets import Bool, Unicode
 
-from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import Antenna, Antennas
-from factoryspawner import hubconfig
+from factorylink.models import AccessStatus, Antenna, Antennas, PersonBody
+from factoryspawner import access, hubconfig
 from factoryspawner.access import Refusal, TermsOf
 from factoryspawner.gateway import gateway
 from factoryspawner.login import handlers
@@ -24,7 +24,6 @@ from factoryspawner.login.people import People
 from factoryspawner.login.provider import ProviderAway, ProviderClient
 from factoryspawner.login.settings import Login
 from factoryspawner.login.words import LoginRefused, words
-from factoryspawner.pauses import pauses
 
 _API = "jupyterhub"  # the OAuth client of tokens that are for the hub's API
 
@@ -106,7 +105,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         if model["name"] in self.blocked_users:
             raise LoginRefused("blocked")
         self._promote(model)
-        self._tell(model["name"], model["groups"])
+        self._tell(model["name"], self._admitted(model["name"], model["groups"], model["auth_state"]))
         return model
 
     async def refresh_user(self, user: Any, _handler: Any = None, **_kwargs: Any) -> dict[str, Any] | bool:
@@ -144,23 +143,17 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             return False
         self._promote(model)
         await user.save_auth_state(fresh)
-        self._tell(user.name, model["groups"])
+        self._tell(user.name, self._admitted(user.name, model["groups"], fresh))
         return model
 
     async def standing(self, user: Any) -> Refusal | None:
         """Why nothing may start for them, or None: they logged in, and a rule lets them in. For starts that no refresh
         stands before, such as by an API token."""
-        state = await user.get_auth_state() or {}
-        if user.name in self.blocked_users:
-            return Refusal(words("blocked"), out=True)
-        if state.get("refused"):
-            return Refusal(words(state["refused"]), out=True)
-        if state.get("provider") not in self.providers:
-            return Refusal(words("never"), out=False)
-        if not self._is_trusted(state):
-            return Refusal(words("stale"), out=False)
-        terms = self.terms_of(user.name)
-        return Refusal(words("terms"), out=False) if terms is not None and terms.accepted_at is None else None
+        return self._refusal(user.name, await user.get_auth_state() or {})
+
+    async def counts_until(self, user: Any) -> datetime | None:
+        """Return when the provider's last answer about them counts no more."""
+        return self._trusted_until(await user.get_auth_state() or {})
 
     async def sign_out_address(self, user: Any) -> str | None:
         """Where who signs out is sent to, to sign out at their provider as well; None: nowhere."""
@@ -185,7 +178,34 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
     # --- what follows -----------------------------------------------------------------------------------------------
 
     def _is_trusted(self, state: dict[str, Any]) -> bool:
-        return time.time() - float(state.get("checked_at", 0)) < self._login.trust_seconds
+        return datetime.now(UTC) < self._trusted_until(state)
+
+    def _trusted_until(self, state: dict[str, Any]) -> datetime:
+        return datetime.fromtimestamp(float(state.get("checked_at", 0)) + self._login.trust_seconds, UTC)
+
+    def _refusal(self, name: str, state: dict[str, Any]) -> Refusal | None:
+        if name in self.blocked_users:
+            return Refusal(words("blocked"), out=True)
+        if state.get("refused"):
+            return Refusal(words(state["refused"]), out=True)
+        if state.get("provider") not in self.providers:
+            return Refusal(words("never"), out=False)
+        if not self._is_trusted(state):
+            return Refusal(words("stale"), out=False)
+        terms = self.terms_of(name)
+        if terms is not None and terms.accepted_at is None:
+            return Refusal(words("terms"), out=False, known=True)
+        return None
+
+    def _admitted(self, name: str, groups: Iterable[str], state: dict[str, Any]) -> PersonBody:
+        """Return what the link is told of somebody whom a rule lets in."""
+        refusal, terms = self._refusal(name, state), self.terms_of(name)
+        status = AccessStatus(
+            until=self._trusted_until(state),
+            refusal=None if refusal is None else refusal.words,
+            terms=None if terms is None else terms.accepted,
+        )
+        return PersonBody(groups=access.groups(groups), access=status)
 
     def _promote(self, model: dict[str, Any]) -> None:
         admins = {name.lower() for name in self.admin_users}
@@ -212,14 +232,14 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             if token.client_id == _API and token.id not in kept:
                 user.db.delete(token)
         user.db.commit()
-        self._tell(user.name, (), blocked=True)
+        self._tell(user.name, PersonBody(groups=frozenset(), blocked=True))
 
-    def _tell(self, name: str, groups: Iterable[str], blocked: bool = False) -> None:
+    def _tell(self, name: str, told: access.Told) -> None:
         """Let the link know, now or when it answers again. Before a start it is told once more."""
         if (earlier := self._telling.pop(name, None)) is not None:
             earlier()
         link = gateway(self._config.link_socket)
-        self._telling[name] = link.background(_told(link.link, name, groups, blocked))
+        self._telling[name] = link.background(access.tell_surely(link.link, name, told))
 
     def _is_taken(self, name: str) -> bool:
         return name in self._in_hub or name in self._written or name in {one.lower() for one in self.admin_users}
@@ -229,13 +249,3 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         read = Antennas.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
         found = ((antenna, self.provider_of(antenna)) for antenna in read.antennas)
         return tuple((antenna, provider) for antenna, provider in found if provider is not None)
-
-
-async def _told(link: LinkClient, name: str, groups: Iterable[str], blocked: bool) -> None:
-    for pause in pauses():
-        try:
-            await link.put_person(name, groups, blocked)
-        except (LinkSilent, LinkProblem):
-            await asyncio.sleep(pause)
-        else:
-            return

@@ -49,8 +49,10 @@ function show({ model, el }) {
     else if (kind === "trouble") words.push(`${state.factories.length ? "" : W.listSilent} ${message} ${advice}`.trim());
     else if (message) words.push(`${message} ${advice}`.trim());
     if (kind === "ready" && !state.choice) words.push(V.empty);
-    const blocked = state.choice && obstacle(findFactory(state.factories, state.choice.factory), state.choice);
+    const factory = state.choice && findFactory(state.factories, state.choice.factory);
+    const blocked = factory && obstacle(factory, state.choice);
     if (blocked) words.push(blocked);
+    if (factory?.needs_token) words.push(factory.needs_token);
     const quiet = kind === "loading" && !state.refused;
     render(notices, words.map((text, index) =>
       h("p", { key: index, class: `fg-notice${quiet ? "" : " fg-notice-warn"}` }, text)));

@@ -8,7 +8,8 @@ export function joined(catalogue, passing) {
       const [fits, start] = now.sizes[view.size.id] ?? [0, null];
       return { ...view, fits_now: fits, estimate: start === null ? null : { start } };
     });
-    return { ...factory, sizes, health: now.health, partitions: now.partitions, rules_open: now.rules_open };
+    const { health, partitions, rules_open, needs_token } = now;
+    return { ...factory, sizes, health, partitions, rules_open, needs_token };
   });
 }
 

@@ -1,0 +1,24 @@
+"""Whether people may begin anything by the hub's rules, what it adds to their jobs, and how often sessions got time.
+
+People of whom an earlier hub told have no access status: they begin nothing until the hub tells it, which it does at
+their next request there.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    """Add the columns and the table."""
+    op.add_column("people", sa.Column("access", sa.Text))
+    op.add_column("people", sa.Column("options", sa.Text))
+    op.add_column("sessions", sa.Column("extensions", sa.Integer, nullable=False, server_default="0"))
+    op.create_table(
+        "hub_rules",
+        sa.Column("name", sa.String, primary_key=True),
+        sa.Column("told", sa.Text, nullable=False),
+        sa.Column("at", sa.Float, nullable=False),
+    )

@@ -1,0 +1,156 @@
+"""The one place that says who may begin anything: sessions, clusters with their schedulers and workers, more time,
+estimates.
+
+What counts: the hub's rules (a login that is not too old, the gateway's terms, nobody blocked), the site's rules, a
+project that may use the factory, the operators' drains and pauses, the limits of one person, and the project's budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from factorylink import budget, explain
+from factorylink.board import Board
+from factorylink.budget import Claim
+from factorylink.clusters.flock import Flock
+from factorylink.ledger import Write
+from factorylink.lending import Right
+from factorylink.live import Live
+from factorylink.models import N_, Choice, ProjectId, SessionState
+from factorylink.problems import conflict, draining, forbidden, invalid, limit, of_words
+from factorylink.seams import Place
+
+TAKEN_OVER = 10  # times the worker jobs that one person may have: a batch is taken over with what of it has ended
+
+
+class Permission:
+    """Every method raises ProblemError, in words for the person, where the answer is no."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    # --- the person, the factory, the account, the project
+
+    def person(self, user: str) -> None:
+        """Check that this person may begin something somewhere."""
+        board = self._board
+        if board.projects.blocked(user):
+            raise of_words("forbidden", explain.own("blocked"))
+        if (refusal := board.people.refusal(user)) is not None:
+            raise of_words("forbidden", refusal)
+        board.rights.check(user)
+
+    def rules(self, place: Place, user: str) -> None:
+        """Check the person, and that they accepted the site's rules as they are now."""
+        self.person(user)
+        if (rules_open := self._board.acceptances.open(user, place.factory)) is not None:
+            raise of_words("forbidden", rules_open, "factory")
+
+    def at(self, place: Place, user: str) -> None:
+        """Check that this person may begin something at the factory now."""
+        self.rules(place, user)
+        if place.factory.id in self._board.drains:
+            raise draining(self._board.drains[place.factory.id])
+        if (paused := place.standing.paused) is not None:
+            raise of_words("draining", paused)
+        health = place.site.health
+        if health.state == "unreachable":
+            raise of_words("unreachable", health.words or explain.unreachable(""))
+
+    def account(self, place: Place, account: str) -> None:
+        """Check that something may begin as that site account."""
+        if (barred := place.standing.may_submit(account)) is not None:
+            raise of_words("draining" if barred.code == "paused" else "forbidden", barred)
+
+    def place(self, factory_id: str) -> Place:
+        """Return the factory, if this hub offers it."""
+        place = self._board.places.get(factory_id)
+        if place is None:
+            raise invalid(self._board.not_offered(factory_id), "factory")
+        return place
+
+    async def right(self, place: Place, user: str, choice: Choice) -> Right:
+        """Return what that person may use at the factory, for the project that the choice names, or the last one."""
+        last = await self._board.ledger.last_choice(user) if self._board.projects.on and not choice.project else None
+        return self._board.rights.one(place, user, choice.project, choice.size, last.project if last else None)
+
+    # --- limits of one person
+
+    def one_more_session(self, user: str) -> None:
+        """Check how many sessions this person has."""
+        mine = [live.row for live in self._board.live.values() if live.row.user == user and not live.row.head]
+        rows = [row for row in mine if row.wish == "run"]
+        limits = self._board.config.limits
+        if len(rows) >= limits.sessions_per_person:
+            raise of_words("limit", explain.own("limit-sessions"))
+        pending = [row for row in rows if row.state == SessionState.PENDING]
+        if len(pending) >= limits.pending_per_person:
+            raise limit(
+                f"You have {len(pending)} sessions waiting, the most one may have.", "Cancel one on Home first."
+            )
+
+    def one_more_cluster(self, user: str, name: str) -> None:
+        """Check how many clusters this person has, and that none has that name."""
+        most = self._board.config.limits.clusters_per_person
+        mine = [f for f in self._board.flocks.values() if f.row.user == user and f.row.wish == "run"]
+        if len(mine) >= most:
+            said = N_("You have {number} clusters, the most one may have.").format(number=len(mine))
+            raise limit(said, N_("Close one of them first."))
+        if any(flock.row.name == name for flock in mine):
+            said = N_("You have a cluster named {name} already. Take it up by its name, or choose another.")
+            raise conflict(said.format(name=name))
+
+    def more_workers(self, flock: Flock, more: int, hours: float, *, adopt: bool) -> None:
+        """Check that a cluster may have so many more jobs of so many hours, but for its project's budget, which is
+        checked as it is held. ``adopt``: the jobs are said to be there already, and none is submitted."""
+        row, place = flock.row, self.place(flock.row.factory)
+        if not adopt:
+            self.at(place, row.user)
+            self.account(place, row.account)
+            right = self._board.rights.one(place, row.user, row.choice.project, row.choice.size)
+            if right.project is not None:
+                self._board.rights.hours(right.project, hours)
+        size = next((s for s in place.factory.sizes if s.id == row.choice.size), None)
+        if size is None or hours > size.max_hours:
+            said = N_("{hours} h is above the limit of {size}.")
+            raise invalid(said.format(hours=f"{hours:g}", size=row.choice.size), "hours")
+        alive = [pair for f in self._board.flocks.values() if f.row.user == row.user for pair in f.alive()]
+        mine, most = len(alive), self._board.config.limits.worker_jobs_per_person
+        if adopt:  # with those that never were there, so that nobody fills the ledger by saying so again and again
+            mine = sum(batch.was_shown(worker) for batch, worker in alive) + self._board.adopted[row.user]
+            most *= TAKEN_OVER
+        if mine + more > most:
+            said = N_("You have {jobs} worker jobs, and {more} more would be over the {most} that one may have.")
+            raise limit(said.format(jobs=mine, more=more, most=most), N_("Scale down, or close a cluster."))
+
+    # --- more time, estimates
+
+    def more_time(self, live: Live) -> Place:
+        """Check that a session may ask for more time; return its factory."""
+        board, row = self._board, live.row
+        place = board.places.get(row.factory)
+        if place is None or place.access.extend == "no":
+            raise forbidden(N_("At this factory a session's time cannot be made longer. Start another one in time."))
+        self.rules(place, row.user)
+        if (paused := place.standing.paused) is not None:
+            raise of_words("draining", paused)
+        if board.payer(row.choice) is not None:
+            board.rights.one(place, row.user, row.choice.project, row.choice.size)
+        if row.extensions >= board.config.limits.extensions_per_session:
+            raise of_words("limit", explain.own("limit-extensions"))
+        return place
+
+    def estimate(self, place: Place, user: str) -> None:
+        """Check that this person may have the factory's scheduler asked when a job of theirs would start."""
+        self.rules(place, user)
+
+    # --- the budget
+
+    def hold(self, claims: Sequence[Claim], project: ProjectId | None) -> Write:
+        """Return what holds so much of the project's budget in a commit; it raises OverBudget there."""
+        return budget.reserve(claims, self._board.project(project))
+
+    def hold_more(self, charge_id: str, seconds: int, until: datetime, project: ProjectId | None) -> Write:
+        """Return what holds so many seconds more for a job that is to go on until then; it raises OverBudget."""
+        return budget.reserve_more(charge_id, seconds, until, self._board.project(project))

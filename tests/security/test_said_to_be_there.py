@@ -1,0 +1,218 @@
+"""A client that says jobs are there, or asks for amounts at the edges, takes nothing from anybody."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from sqlalchemy import func, select
+
+from factorylink import schema
+from factorylink.models import BatchRequest, ClusterRequest, HubRules, JobOptions, JobState, PersonBody
+from factorylink.problems import ProblemError
+from tests.unit.fake_factory import ID, OTHER, SCHEDULER, World
+from tests.unit.fake_hub import Link, served
+from tests.unit.fake_projects import Table, project
+
+CLUSTER, BATCH = "c" * 32, "b" * 32
+JSON = {"Authorization": "Bearer ada-token", "Content-Type": "application/json"}
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = World(tmp_path, extend="account", worker_jobs_per_person=200, extensions_per_session=2)
+    made.table = Table(project("p", members=("ada", "ben"), gpu_hours=500.0))
+    await made.up()
+    yield made
+    await made.down()
+
+
+async def begin(world: World, id: str = CLUSTER, name: str = "mine", **more: Any) -> None:
+    asked = {"name": name, "factory": "one", "scheduler": SCHEDULER, **more}
+    await world.clusters.put(id, "ada", ClusterRequest.model_validate(asked))
+
+
+async def adopt(world: World, batch: str = BATCH, count: int = 1000, cluster: str = CLUSTER, **more: Any) -> None:
+    names = tuple(f"w-{batch[-4:]}-{number}" for number in range(count))
+    await world.clusters.grow(cluster, "ada", batch, BatchRequest(names=names, adopt=True, **more))
+
+
+async def reserved(world: World) -> float:
+    """GPU-hours that the project's jobs hold."""
+    return (await world.board.budget.standing("p")).reserved
+
+
+async def test_jobs_that_a_client_says_are_there_hold_no_budget(world: World) -> None:
+    await begin(world)
+    await adopt(world, hours=8)
+    assert await reserved(world) == 0
+    assert (await world.put(user="ben", hours=8)).state == "pending"  # who was refused "0.00 left" before
+    await world.down()
+    await world.up()  # and a link that finds it in its ledger holds nothing for it either
+    assert await reserved(world) == 8
+
+
+async def test_jobs_that_the_factory_shows_are_charged_from_then_on(world: World) -> None:
+    await begin(world)
+    identity = world.identity
+    account = world.board.flocks[CLUSTER].row.account
+    comment = identity.batch_comment(BATCH, account, "one")
+    job = world.scheduler.add(account, identity.job_name, comment)
+    whole = world.scheduler.jobs_there.pop(job)
+    world.scheduler.jobs_there[f"{job}_2"] = whole.model_copy(update={"id": f"{job}_2"})  # one of three still waits
+    await adopt(world, count=3, hours=2)
+    await world.scheduler.answer()
+    assert await reserved(world) == 2
+    world.scheduler.runs(f"{job}_2")
+    started = world.scheduler.jobs_there[f"{job}_2"].started
+    assert started is not None
+    world.scheduler.set(f"{job}_2", ends=started + timedelta(hours=4))  # longer than the client said
+    await world.scheduler.answer()
+    assert await reserved(world) == pytest.approx(4, abs=0.01)
+    world.scheduler.set(f"{job}_2", state=JobState.ENDED, raw_state="COMPLETED", ended=started + timedelta(hours=1))
+    await world.scheduler.answer()
+    [gone] = [w for _, w in world.board.flocks[CLUSTER].alive() if w.task == 2] or [None]
+    await world.comes(lambda: gone is None or gone.ended is not None)
+    assert await reserved(world) == 0
+
+
+async def test_nobody_fills_the_ledger_by_saying_so_again_and_again(world: World) -> None:
+
+    async def again(number: int) -> None:
+        """A cluster of a thousand jobs that are not there, ended at once."""
+        cluster = f"{number:032x}"
+        await begin(world, cluster, f"n{number}")
+        await adopt(world, cluster, cluster=cluster)
+        await world.clusters.end(cluster, "ada")
+        world.board.flocks.clear()  # as when the factory's answers have shown none of it
+
+    for number in range(2):  # ten times what one may have
+        await again(number)
+    with pytest.raises(ProblemError) as refused:
+        await again(2)
+    assert (refused.value.status, refused.value.problem.kind) == (403, "limit")
+    query = select(func.count()).select_from(schema.charges)
+    assert await world.ledger.transact(lambda db: db.execute(query).scalar_one()) == 0
+
+
+# --- what the operator set for jobs holds for clusters, too
+
+
+async def options(world: World, **more: Any) -> JobOptions:
+    await begin(world, **more)
+    await world.clusters.grow(CLUSTER, "ada", BATCH, BatchRequest(names=("w-1",)))
+    request = world.scheduler.submitted[-1]
+    assert (request.account, request.qos, request.reservation) == (
+        world.board.flocks[CLUSTER].row.options.account,
+        world.board.flocks[CLUSTER].row.options.qos,
+        world.board.flocks[CLUSTER].row.options.reservation,
+    )
+    return world.board.flocks[CLUSTER].row.options
+
+
+SET = JobOptions(account="course", qos="low", reservation="class")
+
+
+async def test_a_cluster_without_a_session_is_paid_as_sessions_are(world: World) -> None:
+    await world.board.people.put_rules(HubRules(access=False, options=SET))
+    assert await options(world) == SET
+
+
+async def test_what_was_told_of_the_person_goes_before_what_holds_for_all(world: World) -> None:
+    await world.board.people.put_rules(HubRules(access=False, options=JobOptions(account="all")))
+    await world.board.people.put("ada", PersonBody(groups=frozenset(), options=SET))
+    assert await options(world) == SET
+
+
+async def test_a_scheduler_s_job_is_paid_as_sessions_are(world: World) -> None:
+    await world.board.people.put_rules(HubRules(access=False, options=SET))
+    asked = {"name": "head", "factory": "one", "head": {"hours": 1}}
+    await world.clusters.put(CLUSTER, "ada", ClusterRequest.model_validate(asked))
+    assert (world.scheduler.submitted[-1].account, world.scheduler.submitted[-1].qos) == ("course", "low")
+
+
+async def test_a_session_that_holds_a_cluster_says_how_it_is_paid(world: World) -> None:
+    await world.board.people.put_rules(HubRules(access=False, options=JobOptions(account="all")))
+    await world.put()
+    world.board.live[ID].row.options = SET
+    assert await options(world, session=ID) == SET
+
+
+async def test_a_session_s_token_begins_clusters_paid_as_its_session(tmp_path: Path) -> None:
+    async with served(tmp_path) as link:
+        await link.world.running(ID)
+        link.world.board.live[ID].row.options = SET
+        body = ClusterRequest.model_validate({"name": "mine", "factory": "one", "scheduler": SCHEDULER})
+        headers = {"Authorization": f"Bearer {link.hub.session_token('ada')}"}
+        answer = await link.people.put(f"/api/clusters/{CLUSTER}", json=body.model_dump(mode="json"), headers=headers)
+        assert answer.status_code == 201
+        assert link.world.board.flocks[CLUSTER].row.options == SET
+
+
+# --- amounts at the edges
+
+
+@pytest_asyncio.fixture
+async def link(tmp_path: Path) -> AsyncIterator[Link]:
+    made = await World(tmp_path, extend="account", extensions_per_session=2).up()
+    async with served(tmp_path, made) as found:
+        session = await made.running(ID, hours=1)
+        assert session.job is not None
+        started = made.scheduler.jobs_there[session.job].started
+        assert started is not None
+        made.scheduler.set(session.job, ends=started + timedelta(hours=1))
+        await made.scheduler.answer()
+        await begin(made)
+        yield found
+
+
+EDGES = ["1e-9", "0", "-1", "1e308", "1e999", "Infinity", "-Infinity", "NaN", '"1"', "null", "true", "[]", "1e3"]
+
+
+@pytest.mark.parametrize("hours", [edge for edge in EDGES if edge not in ('"1"', "true")])
+async def test_more_time_at_the_edges_is_refused_in_words(link: Link, hours: str) -> None:
+    path = f"/api/sessions/{ID}/extend"
+    answer = await link.people.post(path, content=f'{{"hours": {hours}}}', headers=JSON)
+    said(answer)
+    assert link.world.scheduler.extended == []
+
+
+@pytest.mark.parametrize("hours", [edge for edge in EDGES if edge not in ('"1"', "true", "null")])
+async def test_jobs_of_hours_at_the_edges_are_refused_in_words(link: Link, hours: str) -> None:
+    before = len(link.world.scheduler.submitted)
+    body = f'{{"names": ["w"], "hours": {hours}}}'
+    said(await link.people.put(f"/api/clusters/{CLUSTER}/batches/{BATCH}", content=body, headers=JSON))
+    said(await link.people.get(f"/api/factories/one/estimate?size=gpu-1&hours={hours}", headers=JSON))
+    assert len(link.world.scheduler.submitted) == before
+
+
+@pytest.mark.parametrize("cap", ["0", "-1", "1e999", "Infinity", "NaN"])
+@pytest.mark.parametrize("field", ["cap_gpu_hours", "spent_gpu_hours", "hours"])
+async def test_a_cluster_of_amounts_at_the_edges_is_refused_in_words(link: Link, cap: str, field: str) -> None:
+    if (field, cap) == ("spent_gpu_hours", "0"):
+        return  # what it is where nothing is said
+    body = f'{{"name": "new", "factory": "one", "scheduler": {{"address": "tls://n:1"}}, "{field}": {cap}}}'
+    said(await link.people.put(f"/api/clusters/{OTHER}", content=body, headers=JSON))
+    assert OTHER not in link.world.board.flocks
+
+
+def said(answer: httpx.Response) -> None:
+    assert answer.status_code == 400, answer.text
+    assert len(answer.json()["message"]) > 20
+
+
+async def test_a_session_is_made_longer_so_often_and_no_more(link: Link) -> None:
+    path = f"/api/sessions/{ID}/extend"
+    for _ in range(2):
+        answer = await link.people.post(path, json={"hours": 1 / 60}, headers=JSON)
+        assert answer.status_code == 200, answer.text
+        await link.world.scheduler.answer()
+    answer = await link.people.post(path, json={"hours": 1 / 60}, headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (403, "limit-extensions")
+    row = await link.world.ledger.row(ID)
+    assert row is not None and row.extensions == 2  # also for a link that starts anew
