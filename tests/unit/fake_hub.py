@@ -34,6 +34,7 @@ class FakeHub:
         self.started: list[tuple[str, str]] = []
         self.busy = 0  # how many starts are answered by "is pending check"
         self.asked = 0
+        self.knows_tokens = True  # False: its database is away, and it refuses every token
         self.app = FastAPI()
         self.app.add_api_route("/hub/api/user", self.user)
         self.app.add_api_route("/hub/api/users", self.page)
@@ -43,7 +44,9 @@ class FakeHub:
     async def user(self, request: Request, response: Response) -> dict[str, object]:
         self.asked += 1
         token = request.headers["Authorization"].removeprefix("token ")
-        if token not in self.tokens:
+        if token == "service-token" and self.knows_tokens:
+            return {"name": "factories", "kind": "service", "scopes": [], "admin": False}
+        if token not in self.tokens or not self.knows_tokens:
             response.status_code = 403
             return {}
         scopes = [] if token == "weak-token" else ["access:services!service=factories"]
