@@ -3,6 +3,7 @@
 from factoryspawner import hubconfig
 
 config = hubconfig.loaded()
+hubconfig.keep_private(config.database)
 
 c.JupyterHub.bind_url = config.public_url + config.base_url
 c.JupyterHub.hub_bind_url = config.hub_url
