@@ -13,4 +13,4 @@ c.JupyterHub.init_spawners_timeout = 1
 c.JupyterHub.tornado_settings.update({"slow_spawn_timeout": 1.5})  # a POST answers within 2 s
 c.Spawner.consecutive_failure_limit = 0
 c.Spawner.default_url = "/lab"
-gateway.subscribe(config.link_socket)
+gateway.subscribe(config.link_socket, config.database)

@@ -64,6 +64,7 @@ class FakeLink:
         self.people: dict[str, PersonBody] = {}
         self.network = NetworkView(factories=(), antennas=())
         self.stops: list[tuple[str, str]] = []
+        self.never: set[str] = set()  # stopped before they were asked for
         self.extended: list[tuple[str, float]] = []
         self.renewed: list[tuple[str, str, str]] = []
         self.asked: list[tuple[str, str]] = []  # method and path
@@ -187,6 +188,8 @@ class FakeLink:
             if self.refuse is not None:
                 return _no(self.refuse)
             if session_id not in self.sessions:
+                if session_id in self.never:
+                    return _no(Problem(kind="conflict", message="it was stopped before it began"))
                 if others := self.live(body.user, body.server):
                     return _no(Problem(kind="conflict", message=f"{others[0].id} lives"))
                 self.requests[session_id] = body
@@ -209,6 +212,7 @@ class FakeLink:
         @app.delete("/sessions/{session_id}")
         async def stop(session_id: str, by: str) -> Response:
             if session_id not in self.sessions:
+                self.never.add(session_id)
                 return _no(Problem(kind="gone", message="no such session"))
             self.stops.append((session_id, by))
             await self.change(session_id, wish="stop", state=SessionState.ENDING)

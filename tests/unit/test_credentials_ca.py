@@ -8,9 +8,9 @@ import os
 import shutil
 import socket
 import subprocess
-from pathlib import Path
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncssh
 import pytest

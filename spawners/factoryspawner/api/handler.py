@@ -114,6 +114,8 @@ def _problem(error: BaseException | None) -> Problem:
             return Problem(kind="forbidden", message=error.log_message or N_("Not allowed."))
         case web.HTTPError(status_code=409):
             return Problem(kind="conflict", message=error.log_message or N_("Not now."))
+        case web.HTTPError(status_code=503):
+            return Problem(kind="unreachable", message=error.log_message or LINK_SILENT.what)
         case web.HTTPError():
             return Problem(kind="invalid", message=error.log_message or N_("This request is not understood."))
         case _:

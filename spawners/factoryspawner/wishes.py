@@ -1,0 +1,199 @@
+"""Wishes to stop a session: kept in the hub's database until the link's ledger holds them.
+
+A wish is written down before it is answered, and carried out by this hub process or by the next one, as soon as the
+link answers. The hub's database has one table more for that; JupyterHub neither reads nor changes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from sqlalchemy import Column, MetaData, String, Table, create_engine, delete, insert, inspect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from factorylink.client import LinkClient, LinkProblem, LinkSilent
+from factorylink.models import SessionId
+from factoryspawner.pauses import pauses
+
+By = Literal["person", "hub", "operator"]
+_BY: dict[str, By] = {"person": "person", "operator": "operator"}
+_PATIENCE = 1.0  # seconds that the link has to take a wish before it is written here
+_REMEMBERED = 10_000  # wishes that were carried out
+_BUSY_SECONDS = 30  # that a transaction waits for others: JupyterHub writes to the same database
+
+log = logging.getLogger("factoryspawner")
+
+_METADATA = MetaData()
+_WISHES = Table(
+    "factorygate_wishes",
+    _METADATA,
+    Column("session", String(32), primary_key=True),
+    Column("by", String(16), nullable=False),
+)
+
+
+class NotKept(Exception):
+    """A wish could be written down nowhere: neither the hub's database nor the link takes it."""
+
+
+class WishStore:
+    """The table in the hub's database. ``url``: the database in SQLAlchemy's words. Each call is one transaction on a
+    connection of its own, and blocks until it is on the disk."""
+
+    def __init__(self, url: str) -> None:
+        waits = {"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else {}
+        self._engine = create_engine(url, poolclass=NullPool, connect_args=waits)
+        self._made = False
+
+    def load(self) -> dict[SessionId, By]:
+        """Return the wishes that are kept, by session. Raises SQLAlchemyError."""
+        if not inspect(self._engine).has_table(_WISHES.name):
+            return {}
+        with self._engine.connect() as connection:
+            return {row.session: _BY.get(row.by, "hub") for row in connection.execute(_WISHES.select())}
+
+    def change(self, added: Mapping[SessionId, By], removed: Iterable[SessionId]) -> None:
+        """Write some wishes and forget others. Raises SQLAlchemyError; then nothing has changed."""
+        with self._engine.begin() as connection:
+            if not self._made:
+                _METADATA.create_all(connection)
+            gone = [*removed, *added]  # what is added may be there from before
+            connection.execute(delete(_WISHES).where(_WISHES.c.session.in_(gone)))
+            if added:
+                connection.execute(insert(_WISHES), [{"session": one, "by": by} for one, by in added.items()])
+        self._made = True
+
+
+class Wishes:
+    """All open wishes of this hub. Those that come while others are being written go to the disk together."""
+
+    def __init__(self, link: LinkClient) -> None:
+        self._link = link
+        self._store: WishStore | None = None
+        self._open: dict[SessionId, asyncio.Task[None]] = {}  # until the ledger holds them
+        self._ever: dict[SessionId, None] = {}  # the last of this process, in order; no session comes back from a wish
+        self._stored: set[SessionId] = set()
+        self._to_add: dict[SessionId, By] = {}
+        self._to_remove: set[SessionId] = set()
+        self._round: asyncio.Task[None] | None = None
+
+    def keep_in(self, store: WishStore) -> None:
+        """Keep wishes in this store, and carry out those that are in it. Blocks until they are read."""
+        self._store = store
+        try:
+            left = store.load()
+        except SQLAlchemyError as error:
+            log.error("Wishes of an earlier hub cannot be read: %s", error)  # noqa: TRY400  # its words say it all
+            return
+        for session_id, by in left.items():
+            self._stored.add(session_id)
+            self._carry_out(session_id, by)
+
+    def are_open(self, session_id: SessionId) -> bool:
+        """Whether the session is to stop, and the ledger is not known to hold that."""
+        return session_id in self._open
+
+    def unwanted(self, session_id: SessionId) -> bool:
+        """Whether the session was to stop at any time: an answer of the link may be older than that."""
+        return session_id in self._open or session_id in self._ever
+
+    async def keep(self, session_ids: Iterable[SessionId], by: By = "hub") -> None:
+        """Return when these wishes are written down: in the link's ledger, or, where that takes a while, in the hub's
+        database. They are carried out in any case. Raises NotKept where neither takes them."""
+        await asyncio.gather(*(self._keep(session_id, by) for session_id in session_ids))
+
+    async def held(self, session_id: SessionId, by: By = "hub") -> None:
+        """Return when the ledger holds the wish to stop; asked again until then, also if the caller is cancelled."""
+        carried = self._carry_out(session_id, by)
+        with contextlib.suppress(NotKept):  # the log has it
+            await self._keep(session_id, by)
+        await asyncio.shield(carried)
+
+    async def close(self) -> None:
+        """Write what is to be written, and ask the link no more."""
+        tasks = [*self._open.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._round is not None:
+            await asyncio.gather(self._round, return_exceptions=True)
+
+    async def _keep(self, session_id: SessionId, by: By) -> None:
+        carried = self._carry_out(session_id, by)
+        await asyncio.wait([carried], timeout=_PATIENCE)
+        if carried.done() or session_id in self._stored:
+            return
+        if self._store is None:
+            await asyncio.shield(carried)
+            return
+        self._to_add.setdefault(session_id, by)
+        written = self._next_round()
+        await asyncio.wait([carried, written], return_when=asyncio.FIRST_COMPLETED)
+        if not carried.done() and (error := written.exception()) is not None:
+            raise NotKept from error
+
+    # --- the hub's database
+
+    def _next_round(self) -> asyncio.Task[None]:
+        if self._round is None or self._round.done():
+            self._round = asyncio.get_running_loop().create_task(self._go_rounds())
+            self._round.add_done_callback(_looked_at)
+        return self._round
+
+    async def _go_rounds(self) -> None:
+        """Write until nothing is left to be written. Raises SQLAlchemyError."""
+        while self._to_add or self._to_remove:
+            added, removed = self._to_add, self._to_remove
+            self._to_add, self._to_remove = {}, set()
+            assert self._store is not None
+            try:
+                await asyncio.to_thread(self._store.change, added, removed)
+            except SQLAlchemyError as error:
+                log.error("The hub's database does not take wishes to stop: %s", error)  # noqa: TRY400
+                raise
+            self._stored |= added.keys()
+            self._stored -= removed
+            # Those that the ledger took while they were being written.
+            self._to_remove |= {session_id for session_id in added if session_id not in self._open}
+
+    # --- the link
+
+    def _carry_out(self, session_id: SessionId, by: By) -> asyncio.Task[None]:
+        if session_id not in self._open:
+            self._ever[session_id] = None
+            while len(self._ever) > _REMEMBERED:
+                del self._ever[next(iter(self._ever))]
+            self._open[session_id] = asyncio.get_running_loop().create_task(self._until_held(session_id, by))
+        return self._open[session_id]
+
+    async def _until_held(self, session_id: SessionId, by: By) -> None:
+        for pause in pauses():
+            try:
+                await self._link.stop(session_id, by)
+            except LinkSilent as error:
+                log.warning("The wish to stop session %s waits for the link: %s", session_id, error)
+            except LinkProblem as error:
+                if error.problem.kind == "gone":  # nothing there to stop, and the link never begins it now
+                    break
+                log.warning("The link does not take the wish to stop session %s yet: %s", session_id, error)
+            except Exception:
+                log.exception("The wish to stop session %s is tried again", session_id)
+            else:
+                break
+            await asyncio.sleep(pause)
+        del self._open[session_id]
+        self._to_add.pop(session_id, None)
+        if session_id in self._stored:
+            self._to_remove.add(session_id)
+            self._next_round()
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    """Its error is in the log, and with those who wait for it."""
+    if not task.cancelled():
+        task.exception()
