@@ -107,7 +107,7 @@ class Stops:
 class ServerHandler(Starts, Stops, UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
     """JupyterHub's, with a DELETE of our own."""
 
-    @needs_scope("delete:servers")
+    @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str, server_name: str = "") -> None:
         """Stop a server, and with ``{"remove": true}`` delete it: 202 or 204."""
         user = self.find_user(user_name)
@@ -133,7 +133,7 @@ class ServerHandler(Starts, Stops, UserServerAPIHandler):  # type: ignore[misc] 
 class PersonHandler(Stops, UserAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
     """JupyterHub's, with a DELETE of our own."""
 
-    @needs_scope("delete:users")
+    @needs_scope("delete:users")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str) -> None:
         """Stop all servers of a person, and delete the person once they have stopped: 202 or 204."""
         user = self.find_user(user_name)

@@ -22,7 +22,7 @@ from factoryspawner.pauses import pauses
 
 By = Literal["person", "hub", "operator"]
 _BY: dict[str, By] = {"person": "person", "operator": "operator"}
-_PATIENCE = 1.0  # seconds that the link has to take a wish before it is written here
+_PATIENCE = 1.0  # seconds that a link which says nothing has to take a wish before it is written here
 _REMEMBERED = 10_000  # wishes that were carried out
 _BUSY_SECONDS = 30  # that a transaction waits for others: JupyterHub writes to the same database
 
@@ -92,7 +92,7 @@ class Wishes:
             return
         for session_id, by in left.items():
             self._stored.add(session_id)
-            self._carry_out(session_id, by)
+            _ = self._carry_out(session_id, by)
 
     def are_open(self, session_id: SessionId) -> bool:
         """Whether the session is to stop, and the ledger is not known to hold that."""
@@ -126,18 +126,24 @@ class Wishes:
     async def _keep(self, session_id: SessionId, by: By) -> None:
         carried = self._carry_out(session_id, by)
         await asyncio.wait([carried], timeout=_PATIENCE)
-        if carried.done() or session_id in self._stored:
+        if carried.done():
             return
         if self._store is None:
             await asyncio.shield(carried)
             return
-        self._to_add.setdefault(session_id, by)
-        written = self._next_round()
+        written = asyncio.ensure_future(self._write(session_id, by))
+        written.add_done_callback(_looked_at)
         await asyncio.wait([carried, written], return_when=asyncio.FIRST_COMPLETED)
         if not carried.done() and (error := written.exception()) is not None:
             raise NotKept from error
 
     # --- the hub's database
+
+    async def _write(self, session_id: SessionId, by: By) -> None:
+        """Return when it is in the hub's database, if there is one. Raises SQLAlchemyError."""
+        if self._store is not None and session_id not in self._stored:
+            self._to_add.setdefault(session_id, by)
+            await asyncio.shield(self._next_round())
 
     def _next_round(self) -> asyncio.Task[None]:
         if self._round is None or self._round.done():
@@ -147,10 +153,9 @@ class Wishes:
 
     async def _go_rounds(self) -> None:
         """Write until nothing is left to be written. Raises SQLAlchemyError."""
-        while self._to_add or self._to_remove:
+        while self._store is not None and (self._to_add or self._to_remove):
             added, removed = self._to_add, self._to_remove
             self._to_add, self._to_remove = {}, set()
-            assert self._store is not None
             try:
                 await asyncio.to_thread(self._store.change, added, removed)
             except SQLAlchemyError as error:
@@ -176,6 +181,8 @@ class Wishes:
             try:
                 await self._link.stop(session_id, by)
             except LinkSilent as error:
+                with contextlib.suppress(SQLAlchemyError):  # the log has it
+                    await self._write(session_id, by)
                 log.warning("The wish to stop session %s waits for the link: %s", session_id, error)
             except LinkProblem as error:
                 if error.problem.kind == "gone":  # nothing there to stop, and the link never begins it now
@@ -190,10 +197,10 @@ class Wishes:
         self._to_add.pop(session_id, None)
         if session_id in self._stored:
             self._to_remove.add(session_id)
-            self._next_round()
+            _ = self._next_round()
 
 
-def _looked_at(task: asyncio.Task[None]) -> None:
+def _looked_at(task: asyncio.Future[None]) -> None:
     """Its error is in the log, and with those who wait for it."""
     if not task.cancelled():
         task.exception()

@@ -65,6 +65,7 @@ class FakeLink:
         self.network = NetworkView(factories=(), antennas=())
         self.stops: list[tuple[str, str]] = []
         self.never: set[str] = set()  # stopped before they were asked for
+        self.refused: list[str] = []  # and asked for afterwards
         self.extended: list[tuple[str, float]] = []
         self.renewed: list[tuple[str, str, str]] = []
         self.asked: list[tuple[str, str]] = []  # method and path
@@ -189,6 +190,7 @@ class FakeLink:
                 return _no(self.refuse)
             if session_id not in self.sessions:
                 if session_id in self.never:
+                    self.refused.append(session_id)
                     return _no(Problem(kind="conflict", message="it was stopped before it began"))
                 if others := self.live(body.user, body.server):
                     return _no(Problem(kind="conflict", message=f"{others[0].id} lives"))
