@@ -17,6 +17,7 @@ DEMOS = {
         "browser/test_widgets.py",
         "faults/test_come_back.py",
         "faults/test_kill.py",
+        "faults/test_many_stops.py",
         "faults/test_refused.py",
         "faults/test_transfers.py",
         "security/test_attacks.py",

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import NetworkView
+from factoryspawner.stream import OpenStreams
 from factoryspawner.table import Table
 from factoryspawner.wishes import Wishes, WishStore
 
@@ -51,6 +52,7 @@ class Gateway:
         self.table = Table(self.link)
         self.wishes = Wishes(self.link)
         self.stops = Stops()
+        self.streams = OpenStreams()
         self._network: tuple[float, NetworkView | None] | None = None  # when, in the loop's time; None: no answer
         self._asking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()

@@ -23,6 +23,7 @@ from factoryspawner.login.settings import Login, is_loopback
 M = TypeVar("M", bound=Model)
 
 VARIABLE = "FACTORYGATE_HUB_CONFIG"
+MOST_BYTES = 2**20  # of the body of any request to the hub
 
 
 class HubConfigError(Exception):

@@ -68,6 +68,26 @@ async def test_what_is_stopped_while_it_is_written_down_gets_no_job(
     assert world.scheduler.submitted == []
 
 
+async def test_what_is_stopped_while_its_submission_waits_its_turn_is_not_submitted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, go_on = asyncio.Event(), asyncio.Event()
+
+    async def turn() -> None:
+        waits.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(world.scheduler, "turn", turn)
+    putting = asyncio.create_task(world.put())
+    await waits.wait()
+    await world.sessions.stop(ID, "person")
+    go_on.set()
+    await putting
+    ended = await world.until(state="ended")
+    assert ended.end_reason == EndReason.STOPPED
+    assert world.scheduler.submitted == []
+
+
 def test_only_so_many_are_remembered() -> None:
     ids = withdrawn.Withdrawn()
     for number in range(withdrawn.KEPT + 1):
