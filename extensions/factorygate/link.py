@@ -7,11 +7,15 @@ sets ``FACTORYGATE_URL`` (the hub's public address) and ``FACTORYGATE_TOKEN`` (a
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any, NamedTuple
 
 import httpx
+from httpx_sse import EventSource
+
+log = logging.getLogger(__name__)
 
 SECONDS = 30.0  # for an answer; streams have no limit
 
@@ -20,7 +24,7 @@ class LinkError(Exception):
     """Something went wrong on the way to a factory, in words for a person.
 
     ``kind`` is the link's word for it: ``invalid``, ``refused``, ``limit``, ``draining``, ``unreachable``, ``gone``,
-    ``conflict`` or ``forbidden``; ``do``: what can be done; ``scheduler``: what the scheduler said.
+    ``conflict``, ``forbidden`` or ``too-many``; ``do``: what can be done; ``scheduler``: what the scheduler said.
     """
 
     def __init__(self, kind: str, message: str, do: str = "", scheduler: str = "") -> None:
@@ -33,7 +37,7 @@ class LinkError(Exception):
     @property
     def transient(self) -> bool:
         """The same request may succeed a little later."""
-        return self.kind in ("unreachable", "draining")
+        return self.kind in ("unreachable", "draining", "too-many")
 
 
 class NoLinkError(LinkError):
@@ -134,12 +138,13 @@ class Link:
                 if answer.is_error:
                     await answer.aread()
                     raise _problem(answer)
-                name = ""
-                async for line in answer.aiter_lines():
-                    if line.startswith("event:"):
-                        name = line[6:].strip()
-                    elif line.startswith("data:"):
-                        yield name, json.loads(line[5:])
+                async for told in EventSource(answer).aiter_sse():
+                    try:
+                        data = json.loads(told.data)
+                    except ValueError:
+                        log.warning("An event of the gateway is skipped: it is no JSON")
+                        continue
+                    yield told.event, data
         except httpx.HTTPError as error:
             raise _silent(error) from error
 

@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from factorylink import federation
+from factorylink import federation, logs
 from factorylink.app import StartError, serve
 from factorylink.catalogue import CatalogueError, load_link_config, offered
 from factorylink.ledger import LedgerError
@@ -24,9 +24,7 @@ def main() -> int:
     parser.add_argument("--verbose", action="store_true", help="log also what is of use in a search for a fault")
     options = parser.parse_args()
     level = logging.DEBUG if options.verbose else logging.INFO
-    logging.basicConfig(level=level, format="%(asctime)s link %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
-    for chatty in ("httpx", "httpcore", "asyncssh", "asyncio", "uvicorn", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)  # httpx logs addresses with their queries
+    logs.begin(level)
     os.umask(0o077)
     try:
         config = load_link_config(options.config)

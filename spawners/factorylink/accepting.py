@@ -23,8 +23,8 @@ class Acceptances:
 
     async def load(self) -> None:
         """What the ledger has. Raises LedgerError."""
-        rows = await self._ledger.transact(lambda db: db.execute(select(schema.acceptances)).all())
-        self._known = {(row.user, row.factory, row.version): row.at for row in rows}
+        rows = await self._ledger.rows(schema.acceptances, select(schema.acceptances))
+        self._known = {(row["user"], row["factory"], row["version"]): row["at"] for row in rows}
 
     def at(self, user: str, factory: Factory) -> datetime | None:
         """When they accepted its rules as they are now; None: not yet, or it has none."""

@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
 
 from factorylink.problems import gone, unreachable
 from factorylink.web import answer, new_app
@@ -106,7 +107,7 @@ async def _sent(request: Request) -> AsyncIterator[bytes]:
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 piece = await anext(pieces, None)
-        except TimeoutError as error:
+        except (TimeoutError, ClientDisconnect) as error:
             raise httpx.ReadTimeout("The session does not send the rest of its request.") from error
         if piece is None:
             return

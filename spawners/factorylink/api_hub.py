@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from datetime import date
 from typing import Annotated, Literal
 
@@ -110,7 +111,7 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
 
     @app.get("/sessions/{session_id}/events", response_class=EventStream, responses=says(404) | tells("session"))
     async def session_events(session_id: SessionId) -> EventStream:
-        return await follow_session(sessions, session_id)
+        return events(await follow_session(sessions, session_id))
 
     @app.post("/sessions/{session_id}/environment", status_code=204, responses=says(404, 409))
     async def send_environment(session_id: SessionId, body: EnvironmentBody) -> None:
@@ -181,7 +182,7 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     async def whole_network() -> NetworkView:
         return network(board)
 
-    @app.get("/factories/{factory_id}/estimate", responses=says(403, 404))
+    @app.get("/factories/{factory_id}/estimate", responses=says(403, 404, 429))
     async def estimate(
         factory_id: Slug, user: Person, size: Slug, hours: Hours | None = None, project: ProjectId | None = None
     ) -> Estimate:
@@ -272,7 +273,7 @@ async def renew_credential(board: Board, place: Place, body: CredentialBody) -> 
     return CredentialView(renew_url=url, until=until)
 
 
-async def follow_session(sessions: Sessions, session_id: SessionId) -> EventStream:
+async def follow_session(sessions: Sessions, session_id: SessionId) -> AsyncIterator[bytes]:
     """Events of one session, up to its end. Raises ProblemError if it is not known."""
     board = sessions.board
     known = await sessions.session(session_id)
@@ -282,7 +283,7 @@ async def follow_session(sessions: Sessions, session_id: SessionId) -> EventStre
         now = board.over.get(session_id, known) if live is None else board.session(live)
         return [("session", now.model_dump_json())]
 
-    return events(board.feed.stream(first, session_key(session_id), _is_end))
+    return board.feed.stream(first, session_key(session_id), _is_end)
 
 
 def _is_end(message: Message) -> bool:

@@ -33,7 +33,8 @@ from factorylink.models import (
 from factorylink.offers import Offers
 from factorylink.problems import gone
 from factorylink.sessions import Sessions
-from factorylink.web import Bounded, EventStream, events, new_app, says, tells
+from factorylink.streams import OpenStreams
+from factorylink.web import Bounded, EventStream, new_app, says, tells
 
 # For the description only: JupyterHub's own "token TOKEN" is taken as well.
 _BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope access:services!service=factories.")
@@ -49,6 +50,7 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     prefix = f"{base_url}services/factories"
 
     callers = Callers(hub)
+    streams = OpenStreams()
 
     async def who(request: Request, _described: Annotated[object, Security(_BEARER)]) -> str:
         return await callers.person(request.headers.get("Authorization", ""))
@@ -63,9 +65,13 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     async def factories(name: str = user) -> list[FactoryView]:
         return offers.views(name)
 
-    @app.get(f"{prefix}/api/factories/events", response_class=EventStream, responses=own_only | tells("factories"))
+    @app.get(
+        f"{prefix}/api/factories/events",
+        response_class=EventStream,
+        responses=own_only | says(429) | tells("factories"),
+    )
     async def factories_events(name: str = user) -> EventStream:
-        return events(offers.stream(name))
+        return streams.events(name, offers.stream(name))
 
     @app.get(f"{prefix}/api/projects", responses=own_only)
     async def projects(name: str = user) -> list[ProjectView]:
@@ -75,7 +81,7 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     async def coming(_name: str = user) -> list[ComingView]:
         return offers.coming()
 
-    @app.get(f"{prefix}/api/factories/{{factory_id}}/estimate", responses=own_only | says(404))
+    @app.get(f"{prefix}/api/factories/{{factory_id}}/estimate", responses=own_only | says(404, 429))
     async def estimate(
         factory_id: Slug, size: Slug, hours: Hours | None = None, project: ProjectId | None = None, name: str = user
     ) -> Estimate:
@@ -92,11 +98,11 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     @app.get(
         f"{prefix}/api/sessions/{{session_id}}/events",
         response_class=EventStream,
-        responses=own_only | says(404) | tells("session"),
+        responses=own_only | says(404, 429) | tells("session"),
     )
     async def session_events(session_id: SessionId, name: str = user) -> EventStream:
         await own(session_id, name)
-        return await follow_session(sessions, session_id)
+        return streams.events(name, await follow_session(sessions, session_id))
 
     @app.post(f"{prefix}/api/sessions/{{session_id}}/extend", responses=own_only | says(404, 409))
     async def extend_session(session_id: SessionId, body: ExtendBody, name: str = user) -> Session:
@@ -122,10 +128,10 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     @app.get(
         f"{prefix}/api/clusters/{{cluster_id}}/events",
         response_class=EventStream,
-        responses=own_only | says(404) | tells("cluster"),
+        responses=own_only | says(404, 429) | tells("cluster"),
     )
     async def cluster_events(cluster_id: ClusterId, name: str = user) -> EventStream:
-        return events(clusters.own(cluster_id, name).stream())
+        return streams.events(name, clusters.own(cluster_id, name).stream())
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}/scheduler", responses=own_only | says(404, 409))
     async def get_scheduler(cluster_id: ClusterId, response: Response, name: str = user) -> Scheduler:

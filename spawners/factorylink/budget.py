@@ -198,18 +198,18 @@ class Budget:
     async def standing(self, project: ProjectId) -> Standing:
         """GPU-hours that a project used, and that its jobs may still use. Raises LedgerError."""
         open_ = (charges.c.project == project, charges.c.ended.is_(None))
-        query = select(charges.c.gpus, charges.c.started, charges.c.earlier, charges.c.reserved).where(*open_)
+        query = select(charges).where(*open_)
         now = moments.now()
 
         def read(db: Connection) -> Standing:
             over = select(func.coalesce(func.sum(_used), 0)).where(charges.c.project == project)
             spent = float(db.execute(over).scalar_one())
             reserved = 0.0
-            for row in db.execute(query):
-                ran = 0.0 if row.started is None else max(0.0, (now - row.started).total_seconds())
-                ran = min(ran, row.reserved)
-                spent += row.gpus * (row.earlier + ran)
-                reserved += row.gpus * (row.reserved - ran)
+            for row in self._ledger.intact(charges, db.execute(query).mappings()):
+                ran = 0.0 if row["started"] is None else max(0.0, (now - row["started"]).total_seconds())
+                ran = min(ran, row["reserved"])
+                spent += row["gpus"] * (row["earlier"] + ran)
+                reserved += row["gpus"] * (row["reserved"] - ran)
             return Standing(spent=spent / HOUR, reserved=reserved / HOUR)
 
         return await self._ledger.transact(read)
@@ -228,7 +228,7 @@ class Budget:
             begin = datetime.combine(since, time.min, UTC)
             where.append(or_(charges.c.ended.is_(None), charges.c.ended >= begin))
         query, now = select(charges).where(*where), moments.now()
-        rows = await self._ledger.transact(lambda db: db.execute(query).mappings().all())
+        rows = await self._ledger.rows(charges, query)
         return _by_day(rows, now, since or date.min)
 
 

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from factorylink import audit, cli_catalogue, cli_doctor, cli_ledger, cli_projects, cli_usage
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import DrainBody, MessageBody, Session
+from factorylink.models.plain import plain_text
 from factorylink.yamlfile import CatalogueError
 
 _SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
@@ -30,7 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CatalogueError as error:
         sys.stderr.write(f"{error}\n")
     except LinkProblem as error:
-        sys.stderr.write(f"The link: {' '.join(part for part in (str(error), error.problem.do) if part)}\n")
+        words = " ".join(part for part in (str(error), error.problem.do) if part)
+        sys.stderr.write(f"The link: {plain_text(words)}\n")
     except LinkSilent as error:
         sys.stderr.write(f"The link at {options.socket} cannot be asked: {error}. Does it run, as this user?\n")
     except KeyboardInterrupt:
@@ -117,7 +119,7 @@ async def _list(link: LinkClient, options: argparse.Namespace) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        sys.stdout.write(line.rstrip() + "\n")
+        sys.stdout.write(plain_text(line.rstrip()) + "\n")
 
 
 def _row(session: Session) -> tuple[str, ...]:

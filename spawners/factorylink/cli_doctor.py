@@ -14,6 +14,7 @@ from factorylink import doctor, federation
 from factorylink.catalogue import ChoiceError, find_size, load_link_config, offered, smallest_size
 from factorylink.config import LinkConfig
 from factorylink.models import Factory, NodeSize
+from factorylink.models.plain import plain_text
 from factorylink.yamlfile import CatalogueError
 
 _VARIABLE = "FACTORYGATE_LINK"
@@ -78,11 +79,11 @@ async def _walk(config: LinkConfig, factory: Factory, account: str, size: NodeSi
 def _say(finding: doctor.Finding) -> None:
     words = finding.words
     if words is None:
-        sys.stdout.write(f"{finding.step}: good; {finding.said}\n")
+        sys.stdout.write(f"{finding.step}: good; {plain_text(finding.said)}\n")
     else:
         sys.stdout.write(f"{finding.step}: FAILED. {words.what} {words.do}\n")
         if words.scheduler:
-            sys.stdout.write(f"  It said: {words.scheduler}\n")
+            sys.stdout.write(f"  It said: {plain_text(words.scheduler)}\n")
     for line in finding.log:
-        sys.stdout.write(f"  | {line}\n")
+        sys.stdout.write(f"  | {plain_text(line)}\n")
     sys.stdout.flush()

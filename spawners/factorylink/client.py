@@ -7,6 +7,7 @@ asked) and ``LinkProblem`` (the link said no, with words).
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
-from pydantic import TypeAdapter, ValidationError
+from httpx_sse import EventSource
+from pydantic import JsonValue, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from factorylink.models import (
     AcceptBody,
@@ -42,12 +45,13 @@ from factorylink.models import (
     SessionId,
     SessionRequest,
     TableFactory,
-    TableSnapshot,
     TokenBody,
     UsageLine,
 )
+from factorylink.models.plain import plain_text
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
 _QUIET_SECONDS = 40.0  # a stream's heartbeat comes every 15 s
@@ -57,6 +61,7 @@ _SESSION = TypeAdapter(Session)
 _SESSIONS = TypeAdapter(list[Session])
 _CLUSTER = TypeAdapter(Cluster)
 _CLUSTERS = TypeAdapter(list[Cluster])
+_FACTORY = TypeAdapter(TableFactory)
 _FACTORIES = TypeAdapter(list[FactoryView])
 _USAGE = TypeAdapter(list[UsageLine])
 _PROJECTS = TypeAdapter(list[ProjectView])
@@ -129,8 +134,7 @@ class LinkClient:
     async def session_events(self, session_id: SessionId) -> AsyncGenerator[Session]:
         """The session now and after every change, until it ended. Subscribes again when the link falls silent."""
         async for event, data in self._events_again(f"/sessions/{session_id}/events"):
-            if event == "session":
-                session = _read(_SESSION, data)
+            if event == "session" and (session := _event(_SESSION, data)) is not None:
                 yield session
                 if session.state == "ended":
                     return
@@ -162,15 +166,12 @@ class LinkClient:
         """One subscription to everything; raises LinkSilent when it is lost. The first change is a snapshot."""
         async for event, data in self._events("/table"):
             if event == "snapshot":
-                snapshot = _read(TypeAdapter(TableSnapshot), data)
-                health = {factory.id: factory.health for factory in snapshot.factories}
-                yield TableChange(snapshot.sessions, snapshot.clusters, health=health)
-            elif event == "session":
-                yield TableChange(session=_read(_SESSION, data))
-            elif event == "cluster":
-                yield TableChange(cluster=_read(_CLUSTER, data))
-            elif event == "factory":
-                factory = _read(TypeAdapter(TableFactory), data)
+                yield _snapshot(data)
+            elif event == "session" and (session := _event(_SESSION, data)) is not None:
+                yield TableChange(session=session)
+            elif event == "cluster" and (cluster := _event(_CLUSTER, data)) is not None:
+                yield TableChange(cluster=cluster)
+            elif event == "factory" and (factory := _event(_FACTORY, data)) is not None:
                 yield TableChange(health={factory.id: factory.health})
 
     # --- factories and people
@@ -218,8 +219,8 @@ class LinkClient:
     async def factories_events(self, user: str) -> AsyncGenerator[list[FactoryView]]:
         """The same now and after every change, without end. Subscribes again when the link falls silent."""
         async for event, data in self._events_again("/factories/events", {"user": user}):
-            if event == "factories":
-                yield _read(_FACTORIES, data)
+            if event == "factories" and (factories := _event(_FACTORIES, data)) is not None:
+                yield factories
 
     async def estimate(
         self, factory: str, user: str, size: str, hours: float | None = None, project: str | None = None
@@ -304,12 +305,8 @@ class LinkClient:
             async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
                 if response.is_error:
                     raise _problem(response.status_code, await response.aread())
-                event = ""
-                async for line in response.aiter_lines():
-                    if line.startswith("event:"):
-                        event = line[6:].strip()
-                    elif line.startswith("data:"):
-                        yield event, line[5:].strip()
+                async for told in EventSource(response).aiter_sse():
+                    yield told.event, told.data
         except httpx.HTTPError as error:
             raise LinkSilent(str(error) or type(error).__name__) from error
         raise LinkSilent("the stream ended")
@@ -334,6 +331,28 @@ def _usage_of(project: str | None, since: date | None, person: str | None) -> di
 
 def _given(params: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in params.items() if value is not None}
+
+
+def _snapshot(data: str) -> TableChange:
+    """The whole table, without what cannot be read. Raises LinkSilent where it is none."""
+    parts = _read(TypeAdapter(dict[str, list[JsonValue]]), data)
+    factories = _each(_FACTORY, parts.get("factories", []))
+    health = {factory.id: factory.health for factory in factories}
+    sessions, clusters = _each(_SESSION, parts.get("sessions", [])), _each(_CLUSTER, parts.get("clusters", []))
+    return TableChange(tuple(sessions), tuple(clusters), health=health)
+
+
+def _each(kind: TypeAdapter[T], values: Iterable[JsonValue]) -> list[T]:
+    return [found for value in values if (found := _event(kind, to_json(value))) is not None]
+
+
+def _event(kind: TypeAdapter[T], data: bytes | str) -> T | None:
+    """What an event says; None, and a line in the log, where it cannot be read: the next ones can."""
+    try:
+        return kind.validate_json(data)
+    except ValidationError as error:
+        log.warning("An event of the link is skipped: %s", plain_text(str(error)))
+        return None
 
 
 def _read(answer: TypeAdapter[T], content: bytes | str) -> T:

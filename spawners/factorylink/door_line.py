@@ -17,6 +17,7 @@ from factorylink.carriers import Stdio, Way
 from factorylink.door_back import open_way_back
 from factorylink.door_status import LINE_LIMIT, DoorFile, DoorRefusal, DoorStatus, DoorToken, read_told
 from factorylink.errors import LinkError, Misread, Refused, Unreachable
+from factorylink.models.plain import plain_text
 from factorylink.pacing import Turns
 from factorylink.ports import FarSide
 from factorylink.transports.base import Wire
@@ -120,6 +121,7 @@ class DoorLine:
             yield
 
     def _say(self, problem: str) -> None:
+        problem = plain_text(problem)  # a door may give any reason for closing
         if problem != self.problem:
             log.info("The door of session %s: %s", self.way.session, problem)
         self.problem = problem

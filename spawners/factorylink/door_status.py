@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from factorylink.errors import Misread
-from factorylink.models import Notice, SessionId
+from factorylink.models import Moment, Notice, SessionId
+from factorylink.models.plain import plain_text
 
 PROTOCOL = 1
 LINE_LIMIT = 16384  # bytes of one line of JSON from a door
@@ -16,12 +17,14 @@ T = TypeVar("T", bound="_Told")
 
 HostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]{40,200}$")]
 SocketPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,106}$")]
+Said = Annotated[str, Field(max_length=1000), AfterValidator(plain_text)]  # words for a person
+EndWord = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
 
 
 class _Told(BaseModel):
-    """Frozen; a newer door of the same protocol may say more."""
+    """Frozen and strict, a text is no number; a newer door of the same protocol may say more."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
 class DoorFile(_Told):
@@ -35,8 +38,8 @@ class DoorFile(_Told):
     port: int | None = Field(None, ge=1, le=65535)
     socket: SocketPath | None = None
     host_key: HostKey
-    ends: AwareDatetime | None = None
-    restart: int = Field(0, ge=0)
+    ends: Moment | None = None
+    restart: int = Field(0, ge=0, le=1_000_000)
 
 
 class DoorStatus(_Told):
@@ -50,16 +53,23 @@ class DoorStatus(_Told):
     hub_sock: SocketPath
     environment: bool = False
     exit_code: int | None = Field(None, ge=-255, le=255)
-    last_activity: AwareDatetime | None = None
+    last_activity: Moment | None = None
     busy: bool = False
     opened: bool = False
     gpu_percent: int | None = Field(None, ge=0, le=100)
     memory_bytes: int | None = Field(None, ge=0, lt=2**63)
-    ends: AwareDatetime | None = None
-    ends_idle: AwareDatetime | None = None
+    ends: Moment | None = None
+    ends_idle: Moment | None = None
     notice: Notice | None = None
-    end_reason: Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"] | None = None
-    message: str = Field("", max_length=1000)
+    end_reason: EndWord | None = None
+    message: Said = ""
+
+
+class DoorEnd(_Told):
+    """``end.json``, as the door leaves it: only ever words to show."""
+
+    reason: EndWord
+    message: Said = ""
 
 
 class _Version(_Told):
@@ -73,13 +83,13 @@ class OtherProtocol(Misread):
 class DoorToken(_Told):
     """Answer to ``token``."""
 
-    token: str | None = Field(None, max_length=1000, repr=False)
+    token: str | None = Field(None, max_length=1000, pattern=r"^[!-~]+$", repr=False)
 
 
 class DoorRefusal(_Told):
     """Answer of a command that the door did not carry out."""
 
-    error: str = Field("The door did not say why.", max_length=1000)
+    error: Said = "The door did not say why."
 
 
 def read_told(model: type[T], raw: bytes | str) -> T:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable
-from typing import Literal, TypeVar
-
-from pydantic import BaseModel, ValidationError
+from typing import TypeVar
 
 from factorylink import budget, explain, lifecycle, moments
 from factorylink.board import Board
+from factorylink.door_status import DoorEnd, read_told
 from factorylink.errors import Gone, LinkError, Refused
 from factorylink.ledger import LedgerError
 from factorylink.lifecycle import Event
 from factorylink.live import Live
 from factorylink.models import End, EndReason, Words
+from factorylink.models.plain import last_lines
 from factorylink.schedulers.ask import Ask, Output
 from factorylink.schema import Row
 from factorylink.seams import Place
@@ -24,19 +24,12 @@ from factorylink.submitting import session_folder
 log = logging.getLogger("factorylink")
 T = TypeVar("T")
 
-TAIL_LINES = 40
+TAIL_LINES, TAIL_WIDTH, TAIL_BYTES = 40, 500, 32768  # lines, characters of each, bytes that are looked at
 _LOOK_SECONDS = 6.0  # for each of what the session left in its folder
 _POLITE_SECONDS = 3.0  # for the notebook to save and end, before its job is cancelled
 _CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
 _LONGEST_PAUSE = 10.0
 _ASK_SECONDS = 600.0  # a job is gone for certain; why, is asked for so long where the site's accounting is silent
-
-
-class DoorEnd(BaseModel):
-    """``end.json``, as the door leaves it. From the session's own account, so it is only ever words to show."""
-
-    reason: Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
-    message: str = ""
 
 
 class Ender:
@@ -172,7 +165,7 @@ class Ender:
 
 async def _door_end(place: Place, row: Row) -> DoorEnd:
     folder = await session_folder(place, row.account, row.id)
-    return DoorEnd.model_validate_json(await place.transport.read(row.account, f"{folder}/end.json"))
+    return read_told(DoorEnd, await place.transport.read(row.account, f"{folder}/end.json"))
 
 
 async def _log_tail(place: Place, row: Row) -> tuple[str, ...]:
@@ -184,7 +177,7 @@ async def _if_there(row: Row, look: Awaitable[T]) -> T | None:
     try:
         async with asyncio.timeout(_LOOK_SECONDS):
             return await look
-    except (LinkError, TimeoutError, ValidationError) as error:
+    except (LinkError, TimeoutError) as error:
         log.info("Something that session %s may have left is not read: %s", row.id, error)
         return None
 
@@ -222,11 +215,11 @@ async def _within(event: asyncio.Event, seconds: float) -> None:
 
 
 def read_tail(path: str) -> Ask[tuple[str, ...]]:
-    """The last lines of a job's log. Refused: it cannot be read."""
+    """The last lines of a job's log, out of its last ``TAIL_BYTES``. Refused: it cannot be read."""
 
     def parse(output: Output) -> tuple[str, ...]:
         if output.code != 0:
             raise Refused(output.stderr.strip())
-        return tuple(line[:500] for line in output.stdout.splitlines())
+        return last_lines(output.stdout, TAIL_LINES, TAIL_WIDTH)
 
-    return Ask(argv=("tail", "-n", str(TAIL_LINES), "--", path), parse=parse, timeout=_LOOK_SECONDS)
+    return Ask(argv=("tail", "-c", str(TAIL_BYTES), "--", path), parse=parse, timeout=_LOOK_SECONDS)

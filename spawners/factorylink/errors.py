@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-LONGEST = 2000  # characters; an account's shell may print a megabyte beside the scheduler's words
+from factorylink.models.plain import plain_lines
+
+EXCERPT = 4000  # characters of an answer that is not understood
 
 
 class LinkError(Exception):
-    """Base of the four. ``message`` is fit for a person: the scheduler's own words wherever it said any."""
+    """Base of the four. ``message`` is plain text for a person: the scheduler's own words wherever it said any. An
+    account's shell may print a megabyte beside them, or control characters."""
 
     def __init__(self, message: str) -> None:
-        message = message if len(message) <= LONGEST else f"{message[:LONGEST]}…"
+        message = plain_lines(message)
         super().__init__(message)
         self.message = message
 
@@ -47,8 +50,16 @@ class Gone(LinkError):
 
 
 class Misread(Unreachable):
-    """An answer came that we do not understand. ``output`` is all of it, for the log."""
+    """An answer came that we do not understand. ``output``: its beginning and its end, for the log."""
 
     def __init__(self, message: str, output: str = "") -> None:
         super().__init__(message)
-        self.output = output
+        self.output = excerpt(output)
+
+
+def excerpt(output: str) -> str:
+    """Return an answer as a log may hold it: whole, or its beginning and its end where it is long."""
+    if len(output) <= EXCERPT:
+        return output
+    half = EXCERPT // 2
+    return f"{output[:half]} … {len(output) - 2 * half} characters … {output[-half:]}"

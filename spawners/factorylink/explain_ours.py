@@ -37,6 +37,16 @@ _ANSWERS = (
         Move("you", N_("Stop one of them first.")),
     ),
     Answer(
+        "too-many-estimates",
+        N_("You have asked for many estimates in a short time."),
+        Move("wait", N_("Wait a minute, then ask again.")),
+    ),
+    Answer(
+        "too-many-streams",
+        N_("You have as many pages and programs open here as one person may have."),
+        Move("you", N_("Close some of them first.")),
+    ),
+    Answer(
         "draining",
         N_("No new sessions start at this factory at the moment."),
         Move("you", N_("Choose another factory, or come back later.")),

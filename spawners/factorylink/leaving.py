@@ -42,8 +42,8 @@ class Leaving:
 
     async def load(self) -> None:
         """What the ledger has. Raises LedgerError."""
-        rows = await self._board.ledger.transact(lambda db: db.execute(select(schema.losses)).all())
-        self._ends = {row.id: row.ends for row in rows}
+        rows = await self._board.ledger.rows(schema.losses, select(schema.losses))
+        self._ends = {row["id"]: row["ends"] for row in rows}
 
     async def run(self) -> None:
         """Look when somebody's groups change, and now and then."""

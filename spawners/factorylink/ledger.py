@@ -7,6 +7,7 @@ time shares one.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -16,15 +17,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
+from sqlalchemy import Connection, Engine, MappingResult, RowMapping, Select, Table, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
 
-from factorylink import migrations, moments, schema
+from factorylink import columns, migrations, moments, schema
 from factorylink.database import Database, in_the_way
 from factorylink.models import AuditLine, Choice, JobId, LogLine, SessionId
+from factorylink.models.plain import plain_text
 from factorylink.schema import Row
 from factorylink.together import Together
+
+log = logging.getLogger("factorylink")
 
 T = TypeVar("T")
 Write = Callable[[Connection], None]
@@ -66,6 +70,8 @@ class Ledger:
         self._engine: Engine | None = None
         apart = (IntegrityError, Rejected)
         self._writes: Together[None, Write] = Together(self._commit, WRITES_AT_ONCE, apart)
+        self.set_aside: dict[tuple[str, str], str] = {}  # rows that cannot be read, by table and key: why
+        self._reported: set[tuple[str, str, str]] = set()
 
     async def open(self) -> None:
         """Raises LedgerError in words if the file is not ours to use."""
@@ -124,12 +130,12 @@ class Ledger:
 
     async def row(self, session_id: SessionId) -> Row | None:
         """One session with its log."""
-        rows = await self.transact(lambda db: _rows(db, schema.sessions.c.id == session_id, limit=1))
+        rows = await self.transact(lambda db: self._rows(db, schema.sessions.c.id == session_id, limit=1))
         return rows[0] if rows else None
 
     async def live(self) -> list[Row]:
         """All that have not ended."""
-        return await self.transact(lambda db: _rows(db, schema.sessions.c.ended.is_(None)))
+        return await self.transact(lambda db: self._rows(db, schema.sessions.c.ended.is_(None)))
 
     async def accounts(self, factory: str) -> list[str]:
         """Site accounts that ever had a session there."""
@@ -143,7 +149,7 @@ class Ledger:
             for column, value in ((schema.sessions.c.user, user), (schema.sessions.c.server, server))
             if value is not None
         ]
-        return await self.transact(lambda db: _rows(db, *where, limit=limit))
+        return await self.transact(lambda db: self._rows(db, *where, limit=limit))
 
     async def audited(self, action: str | None = None) -> list[Entry]:
         """The audit, oldest first."""
@@ -162,7 +168,7 @@ class Ledger:
         if since is not None:
             query = query.where(columns.at >= since)
         query = query.order_by(columns.number).limit(limit)
-        return await self.transact(lambda db: [AuditLine(**found) for found in db.execute(query).mappings()])
+        return [AuditLine(**found) for found in await self.rows(schema.audit, query)]
 
     # --- people and factories
 
@@ -172,9 +178,8 @@ class Ledger:
 
     async def last_choice(self, user: str) -> Choice | None:
         """What the person chose last."""
-        query = select(schema.choices.c.choice).where(schema.choices.c.user == user)
-        found: Choice | None = await self.transact(lambda db: db.execute(query).scalar_one_or_none())
-        return found
+        found = await self.rows(schema.choices, select(schema.choices).where(schema.choices.c.user == user))
+        return found[0]["choice"] if found else None
 
     async def drains(self) -> dict[str, str]:
         """Drained factories and the operator's message."""
@@ -201,6 +206,35 @@ class Ledger:
         await self.write(lambda db: _done(db, delete(schema.pauses).where(schema.pauses.c.factory == factory)))
 
     # --- underneath
+
+    async def rows(self, table: Table, query: Select[Any]) -> list[dict[str, Any]]:
+        """Return the rows of a table that can be read, whole ones; the others are set aside. Raises LedgerError."""
+        return await self.transact(lambda db: self.intact(table, db.execute(query).mappings()))
+
+    def intact(self, table: Table, found: MappingResult) -> list[dict[str, Any]]:
+        """Return the rows that can be read, with None for an unreadable value that may be missing. A row that cannot be
+        read is set aside and named in the log: the gateway goes on without it."""
+        return [values for row in found if (values := self._intact(table, row)) is not None]
+
+    def _intact(self, table: Table, row: RowMapping) -> dict[str, Any] | None:
+        values = columns.intact(table, row)
+        key = ", ".join(str(row[column.name]) for column in table.primary_key)
+        for name, value in columns.spoilt(row):
+            if values is None:
+                self.set_aside[table.name, key] = f"{name}: {value.why}"
+            if (table.name, key, name) not in self._reported:
+                self._reported.add((table.name, key, name))
+                done = "The row is set aside" if values is None else "It counts as missing"
+                log.error("The ledger's %s of %s %s cannot be read: %s. %s.", name, table.name, key, value.why, done)
+        return values
+
+    def _rows(self, db: Connection, *where: Any, limit: int | None = None) -> list[Row]:
+        query = select(schema.sessions).where(*where).order_by(schema.sessions.c.created.desc()).limit(limit)
+        found = self.intact(schema.sessions, db.execute(query).mappings())
+        rows = {values["id"]: Row(**values) for values in found}
+        for line in self.intact(schema.log_lines, _lines(db, rows)):
+            rows[line["session"]].log.append(LogLine(at=line["at"], text=line["text"]))
+        return list(rows.values())
 
     async def _messages(self, table: Table) -> dict[str, str]:
         query = select(table.c.factory, table.c.message)
@@ -284,19 +318,11 @@ def _say(db: Connection, row: Row) -> None:
 
 
 def audit_values(entry: Entry) -> dict[str, Any]:
-    """A line of the audit as its columns, of this moment. A shell that prints NULs spoils no commit: PostgreSQL keeps
-    none."""
-    return {"at": moments.now(), **entry.__dict__, "detail": entry.detail.replace("\0", "")}
+    """A line of the audit as its columns, of this moment: plain, since PostgreSQL keeps no NULs and who reads an audit
+    must not be told what a shell printed."""
+    return {"at": moments.now(), **entry.__dict__, "detail": plain_text(entry.detail)}
 
 
-def _rows(db: Connection, *where: Any, limit: int | None = None) -> list[Row]:
-    query = select(schema.sessions).where(*where).order_by(schema.sessions.c.created.desc()).limit(limit)
-    rows = {found["id"]: Row(**found) for found in db.execute(query).mappings()}
-    for line in _lines(db, rows):
-        rows[line.session].log.append(LogLine(at=line.at, text=line.text))
-    return list(rows.values())
-
-
-def _lines(db: Connection, ids: Iterable[SessionId]) -> Iterable[Any]:
+def _lines(db: Connection, ids: Iterable[SessionId]) -> MappingResult:
     query = select(schema.log_lines).where(schema.log_lines.c.session.in_(list(ids)))
-    return db.execute(query.order_by(schema.log_lines.c.number))
+    return db.execute(query.order_by(schema.log_lines.c.number)).mappings()

@@ -67,8 +67,8 @@ class Lender:
 
     async def load(self) -> None:
         """What the ledger has. Raises LedgerError."""
-        rows = await self._ledger.transact(lambda db: db.execute(select(schema.leases)).all())
-        self._leases = {(row.factory, row.account): row.user for row in rows}
+        rows = await self._ledger.rows(schema.leases, select(schema.leases))
+        self._leases = {(row["factory"], row["account"]): row["user"] for row in rows}
 
     @contextlib.contextmanager
     def beginning(self, user: str) -> Iterator[None]:

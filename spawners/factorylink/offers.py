@@ -28,11 +28,13 @@ from factorylink.models import (
     ReadyView,
     SizeView,
 )
+from factorylink.pacing import RateLimiter
 from factorylink.problems import ProblemError, from_link_error, gone, of_words, words_of
 from factorylink.rights import has
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
 
+ESTIMATES, ESTIMATES_PER_MINUTE = 40, 30  # of one person: at once, and then; a start page asks for each size once
 _STEP_SECONDS = 2.0  # between two changes that one reader is told
 _HEARTBEAT_STEPS = 7
 _ESTIMATE_KEPT = timedelta(minutes=10)  # a queue is another one by then
@@ -55,6 +57,7 @@ class Offers:
         self._submitter = submitter
         self._estimates: dict[tuple[str, str, str], Estimate] = {}  # last by factory, account, size, for its own hours
         self._shared: dict[str, Shared] = {}  # by factory, for all streams
+        self._limiter = RateLimiter(ESTIMATES, ESTIMATES_PER_MINUTE)
 
     def views(self, user: str) -> list[FactoryView]:
         """The factories where that person may begin something, by id."""
@@ -121,6 +124,8 @@ class Offers:
         if (barred := place.standing.may_submit(account)) is not None:
             raise of_words("forbidden", barred)
         choice = self._board.rights.resolve(right, Choice(factory=factory_id, size=size, hours=hours))
+        if self._limiter.wait(user, moments.ticks()):
+            raise of_words("too-many", explain.own("too-many-estimates"))
         try:
             request = await self._submitter.sample(place, account, choice)
             found = await place.site.estimate(account, request, JobOptions().template)

@@ -101,3 +101,23 @@ class Turns:
         """Seconds to wait for the turn that is taken by this."""
         self._next = max(self._next, now - self.burst * self.seconds) + self.seconds
         return max(0.0, self._next - now)
+
+
+class RateLimiter:
+    """A token bucket for each key: ``burst`` at once, then ``per_minute``. A bucket that is full again is forgotten."""
+
+    def __init__(self, burst: int, per_minute: float) -> None:
+        self._seconds = 60 / per_minute
+        self._burst = burst
+        self._full_at: dict[str, float] = {}
+
+    def wait(self, key: str, now: float) -> float:
+        """Take a token of that key's bucket and return 0, or take none and return the seconds until there is one."""
+        if len(self._full_at) > 1000:
+            self._full_at = {known: at for known, at in self._full_at.items() if at > now}
+        full_at = max(now, self._full_at.get(key, now)) + self._seconds
+        late = full_at - now - self._burst * self._seconds
+        if late > 0:
+            return late
+        self._full_at[key] = full_at
+        return 0.0

@@ -13,6 +13,7 @@ STATUS = {
     "forbidden": 403,
     "gone": 404,
     "conflict": 409,
+    "too-many": 429,
     "draining": 503,
     "unreachable": 503,
 }

@@ -37,9 +37,8 @@ class People:
 
     async def load(self) -> None:
         """What the ledger has. Raises LedgerError."""
-        query = select(schema.people.c.user, schema.people.c.groups, schema.people.c.blocked)
-        rows = await self._ledger.transact(lambda db: db.execute(query).all())
-        self._known = {row.user: PersonBody(groups=row.groups, blocked=row.blocked) for row in rows}
+        rows = await self._ledger.rows(schema.people, select(schema.people))
+        self._known = {row["user"]: PersonBody(groups=row["groups"], blocked=row["blocked"]) for row in rows}
 
     def get(self, user: str) -> PersonBody | None:
         """As the hub told last; None: it never did."""

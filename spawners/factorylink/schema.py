@@ -5,15 +5,13 @@ What brings a database here from one of an older release is in ``migrations``; a
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import TypeAdapter
 from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
-    Dialect,
     Float,
     ForeignKey,
     Index,
@@ -22,11 +20,11 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    TypeDecorator,
     column,
     literal_column,
 )
 
+from factorylink.columns import Moment, Parsed
 from factorylink.models import (
     HEAD,
     Choice,
@@ -40,40 +38,6 @@ from factorylink.models import (
     SessionState,
     Words,
 )
-
-
-class Moment(TypeDecorator[datetime]):
-    """An aware datetime as seconds since the epoch."""
-
-    impl = Float
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:  # noqa: ARG002
-        """To the database."""
-        return None if value is None else value.timestamp()
-
-    def process_result_value(self, value: float | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """From the database."""
-        return None if value is None else datetime.fromtimestamp(value, UTC)
-
-
-class Parsed(TypeDecorator[Any]):
-    """Anything pydantic can check, as JSON."""
-
-    impl = Text
-    cache_ok = False
-
-    def __init__(self, kind: Any) -> None:
-        super().__init__()
-        self._kind: TypeAdapter[Any] = TypeAdapter(kind)
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """To the database."""
-        return None if value is None else self._kind.dump_json(value).decode()
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:  # noqa: ARG002
-        """From the database."""
-        return None if value is None else self._kind.validate_json(value)
 
 
 def only(where: ColumnElement[bool]) -> dict[str, Any]:

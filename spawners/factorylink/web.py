@@ -46,6 +46,24 @@ class App(FastAPI):
         return schema
 
 
+class OneLength:
+    """Refuses a request that tells the length of its body in two ways: two readers could cut it differently (RFC 9112,
+    6.1)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        names = {name for name, _ in scope.get("headers", ())}
+        if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= names:
+            refusal = answer(invalid("A request has Content-Length or Transfer-Encoding, not both.", None))
+            refusal.headers["Connection"] = "close"
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
 class Bounded:
     """Takes no longer body of a request than ``most`` bytes, of whomever: a body is read before it is asked whose it
     is."""
@@ -72,6 +90,7 @@ class Bounded:
 def new_app(title: str) -> App:
     """An empty one."""
     app = App(title=title, docs_url=None, redoc_url=None, openapi_url=None, responses=says(400, 503))
+    app.add_middleware(OneLength)
     app.exception_handler(ProblemError)(_say_problem)
     app.exception_handler(RequestValidationError)(_say_invalid)
     app.exception_handler(LedgerError)(_say_ledger)

@@ -10,7 +10,17 @@ from markupsafe import Markup, escape
 from factorylink.models import N_, Problem, Session, Words
 
 Kind = Literal[
-    "invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden", "silent", "ended"
+    "invalid",
+    "refused",
+    "limit",
+    "draining",
+    "unreachable",
+    "gone",
+    "conflict",
+    "forbidden",
+    "too-many",
+    "silent",
+    "ended",
 ]
 
 # A start answers 201, 202, or one of these.
@@ -23,6 +33,7 @@ STATUS: dict[Kind, int] = {
     "conflict": 503,  # another start of the same server; in a moment there is one to adopt
     "draining": 503,
     "unreachable": 503,
+    "too-many": 503,
     "silent": 503,
     "ended": 500,
 }

@@ -21,7 +21,7 @@ import asyncssh
 from factorylink.config import KeyCredentials, SshTransport
 from factorylink.credentials.base import Credentials
 from factorylink.credentials.key import KeyFiles
-from factorylink.schedulers.ask import Ask
+from factorylink.schedulers.ask import LISTING, Ask
 from factorylink.transports.host_keys import pinned
 from factorylink.transports.ssh import SshTransport as Transport
 from testbed import accounts, ports
@@ -165,9 +165,9 @@ def transport_to(settings: SshTransport, credentials: Credentials | Path) -> Tra
     return Transport("here", settings, pinned((settings.host_keys, settings.host_cas), ((), ())), known)
 
 
-def shell(text: str, stdin: str = "", timeout: float = PATIENCE) -> Ask[str]:
+def shell(text: str, stdin: str = "", timeout: float = PATIENCE, most: int = LISTING) -> Ask[str]:
     """What a shell there says on stdout."""
-    return Ask(("/bin/sh", "-c", text), lambda output: output.stdout, stdin, timeout)
+    return Ask(("/bin/sh", "-c", text), lambda output: output.stdout, stdin, timeout, most=most)
 
 
 async def until(holds: Callable[[], bool]) -> bool:

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from factorylink.config import LocalTransport as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
-from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.ask import LISTING, Ask, Output
 from factorylink.transports import local
 from factorylink.transports.base import Transport
 from factorylink.transports.local import LocalTransport
@@ -24,8 +24,8 @@ def words(output: Output) -> str:
     return output.stdout
 
 
-def shell(text: str, stdin: str = "", timeout: float = 60) -> Ask[str]:
-    return Ask(("/bin/sh", "-c", text), words, stdin, timeout)
+def shell(text: str, stdin: str = "", timeout: float = 60, most: int = LISTING) -> Ask[str]:
+    return Ask(("/bin/sh", "-c", text), words, stdin, timeout, most=most)
 
 
 @pytest_asyncio.fixture
@@ -90,13 +90,12 @@ async def test_closing_ends_what_runs(transport: LocalTransport, tmp_path: Path)
     assert await running == -9
 
 
-async def test_too_much_output_is_misread(transport: LocalTransport, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "STDOUT_CAP", 1000)
+async def test_too_much_output_is_misread(transport: LocalTransport) -> None:
     with pytest.raises(Misread):
-        await transport.run(shell("yes"))
+        await transport.run(shell("yes", most=1000))
     with pytest.raises(Misread):
-        await transport.run(shell("head -c 1001 /dev/zero"))
-    assert len(await transport.run(shell("head -c 1000 /dev/zero"))) == 1000
+        await transport.run(shell("head -c 1001 /dev/zero", most=1000))
+    assert len(await transport.run(shell("head -c 1000 /dev/zero", most=1000))) == 1000
 
 
 async def test_a_command_may_leave_its_input_unread(transport: LocalTransport) -> None:

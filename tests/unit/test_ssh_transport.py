@@ -142,13 +142,12 @@ async def test_a_large_answer_and_a_large_question(transport: SshTransport) -> N
     assert await transport.run(shell("echo done", "x" * 1_000_000)) == "done\n"  # and leaves its input unread
 
 
-async def test_too_much_output_is_misread(transport: SshTransport, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "STDOUT_CAP", 1000)
+async def test_too_much_output_is_misread(transport: SshTransport) -> None:
     with pytest.raises(Misread):
-        await transport.run(shell("yes"))
+        await transport.run(shell("yes", most=1000))
     with pytest.raises(Misread):
-        await transport.run(shell("head -c 1001 /dev/zero"))
-    assert len(await transport.run(shell("head -c 1000 /dev/zero"))) == 1000
+        await transport.run(shell("head -c 1001 /dev/zero", most=1000))
+    assert len(await transport.run(shell("head -c 1000 /dev/zero", most=1000))) == 1000
 
 
 async def test_what_cannot_be_read_is_misread_and_in_the_log(

@@ -232,14 +232,18 @@ class Shelf:
         theirs = batches.c.cluster.in_(select(clusters.c.id).where(lives))  # the database's own: there may be very many
 
         def read(db: Connection) -> list[ClusterRow]:
-            found = {row["id"]: ClusterRow(**row) for row in db.execute(select(clusters).where(lives)).mappings()}
+            intact = self._ledger.intact
+            rows = intact(clusters, db.execute(select(clusters).where(lives)).mappings())
+            found = {row["id"]: ClusterRow(**row) for row in rows}
             by_id: dict[BatchId, BatchRow] = {}
-            for row in db.execute(select(batches).where(theirs)).mappings():
-                by_id[row["id"]] = found[row["cluster"]].batches[row["id"]] = BatchRow(**row)
+            for row in intact(batches, db.execute(select(batches).where(theirs)).mappings()):
+                if row["cluster"] in found:
+                    by_id[row["id"]] = found[row["cluster"]].batches[row["id"]] = BatchRow(**row)
             query = select(workers).where(workers.c.batch.in_(select(batches.c.id).where(theirs)))
             query = query.order_by(workers.c.task)
-            for row in db.execute(query).mappings():
-                by_id[row["batch"]].workers.append(WorkerRow(**row))
+            for row in intact(workers, db.execute(query).mappings()):
+                if row["batch"] in by_id:
+                    by_id[row["batch"]].workers.append(WorkerRow(**row))
             return list(found.values())
 
         return await self._ledger.transact(read)
@@ -256,7 +260,7 @@ class Shelf:
 
         def read(db: Connection) -> list[tuple[ClusterRow, int, float]]:
             found = []
-            for row in db.execute(last).mappings():
+            for row in self._ledger.intact(clusters, db.execute(last).mappings()):
                 jobs, hours = db.execute(figures.where(batches.c.cluster == row["id"])).one()
                 found.append((ClusterRow(**row), jobs, float(hours)))
             return found

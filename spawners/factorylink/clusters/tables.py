@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, String, Table, column
 
+from factorylink.columns import Moment, Parsed
 from factorylink.models import EndReason, JobOptions, ResolvedChoice, Words, WorkerState
-from factorylink.schema import Moment, Parsed, metadata, only
+from factorylink.schema import metadata, only
 
 clusters = Table(
     "clusters",

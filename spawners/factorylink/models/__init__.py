@@ -12,6 +12,7 @@ from factorylink.models.base import (
     Hours,
     JobId,
     Model,
+    Moment,
     Person,
     Point,
     ProjectId,
@@ -21,6 +22,7 @@ from factorylink.models.base import (
     Slug,
     UnixAccount,
     Word,
+    believed,
 )
 from factorylink.models.bodies import (
     AcceptBody,
@@ -158,6 +160,7 @@ __all__ = [
     "MessageBody",
     "Mode",
     "Model",
+    "Moment",
     "NetworkAntenna",
     "NetworkFactory",
     "NetworkView",
@@ -215,4 +218,5 @@ __all__ = [
     "Words",
     "Worker",
     "WorkerState",
+    "believed",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 # Anything that may end in an argv, an #SBATCH line or a path: no blanks, quotes, newlines, leading dash.
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -21,6 +22,17 @@ Slot = Annotated[str, StringConstraints(max_length=255, pattern=r"^(dask/)?[^\x0
 # As the calls name them ("EHPC-AIF-2026PG01-756") and as sites do ("project_465000000"); goes into argv and addresses.
 ProjectId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 UnixAccount = Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_.-]{0,31}$")]
+
+# The moments that are believed of whoever is not us. Outside of these years arithmetic, time zones and databases fail.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
+
+
+def believed(seconds: float) -> datetime | None:
+    """Return that many seconds since 1970 as a moment; None outside of ``EARLIEST`` to ``LATEST``."""
+    if not EARLIEST.timestamp() <= seconds <= LATEST.timestamp():  # False for a NaN, too
+        return None
+    return datetime.fromtimestamp(seconds, UTC)
 
 
 class Model(BaseModel):

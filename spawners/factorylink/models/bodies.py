@@ -14,7 +14,9 @@ from factorylink.models.rules import Version
 from factorylink.models.sessions import Session, Whose
 from factorylink.models.views import Health
 
-ProblemKind = Literal["invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden"]
+ProblemKind = Literal[
+    "invalid", "refused", "limit", "draining", "unreachable", "gone", "conflict", "forbidden", "too-many"
+]
 
 
 _LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # no control characters but the end of a line

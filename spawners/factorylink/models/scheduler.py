@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from factorylink.models.base import JobId, Model
+from factorylink.models.base import JobId, Model, Moment
 
 
 class JobState(StrEnum):
@@ -30,13 +30,13 @@ class Job(Model):
     reason: str = ""  # the scheduler's own word for why it waits or ended
     nodes: tuple[str, ...] = ()
     partition: str = ""
-    submitted: datetime | None = None
-    started: datetime | None = None
-    ends: datetime | None = None  # by walltime, where running
-    ended: datetime | None = None
+    submitted: Moment | None = None
+    started: Moment | None = None
+    ends: Moment | None = None  # by walltime, where running
+    ended: Moment | None = None
     exit_code: int | None = None  # where ended
     signal: int | None = None
-    expected_start: datetime | None = None  # the scheduler's plan, where pending
+    expected_start: Moment | None = None  # the scheduler's plan, where pending
     priority: int | None = None
     restarts: int = 0
 
@@ -49,7 +49,7 @@ class NodeState(Model):
     usable: bool  # up and taking jobs
     planned: bool = False  # what is free on it is kept for a job further ahead in the queue
     reason: str = ""
-    since: datetime | None = None  # it was taken, or fell, out of use; None: it was not, or that is not told
+    since: Moment | None = None  # it was taken, or fell, out of use; None: it was not, or that is not told
     cores: int
     cores_free: int
     memory: int  # bytes
@@ -65,8 +65,8 @@ class Reservation(Model):
 
     id: str  # what a job names
     name: str
-    start: datetime
-    end: datetime
+    start: Moment
+    end: Moment
     maintenance: bool = False  # nobody's jobs run there
     nodes: tuple[str, ...] = ()  # empty: not told
     partition: str = ""  # its jobs run in that one; empty: in any
@@ -78,7 +78,7 @@ class Reservation(Model):
 class Estimate(Model):
     """When a job would start, how that is known, and when it was asked."""
 
-    start: datetime | None
+    start: Moment | None
     basis: Literal["test-only", "queue", "none"]
     asked_at: datetime
 
@@ -92,6 +92,6 @@ class End(Model):
     signal: int | None = None
     reason: str = ""
     by: Literal["account", "administrator", "other"] | None = None  # who cancelled it, as the site counts people
-    ended: datetime | None = None
+    ended: Moment | None = None
     elapsed: int | None = None  # seconds of its last run
     earlier: tuple[int, ...] = ()  # of the runs before, each put back into the queue; as far as the records tell

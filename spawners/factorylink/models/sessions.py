@@ -6,7 +6,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from factorylink.models.base import JobId, Model, Person, SessionId, Slot, UnixAccount
+from pydantic import Field
+
+from factorylink.models.base import JobId, Model, Moment, Person, SessionId, Slot, UnixAccount
+from factorylink.models.plain import LogText, PlainLines, PlainText
 from factorylink.models.requests import ResolvedChoice
 
 
@@ -50,25 +53,25 @@ class Words(Model):
     """
 
     code: str
-    what: str
-    do: str = ""
+    what: PlainText
+    do: PlainText = ""
     whose: Whose = "wait"
-    scheduler: str = ""
+    scheduler: PlainLines = ""
 
 
 class LogLine(Model):
     """Something that happened to a session, in words."""
 
     at: datetime
-    text: str
+    text: PlainText
 
 
 class Notice(Model):
     """A session ends by itself soon: when, why, and which step before that was passed (minutes)."""
 
     kind: Literal["walltime", "idle", "unopened", "access"]
-    at: datetime
-    minutes: int
+    at: Moment
+    minutes: int = Field(ge=0, le=10_000)
 
 
 class Session(Model):
@@ -106,6 +109,6 @@ class Session(Model):
     extend_hours: float | None = None  # what may be added to its time; None: not at this factory, or not now
     end_reason: EndReason | None = None
     end: Words | None = None
-    log_tail: tuple[str, ...] = ()  # the job's own log, at the end
+    log_tail: tuple[LogText, ...] = ()  # the job's own log, at the end
     log: tuple[LogLine, ...] = ()  # what happened
     exit_code: int | None = None

@@ -10,6 +10,9 @@ from factorylink.errors import Refused
 
 T = TypeVar("T")
 
+WORDS = 64 * 2**10  # bytes: more than the answer to an order, or one file of a session, can be
+LISTING = 64 * 2**20  # bytes: 20,000 jobs or nodes are about 10 MB
+
 
 @dataclass(frozen=True)
 class Output:
@@ -25,13 +28,15 @@ class Ask(Generic[T]):
     """A question or an order to a scheduler. It runs nothing itself.
 
     ``parse`` turns the output into the answer, or raises one of the four errors with the scheduler's own words.
-    ``env`` is added to the command's environment (how times are printed); never a secret.
+    ``env`` is added to the command's environment (how times are printed); never a secret. ``most``: bytes of its
+    stdout that are taken; an answer that is longer is Misread.
     """
 
     argv: tuple[str, ...]  # never a shell string
     parse: Callable[[Output], T]
     stdin: str = ""
     timeout: float = 30  # seconds
+    most: int = WORDS
     env: Mapping[str, str] = field(default_factory=dict)
 
 

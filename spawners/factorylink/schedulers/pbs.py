@@ -19,7 +19,7 @@ from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
 from factorylink.models import End, Job, JobId, NodeState, Reservation
 from factorylink.schedulers import pbs_json, pbs_nodes, pbs_reservations
 from factorylink.schedulers import pbs_parse as parse
-from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.ask import LISTING, Ask, Output
 from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.pbs_script import clock, script
 from factorylink.schedulers.whole import LIST, whole
@@ -64,17 +64,22 @@ _SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\
 
 def jobs(name: str) -> Ask[list[Job]]:
     """All jobs of a name that have not ended, of every account, and those of an array that have."""
-    return Ask(("sh", "-c", _LIVE, "sh", "-N", name), _listed(lambda text: parse.jobs(text, name)), env=parse.TIMES)
+    return Ask(
+        ("sh", "-c", _LIVE, "sh", "-N", name),
+        _listed(lambda text: parse.jobs(text, name)),
+        env=parse.TIMES,
+        most=LISTING,
+    )
 
 
 def ended(name: str) -> Ask[list[End]]:
     """How those of a name ended that PBS has in its history, the 200 last submitted."""
-    return Ask(("sh", "-c", _OVER, "sh", "-x", "-s", "F", "-N", name), _listed(_ends), env=parse.TIMES)
+    return Ask(("sh", "-c", _OVER, "sh", "-x", "-s", "F", "-N", name), _listed(_ends), env=parse.TIMES, most=LISTING)
 
 
 def waiting() -> Ask[dict[str, list[tuple[int, str]]]]:
     """Every queued job that we may see, per queue: (priority, job id), oldest first."""
-    return Ask(("sh", "-c", _QUEUED, "sh", "-s", "Q"), _listed(parse.waiting), env=parse.TIMES)
+    return Ask(("sh", "-c", _QUEUED, "sh", "-s", "Q"), _listed(parse.waiting), env=parse.TIMES, most=LISTING)
 
 
 def submit(script: str, count: int = 1) -> Ask[JobId]:
@@ -118,7 +123,7 @@ def extend(job: JobId, minutes: int) -> Ask[None]:
 
 def nodes() -> Ask[list[NodeState]]:
     """Every node with what is free on it, and the queues that use it."""
-    return Ask(("sh", "-c", _NODES), _good(lambda output: pbs_nodes.nodes(output.stdout)))
+    return Ask(("sh", "-c", _NODES), _good(lambda output: pbs_nodes.nodes(output.stdout)), most=LISTING)
 
 
 def reservations() -> Ask[list[Reservation]]:
@@ -129,7 +134,7 @@ def reservations() -> Ask[list[Reservation]]:
             raise _failure(output, output.stderr)
         return pbs_reservations.reservations(whole(output.stdout))
 
-    return Ask((*LIST, "pbs_rstat", "-f"), _good(read), env=parse.TIMES)
+    return Ask((*LIST, "pbs_rstat", "-f"), _good(read), env=parse.TIMES, most=LISTING)
 
 
 def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
@@ -144,7 +149,7 @@ def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
             raise Gone(_words(output.stderr))
         return _listed(_ends)(output)
 
-    return Ask(("qstat", "-E", "-x", "-f", "-F", "json", *words), read, env=parse.TIMES)
+    return Ask(("qstat", "-E", "-x", "-f", "-F", "json", *words), read, env=parse.TIMES, most=LISTING)
 
 
 def alive() -> Ask[None]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ from factorylink.errors import Misread
 _TOP = {"timestamp", "pbs_version", "pbs_server"}
 _CONTROLS = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
 # On a line of its own: no text goes on over the end of one.
-_BARE = re.compile(r'^(\s*"(?:[^"\\\n]|\\.)*":\s?)([\w.+()-]+)(?=,?$)', re.M | re.ASCII)
+_BARE = re.compile(r'^([ \t]*"(?:[^"\\\n]|\\.)*":[ \t]?)([\w.+()-]+)(?=,?$)', re.M | re.ASCII)
 _VALUE = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|true|false|null")
 _BACKSLASH = re.compile(r"\\([\"\\/bfnrt]|u[0-9A-Fa-f]{4})?")
 
@@ -70,8 +71,7 @@ class _Object(dict[str, Any]):
     def of(cls, pairs: list[tuple[str, Any]]) -> _Object:
         made = cls(pairs)
         if len(made) < len(pairs):
-            names = [name for name, _ in pairs]
-            made.twice = next(name for name in names if names.count(name) > 1)
+            made.twice = next(name for name, times in Counter(name for name, _ in pairs).items() if times > 1)
         return made
 
 

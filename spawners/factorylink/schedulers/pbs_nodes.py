@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
-from factorylink.models import NodeState
+from factorylink.models import NodeState, believed
 from factorylink.schedulers.pbs_json import as_dict, as_text, documents, items, understood
 from factorylink.schedulers.pbs_parse import size
 
@@ -54,7 +53,7 @@ def _vnode(name: str, values: Mapping[str, Any], queues: tuple[str, ...]) -> Nod
         partitions=(str(values["queue"]),) if "queue" in values else queues,
         usable=usable,
         reason="" if usable else str(values.get("comment") or values["state"]),
-        since=None if changed is None or states <= USABLE | _SET_ASIDE else datetime.fromtimestamp(int(changed), UTC),
+        since=None if changed is None or states <= USABLE | _SET_ASIDE else believed(int(changed)),
         cores=cores,
         cores_free=max(0, cores - int(taken.get("ncpus", 0))) if empty else 0,
         memory=memory,

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from factorylink.models import Job, JobState
+from factorylink.models import Job, JobState, believed
 from factorylink.schedulers.pbs_json import as_dict, as_number, as_text, documents, once, understood
 from factorylink.schedulers.pbs_script import VARIABLE
 
@@ -150,7 +150,7 @@ def _end(letter: str, status: object, substate: object, comment: str, ran: bool)
 def _ended(values: Mapping[str, Any]) -> datetime | None:
     """The end of its processes; of a job that never ran, when PBS put it into its history."""
     at = as_number(values, "history_timestamp")
-    return moment(values.get("obittime")) or (datetime.fromtimestamp(at, UTC) if at else None)
+    return moment(values.get("obittime")) or (believed(at) if at else None)
 
 
 def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
@@ -179,7 +179,8 @@ def moment(text: object) -> datetime | None:
     if found is None or found[1] not in _MONTHS:
         raise ValueError(f"{text!r} is no moment")
     day, hour, minute, second, year = (int(part) for part in found.groups()[1:])
-    return datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+    told = datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+    return believed(told.timestamp())
 
 
 def _estimated(value: object) -> datetime | None:
@@ -188,7 +189,7 @@ def _estimated(value: object) -> datetime | None:
     told = value.get("start_time") if isinstance(value, dict) else None
     try:
         if isinstance(told, int) and not isinstance(told, bool):
-            return datetime.fromtimestamp(told, UTC) if told > 0 else None
+            return believed(told)
         return moment(told)
     except (ValueError, OverflowError, OSError):
         return None

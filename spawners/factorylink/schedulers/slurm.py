@@ -16,7 +16,7 @@ from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
 from factorylink.models import End, Estimate, Job, JobId, NodeState, Reservation
 from factorylink.schedulers import slurm_nodes, slurm_reservations
 from factorylink.schedulers import slurm_parse as parse
-from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.ask import LISTING, Ask, Output
 from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.slurm_script import script
 from factorylink.schedulers.whole import LIST, whole
@@ -51,6 +51,7 @@ def jobs(name: str) -> Ask[list[Job]]:
          f"--Format={parse.JOB_FORMAT}"),
         _listed(lambda rows: parse.jobs(name, rows)),
         timeout=20,
+        most=LISTING,
         env=parse.TIMES,
     )  # fmt: skip
 
@@ -62,7 +63,7 @@ def ended(name: str) -> Ask[list[End]]:
     def read(output: Output) -> list[End]:
         return [end for job in question.parse(output) if (end := end_of(job))]
 
-    return Ask(question.argv, read, timeout=question.timeout, env=question.env)
+    return Ask(question.argv, read, timeout=question.timeout, env=question.env, most=question.most)
 
 
 def waiting() -> Ask[dict[str, list[tuple[int, str]]]]:
@@ -72,6 +73,7 @@ def waiting() -> Ask[dict[str, list[tuple[int, str]]]]:
          f"--Format={parse.PENDING_FORMAT}"),
         _listed(parse.waiting),
         timeout=20,
+        most=LISTING,
         env=parse.TIMES,
     )  # fmt: skip
 
@@ -128,6 +130,7 @@ def nodes() -> Ask[list[NodeState]]:
     return Ask(
         (*LIST, "sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
         _listed(slurm_nodes.nodes),
+        most=LISTING,
         env=parse.TIMES,
     )
 
@@ -135,7 +138,7 @@ def nodes() -> Ask[list[NodeState]]:
 def reservations() -> Ask[list[Reservation]]:
     """Every reservation that we may see."""
     argv = (*LIST, "scontrol", "--oneliner", "show", "reservation")
-    return Ask(argv, _listed(slurm_reservations.reservations), env=parse.TIMES)
+    return Ask(argv, _listed(slurm_reservations.reservations), env=parse.TIMES, most=LISTING)
 
 
 def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
@@ -152,6 +155,7 @@ def accounting(ids: Iterable[JobId]) -> Ask[list[End]]:
          f"--format={parse.ACCOUNTING_FIELDS}",
          f"--jobs={','.join(ids)}"),
         read,
+        most=LISTING,
         env=parse.TIMES,
     )  # fmt: skip
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from factorylink.errors import Misread
-from factorylink.models import End, Job, JobState
+from factorylink.models import End, Job, JobState, believed
 
 # Slurm's states, and flags it prints in their place, to ours. A word that is not here is Misread, never guessed.
 STATES = {
@@ -138,8 +138,8 @@ def no_two(ids: Iterable[str], text: str) -> None:
 
 
 def moment(text: str) -> datetime | None:
-    """Seconds since the epoch; anything else ("N/A", "0") is no moment."""
-    return datetime.fromtimestamp(int(text), UTC) if text.isdigit() and int(text) > 0 else None
+    """Seconds since the epoch; anything else ("N/A", "0"), and what is in no year that is believed, is no moment."""
+    return believed(int(text)) if text.isdigit() else None
 
 
 def number(text: str) -> int | None:

@@ -12,14 +12,17 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from factorylink.errors import Gone, Misread, Refused
+from factorylink.errors import Gone, Misread, Refused, excerpt
+from factorylink.models.plain import plain_text
 from factorylink.schedulers.ask import Ask, Output
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-STDOUT_CAP = 64 * 2**20  # bytes; 20,000 jobs or nodes are about 10 MB
-STDERR_CAP = 2**20
+ACCOUNT_CAP = 4 * 2**20  # bytes of stdout where a site account answers, whose shell may print what it likes
+STDERR_CAP = 256 * 2**10
+WIRE_CAP = 16 * 2**10  # bytes of what a command says on stderr while a door is entered through it
+LARGE = 256 * 2**10  # bytes of an answer that is read apart from the event loop
 
 
 class Wire(Protocol):
@@ -82,16 +85,47 @@ class Transport(Protocol):
         """Let go of whatever is held open. Commands still running are killed."""
 
 
-def answer(ask: Ask[T], output: Output) -> T:
-    """Read what a command left behind. What cannot be read is kept whole in the log and becomes Misread."""
-    try:
-        return ask.parse(output)
-    except Misread:
-        log.exception("%s: not understood: %r", ask.argv[0], output)
-        raise
-    except (ValueError, LookupError, TypeError) as error:  # pydantic's ValidationError is a ValueError
-        log.exception("%s: not understood: %r", ask.argv[0], output)
-        raise Misread(f"The answer of {ask.argv[0]} was not understood: {error}", repr(output)) from error
+def most_bytes(ask: Ask[T], account: str | None) -> int:
+    """Return how many bytes of its stdout are taken when it is run as ``account``."""
+    return ask.most if account is None else min(ask.most, ACCOUNT_CAP)
+
+
+async def answer(ask: Ask[T], stdout: bytes, stderr: bytes, code: int) -> T:
+    """Read what a command left behind. What cannot be read is logged, beginning and end, and becomes Misread."""
+
+    def read() -> T:
+        output = Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), code)
+        try:
+            return ask.parse(output)
+        except Misread as error:
+            log.warning("%s: not understood: %s: %r", ask.argv[0], error.message, _excerpt(output))
+            raise
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
+            log.exception("%s: not understood: %r", ask.argv[0], _excerpt(output))
+            raise Misread(f"The answer of {ask.argv[0]} was not understood: {error}") from error
+
+    return read() if len(stdout) + len(stderr) <= LARGE else await asyncio.to_thread(read)
+
+
+def _excerpt(output: Output) -> Output:
+    return Output(excerpt(output.stdout), excerpt(output.stderr), output.code)
+
+
+class WireLog:
+    """Logs what a command says on stderr while it carries a door: a few lines of it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._left = WIRE_CAP
+
+    def say(self, said: bytes) -> None:
+        """Log a piece of it; once it is too much, that alone."""
+        if self._left <= 0:
+            return
+        self._left -= len(said)
+        log.info("%s: %s", self._name, plain_text(said.decode(errors="replace")))
+        if self._left <= 0:
+            log.info("%s says more than is logged.", self._name)
 
 
 def head(path: str, limit: int) -> tuple[str, ...]:

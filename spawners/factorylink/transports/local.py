@@ -19,8 +19,18 @@ from typing import TypeVar
 
 from factorylink.config import LocalTransport as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
-from factorylink.schedulers.ask import Ask, Output
-from factorylink.transports.base import STDERR_CAP, STDOUT_CAP, SocketWire, Wire, answer, first_bytes, head
+from factorylink.schedulers.ask import Ask
+from factorylink.transports.base import (
+    STDERR_CAP,
+    SocketWire,
+    Wire,
+    WireLog,
+    answer,
+    first_bytes,
+    head,
+    most_bytes,
+)
+from factorylink.transports.slots import CommandSlots
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -28,6 +38,7 @@ log = logging.getLogger(__name__)
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 CONNECT_TIMEOUT = 10  # seconds
 READ_TIMEOUT = 10
+FOR_THE_WATCHER = 4  # commands at once
 KILL_WAIT = 2  # a process that does not die of SIGKILL hangs in the kernel; we do not hang with it
 
 
@@ -42,12 +53,13 @@ class _Identity:
 
 
 class LocalTransport:
-    """A ``Transport`` for this machine. At most ``parallel`` commands run at once; the rest wait, off the clock."""
+    """A ``Transport`` for this machine. At most ``parallel`` commands run at once, ``share`` of them as one account;
+    the rest wait, off the clock."""
 
-    def __init__(self, settings: Settings, parallel: int = 16) -> None:
+    def __init__(self, settings: Settings, parallel: int = 32, share: int = 8) -> None:
         self._prefix = settings.prefix
         self._env = dict(settings.env)
-        self._places = asyncio.Semaphore(parallel)
+        self._slots = CommandSlots(parallel, share, min(parallel, FOR_THE_WATCHER))
         self._running: set[asyncio.subprocess.Process] = set()
         self._listening: set[asyncio.Task[None]] = set()
         self._closed = False
@@ -57,15 +69,18 @@ class LocalTransport:
         identity = await self._identity(account)
         env = self._environment(identity) | self._env | dict(ask.env)
         argv = self._prefix + ask.argv
-        stdout, stderr, code = await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, STDOUT_CAP)
-        return answer(ask, Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), code))
+        most = most_bytes(ask, account)
+        async with self._slots.of(account):
+            left = await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, most)
+        return await answer(ask, *left)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """The first ``limit`` bytes of a file, opened as the account."""
         identity = await self._identity(account)
         full = identity.home + path[1:] if path == "~" or path.startswith("~/") else path
         env = self._environment(identity)
-        return first_bytes(*await self._bytes(head(full, limit), identity, env, b"", READ_TIMEOUT, limit))
+        async with self._slots.of(account):
+            return first_bytes(*await self._bytes(head(full, limit), identity, env, b"", READ_TIMEOUT, limit))
 
     async def home(self, account: str | None) -> str:
         """Home of the account, as the account database here has it."""
@@ -122,8 +137,9 @@ class LocalTransport:
         """What it says on stderr goes to the log, until it ends."""
         try:
             if process.stderr is not None:
-                while line := await process.stderr.read(4096):
-                    log.info("%s: %s", name, line.decode(errors="replace").strip())
+                said = WireLog(name)
+                while piece := await process.stderr.read(4096):
+                    said.say(piece)
             await process.wait()
         finally:
             self._running.discard(process)
@@ -150,23 +166,22 @@ class LocalTransport:
     async def _bytes(
         self, argv: tuple[str, ...], identity: _Identity, env: dict[str, str], stdin: bytes, seconds: float, cap: int
     ) -> tuple[bytes, bytes, int]:
-        async with self._places:
-            source = asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL
-            process = await _start(argv, identity, env, source, asyncio.subprocess.PIPE)
-            self._running.add(process)
-            if self._closed:  # meanwhile
-                _kill(process)
-            try:
-                async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                    group.create_task(_feed(process, stdin))
-                    stdout = group.create_task(_drain(process, process.stdout, cap))
-                    stderr = group.create_task(_drain(process, process.stderr, STDERR_CAP))
-                    code = group.create_task(process.wait())
-            except TimeoutError as error:
-                raise Unreachable(f"{argv[0]} gave no answer within {seconds:g} s.") from error
-            finally:
-                await _end(process)
-                self._running.discard(process)
+        source = asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL
+        process = await _start(argv, identity, env, source, asyncio.subprocess.PIPE)
+        self._running.add(process)
+        if self._closed:  # meanwhile
+            _kill(process)
+        try:
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+                group.create_task(_feed(process, stdin))
+                stdout = group.create_task(_drain(process, process.stdout, cap))
+                stderr = group.create_task(_drain(process, process.stderr, STDERR_CAP))
+                code = group.create_task(process.wait())
+        except TimeoutError as error:
+            raise Unreachable(f"{argv[0]} gave no answer within {seconds:g} s.") from error
+        finally:
+            await _end(process)
+            self._running.discard(process)
         if len(stdout.result()) > cap or len(stderr.result()) > STDERR_CAP:
             raise Misread(f"{argv[0]} answered with more than {cap} bytes.")
         return stdout.result(), stderr.result(), code.result()

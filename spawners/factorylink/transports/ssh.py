@@ -19,9 +19,10 @@ import asyncssh
 from factorylink.config import SshTransport as Settings
 from factorylink.credentials.base import Credentials
 from factorylink.errors import Misread, NotDone, Refused, Unreachable
-from factorylink.schedulers.ask import Ask, Output
-from factorylink.transports.base import STDOUT_CAP, Wire, answer, first_bytes, head
+from factorylink.schedulers.ask import Ask
+from factorylink.transports.base import Wire, answer, first_bytes, head, most_bytes
 from factorylink.transports.host_keys import HostKeys
+from factorylink.transports.slots import CommandSlots
 from factorylink.transports.ssh_channels import Command, Lost, NoPlace
 from factorylink.transports.ssh_login import Gate
 from factorylink.transports.ssh_pool import LONGEST_PAUSE, LONGEST_REFUSED, Kind, Pool, Use
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 10.0  # seconds, from the login side to a node
 READ_TIMEOUT = 10.0
 SMALL = 65536  # bytes
+COMMANDS = 200  # at once, of all accounts: more than a burst of submissions has
+SHARES = 5  # into which a service account's connections are parted: no account gets more than one
 TRIES = 3  # of a command that was certainly not run
 LONGEST_LINE = 120_000  # bytes; Linux takes no single argument above 131,072, and the line is one of the login shell's
 _HOME = re.compile(r"^/[^\x00-\x1f\x7f:]*$")
@@ -62,17 +65,22 @@ class SshTransport:
         self._routes: dict[str | None, _Route] = {}
         self._homes: dict[str | None, str] = {}
         self._running: set[Command] = set()
+        places = settings.max_sessions * settings.max_connections
+        self._for_own = CommandSlots(COMMANDS, places, places)  # an account that logs in has connections of its own
+        # A service account's are for all: one place stays for the watcher.
+        self._for_service = CommandSlots(max(1, places - 1), max(1, places // SHARES), places)
         asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
 
     async def run(self, ask: Ask[T], account: str | None = None) -> T:
         """Run a command and read its answer; the settings' prefix and environment go around it."""
         argv = (*self._settings.prefix, *ask.argv)
         env = self._settings.env | dict(ask.env)
-        stdout, stderr, code = await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, STDOUT_CAP)
-        output = Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), code)
+        most = most_bytes(ask, account)
+        stdout, stderr, code = await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, most)
         if code in _CANNOT_RUN:
-            raise Unreachable(f"{ask.argv[0]} could not be run: {output.stderr.strip() or f'code {code}'}")
-        return answer(ask, output)
+            words = stderr.decode(errors="replace").strip()
+            raise Unreachable(f"{ask.argv[0]} could not be run: {words or f'code {code}'}")
+        return await answer(ask, stdout, stderr, code)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """The first ``limit`` bytes of a file, opened as the account."""
@@ -139,6 +147,12 @@ class SshTransport:
         """Waiting for a connection and a place on it is off the clock."""
         route = await self._route(account)
         line = _line(route.act, env, argv)
+        async with (self._for_service if route.act else self._for_own).of(account):
+            return await self._heard_out(account, argv, line, stdin, seconds, cap)
+
+    async def _heard_out(
+        self, account: str | None, argv: Sequence[str], line: str, stdin: bytes, seconds: float, cap: int
+    ) -> tuple[bytes, bytes, int]:
         problem: Unreachable | None = None
         for _ in range(TRIES):
             use = await self._take(account, Kind.COMMAND)

@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 MINUTE = 60.0
 FOR_THE_WATCHER = 2  # of the logins in a minute: without its answers nobody knows anything
+SHARES = 4  # into which the logins of a minute are parted: no login name gets more than one
 LONGEST_TURN = 60.0  # seconds that somebody waits for a turn; who would wait longer is told so
 KEEPALIVES = 3  # without an answer, then the connection is lost
 # AES-GCM is done by the processor; the others for sites that switched it off.
@@ -34,17 +35,21 @@ CIPHERS = [
 
 
 class LoginPace:
-    """At most ``per_minute`` logins begin in any minute, all accounts together; the last of them are the watcher's."""
+    """At most ``per_minute`` logins begin in any minute, all accounts together; the last of them are the watcher's, and
+    of the others no login name begins more than its share."""
 
     def __init__(self, per_minute: int) -> None:
         self._most = per_minute
+        self._share = max(2, per_minute // SHARES)
         self._begun: deque[float] = deque(maxlen=per_minute)
+        self._own: dict[str, deque[float]] = {}
 
-    async def turn(self, watcher: bool) -> None:
-        """Wait for it. Raises Unreachable where that would take too long."""
+    async def turn(self, watcher: bool, name: str | None = None) -> None:
+        """Wait for it. ``name``: the login name that has a share; None: it is everybody's. Raises Unreachable where
+        that would take too long."""
         most = self._most if watcher else max(1, self._most - FOR_THE_WATCHER)
         first = time.monotonic()
-        while (pause := self._pause(most)) > 0:
+        while (pause := max(_pause(self._begun, most), self._own_pause(name))) > 0:
             if time.monotonic() - first + pause > LONGEST_TURN:
                 raise Unreachable(
                     f"More logins are needed at this site than the {self._most} a minute that it allows us "
@@ -52,10 +57,19 @@ class LoginPace:
                 )
             await asyncio.sleep(pause)
         self._begun.append(time.monotonic())
+        if name is not None:
+            self._own.setdefault(name, deque(maxlen=self._share)).append(time.monotonic())
 
-    def _pause(self, most: int) -> float:
-        last = list(self._begun)[-most:]
-        return last[0] + MINUTE - time.monotonic() if len(last) == most else 0.0
+    def _own_pause(self, name: str | None) -> float:
+        ago = time.monotonic() - MINUTE
+        self._own = {known: begun for known, begun in self._own.items() if begun[-1] > ago}
+        return 0.0 if name is None or name not in self._own else _pause(self._own[name], self._share)
+
+
+def _pause(begun: deque[float], most: int) -> float:
+    """Seconds until fewer than ``most`` began in the last minute."""
+    last = list(begun)[-most:]
+    return last[0] + MINUTE - time.monotonic() if len(last) == most else 0.0
 
 
 class Gate:
@@ -121,7 +135,8 @@ class Gate:
         passed: list[asyncssh.SSHClientConnection],
         on_lost: Callable[[], None] = lambda: None,
     ) -> asyncssh.SSHClientConnection:
-        await self._pace.turn(watcher)
+        shared = watcher or login.act  # a service account's logins are everybody's
+        await self._pace.turn(watcher, None if shared else login.username)
         settings = self._settings
         try:
             async with asyncio.timeout(settings.connect_seconds):

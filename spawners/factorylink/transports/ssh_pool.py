@@ -29,6 +29,8 @@ REFUSED_PAUSE = 2.0
 # One account that is not let in any more must not use up the logins of all others; the watcher's is everybody's.
 LONGEST_REFUSED = 300.0
 LAG = 0.1  # seconds until sshd has noticed that a channel is closed; a new one before that would be one too many
+FREE = 2  # short connections in a row that are nobody's fault
+STEADY = 10.0  # seconds that a connection lives before it counts as one that works
 SHRUNK = 60.0  # seconds for which a server that had fewer places than we were told is taken at its word
 FOR_COMMANDS = 2  # places of a connection that entries, which last for hours, leave to commands
 
@@ -82,6 +84,7 @@ class Line:
         self.used = dict.fromkeys(Kind, 0)
         self._changed = changed
         self.leaving = 0
+        self.since = time.monotonic()
         self.idle: asyncio.TimerHandle | None = None
 
     def leave(self, kind: Kind) -> None:
@@ -136,6 +139,7 @@ class Pool:
         self._waiting = 0
         self._failure: Unreachable | None = None
         self._pause = 0.0
+        self._short = 0  # connections in a row that did not live for ``STEADY``
         self._not_before = 0.0
         self._closed = False
 
@@ -220,15 +224,17 @@ class Pool:
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening = None
         error = None if task.cancelled() else task.exception()
-        if error is None:
-            self._failure, self._pause = None, 0.0
-        elif isinstance(error, Unreachable) and not isinstance(error, Expired):  # which is known without the site
-            self._failure = error
-            barred = isinstance(error, NotLetIn)
-            first, longest = (REFUSED_PAUSE, self._longest_refused) if barred else (FIRST_PAUSE, LONGEST_PAUSE)
-            self._pause = min(max(first, 2 * self._pause), longest)
-            self._not_before = time.monotonic() + self._pause * _random.uniform(0.7, 1.3)
+        if isinstance(error, Unreachable) and not isinstance(error, Expired):  # which is known without the site
+            self._failed(error)
         self._tell()
+
+    def _failed(self, error: Unreachable) -> None:
+        """No connection is tried before a pause, which grows until one works."""
+        self._failure = error
+        barred = isinstance(error, NotLetIn)
+        first, longest = (REFUSED_PAUSE, self._longest_refused) if barred else (FIRST_PAUSE, LONGEST_PAUSE)
+        self._pause = min(max(first, 2 * self._pause), longest)
+        self._not_before = time.monotonic() + self._pause * _random.uniform(0.7, 1.3)
 
     def _freed(self, line: Line | None) -> None:
         if line is None or line not in self._lines:
@@ -241,12 +247,23 @@ class Pool:
         self._tell()
 
     def _retire(self, line: Line) -> None:
-        self._lost(line)
+        self._forget(line)
         line.connection.close()
 
     def _lost(self, line: Line) -> None:
+        """The other side closed it. An account may have each of its connections closed right after the login: that
+        happens to anybody now and then, and again and again counts as a failure."""
+        if line in self._lines and time.monotonic() - line.since < STEADY:
+            self._short += 1
+            if self._short > FREE:
+                self._failed(Unreachable("The site closes this account's connections right after the login."))
+        self._forget(line)
+
+    def _forget(self, line: Line) -> None:
         if line in self._lines:
             self._lines.remove(line)
+        if time.monotonic() - line.since >= STEADY:
+            self._failure, self._pause, self._short = None, 0.0, 0
         if line.idle is not None:
             line.idle.cancel()
         self._tell()

@@ -23,6 +23,8 @@ from typing import Any
 import asyncssh
 
 from factorylink.errors import Refused, Unreachable
+from factorylink.models.plain import plain_text
+from factorylink.transports.base import WireLog
 from factorylink.transports.ssh_channels import PACKET, kill, open_session, opened
 from factorylink.transports.ssh_pool import Use
 
@@ -177,6 +179,7 @@ class _Entry(_Passing):
     def __init__(self, use: Use, protocol: Any, name: str) -> None:
         super().__init__(use, protocol)
         self._name = name
+        self._log = WireLog(name)
         self._said = b""
         self.ends: _Ends
 
@@ -190,7 +193,7 @@ class _Entry(_Passing):
                 self._protocol.data_received(data)
         else:
             self._said = (self._said + data)[-SAID:]
-            log.info("%s: %s", self._name, data.decode(errors="replace").strip())
+            self._log.say(data)
 
     def eof_received(self) -> bool:
         return True  # why it ended comes after that
@@ -199,8 +202,8 @@ class _Entry(_Passing):
         log.info("%s ended with code %d", self._name, status)
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:  # noqa: ARG002
-        log.info("%s was ended by signal %s", self._name, signal)
+        log.info("%s was ended by signal %s", self._name, plain_text(signal, 40))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        words = self._said.decode(errors="replace").strip()
+        words = plain_text(self._said.decode(errors="replace"))
         super().connection_lost(exc or (asyncssh.ConnectionLost(words) if words else None))

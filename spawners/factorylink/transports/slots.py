@@ -1,0 +1,41 @@
+"""Which commands may run at a factory at a time: each site account has a share, and the watcher has slots of its own.
+
+A command may take as long as its account likes: what it reads may be a FIFO, and a login shell may sleep. So no account
+holds more than its share, and whoever else asks finds the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+
+
+class CommandSlots:
+    """``total``: commands of all accounts together; ``share``: of one account; ``watcher``: of the watcher, beside
+    them."""
+
+    def __init__(self, total: int, share: int, watcher: int) -> None:
+        self._all = asyncio.Semaphore(total)
+        self._share = share
+        self._watcher = asyncio.Semaphore(watcher)
+        self._accounts: dict[str, asyncio.Semaphore] = {}
+        self._users: Counter[str] = Counter()  # who waits for, or holds, a slot of that account
+
+    @contextlib.asynccontextmanager
+    async def of(self, account: str | None) -> AsyncIterator[None]:
+        """Hold a slot of that account; None: the watcher's."""
+        if account is None:
+            async with self._watcher:
+                yield
+            return
+        own = self._accounts.setdefault(account, asyncio.Semaphore(self._share))
+        self._users[account] += 1
+        try:
+            async with own, self._all:
+                yield
+        finally:
+            self._users[account] -= 1
+            if not self._users[account]:
+                del self._users[account], self._accounts[account]
