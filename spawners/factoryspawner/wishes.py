@@ -10,19 +10,19 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from itertools import islice
 
 from sqlalchemy import Column, MetaData, String, Table, create_engine, delete, insert, inspect
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from factorylink.client import LinkClient, LinkProblem, LinkSilent
+from factorylink.client import By, LinkClient, LinkProblem, LinkSilent
 from factorylink.models import SessionId
 from factoryspawner.pauses import pauses
 
-By = Literal["person", "hub", "operator"]
 _BY: dict[str, By] = {"person": "person", "operator": "operator"}
 _PATIENCE = 1.0  # seconds that a link which says nothing has to take a wish before it is written here
+_AT_ONCE = 500  # wishes that the link is asked for in one request
 _REMEMBERED = 10_000  # wishes that were carried out
 _BUSY_SECONDS = 30  # that a transaction waits for others: JupyterHub writes to the same database
 
@@ -75,7 +75,10 @@ class Wishes:
     def __init__(self, link: LinkClient) -> None:
         self._link = link
         self._store: WishStore | None = None
-        self._open: dict[SessionId, asyncio.Task[None]] = {}  # until the ledger holds them
+        self._open: dict[SessionId, asyncio.Future[None]] = {}  # until the ledger holds them
+        self._by: dict[SessionId, By] = {}  # of those, in the order in which the link is asked
+        self._late: set[SessionId] = set()  # of those, what the link did not take at once
+        self._asking: asyncio.Task[None] | None = None
         self._ever: dict[SessionId, None] = {}  # the last of this process, in order; no session comes back from a wish
         self._stored: set[SessionId] = set()
         self._to_add: dict[SessionId, By] = {}
@@ -116,12 +119,10 @@ class Wishes:
 
     async def close(self) -> None:
         """Write what is to be written, and ask the link no more."""
-        tasks = [*self._open.values()]
-        for task in tasks:
-            task.cancel()
+        tasks = [task for task in (self._asking, self._round) if task is not None]
+        if self._asking is not None:
+            self._asking.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        if self._round is not None:
-            await asyncio.gather(self._round, return_exceptions=True)
 
     async def _keep(self, session_id: SessionId, by: By) -> None:
         carried = self._carry_out(session_id, by)
@@ -168,32 +169,57 @@ class Wishes:
 
     # --- the link
 
-    def _carry_out(self, session_id: SessionId, by: By) -> asyncio.Task[None]:
+    def _carry_out(self, session_id: SessionId, by: By) -> asyncio.Future[None]:
+        """See that the link is asked; what is done once the ledger holds the wish."""
         if session_id not in self._open:
             self._ever[session_id] = None
             while len(self._ever) > _REMEMBERED:
                 del self._ever[next(iter(self._ever))]
-            self._open[session_id] = asyncio.get_running_loop().create_task(self._until_held(session_id, by))
+            self._open[session_id] = asyncio.get_running_loop().create_future()
+            self._by[session_id] = by
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.get_running_loop().create_task(self._ask())
         return self._open[session_id]
 
-    async def _until_held(self, session_id: SessionId, by: By) -> None:
-        for pause in pauses():
-            try:
-                await self._link.stop(session_id, by)
-            except LinkSilent as error:
-                with contextlib.suppress(SQLAlchemyError):  # the log has it
-                    await self._write(session_id, by)
-                log.warning("The wish to stop session %s waits for the link: %s", session_id, error)
-            except LinkProblem as error:
-                if error.problem.kind == "gone":  # nothing there to stop, and the link never begins it now
-                    break
-                log.warning("The link does not take the wish to stop session %s yet: %s", session_id, error)
-            except Exception:
-                log.exception("The wish to stop session %s is tried again", session_id)
+    async def _ask(self) -> None:
+        """Ask the link for all that is open, many at once, until it has taken the last of them."""
+        delays = pauses()
+        while self._open:
+            asked = dict(islice(self._by.items(), _AT_ONCE))
+            taken, trouble = await self._asked(asked)
+            for session_id in asked.keys() & taken:
+                self._close(session_id)
+            if left := [session_id for session_id in asked if session_id not in taken]:
+                await self._put_off(left, trouble)
+                await asyncio.sleep(next(delays))
             else:
-                break
-            await asyncio.sleep(pause)
-        del self._open[session_id]
+                delays = pauses()
+
+    async def _asked(self, wishes: Mapping[SessionId, By]) -> tuple[frozenset[SessionId], str]:
+        """What the link took, and why it did not take the others."""
+        try:
+            return await self._link.stop_all(wishes), "its ledger does not answer"
+        except (LinkSilent, LinkProblem) as error:
+            return frozenset(), str(error)
+        except Exception as error:
+            log.exception("Wishes to stop are tried again")  # else they would wait for the next hub
+            return frozenset(), str(error)
+
+    async def _put_off(self, left: Iterable[SessionId], trouble: str) -> None:
+        """What the link did not take is written down here, and comes after what it was not asked for yet."""
+        for session_id in left:
+            self._by[session_id] = self._by.pop(session_id)
+        late = [session_id for session_id in left if session_id not in self._late]
+        with contextlib.suppress(SQLAlchemyError):  # the log has it
+            await asyncio.gather(*(self._write(session_id, self._by[session_id]) for session_id in late))
+        for session_id in late:
+            self._late.add(session_id)
+            log.warning("The wish to stop session %s waits for the link: %s", session_id, trouble)
+
+    def _close(self, session_id: SessionId) -> None:
+        self._open.pop(session_id).set_result(None)
+        del self._by[session_id]
+        self._late.discard(session_id)
         self._to_add.pop(session_id, None)
         if session_id in self._stored:
             self._to_remove.add(session_id)

@@ -35,6 +35,8 @@ from factorylink.models import (
     Session,
     SessionRequest,
     SessionState,
+    StopsBody,
+    StopsView,
     TableFactory,
     TableSnapshot,
     UsageLine,
@@ -219,6 +221,12 @@ class FakeLink:
             self.stops.append((session_id, by))
             await self.change(session_id, wish="stop", state=SessionState.ENDING)
             return Response(status_code=202)
+
+        @app.post("/stops")
+        async def stops(body: StopsBody) -> StopsView:
+            for session_id, by in body.sessions.items():
+                await stop(session_id, by)
+            return StopsView(done=tuple(body.sessions))
 
         @app.post("/sessions/{session_id}/extend")
         async def extend(session_id: str, body: ExtendBody) -> Response:

@@ -126,7 +126,7 @@ def _problem(error: BaseException | None) -> Problem:
         case web.HTTPError(status_code=409):
             return Problem(kind="conflict", message=error.log_message or N_("Not now."))
         case web.HTTPError(status_code=429):
-            return Problem(kind="limit", message=error.log_message or N_("Not now."))
+            return Problem(kind="too-many", message=error.log_message or N_("Not now."))
         case web.HTTPError(status_code=503):
             return Problem(kind="unreachable", message=error.log_message or LINK_SILENT.what)
         case web.HTTPError():
