@@ -129,8 +129,6 @@ class Sessions:
                 row = await self.board.ledger.row(session_id)
                 if row is not None:
                     return self._again(row, request), False
-                if session_id in self._never:
-                    raise conflict(f"The session {session_id} was stopped before it began.")
                 with self.board.lender.beginning(request.user):
                     live, created = await self._intend(session_id, request), True
         self._same(live.row, request)
@@ -185,6 +183,8 @@ class Sessions:
 
     async def begin(self, row: Row, place: Place) -> Live:
         """Write a new session down, and see that its job is handed over. Raises Conflict, ProblemError."""
+        if row.id in self._never:
+            raise conflict(f"The session {row.id} was stopped before it began.")
         held = budget.reserve([self.board.claim(row)], self.board.project(row.choice.project))
         try:
             live = await self.board.keep(row, self.board.entry(row, "ask", row.choice.size), held)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Iterable, Mapping
 from itertools import islice
 
@@ -20,6 +21,7 @@ from factorylink.client import By, LinkClient, LinkProblem, LinkSilent
 from factorylink.models import SessionId
 from factoryspawner.pauses import pauses
 
+_ID = re.compile(r"[0-9a-f]{32}")  # of a session; the link takes no other, nor what is asked together with it
 _BY: dict[str, By] = {"person": "person", "operator": "operator"}
 _PATIENCE = 1.0  # seconds that a link which says nothing has to take a wish before it is written here
 _AT_ONCE = 500  # wishes that the link is asked for in one request
@@ -55,7 +57,8 @@ class WishStore:
         if not inspect(self._engine).has_table(_WISHES.name):
             return {}
         with self._engine.connect() as connection:
-            return {row.session: _BY.get(row.by, "hub") for row in connection.execute(_WISHES.select())}
+            rows = connection.execute(_WISHES.select()).all()
+        return {row.session: _BY.get(row.by, "hub") for row in rows if _ID.fullmatch(row.session)}
 
     def change(self, added: Mapping[SessionId, By], removed: Iterable[SessionId]) -> None:
         """Write some wishes and forget others. Raises SQLAlchemyError; then nothing has changed."""

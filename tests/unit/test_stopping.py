@@ -35,6 +35,7 @@ async def start(self):
             await asyncio.sleep(3)
 
 FactorySpawner.start = start
+c.JupyterHub.tornado_settings.update({"slow_stop_timeout": 2})
 """
 
 

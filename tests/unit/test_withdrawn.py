@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from factorylink import withdrawn
 from factorylink.client import LinkProblem
+from factorylink.ledger import LedgerError
 from factorylink.models import EndReason
 from factorylink.problems import ProblemError
 from tests.unit.fake_factory import ID, OTHER, World
@@ -86,6 +87,23 @@ async def test_what_is_stopped_while_its_submission_waits_its_turn_is_not_submit
     ended = await world.until(state="ended")
     assert ended.end_reason == EndReason.STOPPED
     assert world.scheduler.submitted == []
+
+
+async def test_many_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(tmp_path) as link:
+        await link.client.put_session(ID, request())
+        silent = link.world.board.ledger.change
+
+        async def change(*_arguments: Any, **_values: Any) -> None:
+            raise LedgerError("it is away")
+
+        monkeypatch.setattr(link.world.board.ledger, "change", change)
+        assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {OTHER}  # which never begins
+        monkeypatch.setattr(link.world.board.ledger, "change", silent)
+        assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {ID, OTHER}
+        assert (await link.client.session(ID)).wish == "stop"
+        with pytest.raises(LinkProblem, match="stopped before it began"):
+            await link.client.put_session(OTHER, request())
 
 
 def test_only_so_many_are_remembered() -> None:
