@@ -12,4 +12,4 @@ if config.extra_config is not None:
     load_subconfig(str(config.extra_config))
 settings.check_all(c)
 rules.check_tokens(c)
-gateway.subscribe(config.link_socket, rules.of(c, config.login))
+gateway.subscribe(config.link_socket, config.database, rules.of(c, config.login))

@@ -18,6 +18,7 @@ DEMOS = {
         "faults/test_altered_jobs.py",
         "faults/test_come_back.py",
         "faults/test_kill.py",
+        "faults/test_many_stops.py",
         "faults/test_refused.py",
         "faults/test_transfers.py",
         "security/test_attacks.py",

@@ -1,8 +1,11 @@
 # ruff: noqa: F821, D100
 # Where proxy, hub and database are. The proxy is started apart, so that a hub restart cuts nobody off.
+from tornado.httpserver import HTTPServer
+
 from factoryspawner import hubconfig
 
 config = hubconfig.loaded()
+hubconfig.keep_private(config.database)
 
 c.JupyterHub.bind_url = config.public_url + config.base_url
 c.JupyterHub.hub_bind_url = config.hub_url
@@ -16,3 +19,5 @@ c.JupyterHub.cleanup_servers = False
 c.JupyterHub.db_url = config.database
 c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
+# Of every request: a body is read before it is known whose it is. What the proxy passes to notebooks is none of these.
+HTTPServer.configure(None, max_body_size=hubconfig.MOST_BYTES)

@@ -21,7 +21,10 @@ log = logging.getLogger("factorylink")
 
 _BODY_SECONDS = 30.0  # without any more of a request's body
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-_ODD = re.compile(r"[\x00-\x1f\x7f\\;]|//|%2[ef]|%5c", re.IGNORECASE)
+# A path that two servers could read differently. In ``%3B`` and ``%5C`` a user's name holds ``;`` and ``\``: only
+# written out would they separate anything.
+_ODD = re.compile(r"[\x00-\x1f\x7f\\;]|//|%2[ef]", re.IGNORECASE)
+_ODD_DECODED = re.compile(r"[\x00-\x1f\x7f]|//|%2[ef]", re.IGNORECASE)
 # Of one connection only, or not for a notebook to say: cookies are a browser's.
 _DROPPED = frozenset(
     {
@@ -55,7 +58,7 @@ class BackWay:
     def target(self, raw_path: str) -> str | None:
         """Where a request for this path, as it came over the wire, goes; None: nowhere."""
         path = unquote(raw_path, errors="replace")
-        if _ODD.search(raw_path) or _ODD.search(path) or not path.startswith("/"):
+        if _ODD.search(raw_path) or _ODD_DECODED.search(path) or not path.startswith("/"):
             return None
         if posixpath.normpath(path) != (path.rstrip("/") or "/"):
             return None

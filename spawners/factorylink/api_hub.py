@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from datetime import date
 from typing import Annotated, Literal
@@ -18,6 +20,7 @@ from factorylink.checklist import Checklist
 from factorylink.clusters.service import Clusters
 from factorylink.errors import LinkError
 from factorylink.events import Message
+from factorylink.ledger import LedgerError
 from factorylink.metrics import exposition
 from factorylink.models import (
     N_,
@@ -50,15 +53,19 @@ from factorylink.models import (
     SessionId,
     SessionRequest,
     Slug,
+    StopsBody,
+    StopsView,
     TokenBody,
     UsageLine,
 )
 from factorylink.network import network
 from factorylink.offers import Offers
-from factorylink.problems import forbidden, from_link_error, gone
+from factorylink.problems import ProblemError, forbidden, from_link_error, gone
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
 from factorylink.web import EventStream, events, new_app, says, tells
+
+log = logging.getLogger("factorylink")
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Ended = Annotated[int, Query(ge=0, le=50)]
@@ -134,6 +141,12 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     @app.delete("/sessions/{session_id}", status_code=202, responses=says(404))
     async def stop_session(session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
         await sessions.stop(session_id, by)
+
+    @app.post("/stops")
+    async def stop_sessions(body: StopsBody) -> StopsView:
+        """Many at once, so that a busy hub has one request to send and one answer to read."""
+        heard = await asyncio.gather(*(stop_kept(sessions, *wish) for wish in body.sessions.items()))
+        return StopsView(done=tuple(one for one, kept in zip(body.sessions, heard, strict=True) if kept))
 
     @app.get("/table", response_class=EventStream, responses=tells("snapshot", "session", "factory", "cluster"))
     async def table() -> EventStream:
@@ -269,6 +282,18 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
         return {name: board.health(name).state for name in board.places}
 
     return app
+
+
+async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> bool:
+    """Whether the ledger holds that the session ends, or it never begins."""
+    try:
+        await sessions.stop(session_id, by)
+    except LedgerError as error:
+        log.warning("The wish to stop session %s is not in the ledger: %s", session_id, error)
+        return False
+    except ProblemError as error:
+        return error.problem.kind == "gone"
+    return True
 
 
 async def renew_credential(board: Board, place: Place, body: CredentialBody) -> CredentialView:

@@ -46,6 +46,8 @@ from factorylink.models import (
     Session,
     SessionId,
     SessionRequest,
+    StopsBody,
+    StopsView,
     TableFactory,
     TokenBody,
     UsageLine,
@@ -53,6 +55,7 @@ from factorylink.models import (
 from factorylink.models.plain import plain_text
 
 T = TypeVar("T")
+By = Literal["person", "hub", "operator"]  # who wants a session to end
 log = logging.getLogger(__name__)
 
 _ANSWER_SECONDS = 10.0
@@ -152,9 +155,16 @@ class LinkClient:
         """The hub token that the session's notebook has, asked of the door."""
         return (await self._ask(TypeAdapter(TokenBody), "GET", f"/sessions/{session_id}/token")).token
 
-    async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
+    async def stop(self, session_id: SessionId, by: By = "hub") -> None:
         """Return when the ledger holds the wish to stop."""
         await self._request("DELETE", f"/sessions/{session_id}", params={"by": by})
+
+    async def stop_all(
+        self, sessions: Mapping[SessionId, Literal["person", "hub", "operator"]]
+    ) -> frozenset[SessionId]:
+        """Ask that these sessions end, for whom; return those of which the ledger holds it, or that never begin."""
+        body = StopsBody(sessions=dict(sessions)).model_dump()
+        return frozenset((await self._ask(TypeAdapter(StopsView), "POST", "/stops", json=body, timeout=30)).done)
 
     async def extend(self, session_id: SessionId, hours: float) -> Session:
         """Ask for that much more time."""

@@ -195,7 +195,8 @@ DatabaseUrl = Annotated[str, AfterValidator(_no_secret)]
 
 
 class Mail(Model):
-    """Where set, people whose session waited are told by mail when it runs: USER@domain. ``public_url``: where people
+    """Where set, people whose session waited are told by mail when it runs: at USER@domain, or at USER where that is an
+    address already; names that are no plain address get no mail. ``public_url``: where people
     get in, without the hub's base_url; None: the mail names no address."""
 
     smtp_host: str

@@ -25,6 +25,10 @@ class NotDone(Unreachable):
     """What was asked for has surely not happened: it was not even begun."""
 
 
+class Unwanted(NotDone):
+    """What was asked for is no longer wanted: somebody stopped it before it was begun."""
+
+
 class Expired(NotDone):
     """The credential of that site account is no longer valid. The factory may be well; what runs there goes on."""
 

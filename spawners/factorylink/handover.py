@@ -9,7 +9,7 @@ from dataclasses import replace
 from factorylink import explain, moments
 from factorylink.board import Board
 from factorylink.ending import Ender
-from factorylink.errors import LinkError, NotDone, Refused
+from factorylink.errors import LinkError, NotDone, Refused, Unwanted
 from factorylink.ledger import Conflict, LedgerError
 from factorylink.live import Live
 from factorylink.metrics import SUBMIT_SECONDS
@@ -77,6 +77,8 @@ class Handover:
         try:
             with SUBMIT_SECONDS.labels(row.factory).time():
                 job = await self._submitter.submit(row, place)
+        except Unwanted:
+            return None  # whoever stopped it waits for this, and ends it
         except Refused as error:
             live.withdrawn = not live.answered
             words = explain.refused(error.message)

@@ -72,8 +72,9 @@ class HubClient:
         await self._http.aclose()
 
     async def user_of(self, token: str) -> TokenOwner | None:
-        """Whose token this is; None: nobody's. Remembered for at most 30 s, by the token's hash; that it is nobody's,
-        for less: a hub whose database fails says so of every token."""
+        """Return whose token this is; None: nobody's. The answer is remembered for at most 30 s, by the token's hash;
+        "nobody's" for 3 s. Raises Unreachable where the hub refuses every token, since its database does not
+        answer."""
         key = hashlib.sha256(token.encode()).hexdigest()
         at, owner = self._owners.get(key, (0.0, None))
         now = time.monotonic()
@@ -83,7 +84,9 @@ class HubClient:
         owner = None
         if response.status_code == 200:
             owner = self._owner(_parse(_User, response))
-        elif response.status_code not in (401, 403):
+        elif response.status_code in (401, 403):
+            await self._knows_tokens()
+        else:
             raise Unreachable(f"The hub answered {response.status_code} when asked whose token it is.")
         if len(self._owners) >= _CACHE_SIZE:
             self._owners.clear()
@@ -104,6 +107,12 @@ class HubClient:
         owner, _, server = servers[0].partition("/")
         mine = len(servers) == 1 and owner == user.name
         return TokenOwner(name=user.name, allowed=allowed and mine, server=server)
+
+    async def _knows_tokens(self) -> None:
+        """Raise Unreachable unless the hub takes the link's own token: a hub without its database knows no token."""
+        response = await self._ask("GET", "/user")
+        if response.is_error:
+            raise Unreachable("The hub cannot look up tokens just now: its database does not answer. Try again soon.")
 
     async def servers(self) -> dict[tuple[str, str], str | None]:
         """(user, server) of all servers that the hub holds, and what it is doing with each: ``spawn``, ``stop``,

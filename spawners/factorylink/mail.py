@@ -6,6 +6,7 @@ A mail is a courtesy: it is sent from a thread of its own, it delays nothing, an
 from __future__ import annotations
 
 import logging
+import re
 import smtplib
 import threading
 from datetime import UTC, datetime, timedelta
@@ -21,6 +22,11 @@ log = logging.getLogger("factorylink")
 WAITED = timedelta(seconds=60)  # who waited less is still looking at the page
 SERVER_SECONDS = 20.0  # for each answer of the mail server
 _AT_ONCE = 4
+_LONGEST = 254  # bytes of an address, by RFC 5321
+# The plain form of a mailbox and of a host's name. Whatever else the name of a person holds (quotes, commas, spaces,
+# line ends) never gets into a header.
+_MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
 
 
 class Mailer:
@@ -56,7 +62,7 @@ def compose(mail: Mail, row: Row, factory: str, path: str, waited: timedelta) ->
     """The mail. It holds no token: the address asks for a login. Raises ValueError for a name that is no address."""
     letter = EmailMessage()
     letter["From"] = mail.sender
-    letter["To"] = Address(username=row.user, domain=mail.domain)
+    letter["To"] = address_of(row.user, mail.domain)
     letter["Subject"] = f"Your session at {factory} is running"
     letter["Date"] = format_datetime(datetime.now(UTC))
     letter["Message-ID"] = make_msgid(domain=mail.domain)
@@ -71,6 +77,15 @@ def compose(mail: Mail, row: Row, factory: str, path: str, waited: timedelta) ->
         lines.append(f"It ends {row.choice.unopened_minutes} minutes after its start if nobody opens it.")
     letter.set_content("\n".join(lines).rstrip() + "\n")
     return letter
+
+
+def address_of(user: str, domain: str) -> Address:
+    """Return where mail for that person goes: the person's name where that is an address already, else the mailbox of
+    that name in the ``domain``. Raises ValueError for a name that is not plain."""
+    mailbox, _, host = user.rpartition("@") if "@" in user else (user, "", domain)
+    if not (_MAILBOX.fullmatch(mailbox) and _HOST.fullmatch(host)) or len(mailbox) + len(host) >= _LONGEST:
+        raise ValueError(f"the name {user!r} is no plain address")
+    return Address(username=mailbox, domain=host)
 
 
 def _in_words(waited: timedelta) -> str:

@@ -41,6 +41,7 @@ from factorylink.schema import Row
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
 from factorylink.watching import Watcher
+from factorylink.withdrawn import Withdrawn
 
 log = logging.getLogger("factorylink")
 
@@ -66,6 +67,7 @@ class Sessions:
         self._admission = Admission(board)
         self._permission = Permission(board)
         self._intending: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
+        self._never = Withdrawn()
 
     async def start(self) -> None:
         """Listen on every live session's port first; then ask each factory for itself, and open the doors."""
@@ -187,6 +189,8 @@ class Sessions:
 
     async def begin(self, row: Row, place: Place) -> Live:
         """Write a new session down, and see that its job is handed over. Raises Conflict, ProblemError."""
+        if row.id in self._never:
+            raise conflict(f"The session {row.id} was stopped before it began.")
         held = self._permission.hold([self.board.claim(row)], row.choice.project)
         try:
             live = await self.board.keep(row, self.board.entry(row, "ask", row.choice.size), held)
@@ -200,7 +204,10 @@ class Sessions:
             await self.board.end(self.board.live[row.id], end_reason=EndReason.REFUSED, end=words)
             raise unreachable(words.what) from error
         self.board.lender.touches(row.factory, row.account)
-        self._handover.begin(live, place)
+        if row.id in self._never:  # stopped while it was being written down
+            await self._ender.wish(live, EndReason.STOPPED, "hub", _BY["hub"])
+        else:
+            self._handover.begin(live, place)
         return live
 
     async def _unmake(self, session_id: SessionId) -> None:
@@ -253,12 +260,16 @@ class Sessions:
         ]
 
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
-        """Return when the ledger holds the wish. Raises ProblemError for a session never heard of."""
-        live = self.board.live.get(session_id)
-        if live is not None:
-            await self._ender.wish(live, EndReason.STOPPED, by, _BY[by])
-        elif await self.board.ledger.row(session_id) is None:
-            raise gone(f"The session {session_id}")
+        """Return when the ledger holds the wish. Raises ProblemError for a session never heard of; that one is never
+        begun, should it still be asked for."""
+        if session_id not in self.board.live:
+            self._never.add(session_id)  # first: it may begin while the ledger is asked
+            row = await self.board.ledger.row(session_id)
+            if session_id not in self.board.live:
+                if row is None:
+                    raise gone(f"The session {session_id}")
+                return
+        await self._ender.wish(self.board.live[session_id], EndReason.STOPPED, by, _BY[by])
 
     async def end_access(self, live: Live) -> None:
         """End it, since its person may no longer use its project. Raises LedgerError."""

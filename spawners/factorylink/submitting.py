@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from factorylink import moments
 from factorylink.catalogue import ChoiceError, job_request
 from factorylink.config import Limits
-from factorylink.errors import NotDone, Refused
+from factorylink.errors import NotDone, Refused, Unwanted
 from factorylink.identity import Identity, Note
 from factorylink.ledger import Ledger
 from factorylink.models import JobId, JobOptions, JobRequest, ProjectAt, ProjectId, ResolvedChoice, SessionId, Slug
@@ -40,13 +40,16 @@ class Submitter:
         self._made: set[tuple[str, str]] = set()  # accounts whose folder of sessions was made
 
     async def submit(self, row: Row, place: Place) -> JobId:
-        """Hand the job over. Raises Refused (no job), or Unreachable (if ``submits`` rose, perhaps a job)."""
+        """Hand the job over. Raises Refused (no job), Unwanted (no job: somebody stopped the session meanwhile), or
+        Unreachable (if ``submits`` rose, perhaps a job)."""
         await place.site.turn()
         if (paused := place.standing.paused) is not None:  # since it was let in
             raise NotDone(paused.what)
         folder = await self.leave(place, row.account, row.id, NOTE, self._identity.seal(_note(row)))
         comment = self._identity.comment(row.id, row.account, row.factory)
         request = self.request(place, row.choice, row.options, row.id, folder, comment)
+        if row.wish == "stop":  # since it was let in
+            raise Unwanted("The session was stopped before its job was handed over.")
         await self._ledger.change(row, submit_begun=moments.now(), submits=row.submits + 1)
         return await place.site.submit(row.account, request, row.options.template)
 

@@ -79,8 +79,9 @@ class Claim:
         self.token = ""  # nosec B105
         self.asked_to_stop = False
 
-    async def find(self) -> Session | None:
-        """The live session of this server, if the link has one; one that is being stopped is waited for.
+    async def find(self, wait: bool = True) -> Session | None:
+        """The live session of this server, if the link has one; one that is being stopped is waited for, unless
+        ``wait`` is False, and never returned.
 
         Raises StartFailed if the link does not answer.
         """
@@ -94,10 +95,11 @@ class Claim:
                 raise problem_failed(error.problem) from error
             for session in live:
                 self._table.answered(session, known.get(session.id))
-            wanted = [session for session in live if session.wish == "run"]
+            wishes = self._gateway.wishes
+            wanted = [session for session in live if session.wish == "run" and not wishes.unwanted(session.id)]
             if wanted:
                 return wanted[0]
-            if not live:
+            if not live or not wait:
                 return None
             self.predecessor = live[0].id
             try:
@@ -174,12 +176,11 @@ class Claim:
                     await changed.wait()
 
     async def stop(self) -> None:
-        """Return when the ledger holds the wish to stop. Never fails."""
+        """Return when the ledger holds the wish to stop. Never fails. A session that is just being asked for is never
+        begun, or ended: the link keeps such a wish for ids that it has not heard of."""
         self.asked_to_stop = True
-        if self._put is not None:
-            await asyncio.wait([self._put])  # it may yet make a job
         if self.session_id:
-            await self._gateway.wish_stop(self.session_id)
+            await self._gateway.wishes.held(self.session_id)
 
     async def until_over(self, session_id: SessionId) -> None:
         """Return when the link tells that this session is over."""
@@ -190,20 +191,25 @@ class Claim:
 
     async def _put_until_answered(self, session_id: SessionId, request: SessionRequest) -> Problem | None:
         for pause in pauses():
+            if self._unwanted(session_id):
+                return None
             try:
                 known = self._table.session(session_id)
                 self._table.answered(await self._link.put_session(session_id, request), known)
             except LinkProblem as error:
-                self.reset()
+                if self.session_id == session_id:
+                    self.reset()
                 return error.problem
             except LinkSilent as error:
                 log.warning("Session %s is asked for again: %s", session_id, error)
             else:
                 return None
-            if self.asked_to_stop:
-                return None
             await asyncio.sleep(pause)
         raise AssertionError("pauses() has no end")
+
+    def _unwanted(self, session_id: SessionId) -> bool:
+        """Whether the session is no longer to be asked for."""
+        return self.asked_to_stop or self.session_id != session_id or self._gateway.wishes.unwanted(session_id)
 
     async def _send(self, environment: Environment) -> bool:
         """Hand the environment through the door; whether the link says that it is there."""

@@ -54,6 +54,21 @@ NOTHING_TO_ADOPT = Words(
 )
 
 
+STOPPED = Words(
+    code="stopped-meanwhile",
+    what=N_("Somebody stopped this server while it was starting."),
+    do=N_("Start it again if you need it."),
+    whose="you",
+)
+
+NOT_WRITTEN = Words(
+    code="not-written",
+    what=N_("The gateway cannot write down just now that this is to stop: its database does not answer."),
+    do=N_("Try again in a moment."),
+    whose="operator",
+)
+
+
 class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untyped
     """A start that came to nothing.
 

@@ -4,21 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import HubRules, NetworkView, SessionId
+from factorylink.models import HubRules, NetworkView
 from factoryspawner.pauses import pauses
+from factoryspawner.stream import OpenStreams
 from factoryspawner.table import Table
+from factoryspawner.wishes import Wishes, WishStore
 
 _NETWORK_KEPT = 5.0  # seconds
+_STOPS_KEPT = 600.0  # seconds
 
 log = logging.getLogger("factoryspawner")
 
 _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, Gateway]] = WeakKeyDictionary()
+
+
+class Stops:
+    """When each server was last asked to stop, so that a start that was asked for before then does not go on. Kept for
+    as long as a start may take until it asks the link."""
+
+    def __init__(self) -> None:
+        self._at: dict[tuple[str, str], float] = {}  # by person and server, in the loop's time
+
+    def note(self, user: str, server: str) -> None:
+        """The server is to stop."""
+        now = asyncio.get_running_loop().time()
+        self._at.pop((user, server), None)  # the newest goes last
+        self._at[user, server] = now
+        while self._at and (oldest := next(iter(self._at.items())))[1] < now - _STOPS_KEPT:
+            del self._at[oldest[0]]
+
+    def since(self, user: str, server: str, asked: float) -> bool:
+        """Whether the server was asked to stop after a moment of the loop's time."""
+        return self._at.get((user, server), -math.inf) > asked
 
 
 class Gateway:
@@ -27,10 +51,12 @@ class Gateway:
     def __init__(self, socket: Path) -> None:
         self.link = LinkClient(socket)
         self.table = Table(self.link)
+        self.wishes = Wishes(self.link)
+        self.stops = Stops()
+        self.streams = OpenStreams()
         self._network: tuple[float, NetworkView | None] | None = None  # when, in the loop's time; None: no answer
         self._asking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._stopping: dict[SessionId, asyncio.Task[None]] = {}
         self._rules: HubRules | None = None
         self._telling: Callable[[], object] = lambda: None
         self.table.on_snapshot = self._tell_rules
@@ -38,7 +64,14 @@ class Gateway:
 
     def background(self, work: Coroutine[Any, Any, None]) -> Callable[[], object]:
         """Run it apart from the caller; what it raises goes to the log. Returns what cancels it."""
-        return self._task(work).cancel
+        return self.task(work).cancel
+
+    def task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start it apart from the caller, for who waits for it as well; what it raises goes to the log."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
 
     def tell_rules(self, rules: HubRules) -> None:
         """Tell the link what this hub asks of everybody: now, and whenever it is subscribed to anew."""
@@ -79,39 +112,13 @@ class Gateway:
                 raise LinkSilent("it did not answer just now")
             return self._network[1]
 
-    async def wish_stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
-        """Return when the ledger holds the wish to stop; asks again until then, even if the caller is cancelled."""
-        if session_id not in self._stopping:
-            task = self._stopping[session_id] = self._task(self._stop(session_id, by))
-            task.add_done_callback(lambda _: self._stopping.pop(session_id, None))
-        await asyncio.shield(self._stopping[session_id])
-
     async def close(self) -> None:
         """End the subscription and all that runs in the background."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.wishes.close()
         await self.link.close()
-
-    def _task(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    async def _stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
-        for pause in pauses():
-            try:
-                await self.link.stop(session_id, by)
-            except LinkSilent as error:
-                log.warning("The wish to stop session %s waits for the link: %s", session_id, error)
-            except LinkProblem as error:
-                if error.problem.kind == "gone":  # nothing there to stop
-                    return
-                log.warning("The link does not take the wish to stop session %s yet: %s", session_id, error)
-            else:
-                return
-            await asyncio.sleep(pause)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -127,13 +134,15 @@ def gateway(socket: Path) -> Gateway:
     return mine[socket]
 
 
-def subscribe(socket: Path, rules: HubRules) -> None:
+def subscribe(socket: Path, database: str, rules: HubRules) -> None:
     """Subscribe to the link's table as the hub starts, whether or not it has a server to ask about: so the link learns
-    that the hub came, what it asks of people, and has what it forgot started again. Does nothing outside an event loop
+    that the hub came, what it asks of people, and has what it forgot started again. Wishes to stop that an earlier hub
+    left in its ``database`` (in SQLAlchemy's words) are carried out. Does nothing outside an event loop
     (``jupyterhub token``).
     """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return
+    gateway(socket).wishes.keep_in(WishStore(database))
     gateway(socket).tell_rules(rules)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import yaml
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from sqlalchemy.engine import make_url
 
 from factorylink.models import Model, Person
 from factoryspawner.login.settings import Login, is_loopback
@@ -22,6 +23,7 @@ from factoryspawner.login.settings import Login, is_loopback
 M = TypeVar("M", bound=Model)
 
 VARIABLE = "FACTORYGATE_HUB_CONFIG"
+MOST_BYTES = 2**20  # of the body of any request to the hub
 
 
 class HubConfigError(Exception):
@@ -119,6 +121,23 @@ def read_secret(path: Path) -> str:
     if not text:
         raise HubConfigError(f"{path}: is empty")
     return text
+
+
+def keep_private(database: str) -> None:
+    """Let nobody but the hub's own account read what the hub writes: its umask becomes 077, and the files of an SQLite
+    database that are there already become 0600. ``database``: in SQLAlchemy's words. Raises HubConfigError where a file
+    belongs to somebody else."""
+    os.umask(0o077)
+    url = make_url(database)
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return
+    for end in ("", "-journal", "-wal", "-shm"):
+        path = Path(f"{url.database}{end}")
+        try:
+            if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+                path.chmod(0o600)
+        except OSError as error:
+            raise HubConfigError(f"{path}: must be 0600, and cannot be made so: {error.strerror}") from error
 
 
 def load(path: Path) -> HubConfig:

@@ -7,15 +7,17 @@ from typing import Any
 
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 
-from factoryspawner import checklist, project_page, public
+from factoryspawner import checklist, project_page, public, stopping
 from factoryspawner.api import clusters, factories, home, person, sessions
 
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
 
 
 def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
-    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. ``link_socket``: the link's Unix
-    socket; ``pages``: folder of our templates, static files and catalogues."""
+    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. Those of its own handlers that start
+    and stop servers are replaced. ``link_socket``: the link's Unix socket; ``pages``: folder of our templates, static
+    files and catalogues."""
+    stopping.replace_handlers()
     to_link = {"link_socket": link_socket, "locale": pages / "locale"}
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),

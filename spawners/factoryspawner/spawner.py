@@ -9,7 +9,7 @@ the server's token unless ``will_resume``, and clears the state whatever ``stop`
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ from factorylink.models import ADOPT, Choice, Session, SessionRequest, SessionSt
 from factoryspawner import access, progress
 from factoryspawner.batch import BatchFace
 from factoryspawner.claim import Claim
-from factoryspawner.errors import NOTHING_TO_ADOPT, AskFirst, StartFailed
+from factoryspawner.errors import NOTHING_TO_ADOPT, STOPPED, AskFirst, StartFailed
 from factoryspawner.gateway import Gateway, gateway
 from factoryspawner.language import wanted
 from factoryspawner.options import choice_from_form, choice_from_options, plain
+from factoryspawner.wishes import NotKept
 
 _NO_LIMIT = 10 * 365 * 86400  # seconds; time in the queue has no timeout
 _ATTEMPTS = 3  # at claiming a server whose session another start made at the same moment
@@ -35,6 +36,7 @@ class FactorySpawner(BatchFace):
     """Starts, adopts, watches and stops one session through the link."""
 
     user_options: Any  # JupyterHub's: what was posted, or posted last
+    _stop_future: asyncio.Future[None] | asyncio.Task[None] | None = None  # JupyterHub's, which sets it at a stop only
     link_socket = Unicode(help="The link's Unix socket").tag(config=True)
     start_timeout = Integer(_NO_LIMIT, help="Counts the time in the queue, so there is no limit").tag(config=True)
     http_timeout = Integer(60).tag(config=True)
@@ -45,10 +47,13 @@ class FactorySpawner(BatchFace):
         super().__init__(**kwargs)
         self._confirmed = False  # this process started the server, or found it answering at the hub's start
         self._starting = False
+        self._asked = 0.0  # when the start that is under way was asked for, in the loop's time
         self._unfollow: Callable[[], object] | None = None
         self._good_options: dict[str, Any] = {}  # what the last accepted start was given
         self._languages = ""  # of who started it, as the notebook reads them
         self._claim_made: Claim | None = None
+        self.ending: asyncio.Task[None] | None = None  # a DELETE of this server that is being carried out
+        self.remove_wanted = False  # that DELETE also removes the server
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -70,13 +75,14 @@ class FactorySpawner(BatchFace):
         return not self.claim.over()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """What an earlier hub process knew. A stop that it did not bring to the ledger is asked for again."""
+        """Take over what an earlier hub process knew. A stop that it did not bring to the ledger is asked for again."""
         super().load_state(state)
         self.claim.session_id = state.get("session_id", "")
         self.claim.token = self.api_token = state.get("api_token", "")
         self._good_options = state.get("options", {})
         self._languages = state.get("languages", "")
-        if state.get("wish") == "stop" and self.claim.session_id:
+        session_id = self.claim.session_id
+        if session_id and (state.get("wish") == "stop" or self.gateway.wishes.unwanted(session_id)):
             self.gateway.background(self.claim.stop())
             self.claim.asked_to_stop = True
 
@@ -128,9 +134,11 @@ class FactorySpawner(BatchFace):
     async def start(self) -> str:
         """Adopt the server's live session or ask for a new one; return its URL when the notebook answers.
 
-        Raises StartFailed: the options or the factory refused, the link does not answer, or the session ended first.
-        Cancelling it cancels no job.
+        Raises StartFailed: the options or the factory refused, the link does not answer, the session ended first, or
+        the server was stopped after this start was asked for. Cancelling it cancels no job.
         """
+        self._asked = self._asked_at()
+        self._still_wanted()
         self._confirmed = True
         self._starting = True
         spare = self.api_token
@@ -162,10 +170,21 @@ class FactorySpawner(BatchFace):
         self._languages = ":".join(wanted(self.handler.request)) if self.handler is not None else ""
         return SessionRequest(user=self.user.name, server=self.name, choice=self._choice(), options=self.job_options())
 
+    def _asked_at(self) -> float:
+        """When this start was asked for, in the loop's time."""
+        now = asyncio.get_running_loop().time()
+        return now - self.handler.request.request_time() if self.handler is not None else now
+
+    def _still_wanted(self) -> None:
+        """Raise StartFailed if somebody stopped the server after this start was asked for."""
+        if self.gateway.stops.since(self.user.name, self.name, self._asked):
+            raise StartFailed("refused", STOPPED)
+
     async def _claim_session(self, request: SessionRequest | None) -> Session | None:
         attempts = _ATTEMPTS
         while True:
-            session = await self.claim.find()
+            session = await self.claim.find(wait=request is not None)
+            self._still_wanted()
             old = self.claim.token
             if session is not None:
                 self.claim.adopt(session, self.api_token)
@@ -253,6 +272,8 @@ class FactorySpawner(BatchFace):
             return 0
         if not claim.over():
             return None
+        if self.gateway.wishes.are_open(claim.session_id) and not table.over(claim.session_id):
+            return None  # stop() waits for the ledger
         return session.exit_code or 0 if session is not None else 0
 
     @property
@@ -308,21 +329,36 @@ class FactorySpawner(BatchFace):
 
     # --- stop -------------------------------------------------------------------------------------------------------
 
+    def wish_stop(self) -> Awaitable[None]:
+        """From now on no session is begun for a start that was asked for before, and the server's sessions are to end:
+        return what waits until that is written down, and raises NotKept where it can be written nowhere.
+
+        The hub may have lost sight of a session after a restart; the link would start its server again.
+        """
+        self.gateway.stops.note(self.user.name, self.name)
+        self._confirmed = True
+        self.stop_polling()
+        found = {session.id for session in self.gateway.table.of(self.user.name, self.name) if session.wish == "run"}
+        if not self.claim.over():
+            found.add(self.claim.session_id)
+            self.claim.asked_to_stop = True
+        return self.gateway.wishes.keep(found)
+
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002  # JupyterHub's signature
         """Return when the ledger holds the wish. Never raises: JupyterHub clears the state all the same."""
         if not self._certain:
             return
-        self.claim.asked_to_stop = True
-        self._save()  # a hub that is killed now knows it when it starts again
         await self.claim.stop()
 
     async def delete_forever(self) -> None:
         """The server, or its person, is deleted. A session that a restarted hub has lost sight of ends with it, since
-        the link would start its server again."""
-        if not self.claim.over():
-            self.gateway.background(self.claim.stop())
-        for session in self.gateway.table.of(self.user.name, self.name):
-            self.gateway.background(self.gateway.wish_stop(session.id))
+        the link would start its server again. Never raises: JupyterHub deletes all the same."""
+        try:
+            await self.wish_stop()
+        except NotKept:
+            self.log.exception(
+                "The sessions of %s are stopped only if this hub lives until the link answers", self.name
+            )
 
     async def rename(self, old_name: str, new_name: str) -> None:  # noqa: ARG002  # JupyterHub's signature
         """Refused while the link has a session under the old name."""

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 from tornado.iostream import StreamClosedError
 from tornado.web import RequestHandler
 
+MOST_OF_A_PERSON = 20  # streams that are open at a time
 _HEARTBEAT = 15.0  # seconds; tells proxies that the stream lives
+
+
+class OpenStreams:
+    """How many streams each person has open."""
+
+    def __init__(self) -> None:
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def one_more(self, person: str) -> Iterator[bool]:
+        """Count a stream of that person for as long as it is open; False: there may be no more."""
+        if self._open[person] >= MOST_OF_A_PERSON:
+            yield False
+            return
+        self._open[person] += 1
+        try:
+            yield True
+        finally:
+            self._open[person] -= 1
+            if not self._open[person]:
+                del self._open[person]
 
 
 class Source(NamedTuple):

@@ -38,6 +38,7 @@ class FakeHub:
         self.started: list[tuple[str, str]] = []
         self.busy = 0  # how many starts are answered by "is pending check"
         self.asked = 0
+        self.knows_tokens = True  # False: its database is away, and it refuses every token
         self.app = FastAPI()
         self.app.add_api_route("/hub/api/user", self.user)
         self.app.add_api_route("/hub/api/users", self.page)
@@ -47,9 +48,9 @@ class FakeHub:
     async def user(self, request: Request, response: Response) -> dict[str, object]:
         self.asked += 1
         token = request.headers["Authorization"].removeprefix("token ")
-        if token in self.services:
+        if token in self.services and self.knows_tokens:
             return {"name": self.services[token], "kind": "service", "scopes": ["list:users", "start:servers"]}
-        if token not in self.tokens:
+        if token not in self.tokens or not self.knows_tokens:
             response.status_code = 403
             return {}
         user = self.tokens[token]

@@ -37,6 +37,8 @@ from factorylink.models import (
     Session,
     SessionRequest,
     SessionState,
+    StopsBody,
+    StopsView,
     TableFactory,
     TableSnapshot,
     UsageLine,
@@ -68,6 +70,8 @@ class FakeLink:
         self.rules: HubRules | None = None
         self.network = NetworkView(factories=(), antennas=())
         self.stops: list[tuple[str, str]] = []
+        self.never: set[str] = set()  # stopped before they were asked for
+        self.refused: list[str] = []  # and asked for afterwards
         self.extended: list[tuple[str, float]] = []
         self.renewed: list[tuple[str, str, str]] = []
         self.asked: list[tuple[str, str]] = []  # method and path
@@ -191,6 +195,9 @@ class FakeLink:
             if self.refuse is not None:
                 return _no(self.refuse)
             if session_id not in self.sessions:
+                if session_id in self.never:
+                    self.refused.append(session_id)
+                    return _no(Problem(kind="conflict", message="it was stopped before it began"))
                 if others := self.live(body.user, body.server):
                     return _no(Problem(kind="conflict", message=f"{others[0].id} lives"))
                 self.requests[session_id] = body
@@ -213,10 +220,17 @@ class FakeLink:
         @app.delete("/sessions/{session_id}")
         async def stop(session_id: str, by: str) -> Response:
             if session_id not in self.sessions:
+                self.never.add(session_id)
                 return _no(Problem(kind="gone", message="no such session"))
             self.stops.append((session_id, by))
             await self.change(session_id, wish="stop", state=SessionState.ENDING)
             return Response(status_code=202)
+
+        @app.post("/stops")
+        async def stops(body: StopsBody) -> StopsView:
+            for session_id, by in body.sessions.items():
+                await stop(session_id, by)
+            return StopsView(done=tuple(body.sessions))
 
         @app.post("/sessions/{session_id}/extend")
         async def extend(session_id: str, body: ExtendBody) -> Response:

@@ -226,6 +226,16 @@ async def test_people_need_a_token_and_see_their_own(link: Link) -> None:
     assert link.hub.asked == asked
 
 
+async def test_a_hub_without_its_database_refuses_nobody(link: Link) -> None:
+    own = {"Authorization": "Bearer ada-token"}
+    link.hub.knows_tokens = False
+    answer = await link.people.get("/api/sessions", headers=own)
+    assert answer.status_code == 503
+    assert "database does not answer" in answer.json()["message"]
+    link.hub.knows_tokens = True
+    assert (await link.people.get("/api/sessions", headers=own)).status_code == 200  # nothing was remembered
+
+
 async def test_nobody_makes_the_link_keep_a_body_without_end(link: Link) -> None:
     async def long() -> AsyncIterator[bytes]:
         for _ in range(64):

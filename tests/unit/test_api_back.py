@@ -27,6 +27,10 @@ from tests.unit.serving import serving
         ("/hub/api", "hub"),
         ("/hub/api/users/ada/activity", "hub"),
         ("/hub/api/users/a%40b/server/progress", "hub"),
+        ("/hub/api/users/a%3Bb/activity", "hub"),  # names of people, as JupyterHub writes them
+        ("/hub/api/users/site%5Cada/activity", "hub"),
+        ("/hub/api/users/a%3Bb;x/activity", None),
+        ("/hub/api/users/..%5C../activity", "hub"),  # a name as well: the hub separates by nothing but a slash
         ("/services/factories/api/factories", "user"),
         ("/hub/home", None),
         ("/hub/apis", None),
@@ -128,6 +132,11 @@ async def test_it_passes_as_it_is(session: httpx.AsyncClient) -> None:
 async def test_it_streams(session: httpx.AsyncClient) -> None:
     async with session.stream("GET", "/hub/api/drip") as answer:
         assert [line async for line in answer.aiter_lines() if line] == ["data: 0", "data: 1", "data: 2"]
+
+
+async def test_a_name_arrives_as_it_was_written(session: httpx.AsyncClient) -> None:
+    answer = await session.post("/hub/api/users/a%3Bb%5Cc%27%22%2B/activity", json={})
+    assert answer.json()["path"] == "/hub/api/users/a%3Bb%5Cc%27%22%2B/activity"
 
 
 async def test_what_one_holds_open_keeps_nobody_from_the_hub(session: httpx.AsyncClient) -> None:

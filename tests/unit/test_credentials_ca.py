@@ -10,6 +10,7 @@ import socket
 import subprocess
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import asyncssh
 import pytest
@@ -66,6 +67,12 @@ async def test_what_is_in_a_certificate(ca_key, tmp_path):
     assert "force-command /opt/act --ssh" in critical
     assert "source-address 192.0.2.7/32,2001:db8::/64" in critical
     assert extensions.split() == ["permit-port-forwarding"]
+
+
+def test_the_site_s_administrators_are_told_how_long_it_is_good_for():
+    told = (Path(__file__).parents[2] / "docs" / "factory-administrators.md").read_text(encoding="utf-8")
+    minutes = CaCredentials.model_fields["minutes"]
+    assert f"good for {minutes.default} minutes" in told
 
 
 async def test_no_forwarding_where_no_door_needs_it(ca_key, tmp_path):

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from http.cookies import Morsel, SimpleCookie
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import asyncssh
 from jupyter_client import AsyncKernelClient
@@ -50,7 +53,13 @@ async def hub(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             known = f"token {TOKEN}" in head
-            body = json.dumps(USER if "/hub/api/user " in head and known else {"version": "6.1.1"}).encode()
+            answer = USER if "/hub/api/user " in head and known else {"version": "6.1.1"}
+            length = re.search(r"(?i)content-length: (\d+)", head)
+            told = await reader.readexactly(int(length[1])) if length is not None else b""
+            if head.startswith("POST /hub/api/oauth2/token "):  # a browser came back from the hub's login page
+                assert b"client_id=jupyterhub-user-u" in told
+                known, answer = True, {"access_token": TOKEN}
+            body = json.dumps(answer).encode()
             code = b"200 OK" if known or head.startswith("GET /hub/api ") else b"403 Forbidden"
             writer.write(
                 b"HTTP/1.1 %s\r\nX-JupyterHub-Version: 6.1.1\r\nContent-Type: application/json\r\n"
@@ -79,6 +88,20 @@ class Server:
     async def status(self) -> dict[str, Any]:
         found: dict[str, Any] = await ask(self.link, "hello")
         return found
+
+    async def visit(self, path: str, cookies: dict[str, str]) -> tuple[str, dict[str, Morsel[str]]]:
+        """What a browser with these cookies gets: where it is sent, and the cookies it is given."""
+        reader, writer = await self.link.open_unix_connection(str(self.node / "notebook.sock"))
+        sent = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        answer = await fetch(reader, writer, path, f"Sec-Fetch-Mode: navigate\r\nCookie: {sent}\r\n")
+        goes, given = "", SimpleCookie()
+        for line in answer.partition(b"\r\n\r\n")[0].decode().split("\r\n")[1:]:
+            name, _, value = line.partition(": ")
+            if name.lower() == "set-cookie":
+                given.load(value)
+            if name.lower() == "location":
+                goes = value
+        return goes, dict(given)
 
     async def request(self, path: str, method: str = "GET", token: str = TOKEN) -> tuple[int, Any]:
         reader, writer = await self.link.open_unix_connection(str(self.node / "notebook.sock"))
@@ -150,6 +173,32 @@ async def test_is_opened_used_and_stopped() -> None:
         assert await door.exit() == 0
         assert door.file("end.json")["reason"] == "stopped"
         assert "Traceback" not in door.log.read_text()
+
+
+async def test_browsers_send_its_cookies_to_no_other_server() -> None:
+    async with running_door() as door, server(door) as notebook:
+        goes, asked = await notebook.visit("/user/u/lab", {})
+        assert urlsplit(goes).path == "/hub/api/oauth2/authorize"
+        [state] = parse_qs(urlsplit(goes).query)["state"]
+        kept = {name: one.value for name, one in asked.items()}
+        goes, given = await notebook.visit(f"/user/u/oauth_callback?code=good&state={state}", kept)
+        assert goes == "/user/u/lab"
+        assert given["jupyterhub-user-u"].value
+        assert {name: one["path"] for name, one in (asked | given).items()} == dict.fromkeys(asked | given, "/user/u/")
+        goes, _ = await notebook.visit("/user/u/lab", kept | {name: one.value for name, one in given.items()})
+        assert goes == ""  # it is logged in
+        await ask(notebook.link, "stop")
+        assert await door.exit() == 0
+
+
+def test_what_is_imported_before_the_environment_is_known_does_not_read_it() -> None:
+    look = (
+        "import sys; from factorygate.session import launch; launch._warm();"
+        "assert 'jupyterhub.scopes' in sys.modules; print([m for m in sys.modules if m in"
+        " ('jupyterhub.services.auth', 'jupyterhub._xsrf_utils', 'jupyterhub.singleuser', 'jupyterhub.metrics')])"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True, timeout=110)
+    assert done.stdout.strip() == "[]"
 
 
 async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jupyterhub.apihandlers import default_handlers
 
 from factorylink.models import JobOptions
 from factoryspawner.callback import BatchSpawnerBase, remove_callback
-from factoryspawner.hubconfig import VARIABLE, HubConfigError, load, loaded, read_secret
+from factoryspawner.hubconfig import VARIABLE, HubConfigError, keep_private, load, loaded, read_secret
 from factoryspawner.passwords import (
     PasswordAuthenticator,
     PasswordFileError,
@@ -116,6 +117,20 @@ def test_batchspawners_callback_is_gone() -> None:
     before = list(default_handlers)
     remove_callback()
     assert default_handlers == before
+
+
+def test_only_the_hub_reads_its_database(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        for end in ("", "-wal", "-journal"):
+            (tmp_path / f"hub.sqlite{end}").touch(0o644)
+        keep_private(f"sqlite:///{tmp_path}/hub.sqlite")
+        (tmp_path / "made-later").touch()
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o600}
+        for elsewhere in ("sqlite:///:memory:", "sqlite://", "postgresql://hub@db/hub"):
+            keep_private(elsewhere)
+    finally:
+        os.umask(before)
 
 
 def test_passwords_are_checked() -> None:

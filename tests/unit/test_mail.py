@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from factorylink.config import Mail
+from factorylink.mail import address_of
 from factorylink.models import JobState
 from tests.support.door import until
 from tests.unit.fake_factory import ID, World
@@ -117,12 +118,60 @@ async def test_no_mail_to_who_waited_a_moment(tmp_path: Path) -> None:
         await world.down()
 
 
-async def test_a_name_leads_to_no_other_address(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("user", "address"),
+    [
+        ("ada", "ada@example.org"),
+        ("Ada@elsewhere.eu", "Ada@elsewhere.eu"),  # a name that is an address already
+        ("o'neill+gpu@cs.uni-x.eu", "o'neill+gpu@cs.uni-x.eu"),
+    ],
+)
+async def test_a_mail_goes_to_the_person(tmp_path: Path, user: str, address: str) -> None:
     async with sink() as server:
         world = await world_with_mail(tmp_path, server.port)
-        await runs(world, 90, user="a, b@elsewhere.org")
+        await runs(world, 90, user=user)
         await until(lambda: server.letters)
-        assert server.letters[0][0] == ['"a, b@elsewhere.org"@example.org']
+        [(recipients, letter)] = server.letters
+        assert recipients == [address]
+        assert letter["To"] == address
+        await world.down()
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        "a, b@elsewhere.org",
+        "a,b",
+        "ada lovelace",
+        '"ada"@elsewhere.org',
+        "ada@elsewhere.org@example.org",
+        "ada@elsewhere.org>,<eve@evil.example",
+        "ada@elsewhere.org\nBcc: eve@evil.example",
+        "ada\r\nBcc: eve@evil.example",
+        "ada@elsewhere.org\x0bx",
+        "ada@elsewhere.org\u2028x",
+        "ada@[127.0.0.1]",
+        "ada(comment)@elsewhere.org",
+        "ada;eve",
+        "@elsewhere.org",
+        "ada@",
+        "ada.@elsewhere.org",
+        "äda@elsewhere.org",
+        "a" * 255,
+    ],
+)
+def test_a_name_that_is_no_plain_address_gets_into_no_header(user: str) -> None:
+    with pytest.raises(ValueError, match="is no plain address"):
+        address_of(user, "example.org")
+
+
+async def test_who_has_no_plain_name_gets_no_mail(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async with sink() as server:
+        world = await world_with_mail(tmp_path, server.port)
+        with caplog.at_level(logging.WARNING):
+            await runs(world, 90, user='a", b@elsewhere.org')
+        assert f"No mail about session {ID}" in caplog.text
+        assert not server.letters
         await world.down()
 
 

@@ -110,12 +110,15 @@ async def test_cancel_while_the_link_has_not_answered_the_put(hub: HubProcess, l
     link.free.clear()
     answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
     assert answer.status_code == 202
-    stopping = asyncio.create_task(hub.api("DELETE", f"/users/{user}/server"))
-    await asyncio.sleep(1.5)
-    link.free.set()
-    assert (await stopping).status_code in (202, 204)
-    session = await link.until(None, lambda s: s.user == user and s.wish == "stop")
-    await link.end(session.id)
+    try:
+        assert (await hub.api("DELETE", f"/users/{user}/server")).status_code in (202, 204)
+        await hub.until(user, is_stopped)
+    finally:
+        link.free.set()
+    async with asyncio.timeout(60):
+        while not link.refused:  # it reads the PUT only now, and begins nothing any more
+            await asyncio.sleep(0.1)
+    assert link.live(user) == []
 
 
 async def test_a_new_start_waits_for_the_session_that_is_ending(hub: HubProcess, link: FakeLink, user: str) -> None:

@@ -122,6 +122,15 @@ async def test_a_session_that_ended_meanwhile_leaves_no_token(hub: HubProcess, l
     assert not await token_works(hub, token)
 
 
+async def test_nobody_else_reads_the_hub_s_database(hub: HubProcess) -> None:
+    files = (hub.folder / "hub.sqlite", hub.folder / "cookie")
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
+    await hub.kill()
+    files[0].chmod(0o644)  # as an earlier release made it
+    await hub.up()
+    assert files[0].stat().st_mode & 0o777 == 0o600
+
+
 async def test_hub_and_link_come_back_together(hub: HubProcess, link: FakeLink, user: str) -> None:
     session, token = await start(hub, link, user)
     await hub.kill()

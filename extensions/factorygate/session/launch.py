@@ -20,11 +20,12 @@ log = logging.getLogger(__name__)
 NOTEBOOK_PROGRAM = "jupyterhub-singleuser"
 HEAD_PROGRAM = "factorygate-head"  # a cluster's scheduler, in place of a notebook
 
-# What a single-user server imports sooner or later. jupyterhub.singleuser itself reads the environment when it is
-# imported, so it must wait.
+# What a single-user server imports sooner or later. Nothing here may read the environment when it is imported, as
+# jupyterhub.singleuser does, and jupyterhub.services.auth: that one takes the path of the server's cookies from it, and
+# without it ``/``, so that browsers would send the cookies to other people's servers, too.
 _WARM = (
     "jupyter_server.serverapp",
-    "jupyterhub.services.auth",
+    "jupyterhub.scopes",
     "jupyterlab.labapp",
     "jupyterlab_server.handlers",
     "jupyter_server_terminals.app",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StrictBool
 
-from factorylink.models.base import Hours, JobId, Model, Person, Slug
+from factorylink.models.base import Hours, JobId, Model, Person, SessionId, Slug
 from factorylink.models.clusters import Cluster
 from factorylink.models.projects import Group
 from factorylink.models.requests import JobOptions
@@ -50,6 +50,19 @@ class EnvironmentBody(BaseModel):
 
     environment: dict[str, str] = Field(repr=False)
     argv: list[str] = Field(repr=False)
+
+
+class StopsBody(Model):
+    """Body of ``POST /stops``: the sessions that are to end, each with who wants that."""
+
+    sessions: dict[SessionId, Literal["person", "hub", "operator"]] = Field(max_length=1000)
+
+
+class StopsView(Model):
+    """Answer to ``POST /stops``: the sessions of which the ledger holds that they end, or that never begin. The others
+    are to be asked for again."""
+
+    done: tuple[SessionId, ...]
 
 
 class ExtendBody(Model):

@@ -21,6 +21,7 @@ from factoryspawner.gateway import Gateway, gateway
 from factoryspawner.language import Language, languages
 from factoryspawner.stream import Source, Stream
 
+MOST_BYTES = 64 * 1024  # of a body that is sent to us; tokens of a login are the longest, with some KiB
 PROBLEM = TypeAdapter(Problem)
 NOTHING: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 T = TypeVar("T")
@@ -35,10 +36,13 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         self._locale = locale
 
     async def prepare(self) -> None:
-        """Only for people who are logged in, and not for tokens; a script uses the service ``factories``."""
+        """Only for people who are logged in, and not for tokens; a script uses the service ``factories``. Raises
+        HTTPError 401, 413."""
         await super().prepare()
         if self.current_user is None:
             raise web.HTTPError(401, N_("Log in to the hub first."))
+        if len(self.request.body) > MOST_BYTES:
+            raise web.HTTPError(413, N_("This request is too long."))
 
     @property
     def gateway(self) -> Gateway:
@@ -63,7 +67,14 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         self.finish(shape.dump_json(self.language.spoken(value)))
 
     async def send(self, *sources: Source) -> None:
-        """Send server-sent events in the person's language until a source ends or the client goes."""
+        """Send server-sent events in the person's language until a source ends or the client goes. Raises HTTPError
+        429 where the person has very many streams open."""
+        with self.gateway.streams.one_more(self.person) as allowed:
+            if not allowed:
+                raise web.HTTPError(429, N_("You have very many pages of the gateway open. Close some of them."))
+            await self._send(*sources)
+
+    async def _send(self, *sources: Source) -> None:
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")
@@ -114,6 +125,10 @@ def _problem(error: BaseException | None) -> Problem:
             return Problem(kind="forbidden", message=error.log_message or N_("Not allowed."))
         case web.HTTPError(status_code=409):
             return Problem(kind="conflict", message=error.log_message or N_("Not now."))
+        case web.HTTPError(status_code=429):
+            return Problem(kind="too-many", message=error.log_message or N_("Not now."))
+        case web.HTTPError(status_code=503):
+            return Problem(kind="unreachable", message=error.log_message or LINK_SILENT.what)
         case web.HTTPError():
             return Problem(kind="invalid", message=error.log_message or N_("This request is not understood."))
         case _:

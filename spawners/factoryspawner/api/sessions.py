@@ -5,10 +5,12 @@ from __future__ import annotations
 from pydantic import TypeAdapter, ValidationError
 from tornado import web
 
-from factorylink.client import LinkProblem
+from factorylink.client import LinkProblem, LinkSilent
 from factorylink.models import N_, ExtendBody, Problem, Session
 from factoryspawner.api.handler import NOTHING, GatewayHandler
+from factoryspawner.errors import NOT_WRITTEN
 from factoryspawner.stream import Source
+from factoryspawner.wishes import NotKept
 
 SESSIONS = TypeAdapter(list[Session])
 SESSION = TypeAdapter(Session)
@@ -50,14 +52,23 @@ class OneSession(_OfSession):
 
     async def delete(self, session_id: str) -> None:
         """Stop a session that the hub does not hold as a server just now; 202 once the wish is kept."""
-        session = await self.own_session(session_id)
+        try:
+            session = await self.own_session(session_id)
+        except LinkSilent:
+            known = self.gateway.table.session(session_id)
+            if known is None or known.user != self.person:
+                raise
+            session = known
         if session.user != self.person and not self.has_scope(f"delete:servers!user={session.user}"):
             raise web.HTTPError(403, N_("You may see this session, but not stop it."))
         owner = self.find_user(session.user)
         spawner = owner.spawners.get(session.server) if owner is not None else None
         if spawner is not None and spawner.active:
             raise web.HTTPError(409, N_("Stop it as a server of the hub."))
-        await self.gateway.link.stop(session_id, "person" if session.user == self.person else "operator")
+        try:
+            await self.gateway.wishes.keep([session_id], "person" if session.user == self.person else "operator")
+        except NotKept as error:
+            raise web.HTTPError(503, NOT_WRITTEN.what) from error
         self.set_status(202)
         self.answer(NOTHING, {})
 

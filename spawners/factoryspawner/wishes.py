@@ -1,0 +1,235 @@
+"""Wishes to stop a session: kept in the hub's database until the link's ledger holds them.
+
+A wish is written down before it is answered, and carried out by this hub process or by the next one, as soon as the
+link answers. The hub's database has one table more for that; JupyterHub neither reads nor changes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from itertools import islice
+
+from sqlalchemy import Column, MetaData, String, Table, create_engine, delete, insert, inspect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from factorylink.client import By, LinkClient, LinkProblem, LinkSilent
+from factorylink.models import SessionId
+from factoryspawner.pauses import pauses
+
+_ID = re.compile(r"[0-9a-f]{32}")  # of a session; the link takes no other, nor what is asked together with it
+_BY: dict[str, By] = {"person": "person", "operator": "operator"}
+_PATIENCE = 1.0  # seconds that a link which says nothing has to take a wish before it is written here
+_AT_ONCE = 500  # wishes that the link is asked for in one request
+_REMEMBERED = 10_000  # wishes that were carried out
+_BUSY_SECONDS = 30  # that a transaction waits for others: JupyterHub writes to the same database
+
+log = logging.getLogger("factoryspawner")
+
+_METADATA = MetaData()
+_WISHES = Table(
+    "factorygate_wishes",
+    _METADATA,
+    Column("session", String(32), primary_key=True),
+    Column("by", String(16), nullable=False),
+)
+
+
+class NotKept(Exception):
+    """A wish could be written down nowhere: neither the hub's database nor the link takes it."""
+
+
+class WishStore:
+    """The table in the hub's database. ``url``: the database in SQLAlchemy's words. Each call is one transaction on a
+    connection of its own, and blocks until it is on the disk."""
+
+    def __init__(self, url: str) -> None:
+        waits = {"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else {}
+        self._engine = create_engine(url, poolclass=NullPool, connect_args=waits)
+        self._made = False
+
+    def load(self) -> dict[SessionId, By]:
+        """Return the wishes that are kept, by session. Raises SQLAlchemyError."""
+        if not inspect(self._engine).has_table(_WISHES.name):
+            return {}
+        with self._engine.connect() as connection:
+            rows = connection.execute(_WISHES.select()).all()
+        return {row.session: _BY.get(row.by, "hub") for row in rows if _ID.fullmatch(row.session)}
+
+    def change(self, added: Mapping[SessionId, By], removed: Iterable[SessionId]) -> None:
+        """Write some wishes and forget others. Raises SQLAlchemyError; then nothing has changed."""
+        with self._engine.begin() as connection:
+            if not self._made:
+                _METADATA.create_all(connection)
+            gone = [*removed, *added]  # what is added may be there from before
+            connection.execute(delete(_WISHES).where(_WISHES.c.session.in_(gone)))
+            if added:
+                connection.execute(insert(_WISHES), [{"session": one, "by": by} for one, by in added.items()])
+        self._made = True
+
+
+class Wishes:
+    """All open wishes of this hub. Those that come while others are being written go to the disk together."""
+
+    def __init__(self, link: LinkClient) -> None:
+        self._link = link
+        self._store: WishStore | None = None
+        self._open: dict[SessionId, asyncio.Future[None]] = {}  # until the ledger holds them
+        self._by: dict[SessionId, By] = {}  # of those, in the order in which the link is asked
+        self._late: set[SessionId] = set()  # of those, what the link did not take at once
+        self._asking: asyncio.Task[None] | None = None
+        self._ever: dict[SessionId, None] = {}  # the last of this process, in order; no session comes back from a wish
+        self._stored: set[SessionId] = set()
+        self._to_add: dict[SessionId, By] = {}
+        self._to_remove: set[SessionId] = set()
+        self._round: asyncio.Task[None] | None = None
+
+    def keep_in(self, store: WishStore) -> None:
+        """Keep wishes in this store, and carry out those that are in it. Blocks until they are read."""
+        self._store = store
+        try:
+            left = store.load()
+        except SQLAlchemyError as error:
+            log.error("Wishes of an earlier hub cannot be read: %s", error)  # noqa: TRY400  # its words say it all
+            return
+        for session_id, by in left.items():
+            self._stored.add(session_id)
+            _ = self._carry_out(session_id, by)
+
+    def are_open(self, session_id: SessionId) -> bool:
+        """Whether the session is to stop, and the ledger is not known to hold that."""
+        return session_id in self._open
+
+    def unwanted(self, session_id: SessionId) -> bool:
+        """Whether the session was to stop at any time: an answer of the link may be older than that."""
+        return session_id in self._open or session_id in self._ever
+
+    async def keep(self, session_ids: Iterable[SessionId], by: By = "hub") -> None:
+        """Return when these wishes are written down: in the link's ledger, or, where that takes a while, in the hub's
+        database. They are carried out in any case. Raises NotKept where neither takes them."""
+        await asyncio.gather(*(self._keep(session_id, by) for session_id in session_ids))
+
+    async def held(self, session_id: SessionId, by: By = "hub") -> None:
+        """Return when the ledger holds the wish to stop; asked again until then, also if the caller is cancelled."""
+        carried = self._carry_out(session_id, by)
+        with contextlib.suppress(NotKept):  # the log has it
+            await self._keep(session_id, by)
+        await asyncio.shield(carried)
+
+    async def close(self) -> None:
+        """Write what is to be written, and ask the link no more."""
+        tasks = [task for task in (self._asking, self._round) if task is not None]
+        if self._asking is not None:
+            self._asking.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _keep(self, session_id: SessionId, by: By) -> None:
+        carried = self._carry_out(session_id, by)
+        await asyncio.wait([carried], timeout=_PATIENCE)
+        if carried.done():
+            return
+        if self._store is None:
+            await asyncio.shield(carried)
+            return
+        written = asyncio.ensure_future(self._write(session_id, by))
+        written.add_done_callback(_looked_at)
+        await asyncio.wait([carried, written], return_when=asyncio.FIRST_COMPLETED)
+        if not carried.done() and (error := written.exception()) is not None:
+            raise NotKept from error
+
+    # --- the hub's database
+
+    async def _write(self, session_id: SessionId, by: By) -> None:
+        """Return when it is in the hub's database, if there is one. Raises SQLAlchemyError."""
+        if self._store is not None and session_id not in self._stored:
+            self._to_add.setdefault(session_id, by)
+            await asyncio.shield(self._next_round())
+
+    def _next_round(self) -> asyncio.Task[None]:
+        if self._round is None or self._round.done():
+            self._round = asyncio.get_running_loop().create_task(self._go_rounds())
+            self._round.add_done_callback(_looked_at)
+        return self._round
+
+    async def _go_rounds(self) -> None:
+        """Write until nothing is left to be written. Raises SQLAlchemyError."""
+        while self._store is not None and (self._to_add or self._to_remove):
+            added, removed = self._to_add, self._to_remove
+            self._to_add, self._to_remove = {}, set()
+            try:
+                await asyncio.to_thread(self._store.change, added, removed)
+            except SQLAlchemyError as error:
+                log.error("The hub's database does not take wishes to stop: %s", error)  # noqa: TRY400
+                raise
+            self._stored |= added.keys()
+            self._stored -= removed
+            # Those that the ledger took while they were being written.
+            self._to_remove |= {session_id for session_id in added if session_id not in self._open}
+
+    # --- the link
+
+    def _carry_out(self, session_id: SessionId, by: By) -> asyncio.Future[None]:
+        """See that the link is asked; what is done once the ledger holds the wish."""
+        if session_id not in self._open:
+            self._ever[session_id] = None
+            while len(self._ever) > _REMEMBERED:
+                del self._ever[next(iter(self._ever))]
+            self._open[session_id] = asyncio.get_running_loop().create_future()
+            self._by[session_id] = by
+            if self._asking is None or self._asking.done():
+                self._asking = asyncio.get_running_loop().create_task(self._ask())
+        return self._open[session_id]
+
+    async def _ask(self) -> None:
+        """Ask the link for all that is open, many at once, until it has taken the last of them."""
+        delays = pauses()
+        while self._open:
+            asked = dict(islice(self._by.items(), _AT_ONCE))
+            taken, trouble = await self._asked(asked)
+            for session_id in asked.keys() & taken:
+                self._close(session_id)
+            if left := [session_id for session_id in asked if session_id not in taken]:
+                await self._put_off(left, trouble)
+                await asyncio.sleep(next(delays))
+            else:
+                delays = pauses()
+
+    async def _asked(self, wishes: Mapping[SessionId, By]) -> tuple[frozenset[SessionId], str]:
+        """What the link took, and why it did not take the others."""
+        try:
+            return await self._link.stop_all(wishes), "its ledger does not answer"
+        except (LinkSilent, LinkProblem) as error:
+            return frozenset(), str(error)
+        except Exception as error:
+            log.exception("Wishes to stop are tried again")  # else they would wait for the next hub
+            return frozenset(), str(error)
+
+    async def _put_off(self, left: Iterable[SessionId], trouble: str) -> None:
+        """What the link did not take is written down here, and comes after what it was not asked for yet."""
+        for session_id in left:
+            self._by[session_id] = self._by.pop(session_id)
+        late = [session_id for session_id in left if session_id not in self._late]
+        with contextlib.suppress(SQLAlchemyError):  # the log has it
+            await asyncio.gather(*(self._write(session_id, self._by[session_id]) for session_id in late))
+        for session_id in late:
+            self._late.add(session_id)
+            log.warning("The wish to stop session %s waits for the link: %s", session_id, trouble)
+
+    def _close(self, session_id: SessionId) -> None:
+        self._open.pop(session_id).set_result(None)
+        del self._by[session_id]
+        self._late.discard(session_id)
+        self._to_add.pop(session_id, None)
+        if session_id in self._stored:
+            self._to_remove.add(session_id)
+            _ = self._next_round()
+
+
+def _looked_at(task: asyncio.Future[None]) -> None:
+    """Its error is in the log, and with those who wait for it."""
+    if not task.cancelled():
+        task.exception()

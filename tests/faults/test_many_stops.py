@@ -1,0 +1,148 @@
+"""Very many servers are stopped at one moment, in every phase, on a machine that has much else to do."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.gateway import Gateway, eventually
+
+LOOPS = 6
+EACH = 5  # servers of a person: as many as may be pending
+RUNNING = 4
+HEARD = timedelta(seconds=5)  # a scheduler starts what waits until it has heard of the stop itself
+OVER_SECONDS = 60.0  # from the last answer until no job is left
+SMALL = {"factory": "lumi-aif", "size": "gcd-1", "hours": 0.5}
+WAITS = {"factory": "it4lia", "size": "gpu-1", "hours": 0.5}
+
+
+@contextmanager
+def busy(loops: int) -> Iterator[None]:
+    """So many programs that compute without a pause."""
+    with ExitStack() as ending:
+        for _ in range(loops):
+            program = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            ending.callback(program.wait)
+            ending.callback(program.kill)
+        yield
+
+
+@dataclass
+class Answers:
+    """Of one kind of request, sent all at the same moment."""
+
+    statuses: Counter[int] = field(default_factory=Counter)
+    wrong: list[str] = field(default_factory=list)
+    slowest: float = 0.0  # seconds
+    at: dict[tuple[str, str], datetime] = field(default_factory=dict)  # when each server's came
+
+
+async def at_once(gateway: Gateway, method: str, asked: dict[tuple[str, str], Any], good: set[int]) -> Answers:
+    """Ask this of all these servers at the same moment."""
+    found = Answers()
+    limits = httpx.Limits(max_connections=None)
+    headers = {"Authorization": f"token {gateway.admin_token}"}
+    async with httpx.AsyncClient(timeout=300, limits=limits, headers=headers, trust_env=False) as client:
+
+        async def one(user: str, server: str, body: Any) -> None:
+            began = time.monotonic()
+            answer = await client.request(method, f"{gateway.hub}/api/users/{user}/servers/{server}", json=body)
+            found.slowest = max(found.slowest, time.monotonic() - began)
+            found.at[user, server] = datetime.now(UTC)
+            found.statuses[answer.status_code] += 1
+            if answer.status_code not in good:
+                found.wrong.append(f"{user}/{server}: {answer.status_code} {answer.text[:300]}")
+
+        await asyncio.gather(*(one(*key, body) for key, body in asked.items()))
+    return found
+
+
+def jobs(gateway: Gateway) -> dict[str, str]:
+    """The jobs of sessions in all queues: job -> state. No other test has any while this one runs."""
+    found = {}
+    for name, factory in gateway.factories.items():
+        for job, row in factory.jobs().items():
+            if row["name"].startswith("factorygate-"):
+                found[f"{name}/{job}"] = row["state"]
+    return found
+
+
+def of(gateway: Gateway, people: list[str]) -> dict[str, dict[str, Any]]:
+    """These people's live sessions, by id."""
+    known = set(people)
+    return {session["id"]: session for session in gateway.everybody() if session["user"] in known}
+
+
+def late(session: dict[str, Any], what: str, stopped: Answers) -> str:
+    """What is wrong with a session that was ``started`` or ``created`` after its stop was answered."""
+    answered = stopped.at[session["user"], session["server"]]
+    if session[what] is None or datetime.fromisoformat(session[what]) <= answered + HEARD:
+        return ""
+    return f"{session['user']}/{session['server']}: {what} {session[what]}, stopped {answered}"
+
+
+@pytest.fixture
+def closed(gateway: Gateway) -> Iterator[Gateway]:
+    """One factory starts nothing."""
+    factory = gateway.factories[WAITS["factory"]]
+    factory.ask("scontrol", "create", "reservation", "ReservationName=closed", "Nodes=ALL", "StartTime=now",
+                "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS")  # fmt: skip
+    yield gateway
+    factory.ask("scontrol", "delete", "ReservationName=closed", check=False)
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("servers", [60, pytest.param(300, marks=pytest.mark.long)])
+@pytest.mark.parametrize("when", ["answered", "in every phase"])
+def test_every_stop_is_kept_at_any_load(closed: Gateway, servers: int, when: str) -> None:
+    """``when``: as soon as the starts are answered, of which the link has heard little by then; or once the sessions
+    wait, start and run."""
+    gateway = closed
+    people = [gateway.make_user() for _ in range(servers // EACH)]
+    asked = {(user, f"s{number}"): SMALL if number < 1 else WAITS for number in range(EACH) for user in people}
+    runs = list(asked)[:RUNNING]
+    for user, server in runs:
+        gateway.started(user, server, **SMALL)
+    waits = {key: choice for key, choice in asked.items() if choice is WAITS}
+    starts = {key: choice for key, choice in asked.items() if choice is SMALL and key not in runs}
+    good = {201, 202}
+    with busy(LOOPS):
+        answers = [asyncio.run(at_once(gateway, "POST", waits, good))]
+        if when == "in every phase":
+            eventually(lambda: sum(s["job"] is not None for s in of(gateway, people).values()) >= len(waits), 300)
+        answers.append(asyncio.run(at_once(gateway, "POST", starts, good)))
+        if when == "in every phase":
+            eventually(lambda: any(s["state"] == "starting" for s in of(gateway, people).values()), 120)
+        before = of(gateway, people)
+        stopped = asyncio.run(at_once(gateway, "DELETE", dict.fromkeys(asked), {202, 204}))
+        answered = time.monotonic()
+        eventually(lambda: not jobs(gateway), 300, 0.5, "no job is left")
+        over = time.monotonic() - answered
+    sessions = {s["id"]: s for user in people for s in gateway.sessions(user)}
+    begun = [wrong for session in sessions.values() if (wrong := late(session, "started", stopped))]
+    made = [wrong for session in sessions.values() if (wrong := late(session, "created", stopped))]
+    slowest = max(answer.slowest for answer in answers)
+    print(
+        f"\n{servers} servers, stopped {when}: starts {[dict(answer.statuses) for answer in answers]} after"
+        f" {slowest:.1f} s at most; then {dict(Counter(session['state'] for session in before.values()))};"
+        f" stops {dict(stopped.statuses)} after {stopped.slowest:.1f} s at most; no job {over:.1f} s later;"
+        f" {len(begun)} begun after their stop was answered"
+    )
+    assert not stopped.wrong, stopped.wrong[:5]
+    assert not [wrong for answer in answers for wrong in answer.wrong]
+    assert over < OVER_SECONDS
+    assert not begun, begun
+    assert not made, made
+    eventually(lambda: not of(gateway, people), 60, what="all have ended")
+    assert not [server for user in people for server in gateway.api("GET", f"/users/{user}").json()["servers"]]

@@ -1,0 +1,258 @@
+"""A DELETE of a server is a wish that is written down at once, whatever the server is doing at that moment."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+import yaml
+
+from tests.unit.fake_link import FakeLink
+from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+# A busy machine in small: these starts take 3 s to let go of what they do, before they ask the link and after.
+HOLDS_ON = """
+import asyncio
+from factoryspawner.spawner import FactorySpawner
+
+begin = FactorySpawner.start
+
+async def start(self):
+    try:
+        if self.name.startswith("early"):
+            await asyncio.sleep(600)
+        return await begin(self)
+    finally:
+        if "holds-on" in self.name or "holds-on" in self.user.name:
+            await asyncio.sleep(3)
+
+FactorySpawner.start = start
+c.JupyterHub.tornado_settings.update({"slow_stop_timeout": 2})
+"""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def hub(tmp_path_factory: pytest.TempPathFactory, link: FakeLink, beside: Beside) -> AsyncIterator[HubProcess]:
+    made = HubProcess(tmp_path_factory.mktemp("hub"), link.socket, beside, HOLDS_ON)
+    config = yaml.safe_load((made.folder / "hub.yaml").read_text()) | {"named_servers": 0}
+    (made.folder / "hub.yaml").write_text(yaml.safe_dump(config))
+    await made.up()
+    yield made
+    await made.kill()
+    await made.http.aclose()
+
+
+async def pending(hub: HubProcess, link: FakeLink, user: str, server: str) -> str:
+    """Start a server whose session waits in the queue; its session's id."""
+    link.auto = False
+    answer = await hub.api("POST", f"/users/{user}/servers/{server}", json={"factory": "one"})
+    assert answer.status_code == 202, answer.text
+    return (await link.until(None, lambda s: s.user == user and s.server == server)).id
+
+
+def begun(link: FakeLink, user: str) -> list[str]:
+    """Sessions of that person that the link ever began."""
+    return [session_id for session_id, asked in link.requests.items() if asked.user == user]
+
+
+def wishes(hub: HubProcess) -> list[tuple[Any, ...]]:
+    """What the hub's database holds of wishes."""
+    with sqlite3.connect(hub.folder / "hub.sqlite") as database:
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'factorygate_wishes'").fetchall():
+            return []
+        return database.execute("SELECT session FROM factorygate_wishes").fetchall()
+
+
+async def stop(hub: HubProcess, user: str, server: str, **body: Any) -> httpx.Response:
+    return await hub.api("DELETE", f"/users/{user}/servers/{server}", **({"json": body} if body else {}))
+
+
+async def test_a_start_that_does_not_let_go_is_stopped_all_the_same(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session = await pending(hub, link, user, "holds-on")
+    asked = time.monotonic()
+    answer = asyncio.create_task(stop(hub, user, "holds-on"))
+    await link.until(session, lambda s: s.wish == "stop")
+    assert time.monotonic() - asked < 2.5  # not only once the start has let go
+    assert (await answer).status_code in (202, 204)
+    await link.end(session)
+    await hub.until(user, is_stopped, "holds-on")
+    assert begun(link, user) == [session]
+
+
+async def test_a_start_that_has_not_asked_the_link_yet_never_does(hub: HubProcess, link: FakeLink, user: str) -> None:
+    answer = await hub.api("POST", f"/users/{user}/servers/early-holds-on", json={"factory": "one"})
+    assert answer.status_code == 202
+    assert (await stop(hub, user, "early-holds-on")).status_code in (202, 204)
+    await hub.until(user, is_stopped, "early-holds-on")
+    assert begun(link, user) == []
+
+
+async def test_many_at_once_in_every_phase(hub: HubProcess, link: FakeLink, user: str) -> None:
+    names = [f"{phase}-{number}" for phase in ("waits", "starts", "runs", "holds-on") for number in range(8)]
+    for name in names:
+        link.auto = name.startswith("runs")
+        await hub.api("POST", f"/users/{user}/servers/{name}", json={"factory": "one"})
+    link.auto = False
+    for session in link.live(user):
+        if session.server.startswith("starts"):
+            await link.open_door(session.id)
+    answers = await asyncio.gather(*(stop(hub, user, name) for name in names for _ in range(2)))
+    assert {answer.status_code for answer in answers} <= {202, 204}, [answer.text for answer in answers]
+    for session in link.live(user):
+        await link.until(session.id, lambda s: s.wish == "stop")
+        await link.end(session.id)
+    for name in names:
+        await hub.until(user, is_stopped, name)
+    assert len(begun(link, user)) == len(names)
+    for trouble in ("Uncaught exception", "failed", "Unhandled error", "never retrieved"):
+        assert trouble not in hub.log
+    assert wishes(hub) == []
+
+
+async def test_who_starts_again_at_once_gets_a_session_of_their_own(hub: HubProcess, link: FakeLink, user: str) -> None:
+    old = await pending(hub, link, user, "again-holds-on")
+    stopping = asyncio.create_task(stop(hub, user, "again-holds-on"))
+    await link.until(old, lambda s: s.wish == "stop")
+    answer = await hub.api("POST", f"/users/{user}/servers/again-holds-on")
+    assert (answer.status_code, answer.json()["message"][-15:]) == (400, "is pending stop")  # pages ask again
+    assert (await stopping).status_code in (202, 204)
+    await hub.until(user, is_stopped, "again-holds-on")
+    # The link still ends the old one: it is waited for, and not adopted.
+    assert (await hub.api("POST", f"/users/{user}/servers/again-holds-on")).status_code == 202
+    assert begun(link, user) == [old]
+    link.auto = True
+    await link.end(old)
+    await hub.until(user, is_ready, "again-holds-on")
+    [new] = link.live(user)
+    assert new.id != old
+    assert new.wish == "run"
+    assert (new.id, "hub") not in link.stops
+
+
+async def test_a_start_that_is_stopped_is_answered_in_words(hub: HubProcess, link: FakeLink, user: str) -> None:
+    link.free.clear()
+    link.asked.clear()
+    try:
+        starting = asyncio.create_task(hub.api("POST", f"/users/{user}/servers/quick", json={"factory": "one"}))
+        async with asyncio.timeout(60):
+            while not any(method == "PUT" and "/sessions/" in path for method, path in link.asked):
+                await asyncio.sleep(0.01)
+        assert (await stop(hub, user, "quick")).status_code in (202, 204)
+        answer = await starting
+    finally:
+        link.free.set()
+    assert answer.status_code == 400
+    assert "Somebody stopped this server while it was starting." in answer.json()["message"]
+    await hub.until(user, is_stopped, "quick")
+    assert begun(link, user) == []  # the link refuses the PUT that it reads only now
+
+
+async def test_a_wish_outlives_hubs_until_the_link_answers(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session = await pending(hub, link, user, "kept")
+    await link.down()
+    began = time.monotonic()
+    assert (await stop(hub, user, "kept")).status_code in (202, 204)
+    assert time.monotonic() - began < 15
+    assert wishes(hub) == [(session,)]
+    for _ in range(2):  # the second of them finds a server that is stopped already
+        await hub.kill()
+        await hub.up()
+        await hub.until(user, is_stopped, "kept")
+        assert wishes(hub) == [(session,)]
+    await link.up()
+    await link.until(session, lambda s: s.wish == "stop")
+    async with asyncio.timeout(60):
+        while wishes(hub):
+            await asyncio.sleep(0.1)
+    # What the link asks for where it does not know the wish yet.
+    answer = await hub.api("POST", f"/users/{user}/servers/kept", hub.service, json={"adopt": session})
+    assert answer.status_code == 503
+    await link.end(session)
+
+
+async def test_what_is_removed_goes_with_its_session(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session = await pending(hub, link, user, "gone-holds-on")
+    answers = await asyncio.gather(*(stop(hub, user, "gone-holds-on", remove=remove) for remove in (True, False, True)))
+    assert {answer.status_code for answer in answers} <= {202, 204}
+    await link.until(session, lambda s: s.wish == "stop")
+    await hub.until(user, lambda shown: shown is None, "gone-holds-on")
+    assert (await stop(hub, user, "gone-holds-on")).status_code == 404
+    assert (await hub.api("DELETE", f"/users/{user}/server", json={"remove": True})).status_code == 400
+    await link.end(session)
+
+
+async def test_a_session_that_the_hub_lost_sight_of_ends_as_well(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session = await pending(hub, link, user, "lost")
+    await hub.kill()
+    await hub.up()
+    await hub.until(user, is_stopped, "lost")
+    assert link.sessions[session].wish == "run"
+    assert (await stop(hub, user, "lost")).status_code == 204
+    await link.until(session, lambda s: s.wish == "stop")
+    await link.end(session)
+
+
+async def test_a_person_goes_with_all_servers_in_every_phase(hub: HubProcess, link: FakeLink) -> None:
+    name = "leaves-holds-on"
+    assert (await hub.api("POST", f"/users/{name}")).status_code == 201
+    link.auto = True
+    assert (await hub.api("POST", f"/users/{name}/server", json={"factory": "one"})).status_code in (201, 202)
+    await hub.until(name, is_ready)
+    sessions = [link.live(name, "")[0].id]
+    sessions += [await pending(hub, link, name, server) for server in ("one", "two-holds-on")]
+    assert (await hub.api("POST", f"/users/{name}/servers/early", json={})).status_code == 202
+    answers = await asyncio.gather(*(hub.api("DELETE", f"/users/{name}") for _ in range(2)))
+    assert {answer.status_code for answer in answers} <= {202, 204, 404}, [answer.text for answer in answers]
+    assert answers[0].status_code in (202, 204)
+    for session in sessions:
+        await link.until(session, lambda s: s.wish == "stop")
+        await link.end(session)
+    async with asyncio.timeout(60):
+        while (await hub.api("GET", f"/users/{name}")).status_code != 404:
+            await asyncio.sleep(0.1)
+    assert sorted(begun(link, name)) == sorted(sessions)
+
+
+async def test_a_hub_that_can_write_nothing_says_so(hub: HubProcess, link: FakeLink, user: str) -> None:
+    session = await pending(hub, link, user, "unwritten")
+    with sqlite3.connect(hub.folder / "hub.sqlite") as database:
+        database.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON factorygate_wishes BEGIN SELECT RAISE(FAIL, 'full'); END"
+        )
+    try:
+        await link.down()
+        answer = await stop(hub, user, "unwritten")
+        assert answer.status_code == 503
+        assert "cannot write down" in answer.json()["message"]
+    finally:
+        with sqlite3.connect(hub.folder / "hub.sqlite") as database:
+            database.execute("DROP TRIGGER full")
+        await link.up()
+    await link.until(session, lambda s: s.wish == "stop")  # the hub lives, and tries on
+    await link.end(session)
+    await hub.until(user, is_stopped, "unwritten")
+
+
+async def test_a_proxy_that_is_away_holds_up_no_stop(
+    hub: HubProcess, link: FakeLink, beside: Beside, user: str
+) -> None:
+    link.auto = True
+    await hub.api("POST", f"/users/{user}/servers/routed", json={"factory": "one"})
+    await hub.until(user, is_ready, "routed")
+    [session] = link.live(user)
+    beside.removes.clear()
+    try:
+        assert (await stop(hub, user, "routed")).status_code == 202
+        assert link.sessions[session.id].wish == "stop"
+    finally:
+        beside.removes.set()
+    await hub.until(user, is_stopped, "routed")
+    await link.end(session.id)

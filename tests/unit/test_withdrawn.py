@@ -1,0 +1,115 @@
+"""A session that is stopped before the link has begun it never begins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from factorylink import withdrawn
+from factorylink.client import LinkProblem
+from factorylink.ledger import LedgerError
+from factorylink.models import EndReason
+from factorylink.problems import ProblemError
+from tests.unit.fake_factory import ID, OTHER, World
+from tests.unit.fake_hub import request, served
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    made = await World(tmp_path).up()
+    yield made
+    await made.down()
+
+
+async def test_what_was_stopped_before_it_was_asked_for_never_begins(tmp_path: Path) -> None:
+    async with served(tmp_path) as link:
+        for _ in range(2):
+            with pytest.raises(LinkProblem) as caught:
+                await link.client.stop(ID)
+            assert (caught.value.status, caught.value.problem.kind) == (404, "gone")
+            with pytest.raises(LinkProblem) as caught:
+                await link.client.put_session(ID, request())
+            assert (caught.value.status, caught.value.problem.kind) == (409, "conflict")
+        assert link.world.scheduler.submitted == []
+        assert (await link.client.put_session(OTHER, request())).job  # the same server, asked for anew
+
+
+@pytest.mark.parametrize("when", ["written", "admitted"])
+async def test_what_is_stopped_while_it_is_written_down_gets_no_job(
+    world: World, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    add = world.board.ledger.add
+
+    async def slow(*arguments: Any) -> None:
+        if when == "written":
+            await add(*arguments)
+        reached.set()
+        await go_on.wait()
+        if when == "admitted":
+            await add(*arguments)
+
+    monkeypatch.setattr(world.board.ledger, "add", slow)
+    putting = asyncio.create_task(world.put())
+    await reached.wait()
+    if when == "written":
+        await world.sessions.stop(ID, "person")
+    else:
+        with pytest.raises(ProblemError, match="not known here"):
+            await world.sessions.stop(ID, "person")
+    go_on.set()
+    await putting
+    ended = await world.until(state="ended")
+    assert ended.end_reason == EndReason.STOPPED
+    assert world.scheduler.submitted == []
+
+
+async def test_what_is_stopped_while_its_submission_waits_its_turn_is_not_submitted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, go_on = asyncio.Event(), asyncio.Event()
+
+    async def turn() -> None:
+        waits.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(world.scheduler, "turn", turn)
+    putting = asyncio.create_task(world.put())
+    await waits.wait()
+    await world.sessions.stop(ID, "person")
+    go_on.set()
+    await putting
+    ended = await world.until(state="ended")
+    assert ended.end_reason == EndReason.STOPPED
+    assert world.scheduler.submitted == []
+
+
+async def test_many_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with served(tmp_path) as link:
+        await link.client.put_session(ID, request())
+        silent = link.world.board.ledger.change
+
+        async def change(*_arguments: Any, **_values: Any) -> None:
+            raise LedgerError("it is away")
+
+        monkeypatch.setattr(link.world.board.ledger, "change", change)
+        assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {OTHER}  # which never begins
+        monkeypatch.setattr(link.world.board.ledger, "change", silent)
+        assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {ID, OTHER}
+        assert (await link.client.session(ID)).wish == "stop"
+        with pytest.raises(LinkProblem, match="stopped before it began"):
+            await link.client.put_session(OTHER, request())
+
+
+def test_only_so_many_are_remembered() -> None:
+    ids = withdrawn.Withdrawn()
+    for number in range(withdrawn.KEPT + 1):
+        ids.add(f"{number:032x}")
+    assert f"{0:032x}" not in ids
+    assert f"{1:032x}" in ids
+    assert f"{withdrawn.KEPT:032x}" in ids
