@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.ledger import Ledger
-from factorylink.models import Choice, Session, SessionRequest, SessionState
+from factorylink.models import Choice, HubRules, Session, SessionRequest, SessionState
 from testbed import ports
 from tests.support.hostile_site import HONEST, HOSTILE, WATCHER, Bytes, Life, Reply, Site, status
 from tests.unit.fake_factory import factory
@@ -163,7 +163,7 @@ class World:
             while True:
                 assert self._process.returncode is None, self._log.read_text()[-2000:]
                 with contextlib.suppress(LinkSilent):
-                    await self.client.sessions(user=HONEST, live=True, limit=1)
+                    await self.client.put_rules(HubRules(access=False))  # a hub that asks nothing of people
                     return
                 await asyncio.sleep(0.05)
 

@@ -24,6 +24,7 @@ from tests.unit.slurm_output import job_row
 HONEST, HOSTILE, WATCHER = "ada", "mallory", "watcher"
 ACCOUNTS = (HONEST, HOSTILE, WATCHER)
 HOME = "/home/{}"
+NAME = "factorygate-hub"  # of the gateway's jobs
 
 
 class Bytes(NamedTuple):
@@ -202,19 +203,22 @@ class Site:
     def _queue(self, argv: list[str]) -> str:
         if "--states=PENDING" in argv:
             return f"{MARK}\n"
-        rows = self.rows
+        asked = next((word.partition("=")[2].split(",") for word in argv if word.startswith("--jobs=")), None)
+        rows = self.rows if asked is None else ""
         for job in self.jobs.values():
-            times = {"started": str(job.submitted), "ends": str(job.ended or job.submitted + 3600)}
-            rows += job_row(
-                job.comment,
-                str(job.id),
-                job.state,
-                job.account,
-                str(job.submitted),
-                **times,
-                reason=job.reason,
-                nodes="n1",
-            )
+            if asked is None or str(job.id) in asked:
+                times = {"started": str(job.submitted), "ends": str(job.ended or job.submitted + 3600)}
+                name = "" if asked is None else f"{NAME:64}|"
+                rows += name + job_row(
+                    job.comment,
+                    str(job.id),
+                    job.state,
+                    job.account,
+                    str(job.submitted),
+                    **times,
+                    reason=job.reason,
+                    nodes="n1",
+                )
         return f"{rows}{MARK}\n"
 
     async def _file(self, path: str) -> Reply:

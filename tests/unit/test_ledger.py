@@ -122,7 +122,7 @@ async def test_what_is_written_at_the_same_time_shares_a_commit(ledger: Ledger) 
 
 async def test_what_a_shell_prints_spoils_no_commit(ledger: Ledger) -> None:
     await ledger.note(Entry("ada", "a", "one", "extend-refused", detail="no\0way"))
-    assert [entry.detail for entry in await ledger.audited("extend-refused")] == ["noway"]
+    assert [entry.detail for entry in await ledger.audited("extend-refused")] == ["no\ufffdway"]
 
 
 async def test_a_conflict_among_many_is_only_its_own(ledger: Ledger) -> None:
