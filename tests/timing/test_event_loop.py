@@ -1,0 +1,35 @@
+"""The link's event loop turns on whatever it is told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from factorylink.config import LocalTransport as Settings
+from factorylink.schedulers.ask import Ask
+from factorylink.transports.local import LocalTransport
+
+
+async def test_a_large_answer_is_read_apart_from_the_event_loop() -> None:
+    """A hostile scheduler's list keeps nobody else waiting."""
+    row = "x" * 63 + "|" + "no row\n"
+    transport = LocalTransport(Settings())
+    longest = 0.0
+
+    async def beat() -> None:
+        nonlocal longest
+        while True:
+            at = time.monotonic()
+            await asyncio.sleep(0.01)
+            longest = max(longest, time.monotonic() - at)
+
+    beating = asyncio.create_task(beat())
+    listing = Ask(
+        ("/bin/sh", "-c", f"yes '{row.strip()}' | head -c 33554432"),
+        lambda o: [r.split("|") for r in o.stdout.split("\n")],
+        most=2**26,
+    )
+    assert len(await transport.run(listing)) > 400_000
+    beating.cancel()
+    assert longest < 1
+    await transport.close()
