@@ -148,7 +148,7 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
         response.headers["Cache-Control"] = "no-store"  # it holds keys
         return await clusters.scheduler(mine(cluster_id, caller), caller.user)
 
-    @app.put(f"{prefix}/api/clusters/{{cluster_id}}/batches/{{batch_id}}", responses=own_only | says(404, 409))
+    @app.put(f"{prefix}/api/clusters/{{cluster_id}}/batches/{{batch_id}}", responses=own_only | says(404, 409, 429))
     async def put_batch(
         cluster_id: ClusterId, batch_id: BatchId, request: BatchRequest, caller: Caller = asking
     ) -> Cluster:

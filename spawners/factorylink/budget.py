@@ -14,7 +14,22 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Integer, bindparam, case, func, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
 
 from factorylink import explain, moments
 from factorylink.ledger import Ledger, Rejected, Write, upsert
@@ -137,13 +152,23 @@ def settle(charge_id: str, end: End | None, restarts: int, started: datetime | N
         started = ended - timedelta(seconds=end.elapsed) if end.elapsed else None
     last = 0 if started is None else seconds_between(started, ended)
     whole = counted(end, restarts)
-    seconds = charges.c.earlier + last if whole is None else whole
-    return _change(charge_id, {"started": started, "ended": ended, "seconds": seconds})
+    seconds = charges.c.earlier + last if whole is None else literal(whole, Integer)
+    return _change(charge_id, {"started": started, "ended": ended, "seconds": _believed(seconds)})
+
+
+def _believed(seconds: ColumnElement[int]) -> ColumnElement[int]:
+    """No more than there can have been since the charge was made: a record of a job may come from its own account."""
+    since = literal(moments.now().timestamp(), Float) - type_coerce(charges.c.reserved_at, Float)
+    most = cast(since, Integer) + charges.c.reserved + CLOCKS
+    return case((seconds > most, most), else_=seconds)
 
 
 def reopen(charge_id: str) -> Write:
     """It was not over after all."""
     return _change(charge_id, {"ended": None, "seconds": None})
+
+
+CLOCKS = 300  # seconds by which a scheduler's clock may be ahead of ours
 
 
 @dataclass(frozen=True)
@@ -162,7 +187,8 @@ def stand(now: Sequence[Stand]) -> Write:
     """How far many jobs are, at once: an array of a thousand is one statement."""
     reserved: Any = func.coalesce(bindparam("reserved", type_=Integer), charges.c.reserved)
     query = update(charges).where(charges.c.id == bindparam("charge")).values(reserved=reserved)
-    query = query.values({name: bindparam(name) for name in ("started", "earlier", "ended", "seconds")})
+    query = query.values({name: bindparam(name) for name in ("started", "earlier", "ended")})
+    query = query.values(seconds=_believed(bindparam("seconds", type_=Integer)))
     rows = [{**one.__dict__, "charge": one.id} for one in now]
 
     def write(db: Connection) -> None:

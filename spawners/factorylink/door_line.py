@@ -20,6 +20,7 @@ from factorylink.errors import LinkError, Misread, Refused, Unreachable
 from factorylink.models.plain import plain_text
 from factorylink.pacing import Turns
 from factorylink.ports import FarSide
+from factorylink.slots import CommandSlots
 from factorylink.transports.base import Wire
 
 log = logging.getLogger("factorylink")
@@ -51,7 +52,7 @@ class DoorLine:
         self,
         way: Way,
         key: asyncssh.SSHKey,
-        gate: asyncio.Semaphore,
+        gate: CommandSlots,
         places: asyncio.Semaphore | None,
         back_socket: Path,
         on_status: Callable[[DoorStatus | None], None],
@@ -140,7 +141,7 @@ class DoorLine:
         connection: asyncssh.SSHClientConnection | None = None
         wire: Wire | None = None
         try:
-            async with self._gate, asyncio.timeout(CONNECT_SECONDS):
+            async with self._gate.of(self.way.account), asyncio.timeout(CONNECT_SECONDS):
                 door, host_key = await self._read_file()
                 wire = await self.way.wire(door)
                 connection = await self._enter(wire, host_key)

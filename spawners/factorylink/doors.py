@@ -25,6 +25,7 @@ from factorylink.errors import Gone
 from factorylink.heap import keep_blocks
 from factorylink.models import MessageBody, SessionId
 from factorylink.ports import HOST, FarSide, SessionPort
+from factorylink.slots import CommandSlots
 
 log = logging.getLogger("factorylink")
 
@@ -51,7 +52,7 @@ class DoorKeeper:
         self._back_socket = back_socket
         self._ports: dict[SessionId, SessionPort] = {}
         self._lines: dict[SessionId, DoorLine] = {}
-        self._gates: dict[str, asyncio.Semaphore] = {}  # by factory: the doors of one that is silent hold up no other's
+        self._gates: dict[str, CommandSlots] = {}  # by factory: the doors of one that is silent hold up no other's
         self._places: dict[str, asyncio.Semaphore] = {}  # by factory, for doors entered through its scheduler
         self._more_lines = asyncio.Condition()
         first, last = config.session_ports
@@ -99,7 +100,7 @@ class DoorKeeper:
         places = None
         if isinstance(way.carrier, Stdio):
             places = self._places.setdefault(way.factory, asyncio.Semaphore(way.carrier.most))
-        gate = self._gates.setdefault(way.factory, asyncio.Semaphore(OPENING_AT_ONCE))
+        gate = self._gates.setdefault(way.factory, CommandSlots(OPENING_AT_ONCE, OPENING_AT_ONCE // 2, 1))
         line = DoorLine(way, self._key, gate, places, self._back_socket, lambda s: self._on_status(session_id, s))
         self._lines[session_id] = line
         line.start()

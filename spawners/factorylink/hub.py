@@ -18,7 +18,8 @@ from factorylink.models import ADOPT, SessionId
 
 log = logging.getLogger("factorylink")
 
-_CACHE_SECONDS, _NOBODY_SECONDS = 30.0, 3.0
+# A server's token is believed for less: the next session of that server may be at another factory.
+_CACHE_SECONDS, _SERVER_SECONDS, _NOBODY_SECONDS = 30.0, 3.0, 3.0
 _CACHE_SIZE = 10_000
 _PAGE = 200
 _PAGED = "application/jupyterhub-pagination+json"
@@ -78,7 +79,8 @@ class HubClient:
         key = hashlib.sha256(token.encode()).hexdigest()
         at, owner = self._owners.get(key, (0.0, None))
         now = time.monotonic()
-        if now - at < (_CACHE_SECONDS if owner else _NOBODY_SECONDS) and at > 0:
+        kept = _NOBODY_SECONDS if owner is None else _CACHE_SECONDS if owner.server is None else _SERVER_SECONDS
+        if now - at < kept and at > 0:
             return owner
         response = await self._ask("GET", "/user", token=token)
         owner = None

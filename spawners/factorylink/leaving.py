@@ -18,7 +18,6 @@ from factorylink.board import Board
 from factorylink.clusters.flock import Flock
 from factorylink.clusters.service import Clusters
 from factorylink.errors import LinkError
-from factorylink.ledger import LedgerError
 from factorylink.live import Live
 from factorylink.models import N_, MessageBody
 from factorylink.sessions import Sessions
@@ -51,7 +50,7 @@ class Leaving:
             try:
                 await self._board.projects.refresh()
                 await self.look()
-            except LedgerError:
+            except Exception:  # whatever it is: nobody else looks
                 log.exception("Who lost access is looked at again")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, MappingResult, RowMapping, Select, Table, delete, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import IntegrityError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
 
 from factorylink import columns, migrations, moments, schema
 from factorylink.database import Database, in_the_way
@@ -68,7 +68,8 @@ class Ledger:
         self.where = where if isinstance(where, Database) else Database.file(where)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._engine: Engine | None = None
-        apart = (IntegrityError, Rejected)
+        # What is one write's own fault is found by writing each by itself: nobody else's fails with it.
+        apart = (IntegrityError, DataError, Rejected, ArithmeticError, ValueError, TypeError)
         self._writes: Together[None, Write] = Together(self._commit, WRITES_AT_ONCE, apart)
         self.set_aside: dict[tuple[str, str], str] = {}  # rows that cannot be read, by table and key: why
         self._reported: set[tuple[str, str, str]] = set()
@@ -249,7 +250,10 @@ class Ledger:
     async def write(self, write: Write) -> None:
         """In a commit of its own, or with what others write at the same moment. Raises IntegrityError, LedgerError, and
         what it raises itself as Rejected."""
-        await self._writes.do(None, write)
+        try:
+            await self._writes.do(None, write)
+        except (DataError, ArithmeticError, ValueError, TypeError) as error:
+            raise LedgerError(f"The ledger {self.where} cannot keep a value: {error}") from error
 
     async def _commit(self, _key: None, writes: Sequence[Write]) -> None:
         def all_of_them(db: Connection) -> None:
@@ -276,7 +280,7 @@ class Ledger:
 
         try:
             return await self._run(transact)
-        except IntegrityError:
+        except (IntegrityError, DataError):
             raise
         except SQLAlchemyError as error:
             raise LedgerError(f"The ledger {self.where} cannot be used: {error}") from error

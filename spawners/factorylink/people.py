@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from sqlalchemy import Connection, delete, insert, select
@@ -22,6 +23,7 @@ class People:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._known: dict[str, PersonBody] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
         self.rules = HubRules()
         self.on_change: Callable[[], None] = lambda: None  # told when somebody's groups, or who is blocked, changed
 
@@ -59,6 +61,10 @@ class People:
 
     async def put(self, user: str, told: PersonBody) -> None:
         """Keep who that person is from now on. Returns when the ledger has it. Raises LedgerError."""
+        async with self._locks.setdefault(user, asyncio.Lock()):
+            await self._put(user, told)
+
+    async def _put(self, user: str, told: PersonBody) -> None:
         before = self._known.get(user)
         if told.options is None and before is not None:
             told = told.model_copy(update={"options": before.options})
@@ -79,8 +85,9 @@ class People:
     async def put_access(self, user: str, access: AccessStatus) -> None:
         """Keep whether that person may begin anything from now on; who else they are stays as told. Of whom nothing
         was told before, nothing is kept: nothing of theirs begins. Raises LedgerError."""
-        if (before := self._known.get(user)) is not None:
-            await self.put(user, before.model_copy(update={"access": access}))
+        async with self._locks.setdefault(user, asyncio.Lock()):  # else a block that is being written would be undone
+            if (before := self._known.get(user)) is not None:
+                await self._put(user, before.model_copy(update={"access": access}))
 
     async def put_rules(self, rules: HubRules) -> None:
         """Keep what the hub asks of everybody from now on. Returns when the ledger has it. Raises LedgerError."""

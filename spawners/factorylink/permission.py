@@ -22,6 +22,7 @@ from factorylink.problems import conflict, draining, forbidden, invalid, limit, 
 from factorylink.seams import Place
 
 TAKEN_OVER = 10  # times the worker jobs that one person may have: a batch is taken over with what of it has ended
+WITH_STOPPING = 3  # times the sessions of one person, with those that are asked to stop and have a job all the same
 
 
 class Permission:
@@ -82,7 +83,7 @@ class Permission:
         mine = [live.row for live in self._board.live.values() if live.row.user == user and not live.row.head]
         rows = [row for row in mine if row.wish == "run"]
         limits = self._board.config.limits
-        if len(rows) >= limits.sessions_per_person:
+        if len(rows) >= limits.sessions_per_person or len(mine) >= WITH_STOPPING * limits.sessions_per_person:
             raise of_words("limit", explain.own("limit-sessions"))
         pending = [row for row in rows if row.state == SessionState.PENDING]
         if len(pending) >= limits.pending_per_person:

@@ -52,6 +52,11 @@ def words_of(problem: Problem) -> Words:
     return Words(code=problem.code, what=problem.message, do=problem.do, whose=problem.whose or "you")
 
 
+def too_many(message: str) -> ProblemError:
+    """Return the refusal of what somebody asks for too often."""
+    return ProblemError(Problem(kind="too-many", message=message, do=N_("Wait a minute, then ask again.")))
+
+
 def invalid(message: str, field: str | None = None) -> ProblemError:
     """What was asked for does not exist or is not allowed by the catalogue."""
     return ProblemError(Problem(kind="invalid", message=message, field=field))

@@ -38,6 +38,7 @@ from factorylink.models import (
 from factorylink.ownership import Found, OwnJob
 from factorylink.schedulers.dialect import Dialect
 from factorylink.schedulers.ends import end_of
+from factorylink.slots import CommandSlots
 from factorylink.survey import Survey
 from factorylink.transports.base import Transport
 from factorylink.watch import Watch
@@ -85,7 +86,7 @@ class Site:
         self._groups = Groups(factory.id, transport)
         self._tasks: list[asyncio.Task[None]] = []
         self._positions: availability.Positions | None = None  # made when asked for, of the last answers
-        self._places = asyncio.Semaphore(SUBMITS)
+        self._submits = CommandSlots(SUBMITS, SUBMITS // 2, 1)  # no account keeps all others from submitting
         self._turns = pacing.Turns(access.submits_per_minute)
         self._estimates: Flights[Estimate] = Flights(ESTIMATES)
         self._ended: Flights[list[End]] = Flights(2)
@@ -199,7 +200,7 @@ class Site:
         """Submit as the account, ``count`` equal jobs in one array. Refused: not taken. Unreachable: doubtful, it may
         have been taken."""
         script = self.dialect.script(request, template)
-        async with self._places:
+        async with self._submits.of(account):
             job = await self._asker.run(self.dialect.submit(script, count), account)
         self._watch.happened(account)
         return job

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,9 @@ import pytest_asyncio
 from sqlalchemy import func, select
 
 from factorylink import schema
+from factorylink.clusters.service import BATCHES
 from factorylink.models import BatchRequest, ClusterRequest, HubRules, JobOptions, JobState, PersonBody
+from factorylink.permission import TAKEN_OVER
 from factorylink.problems import ProblemError
 from tests.unit.fake_factory import ID, OTHER, SCHEDULER, World
 from tests.unit.fake_hub import Link, served
@@ -116,6 +119,28 @@ async def options(world: World, **more: Any) -> JobOptions:
 
 
 SET = JobOptions(account="course", qos="low", reservation="class")
+
+
+async def test_many_batches_at_the_same_moment_are_counted_too(world: World) -> None:
+    await begin(world)
+    asks = (adopt(world, batch=f"{number:032x}", count=150) for number in range(20))
+    outcomes = await asyncio.gather(*asks, return_exceptions=True)
+    taken = sum(outcome is None for outcome in outcomes)
+    assert taken * 150 <= TAKEN_OVER * world.config.limits.worker_jobs_per_person
+    assert taken > 0
+
+
+async def test_batches_come_at_a_pace(world: World) -> None:
+    await begin(world)
+    refused = None
+    for number in range(BATCHES + 1):
+        try:
+            names = (f"w-{number}",)
+            await world.clusters.grow(CLUSTER, "ada", f"{number:032x}", BatchRequest(names=names))
+        except ProblemError as error:
+            refused = error
+    assert refused is not None
+    assert refused.status == 429
 
 
 async def test_a_cluster_without_a_session_is_paid_as_sessions_are(world: World) -> None:

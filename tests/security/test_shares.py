@@ -14,17 +14,22 @@ from typing import Any, cast
 import asyncssh
 import pytest
 
+from factorylink.config import Access
 from factorylink.config import LocalTransport as Settings
 from factorylink.errors import LinkError, Unreachable
 from factorylink.pacing import RateLimiter
 from factorylink.problems import ProblemError
+from factorylink.schedulers import slurm
+from factorylink.site import Site
+from factorylink.slots import CommandSlots
 from factorylink.streams import OpenStreams
 from factorylink.transports import ssh_login, ssh_pool
 from factorylink.transports.local import LocalTransport
-from factorylink.transports.slots import CommandSlots
 from factorylink.transports.ssh_login import LoginPace
 from factorylink.transports.ssh_pool import Kind, Pool
+from tests.unit.fake_factory import factory
 from tests.unit.test_local_transport import shell
+from tests.unit.test_slurm import request
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as several accounts")
 
@@ -67,6 +72,31 @@ async def test_an_account_has_a_share_of_the_commands_and_the_watcher_its_own() 
     end.set()
     await asyncio.gather(*tasks)
     assert not slots._accounts  # nothing is kept of who has left
+
+
+@as_root
+async def test_an_account_whose_commands_hang_keeps_no_other_from_submitting(tmp_path: Path) -> None:
+    """Its submissions wait for its own share, not in everybody's places."""
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo, 0o644)
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text("#!/bin/sh\necho 7\n")
+    sbatch.chmod(0o755)
+    transport = LocalTransport(Settings(env={"PATH": f"{tmp_path}:/usr/bin:/bin"}))
+    site = Site(factory(), Access(), transport, slurm, "hub")
+    hanging = [asyncio.create_task(transport.read("nobody", str(fifo))) for _ in range(50)]
+    await asyncio.sleep(0)
+    hanging += [asyncio.create_task(site.submit("nobody", request())) for _ in range(20)]
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    assert await site.submit("daemon", request()) == "7"
+    assert time.monotonic() - began < 2
+    for task in hanging:
+        task.cancel()
+    await asyncio.gather(*hanging, return_exceptions=True)
+    await transport.close()
 
 
 async def test_one_login_name_does_not_use_up_the_logins_of_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:

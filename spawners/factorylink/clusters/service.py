@@ -34,8 +34,9 @@ from factorylink.models import (
     Words,
     WorkerState,
 )
+from factorylink.pacing import RateLimiter
 from factorylink.permission import Permission
-from factorylink.problems import conflict, gone, invalid
+from factorylink.problems import conflict, gone, invalid, too_many
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
 from factorylink.submitting import Submitter
@@ -43,6 +44,7 @@ from factorylink.submitting import Submitter
 log = logging.getLogger("factorylink")
 
 ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as it is
+BATCHES, BATCHES_PER_MINUTE = 100, 60  # of one person: at once, and then; each is a submission
 LOOK_SECONDS = 15.0  # between two looks at who still reads, and which session still lives
 ENDED_KEPT = 50  # clusters that ended, for who asks what became of them
 
@@ -58,6 +60,7 @@ class Clusters:
         self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
         self._hands = Hands(board, self._shelf, submitter)
         self.herd = self._hands.herd = Herd(board, self._shelf, self._flocks, self._hands.submit, self._unwanted)
+        self._limiter = RateLimiter(BATCHES, BATCHES_PER_MINUTE)
         self._admission = ClusterAdmission(board)
         self._permission = Permission(board)
         self._heads = Heads(board, sessions, self._head_changed)
@@ -212,18 +215,24 @@ class Clusters:
                 raise invalid(N_("Ask for one minute at least: schedulers count in minutes."), "hours")
             if taken := flock.named(request.names):
                 raise conflict(N_("There is a worker {name} already.").format(name=taken[0].name))
+            if self._limiter.wait(user, moments.ticks()):
+                raise too_many(N_("You asked for many groups of workers in a short time, so none was added."))
             self._admission.may_grow(flock, len(request.names), hours, adopt=request.adopt)
             batch = BatchRow(batch_id, cluster_id, len(request.names), hours, moments.now())
             if request.adopt:
                 batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
             batch.workers = [WorkerRow(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
             row.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
+            if request.adopt:
+                self._board.adopted[user] += batch.count
             holds = self._permission.hold(held(self._board, flock, batch), row.choice.project)
             entry = self._hands.entry(row, "adopt" if request.adopt else "workers", f"{batch.count} of {hours:g} h")
             try:
                 await self._shelf.add(batch, entry, holds)
             except (Conflict, LedgerError, OverBudget) as error:
                 del row.batches[batch_id]
+                if request.adopt:
+                    self._board.adopted[user] -= batch.count
                 if isinstance(error, LedgerError):
                     self._board.background(self._unmake(flock, batch), f"whether {batch.id} is in the ledger")
                     raise
@@ -232,7 +241,6 @@ class Clusters:
                 raise conflict(N_("There was another batch of that id.")) from error
             flock.touch(*batch.workers)
             if request.adopt:
-                self._board.adopted[user] += batch.count
                 flock.place.site.expect(True)
             else:
                 self._hands.submit(flock, batch)
@@ -311,11 +319,11 @@ class Clusters:
                 if flock.row.wish == "run" and (words := self._lost(flock)) is not None:
                     try:
                         await self._end(flock, words)
-                    except LedgerError:
+                    except Exception:  # whatever it is: the others are looked at all the same
                         log.exception("The cluster %s is ended at the next look", flock.row.id)
             try:
                 await self._heads.end_strays(lambda cluster_id: cluster_id in self._live)
-            except LedgerError:
+            except Exception:  # whatever it is: nobody else looks
                 log.exception("Schedulers without a cluster are ended at the next look")
             self._put_away()
 

@@ -18,7 +18,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from factorylink.callers import Caller, Callers
 from factorylink.clusters.service import Clusters
-from factorylink.door_line import Stream
 from factorylink.live import Live
 from factorylink.models import N_, ClusterId
 from factorylink.problems import ProblemError, gone, limit
@@ -43,11 +42,24 @@ class Wire:
         """One connection, from its request to its end."""
         try:
             caller = await self._callers.of(websocket.headers)
-            reader, writer = await self._enter(caller, cluster_id)
+            self._check(caller, cluster_id)
         except ProblemError as error:
             await websocket.send_denial_response(answer(error))
             return
-        self._open[cluster_id] += 1
+        self._open[cluster_id] += 1  # before the next wait, so that what comes at the same moment is counted
+        try:
+            await self._carry(websocket, caller, cluster_id)
+        finally:
+            self._open[cluster_id] -= 1
+            if not self._open[cluster_id]:
+                del self._open[cluster_id]
+
+    async def _carry(self, websocket: WebSocket, caller: Caller, cluster_id: str) -> None:
+        try:
+            reader, writer = await self._clusters.enter(cluster_id, caller.user)
+        except ProblemError as error:
+            await websocket.send_denial_response(answer(error))
+            return
         try:
             await websocket.accept()
             over = () if caller.session is None else (_over(caller.session),)
@@ -55,12 +67,12 @@ class Wire:
         except (asyncssh.Error, OSError, WebSocketDisconnect, RuntimeError) as error:
             log.info("A way to cluster %s was cut: %s", cluster_id, error)
         finally:
-            self._open[cluster_id] -= 1
             writer.channel.abort()
             with contextlib.suppress(RuntimeError):  # it was the client that ended it
                 await websocket.close()
 
-    async def _enter(self, caller: Caller, cluster_id: str) -> Stream:
+    def _check(self, caller: Caller, cluster_id: str) -> None:
+        """Raises ProblemError: no such cluster of theirs, or too many connections to it."""
         try:
             _ID.validate_python(cluster_id)
         except ValidationError as error:
@@ -68,7 +80,6 @@ class Wire:
         if self._open[cluster_id] >= MOST:
             raise limit(f"There are {MOST} connections to this cluster from elsewhere.", "Close some of its clients.")
         caller.has(self._clusters.own(cluster_id, caller.user).row)
-        return await self._clusters.enter(cluster_id, caller.user)
 
 
 async def _outwards(websocket: WebSocket, writer: asyncssh.SSHWriter[bytes]) -> None:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from factorylink.models.base import JobId, Model, Moment
+
+Count = Annotated[int, Field(ge=0, le=10**9)]  # that any database keeps, and that no sum makes too large
+Size = Annotated[int, Field(ge=0, le=2**60)]  # bytes
 
 
 class JobState(StrEnum):
@@ -34,11 +39,11 @@ class Job(Model):
     started: Moment | None = None
     ends: Moment | None = None  # by walltime, where running
     ended: Moment | None = None
-    exit_code: int | None = None  # where ended
-    signal: int | None = None
+    exit_code: Count | None = None  # where ended
+    signal: Count | None = None
     expected_start: Moment | None = None  # the scheduler's plan, where pending
     priority: int | None = None
-    restarts: int = 0
+    restarts: Count = 0
 
 
 class NodeState(Model):
@@ -50,12 +55,12 @@ class NodeState(Model):
     planned: bool = False  # what is free on it is kept for a job further ahead in the queue
     reason: str = ""
     since: Moment | None = None  # it was taken, or fell, out of use; None: it was not, or that is not told
-    cores: int
-    cores_free: int
-    memory: int  # bytes
-    memory_free: int
-    gpus: int
-    gpus_free: int
+    cores: Count
+    cores_free: Count
+    memory: Size  # bytes
+    memory_free: Size
+    gpus: Count
+    gpus_free: Count
     gpu_type: str | None = None
 
 
@@ -88,10 +93,10 @@ class End(Model):
 
     job: JobId
     raw_state: str  # the scheduler's own word; where it has none for how a job ended, Slurm's
-    exit_code: int | None = None
-    signal: int | None = None
+    exit_code: Count | None = None
+    signal: Count | None = None
     reason: str = ""
     by: Literal["account", "administrator", "other"] | None = None  # who cancelled it, as the site counts people
     ended: Moment | None = None
-    elapsed: int | None = None  # seconds of its last run
-    earlier: tuple[int, ...] = ()  # of the runs before, each put back into the queue; as far as the records tell
+    elapsed: Count | None = None  # seconds of its last run
+    earlier: tuple[Count, ...] = ()  # of the runs before, each put back into the queue; as far as the records tell

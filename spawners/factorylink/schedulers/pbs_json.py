@@ -17,6 +17,7 @@ from typing import Any
 
 from factorylink.errors import Misread
 
+LARGEST = 10**10  # of a number that is believed
 _TOP = {"timestamp", "pbs_version", "pbs_server"}
 _CONTROLS = {code: "\ufffd" for code in range(32) if chr(code) not in "\t\n\r"}
 # On a line of its own: no text goes on over the end of one.
@@ -90,10 +91,10 @@ def as_text(values: Mapping[str, Any], key: str) -> str:
 
 
 def as_number(values: Mapping[str, Any], key: str) -> int | None:
-    """A whole number, or None where it is not there; raises where it is something else."""
+    """A whole number, or None where it is not there; raises where it is something else, or too large to be one."""
     value = values.get(key)
-    if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-        raise ValueError(f"{key} is {value!r}")
+    if value is not None and (not isinstance(value, int) or isinstance(value, bool) or abs(value) > LARGEST):
+        raise ValueError(f"{key} is {str(value)[:40]}")
     return value
 
 

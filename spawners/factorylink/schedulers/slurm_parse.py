@@ -55,6 +55,8 @@ STATES = {
 
 TIMES = {"SLURM_TIME_FORMAT": "%s"}
 COMMENT_WIDTH = 64
+LONGEST_HOST = 255  # characters of a node's name
+LARGEST = 10**10  # of a number that is believed; Slurm's own are of 32 bits
 
 
 def free_text(width: int) -> str:
@@ -102,7 +104,7 @@ PENDING_FORMAT = _PENDING_NAMES
 _PENDING = re.compile(_PENDING_ROW + r"\n")
 
 _HOSTS = re.compile(
-    r"(?P<head>[^\[\],]+)(?:\[(?P<ranges>[0-9]+(?:-[0-9]+)?(?:,[0-9]+(?:-[0-9]+)?)*)\](?P<tail>[^\[\],]*))?(?:,|$)"
+    r"(?P<head>[^\[\],]+)(?:\[(?P<ranges>[0-9]{1,9}(?:-[0-9]{1,9})?(?:,[0-9]{1,9}(?:-[0-9]{1,9})?)*)\](?P<tail>[^\[\],]*))?(?:,|$)"
 )
 ACCOUNTING_FIELDS = "JobID,UID,State,ExitCode,End,ElapsedRaw"
 _RECORD = re.compile(
@@ -148,8 +150,8 @@ def moment(text: str) -> datetime | None:
 
 
 def number(text: str) -> int | None:
-    """Digits; anything else ("N/A") is no number."""
-    return int(text) if text.isdigit() else None
+    """Digits; anything else ("N/A"), and more than ``LARGEST``, is no number."""
+    return int(text) if text.isdigit() and len(text) <= 11 and int(text) <= LARGEST else None
 
 
 def _exit(text: str) -> tuple[int | None, int | None]:
@@ -165,13 +167,19 @@ def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
     while piece := _HOSTS.match(text, position):
         position = piece.end()
         head, ranges, tail = piece["head"], piece["ranges"], piece["tail"] or ""
+        if len(head) + len(tail) > LONGEST_HOST:
+            continue
         for part in ranges.split(",") if ranges else ():
             first, _, last = part.partition("-")
-            for index in range(int(first), min(int(last or first), int(first) + limit) + 1):
+            for index in range(int(first), int(last or first) + 1):
+                if len(names) == limit:
+                    return tuple(names)
                 names.append(f"{head}{index:0{len(first)}d}{tail}")
         if not ranges:
             names.append(head)
-    return tuple(names[:limit])
+        if len(names) >= limit:
+            return tuple(names[:limit])
+    return tuple(names)
 
 
 def jobs(name: str, stdout: str) -> list[Job]:

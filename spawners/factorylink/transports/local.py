@@ -20,6 +20,7 @@ from typing import TypeVar
 from factorylink.config import LocalTransport as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.ask import Ask
+from factorylink.slots import CommandSlots
 from factorylink.transports.base import (
     STDERR_CAP,
     Heard,
@@ -31,7 +32,6 @@ from factorylink.transports.base import (
     head,
     most_bytes,
 )
-from factorylink.transports.slots import CommandSlots
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)

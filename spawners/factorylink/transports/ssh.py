@@ -20,9 +20,9 @@ from factorylink.config import SshTransport as Settings
 from factorylink.credentials.base import Credentials
 from factorylink.errors import Misread, NotDone, Refused, Unreachable
 from factorylink.schedulers.ask import Ask
+from factorylink.slots import CommandSlots
 from factorylink.transports.base import Heard, Wire, answer, first_bytes, head, most_bytes
 from factorylink.transports.host_keys import HostKeys
-from factorylink.transports.slots import CommandSlots
 from factorylink.transports.ssh_channels import Command, Lost, NoPlace
 from factorylink.transports.ssh_login import Gate
 from factorylink.transports.ssh_pool import LONGEST_PAUSE, LONGEST_REFUSED, Kind, Pool, Use
