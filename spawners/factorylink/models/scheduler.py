@@ -11,6 +11,7 @@ from pydantic import Field
 from factorylink.models.base import JobId, Model, Moment
 
 Count = Annotated[int, Field(ge=0, le=10**9)]  # that any database keeps, and that no sum makes too large
+ExitCode = Annotated[int, Field(ge=-(10**9), le=10**9)]  # PBS' own are negative
 Size = Annotated[int, Field(ge=0, le=2**60)]  # bytes
 
 
@@ -39,7 +40,7 @@ class Job(Model):
     started: Moment | None = None
     ends: Moment | None = None  # by walltime, where running
     ended: Moment | None = None
-    exit_code: Count | None = None  # where ended
+    exit_code: ExitCode | None = None  # where ended
     signal: Count | None = None
     expected_start: Moment | None = None  # the scheduler's plan, where pending
     priority: int | None = None
@@ -93,7 +94,7 @@ class End(Model):
 
     job: JobId
     raw_state: str  # the scheduler's own word; where it has none for how a job ended, Slurm's
-    exit_code: Count | None = None
+    exit_code: ExitCode | None = None
     signal: Count | None = None
     reason: str = ""
     by: Literal["account", "administrator", "other"] | None = None  # who cancelled it, as the site counts people
