@@ -132,7 +132,7 @@ class Callers:
         if not owner.allowed:
             raise forbidden(
                 "This token may not use the factories: it lacks the scope access:services!service=factories, or it is "
-                "for several servers."
+                "for several servers. Make another on the hub's Token page."
             )
         return Caller(owner.name, self._session(owner), self._board)
 

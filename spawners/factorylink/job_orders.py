@@ -94,4 +94,7 @@ class JobOrders:
     def _check(self) -> None:
         """Raise NotAsked where the factory has not answered yet."""
         if not self._has_answered():
-            raise NotAsked("The factory has not answered since the gateway was started.")
+            raise NotAsked(
+                "The factory has not answered since the gateway was started, so the gateway changes no job there yet. "
+                "Try again in a minute."
+            )

@@ -40,11 +40,17 @@ def check_tokens(config: Sections) -> None:
     for section in SECTIONS:
         scopes = config.get(section, {}).get("server_token_scopes", scopes)
     if not isinstance(scopes, list | tuple):
-        raise SettingsError("c.Spawner.server_token_scopes must be a list here: a function cannot be checked")
+        raise SettingsError(
+            "c.Spawner.server_token_scopes must be a list: a function cannot be checked when the hub starts"
+        )
     if _OWN_SERVER not in scopes:
-        raise SettingsError(f"c.Spawner.server_token_scopes needs {_OWN_SERVER}: it tells whose token it is")
+        raise SettingsError(
+            f"c.Spawner.server_token_scopes must contain {_OWN_SERVER}: the link recognises a server's token by it"
+        )
     if found := next((scope for scope in scopes if _is_too_much(scope)), None):
-        raise SettingsError(f"c.Spawner.server_token_scopes: {found!r} would let notebooks act as their person")
+        raise SettingsError(
+            f"c.Spawner.server_token_scopes: remove {found!r}; with it notebooks could act as their person"
+        )
 
 
 def _is_too_much(scope: str) -> bool:

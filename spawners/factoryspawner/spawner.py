@@ -357,7 +357,10 @@ class FactorySpawner(BatchFace):
             await self.wish_stop()
         except NotKept:
             self.log.exception(
-                "The sessions of %s are stopped only if this hub lives until the link answers", self.name
+                "The stop of server %s of %s is recorded nowhere: it happens only if this hub process runs until the "
+                "link answers",
+                self.name,
+                self.user.name,
             )
 
     async def rename(self, old_name: str, new_name: str) -> None:  # noqa: ARG002  # JupyterHub's signature

@@ -231,7 +231,7 @@ async def test_a_hub_that_can_write_nothing_says_so(hub: HubProcess, link: FakeL
         await link.down()
         answer = await stop(hub, user, "unwritten")
         assert answer.status_code == 503
-        assert "cannot write down" in answer.json()["message"]
+        assert "could not be recorded" in answer.json()["message"]
     finally:
         with sqlite3.connect(hub.folder / "hub.sqlite") as database:
             database.execute("DROP TRIGGER full")

@@ -68,7 +68,8 @@ class OneSession(_OfSession):
         try:
             await self.gateway.wishes.keep([session_id], "person" if session.user == self.person else "operator")
         except NotKept as error:
-            raise web.HTTPError(503, NOT_WRITTEN.what) from error
+            problem = Problem(kind="unreachable", message=NOT_WRITTEN.what, do=NOT_WRITTEN.do)
+            raise LinkProblem(503, problem) from error
         self.set_status(202)
         self.answer(NOTHING, {})
 
