@@ -285,7 +285,7 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
 
 
 async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> bool:
-    """Whether the ledger holds that the session ends, or it never begins."""
+    """Return True if the ledger holds the stop, or if the link does not know the session and will never begin it."""
     try:
         await sessions.stop(session_id, by)
     except LedgerError as error:

@@ -80,8 +80,8 @@ class Claim:
         self.asked_to_stop = False
 
     async def find(self, wait: bool = True) -> Session | None:
-        """The live session of this server, if the link has one; one that is being stopped is waited for, unless
-        ``wait`` is False, and never returned.
+        """Return the live session of this server, or None. If the only one is stopping, wait for its end; with
+        ``wait=False`` return None at once.
 
         Raises StartFailed if the link does not answer.
         """
@@ -176,8 +176,8 @@ class Claim:
                     await changed.wait()
 
     async def stop(self) -> None:
-        """Return when the ledger holds the wish to stop. Never fails. A session that is just being asked for is never
-        begun, or ended: the link keeps such a wish for ids that it has not heard of."""
+        """Return when the ledger holds the stop. Never fails. A PUT that is under way then begins no session, or one
+        that ends: the link remembers stops for ids that it does not know."""
         self.asked_to_stop = True
         if self.session_id:
             await self._gateway.wishes.held(self.session_id)

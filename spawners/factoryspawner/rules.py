@@ -1,4 +1,4 @@
-"""What JupyterHub's whole configuration asks of everybody, as the link is told; and what it must not ask for."""
+"""What the link is told about JupyterHub's configuration, and a check of `server_token_scopes`."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def _is_too_much(scope: str) -> bool:
 
 
 def _has_rules(authenticator: object) -> bool:
-    """Return whether an authenticator says more of people than who they are. One that is not found has rules: nobody
-    begins anything of whom nothing is known."""
+    """Return whether the authenticator decides who may begin something (has ``standing``). True if it cannot be
+    imported: then the link begins nothing for people it has not been told about."""
     if isinstance(authenticator, str):
         known = {one.name: one for one in metadata.entry_points(group="jupyterhub.authenticators")}
         try:

@@ -330,8 +330,8 @@ class FactorySpawner(BatchFace):
     # --- stop -------------------------------------------------------------------------------------------------------
 
     def wish_stop(self) -> Awaitable[None]:
-        """From now on no session is begun for a start that was asked for before, and the server's sessions are to end:
-        return what waits until that is written down, and raises NotKept where it can be written nowhere.
+        """Begin no session for a start that was asked for before now, and stop the server's sessions. Return an
+        awaitable that is done once the stops are recorded; it raises NotKept if they cannot be.
 
         The hub may have lost sight of a session after a restart; the link would start its server again.
         """

@@ -1,9 +1,8 @@
-"""How servers and people are deleted: a DELETE is a wish, written down before it is answered, in whatever phase the
-server is.
+"""DELETE of servers and people: the stop is recorded first, then answered, whatever the server is doing.
 
-JupyterHub cancels a start, waits a second, and answers 500 where the start has not let go by then; the server goes on.
-Here the wish comes first. What JupyterHub does to its own server follows apart from the request, once nobody else is
-at it, and the server counts as stopping until then.
+JupyterHub cancels a start, waits a second, and answers 500 if the start has not ended by then; the server goes on.
+Here JupyterHub's own clean-up runs after the request, once no other start, poll or stop of the server is under way.
+Until then the server counts as stopping.
 """
 
 from __future__ import annotations
@@ -105,7 +104,7 @@ class Stops:
 
 
 class ServerHandler(Starts, Stops, UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's, with a DELETE of our own."""
+    """JupyterHub's handler, with our DELETE."""
 
     @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str, server_name: str = "") -> None:
@@ -131,7 +130,7 @@ class ServerHandler(Starts, Stops, UserServerAPIHandler):  # type: ignore[misc] 
 
 
 class PersonHandler(Stops, UserAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's, with a DELETE of our own."""
+    """JupyterHub's handler, with our DELETE."""
 
     @needs_scope("delete:users")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str) -> None:
@@ -160,7 +159,7 @@ class PersonHandler(Stops, UserAPIHandler):  # type: ignore[misc]  # jupyterhub 
 
 
 class StartPage(Starts, SpawnHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's own page."""
+    """JupyterHub's start page; a start that was stopped is answered 400."""
 
 
 _OURS = {UserServerAPIHandler: ServerHandler, UserAPIHandler: PersonHandler, SpawnHandler: StartPage}

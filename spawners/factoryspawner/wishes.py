@@ -73,7 +73,8 @@ class WishStore:
 
 
 class Wishes:
-    """All open wishes of this hub. Those that come while others are being written go to the disk together."""
+    """All stops of this hub that the ledger does not hold yet. Stops that arrive during a write go to the disk
+    together."""
 
     def __init__(self, link: LinkClient) -> None:
         self._link = link
@@ -82,7 +83,8 @@ class Wishes:
         self._by: dict[SessionId, By] = {}  # of those, in the order in which the link is asked
         self._late: set[SessionId] = set()  # of those, what the link did not take at once
         self._asking: asyncio.Task[None] | None = None
-        self._ever: dict[SessionId, None] = {}  # the last of this process, in order; no session comes back from a wish
+        # the last stopped sessions of this process, oldest first; none of them is adopted again
+        self._ever: dict[SessionId, None] = {}
         self._stored: set[SessionId] = set()
         self._to_add: dict[SessionId, By] = {}
         self._to_remove: set[SessionId] = set()
@@ -105,12 +107,12 @@ class Wishes:
         return session_id in self._open
 
     def unwanted(self, session_id: SessionId) -> bool:
-        """Whether the session was to stop at any time: an answer of the link may be older than that."""
+        """Return whether a stop was ever asked for; the link's answer may be older than that stop."""
         return session_id in self._open or session_id in self._ever
 
     async def keep(self, session_ids: Iterable[SessionId], by: By = "hub") -> None:
-        """Return when these wishes are written down: in the link's ledger, or, where that takes a while, in the hub's
-        database. They are carried out in any case. Raises NotKept where neither takes them."""
+        """Return once these stops are recorded, in the link's ledger or, if that takes over a second, in the hub's
+        database. Raises NotKept if neither takes them; the hub keeps trying in any case."""
         await asyncio.gather(*(self._keep(session_id, by) for session_id in session_ids))
 
     async def held(self, session_id: SessionId, by: By = "hub") -> None:
@@ -173,7 +175,7 @@ class Wishes:
     # --- the link
 
     def _carry_out(self, session_id: SessionId, by: By) -> asyncio.Future[None]:
-        """See that the link is asked; what is done once the ledger holds the wish."""
+        """Ask the link to stop the session; return a future that is done once the ledger holds the stop."""
         if session_id not in self._open:
             self._ever[session_id] = None
             while len(self._ever) > _REMEMBERED:
@@ -209,7 +211,7 @@ class Wishes:
             return frozenset(), str(error)
 
     async def _put_off(self, left: Iterable[SessionId], trouble: str) -> None:
-        """What the link did not take is written down here, and comes after what it was not asked for yet."""
+        """Record here the stops that the link did not take, and ask for them again after all others."""
         for session_id in left:
             self._by[session_id] = self._by.pop(session_id)
         late = [session_id for session_id in left if session_id not in self._late]
@@ -230,6 +232,7 @@ class Wishes:
 
 
 def _looked_at(task: asyncio.Future[None]) -> None:
-    """Its error is in the log, and with those who wait for it."""
+    """Retrieve a task's exception, so that asyncio does not report it: it is logged already, and raised for whoever
+    awaits the task."""
     if not task.cancelled():
         task.exception()
