@@ -27,7 +27,7 @@ class Spoilt:
     why: str
 
 
-class Moment(TypeDecorator[datetime]):
+class MomentColumn(TypeDecorator[datetime]):
     """An aware datetime as seconds since the epoch."""
 
     impl = Float
@@ -46,7 +46,7 @@ class Moment(TypeDecorator[datetime]):
         return datetime.fromtimestamp(min(max(value, _FIRST), _LAST), UTC)
 
 
-class Parsed(TypeDecorator[Any]):
+class ParsedColumn(TypeDecorator[Any]):
     """Anything pydantic can check, as JSON."""
 
     impl = Text

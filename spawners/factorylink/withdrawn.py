@@ -7,7 +7,7 @@ from factorylink.models import SessionId
 KEPT = 10_000  # ids; the oldest are forgotten first
 
 
-class Withdrawn:
+class StoppedBeforeBegun:
     """Remembers stops of sessions that the link does not know yet.
 
     The hub sends a PUT and a stop on two connections, and the stop may arrive first. Kept in memory only: a restart of

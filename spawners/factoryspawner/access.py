@@ -70,10 +70,12 @@ class KeepsTerms(Protocol):
         """Keep that they accept the terms of that version."""
 
 
-Told = PersonBody | AccessStatus  # who somebody is and whether they may begin; or the latter alone
+PersonUpdate = PersonBody | AccessStatus  # who somebody is and whether they may begin; or the latter alone
 
 
-async def status(authenticator: object, user: Any, options: JobOptions | None = None) -> tuple[Told, Refusal | None]:
+async def status(
+    authenticator: object, user: Any, options: JobOptions | None = None
+) -> tuple[PersonUpdate, Refusal | None]:
     """Return what to tell the link about a person, and why nothing may start for them.
 
     For a person who is refused but not shut out, only the access status is told, so that the link keeps the groups it
@@ -107,7 +109,7 @@ async def check(link: LinkClient, authenticator: object, user: Any, options: Job
         raise StartFailed("forbidden", refusal.words)
 
 
-async def tell(link: LinkClient, name: str, told: Told) -> None:
+async def tell(link: LinkClient, name: str, told: PersonUpdate) -> None:
     """Tell the link. Raises LinkSilent, LinkProblem."""
     if isinstance(told, AccessStatus):
         await link.put_access(name, told)
@@ -115,7 +117,7 @@ async def tell(link: LinkClient, name: str, told: Told) -> None:
         await link.put_person(name, told)
 
 
-async def tell_surely(link: LinkClient, name: str, told: Told) -> None:
+async def tell_surely(link: LinkClient, name: str, told: PersonUpdate) -> None:
     """Tell the link, now or when it answers again."""
     for pause in pauses():
         try:

@@ -95,8 +95,8 @@ class Claim:
                 raise problem_failed(error.problem) from error
             for session in live:
                 self._table.answered(session, known.get(session.id))
-            wishes = self._gateway.wishes
-            wanted = [session for session in live if session.wish == "run" and not wishes.unwanted(session.id)]
+            requests = self._gateway.stop_requests
+            wanted = [session for session in live if session.wish == "run" and not requests.unwanted(session.id)]
             if wanted:
                 return wanted[0]
             if not live or not wait:
@@ -180,7 +180,7 @@ class Claim:
         that ends: the link remembers stops for ids that it does not know."""
         self.asked_to_stop = True
         if self.session_id:
-            await self._gateway.wishes.held(self.session_id)
+            await self._gateway.stop_requests.held(self.session_id)
 
     async def until_over(self, session_id: SessionId) -> None:
         """Return when the link tells that this session is over."""
@@ -209,7 +209,7 @@ class Claim:
 
     def _unwanted(self, session_id: SessionId) -> bool:
         """Whether the session is no longer to be asked for."""
-        return self.asked_to_stop or self.session_id != session_id or self._gateway.wishes.unwanted(session_id)
+        return self.asked_to_stop or self.session_id != session_id or self._gateway.stop_requests.unwanted(session_id)
 
     async def _send(self, environment: Environment) -> bool:
         """Hand the environment through the door; whether the link says that it is there."""

@@ -18,7 +18,7 @@ from factorylink.config import LocalTransport as Settings
 from factorylink.errors import LinkError, Unreachable
 from factorylink.pacing import RateLimiter
 from factorylink.problems import ProblemError
-from factorylink.streams import OpenStreams
+from factorylink.streams import ApiStreams
 from factorylink.transports import ssh_login, ssh_pool
 from factorylink.transports.local import LocalTransport
 from factorylink.transports.slots import CommandSlots
@@ -127,7 +127,7 @@ def test_a_rate_limiter_keeps_people_apart() -> None:
 
 
 async def test_a_person_holds_so_many_streams_at_a_time() -> None:
-    streams, end = OpenStreams(most=3), asyncio.Event()
+    streams, end = ApiStreams(most=3), asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
         yield b"data: 1\n\n"

@@ -90,7 +90,7 @@ def most_bytes(ask: Ask[T], account: str | None) -> int:
     return ask.most if account is None else min(ask.most, ACCOUNT_CAP)
 
 
-class Heard:
+class CommandOutput:
     """Output of a command. The bytes are freed once ``output()`` was called, even if this object is still
     referenced."""
 
@@ -106,7 +106,7 @@ class Heard:
         return Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), self.code)
 
 
-async def answer(ask: Ask[T], heard: Heard) -> T:
+async def answer(ask: Ask[T], heard: CommandOutput) -> T:
     """Read what a command left behind. What cannot be read is logged, beginning and end, and becomes Misread."""
     large = len(heard.stdout) > LARGE
     error, found = await asyncio.to_thread(_read, ask, heard) if large else _read(ask, heard)
@@ -115,7 +115,7 @@ async def answer(ask: Ask[T], heard: Heard) -> T:
     return cast("T", found)
 
 
-def _read(ask: Ask[T], heard: Heard) -> tuple[LinkError, None] | tuple[None, T]:
+def _read(ask: Ask[T], heard: CommandOutput) -> tuple[LinkError, None] | tuple[None, T]:
     """Return the answer, or the error without traceback and cause, which would keep the whole output in memory as long
     as the error."""
     output = heard.output()
