@@ -87,8 +87,8 @@ class Way:
 
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ, token: str | None = None) -> Way:
-        """That of this session, or the one that the environment names; with ``token``, or the person's own that was
-        handed over, or the session's. Raises NoLinkError."""
+        """Return how to reach the gateway: through this session's door, or at FACTORYGATE_URL. The token is ``token``,
+        else the one given to ``use_token``, else FACTORYGATE_TOKEN, else the session's. Raises NoLinkError."""
         own = token or _own_token or environment.get("FACTORYGATE_TOKEN")
         socket, of_session = environment.get("FACTORYGATE_HUB_SOCKET"), environment.get("JUPYTERHUB_API_TOKEN")
         if socket and (own or of_session):

@@ -19,5 +19,5 @@ c.JupyterHub.cleanup_servers = False
 c.JupyterHub.db_url = config.database
 c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
-# Of every request: a body is read before it is known whose it is. What the proxy passes to notebooks is none of these.
+# For every request to the hub: the body is read before its sender is known. Requests to notebooks do not pass the hub.
 HTTPServer.configure(None, max_body_size=hubconfig.MOST_BYTES)

@@ -21,8 +21,8 @@ log = logging.getLogger("factorylink")
 
 _BODY_SECONDS = 30.0  # without any more of a request's body
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-# A path that two servers could read differently. In ``%3B`` and ``%5C`` a user's name holds ``;`` and ``\``: only
-# written out would they separate anything.
+# Paths that two servers could read differently. ``%3B`` and ``%5C`` are allowed: they are ``;`` and ``\`` in a user's
+# name, and separate nothing while encoded.
 _ODD = re.compile(r"[\x00-\x1f\x7f\\;]|//|%2[ef]", re.IGNORECASE)
 _ODD_DECODED = re.compile(r"[\x00-\x1f\x7f]|//|%2[ef]", re.IGNORECASE)
 # Of one connection only, or not for a notebook to say: cookies are a browser's.

@@ -93,7 +93,7 @@ class Csv(Response):
 
 
 Day = Annotated[date, BeforeValidator(_a_day)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_in_full)]
+FullMoment = Annotated[AwareDatetime, BeforeValidator(_in_full)]
 
 
 def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: BringBack) -> FastAPI:
@@ -230,7 +230,7 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
         board.places[factory_id].standing.pause(None)
 
     @app.get("/factories/{factory_id}/audit", responses=says(404))
-    async def audit(factory_id: Slug, since: Moment | None = None, after: Number = 0) -> list[AuditLine]:
+    async def audit(factory_id: Slug, since: FullMoment | None = None, after: Number = 0) -> list[AuditLine]:
         known = {*board.places, *board.federation.entries}
         if factory_id not in known and not await board.ledger.audit(factory_id, limit=1):
             raise gone(f"The factory {factory_id}")  # else nothing done there looks like no such place
@@ -285,7 +285,7 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
 
 
 async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> bool:
-    """Whether the ledger holds that the session ends, or it never begins."""
+    """Return True if the ledger holds the stop, or if the link does not know the session and will never begin it."""
     try:
         await sessions.stop(session_id, by)
     except LedgerError as error:

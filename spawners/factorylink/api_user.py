@@ -32,7 +32,7 @@ from factorylink.models import (
 )
 from factorylink.offers import Offers
 from factorylink.sessions import Sessions
-from factorylink.streams import OpenStreams
+from factorylink.streams import ApiStreams
 from factorylink.web import Bounded, EventStream, new_app, says, tells
 
 # For the description only: JupyterHub's own "token TOKEN" is taken as well.
@@ -50,7 +50,7 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     prefix = f"{base_url}services/factories"
 
     callers = Callers(hub, sessions.board)
-    streams = OpenStreams()
+    streams = ApiStreams()
 
     async def who(request: Request, _described: Annotated[object, Security(_BEARER)]) -> Caller:
         return await callers.of(request.headers)

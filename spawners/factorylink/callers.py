@@ -1,4 +1,4 @@
-"""Who asks the user API, and what for: a person by a token of their own, or a session by the token of its server."""
+"""Finds out who calls the user API: a person with a token of their own, or a session with its server's token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from factorylink.live import Live
 from factorylink.models import ClusterRequest, Problem, ProjectId, ResolvedChoice, Session, Slug
 from factorylink.problems import ProblemError, forbidden, from_link_error, gone, of_words
 
-# Of a person's other sessions, to a session's token. "_" is no account: the field has to be there.
+# What a session's token is not told about its person's other sessions. "_" stands for the account, a required field.
 _NOT_TOLD = {
     **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
     **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None},
@@ -30,8 +30,8 @@ class NoTokenError(ProblemError):
 
 @dataclass(frozen=True)
 class Caller:
-    """``user``: the person. ``session``: the session whose own token it is, which acts for that session's factory and
-    project only; None: a token of the person's own, which acts for all that is theirs."""
+    """The caller of a request. ``session``: set if the token is that session's; it then acts for the session's factory
+    and project only. None: the person's own token."""
 
     user: str
     session: Live | None
@@ -132,7 +132,7 @@ class Callers:
         if not owner.allowed:
             raise forbidden(
                 "This token may not use the factories: it lacks the scope access:services!service=factories, or it is "
-                "for several servers."
+                "for several servers. Make another on the hub's Token page."
             )
         return Caller(owner.name, self._session(owner), self._board)
 

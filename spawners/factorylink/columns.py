@@ -27,7 +27,7 @@ class Spoilt:
     why: str
 
 
-class Moment(TypeDecorator[datetime]):
+class MomentColumn(TypeDecorator[datetime]):
     """An aware datetime as seconds since the epoch."""
 
     impl = Float
@@ -46,7 +46,7 @@ class Moment(TypeDecorator[datetime]):
         return datetime.fromtimestamp(min(max(value, _FIRST), _LAST), UTC)
 
 
-class Parsed(TypeDecorator[Any]):
+class ParsedColumn(TypeDecorator[Any]):
     """Anything pydantic can check, as JSON."""
 
     impl = Text
@@ -74,8 +74,7 @@ def spoilt(found: RowMapping) -> Iterator[tuple[str, Spoilt]]:
 
 
 def intact(table: Table, found: RowMapping) -> dict[str, Any] | None:
-    """Return a row's values, with None where one that may be missing cannot be read; None for the row where one that
-    is needed cannot."""
+    """Return a row's values, unreadable nullable ones as None. Return None if an unreadable value is required."""
     values: dict[str, Any] = {str(name): value for name, value in found.items()}
     for name, _ in spoilt(found):
         if not table.c[name].nullable:

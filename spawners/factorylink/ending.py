@@ -72,8 +72,8 @@ class Ender:
             live.ending = self._board.spawn(self.end_replaced(live, place), f"end of {live.row.id}")
 
     async def end_replaced(self, live: Live, place: Place) -> None:
-        """Likewise, and return when the session has ended. The scheduler is not asked: it would tell of the other
-        job."""
+        """End the session whose job's id belongs to another job now; return when it has ended. The scheduler is not
+        asked why, since it would describe the other job."""
         told, tail = await self._left_behind(live, place)
         wished = live.row.stopped_for if live.row.wish == "stop" else None
         reason, words = judge(wished, None, told, tail)

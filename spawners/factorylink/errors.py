@@ -8,8 +8,8 @@ EXCERPT = 4000  # characters of an answer that is not understood
 
 
 class LinkError(Exception):
-    """Base of the four. ``message`` is plain text for a person: the scheduler's own words wherever it said any. An
-    account's shell may print a megabyte beside them, or control characters."""
+    """Base class of the link's errors. ``message`` is plain text for a person, with the scheduler's own words where
+    there are any, cut and cleaned: an account's shell may print a megabyte, or control characters, beside them."""
 
     def __init__(self, message: str) -> None:
         message = plain_lines(message)

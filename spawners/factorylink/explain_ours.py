@@ -7,7 +7,9 @@ from factorylink.models import N_
 
 _ASK = Move("operator", N_("Ask this gateway's operators."))
 _WAITS = Move("wait", N_("It is tried again all the time; nothing is lost."))
-_OWN_TOKEN = Move("you", N_("Make a token on the hub's Token page and hand it over with factorygate.use_token()."))
+_OWN_TOKEN = Move(
+    "you", N_("Make a token on the hub's Token page and use that: in a notebook by factorygate.use_token().")
+)
 
 _ANSWERS = (
     # Handing over
@@ -39,13 +41,13 @@ _ANSWERS = (
     ),
     Answer(
         "too-many-estimates",
-        N_("You have asked for many estimates in a short time."),
+        N_("You asked for many estimates in a short time, so this one was not made."),
         Move("wait", N_("Wait a minute, then ask again.")),
     ),
     Answer(
         "too-many-streams",
-        N_("You have as many pages and programs open here as one person may have."),
-        Move("you", N_("Close some of them first.")),
+        N_("You have as many pages, notebooks and programs connected here as one person may have."),
+        Move("you", N_("Close some of them, then try again.")),
     ),
     Answer(
         "draining",
@@ -69,33 +71,33 @@ _ANSWERS = (
     ),
     Answer(
         "access-unknown",
-        N_("The gateway does not know whether you may begin anything, since you have not signed in lately."),
-        Move("you", N_("Sign in on the gateway's page, then try again.")),
+        N_("The gateway starts nothing for you: the hub has not confirmed your login to it yet."),
+        Move("you", N_("Open the gateway's page in a browser, sign in if it asks you to, then try again.")),
     ),
     Answer(
         "access-expired",
-        N_("Your last sign-in is too long ago, so nothing new begins. What runs goes on."),
-        Move("you", N_("Sign in on the gateway's page, then try again.")),
+        N_("The hub has not confirmed your login for too long, so nothing new starts for you. What runs goes on."),
+        Move("you", N_("Open the gateway's page in a browser, sign in if it asks you to, then try again.")),
     ),
     Answer(
         "terms-open",
-        N_("You have not accepted this gateway's terms of use as they are now."),
+        N_("You have not accepted the current version of this gateway's terms of use, so nothing new starts for you."),
         Move("you", N_("Open your checklist on the gateway's page in a browser and accept them, then start again.")),
     ),
     Answer(
         "limit-extensions",
-        N_("This session was made longer as often as one may be."),
-        Move("you", N_("Start another session when it has ended.")),
+        N_("This session has been made longer as often as is allowed."),
+        Move("you", N_("Save your work, and start a new session when this one has ended.")),
     ),
     # What a token is for
     Answer(
         "token-of-session",
-        N_("A session's own token acts for its session's factory and project only: {factory}."),
+        N_("The token of a session acts only at that session's factory ({factory}) and for its project."),
         _OWN_TOKEN,
     ),
     Answer(
         "token-other-session",
-        N_("A session's own token tells of its own session only."),
+        N_("The token of a session shows only that session, not your other ones."),
         _OWN_TOKEN,
     ),
     Answer(
@@ -233,31 +235,33 @@ _ANSWERS = (
     # What is done to its job at the factory
     Answer(
         "job-renamed",
-        N_("Its job was given another name at the factory. It goes on and is counted as before."),
+        N_("Somebody gave this session's job another name. The session goes on, and its hours are counted as before."),
         GOES_ON,
     ),
     Answer(
         "job-altered",
-        N_("The comment by which the gateway knows its job was changed at the factory. It goes on and is counted, but "
-           "the gateway neither cancels its job nor makes it longer."),
-        Move("you", N_("To end it, shut the notebook down, or cancel its job at the factory (scancel, qdel).")),
+        N_("Somebody changed the comment by which the gateway recognises this job. The job goes on and its hours are "
+           "counted, but the gateway neither cancels it nor makes it longer."),
+        Move("you", N_("To end the job, cancel it at the factory (scancel, qdel). A session also ends when you shut "
+                       "its notebook down.")),
     ),
     Answer(
         "job-rewritten",
-        N_("The factory changed the comment of its job as it was submitted. It goes on and is counted, but the gateway "
-           "neither cancels its job nor makes it longer."),
-        Move("operator", N_("Tell this gateway's operators: the factory has to leave comments of jobs as they are.")),
+        N_("The factory changed the comment of this job when the job was submitted. The job goes on and its hours are "
+           "counted, but the gateway neither cancels it nor makes it longer."),
+        Move("operator", N_("Tell this gateway's operators. To end the session, shut its notebook down.")),
     ),
     Answer(
         "job-not-cancelled",
-        N_("The comment by which the gateway knows its job was changed at the factory, so the job is not cancelled; "
-           "its notebook was asked to end."),
-        Move("you", N_("If it goes on, cancel its job at the factory (scancel, qdel). It is counted until it ends.")),
+        N_("The session was asked to stop, but the comment of its job was changed, so the gateway does not cancel the "
+           "job. The notebook was asked to end."),
+        Move("you", N_("If the job goes on, cancel it at the factory (scancel, qdel). Its hours are counted until it "
+                       "ends.")),
     ),
     # Ends
     Answer(
         "job-replaced",
-        N_("The factory's scheduler lost its records and gave the number of its job to another job, so it is over."),
+        N_("The factory's scheduler lost its records and gave this job's number to another job, so this job is over."),
         NO_FAULT,
     ),
     Answer(

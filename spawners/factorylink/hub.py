@@ -29,8 +29,8 @@ _ONE_SERVER = f"{_SERVERS}!server="
 
 
 class TokenOwner(BaseModel):
-    """Whose token it is. ``allowed``: the token may use the service ``factories``; ``server``: of a session's own
-    token, the name of the server that it belongs to ("" is the unnamed one); None: the person's own token."""
+    """Owner of a hub token. ``allowed``: the token may use the service ``factories``; ``server``: the server that the
+    token belongs to ("" for the unnamed one); None: a token of the person's own."""
 
     name: str
     allowed: bool

@@ -1,7 +1,7 @@
 """Orders about jobs that are there already: cancel them, give them more time. The only place that gives such orders.
 
-Each order is preceded by a question about its jobs by their ids, and goes only to jobs which the answer shows with our
-comment: since it was asked for, or since the link was stopped, another job may have got the id.
+Before each order the scheduler is asked for the jobs by id. The order goes only to jobs that this answer shows with our
+comment and account: the id may belong to another job by now.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class _Cancel:
 
 
 class JobOrders:
-    """``has_answered``: whether the factory has answered since the link was started. ``happened`` is called with the
-    site account after an order was carried out."""
+    """Cancels jobs and gives them more time. ``has_answered``: whether the factory has answered since the link was
+    started. ``happened`` is called with the site account after an order was carried out."""
 
     def __init__(
         self,
@@ -94,4 +94,7 @@ class JobOrders:
     def _check(self) -> None:
         """Raise NotAsked where the factory has not answered yet."""
         if not self._has_answered():
-            raise NotAsked("The factory has not answered since the gateway was started.")
+            raise NotAsked(
+                "The factory has not answered since the gateway was started, so the gateway changes no job there yet. "
+                "Try again in a minute."
+            )

@@ -322,8 +322,8 @@ def _say(db: Connection, row: Row) -> None:
 
 
 def audit_values(entry: Entry) -> dict[str, Any]:
-    """A line of the audit as its columns, of this moment: plain, since PostgreSQL keeps no NULs and who reads an audit
-    must not be told what a shell printed."""
+    """Return an audit entry as column values, stamped now. Its text is made plain: PostgreSQL stores no NULs, and
+    readers must not see control characters from a shell."""
     return {"at": moments.now(), **entry.__dict__, "detail": plain_text(entry.detail)}
 
 

@@ -15,9 +15,9 @@ _RULES = "rules"  # the one row of its table
 
 
 class People:
-    """What the hub told of each person, and its rules; kept in the ledger. ``load`` before use.
+    """What the hub told about each person, and the hub's rules; kept in the ledger. Call ``load`` first.
 
-    Where nothing was told yet, the rules are the strict ones: nobody begins anything of whom the hub told nothing.
+    Until the hub has told its rules, nobody begins anything of whom the hub told nothing.
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -40,8 +40,8 @@ class People:
         return self._known.get(user)
 
     def refusal(self, user: str) -> Words | None:
-        """Return why nothing of that person may begin by the hub's rules; None: it may. What the hub never told, or
-        told for a time that is over, refuses."""
+        """Return why the hub's rules let this person begin nothing; None if they may. A person of whom the hub told
+        nothing, or whose status has expired, is refused."""
         told = self._known.get(user)
         access = None if told is None else told.access
         if access is None:
@@ -83,8 +83,8 @@ class People:
             self.on_change()
 
     async def put_access(self, user: str, access: AccessStatus) -> None:
-        """Keep whether that person may begin anything from now on; who else they are stays as told. Of whom nothing
-        was told before, nothing is kept: nothing of theirs begins. Raises LedgerError."""
+        """Store whether the person may begin anything; their groups stay. Ignored for a person the link does not know:
+        they are refused anyway. Raises LedgerError."""
         async with self._locks.setdefault(user, asyncio.Lock()):  # else a block that is being written would be undone
             if (before := self._known.get(user)) is not None:
                 await self._put(user, before.model_copy(update={"access": access}))

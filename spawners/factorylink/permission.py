@@ -79,7 +79,7 @@ class Permission:
     # --- limits of one person
 
     def one_more_session(self, user: str) -> None:
-        """Check how many sessions this person has."""
+        """Check that this person may have one more session."""
         mine = [live.row for live in self._board.live.values() if live.row.user == user and not live.row.head]
         rows = [row for row in mine if row.wish == "run"]
         limits = self._board.config.limits
@@ -92,7 +92,7 @@ class Permission:
             )
 
     def one_more_cluster(self, user: str, name: str) -> None:
-        """Check how many clusters this person has, and that none has that name."""
+        """Check that this person may have one more cluster, and has none of that name."""
         most = self._board.config.limits.clusters_per_person
         mine = [f for f in self._board.flocks.values() if f.row.user == user and f.row.wish == "run"]
         if len(mine) >= most:
@@ -143,13 +143,14 @@ class Permission:
         return place
 
     def estimate(self, place: Place, user: str) -> None:
-        """Check that this person may have the factory's scheduler asked when a job of theirs would start."""
+        """Check that this person may get estimates from the factory."""
         self.rules(place, user)
 
     # --- the budget
 
     def hold(self, claims: Sequence[Claim], project: ProjectId | None) -> Write:
-        """Return what holds so much of the project's budget in a commit; it raises OverBudget there."""
+        """Return a write that reserves the project's budget for ``claims``; it raises OverBudget if the budget does not
+        allow it."""
         return budget.reserve(claims, self._board.project(project))
 
     def hold_more(self, charge_id: str, seconds: int, until: datetime, project: ProjectId | None) -> Write:

@@ -24,7 +24,7 @@ from sqlalchemy import (
     literal_column,
 )
 
-from factorylink.columns import Moment, Parsed
+from factorylink.columns import MomentColumn, ParsedColumn
 from factorylink.models import (
     HEAD,
     AccessStatus,
@@ -59,29 +59,29 @@ sessions = Table(
     Column("server", String, nullable=False),
     Column("factory", String, nullable=False),
     Column("account", String, nullable=False),
-    Column("choice", Parsed(ResolvedChoice), nullable=False),
-    Column("options", Parsed(JobOptions), nullable=False),
+    Column("choice", ParsedColumn(ResolvedChoice), nullable=False),
+    Column("options", ParsedColumn(JobOptions), nullable=False),
     Column("port", Integer, nullable=False),
-    Column("created", Moment, nullable=False),
-    Column("state", Parsed(SessionState), nullable=False),
+    Column("created", MomentColumn, nullable=False),
+    Column("state", ParsedColumn(SessionState), nullable=False),
     Column("wish", String, nullable=False),
-    Column("stopped_for", Parsed(EndReason)),
-    Column("submit_begun", Moment),
+    Column("stopped_for", ParsedColumn(EndReason)),
+    Column("submit_begun", MomentColumn),
     Column("submits", Integer, nullable=False),
     Column("job", String),
-    Column("submitted", Moment),
+    Column("submitted", MomentColumn),
     Column("node", String),
     Column("partition", String),
     Column("restarts", Integer, nullable=False),
-    Column("started", Moment),
-    Column("ready", Moment),
-    Column("ends", Moment),
-    Column("ended", Moment),
-    Column("last_activity", Moment),
-    Column("end_reason", Parsed(EndReason)),
-    Column("end", Parsed(Words)),
+    Column("started", MomentColumn),
+    Column("ready", MomentColumn),
+    Column("ends", MomentColumn),
+    Column("ended", MomentColumn),
+    Column("last_activity", MomentColumn),
+    Column("end_reason", ParsedColumn(EndReason)),
+    Column("end", ParsedColumn(Words)),
     Column("exit_code", Integer),
-    Column("log_tail", Parsed(tuple[str, ...]), nullable=False),
+    Column("log_tail", ParsedColumn(tuple[str, ...]), nullable=False),
     Column("extensions", Integer, nullable=False, server_default="0"),
     # One session of a server may run; one that ends may still be there beside it.
     Index("one_running_session_of_a_server", "user", "server", unique=True, **only(_LIVES & _WANTED)),
@@ -94,35 +94,35 @@ log_lines = Table(
     metadata,
     Column("number", Integer, primary_key=True),
     Column("session", ForeignKey("sessions.id"), nullable=False, index=True),
-    Column("at", Moment, nullable=False),
+    Column("at", MomentColumn, nullable=False),
     Column("text", Text, nullable=False),
 )
 choices = Table(
     "choices",
     metadata,
     Column("user", String, primary_key=True),
-    Column("choice", Parsed(Choice), nullable=False),
-    Column("at", Moment, nullable=False),
+    Column("choice", ParsedColumn(Choice), nullable=False),
+    Column("at", MomentColumn, nullable=False),
 )
 drains = Table(
     "drains",
     metadata,
     Column("factory", String, primary_key=True),
     Column("message", Text, nullable=False),
-    Column("at", Moment, nullable=False),
+    Column("at", MomentColumn, nullable=False),
 )
 pauses = Table(
     "pauses",
     metadata,
     Column("factory", String, primary_key=True),
     Column("message", Text, nullable=False),
-    Column("at", Moment, nullable=False),
+    Column("at", MomentColumn, nullable=False),
 )
 audit = Table(
     "audit",
     metadata,
     Column("number", Integer, primary_key=True),
-    Column("at", Moment, nullable=False),
+    Column("at", MomentColumn, nullable=False),
     Column("person", String, nullable=False),
     Column("account", String, nullable=False),
     Column("factory", String, nullable=False),
@@ -196,10 +196,10 @@ charges = Table(
     Column("account", String, nullable=False),
     Column("gpus", Integer, nullable=False),
     Column("reserved", Integer, nullable=False),
-    Column("reserved_at", Moment, nullable=False),
-    Column("started", Moment),
+    Column("reserved_at", MomentColumn, nullable=False),
+    Column("started", MomentColumn),
     Column("earlier", Integer, nullable=False),
-    Column("ended", Moment),
+    Column("ended", MomentColumn),
     Column("seconds", Integer),
     Index("charges_of_a_project", "project", "ended"),
     Index("charges_by_end", "ended"),
@@ -210,7 +210,7 @@ budgets = Table(
     metadata,
     Column("project", String, primary_key=True),
     Column("gpu_hours", Float),
-    Column("at", Moment, nullable=False),
+    Column("at", MomentColumn, nullable=False),
 )
 
 
@@ -219,18 +219,18 @@ people = Table(
     "people",
     metadata,
     Column("user", String, primary_key=True),
-    Column("groups", Parsed(frozenset[Group]), nullable=False),
+    Column("groups", ParsedColumn(frozenset[Group]), nullable=False),
     Column("blocked", Boolean, nullable=False),
-    Column("at", Moment, nullable=False),
-    Column("access", Parsed(AccessStatus)),
-    Column("options", Parsed(JobOptions)),
+    Column("at", MomentColumn, nullable=False),
+    Column("access", ParsedColumn(AccessStatus)),
+    Column("options", ParsedColumn(JobOptions)),
 )
 hub_rules = Table(
     "hub_rules",
     metadata,
     Column("name", String, primary_key=True),
-    Column("told", Parsed(HubRules), nullable=False),
-    Column("at", Moment, nullable=False),
+    Column("told", ParsedColumn(HubRules), nullable=False),
+    Column("at", MomentColumn, nullable=False),
 )
 leases = Table(
     "leases",
@@ -238,13 +238,13 @@ leases = Table(
     Column("factory", String, primary_key=True),
     Column("account", String, primary_key=True),
     Column("user", String, nullable=False),
-    Column("at", Moment, nullable=False),
+    Column("at", MomentColumn, nullable=False),
 )
 losses = Table(
     "losses",
     metadata,
     Column("id", String, primary_key=True),  # of a session or a cluster
-    Column("ends", Moment, nullable=False),
+    Column("ends", MomentColumn, nullable=False),
 )
 
 
@@ -255,5 +255,5 @@ acceptances = Table(
     Column("user", String, primary_key=True),
     Column("factory", String, primary_key=True),
     Column("version", String, primary_key=True),
-    Column("at", Moment, nullable=False),
+    Column("at", MomentColumn, nullable=False),
 )

@@ -41,7 +41,7 @@ from factorylink.schema import Row
 from factorylink.seams import Place
 from factorylink.submitting import Submitter
 from factorylink.watching import Watcher
-from factorylink.withdrawn import Withdrawn
+from factorylink.withdrawn import StoppedBeforeBegun
 
 log = logging.getLogger("factorylink")
 
@@ -67,7 +67,7 @@ class Sessions:
         self._admission = Admission(board)
         self._permission = Permission(board)
         self._intending: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
-        self._never = Withdrawn()
+        self._never = StoppedBeforeBegun()
 
     async def start(self) -> None:
         """Listen on every live session's port first; then ask each factory for itself, and open the doors."""

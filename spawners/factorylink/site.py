@@ -126,7 +126,8 @@ class Site:
 
     @property
     def silent(self) -> frozenset[JobId]:
-        """Ids that the last answer lacks, and of which nobody knows: asked about them the scheduler did not answer."""
+        """Ids that the last answer lacks, and for which the question by id was not answered: whether these jobs are
+        over is unknown."""
         return self._watch.silent
 
     def view_loads(self) -> tuple[PartitionLoad, ...]:

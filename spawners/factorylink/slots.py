@@ -1,7 +1,7 @@
-"""Which commands may run at a factory at a time: each site account has a share, and the watcher has slots of its own.
+"""Limits the commands that run at a factory at a time: each site account has a share, the watcher has its own slots.
 
-A command may take as long as its account likes: what it reads may be a FIFO, and a login shell may sleep. So no account
-holds more than its share, and whoever else asks finds the rest.
+A command may hang as long as its account likes (a FIFO, a shell that sleeps), so without shares one account could block
+all others.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from factorylink.web import EventStream, events
 MOST = 100  # of one person: one for each page, notebook and cluster that is open
 
 
-class OpenStreams:
+class ApiStreams:
     """Counts the open streams of each person."""
 
     def __init__(self, most: int = MOST) -> None:

@@ -141,7 +141,7 @@ class Visit:
             raise Stuck(explain.own("gone")) from None
         if (words := visit_marks.changed(found[0], self._site.job_name, self._comment)) is not None:
             raise Stuck(words)
-        return "the scheduler has its name and comment as they were submitted"
+        return "the scheduler shows the job's name and comment as they were submitted"
 
     async def _start(self) -> str:
         job: Job | None = None
@@ -188,7 +188,9 @@ class Visit:
 
     async def _name(self) -> str:
         if self._gateway is None:
-            return "other gateways of the same name are not looked for: the link's own key is not here"
+            return (
+                "not checked for other gateways of this name: hmac.key in state_dir is missing or cannot be read here"
+            )
         jobs = await self._place.transport.run(self._place.dialect.jobs(self._gateway.job_name), self._asks_as)
         words = visit_marks.same_name(jobs, self._gateway, self._place.factory.id)
         if words is not None:
@@ -277,7 +279,10 @@ class Visit:
             ]:
                 own = [OwnJob(job.id, self._account, self._comment) for job in jobs]
                 if {Found.ALTERED, Found.FOREIGN} & {*(await self._site.cancel(self._account, own)).values()}:
-                    raise Refused(f"Its comment is {jobs[0].comment!r} now, so it is not cancelled.")
+                    raise Refused(
+                        f"The comment of job {jobs[0].id} is {jobs[0].comment!r} now, so the doctor does not cancel "
+                        "the job. Cancel it at the factory (scancel, qdel)."
+                    )
                 await asyncio.sleep(_PAUSE)
 
     async def _remove_folder(self) -> None:

@@ -54,7 +54,7 @@ class OneLength:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """As ASGI has it."""
+        """Refuse a request with both headers; pass on any other."""
         names = {name for name, _ in scope.get("headers", ())}
         if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= names:
             refusal = answer(invalid("A request has Content-Length or Transfer-Encoding, not both.", None))

@@ -7,10 +7,12 @@ from factorylink.models import SessionId
 KEPT = 10_000  # ids; the oldest are forgotten first
 
 
-class Withdrawn:
-    """The hub asks for a session and for its end on two connections, and the end may arrive first. No restart needs to
-    be outlived: what asked for the session is gone with the connection, and the hub asks for no session anew that it
-    wants stopped."""
+class StoppedBeforeBegun:
+    """Remembers stops of sessions that the link does not know yet.
+
+    The hub sends a PUT and a stop on two connections, and the stop may arrive first. Kept in memory only: a restart of
+    the link ends the connection of the PUT, and the hub does not repeat the PUT of a session that is to stop.
+    """
 
     def __init__(self) -> None:
         self._ids: dict[SessionId, None] = {}  # in order

@@ -23,8 +23,8 @@ _GROUP: TypeAdapter[str] = TypeAdapter(Group)
 
 
 class Refusal(NamedTuple):
-    """Why nothing may start. ``out``: they are shut out altogether, so that what runs ends, too; ``known``: their
-    groups are as the hub has them, and only something of theirs is missing."""
+    """Why nothing may start. ``out``: the person is shut out, so running sessions end, too; ``known``: the hub's groups
+    of the person are right, and only an acceptance (of the terms) is missing."""
 
     words: Words
     out: bool
@@ -70,12 +70,17 @@ class KeepsTerms(Protocol):
         """Keep that they accept the terms of that version."""
 
 
-Told = PersonBody | AccessStatus  # who somebody is and whether they may begin; or the latter alone
+PersonUpdate = PersonBody | AccessStatus  # who somebody is and whether they may begin; or the latter alone
 
 
-async def status(authenticator: object, user: Any, options: JobOptions | None = None) -> tuple[Told, Refusal | None]:
-    """Return what the link is to know of a person now, and why nothing may start for them. Who is refused without
-    being shut out keeps the groups that the link knows: nobody knows that these are no longer theirs."""
+async def status(
+    authenticator: object, user: Any, options: JobOptions | None = None
+) -> tuple[PersonUpdate, Refusal | None]:
+    """Return what to tell the link about a person, and why nothing may start for them.
+
+    For a person who is refused but not shut out, only the access status is told, so that the link keeps the groups it
+    knows: the hub cannot say that they are wrong.
+    """
     refusal = await authenticator.standing(user) if isinstance(authenticator, Standing) else None
     until = await authenticator.counts_until(user) if isinstance(authenticator, Expires) else None
     terms = authenticator.terms_of(user.name) if isinstance(authenticator, KeepsTerms) else None
@@ -104,7 +109,7 @@ async def check(link: LinkClient, authenticator: object, user: Any, options: Job
         raise StartFailed("forbidden", refusal.words)
 
 
-async def tell(link: LinkClient, name: str, told: Told) -> None:
+async def tell(link: LinkClient, name: str, told: PersonUpdate) -> None:
     """Tell the link. Raises LinkSilent, LinkProblem."""
     if isinstance(told, AccessStatus):
         await link.put_access(name, told)
@@ -112,7 +117,7 @@ async def tell(link: LinkClient, name: str, told: Told) -> None:
         await link.put_person(name, told)
 
 
-async def tell_surely(link: LinkClient, name: str, told: Told) -> None:
+async def tell_surely(link: LinkClient, name: str, told: PersonUpdate) -> None:
     """Tell the link, now or when it answers again."""
     for pause in pauses():
         try:
@@ -135,8 +140,8 @@ def options_of(user: Any) -> JobOptions | None:
 
 
 def groups(names: Iterable[str]) -> frozenset[str]:
-    """Return those that can be told: the hub's database takes names that are no group's to the link, and no project
-    asks for one."""
+    """Return the names that are valid groups for the link. The hub's database accepts others, which no project can
+    name."""
     return frozenset(name for name in names if _can_be_told(name))
 
 

@@ -80,8 +80,8 @@ class Claim:
         self.asked_to_stop = False
 
     async def find(self, wait: bool = True) -> Session | None:
-        """The live session of this server, if the link has one; one that is being stopped is waited for, unless
-        ``wait`` is False, and never returned.
+        """Return the live session of this server, or None. If the only one is stopping, wait for its end; with
+        ``wait=False`` return None at once.
 
         Raises StartFailed if the link does not answer.
         """
@@ -95,8 +95,8 @@ class Claim:
                 raise problem_failed(error.problem) from error
             for session in live:
                 self._table.answered(session, known.get(session.id))
-            wishes = self._gateway.wishes
-            wanted = [session for session in live if session.wish == "run" and not wishes.unwanted(session.id)]
+            requests = self._gateway.stop_requests
+            wanted = [session for session in live if session.wish == "run" and not requests.unwanted(session.id)]
             if wanted:
                 return wanted[0]
             if not live or not wait:
@@ -176,11 +176,11 @@ class Claim:
                     await changed.wait()
 
     async def stop(self) -> None:
-        """Return when the ledger holds the wish to stop. Never fails. A session that is just being asked for is never
-        begun, or ended: the link keeps such a wish for ids that it has not heard of."""
+        """Return when the ledger holds the stop. Never fails. A PUT that is under way then begins no session, or one
+        that ends: the link remembers stops for ids that it does not know."""
         self.asked_to_stop = True
         if self.session_id:
-            await self._gateway.wishes.held(self.session_id)
+            await self._gateway.stop_requests.held(self.session_id)
 
     async def until_over(self, session_id: SessionId) -> None:
         """Return when the link tells that this session is over."""
@@ -209,7 +209,7 @@ class Claim:
 
     def _unwanted(self, session_id: SessionId) -> bool:
         """Whether the session is no longer to be asked for."""
-        return self.asked_to_stop or self.session_id != session_id or self._gateway.wishes.unwanted(session_id)
+        return self.asked_to_stop or self.session_id != session_id or self._gateway.stop_requests.unwanted(session_id)
 
     async def _send(self, environment: Environment) -> bool:
         """Hand the environment through the door; whether the link says that it is there."""

@@ -63,8 +63,11 @@ STOPPED = Words(
 
 NOT_WRITTEN = Words(
     code="not-written",
-    what=N_("The gateway cannot write down just now that this is to stop: its database does not answer."),
-    do=N_("Try again in a moment."),
+    what=N_(
+        "The stop could not be recorded: neither the link nor the hub's database answers. The hub keeps trying, but "
+        "would forget the stop if it were restarted now."
+    ),
+    do=N_("Try again in a moment, and look whether it has stopped."),
     whose="operator",
 )
 

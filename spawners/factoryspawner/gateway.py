@@ -13,9 +13,9 @@ from weakref import WeakKeyDictionary
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factorylink.models import HubRules, NetworkView
 from factoryspawner.pauses import pauses
-from factoryspawner.stream import OpenStreams
+from factoryspawner.stop_requests import StopRequests, StopStore
+from factoryspawner.stream import PageStreams
 from factoryspawner.table import Table
-from factoryspawner.wishes import Wishes, WishStore
 
 _NETWORK_KEPT = 5.0  # seconds
 _STOPS_KEPT = 600.0  # seconds
@@ -25,7 +25,7 @@ log = logging.getLogger("factoryspawner")
 _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, Gateway]] = WeakKeyDictionary()
 
 
-class Stops:
+class StopTimes:
     """When each server was last asked to stop, so that a start that was asked for before then does not go on. Kept for
     as long as a start may take until it asks the link."""
 
@@ -51,9 +51,9 @@ class Gateway:
     def __init__(self, socket: Path) -> None:
         self.link = LinkClient(socket)
         self.table = Table(self.link)
-        self.wishes = Wishes(self.link)
-        self.stops = Stops()
-        self.streams = OpenStreams()
+        self.stop_requests = StopRequests(self.link)
+        self.stop_times = StopTimes()
+        self.streams = PageStreams()
         self._network: tuple[float, NetworkView | None] | None = None  # when, in the loop's time; None: no answer
         self._asking = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -117,7 +117,7 @@ class Gateway:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self.wishes.close()
+        await self.stop_requests.close()
         await self.link.close()
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -136,7 +136,7 @@ def gateway(socket: Path) -> Gateway:
 
 def subscribe(socket: Path, database: str, rules: HubRules) -> None:
     """Subscribe to the link's table as the hub starts, whether or not it has a server to ask about: so the link learns
-    that the hub came, what it asks of people, and has what it forgot started again. Wishes to stop that an earlier hub
+    that the hub came, what it asks of people, and has what it forgot started again. Stops that an earlier hub
     left in its ``database`` (in SQLAlchemy's words) are carried out. Does nothing outside an event loop
     (``jupyterhub token``).
     """
@@ -144,5 +144,5 @@ def subscribe(socket: Path, database: str, rules: HubRules) -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    gateway(socket).wishes.keep_in(WishStore(database))
+    gateway(socket).stop_requests.keep_in(StopStore(database))
     gateway(socket).tell_rules(rules)

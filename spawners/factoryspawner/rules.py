@@ -1,4 +1,4 @@
-"""What JupyterHub's whole configuration asks of everybody, as the link is told; and what it must not ask for."""
+"""What the link is told about JupyterHub's configuration, and a check of `server_token_scopes`."""
 
 from __future__ import annotations
 
@@ -40,11 +40,17 @@ def check_tokens(config: Sections) -> None:
     for section in SECTIONS:
         scopes = config.get(section, {}).get("server_token_scopes", scopes)
     if not isinstance(scopes, list | tuple):
-        raise SettingsError("c.Spawner.server_token_scopes must be a list here: a function cannot be checked")
+        raise SettingsError(
+            "c.Spawner.server_token_scopes must be a list: a function cannot be checked when the hub starts"
+        )
     if _OWN_SERVER not in scopes:
-        raise SettingsError(f"c.Spawner.server_token_scopes needs {_OWN_SERVER}: it tells whose token it is")
+        raise SettingsError(
+            f"c.Spawner.server_token_scopes must contain {_OWN_SERVER}: the link recognises a server's token by it"
+        )
     if found := next((scope for scope in scopes if _is_too_much(scope)), None):
-        raise SettingsError(f"c.Spawner.server_token_scopes: {found!r} would let notebooks act as their person")
+        raise SettingsError(
+            f"c.Spawner.server_token_scopes: remove {found!r}; with it notebooks could act as their person"
+        )
 
 
 def _is_too_much(scope: str) -> bool:
@@ -53,8 +59,8 @@ def _is_too_much(scope: str) -> bool:
 
 
 def _has_rules(authenticator: object) -> bool:
-    """Return whether an authenticator says more of people than who they are. One that is not found has rules: nobody
-    begins anything of whom nothing is known."""
+    """Return whether the authenticator decides who may begin something (has ``standing``). True if it cannot be
+    imported: then the link begins nothing for people it has not been told about."""
     if isinstance(authenticator, str):
         known = {one.name: one for one in metadata.entry_points(group="jupyterhub.authenticators")}
         try:

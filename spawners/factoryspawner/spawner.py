@@ -26,7 +26,7 @@ from factoryspawner.errors import NOTHING_TO_ADOPT, STOPPED, AskFirst, StartFail
 from factoryspawner.gateway import Gateway, gateway
 from factoryspawner.language import wanted
 from factoryspawner.options import choice_from_form, choice_from_options, plain
-from factoryspawner.wishes import NotKept
+from factoryspawner.stop_requests import NotKept
 
 _NO_LIMIT = 10 * 365 * 86400  # seconds; time in the queue has no timeout
 _ATTEMPTS = 3  # at claiming a server whose session another start made at the same moment
@@ -82,7 +82,7 @@ class FactorySpawner(BatchFace):
         self._good_options = state.get("options", {})
         self._languages = state.get("languages", "")
         session_id = self.claim.session_id
-        if session_id and (state.get("wish") == "stop" or self.gateway.wishes.unwanted(session_id)):
+        if session_id and (state.get("wish") == "stop" or self.gateway.stop_requests.unwanted(session_id)):
             self.gateway.background(self.claim.stop())
             self.claim.asked_to_stop = True
 
@@ -177,7 +177,7 @@ class FactorySpawner(BatchFace):
 
     def _still_wanted(self) -> None:
         """Raise StartFailed if somebody stopped the server after this start was asked for."""
-        if self.gateway.stops.since(self.user.name, self.name, self._asked):
+        if self.gateway.stop_times.since(self.user.name, self.name, self._asked):
             raise StartFailed("refused", STOPPED)
 
     async def _claim_session(self, request: SessionRequest | None) -> Session | None:
@@ -272,7 +272,7 @@ class FactorySpawner(BatchFace):
             return 0
         if not claim.over():
             return None
-        if self.gateway.wishes.are_open(claim.session_id) and not table.over(claim.session_id):
+        if self.gateway.stop_requests.are_open(claim.session_id) and not table.over(claim.session_id):
             return None  # stop() waits for the ledger
         return session.exit_code or 0 if session is not None else 0
 
@@ -329,23 +329,23 @@ class FactorySpawner(BatchFace):
 
     # --- stop -------------------------------------------------------------------------------------------------------
 
-    def wish_stop(self) -> Awaitable[None]:
-        """From now on no session is begun for a start that was asked for before, and the server's sessions are to end:
-        return what waits until that is written down, and raises NotKept where it can be written nowhere.
+    def request_stop(self) -> Awaitable[None]:
+        """Begin no session for a start that was asked for before now, and stop the server's sessions. Return an
+        awaitable that is done once the stops are recorded; it raises NotKept if they cannot be.
 
         The hub may have lost sight of a session after a restart; the link would start its server again.
         """
-        self.gateway.stops.note(self.user.name, self.name)
+        self.gateway.stop_times.note(self.user.name, self.name)
         self._confirmed = True
         self.stop_polling()
         found = {session.id for session in self.gateway.table.of(self.user.name, self.name) if session.wish == "run"}
         if not self.claim.over():
             found.add(self.claim.session_id)
             self.claim.asked_to_stop = True
-        return self.gateway.wishes.keep(found)
+        return self.gateway.stop_requests.keep(found)
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002  # JupyterHub's signature
-        """Return when the ledger holds the wish. Never raises: JupyterHub clears the state all the same."""
+        """Return when the ledger holds the stop. Never raises: JupyterHub clears the state all the same."""
         if not self._certain:
             return
         await self.claim.stop()
@@ -354,10 +354,13 @@ class FactorySpawner(BatchFace):
         """The server, or its person, is deleted. A session that a restarted hub has lost sight of ends with it, since
         the link would start its server again. Never raises: JupyterHub deletes all the same."""
         try:
-            await self.wish_stop()
+            await self.request_stop()
         except NotKept:
             self.log.exception(
-                "The sessions of %s are stopped only if this hub lives until the link answers", self.name
+                "The stop of server %s of %s is recorded nowhere: it happens only if this hub process runs until the "
+                "link answers",
+                self.name,
+                self.user.name,
             )
 
     async def rename(self, old_name: str, new_name: str) -> None:  # noqa: ARG002  # JupyterHub's signature

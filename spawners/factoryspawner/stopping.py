@@ -1,9 +1,8 @@
-"""How servers and people are deleted: a DELETE is a wish, written down before it is answered, in whatever phase the
-server is.
+"""DELETE of servers and people: the stop is recorded first, then answered, whatever the server is doing.
 
-JupyterHub cancels a start, waits a second, and answers 500 where the start has not let go by then; the server goes on.
-Here the wish comes first. What JupyterHub does to its own server follows apart from the request, once nobody else is
-at it, and the server counts as stopping until then.
+JupyterHub cancels a start, waits a second, and answers 500 if the start has not ended by then; the server goes on.
+Here JupyterHub's own clean-up runs after the request, once no other start, poll or stop of the server is under way.
+Until then the server counts as stopping.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ from tornado import web
 from factoryspawner.errors import NOT_WRITTEN, STOPPED
 from factoryspawner.pauses import pauses
 from factoryspawner.spawner import FactorySpawner
-from factoryspawner.wishes import NotKept
+from factoryspawner.stop_requests import NotKept
 
 _LOOK_SECONDS = 0.05  # between two looks at what JupyterHub does with a server, where it has no future to wait for
 
 
-class Starts:
+class StartsServers:
     """Mixin for JupyterHub's handlers that start servers: a start that somebody stopped is answered, in words."""
 
     async def spawn_single_user(
@@ -46,13 +45,13 @@ class Starts:
             raise web.HTTPError(400, f"{STOPPED.what} {STOPPED.do}") from None
 
 
-class Stops:
+class StopsServers:
     """Mixin for JupyterHub's handlers that stop servers."""
 
-    async def written(self, *wishes: Awaitable[None]) -> None:
-        """Return when these wishes are written down. Raises HTTPError 503."""
+    async def recorded(self, *stops: Awaitable[None]) -> None:
+        """Return when these stops are recorded. Raises HTTPError 503."""
         try:
-            await asyncio.gather(*wishes)
+            await asyncio.gather(*stops)
         except NotKept as error:
             raise web.HTTPError(503, f"{NOT_WRITTEN.what} {NOT_WRITTEN.do}") from error
 
@@ -104,8 +103,8 @@ class Stops:
         self.db.commit()  # type: ignore[attr-defined]
 
 
-class ServerHandler(Starts, Stops, UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's, with a DELETE of our own."""
+class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """JupyterHub's handler, with our DELETE."""
 
     @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str, server_name: str = "") -> None:
@@ -124,14 +123,14 @@ class ServerHandler(Starts, Stops, UserServerAPIHandler):  # type: ignore[misc] 
         spawner = user.spawners[server_name]
         if spawner.pending == "rename":
             raise web.HTTPError(400, "Cannot stop a server while it is being renamed")
-        wish = spawner.wish_stop()
+        stop = spawner.request_stop()
         work = self.end(user, spawner, remove)
-        await self.written(wish)
+        await self.recorded(stop)
         await self.answered(work)
 
 
-class PersonHandler(Stops, UserAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's, with a DELETE of our own."""
+class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """JupyterHub's handler, with our DELETE."""
 
     @needs_scope("delete:users")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str) -> None:
@@ -141,11 +140,11 @@ class PersonHandler(Stops, UserAPIHandler):  # type: ignore[misc]  # jupyterhub 
             raise web.HTTPError(404)
         if user.name == self.current_user.name:
             raise web.HTTPError(400, "Cannot delete yourself!")
-        wishes = [user.spawners[name].wish_stop() for name in list(user.orm_spawners)]
+        stops = [user.spawners[name].request_stop() for name in list(user.orm_spawners)]
         if getattr(user, "deleting", None) is None:
             user.deleting = user.spawner.gateway.task(self._delete(user))
         work = user.deleting
-        await self.written(*wishes)
+        await self.recorded(*stops)
         await self.answered(work)
 
     async def _delete(self, user: Any) -> None:
@@ -159,8 +158,8 @@ class PersonHandler(Stops, UserAPIHandler):  # type: ignore[misc]  # jupyterhub 
             user.deleting = None
 
 
-class StartPage(Starts, SpawnHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's own page."""
+class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """JupyterHub's start page; a start that was stopped is answered 400."""
 
 
 _OURS = {UserServerAPIHandler: ServerHandler, UserAPIHandler: PersonHandler, SpawnHandler: StartPage}

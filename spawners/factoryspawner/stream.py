@@ -16,7 +16,7 @@ MOST_OF_A_PERSON = 20  # streams that are open at a time
 _HEARTBEAT = 15.0  # seconds; tells proxies that the stream lives
 
 
-class OpenStreams:
+class PageStreams:
     """How many streams each person has open."""
 
     def __init__(self) -> None:

@@ -71,7 +71,7 @@ def test_a_door_names_no_moment_outside_of_the_years_that_are_believed(field: st
 
 
 @pytest.mark.parametrize("moment", YEARS)
-def test_nor_do_its_notice_and_its_file(moment: object) -> None:
+def test_a_door_s_notice_and_file_name_no_unbelievable_moment(moment: object) -> None:
     with pytest.raises(Misread):
         read_told(DoorStatus, json.dumps({**STATUS, "notice": {"kind": "idle", "at": moment, "minutes": 5}}))
     door = {"protocol": 1, "session": SESSION, "job": "1", "host_key": f"ssh-ed25519 {'A' * 68}"}
@@ -161,7 +161,7 @@ async def test_a_row_that_cannot_be_read_is_set_aside_and_named(
     assert column in said[0]
 
 
-async def test_what_may_be_missing_does_not_take_its_row_along(tmp_path: Path) -> None:
+async def test_an_unreadable_optional_value_counts_as_missing(tmp_path: Path) -> None:
     path = tmp_path / "ledger.sqlite"
     await _two_sessions(path)
     _spoil(
@@ -309,7 +309,7 @@ async def test_one_spoilt_session_of_a_snapshot_is_left_out(tmp_path: Path) -> N
     assert [found.state for found in changes[0].snapshot] == [SessionState.RUNNING]
 
 
-async def test_nor_the_stream_to_a_notebook(tmp_path: Path) -> None:
+async def test_no_text_of_a_session_breaks_the_stream_to_a_notebook(tmp_path: Path) -> None:
     events = [
         ("cluster", json.dumps({"end": SEPARATORS}, ensure_ascii=False)),
         ("cluster", "{"),

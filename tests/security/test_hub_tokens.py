@@ -104,10 +104,10 @@ async def test_the_link_is_told_what_this_hub_asks_of_people(hub: HubProcess, li
 @pytest.mark.parametrize(
     ("scopes", "words"),
     [
-        (["users:activity!user", FACTORIES], "needs access:servers!server"),
-        ([SERVER, FACTORIES, "inherit"], "'inherit' would let notebooks act as their person"),
-        ([SERVER, FACTORIES, "access:servers!user"], "would let notebooks act as their person"),
-        ([SERVER, "tokens"], "would let notebooks act as their person"),
+        (["users:activity!user", FACTORIES], "must contain access:servers!server"),
+        ([SERVER, FACTORIES, "inherit"], "remove 'inherit'; with it notebooks could act as their person"),
+        ([SERVER, FACTORIES, "access:servers!user"], "notebooks could act as their person"),
+        ([SERVER, "tokens"], "notebooks could act as their person"),
         (lambda _spawner: [SERVER], "must be a list"),
     ],
 )

@@ -61,7 +61,7 @@ def body(id: str, where: str, pays: str | None, **more: Any) -> dict[str, Any]:
     return asked(id, where, pays, **more).model_dump(mode="json")
 
 
-async def test_what_it_is_for_it_does(link: Link) -> None:
+async def test_a_session_s_token_acts_for_its_factory_and_project(link: Link) -> None:
     token = link.hub.session_token("ada")
     new = "d" * 32
     for method, path, sent, status in (
@@ -104,7 +104,9 @@ NOT_ITS_OWN = [
 
 
 @pytest.mark.parametrize(("method", "path", "sent"), NOT_ITS_OWN)
-async def test_what_it_is_not_for_is_refused_and_says_what_to_do(link: Link, method: str, path: str, sent: Any) -> None:
+async def test_a_session_s_token_is_refused_elsewhere_with_what_to_do(
+    link: Link, method: str, path: str, sent: Any
+) -> None:
     before = dict(link.world.home.files)
     status, said = await ask(link, method, path, link.hub.session_token("ada"), sent)
     assert (status, WORDS in said) == (403, True)
@@ -122,7 +124,7 @@ def test_no_operation_was_forgotten() -> None:
         assert any(re.fullmatch(pattern, one) for one in asked_for), path
 
 
-async def test_its_person_s_own_token_does_all_of_it(link: Link) -> None:
+async def test_a_person_s_own_token_acts_everywhere(link: Link) -> None:
     for method, path, sent in NOT_ITS_OWN:
         if "/events" in path:  # which has no end
             continue
@@ -142,7 +144,7 @@ async def test_lists_tell_what_is_its_own(link: Link) -> None:
     assert (other["server"], other["account"], other["job"], other["log"]) == ("other", "_", None, [])
 
 
-async def test_the_way_to_a_scheduler_is_closed_likewise(link: Link) -> None:
+async def test_a_session_s_token_reaches_no_other_cluster_s_scheduler(link: Link) -> None:
     url = str(link.people.base_url).replace("http", "ws") + "api/clusters/{}/wire"
     own = {"Authorization": f"Bearer {link.hub.session_token('ada')}"}
     for cluster, status in ((FAR, 403), (PAID, 403), (OWN, 409), ("f" * 32, 404)):  # its own has no scheduler's job

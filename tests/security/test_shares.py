@@ -22,7 +22,7 @@ from factorylink.problems import ProblemError
 from factorylink.schedulers import slurm
 from factorylink.site import Site
 from factorylink.slots import CommandSlots
-from factorylink.streams import OpenStreams
+from factorylink.streams import ApiStreams
 from factorylink.transports import ssh_login, ssh_pool
 from factorylink.transports.local import LocalTransport
 from factorylink.transports.ssh_login import LoginPace
@@ -157,7 +157,7 @@ def test_a_rate_limiter_keeps_people_apart() -> None:
 
 
 async def test_a_person_holds_so_many_streams_at_a_time() -> None:
-    streams, end = OpenStreams(most=3), asyncio.Event()
+    streams, end = ApiStreams(most=3), asyncio.Event()
 
     async def body() -> AsyncIterator[bytes]:
         yield b"data: 1\n\n"

@@ -223,7 +223,7 @@ async def test_a_link_that_was_told_nothing_begins_nothing(tmp_path: Path) -> No
     await world.down()
 
 
-async def test_who_is_only_said_to_begin_nothing_keeps_their_groups(tmp_path: Path) -> None:
+async def test_a_refusal_alone_keeps_the_person_s_groups(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     people = world.board.people
     await people.put("ada", PersonBody(groups=frozenset({"g"}), access=AccessStatus()))
@@ -235,7 +235,7 @@ async def test_who_is_only_said_to_begin_nothing_keeps_their_groups(tmp_path: Pa
     await world.down()
 
 
-async def test_the_hub_tells_it_over_the_socket(tmp_path: Path) -> None:
+async def test_the_hub_sends_the_access_status_over_the_socket(tmp_path: Path) -> None:
     async with served(tmp_path) as link:
         await link.client.put_rules(HubRules(terms="v1"))
         headers = {"Authorization": "Bearer ada-token"}

@@ -59,7 +59,7 @@ async def test_a_person_has_only_so_many_streams_open(hub: HubProcess, ada: http
                 assert (await status(ada, opened))[0] == 200
             code, words = await status(ada, opened)
             assert code == 429
-            assert b"very many pages" in words
+            assert b"as many pages" in words
             assert (await status(bob, few))[0] == 200  # another person
             assert (await ada.get(f"{API}/sessions")).status_code == 200
         for _ in range(100):  # they are closed: the hub hears of each by itself
@@ -87,7 +87,10 @@ async def test_a_body_without_end_is_refused_before_it_is_known_whose_it_is(hub:
 async def test_what_is_sent_to_us_is_short(ada: httpx.AsyncClient, link: FakeLink) -> None:
     url, headers = f"{API}/factories/one/credential", forged(ada)
     answer = await ada.put(url, json={"token": "t" * MOST_BYTES}, headers=headers)
-    assert (answer.status_code, answer.json()["message"]) == (413, "This request is too long.")
+    assert (answer.status_code, answer.json()["message"]) == (
+        413,
+        "This request is longer than the 64 KiB that the gateway takes. Send less.",
+    )
     assert link.renewed == []
     assert (await ada.put(url, json={"token": "t" * 8000}, headers=headers)).status_code == 200
 

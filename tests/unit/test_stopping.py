@@ -1,4 +1,4 @@
-"""A DELETE of a server is a wish that is written down at once, whatever the server is doing at that moment."""
+"""A DELETE of a server is recorded at once, whatever the server is doing at that moment."""
 
 from __future__ import annotations
 
@@ -63,12 +63,12 @@ def begun(link: FakeLink, user: str) -> list[str]:
     return [session_id for session_id, asked in link.requests.items() if asked.user == user]
 
 
-def wishes(hub: HubProcess) -> list[tuple[Any, ...]]:
-    """What the hub's database holds of wishes."""
+def stop_requests(hub: HubProcess) -> list[tuple[Any, ...]]:
+    """Return the stops that the hub's database holds."""
     with sqlite3.connect(hub.folder / "hub.sqlite") as database:
-        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'factorygate_wishes'").fetchall():
+        if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'factorygate_stops'").fetchall():
             return []
-        return database.execute("SELECT session FROM factorygate_wishes").fetchall()
+        return database.execute("SELECT session FROM factorygate_stops").fetchall()
 
 
 async def stop(hub: HubProcess, user: str, server: str, **body: Any) -> httpx.Response:
@@ -114,7 +114,7 @@ async def test_many_at_once_in_every_phase(hub: HubProcess, link: FakeLink, user
     assert len(begun(link, user)) == len(names)
     for trouble in ("Uncaught exception", "failed", "Unhandled error", "never retrieved"):
         assert trouble not in hub.log
-    assert wishes(hub) == []
+    assert stop_requests(hub) == []
 
 
 async def test_who_starts_again_at_once_gets_a_session_of_their_own(hub: HubProcess, link: FakeLink, user: str) -> None:
@@ -155,24 +155,24 @@ async def test_a_start_that_is_stopped_is_answered_in_words(hub: HubProcess, lin
     assert begun(link, user) == []  # the link refuses the PUT that it reads only now
 
 
-async def test_a_wish_outlives_hubs_until_the_link_answers(hub: HubProcess, link: FakeLink, user: str) -> None:
+async def test_a_stop_outlives_hubs_until_the_link_answers(hub: HubProcess, link: FakeLink, user: str) -> None:
     session = await pending(hub, link, user, "kept")
     await link.down()
     began = time.monotonic()
     assert (await stop(hub, user, "kept")).status_code in (202, 204)
     assert time.monotonic() - began < 15
-    assert wishes(hub) == [(session,)]
+    assert stop_requests(hub) == [(session,)]
     for _ in range(2):  # the second of them finds a server that is stopped already
         await hub.kill()
         await hub.up()
         await hub.until(user, is_stopped, "kept")
-        assert wishes(hub) == [(session,)]
+        assert stop_requests(hub) == [(session,)]
     await link.up()
     await link.until(session, lambda s: s.wish == "stop")
     async with asyncio.timeout(60):
-        while wishes(hub):
+        while stop_requests(hub):
             await asyncio.sleep(0.1)
-    # What the link asks for where it does not know the wish yet.
+    # What the link asks for where it does not know the stop yet.
     answer = await hub.api("POST", f"/users/{user}/servers/kept", hub.service, json={"adopt": session})
     assert answer.status_code == 503
     await link.end(session)
@@ -224,14 +224,12 @@ async def test_a_person_goes_with_all_servers_in_every_phase(hub: HubProcess, li
 async def test_a_hub_that_can_write_nothing_says_so(hub: HubProcess, link: FakeLink, user: str) -> None:
     session = await pending(hub, link, user, "unwritten")
     with sqlite3.connect(hub.folder / "hub.sqlite") as database:
-        database.execute(
-            "CREATE TRIGGER full BEFORE INSERT ON factorygate_wishes BEGIN SELECT RAISE(FAIL, 'full'); END"
-        )
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON factorygate_stops BEGIN SELECT RAISE(FAIL, 'full'); END")
     try:
         await link.down()
         answer = await stop(hub, user, "unwritten")
         assert answer.status_code == 503
-        assert "cannot write down" in answer.json()["message"]
+        assert "could not be recorded" in answer.json()["message"]
     finally:
         with sqlite3.connect(hub.folder / "hub.sqlite") as database:
             database.execute("DROP TRIGGER full")

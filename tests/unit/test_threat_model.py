@@ -1,4 +1,4 @@
-"""The tables of the threat model name, for each line, tests that there are."""
+"""Every row of the threat model's first two tables names tests that exist."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ async def test_many_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pyte
 
 
 def test_only_so_many_are_remembered() -> None:
-    ids = withdrawn.Withdrawn()
+    ids = withdrawn.StoppedBeforeBegun()
     for number in range(withdrawn.KEPT + 1):
         ids.add(f"{number:032x}")
     assert f"{0:032x}" not in ids

@@ -212,7 +212,12 @@ class FactoryCluster(JobQueueCluster):
         way = Way.here(token=token)
         found = {one["name"]: one for one in get_now("/clusters?live=true", way) if one["state"] == "live"}
         if name not in found:
-            more = "" if way.own else " Those elsewhere need a token of your own: factorygate.use_token()."
+            more = (
+                ""
+                if way.own
+                else " Clusters at another factory or for another project are found only with a token of your own: "
+                "factorygate.use_token()."
+            )
             raise ValueError(f"You have no cluster {name!r} now; there are: {', '.join(found) or 'none'}.{more}")
         told = found[name]
         choice, hours = told["choice"], told["gpu_hours"]

@@ -119,8 +119,8 @@ async def _reached(cluster: FactoryCluster) -> Outside:
 
 
 async def _process(cluster_id: str, name: str, idle_seconds: float, way: Way) -> dict[str, Any]:
-    """Start it; what it tells. A token of the person's own is in its environment, as the session's own is: it has to
-    say for as long as it lives that the cluster is wanted. Raises RuntimeError."""
+    """Start the scheduler's process; return what it reports. It gets the person's own token, if there is one, in its
+    environment, since it must renew the cluster's lease while it lives. Raises RuntimeError."""
     own = {"FACTORYGATE_TOKEN": way.token} if way.own else {}
     folder = pages.folder(cluster_id)
     file, log = folder / "scheduler.json", folder / "scheduler.log"

@@ -20,9 +20,9 @@ log = logging.getLogger(__name__)
 NOTEBOOK_PROGRAM = "jupyterhub-singleuser"
 HEAD_PROGRAM = "factorygate-head"  # a cluster's scheduler, in place of a notebook
 
-# What a single-user server imports sooner or later. Nothing here may read the environment when it is imported, as
-# jupyterhub.singleuser does, and jupyterhub.services.auth: that one takes the path of the server's cookies from it, and
-# without it ``/``, so that browsers would send the cookies to other people's servers, too.
+# Modules that a single-user server imports anyway. None of them may read the environment on import.
+# jupyterhub.singleuser and jupyterhub.services.auth do: without JUPYTERHUB_SERVICE_PREFIX the latter sets the cookies'
+# path to ``/``, and browsers would send them to other people's servers.
 _WARM = (
     "jupyter_server.serverapp",
     "jupyterhub.scopes",

@@ -100,8 +100,8 @@ class ClusterAdmission:
         return session_id
 
     def _options(self, user: str, request: ClusterRequest, own: JobOptions | None) -> JobOptions:
-        """What the operator set for the person's jobs holds for workers, too: who pays, a reservation. Those of the
-        session that holds the cluster or that asked for it, at the same factory; else those that the hub told."""
+        """Return the operator's job options for workers: those of the session that holds the cluster at the same
+        factory, else those of the session whose token asked, else those that the hub told for the person."""
         live = self._board.live.get(request.session or "")
         if live is not None and live.row.user == user and live.row.factory == request.factory:
             return live.row.options

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Float, ForeignKey, Index, Integer, String, Table, column
 
-from factorylink.columns import Moment, Parsed
+from factorylink.columns import MomentColumn, ParsedColumn
 from factorylink.models import EndReason, JobOptions, ResolvedChoice, Words, WorkerState
 from factorylink.schema import metadata, only
 
@@ -16,17 +16,17 @@ clusters = Table(
     Column("name", String, nullable=False),
     Column("factory", String, nullable=False),
     Column("account", String, nullable=False),
-    Column("choice", Parsed(ResolvedChoice), nullable=False),
-    Column("options", Parsed(JobOptions), nullable=False),
+    Column("choice", ParsedColumn(ResolvedChoice), nullable=False),
+    Column("options", ParsedColumn(JobOptions), nullable=False),
     Column("processes", Integer, nullable=False),
     Column("gpus", Integer, nullable=False),
     Column("cap_gpu_hours", Float),
     Column("earlier", Float, nullable=False, server_default="0"),
     Column("session", String),
-    Column("created", Moment, nullable=False),
+    Column("created", MomentColumn, nullable=False),
     Column("wish", String, nullable=False),
-    Column("ended", Moment),
-    Column("end", Parsed(Words)),
+    Column("ended", MomentColumn),
+    Column("end", ParsedColumn(Words)),
     Index("live_clusters", "id", **only(column("ended").is_(None))),
     Index("ended_clusters", "user", "ended"),
 )
@@ -37,11 +37,11 @@ batches = Table(
     Column("cluster", ForeignKey("clusters.id"), nullable=False, index=True),
     Column("count", Integer, nullable=False),
     Column("hours", Float, nullable=False),
-    Column("created", Moment, nullable=False),
-    Column("submit_begun", Moment),
+    Column("created", MomentColumn, nullable=False),
+    Column("submit_begun", MomentColumn),
     Column("submits", Integer, nullable=False),
     Column("job", String),
-    Column("submitted", Moment),
+    Column("submitted", MomentColumn),
 )
 workers = Table(
     "workers",
@@ -49,15 +49,15 @@ workers = Table(
     Column("batch", ForeignKey("batches.id"), primary_key=True),
     Column("task", Integer, primary_key=True),
     Column("name", String, nullable=False),
-    Column("state", Parsed(WorkerState), nullable=False),
+    Column("state", ParsedColumn(WorkerState), nullable=False),
     Column("wish", String, nullable=False),
     Column("node", String),
     Column("restarts", Integer, nullable=False, server_default="0"),
     Column("earlier", Float, nullable=False, server_default="0"),
-    Column("started", Moment),
-    Column("ends", Moment),
-    Column("ended", Moment),
-    Column("end_reason", Parsed(EndReason)),
-    Column("end", Parsed(Words)),
-    Column("log_tail", Parsed(tuple[str, ...]), nullable=False),
+    Column("started", MomentColumn),
+    Column("ends", MomentColumn),
+    Column("ended", MomentColumn),
+    Column("end_reason", ParsedColumn(EndReason)),
+    Column("end", ParsedColumn(Words)),
+    Column("log_tail", ParsedColumn(tuple[str, ...]), nullable=False),
 )

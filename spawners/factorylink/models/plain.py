@@ -26,7 +26,7 @@ def plain_text(text: str, most: int = MOST) -> str:
 
 
 def plain_lines(text: str, most: int = MOST) -> str:
-    """Return the same with its line ends (``\\n``) kept."""
+    """Return ``text`` like ``plain_text``, but keep its line ends (``\\n``)."""
     return _shortened(_BAD_BUT_LINE_ENDS.sub(_replacement, _ESCAPES.sub("", _bounded(text, most))).strip(), most)
 
 
@@ -38,7 +38,8 @@ def last_lines(text: str, count: int, width: int) -> tuple[str, ...]:
 
 
 def _bounded(text: str, most: int) -> str:
-    """The part that can be seen at most; terminal sequences before it are few where a text is honest."""
+    """Cut the text before the slow replacements; four times ``most`` leaves room for terminal sequences that are
+    removed."""
     return text if len(text) <= 4 * most else text[: 4 * most]
 
 

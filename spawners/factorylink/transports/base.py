@@ -90,8 +90,9 @@ def most_bytes(ask: Ask[T], account: str | None) -> int:
     return ask.most if account is None else min(ask.most, ACCOUNT_CAP)
 
 
-class Heard:
-    """What a command left behind, until it is read: then the bytes are let go of, whoever still holds this."""
+class CommandOutput:
+    """Output of a command. The bytes are freed once ``output()`` was called, even if this object is still
+    referenced."""
 
     def __init__(self, stdout: bytes, stderr: bytes, code: int) -> None:
         self.stdout = stdout
@@ -99,13 +100,13 @@ class Heard:
         self.code = code
 
     def output(self) -> Output:
-        """Return it as text; there is nothing in it afterwards."""
+        """Return the output as text, and free the bytes."""
         stdout, stderr = self.stdout, self.stderr
         self.stdout = self.stderr = b""
         return Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), self.code)
 
 
-async def answer(ask: Ask[T], heard: Heard) -> T:
+async def answer(ask: Ask[T], heard: CommandOutput) -> T:
     """Read what a command left behind. What cannot be read is logged, beginning and end, and becomes Misread."""
     large = len(heard.stdout) > LARGE
     error, found = await asyncio.to_thread(_read, ask, heard) if large else _read(ask, heard)
@@ -114,9 +115,9 @@ async def answer(ask: Ask[T], heard: Heard) -> T:
     return cast("T", found)
 
 
-def _read(ask: Ask[T], heard: Heard) -> tuple[LinkError, None] | tuple[None, T]:
-    """The answer, or the error: without its traceback and its causes, which would hold all of the output for as long as
-    somebody holds the error."""
+def _read(ask: Ask[T], heard: CommandOutput) -> tuple[LinkError, None] | tuple[None, T]:
+    """Return the answer, or the error without traceback and cause, which would keep the whole output in memory as long
+    as the error."""
     output = heard.output()
     try:
         return None, ask.parse(output)
@@ -142,7 +143,7 @@ class WireLog:
         self._left = WIRE_CAP
 
     def say(self, said: bytes) -> None:
-        """Log a piece of it; once it is too much, that alone."""
+        """Log a piece of stderr; after ``WIRE_CAP`` bytes only log that there was more."""
         if self._left <= 0:
             return
         self._left -= len(said)

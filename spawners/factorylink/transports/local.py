@@ -23,7 +23,7 @@ from factorylink.schedulers.ask import Ask
 from factorylink.slots import CommandSlots
 from factorylink.transports.base import (
     STDERR_CAP,
-    Heard,
+    CommandOutput,
     SocketWire,
     Wire,
     WireLog,
@@ -72,7 +72,7 @@ class LocalTransport:
         argv = self._prefix + ask.argv
         most = most_bytes(ask, account)
         async with self._slots.of(account):
-            heard = Heard(*await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, most))
+            heard = CommandOutput(*await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, most))
         return await answer(ask, heard)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:

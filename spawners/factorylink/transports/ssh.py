@@ -21,7 +21,7 @@ from factorylink.credentials.base import Credentials
 from factorylink.errors import Misread, NotDone, Refused, Unreachable
 from factorylink.schedulers.ask import Ask
 from factorylink.slots import CommandSlots
-from factorylink.transports.base import Heard, Wire, answer, first_bytes, head, most_bytes
+from factorylink.transports.base import CommandOutput, Wire, answer, first_bytes, head, most_bytes
 from factorylink.transports.host_keys import HostKeys
 from factorylink.transports.ssh_channels import Command, Lost, NoPlace
 from factorylink.transports.ssh_login import Gate
@@ -76,7 +76,7 @@ class SshTransport:
         argv = (*self._settings.prefix, *ask.argv)
         env = self._settings.env | dict(ask.env)
         most = most_bytes(ask, account)
-        heard = Heard(*await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, most))
+        heard = CommandOutput(*await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, most))
         if heard.code in _CANNOT_RUN:
             words = heard.output().stderr.strip()
             raise Unreachable(f"{ask.argv[0]} could not be run: {words or f'code {heard.code}'}")

@@ -35,8 +35,8 @@ CIPHERS = [
 
 
 class LoginPace:
-    """At most ``per_minute`` logins begin in any minute, all accounts together; the last of them are the watcher's, and
-    of the others no login name begins more than its share."""
+    """At most ``per_minute`` logins begin in any minute, all accounts together; the last of them are kept for the
+    watcher, and each login name gets only its share of the others."""
 
     def __init__(self, per_minute: int) -> None:
         self._most = per_minute
@@ -45,8 +45,8 @@ class LoginPace:
         self._own: dict[str, deque[float]] = {}
 
     async def turn(self, watcher: bool, name: str | None = None) -> None:
-        """Wait for it. ``name``: the login name that has a share; None: it is everybody's. Raises Unreachable where
-        that would take too long."""
+        """Wait until a login may begin. ``name``: the login name whose share it uses; None: no share (the watcher, a
+        service account). Raises Unreachable where that would take too long."""
         most = self._most if watcher else max(1, self._most - FOR_THE_WATCHER)
         first = time.monotonic()
         while (pause := max(_pause(self._begun, most), self._own_pause(name))) > 0:

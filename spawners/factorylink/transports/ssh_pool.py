@@ -29,7 +29,7 @@ REFUSED_PAUSE = 2.0
 # One account that is not let in any more must not use up the logins of all others; the watcher's is everybody's.
 LONGEST_REFUSED = 300.0
 LAG = 0.1  # seconds until sshd has noticed that a channel is closed; a new one before that would be one too many
-FREE = 2  # short connections in a row that are nobody's fault
+FREE = 2  # short connections in a row that do not count as a failure
 STEADY = 10.0  # seconds that a connection lives before it counts as one that works
 SHRUNK = 60.0  # seconds for which a server that had fewer places than we were told is taken at its word
 FOR_COMMANDS = 2  # places of a connection that entries, which last for hours, leave to commands
@@ -251,8 +251,9 @@ class Pool:
         line.connection.close()
 
     def _lost(self, line: Line) -> None:
-        """The other side closed it. An account may have each of its connections closed right after the login: that
-        happens to anybody now and then, and again and again counts as a failure."""
+        """Note that the site closed a connection. After ``FREE`` connections in a row that lived less than ``STEADY``
+        seconds, count it as a failure and pause: an account can have each of its connections closed right after the
+        login."""
         if line in self._lines and time.monotonic() - line.since < STEADY:
             self._short += 1
             if self._short > FREE:

@@ -42,7 +42,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         if self.current_user is None:
             raise web.HTTPError(401, N_("Log in to the hub first."))
         if len(self.request.body) > MOST_BYTES:
-            raise web.HTTPError(413, N_("This request is too long."))
+            raise web.HTTPError(413, N_("This request is longer than the 64 KiB that the gateway takes. Send less."))
 
     @property
     def gateway(self) -> Gateway:
@@ -71,7 +71,13 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         429 where the person has very many streams open."""
         with self.gateway.streams.one_more(self.person) as allowed:
             if not allowed:
-                raise web.HTTPError(429, N_("You have very many pages of the gateway open. Close some of them."))
+                raise web.HTTPError(
+                    429,
+                    N_(
+                        "You have as many pages of the gateway open as one person may have. Close some of them, then "
+                        "reload this one."
+                    ),
+                )
             await self._send(*sources)
 
     async def _send(self, *sources: Source) -> None:

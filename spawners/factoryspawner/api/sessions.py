@@ -9,8 +9,8 @@ from factorylink.client import LinkProblem, LinkSilent
 from factorylink.models import N_, ExtendBody, Problem, Session
 from factoryspawner.api.handler import NOTHING, GatewayHandler
 from factoryspawner.errors import NOT_WRITTEN
+from factoryspawner.stop_requests import NotKept
 from factoryspawner.stream import Source
-from factoryspawner.wishes import NotKept
 
 SESSIONS = TypeAdapter(list[Session])
 SESSION = TypeAdapter(Session)
@@ -51,7 +51,7 @@ class OneSession(_OfSession):
         self.answer(SESSION, await self.own_session(session_id))
 
     async def delete(self, session_id: str) -> None:
-        """Stop a session that the hub does not hold as a server just now; 202 once the wish is kept."""
+        """Stop a session that the hub does not hold as a server just now; 202 once the stop is recorded."""
         try:
             session = await self.own_session(session_id)
         except LinkSilent:
@@ -66,9 +66,10 @@ class OneSession(_OfSession):
         if spawner is not None and spawner.active:
             raise web.HTTPError(409, N_("Stop it as a server of the hub."))
         try:
-            await self.gateway.wishes.keep([session_id], "person" if session.user == self.person else "operator")
+            await self.gateway.stop_requests.keep([session_id], "person" if session.user == self.person else "operator")
         except NotKept as error:
-            raise web.HTTPError(503, NOT_WRITTEN.what) from error
+            problem = Problem(kind="unreachable", message=NOT_WRITTEN.what, do=NOT_WRITTEN.do)
+            raise LinkProblem(503, problem) from error
         self.set_status(202)
         self.answer(NOTHING, {})
 

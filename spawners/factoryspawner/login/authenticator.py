@@ -234,7 +234,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         user.db.commit()
         self._tell(user.name, PersonBody(groups=frozenset(), blocked=True))
 
-    def _tell(self, name: str, told: access.Told) -> None:
+    def _tell(self, name: str, told: access.PersonUpdate) -> None:
         """Let the link know, now or when it answers again. Before a start it is told once more."""
         if (earlier := self._telling.pop(name, None)) is not None:
             earlier()

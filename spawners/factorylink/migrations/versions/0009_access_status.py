@@ -1,7 +1,7 @@
 """Whether people may begin anything by the hub's rules, what it adds to their jobs, and how often sessions got time.
 
-People of whom an earlier hub told have no access status: they begin nothing until the hub tells it, which it does at
-their next request there.
+People stored by an earlier release have no access status. They begin nothing until the hub sends one, at their next
+request to the hub.
 """
 
 import sqlalchemy as sa

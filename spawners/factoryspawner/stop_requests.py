@@ -1,6 +1,6 @@
-"""Wishes to stop a session: kept in the hub's database until the link's ledger holds them.
+"""Stops of sessions: kept in the hub's database until the link's ledger holds them.
 
-A wish is written down before it is answered, and carried out by this hub process or by the next one, as soon as the
+A stop is recorded before it is answered, and sent to the link by this hub process or by the next one, as soon as the
 link answers. The hub's database has one table more for that; JupyterHub neither reads nor changes it.
 """
 
@@ -23,16 +23,16 @@ from factoryspawner.pauses import pauses
 
 _ID = re.compile(r"[0-9a-f]{32}")  # of a session; the link takes no other, nor what is asked together with it
 _BY: dict[str, By] = {"person": "person", "operator": "operator"}
-_PATIENCE = 1.0  # seconds that a link which says nothing has to take a wish before it is written here
-_AT_ONCE = 500  # wishes that the link is asked for in one request
-_REMEMBERED = 10_000  # wishes that were carried out
+_PATIENCE = 1.0  # seconds that a silent link has to take a stop before it is recorded here
+_AT_ONCE = 500  # stops that the link is asked for in one request
+_REMEMBERED = 10_000  # stops that the ledger holds
 _BUSY_SECONDS = 30  # that a transaction waits for others: JupyterHub writes to the same database
 
 log = logging.getLogger("factoryspawner")
 
 _METADATA = MetaData()
-_WISHES = Table(
-    "factorygate_wishes",
+_STOPS = Table(
+    "factorygate_stops",
     _METADATA,
     Column("session", String(32), primary_key=True),
     Column("by", String(16), nullable=False),
@@ -40,10 +40,10 @@ _WISHES = Table(
 
 
 class NotKept(Exception):
-    """A wish could be written down nowhere: neither the hub's database nor the link takes it."""
+    """A stop could not be recorded: neither the hub's database nor the link takes it."""
 
 
-class WishStore:
+class StopStore:
     """The table in the hub's database. ``url``: the database in SQLAlchemy's words. Each call is one transaction on a
     connection of its own, and blocks until it is on the disk."""
 
@@ -53,48 +53,50 @@ class WishStore:
         self._made = False
 
     def load(self) -> dict[SessionId, By]:
-        """Return the wishes that are kept, by session. Raises SQLAlchemyError."""
-        if not inspect(self._engine).has_table(_WISHES.name):
+        """Return who asked for each stop that is kept, by session. Raises SQLAlchemyError."""
+        if not inspect(self._engine).has_table(_STOPS.name):
             return {}
         with self._engine.connect() as connection:
-            rows = connection.execute(_WISHES.select()).all()
+            rows = connection.execute(_STOPS.select()).all()
         return {row.session: _BY.get(row.by, "hub") for row in rows if _ID.fullmatch(row.session)}
 
     def change(self, added: Mapping[SessionId, By], removed: Iterable[SessionId]) -> None:
-        """Write some wishes and forget others. Raises SQLAlchemyError; then nothing has changed."""
+        """Write some stops and forget others. Raises SQLAlchemyError; then nothing has changed."""
         with self._engine.begin() as connection:
             if not self._made:
                 _METADATA.create_all(connection)
             gone = [*removed, *added]  # what is added may be there from before
-            connection.execute(delete(_WISHES).where(_WISHES.c.session.in_(gone)))
+            connection.execute(delete(_STOPS).where(_STOPS.c.session.in_(gone)))
             if added:
-                connection.execute(insert(_WISHES), [{"session": one, "by": by} for one, by in added.items()])
+                connection.execute(insert(_STOPS), [{"session": one, "by": by} for one, by in added.items()])
         self._made = True
 
 
-class Wishes:
-    """All open wishes of this hub. Those that come while others are being written go to the disk together."""
+class StopRequests:
+    """All stops of this hub that the ledger does not hold yet. Stops that arrive during a write go to the disk
+    together."""
 
     def __init__(self, link: LinkClient) -> None:
         self._link = link
-        self._store: WishStore | None = None
+        self._store: StopStore | None = None
         self._open: dict[SessionId, asyncio.Future[None]] = {}  # until the ledger holds them
         self._by: dict[SessionId, By] = {}  # of those, in the order in which the link is asked
         self._late: set[SessionId] = set()  # of those, what the link did not take at once
         self._asking: asyncio.Task[None] | None = None
-        self._ever: dict[SessionId, None] = {}  # the last of this process, in order; no session comes back from a wish
+        # the last stopped sessions of this process, oldest first; none of them is adopted again
+        self._ever: dict[SessionId, None] = {}
         self._stored: set[SessionId] = set()
         self._to_add: dict[SessionId, By] = {}
         self._to_remove: set[SessionId] = set()
         self._round: asyncio.Task[None] | None = None
 
-    def keep_in(self, store: WishStore) -> None:
-        """Keep wishes in this store, and carry out those that are in it. Blocks until they are read."""
+    def keep_in(self, store: StopStore) -> None:
+        """Keep stops in this store, and send those that are in it to the link. Blocks until they are read."""
         self._store = store
         try:
             left = store.load()
         except SQLAlchemyError as error:
-            log.error("Wishes of an earlier hub cannot be read: %s", error)  # noqa: TRY400  # its words say it all
+            log.error("The stops that an earlier hub recorded cannot be read: %s", error)  # noqa: TRY400  # its words say it all
             return
         for session_id, by in left.items():
             self._stored.add(session_id)
@@ -105,16 +107,16 @@ class Wishes:
         return session_id in self._open
 
     def unwanted(self, session_id: SessionId) -> bool:
-        """Whether the session was to stop at any time: an answer of the link may be older than that."""
+        """Return whether a stop was ever asked for; the link's answer may be older than that stop."""
         return session_id in self._open or session_id in self._ever
 
     async def keep(self, session_ids: Iterable[SessionId], by: By = "hub") -> None:
-        """Return when these wishes are written down: in the link's ledger, or, where that takes a while, in the hub's
-        database. They are carried out in any case. Raises NotKept where neither takes them."""
+        """Return once these stops are recorded, in the link's ledger or, if that takes over a second, in the hub's
+        database. Raises NotKept if neither takes them; the hub keeps trying in any case."""
         await asyncio.gather(*(self._keep(session_id, by) for session_id in session_ids))
 
     async def held(self, session_id: SessionId, by: By = "hub") -> None:
-        """Return when the ledger holds the wish to stop; asked again until then, also if the caller is cancelled."""
+        """Return when the ledger holds the stop; the link is asked until then, also if the caller is cancelled."""
         carried = self._carry_out(session_id, by)
         with contextlib.suppress(NotKept):  # the log has it
             await self._keep(session_id, by)
@@ -163,7 +165,7 @@ class Wishes:
             try:
                 await asyncio.to_thread(self._store.change, added, removed)
             except SQLAlchemyError as error:
-                log.error("The hub's database does not take wishes to stop: %s", error)  # noqa: TRY400
+                log.error("The hub's database does not take stops: %s", error)  # noqa: TRY400
                 raise
             self._stored |= added.keys()
             self._stored -= removed
@@ -173,7 +175,7 @@ class Wishes:
     # --- the link
 
     def _carry_out(self, session_id: SessionId, by: By) -> asyncio.Future[None]:
-        """See that the link is asked; what is done once the ledger holds the wish."""
+        """Ask the link to stop the session; return a future that is done once the ledger holds the stop."""
         if session_id not in self._open:
             self._ever[session_id] = None
             while len(self._ever) > _REMEMBERED:
@@ -198,18 +200,18 @@ class Wishes:
             else:
                 delays = pauses()
 
-    async def _asked(self, wishes: Mapping[SessionId, By]) -> tuple[frozenset[SessionId], str]:
+    async def _asked(self, stops: Mapping[SessionId, By]) -> tuple[frozenset[SessionId], str]:
         """What the link took, and why it did not take the others."""
         try:
-            return await self._link.stop_all(wishes), "its ledger does not answer"
+            return await self._link.stop_all(stops), "its ledger does not answer"
         except (LinkSilent, LinkProblem) as error:
             return frozenset(), str(error)
         except Exception as error:
-            log.exception("Wishes to stop are tried again")  # else they would wait for the next hub
+            log.exception("Stops are sent to the link again")  # else they would wait for the next hub
             return frozenset(), str(error)
 
     async def _put_off(self, left: Iterable[SessionId], trouble: str) -> None:
-        """What the link did not take is written down here, and comes after what it was not asked for yet."""
+        """Record here the stops that the link did not take, and ask for them again after all others."""
         for session_id in left:
             self._by[session_id] = self._by.pop(session_id)
         late = [session_id for session_id in left if session_id not in self._late]
@@ -230,6 +232,7 @@ class Wishes:
 
 
 def _looked_at(task: asyncio.Future[None]) -> None:
-    """Its error is in the log, and with those who wait for it."""
+    """Retrieve a task's exception, so that asyncio does not report it: it is logged already, and raised for whoever
+    awaits the task."""
     if not task.cancelled():
         task.exception()
