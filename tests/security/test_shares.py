@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -27,6 +27,7 @@ from factorylink.transports import ssh_login, ssh_pool
 from factorylink.transports.local import LocalTransport
 from factorylink.transports.ssh_login import LoginPace
 from factorylink.transports.ssh_pool import Kind, Pool
+from tests.support.sshd import open_folder
 from tests.unit.fake_factory import factory
 from tests.unit.test_local_transport import shell
 from tests.unit.test_slurm import request
@@ -34,11 +35,15 @@ from tests.unit.test_slurm import request
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root acts as several accounts")
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    with open_folder() as folder:
+        yield folder
+
+
 @as_root
-async def test_fifos_of_one_account_keep_no_other_account_waiting(tmp_path: Path) -> None:
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    fifo = tmp_path / "cluster.json"
+async def test_fifos_of_one_account_keep_no_other_account_waiting(public: Path) -> None:
+    fifo = public / "cluster.json"
     os.mkfifo(fifo, 0o644)
     transport = LocalTransport(Settings())
     reading = [asyncio.create_task(transport.read("nobody", str(fifo))) for _ in range(100)]
@@ -75,16 +80,14 @@ async def test_an_account_has_a_share_of_the_commands_and_the_watcher_its_own() 
 
 
 @as_root
-async def test_an_account_whose_commands_hang_keeps_no_other_from_submitting(tmp_path: Path) -> None:
+async def test_an_account_whose_commands_hang_keeps_no_other_from_submitting(public: Path) -> None:
     """Its submissions wait for its own share, not in everybody's places."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
-    fifo = tmp_path / "fifo"
+    fifo = public / "fifo"
     os.mkfifo(fifo, 0o644)
-    sbatch = tmp_path / "sbatch"
+    sbatch = public / "sbatch"
     sbatch.write_text("#!/bin/sh\necho 7\n")
     sbatch.chmod(0o755)
-    transport = LocalTransport(Settings(env={"PATH": f"{tmp_path}:/usr/bin:/bin"}))
+    transport = LocalTransport(Settings(env={"PATH": f"{public}:/usr/bin:/bin"}))
     site = Site(factory(), Access(), transport, slurm, "hub")
     hanging = [asyncio.create_task(transport.read("nobody", str(fifo))) for _ in range(50)]
     await asyncio.sleep(0)
