@@ -40,7 +40,6 @@ from tests.unit.test_link_process import start
 T = TypeVar("T")
 ANSWER_SECONDS = 2.0
 GROWTH = 50 * 2**20  # bytes
-LIVES = 50  # hostile sessions at a time
 SAID_SECONDS, ENDED_SECONDS = 2.0, 3.0  # then those that hang are left to themselves
 PLAIN = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029]*"
 LINE = re.compile(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d,\d{{3}} link [A-Z]+ [a-z_.]+: {PLAIN}|    \| {PLAIN}")
@@ -328,7 +327,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
 
 @pytest.mark.timeout(3600)
 def test_a_hostile_neighbour_is_noticed_by_nobody(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    runs = 200 if request.config.getoption("--long") else 10  # of so many lives each
+    runs, together = (100, 100) if request.config.getoption("--long") else (10, 50)  # hostile sessions at a time
     with asyncio.Runner() as runner:
         context = world(tmp_path)
         made = runner.run(context.__aenter__())
@@ -342,7 +341,7 @@ def test_a_hostile_neighbour_is_noticed_by_nobody(tmp_path: Path, request: pytes
             suppress_health_check=list(HealthCheck),
         )
         @given(
-            st.lists(lives, min_size=LIVES, max_size=LIVES),
+            st.lists(lives, min_size=together, max_size=together),
             st.lists(foreign, max_size=5).map("".join),
             st.lists(replies(blobs), max_size=2),
         )
