@@ -361,6 +361,7 @@ def test_a_hostile_neighbour_is_noticed_by_nobody(tmp_path: Path, request: pytes
 
 
 async def _run(made: World, lives: list[Life], rows: str, instead: list[Reply], base: list[int]) -> None:
+    base += [] if base else [made.memory()]
     made.longest = 0.0
     made.site.rows, made.site.instead = rows, list(instead)
     async with made.probed():
@@ -369,10 +370,12 @@ async def _run(made: World, lives: list[Life], rows: str, instead: list[Reply], 
     assert made.longest < ANSWER_SECONDS
     made.check_log()
     base.append(made.memory())
-    assert base[-1] - base[0] < GROWTH, [value >> 20 for value in base]
+    # The first run of a link makes what so many sessions at a time need; from then on nothing may be added.
+    most = 2 * GROWTH if len(base) == 2 else GROWTH
+    first = base[0] if len(base) == 2 else base[1]
+    assert base[-1] - first < most, [value >> 20 for value in base]
     await made.check_ledger()
-    if len(base) % 5 == 0:
+    if len(base) > 5:
         await made.kill()
         await made.start()
-        base.clear()
-        base.append(made.memory())
+        base[:] = [made.memory()]
