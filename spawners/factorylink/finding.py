@@ -63,6 +63,10 @@ class Finder:
         if what is Found.OURS:
             await self._board.ledger.change(row, entry=self._board.entry(row, "cancel", f"second job {job.id}"))
 
+    def copied(self, session_id: SessionId, place: Place, job: Job) -> None:
+        """A job of an array says it is of this session: no session was submitted so."""
+        self._leave_alone(place, job, f"is of an array, and says it is of session {session_id}")
+
     async def _cancelled(self, place: Place, job: Job) -> Found:
         """Cancel a job which an answer shows with a comment that this gateway signed, if it still has that comment.
         Raises the link's errors."""

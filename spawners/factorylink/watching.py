@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from factorylink import budget, explain, lifecycle, moments
@@ -51,7 +52,14 @@ class Watcher:
         """A factory's successful answer; about one site account's jobs only, where one is named, and then it says
         nothing of any other's. Whatever fails here is tried again at the next one."""
         here = {live.row.id: live for live in self._board.at(place.factory.id) if account in (None, live.row.account)}
-        plan = compare([live.row for live in here.values()], jobs, self._board.identity, place.factory.id)
+        plan = compare(
+            [live.row for live in here.values()],
+            jobs,
+            self._board.identity,
+            place.factory.id,
+            {live.row.id for live in here.values() if live.submitting},
+            partial(self._board.of_batch, place.factory.id),
+        )
         try:
             for row, job in plan.replaced:
                 self._replaced(here[row.id], place, job)
@@ -67,6 +75,8 @@ class Watcher:
                 await self._waits(here[row.id], place)
             for row, job in plan.surplus:
                 await self._finder.surplus(row, place, job)
+            for session_id, job in plan.copies:
+                self._finder.copied(session_id, place, job)
             self._finder.only(place, jobs, account)
             for session_id, job in _newest_first(plan.unknown):  # of two sessions of a server the newer is taken back
                 live = await self._finder.unknown(session_id, place, job)

@@ -111,7 +111,7 @@ class Herd:
             if worker.ended is not None or id is None:
                 continue
             job, before = jobs.get(id), worker.job
-            what = None if job is None else found(own_job(flock.row, batch, id, self._board.identity), job)
+            what = None if job is None else self._found(flock, batch, place, job)
             if what is Found.FOREIGN:
                 log.warning("Job %s at %s is not the worker %s any more", id, place.factory.id, worker.name)
                 replaced.append(worker)
@@ -144,6 +144,10 @@ class Herd:
         if fresh:
             flock.concluding |= {(batch.id, worker.task) for worker, _ in fresh}
             self._board.background(self._conclude(flock, batch, place, fresh), f"ends of batch {batch.id}")
+
+    def _found(self, flock: Flock, batch: BatchRow, place: Place, job: Job) -> Found:
+        own, factory = own_job(flock.row, batch, job.id, self._board.identity), place.factory.id
+        return found(own, job, self._board.of_session(factory, job) or self._board.of_batch(factory, job))
 
     async def _charge_shown(self, flock: Flock, batch: BatchRow, jobs: dict[str, Job]) -> None:
         """Hold the budget for jobs that a client said are there, now that the factory shows them."""
