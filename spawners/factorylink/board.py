@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from factorylink import budget, explain, moments, windows
 from factorylink.accepting import Acceptances
+from factorylink.apart import Apart
 from factorylink.budget import Budget, Claim
 from factorylink.choices import gpus_of, walltime
 from factorylink.clusters.flock import CLUSTER, Flock, cluster_key
@@ -90,6 +91,7 @@ class Board:
         self._watchers: list[Watches] = []
         self._account_lists: list[Callable[[str], Iterable[str]]] = [self._accounts]
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.apart = Apart(self.spawn)
 
     # --- looks
 

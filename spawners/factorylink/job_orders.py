@@ -113,8 +113,8 @@ def pieces(all: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def of_its_form(dialect: Dialect, ids: Sequence[JobId]) -> Sequence[JobId]:
-    """Return the ids that are of a dialect's form. Another one is of a job that the factory had when it had another kind
-    of scheduler: this one has no such job."""
+    """Return the ids that are of a dialect's form. Another one is of a job that the factory had when it had
+    another kind of scheduler: this one has no such job."""
     try:
         dialect.by_id(ids)
     except ValueError:

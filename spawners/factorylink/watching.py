@@ -74,7 +74,7 @@ class Watcher:
             for row in plan.waiting:
                 await self._waits(here[row.id], place)
             for row, job in plan.surplus:
-                await self._finder.surplus(row, place, job)
+                self._finder.surplus(row, place, job)
             for session_id, job in plan.copies:
                 self._finder.copied(session_id, place, job)
             self._finder.only(place, jobs, account)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.unit.fake_factory import ID, OTHER, SCHEDULER
 NAME = "factorygate-hub"
 CLUSTER, BATCH = "c" * 32, "b" * 32
 LOST = "e" * 32
+SOON = 15.0  # seconds
 
 
 @pytest_asyncio.fixture(params=["slurm", "pbs"])
@@ -93,6 +95,56 @@ async def test_no_more_time_for_what_cannot_have_it(world: CommandedWorld) -> No
         with pytest.raises(Refused):
             await world.scheduler.extend("a", OwnJob(job, "a", "x"), 0)
     assert world.there.extended == []
+
+
+# --- commands that never end
+
+
+async def stopped_soon(world: CommandedWorld) -> None:
+    """The session of the one is stopped, whatever the account of another does."""
+    async with asyncio.timeout(SOON):
+        await world.answers(3)
+        await world.sessions.stop(ID, "person")
+        await world.answered_until(state="ended")
+
+
+async def test_a_note_that_is_never_read_keeps_nobody_waiting(world: CommandedWorld) -> None:
+    session = await world.running()
+    hostile = other_account(session.account)
+    world.there.hangs = {hostile}
+    for number in range(5):
+        world.there.add(NAME, hostile, world.identity.comment(f"{number}" * 32, hostile, "one"))
+    await stopped_soon(world)
+
+
+@pytest.mark.parametrize("kind", ["orphan", "batch", "second"])
+async def test_a_cancel_that_never_ends_keeps_nobody_waiting(world: CommandedWorld, kind: str) -> None:
+    limits = world.config.limits.model_copy(update={"orphan_grace_seconds": 0})
+    world.board.config = world.config.model_copy(update={"limits": limits})
+    session = await world.running()
+    hostile = other_account(session.account)
+    if kind == "second":
+        other = await world.running(OTHER, user="dan")
+        assert other.account == hostile
+        await world.board.ledger.change(world.board.live[OTHER].row, submits=2)
+        world.there.add(NAME, hostile, world.identity.comment(OTHER, hostile, "one"))
+    elif kind == "batch":
+        world.there.add(NAME, hostile, world.identity.batch_comment(LOST, hostile, "one"), count=3)
+    else:
+        world.there.add(NAME, hostile, world.identity.comment(LOST, hostile, "one"))
+        await world.answers(1)
+    world.there.hangs = {hostile}
+    await stopped_soon(world)
+    world.there.hangs = set()
+
+
+async def test_what_waited_for_an_account_is_done_once_it_answers(world: CommandedWorld) -> None:
+    limits = world.config.limits.model_copy(update={"orphan_grace_seconds": 0})
+    world.board.config = world.config.model_copy(update={"limits": limits})
+    jobs = [world.there.add(NAME, "b", world.identity.comment(f"{number}" * 32, "b", "one")) for number in range(3)]
+    batch = world.there.add(NAME, "b", world.identity.batch_comment(LOST, "b", "one"))
+    await world.answers(6)
+    await world.comes(lambda: sorted(world.there.cancelled) == sorted([*jobs, batch]))
 
 
 # --- comments that were changed before the first answer
