@@ -126,6 +126,8 @@ class Watcher:
             live.position = position
             self._board.touch(live)
         await self._follow(live, place, job)
+        if remark is not None and remark.code == "job-not-cancelled" and job.state is JobState.RUNNING:
+            await self._ends_by_door(live, place, job)
         await self._note(live, job, remark)
 
     async def _follow(self, live: Live, place: Place, job: Job) -> None:
@@ -220,6 +222,27 @@ class Watcher:
             self._submit_again(live, place)
         else:
             await self._ender.nothing_there(live, explain.own("submit-doubtful"))
+
+    async def _ends_by_door(self, live: Live, place: Place, job: Job) -> None:
+        """A job is to be stopped and must not be touched: see that its door is there to be asked, and that what it runs
+        is charged."""
+        row, node = live.row, job.nodes[0] if job.nodes else live.row.node
+        if row.ended is not None:
+            return
+        started, ends = job.started or row.started, job.ends or row.ends
+        also = [budget.runs(row.id, started, ends)]
+        if row.started not in (None, started):
+            also.insert(0, budget.began_again(row.id, row.started, started or moments.now()))
+        if row.started not in (None, started) or row.node not in (None, node):  # that door says nothing of this run
+            self._listener.forget(live)
+            await self._listener.let_go(live)
+        if (row.node, row.started, row.ends) != (node, started, ends):
+            values: dict[str, Any] = {"node": node, "started": started, "ends": ends}
+            await self._board.ledger.change(row, *also, restarts=max(row.restarts, job.restarts), **values)
+            live.door_kept = False
+            self._board.touch(live)
+        if not live.door_kept:
+            self._listener.look_for(live, place)
 
     # --- transitions
 

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
-from factorylink import schema
+from factorylink import ending, schema
 from factorylink.errors import Refused
 from factorylink.models import BatchRequest, ClusterRequest
 from factorylink.ownership import Found, OwnJob
@@ -209,6 +209,45 @@ async def test_a_job_of_a_session_that_waits_for_it_is_not_anothers(world: Comma
     over = await world.answered_until(state="ended")
     assert over.end is not None
     assert over.end.code == "job-replaced"
+
+
+# --- a stop of a job that must not be touched
+
+
+@pytest.mark.parametrize("when", ["pending", "running", "restarted"])
+async def test_a_stop_finds_the_door_of_an_altered_job(
+    world: CommandedWorld, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "_CONFIRM_SECONDS", 0.2)
+    monkeypatch.setattr(ending, "_POLITE_SECONDS", 0.1)
+    session = await world.put()
+    job = session.job or ""
+    await world.answers(2)
+    if when != "pending":
+        world.there.runs(job)
+        await world.answered_until(state="starting")
+    world.there.change(job, comment="mine")
+    await world.answers(2)
+    await world.sessions.stop(ID, "person")
+    await world.answered_until(state="ending")
+    if when == "restarted":
+        await world.down()
+        await world.up()
+    if when == "pending":
+        await world.answers(2)
+        assert world.doors.kept_open == []
+        world.there.runs(job)
+        await world.answers(2)
+        assert (await world.session()).started is not None  # it is charged from then on
+    await world.answers(2)
+    await world.comes(lambda: ID in world.doors.kept_open)
+    assert world.doors.nodes[-1] == "n1"
+    world.door_says(phase="waiting")
+    await world.comes(lambda: ID in world.doors.asked_to_stop)
+    assert (await world.session()).state == "ending"
+    assert world.there.cancelled == []
+    del world.there.jobs[job]
+    assert (await world.answered_until(state="ended")).end_reason == "stopped"
 
 
 # --- many jobs, and ids of another kind of scheduler
