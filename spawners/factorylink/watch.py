@@ -128,11 +128,13 @@ class Watch:
                 if self._rounds is None or account is not None:
                     jobs = [*jobs, *await self._asked_by_id(jobs, account, deadline)]
             except LinkError as error:
+                self._took(account, began)
                 await self._failed(error, account)
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_exception(error)
             else:
+                self._took(account, began)
                 self._answered(jobs, account, seconds)
                 for waiter in waiters:
                     if not waiter.done():
@@ -140,6 +142,10 @@ class Watch:
                 if self._rounds is None or account is not None:
                     await self._tell(jobs, account)
             await self._pause(time.monotonic())
+
+    def _took(self, account: str | None, began: float) -> None:
+        if self._rounds is not None and account is not None:
+            self._rounds.took(account, long=time.monotonic() - began > ACCOUNT_SECONDS / 3)
 
     async def _asked_by_name(self, account: str | None, deadline: float | None) -> list[Job]:
         """Return what is told by the jobs' name. Raises the link's errors."""
