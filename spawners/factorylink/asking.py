@@ -81,6 +81,10 @@ class Asker:
         self.breaker.heard(None)
         return answer
 
+    async def lives(self) -> None:
+        """Ask, as the watcher, whether the scheduler is there. Raises the link's errors where it does not say so."""
+        await self.alive.get("alive", lambda: self._transport.run(self._dialect.alive()))
+
     async def _run(self, ask: Ask[T], account: str | None) -> T:
         running = asyncio.create_task(self._transport.run(ask, account))
         patience = SILENCE
@@ -96,7 +100,7 @@ class Asker:
 
     async def _is_alive(self, running: asyncio.Task[T]) -> None:
         """Returns when the scheduler lives, or ``running`` came to its end meanwhile. Raises Down."""
-        asked = asyncio.create_task(self.alive.get("alive", lambda: self._transport.run(self._dialect.alive())))
+        asked = asyncio.create_task(self.lives())
         await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
         if not asked.done():
             asked.cancel()

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from factorylink import budget, explain, moments, windows
 from factorylink.accepting import Acceptances
+from factorylink.apart import Apart
 from factorylink.budget import Budget, Claim
 from factorylink.choices import gpus_of, walltime
 from factorylink.clusters.flock import CLUSTER, Flock, cluster_key
@@ -39,6 +40,7 @@ from factorylink.models import (
 from factorylink.people import People
 from factorylink.projects import ProjectBook, ProjectTable
 from factorylink.rights import Rights
+from factorylink.schedulers.arrays import array_of
 from factorylink.schema import Row
 from factorylink.seams import DoorsSeam, Place
 
@@ -89,6 +91,7 @@ class Board:
         self._watchers: list[Watches] = []
         self._account_lists: list[Callable[[str], Iterable[str]]] = [self._accounts]
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.apart = Apart(self.spawn)
 
     # --- looks
 
@@ -152,9 +155,16 @@ class Board:
             if flock.row.factory == factory_id and account in (None, flock.row.account):
                 yield from (id for batch, worker in flock.alive() if (id := batch.job_of(worker)) is not None)
 
-    def with_job(self, factory_id: str, job: JobId) -> Live | None:
-        """The live session that has a job of that id."""
-        return next((live for live in self.at(factory_id) if live.row.job == job), None)
+    def of_batch(self, factory_id: str, job: Job) -> bool:
+        """Return whether a job is, by its comment and its id, one of a cluster's batch."""
+        batch_id = self.identity.batch_of(job, factory_id)
+        batches = [flock.row.batches.get(batch_id or "") for flock in self.flocks.values()]
+        return any(batch is not None and batch.job == array_of(job.id) for batch in batches)
+
+    def of_session(self, factory_id: str, job: Job) -> bool:
+        """Return whether a job is, by its comment and its id, a session's."""
+        live = self.live.get(self.identity.session_of(job, factory_id) or "")
+        return live is not None and live.row.job == job.id
 
     def here(self) -> Iterator[Live | Flock]:
         """All sessions and clusters that have not ended."""

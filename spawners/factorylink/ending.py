@@ -69,11 +69,11 @@ class Ender:
             live.job_over.set()
             live.over_since = moments.ticks()
         if live.row.ended is None and (live.ending is None or live.ending.done()):
-            live.ending = self._board.spawn(self.end_replaced(live, place), f"end of {live.row.id}")
+            live.ending = self._board.spawn(self._end_replaced(live, place), f"end of {live.row.id}")
 
-    async def end_replaced(self, live: Live, place: Place) -> None:
-        """End the session whose job's id belongs to another job now; return when it has ended. The scheduler is not
-        asked why, since it would describe the other job."""
+    async def _end_replaced(self, live: Live, place: Place) -> None:
+        """End the session whose job's id belongs to another job now. The scheduler is not asked why, since it would
+        describe the other job."""
         told, tail = await self._left_behind(live, place)
         wished = live.row.stopped_for if live.row.wish == "stop" else None
         reason, words = judge(wished, None, told, tail)

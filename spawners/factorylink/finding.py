@@ -8,6 +8,7 @@ line in the audit. Where a note cannot be read nothing is known, and nothing is 
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from factorylink import budget, moments
@@ -47,7 +48,7 @@ class Finder:
         self._orphans = {key: since for key, since in self._orphans.items() if key not in gone}
         self._strangers -= gone
 
-    async def surplus(self, row: Row, place: Place, job: Job) -> None:
+    def surplus(self, row: Row, place: Place, job: Job) -> None:
         """Another job than its own says it is of this row."""
         if job.state not in _ALIVE:
             return
@@ -55,6 +56,13 @@ class Finder:
         if row.submits < _UNCERTAIN and not _before(job, own):  # then it is none of ours, whoever copied the comment
             self._leave_alone(place, job, f"says it is of session {row.id}, which has job {row.job}")
             return
+        self._apart(place, job, lambda: self._cancel_second(row, place, job))
+
+    def _apart(self, place: Place, job: Job, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it in the background: the account's own commands are run for it."""
+        self._board.apart.begin((place.factory.id, job.id), (place.factory.id, job.account), work)
+
+    async def _cancel_second(self, row: Row, place: Place, job: Job) -> None:
         try:
             what = await self._cancelled(place, job)
         except LinkError as error:
@@ -63,6 +71,10 @@ class Finder:
         if what is Found.OURS:
             await self._board.ledger.change(row, entry=self._board.entry(row, "cancel", f"second job {job.id}"))
 
+    def copied(self, session_id: SessionId, place: Place, job: Job) -> None:
+        """A job of an array says it is of this session: no session was submitted so."""
+        self._leave_alone(place, job, f"is of an array, and says it is of session {session_id}")
+
     async def _cancelled(self, place: Place, job: Job) -> Found:
         """Cancel a job which an answer shows with a comment that this gateway signed, if it still has that comment.
         Raises the link's errors."""
@@ -70,7 +82,8 @@ class Finder:
         return of_one(await place.site.cancel(job.account, [own]), job.id)
 
     async def unknown(self, session_id: SessionId, place: Place, job: Job) -> Live | None:
-        """Ours, and not among the live sessions. The session it now is, or None."""
+        """Ours, and not among the live sessions. The session it now is, or None: also where that is found out apart,
+        since its account's own commands are run for it."""
         key = (place.factory.id, job.id)
         if job.state not in _ALIVE or key in self._strangers or session_id in self._board.live:
             return None
@@ -82,35 +95,57 @@ class Finder:
         if row is None and ("sessions", session_id) in self._board.ledger.set_aside:
             self._leave_alone(place, job, f"is of session {session_id}, whose row in the ledger cannot be read")
             return None
+        if row is None:
+            self._apart(place, job, lambda: self._lost(session_id, place, job))
+            return None
         try:
-            if row is None:
-                found = await self._rebuild(session_id, place, job)
-            elif row.ended is None:
-                found = self._hold(row)
+            if row.ended is None:
+                live = self._hold(row)
             elif row.job is None and row.submits > 0:
-                found = await self._revive(row, job)
+                live = await self._revive(row, job)
             elif row.job == job.id or row.submits >= _UNCERTAIN:
-                found = f"is of session {session_id}, which ended"
+                self._orphan(row, place, job, f"is of session {session_id}, which ended")
+                return None
             else:
                 self._leave_alone(place, job, f"says it is of session {session_id}, which had job {row.job}")
                 return None
         except Conflict:
-            found = f"is of session {session_id}, whose server has another session"
+            self._orphan(row, place, job, f"is of session {session_id}, whose server has another session")
+            return None
+        self._orphans.pop(key, None)
+        return live
+
+    async def _lost(self, session_id: SessionId, place: Place, job: Job) -> None:
+        """Take a session back that the ledger lost; its job is an orphan where nobody can have it."""
+        if session_id in self._board.live:
+            return
+        try:
+            why = await self._rebuild(session_id, place, job)
+        except Conflict:
+            why = f"is of session {session_id}, whose server has another session"
         except LinkError as error:
             log.warning("The note of session %s is read again: %s", session_id, error.message)
-            return None
+            return
         except OSError as error:
             log.error("Session %s is found, and there is no port for it: %s", session_id, error)  # noqa: TRY400
-            return None
-        if isinstance(found, Live):
-            self._orphans.pop(key, None)
-            return found
-        if since is None:
-            self._orphans[key] = moments.ticks()
-            log.warning("Job %s at %s %s: cancelled in %d s", job.id, place.factory.id, found, grace)
+            return
+        if why is None:
+            self._orphans.pop((place.factory.id, job.id), None)
+            place.site.expect(True)  # the next answer says how it is
+        elif (place.factory.id, job.id) in self._orphans:
+            await self._cancel(place, job, None, why)
         else:
-            await self._cancel(place, job, row, found)
-        return None
+            self._orphan(None, place, job, why)
+
+    def _orphan(self, row: Row | None, place: Place, job: Job, why: str) -> None:
+        """Nobody can have a job: begin its grace, or cancel it where that is over."""
+        key = (place.factory.id, job.id)
+        if key in self._orphans:
+            self._apart(place, job, lambda: self._cancel(place, job, row, why))
+            return
+        self._orphans[key] = moments.ticks()
+        grace = self._board.config.limits.orphan_grace_seconds
+        log.warning("Job %s at %s %s: cancelled in %d s", job.id, place.factory.id, why, grace)
 
     async def _cancel(self, place: Place, job: Job, row: Row | None, why: str) -> None:
         try:
@@ -118,7 +153,7 @@ class Finder:
         except LinkError as error:
             log.warning("The orphan %s at %s is not cancelled yet: %s", job.id, place.factory.id, error.message)
             return
-        del self._orphans[place.factory.id, job.id]
+        self._orphans.pop((place.factory.id, job.id), None)
         if what is not Found.OURS:
             log.warning("Job %s at %s is not cancelled: it is %s now", job.id, place.factory.id, what.value)
             return
@@ -127,8 +162,9 @@ class Finder:
         entry = Entry(person, job.account, place.factory.id, "cancel-orphan", job.id, why, key_id)
         await self._board.ledger.note(entry)
 
-    async def _rebuild(self, session_id: SessionId, place: Place, job: Job) -> Live | str:
-        """The session, from the note in its folder; or why nobody can have it. Raises Conflict, LinkError."""
+    async def _rebuild(self, session_id: SessionId, place: Place, job: Job) -> str | None:
+        """Write the session down again, from the note in its folder; return why nobody can have it, None: it is there.
+        Raises Conflict, LinkError."""
         try:
             note = await read_note(place, job.account, session_id, self._board.identity)
         except Gone:
@@ -158,7 +194,8 @@ class Finder:
         )
         held = budget.found([self._board.claim(row)])
         await self._board.lender.found(row.factory, row.account, row.user)
-        return await self._board.keep(row, self._board.entry(row, "rebuild"), held)
+        await self._board.keep(row, self._board.entry(row, "rebuild"), held)
+        return None
 
     async def _revive(self, row: Row, job: Job) -> Live:
         say = N_("Job {job} arrived after all; it is cancelled.").format(job=job.id)

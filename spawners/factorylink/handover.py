@@ -94,27 +94,19 @@ class Handover:
                 return of_words("unreachable", barred)
             await self._withdraw(live, begun=row.submits > submits and not isinstance(error, NotDone))
             return unreachable(explain.unreachable(error).what, scheduler=error.message)
-        await self._taken(live, place, job)
+        await self._taken(live, job)
         return None
 
-    async def _taken(self, live: Live, place: Place, job: JobId) -> None:
-        """Write the id down that a submission gave. A session that has this id already has no job any more: the
-        scheduler's ids have begun again. Raises LedgerError."""
+    async def _taken(self, live: Live, job: JobId) -> None:
+        """Write the id down that a submission gave. Where another session has that id, the scheduler's ids have begun
+        again, or the account's shell lies: the factory's answers tell whose the job is. Raises LedgerError."""
         row = live.row
         entry = replace(self._board.entry(row, "submit"), job=job)
-        for last in (False, True):
-            try:
-                await self._board.ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
-            except Conflict:
-                before = self._board.with_job(row.factory, job)
-                if last or before is None:  # the factory's answers tell whose it is
-                    log.error("Session %s: its job %s is another session's in the ledger", row.id, job)  # noqa: TRY400
-                    live.withdrawn, live.answered = False, True
-                    return
-                log.warning("Session %s: its job %s is over, %s has that id", before.row.id, job, row.id)
-                await self._ender.end_replaced(before, place)
-            else:
-                return
+        try:
+            await self._board.ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
+        except Conflict:
+            log.warning("Session %s: its job is said to be %s, which another session has", row.id, job)
+            live.withdrawn, live.answered = False, True
 
     async def _withdraw(self, live: Live, begun: bool) -> None:
         """Nobody was told of this session, so nothing of it may stay."""

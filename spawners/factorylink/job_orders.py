@@ -6,18 +6,24 @@ comment and account: the id may belong to another job by now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from factorylink.asking import Asker, NotAsked
+from factorylink.errors import Refused
 from factorylink.models import Job, JobId
 from factorylink.ownership import Found, OwnJob, of_one, verify
 from factorylink.schedulers.arrays import array_of
 from factorylink.schedulers.dialect import Dialect
 from factorylink.together import Together
 
+log = logging.getLogger(__name__)
+
 MOST_IDS = 400  # in one command: a site's wrapper takes no more than 500
 MOST_ORDERS = 100  # that are carried out together
+T = TypeVar("T")
 
 
 @dataclass
@@ -50,12 +56,12 @@ class JobOrders:
         await self._cancels.close()
 
     async def by_id(self, ids: Iterable[JobId], account: str | None) -> list[Job]:
-        """Return the jobs of these ids that the scheduler knows, whatever they are called. Raises the link's errors."""
-        wanted = sorted(set(ids))
+        """Return the jobs of these ids that the scheduler knows, whatever they are called. It knows none whose id is
+        not of its form. Raises the link's errors."""
         found: list[Job] = []
-        for first in range(0, len(wanted), MOST_IDS):
-            some: list[Job] = await self._asker.run(self._dialect.by_id(wanted[first : first + MOST_IDS]), account)
-            found += some
+        for some in pieces(of_its_form(self._dialect, sorted(set(ids)))):
+            jobs: list[Job] = await self._asker.run(self._dialect.by_id(some), account)
+            found += jobs
         return found
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
@@ -72,7 +78,11 @@ class JobOrders:
         self._check()
         may, told = verify([job], await self.by_id([job.id], account))
         if may == [job.id]:
-            await self._asker.run(self._dialect.extend(job.id, minutes), account)
+            try:
+                order = self._dialect.extend(job.id, minutes)
+            except ValueError as error:
+                raise Refused(f"Job {job.id} cannot be made longer: {error}") from error
+            await self._asker.run(order, account)
             self._happened(account)
         return of_one(told, job.id)
 
@@ -80,12 +90,11 @@ class JobOrders:
         self._check()
         wanted = [job for order in orders for job in order.jobs]
         told: dict[JobId, Found] = {}
-        for first in range(0, len(wanted), MOST_IDS):
-            some = wanted[first : first + MOST_IDS]
+        for some in pieces(wanted):
             may, shown = verify(some, await self.by_id([job.id for job in some], account))
             told |= shown
-            if may:
-                await self._asker.run(self._dialect.cancel(dict.fromkeys(may)), account)
+            for piece in pieces(list(dict.fromkeys(may))):  # of an array that goes on in part, each of its tasks
+                await self._asker.run(self._dialect.cancel(piece), account)
                 self._happened(account)
         for order in orders:
             ids = {job.id for job in order.jobs}
@@ -98,3 +107,29 @@ class JobOrders:
                 "The factory has not answered since the gateway was started, so the gateway changes no job there yet. "
                 "Try again in a minute."
             )
+
+
+def pieces(all: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return them in pieces that one command takes."""
+    for first in range(0, len(all), MOST_IDS):
+        yield all[first : first + MOST_IDS]
+
+
+def of_its_form(dialect: Dialect, ids: Sequence[JobId]) -> Sequence[JobId]:
+    """Return the ids that are of a dialect's form. Another one is of a job that the factory had when it had
+    another kind of scheduler: this one has no such job."""
+    try:
+        dialect.by_id(ids)
+    except ValueError:
+        good = [id for id in ids if _is_of_its_form(dialect, id)]
+        log.warning("%d job ids are of another kind of scheduler: their jobs are gone", len(ids) - len(good))
+        return good
+    return ids
+
+
+def _is_of_its_form(dialect: Dialect, id: JobId) -> bool:
+    try:
+        dialect.by_id([id])
+    except ValueError:
+        return False
+    return True

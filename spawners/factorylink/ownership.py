@@ -3,7 +3,8 @@
 A job's id alone proves nothing: a controller that lost its state gives the ids anew. The comment proves it, since only
 this gateway can sign it, and only a job with the comment may be cancelled or changed. Who owns a job can change its
 comment, and a site's filter can at its submission; such a job is still watched and charged where account and moment of
-submission agree, and is never touched.
+submission agree, and is never touched. It is so whatever comment it has, a copied one of another session too: only
+where that other one has no job, and takes this one in its place, is it another job.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from factorylink.identity import Identity, is_of_our_form
+from factorylink.identity import Identity
 from factorylink.models import Job, JobId, JobState
 from factorylink.schedulers.arrays import array_of
 from factorylink.schema import Row
@@ -54,12 +55,15 @@ def own_job(row: Row, identity: Identity) -> OwnJob:
     return OwnJob(row.job or "", row.account, comment, row.submitted, row.submit_begun, row.restarts)
 
 
-def found(own: OwnJob, job: Job) -> Found:
-    """Return what ``job``, which is shown under the id of ``own``, is."""
+def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:
+    """Return what ``job``, which is shown under the id of ``own``, is. ``of_another``: by its comment it is the job of
+    another session or batch, which has no other."""
     if job.account != own.account:
         return Found.FOREIGN
     if job.comment == own.comment:
         return Found.OURS
+    if of_another:
+        return Found.FOREIGN
     return Found.ALTERED if _submitted_as(own, job) else Found.FOREIGN
 
 
@@ -70,7 +74,7 @@ def _submitted_as(own: OwnJob, job: Job) -> bool:
         return False
     if own.submitted is not None:
         return job.submitted == own.submitted or (job.restarts > own.restarts and job.submitted > own.submitted)
-    if own.begun is None or is_of_our_form(job.comment):  # a gateway's comment is another session's: no filter wrote it
+    if own.begun is None:
         return False
     return own.begun - CLOCKS <= job.submitted <= own.begun + timedelta(seconds=DOUBT) + CLOCKS
 

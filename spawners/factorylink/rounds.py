@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 
 from factorylink.models import Job, JobId
 
+MOST_PASSED = 64  # questions
+
 
 class Rounds:
     """``accounts``: those that have live sessions, whenever it is asked."""
@@ -19,6 +21,8 @@ class Rounds:
         self._once: dict[str, None] = {}  # to be asked once in any case; thousands, where a link that starts has them
         self._odd = False
         self._turn: dict[str, None] = {}  # who was asked, the longest ago first
+        self._passes: dict[str, int] = {}  # for how many questions who took long is passed over each time
+        self._left: dict[str, int] = {}  # and for how many from now on
         self._known: dict[str, dict[JobId, Job]] = {}  # jobs by account, as its last answer has them
 
     def hurry(self, account: str) -> None:
@@ -28,6 +32,14 @@ class Rounds:
     def once(self, account: str) -> None:
         """It has to be asked once in any case: every other time, so that those with sessions are not kept waiting."""
         self._once[account] = None
+
+    def took(self, account: str, long: bool) -> None:
+        """Pass over an account that took long to answer for some questions, ever more of them, while there are others:
+        what its commands wait for must not be waited for by everybody."""
+        if not long:
+            self._passes.pop(account, None)
+            return
+        self._passes[account] = self._left[account] = min(2 * self._passes.get(account, 1), MOST_PASSED)
 
     def all(self) -> set[str]:
         """Who has to be asked."""
@@ -51,8 +63,11 @@ class Rounds:
         there = sorted(self._who_has_any())
         never = [account for account in there if account not in self._turn]
         in_turn = [account for account in self._turn if account in there]
+        waits = never + in_turn
+        ready = [account for account in waits if account not in self._left]
+        self._left = {account: left - 1 for account, left in self._left.items() if left > 1}
         self._odd = not self._odd
-        ways = [self._once, never + in_turn]
+        ways = [self._once, ready or waits]
         return next(iter([*ways[self._odd], *ways[not self._odd]]), None)
 
     def answered(self, account: str, jobs: Iterable[Job]) -> dict[JobId, Job]:

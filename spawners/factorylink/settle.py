@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from factorylink.identity import Identity
 from factorylink.models import Job, SessionId
 from factorylink.ownership import Found, found, own_job
+from factorylink.schedulers.arrays import is_of_array
 from factorylink.schema import Row
 
 
@@ -22,12 +23,21 @@ class Plan:
     waiting: list[Row] = field(default_factory=list)  # a row without a job, and none says so
     surplus: list[tuple[Row, Job]] = field(default_factory=list)  # another job says it is of a row that has one
     unknown: list[tuple[SessionId, Job]] = field(default_factory=list)  # ours by its comment; no live row
+    copies: list[tuple[SessionId, Job]] = field(default_factory=list)  # of an array: no session has such a job
     others: list[Job] = field(default_factory=list)  # of our name, with the comment of a gateway that has another key
 
 
-def compare(rows: Iterable[Row], jobs: Iterable[Job], identity: Identity, factory: str) -> Plan:
+def compare(
+    rows: Iterable[Row],
+    jobs: Iterable[Job],
+    identity: Identity,
+    factory: str,
+    submitting: Container[SessionId] = (),
+    of_batch: Callable[[Job], bool] = lambda _job: False,
+) -> Plan:
     """A row that has a job takes no other, and its job is known by its id; any other job is ours only if name, account
-    and comment agree."""
+    and comment agree. ``submitting``: rows whose submission is under way; they take none before it is through.
+    ``of_batch``: whether a job is one of a batch of workers."""
     plan = Plan()
     by_id = {row.id: row for row in rows}
     by_job = {row.job: row for row in by_id.values() if row.job is not None}
@@ -35,21 +45,27 @@ def compare(rows: Iterable[Row], jobs: Iterable[Job], identity: Identity, factor
     claimed: set[SessionId] = set()
     for job in jobs:
         known = by_job.get(job.id)
+        session_id = identity.session_of(job, factory)
+        row = None if session_id is None or is_of_array(job.id) else by_id.get(session_id)
+        may_claim = row is not None and row.job is None and row.account == job.account and row.id not in claimed
         if known is not None:
             seen.add(known.id)
-            if found(own_job(known, identity), job) is not Found.FOREIGN:
+            claims = may_claim and session_id not in submitting
+            if found(own_job(known, identity), job, claims or of_batch(job)) is not Found.FOREIGN:
                 plan.seen.append((known, job))
                 continue
             plan.replaced.append((known, job))
-        session_id = identity.session_of(job, factory)
         if session_id is None:
             if identity.is_of_another_gateway(job, factory):
                 plan.others.append(job)
             continue
-        row = by_id.get(session_id)
-        if row is None:
+        if is_of_array(job.id):
+            plan.copies.append((session_id, job))
+        elif row is None:
             plan.unknown.append((session_id, job))
-        elif row.job is None and row.account == job.account and row.id not in claimed:
+        elif may_claim and session_id in submitting:
+            continue
+        elif may_claim:
             claimed.add(row.id)
             plan.claims.append((row, job))
         else:

@@ -20,7 +20,7 @@ from factorylink.config import Access
 from factorylink.errors import Gone, LinkError, Refused
 from factorylink.flights import Flights
 from factorylink.groups import Groups
-from factorylink.job_orders import JobOrders
+from factorylink.job_orders import JobOrders, of_its_form
 from factorylink.models import (
     End,
     Estimate,
@@ -242,7 +242,8 @@ class Site:
         """How those of an account's jobs ended that the site's accounting has a record of, in one question."""
         # Watching is the watcher's: only where it is shown nothing, the account is asked as whom the job ran. A watcher
         # that is the site's service account may not ask at all.
-        for identity in (None, account):
+        ids = of_its_form(self.dialect, ids)
+        for identity in (None, account) if ids else ():
             try:
                 recorded = await self._asker.run(self.dialect.accounting(ids), identity)
             except Gone:

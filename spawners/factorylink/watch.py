@@ -21,13 +21,16 @@ from datetime import UTC, datetime
 
 from factorylink import explain, pacing
 from factorylink.asking import Asker, Down
-from factorylink.errors import Distrusted, LinkError, NotDone, Refused
+from factorylink.errors import Distrusted, LinkError, Misread, NotDone, Refused, Unreachable
+from factorylink.job_orders import pieces
 from factorylink.models import Health, Job, JobId, JobState
 from factorylink.rounds import Rounds
 from factorylink.schedulers.arrays import array_of
 from factorylink.schedulers.dialect import Dialect
 
 log = logging.getLogger(__name__)
+
+ACCOUNT_SECONDS = 30.0  # for all that is asked as one account in its turn, waiting for a place included
 
 
 class Watch:
@@ -116,18 +119,22 @@ class Watch:
             self._in_flight = waiters
             account = None if self._rounds is None else self._rounds.next()
             began = time.monotonic()
+            # An account's commands may take as long as they like, and so may those before them that have its places.
+            deadline = None if account is None else asyncio.get_running_loop().time() + ACCOUNT_SECONDS
             self._budget.take()
             try:
-                jobs = await self._asker.run(self._dialect.jobs(self._name), account, probe=True)
+                jobs = await self._asked_by_name(account, deadline)
                 seconds = time.monotonic() - began
                 if self._rounds is None or account is not None:
-                    jobs = [*jobs, *await self._asked_by_id(jobs, account)]
+                    jobs = [*jobs, *await self._asked_by_id(jobs, account, deadline)]
             except LinkError as error:
-                self._failed(error, account)
+                self._took(account, began)
+                await self._failed(error, account)
                 for waiter in waiters:
                     if not waiter.done():
                         waiter.set_exception(error)
             else:
+                self._took(account, began)
                 self._answered(jobs, account, seconds)
                 for waiter in waiters:
                     if not waiter.done():
@@ -136,22 +143,46 @@ class Watch:
                     await self._tell(jobs, account)
             await self._pause(time.monotonic())
 
-    async def _asked_by_id(self, jobs: list[Job], account: str | None) -> list[Job]:
+    def _took(self, account: str | None, began: float) -> None:
+        if self._rounds is not None and account is not None:
+            self._rounds.took(account, long=time.monotonic() - began > ACCOUNT_SECONDS / 3)
+
+    async def _asked_by_name(self, account: str | None, deadline: float | None) -> list[Job]:
+        """Return what is told by the jobs' name. Raises the link's errors."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._asker.run(self._dialect.jobs(self._name), account, probe=True)
+        except TimeoutError:
+            raise Unreachable(f"It took longer than {ACCOUNT_SECONDS:g} s.") from None
+
+    async def _asked_by_id(self, jobs: list[Job], account: str | None, deadline: float | None) -> list[Job]:
         """Return the known jobs that an answer lacks and that the scheduler shows under their ids."""
         there = {job.id for job in jobs}
+        asked: dict[
+            JobId, list[JobId]
+        ] = {}  # by what is asked for: a job, or an array of which more than one is missed
         missed = {id for id in self.known(account) if id not in there}
-        self.silent = frozenset()
-        if not missed:
-            return []
         arrays = Counter(array_of(id) for id in missed)
-        self._budget.take()
-        try:
-            asked = {array if arrays[array := array_of(id)] > 1 else id for id in missed}
-            found = await self._by_id(asked, account)
-        except (LinkError, ValueError) as error:  # ValueError: the factory had another kind of scheduler before
-            log.warning("%s: %d jobs are asked for by id again: %s", self._factory, len(missed), error)
-            self.silent = frozenset(missed)
-            return []
+        for id in sorted(missed):
+            asked.setdefault(array if arrays[array := array_of(id)] > 1 else id, []).append(id)
+        found: list[Job] = []
+        silent: set[JobId] = set()
+        error: LinkError | None = None
+        for some in pieces(list(asked)):
+            if error is None or isinstance(error, Refused | Misread):  # else it answers the next ones no more
+                self._budget.take()
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        found += await self._by_id(some, account)
+                    continue
+                except LinkError as failed:
+                    error = failed
+                except TimeoutError:
+                    error = Unreachable(f"It took longer than {ACCOUNT_SECONDS:g} s.")
+            silent |= {id for each in some for id in asked[each]}
+        self.silent = frozenset(silent)
+        if error is not None:
+            log.warning("%s: %d jobs are asked for by id again: %s", self._factory, len(silent), error.message)
         return [job for job in found if job.id not in there]
 
     async def _pause(self, since: float) -> None:
@@ -194,10 +225,17 @@ class Watch:
             self.jobs = self._rounds.answered(account, jobs)
         self._set_health("ok", answer_seconds=seconds)
 
-    def _failed(self, error: LinkError, account: str | None) -> None:
-        if account is not None and isinstance(error, NotDone | Refused):
+    async def _failed(self, error: LinkError, account: str | None) -> None:
+        if account is not None and not isinstance(error, Down | Distrusted):
             log.warning("%s: asked as %s it says: %s", self._factory, account, error.message)
-            return  # the account's own trouble; the next one is asked in its turn
+            if isinstance(error, NotDone | Refused):
+                return  # the account's own trouble; the next one is asked in its turn
+            try:
+                await self._asker.lives()
+            except LinkError as silence:
+                error = silence  # in the watcher's words: what an account's shell says is not for others
+            else:
+                return
         self._failures += 1
         log.warning("%s: question %d in a row failed: %s", self._factory, self._failures, error.message)
         # One answer that took too long may be a busy scheduler; two, or a scheduler that is not there, are more.

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from factorylink import budget, explain, lifecycle, moments
@@ -51,7 +52,14 @@ class Watcher:
         """A factory's successful answer; about one site account's jobs only, where one is named, and then it says
         nothing of any other's. Whatever fails here is tried again at the next one."""
         here = {live.row.id: live for live in self._board.at(place.factory.id) if account in (None, live.row.account)}
-        plan = compare([live.row for live in here.values()], jobs, self._board.identity, place.factory.id)
+        plan = compare(
+            [live.row for live in here.values()],
+            jobs,
+            self._board.identity,
+            place.factory.id,
+            {live.row.id for live in here.values() if live.submitting},
+            partial(self._board.of_batch, place.factory.id),
+        )
         try:
             for row, job in plan.replaced:
                 self._replaced(here[row.id], place, job)
@@ -66,7 +74,9 @@ class Watcher:
             for row in plan.waiting:
                 await self._waits(here[row.id], place)
             for row, job in plan.surplus:
-                await self._finder.surplus(row, place, job)
+                self._finder.surplus(row, place, job)
+            for session_id, job in plan.copies:
+                self._finder.copied(session_id, place, job)
             self._finder.only(place, jobs, account)
             for session_id, job in _newest_first(plan.unknown):  # of two sessions of a server the newer is taken back
                 live = await self._finder.unknown(session_id, place, job)
@@ -116,6 +126,8 @@ class Watcher:
             live.position = position
             self._board.touch(live)
         await self._follow(live, place, job)
+        if remark is not None and remark.code == "job-not-cancelled" and job.state is JobState.RUNNING:
+            await self._ends_by_door(live, place, job)
         await self._note(live, job, remark)
 
     async def _follow(self, live: Live, place: Place, job: Job) -> None:
@@ -210,6 +222,27 @@ class Watcher:
             self._submit_again(live, place)
         else:
             await self._ender.nothing_there(live, explain.own("submit-doubtful"))
+
+    async def _ends_by_door(self, live: Live, place: Place, job: Job) -> None:
+        """A job is to be stopped and must not be touched: see that its door is there to be asked, and that what it runs
+        is charged."""
+        row, node = live.row, job.nodes[0] if job.nodes else live.row.node
+        if row.ended is not None:
+            return
+        started, ends = job.started or row.started, job.ends or row.ends
+        also = [budget.runs(row.id, started, ends)]
+        if row.started not in (None, started):
+            also.insert(0, budget.began_again(row.id, row.started, started or moments.now()))
+        if row.started not in (None, started) or row.node not in (None, node):  # that door says nothing of this run
+            self._listener.forget(live)
+            await self._listener.let_go(live)
+        if (row.node, row.started, row.ends) != (node, started, ends):
+            values: dict[str, Any] = {"node": node, "started": started, "ends": ends}
+            await self._board.ledger.change(row, *also, restarts=max(row.restarts, job.restarts), **values)
+            live.door_kept = False
+            self._board.touch(live)
+        if not live.door_kept:
+            self._listener.look_for(live, place)
 
     # --- transitions
 

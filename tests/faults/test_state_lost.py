@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from factorylink.client import LinkClient
-from factorylink.models import Choice, Environment, Session, SessionRequest, SessionState
+from factorylink.models import Choice, Environment, HubRules, Session, SessionRequest, SessionState
 from testbed import cluster, faults, install, ports
 from testbed.cluster import Cluster
 from tests.unit import site_fakes
@@ -91,6 +91,7 @@ async def link(folder: Path) -> AsyncIterator[LinkClient]:
     client = LinkClient(folder / "state" / "hub.sock")
     try:
         await until(lambda: said.read_text().count(UP) > before)
+        await client.put_rules(HubRules(access=False))  # as the hub does: it has no rules of its own
         yield client
     finally:
         await client.close()

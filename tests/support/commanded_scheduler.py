@@ -46,7 +46,8 @@ class ScriptedJob:
 
 class CommandedScheduler(FakeHome):
     """``kind``: whose commands it knows. ``cancelled``, ``extended``: the ids in such commands, in their order.
-    ``rewrites``: what the site does to a job as it is submitted."""
+    ``rewrites``: what the site does to a job as it is submitted. ``hangs``: accounts of which no command ever ends.
+    ``lies``: by account, the id that its submissions print, without a job. ``commands``: ids in each cancel."""
 
     def __init__(self, kind: Kind) -> None:
         super().__init__()
@@ -58,6 +59,9 @@ class CommandedScheduler(FakeHome):
         self.rewrites: dict[str, str] = {}
         self.silent: set[str] = set()  # "name", "id": questions that get no answer
         self.questions: list[str] = []
+        self.hangs: set[str] = set()
+        self.lies: dict[str, str] = {}
+        self.commands: list[int] = []
 
     def id_of(self, job: ScriptedJob) -> str:
         if self.kind == "slurm":
@@ -89,11 +93,24 @@ class CommandedScheduler(FakeHome):
         self.next = 1
 
     async def run(self, ask: Ask[T], account: str | None = None) -> T:
+        await self._may_hang(account)
         words = ask.argv[4:] if ask.argv[0] == "sh" and self.kind == "slurm" else ask.argv
         answer = (
             self._slurm(words, ask.stdin, account) if self.kind == "slurm" else self._pbs(words, ask.stdin, account)
         )
         return await super().run(ask, account) if answer is None else ask.parse(answer)
+
+    async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        await self._may_hang(account)
+        return await super().read(account, path, limit)
+
+    async def home(self, account: str | None) -> str:
+        await self._may_hang(account)
+        return await super().home(account)
+
+    async def _may_hang(self, account: str | None) -> None:
+        if account in self.hangs:
+            await asyncio.Event().wait()
 
     # --- Slurm
 
@@ -197,12 +214,15 @@ class CommandedScheduler(FakeHome):
 
     def _submitted(self, script: str, account: str | None, form: str, count: int) -> str:
         name, comment = ("job-name", "comment") if self.kind == "slurm" else ("N", "v")
+        if account in self.lies:
+            return self.lies[account or ""]
         values = {"name": _directive(script, form.format(name)), "comment": _directive(script, form.format(comment))}
         values["comment"] = values["comment"].removeprefix("FACTORYGATE_JOB=")
         values |= self.rewrites
         return self.add(values["name"], account or "", values["comment"], count)
 
     def _cancel(self, ids: tuple[str, ...]) -> None:
+        self.commands.append(len(ids))
         for id in ids:
             self.cancelled.append(id)
             number = int(re.match(r"[0-9]+", id)[0])  # type: ignore[index]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -89,6 +89,10 @@ def factory(name: str = "one") -> Factory:
     )
 
 
+async def _nothing() -> None:
+    """Nothing is begun."""
+
+
 class FakeScheduler:
     """Site and scheduler in one. ``jobs_there``: what it has; ``records``: how jobs ended."""
 
@@ -122,6 +126,7 @@ class FakeScheduler:
         self.reserved: dict[tuple[str, str | None], tuple[ReservationView, ...]] = {}  # by site account, and who pays
         self.estimated = 0  # how often it was asked
         self.extended: list[tuple[str | None, str, int]] = []
+        self.settle: Callable[[], Awaitable[None]] = _nothing  # return when what an answer began is done
 
     @property
     def health(self) -> Health:
@@ -266,6 +271,7 @@ class FakeScheduler:
             }
             self.silent = frozenset(known - self.jobs.keys()) if self.no_answer_by_id else frozenset()
             await self.on_answer(list(self.jobs.values()), None)
+            await self.settle()
 
 
 class MortalScheduler(FakeScheduler):
@@ -454,6 +460,8 @@ class World:
         self.board = Board(self.config, self.ledger, self.identity, {"one": place}, self.doors, projects=self.table)
         submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA", self.board.projects)
         self.sessions = Sessions(self.board, submitter)
+        if isinstance(self.scheduler, FakeScheduler):
+            self.scheduler.settle = self.board.apart.settle
         self.offers = Offers(self.board, submitter)
         self.clusters = Clusters(self.board, submitter, self.sessions)
         await self.clusters.load()

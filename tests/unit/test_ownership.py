@@ -45,7 +45,7 @@ def own(id: str = "1", **changes: object) -> OwnJob:
         (own(restarts=1), job(comment="x", submitted=LATER, restarts=1), Found.FOREIGN),
         # No answer had the job yet: by the moment of the submission here.
         (own(submitted=None, begun=THEN), job(comment="x"), Found.ALTERED),
-        (own(submitted=None, begun=THEN), job(comment=OTHERS), Found.FOREIGN),
+        (own(submitted=None, begun=THEN), job(comment=OTHERS), Found.ALTERED),  # its owner may have copied it
         (own(submitted=None, begun=THEN + 2 * CLOCKS), job(comment="x"), Found.FOREIGN),
         (own(submitted=None, begun=THEN - 2 * CLOCKS - timedelta(seconds=DOUBT)), job(comment="x"), Found.FOREIGN),
         (own(submitted=None), job(comment="x"), Found.FOREIGN),
@@ -53,6 +53,11 @@ def own(id: str = "1", **changes: object) -> OwnJob:
 )
 def test_what_is_under_an_id(mine: OwnJob, there: Job, what: Found) -> None:
     assert found(mine, there) is what
+
+
+def test_a_job_that_another_session_takes_is_not_ours_any_more() -> None:
+    assert found(own(), job(comment=OTHERS), of_another=True) is Found.FOREIGN
+    assert found(own(), job(), of_another=True) is Found.OURS
 
 
 def test_only_what_is_ours_may_be_cancelled() -> None:

@@ -70,3 +70,31 @@ def test_an_answer_says_nothing_of_others() -> None:
     made.answered("a", [job("1", account="a")])
     assert set(made.answered("b", [job("2", JobState.RUNNING, account="b")])) == {"1", "2"}
     assert set(made.answered("a", [])) == {"2"}
+
+
+def test_who_takes_long_is_passed_over_and_not_forgotten() -> None:
+    made = rounds("a", "b", "c")
+    asked = []
+    for _ in range(200):
+        account = made.next()
+        assert account is not None
+        made.took(account, long=account == "a")
+        asked.append(account)
+    assert 4 <= asked.count("a") <= 10
+    assert asked.count("b") > 80 < asked.count("c")
+    assert "a" in asked[-70:]
+    made.hurry("a")
+    assert made.next() == "a"
+    made.took("a", long=False)
+    assert [made.next() for _ in range(70)].count("a") > 1
+
+
+def test_where_all_take_long_none_is_passed_over() -> None:
+    made = rounds("a", "b")
+    asked = []
+    for _ in range(20):
+        account = made.next()
+        assert account is not None
+        made.took(account, long=True)
+        asked.append(account)
+    assert 5 <= asked.count("a") <= 15

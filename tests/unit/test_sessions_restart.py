@@ -128,7 +128,7 @@ async def test_a_lost_ledger_is_rebuilt_from_the_jobs(tmp_path: Path) -> None:
     for path in tmp_path.glob("ledger.sqlite*"):
         path.unlink()
     await world.up()
-    await world.scheduler.answer()
+    await world.scheduler.answer(2)  # taken back after the first, and followed from the next
     session = await world.until(state="starting")
     assert (session.user, session.server, session.choice.hours, session.job) == ("ada", "second", 2, "1")
     assert (await world.session(OTHER)).job == "2"
@@ -145,7 +145,7 @@ async def test_no_port_for_one_keeps_the_others_from_nothing(tmp_path: Path) -> 
         path.unlink()
     doors = FakeDoors(taken={20001})  # of the newer one, which is taken back first
     await world.up(doors)
-    await world.scheduler.answer()
+    await world.scheduler.answer(2)
     await world.until(state="starting")
     assert OTHER not in doors.bound
     assert not world.scheduler.cancelled

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from factorylink import pacing
-from factorylink.errors import Expired, Unreachable
+from factorylink import job_orders, pacing, watch
+from factorylink.errors import Expired, LinkError, Misread, Refused, Unreachable
 from factorylink.models import Job, JobState
 from factorylink.site import Site
 from tests.unit import site_fakes as fakes
@@ -220,3 +220,61 @@ async def test_who_waits_for_an_answer_is_let_go_at_the_end(site: Site, transpor
     await site.stop()
     done, _ = await asyncio.wait({asked, again}, timeout=15)
     assert done == {asked, again}
+
+
+async def test_an_account_that_never_answers_costs_its_turn_a_limited_time(
+    private: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also by id, of which nobody knows then."""
+    monkeypatch.setattr(watch, "ACCOUNT_SECONDS", 0.2, raising=False)
+    told: dict[str | None, list[str]] = {}
+
+    async def tell(jobs: list[Job], account: str | None) -> None:
+        told[account] = [found.id for found in jobs]
+
+    private.on_answer = tell
+    private.private_to(lambda: {"a", "b", "c"}, [])
+    private.knows_ids(lambda account: ["3"] if account == "c" else [])
+    transport.answers |= {"jobs/a": None, "jobs/b": [job("2", account="b")], "jobs/c": [], "by id/c": None}
+    async with asyncio.timeout(10):
+        await private.start()
+        await transport.until(lambda: transport.asked_as.count(("jobs", "c")) >= 3)
+        await transport.until(lambda: transport.asked_as[-1] == ("jobs", "a"))
+    assert private.health.state == "ok"
+    assert told == {"b": ["2"], "c": []}
+
+
+@pytest.mark.parametrize("error", [Unreachable("mine"), Misread("mine")])
+async def test_an_account_s_words_are_not_the_factory_s(
+    private: Site, transport: FakeTransport, error: LinkError
+) -> None:
+    private.private_to(lambda: {"a"}, ["b"])
+    transport.answers |= {"jobs/a": error, "jobs/b": []}
+    await private.start()
+    await transport.until(lambda: transport.asked_as.count(("jobs", "a")) >= 4)
+    assert (private.health.state, private.health.words) == ("ok", None)
+    transport.answers["alive"] = Unreachable("nobody there")
+    before = transport.count("jobs")
+    await transport.until(lambda: transport.count("jobs") >= before + 3)
+    assert private.health.state == "unreachable"
+    assert private.health.words is not None
+    assert "mine" not in private.health.words.model_dump_json()
+
+
+async def test_what_one_question_by_id_does_not_tell_is_not_all_that_was_asked(
+    site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_orders, "MOST_IDS", 2)
+    answers = iter([Refused("no"), [job("3")], Refused("no"), [job("3")]])
+
+    async def by_id() -> list[Job]:
+        told = next(answers)
+        if isinstance(told, LinkError):
+            raise told
+        return told
+
+    transport.answers["by id"] = by_id
+    site.knows_ids(lambda _account: ["1", "2", "3", "4"])
+    await site.start()
+    assert [found.id for found in await site.ask_jobs_now()] == ["3"]
+    assert site.silent == {"1", "2"}

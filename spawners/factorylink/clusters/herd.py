@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import zip_longest
 
 from factorylink import budget, explain, moments
@@ -111,7 +112,7 @@ class Herd:
             if worker.ended is not None or id is None:
                 continue
             job, before = jobs.get(id), worker.job
-            what = None if job is None else found(own_job(flock.row, batch, id, self._board.identity), job)
+            what = None if job is None else self._found(flock, batch, place, job)
             if what is Found.FOREIGN:
                 log.warning("Job %s at %s is not the worker %s any more", id, place.factory.id, worker.name)
                 replaced.append(worker)
@@ -144,6 +145,10 @@ class Herd:
         if fresh:
             flock.concluding |= {(batch.id, worker.task) for worker, _ in fresh}
             self._board.background(self._conclude(flock, batch, place, fresh), f"ends of batch {batch.id}")
+
+    def _found(self, flock: Flock, batch: BatchRow, place: Place, job: Job) -> Found:
+        own, factory = own_job(flock.row, batch, job.id, self._board.identity), place.factory.id
+        return found(own, job, self._board.of_session(factory, job) or self._board.of_batch(factory, job))
 
     async def _charge_shown(self, flock: Flock, batch: BatchRow, jobs: dict[str, Job]) -> None:
         """Hold the budget for jobs that a client said are there, now that the factory shows them."""
@@ -261,20 +266,24 @@ class Herd:
             known = await self._shelf.batch(batch_id)
             if known is not None and known[1] is None:
                 continue  # its cluster lives, and was not loaded yet
-            account = alive[0].account
-            try:
-                told = await place.site.cancel(
-                    account, [OwnJob(job.id, account, job.comment) for job in alive if job.account == account]
-                )
-            except LinkError as error:
-                log.warning("The orphans of batch %s are not cancelled yet: %s", batch_id, error.message)
-                continue
-            del self._orphans[key]
-            if Found.OURS not in told.values():
-                continue
-            person, key_id = known[0] if known else "", place.standing.key_id(account)
-            entry = Entry(person, account, place.factory.id, "cancel-orphan", alive[0].id, f"batch {batch_id}", key_id)
-            await self._board.ledger.note(entry)
+            mine = [job for job in alive if job.account == alive[0].account]
+            cancel = partial(self._cancel_orphans, place, batch_id, mine, known[0] if known else "")
+            self._board.apart.begin(key, (place.factory.id, mine[0].account), cancel)
+
+    async def _cancel_orphans(self, place: Place, batch_id: BatchId, jobs: list[Job], person: str) -> None:
+        """Cancel jobs of one account whose batch no cluster has. Apart: the account's own commands are run for it."""
+        account = jobs[0].account
+        try:
+            told = await place.site.cancel(account, [OwnJob(job.id, account, job.comment) for job in jobs])
+        except LinkError as error:
+            log.warning("The orphans of batch %s are not cancelled yet: %s", batch_id, error.message)
+            return
+        self._orphans.pop((place.factory.id, batch_id), None)
+        if Found.OURS not in told.values():
+            return
+        key_id = place.standing.key_id(account)
+        entry = Entry(person, account, place.factory.id, "cancel-orphan", jobs[0].id, f"batch {batch_id}", key_id)
+        await self._board.ledger.note(entry)
 
 
 def log_name(batch: BatchRow, task: int) -> str:

@@ -15,6 +15,11 @@ def task_of(array: JobId, index: int) -> JobId:
     return array.replace("[]", f"[{index}]", 1) if "[]" in array else f"{array}_{index}"
 
 
+def is_of_array(job: JobId) -> bool:
+    """Return whether a job is one of an array, or an array as a whole."""
+    return "[" in job or array_of(job) != job
+
+
 def array_of(job: JobId) -> JobId:
     """The array that a job is of; a job of none is its own."""
     slurm = re.fullmatch(r"([0-9]+)_[0-9]+", job)
