@@ -225,7 +225,7 @@ async def test_a_lost_ledger_finds_again_what_its_jobs_may_use(world: World) -> 
     for file in world.folder.glob("ledger.sqlite*"):
         file.unlink()
     await world.up()
-    await world.scheduler.answer()
+    await world.scheduler.answer(2)
     await world.until(state="starting")
     found = await row(world)
     assert (found.project, found.person, found.gpus, found.reserved) == ("p1", "ada", 1, 4 * HOUR)
