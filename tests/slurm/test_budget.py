@@ -27,6 +27,7 @@ from factorylink.models import (
     ClusterRequest,
     Environment,
     Factory,
+    HubRules,
     Project,
     ProjectAt,
     SessionRequest,
@@ -121,6 +122,7 @@ async def link(here: Cluster, folder: Path, tmp_path: Path) -> AsyncIterator[Lin
     await made.ledger.open()
     await made.clusters.load()
     await made.sessions.start()
+    await made.board.people.put_rules(HubRules(access=False))  # a hub that asks nothing of people
     yield made
     await made.sessions.close()
     await made.ledger.close()
