@@ -18,7 +18,7 @@ from factorylink.models import ADOPT, SessionId
 
 log = logging.getLogger("factorylink")
 
-# A server's token is believed for less: the next session of that server may be at another factory.
+# The answer for a server's token is kept for less: the server's next session may be at another factory.
 _CACHE_SECONDS, _SERVER_SECONDS, _NOBODY_SECONDS = 30.0, 3.0, 3.0
 _CACHE_SIZE = 10_000
 _PAGE = 200

@@ -50,7 +50,7 @@ class Leaving:
             try:
                 await self._board.projects.refresh()
                 await self.look()
-            except Exception:  # whatever it is: nobody else looks
+            except Exception:  # any error: this loop must go on, since no other one does its work
                 log.exception("Who lost access is looked at again")
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)

@@ -319,11 +319,11 @@ class Clusters:
                 if flock.row.wish == "run" and (words := self._lost(flock)) is not None:
                     try:
                         await self._end(flock, words)
-                    except Exception:  # whatever it is: the others are looked at all the same
+                    except Exception:  # any error: the other clusters are still to be looked at
                         log.exception("The cluster %s is ended at the next look", flock.row.id)
             try:
                 await self._heads.end_strays(lambda cluster_id: cluster_id in self._live)
-            except Exception:  # whatever it is: nobody else looks
+            except Exception:  # any error: this loop must go on, since no other one does its work
                 log.exception("Schedulers without a cluster are ended at the next look")
             self._put_away()
 
