@@ -257,12 +257,11 @@ class Visit:
             if self._asked:
                 await self._end_job()
         except (LinkError, TimeoutError) as error:
-            left.append(_left(f"Job {self._job or f'with the comment {self._comment}'} may still be there", error))
-        try:
-            if self._folder:
-                await self._remove_folder()
-        except LinkError as error:
-            left.append(_left(f"The folder {self._folder} is still there", error))
+            # Its folder stays with it: a job that still begins would make the folder again.
+            job = self._job or f"with the comment {self._comment}"
+            left.append(_left(f"Job {job} may still be there, and its folder {self._folder} is", error))
+        else:
+            left += await self._remove_folder()
         await self._site.stop()
         await self._place.transport.close()
         self._gone = True
@@ -285,13 +284,19 @@ class Visit:
                     )
                 await asyncio.sleep(_PAUSE)
 
-    async def _remove_folder(self) -> None:
+    async def _remove_folder(self) -> list[Words]:
+        """And those above, where we were the first there. What could not be removed."""
+        if not self._folder:
+            return []
         sessions = posixpath.dirname(self._folder)
         run = self._place.transport.run
-        await run(Ask(("rm", "-rf", "--", self._folder), done, timeout=20), self._account)
-        # Those above, where we were the first there.
         empty = ("rmdir", "--ignore-fail-on-non-empty", "--", sessions, posixpath.dirname(sessions))
-        await run(Ask(empty, done, timeout=20), self._account)
+        try:
+            await run(Ask(("rm", "-rf", "--", self._folder), done, timeout=20), self._account)
+            await run(Ask(empty, done, timeout=20), self._account)
+        except LinkError as error:
+            return [_left(f"The folder {self._folder} is still there", error)]
+        return []
 
 
 class _Listener(asyncssh.SSHTCPSession[bytes]):
@@ -313,5 +318,9 @@ class _Listener(asyncssh.SSHTCPSession[bytes]):
 
 def _left(what: str, error: Exception) -> Words:
     return Words(
-        code="left-behind", what=f"{what}.", do="Remove it there by hand.", whose="operator", scheduler=str(error)
+        code="left-behind",
+        what=f"{what}.",
+        do="Remove there by hand what is left.",
+        whose="operator",
+        scheduler=str(error),
     )

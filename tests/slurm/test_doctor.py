@@ -179,9 +179,12 @@ exec "$@"
     assert "of-the-site" in lines
     left = here.run("squeue", "-h", "-o", "%i").stdout.split()
     if part == "comment":
-        assert f"clean up: FAILED. Job {left[0]} may still be there" in lines
+        sessions = Path(pwd.getpwnam(here.accounts[0]).pw_dir) / ".factorygate-doctor/sessions"
+        (folder,) = sessions.iterdir()
+        assert f"clean up: FAILED. Job {left[0]} may still be there, and its folder {folder} is." in lines
         here.run("scancel", left[0])
         assert eventually(lambda: not here.run("squeue", "-h", "-o", "%i").stdout.split(), 60)
+        shutil.rmtree(sessions.parent)
     else:
         assert not left
         assert "clean up" not in lines
