@@ -174,7 +174,7 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Clus
         live = link.board.live.get(requeued)
         waits = live is not None and live.job is not None and live.job.reason == "BeginTime"
         if waits and moments.ticks() > put_back + REVOKED_SECONDS:
-            here.run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
+            here.run("scontrol", "update", f"JobId={job}", "StartTime=now")
         return link.state(requeued) == "starting"
 
     await link.until(runs_again, 200)
