@@ -146,7 +146,12 @@ class DemoFolder:
             "socket": str(self.link_socket),
             "listen_port": self.ports.link,
             "session_ports": list(self.ports.sessions),
-            "hub": {"url": self.hub_url, "token_file": str(self.path / "service.token"), "name": "demo"},
+            "hub": {
+                "url": self.hub_url,
+                "public_url": self.url,
+                "token_file": str(self.path / "service.token"),
+                "name": "demo",
+            },
             "factories": {name: self._access(cluster, catalogue[name]) for name, cluster in clusters.items()},
         }
         if self.login == "oidc":

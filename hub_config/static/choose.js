@@ -109,6 +109,7 @@ export function settle(wanted, factory) {
     idle_minutes: clamp(wanted.idle_minutes, 1, idle.max_idle_minutes, idle.idle_minutes),
     unopened_minutes: clamp(wanted.unopened_minutes, 1, idle.max_unopened_minutes, idle.unopened_minutes),
     give_up_hours: clamp(wanted.give_up_hours, 0.05, 720, null),
+    url_tokens: wanted.url_tokens === true, // a link's text is not
     project,
     reservation: factory.reservations?.find((one) => one.id === wanted.reservation && isIn(project, one))?.id ?? null,
   };
