@@ -47,8 +47,8 @@ SwaggerUIBundle({ url: "openapi.json", dom_id: "#api", deepLinking: true, valida
 
 
 def describe(app: FastAPI, prefix: str) -> None:
-    """Answer ``{prefix}/docs`` with the page, and ``{prefix}/openapi.json`` with the schema of ``app``. Neither is in the
-    schema itself."""
+    """Answer ``{prefix}/docs`` with the page, and ``{prefix}/openapi.json`` with the schema of ``app``. Neither
+    is in the schema itself."""
 
     @cache
     def schema() -> bytes:

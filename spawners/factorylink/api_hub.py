@@ -311,7 +311,7 @@ async def renew_credential(board: Board, place: Place, body: CredentialBody) -> 
 async def follow_session(
     sessions: Sessions, session_id: SessionId, shown: Callable[[Session], Session] | None = None
 ) -> AsyncIterator[bytes]:
-    """Events of one session, up to its end; ``shown``: as who asks may see it. Raises ProblemError if it is not known."""
+    """Events of one session, up to its end; ``shown``: as who asks may see it. Raises ProblemError if there is none."""
     board = sessions.board
     known = await sessions.session(session_id)
 

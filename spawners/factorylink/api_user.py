@@ -104,7 +104,7 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
 
     @app.get(f"{prefix}/api/sessions", responses=own_only)
     async def list_sessions(live: bool = False, limit: Limit = 100, caller: Caller = asking) -> list[Session]:
-        """List your sessions, newest first. Start and stop them through the hub: `/hub/api/users/NAME/servers/SERVER`."""
+        """List your sessions, newest first. They are started and stopped at `/hub/api/users/NAME/servers/SERVER`."""
         return [caller.shown(session) for session in await sessions.sessions(caller.user, None, live, limit)]
 
     @app.get(f"{prefix}/api/sessions/{{session_id}}", responses=own_only | says(404))

@@ -90,8 +90,8 @@ class Feed:
         last: Callable[[Message], bool] | None = None,
         shown: Callable[[Message], Message] = lambda message: message,
     ) -> AsyncIterator[bytes]:
-        """The body of a response: ``first`` (again after an overrun), then changes, up to one that is the ``last``; each
-        as it is ``shown`` to this reader."""
+        """The body of a response: ``first`` (again after an overrun), then changes, up to one that is the ``last``;
+        each as it is ``shown`` to this reader."""
         reader = Reader(key)
         self._readers.add(reader)
         try:

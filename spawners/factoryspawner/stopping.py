@@ -110,7 +110,7 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
 
     @needs_scope("start:servers")  # type: ignore[untyped-decorator]
     async def post(self, user_name: str, server_name: str = "") -> None:
-        """Start a server as JupyterHub does; the body of the 201 or 202, which JupyterHub leaves empty, is the session."""
+        """Start a server as JupyterHub does; the body of the 201 or 202, empty there, is the session."""
         await super().post(user_name, server_name)
         user = self.find_user(user_name)
         self.set_header("Content-Type", "application/json")
@@ -174,8 +174,8 @@ class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhu
 
 
 def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:
-    """Return the session of a server that starts, as the link's user API tells of it; before the link has answered, only
-    whose it is, its id (None: a session that still ends comes first), its state and its address."""
+    """Return the session of a server that starts, as the link's user API tells of it; before the link has answered,
+    only whose it is, its id (None: a session that still ends comes first), its state and its address."""
     root = f"{spawner.gateway_url}{base_url}"
     session = spawner.claim.session
     if session is not None:

@@ -99,7 +99,12 @@ async def test_a_start_answers_before_the_link_does(hub: HubProcess, link: FakeL
         answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
         assert answer.status_code == 202
         told = answer.json()
-        assert told == told | {"user": user, "server": "", "state": "pending", "url": f"http://127.0.0.1:1/user/{user}/"}
+        assert told == told | {
+            "user": user,
+            "server": "",
+            "state": "pending",
+            "url": f"http://127.0.0.1:1/user/{user}/",
+        }
     finally:
         link.free.set()
     assert (await link.until(None, lambda s: s.user == user)).id == told["id"]

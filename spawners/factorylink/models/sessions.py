@@ -125,8 +125,8 @@ class Session(Model):
         """Return the session with the address at which its person opens it, in place of the port on the link's machine.
 
         ``root``: the gateway's address with the hub's base URL (``https://gateway.example.org/``), or its path only.
-        Before the session runs, its waiting page is there. A session that has ended, or that runs a cluster's scheduler,
-        has no address.
+        Before the session runs, its waiting page is there. A session that has ended, or that runs a cluster's
+        scheduler, has no address.
         """
         opens = self.state != SessionState.ENDED and not self.server.startswith(HEAD)
         return self.model_copy(update={"url": notebook_base(root, self.user, self.server) if opens else None})
