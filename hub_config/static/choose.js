@@ -171,7 +171,8 @@ export function unknownIn(wanted, factories) {
  */
 export function preset(factories, sources) {
   for (const from of ["posted", "link", "again", "last"]) {
-    const wanted = sources[from];
+    // Whether tokens may be in addresses is asked for each time.
+    const wanted = from === "last" && sources.last ? { ...sources.last, url_tokens: false } : sources[from];
     if (!wanted) continue;
     const factory = wanted.factory ? findFactory(factories, wanted.factory) : usual(factories);
     if (factory?.sizes.length) return { choice: settle(wanted, factory), from };

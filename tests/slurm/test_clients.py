@@ -237,6 +237,9 @@ def test_no_log_holds_a_token_of_an_address(open_place: Place) -> None:
     other = gateway.make_user()  # who has no session
     for who in (path, f"/user/{other}/"):
         httpx.get(f"{gateway.root}{who}nowhere?token={token}", timeout=60)
+    socket = f"{gateway.root.replace('http', 'ws', 1)}/user/{other}/api/kernels/{uuid.uuid4()}/channels?token={token}"
+    with pytest.raises(InvalidStatus), connect(socket, open_timeout=60):
+        pass
     httpx.get(f"{gateway.root}/services/factories/api/nowhere?token={token}", timeout=60)
     httpx.get(f"{gateway.hub}/nowhere?token={token}", timeout=60)
     logs = sorted(gateway.path.parent.glob("log/*"))

@@ -50,14 +50,11 @@ class Hiding(logging.Formatter):
 class Refused(RequestHandler):
     """Says why, to whoever asks: it tells nothing of the session."""
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """403, in words."""
         self.set_status(403)
         self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.finish(REFUSAL)
-
-    def log_exception(self, *_: Any) -> None:
-        """Nothing goes wrong here."""
+        await self.finish(REFUSAL)
 
 
 class Addresses:

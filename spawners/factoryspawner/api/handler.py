@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jupyterhub.handlers import BaseHandler
 from pydantic import TypeAdapter
@@ -123,10 +123,13 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         self.answer(PROBLEM, _problem(kwargs.get("exc_info", (None, None, None))[1]))
 
 
-def _addressed(value: Any, root: str) -> Any:
+def _addressed(value: T, root: str) -> T:
+    shown: Any = value
     if isinstance(value, list):
-        return [_addressed(one, root) for one in value]
-    return value.addressed(root) if isinstance(value, Session) else value
+        shown = [_addressed(one, root) for one in value]
+    elif isinstance(value, Session):
+        shown = value.addressed(root)
+    return cast("T", shown)
 
 
 def _problem(error: BaseException | None) -> Problem:
