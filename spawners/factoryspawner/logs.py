@@ -1,7 +1,7 @@
 """The hub's log.
 
-JupyterHub hides a token in the address of a request, but not where that address is part of another: whoever is sent to the
-login page comes back to where they were, so that address is in the login page's own.
+JupyterHub hides a token in the address of a request, but not where that address is part of another: whoever is sent to
+the login page comes back to where they were, so that address is in the login page's own.
 """
 
 from __future__ import annotations
