@@ -100,7 +100,7 @@ class Places:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader) or yaml.MappingNode("", [])
 
     def __call__(self, *keys: Key) -> str:
         """Return ``file:line: dotted.key`` of a key, or of the nearest one above that the file holds."""
