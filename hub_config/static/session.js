@@ -92,7 +92,7 @@ export function standing(session, now) {
       const left = secondsBetween(now, ends);
       return left === null ? W.state.running : W.timeLeft(span(left), clock(ends, now));
     }
-    case "starting": return W.waitSub.starting;
+    case "starting": return session.waits_for?.what || W.waitSub.starting;
     case "unreachable": return session.waits_for?.what || W.unreachableWhat;
     case "ending": return W.waitSub.ending;
     default: return session.end?.what || W.reason[session.end_reason] || W.state.ended;

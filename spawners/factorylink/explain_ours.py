@@ -229,6 +229,11 @@ _ANSWERS = (
         N_("It runs, but the factory does not let the gateway through to it."),
         Move("operator", N_("The gateway's operators must ask the factory to allow it, or choose the other way in.")),
     ),
+    Answer(
+        "node-name",
+        N_("It runs, but the name of its node does not lead anywhere from where the gateway connects."),
+        Move("operator", N_("Tell this gateway's operators: the node's name must resolve, or door.host be set.")),
+    ),
     Answer("door-key", N_("It runs, but whoever answers for it does not have its key."), _ASK),
     Answer("door-never", N_("It ran, but never became reachable."), LOG_TELLS),
     Answer("notebook-late", N_("JupyterLab did not come up in the time allowed."), LOG_TELLS),
@@ -307,6 +312,7 @@ _ANSWERS = (
 OURS: dict[str, Answer] = {answer.code: answer for answer in _ANSWERS}
 # What the link's connection to a door says of its last failure.
 DOOR_TROUBLE: tuple[tuple[str, str], ...] = (
+    (r"does not resolve|name or service not known|name resolution|no address", "node-name"),
     (r"prohibited|forward|refuses? (the|to) (channel|connect)|not permitted|srun: error", "carrier-refused"),
     (r"host key|fingerprint|another session", "door-key"),
 )

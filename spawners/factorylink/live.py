@@ -104,6 +104,8 @@ def show(
         state, before, waits_for = SessionState.UNREACHABLE, state, barred
     elif state == SessionState.RUNNING and not live.door_open and moments.ticks() - live.door_lost > LOST_SECONDS:
         state, before, waits_for = SessionState.UNREACHABLE, state, explain.door(problem)
+    elif state == SessionState.STARTING and not live.door_open:
+        waits_for = explain.door_obstacle(problem)
     elif state == SessionState.PENDING:
         if live.job is not None:
             waits_for = explain.pending(live.job)

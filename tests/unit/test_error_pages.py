@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Route, expect
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 ERRORS = Path(__file__).parents[2] / "hub_config" / "error"
 GATEWAY = "http://gateway.test"
 

@@ -285,6 +285,31 @@ async def test_stop_while_the_submission_is_under_way(world: World, monkeypatch:
     assert world.scheduler.cancelled == ["1"]
 
 
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        ("The name n7 does not resolve on this machine (Name or service not known).", "node-name"),
+        ("n7 port 30001: Name or service not known", "node-name"),  # as a site's sshd says it
+        ("n7 port 30001: the site's login host forbids to forward connections to its nodes.", "carrier-refused"),
+        ("n7 port 30001: Connection refused", None),  # the door is not open yet
+    ],
+)
+async def test_a_door_that_nobody_can_reach_is_told_while_the_session_starts(
+    world: World, trouble: str, code: str | None
+) -> None:
+    await world.put()
+    world.scheduler.runs("1", "n7")
+    await world.scheduler.answer()
+    assert (await world.until(state="starting")).waits_for is None
+    world.doors.trouble = trouble
+    session = await world.session()
+    assert session.state == "starting"
+    assert (session.waits_for and session.waits_for.code) == code
+    world.doors.trouble = ""
+    world.door_says(phase="up", environment=True)
+    assert (await world.until(state="running")).waits_for is None
+
+
 async def test_requeue_is_followed(world: World) -> None:
     await world.running()
     world.scheduler.set("1", state=JobState.PENDING, nodes=(), started=None, restarts=1)

@@ -95,7 +95,7 @@ class Session(Model):
     ended: datetime | None = None
     position: int | None = None  # 1 is next, among pending jobs of its partition that we can see
     expected_start: datetime | None = None
-    waits_for: Words | None = None  # while pending or unreachable
+    waits_for: Words | None = None  # while pending or unreachable; while starting, where its door cannot be reached
     door_open: bool = False
     environment_sent: bool = False
     certain: bool = True  # the scheduler's last answer had its job, or its door is open; or it has no job yet
