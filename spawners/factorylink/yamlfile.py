@@ -107,6 +107,19 @@ class Places:
         line, dotted = _place(self._root, keys)
         return f"{self._path}:{line}: {dotted}" if dotted else f"{self._path}:{line}"
 
+    def of_line(self, line: str) -> str:
+        """Return a problem ``dotted.key: message`` with the file and line of its key; names may have dots."""
+        dotted, _, message = line.partition(": ")
+        node, number, rest = self._root, self._root.start_mark.line + 1 if self._root.start_mark else 1, dotted
+        while rest:
+            parts = rest.split(".")
+            names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+            name, step = next(((name, step) for name in names if (step := _step(node, name))), ("", None))
+            if step is None:
+                break
+            node, number, rest = step[0], step[1], rest[len(name) + 1 :]
+        return f"{self._path}:{number}: {dotted}: {message}"
+
 
 def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
     """Keys that a mapping holds twice (YAML itself would keep the last and say nothing)."""
