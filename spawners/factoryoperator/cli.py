@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from factorylink import cli
-from factoryoperator import cli_check
+from factoryoperator import cli_backup, cli_check
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code as of ``factorylink.cli``."""
-    return cli.main(argv, (cli_check.add,))
+    return cli.main(argv, (cli_check.add, cli_backup.add))
