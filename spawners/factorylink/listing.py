@@ -88,8 +88,8 @@ def _sizes(federation: Federation) -> Iterator[str]:
 def _environments(federation: Federation) -> Iterator[str]:
     yield "\n## Environments\n"
     yield (
-        "What the sites have, as far as it was found. A `template` lacks a Python with `factorygate[notebook]`. Somebody\n"
-        "has to make that there ([how](operators.md#an-environment-on-each-factory)); nothing starts in it before.\n"
+        "What the sites have, as far as it was found. A `template` lacks a Python with `factorygate[notebook]`.\n"
+        "Somebody has to make it there, before anything starts in it ([how](operators.md#an-environment-on-each-factory)).\n"
     )
     rows = [
         (
