@@ -87,10 +87,9 @@ def _sizes(federation: Federation) -> Iterator[str]:
 
 def _environments(federation: Federation) -> Iterator[str]:
     yield "\n## Environments\n"
-    yield (
-        "What the sites have, as far as it was found. A `template` lacks a Python with `factorygate[notebook]`.\n"
-        "Somebody has to make it there, before anything starts in it ([how](operators.md#an-environment-on-each-factory)).\n"
-    )
+    how = "operators.md#an-environment-on-each-factory"
+    yield "What the sites have, as far as it was found. A `template` lacks a Python with `factorygate[notebook]`."
+    yield f"Somebody has to make it there before anything starts in it ([how]({how})).\n"
     rows = [
         (
             f"`{factory.id}`",
