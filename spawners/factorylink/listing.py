@@ -142,7 +142,7 @@ def _remarks(entry: Sourced) -> Iterator[str]:
 def _sure(entry: Sourced, above: str) -> str:
     """How sure the values below a path are, each way once."""
     origins = [entry.origin(path) for path in entry.values() if path.startswith(f"{above}.")]
-    words = [origin.sure for origin in origins if origin is not None]
+    words: list[str] = [origin.sure for origin in origins if origin is not None]
     words += ["derived"] if any(origin is not None and origin.derived for origin in origins) else []
     return ", ".join(dict.fromkeys(words))
 
