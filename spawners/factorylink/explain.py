@@ -66,6 +66,7 @@ JOB_FILTER = Answer(
 _FILTERED = re.compile(r"\n*^.*submission failed: Unspecified error$", re.I | re.M)
 _CONFLICT = "conflict with reservation"  # PBS' words; of a maintenance, where there is one
 _OFTEN = 3  # requeues
+UNLOOKED = 300.0  # seconds in which a scheduler looks at a new job, if it works: most begin with a new one at once
 _LAST_LINES = 12  # of the log: what is older may be of anything
 
 
@@ -80,6 +81,21 @@ def pending(job: Job) -> Words:
     reason = "RequeuedHold" if job.raw_state == "REQUEUE_HOLD" and not job.reason else job.reason
     found = _find(PENDING, reason, anywhere=False)
     return found.words(reason) if found else _filled(UNKNOWN_WAIT, reason, words=reason)
+
+
+def unlooked(words: Words, seconds: float) -> Words:
+    """Why a job waits of which the scheduler has said nothing for ``seconds``."""
+    if words.code != "new" or seconds < UNLOOKED:
+        return words
+    return OURS["unlooked"].words(words.scheduler)
+
+
+def nodes_out(words: Words) -> Words:
+    """Why a job waits in a part of the factory whose nodes are all out of use: whatever the scheduler says of it, which
+    may be that too few are free."""
+    if words.code not in ("new", "priority", "resources", "nodes-busy", "unknown"):
+        return words
+    return OURS["nodes-out"].words(words.scheduler)
 
 
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:

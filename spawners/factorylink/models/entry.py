@@ -48,7 +48,8 @@ class Coming(Model):
 class Entry(Sourced):
     """What every factory of the network has, with a machine or without.
 
-    ``scale``: accelerators planned in all; an AI Gigafactory is of the order of 100,000."""
+    ``scale``: accelerators planned in all; an AI Gigafactory is of the order of 100,000. ``notes`` are for the people
+    who use the factory, and pages show them; ``remarks`` are for those who edit and check the entry."""
 
     id: Slug
     name: str
@@ -57,6 +58,7 @@ class Entry(Sourced):
     selected: date | None = None
     coming: Coming | None = None
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class Planned(Entry):
