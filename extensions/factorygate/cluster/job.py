@@ -74,7 +74,10 @@ class FactoryJob(Job):
             if self._alone:
                 await self._broker.close()
             raise
-        self.status = Status.running
+        if self.status is Status.closed:  # while it was asked for
+            await self._broker.cancel(str(self.name))
+        else:
+            self.status = Status.running
 
     async def _begin(self) -> Broker:
         from factorygate.cluster import lone

@@ -13,7 +13,9 @@ import dask
 from dask.utils import parse_timedelta
 from distributed.core import Status
 
+from factorygate.cluster.broker import Told
 from factorygate.cluster.worker import margin
+from factorygate.language import N_
 from factorygate.link import LinkError
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Keeper:
         self._not_before = 0.0  # by the loop's clock
         self._said = self._said_before = ""
         self._kept: dict[str, Any] = {}
+        self._most: int | None = None  # jobs that may be asked for next, by what was said to the last ones
 
     def start(self) -> None:
         """From now on."""
@@ -55,8 +58,9 @@ class Keeper:
 
     def stop(self) -> None:
         """No longer."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, self._looking):
+            if task is not None:
+                task.cancel()
 
     def changed(self, names: list[str]) -> None:
         """The link said something new."""
@@ -81,7 +85,11 @@ class Keeper:
                 await self._look()
             except LinkError as error:  # the cluster's message says so
                 log.info("Not replaced yet: %s", error)
-                self._wait_longer()
+                self._most = error.fits
+                if error.fits and not self._pause:
+                    self._pause = PAUSE  # so many are asked for at once; but only once
+                else:
+                    self._wait_longer()
             except Exception:
                 log.exception("The cluster is looked at again")
             self._wake.clear()
@@ -93,14 +101,16 @@ class Keeper:
         cluster, roster = self._cluster, self._cluster.roster
         connected = roster.connected()
         self._meet(connected)
-        changed = False
+        changed, lost = False, []
         for name in list(cluster.worker_spec):
             told = cluster.broker.workers.get(name)
             if told is not None and told["state"] == "ended":
+                lost.append(told)
                 self._lost(name, told)
             elif told is not None and self._is_alone_for_long(name, told, connected):
                 roster.drop((name,))
                 changed = True
+        self._say_lost(lost)
         if strays := cluster.broker.strays({*cluster.worker_spec, *cluster.workers, *cluster.leaving}):
             await asyncio.gather(*(cluster.broker.cancel(name) for name in strays))
         changed |= roster.let_heirs_take_over()
@@ -142,6 +152,14 @@ class Keeper:
             what = "" if refused else f"{self._crashes} jobs in a row ended before their workers came:"
             cluster.message = f"{what} {words}".strip()
 
+    def _say_lost(self, lost: list[Told]) -> None:
+        """What became of jobs that others are asked for in place of; what was over by its walltime is no news."""
+        found = [told for told in lost if told.get("end_reason") != "walltime"]
+        if found and self._cluster.roster.missing:
+            why = (found[0].get("end") or {}).get("what", "")
+            said = N_("Jobs that were wanted have ended ({jobs}); others are asked for. {why}")
+            self._cluster.message = said.format(jobs=len(found), why=why).strip()
+
     def _is_alone_for_long(self, name: str, told: dict[str, Any], connected: set[str]) -> bool:
         """Its workers were there, and are gone though it runs."""
         if name in connected or name not in self._came or told["state"] != "running":
@@ -159,6 +177,10 @@ class Keeper:
         over = [name for name in cluster.worker_spec if name in connected and self._is_over_soon(name)]
         over = [name for name in over if not roster.has_heir(name)]
         missing = roster.missing
+        most, self._most = self._most, None
+        if most is not None:
+            missing = min(missing, most)
+            over = over[: most - missing]
         if not (missing or over) or asyncio.get_running_loop().time() < self._not_before:
             return False
         try:

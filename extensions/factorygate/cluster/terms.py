@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +58,15 @@ class Terms:
             "worker": self.worker,
             **scheduler,
         }
+
+    def fit_cap(self, gpus: int | None, told: Mapping[str, float] | None) -> int | None:
+        """Return how many more jobs the cap allows; None where nothing bounds them. What ``gpus`` and ``told`` are:
+        ``check_cap``."""
+        each = (self.place.gpus if gpus is None else gpus) * self.place.hours
+        if self.cap_gpu_hours is None or not each:
+            return None
+        used = told["spent"] + told["committed"] if told else 0.0
+        return max(0, math.floor((self.cap_gpu_hours + ROUNDING - used) / each))
 
     def check_cap(self, more: int, gpus: int | None, told: Mapping[str, float] | None) -> None:
         """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from factorylink import moments
 from factorylink.board import Board
 from factorylink.catalogue import billed_gpus, find_size
@@ -79,9 +81,9 @@ class ClusterAdmission:
                 "{hours} h would need {asked}."
             )
             figures = {"cap": f"{cap:g}", "used": f"{used:.2f}", "hours": f"{hours:g}", "asked": f"{asked:.2f}"}
+            fits = max(0, math.floor(more * (cap + ROUNDING - used) / asked)) if asked else 0
             raise limit(
-                said.format(more=more, **figures),
-                N_("Ask for fewer or shorter jobs, or for a larger cap."),
+                said.format(more=more, **figures), N_("Ask for fewer or shorter jobs, or for a larger cap."), fits
             )
 
     def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:

@@ -217,7 +217,7 @@ class Clusters:
                 raise conflict(N_("There is a worker {name} already.").format(name=taken[0].name))
             if self._limiter.wait(user, moments.ticks()):
                 raise too_many(N_("You asked for many groups of workers in a short time, so none was added."))
-            self._admission.may_grow(flock, len(request.names), hours, adopt=request.adopt)
+            self._admission.may_grow(flock, request.whole, hours, adopt=request.adopt)
             batch = BatchRow(batch_id, cluster_id, len(request.names), hours, moments.now())
             if request.adopt:
                 batch.submit_begun = batch.created  # by whoever it was; the factory's answers tell what came of it
@@ -225,7 +225,8 @@ class Clusters:
             row.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
             if request.adopt:
                 self._board.adopted[user] += batch.count
-            holds = self._permission.hold(held(self._board, flock, batch), row.choice.project)
+            alike = request.whole - batch.count
+            holds = self._permission.hold(held(self._board, flock, batch), row.choice.project, alike)
             entry = self._hands.entry(row, "adopt" if request.adopt else "workers", f"{batch.count} of {hours:g} h")
             try:
                 await self._shelf.add(batch, entry, holds)
