@@ -126,7 +126,6 @@ class BatchRequest(Model):
             raise ValueError("a name is there twice")
         return names
 
-
     @property
     def whole(self) -> int:
         """Return how many jobs must be allowed for this batch to begin."""
@@ -168,6 +167,12 @@ class Worker(Model):
     end_reason: EndReason | None = None
     end: Words | None = None
     log_tail: tuple[str, ...] = ()
+
+
+class WorkerLog(Model):
+    """``lines``: the last ones that a job has written, up to now."""
+
+    lines: tuple[str, ...] = ()
 
 
 class GpuHours(Model):
