@@ -146,6 +146,7 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
         give_up_hours=choice.give_up_hours,
         project=choice.project,
         reservation=choice.reservation,
+        url_tokens=bool(choice.url_tokens),
     )
 
 
