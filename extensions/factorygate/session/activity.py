@@ -21,6 +21,7 @@ from tornado.websocket import WebSocketHandler
 
 from factorygate.session import processes
 from factorygate.session.clock import Polled
+from factorygate.session.guard import MOST_NAMES, NAME_LENGTH
 from factorygate.session.use import Gauge
 
 LOOK_MS = 2000  # how often kernels and terminals are looked at
@@ -46,7 +47,7 @@ class Reporter:
         self._opened = False
         self._last_request = 0.0
         self._running: WeakSet[RequestHandler] = WeakSet()  # authenticated requests, the finished ones included
-        self._told: tuple[float, bool, bool, int | None, int | None] | None = None
+        self._told: tuple[float, tuple[str, ...] | None, bool, int | None, int | None] | None = None
         self._told_at = 0.0
         self._callback = PeriodicCallback(self.look, LOOK_MS)
 
@@ -54,7 +55,7 @@ class Reporter:
         """Begin to watch requests, and to look at kernels and terminals."""
         self._watch_requests()
         self._callback.start()
-        self.look()
+        self._server.io_loop.add_callback(self.look)
 
     def _watch_requests(self) -> None:
         provider = self._server.identity_provider
@@ -78,36 +79,42 @@ class Reporter:
             self._running.add(handler)
         if not self._opened:
             self._opened = True
-            self.look()
+            self._server.io_loop.add_callback(self.look)
 
-    def _busy(self) -> bool:
+    async def _busy(self) -> tuple[str, ...] | None:
+        """Return the names of busy notebooks and terminals; None: nothing is busy."""
         kernels = self._server.kernel_manager
-        for kernel_id in kernels.list_kernel_ids():
-            if getattr(kernels.get_kernel(kernel_id), "execution_state", None) == "busy":
-                return True
+        ids = kernels.list_kernel_ids()
+        busy = {one for one in ids if getattr(kernels.get_kernel(one), "execution_state", None) == "busy"}
         terminals = self._server.web_app.settings.get("terminal_manager")
-        shells = {t.ptyproc.pid for t in terminals.terminals.values()} if terminals is not None else set()
-        return bool(shells) and processes.have_children(shells)
+        shells = terminals.terminals if terminals is not None else {}
+        names = [f"Terminal {name}" for name, one in shells.items() if processes.have_children({one.ptyproc.pid})]
+        if not busy and not names:
+            return None
+        sessions = await self._server.session_manager.list_sessions() if busy else []
+        notebooks = [str(one["path"]).rpartition("/")[2] for one in sessions if one["kernel"]["id"] in busy]
+        return tuple(name[:NAME_LENGTH] for name in [*sorted(set(notebooks)), *names][:MOST_NAMES])
 
-    def look(self) -> None:
+    async def look(self) -> None:
         """Tell the door, if there is something to tell."""
         now = time.time()
         used: datetime = self._server.web_app.last_activity()  # type: ignore[no-untyped-call]
         last = max(used.timestamp(), self._last_request)
-        busy = self._busy()
+        busy = await self._busy()
         for handler in list(self._running):
             if handler._finished:
                 self._running.discard(handler)
             else:
                 last = now  # a download or an upload is under way
-        if busy:
+        if busy is not None:
             last = now
         state = (last, busy, self._opened, *self._gauge.coarse())
         same = self._told is not None and self._told[1:3] == state[1:3]
         if state == self._told or (same and now - self._told_at < TELL_SECONDS):
             return
         names = ("last", "busy", "opened", "gpu_percent", "memory_bytes")
-        line = json.dumps(dict(zip(names, (round(last, 1), *state[1:]), strict=True))) + "\n"
+        told = dict(zip(names, (round(last, 1), busy is not None, *state[2:]), strict=True)) | {"busy_with": busy or ()}
+        line = json.dumps(told) + "\n"
         try:
             os.write(self._descriptor, line.encode())  # far below PIPE_BUF: whole or not at all
         except BlockingIOError:

@@ -56,7 +56,7 @@ class Entry(Sourced):
     scale: int | None = Field(default=None, ge=1)
     selected: date | None = None
     coming: Coming | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # for editors and operators; no person of the gateway sees them
 
 
 class Planned(Entry):
