@@ -121,8 +121,9 @@ export function idling(session, now) {
   return idle < IDLE_AFTER ? W.busy : W.idleFor(span(idle));
 }
 
-/** Whether the person took the request back before it began. */
-export const isWithdrawn = (session) => session.end_reason === "stopped" && !session.ready;
+/** Whether the request was cancelled before it began. */
+export const isWithdrawn = ({ end, end_reason: reason, ready }) =>
+  reason === "stopped" && !ready && (!end?.code || end.code.startsWith("withdrawn"));
 
 /** Why a session ended, in two or three words. */
 export function endText(session) {

@@ -252,7 +252,7 @@ def stopped(live: Live, reason: EndReason) -> Words:
     row = live.row
     if reason in _OF_WISH:
         return explain.own(_OF_WISH[reason])
-    if row.ready is None:
+    if row.ready is None and not live.restarts:
         return explain.withdrawn(operator=live.stopped_by_operator, begun=row.started is not None)
     return explain.ended(None, wish="stop")[1]
 

@@ -49,13 +49,14 @@ class Reporter:
         self._running: WeakSet[RequestHandler] = WeakSet()  # authenticated requests, the finished ones included
         self._told: tuple[float, tuple[str, ...] | None, bool, int | None, int | None] | None = None
         self._told_at = 0.0
-        self._callback = PeriodicCallback(self.look, LOOK_MS)
+        self._notebooks: dict[str, str] = {}  # names by kernel
+        self._callback = PeriodicCallback(self._look_again, LOOK_MS)
 
     def start(self) -> None:
         """Begin to watch requests, and to look at kernels and terminals."""
         self._watch_requests()
         self._callback.start()
-        self._server.io_loop.add_callback(self.look)
+        self.look()
 
     def _watch_requests(self) -> None:
         provider = self._server.identity_provider
@@ -79,28 +80,37 @@ class Reporter:
             self._running.add(handler)
         if not self._opened:
             self._opened = True
-            self._server.io_loop.add_callback(self.look)
+            self.look()
 
-    async def _busy(self) -> tuple[str, ...] | None:
-        """Return the names of busy notebooks and terminals; None: nothing is busy."""
+    def _busy_kernels(self) -> set[str]:
         kernels = self._server.kernel_manager
         ids = kernels.list_kernel_ids()
-        busy = {one for one in ids if getattr(kernels.get_kernel(one), "execution_state", None) == "busy"}
+        return {one for one in ids if getattr(kernels.get_kernel(one), "execution_state", None) == "busy"}
+
+    def _busy(self) -> tuple[str, ...] | None:
+        """Return the names of busy notebooks and terminals; None: nothing is busy."""
+        busy = self._busy_kernels()
         terminals = self._server.web_app.settings.get("terminal_manager")
         shells = terminals.terminals if terminals is not None else {}
         names = [f"Terminal {name}" for name, one in shells.items() if processes.have_children({one.ptyproc.pid})]
         if not busy and not names:
             return None
-        sessions = await self._server.session_manager.list_sessions() if busy else []
-        notebooks = [str(one["path"]).rpartition("/")[2] for one in sessions if one["kernel"]["id"] in busy]
-        return tuple(name[:NAME_LENGTH] for name in [*sorted(set(notebooks)), *names][:MOST_NAMES])
+        notebooks = sorted({self._notebooks[one] for one in busy if one in self._notebooks})
+        return tuple(name[:NAME_LENGTH] for name in [*notebooks, *names][:MOST_NAMES])
 
-    async def look(self) -> None:
+    async def _look_again(self) -> None:
+        """Learn the names of busy notebooks, then look."""
+        if self._busy_kernels() - self._notebooks.keys():
+            sessions = await self._server.session_manager.list_sessions()
+            self._notebooks = {one["kernel"]["id"]: str(one["path"]).rpartition("/")[2] for one in sessions}
+        self.look()
+
+    def look(self) -> None:
         """Tell the door, if there is something to tell."""
         now = time.time()
         used: datetime = self._server.web_app.last_activity()  # type: ignore[no-untyped-call]
         last = max(used.timestamp(), self._last_request)
-        busy = await self._busy()
+        busy = self._busy()
         for handler in list(self._running):
             if handler._finished:
                 self._running.discard(handler)
