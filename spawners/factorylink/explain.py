@@ -24,6 +24,9 @@ from factorylink.explain_ends import (
     LOG,
     LOG_REASONS,
     NOT_INSTALLED,
+    WITHDRAWN,
+    WITHDRAWN_FOR_YOU,
+    WITHDRAWN_STARTING,
 )
 from factorylink.explain_ours import BARRED, DOOR_TROUBLE, OURS
 from factorylink.explain_table import ITSELF, Answer, Entry, Move
@@ -125,6 +128,14 @@ def ended(
     if reason is EndReason.FAILED and (found := _find(LOG, "\n".join([*tail][-_LAST_LINES:]), anywhere=True)):
         reason, answer = LOG_REASONS.get(found.code, reason), found
     return reason, answer.words(_scheduler_words(end, message))
+
+
+def withdrawn(*, operator: bool, begun: bool) -> Words:
+    """Return why a session ended that was stopped before JupyterLab answered. ``operator``: an operator stopped it;
+    ``begun``: its job had started."""
+    if operator:
+        return WITHDRAWN_FOR_YOU.words()
+    return (WITHDRAWN_STARTING if begun else WITHDRAWN).words()
 
 
 def _ended(end: End | None, wish: Literal["run", "stop"], door: str | None) -> tuple[EndReason, Answer]:
@@ -235,11 +246,13 @@ def _scheduler_words(end: End | None, message: str) -> str:
 def everything() -> dict[str, list[Answer]]:
     """All answers there are, by what they answer: for the docs and the tests."""
     ends = [*ENDED.values(), *DOOR.values()]
+    withdrawn = [WITHDRAWN, WITHDRAWN_STARTING, WITHDRAWN_FOR_YOU]
+    others = [*withdrawn, *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED]
     return {
         "Why it waits": [*_answers(PENDING), NODE_STARTING, REQUEUED, REQUEUED_OFTEN, UNKNOWN_WAIT],
         "Why it was not taken": [*_answers(REFUSED), JOB_FILTER, UNKNOWN_REFUSAL],
         "Why nothing is known of a factory": _answers(UNREACHABLE),
-        "How it ended": [*(e.answer for e in ends), *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED],
+        "How it ended": [*(e.answer for e in ends), *others],
         "How it ended, by its log": _answers(LOG),
         "The gateway itself": list(OURS.values()),
     }

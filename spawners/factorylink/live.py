@@ -49,6 +49,7 @@ class Live:
     submission: asyncio.Task[ProblemError | None] | None = None
     answered: bool = False  # somebody was told that this session exists
     withdrawn: bool = False  # it failed before anybody was told
+    stopped_by_operator: bool = False  # as far as this process knows
     ending: asyncio.Task[None] | None = None
     stopping: asyncio.Task[None] | None = None
     probing: asyncio.Task[None] | None = None
@@ -148,6 +149,8 @@ def show(
             "ends_idle": live.door.ends_idle if live.door is not None else None,
             "notice": _notice(live, door),
             "remark": live.remark,
+            "busy": door is not None and door.busy,
+            "busy_with": door.busy_with if door is not None else (),
             "gpu_percent": door.gpu_percent if door is not None else None,
             "memory_bytes": door.memory_bytes if door is not None else None,
             "extend_hours": more if state == SessionState.RUNNING else None,

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
@@ -371,8 +371,25 @@ async def test_stop_while_it_waits(world: World) -> None:
     await world.scheduler.answer()
     await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(2)
-    assert (await world.until(state="ended")).end_reason == EndReason.STOPPED
+    ended = await world.until(state="ended")
+    assert ended.end_reason == EndReason.STOPPED
+    assert ended.end is not None
+    assert ended.end.what == "You cancelled the request. You are not charged."
     assert set(world.scheduler.cancelled) == {"1"}
+
+
+@pytest.mark.parametrize(("by", "code"), [("hub", "withdrawn-starting"), ("operator", "withdrawn-operator")])
+async def test_stop_before_jupyter_answered(world: World, by: Literal["hub", "operator"], code: str) -> None:
+    await world.put()
+    world.scheduler.runs("1", "n1")
+    await world.scheduler.answer()
+    await world.until(state="starting")
+    await world.sessions.stop(ID, by)
+    await world.comes(lambda: bool(world.scheduler.cancelled))
+    await world.scheduler.answer(2)
+    ended = await world.until(state="ended")
+    assert ended.end is not None
+    assert ended.end.code == code
 
 
 async def test_stop_asks_the_notebook_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,8 @@ class Session(Model):
     reachable: bool = False  # a request to url gets to the notebook now
     url: str | None = None  # for the hub and its proxy, the link's port; for people, see `addressed`
     last_activity: datetime | None = None
+    busy: bool = False  # a kernel or terminal of it runs something
+    busy_with: tuple[PlainText, ...] = ()  # names of those, as far as known
     gpu_percent: int | None = None  # of the busiest GPU in the last minute; None: there is none, or it is not known
     memory_bytes: int | None = None
     ends_idle: datetime | None = None  # when the idle limit would end it, as far as known
