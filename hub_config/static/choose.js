@@ -184,7 +184,8 @@ export function preset(factories, sources) {
 function usual(factories) {
   const able = factories.filter((factory) => factory.sizes.length);
   const well = able.filter((one) => one.health.state === "ok");
-  return well.find((one) => !one.rules_open) ?? well[0] ?? able.find(takesRequests) ?? able[0] ?? null;
+  const soonest = findFactory(able, earliest(able, Date.now()));
+  return soonest ?? well.find((one) => !one.rules_open) ?? well[0] ?? able.find(takesRequests) ?? able[0] ?? null;
 }
 
 /**

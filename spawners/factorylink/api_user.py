@@ -30,6 +30,8 @@ from factorylink.models import (
     Session,
     SessionId,
     Slug,
+    WorkerLog,
+    WorkerName,
 )
 from factorylink.offers import Offers
 from factorylink.sessions import Sessions
@@ -178,6 +180,10 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     async def cancel_workers(cluster_id: ClusterId, request: CancelRequest, caller: Caller = asking) -> Cluster:
         """Cancel jobs of Dask workers by the names of the workers."""
         return await clusters.cancel(mine(cluster_id, caller), caller.user, request.names)
+
+    @app.get(f"{prefix}/api/clusters/{{cluster_id}}/workers/{{name}}/log", responses=own_only | says(404, 429, 503))
+    async def worker_log(cluster_id: ClusterId, name: WorkerName, caller: Caller = asking) -> WorkerLog:
+        return await clusters.log(mine(cluster_id, caller), caller.user, name)
 
     @app.delete(f"{prefix}/api/clusters/{{cluster_id}}", status_code=202, responses=own_only | says(404))
     async def end_cluster(cluster_id: ClusterId, caller: Caller = asking) -> Cluster:

@@ -18,7 +18,7 @@ from factorylink.problems import ProblemError, forbidden, from_link_error, gone,
 # What a session's token is not told about its person's other sessions. "_" stands for the account, a required field.
 _NOT_TOLD = {
     **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
-    **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None},
+    **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None, "busy_with": ()},
 }
 
 

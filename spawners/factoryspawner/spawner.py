@@ -18,6 +18,7 @@ from tornado import web
 from traitlets import Integer, Unicode, default
 
 from factorygate.language import VARIABLE as LANGUAGE
+from factorylink.client import By
 from factorylink.models import ADOPT, Choice, Session, SessionRequest, SessionState
 from factoryspawner import access, progress
 from factoryspawner.batch import BatchFace
@@ -330,7 +331,7 @@ class FactorySpawner(BatchFace):
 
     # --- stop -------------------------------------------------------------------------------------------------------
 
-    def request_stop(self) -> Awaitable[None]:
+    def request_stop(self, by: By = "hub") -> Awaitable[None]:
         """Begin no session for a start that was asked for before now, and stop the server's sessions. Return an
         awaitable that is done once the stops are recorded; it raises NotKept if they cannot be.
 
@@ -343,7 +344,7 @@ class FactorySpawner(BatchFace):
         if not self.claim.over():
             found.add(self.claim.session_id)
             self.claim.asked_to_stop = True
-        return self.gateway.stop_requests.keep(found)
+        return self.gateway.stop_requests.keep(found, by)
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002  # JupyterHub's signature
         """Return when the ledger holds the stop. Never raises: JupyterHub clears the state all the same."""

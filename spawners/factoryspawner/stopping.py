@@ -16,9 +16,11 @@ from jupyterhub import apihandlers, handlers
 from jupyterhub.apihandlers.users import UserAPIHandler, UserServerAPIHandler
 from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.scopes import needs_scope
+from jupyterhub.user import User
 from jupyterhub.utils import maybe_future
 from tornado import web
 
+from factorylink.client import By
 from factorylink.models import SessionState, notebook_base
 from factoryspawner.errors import NOT_WRITTEN, STOPPED
 from factoryspawner.pauses import pauses
@@ -134,7 +136,7 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
         spawner = user.spawners[server_name]
         if spawner.pending == "rename":
             raise web.HTTPError(400, "Cannot stop a server while it is being renamed")
-        stop = spawner.request_stop()
+        stop = spawner.request_stop(_asker(self.current_user, user))
         work = self.end(user, spawner, remove)
         await self.recorded(stop)
         await self.answered(work)
@@ -151,7 +153,7 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
             raise web.HTTPError(404)
         if user.name == self.current_user.name:
             raise web.HTTPError(400, "Cannot delete yourself!")
-        stops = [user.spawners[name].request_stop() for name in list(user.orm_spawners)]
+        stops = [user.spawners[name].request_stop("operator") for name in list(user.orm_spawners)]
         if getattr(user, "deleting", None) is None:
             user.deleting = user.spawner.gateway.task(self._delete(user))
         work = user.deleting
@@ -196,6 +198,13 @@ def replace_handlers() -> None:
     """Put our handlers in the place of JupyterHub's among its default ones."""
     for routes in (apihandlers.default_handlers, handlers.default_handlers):
         routes[:] = [(route[0], _OURS.get(route[1], route[1]), *route[2:]) for route in routes]
+
+
+def _asker(caller: Any, owner: Any) -> By:
+    """Return who asks for a stop. ``caller``: JupyterHub's user or service; a service counts as the hub itself."""
+    if not isinstance(caller, User):
+        return "hub"
+    return "person" if caller.name == owner.name else "operator"
 
 
 async def _let_go(spawner: FactorySpawner, stopped_by_others: bool) -> None:

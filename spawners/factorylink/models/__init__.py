@@ -67,6 +67,8 @@ from factorylink.models.clusters import (
     Head,
     Scheduler,
     Worker,
+    WorkerLog,
+    WorkerName,
     WorkerState,
 )
 from factorylink.models.entry import Coming, Entry, Planned, Seat, Site
@@ -225,6 +227,8 @@ __all__ = [
     "Word",
     "Words",
     "Worker",
+    "WorkerLog",
+    "WorkerName",
     "WorkerState",
     "believed",
     "notebook_base",

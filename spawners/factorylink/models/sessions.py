@@ -102,13 +102,15 @@ class Session(Model):
     ended: datetime | None = None
     position: int | None = None  # 1 is next, among pending jobs of its partition that we can see
     expected_start: datetime | None = None
-    waits_for: Words | None = None  # while pending or unreachable
+    waits_for: Words | None = None  # while pending or unreachable; while starting, where its door cannot be reached
     door_open: bool = False
     environment_sent: bool = False
     certain: bool = True  # the scheduler's last answer had its job, or its door is open; or it has no job yet
     reachable: bool = False  # a request to url gets to the notebook now
     url: str | None = None  # for the hub and its proxy, the link's port; for people, see `addressed`
     last_activity: datetime | None = None
+    busy: bool = False  # a kernel or terminal of it runs something
+    busy_with: tuple[PlainText, ...] = ()  # names of those, as far as known
     gpu_percent: int | None = None  # of the busiest GPU in the last minute; None: there is none, or it is not known
     memory_bytes: int | None = None
     ends_idle: datetime | None = None  # when the idle limit would end it, as far as known
