@@ -23,6 +23,7 @@ DEMOS = {
         "faults/test_refused.py",
         "faults/test_transfers.py",
         "security/test_attacks.py",
+        "slurm/test_clients.py",
         "slurm/test_full_factory.py",
         "slurm/test_many_sessions.py",
         "slurm/test_requeue.py",

@@ -24,6 +24,9 @@ from factorylink.explain_ends import (
     LOG,
     LOG_REASONS,
     NOT_INSTALLED,
+    WITHDRAWN,
+    WITHDRAWN_FOR_YOU,
+    WITHDRAWN_STARTING,
 )
 from factorylink.explain_ours import BARRED, DOOR_TROUBLE, OURS
 from factorylink.explain_table import ITSELF, Answer, Entry, Move
@@ -66,6 +69,7 @@ JOB_FILTER = Answer(
 _FILTERED = re.compile(r"\n*^.*submission failed: Unspecified error$", re.I | re.M)
 _CONFLICT = "conflict with reservation"  # PBS' words; of a maintenance, where there is one
 _OFTEN = 3  # requeues
+UNLOOKED = 300.0  # seconds in which a scheduler looks at a new job, if it works: most begin with a new one at once
 _LAST_LINES = 12  # of the log: what is older may be of anything
 
 
@@ -80,6 +84,21 @@ def pending(job: Job) -> Words:
     reason = "RequeuedHold" if job.raw_state == "REQUEUE_HOLD" and not job.reason else job.reason
     found = _find(PENDING, reason, anywhere=False)
     return found.words(reason) if found else _filled(UNKNOWN_WAIT, reason, words=reason)
+
+
+def unlooked(words: Words, seconds: float) -> Words:
+    """Why a job waits of which the scheduler has said nothing for ``seconds``."""
+    if words.code != "new" or seconds < UNLOOKED:
+        return words
+    return OURS["unlooked"].words(words.scheduler)
+
+
+def nodes_out(words: Words) -> Words:
+    """Why a job waits in a part of the factory whose nodes are all out of use: whatever the scheduler says of it, which
+    may be that too few are free."""
+    if words.code not in ("new", "priority", "resources", "nodes-busy", "unknown"):
+        return words
+    return OURS["nodes-out"].words(words.scheduler)
 
 
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
@@ -109,6 +128,14 @@ def ended(
     if reason is EndReason.FAILED and (found := _find(LOG, "\n".join([*tail][-_LAST_LINES:]), anywhere=True)):
         reason, answer = LOG_REASONS.get(found.code, reason), found
     return reason, answer.words(_scheduler_words(end, message))
+
+
+def withdrawn(*, operator: bool, begun: bool) -> Words:
+    """Return why a session ended that was stopped before JupyterLab answered. ``operator``: an operator stopped it;
+    ``begun``: its job had started."""
+    if operator:
+        return WITHDRAWN_FOR_YOU.words()
+    return (WITHDRAWN_STARTING if begun else WITHDRAWN).words()
 
 
 def _ended(end: End | None, wish: Literal["run", "stop"], door: str | None) -> tuple[EndReason, Answer]:
@@ -219,11 +246,13 @@ def _scheduler_words(end: End | None, message: str) -> str:
 def everything() -> dict[str, list[Answer]]:
     """All answers there are, by what they answer: for the docs and the tests."""
     ends = [*ENDED.values(), *DOOR.values()]
+    withdrawn = [WITHDRAWN, WITHDRAWN_STARTING, WITHDRAWN_FOR_YOU]
+    others = [*withdrawn, *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED]
     return {
         "Why it waits": [*_answers(PENDING), NODE_STARTING, REQUEUED, REQUEUED_OFTEN, UNKNOWN_WAIT],
         "Why it was not taken": [*_answers(REFUSED), JOB_FILTER, UNKNOWN_REFUSAL],
         "Why nothing is known of a factory": _answers(UNREACHABLE),
-        "How it ended": [*(e.answer for e in ends), *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED],
+        "How it ended": [*(e.answer for e in ends), *others],
         "How it ended, by its log": _answers(LOG),
         "The gateway itself": list(OURS.values()),
     }

@@ -322,10 +322,10 @@ def test_the_docs_list_all_reasons() -> None:
 
 def reasons_table() -> str:
     """All answers as the docs have them."""
-    whose = {"you": "yours", "site": "the site's", "operator": "the operators'", "wait": "nobody's: wait"}
+    whose = {"you": "you", "site": "the site", "operator": "the operators", "wait": "nobody: just wait"}
     lines: list[str] = []
     for title, answers in explain.everything().items():
-        lines += [f"## {title}", "", "| code | what it means | whose move | what to do |", "|---|---|---|---|"]
+        lines += [f"## {title}", "", "| code | what it means | who acts | what to do |", "|---|---|---|---|"]
         for answer in answers:
             lines.append(f"| `{answer.code}` | {answer.what} | {whose[answer.move.whose]} | {answer.move.do} |")
         lines.append("")

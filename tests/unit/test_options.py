@@ -51,6 +51,16 @@ def test_ids_and_numbers_pass() -> None:
     assert choice_from_options(plain(choice)) == choice
 
 
+def test_only_a_switch_is_true_or_false() -> None:
+    assert choice_from_form({"url_tokens": ["true"]}).url_tokens is True
+    assert choice_from_form({"url_tokens": [""]}).url_tokens is None
+    assert choice_from_options({"url_tokens": False}).url_tokens is False
+    with pytest.raises(StartFailed, match="hours: True is not a value for it"):
+        choice_from_options({"hours": True})
+    with pytest.raises(StartFailed, match="url_tokens: 'maybe' is neither true nor false"):
+        choice_from_options({"url_tokens": "maybe"})
+
+
 def test_nothing_is_a_choice_too() -> None:
     assert choice_from_options({}) == choice_from_form({}) == Choice()
 
