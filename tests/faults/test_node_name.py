@@ -43,6 +43,6 @@ def test_a_name_that_does_not_resolve_is_told_at_once(nameless: Gateway) -> None
 
         assert eventually(reason, 60, every=0.05, what="it says why") == "node-name"
         messages = (event["message"] for event in gateway.progress(user, "n"))
-        assert "the name of its node does not lead anywhere" in next(text for text in messages if "its node" in text)
+        assert "cannot resolve the name of its node" in next(text for text in messages if "its node" in text)
     finally:
         gateway.stopped(user, "n")
