@@ -19,6 +19,7 @@ DEMOS = {
         "faults/test_come_back.py",
         "faults/test_kill.py",
         "faults/test_many_stops.py",
+        "faults/test_node_name.py",
         "faults/test_refused.py",
         "faults/test_transfers.py",
         "security/test_attacks.py",
