@@ -93,7 +93,46 @@ def walltime(hours: float) -> int:
 
 
 def gpu_label(factory: Factory, size: NodeSize) -> str:
-    """What the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``."""
+    """Return what the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``. Where several
+    sizes of the factory have the same, what tells them apart follows: ``1 x A100 64 GB, up to 30 min``."""
+    label = _gpus(factory, size)
+    alike = [one for one in factory.sizes if one.id != size.id and _gpus(factory, one) == label]
+    tells = (_cores, _memory, _longest) if size.gpus == 0 else (_longest, _cores, _memory)
+    parts = [label]
+    for tell in (*tells, _partition, _id):
+        if not alike:
+            break
+        rest = [one for one in alike if tell(one) == tell(size)]
+        if len(rest) < len(alike):
+            parts.append(tell(size))
+        alike = rest
+    return ", ".join(parts)
+
+
+def _longest(size: NodeSize) -> str:
+    if size.max_hours < 1:
+        return N_("up to {minutes} min").format(minutes=round(60 * size.max_hours))
+    return N_("up to {hours} h").format(hours=f"{size.max_hours:g}")
+
+
+def _cores(size: NodeSize) -> str:
+    return N_("1 core") if size.cores == 1 else N_("{number} cores").format(number=size.cores)
+
+
+def _memory(size: NodeSize) -> str:
+    return f"{size.memory_gb:g} GB"
+
+
+def _partition(size: NodeSize) -> str:
+    return size.partition
+
+
+def _id(size: NodeSize) -> str:
+    return size.id
+
+
+def _gpus(factory: Factory, size: NodeSize) -> str:
+    """Return the GPUs of a size in words."""
     if size.gpus == 0:
         return N_("no GPU")
     accelerator = factory.gpu(factory.partition(size.partition))
@@ -146,6 +185,7 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
         give_up_hours=choice.give_up_hours,
         project=choice.project,
         reservation=choice.reservation,
+        url_tokens=bool(choice.url_tokens),
     )
 
 

@@ -49,6 +49,7 @@ class Live:
     submission: asyncio.Task[ProblemError | None] | None = None
     answered: bool = False  # somebody was told that this session exists
     withdrawn: bool = False  # it failed before anybody was told
+    stopped_by_operator: bool = False  # as far as this process knows
     ending: asyncio.Task[None] | None = None
     stopping: asyncio.Task[None] | None = None
     probing: asyncio.Task[None] | None = None
@@ -124,6 +125,8 @@ def show(
         state, before, waits_for = SessionState.UNREACHABLE, state, explain.own("suspended", live.job.raw_state)
     elif state == SessionState.RUNNING and not live.door_open and moments.ticks() - live.door_lost > LOST_SECONDS:
         state, before, waits_for = SessionState.UNREACHABLE, state, explain.door(problem)
+    elif state == SessionState.STARTING and not live.door_open:
+        waits_for = explain.door_obstacle(problem)
     elif state == SessionState.PENDING:
         if live.job is not None:
             waits_for = explain.unlooked(explain.pending(live.job), moments.ticks() - live.said_since)
@@ -146,6 +149,8 @@ def show(
             "ends_idle": live.door.ends_idle if live.door is not None else None,
             "notice": _notice(live, door),
             "remark": live.remark,
+            "busy": door is not None and door.busy,
+            "busy_with": door.busy_with if door is not None else (),
             "gpu_percent": door.gpu_percent if door is not None else None,
             "memory_bytes": door.memory_bytes if door is not None else None,
             "extend_hours": more if state == SessionState.RUNNING else None,

@@ -176,6 +176,16 @@ class DoorStatusSeam(Protocol):
         ...
 
     @property
+    def busy(self) -> bool:
+        """Whether a kernel or terminal runs something."""
+        ...
+
+    @property
+    def busy_with(self) -> tuple[str, ...]:
+        """Names of those, as far as known."""
+        ...
+
+    @property
     def gpu_percent(self) -> int | None:
         """How busy the busiest GPU was in the last minute."""
         ...

@@ -353,6 +353,8 @@ class FakeStatus:
     ends: datetime | None = None
     ends_idle: datetime | None = None
     notice: Notice | None = None
+    busy: bool = False
+    busy_with: tuple[str, ...] = ()
     gpu_percent: int | None = None
     memory_bytes: int | None = None
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
@@ -371,8 +371,25 @@ async def test_stop_while_it_waits(world: World) -> None:
     await world.scheduler.answer()
     await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(2)
-    assert (await world.until(state="ended")).end_reason == EndReason.STOPPED
+    ended = await world.until(state="ended")
+    assert ended.end_reason == EndReason.STOPPED
+    assert ended.end is not None
+    assert ended.end.what == "You cancelled the request. You are not charged."
     assert set(world.scheduler.cancelled) == {"1"}
+
+
+@pytest.mark.parametrize(("by", "code"), [("hub", "withdrawn-starting"), ("operator", "withdrawn-operator")])
+async def test_stop_before_jupyter_answered(world: World, by: Literal["hub", "operator"], code: str) -> None:
+    await world.put()
+    world.scheduler.runs("1", "n1")
+    await world.scheduler.answer()
+    await world.until(state="starting")
+    await world.sessions.stop(ID, by)
+    await world.comes(lambda: bool(world.scheduler.cancelled))
+    await world.scheduler.answer(2)
+    ended = await world.until(state="ended")
+    assert ended.end is not None
+    assert ended.end.code == code
 
 
 async def test_stop_asks_the_notebook_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -393,6 +410,31 @@ async def test_stop_while_the_submission_is_under_way(world: World, monkeypatch:
     world.scheduler.speaks.set()
     await world.comes(lambda: bool(world.scheduler.cancelled))
     assert world.scheduler.cancelled == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        ("The name n7 does not resolve on this machine (Name or service not known).", "node-name"),
+        ("n7 port 30001: Name or service not known", "node-name"),  # as a site's sshd says it
+        ("n7 port 30001: the site's login host forbids to forward connections to its nodes.", "carrier-refused"),
+        ("n7 port 30001: Connection refused", None),  # the door is not open yet
+    ],
+)
+async def test_a_door_that_nobody_can_reach_is_told_while_the_session_starts(
+    world: World, trouble: str, code: str | None
+) -> None:
+    await world.put()
+    world.scheduler.runs("1", "n7")
+    await world.scheduler.answer()
+    assert (await world.until(state="starting")).waits_for is None
+    world.doors.trouble = trouble
+    session = await world.session()
+    assert session.state == "starting"
+    assert (session.waits_for and session.waits_for.code) == code
+    world.doors.trouble = ""
+    world.door_says(phase="up", environment=True)
+    assert (await world.until(state="running")).waits_for is None
 
 
 async def test_requeue_is_followed(world: World) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
+from factorylink.models.antennas import Language
 from factorylink.models.base import Hours, Model, Slug, Word
 from factorylink.models.entry import Entry, Site
 from factorylink.models.rules import Agreement, DoorHint, Policy
@@ -74,7 +75,7 @@ class NodeSize(Model):
     whole_node: bool = False
     gres: Word | None = None  # in place of whole GPUs, a slice or share of one: "gpu:1g.10gb:1", "shard:4"
     derived: tuple[str, ...] = ()  # fields computed from the share of a node, seen nowhere as such
-    note: str = ""
+    note: str = ""  # for editors and operators
 
 
 class SizeSketch(Model):
@@ -154,6 +155,9 @@ class IdleLimits(Model):
     max_idle_minutes: int = Field(default=480, ge=1)
 
 
+Hint = Annotated[Mapping[Language, Annotated[str, StringConstraints(min_length=1, max_length=300)]], Field(min_length=1)]
+
+
 class Factory(Entry):
     """A factory with a machine: one YAML in ``hub_config/factories``; the file's name is the id.
 
@@ -186,6 +190,7 @@ class Factory(Entry):
     door: DoorHint = DoorHint()
     policy: Policy = Policy()
     idle: IdleLimits = IdleLimits()
+    hints: tuple[Hint, ...] = ()  # for people, on the start page: a text by language; not shown in others
 
     def shape(self, partition: Partition) -> NodeShape | None:
         """What a node of that partition is; None: not known."""

@@ -49,7 +49,8 @@ class Entry(Sourced):
     """What every factory of the network has, with a machine or without.
 
     ``scale``: accelerators planned in all; an AI Gigafactory is of the order of 100,000. ``notes`` are for the people
-    who use the factory, and pages show them; ``remarks`` are for those who edit and check the entry."""
+    who use the factory, ``remarks`` for those who edit and check the entry. Both stand in docs/factories.md; no page
+    shows them, since they are in English only."""
 
     id: Slug
     name: str
