@@ -474,7 +474,8 @@ class FactoryCluster(JobQueueCluster):
     def stop_adapting(self) -> None:
         """The number of jobs stays as it is, but for those that are lost."""
         if self.adapting is not None:
-            self._adaptive.stop()
+            if self._adaptive is not None:  # somebody may have let go of it
+                self._adaptive.stop()
             self.adapting = None
 
     async def scale_up(self, n: int) -> None:
