@@ -163,8 +163,8 @@ class Keeper:
             self._give_up(f"{self._crashes} jobs in a row ended before their workers came: {words}".strip())
         elif name in self._came and _is_early(told) and self._fails_too_often():
             said = N_(
-                "{jobs} jobs have failed within {minutes} minutes after their workers came, so no others are asked for. "
-                "Most likely a task of the work ends its worker. {why}"
+                "{jobs} jobs have failed within {minutes} minutes after their workers came, so no others are asked "
+                "for. Most likely a task of the work ends its worker. {why}"
             )
             minutes = round(FAILURES_SECONDS / 60)
             self._give_up(said.format(jobs=len(self._failures), minutes=minutes, why=words).strip())
