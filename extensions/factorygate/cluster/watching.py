@@ -27,14 +27,15 @@ async def follow(cluster: FactoryCluster, comm: Any) -> None:
             while True:
                 for op, told in await comm.read():
                     cluster._update_worker_status(op, told)
+        except OSError as error:
+            problem: Exception = error
         except Exception as error:  # any error: nobody else takes what it tells
-            comm.abort()
-            if cluster.status is not Status.running:
-                return
-            log.info("The scheduler's news of workers are asked for again: %r", error)
-            comm = await _again(cluster, error)
-            if comm is None:
-                return
+            log.exception("What the scheduler told of workers could not be taken")
+            problem = error
+        comm.abort()
+        comm = await _again(cluster, problem)
+        if comm is None:
+            return
 
 
 async def _again(cluster: FactoryCluster, problem: Exception) -> Any:

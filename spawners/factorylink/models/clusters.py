@@ -126,7 +126,6 @@ class BatchRequest(Model):
             raise ValueError("a name is there twice")
         return names
 
-
     @property
     def whole(self) -> int:
         """Return how many jobs must be allowed for this batch to begin."""
