@@ -34,6 +34,7 @@ DEMOS = {
         "slurm/test_dask.py",
         "slurm/test_dask_kept.py",
         "slurm/test_dask_lasting.py",
+        "slurm/test_dask_sequences.py",
         "slurm/test_dask_together.py",
         "slurm/test_examples.py",
         "slurm/test_jobqueue_suite.py",

@@ -214,7 +214,7 @@ class _as_link_errors:
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
         if isinstance(error, ProblemError):
             problem = error.problem
-            raise LinkError(problem.kind, problem.message, problem.do or "") from error
+            raise LinkError(problem.kind, problem.message, problem.do or "", fits=problem.fits) from error
         if isinstance(error, LedgerError):
             raise LinkError("unreachable", str(error)) from error
 
@@ -231,6 +231,7 @@ class Dask:
         self.busy = 0.0
         self.target = 0
         self.idle = True
+        self.unregistered = 0
         self.lost: set[str] = set()  # jobs of which the workers are gone
         self.metadata: dict[str, Any] = {}
         self._leaves: dict[str, float] = {}  # address -> since when
@@ -264,6 +265,7 @@ class Dask:
 
     async def unregister(self, address: str, expected: bool, stimulus_id: str) -> str:
         assert expected
+        self.unregistered += 1
         if address in self._life.cluster.scheduler_info["workers"]:
             self._life.grid.ends(address.removeprefix("tls://"), "COMPLETED")
         return "OK"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -319,7 +321,34 @@ async def test_news_of_workers_go_on_when_their_connection_broke(cluster: Factor
         await shown(1)
         assert "It was opened again." in cluster.message
         assert cluster._watch_worker_status_comm is not broken
-        del cluster.scheduler_info["workers"][next(iter(cluster.scheduler_info["workers"]))]  # it is told to go: an error
+        cluster.scheduler_info["workers"].clear()  # so that what is told next cannot be taken
     async with Worker(scheduler.address, security=cluster.security, dashboard=False, name="two"):
         await shown(1)
     await shown(0)
+
+
+# --- its scheduler's process
+
+
+@pytest.mark.timeout(120)
+async def test_a_second_cluster_of_a_name_is_refused_and_leaves_no_process(
+    link: ScriptedLink, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FACTORYGATE_FACTORY", "here")
+    monkeypatch.setenv("FACTORYGATE_HUB_SOCKET", str(tmp_path / "hub.sock"))
+    link.has_room = False
+    made: list[subprocess.Popen[bytes]] = []
+
+    class Noted(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            made.append(self)
+
+    monkeypatch.setattr(subprocess, "Popen", Noted)
+    refused = FactoryCluster("cpu", name="mine", asynchronous=True, silence_logs="critical")
+    with pytest.raises(LinkError, match="the most one may have"):
+        await refused
+    [process] = made
+    assert process.returncode is not None
+    assert refused.status is Status.closed
+    assert not list((tmp_path / "clusters").iterdir())

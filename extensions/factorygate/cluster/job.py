@@ -74,10 +74,10 @@ class FactoryJob(Job):
             if self._alone:
                 await self._broker.close()
             raise
-        if self.status is Status.closed:  # while it was asked for
+        let_go = self.status is Status.closed  # while it was asked for
+        self.status = Status.running
+        if let_go:
             await self._broker.cancel(str(self.name))
-        else:
-            self.status = Status.running
 
     async def _begin(self) -> Broker:
         from factorygate.cluster import lone
