@@ -253,7 +253,12 @@ def test_closing_also_ends_where_no_event_loop_is_seen(
     monkeypatch.setattr("factorygate.cluster.adaptive.FactoryAdaptive.target", wants)
     asked = threading.Event()
     submit = cluster.broker.submit
-    monkeypatch.setattr(cluster.broker, "submit", lambda *args: (asked.set(), submit(*args))[1])
+
+    def noted(*args: Any) -> Any:
+        asked.set()
+        return submit(*args)
+
+    monkeypatch.setattr(cluster.broker, "submit", noted)
     said: list[Exception] = []
 
     def scale() -> None:

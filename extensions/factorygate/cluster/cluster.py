@@ -99,6 +99,8 @@ class FactoryCluster(JobQueueCluster):
     """
 
     job_cls = FactoryJob
+    status: Status
+    _watch_worker_status_task: asyncio.Task[None] | None
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ T = TypeVar("T")
 class OwnErrorsSocket(ssl.SSLSocket):
     """An SSLSocket whose operations raise no error that another connection of the same thread left behind."""
 
-    def read(self, len: int = 1024, buffer: bytearray | None = None) -> Any:
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """Read up to ``len`` bytes, as ``SSLSocket.read`` does; ``recv`` and ``recv_into`` come here."""
         return _own(lambda: super(OwnErrorsSocket, self).read(len, buffer))
 
