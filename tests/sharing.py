@@ -35,6 +35,8 @@ DEMOS = {
         "slurm/test_dask_kept.py",
         "slurm/test_dask_lasting.py",
         "slurm/test_distributed_suite.py",
+        "slurm/test_dask_sequences.py",
+        "slurm/test_dask_together.py",
         "slurm/test_examples.py",
         "slurm/test_jobqueue_suite.py",
     ),
