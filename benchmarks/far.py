@@ -19,6 +19,7 @@ import json
 import shlex
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -111,11 +112,12 @@ class Ssh:
     """OpenSSH's client, with a connection to each login host that stands already."""
 
     def __init__(self, folder: Path, here: Cluster, there: Cluster) -> None:
+        """``folder``: 0700, with a short path, for keys and sockets."""
         self._account = here.accounts[0]
         self._sides: list[Visitor] = []
         for side in (here, there):
-            keys = folder / f"keys-{side.id}"
-            keys.mkdir(mode=0o700, exist_ok=True)
+            keys = folder / side.id
+            keys.mkdir()
             self._sides.append(Visitor(keys, side))
         for side in self._sides:
             subprocess.run([*self._argv(side), f"head -c {SIZE} /dev/urandom > {FILE}"], check=True)
@@ -186,10 +188,10 @@ def _few(rates: list[float]) -> str:
 def main() -> bool:
     """Measure and print."""
     kept = True
-    with demo() as folder, ExitStack() as at_end:
+    with demo() as folder, tempfile.TemporaryDirectory() as keys, ExitStack() as at_end:
         gateway = Gateway(folder / "demo.json")
         here, there = (cluster.load(folder / "clusters", name) for name in (HERE, THERE))
-        ours, ssh = Ours(gateway), Ssh(folder, here, there)
+        ours, ssh = Ours(gateway), Ssh(Path(keys), here, there)
         at_end.callback(ours.close)
         at_end.callback(ssh.close)
         for name, milliseconds in WIRES.items():

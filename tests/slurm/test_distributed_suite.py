@@ -38,6 +38,9 @@ NOT_OURS = {
         "test_spec_cluster.py::test_get_logs",
         "test_spec_cluster.py::test_MultiWorker",
     ),
+    "It waits for a moment in which a lost worker is not replaced yet; ours is as soon as it is known to be lost.": (
+        "test_spec_cluster.py::test_unexpected_closed_worker",
+    ),
     "It wants a port for Dask's pages; ours are on a socket, and shown through the hub.": (
         "test_spec_cluster.py::test_dashboard_link",
     ),
