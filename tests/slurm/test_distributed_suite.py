@@ -33,9 +33,7 @@ NOT_OURS = {
         "test_adaptive.py::test_worker_keys",
         "test_spec_cluster.py::test_run_spec_cluster_worker_names",
     ),
-    "It wants workers to be there as soon as they are asked for; jobs wait in a queue.": (
-        "test_cluster.py::test_cluster_wait_for_worker",
-        "test_spec_cluster.py::test_get_logs",
+    "It wants workers gone as soon as they are not needed; ours hand over what they hold, and are kept a while.": (
         "test_spec_cluster.py::test_MultiWorker",
     ),
     "It waits for a moment in which a lost worker is not replaced yet; ours is as soon as it is known to be lost.": (

@@ -5,7 +5,9 @@ distributed describes workers where ``FactoryCluster`` describes jobs; ``Describ
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import Generator
 from typing import Any
 
 import dask.distributed
@@ -49,6 +51,29 @@ class Described(FactoryCluster):
             silence_logs=silence_logs,
             **options,
         )
+
+    def __await__(self) -> Generator[Any, None, Described]:
+        """Return when the workers that are wanted are there, as ``SpecCluster`` does."""
+
+        started = _Started(super().__await__())
+
+        async def there() -> Described:
+            await started
+            while len(self.scheduler_info["workers"]) < len(self.plan) and not self.adapting:
+                await asyncio.sleep(0.05)
+            return self
+
+        return there().__await__()
+
+
+class _Started:
+    """What another class's ``__await__`` returned, to be awaited."""
+
+    def __init__(self, generator: Generator[Any, None, Any]) -> None:
+        self._generator = generator
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return self._generator
 
 
 # Before its tests are imported, which take the classes from there.
