@@ -170,6 +170,9 @@ class ClusterPanel(anywidget.AnyWidget):
     def __repr__(self) -> str:
         return text(self._cluster.view())
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return assets.kept(super()._repr_mimebundle_(**kwargs), self.model_id, repr(self))
+
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"
 
