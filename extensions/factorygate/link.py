@@ -28,15 +28,17 @@ class LinkError(Exception):
     """Something went wrong on the way to a factory, in words for a person.
 
     ``kind`` is the link's word for it: ``invalid``, ``refused``, ``limit``, ``draining``, ``unreachable``, ``gone``,
-    ``conflict``, ``forbidden`` or ``too-many``; ``do``: what can be done; ``scheduler``: what the scheduler said.
+    ``conflict``, ``forbidden`` or ``too-many``; ``do``: what can be done; ``scheduler``: what the scheduler said;
+    ``fits``: how many of what was asked for may begin now, None where that is not known.
     """
 
-    def __init__(self, kind: str, message: str, do: str = "", scheduler: str = "") -> None:
+    def __init__(self, kind: str, message: str, do: str = "", scheduler: str = "", fits: int | None = None) -> None:
         super().__init__(" ".join(part for part in (message, do) if part))
         self.kind = kind
         self.message = message
         self.do = do
         self.scheduler = scheduler
+        self.fits = fits
 
     @property
     def transient(self) -> bool:
@@ -198,7 +200,11 @@ def _silent(error: httpx.HTTPError) -> LinkError:
 def _problem(answer: httpx.Response) -> LinkError:
     try:
         told = answer.json()
-        return LinkError(told["kind"], told["message"], told.get("do") or "", told.get("scheduler") or "")
+        fits = told.get("fits")
+        return LinkError(
+            *(told["kind"], told["message"], told.get("do") or "", told.get("scheduler") or ""),
+            fits=fits if isinstance(fits, int) else None,
+        )
     except (ValueError, KeyError, TypeError):
         kind = "unreachable" if answer.status_code >= 500 else "forbidden"
         return LinkError(kind, f"The gateway answered {answer.status_code} {answer.reason_phrase}.")

@@ -36,7 +36,7 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
       ? h("div", { class: "fg-bar", "aria-hidden": "true" }, h("span", { style: `width:${Math.round(share * 100)}%` }))
       : null,
     h("p", { class: "fg-session-line" }, standing(session, now)),
-    ["pending", "unreachable"].includes(session.state) ? whose(session.waits_for) : null,
+    ["pending", "starting", "unreachable"].includes(session.state) ? whose(session.waits_for) : null,
     session.state === "pending" && session.expected_start && session.waits_for
       ? h("p", { class: "fg-quiet" }, `${session.waits_for.what} ${session.waits_for.do ?? ""}`.trim()) : null,
     session.state === "unreachable" ? h("p", { class: "fg-quiet" }, session.waits_for?.do || W.unreachableDo) : null,

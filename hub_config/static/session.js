@@ -92,7 +92,7 @@ export function standing(session, now) {
       if (left === null) return W.state.running;
       return (idle ? W.idleLeft : W.timeLeft)(span(left), clock(at, now));
     }
-    case "starting": return W.waitSub.starting;
+    case "starting": return session.waits_for?.what || W.waitSub.starting;
     case "unreachable": return session.waits_for?.what || W.unreachableWhat;
     case "ending": return W.waitSub.ending;
     default: return session.end?.what || endText(session);

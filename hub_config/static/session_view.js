@@ -30,13 +30,18 @@ export function whose(words) {
     h("span", { class: "fg-whose-sign", "aria-hidden": "true" }), W.whose[words.whose]);
 }
 
+const flat = (text) => text.split(/\s+/).join(" ").trim();
+
+/** The scheduler's own words, unless `what` already holds them. */
+const beside = (words) => (words.scheduler && !flat(words.what).includes(flat(words.scheduler)) ? words.scheduler : "");
+
 /** Words {what, whose, do, scheduler} as a box. */
 export function wordsBox(words, kind = "") {
   return h("div", { class: `fg-notice ${kind}`, key: "words" },
     h("p", {}, h("strong", {}, words.what)),
     whose(words),
     words.do ? h("p", {}, words.do) : null,
-    words.scheduler ? h("p", { class: "fg-said" }, `${W.factorySaid}: `, h("code", {}, words.scheduler)) : null);
+    beside(words) ? h("p", { class: "fg-said" }, `${W.factorySaid}: `, h("code", {}, beside(words))) : null);
 }
 
 export function reasonBox(session) {
@@ -44,7 +49,7 @@ export function reasonBox(session) {
     return session.waits_for ? wordsBox(session.waits_for, "fg-notice-warn") : null;
   }
   if (session.remark) return wordsBox(session.remark, "fg-notice-warn");
-  return session.waits_for && session.state === "pending" ? wordsBox(session.waits_for) : null;
+  return session.waits_for && ["pending", "starting"].includes(session.state) ? wordsBox(session.waits_for) : null;
 }
 
 export function factList(session, named, now) {

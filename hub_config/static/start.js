@@ -150,6 +150,7 @@ function draw() {
   }
   const giveUp = form.elements.give_up_hours;
   if (giveUp !== document.activeElement) giveUp.value = choice.give_up_hours ?? "";
+  form.elements.url_tokens.checked = choice.url_tokens;
 }
 
 function hear(factories) {
@@ -223,6 +224,7 @@ form.addEventListener("change", (event) => {
     event.target.value = minutes;
     choose({ [name]: minutes });
   } else if (name === "reservation") choose({ reservation: value || null });
+  else if (name === "url_tokens") choose({ url_tokens: event.target.checked });
   else if (name === "give_up_hours") choose({ give_up_hours: value === "" ? null : value });
 });
 

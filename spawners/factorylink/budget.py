@@ -57,13 +57,14 @@ class Claim:
 
 class OverBudget(Rejected):
     """The project has not so much left, or not for so long. ``left``, ``needs``: GPU-hours, None where it is the time
-    that is too short."""
+    that is too short; ``fits``: how many of several claims that are alike it allows."""
 
     def __init__(self, project: Project, left: float | None, needs: float | None) -> None:
         super().__init__(f"The budget of {project.id} does not allow it.")
         self.project = project
         self.left = left
         self.needs = needs
+        self.fits: int | None = None
 
     def problem(self) -> ProblemError:
         """In a person's words."""
@@ -78,7 +79,7 @@ class OverBudget(Rejected):
             figures = {"left": f"{left:.2f}", "needs": f"{needs:.2f}", "until": until}
         words = explain.own(code)
         said = words.what.format(project=self.project.id, **figures)
-        return of_words("limit", words.model_copy(update={"what": said}))
+        return of_words("limit", words.model_copy(update={"what": said}), fits=self.fits)
 
 
 def worker_charge(batch: str, task: int) -> str:
@@ -89,15 +90,21 @@ def worker_charge(batch: str, task: int) -> str:
 # --- what goes into a commit of the ledger, mostly with what it is about
 
 
-def reserve(claims: Sequence[Claim], project: Project | None) -> Write:
+def reserve(claims: Sequence[Claim], project: Project | None, alike: int = 0) -> Write:
     """Hold what these jobs may use. Raises OverBudget, and then the whole commit is undone; with ``project`` None or
-    without a grant nothing is refused."""
+    without a grant nothing is refused. ``alike``: so many more like the first must be allowed, too, and are not held."""
 
     def write(db: Connection) -> None:
         if project is not None and claims:
             longest = max(claim.seconds for claim in claims)
-            needs = sum(claim.gpus * claim.seconds for claim in claims)
-            _check(db, project, needs, moments.now() + timedelta(seconds=longest))
+            each = claims[0].gpus * claims[0].seconds
+            needs = sum(claim.gpus * claim.seconds for claim in claims) + alike * each
+            try:
+                _check(db, project, needs, moments.now() + timedelta(seconds=longest))
+            except OverBudget as error:
+                if error.left is not None and each:
+                    error.fits = math.floor(round(error.left * HOUR) / each)
+                raise
         if claims:
             db.execute(insert(charges), [_columns(claim) for claim in claims])
 

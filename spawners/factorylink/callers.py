@@ -47,9 +47,10 @@ class Caller:
 
     def shown(self, session: Session) -> Session:
         """Return a session of the person as the caller may see it in a list: to a session's token, other sessions are
-        named with their state and times, and nothing of their site, job or log is told."""
+        named with their state and times, and nothing of their site, job or log is told. The address is the one at which
+        the person opens the session."""
         if self.session is None or session.id == self.session.row.id:
-            return session
+            return session.addressed(self.board.config.root)
         return session.model_copy(update=_NOT_TOLD)
 
     def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:

@@ -185,6 +185,7 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
         give_up_hours=choice.give_up_hours,
         project=choice.project,
         reservation=choice.reservation,
+        url_tokens=bool(choice.url_tokens),
     )
 
 
@@ -249,7 +250,7 @@ def job_request(
             *_setup(environment),
             *options.prologue.splitlines(),
         ),
-        command=(*_container_argv(factory, environment, size), environment.python, *argv),
+        command=(*_container_argv(factory, environment, size), _python(environment), *argv),
         teardown=tuple(options.epilogue.splitlines()),
     )
 
@@ -263,7 +264,7 @@ def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
     """What enters a job's door through the scheduler, up to the socket's path: the environment's own Python, with what
     that Python needs before it. Raises ChoiceError where the environment is not in the catalogue any more."""
     environment = find_environment(factory, resolved.environment)
-    program = (environment.python, "-P", "-m", "factorygate.session.bridge")
+    program = (_python(environment), "-P", "-m", "factorygate.session.bridge")
     if environment.image is not None:
         return (*_container_argv(factory, environment, None), *program)
     if not environment.modules and not environment.setup:
@@ -271,6 +272,13 @@ def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
     # What such lines print must not get between the two ends.
     lines = ("exec 3>&1 >&2", *_setup(environment), 'exec "$@" >&3 3>&-')
     return ("/bin/bash", "-lc", "\n".join(lines), "bridge", *program)
+
+
+def _python(environment: Environment) -> str:
+    """Return the environment's Python. Raises ValueError for a template, which ``catalogue.offered`` leaves out."""
+    if environment.python is None:
+        raise ValueError(f"the environment {environment.id} is a template, which has no Python yet")
+    return environment.python
 
 
 def _setup(environment: Environment) -> tuple[str, ...]:

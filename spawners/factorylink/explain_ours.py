@@ -19,6 +19,22 @@ _ANSWERS = (
         Move("wait", N_("It will be looked for there. If it was taken, it is shown here or cancelled; it will not run "
                         "twice.")),
     ),
+    Answer(
+        "suspended",
+        N_("The factory has suspended the session: it is frozen, and its node does other work."),
+        Move("wait", N_("Nothing to do: it goes on where it was. If it lasts, ask the factory's support.")),
+    ),
+    Answer(
+        "unlooked",
+        N_("The factory's scheduler has not looked at it for some minutes. It may be down."),
+        Move("site", N_("The factory's operators have to act. If it stays like this, write to their support.")),
+    ),
+    Answer(
+        "nodes-out",
+        N_("All nodes of this part of the factory are out of use at the moment."),
+        Move("site", N_("It starts once the factory's operators have brought some back. Another size or factory may be "
+                        "quicker.")),
+    ),
     Answer("submit-slow", N_("The factory's scheduler is slow and has not taken it yet."), GOES_ON),
     Answer(
         "not-taken", N_("The factory did not answer."), Move("you", N_("Try again in a minute."))
@@ -229,6 +245,11 @@ _ANSWERS = (
         N_("It is running, but the factory does not let the gateway through to it."),
         Move("operator", N_("The gateway's operators must ask the factory to allow it, or choose the other way in.")),
     ),
+    Answer(
+        "node-name",
+        N_("It is running, but the gateway cannot resolve the name of its node."),
+        Move("operator", N_("Tell this gateway's operators: the node's name must resolve, or door.host be set.")),
+    ),
     Answer("door-key", N_("It is running, but what answers there does not have its key."), _ASK),
     Answer("door-never", N_("It was running, but never became reachable."), LOG_TELLS),
     Answer("notebook-late", N_("JupyterLab did not start in the time allowed."), LOG_TELLS),
@@ -307,6 +328,7 @@ _ANSWERS = (
 OURS: dict[str, Answer] = {answer.code: answer for answer in _ANSWERS}
 # What the link's connection to a door says of its last failure.
 DOOR_TROUBLE: tuple[tuple[str, str], ...] = (
+    (r"does not resolve|name or service not known|name resolution|no address", "node-name"),
     (r"prohibited|forward|refuses? (the|to) (channel|connect)|not permitted|srun: error", "carrier-refused"),
     (r"host key|fingerprint|another session", "door-key"),
 )

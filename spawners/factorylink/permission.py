@@ -123,7 +123,8 @@ class Permission:
             most *= TAKEN_OVER
         if mine + more > most:
             said = N_("You have {jobs} worker jobs, and {more} more would be over the {most} that one may have.")
-            raise limit(said.format(jobs=mine, more=more, most=most), N_("Scale down, or close a cluster."))
+            do = N_("Scale down, or close a cluster.")
+            raise limit(said.format(jobs=mine, more=more, most=most), do, fits=max(0, most - mine))
 
     # --- more time, estimates
 
@@ -148,10 +149,10 @@ class Permission:
 
     # --- the budget
 
-    def hold(self, claims: Sequence[Claim], project: ProjectId | None) -> Write:
+    def hold(self, claims: Sequence[Claim], project: ProjectId | None, alike: int = 0) -> Write:
         """Return a write that reserves the project's budget for ``claims``; it raises OverBudget if the budget does not
-        allow it."""
-        return budget.reserve(claims, self._board.project(project))
+        allow it, or does not allow so many more claims that are ``alike``."""
+        return budget.reserve(claims, self._board.project(project), alike)
 
     def hold_more(self, charge_id: str, seconds: int, until: datetime, project: ProjectId | None) -> Write:
         """Return what holds so many seconds more for a job that is to go on until then; it raises OverBudget."""

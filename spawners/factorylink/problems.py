@@ -32,8 +32,9 @@ class ProblemError(Exception):
         return STATUS[self.problem.kind]
 
 
-def of_words(kind: ProblemKind, words: Words, field: str | None = None) -> ProblemError:
-    """The kind of problem that these words explain; ``field``: of the form, where it is one's."""
+def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: int | None = None) -> ProblemError:
+    """The kind of problem that these words explain; ``field``: of the form, where it is one's; ``fits``: as in
+    Problem."""
     return ProblemError(
         Problem(
             kind=kind,
@@ -43,6 +44,7 @@ def of_words(kind: ProblemKind, words: Words, field: str | None = None) -> Probl
             scheduler=words.scheduler,
             code=words.code,
             whose=words.whose,
+            fits=fits,
         )
     )
 
@@ -72,9 +74,9 @@ def forbidden(message: str) -> ProblemError:
     return ProblemError(Problem(kind="forbidden", message=message))
 
 
-def limit(message: str, do: str) -> ProblemError:
-    """The person has as many as one may have."""
-    return ProblemError(Problem(kind="limit", message=message, do=do))
+def limit(message: str, do: str, fits: int | None = None) -> ProblemError:
+    """The person has as many as one may have. ``fits``: as in Problem."""
+    return ProblemError(Problem(kind="limit", message=message, do=do, fits=fits))
 
 
 def conflict(message: str) -> ProblemError:

@@ -89,6 +89,10 @@ class SiteSeam(Protocol):
         """How many of that size could start now."""
         ...
 
+    def all_out(self, partitions: str) -> bool:
+        """True if every node of these is out of use."""
+        ...
+
     def maintenance(self) -> tuple[MaintenanceView, ...]:
         """Those that come, or are: the next one first."""
         ...

@@ -39,6 +39,7 @@ class FactorySpawner(BatchFace):
     user_options: Any  # JupyterHub's: what was posted, or posted last
     _stop_future: asyncio.Future[None] | asyncio.Task[None] | None = None  # JupyterHub's, which sets it at a stop only
     link_socket = Unicode(help="The link's Unix socket").tag(config=True)
+    gateway_url = Unicode(help="Where people get in, without base_url; empty: addresses are paths").tag(config=True)
     start_timeout = Integer(_NO_LIMIT, help="Counts the time in the queue, so there is no limit").tag(config=True)
     http_timeout = Integer(60).tag(config=True)
     poll_interval = Integer(120, help="The link tells of changes at once; this is for what is missed").tag(config=True)

@@ -1,5 +1,6 @@
-"""DELETE of servers and people: the stop is recorded first, then answered, whatever the server is doing.
+"""JupyterHub's API for servers and people, as a script uses it: what a start answers, and what a stop does.
 
+A start answers with the session. A stop is recorded first, then answered, whatever the server is doing.
 JupyterHub cancels a start, waits a second, and answers 500 if the start has not ended by then; the server goes on.
 Here JupyterHub's own clean-up runs after the request, once no other start, poll or stop of the server is under way.
 Until then the server counts as stopping.
@@ -20,6 +21,7 @@ from jupyterhub.utils import maybe_future
 from tornado import web
 
 from factorylink.client import By
+from factorylink.models import SessionState, notebook_base
 from factoryspawner.errors import NOT_WRITTEN, STOPPED
 from factoryspawner.pauses import pauses
 from factoryspawner.spawner import FactorySpawner
@@ -106,7 +108,16 @@ class StopsServers:
 
 
 class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's handler, with our DELETE."""
+    """JupyterHub's handler, with our DELETE, and with the session in the answer to a start."""
+
+    @needs_scope("start:servers")  # type: ignore[untyped-decorator]
+    async def post(self, user_name: str, server_name: str = "") -> None:
+        """Start a server as JupyterHub does; the body of the 201 or 202, empty there, is the session."""
+        await super().post(user_name, server_name)
+        user = self.find_user(user_name)
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.write(started(user.spawners[server_name], self.base_url))
 
     @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str, server_name: str = "") -> None:
@@ -162,6 +173,22 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
 
 class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhub is untyped
     """JupyterHub's start page; a start that was stopped is answered 400."""
+
+
+def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:
+    """Return the session of a server that starts, as the link's user API tells of it; before the link has answered,
+    only whose it is, its id (None: a session that still ends comes first), its state and its address."""
+    root = f"{spawner.gateway_url}{base_url}"
+    session = spawner.claim.session
+    if session is not None:
+        return session.addressed(root).model_dump(mode="json")
+    return {
+        "id": spawner.claim.session_id or None,
+        "user": spawner.user.name,
+        "server": spawner.name,
+        "state": SessionState.PENDING.value,
+        "url": notebook_base(root, spawner.user.name, spawner.name),
+    }
 
 
 _OURS = {UserServerAPIHandler: ServerHandler, UserAPIHandler: PersonHandler, SpawnHandler: StartPage}

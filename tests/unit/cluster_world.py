@@ -253,6 +253,12 @@ class Dask:
                 self._life.grid.ends(address.removeprefix("tls://"), "COMPLETED")
         return {address: {} for address in workers if address in there}
 
+    async def unregister(self, address: str, expected: bool, stimulus_id: str) -> str:
+        assert expected
+        if address in self._life.cluster.scheduler_info["workers"]:
+            self._life.grid.ends(address.removeprefix("tls://"), "COMPLETED")
+        return "OK"
+
     async def broadcast(self, msg: dict[str, str], workers: list[str], on_error: str) -> dict[str, int]:
         now = asyncio.get_running_loop().time()
         if msg["op"] == "staying":
@@ -287,6 +293,7 @@ class Kept(FactoryCluster):
         )  # fmt: skip
         self.terms, self.message = Terms(place, project=None, cap_gpu_hours=cap, worker={}), ""
         self.adapting, self._keeper = None, None
+        self._begins, self._begin_task, self._close_task, self._ends = None, None, None, False
         self.roster, self.leaving = Roster(self), Leaving(self)
         self.broker = Broker(Way(life), self._changed)  # type: ignore[arg-type]
         self._name, self._i = name, 0

@@ -306,6 +306,14 @@ describe("what is preset", () => {
     assert.equal(choose.preset(factories, { link: wanted }).choice.size, "g1");
   });
 
+  test("tokens in addresses are allowed by a click or by starting the same again, not by a link or the last choice", () => {
+    const allowed = { factory: "one", url_tokens: true };
+    const shown = (sources) => choose.preset(factories, sources).choice.url_tokens;
+    assert.deepEqual([shown({ posted: allowed }), shown({ again: allowed })], [true, true]);
+    assert.deepEqual([shown({ last: allowed }), shown({ link: choose.fromQuery("?opt-url_tokens=true") })], [false, false]);
+    assert.equal(shown({}), false);
+  });
+
   test("another factory keeps the number of GPUs, and an environment that does not fit gives way", () => {
     const four = choose.settle({ factory: "one", size: "g4", environment: "big", hours: 2 }, factories[1]);
     assert.equal(four.environment, "big");

@@ -32,6 +32,12 @@ class FactoryAdaptive(Adaptive):
         self._surplus_since: float | None = None
         self._pause = 0.0
         self._not_before = 0.0
+        self._stopped = False
+
+    def stop(self, reason: str = "unknown") -> None:
+        """Do nothing more, not even what was about to be done."""
+        self._stopped = True
+        super().stop(reason)
 
     async def recommendations(self, target: int) -> dict[str, Any]:
         """Up by whole jobs as far as the queue is not full of ours already; down by jobs that nobody needed for a
@@ -83,15 +89,19 @@ class FactoryAdaptive(Adaptive):
         return [str(name) for name in found]
 
     async def scale_up(self, n: int) -> None:
-        """So many workers in all. What the scheduler or the cap says no to is shown, and asked again later."""
+        """So many workers in all, or as many of them as are allowed. A no is shown, and it is asked again later."""
+        if self._stopped:
+            return
         try:
             await self.cluster.scale_up(n)
             self._pause = 0.0
         except (LinkError, ValueError) as error:
-            self.cluster.message = str(error)
+            if not self._stopped:  # else the number is somebody else's business by now
+                self.cluster.message = str(error)
             self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
             self._not_before = asyncio.get_running_loop().time() + self._pause
 
     async def scale_down(self, workers: list[str]) -> None:
         """Let these jobs go; their workers hand over what they hold."""
-        await self.cluster.scale_down(workers)
+        if not self._stopped:
+            await self.cluster.scale_down(workers)

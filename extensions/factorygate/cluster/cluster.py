@@ -11,28 +11,32 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from dask_jobqueue.core import JobQueueCluster
+import dask
 from distributed import SpecCluster
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.security import Security
 
-from factorygate.cluster import keywords, opening, outside, pages, place, showing
+from factorygate.cluster import keywords, opening, outside, pages, place, showing, watching
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.job import FactoryJob
+from factorygate.cluster.jobqueue import JobQueueCluster
 from factorygate.cluster.keeper import KEPT, Keeper
 from factorygate.cluster.keys import Keys, mend
 from factorygate.cluster.leaving import Leaving
-from factorygate.cluster.roster import Roster, number
+from factorygate.cluster.roster import Roster
 from factorygate.cluster.terms import Terms
 from factorygate.cluster.view import Adapting, ClusterView
+from factorygate.language import N_
 from factorygate.link import Link, LinkError, Way, get_now
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from factorygate.widgets.panel import ClusterPanel
+
+MOST_NAMES = 100_000  # that are tried for a new job: a cluster that lives for long has had many
 
 
 class FactoryCluster(JobQueueCluster):
@@ -129,6 +133,8 @@ class FactoryCluster(JobQueueCluster):
         **options: Any,
     ) -> None:
         keywords.refuse(options, name)
+        keywords.counts(workers=workers, n_workers=n_workers)
+        keywords.amounts(idle_minutes=idle_minutes, scheduler_hours=scheduler_hours)
         if security is False or not protocol.startswith("tls"):
             raise ValueError("A FactoryCluster speaks TLS and nothing else; leave security= and protocol= out.")
         self.way = Way.here(token=token)
@@ -155,6 +161,11 @@ class FactoryCluster(JobQueueCluster):
         self.leaving = Leaving(self)
         self._link_wanted = workers
         self._keeper: Keeper | None = None
+        self._begin_task: asyncio.Task[outside.Outside] | None = None
+        self._close_task: asyncio.Task[None] | None = None
+        self.was_left = False  # it goes on without this process
+        self._ends = False  # it is being closed or left: nothing more begins
+        self._lock = asyncio.Lock()
         self._panel: ClusterPanel | None = None
         self.idle_minutes, self.scheduler_hours = idle_minutes, scheduler_hours
         self.broker = Broker(Link(self.way), self._changed)
@@ -172,26 +183,32 @@ class FactoryCluster(JobQueueCluster):
         listens: dict[str, Any] = said["scheduler_options"] or {}
         if self._begins is None:
             self._folder = pages.folder(self.broker.id)
-            listens = {"dashboard": True, "pages": str(self._folder / pages.SOCKET)} | listens
+            own = {"pages": str(self._folder / pages.SOCKET), "local_directory": str(self._folder)}
+            listens = {"dashboard": True, **own} | listens
             if "interface" not in self.terms.worker and "interface" not in listens:
                 listens = {"host": place.own_address()} | listens
-        super().__init__(
-            n_workers=0,
-            name=name or f"dask-{uuid.uuid4().hex[:6]}",
-            security=theirs or self._keys,
-            protocol=protocol,
-            scheduler_cls=pages.QuietScheduler,
-            scheduler_options=listens,
-            asynchronous=asynchronous,
-            loop=loop,
-            config_name=config_name,
-            cores=self.place.cores,
-            memory=f"{self.place.memory}B",
-            processes=self.place.processes,
-            broker=self.broker,
-            describe=f"# {self.place.size} at {self.place.factory}: {self.place.label}, {self.place.hours:g} h",
-            **options,
-        )
+        try:
+            super().__init__(
+                n_workers=0,
+                name=name or f"dask-{uuid.uuid4().hex[:6]}",
+                security=theirs or self._keys,
+                protocol=protocol,
+                scheduler_cls=pages.QuietScheduler,
+                scheduler_options=listens,
+                asynchronous=asynchronous,
+                loop=loop,
+                config_name=config_name,
+                cores=self.place.cores,
+                memory=f"{self.place.memory}B",
+                processes=self.place.processes,
+                broker=self.broker,
+                describe=f"# {self.place.size} at {self.place.factory}: {self.place.label}, {self.place.hours:g} h",
+                **options,
+            )
+        except BaseException:
+            if not asynchronous and hasattr(self, "_loop_runner"):
+                self._loop_runner.stop()  # nobody would have it in hand
+            raise
         self.shutdown_on_close = name is None  # by the kernel's end
         if workers and not asynchronous:
             try:
@@ -244,9 +261,7 @@ class FactoryCluster(JobQueueCluster):
 
     async def _start(self) -> None:
         if self._keeper is None and self._begins is not None:
-            found = await self._begins(self)
-            self.security = self._keys = found.keys
-            self.scheduler = await found
+            await self._begin_outside(self._begins)
         await super()._start()
         if self._keeper is not None:
             return
@@ -254,11 +269,28 @@ class FactoryCluster(JobQueueCluster):
             await self._make_known()
         await self._take_up()
         gc.collect()  # Dask was imported just now; else this comes while jobs are asked for, and holds up the loop then
+        if self._ends:
+            raise LinkError("gone", N_("The cluster was closed."))
         self._keeper = Keeper(self)
         self._keeper.start()
         if self._link_wanted and self.asynchronous:
             wanted, self._link_wanted = self._link_wanted, 0
             self.roster.plan(self._jobs(wanted))
+
+    async def _begin_outside(self, begins: outside.Begins) -> None:
+        """Find its scheduler, or have it started. Where that fails, ``begins`` leaves nothing, and nor does this."""
+        self._begin_task = asyncio.ensure_future(begins(self))
+        try:
+            found = await self._begin_task
+        except BaseException as error:
+            await self.broker.close()
+            await self._close()
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
+                raise LinkError("gone", N_("The cluster was closed.")) from error  # by somebody else, meanwhile
+            raise
+        self.security = self._keys = found.keys
+        self.scheduler = await found
 
     async def _make_known(self) -> None:
         try:
@@ -272,7 +304,6 @@ class FactoryCluster(JobQueueCluster):
         if not self.broker.workers:
             return
         for name, told in self.broker.workers.items():
-            self._i: int = max(self._i, number(name) + 1)
             if told["state"] != "ended":
                 self.workers[name] = job = self.job_cls(self.scheduler.address, name=name, **self._job_kwargs)
                 job.status = Status.running
@@ -285,33 +316,78 @@ class FactoryCluster(JobQueueCluster):
     async def _leave(self) -> None:
         if self._begins is None:
             raise ValueError("Its scheduler is in this kernel. Give a cluster a name, and it can be left.")
+        self._stop_asking()
+        await self.leaving.finish()
+        await self.broker.close()
+        await self._stop_watching()
+        await Cluster._close(self)
+        self.was_left = True
+        await self.scheduler.close()
+
+    def _stop_asking(self) -> None:
+        """Nothing more is asked for from now on, whoever was about to."""
+        self._ends = True
         self.stop_adapting()
         if self._keeper is not None:
             self._keeper.stop()
-        await self.leaving.finish()
-        await self.broker.close()
-        await Cluster._close(self)
-        await self.scheduler.close()
 
     async def _close(self) -> None:
+        """Close once, whoever asks for it and however often; whoever gives up waiting does not end that."""
         if self.status is Status.closed:
             return
-        if self._keeper is not None:
-            self._keeper.stop()
+        if self._close_task is None or self._close_task.done():
+            self._close_task = asyncio.ensure_future(self._close_all())
+        await asyncio.shield(self._close_task)
+
+    async def _close_all(self) -> None:
+        self._stop_asking()
         self.leaving.stop()
         self.roster.plan(0)
         try:
-            await self.broker.end()
+            await self.broker.end()  # which answers whoever waits for jobs
         except LinkError as error:  # it ends by itself: nobody reads of it any more
             self.message = str(error)
-        for job in list(self.workers.values()):
-            job.status = Status.closed
-        self.workers.clear()
+        if self._begin_task is not None and not self._begin_task.done():
+            self._begin_task.cancel()
+            await asyncio.gather(self._begin_task, return_exceptions=True)
+        while self.status is Status.starting:  # as dask waits for that
+            await asyncio.sleep(0.01)
+        async with self._lock:  # whoever made jobs just now has got an answer
+            for job in [*self._created, *self.workers.values()]:
+                job.status = Status.closed
+            self.workers.clear()
+        await self._stop_watching()
+        if self.status is Status.created:  # it never began
+            self.status = Status.failed
         await super()._close()
         if self._begins is None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
+    # --- what its scheduler tells of workers
+
+    async def _watch_worker_status(self, comm: Any) -> None:
+        await watching.follow(self, comm)
+
+    async def _stop_watching(self) -> None:
+        task, self._watch_worker_status_task = self._watch_worker_status_task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
     # --- how many
+
+    def job_name(self, number: int) -> str:
+        """Return the name of the job of that number, as this class or a subclass makes it."""
+        return str(self._new_worker_name(number))
+
+    def new_worker_spec(self) -> dict[str, Any]:
+        """Return name and specification of the next job: a name that no job of the cluster has had."""
+        for number in range(self._i, self._i + MOST_NAMES):
+            name = self.job_name(number)
+            if name not in self.worker_spec and name not in self.broker.workers:
+                self._i: int = number
+                return {name: self.new_spec}
+        raise ValueError(f"{type(self).__name__}._new_worker_name() makes no name that is not taken.")
 
     def _jobs(self, workers: int) -> int:
         return self.place.jobs(workers)
@@ -321,8 +397,11 @@ class FactoryCluster(JobQueueCluster):
 
         Raises ValueError where the cluster's cap does not allow it, LinkError with what the scheduler said.
         """
+        keywords.counts(n=n, jobs=jobs, cores=cores)
         wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
         self.stop_adapting()
+        if self._keeper is not None:
+            self._keeper.forgive()
         return self._move(wanted)
 
     def _move(self, jobs: int) -> Any:
@@ -336,6 +415,8 @@ class FactoryCluster(JobQueueCluster):
         await self._moved()
 
     def _plan(self, jobs: int) -> None:
+        if self._ends and jobs:
+            raise LinkError("gone", N_("The cluster was closed."))
         self.within_cap(jobs - len(self.roster.units()))
         self.roster.plan(jobs)
 
@@ -356,16 +437,26 @@ class FactoryCluster(JobQueueCluster):
         *,
         minimum_jobs: int | None = None,
         maximum_jobs: int | None = None,
-        minimum: float = 0,
-        maximum: float = math.inf,
+        minimum: float | None = None,
+        maximum: float | None = None,
         minimum_cores: int | None = None,
         maximum_cores: int | None = None,
         minimum_memory: str | None = None,
         maximum_memory: str | None = None,
         **options: Any,
     ) -> Any:
-        """Let the work decide how many jobs there are, within these bounds: workers, jobs, or what they have."""
+        """Let the work decide how many jobs there are, within these bounds: workers, jobs, or what they have.
+        ``minimum`` and ``maximum`` are workers; where no bound is said, they are what dask's configuration says
+        (``distributed.adaptive``). Raises ValueError."""
+        keywords.counts(minimum_jobs=minimum_jobs, maximum_jobs=maximum_jobs, minimum=minimum)
+        keywords.counts(maximum=None if maximum == math.inf else maximum)
         each = self.place.processes
+        if minimum is None:
+            said = minimum_jobs is None and minimum_cores is None and minimum_memory is None
+            minimum = float(dask.config.get("distributed.adaptive.minimum", 0)) if said else 0
+        if maximum is None:
+            said = maximum_jobs is None and maximum_cores is None and maximum_memory is None
+            maximum = float(dask.config.get("distributed.adaptive.maximum", math.inf)) if said else math.inf
         low = self.place.jobs(minimum, minimum_cores, minimum_memory) if minimum_jobs is None else minimum_jobs
         high = self.place.most_jobs(maximum, maximum_cores, maximum_memory) if maximum_jobs is None else maximum_jobs
         most = math.inf if high is None else high * each
@@ -375,6 +466,8 @@ class FactoryCluster(JobQueueCluster):
         except BaseException:
             self.adapting, self._adaptive_options = None, known  # else dask would say the same again, without it
             raise
+        if self._keeper is not None:
+            self._keeper.forgive()
         self.adapting = Adapting(low, 10**6 if high is None else high)
         return adaptive
 
@@ -385,14 +478,48 @@ class FactoryCluster(JobQueueCluster):
             self.adapting = None
 
     async def scale_up(self, n: int) -> None:
-        """Asked by adapting: ``n`` workers in all. Raises ValueError and LinkError as ``scale`` does."""
+        """Asked by adapting: ``n`` workers in all, or as many as the cap and the budget allow, and then the message says
+        so. Raises ValueError and LinkError where they allow none."""
         jobs, there = self._jobs(n), len(self.roster.units())
-        self.within_cap(jobs - there)
-        self.roster.plan(max(jobs, there))
-        await self._moved()
+        if jobs <= there:
+            return
+        room, why = self._room(jobs - there)
+        adapting = self.adapting
+        while True:
+            self.roster.plan(there + room)
+            try:
+                await self._moved()
+            except LinkError as error:
+                if not error.fits or self.adapting is not adapting:
+                    raise
+                room, why = min(error.fits, room - 1), str(error)
+                if room == 0:
+                    raise
+            else:
+                break
+        if why:
+            self.message = N_("The work wants {wanted} jobs, and there are {there}: no more are allowed. {why}").format(
+                wanted=jobs, there=there + room, why=why
+            )
+
+    def _room(self, more: int) -> tuple[int, str]:
+        """How many of so many more jobs the cap allows, and if not all, why. Raises ValueError where it allows none."""
+        gpus, told = self.broker.cluster.get("gpus"), self.broker.cluster.get("gpu_hours")
+        fits = self.terms.fit_cap(gpus, told)
+        if fits is None or fits >= more:
+            return more, ""
+        try:
+            self.within_cap(more)
+        except ValueError as error:
+            if fits == 0:
+                raise
+            return fits, str(error)
+        return more, ""
 
     async def scale_down(self, workers: Iterable[str]) -> None:
         """Asked by adapting: these jobs are not needed."""
+        if self._ends:
+            return
         self.roster.drop(tuple(workers))
         self.roster.give_up()
         await self._correct_state()
@@ -409,17 +536,26 @@ class FactoryCluster(JobQueueCluster):
         return asyncio.shield(super()._correct_state())
 
     async def _correct_state_internal(self) -> None:
+        """In place of SpecCluster's, which would end jobs without waiting for what their workers hold."""
+        self._let_go()
+        async with self._lock:
+            self._correct_state_waiting = None  # who asks for more from now on gets an answer of its own
+            self._let_go()
+            try:
+                await opening.open_missing(self)
+            except LinkError as error:
+                self.message = str(error)
+                for name in [name for name, job in self.workers.items() if job.status is Status.created]:
+                    self.workers.pop(name).status = Status.failed
+                    self.worker_spec.pop(name, None)
+                raise
+            finally:
+                self._let_go()  # what was let go meanwhile
+
+    def _let_go(self) -> None:
+        """See off the jobs that are not wanted any more."""
         leaving = [name for name in self.workers if name not in self.worker_spec]
         self.leaving.add({name: self.workers.pop(name) for name in leaving}, self.roster.relieved)
-        try:
-            await opening.open_missing(self)
-            await super()._correct_state_internal()
-        except LinkError as error:
-            self.message = str(error)
-            for name in [name for name, job in self.workers.items() if job.status is Status.created]:
-                self.workers.pop(name).status = Status.failed
-                self.worker_spec.pop(name, None)
-            raise
 
     def _changed(self, names: list[str]) -> None:
         if self._keeper is not None:
@@ -442,6 +578,22 @@ class FactoryCluster(JobQueueCluster):
         """As it is now; cheap, and from any thread."""
         return showing.view(self)
 
+    def log_tail(self, job: str) -> Any:
+        """Return the last lines that a job of the cluster has written, of one that runs, too. ``job``: its name, as
+        ``view().jobs`` has it. Raises LinkError."""
+        return self.sync(self.broker.log, job)
+
+    def read_log(self, job: str) -> None:
+        """Have a job's log read, for ``view`` to show; from any thread, and nothing is waited for."""
+        self.loop.add_callback(self._read_log, job)
+
+    async def _read_log(self, job: str) -> None:
+        try:
+            if not await self.broker.log(job):
+                self.broker.logs[job] = (N_("Nothing is written yet."),)
+        except LinkError as error:
+            self.broker.logs[job] = (str(error),)
+
     def _ipython_display_(self, **_options: Any) -> None:
         from IPython.display import display
 
@@ -457,4 +609,4 @@ class FactoryCluster(JobQueueCluster):
         return self._panel
 
     def __repr__(self) -> str:
-        return showing.line(self.view())
+        return showing.line(self)

@@ -6,12 +6,12 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from dask_jobqueue.core import Job
 from distributed.core import Status
 from distributed.security import Security
 
 from factorygate.cluster import keywords
 from factorygate.cluster.broker import Broker
+from factorygate.cluster.jobqueue import Job
 from factorygate.cluster.keys import in_files
 from factorygate.cluster.terms import Terms
 from factorygate.link import LinkError
@@ -74,7 +74,10 @@ class FactoryJob(Job):
             if self._alone:
                 await self._broker.close()
             raise
-        self.status = Status.running
+        if self.status is Status.closed:  # while it was asked for
+            await self._broker.cancel(str(self.name))
+        else:
+            self.status = Status.running
 
     async def _begin(self) -> Broker:
         from factorygate.cluster import lone

@@ -13,7 +13,10 @@ import dask
 from dask.utils import parse_timedelta
 from distributed.core import Status
 
+from factorygate.cluster import versions
+from factorygate.cluster.broker import Told
 from factorygate.cluster.worker import margin
+from factorygate.language import N_
 from factorygate.link import LinkError
 
 if TYPE_CHECKING:
@@ -25,6 +28,10 @@ STEP = 2.0  # seconds between two looks at the time
 GATHER = 0.05  # seconds in which what happens is looked at together
 QUICK = 60.0  # seconds: a job that ended sooner than this, without its workers having come, did not start well
 CRASHES = 3  # of those in a row, then no more are asked for
+# Jobs of which the workers had come, and that ended by what ran in them: most likely a task of the work, which the next
+# worker gets. So many in so many seconds, or as many as are wanted, then no more are asked for.
+FAILURES, FAILURES_SECONDS = 5, 600.0
+BY_WORK = frozenset({"failed", "out-of-memory", "finished"})  # the last: a worker's program that was made to end
 FIRST_WAIT = 20.0  # seconds from asking for a job to its workers: until some were seen
 SPARE = 10.0  # seconds that a replacement is asked for earlier than others took
 WAITS = 20  # of the last jobs that are remembered
@@ -44,10 +51,12 @@ class Keeper:
         self._alone: dict[str, float] = {}  # jobs that run without their workers: since when, by the loop's clock
         self._waits: deque[float] = deque(maxlen=WAITS)
         self._crashes = 0
+        self._failures: deque[float] = deque()  # of jobs whose workers had come, by the loop's clock
         self._pause = 0.0
         self._not_before = 0.0  # by the loop's clock
         self._said = self._said_before = ""
         self._kept: dict[str, Any] = {}
+        self._most: int | None = None  # jobs that may be asked for next, by what was said to the last ones
 
     def start(self) -> None:
         """From now on."""
@@ -55,8 +64,13 @@ class Keeper:
 
     def stop(self) -> None:
         """No longer."""
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, self._looking):
+            if task is not None:
+                task.cancel()
+
+    def forgive(self) -> None:
+        """Forget which jobs the work ended: somebody asks for jobs, and means it."""
+        self._failures.clear()
 
     def changed(self, names: list[str]) -> None:
         """The link said something new."""
@@ -81,7 +95,11 @@ class Keeper:
                 await self._look()
             except LinkError as error:  # the cluster's message says so
                 log.info("Not replaced yet: %s", error)
-                self._wait_longer()
+                self._most = error.fits
+                if error.fits and not self._pause:
+                    self._pause = PAUSE  # so many are asked for at once; but only once
+                else:
+                    self._wait_longer()
             except Exception:
                 log.exception("The cluster is looked at again")
             self._wake.clear()
@@ -93,14 +111,16 @@ class Keeper:
         cluster, roster = self._cluster, self._cluster.roster
         connected = roster.connected()
         self._meet(connected)
-        changed = False
+        changed, lost = False, []
         for name in list(cluster.worker_spec):
             told = cluster.broker.workers.get(name)
             if told is not None and told["state"] == "ended":
+                lost.append(told)
                 self._lost(name, told)
             elif told is not None and self._is_alone_for_long(name, told, connected):
                 roster.drop((name,))
                 changed = True
+        self._say_lost(lost)
         if strays := cluster.broker.strays({*cluster.worker_spec, *cluster.workers, *cluster.leaving}):
             await asyncio.gather(*(cluster.broker.cancel(name) for name in strays))
         changed |= roster.let_heirs_take_over()
@@ -134,13 +154,43 @@ class Keeper:
         quick = began is None or ended is None or ended - began < timedelta(seconds=QUICK)
         if name not in self._came and quick:
             self._crashes += 1
-        refused = told.get("end_reason") == "refused"
-        if self._crashes >= CRASHES or refused:
-            words = (told.get("end") or {}).get("what", "")
-            cluster.stop_adapting()
-            cluster.roster.give_up()
-            what = "" if refused else f"{self._crashes} jobs in a row ended before their workers came:"
-            cluster.message = f"{what} {words}".strip()
+        words = (told.get("end") or {}).get("what", "")
+        if differ := versions.said(told["log_tail"]):
+            self._give_up(differ)
+        elif told.get("end_reason") == "refused":
+            self._give_up(words)
+        elif self._crashes >= CRASHES:
+            self._give_up(f"{self._crashes} jobs in a row ended before their workers came: {words}".strip())
+        elif name in self._came and _is_early(told) and self._fails_too_often():
+            said = N_(
+                "{jobs} jobs have failed within {minutes} minutes after their workers came, so no others are asked for. "
+                "Most likely a task of the work ends its worker. {why}"
+            )
+            minutes = round(FAILURES_SECONDS / 60)
+            self._give_up(said.format(jobs=len(self._failures), minutes=minutes, why=words).strip())
+
+    def _give_up(self, why: str) -> None:
+        """Ask for no more jobs until somebody wants some, and say why."""
+        self._cluster.stop_adapting()
+        self._cluster.roster.give_up()
+        self._cluster.message = why
+        log.warning("%s: %s", self._cluster.name, why)
+
+    def _fails_too_often(self) -> bool:
+        """Count one more job that the work ended; whether these are too many."""
+        now = asyncio.get_running_loop().time()
+        self._failures.append(now)
+        while now - self._failures[0] > FAILURES_SECONDS:
+            self._failures.popleft()
+        return len(self._failures) >= max(FAILURES, self._cluster.roster.wanted)
+
+    def _say_lost(self, lost: list[Told]) -> None:
+        """What became of jobs that others are asked for in place of; what was over by its walltime is no news."""
+        found = [told for told in lost if told.get("end_reason") != "walltime"]
+        if found and self._cluster.roster.missing:
+            why = (found[0].get("end") or {}).get("what", "")
+            said = N_("Jobs that were wanted have ended ({jobs}); others are asked for. {why}")
+            self._cluster.message = said.format(jobs=len(found), why=why).strip()
 
     def _is_alone_for_long(self, name: str, told: dict[str, Any], connected: set[str]) -> bool:
         """Its workers were there, and are gone though it runs."""
@@ -159,6 +209,10 @@ class Keeper:
         over = [name for name in cluster.worker_spec if name in connected and self._is_over_soon(name)]
         over = [name for name in over if not roster.has_heir(name)]
         missing = roster.missing
+        most, self._most = self._most, None
+        if most is not None:
+            missing = min(missing, most)
+            over = over[: most - missing]
         if not (missing or over) or asyncio.get_running_loop().time() < self._not_before:
             return False
         try:
@@ -207,6 +261,17 @@ class Keeper:
             if self._cluster.message == self._said:
                 self._cluster.message = self._said_before
             self._said = ""
+
+
+def _is_early(told: Told) -> bool:
+    """Whether what ran in a job ended it, and not for its walltime."""
+    ends, ended = _moment(told.get("ends")), _moment(told.get("ended"))
+    if told.get("end_reason") not in BY_WORK or ended is None:
+        return False
+    started = _moment(told.get("started"))
+    if ends is None or started is None:
+        return True
+    return (ends - ended).total_seconds() > margin((ends - started).total_seconds(), 1.0) + SPARE
 
 
 def _moment(text: str | None) -> datetime | None:

@@ -10,17 +10,12 @@ from typing import Any, cast
 
 from distributed.security import Security
 
+from factorygate.cluster import tls
 from factorygate.cluster.versions import versions
 
 
 class Keys(Security):
-    """Dask's own, but for one thing: that a peer is gone without a word is an end like any other.
-
-    A worker that is killed, or a comm that is dropped, says no TLS goodbye. OpenSSL 3 takes that for an attack, answers
-    with an alert into the closed connection, and the failure of that write is then reported by the next operation of
-    the same thread, on any other connection: the client's, which is lost for it (seen with Python 3.13 and OpenSSL 3.5,
-    in one of two runs). Dask's messages have lengths, so one that was cut is noticed anyway.
-    """
+    """Dask's own, but for the sockets: a connection that fails must not take others with it. See ``tls``."""
 
     @classmethod
     def new(cls) -> Keys:
@@ -60,8 +55,8 @@ class Keys(Security):
             require_encryption=True,
         )
 
-    def _get_tls_context(self, tls: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
-        return _patient(self, tls, purpose)
+    def _get_tls_context(self, config: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
+        return _mended_context(self, config, purpose)
 
 
 class _Mended(Security):
@@ -70,19 +65,19 @@ class _Mended(Security):
 
     __slots__ = ()
 
-    def _get_tls_context(self, tls: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
-        return _patient(self, tls, purpose)
+    def _get_tls_context(self, config: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
+        return _mended_context(self, config, purpose)
 
 
-def _patient(security: Security, tls: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
-    made: ssl.SSLContext | None = Security._get_tls_context(security, tls, purpose)
+def _mended_context(security: Security, config: Any, purpose: ssl.Purpose) -> ssl.SSLContext | None:
+    made: ssl.SSLContext | None = Security._get_tls_context(security, config, purpose)
     if made is not None:
-        made.options |= ssl.OP_IGNORE_UNEXPECTED_EOF
+        tls.mend(made)
     return made
 
 
 def mend(theirs: Security) -> None:
-    """Let somebody's own, which a cluster and its clients use as it is, take such an end for what it is, too."""
+    """Give the connections of somebody's own, which a cluster and its clients use as it is, such sockets, too."""
     if type(theirs) is Security:
         theirs.__class__ = _Mended
 

@@ -98,6 +98,8 @@ class Leaving:
         }
         if len(there) == sum(map(len, mine.values())):  # nobody is left to hand over to
             over |= {name for name, leaver in self._leavers.items() if not leaver.patient}
+        for address in (address for name in over for address in mine[name]):  # before their jobs are cancelled
+            await comm.unregister(address=address, expected=True, stimulus_id=f"leaving-{address}")
         staying = [name for name in mine if name not in over]
         fresh = [name for name in staying if not self._is_quiet(name)]
         if fresh:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,7 +18,7 @@ from distributed.deploy.spec import ProcessInterface
 from factorygate.cluster import pages, versions
 from factorygate.cluster.forwarder import Forwarder
 from factorygate.cluster.keys import Keys
-from factorygate.link import LinkError, Way
+from factorygate.link import LinkError
 
 if TYPE_CHECKING:
     from factorygate.cluster.cluster import FactoryCluster
@@ -62,9 +63,17 @@ class Outside(ProcessInterface):
 
 async def beside(cluster: FactoryCluster) -> Outside:
     """A scheduler on this node that outlives this process. Raises RuntimeError, LinkError."""
-    told = await _process(cluster.broker.id, cluster.name, 60 * cluster.idle_minutes, cluster.way)
-    await cluster.broker.begin(cluster.terms.request(cluster.name, scheduler=told))
-    return Outside(told, "there")
+    folder = pages.folder(cluster.broker.id)
+    process, told = await _process(folder, cluster)
+    try:
+        await cluster.broker.begin(cluster.terms.request(cluster.name, scheduler=told))
+        return Outside(told, "there")
+    except BaseException:
+        await _stop(process)
+        with suppress(LinkError):
+            await cluster.broker.end()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 async def as_job(cluster: FactoryCluster) -> Outside:
@@ -118,18 +127,18 @@ async def _reached(cluster: FactoryCluster) -> Outside:
     return Outside(told, f"at {place.factory_name}", way)
 
 
-async def _process(cluster_id: str, name: str, idle_seconds: float, way: Way) -> dict[str, Any]:
-    """Start the scheduler's process; return what it reports. It gets the person's own token, if there is one, in its
+async def _process(folder: Path, cluster: FactoryCluster) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+    """Start the scheduler's process; return the process and what it reports. It gets the person's own token, if there is one, in its
     environment, since it must renew the cluster's lease while it lives. Raises RuntimeError."""
-    own = {"FACTORYGATE_TOKEN": way.token} if way.own else {}
-    folder = pages.folder(cluster_id)
+    own = {"FACTORYGATE_TOKEN": cluster.way.token} if cluster.way.own else {}
     file, log = folder / "scheduler.json", folder / "scheduler.log"
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     # Not asyncio's: that kills a process when it forgets it.
     process = subprocess.Popen(  # noqa: ASYNC220  # begins in milliseconds
         [
-            *(sys.executable, "-P", "-m", "factorygate.cluster.head", "--file", str(file), "--name", name),
-            *("--idle-seconds", str(idle_seconds), "--pages", str(folder / pages.SOCKET), "--cluster", cluster_id),
+            *(sys.executable, "-P", "-m", "factorygate.cluster.head", "--file", str(file), "--name", cluster.name),
+            *("--idle-seconds", str(60 * cluster.idle_minutes), "--pages", str(folder / pages.SOCKET)),
+            *("--cluster", cluster.broker.id),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -144,10 +153,18 @@ async def _process(cluster_id: str, name: str, idle_seconds: float, way: Way) ->
                 if process.poll() is not None:
                     raise RuntimeError(f"The cluster's scheduler ended at once: {_tail(log)}")
                 await asyncio.sleep(0.05)  # a file's birth can only be asked for
-    except TimeoutError as error:
-        process.kill()
-        raise RuntimeError(f"The cluster's scheduler did not come up: {_tail(log)}") from error
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+        return process, dict(json.loads(file.read_text(encoding="utf-8")))
+    except BaseException as error:
+        await _stop(process)
+        if isinstance(error, TimeoutError):
+            raise RuntimeError(f"The cluster's scheduler did not come up: {_tail(log)}") from error
+        raise
+
+
+async def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Kill a scheduler that nobody uses yet, and return when it is gone."""
+    process.kill()
+    await asyncio.to_thread(process.wait)
 
 
 def _tail(log: Path) -> str:

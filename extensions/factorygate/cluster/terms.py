@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,8 +38,9 @@ class Terms:
     ) -> Terms:
         """By keywords, and for what is None by that section of dask's configuration. ``options``: those that are said
         of workers; ``way``: to the gateway. Raises LinkError, ValueError."""
-        place = keywords.place(section, way=way, **where)
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
+        keywords.amounts(cap_gpu_hours=paid["cap_gpu_hours"])
+        place = keywords.place(section, way=way, **where)
         return cls(place, paid["project"], paid["cap_gpu_hours"], keywords.worker(section, place, options))
 
     def request(self, name: str, **scheduler: Any) -> dict[str, Any]:
@@ -57,6 +59,15 @@ class Terms:
             "worker": self.worker,
             **scheduler,
         }
+
+    def fit_cap(self, gpus: int | None, told: Mapping[str, float] | None) -> int | None:
+        """Return how many more jobs the cap allows; None where nothing bounds them. What ``gpus`` and ``told`` are:
+        ``check_cap``."""
+        each = (self.place.gpus if gpus is None else gpus) * self.place.hours
+        if self.cap_gpu_hours is None or not each:
+            return None
+        used = told["spent"] + told["committed"] if told else 0.0
+        return max(0, math.floor((self.cap_gpu_hours + ROUNDING - used) / each))
 
     def check_cap(self, more: int, gpus: int | None, told: Mapping[str, float] | None) -> None:
         """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word.

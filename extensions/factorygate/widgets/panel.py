@@ -120,9 +120,12 @@ class ClusterPanel(anywidget.AnyWidget):
             self._tell_rows()
 
     def _log(self, content: Mapping[str, Any]) -> None:
+        name, opened = content.get("name"), content.get("open")
         with self._looking:
-            self._window.open_log(content.get("name"), content.get("open"))
+            self._window.open_log(name, opened)
             self._tell_rows()
+            if opened is True and any(job.name == name and job.has_log for job in self._seen.jobs):
+                self._cluster.read_log(str(name))
 
     def _scale(self, content: Mapping[str, Any]) -> None:
         jobs = self._number(content.get("jobs"))

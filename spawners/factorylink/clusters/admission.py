@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from factorylink import moments
 from factorylink.board import Board
 from factorylink.catalogue import billed_gpus, find_size
@@ -29,6 +31,9 @@ class ClusterAdmission:
         asked, if one did. Call it while the person is ``beginning``. Raises ProblemError."""
         self._permission.person(user)
         place = self._permission.place(request.factory)
+        if request.project is not None and not self._board.projects.on:
+            said = N_("This gateway has no projects, so {project} cannot pay.")
+            raise invalid(said.format(project=request.project), "project")
         asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
         choice = Choice(**asked)
         if choice.project is None:
@@ -79,9 +84,9 @@ class ClusterAdmission:
                 "{hours} h would need {asked}."
             )
             figures = {"cap": f"{cap:g}", "used": f"{used:.2f}", "hours": f"{hours:g}", "asked": f"{asked:.2f}"}
+            fits = max(0, math.floor(more * (cap + ROUNDING - used) / asked)) if asked else 0
             raise limit(
-                said.format(more=more, **figures),
-                N_("Ask for fewer or shorter jobs, or for a larger cap."),
+                said.format(more=more, **figures), N_("Ask for fewer or shorter jobs, or for a larger cap."), fits
             )
 
     def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:

@@ -32,7 +32,8 @@ _LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # no control characters but the end 
 
 
 class Problem(Model):
-    """Body of every error answer of the link."""
+    """Body of every error answer of the link. ``fits``: how many of the jobs that were asked for may begin now; None
+    where that is not known, or where it is not their number that is refused."""
 
     kind: ProblemKind
     message: str
@@ -41,6 +42,7 @@ class Problem(Model):
     do: str = ""
     code: str = ""  # as in Words, where it is one of those
     whose: Whose | None = None
+    fits: int | None = None
 
 
 class EnvironmentBody(BaseModel):

@@ -107,12 +107,15 @@ class Environment(Model):
     """What the notebook runs in. It brings its own Python and Jupyter and the door (``factorygate[notebook]``).
 
     ``python`` is an absolute path on the factory. ``setup`` are lines the job's script runs first (operator's text).
+    ``template``: the site has the modules, image or conda that are named, and nobody has made the Python with
+    ``factorygate[notebook]`` on top of them yet: nothing starts in it. ``remark``: for whoever makes that.
     """
 
     id: Slug
     title: str
+    state: Literal["live", "template"] = "live"
     kind: Literal["venv", "module", "container"]
-    python: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")]
+    python: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")] | None = None  # None: a template's
     modules: tuple[Word, ...] = ()
     image: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")] | None = None
     runtime: Literal["apptainer", "singularity"] = "apptainer"  # what runs the image
@@ -122,10 +125,14 @@ class Environment(Model):
     gpu_stack: str | None = None  # "CUDA 12.4", "ROCm 6.2"
     architecture: Literal["x86_64", "aarch64"] = "x86_64"
     sizes: tuple[Slug, ...] = ()  # node sizes it fits; empty: all
+    remark: str = ""
 
     @model_validator(mode="after")
     def _kind_fits(self) -> Environment:
-        if (self.kind == "container") != (self.image is not None):
+        live, container = self.state == "live", self.kind == "container"
+        if live and self.python is None:
+            raise ValueError("python: needed, unless state is template")
+        if (live and container and self.image is None) or (self.image is not None and not container):
             raise ValueError("image: needed for kind container, and only there")
         if self.modules and self.kind != "module":
             raise ValueError("modules: only for kind module")

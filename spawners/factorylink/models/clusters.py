@@ -110,11 +110,13 @@ class ClusterRequest(Model):
 
 class BatchRequest(Model):
     """Body of ``PUT /clusters/{id}/batches/{batch}``: that many equal jobs, submitted together. The same PUT twice is
-    one submission. ``hours``: None: as the cluster has it. ``adopt``: nothing is submitted; jobs of the batch that are
-    there already, since the link lost its ledger, are taken over by what they carry."""
+    one submission. ``hours``: None: as the cluster has it. ``together``: jobs of this batch and of those that are asked
+    for right after it: all of them must be allowed, or none of this batch begins. ``adopt``: nothing is submitted; jobs
+    of the batch that are there already, since the link lost its ledger, are taken over by what they carry."""
 
     names: tuple[WorkerName, ...] = Field(min_length=1, max_length=MOST_AT_ONCE)
     hours: Hours | None = None
+    together: int | None = Field(default=None, ge=1, le=1000 * MOST_AT_ONCE)
     adopt: bool = False
 
     @field_validator("names")
@@ -123,6 +125,11 @@ class BatchRequest(Model):
         if len(set(names)) != len(names):
             raise ValueError("a name is there twice")
         return names
+
+    @property
+    def whole(self) -> int:
+        """Return how many jobs must be allowed for this batch to begin."""
+        return max(len(self.names), self.together or 0)
 
 
 class CancelRequest(Model):
@@ -160,6 +167,12 @@ class Worker(Model):
     end_reason: EndReason | None = None
     end: Words | None = None
     log_tail: tuple[str, ...] = ()
+
+
+class WorkerLog(Model):
+    """``lines``: the last ones that a job has written, up to now."""
+
+    lines: tuple[str, ...] = ()
 
 
 class GpuHours(Model):
