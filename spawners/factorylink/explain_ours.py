@@ -16,13 +16,13 @@ _ANSWERS = (
     Answer(
         "submit-doubtful",
         N_("The factory did not answer when it was handed over."),
-        Move("wait", N_("It will be looked for there. If it was taken, it is shown here or cancelled; it will not run "
-                        "twice.")),
+        Move("wait", N_("The gateway looks for it there. If it was accepted, it is shown here or cancelled; it does "
+                        "not run twice.")),
     ),
     Answer(
         "suspended",
         N_("The factory has suspended the session: it is frozen, and its node does other work."),
-        Move("wait", N_("Nothing to do: it goes on where it was. If it lasts, ask the factory's support.")),
+        Move("wait", N_("It continues where it was. If this takes long, ask the factory's support.")),
     ),
     Answer(
         "unlooked",
