@@ -16,8 +16,8 @@ _ANSWERS = (
     Answer(
         "submit-doubtful",
         N_("The factory did not answer when it was handed over."),
-        Move("wait", N_("It will be looked for there. If it was taken, it is shown here or cancelled; it will not run "
-                        "twice.")),
+        Move("wait", N_("The gateway looks for it there. If it was accepted, it is shown here or cancelled; it does "
+                        "not run twice.")),
     ),
     Answer("submit-slow", N_("The factory's scheduler is slow and has not taken it yet."), GOES_ON),
     Answer(

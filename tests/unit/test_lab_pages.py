@@ -95,7 +95,7 @@ async def test_counts_down_and_warns_once_at_each_step(server: LabServer, page: 
     await expect(status).to_have_attribute("data-near", "soon")
     await expect(status).to_contain_text(re.compile("(9|10) min left"))
     await warned.locator(".jp-toast-button, button", has_text="Save all").first.click()
-    await expect(toast(page, "Everything was saved already.")).to_be_visible(timeout=PATIENCE)
+    await expect(toast(page, "Everything is already saved.")).to_be_visible(timeout=PATIENCE)
     await expect(warned).to_be_visible()  # the other offers are still of use
 
     await near(server, page, 4, 5)
@@ -113,7 +113,7 @@ async def test_counts_down_and_warns_once_at_each_step(server: LabServer, page: 
 
 async def test_an_idle_session_is_told_what_helps(server: LabServer, page: Page) -> None:
     warned = await near(server, page, 4, 5, "idle")
-    await expect(warned).to_contain_text("unless you go on")
+    await expect(warned).to_contain_text("unless you use it")
 
 
 async def write(page: Page, text: str) -> None:
@@ -157,7 +157,7 @@ async def test_more_time_is_asked_for_and_a_no_is_said(server: LabServer, page: 
         dialog = page.locator(".jp-Dialog")
         await expect(dialog).to_contain_text("this size allows 3 more")
         await dialog.locator("input").fill(str(hours))
-        await dialog.locator("button", has_text="Ask for it").click()
+        await dialog.locator("button", has_text="Ask for more time").click()
         await expect(toast(page, said)).to_be_visible(timeout=PATIENCE)
         server.gateway.refusal = ""
     assert server.gateway.extended[-1] == 2
