@@ -1,154 +1,30 @@
-"""``python -m testbed up|down|status|env FACTORY [FACTORY ...]``: exit code 3 where a testbed cannot run here.
-
-``python -m testbed fault FACTORY KIND [ARG ...] [--undo]``: something goes wrong there; ``fault FACTORY`` lists what
-stands. ``fault demo clock hub|link SECONDS`` is the demo's.
-"""
+"""``python -m testbed``: see ``testbed.commands``. A Python without the testbed's packages is told what to run."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from factorylink import catalogue
-from testbed import clock, cluster, factories, faults, install
-from testbed.errors import CannotLayOut, CannotRun, NoSuchFault, TestbedError
-from testbed.fault_kinds import KINDS
-from testbed.options import add_accounting, add_gpu_nodes, add_isolation, isolation
-
-CHECKOUT = Path(__file__).resolve().parent.parent
-CANNOT_RUN = 3
-DEMO = "demo"  # in a factory's place: the demo's own faults
+from testbed import install
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit code."""
-    options = _parser().parse_intermixed_args(arguments)
-    if options.state is None:
-        options.state = _state(options)
+def main() -> int:
+    """Run a command of the testbed; its exit code, or 1 where the packages that it needs are missing."""
     try:
-        return _COMMANDS[options.command](options)
-    except CannotRun as error:
-        print(f"testbed: {error}", file=sys.stderr)
-        return CANNOT_RUN
-    except (TestbedError, catalogue.CatalogueError) as error:
-        print(f"testbed: {error}", file=sys.stderr)
+        from testbed import commands
+    except ModuleNotFoundError as error:
+        print(what_to_run(str(error)), file=sys.stderr)
         return 1
+    return commands.main()
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="testbed", description="Real clusters, laid out as the catalogue says.")
-    parser.add_argument("command", choices=sorted(_COMMANDS))
-    parser.add_argument("factory", nargs="*", help="ids; none: for up nothing, for the others all that are known")
-    parser.add_argument("--state", type=Path, help="where clusters live; default: .testbed, for faults also the demo's")
-    parser.add_argument("--folder", type=Path, help="of the demo, for its clocks; default: .demo of this checkout")
-    parser.add_argument("--undo", action="store_true", help="of a fault: the latest of that kind; without a kind: all")
-    parser.add_argument("--packages", type=Path, help="where Slurm is unpacked; default: STATE/packages")
-    parser.add_argument("--catalogue", type=Path, default=CHECKOUT / "hub_config/factories")
-    add_gpu_nodes(parser)
-    parser.add_argument("--cpu-nodes", type=int, default=1, help="nodes of each kind without")
-    add_accounting(parser)
-    add_isolation(parser)
-    return parser
+def what_to_run(missing: str) -> str:
+    """Return the commands that lead from a bare checkout to a testbed."""
+    python = install.program_folder() / "hub" / "bin" / "python"
+    lines = [f"testbed: this Python ({sys.executable}) lacks the testbed's packages: {missing}."]
+    if not python.exists():
+        lines.append("Install them into this checkout once:  python3 -m testbed.install demo")
+    return "\n".join([*lines, f"Then run:  {python} -m testbed {' '.join(sys.argv[1:]) or '--help'}"])
 
-
-def _up(options: argparse.Namespace) -> int:
-    known = catalogue.load(options.catalogue)
-    for name in options.factory:
-        if name not in known:
-            raise CannotLayOut(f"{name!r} is none of the catalogue's {', '.join(sorted(known))}")
-    for name in options.factory:
-        running = factories.up(
-            known[name],
-            options.state,
-            options.packages,
-            gpu_nodes=options.gpu_nodes,
-            cpu_nodes=options.cpu_nodes,
-            isolation=isolation(options),
-            accounting=options.accounting,
-        )
-        print(f"{name}: up, {len(running.nodes)} nodes, jobs run as {', '.join(running.accounts)}")
-    return 0
-
-
-def _down(options: argparse.Namespace) -> int:
-    names = _named(options)
-    clusters = [factories.load(options.state, name) for name in names]
-    with ThreadPoolExecutor() as pool:
-        for name, _ in zip(names, pool.map(lambda one: one.down(), clusters), strict=True):
-            print(f"{name}: down")
-    return 0
-
-
-def _status(options: argparse.Namespace) -> int:
-    every_one_ready = True
-    for name in _named(options):
-        found = factories.load(options.state, name)
-        ready = bool(found.pids) and found.ready()
-        every_one_ready &= ready
-        daemons = ", ".join(f"{daemon} {pid}" for daemon, pid in found.pids.items())
-        print(f"{name}: {'ready' if ready else 'not ready'}; {daemons or 'nothing runs'}")
-    return 0 if every_one_ready else 1
-
-
-def _env(options: argparse.Namespace) -> int:
-    described = {name: factories.load(options.state, name).describe() for name in _named(options)}
-    print(json.dumps(next(iter(described.values())) if len(described) == 1 else described, indent=1))
-    return 0
-
-
-def _fault(options: argparse.Namespace) -> int:
-    if not options.factory:
-        raise NoSuchFault(f"usage: fault FACTORY KIND [ARG ...]; kinds: {', '.join(KINDS)}, clock")
-    name, *words = options.factory
-    return _clock(options, words) if name == DEMO else _factory_fault(options, name, words)
-
-
-def _factory_fault(options: argparse.Namespace, name: str, words: list[str]) -> int:
-    found = cluster.load(options.state, name)
-    if not options.undo and words:
-        faults.begin(found, words[0], *words[1:])
-        return 0
-    standing = [fault for fault in faults.standing(found) if fault.outage.fits(*words)]
-    if not options.undo:
-        print("".join(f"{fault.outage}\n" for fault in standing), end="")
-        return 0
-    if words and not standing:
-        raise NoSuchFault(f"{name}: no such fault stands: {' '.join(words)}")
-    for fault in standing[:1] if words else standing:
-        fault.undo()
-    return 0
-
-
-def _clock(options: argparse.Namespace, words: list[str]) -> int:
-    folder = options.folder or install.state_folder()
-    match words:
-        case ["clock", program, seconds] if not options.undo:
-            clock.put(folder, program, float(seconds))
-        case ["clock", *programs] if options.undo:
-            for program in programs[:1] or clock.wrong(folder):
-                clock.put(folder, program, 0)
-        case []:
-            print("".join(f"clock {name} {seconds:g}\n" for name, seconds in clock.wrong(folder).items()), end="")
-        case _:
-            raise NoSuchFault("usage: fault demo clock hub|link SECONDS, or with --undo")
-    return 0
-
-
-def _state(options: argparse.Namespace) -> Path:
-    """The checkout's own; for a fault, that of its demo where the factory runs there only."""
-    own, demo = CHECKOUT / ".testbed", install.program_folder() / "clusters"
-    asked = options.factory[:1] if options.command == "fault" else []
-    return demo if asked and asked[0] in cluster.known(demo) and asked[0] not in cluster.known(own) else own
-
-
-def _named(options: argparse.Namespace) -> list[str]:
-    return options.factory or factories.known(options.state)
-
-
-_COMMANDS = {"up": _up, "down": _down, "status": _status, "env": _env, "fault": _fault}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import json
 import os
 import signal
@@ -19,43 +18,18 @@ from pathlib import Path
 from typing import IO
 
 from testbed import factories, install
-from testbed.demo_folder import DemoFolder, Ports
+from testbed.demo_folder import DemoFolder
+from testbed.demo_options import NEEDS_ROOT, Ports, arguments, locked
 from testbed.demo_run import Demo, DemoError
 from testbed.errors import CannotRun, TestbedError
 from testbed.identity import end_now, wait_reaped
-from testbed.options import add_accounting, add_gpu_nodes, add_isolation, isolation, isolation_argv
+from testbed.login import isolation
+from testbed.options import isolation_argv
 from testbed.supervisor import Record
 
-FACTORIES = "lumi-aif,it4lia,brainpp"
 READY = "\0ready"  # the last line of a detached start that succeeded
 STOP_PATIENCE = 60  # seconds for a supervisor to end all; then it is killed and what it left is ended from here
 REAP_PATIENCE = 5  # seconds for init to take note of the end of a detached supervisor
-
-
-def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="bin/demo", description="The whole gateway on this machine.")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--detach", action="store_true", help="return once it can be used")
-    what.add_argument("--stop", action="store_true", help="end a running demo and everything it started")
-    parser.add_argument("--port", type=int, default=8000, metavar="N", help="where browsers come in (default: 8000)")
-    parser.add_argument(
-        "--factories", default=FACTORIES, metavar="A,B,C", help=f"ids from hub_config/factories (default: {FACTORIES})"
-    )
-    parser.add_argument(
-        "--folder", type=Path, metavar="DIR", help="where it keeps its state (default: .demo of this checkout)"
-    )
-    parser.add_argument(
-        "--login", choices=("passwords", "oidc"), default="passwords", help="how people log in (default: passwords)"
-    )
-    add_gpu_nodes(parser)
-    add_accounting(parser)
-    add_isolation(parser)
-    parser.add_argument("--status-fd", type=int, help=argparse.SUPPRESS)  # where a detached start reports to
-    options = parser.parse_args(argv)
-    if not 1024 <= options.port <= 65000:
-        parser.error("--port must be between 1024 and 65000")
-    return options
 
 
 def main(argv: Sequence[str]) -> int:
@@ -63,15 +37,20 @@ def main(argv: Sequence[str]) -> int:
     options = arguments(argv)
     os.umask(0o022)  # what site accounts must not read is made 0600 or 0700 where it is made
     programs = install.program_folder()
-    folder = DemoFolder(options.folder or install.state_folder(), Ports(options.port), programs, options.login)
+    folder = DemoFolder(
+        options.folder or install.state_folder(), Ports(options.port), programs, options.login, options.base_url
+    )
     clusters = folder.path / "clusters" if options.folder else programs / "clusters"
     if options.stop:
         return stop(folder, clusters)
     if options.detach:
         return detach(options)
-    with open_private(folder.path / "lock") as lock:
-        if not _lock(lock):
+    with open_private(folder.path / "lock") as lock, locked(lock.fileno()) as ours:
+        if not ours:
             return _runs_already(folder, detached=options.status_fd is not None)
+        if options.isolated and os.geteuid() != 0:
+            print(f"The demo cannot run here: {NEEDS_ROOT}", flush=True)
+            return install.CANNOT_WORK
         Record(folder.path / "supervisor.json").write({"supervisor": os.getpid()})
         try:
             asyncio.run(serve(folder, clusters, options))
@@ -96,7 +75,7 @@ async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace)
     demo = Demo(folder, clusters, names, isolation(options), options.gpu_nodes, options.accounting)
     try:
         if await demo.until(demo.start(), ended):
-            print(demo.greeting(), flush=True)
+            print(demo.greet(), flush=True)
             if options.status_fd is None:
                 print("Ctrl-C ends it.", flush=True)
             else:
@@ -113,7 +92,8 @@ async def serve(folder: DemoFolder, clusters: Path, options: argparse.Namespace)
 def detach(options: argparse.Namespace) -> int:
     """Start another process that goes on, and say what it says until the demo can be used."""
     reader, writer = os.pipe()
-    argv = [sys.executable, "-m", "testbed.demo", "--port", str(options.port), "--factories", options.factories]
+    argv = [sys.executable, "-m", "testbed.demo", "--port", str(options.port), "--base-url", options.base_url]
+    argv += ["--factories", options.factories]
     if options.folder:
         argv += ["--folder", os.fspath(options.folder)]
     argv += ["--login", options.login, "--gpu-nodes", str(options.gpu_nodes), *isolation_argv(options)]
@@ -153,18 +133,12 @@ def open_private(path: Path) -> IO[str]:
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+", encoding="ascii")
 
 
-def _lock(file: IO[str]) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _runs_already(folder: DemoFolder, detached: bool) -> int:
-    """A second start changes nothing; for a detached one at the same address that is a success."""
+    """Say where the running demo is and how to log in; a second start changes nothing. For a detached one at the same
+    address that is a success."""
     try:
         url = json.loads((folder.path / "demo.json").read_text(encoding="utf-8"))["hub_url"]
+        print(folder.greeting.read_text(encoding="utf-8"), flush=True)
     except FileNotFoundError:
         url = "an address that it will print"
     print(f"A demo of this checkout runs already, at {url}. End it with: bin/demo --stop", flush=True)
@@ -185,7 +159,8 @@ def stop(folder: DemoFolder, clusters: Path) -> int:
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda name: factories.load(clusters, name).down(), names))
     supervisor.forget()
-    (folder.path / "demo.json").unlink(missing_ok=True)
+    for told in (folder.path / "demo.json", folder.greeting):
+        told.unlink(missing_ok=True)
     for identity in running.values():
         wait_reaped(identity, REAP_PATIENCE)
     print("The demo has ended." if running or left else "No demo of this checkout was running.")

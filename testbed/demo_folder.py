@@ -17,6 +17,7 @@ import yaml
 from factorylink.models import Environment, Factory
 from factoryspawner.passwords import write_passwords
 from testbed import clock, demo_login, install, pytorch
+from testbed.demo_options import Ports
 from testbed.factories import Running
 from testbed.supervisor import Program, write_private
 
@@ -27,27 +28,14 @@ SOCKET_LIMIT = 107  # bytes of a Unix socket's path
 SHOWN = ("jupyterlab", "numpy", "pandas", "matplotlib", "dask", "torch")
 
 
-class Ports:
-    """TCP ports of one demo, all on 127.0.0.1 and derived from the one people use."""
-
-    def __init__(self, public: int) -> None:
-        self.public, self.proxy_api, self.hub, self.link = public, public + 1, public + 81, public + 90
-        self.provider = public + 91
-
-    @property
-    def sessions(self) -> tuple[int, int]:
-        """The range for sessions. Demos side by side, on other ports, get other parts of it."""
-        if self.public == 8000:
-            return 20000, 23999
-        start = 24000 + self.public % 300 * 20
-        return start, start + 19 + 500
-
-
 class DemoFolder:
     """The folder with all that one demo keeps between starts."""
 
-    def __init__(self, path: Path, ports: Ports, programs: Path, login: Login = "passwords") -> None:
+    def __init__(
+        self, path: Path, ports: Ports, programs: Path, login: Login = "passwords", base_url: str = "/"
+    ) -> None:
         self.path = path.absolute()
+        self.base_url = base_url
         self.ports = ports
         self.programs = programs
         self.login = login
@@ -59,7 +47,12 @@ class DemoFolder:
 
     @property
     def url(self) -> str:
-        """Where people get in."""
+        """Where people get in, without a slash at its end."""
+        return f"{self.public_url}{self.base_url}".rstrip("/")
+
+    @property
+    def public_url(self) -> str:
+        """The proxy's own address, without the path below it."""
         return f"http://127.0.0.1:{self.ports.public}"
 
     @property
@@ -81,6 +74,11 @@ class DemoFolder:
     def link_socket(self) -> Path:
         """Where the link listens for the hub."""
         return self.path / "link" / "hub.sock"
+
+    @property
+    def greeting(self) -> Path:
+        """What was said to whoever started it: where to go and how to log in."""
+        return self.path / "greeting.txt"
 
     @property
     def record(self) -> Path:
@@ -121,7 +119,8 @@ class DemoFolder:
     def write_hub_config(self) -> Path:
         """The hub's YAML."""
         content: dict[str, Any] = {
-            "public_url": self.url,
+            "public_url": self.public_url,
+            "base_url": self.base_url,
             "hub_url": self.hub_url,
             "proxy_api_url": self.proxy_api_url,
             "proxy_token_file": str(self.path / "proxy.token"),
@@ -133,7 +132,7 @@ class DemoFolder:
             "admin_token_file": str(self.path / "admin.token"),
         }
         if self.login == "oidc":
-            content["login"] = demo_login.hub_settings(self.path, self.url, self.issuer)
+            content["login"] = demo_login.hub_settings(self.path, self.public_url, self.issuer)
         else:
             content |= {"passwords_file": str(self.path / "passwords.json"), "admins": [ADMIN]}
         return self._write_yaml("hub.yaml", content)
@@ -146,7 +145,13 @@ class DemoFolder:
             "socket": str(self.link_socket),
             "listen_port": self.ports.link,
             "session_ports": list(self.ports.sessions),
-            "hub": {"url": self.hub_url, "token_file": str(self.path / "service.token"), "name": "demo"},
+            "hub": {
+                "url": self.hub_url,
+                "base_url": self.base_url,
+                "public_url": self.url,
+                "token_file": str(self.path / "service.token"),
+                "name": "demo",
+            },
             "factories": {name: self._access(cluster, catalogue[name]) for name, cluster in clusters.items()},
         }
         if self.login == "oidc":

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from factorylink import catalogue
 from factorylink.models import Factory
 from testbed import clock, demo_login, factories, install
 from testbed.demo_folder import ADMIN, PEOPLE, DemoFolder
+from testbed.demo_options import in_use
 from testbed.errors import CannotRun
 from testbed.factories import Running
 from testbed.login import Isolation
@@ -26,6 +26,7 @@ USABLE_SECONDS = 120.0  # from the start of the last program
 GOODBYE_SECONDS = 15.0  # for sessions to end by themselves
 TOLD = ("slurm_conf", "pbs_conf", "env", "prefix")  # of a factory's cluster, in demo.json
 RETRY = 0.1  # seconds between two looks at a program that nobody tells us about
+ROUTE_PAUSES = (*(RETRY,) * 20, 0.5, 1.0, 2.0, 5.0)  # a proxy or hub that says no for long is asked ever more rarely
 NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "PBS_", "CONFIGPROXY_", "FACTORYGATE_", "PYTHONPATH", "VIRTUAL_ENV")
 
 
@@ -81,10 +82,10 @@ class Demo:
         clock.forget(self._folder.path)
         self._folder.write_hub_config()
         await self._supervisor.start()
-        self._need_free(ports.public, ports.proxy_api, ports.hub, ports.link)
+        if taken := ports.taken(self._folder.login):
+            raise DemoError(in_use(*taken))
         self._started = True
         if self._folder.login == "oidc":
-            self._need_free(ports.provider)
             program = await asyncio.to_thread(self._folder.provider, environ)
             await self._supervisor.start(program)
         await self._supervisor.start(self._folder.proxy(environ), self._folder.hub(environ))
@@ -105,13 +106,19 @@ class Demo:
         if self._clusters:
             await self._end_sessions()
         await self._supervisor.stop()
-        (self._folder.path / "demo.json").unlink(missing_ok=True)
+        for told in (self._folder.path / "demo.json", self._folder.greeting):
+            told.unlink(missing_ok=True)
         if self._started:
             names = factories.known(self._clusters_folder)
             await asyncio.gather(*(asyncio.to_thread(factories.load(self._clusters_folder, n).down) for n in names))
 
-    def greeting(self) -> str:
-        """Where to go and how to log in."""
+    def greet(self) -> str:
+        """Return where to go and how to log in; kept, 0600, for whoever starts this demo again."""
+        words = self._greeting()
+        write_private(self._folder.greeting, words)
+        return words
+
+    def _greeting(self) -> str:
         logins = self._folder.logins()
         lines = ["", f"The gateway is at {self._folder.url}", ""]
         if self._folder.login == "oidc":
@@ -133,16 +140,6 @@ class Demo:
         if strange or not self._names:
             raise DemoError(f"--factories: {', '.join(strange) or 'empty'}; there are: {', '.join(known)}")
         return {name: known[name] for name in self._names}
-
-    @staticmethod
-    def _need_free(*ports: int) -> None:
-        for port in ports:
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind(("127.0.0.1", port))
-                except OSError as error:
-                    raise DemoError(f"port {port} of 127.0.0.1 is in use; choose others with --port N") from error
 
     def _up(self, factory: Factory) -> Running:
         slurm = self._folder.programs / "slurm"
@@ -179,8 +176,9 @@ class Demo:
         token = {"Authorization": f"token {self._folder.secret('proxy')}"}
         admin = {"Authorization": f"token {self._folder.secret('admin')}"}
         async with httpx.AsyncClient(timeout=10) as http:
-            await retry(lambda: _ok(http.get(f"{self._folder.proxy_api_url}/api/routes", headers=token)))
-            await retry(lambda: _ok(http.post(f"{self._folder.hub_url}/hub/api/proxy", headers=admin)))
+            await retry(lambda: _ok(http.get(f"{self._folder.proxy_api_url}/api/routes", headers=token)), ROUTE_PAUSES)
+            hub = f"{self._folder.hub_url}{self._folder.base_url}hub/api/proxy"
+            await retry(lambda: _ok(http.post(hub, headers=admin)), ROUTE_PAUSES)
 
     async def _end_sessions(self) -> None:
         """Stop the sessions, so that people find them ended, and not lost with their clusters, at the next start."""
@@ -263,10 +261,13 @@ async def _ok(request: Awaitable[httpx.Response]) -> bool:
         return False
 
 
-async def retry(check: Callable[[], Awaitable[bool]]) -> None:
-    """Look until it is so: another program's readiness, of which nobody sends word."""
+async def retry(check: Callable[[], Awaitable[bool]], pauses: Iterable[float] = (RETRY,)) -> None:
+    """Look until it is so: another program's readiness, of which nobody sends word. ``pauses``: seconds between two
+    looks; the last one is for all further looks."""
+    waits, pause = iter(pauses), RETRY
     while True:
         since = time.monotonic()
         if await check():
             return
-        await asyncio.sleep(max(0.0, RETRY - (time.monotonic() - since)))
+        pause = next(waits, pause)
+        await asyncio.sleep(max(0.0, pause - (time.monotonic() - since)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import subprocess
@@ -23,6 +24,14 @@ class Isolation(Model):
 
     forwarding: bool = True
     carrier: Literal["tcp", "stdio"] = "tcp"
+
+
+def isolation(options: argparse.Namespace) -> Isolation | None:
+    """Return the isolation that a command line asks for; None: the factories stand on 127.0.0.1."""
+    if not options.isolated:
+        return None
+    forwarding = options.forwarding == "yes"
+    return Isolation(forwarding=forwarding, carrier=options.carrier or ("tcp" if forwarding else "stdio"))
 
 
 def check(isolation: Isolation) -> None:

@@ -1,10 +1,8 @@
-"""Options of the command line that testbed and demo share."""
+"""Options of the command line that testbed and demo share. Standard library only: a first demo checks them early."""
 
 from __future__ import annotations
 
 import argparse
-
-from testbed.login import Isolation
 
 
 def add_gpu_nodes(parser: argparse.ArgumentParser) -> None:
@@ -30,11 +28,3 @@ def isolation_argv(options: argparse.Namespace) -> list[str]:
     """The same options, for another process."""
     carrier = ["--carrier", options.carrier] if options.carrier else []
     return ["--isolated", "--forwarding", options.forwarding, *carrier] if options.isolated else []
-
-
-def isolation(options: argparse.Namespace) -> Isolation | None:
-    """What those options say."""
-    if not options.isolated:
-        return None
-    forwarding = options.forwarding == "yes"
-    return Isolation(forwarding=forwarding, carrier=options.carrier or ("tcp" if forwarding else "stdio"))

@@ -31,6 +31,8 @@ PORTS = {  # so far apart that their demos' ports for sessions are, too
     "outbound_none": range(8500, 9500, 400),
     "two_isolated": range(8550, 9500, 400),
     "pbs_gateway": range(8625, 9500, 400),
+    "base_url": range(8650, 9500, 400),
+    "backup": range(8675, 9500, 400),
 }
 
 

@@ -22,6 +22,7 @@ DEMOS = {
         "faults/test_refused.py",
         "faults/test_transfers.py",
         "security/test_attacks.py",
+        "slurm/test_clients.py",
         "slurm/test_full_factory.py",
         "slurm/test_many_sessions.py",
         "slurm/test_requeue.py",
@@ -40,6 +41,8 @@ DEMOS = {
         "slurm/test_jobqueue_suite.py",
     ),
     "oidc": ("browser/test_oidc.py",),
+    "base_url": ("faults/test_base_url.py",),
+    "backup": ("faults/test_backup_drill.py",),
     "isolated": ("faults/test_matrix.py",),
     "two_isolated": ("browser/test_scale_out.py",),
     "outbound_none": ("browser/test_outbound.py",),
@@ -54,7 +57,7 @@ DEMOS = {
 }
 
 # Of other demos by the same fixture: one process would have too much to do; one with another login.
-FIXTURES = {"clusters": "gateway", "oidc": "gateway"}
+FIXTURES = {"clusters": "gateway", "oidc": "gateway", "base_url": "gateway", "backup": "gateway"}
 
 
 def fixture(group: str) -> str:

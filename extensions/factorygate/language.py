@@ -71,6 +71,10 @@ class Language:
             del left[:end]
         return " ".join(told)
 
+    def label(self, text: str) -> str:
+        """The label of a node size, of which each part is translated by itself: "no GPU, up to 30 min"."""
+        return ", ".join(self.said(part) for part in text.split(", "))
+
     def said(self, text: str) -> str:
         """A finished English sentence in this language; itself where the catalogue has no such sentence."""
         return self._kept(text) if len(text) <= _LONGEST else text

@@ -6,6 +6,7 @@ config = hubconfig.loaded()
 
 c.JupyterHub.spawner_class = "factoryspawner.spawner.FactorySpawner"
 c.FactorySpawner.link_socket = str(config.link_socket)
+c.FactorySpawner.gateway_url = config.public_url
 c.JupyterHub.allow_named_servers = True
 c.JupyterHub.named_server_limit_per_user = config.named_servers
 c.JupyterHub.concurrent_spawn_limit = 0

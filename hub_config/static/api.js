@@ -201,6 +201,8 @@ export function addresses(base, user, userUrl) {
     spawn: (server) => `${base}spawn/${name}${part(server)}`,
     pending: (server) => `${base}spawn-pending/${name}${part(server)}`,
     open: (server) => (server ? `${userUrl}${encodeURIComponent(server)}/` : userUrl),
+    tokens: `${base}api/users/${name}/tokens`,
+    token: (id) => `${base}api/users/${name}/tokens/${encodeURIComponent(id)}`,
     home: `${base}home`,
   };
 }

@@ -109,6 +109,7 @@ export function settle(wanted, factory) {
     idle_minutes: clamp(wanted.idle_minutes, 1, idle.max_idle_minutes, idle.idle_minutes),
     unopened_minutes: clamp(wanted.unopened_minutes, 1, idle.max_unopened_minutes, idle.unopened_minutes),
     give_up_hours: clamp(wanted.give_up_hours, 0.05, 720, null),
+    url_tokens: wanted.url_tokens === true, // a link's text is not
     project,
     reservation: factory.reservations?.find((one) => one.id === wanted.reservation && isIn(project, one))?.id ?? null,
   };
@@ -170,7 +171,8 @@ export function unknownIn(wanted, factories) {
  */
 export function preset(factories, sources) {
   for (const from of ["posted", "link", "again", "last"]) {
-    const wanted = sources[from];
+    // Whether tokens may be in addresses is asked for each time.
+    const wanted = from === "last" && sources.last ? { ...sources.last, url_tokens: false } : sources[from];
     if (!wanted) continue;
     const factory = wanted.factory ? findFactory(factories, wanted.factory) : usual(factories);
     if (factory?.sizes.length) return { choice: settle(wanted, factory), from };
@@ -182,7 +184,8 @@ export function preset(factories, sources) {
 function usual(factories) {
   const able = factories.filter((factory) => factory.sizes.length);
   const well = able.filter((one) => one.health.state === "ok");
-  return well.find((one) => !one.rules_open) ?? well[0] ?? able.find(takesRequests) ?? able[0] ?? null;
+  const soonest = findFactory(able, earliest(able, Date.now()));
+  return soonest ?? well.find((one) => !one.rules_open) ?? well[0] ?? able.find(takesRequests) ?? able[0] ?? null;
 }
 
 /**

@@ -44,7 +44,7 @@ export function hoursLine(cluster, now) {
   if (!cluster.gpus && cap === null) return "";
   const { spent, committed } = gpuHours(cluster, now);
   const used = cap === null ? W.cluster.hours(number(spent)) : W.cluster.hoursOf(number(spent), number(cap));
-  return committed > 0 ? `${used} · ${W.cluster.committed(number(committed))}` : used;
+  return committed > 0 ? `${used} · ${W.cluster.committed(committed, number(committed))}` : used;
 }
 
 /** For how long, and whose: `sessions` as far as the page knows them. */

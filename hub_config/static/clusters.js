@@ -139,6 +139,10 @@ export function clusters(part, to) {
       if (gone.length || !heard) refresh();
       heard = true;
     },
+    /** Those that live. */
+    get live() {
+      return live;
+    },
     /** What else the page knows: {factories, sessions}. */
     show(known) {
       around = known;

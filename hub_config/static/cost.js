@@ -34,17 +34,17 @@ export function billedText(billedAs) {
   return unit !== undefined && Object.hasOwn(W.unit, unit) ? inUnit(Number(count), unit) : billedAs;
 }
 
-/** "2 h × 4 GPUs = 8 GPU-hours; the site bills 2 node-hours." */
+/** "2 h × 4 GPUs = 8 GPU-hours; Leonardo bills 2 node-hours." A GPU-hour counts what the scheduler counts: a GCD at LUMI. */
 export function costLine(factory, view, hours) {
   const gpus = view.billed_gpus ?? view.size.gpus;
   const billed = siteBill(view.size.billed_as, hours);
-  const site = billed
-    ? W.siteBills(inUnit(billed.amount, billed.unit))
-    : view.size.billed_as && W.costs(billedText(view.size.billed_as));
-  const whole = gpus > view.size.gpus ? W.wholeNodeBilled(gpus, factory.accelerator.unit) : null;
-  const ours = gpus
-    ? W.cost(number(hours), gpus, factory.accelerator.unit, inUnit(gpus * hours, "GPU-hour")) : null;
-  return [ours, whole, site].filter(Boolean).join(" ");
+  const { unit } = factory.accelerator;
+  const ours = gpus ? W.cost(number(hours), gpus, unit, inUnit(gpus * hours, `${unit}-hour`)) : null;
+  const site = billed ? W.siteBills(factory.site.machine, inUnit(billed.amount, billed.unit)) : null;
+  const sum = [ours, site].filter(Boolean).join("; ");
+  const whole = gpus > view.size.gpus ? W.wholeNodeBilled(gpus, unit) : null;
+  const otherwise = !billed && view.size.billed_as ? W.costs(billedText(view.size.billed_as)) : null;
+  return [sum && `${sum}.`, whole, otherwise].filter(Boolean).join(" ");
 }
 
 /** The projects that may pay for a size; null where none is needed. `projects`: ProjectView JSON, null while unknown. */

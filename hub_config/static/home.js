@@ -8,7 +8,7 @@ import { clock, hoursText } from "./format.js";
 import { endedRow, hubCard, nameRow, sessionCard } from "./home_view.js";
 import { logins } from "./logins.js";
 import { askPermission, canAsk, mayTell } from "./notify.js";
-import { isLive } from "./session.js";
+import { isLive, runsIn } from "./session.js";
 import { say, soonBoxes } from "./soon.js";
 import { W } from "./words.js";
 
@@ -134,22 +134,35 @@ const refresh = () => attempt(async () => {
   else await refresh(); // what the stream told meanwhile may be newer than this answer
 }, setTrouble);
 
-const on = {
-  async stop(session) {
-    if (state.busy.has(session.id) || session.wish === "stop") return;
-    state.busy.add(session.id);
-    state.troubles.delete(session.id);
+async function stop(session) {
+  if (state.busy.has(session.id) || session.wish === "stop") return;
+  state.busy.add(session.id);
+  state.troubles.delete(session.id);
+  draw();
+  const sorry = (text) => {
+    state.busy.delete(session.id);
+    state.troubles.set(session.id, text);
     draw();
-    const sorry = (text) => {
-      state.busy.delete(session.id);
-      state.troubles.set(session.id, text);
-      draw();
-    };
-    await attempt(() => stopSession(to, session), (error) => sorry(error.message));
-    setTimeout(() => {
-      const now = live().find((one) => one.id === session.id);
-      if (now && now.wish === "run" && state.busy.has(session.id)) sorry(W.stillThere);
-    }, STOP_PATIENCE);
+  };
+  await attempt(() => stopSession(to, session), (error) => sorry(error.message));
+  setTimeout(() => {
+    const now = live().find((one) => one.id === session.id);
+    if (now && now.wish === "run" && state.busy.has(session.id)) sorry(W.stillThere);
+  }, STOP_PATIENCE);
+}
+
+const on = {
+  /** Stops it; asks first where work would be lost. */
+  stop(session) {
+    const lost = runsIn(session, ownClusters.live);
+    if (!lost.length || state.busy.has(session.id) || session.wish === "stop") {
+      stop(session);
+      return;
+    }
+    state.asking = session;
+    at("fg-stop-head").textContent = W.stopHead(W.server(session.server));
+    render(at("fg-stop-what"), lost.map((text, index) => h("li", { key: String(index) }, text)));
+    at("fg-stop").showModal();
   },
 
   async stopServer(name) {
@@ -224,13 +237,20 @@ at("fg-more").addEventListener("close", () => {
   at("fg-more").returnValue = "";
 });
 
+at("fg-stop").addEventListener("close", () => {
+  const session = state.asking;
+  state.asking = null;
+  if (at("fg-stop").returnValue === "go" && session) stop(session);
+  at("fg-stop").returnValue = "";
+});
+
 at("fg-other").addEventListener("close", () => {
   const session = state.asking;
   state.asking = null;
   if (at("fg-other").returnValue !== "go" || !session) return;
   at("fg-other").returnValue = "";
   state.next = session.id; // once it has ended the start page opens
-  on.stop(session);
+  stop(session);
 });
 
 at("fg-again").addEventListener("close", () => {
@@ -239,7 +259,7 @@ at("fg-again").addEventListener("close", () => {
   if (at("fg-again").returnValue !== "go" || !session) return;
   at("fg-again").returnValue = "";
   state.renew = session.id; // once it has ended it is started again
-  on.stop(session);
+  stop(session);
 });
 
 /** Where JupyterLab's "Start again" leads: `#again=ID`. A link alone starts and ends nothing, so it is asked. */

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { clock, hoursText, secondsBetween, span } from "./format.js";
-import { idling, isFailure, names, standing, used } from "./session.js";
+import { endText, idling, isFailure, names, standing, used } from "./session.js";
 import { ending, whose, wordsBox } from "./session_view.js";
 import { W } from "./words.js";
 
@@ -36,12 +36,12 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
       ? h("div", { class: "fg-bar", "aria-hidden": "true" }, h("span", { style: `width:${Math.round(share * 100)}%` }))
       : null,
     h("p", { class: "fg-session-line" }, standing(session, now)),
-    ["pending", "unreachable"].includes(session.state) ? whose(session.waits_for) : null,
+    ["pending", "starting", "unreachable"].includes(session.state) ? whose(session.waits_for) : null,
     session.state === "pending" && session.expected_start && session.waits_for
       ? h("p", { class: "fg-quiet" }, `${session.waits_for.what} ${session.waits_for.do ?? ""}`.trim()) : null,
     session.state === "unreachable" ? h("p", { class: "fg-quiet" }, session.waits_for?.do || W.unreachableDo) : null,
     session.remark && session.state !== "unreachable" ? wordsBox(session.remark, "fg-notice-warn") : null,
-    idle && session.notice?.kind !== "walltime" ? h("p", { class: "fg-quiet" }, idle) : null,
+    idle ? h("p", { class: "fg-quiet" }, idle) : null,
     trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null,
     h("div", { class: "fg-buttons" },
       session.state === "running"
@@ -79,7 +79,7 @@ export function endedRow(session, factories, now, to, on, starting, trouble) {
       h("p", {}, h("strong", {}, W.server(session.server)), ` · ${named.machine} · ${named.size}, ` +
         hoursText(session.choice.hours)),
       h("p", { class: failed ? "fg-bad" : "fg-quiet" },
-        `${W.reason[session.end_reason] ?? W.state.ended} · ${W.endedAt(clock(session.ended, now), ran)}`),
+        `${endText(session)} · ${W.endedAt(clock(session.ended, now), ran)}`),
       h("details", { class: "fg-history", key: `more-${session.id}` }, h("summary", {}, W.details),
         ending(session, now, null, { heading: false })),
       trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null),

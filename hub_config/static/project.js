@@ -46,7 +46,7 @@ function figures(project) {
   const shown = [
     project.granted === null ? null : [t("Granted"), number(project.granted)],
     [t("Used"), number(project.spent, 2)],
-    [t("Held for what runs or waits"), number(project.reserved, 2)],
+    [t("Reserved"), number(project.reserved, 2)],
     project.left === null ? null : [t("Left"), number(project.left, 2)],
     project.ends === null ? null : [t("Until"), moment(project.ends)],
   ];
@@ -77,7 +77,7 @@ function table(rows) {
   const row = (cell, key, jobs, used) => h("tr", null,
     h(cell, { scope: cell === "th" ? "col" : "row" }, key),
     h(cell, { class: "fg-number" }, jobs), h(cell, { class: "fg-number" }, used));
-  return h("div", { class: "fg-usage-table", tabindex: "0", role: "region", "aria-label": t("What was used") },
+  return h("div", { class: "fg-usage-table", tabindex: "0", role: "region", "aria-label": t("Usage") },
     h("table", null,
       h("thead", null, row("th", KEY[state.by], t("Jobs"), t("GPU-hours"))),
       h("tbody", null, rows.filter((one) => one.seconds || one.jobs).map((one) => row("td", label(one), number(one.jobs), hours(one.seconds)))),
@@ -97,15 +97,15 @@ function draw() {
   render(at("fg-budget"), figures(use.project));
   at("fg-usage-choice").hidden = false;
   render(at("fg-usage-choice"),
-    select(t("Of which time"), PERIODS, state.days, (value) => { state.days = Number(value); void load(); }),
-    select(t("How it is summed up"), BY, state.by, (value) => { state.by = value; draw(); }),
+    select(t("Period"), PERIODS, state.days, (value) => { state.days = Number(value); void load(); }),
+    select(t("Grouped by"), BY, state.by, (value) => { state.by = value; draw(); }),
     h("a", { href: address("usage.csv"), download: true }, t("Download as CSV")));
   at("fg-usage").replaceChildren(
-    h("h2", null, t("What was used")),
+    h("h2", null, t("Usage")),
     h("p", { class: "fg-quiet" }, use.everybody
-      ? t("By everybody in the project; what runs counts up to now.")
-      : t("By you; managers of the project see what everybody used. What runs counts up to now.")),
-    ...(rows.length ? [plot(rows), table(rows)] : [h("p", null, t("Nothing was used in this time."))]));
+      ? t("Usage of the whole project; running jobs count up to now.")
+      : t("Your own usage; managers of the project see everybody’s. Running jobs count up to now.")),
+    ...(rows.length ? [plot(rows), table(rows)] : [h("p", null, t("Nothing was used in this period."))]));
 }
 
 async function load() {

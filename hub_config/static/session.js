@@ -87,26 +87,55 @@ export function standing(session, now) {
       return parts.join(" · ");
     }
     case "running": {
-      // The session ends itself a little before its job does; once that is announced there must not be two times.
-      const ends = ["walltime", "access"].includes(session.notice?.kind) ? session.notice.at : session.ends;
-      const left = secondsBetween(now, ends);
-      return left === null ? W.state.running : W.timeLeft(span(left), clock(ends, now));
+      const { at, idle } = endOf(session, now);
+      const left = secondsBetween(now, at);
+      if (left === null) return W.state.running;
+      return (idle ? W.idleLeft : W.timeLeft)(span(left), clock(at, now));
     }
-    case "starting": return W.waitSub.starting;
+    case "starting": return session.waits_for?.what || W.waitSub.starting;
     case "unreachable": return session.waits_for?.what || W.unreachableWhat;
     case "ending": return W.waitSub.ending;
-    default: return session.end?.what || W.reason[session.end_reason] || W.state.ended;
+    default: return session.end?.what || endText(session);
   }
 }
 
-/** "idle for 12 min; ends 15:10 unless you go on" of a running session; "" while there is nothing to say. */
+/**
+ * When a running session ends, if nothing changes: {at, idle}; `idle`: only if nobody uses it until then. It is the
+ * first of its ends, and the only one that is shown.
+ */
+export function endOf(session, now) {
+  const { notice, ends, ends_idle: idleAt, last_activity: last } = session;
+  // The session ends itself a little before its job does, and says when.
+  if (notice) return { at: notice.at, idle: ["idle", "unopened"].includes(notice.kind) };
+  const unused = secondsBetween(last, now);
+  const idle = toMs(idleAt) !== null && (unused === null || unused >= IDLE_AFTER) &&
+    (toMs(ends) === null || toMs(idleAt) < toMs(ends));
+  return { at: idle ? idleAt : ends, idle };
+}
+
+/** "idle for 12 minutes" of a running session, "in use", or that nobody opened it; "" where it does not run. */
 export function idling(session, now) {
   if (session.state !== "running") return "";
   const idle = secondsBetween(session.last_activity, now);
   if (idle === null) return W.neverOpened;
-  if (idle < IDLE_AFTER) return W.busy;
-  const ends = toMs(session.ends_idle);
-  return ends === null ? W.idleFor(span(idle)) : `${W.idleFor(span(idle))} · ${W.idleEnds(clock(ends, now))}`;
+  return idle < IDLE_AFTER ? W.busy : W.idleFor(span(idle));
+}
+
+/** Whether the request was cancelled before it began. */
+export const isWithdrawn = ({ end, end_reason: reason, ready }) =>
+  reason === "stopped" && !ready && (!end?.code || end.code.startsWith("withdrawn"));
+
+/** Why a session ended, in two or three words. */
+export function endText(session) {
+  if (isWithdrawn(session)) return W.withdrawn;
+  return W.reason[session.end_reason] ?? W.state.ended;
+}
+
+/** What would end with the session: names of busy notebooks, and the clusters that belong to it. */
+export function runsIn(session, clusters) {
+  const busy = session.busy ? (session.busy_with?.length ? session.busy_with.map(W.isBusy) : [W.somethingBusy]) : [];
+  const owned = clusters.filter((one) => one.session === session.id && one.state === "live");
+  return [...busy, ...owned.map((one) => W.cluster.live(one.name))];
 }
 
 /** Share of the walltime used, 0 to 1; null when it is not known. */

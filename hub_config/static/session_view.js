@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { clock, stopwatch } from "./format.js";
-import { elapsed, facts, isFailure, phase, stages } from "./session.js";
+import { elapsed, endText, facts, isFailure, isWithdrawn, phase, stages } from "./session.js";
 import { W } from "./words.js";
 
 export function stepper(session) {
@@ -30,13 +30,18 @@ export function whose(words) {
     h("span", { class: "fg-whose-sign", "aria-hidden": "true" }), W.whose[words.whose]);
 }
 
+const flat = (text) => text.split(/\s+/).join(" ").trim();
+
+/** The scheduler's own words, unless `what` already holds them. */
+const beside = (words) => (words.scheduler && !flat(words.what).includes(flat(words.scheduler)) ? words.scheduler : "");
+
 /** Words {what, whose, do, scheduler} as a box. */
 export function wordsBox(words, kind = "") {
   return h("div", { class: `fg-notice ${kind}`, key: "words" },
-    whose(words),
     h("p", {}, h("strong", {}, words.what)),
+    whose(words),
     words.do ? h("p", {}, words.do) : null,
-    words.scheduler ? h("p", { class: "fg-said" }, `${W.factorySaid}: `, h("code", {}, words.scheduler)) : null);
+    beside(words) ? h("p", { class: "fg-said" }, `${W.factorySaid}: `, h("code", {}, beside(words))) : null);
 }
 
 export function reasonBox(session) {
@@ -44,7 +49,7 @@ export function reasonBox(session) {
     return session.waits_for ? wordsBox(session.waits_for, "fg-notice-warn") : null;
   }
   if (session.remark) return wordsBox(session.remark, "fg-notice-warn");
-  return session.waits_for && session.state === "pending" ? wordsBox(session.waits_for) : null;
+  return session.waits_for && ["pending", "starting"].includes(session.state) ? wordsBox(session.waits_for) : null;
 }
 
 export function factList(session, named, now) {
@@ -68,12 +73,10 @@ export function story(session, now, open) {
 /** How a session ended: cause, the scheduler's words, the log's tail, and what one can do. */
 export function ending(session, now, buttons, { heading = true } = {}) {
   const failed = isFailure(session);
-  const words = session.end ?? { what: W.reason[session.end_reason] ?? W.state.ended };
-  const shown = session.end_reason === "stopped" && !session.ready && !session.end
-    ? { what: W.cancelled, do: W.cancelledDo, whose: "you" } : words;
+  const head = isWithdrawn(session) ? W.withdrawnHead : failed && !session.ready ? W.failedHead : W.endedHead;
   return [
-    heading ? h("h1", { key: "head" }, failed && !session.ready ? W.failedHead : W.endedHead) : null,
-    wordsBox(shown, failed ? "fg-notice-bad" : ""),
+    heading ? h("h1", { key: "head" }, head) : null,
+    wordsBox(session.end ?? { what: endText(session) }, failed ? "fg-notice-bad" : ""),
     session.log_tail.length ? h("details", { class: "fg-history", key: "tail", open: failed },
       h("summary", {}, W.logTail),
       h("pre", { class: "fg-log", tabindex: "0", role: "region", "aria-label": W.logTail }, session.log_tail.join("\n"))) : null,

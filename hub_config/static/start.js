@@ -124,7 +124,7 @@ function draw() {
   drawButton(factory);
   if (!state.factories) return; // the skeleton stands until there is something to show
   at("fg-empty").hidden = Boolean(factory);
-  at("fg-steps").hidden = !factory;
+  at("fg-choose").hidden = !factory;
   render(at("fg-nothing"), nothingBox(state.ready));
   if (!factory) return;
   const { choice } = state;
@@ -135,8 +135,10 @@ function draw() {
     ...hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours })),
     ...windows(factory, choice, now, choose),
   ]);
-  render(at("fg-summary"), summary(factory, choice, estimateOf(choice.hours), now,
-    costLines(factory, choice, state.projects, now)));
+  const told = summary(factory, choice, estimateOf(choice.hours), now, costLines(factory, choice, state.projects, now));
+  render(at("fg-asked"), told.asked);
+  render(at("fg-happens"), told.happens);
+  if (isFolded()) at("fg-aside-head").textContent = state.from === "last" ? W.lastTime : W.suggestion;
   render(at("fg-project"), projectPicker(factory, choice, state.projects));
   at("fg-short").textContent = startLine(factory, choice, estimateOf(choice.hours), now);
   for (const name of MINUTES) {
@@ -148,6 +150,7 @@ function draw() {
   }
   const giveUp = form.elements.give_up_hours;
   if (giveUp !== document.activeElement) giveUp.value = choice.give_up_hours ?? "";
+  form.elements.url_tokens.checked = choice.url_tokens;
 }
 
 function hear(factories) {
@@ -175,6 +178,30 @@ function hear(factories) {
   } else if (state.choice) askEstimates();
 }
 
+const isFolded = () => !at("fg-choose").open;
+
+/**
+ * Folded, the page shows one choice and Start, and the way to all other choices; what it suggests comes first then, to
+ * the eye, the keyboard and the screen reader alike.
+ */
+function fold() {
+  const folded = isFolded();
+  form.classList.toggle("fg-folded", folded);
+  if (folded) form.prepend(at("fg-aside"));
+  else form.append(at("fg-aside"));
+  at("fg-what").open = !folded;
+  at("fg-aside-head").textContent = folded ? W.suggestion : W.youAsk;
+}
+
+/** Who came for something in particular sees all of it at once. */
+function unfoldIfAsked() {
+  const again = new URLSearchParams(location.hash.slice(1)).has("again");
+  const plain = page.folded && !page.refused && !again && !fromQuery(location.search) && !nameFromAddress();
+  at("fg-choose").open = !plain;
+  at("fg-choose").classList.toggle("fg-bare", !plain);
+  fold();
+}
+
 function setAction(name) {
   const url = new URL(form.action, location.href);
   url.pathname = to.spawn(name);
@@ -197,6 +224,7 @@ form.addEventListener("change", (event) => {
     event.target.value = minutes;
     choose({ [name]: minutes });
   } else if (name === "reservation") choose({ reservation: value || null });
+  else if (name === "url_tokens") choose({ url_tokens: event.target.checked });
   else if (name === "give_up_hours") choose({ give_up_hours: value === "" ? null : value });
 });
 
@@ -290,6 +318,11 @@ async function begin() {
 }
 
 at("session-name").value = nameFromAddress();
+unfoldIfAsked();
+at("fg-choose").addEventListener("toggle", () => {
+  fold();
+  draw();
+});
 begin();
 projectsAt = Date.now();
 askProjects();

@@ -7,13 +7,17 @@ import {
 import { billedText } from "./cost.js";
 import { h } from "./dom.js";
 import { clock, country, gigabytes, hoursText } from "./format.js";
+import { locale } from "./translate.js";
 import { together } from "./windows.js";
 import { W } from "./words.js";
 
 const HOUR = 3_600_000;
 
-/** What a size is called: by its GPUs, or that it has none. */
-const sizeName = (view) => (view.size.gpus > 0 ? view.gpu_label : W.noGpu);
+/** What a size is called: by its GPUs, or that it has none, and what tells it from others that have the same. */
+function sizeName(view) {
+  const [, ...apart] = view.gpu_label.split(", ");
+  return view.size.gpus > 0 ? view.gpu_label : [W.noGpu, ...apart].join(", ");
+}
 
 /** What is asked for, in a sentence. What stands between stars is set in bold. */
 export function askLine(factory, view, hours) {
@@ -105,7 +109,6 @@ export function sizeCards(factory, choice, now) {
         W.shape(size.cores, gigabytes(size.memory_gb)) + (size.whole_node ? ` · ${W.wholeNode}` : ""),
         h("span", { class: "fg-quiet" },
           [size.billed_as && W.billed(billedText(size.billed_as)), W.upTo(hoursText(size.max_hours))].filter(Boolean).join(" · ")),
-        size.note ? h("span", { class: "fg-quiet" }, size.note) : null,
       ],
       foot: takesRequests(factory)
         ? startStatus(start, now, {
@@ -213,20 +216,27 @@ export function startLine(factory, choice, estimate, now) {
   return start.known ? W.startsLine(clock(start.at, now)) : W.startLine.unknown;
 }
 
+/** What the factory's operator says to people, as far as it is written in the reader's language. */
+const hints = (factory) => (factory.hints ?? []).map((hint) => hint[locale().split("-")[0]]).filter(Boolean);
+
+/** What is asked for and what it costs: {asked}; and what happens then: {happens}. */
 export function summary(factory, choice, estimate, now, costs = []) {
   const view = findSize(factory, choice.size);
   const environment = findEnvironment(factory, choice.environment);
   const line = (key, ...children) => h("p", { key }, children);
-  return [
+  const asked = [
     line("ask", ...bold(askLine(factory, view, choice.hours)),
       ` ${startLine(factory, choice, estimate, now)}`),
     environment ? line("environment", h("strong", {}, environment.title),
       environment.gpu_stack ? ` · ${environment.gpu_stack}` : null) : null,
+    ...costs,
+  ];
+  const happens = [
     line("files", W.files(factory.site.machine, place(factory.folder))),
     W.outbound[factory.outbound] ? line("outbound", W.outbound[factory.outbound]) : null,
     line("ends", W.endsByItself(hoursText(choice.unopened_minutes / 60), hoursText(choice.idle_minutes / 60))),
     choice.give_up_hours ? line("give-up", W.givesUp(hoursText(choice.give_up_hours))) : null,
-    ...costs,
-    ...factory.notes.map((note, index) => h("p", { key: `note-${index}`, class: "fg-quiet" }, note)),
+    ...hints(factory).map((hint, index) => h("p", { key: `hint-${index}`, class: "fg-quiet" }, hint)),
   ];
+  return { asked, happens };
 }

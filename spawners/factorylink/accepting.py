@@ -63,5 +63,4 @@ class Acceptances:
 
 def checklist_address(config: LinkConfig) -> str:
     """Where people find their checklist: in full if the gateway's address is known here."""
-    root = (config.mail.public_url or "") if config.mail is not None else ""
-    return f"{root.rstrip('/')}{config.hub.base_url}hub/checklist"
+    return f"{config.root}hub/checklist"

@@ -49,7 +49,8 @@ class Admission:
     async def _last(self, user: str, server: str) -> tuple[Right, ResolvedChoice] | None:
         """An empty choice means the server's last one, where it is still possible; else all defaults."""
         for row in await self._board.ledger.recent(user, server, limit=1):
-            last = Choice(**row.choice.model_dump(exclude={"reservation"}))  # which is over by another day
+            # A reservation is over by another day; what lets tokens into addresses is asked for each time.
+            last = Choice(**row.choice.model_dump(exclude={"reservation", "url_tokens"}))
             with suppress(ProblemError):
                 right = self._board.rights.one(self._permission.place(row.factory), user, last.project, last.size)
                 return right, self._board.rights.resolve(right, last)

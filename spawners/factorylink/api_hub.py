@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import date
 from typing import Annotated, Literal
 
@@ -308,8 +308,10 @@ async def renew_credential(board: Board, place: Place, body: CredentialBody) -> 
     return CredentialView(renew_url=url, until=until)
 
 
-async def follow_session(sessions: Sessions, session_id: SessionId) -> AsyncIterator[bytes]:
-    """Events of one session, up to its end. Raises ProblemError if it is not known."""
+async def follow_session(
+    sessions: Sessions, session_id: SessionId, shown: Callable[[Session], Session] | None = None
+) -> AsyncIterator[bytes]:
+    """Events of one session, up to its end; ``shown``: as who asks may see it. Raises ProblemError if there is none."""
     board = sessions.board
     known = await sessions.session(session_id)
 
@@ -318,7 +320,13 @@ async def follow_session(sessions: Sessions, session_id: SessionId) -> AsyncIter
         now = board.over.get(session_id, known) if live is None else board.session(live)
         return [("session", now.model_dump_json())]
 
-    return board.feed.stream(first, session_key(session_id), _is_end)
+    if shown is None:
+        return board.feed.stream(first, session_key(session_id), _is_end)
+
+    def personal(message: Message) -> Message:
+        return message[0], shown(Session.model_validate_json(message[1])).model_dump_json()
+
+    return board.feed.stream(first, session_key(session_id), _is_end, personal)
 
 
 def _is_end(message: Message) -> bool:

@@ -89,12 +89,16 @@ class Queue:
 
 
 class Positions:
-    """Places in the queue: an older survey of everybody's waiting jobs, set right by a newer answer about ours."""
+    """Places in the queue: an older survey of everybody's waiting jobs, set right by a newer answer about ours.
 
-    def __init__(self, survey: Queue, ours: Sequence[Job]) -> None:
+    ``left``: jobs of ours that waited and that the newer answer lacks, since some schedulers tell only what has not
+    ended."""
+
+    def __init__(self, survey: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:
         self.survey = survey
         self._new = Queue.of(job for job in ours if job.id not in survey.ids)
-        self._gone = survey.only({job.id for job in ours if job.state is not JobState.PENDING} & survey.ids)
+        over = {job.id for job in ours if job.state is not JobState.PENDING}
+        self._gone = survey.only({id for id in survey.ids if id in over or id in left})
 
     def of(self, job: Job) -> int | None:
         """1 is next; None: it does not wait. Of several partitions the best place counts."""

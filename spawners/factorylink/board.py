@@ -105,10 +105,14 @@ class Board:
         shown = show(live, place.site.health, self.doors.problem(live.row.id), more, barred)
         if shown.waits_for is None or live.job is None:
             return shown
+        waits_for = shown.waits_for
+        if shown.state == SessionState.PENDING and place.site.all_out(live.job.partition):
+            waits_for = explain.nodes_out(waits_for)
+            shown = shown.model_copy(update={"waits_for": waits_for})
         closing = windows.closing(place.site.maintenance(), live.job.partition)
         if closing is None or moments.now() + timedelta(hours=live.row.choice.hours) <= closing.start:
             return shown
-        return shown.model_copy(update={"waits_for": explain.before_maintenance(shown.waits_for, closing)})
+        return shown.model_copy(update={"waits_for": explain.before_maintenance(waits_for, closing)})
 
     def room(self, live: Live, place: Place) -> float | None:
         """Hours that may still be added to its time; None: not here, or not now."""
@@ -137,7 +141,8 @@ class Board:
         found = [
             live
             for live in self.live.values()
-            if user in (None, live.row.user) and server in (None, live.row.server) and not live.row.head
+            if user in (None, live.row.user) and server in (None, live.row.server)
+            if not live.row.head and not live.withdrawn
         ]
         found.sort(key=lambda live: (live.row.wish != "run", -live.row.created.timestamp()))
         return [self.session(live) for live in found]

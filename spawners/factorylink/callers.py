@@ -18,7 +18,7 @@ from factorylink.problems import ProblemError, forbidden, from_link_error, gone,
 # What a session's token is not told about its person's other sessions. "_" stands for the account, a required field.
 _NOT_TOLD = {
     **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
-    **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None},
+    **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None, "busy_with": ()},
 }
 
 
@@ -47,9 +47,10 @@ class Caller:
 
     def shown(self, session: Session) -> Session:
         """Return a session of the person as the caller may see it in a list: to a session's token, other sessions are
-        named with their state and times, and nothing of their site, job or log is told."""
+        named with their state and times, and nothing of their site, job or log is told. The address is the one at which
+        the person opens the session."""
         if self.session is None or session.id == self.session.row.id:
-            return session
+            return session.addressed(self.board.config.root)
         return session.model_copy(update=_NOT_TOLD)
 
     def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:

@@ -101,10 +101,27 @@ def apply(factory: Factory, access: Access) -> Factory:
         raise CatalogueError(lines) from error
 
 
+def _without_templates(factory: Factory) -> Factory:
+    """Return the factory with the environments that somebody has made there. Raises CatalogueError where none is."""
+    made = tuple(environment for environment in factory.environments if environment.state == "live")
+    if not made:
+        named = ", ".join(environment.id for environment in factory.environments)
+        raise CatalogueError([
+            f"factories.{factory.id}.environments: is missing; those of its catalogue entry ({named or 'none'}) are "
+            "templates: make one of them at the site and write its 'python' there, or name one here"
+        ])  # fmt: skip
+    if len(made) == len(factory.environments):
+        return factory
+    default = factory.default_environment
+    kept = default if default in {environment.id for environment in made} else None
+    return factory.model_copy(update={"environments": made, "default_environment": kept})
+
+
 def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug, Factory]:
     """The factories that this hub offers, by id, overrides applied. Raises CatalogueError with every problem.
 
-    Outside a testbed a factory is offered only if it is ``live``, which takes its operator's agreement.
+    Outside a testbed a factory is offered only if it is ``live``, which takes its operator's agreement. Environments
+    that are templates are left out.
     """
     problems: list[str] = []
     factories: dict[Slug, Factory] = {}
@@ -121,7 +138,7 @@ def offered(config: LinkConfig, catalogue: Mapping[Slug, Factory]) -> dict[Slug,
                 f"factories.{factory_id}: no node size of it is known well enough ({lacks or 'none found'})"
             )
         try:
-            factories[factory_id] = apply(factory, access)
+            factories[factory_id] = _without_templates(apply(factory, access))
         except CatalogueError as error:
             problems.extend(error.problems)
     if problems:

@@ -93,7 +93,46 @@ def walltime(hours: float) -> int:
 
 
 def gpu_label(factory: Factory, size: NodeSize) -> str:
-    """What the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``."""
+    """Return what the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``. Where several
+    sizes of the factory have the same, what tells them apart follows: ``1 x A100 64 GB, up to 30 min``."""
+    label = _gpus(factory, size)
+    alike = [one for one in factory.sizes if one.id != size.id and _gpus(factory, one) == label]
+    tells = (_cores, _memory, _longest) if size.gpus == 0 else (_longest, _cores, _memory)
+    parts = [label]
+    for tell in (*tells, _partition, _id):
+        if not alike:
+            break
+        rest = [one for one in alike if tell(one) == tell(size)]
+        if len(rest) < len(alike):
+            parts.append(tell(size))
+        alike = rest
+    return ", ".join(parts)
+
+
+def _longest(size: NodeSize) -> str:
+    if size.max_hours < 1:
+        return N_("up to {minutes} min").format(minutes=round(60 * size.max_hours))
+    return N_("up to {hours} h").format(hours=f"{size.max_hours:g}")
+
+
+def _cores(size: NodeSize) -> str:
+    return N_("1 core") if size.cores == 1 else N_("{number} cores").format(number=size.cores)
+
+
+def _memory(size: NodeSize) -> str:
+    return f"{size.memory_gb:g} GB"
+
+
+def _partition(size: NodeSize) -> str:
+    return size.partition
+
+
+def _id(size: NodeSize) -> str:
+    return size.id
+
+
+def _gpus(factory: Factory, size: NodeSize) -> str:
+    """Return the GPUs of a size in words."""
     if size.gpus == 0:
         return N_("no GPU")
     accelerator = factory.gpu(factory.partition(size.partition))
@@ -146,6 +185,7 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
         give_up_hours=choice.give_up_hours,
         project=choice.project,
         reservation=choice.reservation,
+        url_tokens=bool(choice.url_tokens),
     )
 
 
@@ -210,7 +250,7 @@ def job_request(
             *_setup(environment),
             *options.prologue.splitlines(),
         ),
-        command=(*_container_argv(factory, environment, size), environment.python, *argv),
+        command=(*_container_argv(factory, environment, size), _python(environment), *argv),
         teardown=tuple(options.epilogue.splitlines()),
     )
 
@@ -224,7 +264,7 @@ def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
     """What enters a job's door through the scheduler, up to the socket's path: the environment's own Python, with what
     that Python needs before it. Raises ChoiceError where the environment is not in the catalogue any more."""
     environment = find_environment(factory, resolved.environment)
-    program = (environment.python, "-P", "-m", "factorygate.session.bridge")
+    program = (_python(environment), "-P", "-m", "factorygate.session.bridge")
     if environment.image is not None:
         return (*_container_argv(factory, environment, None), *program)
     if not environment.modules and not environment.setup:
@@ -232,6 +272,13 @@ def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
     # What such lines print must not get between the two ends.
     lines = ("exec 3>&1 >&2", *_setup(environment), 'exec "$@" >&3 3>&-')
     return ("/bin/bash", "-lc", "\n".join(lines), "bridge", *program)
+
+
+def _python(environment: Environment) -> str:
+    """Return the environment's Python. Raises ValueError for a template, which ``catalogue.offered`` leaves out."""
+    if environment.python is None:
+        raise ValueError(f"the environment {environment.id} is a template, which has no Python yet")
+    return environment.python
 
 
 def _setup(environment: Environment) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -23,9 +24,10 @@ from factorylink.yamlfile import CatalogueError
 _SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """0: done; 1: the link or the catalogue said no; 2: the words of the command are wrong; 130: interrupted."""
-    options = _parser().parse_args(argv)
+def main(argv: Sequence[str] | None = None, more: Sequence[Callable[[Any], None]] = ()) -> int:
+    """0: done; 1: the link or the catalogue said no; 2: the words of the command are wrong; 130: interrupted.
+    ``more`` adds commands of other packages to the parser's parts."""
+    options = _parser(more).parse_args(argv)
     try:
         result: int = options.run(options)
     except CatalogueError as error:
@@ -44,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(more: Sequence[Callable[[Any], None]]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="factorygate", description="Operate a gateway.")
     socket = os.environ.get(_SOCKET_VARIABLE)
     parser.add_argument(
@@ -89,6 +91,8 @@ def _parser() -> argparse.ArgumentParser:
     cli_ledger.add(parts)
     cli_projects.add(parts)
     cli_usage.add(parts, _with_link)
+    for add in more:
+        add(parts)
     parts.add_parser("version", help="of this program").set_defaults(run=_version)
     return parser
 

@@ -159,12 +159,17 @@ class Access(Model):
     testbed: bool = False  # a factory of this machine's testbed: may run though its catalogue state is not live
 
 
+PublicUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$")]
+
+
 class Hub(Model):
     """Where JupyterHub is. The token file is 0600 and holds the token of the service ``factories``."""
 
     # Scheme, host, port of the hub's own listener, without base_url.
     url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] = "http://127.0.0.1:8081"
     base_url: Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")] = "/"
+    # Where people get in, without base_url; None: addresses that are shown to people begin with their path.
+    public_url: PublicUrl | None = None
     token_file: Path
     name: Slug = "hub"  # in job names: factorygate-<name>
 
@@ -196,14 +201,14 @@ DatabaseUrl = Annotated[str, AfterValidator(_no_secret)]
 
 class Mail(Model):
     """Where set, people whose session waited are told by mail when it runs: at USER@domain, or at USER where that is an
-    address already; names that are no plain address get no mail. ``public_url``: where people
-    get in, without the hub's base_url; None: the mail names no address."""
+    address already; names that are no plain address get no mail. ``public_url``: as
+    ``hub.public_url``, which counts where both are given; without both the mail names no address."""
 
     smtp_host: str
     smtp_port: Port = 25
     sender: str
     domain: str
-    public_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s/]+/?$")] | None = None
+    public_url: PublicUrl | None = None
 
 
 class LinkConfig(Model):
@@ -227,6 +232,17 @@ class LinkConfig(Model):
     def database(self) -> Database:
         """Where the ledger is."""
         return Database.file(self.state_dir / "ledger.sqlite") if self.ledger is None else Database.parse(self.ledger)
+
+    @property
+    def public_url(self) -> str:
+        """Where people get in, without the hub's base URL and a slash at its end; empty where that is not known."""
+        of_mail = None if self.mail is None else self.mail.public_url
+        return (self.hub.public_url or of_mail or "").rstrip("/")
+
+    @property
+    def root(self) -> str:
+        """The address of the gateway with the hub's base URL, where that is known, else the base URL."""
+        return f"{self.public_url}{self.hub.base_url}"
 
     @model_validator(mode="after")
     def _someone_may_run(self) -> LinkConfig:

@@ -13,6 +13,9 @@ log = logging.getLogger("factorylink")
 # Of one door at a time. A notebook server has a few, and a stream of events for each page and cluster; each costs us
 # two descriptors, for as long as the session's own account likes.
 BACK_MOST = 32
+# Of one of its channels. The window is what the link holds where it reads slowly; packets are large, since each costs
+# the same, and a cluster's data go this way.
+WINDOW, PACKET = 2 << 20, 256 << 10
 
 
 async def open_way_back(connection: asyncssh.SSHClientConnection, session: str, hub_sock: str, socket: Path) -> None:
@@ -44,4 +47,4 @@ async def open_way_back(connection: asyncssh.SSHClientConnection, session: str, 
         forwarder.connection_lost = gone
         return forwarder
 
-    await connection.create_unix_server(accept, hub_sock)
+    await connection.create_unix_server(accept, hub_sock, window=WINDOW, max_pktsize=PACKET)

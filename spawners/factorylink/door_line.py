@@ -96,13 +96,15 @@ class DoorLine:
                 async with self._place():
                     opened = time.monotonic()
                     await self._once()
-                self._say("The door was closed.")
+                problem = "The door was closed."
             except (LinkError, asyncssh.Error, OSError, TimeoutError) as error:
-                self._say(str(error) or "It did not answer in time.")
+                problem = str(error) or "It did not answer in time."
             except Exception as error:  # whatever it is: a door that nobody opens again is a lost session
                 log.exception("The door of session %s", self.way.session)
-                self._say(f"It could not be entered ({type(error).__name__}).")
-            if self._lost() and time.monotonic() - opened > LONGEST_PAUSE:
+                problem = f"It could not be entered ({type(error).__name__})."
+            was_open = self._lost()
+            self._say(problem, lost=was_open)
+            if was_open and time.monotonic() - opened > LONGEST_PAUSE:
                 pause = FIRST_PAUSE  # it was open for a while: most likely it is there again at once
             if not self.ended:
                 await asyncio.sleep(pause * _random.uniform(0.7, 1.3))
@@ -122,18 +124,20 @@ class DoorLine:
         async with self._places:
             yield
 
-    def _say(self, problem: str) -> None:
+    def _say(self, problem: str, lost: bool = False) -> None:
         problem = plain_text(problem)  # a door may give any reason for closing
-        if problem != self.problem:
-            log.info("The door of session %s: %s", self.way.session, problem)
+        new = problem != self.problem
         self.problem = problem
+        if new:
+            log.info("The door of session %s: %s", self.way.session, problem)
+        if new or lost:
+            self._on_status(None)
 
     def _lost(self) -> bool:
+        """Note that nobody is inside any more; returns whether somebody was."""
         was_open = self.is_open
         self._opened.clear()
         self._connection = None
-        if was_open:
-            self._on_status(None)
         return was_open
 
     async def _once(self) -> None:

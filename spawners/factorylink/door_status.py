@@ -18,6 +18,7 @@ T = TypeVar("T", bound="_Told")
 HostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]{40,200}$")]
 SocketPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,106}$")]
 Said = Annotated[str, Field(max_length=1000), AfterValidator(plain_text)]  # words for a person
+Name = Annotated[str, Field(max_length=100), AfterValidator(plain_text)]  # of a notebook or terminal
 EndWord = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
 
 
@@ -55,6 +56,7 @@ class DoorStatus(_Told):
     exit_code: int | None = Field(None, ge=-255, le=255)
     last_activity: Moment | None = None
     busy: bool = False
+    busy_with: Annotated[tuple[Name, ...], Field(max_length=5)] = ()
     opened: bool = False
     gpu_percent: int | None = Field(None, ge=0, le=100)
     memory_bytes: int | None = Field(None, ge=0, lt=2**63)

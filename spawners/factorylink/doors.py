@@ -36,7 +36,8 @@ OPENING_AT_ONCE = 16  # at a factory: a link that starts anew has hundreds to op
 class DoorKeeper:
     """Keeps ports and doors. Commands raise Unreachable where the door is not open now, Refused where it said no.
 
-    ``on_status`` is called with None when a door is lost, and with every new status of an open one.
+    ``on_status`` is called with None when a door is lost or cannot be opened for another reason than before, and with
+    every new status of an open one.
     """
 
     def __init__(

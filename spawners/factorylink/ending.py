@@ -47,6 +47,7 @@ class Ender:
                 entry = self._board.entry(live.row, "stop", f"by {by}: {reason.value}")
                 values = {"wish": "stop", "stopped_for": reason, "state": lifecycle.state(step.phase)}
                 await self._board.ledger.change(live.row, say=say, entry=entry, **values)
+                live.stopped_by_operator = by == "operator"
                 self._board.touch(live)
         self.carry_out(live)
 
@@ -75,8 +76,7 @@ class Ender:
         """End the session whose job's id belongs to another job now. The scheduler is not asked why, since it would
         describe the other job."""
         told, tail = await self._left_behind(live, place)
-        wished = live.row.stopped_for if live.row.wish == "stop" else None
-        reason, words = judge(wished, None, told, tail)
+        reason, words = judge(_wished(live), None, told, tail)
         if words.code == explain.own("gone").code:
             words = explain.own("job-replaced")
         await self._board.end(live, end_reason=reason, end=words, log_tail=tail)
@@ -94,7 +94,7 @@ class Ender:
         place.site.expect(True)
         if row.job is None:
             if row.submit_begun is None:
-                await self.nothing_there(live, _stopped(row.stopped_for or EndReason.STOPPED))
+                await self.nothing_there(live, stopped(live, row.stopped_for or EndReason.STOPPED))
             return  # there may be a job yet: settled by the next answers
         if self._board.doors.is_open(row.id):
             await self._ask_politely(live)
@@ -170,7 +170,7 @@ class Ender:
                 return
             log.warning("Why job %s of session %s ended is not to be known: %s", row.job, row.id, error.message)
         told, tail = await self._left_behind(live, place)
-        wished = row.stopped_for if row.wish == "stop" else None
+        wished = _wished(live)
         reason, words = judge(wished, end, told, tail)
         if reason is EndReason.CANCELLED_BY_SITE and end is not None and end.by is None:
             end = await self._recorded(live, place) or end
@@ -229,19 +229,31 @@ _OF_WISH = {
 
 
 def judge(
-    stopped_for: EndReason | None, end: End | None, told: DoorEnd | None, tail: tuple[str, ...] = ()
+    wished: tuple[EndReason, Words] | None, end: End | None, told: DoorEnd | None, tail: tuple[str, ...] = ()
 ) -> tuple[EndReason, Words]:
     """Why a session ended: a wish first, then what happened to the job, then what the door and the log said."""
-    if stopped_for is not None:
-        return stopped_for, _stopped(stopped_for)
+    if wished is not None:
+        return wished
     if told is None or told.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
         return explain.ended(end, tail=tail)
     return explain.ended(end, door=told.reason, message=told.message, tail=tail)
 
 
-def _stopped(reason: EndReason) -> Words:
+def _wished(live: Live) -> tuple[EndReason, Words] | None:
+    """Return why a session ends that was asked to stop; None: it was not asked to."""
+    row = live.row
+    if row.wish != "stop" or row.stopped_for is None:
+        return None
+    return row.stopped_for, stopped(live, row.stopped_for)
+
+
+def stopped(live: Live, reason: EndReason) -> Words:
+    """Return the words for a session that ends because it was asked to."""
+    row = live.row
     if reason in _OF_WISH:
         return explain.own(_OF_WISH[reason])
+    if row.ready is None and not live.restarts:
+        return explain.withdrawn(operator=live.stopped_by_operator, begun=row.started is not None)
     return explain.ended(None, wish="stop")[1]
 
 

@@ -84,16 +84,21 @@ class Feed:
             reader.wake()
 
     async def stream(
-        self, first: Callable[[], list[Message]], key: str | None = None, last: Callable[[Message], bool] | None = None
+        self,
+        first: Callable[[], list[Message]],
+        key: str | None = None,
+        last: Callable[[Message], bool] | None = None,
+        shown: Callable[[Message], Message] = lambda message: message,
     ) -> AsyncIterator[bytes]:
-        """The body of a response: ``first`` (again after an overrun), then changes, up to one that is the ``last``."""
+        """The body of a response: ``first`` (again after an overrun), then changes, up to one that is the ``last``;
+        each as it is ``shown`` to this reader."""
         reader = Reader(key)
         self._readers.add(reader)
         try:
             messages = first()
             while True:
                 if messages:
-                    yield b"".join(encode(message) for message in messages)
+                    yield b"".join(encode(shown(message)) for message in messages)
                 else:
                     yield b": still here\n\n"
                 if self.closed or (last is not None and any(last(message) for message in messages)):

@@ -24,6 +24,9 @@ from factorylink.explain_ends import (
     LOG,
     LOG_REASONS,
     NOT_INSTALLED,
+    WITHDRAWN,
+    WITHDRAWN_FOR_YOU,
+    WITHDRAWN_STARTING,
 )
 from factorylink.explain_ours import BARRED, DOOR_TROUBLE, OURS
 from factorylink.explain_table import ITSELF, Answer, Entry, Move
@@ -54,10 +57,19 @@ UNKNOWN_WAIT = Answer(
 UNKNOWN_REFUSAL = Answer(
     "unknown",
     N_("The factory's scheduler did not take it: {words}"),
-    Move("site", N_("Nothing is known here about this word. If it lasts, ask the factory's support.")),
+    Move("site", N_("If the scheduler's words do not tell you what to change, ask the factory's support.")),
 )
+# What a site's own filter (Slurm's JobSubmitPlugins) says is the site's text; Slurm adds a line that says nothing.
+JOB_FILTER = Answer(
+    "job-filter",
+    N_("The factory's own rules for jobs turned it down: {words}"),
+    Move("you", N_("Choose another size, project or fewer hours, as these words ask for. If they do not help, ask the "
+                   "factory's support.")),
+)  # fmt: skip
+_FILTERED = re.compile(r"\n*^.*submission failed: Unspecified error$", re.I | re.M)
 _CONFLICT = "conflict with reservation"  # PBS' words; of a maintenance, where there is one
 _OFTEN = 3  # requeues
+UNLOOKED = 300.0  # seconds in which a scheduler looks at a new job, if it works: most begin with a new one at once
 _LAST_LINES = 12  # of the log: what is older may be of anything
 
 
@@ -72,6 +84,21 @@ def pending(job: Job) -> Words:
     reason = "RequeuedHold" if job.raw_state == "REQUEUE_HOLD" and not job.reason else job.reason
     found = _find(PENDING, reason, anywhere=False)
     return found.words(reason) if found else _filled(UNKNOWN_WAIT, reason, words=reason)
+
+
+def unlooked(words: Words, seconds: float) -> Words:
+    """Why a job waits of which the scheduler has said nothing for ``seconds``."""
+    if words.code != "new" or seconds < UNLOOKED:
+        return words
+    return OURS["unlooked"].words(words.scheduler)
+
+
+def nodes_out(words: Words) -> Words:
+    """Why a job waits in a part of the factory whose nodes are all out of use: whatever the scheduler says of it, which
+    may be that too few are free."""
+    if words.code not in ("new", "priority", "resources", "nodes-busy", "unknown"):
+        return words
+    return OURS["nodes-out"].words(words.scheduler)
 
 
 def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
@@ -101,6 +128,14 @@ def ended(
     if reason is EndReason.FAILED and (found := _find(LOG, "\n".join([*tail][-_LAST_LINES:]), anywhere=True)):
         reason, answer = LOG_REASONS.get(found.code, reason), found
     return reason, answer.words(_scheduler_words(end, message))
+
+
+def withdrawn(*, operator: bool, begun: bool) -> Words:
+    """Return why a session ended that was stopped before JupyterLab answered. ``operator``: an operator stopped it;
+    ``begun``: its job had started."""
+    if operator:
+        return WITHDRAWN_FOR_YOU.words()
+    return (WITHDRAWN_STARTING if begun else WITHDRAWN).words()
 
 
 def _ended(end: End | None, wish: Literal["run", "stop"], door: str | None) -> tuple[EndReason, Answer]:
@@ -133,6 +168,9 @@ def refused(text: str) -> Words:
     """Why the scheduler did not take a job; ``text`` is what it printed."""
     if words := barred(text):
         return words
+    filtered, lines = _FILTERED.subn("", text)
+    if lines and filtered.strip():
+        return _filled(JOB_FILTER, filtered.strip(), words=" ".join(filtered.split()))
     found = _find(REFUSED, text, anywhere=True)
     return found.words(text) if found else _filled(UNKNOWN_REFUSAL, text, words=text)
 
@@ -162,10 +200,15 @@ def barred(error: LinkError | str) -> Words | None:
 
 def door(problem: str) -> Words:
     """Why a running session cannot be entered; ``problem``: what the link's connection to its door says, or \"\"."""
+    return door_obstacle(problem) or OURS["door-silent"].words(problem)
+
+
+def door_obstacle(problem: str) -> Words | None:
+    """Return what keeps the link out of a door for as long as nobody mends it; None: it may just not be open yet."""
     for pattern, code in DOOR_TROUBLE:
         if re.search(pattern, problem, re.I):
             return OURS[code].words(problem)
-    return OURS["door-silent"].words(problem)
+    return None
 
 
 def own(code: str, detail: str = "") -> Words:
@@ -203,11 +246,13 @@ def _scheduler_words(end: End | None, message: str) -> str:
 def everything() -> dict[str, list[Answer]]:
     """All answers there are, by what they answer: for the docs and the tests."""
     ends = [*ENDED.values(), *DOOR.values()]
+    withdrawn = [WITHDRAWN, WITHDRAWN_STARTING, WITHDRAWN_FOR_YOU]
+    others = [*withdrawn, *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED]
     return {
         "Why it waits": [*_answers(PENDING), NODE_STARTING, REQUEUED, REQUEUED_OFTEN, UNKNOWN_WAIT],
-        "Why it was not taken": [*_answers(REFUSED), UNKNOWN_REFUSAL],
+        "Why it was not taken": [*_answers(REFUSED), JOB_FILTER, UNKNOWN_REFUSAL],
         "Why nothing is known of a factory": _answers(UNREACHABLE),
-        "How it ended": [*(e.answer for e in ends), *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED],
+        "How it ended": [*(e.answer for e in ends), *others],
         "How it ended, by its log": _answers(LOG),
         "The gateway itself": list(OURS.values()),
     }

@@ -65,7 +65,7 @@ DOOR: dict[str, Ending] = {
         Answer("unopened", N_("Nobody opened it for the time you chose, so it ended itself."), AGAIN),
     ),
     "walltime": Ending(
-        EndReason.WALLTIME, Answer("walltime-clean", N_("Its time was over; it ended itself a minute before."), AGAIN)
+        EndReason.WALLTIME, Answer("walltime-clean", N_("It reached its time limit."), AGAIN)
     ),
     "stopped": Ending(EndReason.STOPPED, Answer("stopped", N_("It was stopped."), AGAIN)),
     "finished": Ending(EndReason.FINISHED, Answer("finished", N_("JupyterLab was shut down from inside."), AGAIN)),
@@ -79,6 +79,22 @@ DOOR: dict[str, Ending] = {
         ),
     ),
 }
+# A request that was stopped before JupyterLab answered, by who stopped it and how far it had come.
+WITHDRAWN = Answer(
+    "withdrawn",
+    N_("You cancelled the request. You are not charged."),
+    Move("you", N_("Start again whenever you like.")),
+)
+WITHDRAWN_STARTING = Answer(
+    "withdrawn-starting",
+    N_("You cancelled the request. You are charged only for the time that the node was yours."),
+    Move("you", N_("Start again whenever you like.")),
+)
+WITHDRAWN_FOR_YOU = Answer(
+    "withdrawn-operator",
+    N_("This gateway's operators cancelled the request."),
+    Move("operator", N_("If you do not know why, ask them.")),
+)
 # Who cancelled it, by ``End.by``.
 CANCELLED: dict[str | None, Answer] = {
     None: Answer(

@@ -6,7 +6,7 @@ from factorylink.explain_table import GOES_ON, KEPT, LOG_TELLS, NO_FAULT, Answer
 from factorylink.models import N_
 
 _ASK = Move("operator", N_("Ask this gateway's operators."))
-_WAITS = Move("wait", N_("It is tried again all the time; nothing is lost."))
+_WAITS = Move("wait", N_("The gateway keeps trying; nothing is lost."))
 _OWN_TOKEN = Move(
     "you", N_("Make a token on the hub's Token page and use that: in a notebook by factorygate.use_token().")
 )
@@ -18,6 +18,22 @@ _ANSWERS = (
         N_("The factory did not answer when it was handed over."),
         Move("wait", N_("It will be looked for there. If it was taken, it is shown here or cancelled; it will not run "
                         "twice.")),
+    ),
+    Answer(
+        "suspended",
+        N_("The factory has suspended the session: it is frozen, and its node does other work."),
+        Move("wait", N_("Nothing to do: it goes on where it was. If it lasts, ask the factory's support.")),
+    ),
+    Answer(
+        "unlooked",
+        N_("The factory's scheduler has not looked at it for some minutes. It may be down."),
+        Move("site", N_("The factory's operators have to act. If it stays like this, write to their support.")),
+    ),
+    Answer(
+        "nodes-out",
+        N_("All nodes of this part of the factory are out of use at the moment."),
+        Move("site", N_("It starts once the factory's operators have brought some back. Another size or factory may be "
+                        "quicker.")),
     ),
     Answer("submit-slow", N_("The factory's scheduler is slow and has not taken it yet."), GOES_ON),
     Answer(
@@ -31,12 +47,12 @@ _ANSWERS = (
     # Who may
     Answer(
         "limit-pending",
-        N_("You already have as many sessions waiting as one person may have."),
+        N_("You have reached your limit of waiting sessions."),
         Move("you", N_("Cancel one of them first.")),
     ),
     Answer(
         "limit-sessions",
-        N_("You already have as many sessions as one person may have."),
+        N_("You have reached your limit of sessions."),
         Move("you", N_("Stop one of them first.")),
     ),
     Answer(
@@ -46,7 +62,7 @@ _ANSWERS = (
     ),
     Answer(
         "too-many-streams",
-        N_("You have as many pages, notebooks and programs connected here as one person may have."),
+        N_("You have reached your limit of connected pages, notebooks and programs."),
         Move("you", N_("Close some of them, then try again.")),
     ),
     Answer(
@@ -71,12 +87,12 @@ _ANSWERS = (
     ),
     Answer(
         "access-unknown",
-        N_("The gateway starts nothing for you: the hub has not confirmed your login to it yet."),
+        N_("You cannot start anything yet: the hub has not confirmed your login to the gateway."),
         Move("you", N_("Open the gateway's page in a browser, sign in if it asks you to, then try again.")),
     ),
     Answer(
         "access-expired",
-        N_("The hub has not confirmed your login for too long, so nothing new starts for you. What runs goes on."),
+        N_("You cannot start anything new: the hub has not confirmed your login for too long. What runs continues."),
         Move("you", N_("Open the gateway's page in a browser, sign in if it asks you to, then try again.")),
     ),
     Answer(
@@ -167,12 +183,12 @@ _ANSWERS = (
     ),
     Answer(
         "access-ends",
-        N_("Your access to the project here ends soon, and what runs for it ends then."),
+        N_("Your access to this project ends soon, and its sessions stop then."),
         Move("you", N_("Save your work. Ask whoever leads the project if this is a mistake.")),
     ),
     Answer(
         "access-lost",
-        N_("Your access to the project here is over, so it was ended."),
+        N_("Your access to this project ended, so the session was stopped."),
         Move("you", N_("Your files are as you saved them. Ask whoever leads the project if this is a mistake.")),
     ),
     Answer("not-offered", N_("This gateway no longer offers this factory, so nothing is known of the session."), _ASK),
@@ -198,8 +214,8 @@ _ANSWERS = (
     # Credentials and trust
     Answer(
         "credential-expired",
-        N_("What lets the gateway act for you at the factory has expired."),
-        Move("you", N_("Renew it; sessions there go on meanwhile. Home says how.")),
+        N_("The gateway's permission to act for you at the factory has expired."),
+        Move("you", N_("Renew it on Home; sessions there continue meanwhile.")),
     ),
     Answer(
         "paused",
@@ -223,15 +239,20 @@ _ANSWERS = (
                             "changed.")),
     ),
     # The way to the notebook
-    Answer("door-silent", N_("It runs, but its door does not answer."), _WAITS),
+    Answer("door-silent", N_("It is running, but it does not answer."), _WAITS),
     Answer(
         "carrier-refused",
-        N_("It runs, but the factory does not let the gateway through to it."),
+        N_("It is running, but the factory does not let the gateway through to it."),
         Move("operator", N_("The gateway's operators must ask the factory to allow it, or choose the other way in.")),
     ),
-    Answer("door-key", N_("It runs, but whoever answers for it does not have its key."), _ASK),
-    Answer("door-never", N_("It ran, but never became reachable."), LOG_TELLS),
-    Answer("notebook-late", N_("JupyterLab did not come up in the time allowed."), LOG_TELLS),
+    Answer(
+        "node-name",
+        N_("It is running, but the gateway cannot resolve the name of its node."),
+        Move("operator", N_("Tell this gateway's operators: the node's name must resolve, or door.host be set.")),
+    ),
+    Answer("door-key", N_("It is running, but what answers there does not have its key."), _ASK),
+    Answer("door-never", N_("It was running, but never became reachable."), LOG_TELLS),
+    Answer("notebook-late", N_("JupyterLab did not start in the time allowed."), LOG_TELLS),
     # What is done to its job at the factory
     Answer(
         "job-renamed",
@@ -307,6 +328,7 @@ _ANSWERS = (
 OURS: dict[str, Answer] = {answer.code: answer for answer in _ANSWERS}
 # What the link's connection to a door says of its last failure.
 DOOR_TROUBLE: tuple[tuple[str, str], ...] = (
+    (r"does not resolve|name or service not known|name resolution|no address", "node-name"),
     (r"prohibited|forward|refuses? (the|to) (channel|connect)|not permitted|srun: error", "carrier-refused"),
     (r"host key|fingerprint|another session", "door-key"),
 )

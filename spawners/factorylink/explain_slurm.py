@@ -27,7 +27,7 @@ PENDING: tuple[Entry, ...] = (
     # The queue as it should be
     Entry(r"(None|NONE|Not_?set|SchedNotSet)?$", "new", N_("The scheduler has not looked at it yet."), ITSELF),
     Entry(r"Priority$", "priority", N_("Others are ahead in the queue."), LESS),
-    Entry(r"Resources$", "resources", N_("It is among the next, and waits until enough of a node is free."), LESS),
+    Entry(r"Resources$", "resources", N_("You are near the front, waiting for a node to free up."), LESS),
     Entry(r"Dependency$", "dependency", N_("It waits for another job to end."), ITSELF),
     Entry(
         r"DependencyNeverSatisfied",

@@ -47,10 +47,10 @@ class Ending(NamedTuple):
     answer: Answer
 
 
-ITSELF = Move("wait", N_("Nothing to do: it starts by itself."))
-LESS = Move("wait", N_("Nothing to do if you can wait. A smaller size or fewer hours may start earlier."))
-GOES_ON = Move("wait", N_("Nothing to do: it goes on by itself."))
-KEPT = Move("wait", N_("Sessions there go on; nothing is lost. It is tried again all the time."))
+ITSELF = Move("wait", N_("It starts by itself."))
+LESS = Move("wait", N_("A smaller size or fewer hours may start earlier."))
+GOES_ON = Move("wait", N_("It continues by itself."))
+KEPT = Move("wait", N_("Sessions there continue; nothing is lost. The gateway keeps trying."))
 ELSEWHERE = Move("you", N_("Choose another size or factory, or try later."))
 FEWER_HOURS = Move("you", N_("Cancel it and start again with fewer hours."))
 START_OVER = Move("you", N_("Cancel it and start again."))
@@ -63,7 +63,7 @@ SMALLER = Move(
     N_("Start again with a size that has more memory, or load less at once. Your saved files are still there."),
 )
 ROOM = Move("you", N_("Free some space in your folders at the factory, or ask its support for more. Then start again."))
-SITE = Move("site", N_("The factory's operators have to act. If it stays like this, write to their support."))
+SITE = Move("site", N_("If it stays like this, write to the factory's support."))
 OPERATOR = Move(
     "operator", N_("This will not start as it is. Cancel it and choose another size; tell this gateway's operators.")
 )

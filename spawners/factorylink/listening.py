@@ -7,7 +7,6 @@ import contextlib
 import logging
 from datetime import timedelta
 from typing import Any
-from urllib.parse import quote
 
 from factorylink import carriers, lifecycle, moments
 from factorylink.board import Board
@@ -17,7 +16,7 @@ from factorylink.extending import Extender
 from factorylink.lifecycle import Event
 from factorylink.live import Live
 from factorylink.mail import Mailer
-from factorylink.models import N_, SessionId
+from factorylink.models import N_, SessionId, notebook_base
 from factorylink.seams import DoorStatusSeam, Place
 from factorylink.submitting import session_folder
 
@@ -112,8 +111,8 @@ class DoorListener:
     async def _probe(self, live: Live) -> None:
         """Ask the notebook until its first answer; it tells nobody when it listens."""
         row, pause = live.row, 0.1
-        base = "/" if row.head else notebook_base(self._board.config.hub.base_url, row.user, row.server)
-        path = base + ("health" if row.head else "api")
+        config = self._board.config
+        path = "/health" if row.head else f"{notebook_base(config.hub.base_url, row.user, row.server)}api"
         while not await self._board.doors.answers(row.id, path):
             await asyncio.sleep(pause)
             pause = min(1.5 * pause, 1.0)
@@ -126,10 +125,5 @@ class DoorListener:
                 await self._board.ledger.change(row, say=_ANSWERS, **values)
         self._board.door_changed(live)
         if first and not row.head:
-            self._mailer.tell(row, self._board.places[row.factory].factory.site.machine, path.removesuffix("api"))
-
-
-def notebook_base(base_url: str, user: str, server: str) -> str:
-    """The notebook's base URL: ``/user/NAME/`` or ``/user/NAME/SERVER/`` below the hub's."""
-    name = quote(user, safe="@~")
-    return f"{base_url}user/{name}/{quote(server)}/" if server else f"{base_url}user/{name}/"
+            address = notebook_base(config.root, row.user, row.server) if config.public_url else ""
+            self._mailer.tell(row, self._board.places[row.factory].factory.site.machine, address)

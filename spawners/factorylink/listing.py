@@ -7,15 +7,17 @@ from typing import Any
 
 from factorylink.choices import gpu_label
 from factorylink.federation import Federation
-from factorylink.models import Antennas, Entry, Factory, Planned
+from factorylink.models import Antennas, Entry, Environment, Factory, Planned, Sourced
 
 _HEADING = """\
 # The factories
 
 Written by `factorygate catalogue table` from `hub_config/factories` and `hub_config/antennas.yaml`; a test keeps it
 current; the last part is what `bin/test tests/catalogue` prints. Nothing here was tried on the real machine, and no
-factory is `live`: that takes its operator's agreement ([operators](operators.md#the-catalogue)). What
-`factorygate catalogue show ID` prints says of each value how sure it is and where it comes from.
+factory is `live`: that takes its operator's agreement ([operators](operators.md#the-catalogue)). How sure a value is:
+`operator`, from a page of the site or of EuroHPC; `user-report`, from users' notes and scripts or the press; `known`,
+general knowledge without a source; `ours`, this gateway's own choice; `derived`, computed from the share of a node.
+[Where it comes from](#where-it-comes-from) names the sources; `factorygate catalogue show ID` has them value by value.
 """
 
 
@@ -35,9 +37,10 @@ def show(entry: Entry) -> str:
 
 def table(federation: Federation) -> str:
     """All factories and antennas, as ``docs/factories.md``."""
-    parts = [_HEADING, *_machines(federation), *_sizes(federation), *_coming(federation)]
+    parts = [_HEADING, *_machines(federation), *_sizes(federation), *_environments(federation), *_coming(federation)]
     if federation.antennas is not None:
         parts += _antennas(federation.antennas)
+    parts += _origins(federation)
     return "\n".join(parts) + "\n"
 
 
@@ -69,14 +72,79 @@ def _sizes(federation: Federation) -> Iterator[str]:
             queue = size.partition + (f", {size.qos}" if size.qos else "")
             share = f"{size.cores} cores, {size.memory_gb:g} GB"
             billed = size.billed_as or "not known"
-            rows.append(
-                (f"`{factory.id}`", size.id, gpu_label(factory, size), share, queue, f"{size.max_hours:g} h", billed)
-            )
+            hours, sure = f"{size.max_hours:g} h", _sure(factory, f"sizes.{size.id}")
+            rows.append((f"`{factory.id}`", size.id, gpu_label(factory, size), share, queue, hours, billed, sure))
         rows += [
-            (f"`{factory.id}`", sketch.id, f"{sketch.gpus} GPU", f"lacks {_lacks(sketch.lacks)}", "", "", "")
+            (
+                *(f"`{factory.id}`", sketch.id, f"{sketch.gpus} GPU", f"lacks {_lacks(sketch.lacks)}", "", "", ""),
+                _sure(factory, f"sketches.{sketch.id}"),
+            )
             for sketch in factory.sketches
         ]
-    yield from _markdown(("factory", "size", "GPUs", "share of a node", "partition, QOS", "at most", "billed"), rows)
+    heads = ("factory", "size", "GPUs", "share of a node", "partition, QOS", "at most", "billed", "how sure")
+    yield from _markdown(heads, rows)
+
+
+def _environments(federation: Federation) -> Iterator[str]:
+    yield "\n## Environments\n"
+    how = "operators.md#an-environment-on-each-factory"
+    yield "What the sites have, as far as it was found. A `template` lacks a Python with `factorygate[notebook]`."
+    yield f"Somebody has to make it there before anything starts in it ([how]({how})).\n"
+    rows = [
+        (
+            f"`{factory.id}`",
+            environment.id,
+            environment.title,
+            f"{environment.state}, {environment.kind}",
+            "<br>".join(f"`{line}`" for line in _lines(environment)) or "not found",
+            ", ".join(word for word in (*environment.frameworks, environment.gpu_stack) if word),
+            _sure(factory, f"environments.{environment.id}"),
+        )
+        for factory in federation.factories.values()
+        for environment in factory.environments
+    ]
+    yield from _markdown(("factory", "id", "title", "state, kind", "what is there", "brings", "how sure"), rows)
+
+
+def _lines(environment: Environment) -> Iterator[str]:
+    if environment.image is not None:
+        yield environment.image
+    if environment.modules:
+        yield f"module load {' '.join(environment.modules)}"
+    yield from environment.setup
+
+
+def _origins(federation: Federation) -> Iterator[str]:
+    yield "\n## Where it comes from\n"
+    yield "The most exact path counts; `*` stands for one step. Remarks are for whoever edits an entry, and on no page."
+    sourced: list[tuple[str, Sourced]] = [*federation.entries.items()]
+    if federation.antennas is not None:
+        sourced.append(("antennas", federation.antennas))
+    for name, entry in sourced:
+        yield f"\n### `{name}`\n"
+        for said in entry.said:
+            links = ", ".join(f"[{source}]({entry.sources[source]})" for source in said.by)
+            note = f" ({said.note})" if said.note else ""
+            yield f"- {said.sure}{f', {links}' if links else ''}{note}: {', '.join(f'`{of}`' for of in said.of)}"
+        yield f"- Not found: {', '.join(entry.not_found) or 'nothing that was looked for'}."
+        yield from (f"- Remark: {remark}" for remark in _remarks(entry))
+
+
+def _remarks(entry: Sourced) -> Iterator[str]:
+    if isinstance(entry, Entry):
+        yield from entry.remarks
+    if isinstance(entry, Factory):
+        yield from (f"`{made.id}`: {made.remark}" for made in entry.environments if made.remark)
+    if isinstance(entry, Antennas):
+        yield from (f"`{antenna.id}`: {antenna.remark}" for antenna in entry.antennas if antenna.remark)
+
+
+def _sure(entry: Sourced, above: str) -> str:
+    """How sure the values below a path are, each way once."""
+    origins = [entry.origin(path) for path in entry.values() if path.startswith(f"{above}.")]
+    words: list[str] = [origin.sure for origin in origins if origin is not None]
+    words += ["derived"] if any(origin is not None and origin.derived for origin in origins) else []
+    return ", ".join(dict.fromkeys(words))
 
 
 def _coming(federation: Federation) -> Iterator[str]:

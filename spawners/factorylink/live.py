@@ -10,13 +10,25 @@ from datetime import datetime, timedelta
 
 from factorylink import explain, moments, windows
 from factorylink.config import Access
-from factorylink.models import Factory, Health, Job, MaintenanceView, Notice, Project, Session, SessionState, Words
+from factorylink.models import (
+    EndReason,
+    Factory,
+    Health,
+    Job,
+    MaintenanceView,
+    Notice,
+    Project,
+    Session,
+    SessionState,
+    Words,
+)
 from factorylink.problems import ProblemError
 from factorylink.schema import Row
 from factorylink.seams import DoorStatusSeam
 
 LOST_SECONDS = 2.0  # a door that is back within this time was never lost to a person's eye
 _STEPS = (1, 5, 15, 60)  # minutes before it ends for lack of access, as its notice names them
+_FROZEN_STATES = (SessionState.STARTING, SessionState.RUNNING)
 _SEEN_STATES = (SessionState.PENDING, SessionState.STARTING, SessionState.RUNNING, SessionState.ENDING)
 
 
@@ -28,12 +40,16 @@ class Live:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     job: Job | None = None  # as the last answer had it
     seen: datetime | None = None  # when the last answer had it
+    said_since: float = field(default_factory=moments.ticks)  # since when the scheduler says the same of it, in ticks
+    frozen: float = 0.0  # seconds in which the site had its job suspended, up to the last answer
+    frozen_since: float | None = None  # when the last answer had it suspended, in ticks; None: it was not
     remark: Words | None = None  # the job's name or comment is not the one that it was submitted with
     misses: int = 0  # successful answers in a row that lack the job
     position: int | None = None
     submission: asyncio.Task[ProblemError | None] | None = None
     answered: bool = False  # somebody was told that this session exists
     withdrawn: bool = False  # it failed before anybody was told
+    stopped_by_operator: bool = False  # as far as this process knows
     ending: asyncio.Task[None] | None = None
     stopping: asyncio.Task[None] | None = None
     probing: asyncio.Task[None] | None = None
@@ -96,20 +112,28 @@ def show(
     """The session now; ``unreachable`` lies over what it was when last seen. ``problem``: of the link with its door.
     ``more``: its ``room``. ``barred``: why nothing can be done for its account."""
     row = live.row
+    if live.withdrawn and row.ended is None:  # over for everybody who asked; a job of it that turns up is cancelled
+        told = {"state": SessionState.ENDED, "end_reason": EndReason.REFUSED, "end": explain.own("not-taken")}
+        return _of_row(row).model_copy(update=told)
     state, before, waits_for = row.state, None, None
     if state in _SEEN_STATES and health.state == "unreachable":
         state, before = SessionState.UNREACHABLE, state
         waits_for = health.words or explain.unreachable("")
     elif state in _SEEN_STATES and barred is not None and (barred.code != "paused" or _cut_off(live)):
         state, before, waits_for = SessionState.UNREACHABLE, state, barred
+    elif state in _FROZEN_STATES and live.job is not None and live.job.suspended:
+        state, before, waits_for = SessionState.UNREACHABLE, state, explain.own("suspended", live.job.raw_state)
     elif state == SessionState.RUNNING and not live.door_open and moments.ticks() - live.door_lost > LOST_SECONDS:
         state, before, waits_for = SessionState.UNREACHABLE, state, explain.door(problem)
+    elif state == SessionState.STARTING and not live.door_open:
+        waits_for = explain.door_obstacle(problem)
     elif state == SessionState.PENDING:
         if live.job is not None:
-            waits_for = explain.pending(live.job)
+            waits_for = explain.unlooked(explain.pending(live.job), moments.ticks() - live.said_since)
         elif row.job is None:
             waits_for = barred or explain.own("submit-slow")
     door = live.door if live.door_open else None
+    frozen = live.job is not None and live.job.suspended
     return _of_row(row).model_copy(
         update={
             "state": state,
@@ -120,11 +144,13 @@ def show(
             "certain": row.job is None or live.door_open or (live.job is not None and live.misses == 0),
             "door_open": live.door_open,
             "environment_sent": door is not None and door.environment,
-            "reachable": row.ready is not None and live.door_open and row.state == SessionState.RUNNING,
+            "reachable": row.ready is not None and live.door_open and row.state == SessionState.RUNNING and not frozen,
             "url": live.url,
             "ends_idle": live.door.ends_idle if live.door is not None else None,
             "notice": _notice(live, door),
             "remark": live.remark,
+            "busy": door is not None and door.busy,
+            "busy_with": door.busy_with if door is not None else (),
             "gpu_percent": door.gpu_percent if door is not None else None,
             "memory_bytes": door.memory_bytes if door is not None else None,
             "extend_hours": more if state == SessionState.RUNNING else None,

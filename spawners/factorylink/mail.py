@@ -36,13 +36,14 @@ class Mailer:
         self._mail = mail
         self._places = threading.BoundedSemaphore(_AT_ONCE)
 
-    def tell(self, row: Row, factory: str, path: str) -> None:
-        """Say that the session runs, if it waited long enough. ``factory``: its name; ``path``: the notebook's."""
+    def tell(self, row: Row, factory: str, address: str) -> None:
+        """Say that the session runs, if it waited long enough. ``factory``: its name; ``address``: the notebook's,
+        or empty."""
         waited = (row.started or datetime.now(UTC)) - row.created
         if self._mail is None or waited <= WAITED:
             return
         try:
-            letter = compose(self._mail, row, factory, path, waited)
+            letter = compose(self._mail, row, factory, address, waited)
         except ValueError as error:
             log.warning("No mail about session %s: its address cannot be written: %s", row.id, error)
             return
@@ -58,7 +59,7 @@ class Mailer:
                 log.warning("The mail about session %s could not be sent: %s", session_id, error)
 
 
-def compose(mail: Mail, row: Row, factory: str, path: str, waited: timedelta) -> EmailMessage:
+def compose(mail: Mail, row: Row, factory: str, address: str, waited: timedelta) -> EmailMessage:
     """The mail. It holds no token: the address asks for a login. Raises ValueError for a name that is no address."""
     letter = EmailMessage()
     letter["From"] = mail.sender
@@ -69,8 +70,8 @@ def compose(mail: Mail, row: Row, factory: str, path: str, waited: timedelta) ->
     letter["Auto-Submitted"] = "auto-generated"
     name = f"Your session {row.server}" if row.server else "Your session"
     lines = [f"{name} at {factory} is running. It waited {_in_words(waited)} in the queue.", ""]
-    if mail.public_url is not None:
-        lines += [f"Open it: {mail.public_url.rstrip('/')}{path}", ""]
+    if address:
+        lines += [f"Open it: {address}", ""]
     if row.ends is not None:
         lines.append(f"It ends at {row.ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest.")
     if row.choice.unopened_minutes:

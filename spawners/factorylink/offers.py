@@ -182,7 +182,7 @@ class Offers:
         coming = place.site.maintenance()
         sizes = tuple(
             SizeView(
-                size=size,
+                size=size.model_copy(update={"note": ""}),
                 gpu_label=gpu_label(factory, size),
                 billed_gpus=billed_gpus(factory, size),
                 fits_now=place.site.fits_now(size) if health.state == "ok" else 0,
@@ -207,7 +207,7 @@ class Offers:
             folder=factory.notebook_folder,
             outbound=factory.outbound,
             idle=factory.idle,
-            notes=factory.notes,
+            hints=factory.hints,
         )
 
 

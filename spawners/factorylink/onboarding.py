@@ -122,6 +122,11 @@ def _values(factory: Factory) -> Iterator[str]:
     for sketch in factory.sketches:
         lacks = ", ".join(f"{name} <?>" for name in sketch.lacks)
         yield f"{sketch.id}: {sketch.gpus} GPU; we could not find: {lacks}"
+    for environment in factory.environments:
+        if environment.state == "template":
+            sure = factory.origin(f"environments.{environment.id}.title")
+            question = "is it there, may we build on it, and in which folder?"
+            yield f"{environment.id}: {environment.title}; {question} [{sure or 'not said'}]"
     out = {"compute": "compute nodes reach the internet", "login": "only the login side reaches the internet",
            "none": "nothing reaches the internet", "unknown": "do compute nodes reach the internet?"}  # fmt: skip
     yield f"Way out: {out[factory.outbound]}"

@@ -7,9 +7,9 @@ budget bounds the dense part, however often something happens; it is wider while
 would cost a spawner of the other kind 180 RPCs in 30 s.
 
 With more than ``Budget.FEW`` waiting, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions for jobs, two for
-nodes and two for the others' waiting jobs: 38 RPCs. Counted with sdiag on Slurm 24.11: 22 in
-the 30 s after 60 jobs began to wait, 32 after 600, and 18 to 20 in each 30 s later, for both. Submits, cancels and
-estimates come on top, one or two RPCs each.
+nodes and two for the others' waiting jobs, or three where one is asked early for a new job: 40 RPCs. Counted with sdiag
+on Slurm 24.11, before there were early ones: 22 in the 30 s after 60 jobs began to wait, 32 after 600, and 18 to 20 in
+each 30 s later, for both. Submits, cancels and estimates come on top, one or two RPCs each.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from factorylink.errors import Refused, Unreachable
 from factorylink.models import Factory, PersonBody, Project, ProjectAt, ProjectId, Projects, ProjectView, Slug
 from factorylink.people import People
 from factorylink.seams import Place
-from factorylink.yamlfile import CatalogueError, read_model
+from factorylink.yamlfile import CatalogueError, Places, read_model
 
 log = logging.getLogger("factorylink")
 
@@ -218,9 +218,10 @@ def read(
 ) -> tuple[Project, ...]:
     """The projects of a file as it has them. Raises CatalogueError with every problem."""
     found = read_model(path, Projects).projects
-    wrong = [f"{path}: {line}" for line in problems(found, factories, accesses or {})]
+    wrong = [*problems(found, factories, accesses or {})]
     if wrong:
-        raise CatalogueError(wrong)
+        at = Places(path)
+        raise CatalogueError([at.of_line(line) for line in wrong])
     return found
 
 

@@ -89,6 +89,10 @@ class SiteSeam(Protocol):
         """How many of that size could start now."""
         ...
 
+    def all_out(self, partitions: str) -> bool:
+        """True if every node of these is out of use."""
+        ...
+
     def maintenance(self) -> tuple[MaintenanceView, ...]:
         """Those that come, or are: the next one first."""
         ...
@@ -169,6 +173,16 @@ class DoorStatusSeam(Protocol):
     @property
     def notice(self) -> Notice | None:
         """What will end it soon."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether a kernel or terminal runs something."""
+        ...
+
+    @property
+    def busy_with(self) -> tuple[str, ...]:
+        """Names of those, as far as known."""
         ...
 
     @property

@@ -48,8 +48,8 @@ log = logging.getLogger("factorylink")
 UNMAKE_SECONDS = 2.0  # between two questions to a ledger that fell silent
 _ASKED = N_("Asked for {size} at {factory}.")
 _BY: dict[str, str] = {
-    "person": N_("Stop was asked for."),
-    "hub": N_("The hub asked to stop it."),
+    "person": N_("You asked to stop it."),
+    "hub": N_("The gateway stopped it."),
     "operator": N_("An operator stopped it."),
 }
 

@@ -86,6 +86,8 @@ class Site:
         self._groups = Groups(factory.id, transport)
         self._tasks: list[asyncio.Task[None]] = []
         self._positions: availability.Positions | None = None  # made when asked for, of the last answers
+        self._waits_since: dict[JobId, float] = {}  # ours that wait: when an answer first had them, by the clock
+        self._left: set[JobId] = set()  # ours that waited, and that the answers lack now
         self._submits = CommandSlots(SUBMITS, SUBMITS // 2, 1)  # no account keeps all others from submitting
         self._turns = pacing.Turns(access.submits_per_minute)
         self._estimates: Flights[Estimate] = Flights(ESTIMATES)
@@ -108,8 +110,15 @@ class Site:
 
     async def _answered(self, jobs: list[Job], account: str | None) -> None:
         self._positions = None
-        if any(job.state is JobState.PENDING for job in jobs):
+        waiting = {job.id for job in self.jobs.values() if job.state is JobState.PENDING}
+        self._left = {*self._left, *self._waits_since} - self.jobs.keys()
+        self._left &= self.survey.queue.ids  # of others nobody's place depends
+        now = time.monotonic()
+        self._waits_since = {id: self._waits_since.get(id, now) for id in waiting}
+        if waiting:
             self.survey.want(pacing.SURVEY)
+        if any(self._newer(id) for id in waiting):
+            self.survey.hurry()
         await self.on_answer(jobs, account)
 
     # --- what is known, without asking
@@ -142,6 +151,10 @@ class Site:
         """How many more of a size could start now; 0 also where that is not known."""
         return self.survey.fits(size)
 
+    def all_out(self, partitions: str) -> bool:
+        """True if every node that a job's ``partitions`` have is out of use; False also where that is not known."""
+        return all(self.survey.all_out(name) for name in partitions.split(","))
+
     def maintenance(self) -> tuple[MaintenanceView, ...]:
         """Those that come, or are: the next one first."""
         return self.survey.maintenance()
@@ -158,13 +171,19 @@ class Site:
         return self.reservations(account, pays)
 
     def position(self, job_id: JobId) -> int | None:
-        """1 is next, among the waiting jobs of the partition that we can see (before the first survey: ours)."""
+        """1 is next, among the waiting jobs of the partition that we can see. None: it does not wait, or nobody asked
+        since it began to who else waits."""
         job = self.jobs.get(job_id)
-        if job is None:
+        if job is None or self._newer(job_id):
             return None
         if self._positions is None or self._positions.survey is not self.survey.queue:
-            self._positions = availability.Positions(self.survey.queue, tuple(self.jobs.values()))
+            self._positions = availability.Positions(self.survey.queue, tuple(self.jobs.values()), self._left)
         return self._positions.of(job)
+
+    def _newer(self, job_id: JobId) -> bool:
+        """True if a job waits since after the last question about everybody's waiting jobs, which lacks it."""
+        since = self._waits_since.get(job_id)
+        return since is not None and since > self.survey.queue_asked and job_id not in self.survey.queue.ids
 
     # --- what is awaited
 

@@ -119,7 +119,7 @@ def _of_size(
 
 
 def _holds(node: Nodes, factory: Factory, size: NodeSize) -> bool:
-    memory = not factory.asks_memory or size.whole_node or size.memory_gb * 1000 <= node.memory_mib
+    memory = not factory.asks_memory or size.whole_node or size.memory_gb * 10**9 <= node.memory_mib * 2**20
     return node.cores >= size.cores and node.gpu_count >= size.gpus and memory
 
 

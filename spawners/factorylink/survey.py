@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from factorylink.schedulers.dialect import Dialect
 log = logging.getLogger(__name__)
 
 RESERVATIONS = 120.0  # seconds between two questions for them: they are made long before
+EARLY = 30.0  # seconds between two questions for the queue that are asked before their time
 STALE = 120.0  # seconds after which what was free says nothing any more
 
 
@@ -26,6 +28,7 @@ class Survey:
     def __init__(self, factory: Factory, asker: Asker, dialect: Dialect, reachable: Callable[[], bool]) -> None:
         self.on_loads: Callable[[], None] = lambda: None
         self.queue = availability.Queue({})  # of all waiting jobs that we may see
+        self.queue_asked = float("-inf")  # when the question was begun whose answer that is, by the clock
         self._factory = factory
         self._asker = asker
         self._dialect = dialect
@@ -38,11 +41,23 @@ class Survey:
         self._reserved_at = float("-inf")
         self._wanted = float("-inf")  # until then
         self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()  # somebody's job is newer than the queue
+        self._hurried = float("-inf")
 
     def want(self, seconds: float) -> None:
         """Somebody wants to know, for so long."""
         self._wanted = max(self._wanted, time.monotonic() + seconds)
         self._wake.set()
+
+    def hurry(self) -> None:
+        """Somebody waits whose job is newer than ``queue``: ask for that before its time, every ``EARLY`` seconds at
+        most."""
+        self._hurry.set()
+
+    def all_out(self, partition: str) -> bool:
+        """True if every node of a partition is out of use; False also where that is not known."""
+        inside = [node for node in self._nodes if partition in node.partitions]
+        return bool(inside) and not any(node.usable for node in inside) and time.monotonic() - self._at < STALE
 
     def loads(self) -> tuple[PartitionLoad, ...]:
         """What is free, by partition of the catalogue; empty until it was asked once."""
@@ -66,18 +81,46 @@ class Survey:
             if self._reachable():
                 await self._ask()
             took = time.monotonic() - began
-            await asyncio.sleep(max(pacing.SURVEY, took * (1 / pacing.SHARE - 1)))
+            await self._pause(took * (1 / pacing.SHARE - 1))
             if time.monotonic() > self._wanted:
                 self._wake.clear()
+
+    async def _pause(self, least: float) -> None:
+        """Until the next survey, ``least`` seconds in any case; in a hurry with a question for the queue in between."""
+        until = time.monotonic() + max(pacing.SURVEY, least)
+        await asyncio.sleep(min(least, pacing.SURVEY))
+        early = max(0.0, self._hurried + EARLY - time.monotonic())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(until - time.monotonic()):
+                await asyncio.sleep(early)
+                await self._hurry.wait()
+                self._hurried = time.monotonic()
+                if self._reachable():
+                    await self._ask_early()
+        await asyncio.sleep(max(0.0, until - time.monotonic()))
+
+    async def _ask_early(self) -> None:
+        try:
+            await self._ask_queue()
+        except LinkError as error:
+            log.info("%s: who waits is not known: %s", self._factory.id, error.message)
+            return
+        self.on_loads()
+
+    async def _ask_queue(self) -> None:
+        """Raises LinkError."""
+        self._hurry.clear()
+        began = time.monotonic()
+        self._waiting = await self._asker.run(self._dialect.waiting())
+        self.queue, self.queue_asked = availability.Queue(self._waiting), began
 
     async def _ask(self) -> None:
         try:
             self._nodes = await self._asker.run(self._dialect.nodes())
-            self._waiting = await self._asker.run(self._dialect.waiting())
+            await self._ask_queue()
         except LinkError as error:
             log.info("%s: what is free is not known: %s", self._factory.id, error.message)
             return
-        self.queue = availability.Queue(self._waiting)
         self._at = time.monotonic()
         self.asked_at = moments.now()
         self.on_loads()

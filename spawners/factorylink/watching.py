@@ -120,6 +120,9 @@ class Watcher:
         if row.job != job.id or row.ended is not None:
             return
         live.job, live.seen, live.misses = job, moments.now(), 0
+        if before is None or (job.state, job.raw_state, job.reason) != (before.state, before.raw_state, before.reason):
+            live.said_since = moments.ticks()
+        _freeze(live, job)
         remark = _remark(live, job, found(own_job(row, self._board.identity), job), self._board.identity.job_name)
         position = place.site.position(job.id) if job.state == JobState.PENDING else None
         if job != before or position != live.position:
@@ -198,7 +201,7 @@ class Watcher:
             self._board.touch(live)
         if not live.door_kept:
             self._listener.look_for(live, place)
-        if row.state == SessionState.STARTING and self._late(live):
+        if row.state == SessionState.STARTING and not job.suspended and self._late(live):
             await self._ender.wish(live, EndReason.NEVER_OPENED_DOOR, "link", N_("The notebook did not come up."))
 
     def _missed(self, live: Live, place: Place) -> None:
@@ -267,7 +270,7 @@ class Watcher:
                 restarts=job.restarts,
                 **values,
             )
-        live.environment_at = None
+        live.environment_at, live.frozen = None, 0.0
         self._board.touch(live)
         self._listener.look_for(live, place)
 
@@ -293,10 +296,18 @@ class Watcher:
         """The notebook had its time to come up. Waiting for the environment does not count: the door limits that."""
         limits = self._board.config.limits
         if live.environment_at is not None:
-            return moments.ticks() - live.environment_at > limits.starting_seconds
+            return moments.ticks() - live.environment_at > limits.starting_seconds + live.frozen
         started = live.row.started
-        allowed = limits.starting_seconds + limits.environment_wait_seconds
+        allowed = limits.starting_seconds + limits.environment_wait_seconds + live.frozen
         return started is not None and moments.since(started) > timedelta(seconds=allowed)
+
+
+def _freeze(live: Live, job: Job) -> None:
+    """Count the time in which the site has a session's job suspended: the notebook cannot come up in it."""
+    now = moments.ticks()
+    if live.frozen_since is not None:
+        live.frozen += now - live.frozen_since
+    live.frozen_since = now if job.suspended else None
 
 
 def _remark(live: Live, job: Job, what: Found, name: str) -> Words | None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,11 @@ _PATTERNS = {
     r"^[a-z_][a-z0-9_.-]{0,31}$": "a Unix account name",
     r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$": "a project's id: letters, digits and _.-, at most 64",
     r"^https?://[^\s]+$": "an address that begins with https:// or http://",
+    r"^/([A-Za-z0-9_./-]*/)?$": "a path that begins and ends with '/', such as /jupyter/",
+    r"^(~|/)[A-Za-z0-9_./-]*$": "a path that begins with '/' or '~'",
+    r"^/[A-Za-z0-9_./-]+$": "a full path: '/', letters, digits and _.-",
+    r"^[A-Za-z0-9][A-Za-z0-9.:-]*?(:[0-9]{1,5})?$": "HOST or HOST:PORT",
+    r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\n]*)?$": "a public key as in a .pub file: ssh-ed25519 AAAA…",
     r"^[a-z]{2}$": "a language code of two small letters, in quotes ('no' unquoted is the YAML word for false)",
 }
 
@@ -75,7 +81,44 @@ def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise CatalogueError([_line(path, node, model, detail) for detail in error.errors()]) from error
+        found = sorted((*_place(node, [*one["loc"]]), _line(path, node, model, one)) for one in _told(error))
+        raise CatalogueError([line for _, _, line in found]) from error
+
+
+def _told(error: ValidationError) -> Iterator[ErrorDetails]:
+    """Yield a model's mistakes, without "too few entries" of a list whose entries are themselves at fault."""
+    details = error.errors()
+    for detail in details:
+        inner = any(len(one["loc"]) > len(detail["loc"]) and one["loc"][: len(detail["loc"])] == detail["loc"]
+                    for one in details)  # fmt: skip
+        if not (detail["type"] == "too_short" and inner):
+            yield detail
+
+
+class Places:
+    """Where the keys of a YAML file are, for messages about a file that could be read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader) or yaml.MappingNode("", [])
+
+    def __call__(self, *keys: Key) -> str:
+        """Return ``file:line: dotted.key`` of a key, or of the nearest one above that the file holds."""
+        line, dotted = _place(self._root, keys)
+        return f"{self._path}:{line}: {dotted}" if dotted else f"{self._path}:{line}"
+
+    def of_line(self, line: str) -> str:
+        """Return a problem ``dotted.key: message`` with the file and line of its key; names may have dots."""
+        dotted, _, message = line.partition(": ")
+        node, number, rest = self._root, self._root.start_mark.line + 1 if self._root.start_mark else 1, dotted
+        while rest:
+            parts = rest.split(".")
+            names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+            name, step = next(((name, step) for name in names if (step := _step(node, name))), ("", None))
+            if step is None:
+                break
+            node, number, rest = step[0], step[1], rest[len(name) + 1 :]
+        return f"{self._path}:{number}: {dotted}: {message}"
 
 
 def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
@@ -123,7 +166,11 @@ def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDeta
         message = "is missing"
     elif detail["type"] == "extra_forbidden":
         fields = _fields(model, loc[:-1])
+        near = difflib.get_close_matches(str(loc[-1]), fields, 1)
         message = f"unknown key; allowed: {', '.join(fields)}" if fields else "unknown key"
+        message += f"; did you mean {near[0]}?" if near else ""
+    elif detail["type"] == "too_short":
+        message = f"needs at least {detail['ctx']['min_length']} of them"
     elif detail["type"] == "timezone_aware":
         message = f"{detail['input']} needs a time and its zone: 2026-12-31T23:59:00Z"
     elif detail["type"] == "string_pattern_mismatch":

@@ -63,6 +63,7 @@ class Claim:
             "FACTORYGATE_FACTORY": choice.factory,
             "FACTORYGATE_SIZE": choice.size,
             "FACTORYGATE_ENVIRONMENT": choice.environment,
+            **({"FACTORYGATE_URL_TOKENS": "1"} if choice.url_tokens else {}),
         }
 
     def over(self) -> bool:

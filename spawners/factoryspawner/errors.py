@@ -85,7 +85,7 @@ class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untype
         self.words = words
         self.field = field
         self.session = session
-        self.jupyterhub_message = " ".join(part for part in (words.what, words.do, _said(words.scheduler)) if part)
+        self.jupyterhub_message = " ".join(part for part in (words.what, words.do, _said(beside(words))) if part)
         self.jupyterhub_html_message = str(_html(words, session))
         super().__init__(self.jupyterhub_message, reason=kind, status_code=STATUS[kind])
 
@@ -117,14 +117,20 @@ def session_failed(session: Session) -> StartFailed:
     return StartFailed("ended", words, session=session)
 
 
+def beside(words: Words) -> str:
+    """Return the scheduler's own words, to be shown beside ``what``; "" where ``what`` already holds them."""
+    held = " ".join(words.scheduler.split()) in " ".join(words.what.split())
+    return "" if held else words.scheduler
+
+
 def _said(scheduler: str) -> str:
     return N_("The factory said:") + f" {scheduler}" if scheduler else ""
 
 
 def _html(words: Words, session: Session | None) -> Markup:
     parts = [Markup("<p>{}</p>").format(part) for part in (words.what, words.do) if part]
-    if words.scheduler:
-        parts.append(Markup("<p>The factory said:</p><p><code>{}</code></p>").format(words.scheduler))
+    if said := beside(words):
+        parts.append(Markup("<p>The factory said:</p><p><code>{}</code></p>").format(said))
     if session is not None and session.log_tail:
         parts.append(Markup("<pre>{}</pre>").format(escape("\n".join(session.log_tail))))
     return Markup("").join(parts)

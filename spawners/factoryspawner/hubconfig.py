@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 from urllib.parse import urlsplit
 
-import yaml
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from sqlalchemy.engine import make_url
 
 from factorylink.models import Model, Person
+from factorylink.yamlfile import CatalogueError, read_model
 from factoryspawner.login.settings import Login, is_loopback
+from factoryspawner.mistakes import ConfigurationError
 
 M = TypeVar("M", bound=Model)
 
@@ -26,8 +27,8 @@ VARIABLE = "FACTORYGATE_HUB_CONFIG"
 MOST_BYTES = 2**20  # of the body of any request to the hub
 
 
-class HubConfigError(Exception):
-    """The file cannot be used; the message names file, key and what is allowed."""
+class HubConfigError(ConfigurationError):
+    """The file cannot be used; the message names file, line, key and what is allowed."""
 
 
 def _http(url: str) -> str:
@@ -141,22 +142,11 @@ def keep_private(database: str) -> None:
 
 
 def load(path: Path) -> HubConfig:
-    """The file, checked. Raises HubConfigError with a line for each key at fault."""
+    """Return the configuration in a file. Raises HubConfigError with one line per mistake: file, line, key, allowed."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise HubConfigError(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise HubConfigError(f"{path}: {error}") from error
-    try:
-        config = HubConfig.model_validate(content)
-    except ValidationError as error:
-        lines = [
-            f"{path}: {_key(e['loc'])}: {e['msg'].removeprefix('Value error, ')}"
-            for e in error.errors(include_url=False)
-        ]
-        raise HubConfigError("\n".join(lines)) from error
-    return _from(path.absolute().parent, config)
+        return _from(path.absolute().parent, read_model(path, HubConfig))
+    except CatalogueError as error:
+        raise HubConfigError(str(error)) from error
 
 
 @cache
@@ -179,7 +169,3 @@ def _from(folder: Path, model: M) -> M:
         elif isinstance(value, tuple):
             update[name] = tuple(_from(folder, one) if isinstance(one, Model) else one for one in value)
     return model.model_copy(update=update)
-
-
-def _key(loc: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in loc) or "(file)"

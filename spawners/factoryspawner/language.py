@@ -30,7 +30,6 @@ _TEXTS: dict[type[BaseModel], tuple[str, ...]] = {
     Words: ("what", "do"),
     Problem: ("message", "do"),
     LogLine: ("text",),
-    SizeView: ("gpu_label",),
 }
 
 
@@ -70,6 +69,8 @@ class Language(language.Language):
         if not isinstance(value, BaseModel):
             return value
         update: dict[str, Any] = {name: self.said(getattr(value, name)) for name in _TEXTS.get(type(value), ())}
+        if isinstance(value, SizeView):
+            update["gpu_label"] = self.label(value.gpu_label)
         update |= {name: self.spoken(one) for name, one in value if isinstance(one, BaseModel | tuple | list)}
         return value.model_copy(update=update)
 

@@ -13,6 +13,7 @@ from factoryspawner.errors import StartFailed
 
 ALLOWED = tuple(Choice.model_fields)
 _NOT_OPTIONS = ("_xsrf", "lang")  # JupyterHub's own field in every form; what language the page is asked for in
+_SWITCHES = ("url_tokens",)  # options that are true or false
 _SHOWN = 60  # characters of a refused value that are shown again
 
 
@@ -21,7 +22,7 @@ def choice_from_options(options: object) -> Choice:
     if not isinstance(options, Mapping):
         raise _invalid("The options must be an object such as {“factory”: “…”, “size”: “…”}.", None)
     for key, value in options.items():
-        if isinstance(value, bool):  # pydantic would read a number in it
+        if isinstance(value, bool) and key not in _SWITCHES:  # pydantic would read a number in it
             raise _invalid(f"{key}: {value} is not a value for it.", str(key))
     try:
         return Choice.model_validate(dict(options))
@@ -73,6 +74,8 @@ def _words(error: ErrorDetails) -> str:
             )
         case "string_type":
             return N_("{field}: {value} is not a text.").format(field=field, value=value)
+        case "bool_parsing" | "bool_type":
+            return N_("{field}: {value} is neither true nor false.").format(field=field, value=value)
         case "float_parsing" | "float_type" | "int_parsing" | "int_type" | "int_from_float" | "finite_number":
             return N_("{field}: {value} is not a number.").format(field=field, value=value)
         case _:

@@ -20,13 +20,14 @@ from jupyterhub.auth import Authenticator
 from traitlets import Bool, Unicode
 
 from factoryspawner.checklist import FormLogin
+from factoryspawner.mistakes import ConfigurationError
 
 _N, _R, _P = 2**14, 8, 1  # 16 MB and some 50 ms for each try
 _MEMORY = 64 * 2**20
 _BYTES = 32
 
 
-class PasswordFileError(Exception):
+class PasswordFileError(ConfigurationError):
     """The file cannot be used; the message says why."""
 
 

@@ -38,6 +38,8 @@ def _message(session: Session) -> str:
     match session.state:
         case SessionState.PENDING:
             return " ".join(part for part in (_waiting(session), _position(session), _expected(session)) if part)
+        case SessionState.STARTING if session.waits_for:
+            return session.waits_for.what
         case SessionState.STARTING if not session.door_open:
             return f"The job runs{_on(session)}; waiting for its door."
         case SessionState.STARTING if not session.environment_sent:

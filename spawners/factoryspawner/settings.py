@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pydantic import ValidationError
 
 from factorylink.models import JobOptions
+from factoryspawner.mistakes import ConfigurationError
 
 _BY_THE_LINK = "the link talks to the schedulers; the hub runs no command"
 _BY_THE_SIZE = "the node size in the catalogue says it"
@@ -47,7 +48,7 @@ _FEEDS = (
 SECTIONS = ("Spawner", "BatchSpawnerBase", "BatchFace", "FactorySpawner")  # the spawner's, the most particular last
 
 
-class SettingsError(ValueError):
+class SettingsError(ConfigurationError, ValueError):
     """The operator's configuration of the spawner cannot be used; the message names the setting."""
 
 

@@ -18,6 +18,7 @@ from tornado import web
 from traitlets import Integer, Unicode, default
 
 from factorygate.language import VARIABLE as LANGUAGE
+from factorylink.client import By
 from factorylink.models import ADOPT, Choice, Session, SessionRequest, SessionState
 from factoryspawner import access, progress
 from factoryspawner.batch import BatchFace
@@ -38,6 +39,7 @@ class FactorySpawner(BatchFace):
     user_options: Any  # JupyterHub's: what was posted, or posted last
     _stop_future: asyncio.Future[None] | asyncio.Task[None] | None = None  # JupyterHub's, which sets it at a stop only
     link_socket = Unicode(help="The link's Unix socket").tag(config=True)
+    gateway_url = Unicode(help="Where people get in, without base_url; empty: addresses are paths").tag(config=True)
     start_timeout = Integer(_NO_LIMIT, help="Counts the time in the queue, so there is no limit").tag(config=True)
     http_timeout = Integer(60).tag(config=True)
     poll_interval = Integer(120, help="The link tells of changes at once; this is for what is missed").tag(config=True)
@@ -329,7 +331,7 @@ class FactorySpawner(BatchFace):
 
     # --- stop -------------------------------------------------------------------------------------------------------
 
-    def request_stop(self) -> Awaitable[None]:
+    def request_stop(self, by: By = "hub") -> Awaitable[None]:
         """Begin no session for a start that was asked for before now, and stop the server's sessions. Return an
         awaitable that is done once the stops are recorded; it raises NotKept if they cannot be.
 
@@ -342,7 +344,7 @@ class FactorySpawner(BatchFace):
         if not self.claim.over():
             found.add(self.claim.session_id)
             self.claim.asked_to_stop = True
-        return self.gateway.stop_requests.keep(found)
+        return self.gateway.stop_requests.keep(found, by)
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002  # JupyterHub's signature
         """Return when the ledger holds the stop. Never raises: JupyterHub clears the state all the same."""

@@ -1,5 +1,6 @@
-"""DELETE of servers and people: the stop is recorded first, then answered, whatever the server is doing.
+"""JupyterHub's API for servers and people, as a script uses it: what a start answers, and what a stop does.
 
+A start answers with the session. A stop is recorded first, then answered, whatever the server is doing.
 JupyterHub cancels a start, waits a second, and answers 500 if the start has not ended by then; the server goes on.
 Here JupyterHub's own clean-up runs after the request, once no other start, poll or stop of the server is under way.
 Until then the server counts as stopping.
@@ -15,9 +16,12 @@ from jupyterhub import apihandlers, handlers
 from jupyterhub.apihandlers.users import UserAPIHandler, UserServerAPIHandler
 from jupyterhub.handlers.pages import SpawnHandler
 from jupyterhub.scopes import needs_scope
+from jupyterhub.user import User
 from jupyterhub.utils import maybe_future
 from tornado import web
 
+from factorylink.client import By
+from factorylink.models import SessionState, notebook_base
 from factoryspawner.errors import NOT_WRITTEN, STOPPED
 from factoryspawner.pauses import pauses
 from factoryspawner.spawner import FactorySpawner
@@ -104,7 +108,16 @@ class StopsServers:
 
 
 class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's handler, with our DELETE."""
+    """JupyterHub's handler, with our DELETE, and with the session in the answer to a start."""
+
+    @needs_scope("start:servers")  # type: ignore[untyped-decorator]
+    async def post(self, user_name: str, server_name: str = "") -> None:
+        """Start a server as JupyterHub does; the body of the 201 or 202, empty there, is the session."""
+        await super().post(user_name, server_name)
+        user = self.find_user(user_name)
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.write(started(user.spawners[server_name], self.base_url))
 
     @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
     async def delete(self, user_name: str, server_name: str = "") -> None:
@@ -123,7 +136,7 @@ class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type:
         spawner = user.spawners[server_name]
         if spawner.pending == "rename":
             raise web.HTTPError(400, "Cannot stop a server while it is being renamed")
-        stop = spawner.request_stop()
+        stop = spawner.request_stop(_asker(self.current_user, user))
         work = self.end(user, spawner, remove)
         await self.recorded(stop)
         await self.answered(work)
@@ -140,7 +153,7 @@ class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupy
             raise web.HTTPError(404)
         if user.name == self.current_user.name:
             raise web.HTTPError(400, "Cannot delete yourself!")
-        stops = [user.spawners[name].request_stop() for name in list(user.orm_spawners)]
+        stops = [user.spawners[name].request_stop("operator") for name in list(user.orm_spawners)]
         if getattr(user, "deleting", None) is None:
             user.deleting = user.spawner.gateway.task(self._delete(user))
         work = user.deleting
@@ -162,6 +175,22 @@ class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhu
     """JupyterHub's start page; a start that was stopped is answered 400."""
 
 
+def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:
+    """Return the session of a server that starts, as the link's user API tells of it; before the link has answered,
+    only whose it is, its id (None: a session that still ends comes first), its state and its address."""
+    root = f"{spawner.gateway_url}{base_url}"
+    session = spawner.claim.session
+    if session is not None:
+        return session.addressed(root).model_dump(mode="json")
+    return {
+        "id": spawner.claim.session_id or None,
+        "user": spawner.user.name,
+        "server": spawner.name,
+        "state": SessionState.PENDING.value,
+        "url": notebook_base(root, spawner.user.name, spawner.name),
+    }
+
+
 _OURS = {UserServerAPIHandler: ServerHandler, UserAPIHandler: PersonHandler, SpawnHandler: StartPage}
 
 
@@ -169,6 +198,13 @@ def replace_handlers() -> None:
     """Put our handlers in the place of JupyterHub's among its default ones."""
     for routes in (apihandlers.default_handlers, handlers.default_handlers):
         routes[:] = [(route[0], _OURS.get(route[1], route[1]), *route[2:]) for route in routes]
+
+
+def _asker(caller: Any, owner: Any) -> By:
+    """Return who asks for a stop. ``caller``: JupyterHub's user or service; a service counts as the hub itself."""
+    if not isinstance(caller, User):
+        return "hub"
+    return "person" if caller.name == owner.name else "operator"
 
 
 async def _let_go(spawner: FactorySpawner, stopped_by_others: bool) -> None:

@@ -292,6 +292,7 @@ async def through_the_door(behind: Behind) -> AsyncIterator[asyncssh.SSHClientCo
     place = make_places(config, offered(config, load(config.catalogue)))[FACTORY]
     try:
         python = place.factory.environments[0].python
+        assert python is not None
         bridge = (python, "-P", "-m", "factorygate.session.bridge")
         carrier = carriers.carrier(place.access.door, place.dialect, behind.job, behind.node, bridge)
         way = carriers.Way(behind.id, FACTORY, ACCOUNT, "", place.transport, carrier)

@@ -21,8 +21,8 @@ from factorylink import explain, federation
 from factorylink.choices import job_request, resolve
 from factorylink.config import Access
 from factorylink.errors import Refused
-from factorylink.models import Choice, Entry, Factory, JobOptions, JobRequest, JobState, NodeSize
-from factorylink.schedulers import pbs, slurm
+from factorylink.models import Choice, Entry, Environment, Factory, JobOptions, JobRequest, JobState, NodeSize
+from factorylink.schedulers import pbs, pbs_script, slurm
 from factorylink.site_answers import QUESTIONS, differences
 from testbed import cluster, install
 from testbed.cluster import Cluster
@@ -85,6 +85,8 @@ def lab() -> Iterator[Lab]:
 
 
 def request(factory: Factory, access: Access, size: NodeSize, folder: Path) -> JobRequest:
+    made_there = Environment(id="made", title="Made", kind="venv", python="/made/bin/python")
+    factory = factory.model_copy(update={"environments": (made_there,), "default_environment": None})
     choice = resolve(factory, Choice(size=size.id, hours=size.max_hours))
     made = job_request(
         factory, access, choice, JobOptions(), name="sizes", comment=size.id, folder=str(folder), argv=(),
@@ -188,7 +190,7 @@ def on_pbs(factory: Factory, jobs: Path) -> str:
         lines = pbs.script(request(factory, access, size, jobs)).splitlines()
         assert f"#PBS -l select=1:{factory.constraint}" in lines
         assert f"#PBS -q {size.partition}" in lines
-        assert f"#PBS -l walltime={size.max_hours:02.0f}:00:00" in lines
+        assert f"#PBS -l walltime={pbs_script.clock(round(size.max_hours * 3600))}" in lines
     assert pbs.submit("#!/bin/sh\n").parse(recorded("qsub-ok")).endswith(".vm")
     assert {job.state for job in pbs.jobs(NAME).parse(recorded("qstat-mixed-json"))} >= {
         JobState.PENDING, JobState.RUNNING

@@ -160,6 +160,36 @@ async def test_refusals_are_told_apart(site: Site, transport: LocalTransport, ac
             await site.submit(account, await request(transport, account, **changes))
 
 
+FILTER = """
+function slurm_job_submit(job, partitions, uid)
+  slurm.log_user("Project training is closed until Monday.")
+  return slurm.ERROR
+end
+function slurm_job_modify(job, record, partitions, uid)
+  return slurm.SUCCESS
+end
+return slurm.SUCCESS
+"""
+
+
+async def test_what_a_site_s_job_filter_says_is_told(
+    here: Cluster, site: Site, transport: LocalTransport, account: str
+) -> None:
+    settings = here.slurm_conf.read_text()
+    (here.slurm_conf.parent / "job_submit.lua").write_text(FILTER)
+    here.slurm_conf.write_text(f"{settings}JobSubmitPlugins=lua\n")
+    try:
+        done = here.run("scontrol", "reconfigure")
+        assert done.returncode == 0, done.stderr
+        with pytest.raises(Refused) as refused:
+            await site.submit(account, await request(transport, account))
+    finally:
+        here.slurm_conf.write_text(settings)
+        here.run("scontrol", "reconfigure")
+    words = explain.refused(refused.value.message)
+    assert (words.code, words.scheduler) == ("job-filter", "Project training is closed until Monday.")
+
+
 async def test_free_and_estimates(site: Site, transport: LocalTransport, account: str) -> None:
     await until(site, lambda _: bool(site.view_loads()))  # as it began to, it asks once by itself
     (load,) = site.view_loads()

@@ -59,6 +59,9 @@ class ScriptedCluster:
         self._do("scale", jobs)
         self.now = replace(self.now, wanted=jobs, adapting=None)
 
+    def read_log(self, job: str) -> None:
+        self.done.append(("log", job))
+
     def adapt(self, *, minimum_jobs: int, maximum_jobs: int) -> None:
         self._do("adapt", minimum_jobs, maximum_jobs)
         self.now = replace(self.now, adapting=Adapting(minimum_jobs, maximum_jobs))

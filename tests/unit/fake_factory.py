@@ -123,6 +123,7 @@ class FakeScheduler:
         self.expected: list[bool] = []
         self.would_start: datetime | None = None
         self.maintained: tuple[MaintenanceView, ...] = ()
+        self.out: set[str] = set()  # partitions whose nodes are all out of use
         self.reserved: dict[tuple[str, str | None], tuple[ReservationView, ...]] = {}  # by site account, and who pays
         self.estimated = 0  # how often it was asked
         self.extended: list[tuple[str | None, str, int]] = []
@@ -169,6 +170,9 @@ class FakeScheduler:
 
     def fits_now(self, size: NodeSize) -> int:
         return 3
+
+    def all_out(self, partitions: str) -> bool:
+        return partitions in self.out
 
     def position(self, job_id: str) -> int | None:
         return 1
@@ -349,6 +353,8 @@ class FakeStatus:
     ends: datetime | None = None
     ends_idle: datetime | None = None
     notice: Notice | None = None
+    busy: bool = False
+    busy_with: tuple[str, ...] = ()
     gpu_percent: int | None = None
     memory_bytes: int | None = None
 

@@ -151,7 +151,7 @@ describe("clusters", () => {
     assert.deepEqual(cluster.gpuHours(made(), NOW), { spent: 3, committed: 1 });
     assert.deepEqual(cluster.gpuHours(made(), NOW + 3_600_000), { spent: 4, committed: 0 });
     assert.equal(cluster.gpuHours(made(), NOW - 3_600_000).spent, 1); // a clock that is behind takes nothing back
-    assert.equal(cluster.hoursLine(made(), NOW), "3 GPU-hours used · 1 more promised to its jobs");
+    assert.equal(cluster.hoursLine(made(), NOW), "3 GPU-hours used · 1 GPU-hour reserved");
     const capped = { ...made().gpu_hours, cap: 20, per_hour: 0, committed: 0 };
     assert.equal(cluster.hoursLine(made({ gpu_hours: capped }), NOW), "1 of at most 20 GPU-hours used");
     assert.equal(cluster.hoursLine(made({ gpus: 0, gpu_hours: { ...capped, cap: null } }), NOW), "");
@@ -159,16 +159,16 @@ describe("clusters", () => {
 
   test("whose it is, as far as the page knows", () => {
     const sessions = [one({ server: "train" })];
-    assert.equal(cluster.aboutLine(made(), sessions, NOW), "live for 1 hour 30 minutes · belongs to train");
-    assert.equal(cluster.aboutLine(made({ session: null }), sessions, NOW), "live for 1 hour 30 minutes");
+    assert.equal(cluster.aboutLine(made(), sessions, NOW), "running for 1 hour 30 minutes · belongs to train");
+    assert.equal(cluster.aboutLine(made({ session: null }), sessions, NOW), "running for 1 hour 30 minutes");
   });
 
   test("one whose scheduler is a job of its own stands where that does", () => {
     const head = (state, more) => made({ session: "c", counts: { pending: 1 }, head: one({ state, id: "c", ...more }) });
     assert.equal(cluster.headLine(made(), NOW), "");
     assert.equal(cluster.headLine(head("pending", { position: 1, expected_start: inMinutes(0) }), NOW),
-      "Its scheduler is a job of its own: Next in line · expected to start now");
-    assert.equal(cluster.headLine(head("starting"), NOW), "Its scheduler is a job of its own: Starting");
+      "Its scheduler runs as its own job: Next in line · expected to start now");
+    assert.equal(cluster.headLine(head("starting"), NOW), "Its scheduler runs as its own job: Starting");
     assert.match(cluster.headLine(head("running", { ends: inMinutes(60) }), NOW), /: 1 hour left, ends \d\d:\d\d$/);
     assert.deepEqual(cluster.standing(head("starting")), ["wait", "Starting"]);
     assert.deepEqual(cluster.standing(head("unreachable")), ["down", "Out of reach"]);
@@ -306,6 +306,14 @@ describe("what is preset", () => {
     assert.equal(choose.preset(factories, { link: wanted }).choice.size, "g1");
   });
 
+  test("tokens in addresses are allowed by a click or by starting the same again, not by a link or the last choice", () => {
+    const allowed = { factory: "one", url_tokens: true };
+    const shown = (sources) => choose.preset(factories, sources).choice.url_tokens;
+    assert.deepEqual([shown({ posted: allowed }), shown({ again: allowed })], [true, true]);
+    assert.deepEqual([shown({ last: allowed }), shown({ link: choose.fromQuery("?opt-url_tokens=true") })], [false, false]);
+    assert.equal(shown({}), false);
+  });
+
   test("another factory keeps the number of GPUs, and an environment that does not fit gives way", () => {
     const four = choose.settle({ factory: "one", size: "g4", environment: "big", hours: 2 }, factories[1]);
     assert.equal(four.environment, "big");
@@ -327,6 +335,7 @@ describe("who pays", () => {
     { ...size("g1", 1, 3), projects: ofSize, billed_gpus: 4, ...view },
   ], { projects, accelerator: { unit: "GPU" } });
   const choice = { factory: "one", size: "g1", hours: 2, project: "p" };
+  const at = (unit) => ({ accelerator: { unit }, site: { machine: "ONE" } });
 
   test("the site's own unit is counted where it can be read, and told as it is where not", () => {
     assert.deepEqual(cost.siteBill("1/4 node-hour per hour", 2), { amount: 0.5, unit: "node-hour" });
@@ -334,46 +343,48 @@ describe("who pays", () => {
     assert.equal(cost.siteBill("as a whole node, whatever is asked for", 2), null);
     const line = (billed, gpus = 4) => {
       const view = { ...size("g4", 4, 1, null, { billed_as: billed }), billed_gpus: gpus };
-      return cost.costLine({ accelerator: { unit: "GPU" } }, view, 2);
+      return cost.costLine(at("GPU"), view, 2);
     };
-    assert.equal(line("1 node-hour per hour"), "2 h × 4 GPUs = 8 GPU-hours. The site bills 2 node-hours.");
-    assert.equal(line("8 GPUs"), "2 h × 4 GPUs = 8 GPU-hours. Billed 8 GPUs.");
-    assert.equal(line("", 8), "2 h × 8 GPUs = 16 GPU-hours. The site counts the whole node: 8 GPUs.");
+    assert.equal(line("1 node-hour per hour"), "2 h × 4 GPUs = 8 GPU-hours; ONE bills 2 node-hours.");
+    assert.equal(line("8 GPUs"), "2 h × 4 GPUs = 8 GPU-hours. Billed as 8 GPUs.");
+    assert.equal(line("", 8), "2 h × 8 GPUs = 16 GPU-hours. You pay for the whole node: 8 GPUs.");
+    const lumi = { ...size("gcd-1", 1, 1, null, { billed_as: "0.5 GPU-hours per hour" }), billed_gpus: 1 };
+    assert.equal(cost.costLine(at("GCD"), lumi, 1), "1 h × 1 GCD = 1 GCD-hour; ONE bills 0.5 GPU-hours.");
     const none = { ...size("cpu", 0, 1, null, { billed_as: "" }), billed_gpus: 0 };
-    assert.equal(cost.costLine({ accelerator: { unit: "GPU" } }, none, 2), "");
+    assert.equal(cost.costLine(at("GPU"), none, 2), "");
   });
 
   test("a unit is in words, with the form that its number takes", () => {
-    const line = (billed, hours) => cost.costLine({ accelerator: { unit: "GPU" } },
+    const line = (billed, hours) => cost.costLine(at("GPU"),
       { ...size("cpu", 0, 1, null, { billed_as: billed }), billed_gpus: 0 }, hours);
-    assert.equal(line("1 core-hour per hour", 1), "The site bills 1 core-hour.");
-    assert.equal(line("1 core-hour per hour", 2), "The site bills 2 core-hours.");
-    assert.equal(line("1/2 node-hour per hour", 1), "The site bills 0.5 node-hours.");
-    assert.equal(line("3 credits per hour", 1), "The site bills 3 credits."); // a unit that nobody translated
-    assert.equal(line("1 constructor per hour", 1), "The site bills 1 constructor.");
+    assert.equal(line("1 core-hour per hour", 1), "ONE bills 1 core-hour.");
+    assert.equal(line("1 core-hour per hour", 2), "ONE bills 2 core-hours.");
+    assert.equal(line("1/2 node-hour per hour", 1), "ONE bills 0.5 node-hours.");
+    assert.equal(line("3 credits per hour", 1), "ONE bills 3 credits."); // a unit that nobody translated
+    assert.equal(line("1 constructor per hour", 1), "ONE bills 1 constructor.");
     assert.equal(cost.billedText("1/4 node-hour per hour"), "0.25 node-hours per hour");
     assert.equal(cost.billedText("1 GPU"), "1 GPU");
     assert.equal(cost.billedText("as a whole node"), "as a whole node");
-    const one = cost.costLine({ accelerator: { unit: "GPU" } }, { ...size("g1", 1, 1, null, { billed_as: "" }), billed_gpus: 1 }, 1);
+    const one = cost.costLine(at("GPU"), { ...size("g1", 1, 1, null, { billed_as: "" }), billed_gpus: 1 }, 1);
     assert.equal(one, "1 h × 1 GPU = 1 GPU-hour.");
     assert.equal(cost.standingLine(paying({ left: 0.5, granted: 1 }), NOW), "It has 0.5 of 1 GPU-hour left.");
   });
 
   test("a unit's forms are the language's own, of fractions, too", () => {
-    const texts = (forms) => ({ "{amount} core-hour": forms.map((form) => `{amount} ${form}`), "The site bills {amount}.": "{amount}" });
+    const texts = (forms) => ({ "{amount} core-hour": forms.map((form) => `{amount} ${form}`), "{machine} bills {amount}": "{amount}" });
     const of = (language, plural, forms) => {
       use({ language, plural: plural.padEnd(200, plural.at(-1)), texts: texts(forms) });
-      const said = [1, 2, 5, 0.5, 1.5].map((n) => cost.costLine({ accelerator: { unit: "GPU" } },
+      const said = [1, 2, 5, 0.5, 1.5].map((n) => cost.costLine(at("GPU"),
         { ...size("cpu", 0, 1, null, { billed_as: "1 core-hour per hour" }), billed_gpus: 0 }, n));
       use({ language: "en", texts: {}, plural: "" });
       return said;
     };
     assert.deepEqual(of("pl", "2011122", ["godzina", "godziny", "godzin"]),
-      ["1 godzina", "2 godziny", "5 godzin", "0,5 godziny", "1,5 godziny"]);
+      ["1 godzina.", "2 godziny.", "5 godzin.", "0,5 godziny.", "1,5 godziny."]);
     assert.deepEqual(of("de", "101", ["Stunde", "Stunden"]),
-      ["1 Stunde", "2 Stunden", "5 Stunden", "0,5 Stunden", "1,5 Stunden"]);
+      ["1 Stunde.", "2 Stunden.", "5 Stunden.", "0,5 Stunden.", "1,5 Stunden."]);
     assert.deepEqual(of("fr", "001", ["heure", "heures"]),
-      ["1 heure", "2 heures", "5 heures", "0,5 heure", "1,5 heure"]);
+      ["1 heure.", "2 heures.", "5 heures.", "0,5 heure.", "1,5 heure."]);
   });
 
   test("what does not fit a project is refused with what would", () => {
@@ -451,21 +462,41 @@ describe("sessions", () => {
     assert.equal(new Map(session.facts(one(), { size: "", environment: "" }, NOW)).get(W.facts.expected), W.noPlan);
   });
 
-  test("idle is said after a while, with when it would end", () => {
+  test("idle is said after a while", () => {
     const running = one({ state: "running", started: inMinutes(-60), ends: inMinutes(60) });
     assert.equal(session.idling(running, NOW), W.neverOpened);
     assert.equal(session.idling({ ...running, last_activity: inMinutes(-1) }, NOW), W.busy);
-    assert.match(session.idling({ ...running, last_activity: inMinutes(-20), ends_idle: inMinutes(40) }, NOW), /20 min.*ends/);
+    assert.equal(session.idling({ ...running, last_activity: inMinutes(-20), ends_idle: inMinutes(40) }, NOW), "idle for 20 minutes");
     assert.equal(session.used(running, NOW), 0.5);
     assert.equal(session.used(one(), NOW), null);
   });
 
-  test("one time of the end: that which was announced", () => {
+  test("one time of the end: the first, or that which was announced", () => {
     const running = one({ state: "running", started: inMinutes(-60), ends: inMinutes(12) });
     assert.match(session.standing(running, NOW), /^12 minutes left/);
     const told = (kind) => ({ ...running, notice: { kind, at: inMinutes(11), minutes: 15 } });
     assert.match(session.standing(told("walltime"), NOW), /^11 minutes left/);
-    assert.match(session.standing(told("idle"), NOW), /^12 minutes left/);
+    assert.match(session.standing(told("idle"), NOW), /^11 minutes left, stops at \d\d:\d\d if still idle$/);
+    const unused = { ...running, last_activity: inMinutes(-20) };
+    assert.match(session.standing({ ...unused, ends_idle: inMinutes(5) }, NOW), /^5 minutes left, stops at .* if still idle$/);
+    assert.match(session.standing({ ...unused, ends_idle: inMinutes(40) }, NOW), /^12 minutes left, ends/);
+    assert.match(session.standing({ ...running, last_activity: inMinutes(-1), ends_idle: inMinutes(5) }, NOW), /^12 minutes left, ends/);
+  });
+
+  test("what would end with a session is named", () => {
+    const running = one({ state: "running" });
+    const clusters = [{ name: "sweep", session: "a", state: "live" }, { name: "over", session: "a", state: "ending" },
+      { name: "other", session: "b", state: "live" }];
+    assert.deepEqual(session.runsIn(running, []), []);
+    assert.deepEqual(session.runsIn({ ...running, busy: true, busy_with: ["train.ipynb"] }, clusters),
+      ["train.ipynb is running", "The Dask cluster sweep is running"]);
+    assert.deepEqual(session.runsIn({ ...running, busy: true, busy_with: [] }, []), [W.somethingBusy]);
+  });
+
+  test("a request that was cancelled before it began did not end as a session does", () => {
+    const stopped = one({ state: "ended", end_reason: "stopped" });
+    assert.equal(session.endText(stopped), W.withdrawn);
+    assert.equal(session.endText({ ...stopped, ready: inMinutes(-1) }), W.reason.stopped);
   });
 
   test("only what matters is announced", () => {
@@ -486,7 +517,7 @@ describe("sessions", () => {
     const moved = { ...later, notice: { ...later.notice, at: inMinutes(64) } };
     assert.deepEqual(soon.newly([moved], told), [moved]); // more time was given, and that is near its end as well
     assert.deepEqual(soon.newly([{ ...near, state: "unreachable" }], new Set()), []);
-    assert.match(soon.soonText(far, NOW), /^Main session ends at \d\d:\d\d: its time is over then. Save your work.$/);
+    assert.match(soon.soonText(far, NOW), /^Main session reaches its time limit at \d\d:\d\d. Save your work.$/);
     for (const kind of NOTICES) assert.ok(W.soon[kind]("x", "12:00").includes("12:00"), kind);
     assert.deepEqual(Object.keys(W.soon).sort(), [...NOTICES].sort());
   });

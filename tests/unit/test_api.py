@@ -19,7 +19,7 @@ from factorylink.models import (
     SessionState,
     WorkerState,
 )
-from tests.unit.fake_factory import ID, OTHER, PATIENCE
+from tests.unit.fake_factory import ID, OTHER, PATIENCE, World
 from tests.unit.fake_hub import Link, cluster, request, served
 
 
@@ -224,6 +224,29 @@ async def test_people_need_a_token_and_see_their_own(link: Link) -> None:
     asked = link.hub.asked
     await link.people.get("/api/sessions", headers=own)
     assert link.hub.asked == asked
+
+
+async def test_people_are_told_where_a_session_opens(tmp_path: Path) -> None:
+    world, own = World(tmp_path), {"Authorization": "Bearer ada-token"}
+    settings = world.config.hub.model_copy(update={"public_url": "https://gateway.example.org/"})
+    world.config = world.config.model_copy(update={"hub": settings})
+    async with served(tmp_path, await world.up()) as link:
+        session = await link.world.running(ID)
+        assert (session.url or "").startswith("http://127.0.0.1:")  # where the proxy finds it
+        address = "https://gateway.example.org/user/ada/"
+        assert [s["url"] for s in (await link.people.get("/api/sessions", headers=own)).json()] == [address]
+        assert (await link.people.get(f"/api/sessions/{ID}", headers=own)).json()["url"] == address
+        link.world.board.feed.closed = True  # streams end after the snapshot
+        told = (await link.people.get(f"/api/sessions/{ID}/events", headers=own)).text
+        assert f'"url":"{address}"' in told
+        assert "127.0.0.1" not in told
+
+
+async def test_without_a_public_address_people_are_told_the_path(link: Link) -> None:
+    await link.client.put_session(ID, request(server="big one"))
+    own = {"Authorization": "Bearer ada-token"}
+    told = (await link.people.get(f"/api/sessions/{ID}", headers=own)).json()
+    assert (told["state"], told["url"]) == ("pending", "/user/ada/big%20one/")
 
 
 async def test_a_hub_without_its_database_refuses_nobody(link: Link) -> None:

@@ -93,6 +93,13 @@ def test_positions_leave_out_ours_that_wait_no_more() -> None:
     assert places(WAITING, started, job("8", 10), job("10", 10)) == [None, 1, 2]
 
 
+def test_positions_leave_out_ours_that_the_newer_answer_lacks() -> None:
+    """PBS tells no job that was cancelled."""
+    ours = (job("10", 10),)
+    assert availability.Positions(availability.Queue(WAITING), ours).of(ours[0]) == 3
+    assert availability.Positions(availability.Queue(WAITING), ours, {"9", "4711"}).of(ours[0]) == 2
+
+
 def test_loads_say_since_when_so_many_nodes_are_out_of_use() -> None:
     begin = datetime(2026, 11, 25, tzinfo=UTC)
     out = [node(f"n{hour}", usable=False, since=begin + timedelta(hours=hour)) for hour in (1, 2)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -366,3 +367,45 @@ def test_adapting_ends_with_a_crash_loop(life: Life) -> None:
     assert asked(life) <= 5
     assert life.cluster.adapting is None
     assert "in a row" in life.cluster.message
+
+
+def test_work_that_ends_its_workers_is_not_given_others_for_ever(life: Life) -> None:
+    life.scale(2)
+    for _ in range(40):
+        life.passes(20)
+        for job in life.grid.alive(JobState.RUNNING)[:1]:  # as a task does that the next worker gets
+            life.grid.ends(job, "FAILED")
+    assert asked(life) <= 2 + 5
+    assert "Most likely a task of the work ends its worker" in life.cluster.message
+    before = asked(life)
+    life.passes(HOUR)
+    assert asked(life) == before
+    life.scale(2)  # whoever says so means it
+    life.comes(lambda: life.running() == 2)
+
+
+def test_jobs_that_fail_now_and_then_are_replaced_for_ever(life: Life) -> None:
+    life.scale(2)
+    for _ in range(10):
+        life.comes(lambda: life.running() == 2)
+        life.grid.ends(life.grid.alive(JobState.RUNNING)[0], "OUT_OF_MEMORY")
+        life.passes(0.1 * HOUR)
+    assert life.comes(lambda: life.running() == 2) < 60
+
+
+def test_versions_that_differ_are_told_by_the_first_job(life: Life) -> None:
+    life.dask.boot = HOUR  # its workers end before they come
+    said = "The environments differ: dask is 2026.8.0 here and 2025.1 where the cluster's scheduler runs. One would"
+
+    class Logs(dict[str, bytes]):
+        def get(self, path: str, default: Any = None) -> Any:
+            return f"12:00:00 factorygate.cluster CRITICAL {said}\n".encode() if path.endswith(".log") else default
+
+    life.world.home.files = Logs(life.world.home.files)
+    life.scale(2)
+    life.comes(lambda: life.grid.alive(JobState.RUNNING))
+    for job in life.grid.alive(JobState.RUNNING):
+        life.grid.ends(job, "FAILED")
+    life.passes(60)
+    assert life.cluster.message == said
+    assert asked(life) == 2

@@ -18,7 +18,9 @@ from sqlalchemy import Connection
 from factorylink.clusters import herd, service
 from factorylink.clusters.rows import Shelf
 from factorylink.config import Limits
+from factorylink.errors import Unreachable
 from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
+from factorylink.pacing import RateLimiter
 from factorylink.problems import ProblemError
 from tests.unit import fake_factory
 from tests.unit.fake_factory import ID, INSTEAD, OTHER, SCHEDULER, World
@@ -231,6 +233,48 @@ async def test_how_one_ended_is_told_with_its_log(world: World) -> None:
     await world.scheduler.answer()
     seen = await states(world, **{"w-0": "ended", "w-1": "running"})
     assert (seen["w-0"].end_reason, seen["w-0"].log_tail) == (EndReason.OUT_OF_MEMORY, ("it was", "the memory"))
+
+
+async def test_the_log_of_one_that_ended_well_is_kept(world: World) -> None:
+    cluster = await begin(world)
+    await grow(world, "w-0")
+    world.scheduler.runs("1")
+    await world.scheduler.answer()
+    world.home.files[f"/home/{cluster.account}/.factorygate/sessions/{CLUSTER}/{BATCH}-1.log"] = b"it left\n"
+    world.scheduler.set("1", state=JobState.ENDED, raw_state="COMPLETED", ended=datetime.now(UTC))
+    await world.scheduler.answer()
+    seen = await states(world, **{"w-0": "ended"})
+    assert (seen["w-0"].end_reason, seen["w-0"].log_tail) == (EndReason.FINISHED, ("it left",))
+
+
+async def test_the_log_of_one_that_runs_is_read_when_somebody_asks(world: World) -> None:
+    world.clusters._logs = RateLimiter(3, 30)
+    cluster = await begin(world)
+    await grow(world, "w-0", "w-1")
+    await world.scheduler.answer()
+    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ()  # it waits
+    for job in ("1_1", "1_2"):
+        world.scheduler.runs(job)
+    await world.scheduler.answer()
+    await states(world, **{"w-0": "running"})
+    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ()  # nothing is written yet
+    folder = f"/home/{cluster.account}/.factorygate/sessions/{CLUSTER}"
+    world.home.files[f"{folder}/{BATCH}-1.log"] = b"one\n\x1b[31mtwo\n"
+    assert (await world.clusters.log(CLUSTER, "ada", "w-0")).lines == ("one", "two")
+    for wrong, user in (("w-7", "ada"), ("w-0", "eve")):
+        assert (await refused(world.clusters.log(CLUSTER, user, wrong))).problem.kind == "gone"
+    world.home.fails = Unreachable("down")
+    assert (await refused(world.clusters.log(CLUSTER, "ada", "w-0"))).problem.kind == "unreachable"
+    world.home.fails = None
+    asked = len(world.home.asked)
+    assert (await refused(world.clusters.log(CLUSTER, "ada", "w-0"))).problem.kind == "too-many"
+    assert len(world.home.asked) == asked
+
+
+async def test_a_project_where_there_are_none_is_refused(world: World) -> None:
+    problem = (await refused(begin(world, project="nope"))).problem
+    assert (problem.kind, problem.field) == ("invalid", "project")
+    assert "nope" in problem.message
 
 
 async def test_gone_only_when_two_good_answers_miss_it(world: World) -> None:

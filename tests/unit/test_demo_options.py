@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import pwd
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from factorylink.models import Projects
 from testbed import demo_login
-from testbed.demo import arguments
+from testbed.demo import open_private
+from testbed.demo_options import arguments, locked
 from testbed.errors import CannotRun
-from testbed.login import Isolation
-from testbed.options import isolation, isolation_argv
+from testbed.login import Isolation, isolation
+from testbed.options import isolation_argv
+from tests.conftest import free_port
+from tests.support.trial import CHECKOUT, ORDINARY, ensure_ordinary_user
+
+BARE = "/usr/bin/python3"
 
 
 @pytest.mark.parametrize(
@@ -49,3 +57,65 @@ def test_everybody_of_the_demo_has_a_project(count: int) -> None:
     for name, groups in demo_login.GROUPS.items():
         assert any(project.has(name, frozenset(groups)) for project in made)
     assert {factory for project in made for factory in project.factories} == set(ids)
+
+
+# --- refused before anything is installed or started
+
+
+def early(folder: Path, *options: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
+    """``python3 -m testbed.demo_options`` as ``bin/demo`` runs it, under the system's bare Python."""
+    argv = [BARE, "-S", "-m", "testbed.demo_options", "--folder", str(folder), *options]
+    return subprocess.run(
+        argv, cwd=CHECKOUT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=110, check=False,
+        user=user,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("offset", [0, 1, 81, 90])
+def test_a_taken_port_is_told_before_anything_is_installed(tmp_path: Path, offset: int) -> None:
+    port = free_port(range(9600, 9900, 7))
+    assert early(tmp_path, "--port", str(port)).returncode == 0
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", port + offset))
+        other.listen()
+        refused = early(tmp_path, "--port", str(port))
+        assert refused.returncode == 1
+        assert f"port {port + offset} of 127.0.0.1 is in use by another program" in refused.stderr
+        # the programs of a demo that was killed are ended by its next start
+        (tmp_path / "processes.json").write_text("{}")
+        assert early(tmp_path, "--port", str(port)).returncode == 0
+        (tmp_path / "processes.json").unlink()
+        # a demo that runs is asked where it is
+        with open_private(tmp_path / "lock") as lock, locked(lock.fileno()) as ours:
+            assert ours
+            assert early(tmp_path, "--port", str(port)).returncode == 0
+
+
+@pytest.mark.root
+def test_isolated_factories_without_root_are_refused_before_anything_starts() -> None:
+    ensure_ordinary_user()
+    folder = Path("/tmp") / "no-demo-here"  # nothing is made there
+    refused = early(folder, "--isolated", user=pwd.getpwnam(ORDINARY).pw_uid)
+    assert refused.returncode == 3
+    assert "--isolated needs root" in refused.stderr
+    assert not folder.exists()
+
+
+def test_bin_demo_looks_for_obstacles_before_it_installs() -> None:
+    lines = (CHECKOUT / "bin" / "demo").read_text().splitlines()
+    looks, installs = (
+        next(number for number, line in enumerate(lines) if f"-m {module}" in line)
+        for module in ("testbed.demo_options", "testbed.install demo")
+    )
+    assert looks < installs
+
+
+def test_a_bare_checkout_says_what_to_run() -> None:
+    argv = [BARE, "-S", "-m", "testbed", "up", "it4lia"]
+    env = {"PATH": "/usr/bin:/bin"}
+    done = subprocess.run(argv, cwd=CHECKOUT, env=env, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "lacks the testbed's packages" in done.stderr
+    assert done.stderr.strip().endswith("/hub/bin/python -m testbed up it4lia")

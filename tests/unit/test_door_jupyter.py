@@ -103,17 +103,20 @@ class Server:
                 goes = value
         return goes, dict(given)
 
-    async def request(self, path: str, method: str = "GET", token: str = TOKEN) -> tuple[int, Any]:
+    async def request(
+        self, path: str, method: str = "GET", token: str = TOKEN, body: Any = None
+    ) -> tuple[int, Any]:
         reader, writer = await self.link.open_unix_connection(str(self.node / "notebook.sock"))
         headers = f"Authorization: token {token}\r\n" if token else ""
         if method == "POST":
             writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n".encode())
-            writer.write(f"Content-Length: 2\r\n{headers}\r\n{{}}".encode())
+            sent = json.dumps(body or {})
+            writer.write(f"Content-Length: {len(sent)}\r\n{headers}\r\n{sent}".encode())
             answer = await reader.read(-1)
         else:
             answer = await fetch(reader, writer, path, headers)
-        head, _, body = answer.partition(b"\r\n\r\n")
-        return int(head.split()[1]), json.loads(body) if b"application/json" in head else body
+        head, _, told = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), json.loads(told) if b"application/json" in head else told
 
 
 @asynccontextmanager
@@ -231,8 +234,9 @@ async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:
 async def test_at_the_end_of_its_time_a_busy_kernel_is_interrupted_and_ends_cleanly() -> None:
     """What a program does in ``finally`` and ``atexit`` is done: results that it would write then are written."""
     async with running_door() as door, server(door) as notebook:
-        _, kernel = await notebook.request("/user/u/api/kernels", "POST")
-        client = await client_of(notebook, kernel["id"])
+        asked = {"path": "train.ipynb", "name": "", "type": "notebook", "kernel": {"name": "python3"}}
+        _, made = await notebook.request("/user/u/api/sessions", "POST", body=asked)
+        client = await client_of(notebook, made["kernel"]["id"])
         home = door.folder.parent / "home"
         client.execute(
             "import atexit, time\n"
@@ -245,6 +249,11 @@ async def test_at_the_end_of_its_time_a_busy_kernel_is_interrupted_and_ends_clea
         )
         await until((home / "busy").exists, 60, what="the cell runs")
         client.stop_channels()
+        watch = await notebook.link.create_process("watch")
+        while not (status := json.loads(await watch.stdout.readline()))["busy"]:
+            pass
+        assert status["busy_with"] == ["train.ipynb"]
+        watch.close()
         ends = datetime.fromtimestamp(time.time() + 60, UTC).isoformat()
         assert (await ask(notebook.link, "ends", {"ends": ends}))["ends"]
         assert await door.exit(60) == 0
@@ -273,7 +282,8 @@ async def test_gives_the_node_back_when_nothing_happens_but_not_while_a_terminal
         while not (status := json.loads(await watch.stdout.readline()))["busy"]:
             assert status["opened"] is True
         await asyncio.sleep(7)  # longer than the limit
-        assert (await notebook.status())["busy"] is True
+        told = await notebook.status()
+        assert (told["busy"], told["busy_with"]) == (True, [f"Terminal {terminal['name']}"])
         os.kill(working, signal.SIGKILL)
         assert await door.exit() == 0
         assert door.file("end.json")["reason"] == "idle"

@@ -18,10 +18,12 @@ import pytest
 
 from factorylink import door_line, ports
 from factorylink.config import LinkConfig
+from factorylink.config import LocalTransport as LocalSettings
 from factorylink.door_status import DoorStatus
 from factorylink.doors import OPENING_AT_ONCE, DoorKeeper
 from factorylink.errors import Refused, Unreachable
 from factorylink.transports.base import Transport, Wire
+from factorylink.transports.local import LocalTransport
 from tests.support.door import ARGV, ENVIRONMENT, PATIENCE, SESSION, Files, RunningDoor, fetch, running_door, until, way
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
@@ -381,8 +383,31 @@ async def test_enters_no_door_but_the_one_it_was_told(change: dict[str, object])
         await keeper.begin(door.folder)
         await until(lambda: keeper.problem(SESSION))
         assert not keeper.is_open(SESSION)
-        assert keeper.told == []
+        assert [status for status in keeper.told if status is not None] == []
         await keeper.shutdown()
+
+
+async def test_tells_at_once_and_once_why_a_door_cannot_be_opened(tmp_path: Path) -> None:
+    told = {"protocol": 1, "session": SESSION, "job": "7", "host": "n7", "port": 30001}
+    key = " ".join(KEY.export_public_key().decode().split()[:2])
+    (tmp_path / "door.json").write_text(json.dumps(told | {"host_key": key}))
+    transport = Nowhere()
+    keeper = Keeper(tmp_path)
+    await keeper.begin(tmp_path, "n7", transport)
+    await until(lambda: transport.tried >= 3)
+    await keeper.shutdown()
+    assert keeper.told == [None]
+    assert keeper.problem(SESSION) == ""  # it is let go
+
+
+class Nowhere(Files):
+    """A machine on which no name of a node resolves."""
+
+    tried = 0
+
+    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+        self.tried += 1
+        return await LocalTransport(LocalSettings()).connect(account, f"{host}.invalid", port)
 
 
 class Dialled(Files):

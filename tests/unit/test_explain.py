@@ -178,6 +178,23 @@ def test_refusals(text: str, code: str) -> None:
     assert words.do
 
 
+FILTERED = "Project training is closed.\nAsk for another."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{FILTERED}\nBatch job submission failed: Unspecified error",
+        f"Batch job submission failed: Unspecified error\n{FILTERED}",
+    ],
+)
+def test_a_site_s_own_filter_is_told_by_its_own_words(text: str) -> None:
+    words = explain.refused(text)
+    assert (words.code, words.whose, words.scheduler) == ("job-filter", "you", FILTERED)
+    assert words.what.endswith("turned it down: Project training is closed. Ask for another.")
+    assert explain.refused("Batch job submission failed: Unspecified error").code == "unknown"
+
+
 @pytest.mark.parametrize(
     ("text", "code"),
     [
@@ -305,10 +322,10 @@ def test_the_docs_list_all_reasons() -> None:
 
 def reasons_table() -> str:
     """All answers as the docs have them."""
-    whose = {"you": "yours", "site": "the site's", "operator": "the operators'", "wait": "nobody's: wait"}
+    whose = {"you": "you", "site": "the site", "operator": "the operators", "wait": "nobody: just wait"}
     lines: list[str] = []
     for title, answers in explain.everything().items():
-        lines += [f"## {title}", "", "| code | what it means | whose move | what to do |", "|---|---|---|---|"]
+        lines += [f"## {title}", "", "| code | what it means | who acts | what to do |", "|---|---|---|---|"]
         for answer in answers:
             lines.append(f"| `{answer.code}` | {answer.what} | {whose[answer.move.whose]} | {answer.move.do} |")
         lines.append("")

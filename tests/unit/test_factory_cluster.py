@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import signal
 import subprocess
+import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 import pytest_asyncio
 from distributed import Worker
@@ -357,3 +362,122 @@ async def test_a_second_cluster_of_a_name_is_refused_and_leaves_no_process(
     assert process.returncode is not None
     assert refused.status is Status.closed
     assert not list((tmp_path / "clusters").iterdir())
+
+
+# --- what is said of it
+
+
+MADE = {"size": "cpu", "scheduler": "here", "asynchronous": True, "silence_logs": "critical"}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({"workers": -3}, "workers=-3 is too few: 0 at least"),
+        ({"workers": 1.5}, "workers=1.5 is no whole number"),
+        ({"n_workers": "2"}, "n_workers='2' is no whole number"),
+        ({"processes": 0}, "processes=0 is too few: 1 at least"),
+        ({"cores": -1}, "cores=-1 is too few"),
+        ({"name": 5}, "name=5 cannot be a cluster's"),
+        ({"cap_gpu_hours": math.nan}, "cap_gpu_hours=nan is no number above 0"),
+        ({"cap_gpu_hours": -2}, "cap_gpu_hours=-2 is no number above 0"),
+        ({"cap_gpu_hours": "20"}, "cap_gpu_hours='20' is no number above 0"),
+        ({"hours": math.nan}, "hours=nan is no number above 0"),
+        ({"idle_minutes": math.inf}, "idle_minutes=inf is no number above 0"),
+        ({"scheduler_hours": 0}, "scheduler_hours=0 is no number above 0"),
+        ({"config_name": "nope"}, "dask's configuration has no section jobqueue.nope; it has: .*factory"),
+    ],
+)
+def test_what_no_cluster_can_be_is_said(link: ScriptedLink, said: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        FactoryCluster(**MADE | said)
+
+
+async def test_what_no_number_of_workers_can_be_is_said(cluster: FactoryCluster) -> None:
+    for wrong, words in ((-1, "n=-1 is too few"), (math.nan, "n=nan is no whole number"), ("2", "n='2' is no whole")):
+        with pytest.raises(ValueError, match=words):
+            cluster.scale(wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="jobs=-1 is too few"):
+        cluster.scale(jobs=-1)
+    with pytest.raises(ValueError, match="minimum=-1 is too few"):
+        cluster.adapt(minimum=-1)
+    assert (cluster.worker_spec, cluster.adapting) == ({}, None)
+
+
+async def test_adapting_is_bounded_by_dasks_configuration_where_nothing_else_is_said(cluster: FactoryCluster) -> None:
+    with dask.config.set({"distributed.adaptive.minimum": 1, "distributed.adaptive.maximum": 4}):
+        adaptive = cluster.adapt(interval="1h")
+        assert (adaptive.minimum, adaptive.maximum, cluster.adapting) == (1, 4, Adapting(1, 4))
+        adaptive = cluster.adapt(minimum=2, maximum_jobs=7)
+        assert (adaptive.minimum, adaptive.maximum) == (2, 7)
+    adaptive = cluster.adapt()
+    assert (adaptive.minimum, adaptive.maximum) == (0, math.inf)
+
+
+async def test_a_section_of_the_configuration_needs_no_more_than_what_it_changes(link: ScriptedLink) -> None:
+    with dask.config.set({"jobqueue.mine": {"size": "cpu", "hours": 0.5}}):
+        async with FactoryCluster(**MADE | {"size": None}, config_name="mine") as cluster:
+            assert (cluster.place.size, cluster.place.hours) == ("cpu", 0.5)
+            await cluster.scale(jobs=1)
+            assert len(cluster.workers) == 1
+
+
+async def test_a_subclass_names_its_jobs(link: ScriptedLink) -> None:
+    class Mine(FactoryCluster):
+        def _new_worker_name(self, worker_number: int) -> str:
+            return f"prefix-{self.name}-{worker_number}-suffix"
+
+    async with Mine(**MADE, n_workers=0) as cluster:
+        await cluster.scale(jobs=3)
+        assert [name.rpartition(cluster.name)[::2] for name in cluster.worker_spec] == [
+            ("prefix-", f"-{number}-suffix") for number in range(3)
+        ]
+        await cluster.scale(jobs=1)
+        assert [name.rpartition("-")[0][-2:] for name in cluster.worker_spec] == ["-0"]  # the youngest go first
+        assert repr(cluster).startswith("Mine(")
+    assert cluster.status is Status.closed
+
+
+async def test_a_subclass_whose_names_are_taken_says_so(link: ScriptedLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Mine(FactoryCluster):
+        def _new_worker_name(self, worker_number: int) -> str:
+            return "one"
+
+    monkeypatch.setattr(cluster_module, "MOST_NAMES", 10)
+    async with Mine(**MADE) as cluster:
+        with pytest.raises(ValueError, match="makes no name that is not taken"):
+            cluster.scale(jobs=2)
+
+
+async def test_a_closed_cluster_has_no_jobs(link: ScriptedLink) -> None:
+    async with FactoryCluster(**MADE) as cluster:
+        await cluster.scale(jobs=2)
+        told = {"state": "running", "started": "2026-03-10T12:00:00Z", "log_tail": [], "job": "7", "node": "n1"}
+        told |= dict.fromkeys(("waits_for", "end", "position", "expected_start", "ends", "ended", "end_reason"))
+        cluster.broker.workers = {name: {"name": name, **told} for name in cluster.worker_spec}
+        cluster.scheduler_info["workers"]["tls://n1:1"] = {"name": "left", "nthreads": 1, "memory_limit": 1}
+        assert "1 workers, 2 jobs run, 0 wait" in repr(cluster)
+    assert repr(cluster).endswith("here cpu: closed)")
+    assert (cluster.view().workers, cluster.view().count("running", "pending", "asked")) == (0, 0)
+
+
+async def test_dasks_scratch_is_the_clusters_own(cluster: FactoryCluster) -> None:
+    assert cluster.scheduler.local_directory.startswith(f"{cluster._folder}{os.sep}")
+
+
+IMPORTED = """
+import signal, threading
+def task():
+    from factorygate import FactoryCluster
+    print("imported")
+thread = threading.Thread(target=task)
+thread.start()
+thread.join()
+print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+def test_a_task_may_import_it_and_an_interrupt_stays_one() -> None:
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    said = subprocess.run([sys.executable, "-c", IMPORTED], capture_output=True, text=True, timeout=120, check=False)
+    assert said.stdout.split() == ["imported", "True"], said.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ from pydantic import ValidationError
 
 from factorylink import catalogue, cli, cli_catalogue, federation, listing
 from factorylink.catalogue import CatalogueError
-from factorylink.choices import job_request, resolve
+from factorylink.choices import bridge_argv, job_request, resolve
 from factorylink.config import Access, Hub, LinkConfig
-from factorylink.models import Choice, Entry, Factory, JobOptions, Planned
+from factorylink.models import (
+    Choice,
+    ComingView,
+    Entry,
+    Environment,
+    Factory,
+    FactoryView,
+    JobOptions,
+    NetworkView,
+    Planned,
+)
 from testbed import layout
 from testbed.errors import CannotLayOut
 
@@ -33,6 +44,13 @@ COUNTRIES = ["BE", "CH", "CY", "GB", "HU", "IE", "IS", "LV", "MD", "MK", "MT", "
 
 entries = pytest.mark.parametrize("entry", list(ALL.entries.values()), ids=list(ALL.entries))
 factories = pytest.mark.parametrize("factory", list(ALL.factories.values()), ids=list(ALL.factories))
+
+
+def made(factory: Factory) -> Environment:
+    """An environment as somebody makes it at the site."""
+    return Environment(
+        id="made", title="Made", kind="venv", python="/made/bin/python", architecture=factory.architecture
+    )
 
 
 def link(**accesses: Access) -> LinkConfig:
@@ -91,14 +109,15 @@ def test_an_agreement_switches_a_factory_on_and_the_rules_it_names(factory: Fact
     without = factory.model_copy(update={"state": "live"})
     live = Factory.model_validate({**factory.model_dump(), "state": "live", "agreement": {**agreed, "allows": acts}})
     silent = Factory.model_validate({**factory.model_dump(), "state": "live", "agreement": agreed})
-    config = link(**{factory.id: access})
+    config = link(**{factory.id: access.model_copy(update={"environments": (made(factory),)})})
     with pytest.raises(CatalogueError, match="'live' without an 'agreement'"):
         catalogue.offered(config, {factory.id: without})
     for act in acts:
         with pytest.raises(CatalogueError, match=f"policy.{act} is "):
             catalogue.offered(config, {factory.id: silent})
     if factory.sizes:
-        assert catalogue.offered(config, {factory.id: live}) == {factory.id: live}
+        environments = {"environments": (made(factory),), "default_environment": None}
+        assert catalogue.offered(config, {factory.id: live}) == {factory.id: live.model_copy(update=environments)}
     else:
         with pytest.raises(CatalogueError, match=r"no node size of it is known well enough \(gpu-1 lacks cores"):
             catalogue.offered(config, {factory.id: live})
@@ -118,10 +137,11 @@ def test_sizes_fit_their_nodes_and_become_jobs(factory: Factory) -> None:
             assert size.cores * together <= shape.cores
             # The sites that bill memory by the share promise a little more than the node has: one share less fits.
             assert size.memory_gb * (together - 1) <= shape.memory_gb
-        access = Access(account_pool=("fg1",), job_account="project")
-        choice = resolve(factory, Choice(size=size.id, hours=size.max_hours))
+        access = Access(account_pool=("fg1",), job_account="project", environments=(made(factory),))
+        here = catalogue.apply(factory, access)
+        choice = resolve(here, Choice(size=size.id, hours=size.max_hours))
         job = job_request(
-            factory,
+            here,
             access,
             choice,
             JobOptions(),
@@ -138,6 +158,50 @@ def test_sizes_fit_their_nodes_and_become_jobs(factory: Factory) -> None:
 @factories
 def test_environments_are_for_the_nodes_architecture(factory: Factory) -> None:
     assert {environment.architecture for environment in factory.environments} == {factory.architecture}
+
+
+@factories
+def test_environments_are_templates_that_name_nothing_of_ours(factory: Factory) -> None:
+    assert factory.environments
+    for environment in factory.environments:
+        assert environment.state == "template"
+        assert environment.python is None
+        assert "factorygate" not in environment.model_dump_json()
+        assert environment.modules or environment.setup or environment.image or environment.remark
+
+
+def test_a_template_is_offered_to_nobody_until_somebody_made_it() -> None:
+    factory = ALL.factories["it4lia"]
+    access = Access(account_pool=("fg1",), testbed=True)
+    with pytest.raises(
+        CatalogueError, match=r"factories\.it4lia\.environments: is missing; .* \(pytorch, basic\) are temp"
+    ):
+        catalogue.offered(link(it4lia=access), {"it4lia": factory})
+    pytorch, basic = factory.environments
+    done = pytorch.model_copy(update={"state": "live", "python": "/leonardo/venv/bin/python"})
+    one_made = factory.model_copy(update={"environments": (done, basic)})
+    found = catalogue.offered(link(it4lia=access), {"it4lia": one_made})["it4lia"]
+    assert found.environments == (done,)
+    assert resolve(found, Choice()).environment == "pytorch"
+    with pytest.raises(catalogue.ChoiceError, match="Unknown environment 'basic'"):
+        resolve(found, Choice(environment="basic"))
+
+
+def test_a_template_becomes_no_job() -> None:
+    factory = ALL.factories["it4lia"]
+    with pytest.raises(ValueError, match="the environment basic is a template"):
+        bridge_argv(factory, resolve(factory, Choice()))
+
+
+def test_what_editors_remark_reaches_no_page() -> None:
+    """The views are what pages and the API for people get."""
+    told = {name for view in (FactoryView, NetworkView, ComingView) for name in view.model_fields}
+    assert "notes" in told
+    assert "remarks" not in told
+    for entry in ALL.entries.values():
+        assert not set(entry.notes) & set(entry.remarks)
+        for note in entry.notes:
+            assert not re.search("not found|ask the site|to be confirmed|user report", note), note
 
 
 @factories

@@ -77,6 +77,20 @@ async def test_answers_are_json_for_the_person(ada: httpx.AsyncClient, link: Fak
     assert not [headers for headers in link.headers if "cookie" in headers]
 
 
+async def test_pages_are_told_where_a_session_opens(ada: httpx.AsyncClient, link: FakeLink) -> None:
+    link.add("a" * 32, "ada", "big one", url="http://127.0.0.1:28459")
+    assert [s["url"] for s in (await ada.get(f"{API}/sessions")).json()] == ["/user/ada/big%20one/"]
+    assert (await ada.get(f"{API}/sessions/{'a' * 32}")).json()["url"] == "/user/ada/big%20one/"
+    async with ada.stream("GET", f"{API}/sessions/events") as answer:
+        link.add("b" * 32, "ada", url="http://127.0.0.1:28460")
+        await link.change("b" * 32, position=1)
+        async for _, sessions in events(answer):
+            if sessions:
+                assert sessions[0]["url"] == "/user/ada/"
+                break
+    await link.end("b" * 32)
+
+
 async def test_others_sessions_are_not_there(ada: httpx.AsyncClient, link: FakeLink, hub: HubProcess) -> None:
     link.add("b" * 32, "bob")
     for path in (f"/sessions/{'b' * 32}", f"/sessions/{'b' * 32}/events", f"/sessions/{'c' * 32}"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from factoryspawner.passwords import (
 )
 from factoryspawner.settings import SettingsError, check_all, job_options
 
+HUB_CONFIG = Path(__file__).parents[2] / "hub_config" / "jupyterhub_config.py"
 LEAST: dict[str, Any] = {
     "public_url": "http://127.0.0.1:8000/",
     "proxy_token_file": "proxy",
@@ -48,18 +51,57 @@ def test_paths_are_taken_from_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    ("line", "said"),
     [
-        ({"public_url": "127.0.0.1:8000"}, "public_url"),
-        ({"colour": "red"}, "colour"),
-        ({"db_url": "postgresql://x"}, "db_url"),
-        ({"named_servers": -1}, "named_servers"),
-        ({"base_url": "hub"}, "base_url"),
+        (
+            "public_url: 127.0.0.1:8000",
+            "1: public_url: '127.0.0.1:8000' is not an address such as http://127.0.0.1:8001",
+        ),
+        ("link_scoket: /run/link.sock", "7: link_scoket: unknown key; allowed: admin_token_file, admins, base_url, "),
+        ("db_url: postgresql://x", "1: db_file, db_url: give one of them"),
+        ("named_servers: -1", "7: named_servers: -1: input should be greater than or equal to 0"),
+        ("base_url: hub", "7: base_url: 'hub' is not a path that begins and ends with '/', such as /jupyter/"),
+        ("base_url: /\nbase_url: /", "8: base_url: the key is there twice"),
+        ("login: {providers: [{id: aai}]}", "7: login.providers.aai.client_id: is missing"),
+        ("admins: [a: b]", "7: admins.0: "),
+        ("admins: [", "8: not valid YAML: "),
     ],
 )
-def test_a_bad_key_is_named(tmp_path: Path, change: dict[str, Any], named: str) -> None:
-    with pytest.raises(HubConfigError, match=named):
-        load(write(tmp_path, **change))
+def test_a_mistake_is_named_with_file_line_and_key(tmp_path: Path, line: str, said: str) -> None:
+    key = line.partition(":")[0]
+    kept = {name: value for name, value in LEAST.items() if name != key}
+    rest = yaml.safe_dump(kept, sort_keys=False)
+    (tmp_path / "hub.yaml").write_text(f"{line}\n{rest}" if key in LEAST else f"{rest}{line}\n")
+    with pytest.raises(HubConfigError) as caught:
+        load(tmp_path / "hub.yaml")
+    assert [found for found in str(caught.value).splitlines() if found.startswith(f"{tmp_path}/hub.yaml:{said}")]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("named_servers: many", "hub.yaml:9: named_servers: 'many': input should be a valid integer"),
+        (
+            "extra_config: extra.py",
+            "c.FactorySpawner.exec_prefix has no meaning here: the link talks to the schedulers",
+        ),
+        ("passwords_file: nothing", "nothing: No such file or directory"),
+    ],
+)
+def test_a_hub_that_cannot_start_says_why_without_a_traceback(tmp_path: Path, change: str, said: str) -> None:
+    for name in ("proxy", "service"):
+        (tmp_path / name).write_text("x" * 32)
+        (tmp_path / name).chmod(0o600)
+    (tmp_path / "extra.py").write_text("c.FactorySpawner.exec_prefix = 'sudo'")
+    lines = {"link_socket": str(tmp_path / "link.sock"), "hub_url": "http://127.0.0.1:1", "base_url": "/"}
+    path = write(tmp_path, **lines)
+    path.write_text(f"{path.read_text()}{change}\n")
+    argv = [sys.executable, "-m", "jupyterhub", "-f", str(HUB_CONFIG)]
+    env = {**os.environ, VARIABLE: str(path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 2
+    assert "The hub cannot start." in done.stderr and said in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "", "just words"])

@@ -165,7 +165,7 @@ async def test_connecting(transport: LocalTransport) -> None:
     listener.close()
     with pytest.raises(Unreachable, match="Connection refused"):
         await transport.connect(None, "127.0.0.1", port)
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match=r"The name no-such-host\.invalid does not resolve on this machine"):
         await transport.connect(None, "no-such-host.invalid", 1)
 
 

@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factorylink import explain
 from factorylink.models import Choice
-from factoryspawner.errors import StartFailed
+from factorylink.problems import refused
+from factoryspawner.errors import StartFailed, problem_failed
 from factoryspawner.options import choice_from_form, choice_from_options, plain
 
 NASTY = [
@@ -49,6 +51,16 @@ def test_ids_and_numbers_pass() -> None:
     assert choice_from_options(plain(choice)) == choice
 
 
+def test_only_a_switch_is_true_or_false() -> None:
+    assert choice_from_form({"url_tokens": ["true"]}).url_tokens is True
+    assert choice_from_form({"url_tokens": [""]}).url_tokens is None
+    assert choice_from_options({"url_tokens": False}).url_tokens is False
+    with pytest.raises(StartFailed, match="hours: True is not a value for it"):
+        choice_from_options({"hours": True})
+    with pytest.raises(StartFailed, match="url_tokens: 'maybe' is neither true nor false"):
+        choice_from_options({"url_tokens": "maybe"})
+
+
 def test_nothing_is_a_choice_too() -> None:
     assert choice_from_options({}) == choice_from_form({}) == Choice()
 
@@ -64,12 +76,12 @@ def test_nothing_is_a_choice_too() -> None:
 )
 def test_no_text_gets_through(field: str, value: str) -> None:
     for read, given_ in ((choice_from_form, {field: [value]}), (choice_from_options, {field: value})):
-        with pytest.raises(StartFailed) as refused:
+        with pytest.raises(StartFailed) as caught:
             read(given_)
-        assert refused.value.status_code == 400
-        assert refused.value.field == field
-        assert field in refused.value.jupyterhub_message
-        assert "\n" not in refused.value.jupyterhub_message
+        assert caught.value.status_code == 400
+        assert caught.value.field == field
+        assert field in caught.value.jupyterhub_message
+        assert "\n" not in caught.value.jupyterhub_message
 
 
 @pytest.mark.parametrize(
@@ -93,9 +105,9 @@ def test_no_text_gets_through(field: str, value: str) -> None:
     ],
 )
 def test_what_is_no_option_is_refused(options: Any) -> None:
-    with pytest.raises(StartFailed) as refused:
+    with pytest.raises(StartFailed) as caught:
         choice_from_options(options)
-    assert refused.value.status_code == 400
+    assert caught.value.status_code == 400
 
 
 @pytest.mark.parametrize("form", [{"size": ["a", "b"]}, {"qos": [""]}, {"size_file": [{"body": b""}]}])
@@ -105,11 +117,11 @@ def test_what_is_no_field_is_refused(form: dict[str, list[Any]]) -> None:
 
 
 def test_words_name_the_options_and_escape_what_they_show() -> None:
-    with pytest.raises(StartFailed) as refused:
+    with pytest.raises(StartFailed) as caught:
         choice_from_options({"<b>": 1})
-    assert "factory, size, environment" in refused.value.jupyterhub_message
-    assert "&lt;b&gt;" in refused.value.jupyterhub_html_message
-    assert "<b>" not in refused.value.jupyterhub_html_message
+    assert "factory, size, environment" in caught.value.jupyterhub_message
+    assert "&lt;b&gt;" in caught.value.jupyterhub_html_message
+    assert "<b>" not in caught.value.jupyterhub_html_message
 
 
 json = st.recursive(
@@ -124,3 +136,14 @@ def test_any_json_is_a_choice_or_a_refusal(options: dict[str, Any]) -> None:
     with contextlib.suppress(StartFailed):
         choice = choice_from_options(options)
         assert choice_from_options(plain(choice)) == choice
+
+
+@pytest.mark.parametrize(
+    "text", ["Bananas", "Project training is closed.\nAsk for another.\nBatch job submission failed: Unspecified error"]
+)
+def test_what_a_scheduler_said_is_shown_once(text: str) -> None:
+    failed = problem_failed(refused(explain.refused(text)).problem)
+    for shown in (failed.jupyterhub_message, failed.jupyterhub_html_message):
+        assert shown.count(text.split()[0]) == 1
+    account = problem_failed(refused(explain.refused("Invalid account")).problem)
+    assert account.jupyterhub_message.endswith("The factory said: Invalid account")

@@ -137,6 +137,15 @@ def test_a_log_goes_with_its_row_only_while_it_is_open(shown: Shown) -> None:
     assert "log" not in shown.rows()[-1]["rows"]["w-1"]
 
 
+def test_the_log_of_one_that_runs_is_read_when_it_is_opened(shown: Shown) -> None:
+    shown.cluster.change(1, has_log=True)
+    shown.panel.look()
+    shown.page(op="log", name="w-2", open=True)  # it has none
+    shown.page(op="log", name="w-1", open=True)
+    shown.page(op="log", name="w-1", open=False)
+    assert shown.cluster.done == [("log", "w-1")]
+
+
 def test_gpu_hours_that_flow_are_told_every_few_seconds(shown: Shown, monkeypatch: pytest.MonkeyPatch) -> None:
     shown.comm.take()
     shown.cluster.now = replace(shown.cluster.now, gpu_hours_spent=1.5)

@@ -154,7 +154,10 @@ ASKED: dict[str, tuple[Ask[Any], object]] = {
     "qsub-unknown-queue": (pbs.submit("x"), Refused),
     "qsub-walltime-over-limit": (pbs.submit("x"), Refused),
 }
-READ_ELSEWHERE = {"pbs_attach-job-gone", "pbs_rstat", "pbsnodes-json", "qstat-queues-json"}
+READ_ELSEWHERE = {
+    "pbs_attach-job-gone", "pbs_rstat", "pbsnodes-json", "pbsnodes-qlist-offline-json", "qstat-queues-json",
+    "qstat-queues-qlist-json", "qstat-array-begun-json", "qstat-suspended-json",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ASKED)

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factorylink import availability
 from factorylink.errors import Misread
-from factorylink.models import NodeState
+from factorylink.models import Factory, NodeState
 from factorylink.schedulers import pbs
 from factorylink.schedulers.ask import Output
 from tests.unit.pbs_output import recorded
+from tests.unit.site_fakes import factory
 
 REAL = recorded("pbsnodes-json").stdout + recorded("qstat-queues-json").stdout
 GB = 2**30
@@ -72,6 +74,42 @@ def test_vnodes_of_a_host_are_one_node() -> None:
     assert (found.name, found.cores, found.cores_free, found.gpus_free, found.memory) == ("n1", 192, 144, 6, 1024 * GB)
     (found,) = read({"n1[0]": node(), "n1[1]": node("offline")})
     assert (found.usable, found.reason) == (False, "offline")
+
+
+def test_queues_find_their_nodes_by_a_resource() -> None:
+    """Recorded: each queue has ``default_chunk.Qlist``, and the only node of ``cpuq`` is offline."""
+    told = recorded("pbsnodes-qlist-offline-json").stdout + recorded("qstat-queues-qlist-json").stdout
+    found = pbs.nodes().parse(Output(told, "", 0))
+    assert {node.name: (node.partitions, node.usable) for node in found} == {
+        "cpu001": (("workq", "cpuq"), False),  # workq chooses none
+        "gpu001": (("workq", "interactive", "test"), True),
+        "gpu002": (("workq", "interactive", "test"), True),
+    }
+    cpu = Factory.model_validate({
+        **factory().model_dump(),
+        "partitions": [{"name": "cpuq", "max_hours": 8, "gpus": False, "shape": {"cores": 64, "memory_gb": 256}}],
+        "sizes": [{"id": "cpu", "gpus": 0, "cores": 4, "memory_gb": 8, "partition": "cpuq", "max_hours": 8}],
+    })  # fmt: skip
+    assert availability.fits(cpu, found, cpu.sizes[0]) == 0
+    (load,) = availability.loads(cpu, found, {})
+    assert (load.gpus_total, load.cores_total, load.cores_free) == (0, 64, 0)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "has", "serves"),
+    [
+        ({"ncpus": 1, "mem": "2gb", "ngpus": "1"}, {}, True),  # amounts choose no node
+        ({"Qlist": "workq"}, {"Qlist": "a,workq"}, True),
+        ({"Qlist": "workq"}, {"Qlist": "work"}, False),
+        ({"Qlist": "workq"}, {}, False),
+        ({"Qlist": "workq", "fast": "True"}, {"Qlist": "workq", "fast": "True"}, True),
+        ({"Qlist": "workq", "fast": "True"}, {"Qlist": "workq", "fast": "False"}, False),
+    ],
+)
+def test_a_chunk_of_a_queue_chooses_nodes(chunk: dict[str, object], has: dict[str, str], serves: bool) -> None:
+    nodes = {"n1": node(available={"host": "n1", "ncpus": 8, **has})}
+    (found,) = read(nodes, {"workq": {"queue_type": "Execution", "default_chunk": chunk}})
+    assert found.partitions == (("workq",) if serves else ())
 
 
 def test_queues_with_nodes_of_their_own() -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorylink import explain
+from factorylink import availability, explain
 from factorylink.errors import Misread
 from factorylink.models import EndReason, Job, JobState
 from factorylink.schedulers import pbs, pbs_parse
@@ -362,6 +362,40 @@ def test_waiting_is_in_the_order_of_submission() -> None:
     }
     with pytest.raises(Misread):
         pbs.waiting().parse(Output('{"Jobs": {"x": {"queue": "a"}}}', "", 0))
+
+
+def test_the_jobs_of_a_begun_array_that_wait_are_counted_one_by_one() -> None:
+    """Recorded: of 500 three run or are suspended, and two are over."""
+    waiting = pbs.waiting().parse(recorded("qstat-array-begun-json"))
+    ids = [job for _, job in waiting["interactive"]]
+    assert ids[:3] == ["0[4].login01", "0[6].login01", "0[7].login01"]
+    assert len([job for job in ids if job.startswith("0[")]) == 496
+    assert ids[-1] == "3.login01"  # behind all of it
+    (ours,) = pbs.jobs(NAME).parse(answer(job("3.login01", job_state="Q", queue="interactive", stime=None)))
+    assert availability.Queue(waiting).ahead("interactive", ours) == 496
+
+
+@pytest.mark.parametrize(
+    ("indices", "ids"),
+    [("3", ["2[3].vm"]), (7, ["2[7].vm"]), ("-", []), ("1-7:3", ["2[1].vm", "2[4].vm", "2[7].vm"]), ("9-1", [])],
+)
+def test_indices_of_an_array(indices: object, ids: list[str]) -> None:
+    found = pbs.waiting().parse(answer(job("2[].vm", array_indices_remaining=indices)))
+    assert [id for _, id in found.get("workq", [])] == ids
+
+
+@pytest.mark.parametrize("indices", ["x", "1-", "1,,2", "1-9:0", "0-999999999", "1;2", [1], ",".join(["0-99999"] * 2)])
+def test_indices_that_are_none_or_too_many_are_misread(indices: object) -> None:
+    with pytest.raises(Misread):
+        pbs.waiting().parse(answer(job("2[].vm", array_indices_remaining=indices)))
+
+
+def test_a_suspended_job_is_told() -> None:
+    """Recorded after ``qsig -s suspend``: its comment says that it runs."""
+    suspended, _ = pbs.jobs("STDIN").parse(recorded("qstat-suspended-json"))
+    assert (suspended.state, suspended.suspended, suspended.raw_state) == (JobState.RUNNING, True, "S")
+    (runs,) = pbs.jobs(NAME).parse(answer(job()))
+    assert not runs.suspended
 
 
 def test_times_are_asked_for_in_utc() -> None:

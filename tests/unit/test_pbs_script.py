@@ -1,6 +1,11 @@
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -83,6 +88,91 @@ def test_whole_nodes_by_their_type_from_the_catalogue() -> None:
     lines = pbs.script(asked).splitlines()
     assert "#PBS -l select=1:node_type=mi300a" in lines
     assert "#PBS -l walltime=02:00:00" in lines
+
+
+class Node:
+    """A node where PBS says nothing of GPUs: ``nvidia-smi`` tells of four, and locks lie in a folder of this test's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.number = f"{os.getpid()}{time.monotonic_ns()}"
+        self.locks = Path(f"/tmp/factorygate-gpus-{self.number}")  # where the script has them
+        self.env = {
+            "BASH_FUNC_nvidia-smi%%": "() { printf '0\\n1\\n2\\n3\\n'; }",
+            "BASH_FUNC_id%%": f"() {{ echo {self.number}; }}",
+            "HOME": str(folder),
+            "PATH": "/usr/bin:/bin",
+        }
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def script(self, **changes: object) -> str:
+        seen = 'echo "${CUDA_VISIBLE_DEVICES-none}" >"$1.new" && mv "$1.new" "$1" && exec sleep 60'
+        self.said = self.folder / f"said-{len(self.running)}-{time.monotonic_ns()}"
+        fields = {"output": f"{self.folder}/job.log", "command": ("/bin/bash", "-c", seen, "sh", str(self.said))}
+        return pbs.script(request(**(fields | changes)))
+
+    def starts(self, **changes: object) -> str:
+        """Start a job that runs on; what it has in ``CUDA_VISIBLE_DEVICES``."""
+        script = self.script(**changes)
+        self.running.append(subprocess.Popen(["/bin/bash", "-c", script], env=self.env, start_new_session=True))
+        deadline = time.monotonic() + 30
+        while not self.said.exists():
+            assert time.monotonic() < deadline, (self.folder / "job.log").read_text()
+            assert self.running[-1].poll() is None, (self.folder / "job.log").read_text()
+            time.sleep(0.01)
+        return self.said.read_text().strip()
+
+    def ends(self, number: int) -> None:
+        os.killpg(self.running[number].pid, signal.SIGKILL)
+        self.running[number].wait()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    made = Node(tmp_path)
+    yield made
+    for number, job in enumerate(made.running):
+        if job.poll() is None:
+            made.ends(number)
+    shutil.rmtree(made.locks, ignore_errors=True)
+
+
+def test_jobs_on_a_node_where_pbs_says_no_gpu_take_different_ones(node: Node) -> None:
+    assert [node.starts(), node.starts(gpus=2), node.starts()] == ["0", "1,2", "3"]
+    node.ends(1)
+    assert node.starts() == "1"  # a lock ends with its job, however it ends
+    assert node.starts(gpus=2) == "2"
+    assert "of 2 GPUs 1 are not another job's" in (node.folder / "job.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("env", "changes", "has"),
+    [
+        ({"CUDA_VISIBLE_DEVICES": "GPU-7"}, {}, "GPU-7"),  # a hook of the site's said it
+        ({"ROCR_VISIBLE_DEVICES": "1"}, {}, "none"),
+        ({"BASH_FUNC_nvidia-smi%%": "() { echo 0; }"}, {}, "none"),  # it hides the others
+        ({"BASH_FUNC_nvidia-smi%%": "() { return 1; }"}, {}, "none"),
+        ({}, {"gpus": 4}, "none"),  # all of the node
+        ({}, {"gpus": 0}, "none"),
+        ({}, {"whole_node": True}, "none"),
+    ],
+)
+def test_a_job_whose_gpus_are_known_or_all_takes_none(
+    node: Node, env: dict[str, str], changes: dict[str, object], has: str
+) -> None:
+    node.env |= env
+    assert node.starts(**changes) == has
+
+
+def test_a_folder_of_somebody_else_is_not_used(node: Node) -> None:
+    elsewhere = node.folder / "elsewhere"
+    elsewhere.mkdir()
+    node.locks.symlink_to(elsewhere)
+    try:
+        assert node.starts() == "none"
+        assert list(elsewhere.iterdir()) == []
+    finally:
+        node.locks.unlink()
 
 
 def test_optional_words_appear_only_where_given() -> None:

@@ -52,7 +52,7 @@ def test_a_mistake_is_named_with_file_key_and_what_is_allowed(
         "F:5: projects.ID.groups.1: 'antenna:hunaifa' gives no right: groups antenna:… are what people pick themselves "
         "at login\n"
     )
-    assert "F: projects.ID.factories.one: not in the catalogue; allowed: " in check("x", "x")
+    assert "F:9: projects.ID.factories.one: not in the catalogue; allowed: " in check("x", "x")
     file.write_text(YAML.replace("one:", "lumi-aif:"))
     assert main(["projects", "check", str(file)]) == 1
     said = capsys.readouterr().err
@@ -234,4 +234,4 @@ def test_what_is_lent_is_nobody_s_by_the_link_s_own_configuration(
         return
     with pytest.raises(CatalogueError) as caught:
         read(file, {"one": factory()}, {"one": access})
-    assert caught.value.problems == (f"{file}: projects.EHPC-AIF-2026PG01-756.factories.one.{wrong}",)
+    assert caught.value.problems == (f"{file}:9: projects.EHPC-AIF-2026PG01-756.factories.one.{wrong}",)

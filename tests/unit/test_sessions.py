@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import pytest_asyncio
@@ -181,6 +181,116 @@ async def test_a_doubtful_submission_is_answered_503_and_its_job_cancelled(world
     assert (await world.until(state="ended")).end_reason == EndReason.REFUSED
 
 
+async def test_a_session_whose_submission_was_answered_503_is_shown_as_over_at_once(world: World) -> None:
+    """Its job may turn up and is cancelled then; nobody waits for that."""
+    world.scheduler.takes_and_says_nothing = True
+    assert (await problem(world)).status == 503
+    assert world.board.sessions("ada") == []
+    session = await world.session()
+    assert (session.state, session.end_reason) == ("ended", EndReason.REFUSED)
+    assert session.end is not None
+    assert session.end.code == "not-taken"
+    assert world.board.live[ID].row.ended is None
+    world.scheduler.takes_and_says_nothing = False
+    assert (await world.put(OTHER)).state == "pending"
+    assert [one.id for one in world.board.sessions("ada")] == [OTHER]
+
+
+async def up(world: World) -> None:
+    """A session whose notebook answers."""
+    await world.put()
+    world.scheduler.runs("1", "n7")
+    await world.scheduler.answer()
+    await world.comes(lambda: bool(world.doors.kept_open))
+    world.door_says(phase="up", environment=True)
+    await world.until(state="running")
+
+
+async def test_a_suspended_session_says_that_the_site_suspended_it(world: World) -> None:
+    await up(world)
+    world.scheduler.set("1", suspended=True, raw_state="SUSPENDED")
+    await world.scheduler.answer()
+    session = await world.until(state="unreachable", before="running", reachable=False)
+    assert session.waits_for is not None
+    assert (session.waits_for.code, session.waits_for.scheduler) == ("suspended", "SUSPENDED")
+    world.scheduler.set("1", suspended=False, raw_state="RUNNING")
+    await world.scheduler.answer()
+    session = await world.until(state="running", reachable=True)
+    assert session.waits_for is None
+
+
+async def test_a_session_that_is_suspended_while_it_starts_has_its_time_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("factorylink.moments.ticks", lambda: now)
+    world = await World(tmp_path, starting_seconds=60).up()
+    await world.put()
+    world.scheduler.runs("1", "n7")
+    await world.scheduler.answer()
+    await world.comes(lambda: bool(world.doors.kept_open))
+    world.door_says(phase="waiting", environment=True)
+    await world.until(state="starting")
+    world.board.live[ID].environment_at = now
+    world.scheduler.set("1", suspended=True, raw_state="S")
+    await world.scheduler.answer()
+    now += 3600
+    await world.scheduler.answer()
+    assert (await world.session()).before == "starting"
+    world.scheduler.set("1", suspended=False, raw_state="R")
+    await world.scheduler.answer()
+    assert (await world.session()).state == "starting"
+    now += 61
+    await world.scheduler.answer()
+    assert (await world.session()).state == "ending"
+    await world.down()
+
+
+async def test_a_job_that_the_scheduler_does_not_look_at_is_no_job_that_starts_by_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr("factorylink.moments.ticks", lambda: now)
+    await world.put()
+    world.scheduler.set("1", reason="", raw_state="Q")
+    await world.scheduler.answer()
+    assert await why(world) == ("new", "wait")
+    now += 301
+    assert await why(world) == ("unlooked", "site")
+    world.scheduler.set("1", reason="Resources")
+    await world.scheduler.answer()
+    assert await why(world) == ("resources", "wait")
+
+
+async def why(world: World) -> tuple[str, str]:
+    words = (await world.session()).waits_for
+    assert words is not None
+    return words.code, words.whose
+
+
+@pytest.mark.parametrize(
+    ("reason", "code"),
+    [
+        ("", "nodes-out"),
+        ("Not Running: Not enough free nodes available", "nodes-out"),  # OpenPBS, all nodes offline
+        ("Resources", "nodes-out"),
+        ("Hold_Types=u", "held-user"),
+        ("QOSMaxJobsPerUserLimit", "own-jobs"),
+    ],
+)
+async def test_where_all_nodes_are_out_it_is_said_instead_of_what_the_scheduler_says(
+    world: World, reason: str, code: str
+) -> None:
+    await world.put()
+    world.scheduler.set("1", reason=reason, partition="gpu")
+    await world.scheduler.answer()
+    before = await why(world)
+    world.scheduler.out = {"gpu"}
+    assert (await why(world))[0] == code
+    world.scheduler.out = set()
+    assert await why(world) == before
+
+
 async def test_limits(tmp_path: Path) -> None:
     world = await World(tmp_path, pending_per_person=1).up()
     await world.put()
@@ -261,8 +371,25 @@ async def test_stop_while_it_waits(world: World) -> None:
     await world.scheduler.answer()
     await world.comes(lambda: bool(world.scheduler.cancelled))
     await world.scheduler.answer(2)
-    assert (await world.until(state="ended")).end_reason == EndReason.STOPPED
+    ended = await world.until(state="ended")
+    assert ended.end_reason == EndReason.STOPPED
+    assert ended.end is not None
+    assert ended.end.what == "You cancelled the request. You are not charged."
     assert set(world.scheduler.cancelled) == {"1"}
+
+
+@pytest.mark.parametrize(("by", "code"), [("hub", "withdrawn-starting"), ("operator", "withdrawn-operator")])
+async def test_stop_before_jupyter_answered(world: World, by: Literal["hub", "operator"], code: str) -> None:
+    await world.put()
+    world.scheduler.runs("1", "n1")
+    await world.scheduler.answer()
+    await world.until(state="starting")
+    await world.sessions.stop(ID, by)
+    await world.comes(lambda: bool(world.scheduler.cancelled))
+    await world.scheduler.answer(2)
+    ended = await world.until(state="ended")
+    assert ended.end is not None
+    assert ended.end.code == code
 
 
 async def test_stop_asks_the_notebook_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +410,31 @@ async def test_stop_while_the_submission_is_under_way(world: World, monkeypatch:
     world.scheduler.speaks.set()
     await world.comes(lambda: bool(world.scheduler.cancelled))
     assert world.scheduler.cancelled == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("trouble", "code"),
+    [
+        ("The name n7 does not resolve on this machine (Name or service not known).", "node-name"),
+        ("n7 port 30001: Name or service not known", "node-name"),  # as a site's sshd says it
+        ("n7 port 30001: the site's login host forbids to forward connections to its nodes.", "carrier-refused"),
+        ("n7 port 30001: Connection refused", None),  # the door is not open yet
+    ],
+)
+async def test_a_door_that_nobody_can_reach_is_told_while_the_session_starts(
+    world: World, trouble: str, code: str | None
+) -> None:
+    await world.put()
+    world.scheduler.runs("1", "n7")
+    await world.scheduler.answer()
+    assert (await world.until(state="starting")).waits_for is None
+    world.doors.trouble = trouble
+    session = await world.session()
+    assert session.state == "starting"
+    assert (session.waits_for and session.waits_for.code) == code
+    world.doors.trouble = ""
+    world.door_says(phase="up", environment=True)
+    assert (await world.until(state="running")).waits_for is None
 
 
 async def test_requeue_is_followed(world: World) -> None:

@@ -10,7 +10,7 @@ import pytest
 from factorylink import pacing
 from factorylink.asking import Breaker, NotAsked
 from factorylink.errors import Expired, Gone, NotLetIn, Refused, Unreachable
-from factorylink.models import End, Estimate, JobState
+from factorylink.models import End, Estimate, JobState, NodeState
 from factorylink.schedulers import pbs
 from factorylink.site import Site
 from tests.unit import site_fakes as fakes
@@ -118,10 +118,72 @@ async def test_positions_come_from_all_waiting_jobs_once_known(site: Site, trans
     transport.answers["waiting"] = waiting
     await site.start()
     await site.ask_jobs_now()
-    assert (site.position("5"), site.position("6"), site.position("7")) == (1, 2, None)
+    assert (site.position("5"), site.position("6"), site.position("7")) == (None, None, None)
     gate.set()
     await surveyed.wait()
-    assert (site.position("5"), site.position("6")) == (3, 4)
+    assert (site.position("5"), site.position("6"), site.position("7")) == (3, 4, None)
+
+
+async def test_the_place_of_a_new_job_is_unknown_until_the_queue_is_asked_early(
+    site: Site, transport: FakeTransport
+) -> None:
+    transport.answers["jobs"] = [job("5")]
+    transport.answers["waiting"] = {"gpu": [(1, "5")]}
+    surveyed = asyncio.Event()
+    site.survey.on_loads = surveyed.set
+    await site.start()
+    await site.ask_jobs_now()
+    await surveyed.wait()
+    assert site.position("5") == 1
+    surveyed.clear()
+    others = [(1, str(number)) for number in range(6, 506)]  # that came since
+    transport.answers["waiting"] = {"gpu": [(1, "5"), *others, (1, "506")]}
+    transport.answers["jobs"] = [job("5"), job("506")]
+    await site.ask_jobs_now()
+    assert (site.position("5"), site.position("506")) == (1, None)
+    async with asyncio.timeout(15):  # before SURVEY is over
+        while site.position("506") is None:
+            await surveyed.wait()
+            surveyed.clear()
+    assert (site.position("5"), site.position("506")) == (1, 502)
+    assert (transport.count("nodes"), transport.count("waiting")) == (1, 2)
+
+
+async def test_a_job_of_ours_that_was_cancelled_is_ahead_of_nobody(site: Site, transport: FakeTransport) -> None:
+    """PBS does not tell it any more, and the queue that is known has it still."""
+    transport.answers["jobs"] = [job("5"), job("6")]
+    transport.answers["waiting"] = {"gpu": [(9, "1"), (1, "5"), (1, "6")]}
+    surveyed = asyncio.Event()
+    site.survey.on_loads = surveyed.set
+    await site.start()
+    await site.ask_jobs_now()
+    await surveyed.wait()
+    assert site.position("6") == 3
+    transport.answers["jobs"] = [job("6")]
+    await site.ask_jobs_now()
+    assert (site.position("5"), site.position("6")) == (None, 2)
+    await site.ask_jobs_now()
+    assert site.position("6") == 2
+
+
+async def test_that_all_nodes_of_a_partition_are_out_is_known_from_a_survey(
+    site: Site, transport: FakeTransport
+) -> None:
+    assert not site.all_out("gpu")
+    amounts = dict.fromkeys(("cores", "cores_free", "memory", "memory_free", "gpus", "gpus_free"), 0)
+    transport.answers["nodes"] = [
+        NodeState(name="n1", usable=False, partitions=("gpu", "cpu"), **amounts),
+        NodeState(name="n2", usable=True, partitions=("cpu",), **amounts),
+    ]
+    surveyed = asyncio.Event()
+    site.survey.on_loads = surveyed.set
+    await site.start()
+    site.look()
+    await surveyed.wait()
+    assert site.all_out("gpu")
+    assert not site.all_out("cpu")
+    assert not site.all_out("gpu,cpu")
+    assert not site.all_out("of-which-nothing-is-told")
 
 
 async def test_what_is_free_is_asked_only_while_somebody_wants_to_know(

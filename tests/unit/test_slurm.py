@@ -43,7 +43,7 @@ def test_script_has_identity_resources_and_quoted_command() -> None:
     assert "umask 077" in text
     assert "PYTHONNOUSERSITE=1" in text
     lines = directives()
-    assert "--mem=64000M" in lines
+    assert "--mem=61035M" in lines
     assert "--time=60" in lines
     assert "--gres=gpu:1" in lines
     assert "--export=NIL" in lines

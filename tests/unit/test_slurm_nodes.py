@@ -33,7 +33,7 @@ def test_a_real_answer() -> None:
     assert set(nodes["n1"].partitions) == {"gpu", "all"}
     assert (nodes["n1"].gpus, nodes["n1"].gpus_free, nodes["n1"].gpu_type) == (4, 2, "a100")
     assert (nodes["n1"].cores, nodes["n1"].cores_free) == (32, 23)
-    assert (nodes["n1"].memory, nodes["n1"].memory_free) == (256_000 * 10**6, 254_000 * 10**6)
+    assert (nodes["n1"].memory, nodes["n1"].memory_free) == (256_000 * 2**20, 254_000 * 2**20)
     assert (nodes["c1"].gpus, nodes["c1"].gpu_type, nodes["c1"].cores_free) == (0, None, 16)
 
 
@@ -99,4 +99,4 @@ def test_what_is_not_understood_is_misread() -> None:
 
 
 def test_memory_that_is_not_counted_is_free() -> None:
-    assert node(used="N/A").memory_free == 256_000 * 10**6
+    assert node(used="N/A").memory_free == 256_000 * 2**20

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from factorylink.models import EndReason, Problem, SessionState, Words
+from factorylink.models import EndReason, Problem, Session, SessionState, Words
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
 
@@ -79,6 +79,35 @@ async def test_who_starts_again_while_the_hub_forgets_what_ended_gets_a_session_
     assert (await hub.api("POST", server)).status_code in (201, 202)
     await hub.until(user, is_ready, "anew")
     assert [session.wish for session in link.live(user)] == ["run"]
+
+
+async def test_a_start_answers_with_the_session(hub: HubProcess, link: FakeLink, user: str) -> None:
+    link.auto = False
+    answer = await hub.api("POST", f"/users/{user}/servers/told", json={"factory": "one"})
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (202, "application/json")
+    told = Session.model_validate(answer.json())
+    assert link.live(user) == [told.model_copy(update={"url": link.live(user)[0].url})]
+    assert told.url == f"http://127.0.0.1:1/user/{user}/told/"  # where people get in, not the link's port
+    again = await hub.api("POST", f"/users/{user}/servers/told", json={"factory": "one"})
+    assert (again.status_code, again.json()["id"]) == (202, told.id)
+
+
+async def test_a_start_answers_before_the_link_does(hub: HubProcess, link: FakeLink, user: str) -> None:
+    link.auto = False
+    link.free.clear()
+    try:
+        answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
+        assert answer.status_code == 202
+        told = answer.json()
+        assert told == told | {
+            "user": user,
+            "server": "",
+            "state": "pending",
+            "url": f"http://127.0.0.1:1/user/{user}/",
+        }
+    finally:
+        link.free.set()
+    assert (await link.until(None, lambda s: s.user == user)).id == told["id"]
 
 
 async def test_adopts_a_live_session_and_takes_its_token(hub: HubProcess, link: FakeLink, user: str) -> None:

@@ -134,7 +134,7 @@ async def test_who_starts_again_at_once_gets_a_session_of_their_own(hub: HubProc
     [new] = link.live(user)
     assert new.id != old
     assert new.wish == "run"
-    assert (new.id, "hub") not in link.stops
+    assert new.id not in {stopped for stopped, _ in link.stops}
 
 
 async def test_a_start_that_is_stopped_is_answered_in_words(hub: HubProcess, link: FakeLink, user: str) -> None:
@@ -254,3 +254,17 @@ async def test_a_proxy_that_is_away_holds_up_no_stop(
         beside.removes.set()
     await hub.until(user, is_stopped, "routed")
     await link.end(session.id)
+
+
+async def test_the_link_is_told_who_stopped_it(hub: HubProcess, link: FakeLink, user: str) -> None:
+    made = await hub.api("POST", f"/users/{user}/tokens", json={"note": "stops"})
+    own = made.json()["token"]
+    told = {}
+    for server, token in (("own", own), ("others", None)):
+        told[server] = await pending(hub, link, user, server)
+        answer = await hub.api("DELETE", f"/users/{user}/servers/{server}", token)
+        assert answer.status_code in (202, 204), answer.text
+        await hub.until(user, is_stopped, server)
+    by = dict(reversed(link.stops))  # the first counts
+    assert by[told["own"]] == "person"
+    assert by[told["others"]] in ("hub", "operator")

@@ -59,6 +59,10 @@ async def test_what_it_uses_is_told_while_its_door_is_open(world: World) -> None
     world.door_says(phase="up", environment=True, gpu_percent=0, memory_bytes=1 << 30)
     session = await world.sessions.session(ID)
     assert (session.gpu_percent, session.memory_bytes) == (0, 1 << 30)
+    assert (session.busy, session.busy_with) == (False, ())
+    world.door_says(phase="up", environment=True, busy=True, busy_with=("train.ipynb",))
+    session = await world.sessions.session(ID)
+    assert (session.busy, session.busy_with) == (True, ("train.ipynb",))
     world.door_is_lost()
     assert (await world.sessions.session(ID)).gpu_percent is None
 

@@ -14,7 +14,7 @@ import pytest
 
 from factorylink import catalogue
 from factorylink.models import Factory, NodeShape, Partition
-from testbed import __main__ as command
+from testbed import commands as command
 from testbed import factories, install, pbs_layout, pbs_programs, pbs_record
 from testbed.errors import CannotLayOut, CannotRun, NotThere
 from testbed.login import Isolation

@@ -6,7 +6,6 @@ The outputs are written as the programs' documentation and their users' reports 
 from __future__ import annotations
 
 import json
-import os
 import stat
 from pathlib import Path
 
@@ -43,8 +42,8 @@ def test_nvidia_tells_percent_and_bytes() -> None:
 
 
 @pytest.mark.parametrize("told", [ROCM_5, ROCM_6])
-def test_amd_tells_percent_and_bytes(told: str) -> None:
-    assert gpus.parse_amd(told) == (Gpu("AMD INSTINCT MI250 (MCM) OAM AC MBA", 93, 10960896, 68702699520),)
+def test_rocm_smi_tells_percent_and_bytes(told: str) -> None:
+    assert gpus.parse_rocm(told) == (Gpu("AMD INSTINCT MI250 (MCM) OAM AC MBA", 93, 10960896, 68702699520),)
 
 
 @pytest.mark.parametrize("told", ["", "No devices were found\n", "a, b\n", '"', "x, 1, 2, 3, 4\n"])
@@ -53,8 +52,8 @@ def test_what_is_no_answer_of_nvidia_is_nothing(told: str) -> None:
 
 
 @pytest.mark.parametrize("told", ["", "[]", "null", "ERROR: no GPU", '{"card0": 1}', '{"system": {}}'])
-def test_what_is_no_answer_of_amd_is_nothing(told: str) -> None:
-    assert gpus.parse_amd(told) == ()
+def test_what_is_no_answer_of_rocm_smi_is_nothing(told: str) -> None:
+    assert gpus.parse_rocm(told) == ()
 
 
 @pytest.mark.parametrize("percent", ["101", "-1", "nan", "inf", "[Not Supported]"])
@@ -64,7 +63,7 @@ def test_a_percent_that_is_none_is_not_known(percent: str) -> None:
 
 @pytest.mark.parametrize(
     ("visible", "asked"),
-    [(None, None), ("0,3", "--id=0,3"), ("GPU-0f1e", "--id=GPU-0f1e"), ("MIG-1", None), ("0;reboot", None)],
+    [(None, None), ("0,3", "--id=0,3"), ("GPU-0f1e", "--id=GPU-0f1e"), ("0;reboot", None)],
 )
 def test_nvidia_is_asked_for_the_jobs_own(visible: str | None, asked: str | None) -> None:
     argv = gpus.nvidia_command({} if visible is None else {"CUDA_VISIBLE_DEVICES": visible})
@@ -79,8 +78,117 @@ def test_a_job_without_gpus_asks_for_none(visible: str) -> None:
 
 
 def test_amd_is_asked_for_the_jobs_own() -> None:
-    assert gpus.amd_command({"ROCR_VISIBLE_DEVICES": "1,2"})[-3:] == ["-d", "1", "2"]
-    assert "-d" not in gpus.amd_command({"ROCR_VISIBLE_DEVICES": "1;2"})
+    own, odd = {"ROCR_VISIBLE_DEVICES": "1,2"}, {"ROCR_VISIBLE_DEVICES": "1;2"}
+    assert gpus.rocm_command(own)[-3:] == ["-d", "1", "2"]
+    assert gpus.amd_command(own)[-3:] == gpus.amd_names(own)[-3:] == ["--gpu", "1", "2"]
+    assert "-d" not in gpus.rocm_command(odd)
+    assert "--gpu" not in gpus.amd_command(odd)
+
+
+# --- MIG: outputs in the shape of NVIDIA's MIG User Guide (driver 450); the numbers of GPU 1 are made up
+
+MIG = "MIG-c6d4f1ef-42e4-5de3-91c7-45d71c87eb3f"
+MIG_OF_GPU_1 = "MIG-7089d0f3-293f-58c9-8f8c-5ea666eedbde"
+LISTED = f"""\
+GPU 0: NVIDIA A100-SXM4-40GB (UUID: GPU-e86cb44c-6756-fd30-cd4a-1e6da3caf9b0)
+  MIG 3g.20gb     Device  0: (UUID: {MIG})
+  MIG 3g.20gb     Device  1: (UUID: MIG-cba663e8-9bed-5b25-b243-5985ef7c9beb)
+GPU 1: NVIDIA A100-SXM4-40GB (UUID: GPU-5d5ba0d6-d33d-2b2c-524d-9e3d8d2b8a77)
+  MIG 1g.5gb      Device  0: (UUID: {MIG_OF_GPU_1})
+"""
+MIG_TABLE = """\
++-----------------------------------------------------------------------------+
+| NVIDIA-SMI 450.80.02    Driver Version: 450.80.02    CUDA Version: 11.0     |
+|-------------------------------+----------------------+----------------------+
+|   0  A100-SXM4-40GB      On   | 00000000:36:00.0 Off |                   On |
+| N/A   29C    P0    62W / 400W |                  N/A |     N/A      Default |
++-------------------------------+----------------------+----------------------+
+
++-----------------------------------------------------------------------------+
+| MIG devices:                                                                |
++------------------+----------------------+-----------+-----------------------+
+| GPU  GI  CI  MIG |         Memory-Usage |        Vol|         Shared        |
+|      ID  ID  Dev |           BAR1-Usage | SM     Unc| CE  ENC  DEC  OFA  JPG|
+|                  |                      |        ECC|                       |
+|==================+======================+===========+=======================|
+|  0    1   0   0  |     11MiB / 20224MiB | 42      0 |  3   0    2    0    0 |
+|                  |      0MiB / 32767MiB |           |                       |
++------------------+----------------------+-----------+-----------------------+
+|  0    2   0   1  |  10453MiB / 20096MiB | 42      0 |  3   0    2    0    0 |
+|                  |      2MiB / 32767MiB |           |                       |
++------------------+----------------------+-----------+-----------------------+
+|  1    7   0   0  |     19MiB /  4864MiB | 14      0 |  1   0    0    0    0 |
+|                  |      0MiB /  8191MiB |           |                       |
++------------------+----------------------+-----------+-----------------------+
+"""
+
+
+def test_a_job_on_a_mig_device_sees_its_own_only() -> None:
+    job = {"CUDA_VISIBLE_DEVICES": MIG_OF_GPU_1}
+    assert gpus.nvidia_command(job) == []  # which would tell of every GPU of the node
+    assert (gpus.mig_command(job), gpus.mig_names(job)) == (["nvidia-smi"], ["nvidia-smi", "-L"])
+    assert gpus.parse_mig(gpus.mig_devices(job), MIG_TABLE, LISTED) == (
+        Gpu("NVIDIA A100-SXM4-40GB MIG 1g.5gb", None, 19 << 20, 4864 << 20),
+    )
+
+
+def test_a_mig_device_by_the_name_of_older_drivers() -> None:
+    job = {"CUDA_VISIBLE_DEVICES": "MIG-GPU-e86cb44c-6756-fd30-cd4a-1e6da3caf9b0/2/0"}
+    (found,) = gpus.parse_mig(gpus.mig_devices(job), MIG_TABLE, LISTED)
+    assert (found.memory, found.memory_limit) == (10453 << 20, 20096 << 20)
+
+
+@pytest.mark.parametrize("device", ["MIG-", "MIG-1;reboot", "MIG-GPU-e86c/9/9", "MIG-GPU-/a/b"])
+@pytest.mark.parametrize(("table", "listed"), [(MIG_TABLE, LISTED), ("", ""), ("|", "MIG x Device 0: (UUID: MIG-)")])
+def test_a_mig_device_that_is_not_listed_is_not_shown(device: str, table: str, listed: str) -> None:
+    job = {"CUDA_VISIBLE_DEVICES": device}
+    assert gpus.nvidia_command(job) == []
+    assert gpus.parse_mig(gpus.mig_devices(job), table, listed) == ()
+
+
+def test_a_mig_device_whose_memory_is_not_told_is_shown_without() -> None:
+    assert gpus.parse_mig([MIG], "No running processes found", LISTED) == (Gpu("NVIDIA A100-SXM4-40GB MIG 3g.20gb"),)
+
+
+# --- amd-smi: in the shape that users' public recordings of AMD-SMI 26.2.1 (ROCm 7.2) have; the numbers are made up
+
+
+def amd_smi(*gpus_: dict[str, object], wrapped: bool = True) -> str:
+    return json.dumps({"gpu_data": gpus_} if wrapped else gpus_, indent=4)
+
+
+METRIC = {
+    "gpu": 1,
+    "usage": {
+        "gfx_activity": {"value": 40, "unit": "%"},
+        "umc_activity": {"value": 0, "unit": "%"},
+        "mm_activity": "N/A",
+        "vcn_activity": [{"value": 0, "unit": "%"}, "N/A"],
+    },
+    "mem_usage": {
+        "total_vram": {"value": 128624, "unit": "MB"},
+        "used_vram": {"value": 283, "unit": "MB"},
+        "free_vram": {"value": 128341, "unit": "MB"},
+    },
+}
+STATIC = {"gpu": 1, "asic": {"market_name": "AMD Instinct MI300A", "vendor_id": "0x1002"}}
+UNTOLD = {"gpu": 0, "usage": "N/A", "mem_usage": {"total_vram": "N/A", "used_vram": {"value": "N/A", "unit": "MB"}}}
+
+
+@pytest.mark.parametrize("wrapped", [True, False], ids=["ROCm 7", "ROCm 6"])
+def test_amd_smi_tells_percent_bytes_and_name(wrapped: bool) -> None:
+    metric, static = amd_smi(UNTOLD, METRIC, wrapped=wrapped), amd_smi(STATIC, wrapped=wrapped)
+    assert gpus.parse_amd(metric, static) == (
+        Gpu("AMD GPU 0"),
+        Gpu("AMD Instinct MI300A", 40, 283 << 20, 128624 << 20),
+    )
+
+
+@pytest.mark.parametrize(
+    "told", ["", "null", "7", '{"gpu_data": {}}', '[{"gpu": "x"}]', "ERROR: no GPU", "[" * 100_000]
+)
+def test_what_is_no_answer_of_amd_smi_is_nothing(told: str) -> None:
+    assert gpus.parse_amd(told, told) == ()
 
 
 def group(folder: Path, **files: object) -> Path:
@@ -119,24 +227,60 @@ def program(folder: Path, name: str, said: str, code: int = 0) -> None:
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-async def test_the_vendors_program_is_asked_where_there_is_one(tmp_path: Path) -> None:
-    assert (await measure({"PATH": str(tmp_path)})).gpus == ()
-    program(tmp_path, "nvidia-smi", NVIDIA)
-    path = os.environ["PATH"]
-    os.environ["PATH"] = str(tmp_path)
-    try:
-        found = await measure({"PATH": str(tmp_path)})
-        assert [gpu.percent for gpu in found.gpus] == [37, 0]
-        program(tmp_path, "nvidia-smi", NVIDIA, code=9)
-        assert (await measure({"PATH": str(tmp_path)})).gpus == ()
-    finally:
-        os.environ["PATH"] = path
+def amd_programs(folder: Path, *, amd: str | None, rocm: str) -> None:
+    """``amd-smi`` that says ``amd`` to each question and counts them, or none of it; and ``rocm-smi``."""
+    for name, said in (("amd-smi", amd), ("rocm-smi", rocm)):
+        if said is not None:
+            (folder / f"{name}.said").write_text(said)
+            (folder / name).write_text(
+                f'#!/bin/sh\necho "$1" >> {folder}/{name}.asked\n/bin/cat {folder}/{name}.said\n'
+            )
+            (folder / name).chmod(0o755)
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that alone is searched for programs."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+async def test_amd_smi_is_asked_before_rocm_smi_and_its_names_once(path: Path) -> None:
+    amd_programs(path, amd=amd_smi(METRIC | STATIC), rocm=ROCM_6)
+    names: dict[str, str] = {}
+    for _ in range(2):
+        found = await measure({"PATH": str(path)}, names)
+        assert [(gpu.name, gpu.percent) for gpu in found.gpus] == [("AMD Instinct MI300A", 40)]
+    assert (path / "amd-smi.asked").read_text().split() == ["static", "metric", "metric"]
+    assert not (path / "rocm-smi.asked").exists()
+
+
+@pytest.mark.parametrize("amd", [None, "amd-smi: no driver", "[]"])
+async def test_rocm_smi_is_asked_where_amd_smi_is_missing_or_says_nothing(path: Path, amd: str | None) -> None:
+    amd_programs(path, amd=amd, rocm=ROCM_6)
+    assert [gpu.percent for gpu in (await measure({"PATH": str(path)})).gpus] == [93]
+
+
+async def test_nothing_else_is_asked_about_a_mig_device(path: Path) -> None:
+    (path / "nvidia-smi").write_text(f'#!/bin/sh\necho "asked $*" >> {path}/asked\n')
+    (path / "nvidia-smi").chmod(0o755)
+    assert (await measure({"PATH": str(path), "CUDA_VISIBLE_DEVICES": MIG})).gpus == ()
+    assert (path / "asked").read_text().splitlines() == ["asked -L", "asked "]
+
+
+async def test_the_vendors_program_is_asked_where_there_is_one(path: Path) -> None:
+    assert (await measure({"PATH": str(path)})).gpus == ()
+    program(path, "nvidia-smi", NVIDIA)
+    found = await measure({"PATH": str(path)})
+    assert [gpu.percent for gpu in found.gpus] == [37, 0]
+    program(path, "nvidia-smi", NVIDIA, code=9)
+    assert (await measure({"PATH": str(path)})).gpus == ()
 
 
 async def test_what_is_told_goes_in_steps_and_remembers_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     percents = iter([12, 0, 0, 0, 0])
 
-    async def found() -> Use:
+    async def found(**_: object) -> Use:
         return Use(GIB + 1, None, (Gpu("a", next(percents)), Gpu("b", None)))
 
     monkeypatch.setattr(use, "measure", found)

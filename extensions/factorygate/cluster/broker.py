@@ -35,6 +35,7 @@ class Broker:
         self.id = uuid.uuid4().hex
         self.cluster: dict[str, Any] = {}  # as the link tells it, without its workers
         self.workers: dict[str, Told] = {}
+        self.logs: dict[str, tuple[str, ...]] = {}  # the last lines of jobs' logs, of those that were asked for
         self.request: dict[str, Any] = {}  # what the cluster was begun with
         self._link = link
         self._on_change = on_change
@@ -108,6 +109,12 @@ class Broker:
             self._take(await self._link.get(f"/clusters/{self.id}"))
         except LinkError as error:
             log.info("The gateway does not say how the cluster is: %s", error)
+
+    async def log(self, name: str) -> tuple[str, ...]:
+        """Return the last lines that a job has written. Raises LinkError."""
+        told = await self._link.get(f"/clusters/{self.id}/workers/{name}/log")
+        self.logs[name] = lines = tuple(told["lines"])
+        return lines
 
     async def end(self) -> None:
         """End the cluster with all its jobs: nothing more is asked for, and whoever waits for an answer gets one now.

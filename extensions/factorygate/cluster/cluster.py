@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from dask_jobqueue.core import JobQueueCluster
+import dask
 from distributed import SpecCluster
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
@@ -21,10 +21,11 @@ from factorygate.cluster import keywords, opening, outside, pages, place, showin
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.broker import Broker
 from factorygate.cluster.job import FactoryJob
+from factorygate.cluster.jobqueue import JobQueueCluster
 from factorygate.cluster.keeper import KEPT, Keeper
 from factorygate.cluster.keys import Keys, mend
 from factorygate.cluster.leaving import Leaving
-from factorygate.cluster.roster import Roster, number
+from factorygate.cluster.roster import Roster
 from factorygate.cluster.terms import Terms
 from factorygate.cluster.view import Adapting, ClusterView
 from factorygate.language import N_
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from factorygate.widgets.panel import ClusterPanel
+
+MOST_NAMES = 100_000  # that are tried for a new job: a cluster that lives for long has had many
 
 
 class FactoryCluster(JobQueueCluster):
@@ -132,6 +135,8 @@ class FactoryCluster(JobQueueCluster):
         **options: Any,
     ) -> None:
         keywords.refuse(options, name)
+        keywords.counts(workers=workers, n_workers=n_workers)
+        keywords.amounts(idle_minutes=idle_minutes, scheduler_hours=scheduler_hours)
         if security is False or not protocol.startswith("tls"):
             raise ValueError("A FactoryCluster speaks TLS and nothing else; leave security= and protocol= out.")
         self.way = Way.here(token=token)
@@ -160,6 +165,7 @@ class FactoryCluster(JobQueueCluster):
         self._keeper: Keeper | None = None
         self._begin_task: asyncio.Task[outside.Outside] | None = None
         self._close_task: asyncio.Task[None] | None = None
+        self.was_left = False  # it goes on without this process
         self._ends = False  # it is being closed or left: nothing more begins
         self._lock = asyncio.Lock()
         self._panel: ClusterPanel | None = None
@@ -179,7 +185,8 @@ class FactoryCluster(JobQueueCluster):
         listens: dict[str, Any] = said["scheduler_options"] or {}
         if self._begins is None:
             self._folder = pages.folder(self.broker.id)
-            listens = {"dashboard": True, "pages": str(self._folder / pages.SOCKET)} | listens
+            own = {"pages": str(self._folder / pages.SOCKET), "local_directory": str(self._folder)}
+            listens = {"dashboard": True, **own} | listens
             if "interface" not in self.terms.worker and "interface" not in listens:
                 listens = {"host": place.own_address()} | listens
         try:
@@ -299,7 +306,6 @@ class FactoryCluster(JobQueueCluster):
         if not self.broker.workers:
             return
         for name, told in self.broker.workers.items():
-            self._i: int = max(self._i, number(name) + 1)
             if told["state"] != "ended":
                 self.workers[name] = job = self.job_cls(self.scheduler.address, name=name, **self._job_kwargs)
                 job.status = Status.running
@@ -317,6 +323,7 @@ class FactoryCluster(JobQueueCluster):
         await self.broker.close()
         await self._stop_watching()
         await Cluster._close(self)
+        self.was_left = True
         await self.scheduler.close()
 
     def _stop_asking(self) -> None:
@@ -371,6 +378,19 @@ class FactoryCluster(JobQueueCluster):
 
     # --- how many
 
+    def job_name(self, number: int) -> str:
+        """Return the name of the job of that number, as this class or a subclass makes it."""
+        return str(self._new_worker_name(number))
+
+    def new_worker_spec(self) -> dict[str, Any]:
+        """Return name and specification of the next job: a name that no job of the cluster has had."""
+        for number in range(self._i, self._i + MOST_NAMES):
+            name = self.job_name(number)
+            if name not in self.worker_spec and name not in self.broker.workers:
+                self._i: int = number
+                return {name: self.new_spec}
+        raise ValueError(f"{type(self).__name__}._new_worker_name() makes no name that is not taken.")
+
     def _jobs(self, workers: int) -> int:
         return self.place.jobs(workers)
 
@@ -379,8 +399,11 @@ class FactoryCluster(JobQueueCluster):
 
         Raises ValueError where the cluster's cap does not allow it, LinkError with what the scheduler said.
         """
+        keywords.counts(n=n, jobs=jobs, cores=cores)
         wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
         self.stop_adapting()
+        if self._keeper is not None:
+            self._keeper.forgive()
         return self._move(wanted)
 
     def _move(self, jobs: int) -> Any:
@@ -416,16 +439,26 @@ class FactoryCluster(JobQueueCluster):
         *,
         minimum_jobs: int | None = None,
         maximum_jobs: int | None = None,
-        minimum: float = 0,
-        maximum: float = math.inf,
+        minimum: float | None = None,
+        maximum: float | None = None,
         minimum_cores: int | None = None,
         maximum_cores: int | None = None,
         minimum_memory: str | None = None,
         maximum_memory: str | None = None,
         **options: Any,
     ) -> Any:
-        """Let the work decide how many jobs there are, within these bounds: workers, jobs, or what they have."""
+        """Let the work decide how many jobs there are, within these bounds: workers, jobs, or what they have.
+        ``minimum`` and ``maximum`` are workers; where no bound is said, they are what dask's configuration says
+        (``distributed.adaptive``). Raises ValueError."""
+        keywords.counts(minimum_jobs=minimum_jobs, maximum_jobs=maximum_jobs, minimum=minimum)
+        keywords.counts(maximum=None if maximum == math.inf else maximum)
         each = self.place.processes
+        if minimum is None:
+            said = minimum_jobs is None and minimum_cores is None and minimum_memory is None
+            minimum = float(dask.config.get("distributed.adaptive.minimum", 0)) if said else 0
+        if maximum is None:
+            said = maximum_jobs is None and maximum_cores is None and maximum_memory is None
+            maximum = float(dask.config.get("distributed.adaptive.maximum", math.inf)) if said else math.inf
         low = self.place.jobs(minimum, minimum_cores, minimum_memory) if minimum_jobs is None else minimum_jobs
         high = self.place.most_jobs(maximum, maximum_cores, maximum_memory) if maximum_jobs is None else maximum_jobs
         most = math.inf if high is None else high * each
@@ -435,6 +468,8 @@ class FactoryCluster(JobQueueCluster):
         except BaseException:
             self.adapting, self._adaptive_options = None, known  # else dask would say the same again, without it
             raise
+        if self._keeper is not None:
+            self._keeper.forgive()
         self.adapting = Adapting(low, 10**6 if high is None else high)
         return adaptive
 
@@ -545,6 +580,22 @@ class FactoryCluster(JobQueueCluster):
         """As it is now; cheap, and from any thread."""
         return showing.view(self)
 
+    def log_tail(self, job: str) -> Any:
+        """Return the last lines that a job of the cluster has written, of one that runs, too. ``job``: its name, as
+        ``view().jobs`` has it. Raises LinkError."""
+        return self.sync(self.broker.log, job)
+
+    def read_log(self, job: str) -> None:
+        """Have a job's log read, for ``view`` to show; from any thread, and nothing is waited for."""
+        self.loop.add_callback(self._read_log, job)
+
+    async def _read_log(self, job: str) -> None:
+        try:
+            if not await self.broker.log(job):
+                self.broker.logs[job] = (N_("Nothing is written yet."),)
+        except LinkError as error:
+            self.broker.logs[job] = (str(error),)
+
     def _ipython_display_(self, **_options: Any) -> None:
         from IPython.display import display
 
@@ -560,4 +611,4 @@ class FactoryCluster(JobQueueCluster):
         return self._panel
 
     def __repr__(self) -> str:
-        return showing.line(self.view())
+        return showing.line(self)

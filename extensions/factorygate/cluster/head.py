@@ -116,6 +116,7 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
         protocol="tls://",
         security=keys,
         pages=str(pages),
+        local_directory=str(pages.parent),
         idle_timeout=f"{options.idle_seconds} s",
         dashboard=True,
     )

@@ -6,12 +6,12 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from dask_jobqueue.core import Job
 from distributed.core import Status
 from distributed.security import Security
 
 from factorygate.cluster import keywords
 from factorygate.cluster.broker import Broker
+from factorygate.cluster.jobqueue import Job
 from factorygate.cluster.keys import in_files
 from factorygate.cluster.terms import Terms
 from factorygate.link import LinkError

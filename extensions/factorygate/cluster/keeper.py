@@ -13,6 +13,7 @@ import dask
 from dask.utils import parse_timedelta
 from distributed.core import Status
 
+from factorygate.cluster import versions
 from factorygate.cluster.broker import Told
 from factorygate.cluster.worker import margin
 from factorygate.language import N_
@@ -28,6 +29,10 @@ GATHER = 0.05  # seconds in which what happens is looked at together
 QUICK = 60.0  # seconds: a job that ended sooner than this, without its workers having come, did not start well
 TOGETHER = 30.0  # seconds in which jobs that are lost are told as one number
 CRASHES = 3  # of those in a row, then no more are asked for
+# Jobs of which the workers had come, and that ended by what ran in them: most likely a task of the work, which the next
+# worker gets. So many in so many seconds, or as many as are wanted, then no more are asked for.
+FAILURES, FAILURES_SECONDS = 5, 600.0
+BY_WORK = frozenset({"failed", "out-of-memory", "finished"})  # the last: a worker's program that was made to end
 FIRST_WAIT = 20.0  # seconds from asking for a job to its workers: until some were seen
 SPARE = 10.0  # seconds that a replacement is asked for earlier than others took
 WAITS = 20  # of the last jobs that are remembered
@@ -47,6 +52,7 @@ class Keeper:
         self._alone: dict[str, float] = {}  # jobs that run without their workers: since when, by the loop's clock
         self._waits: deque[float] = deque(maxlen=WAITS)
         self._crashes = 0
+        self._failures: deque[float] = deque()  # of jobs whose workers had come, by the loop's clock
         self._pause = 0.0
         self._not_before = 0.0  # by the loop's clock
         self._said = self._said_before = ""
@@ -63,6 +69,10 @@ class Keeper:
         for task in (self._task, self._looking):
             if task is not None:
                 task.cancel()
+
+    def forgive(self) -> None:
+        """Forget which jobs the work ended: somebody asks for jobs, and means it."""
+        self._failures.clear()
 
     def changed(self, names: list[str]) -> None:
         """The link said something new."""
@@ -146,13 +156,35 @@ class Keeper:
         quick = began is None or ended is None or ended - began < timedelta(seconds=QUICK)
         if name not in self._came and quick:
             self._crashes += 1
-        refused = told.get("end_reason") == "refused"
-        if self._crashes >= CRASHES or refused:
-            words = (told.get("end") or {}).get("what", "")
-            cluster.stop_adapting()
-            cluster.roster.give_up()
-            what = "" if refused else f"{self._crashes} jobs in a row ended before their workers came:"
-            cluster.message = f"{what} {words}".strip()
+        words = (told.get("end") or {}).get("what", "")
+        if differ := versions.said(told["log_tail"]):
+            self._give_up(differ)
+        elif told.get("end_reason") == "refused":
+            self._give_up(words)
+        elif self._crashes >= CRASHES:
+            self._give_up(f"{self._crashes} jobs in a row ended before their workers came: {words}".strip())
+        elif name in self._came and _is_early(told) and self._fails_too_often():
+            said = N_(
+                "{jobs} jobs have failed within {minutes} minutes after their workers came, so no others are asked for. "
+                "Most likely a task of the work ends its worker. {why}"
+            )
+            minutes = round(FAILURES_SECONDS / 60)
+            self._give_up(said.format(jobs=len(self._failures), minutes=minutes, why=words).strip())
+
+    def _give_up(self, why: str) -> None:
+        """Ask for no more jobs until somebody wants some, and say why."""
+        self._cluster.stop_adapting()
+        self._cluster.roster.give_up()
+        self._cluster.message = why
+        log.warning("%s: %s", self._cluster.name, why)
+
+    def _fails_too_often(self) -> bool:
+        """Count one more job that the work ended; whether these are too many."""
+        now = asyncio.get_running_loop().time()
+        self._failures.append(now)
+        while now - self._failures[0] > FAILURES_SECONDS:
+            self._failures.popleft()
+        return len(self._failures) >= max(FAILURES, self._cluster.roster.wanted)
 
     def _say_lost(self, lost: list[Told]) -> None:
         """What became of jobs that others are asked for in place of; what was over by its walltime is no news."""
@@ -233,6 +265,17 @@ class Keeper:
             if self._cluster.message == self._said:
                 self._cluster.message = self._said_before
             self._said = ""
+
+
+def _is_early(told: Told) -> bool:
+    """Whether what ran in a job ended it, and not for its walltime."""
+    ends, ended = _moment(told.get("ends")), _moment(told.get("ended"))
+    if told.get("end_reason") not in BY_WORK or ended is None:
+        return False
+    started = _moment(told.get("started"))
+    if ends is None or started is None:
+        return True
+    return (ends - ended).total_seconds() > margin((ends - started).total_seconds(), 1.0) + SPARE
 
 
 def _moment(text: str | None) -> datetime | None:

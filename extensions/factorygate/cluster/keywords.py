@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from numbers import Real
 from typing import Any, NoReturn
 
 import dask
@@ -61,7 +62,7 @@ def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
     for word, value in given.items():
         if word in INSTEAD and value not in (None, "", [], (), {}):
             raise ValueError(f"{word}={value!r} cannot be said here: {INSTEAD[word]}.")
-    if name is not None and not NAME.fullmatch(name):
+    if name is not None and not (isinstance(name, str) and NAME.fullmatch(name)):
         raise ValueError(
             f"name={name!r} cannot be a cluster's: letters, digits, '.', '_' and '-' can, beginning with a letter or "
             "digit; no shell reads it."
@@ -70,14 +71,43 @@ def refuse(given: Mapping[str, Any], name: str | None = None) -> None:
         raise ValueError("nanny=False cannot be said here: each Dask worker is a process of its own, under a nanny.")
 
 
-def have_section() -> None:
-    """Our section is in dask's configuration, whoever emptied that; what a person wrote there stays."""
-    dask.config.update(dask.config.config, {"jobqueue": {SECTION: DEFAULTS}}, priority="old")
+def counts(least: int = 0, **given: Any) -> None:
+    """Check numbers of something that is counted; None: not said. Raises ValueError."""
+    for word, value in given.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value != int(value):
+            raise ValueError(f"{word}={value!r} is no whole number.")
+        if value < least:
+            raise ValueError(f"{word}={value!r} is too few: {least} at least.")
+
+
+def amounts(**given: Any) -> None:
+    """Check amounts of something, which are finite and above 0; None: not said. Raises ValueError."""
+    for word, value in given.items():
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value <= 0:
+            raise ValueError(f"{word}={value!r} is no number above 0.")
+
+
+def have_section(section: str | None = None) -> None:
+    """See that a section of dask's configuration has all that dask-jobqueue reads in it; ``section``: None: ours,
+    whoever emptied the configuration. What a person wrote there stays. Raises ValueError where there is no such
+    section."""
+    wanted = section or SECTION
+    there = dask.config.get("jobqueue", None) or {}
+    if wanted != SECTION and not isinstance(there.get(wanted), Mapping):
+        raise ValueError(
+            f"config_name={wanted!r}: dask's configuration has no section jobqueue.{wanted}; "
+            f"it has: {', '.join(sorted({*there, SECTION}))}."
+        )
+    dask.config.update(dask.config.config, {"jobqueue": {wanted: DEFAULTS}}, priority="old")
 
 
 def settled(section: str | None, **given: Any) -> dict[str, Any]:
-    """What was given, and for what is None, what that section of dask's configuration says."""
-    have_section()
+    """What was given, and for what is None, what that section of dask's configuration says. Raises ValueError."""
+    have_section(section)
     found = dask.config.get(f"jobqueue.{section or SECTION}")
     return {
         name: found.get(name.replace("_", "-"), found.get(name)) if value is None else value
@@ -123,7 +153,11 @@ def place(
 
     Raises LinkError, ValueError."""
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
-    return find(hours=_hours(section, hours, walltime), way=way, **settled(section, **known | given))
+    wanted = settled(section, **known | given)
+    counts(1, processes=wanted["processes"], cores=wanted["cores"])
+    wanted_hours = _hours(section, hours, walltime)
+    amounts(hours=wanted_hours)
+    return find(hours=wanted_hours, way=way, **wanted)
 
 
 def worker(section: str | None, place: WorkerPlace, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -31,8 +31,9 @@ class Roster:
         """These jobs are there; ``told`` by who had the cluster before. What it had let go is not wanted; what it asked
         for after it told is."""
         told = told or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
+        known = {self._cluster.job_name(number) for number in range(told["young"])}  # by who told
         for name in names:
-            if name in told["names"] or number(name) >= told["young"]:
+            if name in told["names"] or name not in known:
                 self._cluster.worker_spec[name] = self._cluster.new_spec
         self._heirs = dict(told["heirs"])
         self.wanted = max(told["wanted"], len(self.units()))
@@ -72,7 +73,8 @@ class Roster:
         """From now on so many: those that do not work yet are let go first, the youngest of the others next."""
         self.wanted = jobs
         units, connected = self.units(), self.connected()
-        by_use = sorted(units, key=lambda unit: (not connected.isdisjoint(unit), -number(unit[0])))
+        # The dict has them in the order in which they were planned.
+        by_use = sorted(reversed(units), key=lambda unit: not connected.isdisjoint(unit))
         for unit in by_use[: max(0, len(units) - jobs)]:
             self.drop(unit)
         if self._cluster.status not in (Status.closing, Status.closed):
@@ -111,8 +113,3 @@ class Roster:
         self.relieved |= set(ready)
         self.drop(ready)
         return bool(ready)
-
-
-def number(name: str) -> int:
-    """The last part of a job's name: the higher, the younger."""
-    return int(name.rpartition("-")[2])

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
+
+from distributed.core import Status
 
 from factorygate.cluster.view import ClusterView, JobState, JobView
 from factorygate.cluster.worker import process_names
@@ -17,14 +20,17 @@ ENDED_SHOWN = 20  # jobs that are over, the last ones
 def view(cluster: FactoryCluster) -> ClusterView:
     """Of this moment."""
     place, broker = cluster.place, cluster.broker
-    there = list(cluster.scheduler_info.get("workers", {}).values())
+    closed = cluster.status is Status.closed and not cluster.was_left
+    there = [] if closed else list(cluster.scheduler_info.get("workers", {}).values())
     by_name = {str(worker["name"]): worker for worker in there}
     wanted = set(cluster.worker_spec)
     jobs, over = [], []
     for name in dict.fromkeys((*cluster.worker_spec, *broker.workers)):
         told = broker.workers.get(name)
         count = sum(worker in by_name for worker in process_names(name, place.processes))
-        shown = _job(name, told, count)
+        shown = _job(name, told, count, broker.logs.get(name, ()))
+        if closed and shown.state in ("asked", "pending", "running", "unreachable"):
+            shown = replace(shown, state="ended")  # or soon: nobody tells any more
         if name in wanted or shown.state in ("pending", "running", "unreachable"):
             jobs.append(shown)
         elif shown.state != "ended" or shown.why:
@@ -55,7 +61,7 @@ def view(cluster: FactoryCluster) -> ClusterView:
     )
 
 
-def _job(name: str, told: dict[str, Any] | None, workers: int) -> JobView:
+def _job(name: str, told: dict[str, Any] | None, workers: int, log: tuple[str, ...]) -> JobView:
     if told is None:
         return JobView(name, "asked", workers=workers)
     state = told["state"]
@@ -74,7 +80,8 @@ def _job(name: str, told: dict[str, Any] | None, workers: int) -> JobView:
         ends=told["ends"],
         why=(words or {}).get("what", ""),
         do=(words or {}).get("do", ""),
-        log_tail=tuple(told["log_tail"]),
+        log_tail=tuple(told["log_tail"]) or log,
+        has_log=bool(told["log_tail"] or told["started"]),
     )
 
 
@@ -93,9 +100,12 @@ def _dashboard(cluster: FactoryCluster) -> str | None:
         return None
 
 
-def line(seen: ClusterView) -> str:
-    """A cluster in one line of text."""
-    return (
-        f"FactoryCluster({seen.name!r}, {seen.factory} {seen.size}: {seen.workers} workers, "
-        f"{seen.count('running')} jobs run, {seen.count('pending', 'asked')} wait)"
-    )
+def line(cluster: FactoryCluster) -> str:
+    """Return a cluster in one line of text."""
+    seen = view(cluster)
+    what = f"{type(cluster).__name__}({seen.name!r}, {seen.factory} {seen.size}: "
+    if cluster.was_left:
+        return f"{what}left running)"
+    if seen.status == "closed":
+        return f"{what}closed)"
+    return f"{what}{seen.workers} workers, {seen.count('running')} jobs run, {seen.count('pending', 'asked')} wait)"

@@ -38,8 +38,9 @@ class Terms:
     ) -> Terms:
         """By keywords, and for what is None by that section of dask's configuration. ``options``: those that are said
         of workers; ``way``: to the gateway. Raises LinkError, ValueError."""
-        place = keywords.place(section, way=way, **where)
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
+        keywords.amounts(cap_gpu_hours=paid["cap_gpu_hours"])
+        place = keywords.place(section, way=way, **where)
         return cls(place, paid["project"], paid["cap_gpu_hours"], keywords.worker(section, place, options))
 
     def request(self, name: str, **scheduler: Any) -> dict[str, Any]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 
 # What goes between them is pickled by one and read by another: by these, with objects of these.
 NAMES = ("dask", "distributed", "msgpack", "cloudpickle", "numpy", "pandas", "pyarrow")
+
+
+_BEGIN = "The environments differ: "
 
 
 class VersionsDifferError(Exception):
@@ -35,6 +38,11 @@ def check(theirs: Mapping[str, str], where: str) -> None:
     ]
     if differ:
         raise VersionsDifferError(
-            f"The environments differ: {'; '.join(differ)}. One would not understand what the other sends. "
+            f"{_BEGIN}{'; '.join(differ)}. One would not understand what the other sends. "
             "Choose the same environment on both sides (environment=...)."
         )
+
+
+def said(log: Iterable[str]) -> str:
+    """Return what a worker's log says of versions that differ; empty where they do not."""
+    return next((f"{_BEGIN}{line.partition(_BEGIN)[2]}" for line in log if _BEGIN in line), "")

@@ -17,7 +17,8 @@ class JobView:
 
     ``asked``: not in the scheduler's queue yet; ``lost``: it ran and is gone though it was wanted; ``failed``: it was
     refused, or ended before its workers came. ``why``: what it waits for, or why it ended, in words; ``do``: what
-    to do.
+    to do. ``log_tail``: the last lines that it had written when it ended by itself, or when its log was read last
+    (``FactoryCluster.log_tail``); ``has_log``: whether there are some to read.
     """
 
     name: str
@@ -31,6 +32,7 @@ class JobView:
     why: str = ""
     do: str = ""
     log_tail: tuple[str, ...] = ()
+    has_log: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ class Watched(Protocol):
 
     def adapt(self, *, minimum_jobs: int, maximum_jobs: int) -> object:
         """Let the work decide, within these bounds."""
+        ...
+
+    def read_log(self, job: str) -> object:
+        """Have a job's log read, for ``view`` to show."""
         ...
 
     def close(self) -> object:

@@ -128,7 +128,7 @@ async def run(options: argparse.Namespace) -> int:
                 memory_limit=asked.get("memory", options.memory),
                 security=security,
                 local_directory=scratch,
-                env=shown,
+                env=shown | {"DASK_TEMPORARY_DIRECTORY": scratch},  # for what tasks write there, too
                 death_timeout=asked.get("death_timeout", PATIENCE),
                 interface=asked.get("interface"),
                 preload=asked.get("preload"),

@@ -21,6 +21,7 @@ from tornado.websocket import WebSocketHandler
 
 from factorygate.session import processes
 from factorygate.session.clock import Polled
+from factorygate.session.guard import MOST_NAMES, NAME_LENGTH
 from factorygate.session.use import Gauge
 
 LOOK_MS = 2000  # how often kernels and terminals are looked at
@@ -46,9 +47,10 @@ class Reporter:
         self._opened = False
         self._last_request = 0.0
         self._running: WeakSet[RequestHandler] = WeakSet()  # authenticated requests, the finished ones included
-        self._told: tuple[float, bool, bool, int | None, int | None] | None = None
+        self._told: tuple[float, tuple[str, ...] | None, bool, int | None, int | None] | None = None
         self._told_at = 0.0
-        self._callback = PeriodicCallback(self.look, LOOK_MS)
+        self._notebooks: dict[str, str] = {}  # names by kernel
+        self._callback = PeriodicCallback(self._look_again, LOOK_MS)
 
     def start(self) -> None:
         """Begin to watch requests, and to look at kernels and terminals."""
@@ -80,14 +82,28 @@ class Reporter:
             self._opened = True
             self.look()
 
-    def _busy(self) -> bool:
+    def _busy_kernels(self) -> set[str]:
         kernels = self._server.kernel_manager
-        for kernel_id in kernels.list_kernel_ids():
-            if getattr(kernels.get_kernel(kernel_id), "execution_state", None) == "busy":
-                return True
+        ids = kernels.list_kernel_ids()
+        return {one for one in ids if getattr(kernels.get_kernel(one), "execution_state", None) == "busy"}
+
+    def _busy(self) -> tuple[str, ...] | None:
+        """Return the names of busy notebooks and terminals; None: nothing is busy."""
+        busy = self._busy_kernels()
         terminals = self._server.web_app.settings.get("terminal_manager")
-        shells = {t.ptyproc.pid for t in terminals.terminals.values()} if terminals is not None else set()
-        return bool(shells) and processes.have_children(shells)
+        shells = terminals.terminals if terminals is not None else {}
+        names = [f"Terminal {name}" for name, one in shells.items() if processes.have_children({one.ptyproc.pid})]
+        if not busy and not names:
+            return None
+        notebooks = sorted({self._notebooks[one] for one in busy if one in self._notebooks})
+        return tuple(name[:NAME_LENGTH] for name in [*notebooks, *names][:MOST_NAMES])
+
+    async def _look_again(self) -> None:
+        """Learn the names of busy notebooks, then look."""
+        if self._busy_kernels() - self._notebooks.keys():
+            sessions = await self._server.session_manager.list_sessions()
+            self._notebooks = {one["kernel"]["id"]: str(one["path"]).rpartition("/")[2] for one in sessions}
+        self.look()
 
     def look(self) -> None:
         """Tell the door, if there is something to tell."""
@@ -100,14 +116,15 @@ class Reporter:
                 self._running.discard(handler)
             else:
                 last = now  # a download or an upload is under way
-        if busy:
+        if busy is not None:
             last = now
         state = (last, busy, self._opened, *self._gauge.coarse())
         same = self._told is not None and self._told[1:3] == state[1:3]
         if state == self._told or (same and now - self._told_at < TELL_SECONDS):
             return
         names = ("last", "busy", "opened", "gpu_percent", "memory_bytes")
-        line = json.dumps(dict(zip(names, (round(last, 1), *state[1:]), strict=True))) + "\n"
+        told = dict(zip(names, (round(last, 1), busy is not None, *state[2:]), strict=True)) | {"busy_with": busy or ()}
+        line = json.dumps(told) + "\n"
         try:
             os.write(self._descriptor, line.encode())  # far below PIPE_BUF: whole or not at all
         except BlockingIOError:

@@ -154,7 +154,7 @@ class Door:
     async def open(self, bound: socket.socket) -> None:
         """Take connections from ``bound``, a listening TCP or Unix socket."""
         logging.getLogger("asyncssh").addFilter(_OnlyRefusals())
-        self._hub = await asyncio.start_unix_server(self._bridge, self.session.status.hub_sock)
+        self._hub = await asyncio.start_unix_server(self._bridge, self.session.status.hub_sock, limit=PACKET)
         self._acceptor = await asyncssh.listen(
             sock=bound,
             server_factory=lambda: _Server(self),
@@ -176,7 +176,9 @@ class Door:
     async def _bridge(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             link = await asyncio.wait_for(asyncio.shield(self._link), LINK_WAIT)
-            far_reader, far_writer = await link.open_unix_connection(self.session.status.hub_sock, encoding=None)
+            far_reader, far_writer = await link.open_unix_connection(
+                self.session.status.hub_sock, encoding=None, window=WINDOW, max_pktsize=PACKET
+            )
         except (TimeoutError, asyncssh.Error, OSError) as error:
             log.warning("a request to the hub found no link: %s", str(error) or "none came in time")
             writer.close()
@@ -209,7 +211,7 @@ async def _pump(
 ) -> None:
     """Move bytes one way until their end, at the pace of the slower side; then tell the end, or close on an error."""
     try:
-        while data := await reader.read(1 << 16):
+        while data := await reader.read(PACKET):
             writer.write(data)
             await writer.drain()
         writer.write_eof()

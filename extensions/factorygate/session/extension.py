@@ -1,5 +1,5 @@
 """The Jupyter server extension of a session's notebook server: activity and use told to the door, the session's clock
-and more shown to the browser, cut uploads swept away.
+and more shown to the browser, tokens kept out of the log, cut uploads swept away.
 
 Loaded through a configuration folder that only this server sees.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 from jupyter_server.serverapp import ServerApp
 from tornado.ioloop import PeriodicCallback
 
-from factorygate.session import activity, clock, lab, pages
+from factorygate.session import activity, clock, lab, pages, tokens
 from factorygate.session.contents import Contents
 from factorygate.session.use import Gauge
 
@@ -21,6 +21,7 @@ def _jupyter_server_extension_points() -> list[dict[str, str]]:
 
 
 def _load_jupyter_server_extension(server: ServerApp) -> None:
+    tokens.serve(server)
     gauge = Gauge()
     server.io_loop.add_callback(gauge.start)
     activity.report(server, gauge)

@@ -5,14 +5,23 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+Environment = Mapping[str, str]
 
 _MIB = 1 << 20
 _NUMBERS = re.compile(r"\d+(,\d+)*")
 _NAMES = re.compile(r"(\d+|GPU-[0-9a-f-]+)(,(\d+|GPU-[0-9a-f-]+))*")
+_MIG = re.compile(r"MIG-(GPU-[0-9a-f-]+/\d+/\d+|[0-9a-f-]+)")  # a MIG device: as drivers before 470 name it, and since
 _NONE = ("", "-1", "NoDevFiles")  # of the variables that say which GPUs a job has: none
 _LONGEST = 100  # characters of a name that we show
+
+_LISTED_GPU = re.compile(r"GPU +(\d+): (.+) \(UUID: (GPU-[0-9a-f-]+)\)")
+_LISTED_MIG = re.compile(r" +MIG (\S+) +Device +(\d+): \(UUID: (MIG-[^)]+)\)")
+_ROW_OF_MIG = re.compile(r"\| +(\d+) +(\d+) +(\d+) +(\d+) +\| +(\d+)MiB */ *(\d+)MiB +\|")
+_UNITS = {"B": 1, "KB": 1 << 10, "MB": _MIB, "GB": 1 << 30}  # amd-smi counts in powers of 1024
 
 
 @dataclass(frozen=True)
@@ -26,11 +35,17 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Vendor:
-    """``command``: from the job's environment to an argv, empty where the job has no such GPU."""
+class Question:
+    """How one program is asked for the GPUs of a job.
 
-    command: Callable[[Mapping[str, str]], list[str]]
-    parse: Callable[[str], tuple[Gpu, ...]]
+    ``command`` turns the job's environment into an argv, which is empty where the program has nothing to tell of this
+    job. ``names`` does so for what stays the same while the job runs, and is run once. ``read`` turns the environment
+    and the answers to ``command`` and ``names`` into GPUs; none of them: the answer was not understood.
+    """
+
+    command: Callable[[Environment], list[str]]
+    read: Callable[[Environment, str, str], tuple[Gpu, ...]]
+    names: Callable[[Environment], list[str]] = lambda _: []
 
 
 def _count(text: object) -> int | None:
@@ -47,10 +62,13 @@ def _percent(text: object) -> int | None:
     return number if number is not None and number <= 100 else None
 
 
-def nvidia_command(environment: Mapping[str, str]) -> list[str]:
+# --- NVIDIA
+
+
+def nvidia_command(environment: Environment) -> list[str]:
     """Only of the job's own GPUs, also where the node does not hide the others."""
     visible = environment.get("CUDA_VISIBLE_DEVICES")
-    if visible in _NONE:
+    if visible in _NONE or mig_devices(environment):
         return []
     which = [f"--id={visible}"] if visible and _NAMES.fullmatch(visible) else []
     query = "--query-gpu=name,utilization.gpu,memory.used,memory.total"
@@ -74,21 +92,132 @@ def parse_nvidia(text: str) -> tuple[Gpu, ...]:
     return tuple(found)
 
 
-def amd_command(environment: Mapping[str, str]) -> list[str]:
-    """As for the other vendor; ``rocm-smi`` takes numbers only."""
+def mig_devices(environment: Environment) -> list[str]:
+    """Return the names of the job's MIG devices (slices of a GPU); empty where it has whole GPUs, or none."""
+    names = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    return names if any(name.startswith("MIG-") for name in names) else []
+
+
+def mig_command(environment: Environment) -> list[str]:
+    """Return what prints the table of MIG devices with their memory: ``--query-gpu`` knows whole GPUs only."""
+    return ["nvidia-smi"] if mig_devices(environment) else []
+
+
+def mig_names(environment: Environment) -> list[str]:
+    """Return what lists each MIG device with its name, its GPU and its number in the table."""
+    return ["nvidia-smi", "-L"] if mig_devices(environment) else []
+
+
+def parse_mig(devices: list[str], table: str, listed: str) -> tuple[Gpu, ...]:
+    """Return those of ``devices`` that are listed, with their memory from the table. NVIDIA tells no percent here."""
+    places: dict[str, tuple[str, int, int]] = {}  # by the device's name: what it is, its GPU, its number there
+    gpus: dict[str, int] = {}
+    model = number = None
+    for line in listed.splitlines():
+        if gpu := _LISTED_GPU.fullmatch(line.rstrip()):
+            number, model = int(gpu[1]), gpu[2]
+            gpus[gpu[3]] = number
+        elif (mig := _LISTED_MIG.fullmatch(line.rstrip())) and number is not None:
+            places[mig[3]] = f"{model} MIG {mig[1]}", number, int(mig[2])
+    rows = [tuple(int(cell) for cell in row.groups()) for row in _ROW_OF_MIG.finditer(table)]
+    memory = {(row[0], row[3]): row[4:] for row in rows}
+    # The old names hold no number in the table, but the GPU and the instances there.
+    instances = {row[:3]: row[3] for row in rows}
+    found = []
+    for device in devices:
+        name, gpu_number, index = places.get(device) or _older(device, gpus, instances) or ("", -1, -1)
+        if name:
+            used, total = memory.get((gpu_number, index), (None, None))
+            found.append(Gpu(
+                name[:_LONGEST], None, None if used is None else used * _MIB, None if total is None else total * _MIB
+            ))  # fmt: skip
+    return tuple(found)
+
+
+def _older(
+    device: str, gpus: Mapping[str, int], instances: Mapping[tuple[int, ...], int]
+) -> tuple[str, int, int] | None:
+    """``MIG-GPU-5d5ba0d6/1/0``: the GPU, the GPU instance and the compute instance."""
+    if _MIG.fullmatch(device) is None or "/" not in device:
+        return None
+    gpu, of_gpu, of_compute = device.removeprefix("MIG-").split("/")
+    number = gpus.get(gpu, -1)
+    index = instances.get((number, int(of_gpu), int(of_compute)))
+    return None if index is None else ("MIG device", number, index)
+
+
+# --- AMD
+
+
+def _amd(environment: Environment, *argv: str, option: str) -> list[str]:
+    """The command, for the job's own GPUs; both programs take numbers only. Empty where the job has no GPU."""
     visible = environment.get("ROCR_VISIBLE_DEVICES")
     if visible in _NONE:
         return []
-    which = ["-d", *visible.split(",")] if visible and _NUMBERS.fullmatch(visible) else []
-    return ["rocm-smi", "--showuse", "--showmeminfo", "vram", "--showproductname", "--json", *which]
+    which = [option, *visible.split(",")] if visible and _NUMBERS.fullmatch(visible) else []
+    return [*argv, *which]
 
 
-def parse_amd(text: str) -> tuple[Gpu, ...]:
+def amd_command(environment: Environment) -> list[str]:
+    """``amd-smi``, which takes the place of ``rocm-smi``; AMD develops the latter no further."""
+    return _amd(environment, "amd-smi", "metric", "--usage", "--mem-usage", "--json", option="--gpu")
+
+
+def amd_names(environment: Environment) -> list[str]:
+    """What the GPUs are called, which ``amd-smi metric`` does not tell."""
+    return _amd(environment, "amd-smi", "static", "--asic", "--json", option="--gpu")
+
+
+def parse_amd(metric: str, static: str) -> tuple[Gpu, ...]:
+    """Return the GPUs of ``amd-smi``: a list of them, which ROCm 7 puts into ``gpu_data``; each number has its unit."""
+    names = {number: fields.get("asic") for number, fields in _amd_gpus(static)}
+    found = []
+    for number, fields in _amd_gpus(metric):
+        asic, usage, memory = (
+            each if isinstance(each, dict) else {}
+            for each in (names.get(number), fields.get("usage"), fields.get("mem_usage"))
+        )
+        name = asic.get("market_name")
+        found.append(
+            Gpu(
+                (name if isinstance(name, str) and name != "N/A" else f"AMD GPU {number}")[:_LONGEST],
+                _percent(_value(usage.get("gfx_activity"), "%")),
+                _bytes(memory.get("used_vram")),
+                _bytes(memory.get("total_vram")),
+            )
+        )
+    return tuple(found)
+
+
+def _amd_gpus(text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    told = _json(text)
+    if isinstance(told, dict):
+        told = told.get("gpu_data")
+    for fields in told if isinstance(told, list) else ():
+        if isinstance(fields, dict) and isinstance(fields.get("gpu"), int):
+            yield fields["gpu"], fields
+
+
+def _value(told: object, unit: str) -> object:
+    """``{"value": 40, "unit": "%"}``; "N/A" where the GPU does not tell."""
+    return told.get("value") if isinstance(told, dict) and told.get("unit") == unit else None
+
+
+def _bytes(told: object) -> int | None:
+    found = [(_count(_value(told, unit)), size) for unit, size in _UNITS.items()]
+    return next((number * size for number, size in found if number is not None), None)
+
+
+def rocm_command(environment: Environment) -> list[str]:
+    """The program before it, for sites whose ROCm is older than ``amd-smi`` or whose ``amd-smi`` says nothing."""
+    return _amd(
+        environment, "rocm-smi", "--showuse", "--showmeminfo", "vram", "--showproductname", "--json", option="-d"
+    )
+
+
+def parse_rocm(text: str) -> tuple[Gpu, ...]:
     """An object with ``card0``, ``card1``, ...; releases write the names of its fields in different cases."""
-    try:
-        told = json.loads(text)
-    except ValueError:
-        return ()
+    told = _json(text)
     found = []
     for card, fields in told.items() if isinstance(told, dict) else ():
         if not str(card).startswith("card") or not isinstance(fields, dict):
@@ -105,4 +234,21 @@ def parse_amd(text: str) -> tuple[Gpu, ...]:
     return tuple(found)
 
 
-VENDORS = (Vendor(nvidia_command, parse_nvidia), Vendor(amd_command, parse_amd))
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+# Of each vendor, what is asked: the first whose program is there and whose answer is understood.
+VENDORS = (
+    (
+        Question(mig_command, lambda env, table, listed: parse_mig(mig_devices(env), table, listed), mig_names),
+        Question(nvidia_command, lambda _, text, __: parse_nvidia(text)),
+    ),
+    (
+        Question(amd_command, lambda _, metric, static: parse_amd(metric, static), amd_names),
+        Question(rocm_command, lambda _, text, __: parse_rocm(text)),
+    ),
+)

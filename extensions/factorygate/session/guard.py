@@ -21,6 +21,9 @@ class Limits:
     idle: float
 
 
+MOST_NAMES, NAME_LENGTH = 3, 60  # of what is busy: a report must fit into one write to a pipe
+
+
 @dataclass(frozen=True)
 class Activity:
     """What the notebook server says of itself. ``last``: seconds since the epoch; ``gpu_percent``: the busiest GPU."""
@@ -30,6 +33,7 @@ class Activity:
     opened: bool = False
     gpu_percent: int | None = None
     memory_bytes: int | None = None
+    busy_with: tuple[str, ...] = ()  # names of busy notebooks and terminals
 
 
 @dataclass(frozen=True)

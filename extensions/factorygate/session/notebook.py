@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from factorygate.session import folder as folders
 from factorygate.session import processes
-from factorygate.session.guard import Activity
+from factorygate.session.guard import MOST_NAMES, NAME_LENGTH, Activity
 from factorygate.session.launch import NOTEBOOK_PROGRAM
 
 log = logging.getLogger(__name__)
@@ -44,13 +44,14 @@ def check_environment(told: object) -> tuple[dict[str, str], list[str]]:
 def read_activity(line: bytes) -> Activity:
     """A line of ``activity.Reporter``. Raises ValueError, KeyError, TypeError or AttributeError for anything else."""
     told = json.loads(line)
-    gpu, memory = told.get("gpu_percent"), told.get("memory_bytes")
+    gpu, memory, names = told.get("gpu_percent"), told.get("memory_bytes"), told.get("busy_with", [])
     return Activity(
         float(told["last"]),
         bool(told["busy"]),
         bool(told["opened"]),
         min(100, max(0, int(gpu))) if gpu is not None else None,
         max(0, int(memory)) if memory is not None else None,
+        tuple(str(name)[:NAME_LENGTH] for name in names[:MOST_NAMES]),
     )
 
 

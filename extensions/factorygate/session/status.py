@@ -43,7 +43,8 @@ class Status:
     notebook_pid: int | None = None
     exit_code: int | None = None  # of the notebook; negative: the signal that ended it
     last_activity: str | None = None
-    busy: bool = False
+    busy: bool = False  # a kernel or terminal runs something
+    busy_with: tuple[str, ...] = ()  # names of those
     opened: bool = False
     gpu_percent: int | None = None  # how busy the busiest GPU was in the last minute; None: there is none, or unknown
     memory_bytes: int | None = None

@@ -16,7 +16,7 @@ from pathlib import Path
 from tornado.ioloop import PeriodicCallback
 
 from factorygate.session import gpus, processes
-from factorygate.session.gpus import Gpu
+from factorygate.session.gpus import Gpu, Question
 
 LOOK_MS = 15_000  # the vendors' programs take a tenth of a second of a core or more
 _PROGRAM_SECONDS = 10.0
@@ -101,15 +101,26 @@ async def _said(argv: list[str]) -> str:
     return out.decode(errors="replace") if process.returncode == 0 else ""
 
 
-async def measure(environment: Mapping[str, str] = os.environ) -> Use:
-    """Look once. Whatever cannot be learnt is left out."""
+async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, str] | None = None) -> Use:
+    """Look once. Whatever cannot be learnt is left out. ``names`` keeps what is asked once, for the next look."""
     memory, limit = await asyncio.to_thread(_memory, environment)
+    names = {} if names is None else names
     found: tuple[Gpu, ...] = ()
-    for vendor in gpus.VENDORS:
-        argv = vendor.command(environment)
-        if argv and shutil.which(argv[0], path=environment.get("PATH")):
-            found += vendor.parse(await _said(argv))
+    for questions in gpus.VENDORS:
+        for question in questions:
+            if told := await _asked(question, environment, names):
+                found += told
+                break
     return Use(memory, limit, found)
+
+
+async def _asked(question: Question, environment: Mapping[str, str], names: dict[str, str]) -> tuple[Gpu, ...]:
+    argv, once = question.command(environment), question.names(environment)
+    if not argv or not shutil.which(argv[0], path=environment.get("PATH")):
+        return ()
+    if once and not names.get(" ".join(once)):
+        names[" ".join(once)] = await _said(once)
+    return question.read(environment, await _said(argv), names.get(" ".join(once), ""))
 
 
 def _step(count: int | None, step: int) -> int | None:
@@ -122,6 +133,7 @@ class Gauge:
     def __init__(self) -> None:
         self.use: Use | None = None
         self._busiest: deque[int | None] = deque(maxlen=_MINUTE)
+        self._names: dict[str, str] = {}
         self._callback = PeriodicCallback(self._look, LOOK_MS)
 
     async def start(self) -> None:
@@ -137,5 +149,5 @@ class Gauge:
         return _step(percent, _PERCENT_STEP), _step(memory, _MEMORY_STEP)
 
     async def _look(self) -> None:
-        self.use = await measure()
+        self.use = await measure(names=self._names)
         self._busiest.append(max((g.percent for g in self.use.gpus if g.percent is not None), default=None))

@@ -7,11 +7,15 @@ has the files themselves. The scripts are plain modules with named imports of th
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from factorygate import language
+
+KEPT = "application/vnd.factorygate.widget+json"
 
 _STATIC = Path(__file__).parent / "static"
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "(\.[^"]+)";$', re.MULTILINE)
@@ -36,6 +40,16 @@ def module(entry: str) -> str:
 def styles(*names: str) -> str:
     """These style sheets of ``static``, one after another."""
     return "\n".join((_STATIC / name).read_text() for name in names)
+
+
+def kept(bundle: Any, model_id: str | None, text: str) -> Any:
+    """Return the MIME bundle of a widget with its state as text beside it: for JupyterLab once the kernel no longer has
+    the widget (the extension's ``kept.ts``), and for whatever shows no widgets."""
+    if bundle is None or model_id is None:
+        return bundle
+    data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+    more = {KEPT: {"model_id": model_id, "text": text}, "text/html": f"<pre>{html.escape(text)}</pre>"}
+    return {**data, **more}, metadata
 
 
 def _gather(path: Path, texts: dict[Path, str]) -> None:

@@ -154,7 +154,7 @@ def standing(factories: Factories) -> list[dict[str, Any]]:
 
 
 def _standing_size(view: Mapping[str, Any], said: Callable[[str], str]) -> dict[str, Any]:
-    told = {"size": view["size"], "gpu_label": said(view["gpu_label"]), "projects": view.get("projects", ())}
+    told = {"size": view["size"], "gpu_label": language.here().label(view["gpu_label"]), "projects": view.get("projects", ())}
     return told | {"billed_gpus": view.get("billed_gpus", view["size"]["gpus"])}
 
 

@@ -120,9 +120,12 @@ class ClusterPanel(anywidget.AnyWidget):
             self._tell_rows()
 
     def _log(self, content: Mapping[str, Any]) -> None:
+        name, opened = content.get("name"), content.get("open")
         with self._looking:
-            self._window.open_log(content.get("name"), content.get("open"))
+            self._window.open_log(name, opened)
             self._tell_rows()
+            if opened is True and any(job.name == name and job.has_log for job in self._seen.jobs):
+                self._cluster.read_log(str(name))
 
     def _scale(self, content: Mapping[str, Any]) -> None:
         jobs = self._number(content.get("jobs"))
@@ -166,6 +169,9 @@ class ClusterPanel(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return text(self._cluster.view())
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return assets.kept(super()._repr_mimebundle_(**kwargs), self.model_id, repr(self))
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"

@@ -147,10 +147,13 @@ class FactoryPicker(anywidget.AnyWidget):
             told = " ".join(part for part in (self._state["message"], self._state["do"]) if part)
             return f"FactoryPicker: {told or 'asking the factories what is free'}"
         if choice is None:
-            return "FactoryPicker: no factory is open to you at this moment"
+            return "FactoryPicker: no factory is open to you right now"
         lines = ["FactoryPicker: " + ", ".join(f"{field} {value}" for field, value in choice.items() if value)]
         lines += [f"  {_line(factory)}" for factory in factories]
         return "\n".join(lines)
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return assets.kept(super()._repr_mimebundle_(**kwargs), self.model_id, repr(self))
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"
@@ -181,5 +184,5 @@ def _reached() -> str | None:
 def _line(factory: Mapping[str, Any]) -> str:
     words = (factory["health"].get("words") or {}).get("what") or factory["health"]["state"]
     if factory["health"]["state"] == "ok":
-        words = ", ".join(f"{view['size']['id']}: {view['fits_now']} more fit now" for view in factory["sizes"])
+        words = ", ".join(f"{view['size']['id']}: room for {view['fits_now']} now" for view in factory["sizes"])
     return f"{factory['id']} ({factory['site']['machine']}): {words}"

@@ -83,7 +83,7 @@ class Window:
             "ends": job.ends,
             "why": words.said(job.why),
             "do": words.said(job.do),
-            "has_log": bool(job.log_tail),
+            "has_log": job.has_log or bool(job.log_tail),
         }
         if job.name in self._open:
             row["log"] = list(job.log_tail[-LOG_LINES:])

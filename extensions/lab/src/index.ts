@@ -5,11 +5,13 @@ import { ICommandPalette } from "@jupyterlab/apputils";
 import { IDocumentManager } from "@jupyterlab/docmanager";
 import { ILauncher } from "@jupyterlab/launcher";
 import { IStatusBar } from "@jupyterlab/statusbar";
+import { IRenderMimeRegistry } from "@jupyterlab/rendermime";
 import { ITranslator, nullTranslator } from "@jupyterlab/translation";
 import { notebookIcon } from "@jupyterlab/ui-components";
 
 import { Actions, IActions } from "./actions.js";
 import { Format } from "./format.js";
+import { KEPT, KeptRenderer } from "./kept.js";
 import { Panel } from "./panel.js";
 import { Shown } from "./shown.js";
 import { Status } from "./status.js";
@@ -20,6 +22,7 @@ import { Words } from "./words.js";
 
 const OPEN = "factorygate:show-sessions";
 const EXAMPLES = "factorygate:examples";
+const BEFORE_WIDGETS = -20; // rank: that of Jupyter's own widgets is -10
 const RIGHT_OF_ALL = 900; // rank
 
 const watching: JupyterFrontEndPlugin<Watch> = {
@@ -153,4 +156,15 @@ const examples: JupyterFrontEndPlugin<void> = {
   },
 };
 
-export default [watching, acting, panel, status, toasts, examples];
+const widgets: JupyterFrontEndPlugin<void> = {
+  id: "factorygate-lab:widgets",
+  description: "Shows the last state of a widget whose kernel is gone, as text.",
+  autoStart: true,
+  requires: [IRenderMimeRegistry, IActions],
+  activate: (app: JupyterFrontEnd, rendermime: IRenderMimeRegistry, { words }: Actions) => {
+    rendermime.addFactory(
+      { safe: true, mimeTypes: [KEPT], createRenderer: () => new KeptRenderer(app, words) }, BEFORE_WIDGETS);
+  },
+};
+
+export default [watching, acting, panel, status, toasts, examples, widgets];

@@ -75,11 +75,12 @@ export class Panel extends Widget {
     const end = endOf(overview.ends, notice);
     const now = this.watch.now();
     const over = this.watch.phase === "ended";
+    const idle = notice !== null && (notice.kind === "idle" || notice.kind === "unopened"); // it tells the first of its ends
     const line = over ? words.over(this.watch.over) : this.watch.phase === "silent" ? words.silentLong : "";
     return h("section", { "aria-label": words.thisSession },
       h("h2", {}, words.thisSession),
       session && h("p", {}, h("strong", {}, session.machine), ` · ${session.size}`),
-      end !== null && !over ? h("p", {}, words.endsAt((end - now) / 1000, end, now)) : null,
+      end !== null && !over && !idle ? h("p", {}, words.endsAt((end - now) / 1000, end, now)) : null,
       notice && !over ? h("p", { class: "fg-Note" }, words.notice(notice.kind, notice.at, now)) : null,
       line ? h("p", { class: "fg-Note" }, line) : null,
       session && session.budget !== null ? h("p", {}, words.budget(session.budget)) : null,

@@ -36,7 +36,7 @@ export class Words {
   }
 
   get noOther(): string {
-    return this.t("No other session is live.");
+    return this.t("You have no other session.");
   }
 
   get allSessions(): string {
@@ -64,7 +64,7 @@ export class Words {
   }
 
   get examplesLong(): string {
-    return this.t("Example notebooks, copied into your files: from first steps to computing at two factories");
+    return this.t("Example notebooks, copied into your files: from first steps to work on two factories");
   }
 
   get ended(): string {
@@ -76,7 +76,7 @@ export class Words {
   }
 
   get silentLong(): string {
-    return this.t("The session does not answer at this moment. It is not lost: this goes on by itself.");
+    return this.t("The session does not answer right now. It is not lost: this page keeps trying.");
   }
 
   left(seconds: number): string {
@@ -96,13 +96,13 @@ export class Words {
     const when = this.format.clock(at, now);
     switch (kind) {
       case "walltime":
-        return this.t("This session ends at {when}: its time is over then. Save your work.", { when });
+        return this.t("This session reaches its time limit at {when}. Save your work.", { when });
       case "idle":
-        return this.t("This session is not in use and gives its node back at {when}, unless you go on.", { when });
+        return this.t("This session is idle and stops at {when} unless you use it.", { when });
       case "unopened":
-        return this.t("This session gives its node back at {when}, unless you use it.", { when });
+        return this.t("You have not used this session yet. It stops at {when} unless you use it.", { when });
       case "access":
-        return this.t("Your access to the project of this session ends at {when}, and the session with it. Save your work.", { when });
+        return this.t("Your access to the project of this session ends at {when}, and the session stops then. Save your work.", { when });
     }
   }
 
@@ -110,15 +110,15 @@ export class Words {
   over(kind: NoticeKind | null): string {
     switch (kind) {
       case "walltime":
-        return this.t("The time of this session is over. Start again opens a new one with the same choices and the same documents.");
+        return this.t("This session reached its time limit. Start again opens a new one with the same choices and documents.");
       case "idle":
       case "unopened":
         return this.t(
-          "This session was not in use and gave its node back. Start again opens a new one with the same choices and the same documents.");
+          "This session was idle and stopped. Start again opens a new one with the same choices and documents.");
       case "access":
-        return this.t("Your access to the project of this session is over, so it has ended. Your files are as you saved them.");
+        return this.t("Your access to the project of this session ended, so the session stopped. Your files are as you saved them.");
       case null:
-        return this.t("The session has ended. Start again opens a new one with the same choices and the same documents.");
+        return this.t("The session has ended. Start again opens a new one with the same choices and documents.");
     }
   }
 
@@ -148,7 +148,7 @@ export class Words {
   }
 
   get notTold(): string {
-    return this.t("not told");
+    return this.t("not known");
   }
 
   budget(hours: number): string {
@@ -221,7 +221,7 @@ export class Words {
   saved(count: number): string {
     return count
       ? this.texts.tn(count, "{n} document saved.", "{n} documents saved.", { n: this.format.number(count) })
-      : this.t("Everything was saved already.");
+      : this.t("Everything is already saved.");
   }
 
   notSaved(names: string[]): string {
@@ -237,11 +237,19 @@ export class Words {
   }
 
   get moreAsk(): string {
-    return this.t("Ask for it");
+    return this.t("Ask for more time");
   }
 
   moreAsked(hours: number): string {
     return this.t("The site gave this session {span} more.", { span: this.format.hours(hours) });
+  }
+
+  get keptLong(): string {
+    return this.t("This is its last state. Run the cell again to use it.");
+  }
+
+  get runAgain(): string {
+    return this.t("Run again");
   }
 
   get noAnswer(): string {

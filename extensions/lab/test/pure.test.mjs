@@ -114,7 +114,7 @@ describe("languages", () => {
   test("what is translated is said so, the rest is English", () => {
     const words = new Words(new Texts(readCatalogue(german)), new Format("de"));
     assert.deepEqual([words.language, words.saveAll, words.ended], ["de", "Alles speichern", "Session ended"]);
-    assert.deepEqual([words.saved(1), words.saved(0)], ["1 Dokument gespeichert.", "Everything was saved already."]);
+    assert.deepEqual([words.saved(1), words.saved(0)], ["1 Dokument gespeichert.", "Everything is already saved."]);
     const catalogue = readCatalogue({ ...german, plural: "10".padEnd(200, "1") });
     assert.equal(new Words(new Texts(catalogue), new Format("de")).saved(1234), "1.234 Dokumente gespeichert.");
     assert.equal(readCatalogue(german).texts.broken, undefined);

@@ -31,6 +31,9 @@ class ClusterAdmission:
         asked, if one did. Call it while the person is ``beginning``. Raises ProblemError."""
         self._permission.person(user)
         place = self._permission.place(request.factory)
+        if request.project is not None and not self._board.projects.on:
+            said = N_("This gateway has no projects, so {project} cannot pay.")
+            raise invalid(said.format(project=request.project), "project")
         asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
         choice = Choice(**asked)
         if choice.project is None:

@@ -30,6 +30,7 @@ ENOUGH_MISSES = 2
 ROUNDING = 1e-6  # GPU-hours
 RECORDS = 400  # ids in one command: a site's wrapper takes no more than 500
 TAILS = 5  # logs that are read of what one answer says is over: a hundred that fail alike fail for one reason
+_GOOD = "COMPLETED"
 _STATES = {
     JobState.PENDING: WorkerState.PENDING,
     JobState.RUNNING: WorkerState.RUNNING,
@@ -192,13 +193,14 @@ class Herd:
             stopped = [(worker, end) for worker, end in ended if worker.wish == "stop"]
             words = explain.ended(None, wish="stop")[1]
             await self.over(flock, [w for w, _ in stopped], EndReason.STOPPED, words, [end for _, end in stopped])
-            for worker, known in wanted:
+            # Those that failed first: their logs are read of a few only.
+            for worker, known in sorted(wanted, key=lambda pair: pair[1] is not None and pair[1].raw_state == _GOOD):
                 id = batch.job_of(worker)
                 if id is None:
                     continue
                 end = known or await self._why(flock, place, id)
                 tail: tuple[str, ...] = ()
-                if tails < TAILS and (end is None or end.raw_state != "COMPLETED"):
+                if tails < TAILS:
                     tails += 1
                     tail = await self._tail(flock, batch, place, worker)
                 reason, words = explain.ended(end, tail=tail)
@@ -228,10 +230,14 @@ class Herd:
         except Gone:
             return None
 
+    async def tail(self, flock: Flock, batch: BatchRow, place: Place, worker: WorkerRow) -> tuple[str, ...]:
+        """Return the last lines of a job's log as it is now. Raises LinkError."""
+        folder = await session_folder(place, flock.row.account, flock.row.id)
+        return await place.transport.run(read_tail(f"{folder}/{log_name(batch, worker.task)}"), flock.row.account)
+
     async def _tail(self, flock: Flock, batch: BatchRow, place: Place, worker: WorkerRow) -> tuple[str, ...]:
         try:
-            folder = await session_folder(place, flock.row.account, flock.row.id)
-            return await place.transport.run(read_tail(f"{folder}/{log_name(batch, worker.task)}"), flock.row.account)
+            return await self.tail(flock, batch, place, worker)
         except LinkError as error:
             log.info("The log of worker %s cannot be read: %s", worker.name, error.message)
             return ()

@@ -19,6 +19,7 @@ from factorylink.clusters.heads import Heads
 from factorylink.clusters.herd import Herd
 from factorylink.clusters.rows import BatchRow, ClusterRow, Shelf, WorkerRow
 from factorylink.door_line import Stream
+from factorylink.errors import LinkError, Refused
 from factorylink.ledger import Conflict, LedgerError
 from factorylink.live import Live
 from factorylink.models import (
@@ -32,11 +33,12 @@ from factorylink.models import (
     JobOptions,
     Scheduler,
     Words,
+    WorkerLog,
     WorkerState,
 )
 from factorylink.pacing import RateLimiter
 from factorylink.permission import Permission
-from factorylink.problems import conflict, gone, invalid, too_many
+from factorylink.problems import conflict, from_link_error, gone, invalid, too_many
 from factorylink.seams import Place
 from factorylink.sessions import Sessions
 from factorylink.submitting import Submitter
@@ -44,6 +46,7 @@ from factorylink.submitting import Submitter
 log = logging.getLogger("factorylink")
 
 ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as it is
+LOGS, LOGS_PER_MINUTE = 20, 30  # of one person: at once, and then; each is a command at the factory
 BATCHES, BATCHES_PER_MINUTE = 100, 60  # of one person: at once, and then; each is a submission
 LOOK_SECONDS = 15.0  # between two looks at who still reads, and which session still lives
 ENDED_KEPT = 50  # clusters that ended, for who asks what became of them
@@ -61,6 +64,7 @@ class Clusters:
         self._hands = Hands(board, self._shelf, submitter)
         self.herd = self._hands.herd = Herd(board, self._shelf, self._flocks, self._hands.submit, self._unwanted)
         self._limiter = RateLimiter(BATCHES, BATCHES_PER_MINUTE)
+        self._logs = RateLimiter(LOGS, LOGS_PER_MINUTE)
         self._admission = ClusterAdmission(board)
         self._permission = Permission(board)
         self._heads = Heads(board, sessions, self._head_changed)
@@ -120,6 +124,24 @@ class Clusters:
         if flock.place is not None and flock.alive():
             flock.place.site.expect(True)
         return flock.show()
+
+    async def log(self, cluster_id: ClusterId, user: str, name: str) -> WorkerLog:
+        """Return the last lines that a job of that person's cluster has written. Raises ProblemError."""
+        flock = self.own(cluster_id, user)
+        pairs = [(b, w) for b in flock.row.batches.values() for w in b.workers if w.name == name]
+        if not pairs:
+            raise gone(f"The worker {name}")
+        batch, worker = pairs[-1]
+        if worker.log_tail or worker.started is None or flock.place is None:
+            return WorkerLog(lines=worker.log_tail)
+        if self._logs.wait(user, moments.ticks()):
+            raise too_many(N_("You asked for many logs in a short time, so this one was not read."))
+        try:
+            return WorkerLog(lines=await self.herd.tail(flock, batch, flock.place, worker))
+        except Refused:  # nothing is written yet, or its folder is gone
+            return WorkerLog()
+        except LinkError as error:
+            raise from_link_error(error) from error
 
     # --- begin
 

@@ -67,6 +67,8 @@ from factorylink.models.clusters import (
     Head,
     Scheduler,
     Worker,
+    WorkerLog,
+    WorkerName,
     WorkerState,
 )
 from factorylink.models.entry import Coming, Entry, Planned, Seat, Site
@@ -84,7 +86,7 @@ from factorylink.models.provenance import Origin, Said, Sourced
 from factorylink.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
 from factorylink.models.rules import AccountHelp, Act, Agreement, LoginRules, Policy, SiteRules
 from factorylink.models.scheduler import End, Estimate, Job, JobState, NodeState, Reservation
-from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words
+from factorylink.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words, notebook_base
 from factorylink.models.usage import Standing, UsageLine
 from factorylink.models.views import (
     AccountKind,
@@ -225,6 +227,9 @@ __all__ = [
     "Word",
     "Words",
     "Worker",
+    "WorkerLog",
+    "WorkerName",
     "WorkerState",
     "believed",
+    "notebook_base",
 ]

@@ -20,7 +20,8 @@ class LoginHint(Model):
 
 
 class Antenna(Model):
-    """A community. ``factories``: ids, the nearest first; ``greeting``: by language, for its people's start page."""
+    """A community. ``factories``: ids, the nearest first; ``greeting``: by language, for its people's start
+    page; ``remark``: for those who edit this file, shown on no page."""
 
     id: Slug
     name: str
@@ -31,7 +32,7 @@ class Antenna(Model):
     languages: tuple[Language, ...] = Field(min_length=1)
     greeting: dict[Language, str]
     login: LoginHint
-    note: str = ""
+    remark: str = ""
 
     @model_validator(mode="after")
     def _greets_in_its_languages(self) -> Antenna:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, StringConstraints, model_validator
 
+from factorylink.models.antennas import Language
 from factorylink.models.base import Hours, Model, Slug, Word
 from factorylink.models.entry import Entry, Site
 from factorylink.models.rules import Agreement, DoorHint, Policy
@@ -74,7 +75,7 @@ class NodeSize(Model):
     whole_node: bool = False
     gres: Word | None = None  # in place of whole GPUs, a slice or share of one: "gpu:1g.10gb:1", "shard:4"
     derived: tuple[str, ...] = ()  # fields computed from the share of a node, seen nowhere as such
-    note: str = ""
+    note: str = ""  # for editors and operators
 
 
 class SizeSketch(Model):
@@ -106,12 +107,15 @@ class Environment(Model):
     """What the notebook runs in. It brings its own Python and Jupyter and the door (``factorygate[notebook]``).
 
     ``python`` is an absolute path on the factory. ``setup`` are lines the job's script runs first (operator's text).
+    ``template``: the site has the modules, image or conda that are named, and nobody has made the Python with
+    ``factorygate[notebook]`` on top of them yet: nothing starts in it. ``remark``: for whoever makes that.
     """
 
     id: Slug
     title: str
+    state: Literal["live", "template"] = "live"
     kind: Literal["venv", "module", "container"]
-    python: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")]
+    python: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")] | None = None  # None: a template's
     modules: tuple[Word, ...] = ()
     image: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./+-]+$")] | None = None
     runtime: Literal["apptainer", "singularity"] = "apptainer"  # what runs the image
@@ -121,10 +125,14 @@ class Environment(Model):
     gpu_stack: str | None = None  # "CUDA 12.4", "ROCm 6.2"
     architecture: Literal["x86_64", "aarch64"] = "x86_64"
     sizes: tuple[Slug, ...] = ()  # node sizes it fits; empty: all
+    remark: str = ""
 
     @model_validator(mode="after")
     def _kind_fits(self) -> Environment:
-        if (self.kind == "container") != (self.image is not None):
+        live, container = self.state == "live", self.kind == "container"
+        if live and self.python is None:
+            raise ValueError("python: needed, unless state is template")
+        if (live and container and self.image is None) or (self.image is not None and not container):
             raise ValueError("image: needed for kind container, and only there")
         if self.modules and self.kind != "module":
             raise ValueError("modules: only for kind module")
@@ -145,6 +153,9 @@ class IdleLimits(Model):
     idle_minutes: int = Field(default=60, ge=1)
     max_unopened_minutes: int = Field(default=120, ge=1)
     max_idle_minutes: int = Field(default=480, ge=1)
+
+
+Hint = Annotated[Mapping[Language, Annotated[str, StringConstraints(min_length=1, max_length=300)]], Field(min_length=1)]
 
 
 class Factory(Entry):
@@ -179,6 +190,7 @@ class Factory(Entry):
     door: DoorHint = DoorHint()
     policy: Policy = Policy()
     idle: IdleLimits = IdleLimits()
+    hints: tuple[Hint, ...] = ()  # for people, on the start page: a text by language; not shown in others
 
     def shape(self, partition: Partition) -> NodeShape | None:
         """What a node of that partition is; None: not known."""

@@ -169,6 +169,12 @@ class Worker(Model):
     log_tail: tuple[str, ...] = ()
 
 
+class WorkerLog(Model):
+    """``lines``: the last ones that a job has written, up to now."""
+
+    lines: tuple[str, ...] = ()
+
+
 class GpuHours(Model):
     """``spent``: until ``at``; ``committed``: what jobs that run or wait may still use then, at most; ``cap``: the
     cluster's. From then on ``per_hour`` goes from the one to the other."""

@@ -48,7 +48,9 @@ class Coming(Model):
 class Entry(Sourced):
     """What every factory of the network has, with a machine or without.
 
-    ``scale``: accelerators planned in all; an AI Gigafactory is of the order of 100,000."""
+    ``scale``: accelerators planned in all; an AI Gigafactory is of the order of 100,000. ``notes`` are for the people
+    who use the factory, ``remarks`` for those who edit and check the entry. Both stand in docs/factories.md; no page
+    shows them, since they are in English only."""
 
     id: Slug
     name: str
@@ -57,6 +59,7 @@ class Entry(Sourced):
     selected: date | None = None
     coming: Coming | None = None
     notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 class Planned(Entry):

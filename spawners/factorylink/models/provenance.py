@@ -94,11 +94,10 @@ _OWN = {
     "said",
     "not_found",
     "agreement",
-    "environments",
     "default_environment",
     "idle",
 }
-_OF_ITEMS = {"id", "derived"}
+_OF_ITEMS = {"id", "derived", "state"}
 
 
 def _leaves(data: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[str]:

@@ -24,6 +24,7 @@ class Choice(Model):
     give_up_hours: Hours | None = None  # end the wish if it has not started by then
     project: ProjectId | None = None
     reservation: Word | None = None  # one that is offered to the person
+    url_tokens: bool | None = None  # kernel clients may send a token in the address of a WebSocket
 
 
 class ResolvedChoice(Model):
@@ -38,6 +39,7 @@ class ResolvedChoice(Model):
     give_up_hours: Hours | None = None
     project: ProjectId | None = None
     reservation: Word | None = None
+    url_tokens: bool = False
 
 
 class JobOptions(Model):

@@ -32,6 +32,7 @@ class Job(Model):
     account: str  # the Unix account it runs as
     comment: str
     state: JobState
+    suspended: bool = False  # the site froze it while it ran: it holds its nodes and does nothing
     raw_state: str  # the scheduler's own word
     reason: str = ""  # the scheduler's own word for why it waits or ended
     nodes: tuple[str, ...] = ()

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
+from urllib.parse import quote
 
 from pydantic import Field
 
-from factorylink.models.base import JobId, Model, Moment, Person, SessionId, Slot, UnixAccount
+from factorylink.models.base import HEAD, JobId, Model, Moment, Person, SessionId, Slot, UnixAccount
 from factorylink.models.plain import LogText, PlainLines, PlainText
 from factorylink.models.requests import ResolvedChoice
 
@@ -74,6 +75,12 @@ class Notice(Model):
     minutes: int = Field(ge=0, le=10_000)
 
 
+def notebook_base(base_url: str, user: str, server: str) -> str:
+    """Return the notebook's base URL: ``/user/NAME/`` or ``/user/NAME/SERVER/`` below the hub's ``base_url``."""
+    name = quote(user, safe="@~")
+    return f"{base_url}user/{name}/{quote(server)}/" if server else f"{base_url}user/{name}/"
+
+
 class Session(Model):
     """One session as hub, pages and notebooks see it. Carries no secret."""
 
@@ -95,13 +102,15 @@ class Session(Model):
     ended: datetime | None = None
     position: int | None = None  # 1 is next, among pending jobs of its partition that we can see
     expected_start: datetime | None = None
-    waits_for: Words | None = None  # while pending or unreachable
+    waits_for: Words | None = None  # while pending or unreachable; while starting, where its door cannot be reached
     door_open: bool = False
     environment_sent: bool = False
     certain: bool = True  # the scheduler's last answer had its job, or its door is open; or it has no job yet
     reachable: bool = False  # a request to url gets to the notebook now
-    url: str | None = None  # http://127.0.0.1:PORT on the link's side
+    url: str | None = None  # for the hub and its proxy, the link's port; for people, see `addressed`
     last_activity: datetime | None = None
+    busy: bool = False  # a kernel or terminal of it runs something
+    busy_with: tuple[PlainText, ...] = ()  # names of those, as far as known
     gpu_percent: int | None = None  # of the busiest GPU in the last minute; None: there is none, or it is not known
     memory_bytes: int | None = None
     ends_idle: datetime | None = None  # when the idle limit would end it, as far as known
@@ -113,3 +122,13 @@ class Session(Model):
     log_tail: tuple[LogText, ...] = ()  # the job's own log, at the end
     log: tuple[LogLine, ...] = ()  # what happened
     exit_code: int | None = None
+
+    def addressed(self, root: str) -> Session:
+        """Return the session with the address at which its person opens it, in place of the port on the link's machine.
+
+        ``root``: the gateway's address with the hub's base URL (``https://gateway.example.org/``), or its path only.
+        Before the session runs, its waiting page is there. A session that has ended, or that runs a cluster's
+        scheduler, has no address.
+        """
+        opens = self.state != SessionState.ENDED and not self.server.startswith(HEAD)
+        return self.model_copy(update={"url": notebook_base(root, self.user, self.server) if opens else None})

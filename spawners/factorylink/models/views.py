@@ -7,7 +7,7 @@ from typing import Literal
 
 from factorylink.models.antennas import Antenna
 from factorylink.models.base import Model, Point, ProjectId, Slug, UnixAccount
-from factorylink.models.catalogue import Accelerator, Environment, Folder, IdleLimits, NodeSize
+from factorylink.models.catalogue import Accelerator, Environment, Folder, Hint, IdleLimits, NodeSize
 from factorylink.models.entry import Coming, Seat, Site
 from factorylink.models.projects import Mode
 from factorylink.models.rules import AccountHelp, SiteRules
@@ -102,7 +102,7 @@ class FactoryView(Model):
     folder: Folder
     outbound: Literal["compute", "login", "none", "unknown"]
     idle: IdleLimits
-    notes: tuple[str, ...] = ()
+    hints: tuple[Hint, ...] = ()
 
 
 class ComingView(Model):

@@ -88,8 +88,9 @@ def ended(name: str) -> Ask[list[End]]:
 
 
 def waiting() -> Ask[dict[str, list[tuple[int, str]]]]:
-    """Every queued job that we may see, per queue: (priority, job id), oldest first."""
-    return Ask(("sh", "-c", _QUEUED, "sh", "-s", "Q"), _listed(parse.waiting), env=parse.TIMES, most=QUEUE)
+    """Every queued job that we may see, per queue: (priority, job id), oldest first. ``B``: arrays that have begun, of
+    which some jobs may still wait."""
+    return Ask(("sh", "-c", _QUEUED, "sh", "-s", "QB"), _listed(parse.waiting), env=parse.TIMES, most=QUEUE)
 
 
 def submit(script: str, count: int = 1) -> Ask[JobId]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -30,13 +30,14 @@ STATES = {
     "W": JobState.PENDING,  # until its execution time, or for files to be brought
     "T": JobState.PENDING,  # on its way between servers
     "R": JobState.RUNNING,
-    "S": JobState.RUNNING,  # suspended: frozen, but its processes and connections are there
+    "S": JobState.RUNNING,  # suspended: see SUSPENDED
     "U": JobState.RUNNING,  # suspended because its workstation is used
     "E": JobState.ENDING,
     "F": JobState.ENDED,
     "X": JobState.ENDED,  # of an array's job
     "M": JobState.ENDED,  # moved to another server, of which we know nothing
 }
+SUSPENDED = {"S", "U"}  # frozen, but its node, processes and connections are there
 _SENT, _PROVISIONED = 41, 71  # substates: it is handed to its node, which is set up for it
 _TERMINATED = 91  # substate: deleted
 _BY_SUBSTATE = {92: "COMPLETED", 93: "FAILED"}
@@ -59,6 +60,8 @@ _SIGNALLED = 256  # Exit_status of a job that a signal ended: this and the signa
 JOB = r"[0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*"
 _OURS = re.compile(r"[0-9]+(?:\[[0-9]+\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*")  # not: an array as a whole
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_INDICES = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([1-9][0-9]{0,8}))?)?")
+_MOST_OF_AN_ARRAY = 100_000  # jobs; PBS' own limit is 10,000 unless a site raises it
 _CTIME = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4})")
 _UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
 
@@ -72,15 +75,34 @@ def jobs(stdout: str, name: str | None = None) -> list[Job]:
 
 def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
     """qstat's answer about queued jobs -> per queue (priority, id), in the order of their submission: PBS does not tell
-    in which order its scheduler takes them. An array that waits counts once."""
+    in which order its scheduler takes them. Of an array each job counts that still waits, by the array's own word."""
     (found,) = documents(stdout, "Jobs")
     queues: dict[str, list[tuple[int, str]]] = {}
     with understood(stdout):
         for id, values in once(found):
-            queues.setdefault(as_text(values, "queue"), []).append((0, _id(id)))
+            queues.setdefault(as_text(values, "queue"), []).extend((0, job) for job in _waiting(_id(id), values))
     for queue in queues.values():
         queue.sort(key=lambda entry: [int(number) for number in re.findall(r"[0-9]+", entry[1].partition(".")[0])])
     return queues
+
+
+def _waiting(id: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """The job, or those of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which is none."""
+    told = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
+    if "[]" not in id or not told:
+        yield id
+        return
+    number, _, server = id.partition("[]")
+    left = _MOST_OF_AN_ARRAY
+    for part in told.split(",") if told != "-" else ():
+        span = _INDICES.fullmatch(part)
+        if span is None:
+            raise ValueError(f"{part!r} is no index of an array")
+        indices = range(int(span[1]), int(span[2] or span[1]) + 1, int(span[3] or 1))
+        left -= len(indices)
+        if left < 0:
+            raise ValueError(f"the array {id} has more than {_MOST_OF_AN_ARRAY} jobs")
+        yield from (f"{number}[{index}]{server}" for index in indices)
 
 
 def _id(id: str) -> str:
@@ -115,6 +137,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
         account=account,
         comment=_variable(values),
         state=state,
+        suspended=letter in SUSPENDED,
         raw_state=how if over else letter,
         reason=comment if over else _why(letter, values, comment) if not begun else "",
         nodes=hosts(as_text(values, "exec_host")) if begun and "exec_host" in values else (),

@@ -13,6 +13,11 @@ beside it with ``.pbs`` after its name, has what was said before and after that,
 avoided, starts the script. On ``qdel`` both get TERM at once, and when that shell has ended PBS kills the rest: there
 is hardly any time to end cleanly then. Before the walltime there is no signal: the door knows it by
 ``FACTORYGATE_JOB_END``.
+
+**Which GPUs.** PBS counts GPUs (``ngpus``). Which ones a job has is said by a hook of the site's, where there is one: by
+``CUDA_VISIBLE_DEVICES``, or by hiding the others. Where there is none every job on a node would take the first GPU. So
+the jobs of an account take turns by locks in a folder of the node's, which end with the job. Other people's jobs on
+that node are not seen by this.
 """
 
 from __future__ import annotations
@@ -26,6 +31,32 @@ from factorylink.schedulers.batch_script import ENVIRONMENT, written
 VARIABLE = "FACTORYGATE_JOB"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,229}")
 _COMMENT = re.compile(r"[A-Za-z0-9_.:@+/-]+")  # a comma would begin another variable
+GPUS = """\
+factorygate_take_gpus() {{
+  local wanted={gpus} variable devices folder="/tmp/factorygate-gpus-$(id -u)" number lock taken=() locks=()
+  [ -z "${{CUDA_VISIBLE_DEVICES+x}}${{ROCR_VISIBLE_DEVICES+x}}${{ZE_AFFINITY_MASK+x}}" ] || return 0
+  if devices="$(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null)"; then
+    variable=CUDA_VISIBLE_DEVICES
+  elif [ -r /dev/kfd ]; then
+    variable=ROCR_VISIBLE_DEVICES
+    devices="$(number=0; for lock in /dev/dri/renderD*; do [ -r "$lock" ] && echo "$((number++))"; done)"
+  fi
+  [ "$(echo "$devices" | wc -w)" -gt "$wanted" ] || return 0
+  mkdir -m 700 "$folder" 2>/dev/null
+  if [ -L "$folder" ] || ! [ -O "$folder" ] || ! command -v flock >/dev/null; then
+    echo "factorygate: which GPUs of the node are this job's is not known: $folder or flock cannot be used" >&2
+    return 0
+  fi
+  for number in $devices; do
+    [ "${{#taken[@]}}" -lt "$wanted" ] || break
+    exec {{lock}}>>"$folder/$number" || continue
+    if flock -n "$lock"; then taken+=("$number"); else exec {{lock}}>&-; fi
+  done
+  [ "${{#taken[@]}}" -eq "$wanted" ] || echo "factorygate: of $wanted GPUs ${{#taken[@]}} are not another job's" >&2
+  [ "${{#taken[@]}}" -gt 0 ] || return 0
+  export CUDA_DEVICE_ORDER=PCI_BUS_ID "$variable=$(IFS=,; echo "${{taken[*]}}")"
+}}
+factorygate_take_gpus"""
 _CHUNK = re.compile(r"[A-Za-z]\w*=[\w./@-]+(:[A-Za-z]\w*=[\w./@-]+)*", re.ASCII)  # no other chunk (+), no other -l (,)
 
 
@@ -41,7 +72,14 @@ def script(request: JobRequest, template: str = "") -> str:
         "#PBS",
         identity(request),
         resources(request),
-        "\n".join((log, ENVIRONMENT, f'export FACTORYGATE_JOB_END="$(($(date +%s) + {request.walltime}))"')),
+        "\n".join(
+            (
+                log,
+                ENVIRONMENT,
+                f'export FACTORYGATE_JOB_END="$(($(date +%s) + {request.walltime}))"',
+                *((GPUS.format(gpus=request.gpus),) if request.gpus and not request.whole_node else ()),
+            )
+        ),
         owned=("-N", "-v", "-V"),
     )
     if log not in text.splitlines():

@@ -1,7 +1,7 @@
 """Reading what Slurm says of its nodes. Pure.
 
-**Memory.** One of Slurm's MB counts as 10**6 bytes here and in ``slurm_script``: sites state "512 GB" for nodes
-configured as RealMemory=512000, and what a size asks for must compare with what a node has.
+**Memory.** One of Slurm's MB is 2**20 bytes, here and in ``slurm_script``; a GB of the catalogue and of pages is 10**9.
+A node of RealMemory=512000, which its site calls "512 GB", has room for sizes of 536 GB in all.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ def _node(row: re.Match[str], partitions: tuple[str, ...]) -> NodeState:
         reason=row["state"] if not usable and reason in ("", "none") else ("" if reason == "none" else reason),
         cores=total,
         cores_free=idle if usable else 0,
-        memory=memory * 10**6,
-        memory_free=max(0, memory - used) * 10**6 if usable else 0,
+        memory=memory * 2**20,
+        memory_free=max(0, memory - used) * 2**20 if usable else 0,
         gpus=gpus,
         gpus_free=max(0, gpus - busy) if usable else 0,
         gpu_type=kinds.pop() if len(kinds) == 1 else None,

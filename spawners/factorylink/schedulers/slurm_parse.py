@@ -34,7 +34,7 @@ STATES = {
     "RUNNING": JobState.RUNNING,
     "RESIZING": JobState.RUNNING,
     "SIGNALING": JobState.RUNNING,
-    "SUSPENDED": JobState.RUNNING,  # frozen, but its processes and connections are there
+    "SUSPENDED": JobState.RUNNING,  # see SUSPENDED
     "STOPPED": JobState.RUNNING,
     "UPDATE_DB": JobState.RUNNING,
     "COMPLETING": JobState.ENDING,
@@ -52,6 +52,7 @@ STATES = {
     "REVOKED": JobState.ENDED,  # a sibling of a federated job ran elsewhere
     "TIMEOUT": JobState.ENDED,
 }
+SUSPENDED = {"SUSPENDED", "STOPPED"}  # frozen, but its nodes, processes and connections are there
 
 TIMES = {"SLURM_TIME_FORMAT": "%s"}
 COMMENT_WIDTH = 64
@@ -221,6 +222,7 @@ def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[
                 account=row["account"],
                 comment=comment,
                 state=state,
+                suspended=row["state"] in SUSPENDED,
                 raw_state=row["state"],
                 reason="" if row["reason"] == "None" else row["reason"].replace(" ", "_"),
                 nodes=hosts(row["nodes"]),

@@ -15,7 +15,7 @@ import signal
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from factorylink.config import LocalTransport as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
@@ -38,9 +38,22 @@ log = logging.getLogger(__name__)
 
 PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin"
 CONNECT_TIMEOUT = 10  # seconds
+RESOLVE_TIMEOUT = 5
 READ_TIMEOUT = 10
 FOR_THE_WATCHER = 4  # commands at once
 KILL_WAIT = 2  # a process that does not die of SIGKILL hangs in the kernel; we do not hang with it
+
+
+async def _resolved(host: str, port: int) -> list[Any]:
+    """Return the addresses of a host. Raises Unreachable, in words of its own, for a name that leads nowhere."""
+    try:
+        async with asyncio.timeout(RESOLVE_TIMEOUT):
+            return await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except TimeoutError as error:
+        raise Unreachable(f"The name {host} does not resolve on this machine within {RESOLVE_TIMEOUT} s.") from error
+    except (OSError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or "no name of a host"
+        raise Unreachable(f"The name {host} does not resolve on this machine ({why}).") from error
 
 
 @dataclass(frozen=True)
@@ -91,9 +104,9 @@ class LocalTransport:
         """A connection from this machine; which account asks makes no difference here."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
+        found = await _resolved(host, port)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
-                found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
                 for family, kind, protocol, _, address in found:
                     sock = socket.socket(family, kind, protocol)
                     try:
@@ -110,8 +123,6 @@ class LocalTransport:
                         return SocketWire(sock)
         except TimeoutError as error:
             raise Unreachable(f"{host} port {port}: no connection within {CONNECT_TIMEOUT} s") from error
-        except OSError as error:  # the name does not resolve
-            raise Unreachable(f"{host} port {port}: {error.strerror}") from error
         words = os.strerror(failure.errno) if failure and failure.errno else "no address"
         raise Unreachable(f"{host} port {port}: {words}") from failure
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from jupyterhub.handlers import BaseHandler
 from pydantic import TypeAdapter
 from tornado import web
 
 from factorylink.client import LinkProblem, LinkSilent
-from factorylink.models import N_, Problem
+from factorylink.models import N_, Problem, Session
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.gateway import Gateway, gateway
 from factoryspawner.language import Language, languages
@@ -64,7 +64,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
-        self.finish(shape.dump_json(self.language.spoken(value)))
+        self.finish(shape.dump_json(self._seen(value)))
 
     async def send(self, *sources: Source) -> None:
         """Send server-sent events in the person's language until a source ends or the client goes. Raises HTTPError
@@ -85,9 +85,17 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         self.set_header("Cache-Control", "no-store")
         self.set_header("X-Accel-Buffering", "no")
         self.set_header("Content-Language", self.language.code)
-        language = self.language
-        self._stream = Stream(*(one._replace(values=_spoken(one.values, language)) for one in sources))
+        self._stream = Stream(*(one._replace(values=self._all_seen(one.values)) for one in sources))
         await self._stream.run(self)
+
+    def _seen(self, value: T) -> T:
+        """Return the value as the person sees it: in their language, sessions with the address at which they open."""
+        return self.language.spoken(_addressed(value, self.base_url))
+
+    async def _all_seen(self, source: AsyncGenerator[T]) -> AsyncGenerator[T]:
+        async with aclosing(source) as values:
+            async for value in values:
+                yield self._seen(value)
 
     def on_connection_close(self) -> None:
         """The client went: its stream ends."""
@@ -115,10 +123,13 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         self.answer(PROBLEM, _problem(kwargs.get("exc_info", (None, None, None))[1]))
 
 
-async def _spoken(source: AsyncGenerator[T], language: Language) -> AsyncGenerator[T]:
-    async with aclosing(source) as values:
-        async for value in values:
-            yield language.spoken(value)
+def _addressed(value: T, root: str) -> T:
+    shown: Any = value
+    if isinstance(value, list):
+        shown = [_addressed(one, root) for one in value]
+    elif isinstance(value, Session):
+        shown = value.addressed(root)
+    return cast("T", shown)
 
 
 def _problem(error: BaseException | None) -> Problem:

@@ -40,6 +40,11 @@ export function mount(el, content, styles) {
   };
 }
 
+/** Tells JupyterLab, which keeps it in the notebook, what the widget shows, as text. */
+export function tellState(el, text) {
+  el.dispatchEvent(new CustomEvent("factorygate-state", { bubbles: true, composed: true, detail: text }));
+}
+
 /** Listens to these traits of a model; answers with what stops it. */
 export function listen(model, traits, heard) {
   const events = traits.map((trait) => `change:${trait}`);

@@ -1,11 +1,12 @@
 /** The panel of a cluster: shows what Python tells, and tells what a person wants. */
 
-import { listen, mount } from "./frame.js";
+import { listen, mount, tellState } from "./frame.js";
 import { h, render } from "./pages/dom.js";
-import { NOTHING, jobsOf, merged } from "./panel_state.js";
+import { NOTHING, figures, jobsOf, merged } from "./panel_state.js";
 import { filters, head, jobs, pager } from "./panel_view.js";
 import { V } from "./widget_words.js";
 
+const FLOWING = ["spent", "committed", "rate"];
 const RESTS = 600; // ms after which a slider is taken to rest
 
 function field(id, label, attributes) {
@@ -121,6 +122,7 @@ function show({ model, el }) {
   const send = (message) => model.send(message);
   const summary = () => model.get("_summary");
   let shown = NOTHING;
+  let stood = "";
 
   const top = h("div", {});
   const how = control(send);
@@ -137,6 +139,11 @@ function show({ model, el }) {
     how.show(summary());
     end.open.disabled = ["closing", "closed"].includes(summary().status);
     drawFilters();
+    const told = figures(summary()).map(({ name, label, text }) => [name, `${label}: ${text}`]);
+    const still = told.filter(([name]) => !FLOWING.includes(name)).join();
+    if (still === stood) return; // hours that go by are no news for the notebook
+    stood = still;
+    tellState(el, [V.panel(summary().name), V.status[summary().status], ...told.map(([, text]) => text)].join("\n"));
   }
 
   function drawFilters() {

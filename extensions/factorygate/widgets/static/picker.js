@@ -1,6 +1,6 @@
 /** The picker: the start page's choices in a notebook. Python has the catalogue and the choice; this shows them. */
 
-import { listen, mount } from "./frame.js";
+import { listen, mount, tellState } from "./frame.js";
 import { clamp, findFactory, findSize, leastHours, settle } from "./pages/choose.js";
 import { costLine, projectPicker } from "./pages/cost.js";
 import { h, render } from "./pages/dom.js";
@@ -80,6 +80,7 @@ function show({ model, el }) {
     const costs = costLine(factory, view, choice.hours);
     const said = [asked, startLine(factory, choice, known(choice.hours), now), costs].filter(Boolean).join(" ");
     if (line.textContent !== said) line.textContent = said;
+    tellState(el, said);
   }
 
   function askEstimates() {

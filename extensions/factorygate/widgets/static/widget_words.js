@@ -11,8 +11,8 @@ export const V = {
   howLong: t("How long"),
   project: t("Project"),
   asking: t("Asking the factories what is free…"),
-  slow: t("This takes longer than usual. It is still being asked."),
-  empty: t("No factory is open to you at this moment. This fills in by itself as soon as there is one."),
+  slow: t("This takes longer than usual. Please wait."),
+  empty: t("No factory is open to you right now. This updates as soon as there is one."),
 
   // Panel
   panel: (name) => t("Cluster {name}", { name }),
@@ -22,7 +22,7 @@ export const V = {
   },
   figures: {
     running: t("Running"), waiting: t("Waiting"), lost: t("Lost"), failed: t("Failed"), workers: t("Dask workers"),
-    spent: t("GPU-hours so far"), committed: t("Still committed"), rate: t("GPU-hours per hour"),
+    spent: t("GPU-hours so far"), committed: t("GPU-hours reserved"), rate: t("GPU-hours per hour"),
   },
   workersOf: (workers, threads, memory) =>
     tn(threads, "{workers} ({n} thread, {memory})", "{workers} ({n} threads, {memory})", { workers, memory }),
@@ -33,7 +33,7 @@ export const V = {
   wantedInSteps: t("Jobs wanted, in steps"),
   jobs: (n) => tn(n, "{n} job", "{n} jobs"),
   perJob: (n) => tn(n, "{n} Dask worker a job", "{n} Dask workers a job"),
-  adaptive: t("Let the work decide (adaptive)"),
+  adaptive: t("Adapt to the workload"),
   minimum: t("At least"),
   maximum: t("At most"),
   jobList: t("Jobs"),
@@ -59,8 +59,8 @@ export const V = {
   earlier: t("Previous"),
   later: t("Next"),
   end: t("End all jobs…"),
-  endSure: (n) => tn(n, "End {n} job? What its workers hold in memory is lost.",
-    "End all {n} jobs? What their workers hold in memory is lost."),
+  endSure: (n) => tn(n, "End {n} job? Everything in the memory of its workers is lost.",
+    "End all {n} jobs? Everything in the memory of their workers is lost."),
   endThem: t("End them"),
   keep: t("Keep them"),
 };

@@ -1,0 +1,98 @@
+"""Tokens in the addresses of requests: who may send one there, and that none gets into the log.
+
+Clients that run code from outside a browser (``jupyter_kernel_client``) send a token in the address of a kernel's
+WebSocket, and no header. JupyterHub takes that from browsers only. Here it is taken as if it were the header, where the
+session's owner allowed it at the start (``FACTORYGATE_URL_TOKENS``), on the WebSockets of kernels and terminals and
+nowhere else; elsewhere the refusal says what to do.
+
+Any address may hold a token all the same, and what writes it into a log is many things (jupyter_server hides it in its
+line for each request, Tornado does not where a handler raised an error). So it is taken out where a log is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from typing import Any
+
+from jupyter_server.serverapp import ServerApp
+from jupyter_server.utils import url_path_join
+from tornado import httputil
+from tornado.web import RequestHandler
+
+VARIABLE = "FACTORYGATE_URL_TOKENS"
+REFUSAL = (
+    "This session takes no token in the address of a WebSocket. Send the header `Authorization: token TOKEN`, or start "
+    "the session with the option `url_tokens`.\n"
+)
+# Also where an address is itself a part of an address.
+_SECRET = re.compile(r"(?i)((?:[?&;]|%3F|%26)[a-z_]*token(?:=|%3D))[^&;\s\"'<>)\]]+")
+
+
+def hidden(text: str) -> str:
+    """Return the text with every token in an address replaced by ``[secret]``."""
+    return _SECRET.sub(r"\1[secret]", text)
+
+
+class Hiding(logging.Formatter):
+    """Writes records as another formatter does, without tokens."""
+
+    def __init__(self, inner: logging.Formatter | None) -> None:
+        super().__init__()
+        self._inner = inner or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line or lines, with its traceback."""
+        return hidden(self._inner.format(record))
+
+
+class Refused(RequestHandler):
+    """Says why, to whoever asks: it tells nothing of the session."""
+
+    async def get(self) -> None:
+        """403, in words."""
+        self.set_status(403)
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        await self.finish(REFUSAL)
+
+
+class Addresses:
+    """Looks at each request before its handler is chosen. ``base_url``: of the server; ``allowed``: see above."""
+
+    def __init__(self, base_url: str, allowed: bool) -> None:
+        self._paths = tuple(url_path_join(base_url, path) for path in ("api/kernels/", "terminals/websocket/"))
+        self._allowed = allowed
+
+    def take(self, request: httputil.HTTPServerRequest) -> bool:
+        """Move the token of a WebSocket's address into the header; False: there is one, and it is not allowed."""
+        headers = request.headers
+        if headers.get("Upgrade", "").lower() != "websocket" or not request.path.startswith(self._paths):
+            return True
+        tokens = request.arguments.get("token")
+        if not tokens or "Authorization" in headers or headers.get("Sec-Fetch-Mode") == "websocket":
+            return True
+        if not self._allowed:
+            return "Cookie" in headers  # which may be enough
+        headers["Authorization"] = f"token {tokens[-1].decode('ascii', 'replace')}"
+        for arguments in (request.arguments, request.query_arguments):
+            arguments.pop("token", None)
+        return True
+
+
+def serve(server: ServerApp) -> None:
+    """Look at the requests of ``server``, and at what it logs."""
+    app = server.web_app
+    addresses = Addresses(app.settings["base_url"], os.environ.get(VARIABLE) == "1")
+    choose = app.find_handler
+
+    def find_handler(request: httputil.HTTPServerRequest, **more: Any) -> Any:
+        if addresses.take(request):
+            return choose(request, **more)
+        return app.get_handler_delegate(request, Refused)
+
+    app.find_handler = find_handler  # type: ignore[method-assign]
+    for logger in (server.log, logging.getLogger(), logging.getLogger("tornado")):
+        for handler in logger.handlers:
+            if not isinstance(handler.formatter, Hiding):
+                handler.setFormatter(Hiding(handler.formatter))

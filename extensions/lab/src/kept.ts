@@ -1,0 +1,193 @@
+/**
+ * Shows a widget of ours for as long as its kernel has it; afterwards its last state as text, with a button that runs
+ * its cell again. JupyterLab alone would say "Error displaying widget: model not found".
+ */
+
+import { type JupyterFrontEnd } from "@jupyterlab/application";
+import { type ISessionContext } from "@jupyterlab/apputils";
+import { type IRenderMimeRegistry } from "@jupyterlab/rendermime";
+import { type IRenderMime } from "@jupyterlab/rendermime-interfaces";
+import { type Kernel } from "@jupyterlab/services";
+import { Panel, Widget } from "@lumino/widgets";
+
+import { button, h, say } from "./dom.js";
+import { type Words } from "./words.js";
+
+export const KEPT = "application/vnd.factorygate.widget+json";
+const VIEW = "application/vnd.jupyter.widget-view+json";
+const STATE = "factorygate-state"; // the event by which a widget tells its state as text
+const RESTS = 1000; // ms between two writes of it into the notebook
+const LONGEST = 4000; // characters
+
+/** What the notebook has of a widget. */
+interface Kept {
+  model: string;
+  text: string;
+}
+
+/** What a notebook is in JupyterLab, as far as it is needed here. */
+interface Notebook extends Widget {
+  readonly content: Widget & { rendermime: IRenderMimeRegistry; widgets: readonly Widget[]; activeCellIndex: number };
+  readonly sessionContext: ISessionContext;
+}
+
+/** Reads what an output has; null where that is not ours. */
+export function readKept(told: unknown): Kept | null {
+  const { model_id: model, text } = (typeof told === "object" && told !== null ? told : {}) as Record<string, unknown>;
+  return typeof model === "string" && typeof text === "string" ? { model, text: text.slice(0, LONGEST) } : null;
+}
+
+function isNotebook(widget: Widget): widget is Notebook {
+  const { content, sessionContext } = widget as unknown as Partial<Notebook>;
+  return sessionContext !== undefined && content !== undefined && "rendermime" in content && "activeCellIndex" in content;
+}
+
+export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
+  private model: IRenderMime.IMimeModel | null = null;
+  private live: Widget | null = null;
+  private notebook: Notebook | null = null;
+  private kernel: Kernel.IKernelConnection | null = null; // the one that had the widget
+  private timer = 0;
+  private readonly line = h("p", { class: "fg-Kept-line" });
+  private readonly state = h("pre", {});
+  private readonly text = new Widget({ node: h("div", { class: "fg-Kept" }, this.state, this.line) });
+
+  constructor(
+    private readonly app: JupyterFrontEnd,
+    private readonly words: Words,
+  ) {
+    super();
+    this.text.node.lang = words.language;
+    this.node.addEventListener(STATE, (event) => {
+      this.keep((event as CustomEvent<unknown>).detail);
+    });
+    this.addWidget(this.text);
+  }
+
+  renderModel(model: IRenderMime.IMimeModel): Promise<void> {
+    const before = this.model && readKept(this.model.data[KEPT])?.model;
+    this.model = model;
+    const kept = readKept(model.data[KEPT]);
+    say(this.state, kept?.text ?? "");
+    if (kept?.model !== before) {
+      this.dropLive();
+      void this.decide();
+    }
+    return Promise.resolve();
+  }
+
+  override dispose(): void {
+    window.clearTimeout(this.timer);
+    this.leave();
+    super.dispose();
+  }
+
+  protected override onAfterAttach(): void {
+    if (this.notebook === null) void this.decide();
+  }
+
+  /** Shows the widget if the kernel has it, else its text. */
+  private async decide(): Promise<void> {
+    const kept = this.model && readKept(this.model.data[KEPT]);
+    if (!this.isAttached || !kept || !this.model?.trusted || this.live) return;
+    this.join();
+    const found = this.notebook?.sessionContext;
+    const kernel = found?.session?.kernel ?? null;
+    if (kernel?.hasComm(kept.model)) {
+      await this.showLive(kernel);
+      return;
+    }
+    if (!found) return;
+    await found.ready;
+    const now = found.session?.kernel ?? null;
+    const answer = await now?.requestCommInfo({ target_name: "jupyter.widget" });
+    const has = answer?.content.status === "ok" && kept.model in answer.content.comms;
+    if (this.isDisposed || this.isLive) return;
+    if (now && has) await this.showLive(now);
+    else this.offer();
+  }
+
+  private get isLive(): boolean {
+    return this.live !== null;
+  }
+
+  private async showLive(kernel: Kernel.IKernelConnection): Promise<void> {
+    const registry = this.notebook?.content.rendermime;
+    if (!this.model || !registry?.mimeTypes.includes(VIEW)) {
+      this.offer();
+      return;
+    }
+    const live = registry.createRenderer(VIEW);
+    this.live = live;
+    this.kernel = kernel;
+    this.text.hide();
+    this.insertWidget(0, live);
+    await live.renderModel(this.model);
+  }
+
+  private dropLive(): void {
+    this.live?.dispose();
+    this.live = null;
+    this.kernel = null;
+    this.text.show();
+  }
+
+  /** Offers to run the cell again. */
+  private offer(): void {
+    this.line.replaceChildren(
+      h("span", {}, this.words.keptLong), " ",
+      button(this.words.runAgain, () => this.run()));
+  }
+
+  private async run(): Promise<void> {
+    const notebook = this.notebook;
+    const index = notebook?.content.widgets.findIndex((cell) => cell.node.contains(this.node)) ?? -1;
+    if (!notebook || index < 0) return;
+    this.app.shell.activateById(notebook.id);
+    notebook.content.activeCellIndex = index;
+    await this.app.commands.execute("notebook:run-cell");
+  }
+
+  /** Finds the notebook that this is in, and follows its kernel. */
+  private join(): void {
+    if (this.notebook) return;
+    for (const widget of this.app.shell.widgets("main")) {
+      if (!widget.node.contains(this.node) || !isNotebook(widget)) continue;
+      this.notebook = widget;
+      widget.sessionContext.kernelChanged.connect(this.lose, this);
+      widget.sessionContext.statusChanged.connect(this.heed, this);
+      return;
+    }
+  }
+
+  private leave(): void {
+    if (!this.notebook || this.notebook.isDisposed) return;
+    this.notebook.sessionContext.kernelChanged.disconnect(this.lose, this);
+    this.notebook.sessionContext.statusChanged.disconnect(this.heed, this);
+  }
+
+  private heed(_: ISessionContext, status: Kernel.Status): void {
+    if (["restarting", "autorestarting", "dead", "terminating"].includes(status)) this.lose();
+  }
+
+  private lose(): void {
+    const now = this.notebook?.sessionContext.session?.kernel ?? null;
+    if (this.live && now === this.kernel && now?.status === "idle") return;
+    if (this.live) this.dropLive();
+    this.offer();
+  }
+
+  /** Writes the widget's state into the notebook, so that it is there when the widget no longer is. */
+  private keep(told: unknown): void {
+    const kept = this.model && readKept(this.model.data[KEPT]);
+    if (typeof told !== "string" || !kept || told === kept.text) return;
+    const text = told.slice(0, LONGEST);
+    window.clearTimeout(this.timer);
+    this.timer = window.setTimeout(() => {
+      const { model } = this;
+      if (!model || this.isDisposed) return;
+      const html = `<pre>${text.replaceAll("&", "&amp;").replaceAll("<", "&lt;")}</pre>`;
+      model.setData({ data: { ...model.data, [KEPT]: { model_id: kept.model, text }, "text/html": html } });
+    }, RESTS);
+  }
+}

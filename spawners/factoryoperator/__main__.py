@@ -1,0 +1,10 @@
+"""``python -m factoryoperator``: the command ``factorygate``."""
+
+from __future__ import annotations
+
+import sys
+
+from factoryoperator.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

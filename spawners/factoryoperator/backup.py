@@ -1,0 +1,218 @@
+"""Makes a backup of a gateway that may be running: one 0600 file with all its stores.
+
+The file is a gzipped tar: ``manifest.json`` (``Manifest``), then one member for each store. A database is copied by
+its own means (SQLite's backup API, ``pg_dump``), so each is whole as of one moment; of several, each has its own
+moment, which the link settles when it starts (docs/operators.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import sqlite3
+import stat
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+
+from factoryoperator.accounts import group_name, user_name
+from factoryoperator.manifest import MANIFEST, BackupError, Folder, Kept, Manifest
+from factoryoperator.stores import Store
+
+_DUMP_SECONDS = 3600
+_CONNECT_SECONDS = 10
+_COPY_SECONDS = 60.0  # for another program's write to a database to end
+
+
+def make(target: Path, stores: Sequence[Store], hub: Path | None, link: Path | None) -> Manifest:
+    """Write the backup to ``target``, 0600, as a whole or not at all. Raises BackupError; never overwrites a file."""
+    if target.exists():
+        raise BackupError(f"{target} is there already: name another file")
+    try:
+        with _staging(target) as folder:
+            kept = [_kept(number, store, folder) for number, store in enumerate(stores)]
+            manifest = Manifest(
+                release=_release(),
+                made=datetime.now(UTC),
+                hub=None if hub is None else str(hub),
+                link=None if link is None else str(link),
+                folders=tuple(_folders(store.path for store in stores if store.kind != "postgresql")),
+                stores=tuple(kept),
+            )
+            _write(folder / "backup", manifest, folder)
+            os.link(folder / "backup", target)  # unlike a rename it never replaces a file
+    except FileExistsError as error:
+        raise BackupError(f"{target} is there already: name another file") from error
+    except OSError as error:
+        raise BackupError(f"{target} cannot be written: {error}") from error
+    return manifest
+
+
+@contextmanager
+def _staging(target: Path) -> Iterator[Path]:
+    """A 0700 folder on the target's own file system."""
+    with tempfile.TemporaryDirectory(prefix=".factorygate-", dir=target.parent) as folder:
+        yield Path(folder)
+
+
+def _release() -> str:
+    try:
+        return version("factorygate")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _kept(number: int, store: Store, folder: Path) -> Kept:
+    member = f"{number:04}"
+    copy = folder / member
+    os.close(os.open(copy, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    schema = None
+    mode, owner, group = 0o600, user_name(os.geteuid()), group_name(os.getegid())
+    try:
+        if store.kind == "postgresql":
+            schema = dump(store, copy)
+        else:
+            found = store.path.stat()
+            mode, owner, group = stat.S_IMODE(found.st_mode) & 0o777, user_name(found.st_uid), group_name(found.st_gid)
+            if store.kind == "sqlite":
+                copy_sqlite(store.path, copy)
+            else:
+                copy.write_bytes(store.path.read_bytes())
+    except (OSError, sqlite3.Error) as error:
+        raise BackupError(f"{store.path} ({store.what}) cannot be read: {error}") from error
+    return Kept(
+        kind="sqlite" if store.kind == "sqlite" else "postgresql" if store.kind == "postgresql" else "file",
+        path=str(store.path),
+        what=store.what,
+        member=member,
+        size=copy.stat().st_size,
+        sha256=digest(copy),
+        schema_name=schema,
+        mode=mode,
+        owner=owner,
+        group=group,
+    )
+
+
+def copy_sqlite(source: Path, target: Path) -> None:
+    """Copy a database as of one moment, though programs write to it; the copy is one file and is checked. Raises
+    sqlite3.Error."""
+    there = f"{source.absolute().as_uri()}?mode=rw"  # a database that is not there is not made
+    with (
+        closing(sqlite3.connect(there, uri=True, timeout=_COPY_SECONDS)) as database,
+        closing(sqlite3.connect(target)) as copy,
+    ):
+        database.backup(copy)
+        copy.execute("PRAGMA journal_mode=DELETE")  # else two more files would belong to it
+        told = copy.execute("PRAGMA integrity_check").fetchone()[0]
+    if told != "ok":
+        raise sqlite3.DatabaseError(f"the copy is not whole: {told}")
+
+
+def dump(store: Store, target: Path) -> str:
+    """Dump the gateway's own schema of a PostgreSQL database by ``pg_dump``, as of one moment; return the schema's
+    name. The database may be shared with others. Raises BackupError."""
+    if store.url is None:
+        raise BackupError(f"{store.what}: where its database is, is not known")
+    schema, _ = schema_and_tables(store.url, store.what)
+    options = ("--format=custom", "--no-owner", "--no-acl", f"--schema={pattern(schema)}", f"--file={target}")
+    postgres("pg_dump", store.url, store.what, *options)
+    return schema
+
+
+def pattern(schema: str) -> str:
+    """Return a schema's name as PostgreSQL's programs take it for that name and no other."""
+    return '"' + schema.replace('"', '""') + '"'
+
+
+def schema_and_tables(url: URL, what: str) -> tuple[str, list[str]]:
+    """Return the schema in which a gateway's tables are, and what is in it. Raises BackupError."""
+    engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args={"connect_timeout": _CONNECT_SECONDS})
+    try:
+        found = inspect(engine)
+        return found.default_schema_name or "public", found.get_table_names()
+    except SQLAlchemyError as error:
+        raise BackupError(f"{what}: its database does not answer: {' '.join(str(error).split())[:500]}") from error
+    finally:
+        engine.dispose()
+
+
+def postgres(program: str, url: URL, what: str, *options: str) -> None:
+    """Run a program of PostgreSQL's for a database. Raises BackupError with its words."""
+    argv, env = connection(url)
+    try:
+        done = subprocess.run(
+            [program, *options, *argv], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            timeout=_DUMP_SECONDS,
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise BackupError(
+            f"{what} is on PostgreSQL, and {program} is not on this machine: install PostgreSQL's client programs, or "
+            "keep the database by your own means and leave it out here: --except-databases"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise BackupError(f"{what}: {program} did not end within {_DUMP_SECONDS} s") from error
+    if done.returncode:
+        raise BackupError(f"{what}: {program} failed: {' '.join(done.stderr.split())[:1000]}")
+
+
+def connection(url: URL) -> tuple[list[str], Mapping[str, str]]:
+    """Return argv and environment that lead libpq's programs to a database. A password goes by the environment, which
+    only this user can read, never by argv."""
+    env = dict(os.environ)
+    if url.password is not None:
+        env["PGPASSWORD"] = str(url.password)
+    shown = url.set(drivername="postgresql", password=None).render_as_string(hide_password=False)
+    return [f"--dbname={shown}"], env
+
+
+def _folders(paths: Iterable[Path]) -> Iterator[Folder]:
+    seen: set[Path] = set()
+    for path in paths:
+        for folder in reversed(path.parents):
+            if folder not in seen and folder != Path("/"):
+                seen.add(folder)
+                found = folder.stat()
+                yield Folder(
+                    path=str(folder),
+                    mode=stat.S_IMODE(found.st_mode) & 0o777,
+                    owner=user_name(found.st_uid),
+                    group=group_name(found.st_gid),
+                )
+
+
+def _write(file: Path, manifest: Manifest, folder: Path) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as raw, tarfile.open(fileobj=raw, mode="w:gz", compresslevel=6) as tar:
+        text = manifest.model_dump_json(indent=1).encode()
+        tar.addfile(_member(MANIFEST, len(text)), io.BytesIO(text))
+        for kept in manifest.stores:
+            with (folder / kept.member).open("rb") as content:
+                tar.addfile(_member(kept.member, kept.size), content)
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _member(name: str, size: int) -> tarfile.TarInfo:
+    found = tarfile.TarInfo(name)
+    found.size, found.mode, found.mtime = size, 0o600, int(datetime.now(UTC).timestamp())
+    return found
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

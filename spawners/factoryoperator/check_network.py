@@ -1,0 +1,289 @@
+"""Checks that ask the network: ports, names, certificates, clocks. Nothing is changed anywhere."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+
+from factorylink.config import EfpCredentials, LinkConfig, SshTransport
+from factoryoperator.findings import Finding, note
+from factoryoperator.gateway import Gateway
+from factoryspawner.hubconfig import HubConfig
+from factoryspawner.login.settings import is_loopback
+
+SECONDS = 5.0  # for one answer
+SOON = 14  # days; a certificate that ends sooner is told
+SKEW = 30  # seconds that clocks may differ
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_DEFAULT = {"http": 80, "https": 443}
+
+
+# --- ports
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A port that a part of the gateway is to listen on. ``answers``: whether that part answers there now."""
+
+    where: str
+    what: str
+    host: str
+    port: int
+    answers: Callable[[], bool | str]  # True: yes; text: it does, but
+
+
+def ports(gateway: Gateway) -> Iterator[Finding]:
+    """Check that no port has two uses, and that nobody else listens on one."""
+    wanted = [*_hub_ports(gateway), *_link_ports(gateway)]
+    seen: dict[int, Listener] = {}
+    for one in wanted:
+        if one.port in seen and seen[one.port].what != one.what:
+            yield Finding(
+                one.where, f"port {one.port} is also that of the {seen[one.port].what} ({seen[one.port].where})"
+            )
+        seen.setdefault(one.port, one)
+    for one in seen.values():
+        yield from _in_use(one)
+    if gateway.link.config is not None:
+        yield from _session_ports(gateway, gateway.link.config, seen)
+
+
+def _hub_ports(gateway: Gateway) -> Iterator[Listener]:
+    config, at = gateway.hub.config, gateway.hub.at
+    if config is None:
+        return
+    hub, api, public = urlsplit(config.hub_url), urlsplit(config.proxy_api_url), urlsplit(config.public_url)
+    if is_loopback(config.hub_url):
+        yield Listener(at("hub_url"), "hub", *_address(hub), lambda: _is_hub(config.hub_url, config))
+    if is_loopback(config.proxy_api_url):
+        yield Listener(at("proxy_api_url"), "proxy's API", *_address(api), lambda: _is_proxy(config))
+    if is_loopback(config.public_url):
+        yield Listener(at("public_url"), "proxy", *_address(public), lambda: _is_hub(config.public_url, config))
+
+
+def _link_ports(gateway: Gateway) -> Iterator[Listener]:
+    config = gateway.link.config
+    if config is not None:
+        host, port = config.listen_host, config.listen_port
+        yield Listener(gateway.link.at("listen_port"), "link", host, port, lambda: _is_link(config))
+
+
+def _address(url: SplitResult) -> tuple[str, int]:
+    return url.hostname or "", url.port or _DEFAULT[url.scheme]
+
+
+def _in_use(one: Listener) -> Iterator[Finding]:
+    family = socket.AF_INET6 if ":" in one.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((one.host, one.port))
+        except PermissionError:
+            return  # below 1024: whoever listens there has the right to
+        except OSError as error:
+            taken = error
+        else:
+            return
+    answer = one.answers()
+    if answer is not True:
+        said = answer or f"port {one.port} of {one.host} is not for the {one.what} to have: {taken.strerror}"
+        yield Finding(one.where, str(said))
+
+
+def _is_hub(url: str, config: HubConfig) -> bool:
+    answer = _get(f"{url}{config.base_url}hub/health")
+    return answer is not None and "x-jupyterhub-version" in answer.headers
+
+
+def _is_proxy(config: HubConfig) -> bool | str:
+    try:
+        token = config.proxy_token_file.read_text(encoding="utf-8").strip()
+    except OSError:
+        token = ""
+    answer = _get(f"{config.proxy_api_url}/api/routes", {"Authorization": f"token {token}"})
+    if answer is None:
+        return False
+    if answer.status_code == httpx.codes.FORBIDDEN:
+        return f"the proxy that runs there does not take the token in {config.proxy_token_file}"
+    return answer.status_code == httpx.codes.OK
+
+
+def _is_link(config: LinkConfig) -> bool:
+    host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
+    answer = _get(f"http://{host}:{config.listen_port}{config.hub.base_url}services/factories/health")
+    return answer is not None and answer.status_code == httpx.codes.OK
+
+
+def _get(url: str, headers: dict[str, str] | None = None) -> httpx.Response | None:
+    try:
+        return httpx.get(url, headers=headers, timeout=SECONDS, trust_env=False, follow_redirects=False)
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return None
+
+
+def _session_ports(gateway: Gateway, config: LinkConfig, seen: dict[int, Listener]) -> Iterator[Finding]:
+    where = gateway.link.at("session_ports")
+    first, last = config.session_ports
+    for port, one in seen.items():
+        if first <= port <= last:
+            yield Finding(where, f"{first} to {last} has port {port} of the {one.what} in it ({one.where})")
+    try:
+        low, high = map(int, _EPHEMERAL.read_text(encoding="ascii").split())
+    except (OSError, ValueError):
+        return
+    if first <= high and low <= last:
+        yield Finding(
+            where,
+            f"{first} to {last} meets the ephemeral ports {low} to {high} ({_EPHEMERAL}), of which any connection may "
+            "take one",
+        )
+
+
+# --- names
+
+
+def names(gateway: Gateway) -> Iterator[Finding]:
+    """Check that each host's name resolves on this machine."""
+    wanted = {(where, host) for where, host in [*_hub_hosts(gateway), *_link_hosts(gateway)] if host}
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        asked = [(where, host, pool.submit(_resolves, host)) for where, host in sorted(wanted)]
+        for where, host, answer in asked:
+            if problem := answer.result():
+                yield Finding(where, f"the name {host} does not resolve on this machine: {problem}")
+
+
+def _resolves(host: str) -> str:
+    """Return why a name does not resolve; "": it does."""
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return ""
+
+
+def _hub_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
+    config, at = gateway.hub.config, gateway.hub.at
+    if config is None:
+        return
+    for key in ("public_url", "hub_url", "proxy_api_url", "link_url", "db_url"):
+        url = getattr(config, key)
+        if url is not None:
+            yield at(key), urlsplit(url).hostname or ""
+    if config.login is not None:
+        for provider in config.login.providers:
+            yield at("login", "providers", provider.id, "issuer"), urlsplit(provider.issued_by).hostname or ""
+
+
+def _link_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
+    config, at = gateway.link.config, gateway.link.at
+    if config is None:
+        return
+    yield at("hub", "url"), urlsplit(config.hub.url).hostname or ""
+    yield at("ledger"), config.database.url.host or ""
+    if config.mail is not None:
+        yield at("mail", "smtp_host"), config.mail.smtp_host
+    for name, access in config.factories.items():
+        transport = access.transport
+        if isinstance(transport, SshTransport):
+            # Behind a jump host, names are for that host to know.
+            key, hosts = ("jump", transport.jump[:1]) if transport.jump else ("hosts", transport.hosts)
+            for host in hosts:
+                yield at("factories", name, "transport", key), _host(host)
+            if isinstance(transport.credentials, EfpCredentials):
+                url = urlsplit(transport.credentials.url)
+                yield at("factories", name, "transport", "credentials", "url"), url.hostname or ""
+        elif access.door.carrier == "tcp" and access.door.host is not None:
+            yield at("factories", name, "door", "host"), access.door.host
+
+
+def _host(text: str) -> str:
+    """``HOST`` of ``HOST:PORT``; an address of IPv6 has more colons."""
+    host, _, port = text.rpartition(":")
+    return host if port.isdigit() and ":" not in host and host else text
+
+
+# --- certificates and clocks
+
+
+def certificates(gateway: Gateway) -> Iterator[Finding]:
+    """Check the certificate of each https address that people or this gateway use, and this clock beside theirs."""
+    for where, address in [*_hub_addresses(gateway), *_link_addresses(gateway)]:
+        url = urlsplit(address)
+        try:
+            yield from _look(where, url)
+        except ssl.SSLCertVerificationError as error:
+            yield Finding(where, f"the certificate of {url.hostname} cannot be trusted: {error.verify_message}")
+        except (OSError, http.client.HTTPException) as error:
+            yield note(where, f"{address} does not answer, so its certificate and clock were not looked at ({error})")
+
+
+def _hub_addresses(gateway: Gateway) -> Iterator[tuple[str, str]]:
+    config, at = gateway.hub.config, gateway.hub.at
+    if config is None:
+        return
+    yield at("public_url"), config.public_url
+    if config.login is not None:
+        for provider in config.login.providers:
+            yield at("login", "providers", provider.id, "issuer"), provider.issued_by
+
+
+def _link_addresses(gateway: Gateway) -> Iterator[tuple[str, str]]:
+    config = gateway.link.config
+    for name, access in {} if config is None else config.factories.items():
+        transport = access.transport
+        if isinstance(transport, SshTransport) and isinstance(transport.credentials, EfpCredentials):
+            yield gateway.link.at("factories", name, "transport", "credentials", "url"), transport.credentials.url
+
+
+def _look(where: str, url: SplitResult) -> Iterator[Finding]:
+    host, port = _address(url)
+    if url.scheme == "http" and not is_loopback(url.geturl()):
+        yield Finding(where, "is not https: passwords and tokens would go over the network in the clear")
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    made = (
+        http.client.HTTPSConnection(host, port, timeout=SECONDS, context=context)
+        if url.scheme == "https"
+        else http.client.HTTPConnection(host, port, timeout=SECONDS)
+    )
+    try:
+        made.connect()
+        if isinstance(made.sock, ssl.SSLSocket):
+            yield from _end(where, host, made.sock)
+        made.request("HEAD", url.path or "/")
+        date = made.getresponse().headers.get("Date")
+    finally:
+        made.close()
+    if date is not None:
+        yield from _clock(where, host, date)
+
+
+def _end(where: str, host: str, sock: ssl.SSLSocket) -> Iterator[Finding]:
+    ends = ssl.cert_time_to_seconds(str((sock.getpeercert() or {}).get("notAfter")))
+    left = datetime.fromtimestamp(ends, UTC) - datetime.now(UTC)
+    if left.days < SOON:
+        yield Finding(where, f"the certificate of {host} ends in {left.days} days: is it renewed by itself?")
+
+
+def _clock(where: str, host: str, date: str) -> Iterator[Finding]:
+    try:
+        ahead = (datetime.now(UTC) - parsedate_to_datetime(date)).total_seconds()
+    except (TypeError, ValueError):
+        return
+    if abs(ahead) > SKEW:
+        side = "ahead of" if ahead > 0 else "behind"
+        yield Finding(
+            where,
+            f"this machine's clock is {abs(ahead):.0f} s {side} that of {host}: logins and certificates depend on it. "
+            "Let a time service (chrony, systemd-timesyncd) set it",
+        )

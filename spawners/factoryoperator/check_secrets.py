@@ -1,0 +1,228 @@
+"""Checks of tokens and keys: that they are there, private, of the right form, and the same on both sides."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import json
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from factorylink.config import LinkConfig, SshTransport
+from factorylink.credentials.base import read_private_key
+from factorylink.credentials.base import read_secret as read_link_secret
+from factoryoperator.check_files import named_files
+from factoryoperator.findings import Finding, note
+from factoryoperator.gateway import Gateway
+from factoryspawner.hubconfig import HubConfig, HubConfigError, read_secret
+
+SHORTEST = 16  # characters of a token
+_PROXY_ENV, _HEADER = "proxy.env", "restore-routes.header"
+
+
+def hub_secrets(gateway: Gateway) -> Iterator[Finding]:
+    """Check each file with a secret that hub.yaml names."""
+    config, at = gateway.hub.config, gateway.hub.at
+    if config is None:
+        return
+    for keys, path in named_files(config).items():
+        try:
+            text = read_secret(path)
+        except (HubConfigError, UnicodeDecodeError) as error:
+            yield Finding(at(*keys), _mended(str(error), path))
+            continue
+        if problem := _form(keys, text):
+            yield Finding(at(*keys), f"{path}: {problem}")
+    yield from _cookie_secret(config.cookie_secret_file, at("cookie_secret_file"))
+
+
+def _mended(problem: str, path: Path) -> str:
+    return f"{problem}: run chmod 600 {path}" if "must be 0600" in problem else problem
+
+
+def _form(keys: tuple[str, ...], text: str) -> str:
+    """Return what is wrong with a secret's form; "": nothing."""
+    match keys[-1]:
+        case "crypt_key_file":
+            return "" if all(_is_crypt_key(line) for line in text.split()) else (
+                "each line must be a key of 32 bytes: openssl rand -hex 32"
+            )  # fmt: skip
+        case "passwords_file":
+            try:
+                known = json.loads(text)
+            except ValueError:
+                known = None
+            return "" if isinstance(known, dict) else "is not a JSON object of names and hashes"
+        case "client_secret_file":
+            return ""
+        case _:
+            if len(text.split()) != 1:
+                return "must hold one token and nothing else"
+            return (
+                ""
+                if len(text) >= SHORTEST
+                else f"the token is shorter than {SHORTEST} characters: openssl rand -hex 32"
+            )
+
+
+def _is_crypt_key(line: str) -> bool:
+    if re.fullmatch(r"[0-9a-fA-F]{64}", line):
+        return True
+    try:
+        return len(base64.b64decode(line, validate=True)) == 32
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
+    """JupyterHub makes it at its first start, and refuses another mode or form."""
+    try:
+        mode, text = stat.S_IMODE(path.stat().st_mode), path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError) as error:
+        yield Finding(where, f"{path} cannot be read: {error}")
+        return
+    if mode & 0o077:
+        yield Finding(where, f"{path}: must be 0600, is {mode:04o}: run chmod 600 {path}")
+    elif not re.fullmatch(r"([0-9a-fA-F]{2}){32,}", text):
+        yield Finding(where, f"{path} is not a secret of JupyterHub's (32 bytes in hex); restore it from your backup")
+
+
+def link_secrets(gateway: Gateway) -> Iterator[Finding]:
+    """Check the link's token, its own keys, and those of the sites."""
+    config, at = gateway.link.config, gateway.link.at
+    if config is None:
+        return
+    try:
+        text = read_link_secret(config.hub.token_file).decode(errors="replace").strip()
+    except (OSError, ValueError) as error:
+        yield Finding(at("hub", "token_file"), str(error))
+    else:
+        if problem := _form(("token_file",), text):
+            yield Finding(at("hub", "token_file"), f"{config.hub.token_file}: {problem}")
+    for name, problem in _own_keys(config.state_dir):
+        yield Finding(at("state_dir"), f"{config.state_dir / name}: {problem}")
+    for factory, access in config.factories.items():
+        transport = access.transport
+        if isinstance(transport, SshTransport) and transport.credentials.kind == "key":
+            keys = transport.credentials.keys
+            accounts = {*access.accounts.values(), *access.account_pool}
+            for account in sorted(one for one in accounts if not (keys / one).exists()):
+                yield note(
+                    at("factories", factory, "transport", "credentials", "keys"),
+                    f"{keys} has no key for the account {account}: nobody can start anything as it",
+                )
+
+
+def _own_keys(state_dir: Path) -> Iterator[tuple[str, str]]:
+    """Of the link itself; made at its first start."""
+    hmac_key, ssh_key = state_dir / "hmac.key", state_dir / "link_ed25519"
+    try:
+        if not re.fullmatch(rb"[0-9a-f]{64}", read_link_secret(hmac_key).strip()):
+            yield hmac_key.name, "is not a key of this link; restore it from your backup"
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        yield hmac_key.name, str(error)
+    try:
+        read_private_key(ssh_key)
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        yield ssh_key.name, str(error)
+
+
+# --- both sides say the same
+
+
+def sides(gateway: Gateway) -> Iterator[Finding]:
+    """Check what hub.yaml, link.yaml and the proxy's own files must have in common."""
+    if gateway.hub.config is not None and gateway.link.config is not None:
+        yield from _hub_and_link(gateway, gateway.hub.config, gateway.link.config)
+    if gateway.hub.config is not None:
+        yield from _proxy(gateway, gateway.hub.config)
+
+
+def _hub_and_link(gateway: Gateway, hub: HubConfig, link: LinkConfig) -> Iterator[Finding]:
+    here, there = gateway.hub.at, gateway.link.at
+    if _differ(hub.service_token_file, link.hub.token_file):
+        yield Finding(
+            here("service_token_file"),
+            f"the token differs from that of {there('hub', 'token_file')}: the hub would refuse the link. Write one "
+            "token into both files",
+        )
+    if hub.link_socket.resolve() != link.socket.resolve():
+        yield Finding(here("link_socket"), f"is {hub.link_socket}, but {there('socket')} is {link.socket}")
+    if hub.base_url != link.hub.base_url:
+        yield Finding(here("base_url"), f"is {hub.base_url}, but {there('hub', 'base_url')} is {link.hub.base_url}")
+    if hub.hub_url != link.hub.url.rstrip("/"):
+        yield Finding(here("hub_url"), f"is {hub.hub_url}, but {there('hub', 'url')} is {link.hub.url}")
+    listens = f"http://{link.listen_host}:{link.listen_port}"
+    if hub.link_url != listens:
+        yield Finding(
+            here("link_url"), f"is {hub.link_url}, but by {there('listen_port')} the link listens at {listens}"
+        )
+    if link.mail is not None and link.mail.public_url is not None:
+        told = link.mail.public_url.rstrip("/")
+        if told != hub.public_url:
+            yield Finding(there("mail", "public_url"), f"is {told}, but {here('public_url')} is {hub.public_url}")
+
+
+def _differ(one: Path, other: Path) -> bool:
+    """Return whether two files hold different tokens; False where one cannot be read, which is told elsewhere."""
+    try:
+        return not hmac.compare_digest(one.read_bytes().strip(), other.read_bytes().strip())
+    except OSError:
+        return False
+
+
+def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
+    """The files of the proxy's unit, beside hub.yaml."""
+    here = gateway.hub.at
+    env = gateway.hub.path.parent / _PROXY_ENV
+    for number, name, value in _settings(env):
+        if name == "CONFIGPROXY_AUTH_TOKEN" and _not_in(value, hub.proxy_token_file):
+            yield Finding(
+                f"{env}:{number}: {name}",
+                f"differs from the token of {here('proxy_token_file')}: the proxy would refuse the hub",
+            )
+        if name == "BASE_URL" and value != hub.base_url:
+            yield Finding(f"{env}:{number}: {name}", f"is {value}, but {here('base_url')} is {hub.base_url}")
+    if env.exists() and hub.base_url != "/" and "BASE_URL" not in {name for _, name, _ in _settings(env)}:
+        yield Finding(
+            str(env),
+            f"lacks BASE_URL={hub.base_url}: without it a new proxy has its routes back late ({here('base_url')})",
+        )
+    header = gateway.hub.path.parent / _HEADER
+    if not header.exists():
+        return
+    try:
+        text = read_secret(header)
+    except (HubConfigError, UnicodeDecodeError) as error:
+        yield Finding(str(header), _mended(str(error), header))
+        return
+    if not re.fullmatch(r"Authorization: (token|Bearer) \S+", text):
+        yield Finding(f"{header}:1", "must be one line: Authorization: token TOKEN")
+    elif hub.admin_token_file is not None and _not_in(text.split()[-1], hub.admin_token_file):
+        yield note(f"{header}:1", f"is not the token of {here('admin_token_file')}; it must have the scope 'proxy'")
+
+
+def _settings(path: Path) -> list[tuple[int, str, str]]:
+    """The lines of a systemd EnvironmentFile: number, name, value."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    parted = [(number, *line.strip().partition("=")) for number, line in enumerate(lines, 1)]
+    return [(number, name, value.strip("\"'")) for number, name, is_one, value in parted if is_one and name[:1] != "#"]
+
+
+def _not_in(token: str, path: Path) -> bool:
+    try:
+        return not hmac.compare_digest(token.encode(), path.read_bytes().strip())
+    except OSError:
+        return False

@@ -1,0 +1,13 @@
+"""The command ``factorygate``: the link's commands, and those that read the hub's configuration, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from factorylink import cli
+from factoryoperator import cli_backup, cli_check
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code as of ``factorylink.cli``."""
+    return cli.main(argv, (cli_check.add, cli_backup.add))

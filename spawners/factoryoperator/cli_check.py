@@ -1,0 +1,87 @@
+"""``factorygate check``: whether a gateway's whole configuration can work, each mistake in words."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pwd
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from factoryoperator import check_files, check_network, check_secrets
+from factoryoperator.findings import Finding
+from factoryoperator.gateway import Gateway, add_files, read
+
+Check = Callable[[Gateway], Iterator[Finding]]
+
+LOCAL: tuple[tuple[str, Check], ...] = (
+    ("hub.yaml", check_files.hub_file),
+    ("link.yaml", check_files.link_file),
+    ("the catalogue", check_files.catalogue),
+    ("the projects", check_files.project_file),
+    ("the ledger", check_files.ledger),
+    ("the hub's secrets", check_secrets.hub_secrets),
+    ("the link's secrets", check_secrets.link_secrets),
+    ("both sides", check_secrets.sides),
+    ("ports", check_network.ports),
+)
+NETWORK: tuple[tuple[str, Check], ...] = (
+    ("names of hosts", check_network.names),
+    ("certificates and clocks", check_network.certificates),
+)
+
+
+def add(parts: Any) -> None:
+    """The command, to a parser's parts."""
+    command: argparse.ArgumentParser = parts.add_parser(
+        "check", help="read the configuration of hub and link, and say what cannot work"
+    )
+    add_files(command)
+    command.add_argument("--offline", action="store_true", help="resolve no names, look at no certificate or clock")
+    command.set_defaults(run=_run)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """0: nothing is wrong; 1: something is."""
+    gateway = read(options.hub, options.link)
+    become_owner(gateway)
+    mistakes = 0
+    for side in (gateway.hub, gateway.link):
+        if side.config is None and not side.problems:
+            _say(f"note  {side.path}: is not there, so this machine's other half is looked at alone")
+    for title, check in LOCAL if options.offline else (*LOCAL, *NETWORK):
+        found = list(dict.fromkeys(check(gateway)))
+        mistakes += sum(one.mistake for one in found)
+        for one in found:
+            _say(str(one))
+        if not any(one.mistake for one in found):
+            _say(f"good  {title}")
+    unread = [str(side.path) for side in (gateway.hub, gateway.link) if side.problems]
+    if unread:
+        _say(f"What {' and '.join(unread)} would say else was not looked at: mend this first, then check again.")
+    _say(f"{mistakes} {'mistake' if mistakes == 1 else 'mistakes'}." if mistakes else "Nothing is wrong.")
+    return 1 if mistakes else 0
+
+
+def become_owner(gateway: Gateway) -> None:
+    """As root, go on as the account that the link runs as (the owner of ``state_dir``): what that account may read is
+    what counts."""
+    config = gateway.link.config
+    if os.geteuid() != 0 or config is None or not config.state_dir.exists():
+        return
+    owner = config.state_dir.stat().st_uid
+    if owner == 0:
+        return
+    try:
+        account = pwd.getpwuid(owner)
+    except KeyError:
+        return
+    os.initgroups(account.pw_name, account.pw_gid)
+    os.setgid(account.pw_gid)
+    os.setuid(owner)
+    _say(f"note  looking as {account.pw_name}, who owns {config.state_dir}")
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")

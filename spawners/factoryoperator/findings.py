@@ -1,0 +1,35 @@
+"""What a check finds, and how it is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to look at. ``where``: ``file:line: key`` or a file; ``mistake`` False: worth knowing, and may be
+    meant. ``said`` never holds a secret."""
+
+    where: str
+    said: str
+    mistake: bool = True
+
+    def __str__(self) -> str:
+        return f"{'WRONG' if self.mistake else 'note '} {self.where}: {self.said}"
+
+
+def note(where: str, said: str) -> Finding:
+    """Return something that is worth knowing and may be meant."""
+    return Finding(where, said, mistake=False)
+
+
+def of_lines(lines: Iterable[str]) -> list[Finding]:
+    """Return the findings of a reader, which names file, line and key before what it says."""
+    found: list[Finding] = []
+    for line in lines:
+        parts = line.split(": ")
+        # ``file:line: key: message``, ``file:line: message`` or ``file: message``; a message may have ": ", too.
+        named = 2 if len(parts) > 2 and " " not in parts[1] else 1
+        found.append(Finding(": ".join(parts[:named]), ": ".join(parts[named:])))
+    return found

@@ -1,0 +1,73 @@
+"""The configuration of a whole gateway: hub.yaml and link.yaml, each read or with what is wrong with it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from factorylink.catalogue import load_link_config
+from factorylink.config import LinkConfig
+from factorylink.yamlfile import CatalogueError, Places
+from factoryspawner import hubconfig
+from factoryspawner.hubconfig import HubConfig, HubConfigError
+
+C = TypeVar("C")
+
+_FOLDER = Path("/etc/factorygate")
+_LINK_VARIABLE = "FACTORYGATE_LINK"
+
+
+@dataclass(frozen=True)
+class Side(Generic[C]):
+    """One file. ``config`` None: it cannot be used, and ``problems`` say why; without problems it is not there."""
+
+    path: Path
+    config: C | None
+    problems: tuple[str, ...] = ()
+    at: Callable[..., str] = lambda *_: ""  # where a key stands: ``file:line: dotted.key``
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Both sides. A machine may have only one of them."""
+
+    hub: Side[HubConfig]
+    link: Side[LinkConfig]
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the two files."""
+    hub = os.environ.get(hubconfig.VARIABLE)
+    link = os.environ.get(_LINK_VARIABLE)
+    for name, variable, default in (("hub", hubconfig.VARIABLE, hub), ("link", _LINK_VARIABLE, link)):
+        told = f"{name}.yaml; else of ${variable}, else {_FOLDER}/{name}.yaml if it is there"
+        parser.add_argument(f"--{name}", type=Path, default=default, metavar="FILE", help=told)
+
+
+def read(hub: Path | None, link: Path | None) -> Gateway:
+    """Read both files; None: the usual one, which may be missing."""
+    found = Gateway(
+        _side(hub, _FOLDER / "hub.yaml", hubconfig.load), _side(link, _FOLDER / "link.yaml", load_link_config)
+    )
+    if not any(side.config or side.problems for side in (found.hub, found.link)):
+        raise CatalogueError(
+            [f"Neither {found.hub.path} nor {found.link.path} is there: name them by --hub and --link"]
+        )
+    return found
+
+
+def _side(named: Path | None, usual: Path, load: Callable[[Path], C]) -> Side[C]:
+    path = (named or usual).absolute()
+    if named is None and not path.exists():
+        return Side(path, None)
+    try:
+        config = load(path)
+    except CatalogueError as error:
+        return Side(path, None, error.problems)
+    except HubConfigError as error:
+        return Side(path, None, tuple(str(error).splitlines()))
+    return Side(path, config, at=Places(path))

@@ -1,0 +1,66 @@
+"""What a backup says of itself: its stores, where each lay, and whose it was."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from factorylink.models import Model
+
+MANIFEST = "manifest.json"  # the first member of a backup
+
+
+class BackupError(Exception):
+    """The backup, or what was to be made of it, did not come about; the message is for the operator."""
+
+
+def _absolute(path: str) -> str:
+    pure = PurePosixPath(path)
+    if not pure.is_absolute() or ".." in pure.parts or str(pure) != path or path == "/":
+        raise ValueError("is not a full path without '..'")
+    return path
+
+
+FullPath = Annotated[str, StringConstraints(max_length=4096, pattern=r"^[^\x00-\x1f\x7f]+$"), AfterValidator(_absolute)]
+Name = Annotated[str, StringConstraints(max_length=64, pattern=r"^[A-Za-z0-9_.][A-Za-z0-9_.@-]*\$?$")]
+Mode = Annotated[int, Field(ge=0, le=0o777)]
+
+
+class Owned(Model):
+    """Where something lay, who might read it, and whose it was. Names, since numbers differ from machine to machine."""
+
+    path: FullPath
+    mode: Mode = 0o600
+    owner: Name
+    group: Name
+
+
+class Folder(Owned):
+    """A folder above a store, made again where it is missing."""
+
+
+class Kept(Owned):
+    """A store as it is in the backup. ``member``: of the tar; ``sha256``, ``size``: of that member. ``schema_name``: of
+    a PostgreSQL database, the one schema that was dumped."""
+
+    kind: Literal["file", "sqlite", "postgresql"]
+    what: Annotated[str, StringConstraints(max_length=200)]
+    member: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}$")]
+    size: Annotated[int, Field(ge=0)]
+    schema_name: Annotated[str, StringConstraints(max_length=63)] | None = None
+    sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Manifest(Model):
+    """What is in a backup."""
+
+    format: Literal[1] = 1
+    release: str
+    made: datetime
+    hub: FullPath | None  # hub.yaml
+    link: FullPath | None  # link.yaml
+    folders: tuple[Folder, ...]
+    stores: tuple[Kept, ...] = Field(min_length=1)

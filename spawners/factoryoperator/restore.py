@@ -1,0 +1,235 @@
+"""Puts a backup's stores where they were, or below a folder. Nothing is written until nothing speaks against it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import socket
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import ValidationError
+from sqlalchemy.engine import URL, make_url
+
+from factorylink.catalogue import load_link_config
+from factorylink.yamlfile import CatalogueError
+from factoryoperator.accounts import group_number, user_number
+from factoryoperator.backup import digest, postgres, schema_and_tables
+from factoryoperator.manifest import MANIFEST, BackupError, Folder, Kept, Manifest, Owned
+from factoryoperator.stores import HUB_DUMP
+from factoryspawner import hubconfig
+from factoryspawner.hubconfig import HubConfigError
+
+_LARGEST_MANIFEST = 16 * 2**20
+_SQLITE_BESIDE = ("-wal", "-shm", "-journal")  # of the database that is replaced: the new one must not meet them
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A backup that was read and found whole. ``folder`` holds its members."""
+
+    manifest: Manifest
+    folder: Path
+
+
+@contextmanager
+def opened(backup: Path) -> Iterator[Opened]:
+    """Unpack a backup into a private folder and check each member. Raises BackupError."""
+    with tempfile.TemporaryDirectory(prefix="factorygate-") as name:
+        folder = Path(name)
+        try:
+            with tarfile.open(backup, "r:gz") as tar:
+                manifest = _manifest(backup, tar)
+                _unpack(backup, tar, manifest, folder)
+        except (OSError, tarfile.TarError, EOFError) as error:
+            raise BackupError(f"{backup} cannot be read: {error}") from error
+        yield Opened(manifest, folder)
+
+
+def _manifest(backup: Path, tar: tarfile.TarFile) -> Manifest:
+    first = tar.next()
+    file = None if first is None or first.name != MANIFEST else tar.extractfile(first)
+    if first is None or file is None or first.size > _LARGEST_MANIFEST:
+        raise BackupError(f"{backup} is not a backup of a gateway: it does not begin with {MANIFEST}")
+    try:
+        return Manifest.model_validate_json(file.read())
+    except ValidationError as error:
+        first_error = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first_error["loc"]))
+        raise BackupError(f"{backup}: its {MANIFEST} is not understood: {where}: {first_error['msg']}") from error
+
+
+def _unpack(backup: Path, tar: tarfile.TarFile, manifest: Manifest, folder: Path) -> None:
+    for kept in manifest.stores:
+        member = tar.next()
+        file = None if member is None or member.name != kept.member or not member.isreg() else tar.extractfile(member)
+        if member is None or file is None or member.size != kept.size:
+            raise BackupError(f"{backup} lacks {kept.path}: it was cut off, or changed")
+        with (folder / kept.member).open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+        if digest(folder / kept.member) != kept.sha256:
+            raise BackupError(f"{backup}: {kept.path} is not as it was when the backup was made")
+
+
+# --- where it goes
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What restoring would do. ``write``: store and target; ``same``: targets that hold it already; ``other``: targets
+    that hold something else."""
+
+    write: tuple[tuple[Kept, Path], ...]
+    same: tuple[Path, ...]
+    other: tuple[Path, ...]
+
+
+def plan(found: Opened, under: Path, databases: bool = True) -> Plan:
+    """Compare a backup with what is there. ``under``: in place of ``/``. ``databases``: those on a server, too."""
+    write: list[tuple[Kept, Path]] = []
+    same: list[Path] = []
+    other: list[Path] = []
+    for kept in found.manifest.stores:
+        target = under / kept.path.lstrip("/")
+        if kept.kind == "postgresql":
+            if databases:
+                write.append((kept, target))
+            continue
+        if target.is_file() and digest(target) == kept.sha256:
+            same.append(target)
+            continue
+        write.append((kept, target))
+        if os.path.lexists(target):
+            other.append(target)
+    return Plan(tuple(write), tuple(same), tuple(other))
+
+
+def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> None:
+    """Write what is planned. Raises BackupError before anything is written where something speaks against it."""
+    manifest = found.manifest
+    _accounts(manifest, what)
+    _nothing_runs(found, under)
+    if what.other and not overwrite:
+        raise BackupError("Something else is there already: " + ", ".join(map(str, what.other)))
+    servers = [(kept, _server(manifest, kept, found.folder)) for kept, _ in what.write if kept.kind == "postgresql"]
+    for kept, url in servers:
+        schema, tables = schema_and_tables(url, kept.what)
+        if schema != kept.schema_name:
+            raise BackupError(
+                f"{kept.what}: its tables were in the schema {kept.schema_name}, and would go to {schema}"
+            )
+        if tables and not overwrite:
+            raise BackupError(f"{kept.what}: its database has tables already")
+    folders = {folder.path: folder for folder in manifest.folders}
+    try:
+        for kept, target in what.write:
+            if kept.kind != "postgresql":
+                _make_above(target, under, folders)
+                _put(found.folder / kept.member, kept, target)
+    except OSError as error:
+        raise BackupError(f"Only a part was restored: {error}. Mend that and restore again") from error
+    for kept, url in servers:
+        again = ("--clean", "--if-exists") if overwrite else ()
+        only = f"--schema={kept.schema_name}"  # its objects, not the schema itself
+        options = (only, "--no-owner", "--no-acl", "--single-transaction", "--exit-on-error", *again)
+        postgres("pg_restore", url, kept.what, *options, str(found.folder / kept.member))
+
+
+def _accounts(manifest: Manifest, what: Plan) -> None:
+    """As root files get their owners back, so these must be here. Anybody else can only own them."""
+    if os.geteuid() != 0:
+        return
+    lacking = set()
+    owned: list[Owned] = [*(kept for kept, _ in what.write), *manifest.folders]
+    for one in owned:
+        for kind, name, number in (("user", one.owner, user_number), ("group", one.group, group_number)):
+            try:
+                number(name)
+            except KeyError:
+                lacking.add(f"the {kind} {name}")
+    if lacking:
+        raise BackupError(f"This machine lacks {', '.join(sorted(lacking))}: make them first")
+
+
+def _nothing_runs(found: Opened, under: Path) -> None:
+    """Neither hub nor link may write to what is replaced under them."""
+    for kept in found.manifest.stores:
+        if Path(kept.path).name != "hmac.key":
+            continue
+        state = (under / kept.path.lstrip("/")).parent
+        with suppress(OSError), (state / "link.lock").open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BackupError(f"A link runs with {state}: stop it first") from error
+    if under != Path("/") or found.manifest.hub is None:
+        return
+    hub = urlsplit(hubconfig.load(_config(found.manifest, found.folder, found.manifest.hub)).hub_url)
+    with suppress(OSError), socket.create_connection((hub.hostname or "", hub.port or 80), timeout=5):
+        raise BackupError(f"Something answers at {hub.geturl()}: if it is the hub, stop it first")
+
+
+def _config(manifest: Manifest, folder: Path, path: str) -> Path:
+    """The copy of hub.yaml or link.yaml that is in the backup."""
+    member = next((one.member for one in manifest.stores if one.path == path), None)
+    if member is None:
+        raise BackupError(f"The backup lacks {path}")
+    return folder / member
+
+
+def _make_above(target: Path, under: Path, folders: dict[str, Folder]) -> None:
+    """Make the folders above a target that are missing, as they were."""
+    for path in reversed(target.relative_to(under).parents):
+        folder = under / path
+        if folder.exists():
+            continue
+        told = folders.get(f"/{path}")
+        folder.mkdir(mode=0o700)
+        if told is not None:
+            _owned(folder, told)
+            folder.chmod(told.mode)
+
+
+def _put(source: Path, kept: Kept, target: Path) -> None:
+    """Put a file in place at one stroke, private from its first moment."""
+    fresh = target.with_name(f"{target.name}.restored")
+    fresh.unlink(missing_ok=True)
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file, source.open("rb") as content:
+        shutil.copyfileobj(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    _owned(fresh, kept)
+    fresh.chmod(kept.mode)
+    if kept.kind == "sqlite":
+        for end in _SQLITE_BESIDE:
+            target.with_name(f"{target.name}{end}").unlink(missing_ok=True)
+    fresh.replace(target)
+
+
+def _owned(path: Path, told: Folder | Kept) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, user_number(told.owner), group_number(told.group))
+
+
+# --- databases on a server
+
+
+def _server(manifest: Manifest, kept: Kept, folder: Path) -> URL:
+    """Where a database was, as the configuration in the backup says."""
+    of_hub = Path(kept.path) == HUB_DUMP
+    file = manifest.hub if of_hub else manifest.link
+    if file is None:
+        raise BackupError(f"{kept.what}: the backup does not say where its database is")
+    config = _config(manifest, folder, file)
+    try:
+        url = make_url(hubconfig.load(config).database) if of_hub else load_link_config(config).database.url
+    except (HubConfigError, CatalogueError) as error:
+        raise BackupError(f"{kept.what}: {error}") from error
+    return url.set(drivername="postgresql")

@@ -1,0 +1,135 @@
+"""Where a gateway keeps what a restored gateway needs: databases, keys, tokens, and the configuration itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sqlalchemy.engine import URL, make_url
+
+from factorylink import federation
+from factorylink.config import KeyCredentials, LinkConfig, SshTransport
+from factoryoperator.check_files import named_files
+from factoryoperator.gateway import Gateway
+from factoryspawner.hubconfig import HubConfig
+
+Kind = Literal["file", "sqlite", "postgresql", "other"]
+
+# Databases on a server have no path; in a backup they go by these.
+HUB_DUMP, LEDGER_DUMP = Path("/hub.dump"), Path("/ledger.dump")
+# Beside hub.yaml, for the proxy's unit (docs/systemd).
+_OF_THE_PROXY = ("proxy.env", "restore-routes.header")
+
+
+@dataclass(frozen=True)
+class Store:
+    """One thing to keep. ``path``: where it lies; of a database on a server a name for it. ``url``: that server."""
+
+    kind: Kind
+    path: Path
+    what: str
+    url: URL | None = None
+
+
+class NotOurs(Exception):
+    """A database that only its own tools can back up; the message says which."""
+
+
+def of(gateway: Gateway, databases: bool = True) -> list[Store]:
+    """Return all stores that are there, each once; ``databases`` False: without those on a server. Raises NotOurs."""
+    found: dict[Path, Store] = {}
+    for store in [*_hub(gateway), *_link(gateway)]:
+        if store.kind == "other" and databases:
+            raise NotOurs(
+                f"{store.what} is on {_scheme(store)}, which this command cannot back up: use its own tools, and leave "
+                "it out here: --except-databases"
+            )
+        if (store.kind == "postgresql" and databases) or (store.kind in ("file", "sqlite") and store.path.is_file()):
+            found.setdefault(store.path, store)
+    return list(found.values())
+
+
+def _hub(gateway: Gateway) -> Iterator[Store]:
+    config = gateway.hub.config
+    if config is None:
+        return
+    yield Store("file", gateway.hub.path, "hub.yaml")
+    yield _hub_database(config)
+    yield Store("file", config.cookie_secret_file, "what signs the hub's cookies")
+    for keys, path in named_files(config).items():
+        yield Store("file", path, ".".join(keys))
+    if config.login is not None:
+        yield Store("sqlite", config.login.people_file, "who has which name")
+    if config.extra_config is not None:
+        yield Store("file", config.extra_config, "the operator's own configuration of the hub")
+    if config.pages is not None:
+        yield from _below(config.pages, "the operator's own pages")
+    for name in _OF_THE_PROXY:
+        yield Store("file", gateway.hub.path.parent / name, "of the proxy's unit")
+
+
+def _hub_database(config: HubConfig) -> Store:
+    what = "the hub's database"
+    if config.db_file is not None:
+        return Store("sqlite", config.db_file, what)
+    return _by_url(make_url(config.database), what, HUB_DUMP)
+
+
+def _by_url(url: URL, what: str, name: Path) -> Store:
+    kind = url.get_backend_name()
+    if kind == "sqlite" and url.database:
+        return Store("sqlite", Path(url.database).absolute(), what)
+    if kind == "postgresql":
+        return Store("postgresql", name, what, url.set(drivername="postgresql"))
+    return Store("other", name, what, url)
+
+
+def _scheme(store: Store) -> str:
+    return "a database" if store.url is None else store.url.get_backend_name()
+
+
+def _link(gateway: Gateway) -> Iterator[Store]:
+    config = gateway.link.config
+    if config is None:
+        return
+    yield Store("file", gateway.link.path, "link.yaml")
+    yield _by_url(config.database.url, "the ledger", LEDGER_DUMP)
+    passfile = config.database.url.query.get("passfile")
+    if isinstance(passfile, str):
+        yield Store("file", Path(passfile).absolute(), "the ledger's password")
+    yield Store("file", config.state_dir / "hmac.key", "what the gateway knows its jobs by")
+    yield Store("file", config.state_dir / "link_ed25519", "what opens the doors of sessions")
+    yield Store("file", config.hub.token_file, "token of the service factories")
+    if config.projects is not None:
+        yield Store("file", config.projects, "the projects")
+    yield from _catalogue(config)
+    for name, access in config.factories.items():
+        if isinstance(access.transport, SshTransport):
+            yield from _keys(access.transport, name)
+
+
+def _catalogue(config: LinkConfig) -> Iterator[Store]:
+    for path in sorted(config.catalogue.glob("*.yaml")):
+        yield Store("file", path, "the catalogue")
+    antennas = federation.antennas_beside(config.catalogue)
+    if antennas is not None:
+        yield Store("file", antennas, "the antennas")
+
+
+def _keys(transport: SshTransport, factory: str) -> Iterator[Store]:
+    told = transport.credentials
+    if isinstance(told, KeyCredentials):
+        yield from _below(told.keys, f"SSH keys of {factory}")
+        return
+    for _, value in told:
+        if isinstance(value, Path):
+            yield Store("file", value, f"SSH key of {factory}")
+            yield Store("file", value.with_name(f"{value.name}.pub"), f"SSH key of {factory}")
+
+
+def _below(folder: Path, what: str) -> Iterator[Store]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            yield Store("file", path, what)

@@ -1,0 +1,21 @@
+"""Mistakes in an operator's configuration of the hub, and how the hub tells them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class ConfigurationError(Exception):
+    """The hub cannot start with this configuration. The message is for the operator and names what is allowed."""
+
+
+@contextmanager
+def told_in_words() -> Iterator[None]:
+    """End the process with exit code 2 and the words of a ConfigurationError, without a traceback."""
+    try:
+        yield
+    except ConfigurationError as error:
+        sys.stderr.write(f"The hub cannot start.\n{error}\n")
+        raise SystemExit(2) from None

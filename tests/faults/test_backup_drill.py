@@ -1,0 +1,162 @@
+"""The backup drill: a gateway is backed up while it runs, lost with its machine, and restored onto an empty one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from testbed import install
+from testbed.demo_folder import DemoFolder
+from testbed.demo_options import Ports
+from testbed.demo_run import environment_passed_on
+from testbed.identity import end_now
+from testbed.supervisor import Program, Record
+from tests.browser.test_oidc import accept_terms, provider_says, sign_in
+from tests.conftest import PORTS, started
+from tests.faults.test_kill import back
+from tests.support.gateway import Gateway, eventually
+
+KIM = "kim-1"  # the name that the gateway makes for somebody of whom no operator wrote one
+OF_THE_FACTORY = ("clusters", "home")  # what a lost gateway does not take along
+
+
+@pytest.fixture(scope="module")
+def gateway(demo_folder: Path) -> Iterator[Gateway]:
+    """A demo with a login provider and one factory."""
+    folder = demo_folder.with_name("tested-backup")
+    yield from started(None, folder, PORTS["backup"], "--login", "oidc", "--factories", "brainpp")
+
+
+@pytest.fixture
+def provider(gateway: Gateway) -> Iterator[None]:
+    """The login provider is somebody else's: it outlives the gateway's machine."""
+    known = Record(gateway.path.parent / "processes.json").read()
+    provider_says(gateway, "kim", "climate")
+    yield
+    end_now(known["provider"], 5)
+
+
+def factorygate(*words: str) -> str:
+    """Run the operator's command; what it said. It must succeed."""
+    argv = [sys.executable, "-m", "factoryoperator", *words]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def configuration(gateway: Gateway) -> tuple[str, ...]:
+    folder = gateway.path.parent
+    return ("--hub", str(folder / "hub.yaml"), "--link", str(folder / "link.yaml"))
+
+
+def log_in(gateway: Gateway, page: Page, name: str) -> str:
+    """Log in as one of the provider's people; the name that the gateway knows them by."""
+    page.context.clear_cookies()
+    page.goto(f"{gateway.hub}/login")
+    link = page.get_by_role("link", name=re.compile("^Sign in with"))
+    expect(link).to_be_visible()
+    if name == "kim":  # whom the provider's page has no button for
+        link.click()
+        page.get_by_placeholder("sub").fill(name)
+        page.get_by_role("button", name="Authorize").click()
+    else:
+        sign_in(page, name)
+    page.wait_for_url(re.compile(r"/hub/(checklist|home|spawn)"))
+    if "/checklist" in page.url:
+        accept_terms(page)
+        page.wait_for_url(re.compile(r"/hub/(home|spawn)"))
+    return user_of(page)
+
+
+def user_of(page: Page) -> str:
+    """Who the hub says is logged in."""
+    return str(page.evaluate("window.jhdata.user"))
+
+
+def lose_the_machine(gateway: Gateway) -> None:
+    """kill -9 all that belongs to the gateway, and remove all that it kept. The factory and its jobs go on."""
+    folder = gateway.path.parent
+    supervisor = json.loads((folder / "supervisor.json").read_text())["supervisor"]["pid"]
+    for pid in (supervisor, *(gateway.pid(part) for part in ("hub", "proxy", "link"))):
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not back(gateway), what="nobody answers any more")
+    for path in folder.iterdir():
+        if path.name in OF_THE_FACTORY:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def run(program: Program) -> subprocess.Popen[bytes]:
+    program.log.parent.mkdir(exist_ok=True)
+    with program.log.open("ab") as log:
+        return subprocess.Popen(program.argv, cwd=program.cwd, env=dict(program.env), stdout=log, stderr=log)
+
+
+@pytest.mark.usefixtures("provider")
+def test_a_gateway_that_was_lost_is_restored_from_its_backup(gateway: Gateway, page: Page, tmp_path: Path) -> None:
+    for name, known in (("kim", KIM), ("ada", "ada")):
+        assert log_in(gateway, page, name) == known
+    gateway.started(KIM, "drill", factory="brainpp", size="gpu-1", hours=1)
+    gateway.started("ada", "drill", factory="brainpp", size="gpu-1", hours=1)
+    before = {user: gateway.session(user, "drill") for user in (KIM, "ada")}
+    kernel = gateway.notebook(KIM, "drill").kernel()
+    gateway.notebook(KIM, "drill").run("kept = 42", kernel)
+    assert "Nothing is wrong." in factorygate("check", *configuration(gateway))
+
+    backup = tmp_path / "backup.tar.gz"
+    factorygate("backup", *configuration(gateway), str(backup))
+    lose_the_machine(gateway)
+    factorygate("restore", str(backup))
+
+    folder = DemoFolder(gateway.path.parent, Ports(httpx.URL(gateway.url).port or 0), install.program_folder(), "oidc")
+    environ = environment_passed_on()
+    running = [run(program) for program in (folder.link(environ), folder.hub(environ), folder.proxy(environ))]
+    try:
+        eventually(lambda: back(gateway), 120, what="hub, proxy and link answer")
+        for user in (KIM, "ada"):
+            # the same sessions with the same jobs as the same site accounts
+            found = gateway.wait_session(user, "drill", "running", 120)
+            was = before[user]
+            assert was is not None
+            assert {key: found[key] for key in ("id", "job", "account", "url")} == {
+                key: was[key] for key in ("id", "job", "account", "url")
+            }
+            assert found["job"] in gateway.factories["brainpp"].jobs()
+        eventually(lambda: (gateway.server(KIM, "drill") or {}).get("ready"), 120, what="the hub has the server again")
+        eventually(lambda: kept(gateway, kernel) == "42", 120, what="the kernel answers as before")
+        # the same names at the next login, and with them the same site accounts
+        for name, known in (("kim", KIM), ("ada", "ada")):
+            assert log_in(gateway, page, name) == known
+        gateway.started(KIM, "next", factory="brainpp", size="gpu-1", hours=0.5)
+        after = gateway.session(KIM, "next")
+        assert after is not None
+        assert after["account"] == (before[KIM] or {})["account"]
+        assert "Nothing is wrong." in factorygate("check", *configuration(gateway))
+        for user, server in ((KIM, "drill"), (KIM, "next"), ("ada", "drill")):
+            gateway.stopped(user, server)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def kept(gateway: Gateway, kernel: str) -> str:
+    """What the kernel of before still knows; "": it does not answer yet."""
+    try:
+        return gateway.notebook(KIM, "drill").run("print(kept)", kernel).strip()
+    except (OSError, TimeoutError, httpx.HTTPError):
+        return ""

@@ -1,0 +1,284 @@
+"""Programs from outside that use a session's kernels: the recipes of docs/clients.md as they stand there, with the real
+clients, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nbformat
+import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
+
+from factorygate.session.tokens import REFUSAL
+from tests.support.gateway import Gateway, eventually
+
+PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
+RECIPE = re.compile(r'^```python title="([a-z_]+\.py)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+FACTORY = "it4lia"
+# As jupyter_kernel_client's own documentation begins.
+AS_DOCUMENTED_BY_ITSELF = """
+import os
+from jupyter_kernel_client import JupyterKernelClient
+
+with JupyterKernelClient(server_url=os.environ["SESSION_URL"], token=os.environ["SESSION_TOKEN"]) as kernel:
+    print(kernel.execute("print(6 * 7)")["outputs"][0]["text"], end="")
+"""
+
+
+@dataclass
+class Place:
+    """A running session, as a program on somebody's machine knows it."""
+
+    gateway: Gateway
+    user: str
+    server: str
+    url: str
+    token: str
+    folder: Path
+
+    def program(self, name: str) -> subprocess.CompletedProcess[str]:
+        """Run one of the page's programs, beside its modules, in an environment without anything of Jupyter's."""
+        env = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "FACTORYGATE"))}
+        env |= {
+            "SESSION_URL": self.url.rstrip("/"),
+            "SESSION_TOKEN": self.token,
+            "PYTHONPATH": "",
+            "HOME": str(self.folder),
+        }
+        argv = [sys.executable, name]
+        return subprocess.run(argv, cwd=self.folder, env=env, capture_output=True, text=True, timeout=200, check=False)
+
+    def ran(self, name: str) -> str:
+        """What a program printed, which must not have failed."""
+        done = self.program(name)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def request(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """A request with the token in the header."""
+        headers = {"Authorization": f"token {self.token}"}
+        return httpx.request(method, f"{self.url}{path}", headers=headers, timeout=60, **more)
+
+    def kernels(self) -> list[str]:
+        """Ids of those that run."""
+        return [kernel["id"] for kernel in self.request("GET", "api/kernels").json()]
+
+    def job_log(self) -> str:
+        """All that the session wrote, as its site account may read it."""
+        session = self.gateway.session(self.user, self.server)
+        assert session is not None
+        path = f".factorygate/sessions/{session['id']}/job.log"
+        code = f"import pathlib; print(pathlib.Path.home().joinpath({path!r}).read_text(errors='replace'))"
+        return self.gateway.notebook(self.user, self.server).run(code)
+
+
+def started(gateway: Gateway, folder: Path, server: str, **more: Any) -> Place:
+    """A session of a new person, with a token that is good for it and nothing else."""
+    user = gateway.make_user()
+    answer = gateway.start(user, server, token=gateway.token(user), factory=FACTORY, size="gpu-1", hours=0.5, **more)
+    assert answer.status_code in (201, 202), answer.text
+    url = answer.json()["url"]
+    gateway.wait_ready(user, server)
+    scopes = [f"access:servers!server={user}/{server}"]
+    made = gateway.api("POST", f"/users/{user}/tokens", json={"note": "client", "scopes": scopes})
+    assert made.status_code == 201, made.text
+    for name, text in RECIPE.findall(PAGE.read_text(encoding="utf-8")):
+        (folder / name).write_text(text, encoding="utf-8")
+    return Place(gateway, user, server, url, made.json()["token"], folder)
+
+
+@pytest.fixture(scope="module")
+def place(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A session as everybody gets it."""
+    made = started(gateway, tmp_path_factory.mktemp("clients"), "tools")
+    yield made
+    gateway.stopped(made.user, made.server)
+
+
+@pytest.fixture(scope="module")
+def open_place(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """A session whose owner allowed tokens in addresses."""
+    made = started(gateway, tmp_path_factory.mktemp("open"), "", url_tokens=True)
+    (made.folder / "as_documented.py").write_text(AS_DOCUMENTED_BY_ITSELF)
+    yield made
+    gateway.stopped(made.user, made.server)
+
+
+def notebook_in(folder: Path, *cells: Any) -> None:
+    spec = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nbformat.v4.new_notebook(metadata={"kernelspec": spec}, cells=list(cells)), folder / "in.ipynb")
+
+
+def printed(folder: Path) -> list[str]:
+    """What the cells of the notebook that was run printed."""
+    notebook = nbformat.read(folder / "out.ipynb", as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    return [output["text"].strip() for output in outputs if output["output_type"] == "stream"]
+
+
+def test_jupyter_kernel_client(place: Place) -> None:
+    assert place.ran("with_kernel_client.py") == f"{FACTORY}\n"
+    eventually(lambda: not place.kernels(), what="the client's kernel ended")
+
+
+def test_nbclient(place: Place) -> None:
+    cell = nbformat.v4.new_code_cell
+    notebook_in(
+        place.folder, cell("import os; here = os.environ['SLURM_CLUSTER_NAME']"), cell("print(here, os.getcwd())")
+    )
+    place.ran("with_nbclient.py")
+    [line] = printed(place.folder)
+    assert line.startswith(f"{FACTORY} /")
+    eventually(lambda: not place.kernels(), what="the client's kernel ended")
+
+
+def test_papermill(place: Place) -> None:
+    cell = nbformat.v4.new_code_cell
+    parameters = cell("rounds = 1", metadata={"tags": ["parameters"]})
+    notebook_in(place.folder, parameters, cell("import os; print(rounds, os.environ['SLURM_CLUSTER_NAME'])"))
+    place.ran("with_papermill.py")
+    assert printed(place.folder) == [f"3 {FACTORY}"]
+
+
+def test_a_cell_that_fails_leaves_no_kernel(place: Place) -> None:
+    notebook_in(place.folder, nbformat.v4.new_code_cell("1 / 0"))
+    done = place.program("with_nbclient.py")
+    assert done.returncode != 0
+    assert "ZeroDivisionError" in done.stderr
+    eventually(lambda: not place.kernels(), what="the client's kernel ended")
+
+
+def test_vs_code(place: Place) -> None:
+    """The requests of VS Code's Jupyter extension for an "existing Jupyter server" at URL?token=TOKEN, by its
+    source of July 2026: ``jupyterPasswordConnect.ts`` (does it want a password?), ``validateRemoteUri`` in
+    ``jupyterConnection.ts``, then a session and its kernel by JupyterLab's own client. Its requests and its WebSocket
+    have the token as header, and the WebSocket has it in the address, too. VS Code itself cannot run here.
+    """
+    # Whether it has to ask for a password: not with a token, whatever these two answer.
+    keep = {"Connection": "keep-alive"}
+    assert httpx.get(place.url, headers=keep, follow_redirects=True, timeout=60).status_code == 200
+    assert httpx.get(f"{place.url}tree?", headers=keep, timeout=60).status_code == 302
+    specs = place.request("GET", "api/kernelspecs?1732700000000")
+    assert "python3" in specs.json()["kernelspecs"]
+    assert place.request("GET", "api/kernels?1732700000001").json() == []
+    assert place.request("GET", "api/sessions?1732700000002").json() == []
+    name = f"notebook-jvsc-{uuid.uuid4()}.ipynb"
+    body = {"path": name, "type": "notebook", "name": "", "kernel": {"name": "python3"}}
+    made = place.request("POST", "api/sessions?1732700000003", json=body)
+    assert made.status_code == 201, made.text
+    kernel = made.json()["kernel"]["id"]
+    client = str(uuid.uuid4())
+    address = (
+        f"{place.url.replace('http', 'ws', 1)}api/kernels/{kernel}/channels?session_id={client}&token={place.token}"
+    )
+    headers = {"Authorization": f"token {place.token}"}
+    protocol: Any = "v1.kernel.websocket.jupyter.org"
+    with connect(address, additional_headers=headers, subprotocols=[protocol], open_timeout=60) as socket:
+        assert socket.subprotocol == protocol
+        socket.send(message_v1("shell", "kernel_info_request", {}, client))
+        while "kernel_info_reply" not in kinds_v1(received(socket)):
+            pass
+    assert place.request("DELETE", f"api/sessions/{made.json()['id']}").status_code == 204
+    assert place.token not in place.job_log()
+
+
+def test_a_token_in_the_address_is_refused_unless_the_owner_allows_it(place: Place) -> None:
+    kernel = place.request("POST", "api/kernels", json={"name": "python3"}).json()["id"]
+    address = f"{place.url.replace('http', 'ws', 1)}api/kernels/{kernel}/channels"
+    with pytest.raises(InvalidStatus) as refused, connect(f"{address}?token={place.token}", open_timeout=60):
+        pass
+    assert refused.value.response.status_code == 403
+    assert refused.value.response.body.decode() == REFUSAL
+    with connect(address, additional_headers={"Authorization": f"token {place.token}"}, open_timeout=60):
+        pass
+    assert place.request("DELETE", f"api/kernels/{kernel}").status_code == 204
+
+
+def test_jupyter_kernel_client_as_its_own_documentation_has_it(open_place: Place) -> None:
+    assert open_place.ran("as_documented.py") == "42\n"
+
+
+def test_an_allowed_token_opens_kernels_and_nothing_else(open_place: Place) -> None:
+    assert httpx.get(f"{open_place.url}api/kernels?token={open_place.token}", timeout=60).status_code == 403
+    assert httpx.get(f"{open_place.url}lab?token={open_place.token}", timeout=60).status_code == 302  # to the login
+    kernel = open_place.request("POST", "api/kernels", json={"name": "python3"}).json()["id"]
+    address = f"{open_place.url.replace('http', 'ws', 1)}api/kernels/{kernel}/channels"
+    with pytest.raises(InvalidStatus) as refused, connect(f"{address}?token=nobodys", open_timeout=60):
+        pass
+    assert refused.value.response.status_code == 403
+    assert open_place.request("DELETE", f"api/kernels/{kernel}").status_code == 204
+
+
+def test_no_log_holds_a_token_of_an_address(open_place: Place) -> None:
+    """Also where the request fails: in the session (no such kernel, a handler's error), and at proxy and hub where
+    there is no session."""
+    gateway, token = open_place.gateway, open_place.token
+    path = f"/user/{open_place.user}/"
+    address = f"{open_place.url.replace('http', 'ws', 1)}api/kernels/{uuid.uuid4()}/channels?token={token}"
+    with pytest.raises(InvalidStatus), connect(address, open_timeout=60):
+        pass
+    for asked in ("api/contents/nothing.txt", "api/kernels", "nowhere"):
+        httpx.get(f"{open_place.url}{asked}?token={token}", timeout=60)
+        open_place.request("GET", f"{asked}?token={token}")
+    of_session = open_place.job_log()
+    assert token not in of_session
+    assert "nothing.txt" in of_session  # its failed requests are in there
+    other = gateway.make_user()  # who has no session
+    for who in (path, f"/user/{other}/"):
+        httpx.get(f"{gateway.root}{who}nowhere?token={token}", timeout=60)
+    socket = f"{gateway.root.replace('http', 'ws', 1)}/user/{other}/api/kernels/{uuid.uuid4()}/channels?token={token}"
+    with pytest.raises(InvalidStatus), connect(socket, open_timeout=60):
+        pass
+    httpx.get(f"{gateway.root}/services/factories/api/nowhere?token={token}", timeout=60)
+    httpx.get(f"{gateway.hub}/nowhere?token={token}", timeout=60)
+    logs = sorted(gateway.path.parent.glob("log/*"))
+    assert {log.name.partition(".")[0] for log in logs} >= {"hub", "link", "proxy"}
+    assert [log.name for log in logs if token in log.read_text(errors="replace")] == []
+
+
+def test_notebook_7(place: Place) -> None:
+    answer = place.request("GET", "tree")
+    assert answer.status_code == 200, answer.text
+    assert '"notebookPage": "tree"' in answer.text
+
+
+def message_v1(channel: str, kind: str, content: dict[str, Any], session: str) -> bytes:
+    """A message in Jupyter's protocol v1.kernel.websocket.jupyter.org: offsets, then the parts."""
+    header = {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": kind,
+        "username": "",
+        "session": session,
+        "version": "5.2",
+        "date": "",
+    }
+    parts = [channel.encode(), *(json.dumps(part).encode() for part in (header, {}, {}, content))]
+    offsets = [8 * (len(parts) + 2)]
+    for part in parts:
+        offsets.append(offsets[-1] + len(part))
+    numbers = [len(offsets), *offsets]
+    return b"".join(number.to_bytes(8, "little") for number in numbers) + b"".join(parts)
+
+
+def kinds_v1(frame: bytes) -> str:
+    """The type of a message in that protocol."""
+    count = int.from_bytes(frame[:8], "little")
+    offsets = [int.from_bytes(frame[8 * (n + 1) : 8 * (n + 2)], "little") for n in range(count)]
+    return str(json.loads(frame[offsets[1] : offsets[2]])["msg_type"])
+
+
+def received(socket: Any) -> bytes:
+    frame = socket.recv(timeout=60)
+    assert isinstance(frame, bytes)
+    return frame

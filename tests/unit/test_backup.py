@@ -1,0 +1,328 @@
+"""``factorygate backup`` and ``restore``: every store, whole, private, and nothing replaced without a word."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+import os
+import socket
+import sqlite3
+import tarfile
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from factorylink.catalogue import load_link_config
+from factorylink.ledger import Ledger
+from factoryoperator.cli import main
+from factoryspawner.login.people import People
+from tests.support.postgres import Postgres
+from tests.unit.test_check import Configured
+from tests.unit.test_login_claims import BASIC
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Configured:
+    """A gateway's files, with logins and an empty ledger."""
+    (tmp_path / "gateway").mkdir()
+    made = Configured(tmp_path / "gateway")
+    login = {"people_file": "hub/people.sqlite", "crypt_key_file": "crypt.key", "providers": [BASIC]}
+    made.change("hub.yaml", "passwords_file: passwords.json", f"login: {json.dumps(login)}")
+    made.write("crypt.key", "ab" * 32)
+    made.write("secret", "s" * 32)
+    made.write("link/link_ed25519", (made.folder / "site-ca").read_text())
+    People(made.folder / "hub" / "people.sqlite").admit("https://login", "sub-1", "ada", lambda _: False)
+    write_pairs(made.folder / "hub" / "jupyterhub.sqlite", 3)
+    write_pairs(made.folder / "link" / "ledger.sqlite", 3)
+    return made
+
+
+def write_pairs(path: Path, count: int) -> None:
+    """Rows that are only ever written by two."""
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE IF NOT EXISTS pairs (n)")
+        for _ in range(count):
+            with database:
+                database.execute("INSERT INTO pairs VALUES (1)")
+                database.execute("INSERT INTO pairs VALUES (2)")
+
+
+def rows(path: Path) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        return int(database.execute("SELECT count(*) FROM pairs").fetchone()[0])
+
+
+def backup(configured: Configured, to: Path, *options: str) -> int:
+    files = ("--hub", str(configured.folder / "hub.yaml"), "--link", str(configured.folder / "link.yaml"))
+    return main(["backup", *files, *options, str(to)])
+
+
+STORES = {
+    "hub.yaml", "hub/jupyterhub.sqlite", "hub/cookie_secret", "hub/people.sqlite", "crypt.key", "secret", "proxy-token",
+    "service-token", "admin-token", "extra.py", "proxy.env", "restore-routes.header", "link.yaml", "link/ledger.sqlite",
+    "link/hmac.key", "link/link_ed25519", "projects.yaml", "factories/here.yaml", "factories/there.yaml", "site-ca",
+}  # fmt: skip
+
+
+def test_every_store_comes_back_as_it_was(configured: Configured, tmp_path: Path) -> None:
+    (configured.folder / "admin-token").chmod(0o400)
+    (configured.folder / "hub").chmod(0o750)
+    assert backup(configured, tmp_path / "kept.tar.gz") == 0
+    assert (tmp_path / "kept.tar.gz").stat().st_mode & 0o777 == 0o600
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert main(["restore", str(tmp_path / "kept.tar.gz"), "--under", str(empty)]) == 0
+    there = empty / str(configured.folder).lstrip("/")
+    found = {str(path.relative_to(there)): path for path in there.rglob("*") if path.is_file()}
+    assert set(found) == STORES
+    for name, path in found.items():
+        was = configured.folder / name
+        assert path.stat().st_mode & 0o777 == was.stat().st_mode & 0o777, name
+        if path.suffix != ".sqlite":
+            assert path.read_bytes() == was.read_bytes(), name
+    assert (there / "hub").stat().st_mode & 0o777 == 0o750
+    assert rows(there / "hub" / "jupyterhub.sqlite") == rows(there / "link" / "ledger.sqlite") == 6
+    assert People(there / "hub" / "people.sqlite").name("https://login", "sub-1") == "ada-1"
+    # the same backup once more changes nothing
+    assert main(["restore", str(tmp_path / "kept.tar.gz"), "--under", str(empty), "--overwrite"]) == 0
+
+
+def test_no_secret_is_printed(configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    backup(configured, tmp_path / "kept.tar.gz")
+    main(["restore", str(tmp_path / "kept.tar.gz"), "--list"])
+    said = capsys.readouterr().out
+    assert f"{configured.folder}/link/hmac.key" in said
+    assert not any(secret in said for secret in (*configured.token.values(), "ab" * 32))
+
+
+def test_a_database_that_is_written_to_is_copied_as_of_one_moment(configured: Configured, tmp_path: Path) -> None:
+    ledger, enough = configured.folder / "link" / "ledger.sqlite", threading.Event()
+
+    def write() -> None:
+        while not enough.is_set():
+            write_pairs(ledger, 5)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        counts = []
+        for number in range(5):
+            assert backup(configured, tmp_path / f"{number}.tar.gz") == 0
+            under = tmp_path / f"under-{number}"
+            under.mkdir()
+            assert main(["restore", str(tmp_path / f"{number}.tar.gz"), "--under", str(under)]) == 0
+            counts.append(rows(under / str(ledger).lstrip("/")))
+    finally:
+        enough.set()
+        writer.join()
+    assert all(count % 2 == 0 for count in counts)
+    assert counts == sorted(counts)
+    assert counts[-1] > 6
+
+
+def test_a_backup_replaces_no_file(configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "kept.tar.gz").write_text("an older one")
+    assert backup(configured, tmp_path / "kept.tar.gz") == 1
+    assert "is there already" in capsys.readouterr().err
+    assert (tmp_path / "kept.tar.gz").read_text() == "an older one"
+    assert {path.name for path in tmp_path.iterdir()} <= {"kept.tar.gz", "gateway", "ip_local_port_range"}
+    assert backup(configured, tmp_path) == 0
+    assert len(list(tmp_path.glob("factorygate-*.tar.gz"))) == 1
+
+
+def test_nothing_is_replaced_without_a_word(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "kept.tar.gz"
+    assert backup(configured, kept) == 0
+    configured.write("hub/cookie_secret", "another")
+    write_pairs(configured.folder / "link" / "ledger.sqlite", 1)
+    before = {path: path.read_bytes() for path in configured.folder.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    assert main(["restore", str(kept)]) == 1
+    said = capsys.readouterr().err
+    assert "Something else is there already: " in said
+    assert f"{configured.folder}/hub/cookie_secret" in said
+    assert f"{configured.folder}/crypt.key" not in said
+    assert {path: path.read_bytes() for path in before} == before
+
+    stale = configured.folder / "link" / "ledger.sqlite-wal"
+    stale.write_bytes(b"of the database that is replaced")
+    assert main(["restore", str(kept), "--overwrite"]) == 0
+    assert not stale.exists()
+    assert rows(configured.folder / "link" / "ledger.sqlite") == 6
+    assert (configured.folder / "hub" / "cookie_secret").read_text() != "another"
+
+
+def test_a_running_link_or_hub_is_left_alone(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = tmp_path / "kept.tar.gz"
+    assert backup(configured, kept) == 0
+    with (configured.folder / "link" / "link.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["restore", str(kept), "--overwrite"]) == 1
+    assert "A link runs with" in capsys.readouterr().err
+    with socket.create_server(("127.0.0.1", configured.ports["hub"])):
+        assert main(["restore", str(kept), "--overwrite"]) == 1
+    assert "if it is the hub, stop it first" in capsys.readouterr().err
+    assert main(["restore", str(kept), "--overwrite"]) == 0
+
+
+def rewritten(backup: Path, to: Path, change: Any) -> Path:
+    """The backup with other members: ``change`` gets them by name, as bytes."""
+    with tarfile.open(backup) as tar:
+        members = {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+    change(members)
+    with tarfile.open(to, "w:gz") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return to
+
+
+def in_manifest(change: Any) -> Any:
+    def changed(members: dict[str, bytes]) -> None:
+        manifest = json.loads(members["manifest.json"])
+        change(manifest)
+        members["manifest.json"] = json.dumps(manifest).encode()
+
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda members: members.update({"0002": members["0002"] + b"x"}), "it was cut off, or changed"),
+        (lambda members: members.update({"0002": b"y" * len(members["0002"])}), "is not as it was when the backup"),
+        (lambda members: members.pop("0005"), "it was cut off, or changed"),
+        (lambda members: members.pop("manifest.json"), "is not a backup of a gateway"),
+        (in_manifest(lambda told: told["stores"][0].update(path="/etc/../etc/passwd")), "without '..'"),
+        (in_manifest(lambda told: told["stores"][0].update(path="etc/passwd")), "is not a full path"),
+        (in_manifest(lambda told: told["stores"][0].update(mode=0o4755)), "mode"),
+        (in_manifest(lambda told: told.update(format=2)), "format"),
+        (in_manifest(lambda told: told["stores"][0].update(member="../x")), "member"),
+    ],
+)
+def test_a_spoilt_backup_writes_nothing(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, said: str
+) -> None:
+    assert backup(configured, tmp_path / "kept.tar.gz") == 0
+    spoilt = rewritten(tmp_path / "kept.tar.gz", tmp_path / "spoilt.tar.gz", change)
+    under = tmp_path / "under"
+    under.mkdir()
+    assert main(["restore", str(spoilt), "--under", str(under)]) == 1
+    assert said in capsys.readouterr().err
+    assert not list(under.iterdir())
+
+
+def test_a_backup_that_was_cut_off_writes_nothing(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept, under = tmp_path / "kept.tar.gz", tmp_path / "under"
+    assert backup(configured, kept) == 0
+    under.mkdir()
+    whole = kept.read_bytes()
+    for length in (0, 100, len(whole) // 2, len(whole) - 200):
+        kept.write_bytes(whole[:length])
+        assert main(["restore", str(kept), "--under", str(under)]) == 1
+        assert "Traceback" not in capsys.readouterr().err
+    assert not list(under.iterdir())
+
+
+def test_a_gateway_with_a_mistake_is_not_backed_up_by_halves(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured.change("link.yaml", "state_dir:", "state_dri:")
+    assert backup(configured, tmp_path / "kept.tar.gz") == 1
+    assert "link.yaml:2: state_dri: unknown key" in capsys.readouterr().err
+    assert not (tmp_path / "kept.tar.gz").exists()
+
+
+@pytest.mark.root
+def test_root_gives_files_back_to_their_owners(configured: Configured, tmp_path: Path) -> None:
+    os.chown(configured.folder / "link", NOBODY, NOBODY)
+    os.chown(configured.folder / "link" / "hmac.key", NOBODY, NOBODY)
+    assert backup(configured, tmp_path / "kept.tar.gz") == 0
+    under = tmp_path / "under"
+    under.mkdir()
+    assert main(["restore", str(tmp_path / "kept.tar.gz"), "--under", str(under)]) == 0
+    there = under / str(configured.folder).lstrip("/")
+    assert {(there / name).stat().st_uid for name in ("link", "link/hmac.key")} == {NOBODY}
+    assert (there / "hub.yaml").stat().st_uid == 0
+
+
+@pytest.mark.root
+def test_a_machine_without_the_accounts_is_told(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert backup(configured, tmp_path / "kept.tar.gz") == 0
+    spoilt = rewritten(
+        tmp_path / "kept.tar.gz", tmp_path / "other.tar.gz",
+        in_manifest(lambda told: told["stores"][0].update(owner="fg-not-here")),
+    )  # fmt: skip
+    under = tmp_path / "under"
+    under.mkdir()
+    assert main(["restore", str(spoilt), "--under", str(under)]) == 1
+    assert "This machine lacks the user fg-not-here: make them first" in capsys.readouterr().err
+    assert not list(under.iterdir())
+
+
+# --- databases on a server
+
+
+@pytest.fixture
+def on_postgres(configured: Configured, postgres: Postgres) -> Configured:
+    url = postgres.new().url.set(drivername="postgresql").render_as_string(hide_password=False)
+    configured.change("link.yaml", "projects:", f"ledger: {url}\nprojects:")
+    return configured
+
+
+async def test_a_ledger_on_postgresql_comes_back(
+    on_postgres: Configured, tmp_path: Path, postgres: Postgres, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = Ledger(load_link_config(on_postgres.folder / "link.yaml").database)
+    await ledger.open()
+    await ledger.close()
+    kept, under = tmp_path / "kept.tar.gz", tmp_path / "under"
+    under.mkdir()
+    assert backup(on_postgres, kept) == 0
+    assert main(["restore", str(kept), "--under", str(under)]) == 1
+    assert "the ledger: its database has tables already" in capsys.readouterr().err
+    assert not list(under.iterdir())
+    with postgres.connect() as database:
+        owner = ledger.where.url.username
+        database.execute(f"drop schema {owner} cascade")  # type: ignore[arg-type]
+        database.execute(f"create schema {owner} authorization {owner}")  # type: ignore[arg-type]
+    assert main(["ledger", "check", "--config", str(on_postgres.folder / "link.yaml")]) == 1
+    assert main(["restore", str(kept), "--under", str(under)]) == 0
+    assert main(["ledger", "check", "--config", str(on_postgres.folder / "link.yaml")]) == 0
+    assert main(["restore", str(kept), "--under", str(under), "--overwrite"]) == 0
+    assert main(["restore", str(kept), "--under", str(under), "--except-databases"]) == 0
+
+
+def test_without_postgresqls_programs_that_is_said(
+    on_postgres: Configured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert backup(on_postgres, tmp_path / "kept.tar.gz") == 1
+    assert "the ledger is on PostgreSQL, and pg_dump is not on this machine" in capsys.readouterr().err
+    assert not (tmp_path / "kept.tar.gz").exists()
+
+
+def test_another_database_is_left_to_its_own_tools(
+    configured: Configured, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configured.change("hub.yaml", "db_file: hub/jupyterhub.sqlite", "db_url: mysql://hub@db.example/hub")
+    assert backup(configured, tmp_path / "kept.tar.gz") == 1
+    assert "the hub's database is on mysql, which this command cannot back up" in capsys.readouterr().err
+    assert backup(configured, tmp_path / "kept.tar.gz", "--except-databases") == 0

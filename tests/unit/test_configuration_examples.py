@@ -1,0 +1,67 @@
+"""The examples of configuration files in the docs: they can be read, and they have every key that there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from factorylink import config as link_config
+from factorylink import federation, projects
+from factorylink.catalogue import load_link_config
+from factorylink.models import projects as project_models
+from factoryspawner import hubconfig
+from factoryspawner.login import settings
+
+CHECKOUT = Path(__file__).parents[2]
+EXAMPLES = CHECKOUT / "docs" / "configuration"
+CATALOGUE = CHECKOUT / "hub_config" / "factories"
+
+HUB = [hubconfig.HubConfig, settings.Login, settings.Provider, settings.Terms, settings.Rule, settings.EntitlementMatch]
+LINK = [
+    link_config.LinkConfig, link_config.Hub, link_config.Limits, link_config.Mail, link_config.Access,
+    link_config.SshTransport, link_config.LocalTransport, link_config.DoorAccess, link_config.KeyCredentials,
+    link_config.CaCredentials, link_config.WrapperCredentials, link_config.EfpCredentials,
+]  # fmt: skip
+PROJECT = [project_models.Project, project_models.ProjectAt]
+
+
+def test_the_examples_can_be_read() -> None:
+    assert hubconfig.load(EXAMPLES / "hub.yaml").login is not None
+    config = load_link_config(EXAMPLES / "link.yaml")
+    known = federation.load(CATALOGUE).factories
+    assert set(config.factories) <= set(known)
+    assert config.projects is not None
+    assert projects.load(config.projects, known, config.factories)
+
+
+@pytest.mark.parametrize(("name", "models"), [("hub.yaml", HUB), ("link.yaml", LINK), ("projects.yaml", PROJECT)])
+def test_the_examples_have_every_key(name: str, models: list[type[BaseModel]]) -> None:
+    text = (EXAMPLES / name).read_text()
+    shown = set(re.findall(r"([a-z_]+):(?=[ \n]|$)", text))
+    lacking = {f"{model.__name__}.{key}" for model in models for key in model.model_fields if key not in shown}
+    lacking -= {"Rule.everybody"}  # instead of an entitlement or a claim
+    assert not lacking
+
+
+def test_commented_keys_are_keys() -> None:
+    for name, models in (("hub.yaml", HUB), ("link.yaml", LINK)):
+        known = {key for model in models for key in model.model_fields}
+        text = (EXAMPLES / name).read_text()
+        commented = re.findall(r"^ *# ([a-z_]+): ", text, re.M)
+        assert set(commented) <= known, name
+
+
+def test_both_sides_of_the_examples_agree() -> None:
+    hub, link = hubconfig.load(EXAMPLES / "hub.yaml"), load_link_config(EXAMPLES / "link.yaml")
+    assert hub.link_socket == link.socket
+    assert hub.base_url == link.hub.base_url
+    assert hub.hub_url == link.hub.url
+    assert hub.link_url == f"http://{link.listen_host}:{link.listen_port}"
+    assert hub.service_token_file == link.hub.token_file
+    told: Any = yaml.safe_load((EXAMPLES / "link.yaml").read_text())
+    assert told["mail"]["public_url"] == hub.public_url
