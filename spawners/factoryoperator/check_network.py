@@ -108,8 +108,8 @@ def _is_hub(url: str, config: HubConfig) -> bool:
 def _is_proxy(config: HubConfig) -> bool | str:
     try:
         token = config.proxy_token_file.read_text(encoding="utf-8").strip()
-    except OSError:
-        token = ""
+    except OSError:  # told by the checks of secrets
+        return True
     answer = _get(f"{config.proxy_api_url}/api/routes", {"Authorization": f"token {token}"})
     if answer is None:
         return False

@@ -108,11 +108,11 @@ def run(program: Program) -> subprocess.Popen[bytes]:
 
 @pytest.mark.usefixtures("provider")
 def test_a_gateway_that_was_lost_is_restored_from_its_backup(gateway: Gateway, page: Page, tmp_path: Path) -> None:
-    for name, known in (("kim", KIM), ("ada", "ada")):
+    for name, known in (("kim", KIM), ("grace", "grace")):
         assert log_in(gateway, page, name) == known
     gateway.started(KIM, "drill", factory="brainpp", size="gpu-1", hours=1)
-    gateway.started("ada", "drill", factory="brainpp", size="gpu-1", hours=1)
-    before = {user: gateway.session(user, "drill") for user in (KIM, "ada")}
+    gateway.started("grace", "drill", factory="brainpp", size="gpu-1", hours=1)
+    before = {user: gateway.session(user, "drill") for user in (KIM, "grace")}
     kernel = gateway.notebook(KIM, "drill").kernel()
     gateway.notebook(KIM, "drill").run("kept = 42", kernel)
     assert "Nothing is wrong." in factorygate("check", *configuration(gateway))
@@ -127,7 +127,7 @@ def test_a_gateway_that_was_lost_is_restored_from_its_backup(gateway: Gateway, p
     running = [run(program) for program in (folder.link(environ), folder.hub(environ), folder.proxy(environ))]
     try:
         eventually(lambda: back(gateway), 120, what="hub, proxy and link answer")
-        for user in (KIM, "ada"):
+        for user in (KIM, "grace"):
             # the same sessions with the same jobs as the same site accounts
             found = gateway.wait_session(user, "drill", "running", 120)
             was = before[user]
@@ -139,14 +139,14 @@ def test_a_gateway_that_was_lost_is_restored_from_its_backup(gateway: Gateway, p
         eventually(lambda: (gateway.server(KIM, "drill") or {}).get("ready"), 120, what="the hub has the server again")
         eventually(lambda: kept(gateway, kernel) == "42", 120, what="the kernel answers as before")
         # the same names at the next login, and with them the same site accounts
-        for name, known in (("kim", KIM), ("ada", "ada")):
+        for name, known in (("kim", KIM), ("grace", "grace")):
             assert log_in(gateway, page, name) == known
         gateway.started(KIM, "next", factory="brainpp", size="gpu-1", hours=0.5)
         after = gateway.session(KIM, "next")
         assert after is not None
         assert after["account"] == (before[KIM] or {})["account"]
         assert "Nothing is wrong." in factorygate("check", *configuration(gateway))
-        for user, server in ((KIM, "drill"), (KIM, "next"), ("ada", "drill")):
+        for user, server in ((KIM, "drill"), (KIM, "next"), ("grace", "drill")):
             gateway.stopped(user, server)
     finally:
         for process in running:

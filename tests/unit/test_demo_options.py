@@ -13,6 +13,7 @@ from factorylink.models import Projects
 from testbed import demo_login
 from testbed.demo import open_private
 from testbed.demo_options import arguments, locked
+from testbed.demo_run import ROUTE_PAUSES, retry
 from testbed.errors import CannotRun
 from testbed.login import Isolation, isolation
 from testbed.options import isolation_argv
@@ -119,3 +120,21 @@ def test_a_bare_checkout_says_what_to_run() -> None:
     assert "Traceback" not in done.stderr
     assert "lacks the testbed's packages" in done.stderr
     assert done.stderr.strip().endswith("/hub/bin/python -m testbed up it4lia")
+
+
+async def test_a_hub_that_says_no_is_asked_ever_more_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    answers = iter([False] * 30 + [True])
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(round(seconds, 1))
+
+    async def check() -> bool:
+        return next(answers)
+
+    monkeypatch.setattr("testbed.demo_run.asyncio.sleep", sleep)
+    await retry(check, ROUTE_PAUSES)
+    assert len(pauses) == 30
+    assert pauses[:20] == [0.1] * 20  # a proxy that is coming up has its routes at once
+    assert pauses[20:24] == [0.5, 1.0, 2.0, 5.0]
+    assert set(pauses[24:]) == {5.0}

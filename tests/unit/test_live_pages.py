@@ -240,3 +240,17 @@ async def test_a_factory_that_loses_all_its_sizes_gives_way(page: Page, link: Fa
     await expect(page.locator("#factory-five")).to_be_checked()
     await expect(page.locator("label[for='factory-one']")).to_contain_text("No size here is open to your projects")
     await expect(page.locator("#factory-one")).to_be_disabled()
+
+
+async def test_tokens_in_addresses_are_allowed_by_a_click(page: Page, link: FakeLink) -> None:
+    link.auto, before = False, set(link.requests)
+    await page.goto("/hub/spawn/ada/programs?lang=en")
+    await expect(page.locator("#fg-start-button")).to_have_attribute("aria-disabled", "false")
+    await page.locator("#fg-more > summary").click()
+    await expect(page.locator("#url_tokens")).not_to_be_checked()
+    await page.get_by_label("Accept tokens in addresses").check()
+    await page.locator("#fg-start-button").click()
+    await page.wait_for_url("**/hub/spawn-pending/ada/programs**")
+    [new] = set(link.requests) - before
+    assert link.requests[new].choice.url_tokens is True
+    await link.end(new)

@@ -52,6 +52,7 @@ class FactoryJob(Job):
         self.job_header = f"{describe}\n{HEADER}"
         self._broker = broker
         self._alone = broker is None
+        self._is_closed = False
         self._where: dict[str, Any] = {"factory": factory, "size": size, "environment": environment, "hours": hours}
         self._walltime = walltime
         self._project = project
@@ -74,10 +75,10 @@ class FactoryJob(Job):
             if self._alone:
                 await self._broker.close()
             raise
-        if self.status is Status.closed:  # while it was asked for
+        let_go = self._is_closed  # while it was asked for
+        self.status = Status.running
+        if let_go:
             await self._broker.cancel(str(self.name))
-        else:
-            self.status = Status.running
 
     async def _begin(self) -> Broker:
         from factorygate.cluster import lone
@@ -104,7 +105,7 @@ class FactoryJob(Job):
             except LinkError as error:
                 if error.kind != "gone":  # the whole cluster is over, so it is, too
                     raise
-        self.status = Status.closed
+        self.status, self._is_closed = Status.closed, True
         self._event_finished.set()
 
     @property
