@@ -148,7 +148,7 @@ class DemoFolder:
             "hub": {
                 "url": self.hub_url,
                 "base_url": self.base_url,
-                "public_url": self.url,
+                "public_url": self.public_url,
                 "token_file": str(self.path / "service.token"),
                 "name": "demo",
             },

@@ -87,13 +87,22 @@ def _lay(cluster: PbsCluster) -> None:
         (folder / name).mkdir(mode=0o755)
     (folder / "log").mkdir(mode=0o755, exist_ok=True)
     homes = accounts.own_homes(folder / "homes", (*cluster.accounts, login.WATCHER))
-    network.build(cluster.record.network, folder, homes)
+    network.build(cluster.record.network, folder, homes | {_SOCKETS: _own_sockets(folder)})
     login.prepare(
         folder,
         cluster.record.isolation,
         cluster.record.network,
         {**cluster.env, processes.MARK: str(folder)},
     )
+
+
+def _own_sockets(folder: Path) -> Path:
+    """What stands in place of ``_SOCKETS`` for this factory: its server's database listens there by a name that is the
+    same in every factory."""
+    own = folder / "run" / "postgresql"
+    own.mkdir(mode=0o775)
+    shutil.chown(own, pbs_programs.DATABASE_USER, pbs_programs.DATABASE_USER)
+    return own
 
 
 def _make_place_for_sockets() -> None:

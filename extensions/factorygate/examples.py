@@ -2,34 +2,48 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import re
 from pathlib import Path
 
 FOLDER = "factorygate-examples"
 FIRST = "1-first-steps.ipynb"
+NEEDS = {"3-training-with-pytorch.ipynb": "torch"}  # Python modules that not every environment has
 _NOTEBOOKS = Path(__file__).parent / "notebooks"
 
 
 def copy_examples(folder: str | os.PathLike[str] = FOLDER) -> Path:
     """Put the example notebooks into ``folder``, which is made where it is missing; its path.
 
-    What is there already stays as it is, with all that you changed. Raises OSError where it cannot be written.
+    What is there already stays as it is, with all that you changed. A notebook whose Python modules this environment
+    lacks is left out. Raises OSError where it cannot be written.
     """
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
+    missing = {name for name, module in NEEDS.items() if importlib.util.find_spec(module) is None}
     for source in sorted(_NOTEBOOKS.glob("*.ipynb")):
-        _copy(source, target / source.name)
+        if source.name not in missing:
+            _copy(_unlinked(source.read_bytes(), missing), target / source.name)
     return target
 
 
-def _copy(source: Path, target: Path) -> None:
+def _unlinked(notebook: bytes, missing: set[str]) -> bytes:
+    """Return the notebook without links to notebooks that are not there."""
+    for name in missing:
+        link = rb"\[([^\]]*)\]\(" + re.escape(name.encode()) + rb"\)"
+        notebook = re.sub(link, rb"\1 (needs " + NEEDS[name].encode() + rb", which this environment lacks)", notebook)
+    return notebook
+
+
+def _copy(content: bytes, target: Path) -> None:
     try:
         file = target.open("xb")
     except FileExistsError:
         return
     try:
         with file:
-            file.write(source.read_bytes())
+            file.write(content)
     except OSError:  # a half one would stay for good
         target.unlink()
         raise

@@ -2,7 +2,7 @@
 # Where proxy, hub and database are. The proxy is started apart, so that a hub restart cuts nobody off.
 from tornado.httpserver import HTTPServer
 
-from factoryspawner import hubconfig
+from factoryspawner import hubconfig, logs
 
 config = hubconfig.loaded()
 hubconfig.keep_private(config.database)
@@ -19,5 +19,6 @@ c.JupyterHub.cleanup_servers = False
 c.JupyterHub.db_url = config.database
 c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
+c.JupyterHub.logging_config = logs.LOGGING
 # For every request to the hub: the body is read before its sender is known. Requests to notebooks do not pass the hub.
 HTTPServer.configure(None, max_body_size=hubconfig.MOST_BYTES)

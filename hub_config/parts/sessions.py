@@ -1,6 +1,6 @@
 # ruff: noqa: F821, D100
 # A server is a session at a factory; the time in the queue has no limit.
-from factoryspawner import hubconfig
+from factoryspawner import hubconfig, refused_names
 
 config = hubconfig.loaded()
 
@@ -8,7 +8,7 @@ c.JupyterHub.spawner_class = "factoryspawner.spawner.FactorySpawner"
 c.FactorySpawner.link_socket = str(config.link_socket)
 c.FactorySpawner.gateway_url = config.public_url
 c.JupyterHub.allow_named_servers = True
-c.JupyterHub.named_server_limit_per_user = config.named_servers
+c.JupyterHub.named_server_limit_per_user = refused_names.limit(config.named_servers)
 c.JupyterHub.concurrent_spawn_limit = 0
 c.JupyterHub.init_spawners_timeout = 1
 c.JupyterHub.tornado_settings.update({"slow_spawn_timeout": 1.5})  # a POST answers within 2 s

@@ -296,7 +296,7 @@ async function askProjects() {
   at("fg-ready").hidden = !ready?.accounts.length;
   if (ready?.accounts.length) {
     render(at("fg-ready-list"), readyList(ready, page.base));
-    if (first) at("fg-ready").open = lacks(ready);
+    if (first && !isFolded()) at("fg-ready").open = lacks(ready);
   }
   if (state.factories) draw();
 }

@@ -183,6 +183,7 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
 
     @app.get(f"{prefix}/api/clusters/{{cluster_id}}/workers/{{name}}/log", responses=own_only | says(404, 429, 503))
     async def worker_log(cluster_id: ClusterId, name: WorkerName, caller: Caller = asking) -> WorkerLog:
+        """Return the last lines that a job of a cluster has written, while it runs, too."""
         return await clusters.log(mine(cluster_id, caller), caller.user, name)
 
     @app.delete(f"{prefix}/api/clusters/{{cluster_id}}", status_code=202, responses=own_only | says(404))

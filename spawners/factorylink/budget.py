@@ -92,7 +92,8 @@ def worker_charge(batch: str, task: int) -> str:
 
 def reserve(claims: Sequence[Claim], project: Project | None, alike: int = 0) -> Write:
     """Hold what these jobs may use. Raises OverBudget, and then the whole commit is undone; with ``project`` None or
-    without a grant nothing is refused. ``alike``: so many more like the first must be allowed, too, and are not held."""
+    without a grant nothing is refused. ``alike``: so many more like the first must be allowed, too; they are not held.
+    """
 
     def write(db: Connection) -> None:
         if project is not None and claims:

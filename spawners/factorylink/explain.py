@@ -40,7 +40,7 @@ UNREACHABLE = (*explain_pbs.UNREACHABLE, *explain_refusals.UNREACHABLE)
 NODE_STARTING = Answer(
     "node-starting",
     N_("It has its node, which is being started up."),
-    Move("wait", N_("Nothing to do: this takes a few minutes.")),
+    Move("wait", N_("This takes a few minutes.")),
 )
 REQUEUED = Answer("requeued", N_("It was put back into the queue and starts again on another node."), ITSELF)
 REQUEUED_OFTEN = Answer(

@@ -64,9 +64,7 @@ DOOR: dict[str, Ending] = {
         EndReason.UNOPENED,
         Answer("unopened", N_("Nobody opened it for the time you chose, so it ended itself."), AGAIN),
     ),
-    "walltime": Ending(
-        EndReason.WALLTIME, Answer("walltime-clean", N_("It reached its time limit."), AGAIN)
-    ),
+    "walltime": Ending(EndReason.WALLTIME, Answer("walltime-clean", N_("It reached its time limit."), AGAIN)),
     "stopped": Ending(EndReason.STOPPED, Answer("stopped", N_("It was stopped."), AGAIN)),
     "finished": Ending(EndReason.FINISHED, Answer("finished", N_("JupyterLab was shut down from inside."), AGAIN)),
     "failed": Ending(EndReason.FAILED, Answer("notebook-failed", N_("JupyterLab ended with an error."), LOG_TELLS)),

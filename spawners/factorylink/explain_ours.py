@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factorylink.explain_table import GOES_ON, KEPT, LOG_TELLS, NO_FAULT, Answer, Move
+from factorylink.explain_table import GOES_ON, KEPT, LOG_TELLS, NO_FAULT, SITE, Answer, Move
 from factorylink.models import N_
 
 _ASK = Move("operator", N_("Ask this gateway's operators."))
@@ -16,24 +16,8 @@ _ANSWERS = (
     Answer(
         "submit-doubtful",
         N_("The factory did not answer when it was handed over."),
-        Move("wait", N_("It will be looked for there. If it was taken, it is shown here or cancelled; it will not run "
-                        "twice.")),
-    ),
-    Answer(
-        "suspended",
-        N_("The factory has suspended the session: it is frozen, and its node does other work."),
-        Move("wait", N_("Nothing to do: it goes on where it was. If it lasts, ask the factory's support.")),
-    ),
-    Answer(
-        "unlooked",
-        N_("The factory's scheduler has not looked at it for some minutes. It may be down."),
-        Move("site", N_("The factory's operators have to act. If it stays like this, write to their support.")),
-    ),
-    Answer(
-        "nodes-out",
-        N_("All nodes of this part of the factory are out of use at the moment."),
-        Move("site", N_("It starts once the factory's operators have brought some back. Another size or factory may be "
-                        "quicker.")),
+        Move("wait", N_("The gateway looks for it there. If it was accepted, it is shown here or cancelled; it does "
+                        "not run twice.")),
     ),
     Answer("submit-slow", N_("The factory's scheduler is slow and has not taken it yet."), GOES_ON),
     Answer(
@@ -43,6 +27,18 @@ _ANSWERS = (
         "folder",
         N_("The folder for its files could not be made in your home at the factory."),
         Move("you", N_("Look whether your home there is full or over its quota.")),
+    ),
+    # What the site does, or does not do
+    Answer(
+        "suspended",
+        N_("The factory has suspended your session: it is frozen, and its node does other work."),
+        Move("wait", N_("It continues where it was. If it takes long, ask the factory's support.")),
+    ),
+    Answer("unlooked", N_("The factory's scheduler has not looked at it for some minutes. It may be down."), SITE),
+    Answer(
+        "nodes-out",
+        N_("All nodes of this part of the factory are out of use at the moment."),
+        Move("site", N_("It starts once some of them are back. Another size or factory may be quicker.")),
     ),
     # Who may
     Answer(

@@ -43,7 +43,7 @@ REFUSED: tuple[Entry, ...] = (
     Entry(
         r"violates accounting/qos policy|accounting/qos policy",
         "policy",
-        N_("A limit of your project or of this size's service class stands against it."),
+        N_("A limit of your project or of this size's service class forbids it."),
         PROJECT,
     ),
     Entry(

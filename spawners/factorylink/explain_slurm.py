@@ -172,7 +172,7 @@ PENDING: tuple[Entry, ...] = (
     Entry(
         r"AccountingPolicy",
         "policy",
-        N_("A limit of your project or of this size's service class stands against it."),
+        N_("A limit of your project or of this size's service class forbids it."),
         PROJECT,
     ),
     Entry(

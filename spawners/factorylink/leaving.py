@@ -75,7 +75,7 @@ class Leaving:
         if until is None or until - now > grace:
             if known is not None:
                 await self._set(row.id, None)
-                await self._say(one, N_("You may use the project again; it goes on."))
+                await self._say(one, N_("You may use the project again; the session continues."))
             one.access_ends = None
             return
         ends = until if until > now else known or now + grace
@@ -83,7 +83,7 @@ class Leaving:
             await self._set(row.id, ends)
         if one.access_ends != ends:
             one.access_ends = ends
-            said = N_("Your access to the project here ends at {when} (UTC), and it ends then.")
+            said = N_("Your access to this project ends at {when} (UTC), and the session stops then.")
             await self._say(one, said.format(when=f"{ends:%Y-%m-%d %H:%M}") if ends != known else "")
         if now >= ends:
             await (self._clusters.end_access(one) if isinstance(one, Flock) else self._sessions.end_access(one))

@@ -87,7 +87,7 @@ class Site:
         self._tasks: list[asyncio.Task[None]] = []
         self._positions: availability.Positions | None = None  # made when asked for, of the last answers
         self._waits_since: dict[JobId, float] = {}  # ours that wait: when an answer first had them, by the clock
-        self._left: set[JobId] = set()  # ours that waited, and that the answers lack now
+        self._left: dict[JobId, float] = {}  # ours that waited: since when the answers lack them, likewise
         self._submits = CommandSlots(SUBMITS, SUBMITS // 2, 1)  # no account keeps all others from submitting
         self._turns = pacing.Turns(access.submits_per_minute)
         self._estimates: Flights[Estimate] = Flights(ESTIMATES)
@@ -111,9 +111,10 @@ class Site:
     async def _answered(self, jobs: list[Job], account: str | None) -> None:
         self._positions = None
         waiting = {job.id for job in self.jobs.values() if job.state is JobState.PENDING}
-        self._left = {*self._left, *self._waits_since} - self.jobs.keys()
-        self._left &= self.survey.queue.ids  # of others nobody's place depends
         now = time.monotonic()
+        left = {id: now for id in self._waits_since if id not in self.jobs} | self._left
+        # A question for the queue that was asked since lacks them as well.
+        self._left = {id: at for id, at in left.items() if at >= self.survey.queue_asked and id not in self.jobs}
         self._waits_since = {id: self._waits_since.get(id, now) for id in waiting}
         if waiting:
             self.survey.want(pacing.SURVEY)

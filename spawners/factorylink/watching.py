@@ -189,7 +189,7 @@ class Watcher:
             await self._board.doors.bind(row.id, row.port)
         if row.state == SessionState.PENDING:
             if (give_up := row.choice.give_up_hours) and moments.since(row.created) > timedelta(hours=give_up):
-                await self._ender.wish(live, EndReason.GAVE_UP, "link", N_("It waited as long as was wanted."))
+                await self._ender.wish(live, EndReason.GAVE_UP, "link", N_("It waited as long as you allowed."))
             return
         if row.node is None and job.nodes:  # told only now: without it the door is not looked for
             await self._board.ledger.change(row, node=job.nodes[0])
@@ -202,7 +202,7 @@ class Watcher:
         if not live.door_kept:
             self._listener.look_for(live, place)
         if row.state == SessionState.STARTING and not job.suspended and self._late(live):
-            await self._ender.wish(live, EndReason.NEVER_OPENED_DOOR, "link", N_("The notebook did not come up."))
+            await self._ender.wish(live, EndReason.NEVER_OPENED_DOOR, "link", N_("The notebook did not start."))
 
     def _missed(self, live: Live, place: Place) -> None:
         live.misses += 1

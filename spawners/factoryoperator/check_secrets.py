@@ -166,10 +166,11 @@ def _hub_and_link(gateway: Gateway, hub: HubConfig, link: LinkConfig) -> Iterato
         yield Finding(
             here("link_url"), f"is {hub.link_url}, but by {there('listen_port')} the link listens at {listens}"
         )
-    if link.mail is not None and link.mail.public_url is not None:
-        told = link.mail.public_url.rstrip("/")
-        if told != hub.public_url:
-            yield Finding(there("mail", "public_url"), f"is {told}, but {here('public_url')} is {hub.public_url}")
+    of_mail = None if link.mail is None else link.mail.public_url
+    for section, told in (("hub", link.hub.public_url), ("mail", of_mail)):
+        if told is not None and told.rstrip("/") != hub.public_url:
+            where = there(section, "public_url")
+            yield Finding(where, f"is {told.rstrip('/')}, but {here('public_url')} is {hub.public_url}")
 
 
 def _differ(one: Path, other: Path) -> bool:

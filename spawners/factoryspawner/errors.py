@@ -40,8 +40,8 @@ STATUS: dict[Kind, int] = {
 
 LINK_SILENT = Words(
     code="link-silent",
-    what=N_("The gateway's link to the factories does not answer just now."),
-    do=N_("Sessions that run go on. Try again in a moment."),
+    what=N_("The gateway cannot reach the factories at the moment."),
+    do=N_("Running sessions continue. Try again in a moment."),
     whose="operator",
 )
 

@@ -9,6 +9,7 @@ the server's token unless ``will_resume``, and clears the state whatever ``stop`
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ class FactorySpawner(BatchFace):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self.made = time.monotonic()
         self._confirmed = False  # this process started the server, or found it answering at the hub's start
         self._starting = False
         self._asked = 0.0  # when the start that is under way was asked for, in the loop's time

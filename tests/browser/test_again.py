@@ -88,7 +88,7 @@ def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, noteboo
     expect(home.locator("#fg-live", has_text=SERVER)).to_be_visible(timeout=60000)
     expect(home.locator("#fg-soon .fg-notice")).to_have_count(0)
     limit(gateway, 10)
-    expect(home.locator("#fg-soon .fg-notice")).to_contain_text(f"{SERVER} ends at", timeout=60000)
+    expect(home.locator("#fg-soon .fg-notice")).to_contain_text(f"{SERVER} reaches its time limit at", timeout=60000)
     expect(home.locator("#fg-announce")).to_contain_text("Save your work")
 
     # its end
@@ -96,7 +96,7 @@ def test_the_same_documents_are_open_again(gateway: Gateway, page: Page, noteboo
     assert before is not None
     limit(gateway, 2)
     row = home.locator("#fg-ended > li", has_text=SERVER).first
-    expect(row).to_contain_text("Time was up", timeout=180_000)
+    expect(row).to_contain_text("Time limit reached", timeout=180_000)
     expect(home.locator("#fg-soon .fg-notice")).to_have_count(0)
     page.close()
 
@@ -122,7 +122,7 @@ def test_more_time_is_one_dialog_away(gateway: Gateway, page: Page, notebooks: t
     expect(dialog).to_be_visible()
     expect(dialog).to_contain_text("It would then end")
     dialog.get_by_label("Hours to add").fill("1.5")
-    dialog.get_by_role("button", name="Ask for it").click()
+    dialog.get_by_role("button", name="Ask for more time").click()
 
     def longer() -> bool:
         now = gateway.session(USER, SERVER)

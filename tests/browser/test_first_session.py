@@ -232,7 +232,7 @@ def test_factories_to_come_are_named_and_cannot_be_picked(gateway: Gateway, page
     open_start(page, gateway, "ada", "coming")
     offered = page.locator("#fg-factories input[name='factory']")
     assert sorted(each.get_attribute("value") or "" for each in offered.all()) == sorted(gateway.factories)
-    page.get_by_text("Factories to come").click()
+    page.get_by_text("Planned factories").click()
     listed = page.locator("#fg-coming-list li")
     expect(listed).to_have_count(3)
     expect(listed.nth(1)).to_contain_text("Pharos")

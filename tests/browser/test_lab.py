@@ -69,7 +69,7 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
 
     warned.locator("button", has_text="More time").click()
     page.locator(".jp-Dialog input").fill("1")
-    page.locator(".jp-Dialog button", has_text="Ask for it").click()
+    page.locator(".jp-Dialog button", has_text="Ask for more time").click()
     expect(toast(page, "1 hr more")).to_be_visible(timeout=PATIENCE)
     expect(status).to_have_attribute("data-near", "", timeout=PATIENCE)  # there is time again
     expect(warned).to_have_count(0)
@@ -81,7 +81,7 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     dialog = page.locator("#fg-again")
     expect(dialog).to_be_visible(timeout=PATIENCE)
     assert gateway.session(USER, SERVER) is not None  # a link alone ends nothing
-    dialog.get_by_role("button", name="End it and start again").click()
+    dialog.get_by_role("button", name="Stop it and start again").click()
     page.wait_for_url(re.compile(rf"/user/{USER}/{SERVER}/lab"), timeout=120_000)
     after = gateway.session(USER, SERVER)
     assert after is not None and after["id"] != before["id"]

@@ -65,7 +65,7 @@ def violations(page: Page) -> list[str]:
 
 def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Page) -> None:
     page.goto(f"{gateway.hub}/login")
-    page.get_by_text("Come by the antenna of your country").click()
+    page.get_by_text("Sign in through your country’s antenna").click()
     page.get_by_role("link", name=re.compile("HunAIFA")).click()
     page.get_by_role("button", name="ada", exact=True).click()
     page.wait_for_url(re.compile(r"/hub/checklist"))

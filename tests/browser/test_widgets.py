@@ -168,15 +168,44 @@ def test_the_picker_is_live(lab: Lab, gateway: Gateway) -> None:
     picker = cell.get_by_role("form", name="Factory picker")
     expect(picker.locator("#factory-it4lia")).to_be_checked(timeout=60000)
     card = picker.locator("label[for='size-gpu-1']")
-    expect(card).to_contain_text("fit now", timeout=60000)
+    expect(card).to_contain_text("Room for", timeout=60000)
     factory = gateway.factories["it4lia"]
     factory.ask("scontrol", "create", "reservation", "ReservationName=widgets", "Nodes=ALL", "StartTime=now",
                 "Duration=1:00:00", "Users=root", "Flags=IGNORE_JOBS")  # fmt: skip
     try:
-        expect(card).not_to_contain_text("fit now", timeout=90000)
+        expect(card).not_to_contain_text("Room for", timeout=90000)
     finally:
         factory.ask("scontrol", "delete", "ReservationName=widgets")
-    expect(card).to_contain_text("fit now", timeout=60000)
+    expect(card).to_contain_text("Room for", timeout=60000)
+
+
+def test_its_last_state_stays_when_its_kernel_is_gone(lab: Lab, gateway: Gateway) -> None:
+    page = lab.page
+    cell = lab.run("from factorygate import FactoryPicker\npicker = FactoryPicker({'factory': 'it4lia'})\npicker")
+    picker = cell.get_by_role("form", name="Factory picker")
+    picker.get_by_role("button", name=re.compile("^4 hours")).click(timeout=60000)
+    taken(picker)
+    server = page.url.split(f"/user/{USER}/")[1].partition("/")[0]
+    notebook = gateway.notebook(USER, server)
+    path = notebook.request("GET", "/api/sessions").json()[0]["path"]
+
+    def kept() -> bool:
+        cell.locator(".cm-content").click()
+        page.keyboard.press("Control+s")
+        return "for 4 hours" in json.dumps(notebook.request("GET", f"/api/contents/{path}").json()["content"])
+
+    eventually(kept, 60, what="the notebook has the picker's last state")
+    for session in notebook.request("GET", "/api/sessions").json():
+        assert notebook.request("DELETE", f"/api/sessions/{session['id']}").status_code == 204
+    page.reload()
+    last = page.locator(".fg-Kept")
+    expect(last).to_contain_text("for 4 hours", timeout=60000)
+    again = last.get_by_role("button", name="Run again")
+    expect(again).to_be_visible(timeout=60000)
+    expect(page.get_by_text("model not found")).to_have_count(0)
+    again.click()
+    expect(page.get_by_role("form", name="Factory picker")).to_be_visible(timeout=60000)
+    expect(page.locator(".fg-Kept")).to_be_hidden()
 
 
 def test_a_cluster_is_watched_scaled_and_ended(lab: Lab) -> None:

@@ -42,6 +42,22 @@ def port(gateway: Gateway) -> int:
     return httpx.URL(gateway.url).port or 0
 
 
+def test_a_session_s_address_and_the_api_s_page_have_the_path(gateway: Gateway) -> None:
+    user = gateway.make_user()
+    answer = gateway.start(user, hours=0.2)
+    assert answer.status_code in (201, 202), answer.text
+    url = f"http://127.0.0.1:{port(gateway)}{BASE_URL}user/{user}/"
+    assert answer.json()["url"] == url
+    gateway.wait_ready(user)
+    assert [session["url"] for session in gateway.sessions(user)] == [url]
+    headers = {"Authorization": f"token {gateway.token(user)}"}
+    assert httpx.get(f"{url}api/kernels", headers=headers, timeout=60).json() == []
+    gateway.stopped(user)
+    api = f"{gateway.root}/services/factories/api"
+    assert httpx.get(f"{api}/docs", timeout=60).status_code == 200
+    assert f"{BASE_URL}services/factories/api/sessions" in httpx.get(f"{api}/openapi.json", timeout=60).json()["paths"]
+
+
 def test_a_killed_proxy_has_its_routes_back(gateway: Gateway) -> None:
     before = routes(gateway)
     assert BASE_URL in {f"{route.rstrip('/')}/" for route in before}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from factorylink import catalogue, explain
 from factorylink.config import Access, Hub, LinkConfig
 from factorylink.errors import Refused, Unreachable
 from factorylink.models import End, Factory, Job, JobRequest, JobState
@@ -23,6 +25,7 @@ from factorylink.schedulers.ask import Ask
 from factorylink.seams import Place
 from factorylink.site import Site
 from factorylink.transports.base import Transport
+from testbed import install, pbs_up
 from testbed.pbs_cluster import PbsCluster
 from tests.unit import site_fakes
 from tests.unit.pbs_output import COMMENT
@@ -225,6 +228,92 @@ async def test_one_that_waits_has_an_estimate_and_a_place(
     assert timedelta(0) < jobs[job].expected_start - datetime.now(UTC) < timedelta(minutes=11)  # type: ignore[operator]
     waiting = await transport.run(pbs.waiting())
     assert [id for _, id in waiting["interactive"]] == [job]
+
+
+async def test_the_jobs_of_a_begun_array_are_ahead_of_who_comes_later(
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
+) -> None:
+    array = await site.submit(account, request(folder, whole_node=True, output=f"{folder}/w.%a.log"), count=50)
+    jobs = await until(site, lambda jobs: any(job.state is JobState.RUNNING for job in jobs.values()))
+    running = sum(job.state is JobState.RUNNING for job in jobs.values())
+    job = await site.submit(account, request(folder, whole_node=True))
+    waiting = [id for _, id in (await transport.run(pbs.waiting()))["interactive"]]
+    assert array not in waiting
+    assert waiting.index(job) == 50 - running
+    async with asyncio.timeout(60):
+        while site.position(job) is None:
+            await site.ask_jobs_now()
+            await asyncio.sleep(0.2)
+    assert site.position(job) == 51 - running
+    assert here.run("qdel", array).returncode == 0  # as a whole: one by one it takes minutes
+    await until(site, lambda jobs: set(jobs) <= {job})
+
+
+async def test_a_cancelled_job_is_ahead_of_nobody(
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
+) -> None:
+    whole = [await site.submit(account, request(folder, whole_node=True)) for _ in here.nodes]
+    await until(site, lambda jobs: all(job in jobs and jobs[job].state is JobState.RUNNING for job in whole))
+    first, second = [await site.submit(account, request(folder, whole_node=True)) for _ in range(2)]
+    await until(site, lambda _: site.position(second) == 2)
+    await site.cancel(account, own(account, first))
+    await until(site, lambda jobs: first not in jobs)
+    assert site.position(second) == 1
+
+
+async def test_a_suspended_job_is_told(here: PbsCluster, site: Site, account: str, folder: str) -> None:
+    job = await site.submit(account, request(folder))
+    await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING)
+    assert here.run("qsig", "-s", "suspend", job).returncode == 0
+    jobs = await until(site, lambda jobs: jobs[job].suspended)
+    assert jobs[job].state is JobState.RUNNING
+    assert here.run("qsig", "-s", "resume", job).returncode == 0
+    await until(site, lambda jobs: not jobs[job].suspended)
+
+
+async def test_where_all_nodes_are_offline_it_is_known(here: PbsCluster, site: Site, account: str, folder: str) -> None:
+    assert here.run("pbsnodes", "-o", *here.nodes).returncode == 0
+    try:
+        job = await site.submit(account, request(folder))
+        jobs = await until(site, lambda jobs: job in jobs and jobs[job].reason != "")
+        assert explain.nodes_out(explain.pending(jobs[job])).code == "nodes-out"
+        await until(site, lambda _: site.all_out("interactive"))
+    finally:
+        assert here.run("pbsnodes", "-r", *here.nodes).returncode == 0
+
+
+async def test_jobs_on_a_node_have_different_gpus(here: PbsCluster, site: Site, account: str, folder: str) -> None:
+    """PBS sets nothing. ``nvidia-smi`` is a function, as the nodes have no GPU."""
+    here.run("sh", "-c", f"rm -rf {folder}/gpu.*", account=account)
+    four = "nvidia-smi() { printf '0\\n1\\n2\\n3\\n'; }"
+    found = []
+    for number in range(3):
+        asked = request(folder, "/bin/sh", "-c", f'echo "$CUDA_VISIBLE_DEVICES" >{folder}/gpu.{number}; exec sleep 60')
+        # One after the other, so that all three are on one node.
+        script = pbs.script(asked).replace("factorygate_take_gpus()", f"{four}\nfactorygate_take_gpus()", 1)
+        script = script.replace(":ngpus=1:", f":ngpus=1:host={here.nodes[0]}:", 1)
+        job = await site.transport.run(pbs.submit(script), account)
+        await until(site, lambda jobs, job=job: job in jobs and jobs[job].state is JobState.RUNNING)  # type: ignore[misc]
+        await until(site, lambda _, number=number: bool(said(here, f"{folder}/gpu.{number}", account)))  # type: ignore[misc]
+        found.append(said(here, f"{folder}/gpu.{number}", account))
+    assert found == ["0", "1", "2"]
+
+
+def said(here: PbsCluster, file: str, account: str) -> str:
+    return here.run("cat", file, account=account).stdout.strip()
+
+
+async def test_a_second_factory_stands_beside_it(here: PbsCluster) -> None:
+    """Each server has a database, and all of them listen by the same name."""
+    folder = here.folder.parent / "second"
+    entry = catalogue.load(install.CHECKOUT / "hub_config/factories")["hammerhai"].model_copy(update={"id": "second"})
+    second = await asyncio.to_thread(pbs_up.up, entry, folder, gpu_nodes=1)
+    try:
+        assert second.ready()
+        assert here.ready()
+    finally:
+        await asyncio.to_thread(second.down)
+        shutil.rmtree(folder)
 
 
 async def test_extending_is_the_sites_to_do(

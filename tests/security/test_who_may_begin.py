@@ -29,7 +29,7 @@ from tests.unit.fake_hub import served
 from tests.unit.fake_projects import Table, project
 
 CLUSTER = "c" * 32
-WORDS = Words(code="login-stale", what="Your last sign-in is too long ago.", do="Sign in again.", whose="you")
+WORDS = Words(code="login-stale", what="You last signed in too long ago.", do="Sign in again.", whose="you")
 GOOD = AccessStatus(terms="v1")
 
 

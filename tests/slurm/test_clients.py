@@ -3,7 +3,6 @@ clients, and what is refused."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -21,9 +20,11 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from factorygate.session.tokens import REFUSAL
+from testbed import install
 from tests.support.gateway import Gateway, eventually
 
-PAGE = Path(__file__).parents[2] / "docs" / "clients.md"
+CHECKOUT = Path(__file__).parents[2]
+PAGE, LAB = CHECKOUT / "docs" / "clients.md", CHECKOUT / "extensions" / "lab"
 RECIPE = re.compile(r'^```python title="([a-z_]+\.py)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 FACTORY = "it4lia"
 # As jupyter_kernel_client's own documentation begins.
@@ -47,7 +48,7 @@ class Place:
     token: str
     folder: Path
 
-    def program(self, name: str) -> subprocess.CompletedProcess[str]:
+    def program(self, *words: str, by: Path = Path(sys.executable)) -> subprocess.CompletedProcess[str]:
         """Run one of the page's programs, beside its modules, in an environment without anything of Jupyter's."""
         env = {key: value for key, value in os.environ.items() if not key.startswith(("JUPYTER", "FACTORYGATE"))}
         env |= {
@@ -56,8 +57,9 @@ class Place:
             "PYTHONPATH": "",
             "HOME": str(self.folder),
         }
-        argv = [sys.executable, name]
-        return subprocess.run(argv, cwd=self.folder, env=env, capture_output=True, text=True, timeout=200, check=False)
+        return subprocess.run(
+            [by, *words], cwd=self.folder, env=env, capture_output=True, text=True, timeout=200, check=False
+        )
 
     def ran(self, name: str) -> str:
         """What a program printed, which must not have failed."""
@@ -160,36 +162,26 @@ def test_a_cell_that_fails_leaves_no_kernel(place: Place) -> None:
 
 
 def test_vs_code(place: Place) -> None:
-    """The requests of VS Code's Jupyter extension for an "existing Jupyter server" at URL?token=TOKEN, by its
-    source of July 2026: ``jupyterPasswordConnect.ts`` (does it want a password?), ``validateRemoteUri`` in
-    ``jupyterConnection.ts``, then a session and its kernel by JupyterLab's own client. Its requests and its WebSocket
-    have the token as header, and the WebSocket has it in the address, too. VS Code itself cannot run here.
+    """What VS Code's extension does for an "existing Jupyter server" at URL?token=TOKEN, by its source of July 2026: it
+    asks whether the server wants a password (``jupyterPasswordConnect.ts``), and does all else by JupyterLab's own
+    client, which is real here, with the extension's settings. VS Code itself cannot run here.
     """
-    # Whether it has to ask for a password: not with a token, whatever these two answer.
+    if not (LAB / "node_modules" / "@jupyterlab" / "services").exists():
+        pytest.skip("needs JupyterLab's client (bin/test installs it)")
+    # It needs no password where there is a token, whatever these two answer.
     keep = {"Connection": "keep-alive"}
     assert httpx.get(place.url, headers=keep, follow_redirects=True, timeout=60).status_code == 200
     assert httpx.get(f"{place.url}tree?", headers=keep, timeout=60).status_code == 302
-    specs = place.request("GET", "api/kernelspecs?1732700000000")
-    assert "python3" in specs.json()["kernelspecs"]
-    assert place.request("GET", "api/kernels?1732700000001").json() == []
-    assert place.request("GET", "api/sessions?1732700000002").json() == []
-    name = f"notebook-jvsc-{uuid.uuid4()}.ipynb"
-    body = {"path": name, "type": "notebook", "name": "", "kernel": {"name": "python3"}}
-    made = place.request("POST", "api/sessions?1732700000003", json=body)
-    assert made.status_code == 201, made.text
-    kernel = made.json()["kernel"]["id"]
-    client = str(uuid.uuid4())
-    address = (
-        f"{place.url.replace('http', 'ws', 1)}api/kernels/{kernel}/channels?session_id={client}&token={place.token}"
+    code = "import os; print(6 * 7, os.environ['SLURM_CLUSTER_NAME'])"
+    done = place.program(
+        str(CHECKOUT / "tests" / "support" / "vscode.mjs"), code, by=install.node(Path(sys.executable))
     )
-    headers = {"Authorization": f"token {place.token}"}
-    protocol: Any = "v1.kernel.websocket.jupyter.org"
-    with connect(address, additional_headers=headers, subprotocols=[protocol], open_timeout=60) as socket:
-        assert socket.subprotocol == protocol
-        socket.send(message_v1("shell", "kernel_info_request", {}, client))
-        while "kernel_info_reply" not in kinds_v1(received(socket)):
-            pass
-    assert place.request("DELETE", f"api/sessions/{made.json()['id']}").status_code == 204
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == f"42 {FACTORY}"
+    asked = re.findall(r"^ASKED (\w+) (\S+)$", done.stderr, re.MULTILINE)
+    [socket] = [address for method, address in asked if method == "WS"]
+    assert socket.endswith("&token=TOKEN")  # as well as in the header, which is what counts
+    eventually(lambda: not place.kernels(), what="the client's kernel ended")
     assert place.token not in place.job_log()
 
 
@@ -251,34 +243,3 @@ def test_notebook_7(place: Place) -> None:
     answer = place.request("GET", "tree")
     assert answer.status_code == 200, answer.text
     assert '"notebookPage": "tree"' in answer.text
-
-
-def message_v1(channel: str, kind: str, content: dict[str, Any], session: str) -> bytes:
-    """A message in Jupyter's protocol v1.kernel.websocket.jupyter.org: offsets, then the parts."""
-    header = {
-        "msg_id": uuid.uuid4().hex,
-        "msg_type": kind,
-        "username": "",
-        "session": session,
-        "version": "5.2",
-        "date": "",
-    }
-    parts = [channel.encode(), *(json.dumps(part).encode() for part in (header, {}, {}, content))]
-    offsets = [8 * (len(parts) + 2)]
-    for part in parts:
-        offsets.append(offsets[-1] + len(part))
-    numbers = [len(offsets), *offsets]
-    return b"".join(number.to_bytes(8, "little") for number in numbers) + b"".join(parts)
-
-
-def kinds_v1(frame: bytes) -> str:
-    """The type of a message in that protocol."""
-    count = int.from_bytes(frame[:8], "little")
-    offsets = [int.from_bytes(frame[8 * (n + 1) : 8 * (n + 2)], "little") for n in range(count)]
-    return str(json.loads(frame[offsets[1] : offsets[2]])["msg_type"])
-
-
-def received(socket: Any) -> bytes:
-    frame = socket.recv(timeout=60)
-    assert isinstance(frame, bytes)
-    return frame

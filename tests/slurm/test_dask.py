@@ -30,8 +30,19 @@ def test_workers_come_compute_and_go(bed: Bed) -> None:
     assert "'1" in where and "'2" in where  # each is a task of one array, with a GPU of its own
     view = "view = cluster.view(); print(view.workers, view.count('running'), view.gpu_hours_committed > 0.5)"
     eventually(lambda: bed.run(view) == "2 2 True", 60, what="the gateway has told what Dask knows before")
+    name = bed.run("name = cluster.view().jobs[0].name; print(name)")
+    assert f"{name}: 1 workers of tls://" in bed.run("print(*cluster.log_tail(name), sep='\\n')")  # of one that runs
+    assert bed.run("print(any(job.log_tail for job in cluster.view().jobs if job.name == name))") == "True"
+    scratch = bed.run(
+        "import dask\n"
+        "print(*client.run(lambda dask_worker: dask_worker.local_directory).values(), sep='\\n')\n"
+        "print(*client.run(lambda: dask.config.get('temporary-directory')).values(), sep='\\n')"
+    )
+    assert all("/factorygate-worker-" in folder for folder in scratch.split())
+    assert "/clusters/" in bed.run("print(cluster.scheduler.local_directory)")
     bed.run("cluster.scale(0)")
     eventually(lambda: not bed.workers(), 60, what="scaled to nothing")
+    assert f"{name}: 1 workers of tls://" in bed.run("print(*cluster.log_tail(name), sep='\\n')")
     bed.run("client.close(); cluster.close()")
 
 

@@ -6,13 +6,8 @@ does not apply, and why: every other test has to pass, and one that is neither t
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
@@ -21,11 +16,11 @@ import pytest
 from dask_jobqueue import tests as theirs
 
 from factorygate.cluster.keys import Keys
+from tests.support import foreign_suite
+from tests.support.foreign_suite import Ran
 from tests.support.gateway import Gateway
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(900)]
-CHECKOUT = Path(__file__).resolve().parents[2]
-FACTORY = "lumi-aif"
 
 NOT_OURS = {
     "Of another scheduler's class, and nothing of ours is in it.": (
@@ -87,14 +82,6 @@ NOT_OURS = {
 }
 
 
-@dataclass
-class Ran:
-    """``outcomes``: by test, how it ended, what it said, and its seconds."""
-
-    found: set[str]
-    outcomes: dict[str, tuple[str, str, float]]
-
-
 @pytest.fixture(scope="module")
 def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     folder = tmp_path_factory.mktemp("jobqueue")
@@ -104,25 +91,7 @@ def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ran:
     keys = Keys.new().get_tls_config_for_role("worker")  # the wheel lacks those that its test reads
     (suite / "key.pem").write_text(keys["key"])
     (suite / "ca.pem").write_text(keys["cert"])
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    report = folder / "report.json"
-    report.write_text(json.dumps({"leave_out": sorted(_not_ours())}))
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(CHECKOUT),
-        "JOBQUEUE_TESTS": str(report),
-        "FACTORYGATE_URL": gateway.root,
-        "FACTORYGATE_TOKEN": gateway.token(gateway.make_user()),
-        "FACTORYGATE_FACTORY": FACTORY,
-    }
-    argv = [sys.executable, "-m", "pytest", "-p", "tests.support.jobqueue_plugin", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [*argv, "--timeout=300", str(suite)],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-    )  # fmt: skip
-    told = json.loads(report.read_text())
-    assert "outcomes" in told, done.stdout
-    return Ran(set(told["found"]), told["outcomes"])
+    return foreign_suite.run(suite, "tests.support.jobqueue_plugin", _not_ours(), gateway)
 
 
 def _give_time(suite: Path) -> None:
@@ -140,14 +109,11 @@ def _not_ours() -> set[str]:
 
 
 def test_what_applies_passes(ran: Ran) -> None:
-    failed = [f"{test}: {text}" for test, (outcome, text, _) in ran.outcomes.items() if outcome != "passed"]
-    assert not failed, "\n\n".join(failed)
+    assert not ran.failures(), "\n\n".join(ran.failures())
 
 
 def test_every_test_is_run_or_listed(ran: Ran) -> None:
     assert metadata.version("dask-jobqueue") == "0.9.0"
     files = {test.partition("::")[0] for test in ran.found}
     assert files == {path.name for path in Path(theirs.__file__).parent.glob("test_*.py")}
-    listed = {test for test in ran.found if {test, test.partition("::")[0]} & _not_ours()}
-    assert ran.found == listed | ran.outcomes.keys()
-    assert not _not_ours() - ran.found - files, "listed, but no test of theirs"
+    ran.check(_not_ours())

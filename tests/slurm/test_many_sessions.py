@@ -47,7 +47,7 @@ def test_another_persons_url_lets_nobody_in(nine: Gateway) -> None:
     page = client.get(f"{nine.root}/user/ada/at-it4lia/lab")
     assert page.status_code in (403, 404) or "/hub/" in str(page.url)
     assert "jupyter-config-data" not in page.text
-    assert "You may not go there" in page.text  # our own page, with what the hub said in it
+    assert "You may not open this page" in page.text  # our own page, with what the hub said in it
     session = nine.session("ada", "at-it4lia")
     assert session is not None
     direct = httpx.get(session["url"] + "/user/ada/at-it4lia/api/contents")

@@ -58,6 +58,30 @@ def test_a_requeue_is_followed_to_the_new_node(gateway: Gateway, person: str) ->
     assert gateway.api("GET", "/user", token=token).status_code == 200
 
 
+def test_a_suspended_session_says_so_and_goes_on(gateway: Gateway, person: str) -> None:
+    factory = gateway.factories[CHOICE["factory"]]
+    gateway.started(person, "moves", **CHOICE)
+    before = gateway.session(person, "moves")
+    assert before is not None
+    assert gateway.notebook(person, "moves").run("word = 'kept'; print(word)").strip() == "kept"
+    factory.ask("scontrol", "suspend", before["job"])
+    try:
+        session = gateway.wait_session(person, "moves", "unreachable")
+        assert (session["before"], session["waits_for"]["code"]) == ("running", "suspended")
+        assert not session["reachable"]
+    finally:
+        factory.ask("scontrol", "resume", before["job"])
+
+    def goes_on() -> bool:
+        session = gateway.session(person, "moves")
+        assert session is not None, "the session is lost"
+        assert (session["id"], session["node"]) == (before["id"], before["node"])
+        return bool(session["state"] == "running" and session["reachable"])
+
+    eventually(goes_on, 60, 0.5, "the session goes on")
+    assert gateway.notebook(person, "moves").run("print('again')").strip() == "again"
+
+
 def test_a_requeue_while_the_hub_is_down(gateway: Gateway, person: str) -> None:
     """Nobody is there to hand the environment over; the new hub does."""
     factory = gateway.factories[CHOICE["factory"]]

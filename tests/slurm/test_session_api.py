@@ -61,7 +61,7 @@ def test_sizes_are_what_was_promised(gateway: Gateway, factory: str, size: str, 
         gateway.stopped("grace", "sizes")
     assert (seen["cluster"], seen["gpus"], seen["partition"]) == (factory, gpus, partition)
     assert int(seen["cpus"]) == promised["cores"]
-    assert int(seen["memory"]) == pytest.approx(promised["memory_gb"] * 1000, rel=0.03)
+    assert int(seen["memory"]) == pytest.approx(promised["memory_gb"] * 10**9 / 2**20, rel=0.03)
 
 
 def catalogue_of(gateway: Gateway, user: str) -> list[dict]:  # type: ignore[type-arg]

@@ -12,10 +12,10 @@ FACTORY, SIZE = "lumi-aif", "gcd-1-dev"
 class Bed:
     """A running session of one person, and a kernel in it."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, hours: float = 0.5) -> None:
         self.gateway = gateway
         self.user = gateway.make_user()
-        gateway.started(self.user, "", factory=FACTORY, size="gcd-1", hours=0.5)
+        gateway.started(self.user, "", factory=FACTORY, size="gcd-1", hours=hours)
         self.notebook: Notebook = gateway.notebook(self.user)
         self.kernel = self.notebook.kernel()
 

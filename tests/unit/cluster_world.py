@@ -9,7 +9,7 @@ import itertools
 import json
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -172,6 +172,15 @@ class Way:
         if not self._life.link_up:
             answer.close()
             raise LinkError("unreachable", "The gateway does not answer now.")
+        asked = asyncio.ensure_future(self._later(answer))  # what the link was asked it does, whoever waits for that
+        told = await asyncio.shield(asked)
+        if self._life.delay:
+            await asyncio.sleep(self._life.delay)
+        return told
+
+    async def _later(self, answer: Coroutine[Any, Any, Any]) -> Any:
+        if self._life.delay:
+            await asyncio.sleep(self._life.delay)
         with _as_link_errors():
             return json.loads((await answer).model_dump_json())
 
@@ -205,7 +214,7 @@ class _as_link_errors:
     def __exit__(self, _kind: Any, error: BaseException | None, _trace: Any) -> None:
         if isinstance(error, ProblemError):
             problem = error.problem
-            raise LinkError(problem.kind, problem.message, problem.do or "") from error
+            raise LinkError(problem.kind, problem.message, problem.do or "", fits=problem.fits) from error
         if isinstance(error, LedgerError):
             raise LinkError("unreachable", str(error)) from error
 
@@ -222,6 +231,7 @@ class Dask:
         self.busy = 0.0
         self.target = 0
         self.idle = True
+        self.unregistered = 0
         self.lost: set[str] = set()  # jobs of which the workers are gone
         self.metadata: dict[str, Any] = {}
         self._leaves: dict[str, float] = {}  # address -> since when
@@ -255,6 +265,7 @@ class Dask:
 
     async def unregister(self, address: str, expected: bool, stimulus_id: str) -> str:
         assert expected
+        self.unregistered += 1
         if address in self._life.cluster.scheduler_info["workers"]:
             self._life.grid.ends(address.removeprefix("tls://"), "COMPLETED")
         return "OK"
@@ -273,6 +284,12 @@ class Dask:
     async def workers_to_close(self, memory_ratio: float, minimum: int, key: bytes, attribute: str) -> list[str]:
         there = [told["name"] for told in self._life.cluster.scheduler_info["workers"].values()]
         return there[minimum:] if self.idle else []
+
+    async def terminate(self) -> None:
+        """Its workers end by themselves in a minute, as they do without a scheduler."""
+
+    async def close_rpc(self) -> None:
+        """Nothing to close."""
 
     async def set_metadata(self, keys: list[str], value: Any) -> None:
         self.metadata[keys[0]] = value
@@ -302,10 +319,15 @@ class Kept(FactoryCluster):
         self._job_kwargs = options
         self.new_spec = {"cls": FactoryJob, "options": options}
         self.worker_spec, self.workers, self._created = {}, {}, weakref.WeakSet()
-        self.scheduler = SimpleNamespace(status=Status.running, address="tls://n7:8786")
+        self.scheduler = SimpleNamespace(status=Status.running, address="tls://n7:8786", close=life.dask.terminate)
         self.scheduler_comm = life.dask
         self.scheduler_info = {"workers": {}}
         self._lock, self._correct_state_waiting = asyncio.Lock(), None
+        self._watch_worker_status_comm = self._watch_worker_status_task = self._sync_cluster_info_task = None
+        self._adaptive, self._futures, self.periodic_callbacks = None, set(), {}
+        self._SpecCluster__exit_stack = ExitStack()
+        self.shutdown_on_close, self.shutdown_scheduler = False, True
+        self._folder = life.folder / "cluster"
         self.status = Status.running
 
     async def up(self) -> None:
@@ -340,7 +362,7 @@ class Life:
         self.folder = folder
         self.world = World(folder)
         self.world.scheduler = self.grid = Grid(self.world.identity)
-        self.link_up = True
+        self.link_up, self.delay = True, 0.0  # seconds to the link, and as many back
         self.cut = asyncio.Event()
         self.always: Callable[[], None] = lambda: None  # asked each second
         self.clusters = itertools.count(1)

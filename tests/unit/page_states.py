@@ -268,6 +268,7 @@ ALL = {
     "map": Shown("/hub/factories?antenna=be-aifa", ".fg-map circle", who=None),
     "status": Shown("/hub/status", "#fg-status table", who=None),
     "start": Shown(START, "#fg-summary p"),
+    "first": Shown("/hub/spawn/bob", "#fg-asked p", who="bob"),
     "waiting": Shown("/hub/spawn-pending/ada/waits", "#fg-waiting .fg-facts"),
     "home": Shown("/hub/home", "#fg-clusters-ended li"),
     "checklist": Shown("/hub/checklist", "#fg-rules-head"),

@@ -95,6 +95,19 @@ async def all_over(world: World, jobs: int) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_a_refusal_of_workers_says_how_many_the_budget_allows(world: World) -> None:
+    await begin(world)
+    names = tuple(f"w-{n}" for n in range(12))
+    for count, together in ((12, None), (4, 12)):
+        asked = BatchRequest(names=names[:count], hours=1, together=together)
+        with pytest.raises(ProblemError) as refused:
+            await world.clusters.grow(CLUSTER, "ada", BATCH, asked)
+        assert (refused.value.problem.code, refused.value.problem.fits) == ("budget-over", 10)
+    assert (await held(world))[1] == 0
+    await world.clusters.grow(CLUSTER, "ada", BATCH, BatchRequest(names=names[:4], hours=1, together=10))
+    assert (await held(world))[1] == 4  # the others are held as they are asked for
+
+
 async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(world: World) -> None:
     session = await world.put(hours=8)
     assert await held(world) == (0, 8)

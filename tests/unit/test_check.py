@@ -223,6 +223,11 @@ MISTAKES: list[Any] = [
         "hub.yaml:8: base_url", r"is /gateway/, but .*link.yaml:6: hub.base_url is /", id="sides: base_url",
     ),
     pytest.param(
+        changed("link.yaml", "  token_file:", "  public_url: https://x.example\n  token_file:"),
+        "link.yaml:8: hub.public_url",
+        r"is https://x.example, but .*hub.yaml:1: public_url is http://127", id="sides: public_url",
+    ),
+    pytest.param(
         changed("hub.yaml", "link_socket: link.sock", "link_socket: other.sock"),
         "hub.yaml:5: link_socket", "other.sock, but .*link.yaml:3: socket is ", id="sides: socket",
     ),

@@ -183,7 +183,7 @@ async def test_without_javascript_by_keyboard_alone(hub: HubProcess, browser: Br
     await box.focus()
     await page.keyboard.press("Space")
     await page.keyboard.press("Tab")
-    await expect(page.get_by_role("button", name="Go on")).to_be_focused()
+    await expect(page.get_by_role("button", name="Continue")).to_be_focused()
     await page.keyboard.press("Enter")
     await page.wait_for_url("**/hub/status")
     assert link.accepted == {("ada", "one"): RULES.version}
@@ -198,7 +198,7 @@ async def test_what_is_wrong_is_said_at_its_box_and_can_be_reached(hub: HubProce
     await page.goto(f"{PAGE}?next=%2Fhub%2Ftoken")
     await page.evaluate("document.getElementById('rules-one').value = '2025-01'")  # as the page was an hour ago
     await page.get_by_role("checkbox").check()
-    await page.get_by_role("button", name="Go on").click()
+    await page.get_by_role("button", name="Continue").click()
     box = page.get_by_role("checkbox")
     await expect(box).to_be_focused()
     await expect(box).to_have_accessible_description("They have changed since you read them. Read them again.")
@@ -211,7 +211,7 @@ async def test_what_is_wrong_is_said_at_its_box_and_can_be_reached(hub: HubProce
     await page.get_by_role("alert").get_by_role("link").click()
     await expect(box).to_be_focused()
     await box.check()
-    await page.get_by_role("button", name="Go on").click()
+    await page.get_by_role("button", name="Continue").click()
     await page.wait_for_url("**/hub/token")
     await context.close()
 
@@ -234,6 +234,6 @@ async def test_the_start_page_says_it_and_leads_there_and_back(
     assert await findings(page) == []
     await obstacle.get_by_role("link", name="To your checklist").click()
     await page.get_by_role("checkbox").check()
-    await page.get_by_role("button", name="Go on").click()
+    await page.get_by_role("button", name="Continue").click()
     await page.wait_for_url("**/hub/spawn/ada/more")
     await context.close()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from factorylink.config import Limits
 from factorylink.models import JobState
 from tests.unit.cluster_world import Life
 
@@ -84,6 +85,7 @@ def test_scaled_to_nothing_nobody_is_waited_for(life: Life) -> None:
     life.comes(lambda: life.running() == 3)
     life.scale(0)
     assert life.comes(lambda: not life.grid.alive()) < 15
+    assert life.dask.unregistered == 3  # their scheduler lets go of them before their jobs end under them
 
 
 # --- losses
@@ -273,6 +275,69 @@ def test_adapting_keeps_idle_workers_as_long_as_others_take_to_come(life: Life) 
     life.passes(30)
     assert not life.grid.alive()
     assert asked(life) == 3
+
+
+@pytest.mark.parametrize("life", [{"cap": 5.0}], indirect=True)
+def test_adapting_over_the_cap_begins_what_fits_and_says_so(life: Life) -> None:
+    life.dask.target = 50
+    life.adapt(50)
+    life.comes(lambda: len(life.grid.alive()) == 5)
+    assert "The work wants 32 jobs, and there are 5" in life.cluster.message
+    assert "5 GPU-hours" in life.cluster.message
+    life.passes(100)
+    assert asked(life) == 5
+    assert "5 GPU-hours" in life.cluster.message
+
+
+def test_adapting_over_a_limit_of_the_gateway_begins_what_fits_and_says_so(life: Life) -> None:
+    life.world.board.config = life.world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=4)})
+    life.dask.target = 50
+    life.adapt(50)
+    life.comes(lambda: len(life.grid.alive()) == 4)
+    assert "The work wants 32 jobs, and there are 4" in life.cluster.message
+    assert "4 that one may have" in life.cluster.message
+    life.passes(100)
+    assert asked(life) == 4
+
+
+def test_replacements_over_a_limit_of_the_gateway_are_as_many_as_fit(life: Life) -> None:
+    life.scale(4)
+    life.comes(lambda: life.running() == 4)
+    life.world.board.config = life.world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=2)})
+    for job in life.grid.alive():
+        life.grid.ends(job, "NODE_FAIL")
+    life.comes(lambda: life.running() == 2)
+    life.passes(60)
+    assert len(life.grid.alive()) == 2
+    assert "2 that one may have" in life.cluster.message
+
+
+def test_scaling_over_a_limit_of_the_gateway_begins_nothing_and_says_so(life: Life) -> None:
+    life.scale(3)
+    assert "the 2000 that one may have" in life.scale(2500)
+    assert "the 2000 that one may have" in life.cluster.message
+    assert len(life.grid.runs_of) == 3
+    assert life.cluster.roster.wanted == 3
+
+
+def test_what_adapting_was_about_to_do_is_not_done_after_scaling(life: Life) -> None:
+    life.delay = 2.0
+    life.dask.target = 5
+    life.adapt(5)
+    life.passes(1.5)  # it is asked for, and not answered
+    assert life.scale(0) == ""
+    life.passes(120)
+    assert not life.grid.alive()
+    assert life.cluster.roster.wanted == 0
+
+
+def test_jobs_that_ended_though_they_were_wanted_are_told(life: Life) -> None:
+    life.scale(10)
+    life.comes(lambda: life.running() == 10)
+    for job in life.grid.alive()[:8]:
+        life.grid.ends(job, "CANCELLED by 0")
+    life.comes(lambda: "have ended (8)" in life.cluster.message)
+    life.comes(lambda: life.running() == 10)
 
 
 def test_adapting_takes_no_for_an_answer_and_asks_again_later(life: Life) -> None:

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from factorylink.clusters import herd, service
 from factorylink.clusters.rows import Shelf
+from factorylink.config import Limits
 from factorylink.errors import Unreachable
 from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
 from factorylink.pacing import RateLimiter
@@ -306,6 +307,7 @@ async def test_the_cap_is_never_passed(world: World) -> None:
     error = await refused(grow(world, "w-2", "w-3", batch=MORE))
     assert (error.status, error.problem.kind) == (403, "limit")
     assert "3 GPU-hours" in error.problem.message
+    assert error.problem.fits == 1
     cluster = await grow(world, "w-2", batch="e" * 32)
     assert cluster.gpu_hours.committed == pytest.approx(3)
     await world.scheduler.answer()
@@ -322,6 +324,19 @@ async def test_many_that_ask_at_once_do_not_pass_it_either(world: World) -> None
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(outcome, Cluster) for outcome in outcomes) == 3
     assert len(world.scheduler.submitted) == 3
+
+
+async def test_batches_that_are_asked_for_together_are_allowed_together_or_not_at_all(world: World) -> None:
+    world.board.config = world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=3)})
+    await begin(world)
+    first = BatchRequest(names=("w-0", "w-1"), together=4)
+    error = await refused(world.clusters.grow(CLUSTER, "ada", BATCH, first))
+    assert (error.status, error.problem.kind, error.problem.fits) == (403, "limit", 3)
+    assert "4 more would be over the 3" in error.problem.message
+    assert not world.scheduler.submitted and not workers(world)
+    await world.clusters.grow(CLUSTER, "ada", BATCH, BatchRequest(names=("w-0", "w-1"), together=3))
+    await grow(world, "w-2", batch=MORE)
+    assert len(world.scheduler.submitted) == 2
 
 
 async def test_others_cannot_see_or_touch_it(world: World) -> None:

@@ -64,4 +64,4 @@ def test_both_sides_of_the_examples_agree() -> None:
     assert hub.link_url == f"http://{link.listen_host}:{link.listen_port}"
     assert hub.service_token_file == link.hub.token_file
     told: Any = yaml.safe_load((EXAMPLES / "link.yaml").read_text())
-    assert told["mail"]["public_url"] == hub.public_url
+    assert told["hub"]["public_url"] == link.public_url == hub.public_url

@@ -103,9 +103,7 @@ class Server:
                 goes = value
         return goes, dict(given)
 
-    async def request(
-        self, path: str, method: str = "GET", token: str = TOKEN, body: Any = None
-    ) -> tuple[int, Any]:
+    async def request(self, path: str, method: str = "GET", token: str = TOKEN, body: Any = None) -> tuple[int, Any]:
         reader, writer = await self.link.open_unix_connection(str(self.node / "notebook.sock"))
         headers = f"Authorization: token {token}\r\n" if token else ""
         if method == "POST":

@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from factorygate import copy_examples
+from factorygate import copy_examples, examples
 from factorygate.examples import FIRST
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -49,6 +49,25 @@ def test_links_between_notebooks_lead_somewhere() -> None:
             assert {one for one in linked if not one.startswith("https://")} <= names
 
 
+def test_what_the_environment_cannot_run_is_not_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "3-training-with-pytorch.ipynb"
+    monkeypatch.setattr(examples, "NEEDS", {name: "no_such_module_anywhere"})
+    folder = copy_examples(tmp_path / "without")
+    assert [path.name for path in sorted(folder.iterdir())] == [one.name for one in NOTEBOOKS if one.name != name]
+    assert not [path.name for path in folder.iterdir() if name in path.read_text()]  # nothing leads there
+    for path in folder.iterdir():
+        nbformat.validate(nbformat.read(path, as_version=4))
+    monkeypatch.setattr(examples, "NEEDS", {name: "json"})
+    assert (copy_examples(tmp_path / "with") / name).exists()
+
+
+@pytest.fixture
+def everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment that has what all notebooks need."""
+    monkeypatch.setattr(examples, "NEEDS", {})
+
+
+@pytest.mark.usefixtures("everything")
 def test_copies_what_is_missing_and_keeps_what_was_changed(tmp_path: Path) -> None:
     folder = copy_examples(tmp_path / "new" / "folder")
     assert [path.name for path in sorted(folder.iterdir())] == [path.name for path in NOTEBOOKS]

@@ -100,6 +100,13 @@ async def test_others_sessions_are_not_there(ada: httpx.AsyncClient, link: FakeL
     assert (await ada.delete(f"{API}/sessions/{'b' * 32}", headers=forged(ada))).status_code == 404
 
 
+async def test_the_hub_s_log_holds_no_token_of_an_address(hub: HubProcess) -> None:
+    async with httpx.AsyncClient(base_url=hub.url, timeout=60, trust_env=False, follow_redirects=True) as browser:
+        assert "/login" in str((await browser.get("/hub/user/ada/lab?token=s3cret-one")).url)
+    assert "%3Ftoken%3D[secret]" in hub.log
+    assert "s3cret-one" not in hub.log
+
+
 async def test_only_for_who_is_logged_in(hub: HubProcess) -> None:
     assert (await hub.http.get(f"{API}/sessions")).status_code == 401
     answer = await hub.http.get(f"{API}/sessions", headers={"Authorization": f"token {hub.admin}"})

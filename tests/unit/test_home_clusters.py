@@ -57,24 +57,24 @@ async def test_each_is_shown_with_what_it_does_and_what_is_wrong(opens: Opens, l
     page = await opens()
     sweep = page.get_by_role("article", name="sweep")
     for text in (
-        *("Running", "ONE · 1 x A100 40 GB", "live for 2 hours · belongs to busy", "2 jobs running · 3 waiting"),
+        *("Running", "ONE · 1 x A100 40 GB", "running for 2 hours · belongs to busy", "2 jobs running · 3 waiting"),
         "until enough of a node is free",
     ):
         await expect(sweep).to_contain_text(text)
     # Its jobs run, so that a slow browser is told a little more of one and less of the other.
-    used = re.compile(r"5\.5\d? of at most 20 GPU-hours used · 2\.[45]\d? more promised to its jobs")
+    used = re.compile(r"5\.5\d? of at most 20 GPU-hours used · 2\.[45]\d? GPU-hours reserved")
     await expect(sweep).to_contain_text(used)
     afar = page.get_by_role("article", name="afar")
     for text in ("Out of reach", "3 jobs out of reach", "does not answer"):
         await expect(afar).to_contain_text(text)
     quiet = page.get_by_role("article", name="quiet")
-    for text in ("No jobs", "Its scheduler is a job of its own: 1 hour 59 minutes left"):
+    for text in ("No jobs", "Its scheduler runs as its own job: 1 hour 59 minutes left"):
         await expect(quiet).to_contain_text(text)
     link.change_cluster(SWEEP, counts={WorkerState.RUNNING: 5})
     await expect(sweep).to_contain_text("5 jobs running")
     link.change_cluster(SWEEP, counts={WorkerState.ENDED: 5})
     await expect(page.locator("#fg-announce")).to_have_text("sweep: No jobs")
-    over = page.get_by_role("list", name="Clusters that ended lately")
+    over = page.get_by_role("list", name="Recent clusters")
     await expect(over).to_contain_text("The session whose notebook ran the cluster is over")
     await expect(over).to_contain_text("Closed · ")
 
@@ -138,3 +138,24 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(opens: Opens, theme: str
     assert await page.evaluate(AXE_RUN) == []
     await page.evaluate("document.querySelector('#fg-close form').append(document.createElement('button'))")
     assert await page.evaluate(AXE_RUN)  # it does find what is wrong
+
+
+async def test_a_stop_asks_only_where_something_would_end(opens: Opens, link: FakeLink) -> None:
+    await link.change("2" * 32, busy=True, busy_with=("train.ipynb",))
+    page = await opens()
+    busy = page.get_by_role("article", name="busy")
+    await busy.get_by_role("button", name="Stop").click()
+    asked = page.get_by_role("dialog", name="Stop busy?")
+    await expect(asked.get_by_role("listitem")).to_have_text(
+        ["train.ipynb is running", "The Dask cluster sweep is running"]
+    )
+    await asked.get_by_role("button", name="Keep it running").click()
+    await expect(asked).to_be_hidden()
+    assert link.stops == []
+    await page.get_by_role("article", name="up").get_by_role("button", name="Stop").click()  # nothing runs in it
+    await expect(page.get_by_role("article", name="up").get_by_role("button", name="Stopping")).to_be_visible()
+    await expect(asked).to_be_hidden()
+    await busy.get_by_role("button", name="Stop").click()
+    await asked.get_by_role("button", name="Stop it").click()
+    await expect(busy.get_by_role("button", name="Stopping")).to_be_visible()
+    assert {one for one, _ in link.stops} == {"4" * 32, "2" * 32}

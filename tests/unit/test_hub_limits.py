@@ -10,6 +10,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from factorylink.models import Problem
 from factoryspawner.api.handler import MOST_BYTES
 from factoryspawner.hubconfig import MOST_BYTES as MOST_OF_ALL
 from factoryspawner.stream import MOST_OF_A_PERSON
@@ -109,6 +110,34 @@ async def test_a_value_of_a_megabyte_is_refused_and_not_repeated(
     assert "v" * 2000 not in page.text
     assert len(hub.log) - before < 50_000
     assert not [asked for asked in link.requests.values() if asked.user in (user, "ada")]
+
+
+async def test_refused_starts_do_not_count_towards_the_named_servers(
+    hub: HubProcess, link: FakeLink, user: str
+) -> None:
+    """Ten are allowed."""
+    link.auto, link.refuse = True, Problem(kind="refused", message="The factory does not take it.")
+
+    async def names() -> set[str]:
+        return set((await hub.api("GET", f"/users/{user}")).json()["servers"]) - {""}
+
+    for number in range(12):
+        answer = await hub.api("POST", f"/users/{user}/servers/refused{number}", json={"factory": "one"})
+        assert "does not take it" in answer.text, answer.text
+    link.refuse = None
+    for number in range(10):
+        answer = await hub.api("POST", f"/users/{user}/servers/kept{number}", json={"factory": "one"})
+        assert answer.status_code in (201, 202), answer.text
+    assert await names() == {f"kept{number}" for number in range(10)}
+    one_more = await hub.api("POST", f"/users/{user}/servers/more", json={"factory": "one"})
+    assert one_more.status_code == 400
+    assert "maximum of 10" in one_more.text
+    for number in range(10):  # a name that had a session is kept, also when that is over
+        await hub.until(user, is_ready, f"kept{number}")
+        await hub.api("DELETE", f"/users/{user}/servers/kept{number}")
+        await hub.until(user, is_stopped, f"kept{number}")
+    one_more = await hub.api("POST", f"/users/{user}/servers/more", json={"factory": "one"})
+    assert one_more.status_code == 400
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -168,7 +168,7 @@ async def test_why_a_session_ended_and_its_log_are_reached_by_keyboard(context: 
     row = page.locator("li.fg-ended", has_text="old")
     await row.locator("summary", has_text="Details").focus()
     await page.keyboard.press("Enter")
-    await expect(row.get_by_text("Your move")).to_be_visible()
+    await expect(row.get_by_text("What you can do")).to_be_visible()
     await expect(row.get_by_text("keeps no record of why it ended")).to_be_visible()
     log = row.get_by_role("region", name="The last lines of the job’s log")
     await expect(log).to_contain_text("two")
@@ -189,7 +189,7 @@ async def test_a_start_that_fails_says_why_in_the_persons_language(context: Brow
     await link.end(session.id, end_reason=reason, end=words, log_tail=("Killed",))
     await expect(page.get_by_role("heading", name="Ihre Sitzung ist nicht gestartet")).to_be_visible()
     await expect(page.get_by_text("Sie brauchte mehr Speicher, als ihre Größe hat, und wurde beendet.")).to_be_visible()
-    await expect(page.get_by_text("Sie sind am Zug")).to_be_visible()
+    await expect(page.get_by_text("Was Sie tun können")).to_be_visible()
     await expect(page.get_by_text("OUT_OF_MEMORY")).to_be_visible()
 
 
@@ -205,7 +205,7 @@ async def test_a_start_that_is_refused_before_there_is_a_session_says_why(
     await page.wait_for_url("**/spawn-pending/**")
     link.free.set()
     try:
-        told = page.get_by_text("Bei Ihnen warten schon so viele Sitzungen")
+        told = page.get_by_text("Sie haben die Höchstzahl wartender Sitzungen erreicht.")
         await expect(told).to_be_visible(timeout=30_000)
         await expect(page.get_by_text("Brechen Sie zuerst eine davon ab.")).to_be_visible()
     finally:

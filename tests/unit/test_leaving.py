@@ -100,7 +100,7 @@ async def test_access_that_comes_back_ends_nothing(tmp_path: Path) -> None:
     await world.leaving.look()
     session = await world.session()
     assert session.notice is None
-    assert session.log[-1].text == "You may use the project again; it goes on."
+    assert session.log[-1].text == "You may use the project again; the session continues."
     assert world.leaving._ends == {}
     await world.down()
 
@@ -201,5 +201,5 @@ async def test_while_projects_are_not_known_nothing_is_lost_and_nothing_comes_ba
     session = await world.session()
     assert session.notice is not None
     assert session.notice.at == lost.at  # the grace did not begin anew
-    assert "You may use the project again; it goes on." not in [line.text for line in session.log]
+    assert "You may use the project again; the session continues." not in [line.text for line in session.log]
     await world.down()

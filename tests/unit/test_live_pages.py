@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -64,7 +65,7 @@ async def test_what_changed_is_shown_and_said_without_a_reload(
     await page.clock.install()
     await page.goto(path)
     lumi = page.locator("[data-key='lumi-aif']")
-    await expect(lumi.locator(".fg-status")).to_have_text("Answers")
+    await expect(lumi.locator(".fg-status")).to_have_text("Available")
     await page.evaluate("""() => {
       window.whole = document.querySelector("[data-key='lumi-aif']");
       window.said = [];
@@ -78,7 +79,7 @@ async def test_what_changed_is_shown_and_said_without_a_reload(
     await page.locator("main a").first.focus()
     focused = await page.evaluate("document.activeElement.outerHTML")
     await renewed(page)
-    await expect(lumi.locator(".fg-status")).to_have_text("Answers")
+    await expect(lumi.locator(".fg-status")).to_have_text("Available")
     assert await page.evaluate("window.said") == []  # nothing changed: nothing is said
 
     link.network = silent(link.network, "lumi-aif")
@@ -99,7 +100,7 @@ async def test_a_gateway_that_does_not_answer_is_said_and_what_was_known_stays(p
     await page.route("**/hub/status", lambda route: route.abort())
     await page.clock.fast_forward(60_000)
     unheard = page.locator("#fg-unheard")
-    await expect(unheard).to_contain_text("what is shown here may be old", timeout=PATIENCE)
+    await expect(unheard).to_contain_text("may be out of date", timeout=PATIENCE)
     await expect(lumi).to_be_visible()
     await page.unroute("**/hub/status")
     await renewed(page)
@@ -117,6 +118,73 @@ def one(link: FakeLink, **change: Any) -> None:
 async def start(page: Page) -> None:
     await page.goto(f"{page_states.START}?lang=en")
     await expect(page.locator("#fg-summary p").first).to_be_visible()
+    if not await page.locator("#fg-steps").is_visible():
+        await page.locator("#fg-choose > summary").click()
+
+
+async def test_who_has_nothing_running_sees_one_choice_and_start(page: Page, link: FakeLink) -> None:
+    await page.goto(f"{page_states.START}?lang=en")
+    await expect(page.get_by_role("heading", name=re.compile("^(Our suggestion|As last time)$"))).to_be_visible()
+    await expect(page.locator("#fg-asked")).to_contain_text("You ask for 1 x A100 40 GB on ONE for 2 hours.")
+    start = page.get_by_role("button", name="Start", exact=True)
+    await expect(start).to_have_attribute("aria-disabled", "false")
+    await expect(page.get_by_role("radio")).to_have_count(0)  # as the screen reader has it, too
+    seen = await page.evaluate(
+        "[...document.querySelectorAll('main p, main li')].filter((one) => one.checkVisibility())"
+        ".map((one) => one.innerText.trim()).filter(Boolean)"
+    )
+    assert len(seen) <= 6, seen
+
+    # By keyboard: Start comes first, then the way to all else.
+    await start.focus()
+    await page.keyboard.press("Tab")
+    await expect(page.locator("#fg-choose > summary")).to_be_focused()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("radio", name="Free now").first).to_be_attached()
+    await expect(page.get_by_role("heading", name="What you ask for")).to_be_visible()
+    await expect(page.locator("#fg-choose > summary")).to_be_focused()
+    await page.keyboard.press("Tab")
+    assert await page.evaluate("document.activeElement.name") == "factory"
+    await page.locator("#fg-choose > summary").press("Enter")
+    await expect(page.get_by_role("radio")).to_have_count(0)
+
+
+async def test_who_comes_for_something_sees_all_of_it(page: Page, link: FakeLink) -> None:
+    await page.goto(f"{page_states.START}/more?lang=en")
+    await expect(page.locator("#fg-steps")).to_be_visible()
+    await page.goto(f"{page_states.START}?lang=en&opt-size=full")
+    await expect(page.locator("#size-full")).to_be_checked()
+    await expect(page.locator("#fg-choose > summary")).to_be_hidden()
+
+
+async def test_notes_for_editors_are_no_ones_to_read_and_hints_are_in_the_readers_language(
+    page: Page, link: FakeLink
+) -> None:
+    one(link, hints=({"en": "Scratch is emptied.", "de": "Scratch wird geleert."}, {"en": "Only in English."}))
+    await page.goto(f"{page_states.START}/more?lang=en")
+    await expect(page.locator("#fg-happens")).to_contain_text("Only in English.")
+    await page.goto(f"{page_states.START}/more?lang=de")
+    await expect(page.locator("#fg-happens")).to_contain_text("Scratch wird geleert.")
+    await expect(page.locator("#fg-happens")).not_to_contain_text("Only in English.")
+
+
+async def test_a_token_is_made_copied_listed_and_revoked(page: Page, hub: HubProcess) -> None:
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page.goto("/hub/token?lang=en")
+    await expect(page.get_by_label("Expires after")).to_have_value(str(30 * 86400))
+    await page.get_by_label("Description").fill("nightly tests")
+    await page.get_by_role("button", name="Create token").click()
+    await expect(page.get_by_role("heading", name="Your new token")).to_be_focused()
+    token = await page.locator("#token-result").inner_text()
+    row = page.get_by_role("row", name="nightly tests")
+    await expect(row).to_have_count(1)
+    await page.get_by_role("button", name="Copy").click()
+    await expect(page.locator("#token-copied")).to_have_text("Copied.")
+    assert await page.evaluate("navigator.clipboard.readText()") == token
+    assert (await hub.api("GET", "/user", token)).json()["name"] == "ada"
+    await row.get_by_role("button", name="Revoke").click()
+    await expect(row).to_have_count(0)
+    assert (await hub.api("GET", "/user", token)).status_code == 403
 
 
 async def test_a_size_that_no_environment_is_made_for_says_so_where_one_chooses(page: Page, link: FakeLink) -> None:
@@ -124,13 +192,13 @@ async def test_a_size_that_no_environment_is_made_for_says_so_where_one_chooses(
     one(link, environments=(other,), default_environment="other", default_size="small")
     await start(page)
     for place in ("#fg-environments", "#fg-obstacle"):
-        await expect(page.locator(place)).to_contain_text("No environment is made for this size. Pick another size.")
-    await expect(page.locator("#fg-environments")).to_contain_text("Not made for 1 x A100 40 GB")
+        await expect(page.locator(place)).to_contain_text("No environment runs on this size. Pick another size.")
+    await expect(page.locator("#fg-environments")).to_contain_text("Does not run on 1 x A100 40 GB")
     await expect(page.locator("#fg-start-button")).to_have_attribute("aria-disabled", "true")
     await page.locator("label[for='size-full']").click()
     await expect(page.locator("#fg-obstacle")).not_to_contain_text("No environment")
     await page.locator("label[for='size-cpu']").click()
-    await expect(page.locator("#fg-environments")).to_contain_text("Not made for a size without a GPU")
+    await expect(page.locator("#fg-environments")).to_contain_text("Needs a GPU")
     await expect(page.locator("#fg-summary")).to_contain_text("You ask for 1 core on ONE for 2 hours.")
     await expect(page.locator("label[for='size-cpu'] .fg-card-title")).to_have_text("Without a GPU")
 
@@ -172,3 +240,17 @@ async def test_a_factory_that_loses_all_its_sizes_gives_way(page: Page, link: Fa
     await expect(page.locator("#factory-five")).to_be_checked()
     await expect(page.locator("label[for='factory-one']")).to_contain_text("No size here is open to your projects")
     await expect(page.locator("#factory-one")).to_be_disabled()
+
+
+async def test_tokens_in_addresses_are_allowed_by_a_click(page: Page, link: FakeLink) -> None:
+    link.auto, before = False, set(link.requests)
+    await page.goto("/hub/spawn/ada/programs?lang=en")
+    await expect(page.locator("#fg-start-button")).to_have_attribute("aria-disabled", "false")
+    await page.locator("#fg-more > summary").click()
+    await expect(page.locator("#url_tokens")).not_to_be_checked()
+    await page.get_by_label("Accept tokens in addresses").check()
+    await page.locator("#fg-start-button").click()
+    await page.wait_for_url("**/hub/spawn-pending/ada/programs**")
+    [new] = set(link.requests) - before
+    assert link.requests[new].choice.url_tokens is True
+    await link.end(new)

@@ -232,8 +232,8 @@ def test_text_for_scripts(picker: FactoryPicker) -> None:
     assert repr(picker).splitlines() == [
         "FactoryPicker: factory one, size gpu-1, environment plain, hours 1.0",
         "  dead (DEAD): unreachable",
-        "  one (ONE): cpu: 2 more fit now, gpu-1: 2 more fit now",
-        "  two (TWO): cpu: 0 more fit now, gpu-1: 0 more fit now",
+        "  one (ONE): cpu: room for 2 now, gpu-1: room for 2 now",
+        "  two (TWO): cpu: room for 0 now, gpu-1: room for 0 now",
     ]
     assert picker._repr_mimebundle_()[0]["text/plain"] == repr(picker)
     picker._factories = [factory("<img>")]
@@ -242,7 +242,7 @@ def test_text_for_scripts(picker: FactoryPicker) -> None:
 
 def test_nothing_offered_is_a_refusal_of_every_wish() -> None:
     assert completed({}, []) is None and completed({}, [factory("one", sizes=[])]) is None
-    assert refusal({"factory": "one"}, None, []) == "No factory is open to you at this moment."
+    assert refusal({"factory": "one"}, None, []) == "No factory is open to you right now."
     assert checked({"factory": None}) == {}
 
 

@@ -117,9 +117,9 @@ async def test_plot_and_table_say_the_same(context: BrowserContext) -> None:
     rows = await table.locator("tbody tr").all_inner_texts()
     assert [row.split("\t")[-1].strip() for row in rows] == ["1.5", "0.25"]
     assert [text.rpartition(": ")[2] for text in await bars.all_text_contents()] == ["1.5", "0", "0.25"]
-    await page.get_by_label("How it is summed up").select_option("person")
+    await page.get_by_label("Grouped by").select_option("person")
     assert [row.split("\t")[0] for row in await table.locator("tbody tr").all_inner_texts()] == ["ada", "=bob", "bob"]
-    await page.get_by_label("Of which time").select_option("0")
+    await page.get_by_label("Period").select_option("0")
     await expect(table.locator("tfoot")).to_contain_text("3.75")
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "wider than a phone"
     async with page.expect_download() as download:

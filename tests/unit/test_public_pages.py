@@ -77,12 +77,12 @@ async def test_the_map_and_its_list_name_all_with_how_they_are(anybody: httpx.As
     kinds = {one.id: kind(one) for one in network().factories}
     assert kinds["pharos"] == "planned"
     assert kinds["mimer"] == "template"
-    for word in ("Answers", "Does not answer", "Takes no new sessions", "Not switched on here", "No machine yet"):
+    for word in ("Available", "Does not answer", "Accepts no new sessions", "Not switched on here", "No machine yet"):
         assert word in page
     marked = (await anybody.get("/hub/factories?antenna=be-aifa")).text
     assert marked.count(" fg-mine") == 3  # its triangle and its two factories, ...
     assert marked.count("fg-way-mine") == 2  # ... with lines to them
-    assert "Marked: where BE-AIFA leads." in marked
+    assert "Marked: the factories of BE-AIFA." in marked
     assert "fg-mine" not in (await anybody.get("/hub/factories?antenna=%3Cb%3E")).text
 
 
@@ -96,11 +96,11 @@ async def test_a_persons_own_antenna_is_marked_unless_they_mark_another(
     ada = await hub.login("ada")
     ada.headers["Accept-Language"] = "en"
     own = (await ada.get("/hub/factories")).text
-    assert "Marked: where BE-AIFA leads, your antenna." in own
+    assert "Marked: the factories of your antenna, BE-AIFA." in own
     assert (own.count(" fg-mine"), own.count(">Yours<")) == (3, 1)
     other = (await ada.get("/hub/factories?antenna=hunaifa")).text
-    assert "Marked: where HunAIFA leads." in other
-    assert "Mark where your antenna leads, BE-AIFA" in other
+    assert "Marked: the factories of HunAIFA." in other
+    assert "Mark the factories of your antenna, BE-AIFA" in other
     none = (await ada.get("/hub/factories?antenna=")).text
     assert "fg-mine" not in none
     assert "Mark where your antenna leads, BE-AIFA" in none
@@ -121,7 +121,7 @@ async def test_both_say_of_when_they_are_and_what_is_old(anybody: httpx.AsyncCli
     )
     link.network = link.network.model_copy(update={"factories": factories})
     status = await once(anybody, "/hub/status", "older than usual")
-    assert status.count(": older than usual, it is being asked again.") == 1
+    assert status.count("; older than usual, checking again.") == 1
     assert (await anybody.get("/hub/factories")).text.count("older than usual") == 1
 
 

@@ -7,7 +7,8 @@ import logging
 import pytest
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
-from factorygate.session.tokens import Addresses, Hiding, hidden
+from factorygate.hiding import Hiding, hidden
+from factorygate.session.tokens import Addresses
 
 BASE = "/user/ada/"
 CHANNELS = f"{BASE}api/kernels/0b5e/channels"
@@ -74,6 +75,7 @@ def test_a_header_counts_before_the_address() -> None:
         ("404 GET /user/ada/x?token=s3cret (::1)", "404 GET /user/ada/x?token=[secret] (::1)"),
         ("uri='/x?a=1&token=s3cret&b=2', method", "uri='/x?a=1&token=[secret]&b=2', method"),
         ("next=%2Fuser%2Fada%3Ftoken%3Ds3cret%26x%3D1", "next=%2Fuser%2Fada%3Ftoken%3D[secret]"),
+        ("next=%252Fuser%252Fada%253Ftoken%253Ds3cret", "next=%252Fuser%252Fada%253Ftoken%253D[secret]"),
         ("/x?access_token=s3cret", "/x?access_token=[secret]"),
         ("a token = s3cret is no address", "a token = s3cret is no address"),
     ],

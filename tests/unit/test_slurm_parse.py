@@ -59,6 +59,7 @@ def test_a_comment_that_is_a_row_is_cut_before_it_is_one() -> None:
 def test_every_state_has_a_meaning(word: str, state: JobState) -> None:
     (job,) = read(job_row(state=word, started="1795537715", ends="1795541315"))
     assert (job.state, job.raw_state) == (state, word)
+    assert job.suspended == (word in ("SUSPENDED", "STOPPED"))
     assert (job.ended is not None) == (state is JobState.ENDED)
 
 

@@ -92,7 +92,7 @@ def test_the_panel_says_what_is_the_matter() -> None:
 def test_texts_that_were_joined_are_told_one_by_one() -> None:
     told = language.here().sentences(
         "You have a cluster named x already. Take it up by its name, or choose another. Nobody translated this. "
-        "The cluster may use 4 GPU-hours. 3.00 are used or promised to its jobs, and 2 more jobs of 1 h would need 2. "
+        "The cluster may use 4 GPU-hours. 3.00 are used or reserved, and 2 more jobs of 1 h would need 2. "
         "Ask for fewer or shorter jobs, or for a larger cap."
     )
     assert told == (

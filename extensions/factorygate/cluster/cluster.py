@@ -102,6 +102,8 @@ class FactoryCluster(JobQueueCluster):
     """
 
     job_cls = FactoryJob
+    status: Status
+    _watch_worker_status_task: asyncio.Task[None] | None
 
     def __init__(
         self,
@@ -350,7 +352,7 @@ class FactoryCluster(JobQueueCluster):
         if self._begin_task is not None and not self._begin_task.done():
             self._begin_task.cancel()
             await asyncio.gather(self._begin_task, return_exceptions=True)
-        while self.status is Status.starting:  # as dask waits for that
+        while self.status is Status.starting:  # noqa: ASYNC110  # as dask waits for that
             await asyncio.sleep(0.01)
         async with self._lock:  # whoever made jobs just now has got an answer
             for job in [*self._created, *self.workers.values()]:
@@ -474,12 +476,13 @@ class FactoryCluster(JobQueueCluster):
     def stop_adapting(self) -> None:
         """The number of jobs stays as it is, but for those that are lost."""
         if self.adapting is not None:
-            self._adaptive.stop()
+            if self._adaptive is not None:  # somebody may have let go of it
+                self._adaptive.stop()
             self.adapting = None
 
     async def scale_up(self, n: int) -> None:
-        """Asked by adapting: ``n`` workers in all, or as many as the cap and the budget allow, and then the message says
-        so. Raises ValueError and LinkError where they allow none."""
+        """Asked by adapting: ``n`` workers in all, or as many as cap and budget allow; then the message says so.
+        Raises ValueError and LinkError where they allow none."""
         jobs, there = self._jobs(n), len(self.roster.units())
         if jobs <= there:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -52,6 +53,7 @@ class FactoryJob(Job):
         self.job_header = f"{describe}\n{HEADER}"
         self._broker = broker
         self._alone = broker is None
+        self._is_closed = False
         self._where: dict[str, Any] = {"factory": factory, "size": size, "environment": environment, "hours": hours}
         self._walltime = walltime
         self._project = project
@@ -74,10 +76,11 @@ class FactoryJob(Job):
             if self._alone:
                 await self._broker.close()
             raise
-        if self.status is Status.closed:  # while it was asked for
-            await self._broker.cancel(str(self.name))
-        else:
-            self.status = Status.running
+        let_go = self._is_closed  # while it was asked for
+        self.status = Status.running
+        if let_go:
+            with suppress(LinkError):  # then it is found among the strays
+                await self._end(self._broker)
 
     async def _begin(self) -> Broker:
         from factorygate.cluster import lone
@@ -99,13 +102,16 @@ class FactoryJob(Job):
     async def close(self) -> None:
         """See that it ends."""
         if self.status is Status.running and self._broker is not None:
-            try:
-                await (self._broker.end() if self._alone else self._broker.cancel(str(self.name)))
-            except LinkError as error:
-                if error.kind != "gone":  # the whole cluster is over, so it is, too
-                    raise
-        self.status = Status.closed
+            await self._end(self._broker)
+        self.status, self._is_closed = Status.closed, True
         self._event_finished.set()
+
+    async def _end(self, broker: Broker) -> None:
+        try:
+            await (broker.end() if self._alone else broker.cancel(str(self.name)))
+        except LinkError as error:
+            if error.kind != "gone":  # the whole cluster is over, so it is, too
+                raise
 
     @property
     def told(self) -> dict[str, Any]:

@@ -27,6 +27,7 @@ log = logging.getLogger("factorygate.cluster")
 STEP = 2.0  # seconds between two looks at the time
 GATHER = 0.05  # seconds in which what happens is looked at together
 QUICK = 60.0  # seconds: a job that ended sooner than this, without its workers having come, did not start well
+TOGETHER = 30.0  # seconds in which jobs that are lost are told as one number
 CRASHES = 3  # of those in a row, then no more are asked for
 # Jobs of which the workers had come, and that ended by what ran in them: most likely a task of the work, which the next
 # worker gets. So many in so many seconds, or as many as are wanted, then no more are asked for.
@@ -56,6 +57,7 @@ class Keeper:
         self._not_before = 0.0  # by the loop's clock
         self._said = self._said_before = ""
         self._kept: dict[str, Any] = {}
+        self._gone: list[float] = []  # when jobs were lost of late, by the loop's clock
         self._most: int | None = None  # jobs that may be asked for next, by what was said to the last ones
 
     def start(self) -> None:
@@ -163,8 +165,8 @@ class Keeper:
             self._give_up(f"{self._crashes} jobs in a row ended before their workers came: {words}".strip())
         elif name in self._came and _is_early(told) and self._fails_too_often():
             said = N_(
-                "{jobs} jobs have failed within {minutes} minutes after their workers came, so no others are asked for. "
-                "Most likely a task of the work ends its worker. {why}"
+                "{jobs} jobs have failed within {minutes} minutes after their workers came, so no others are asked "
+                "for. Most likely a task of the work ends its worker. {why}"
             )
             minutes = round(FAILURES_SECONDS / 60)
             self._give_up(said.format(jobs=len(self._failures), minutes=minutes, why=words).strip())
@@ -188,9 +190,11 @@ class Keeper:
         """What became of jobs that others are asked for in place of; what was over by its walltime is no news."""
         found = [told for told in lost if told.get("end_reason") != "walltime"]
         if found and self._cluster.roster.missing:
+            now = asyncio.get_running_loop().time()
+            self._gone = [then for then in self._gone if now - then < TOGETHER] + len(found) * [now]
             why = (found[0].get("end") or {}).get("what", "")
             said = N_("Jobs that were wanted have ended ({jobs}); others are asked for. {why}")
-            self._cluster.message = said.format(jobs=len(found), why=why).strip()
+            self._cluster.message = said.format(jobs=len(self._gone), why=why).strip()
 
     def _is_alone_for_long(self, name: str, told: dict[str, Any], connected: set[str]) -> bool:
         """Its workers were there, and are gone though it runs."""

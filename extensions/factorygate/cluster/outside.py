@@ -128,8 +128,8 @@ async def _reached(cluster: FactoryCluster) -> Outside:
 
 
 async def _process(folder: Path, cluster: FactoryCluster) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
-    """Start the scheduler's process; return the process and what it reports. It gets the person's own token, if there is one, in its
-    environment, since it must renew the cluster's lease while it lives. Raises RuntimeError."""
+    """Start the scheduler's process; return the process and what it reports. It gets the person's own token, if there
+    is one, in its environment, since it must renew the cluster's lease while it lives. Raises RuntimeError."""
     own = {"FACTORYGATE_TOKEN": cluster.way.token} if cluster.way.own else {}
     file, log = folder / "scheduler.json", folder / "scheduler.log"
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -149,15 +149,14 @@ async def _process(folder: Path, cluster: FactoryCluster) -> tuple[subprocess.Po
     os.close(said)
     try:
         async with asyncio.timeout(UP_SECONDS):
-            while not file.exists():
-                if process.poll() is not None:
-                    raise RuntimeError(f"The cluster's scheduler ended at once: {_tail(log)}")
-                await asyncio.sleep(0.05)  # a file's birth can only be asked for
+            while not file.exists() and process.poll() is None:  # noqa: ASYNC110  # a file's birth can only be asked for
+                await asyncio.sleep(0.05)
         return process, dict(json.loads(file.read_text(encoding="utf-8")))
-    except BaseException as error:
+    except (TimeoutError, FileNotFoundError) as error:
         await _stop(process)
-        if isinstance(error, TimeoutError):
-            raise RuntimeError(f"The cluster's scheduler did not come up: {_tail(log)}") from error
+        raise RuntimeError(f"The cluster's scheduler did not come up: {_tail(log)}") from error
+    except BaseException:
+        await _stop(process)
         raise
 
 

@@ -3,11 +3,12 @@ other.
 
 Both are about errors that OpenSSL keeps in one queue per thread, where Dask has all its connections in one thread:
 
-- CPython (3.10 to 3.14: its issues 81891, 127257 and 148594) raises OSError for a write into a connection that the peer
-  reset, and leaves the error in the queue. Every later operation of that thread then fails with that error, on whatever
-  connection it is. So a worker that was killed took the connections of clients with it, and all their futures.
-- OpenSSL 3 takes an end without a TLS goodbye for an attack and answers it with an alert into the closed connection; the
-  failure of that write is left in the queue in the same way. Dask's messages have lengths, so one that was cut is
+- CPython (3.10 to 3.14: its issues 81891, 127257 and 148594) raises OSError for a write into a connection that the
+  peer reset, and leaves the error in the queue. Every later operation of that thread then fails with that error, on
+  whatever connection it is. So a worker that was killed took the connections of clients, and all their futures, with
+  it.
+- OpenSSL 3 takes an end without a TLS goodbye for an attack and answers it with an alert into the closed connection;
+  the failure of that write is left in the queue in the same way. Dask's messages have lengths, so one that was cut is
   noticed anyway.
 """
 
@@ -23,7 +24,7 @@ T = TypeVar("T")
 class OwnErrorsSocket(ssl.SSLSocket):
     """An SSLSocket whose operations raise no error that another connection of the same thread left behind."""
 
-    def read(self, len: int = 1024, buffer: bytearray | None = None) -> Any:
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """Read up to ``len`` bytes, as ``SSLSocket.read`` does; ``recv`` and ``recv_into`` come here."""
         return _own(lambda: super(OwnErrorsSocket, self).read(len, buffer))
 

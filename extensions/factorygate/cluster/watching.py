@@ -22,27 +22,29 @@ PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds before the scheduler is asked again
 async def follow(cluster: FactoryCluster, comm: Any) -> None:
     """Take what the scheduler tells. Where its connection breaks, another is opened: without it nobody would see which
     workers there are. ``comm``: on which it tells already."""
+    problem: Exception
     while True:
         try:
             while True:
                 for op, told in await comm.read():
                     cluster._update_worker_status(op, told)
+        except OSError as error:
+            problem = error
         except Exception as error:  # any error: nobody else takes what it tells
-            comm.abort()
-            if cluster.status is not Status.running:
-                return
-            log.info("The scheduler's news of workers are asked for again: %r", error)
-            comm = await _again(cluster, error)
-            if comm is None:
-                return
+            log.exception("What the scheduler told of workers could not be taken")
+            problem = error
+        comm.abort()
+        comm = await _again(cluster, problem)
+        if comm is None:
+            return
 
 
 async def _again(cluster: FactoryCluster, problem: Exception) -> Any:
-    """Return a connection on which the scheduler tells, once there is one; None where the cluster was closed."""
+    """Return a connection on which the scheduler tells, once there is one; None where the cluster is over."""
     pause = PAUSE
     broken = N_("The connection to the Dask scheduler broke ({error}).").format(error=problem)
     cluster.message = broken
-    while cluster.status is Status.running:
+    while cluster.status is Status.running and cluster.broker.cluster.get("state") != "ended":
         try:
             comm = await cluster.scheduler_comm.live_comm()
             comm.name = "Cluster worker status"

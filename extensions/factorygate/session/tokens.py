@@ -5,15 +5,14 @@ WebSocket, and no header. JupyterHub takes that from browsers only. Here it is t
 session's owner allowed it at the start (``FACTORYGATE_URL_TOKENS``), on the WebSockets of kernels and terminals and
 nowhere else; elsewhere the refusal says what to do.
 
-Any address may hold a token all the same, and what writes it into a log is many things (jupyter_server hides it in its
-line for each request, Tornado does not where a handler raised an error). So it is taken out where a log is written.
+Any address may hold a token all the same: jupyter_server hides it in its line for each request, Tornado does not where
+a handler raised an error. So it is taken out where the log is written.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
@@ -21,30 +20,13 @@ from jupyter_server.utils import url_path_join
 from tornado import httputil
 from tornado.web import RequestHandler
 
+from factorygate.hiding import hide_in
+
 VARIABLE = "FACTORYGATE_URL_TOKENS"
 REFUSAL = (
     "This session takes no token in the address of a WebSocket. Send the header `Authorization: token TOKEN`, or start "
     "the session with the option `url_tokens`.\n"
 )
-# Also where an address is itself a part of an address.
-_SECRET = re.compile(r"(?i)((?:[?&;]|%3F|%26)[a-z_]*token(?:=|%3D))[^&;\s\"'<>)\]]+")
-
-
-def hidden(text: str) -> str:
-    """Return the text with every token in an address replaced by ``[secret]``."""
-    return _SECRET.sub(r"\1[secret]", text)
-
-
-class Hiding(logging.Formatter):
-    """Writes records as another formatter does, without tokens."""
-
-    def __init__(self, inner: logging.Formatter | None) -> None:
-        super().__init__()
-        self._inner = inner or logging.Formatter()
-
-    def format(self, record: logging.LogRecord) -> str:
-        """The record's line or lines, with its traceback."""
-        return hidden(self._inner.format(record))
 
 
 class Refused(RequestHandler):
@@ -92,7 +74,4 @@ def serve(server: ServerApp) -> None:
         return app.get_handler_delegate(request, Refused)
 
     app.find_handler = find_handler  # type: ignore[method-assign]
-    for logger in (server.log, logging.getLogger(), logging.getLogger("tornado")):
-        for handler in logger.handlers:
-            if not isinstance(handler.formatter, Hiding):
-                handler.setFormatter(Hiding(handler.formatter))
+    hide_in(server.log, logging.getLogger(), logging.getLogger("tornado"))

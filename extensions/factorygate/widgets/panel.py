@@ -141,7 +141,7 @@ class ClusterPanel(anywidget.AnyWidget):
             return
         self._act(
             lambda: self._cluster.adapt(minimum_jobs=least, maximum_jobs=most),
-            N_("The work decides, between {least} and {most} jobs.").format(least=least, most=most),
+            N_("Adapting to the workload, between {least} and {most} jobs.").format(least=least, most=most),
         )
 
     def _end(self, content: Mapping[str, Any]) -> None:

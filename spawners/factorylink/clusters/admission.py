@@ -80,7 +80,7 @@ class ClusterAdmission:
         used = told.spent + told.committed
         if cap is not None and used + asked > cap + ROUNDING:
             said = N_(
-                "The cluster may use {cap} GPU-hours. {used} are used or promised to its jobs, and {more} more jobs of "
+                "The cluster may use {cap} GPU-hours. {used} are used or reserved, and {more} more jobs of "
                 "{hours} h would need {asked}."
             )
             figures = {"cap": f"{cap:g}", "used": f"{used:.2f}", "hours": f"{hours:g}", "asked": f"{asked:.2f}"}

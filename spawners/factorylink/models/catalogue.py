@@ -155,7 +155,9 @@ class IdleLimits(Model):
     max_idle_minutes: int = Field(default=480, ge=1)
 
 
-Hint = Annotated[Mapping[Language, Annotated[str, StringConstraints(min_length=1, max_length=300)]], Field(min_length=1)]
+Hint = Annotated[
+    Mapping[Language, Annotated[str, StringConstraints(min_length=1, max_length=300)]], Field(min_length=1)
+]
 
 
 class Factory(Entry):

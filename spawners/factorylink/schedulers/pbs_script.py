@@ -14,7 +14,7 @@ avoided, starts the script. On ``qdel`` both get TERM at once, and when that she
 is hardly any time to end cleanly then. Before the walltime there is no signal: the door knows it by
 ``FACTORYGATE_JOB_END``.
 
-**Which GPUs.** PBS counts GPUs (``ngpus``). Which ones a job has is said by a hook of the site's, where there is one: by
+**Which GPUs.** PBS counts GPUs (``ngpus``). Which ones a job has a hook of the site says, where there is one: by
 ``CUDA_VISIBLE_DEVICES``, or by hiding the others. Where there is none every job on a node would take the first GPU. So
 the jobs of an account take turns by locks in a folder of the node's, which end with the job. Other people's jobs on
 that node are not seen by this.

@@ -23,7 +23,7 @@ Code = Literal[
 
 STATUS: dict[Code, int] = {"away": 503, "expired": 400, "failed": 502, "name": 500}  # else 403
 
-_ASK = N_("Ask the people who run this gateway.")
+_ASK = N_("Ask this gateway's operators.")
 _TEXTS: dict[Code, tuple[str, str]] = {
     "identity": (N_("Your login service did not say who you are."), _ASK),
     "assurance": (
@@ -36,11 +36,11 @@ _TEXTS: dict[Code, tuple[str, str]] = {
     ),
     "away": (
         N_("The login service does not answer just now."),
-        N_("Sessions that run go on. Try again in a few minutes, or sign in by another service."),
+        N_("Running sessions continue. Try again in a few minutes, or sign in through another service."),
     ),
     "denied": (
         N_("The login service did not let you in, or you cancelled."),
-        N_("Try again; if it says no again, ask your institution's help desk."),
+        N_("Try again. If it refuses again, ask your institution's help desk."),
     ),
     "expired": (
         N_("This sign-in took too long, or your browser does not keep cookies."),
@@ -50,7 +50,7 @@ _TEXTS: dict[Code, tuple[str, str]] = {
     "blocked": (N_("This account is blocked here."), _ASK),
     "never": (N_("This person has not signed in yet."), N_("Sign in once on the gateway's page, then start again.")),
     "stale": (
-        N_("Your last sign-in is too long ago."),
+        N_("You last signed in too long ago."),
         N_("Sign in again on the gateway's page, then start again."),
     ),
     "terms": (

@@ -1,0 +1,207 @@
+"""What passes between a notebook and a Dask cluster at another factory: ours beside plain ``ssh`` between the same two.
+
+Two factories are in networks of their own, behind sshd, as a demo has them. In a session at the one a kernel makes a
+``FactoryCluster`` at the other, whose scheduler is a job there: what a client sends goes through the session's door,
+the link and the scheduler's door. In turns with it, from the machine of the gateway, where the two networks meet:
+
+- ``ssh``: ``ssh A cat FILE | ssh B wc -c``, and the other way, over connections that stand already
+
+50 MB that do not compress. Ours: ``client.scatter`` (up) and ``client.gather`` of a result (down), which is once
+to the scheduler and once more from there to a worker, or the other way round; ssh ends at the login hosts. Then
+round trips: a question to the scheduler, and a byte's echo from each of the two login hosts, added up. Once with
+nothing between hub and factories but the kernel, where the CPUs of this machine are the limit for both; and once with a
+wire that takes 10 ms each way at each factory's border (``testbed fault slow``), as between countries.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from benchmarks import measure
+from testbed import cluster, faults, install
+from testbed.cluster import Cluster
+from tests.support.gateway import Gateway, Notebook
+from tests.support.isolated import Visitor
+
+HERE, THERE = "lumi-aif", "it4lia"
+PORT = 9700
+MB = 1e6
+SIZE = 50_000_000  # bytes
+ROUNDS = 5
+TRIPS = 20
+WIRES = {"near": 0, "wide": 20}  # ms of a round trip over a factory's border
+GOAL = 0.5  # of ssh's rate, on either wire
+FILE = "factorygate-bench.bin"
+PEER = "ssh"
+
+MADE = """
+import os, time, factorygate
+from dask.distributed import wait
+from factorygate import FactoryCluster
+factorygate.use_token({token!r})
+cluster = FactoryCluster(factory={there!r}, workers=1, hours=1, silence_logs="critical")
+client = cluster.get_client()
+client.wait_for_workers(1, timeout=200)
+data = os.urandom({size})
+held = client.submit(lambda size: __import__("os").urandom(size), {size}, pure=False)
+wait(held)
+def seconds(of):
+    began = time.perf_counter()
+    of()
+    return time.perf_counter() - began
+"""
+UP = "print(seconds(lambda: client.scatter(data, hash=False)))"
+DOWN = "print(seconds(lambda: client.gather(held)))"
+TRIP = "print([seconds(lambda: client.run_on_scheduler(int)) for _ in range({trips})])"
+
+
+@contextmanager
+def demo() -> Iterator[Path]:
+    """The gateway with the two factories; its folder."""
+    programs = install.program_folder()
+    folder = programs / "bench" / "far"
+    argv = [str(programs / "hub" / "bin" / "python"), "-m", "testbed.demo", "--folder", str(folder)]
+    start = ("--detach", "--isolated", "--port", str(PORT), "--factories", f"{HERE},{THERE}")
+    subprocess.run([*argv, "--stop"], check=True, stdout=subprocess.DEVNULL)
+    try:
+        subprocess.run([*argv, *start], check=True, stdout=subprocess.DEVNULL)
+        yield folder
+    finally:
+        subprocess.run([*argv, "--stop"], check=True, stdout=subprocess.DEVNULL)
+
+
+class Ours:
+    """A kernel in a session at the one factory, with a cluster at the other."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        user = gateway.make_user()
+        gateway.started(user, "", factory=HERE, hours=2)
+        self._notebook: Notebook = gateway.notebook(user)
+        self._kernel = self._notebook.kernel()
+        self._run(MADE.format(token=gateway.token(user), there=THERE, size=SIZE))
+
+    def up(self) -> float:
+        """Send it; seconds."""
+        return float(self._run(UP))
+
+    def down(self) -> float:
+        """Get it back; seconds."""
+        return float(self._run(DOWN))
+
+    def trips(self) -> list[float]:
+        """Ask the scheduler; seconds."""
+        return [float(one) for one in json.loads(self._run(TRIP.format(trips=TRIPS)))]
+
+    def close(self) -> None:
+        """End the cluster."""
+        self._run("client.close(); cluster.close()")
+
+    def _run(self, code: str) -> str:
+        return self._notebook.run(code, self._kernel, 300).strip()
+
+
+class Ssh:
+    """OpenSSH's client, with a connection to each login host that stands already."""
+
+    def __init__(self, folder: Path, here: Cluster, there: Cluster) -> None:
+        """``folder``: 0700, with a short path, for keys and sockets."""
+        self._account = here.accounts[0]
+        self._sides: list[Visitor] = []
+        for side in (here, there):
+            keys = folder / side.id
+            keys.mkdir()
+            self._sides.append(Visitor(keys, side))
+        for side in self._sides:
+            subprocess.run([*self._argv(side), f"head -c {SIZE} /dev/urandom > {FILE}"], check=True)
+
+    def up(self) -> float:
+        """From here to there; seconds."""
+        return self._carry(*self._sides)
+
+    def down(self) -> float:
+        """From there to here; seconds."""
+        return self._carry(*reversed(self._sides))
+
+    def trips(self) -> list[float]:
+        """A byte to each login host and back, one after the other; seconds."""
+        with ExitStack() as stack:
+            lines = [stack.enter_context(side.line(self._account)) for side in self._sides]
+            taken = []
+            for _ in range(TRIPS):
+                began = time.perf_counter()
+                assert all(line.echoes(30) for line in lines)
+                taken.append(time.perf_counter() - began)
+        return taken
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        for side in self._sides:
+            subprocess.run([*self._argv(side), "rm", "-f", FILE], check=True)
+            subprocess.run(self._argv(side, "-O", "exit"), check=True, capture_output=True)
+
+    def _argv(self, side: Visitor, *more: str) -> list[str]:
+        kept = (f"-oControlPath={side.folder}/%C", "-oControlMaster=auto", "-oControlPersist=600")
+        return side.argv(self._account, *kept, *more)
+
+    def _carry(self, source: Visitor, target: Visitor) -> float:
+        get, put = (
+            shlex.join([*self._argv(side), *what]) for side, what in ((source, ["cat", FILE]), (target, ["wc", "-c"]))
+        )
+        began = time.perf_counter()
+        done = subprocess.run(["/bin/sh", "-c", f"{get} | {put}"], stdout=subprocess.PIPE, text=True, check=True)
+        taken = time.perf_counter() - began
+        if int(done.stdout) != SIZE:
+            raise RuntimeError(f"ssh carried {done.stdout.strip()} bytes of {SIZE}")
+        return taken
+
+
+def one_wire(name: str, ours: Ours, ssh: Ssh) -> bool:
+    """Measure and print; whether what was promised was kept."""
+    kept = True
+    for way in ("up", "down"):
+        both: dict[str, list[float]] = {"ours": [], PEER: []}
+        for _ in range(ROUNDS):
+            for side, found in ((ours, both["ours"]), (ssh, both[PEER])):
+                measured: Callable[[], float] = getattr(side, way)
+                found.append(SIZE / MB / measured())
+        measure.note(f"{name} {way}: " + "; ".join(f"{who} {_few(rates)} MB/s" for who, rates in both.items()))
+        rates = {who: measure.median(found) for who, found in both.items()}
+        measure.rate("far", f"{name}-{way}", rates["ours"], {PEER: rates[PEER]}, "MB/s")
+        kept &= rates["ours"] >= GOAL * rates[PEER]
+    trips = [1000 * measure.median(side.trips()) for side in (ours, ssh)]
+    measure.report("far", f"{name}-round-trip", trips[0], {PEER: trips[1]}, "ms")
+    return kept
+
+
+def _few(rates: list[float]) -> str:
+    return ", ".join(f"{rate:.1f}" for rate in rates)
+
+
+def main() -> bool:
+    """Measure and print."""
+    kept = True
+    with demo() as folder, tempfile.TemporaryDirectory() as keys, ExitStack() as at_end:
+        gateway = Gateway(folder / "demo.json")
+        here, there = (cluster.load(folder / "clusters", name) for name in (HERE, THERE))
+        ours, ssh = Ours(gateway), Ssh(Path(keys), here, there)
+        at_end.callback(ours.close)
+        at_end.callback(ssh.close)
+        for name, milliseconds in WIRES.items():
+            with ExitStack() as slowed:
+                for side in (here, there) if milliseconds else ():
+                    slowed.enter_context(faults.begin(side, "slow", milliseconds, 0))
+                kept &= one_wire(name, ours, ssh)
+    measure.note(f"at least {GOAL:g} of ssh's rate for {SIZE / MB:.0f} MB: {'yes' if kept else 'NO'}")
+    return kept
+
+
+if __name__ == "__main__":
+    sys.exit(not main())

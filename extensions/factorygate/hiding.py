@@ -1,0 +1,33 @@
+"""Keeps tokens out of logs: any address may hold one, and many things write addresses into a log."""
+
+from __future__ import annotations
+
+import logging
+import re
+
+# Also where an address is a part of another one (``?next=%2Fuser%2Fada%2F%3Ftoken%3D…``), however often that was done.
+_SECRET = re.compile(r"(?i)((?:[?&;]|%(?:25)*(?:3F|26))[a-z_]*token(?:=|%(?:25)*3D))[^&;\s\"'<>)\]]+")
+
+
+def hidden(text: str) -> str:
+    """Return the text with every token in an address replaced by ``[secret]``."""
+    return _SECRET.sub(r"\1[secret]", text)
+
+
+class Hiding(logging.Formatter):
+    """Writes records as another formatter does, without tokens."""
+
+    def __init__(self, inner: logging.Formatter | None) -> None:
+        super().__init__()
+        self._inner = inner or logging.Formatter()
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line or lines, with its traceback."""
+        return hidden(self._inner.format(record))
+
+
+def hide_in(*loggers: logging.Logger) -> None:
+    """Let what these write from now on hold no token."""
+    for handler in {handler for logger in loggers for handler in logger.handlers}:
+        if not isinstance(handler.formatter, Hiding):
+            handler.setFormatter(Hiding(handler.formatter))

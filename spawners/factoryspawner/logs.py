@@ -1,0 +1,24 @@
+"""The hub's log.
+
+JupyterHub hides a token in the address of a request, but not where that address is part of another: whoever is sent to
+the login page comes back to where they were, so that address is in the login page's own.
+"""
+
+from __future__ import annotations
+
+from logging import LogRecord
+
+from jupyterhub.log import CoroutineLogFormatter
+
+from factorygate.hiding import hidden
+
+
+class Formatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterhub is untyped
+    """JupyterHub's, without tokens."""
+
+    def format(self, record: LogRecord) -> str:
+        """Return the record's line or lines."""
+        return hidden(str(super().format(record)))
+
+
+LOGGING = {"formatters": {"console": {"class": f"{__name__}.Formatter"}}}  # c.JupyterHub.logging_config

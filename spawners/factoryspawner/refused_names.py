@@ -1,0 +1,47 @@
+"""Names of servers whose start was refused: they keep no place among the named servers that a person may have."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+_NEW = 60.0  # seconds from a name's being made to its start, at most
+
+
+def limit(most: int) -> Callable[[Any], int]:
+    """Return JupyterHub's ``named_server_limit_per_user``, which it asks before it makes a name: ``most``, and names of
+    that person whose start was refused are forgotten first.
+
+    Not at once when a start is refused: until then its page says why.
+    """
+
+    def of(handler: Any) -> int:
+        if most and handler.request.method == "POST":  # pages ask as well, and only show the number
+            user = handler.find_user(handler.path_args[0]) if handler.path_args else handler.current_user
+            if user is not None:
+                forget(user)
+        return most
+
+    return of
+
+
+def forget(user: Any) -> None:
+    """Take away the named servers of one of the hub's users that never had a session and that nobody is starting."""
+    for name, row in list(user.orm_user.orm_spawners.items()):
+        state = row.state or {}  # ``options``: of the last session that there was
+        had_session = bool(state.get("session_id") or state.get("options"))
+        if name and row.server is None and not had_session and not _starts(user.spawners.get(name)):
+            user.spawners.pop(name, None)
+            user.db.delete(row)
+    user.db.commit()
+
+
+def _starts(spawner: Any) -> bool:
+    """True if a start is being answered, or is about to be: JupyterHub makes a name before its start."""
+    if spawner is None:  # from before the hub was restarted
+        return False
+    start = spawner._spawn_future
+    if start is None:  # nothing of it began, so it was refused for its options, if it is not new
+        return bool(spawner.active) or time.monotonic() - spawner.made < _NEW
+    return bool(spawner.active) or not start.done()

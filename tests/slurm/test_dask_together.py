@@ -1,0 +1,149 @@
+"""Workers that end together, again and again, at a real Slurm: the client and what it wants outlive them.
+
+After each round: no future that is still wanted was cancelled, the cluster still hears of its workers by the connection
+that it began with, and it shows what is there.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.bed import FACTORY, SIZE, Bed
+from tests.support.gateway import Gateway, eventually
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(5400)]
+JOBS = 10
+SHOWN = 5.0  # seconds in which a cluster shows what has become of its workers, where the machine is not busy
+
+MADE = f"""
+import time
+from dask.distributed import Client, wait
+from factorygate import FactoryCluster
+cluster = FactoryCluster(size={SIZE!r}, hours=1, silence_logs="critical")
+client = Client(cluster)
+began = (cluster._watch_worker_status_comm, client.scheduler_comm.comm)
+
+def slow(number, seconds):
+    time.sleep(seconds)
+    return number * number
+
+def whole():
+    now = (cluster._watch_worker_status_comm, client.scheduler_comm.comm)
+    assert now == began, f"a connection was opened again: {{cluster.message}}"
+    assert not any(comm.closed() for comm in now), "a connection broke"
+    assert not cluster._watch_worker_status_task.done(), "nobody hears of workers"
+
+def settled(count, most):
+    end = time.monotonic() + most
+    while len(client.scheduler_info(n_workers=-1)["workers"]) != count and time.monotonic() < end:
+        time.sleep(0.1)
+
+def shown():
+    view = cluster.view()
+    return view.workers, view.count("running"), view.count("pending", "asked")
+"""
+
+
+@pytest.fixture
+def bed(gateway: Gateway) -> Iterator[Bed]:
+    made = Bed(gateway, hours=3)
+    yield made
+    made.gateway.stopped(made.user)
+    eventually(lambda: not made.workers(), 60, what="no worker's job is left")
+
+
+@pytest.fixture
+def rounds(request: pytest.FixtureRequest) -> int:
+    return 50 if request.config.getoption("--long") else 2
+
+
+def up(bed: Bed) -> float:
+    """Seconds until all workers are there, which on a busy machine is long."""
+    began = time.monotonic()
+    bed.run(f"client.wait_for_workers({JOBS}, timeout=170)", timeout=180)
+    return time.monotonic() - began
+
+
+def shows(bed: Bed, what: str) -> float:
+    """Seconds until the cluster shows that; ``what``: of workers, jobs that run and jobs that wait."""
+    began = time.monotonic()
+    eventually(lambda: bed.run("print(*shown())") == what, 60, every=0.1, what=f"shown: {what}")
+    return time.monotonic() - began
+
+
+def shown_as_lost(bed: Bed, jobs: list[str], names: list[str]) -> float:
+    """Seconds from the end of these jobs until the cluster shows none of them as running."""
+    eventually(lambda: not set(jobs) & set(bed.workers()), 60, every=0.2, what="they have ended")
+    began = time.monotonic()
+    still = f"[j.name for j in cluster.view().jobs if j.name in {names!r} and (j.workers or j.state == 'running')]"
+    eventually(lambda: bed.run(f"print({still})") == "[]", 60, every=0.1, what="shown")
+    return time.monotonic() - began
+
+
+def test_scaling_ten_jobs_to_nothing_cancels_nothing(bed: Bed, rounds: int) -> None:
+    bed.run(MADE)
+    slowest = came = 0.0
+    for number in range(rounds):
+        bed.run(f"cluster.scale(jobs={JOBS})")
+        came = max(came, up(bed))
+        bed.run(f"futures = client.map(lambda n: n + {number}, range(60), pure=False); wait(futures)")
+        bed.run("cluster.scale(0)")
+        eventually(lambda: not bed.workers(), 60, every=0.2, what="all jobs have ended")
+        slowest = max(slowest, shows(bed, "0 0 0"))
+        assert bed.run("print({f.status for f in futures}.isdisjoint({'cancelled', 'error'}))") == "True", number
+        bed.run("whole()")
+        print(f"round {number + 1}: {bed.run('print(cluster, repr(cluster.message))')}")
+    bed.run("cluster.scale(jobs=1)")  # what was lost with the workers is computed again
+    assert bed.run(f"print(client.gather(futures) == [n + {rounds - 1} for n in range(60)])") == "True"
+    print(f"scale(0) of {JOBS} jobs, {rounds} times: shown after {slowest:.1f} s at most")
+    assert slowest < max(SHOWN, came / 2)
+    bed.run("client.close(); cluster.close()")
+
+
+def test_adapting_to_nothing_and_back_cancels_nothing(bed: Bed, rounds: int) -> None:
+    bed.run(MADE)
+    bed.run(f"cluster.adapt(maximum_jobs={JOBS}, idle_grace=0.5, interval='500ms')")
+    slowest = came = 0.0
+    for number in range(rounds):
+        bed.run("futures = client.map(slow, range(4000), seconds=0.5, pure=False)")
+        came = max(came, up(bed))
+        bed.run("wanted = futures[:40]; del futures")
+        assert bed.run("print(client.gather(wanted) == [n * n for n in range(40)])", timeout=180) == "True", number
+        bed.run("settled(1, 60)")  # idle jobs are closed, but for one that has the results
+        assert bed.run("print({f.status for f in wanted})") == "{'finished'}", number
+        assert bed.run("print(client.gather(wanted) == [n * n for n in range(40)])") == "True", number
+        bed.run("del wanted")
+        eventually(lambda: not bed.workers(), 90, every=0.2, what="the last is closed, too")
+        slowest = max(slowest, shows(bed, "0 0 0"))
+        bed.run("whole()")
+        print(f"round {number + 1}: {bed.run('print(cluster, repr(cluster.message))')}")
+    print(f"adaptive {JOBS} to 0, {rounds} times: shown after {slowest:.1f} s at most")
+    assert slowest < max(SHOWN, came / 2)
+    bed.run("client.close(); cluster.close()")
+
+
+def test_eight_of_ten_jobs_that_the_site_cancels_take_nothing_with_them(bed: Bed, rounds: int) -> None:
+    bed.run(MADE)
+    bed.run(f"cluster.scale(jobs={JOBS})")
+    slowest = came = 0.0
+    for number, how in zip(range(rounds), itertools.cycle(((), ("--signal=KILL", "--full"))), strict=False):
+        came = max(came, up(bed))
+        bed.run(f"futures = client.map(lambda n: n + {number}, range(60), pure=False); wait(futures)")
+        jobs = bed.workers()
+        assert len(jobs) == JOBS
+        lost = bed.run(f"print(*[j.name for j in cluster.view().jobs if j.job in {jobs[:8]!r}])").split()
+        bed.gateway.factories[FACTORY].ask("scancel", *how, *jobs[:8])
+        slowest = max(slowest, shown_as_lost(bed, jobs[:8], lost))
+        assert bed.run("print({f.status for f in futures}.isdisjoint({'cancelled', 'error'}))") == "True", number
+        assert bed.run(f"print(client.gather(futures) == [n + {number} for n in range(60)])") == "True", number
+        bed.run("whole()")
+        said = bed.run("print(cluster.message)")
+        print(f"round {number + 1}: {said}")
+        assert "have ended (" in said
+    print(f"scancel of 8 of {JOBS}, {rounds} times: shown after {slowest:.1f} s at most")
+    assert slowest < max(SHOWN, came / 2)
+    bed.run("client.close(); cluster.close()")

@@ -1,0 +1,81 @@
+"""distributed's own tests of its clusters, run against ``FactoryCluster`` and real Slurm jobs of a running gateway.
+
+distributed publishes its tests in its repository only, so copies of three files are in
+``tests/support/distributed_tests`` (version 2026.7.1, whose clusters and adapting are those of 2026.8.0), unchanged and
+with their licence. ``NOT_OURS`` is what does not apply, and why: every other test has to pass, and one that is neither
+there nor run is a failure.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.support import foreign_suite
+from tests.support.foreign_suite import CHECKOUT, Ran
+from tests.support.gateway import Gateway
+
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
+THEIRS = CHECKOUT / "tests" / "support" / "distributed_tests"
+
+NOT_OURS = {
+    "It describes each worker by a class of its own, which runs in this process; ours are programs in jobs.": (
+        "test_spec_cluster.py::test_broken_worker",
+        "test_spec_cluster.py::test_nanny_port",
+        "test_spec_cluster.py::test_new_worker_spec",
+        "test_spec_cluster.py::test_spec_sync",
+        "test_spec_cluster.py::test_specification",
+        "test_spec_cluster.py::test_adaptive_killed_worker",
+    ),
+    "It wants workers named 0 and 1, or a-1 to b-2; ours carry their cluster's name, which tells jobs apart.": (
+        "test_adaptive.py::test_worker_keys",
+        "test_spec_cluster.py::test_run_spec_cluster_worker_names",
+    ),
+    "It wants workers gone as soon as they are not needed; ours hand over what they hold, and are kept a while.": (
+        "test_spec_cluster.py::test_MultiWorker",
+    ),
+    "It waits for a moment in which a lost worker is not replaced yet; ours is as soon as it is known to be lost.": (
+        "test_spec_cluster.py::test_unexpected_closed_worker",
+    ),
+    "It wants a port for Dask's pages; ours are on a socket, and shown through the hub.": (
+        "test_spec_cluster.py::test_dashboard_link",
+    ),
+    "Its last lines want an error where no memory was said; here the node size says it.": (
+        "test_spec_cluster.py::test_scale_cores_memory",
+    ),
+    "It leaves a scheduler in this process behind; one that is to outlive its cluster object has a name (leave()).": (
+        "test_spec_cluster.py::test_shutdown_scheduler_disabled",
+    ),
+    "It wants the text of a cluster that has no scheduler yet; ours says factory and node size.": (
+        "test_cluster.py::test_repr",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    suite = tmp_path_factory.mktemp("distributed") / "suite"
+    suite.mkdir()
+    for path in THEIRS.glob("test_*.py"):
+        (suite / path.name).write_text(_with_time(path))
+    return foreign_suite.run(suite, "tests.support.distributed_plugin", _not_ours(), gateway)
+
+
+def _with_time(path: Path) -> str:
+    """Return a file of theirs with limits for jobs on a busy machine; they say nothing but when to give up."""
+    text = path.read_text().replace("@gen_test()", "@gen_test(timeout=250)")
+    return re.sub(r"(?<=start \+ )\d+\b", "100", text)
+
+
+def _not_ours() -> set[str]:
+    return {test for tests in NOT_OURS.values() for test in tests}
+
+
+def test_what_applies_passes(ran: Ran) -> None:
+    assert not ran.failures(), "\n\n".join(ran.failures())
+
+
+def test_every_test_is_run_or_listed(ran: Ran) -> None:
+    ran.check(_not_ours())

@@ -1,0 +1,109 @@
+"""Another project's tests, run with ``FactoryCluster`` in the place of its own cluster classes.
+
+``run`` starts pytest in a process of its own, with a plugin that puts our class in place and calls ``register``. Each
+test is run or left out: a list names what is left out, and what is found is compared with both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.support.gateway import Gateway
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+VARIABLE = "FACTORYGATE_FOREIGN_SUITE"  # names a JSON file: ``leave_out`` is read, ``found`` and ``outcomes`` written
+FACTORY = "lumi-aif"
+
+
+@dataclass
+class Ran:
+    """``outcomes``: by test, how it ended, what it said, and its seconds."""
+
+    found: set[str]
+    outcomes: dict[str, tuple[str, str, float]]
+
+    def failures(self) -> list[str]:
+        """Return what the tests said that did not pass."""
+        return [f"{test}: {text}" for test, (outcome, text, _) in self.outcomes.items() if outcome != "passed"]
+
+    def check(self, listed: Iterable[str]) -> None:
+        """Assert that each test was run or is listed, and that whatever is listed is a test or a file of tests."""
+        names = set(listed)
+        left_out = {test for test in self.found if {test, test.partition("::")[0]} & names}
+        assert self.found == left_out | self.outcomes.keys()
+        files = {test.partition("::")[0] for test in self.found}
+        assert not names - self.found - files, "listed, but no test of theirs"
+
+
+def run(
+    suite: Path, plugin: str, leave_out: Iterable[str], gateway: Gateway, changed: Mapping[str, str] | None = None
+) -> Ran:
+    """Run the tests in ``suite`` as a person of the gateway who chose ``FACTORY``. ``leave_out``: file or file::test;
+    ``changed``: further environment variables."""
+    folder = suite.parent
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    report = folder / "report.json"
+    report.write_text(json.dumps({"leave_out": sorted(leave_out)}))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(CHECKOUT), os.environ.get("PYTHONPATH")))),
+        VARIABLE: str(report),
+        "FACTORYGATE_URL": gateway.root,
+        "FACTORYGATE_TOKEN": gateway.token(gateway.make_user()),
+        "FACTORYGATE_FACTORY": FACTORY,
+        **(changed or {}),
+    }
+    argv = [sys.executable, "-m", "pytest", "-p", plugin, "-p", "no:cacheprovider", "--timeout=300", str(suite)]
+    done = subprocess.run(
+        argv, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    told = json.loads(report.read_text())
+    assert "outcomes" in told, done.stdout
+    return Ran(set(told["found"]), told["outcomes"])
+
+
+class _Report:
+    """Leaves tests out, and writes down which tests there are, which of them run, and how they end."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._leave_out = set(json.loads(path.read_text())["leave_out"])
+        self._found: set[str] = set()
+        self._outcomes: dict[str, tuple[str, str, float]] = {}
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        self._found = {_name(item.nodeid) for item in items}
+        runs, rests = [], []
+        for item in items:
+            name = _name(item.nodeid)
+            (rests if {name, name.partition("::")[0]} & self._leave_out else runs).append(item)
+        items[:] = runs
+        config.hook.pytest_deselected(items=rests)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        name = _name(report.nodeid)
+        so_far, text, seconds = self._outcomes.get(name, ("passed", "", 0.0))
+        if report.outcome != "passed" and so_far != "failed":
+            so_far, text = report.outcome, report.longreprtext
+        self._outcomes[name] = (so_far, text, seconds + report.duration)
+
+    def pytest_sessionfinish(self) -> None:
+        self._path.write_text(json.dumps({"found": sorted(self._found), "outcomes": self._outcomes}))
+
+
+def register(config: pytest.Config) -> None:
+    """Report to whoever called ``run``. For ``pytest_configure`` of a plugin."""
+    config.pluginmanager.register(_Report(Path(os.environ[VARIABLE])))
+
+
+def _name(nodeid: str) -> str:
+    """``test_job.py::test_basic``, whatever it is given and wherever it lies."""
+    return nodeid.partition("[")[0].rpartition("/")[2]

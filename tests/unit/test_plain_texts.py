@@ -1,0 +1,103 @@
+"""What people read is plain English: texts that readers stumbled over come back on no page and in no document."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from babel.messages.pofile import read_po
+
+from factorylink import federation
+from factorylink.catalogue import gpu_label
+from factorylink.models import Factory, FactoryView
+
+CHECKOUT = Path(__file__).parents[2]
+# What readers did not understand, as it was; each is said in other words now.
+ODD = (
+    r"Nobody.s move",
+    r"Your move\b",
+    r"[Ii]t is among the next",
+    r"[Tt]akes? your request back",
+    r"The hub asked to stop it",
+    r"[Gg]et in line for you",
+    r"It saves and closes",
+    r"[Cc]lusters that ended lately",
+    r"Leave it as it is",
+    r"Take back\b",
+    r"How the gateway and its factories are",
+    r"Tell me before a session ends",
+    r"Names you have used",
+    r"start not known yet",
+    r"more fits? now",
+    r"Billed (\{|1 )",
+    r"billed whole",
+    r"promised to (its|their) jobs",
+    r"\blive for \{",
+    r"unless you go on",
+    r"What it is for\b",
+    r"What knows who you are",
+    r"The site bills",
+)
+ALONE = {"Answers"}  # a text of its own that said how a factory is
+# What only editors of the catalogue and operators are to read.
+FOR_EDITORS = re.compile(r"not found|to be confirmed|ask the site|switching this on|\(example\b", re.IGNORECASE)
+
+SHOWN = sorted(
+    path
+    for pattern in (
+        "hub_config/templates/*.html",
+        "hub_config/error/*.html",
+        "hub_config/static/*.js",
+        "hub_config/locale/factorygate.pot",
+        "hub_config/factories/*.yaml",
+        "extensions/factorygate/widgets/*.py",
+        "extensions/factorygate/widgets/static/*.js",
+        "extensions/lab/src/*.ts",
+        "extensions/lab/labextension/static/*.js",
+        "spawners/factorylink/mail.py",
+        "docs/**/*.md",
+        "docs/examples/*.ipynb",
+        "README.md",
+    )
+    for path in CHECKOUT.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_nothing_odd_is_shown(path: Path) -> None:
+    text = re.sub(r"\s+", " ", re.sub(r'"\n"', "", path.read_text(encoding="utf-8")))
+    assert [odd for odd in ODD if re.search(odd, text)] == []
+
+
+def test_no_text_is_an_odd_word_alone() -> None:
+    with (CHECKOUT / "hub_config" / "locale" / "factorygate.pot").open("rb") as file:
+        assert not ALONE & {str(message.id) for message in read_po(file)}
+
+
+def factories() -> list[Factory]:
+    return list(federation.load(CHECKOUT / "hub_config" / "factories").factories.values())
+
+
+@pytest.mark.parametrize("factory", factories(), ids=lambda factory: factory.id)
+def test_what_people_read_of_a_factory_is_for_people(factory: Factory) -> None:
+    shown = [factory.name, factory.site.machine, *(one.title for one in factory.environments)]
+    shown += [text for hint in factory.hints for text in hint.values()]
+    assert [text for text in shown if FOR_EDITORS.search(text)] == []
+
+
+@pytest.mark.parametrize("factory", factories(), ids=lambda factory: factory.id)
+def test_sizes_are_told_apart_by_their_titles(factory: Factory) -> None:
+    labels = [gpu_label(factory, size) for size in factory.sizes]
+    assert len(set(labels)) == len(labels), labels
+
+
+def test_names_of_antennas_are_names() -> None:
+    hub = CHECKOUT / "hub_config"
+    found = federation.load(hub / "factories", hub / "antennas.yaml").antennas
+    assert found is not None
+    assert [one.name for one in found.antennas if FOR_EDITORS.search(one.name)] == []
+
+
+def test_a_view_has_no_notes_of_editors() -> None:
+    assert "notes" not in FactoryView.model_fields
