@@ -3,6 +3,7 @@ again, messages, the panel, and what axe finds in all that is ours."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
@@ -75,7 +76,7 @@ def toast(page: Page, text: str | re.Pattern[str]) -> Locator:
 async def near(server: LabServer, page: Page, minutes: float = 10, step: int = 15, kind: str = "walltime") -> Locator:
     """The door says that the end is near; the toast that says so."""
     server.tell(ends=in_minutes(minutes + 1), notice={"kind": kind, "at": in_minutes(minutes), "minutes": step})
-    shown = toast(page, re.compile("This session (ends|is not in use|gives)"))
+    shown = toast(page, re.compile("This session (reaches|is idle)|You have not used this session"))
     await expect(shown.first).to_be_visible(timeout=PATIENCE)  # the step before may still be on its way out
     return shown
 
@@ -295,3 +296,54 @@ async def test_when_the_session_is_over_it_says_so(server: LabServer, page: Page
     await expect(over).to_be_visible()
     await over.locator("button", has_text="Start again").click()
     await page.wait_for_url(re.compile(rf"/hub/home#again={SESSION}$"), timeout=PATIENCE)
+
+
+WATCHED = (CHECKOUT / "tests" / "support" / "watched.py").read_text()
+PANEL = f"{WATCHED}\nfrom factorygate import ClusterPanel\nClusterPanel(ScriptedCluster(view(120)))"
+
+
+async def test_a_widgets_last_state_stays_when_its_kernel_is_gone(server: LabServer, page: Page) -> None:
+    if server.module != "jupyterlab":
+        pytest.skip("the same renderer; Notebook opens a notebook in a page of its own")
+    cell = {"cell_type": "code", "id": "panel", "source": PANEL, "metadata": {}, "outputs": [], "execution_count": None}
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    content = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": [cell]}
+    (server.root / "panel.ipynb").write_text(json.dumps(content))
+    await page.goto(server.page("panel.ipynb"))
+
+    async def sessions() -> list[dict[str, Any]]:
+        return list(await (await page.request.get(f"{server.url}/api/sessions?token={TOKEN}")).json())
+
+    async with asyncio.timeout(2 * PATIENCE / 1000):
+        while [one["kernel"]["execution_state"] for one in await sessions()] != ["idle"]:
+            await asyncio.sleep(0.5)
+    await page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=2 * PATIENCE)
+    await page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
+    await page.keyboard.press("Control+Enter")
+    panel = page.get_by_role("region", name="Cluster thesis")
+    await expect(panel).to_be_visible(timeout=PATIENCE)
+    await expect(page.locator(".fg-Kept")).to_be_hidden()
+
+    # The notebook has what the panel shows, not only what it showed first.
+    async def kept() -> str:
+        await page.keyboard.press("Control+s")
+        outputs = json.loads((server.root / "panel.ipynb").read_text())["cells"][0]["outputs"]
+        return "".join(outputs[0]["data"]["text/html"]) if outputs else ""
+
+    async with asyncio.timeout(PATIENCE / 1000):
+        while "Dask workers: 120 (960 threads" not in await kept():
+            await asyncio.sleep(0.5)
+
+    for one in await sessions():
+        headers = {"Authorization": f"token {TOKEN}"}
+        assert (await page.request.delete(f"{server.url}/api/sessions/{one['id']}", headers=headers)).status == 204
+    await page.goto(server.page("panel.ipynb"))
+    last = page.locator(".fg-Kept")
+    await expect(last).to_contain_text("Cluster thesis", timeout=2 * PATIENCE)
+    again = last.get_by_role("button", name="Run again")
+    await expect(again).to_be_visible(timeout=2 * PATIENCE)
+    await expect(page.get_by_text("model not found")).to_have_count(0)
+    await page.screenshot(path="/tmp/kept.png")
+    await again.click()
+    await expect(panel).to_be_visible(timeout=2 * PATIENCE)
+    await expect(page.locator(".fg-Kept")).to_be_hidden()

@@ -163,7 +163,9 @@ class Session:
                 self.end("failed", f"The door of the session failed: {error}")
             task.cancel()
         reason, message, grace = self._end.result()
-        self._publish(phase="ending", end_reason=reason, message=message, busy=False, busy_with=(), ends_idle=None, notice=None)
+        self._publish(
+            phase="ending", end_reason=reason, message=message, busy=False, busy_with=(), ends_idle=None, notice=None
+        )
         try:  # now, since the scheduler may leave no time after
             self._write_end({"reason": reason, "message": message, "at": moment(time.time())})
         except OSError:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from factorygate import language
@@ -144,17 +144,20 @@ def _fits(environment: Mapping[str, Any], size: str) -> bool:
 
 def standing(factories: Factories) -> list[dict[str, Any]]:
     """What of the catalogue changes with the catalogue only."""
-    said = language.here().said
     fields = ("id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "idle")
     return [
         {field: factory[field] for field in fields}
-        | {"projects": factory.get("projects", ()), "sizes": [_standing_size(view, said) for view in factory["sizes"]]}
+        | {"projects": factory.get("projects", ()), "sizes": [_standing_size(view) for view in factory["sizes"]]}
         for factory in factories
     ]
 
 
-def _standing_size(view: Mapping[str, Any], said: Callable[[str], str]) -> dict[str, Any]:
-    told = {"size": view["size"], "gpu_label": language.here().label(view["gpu_label"]), "projects": view.get("projects", ())}
+def _standing_size(view: Mapping[str, Any]) -> dict[str, Any]:
+    told = {
+        "size": view["size"],
+        "gpu_label": language.here().label(view["gpu_label"]),
+        "projects": view.get("projects", ()),
+    }
     return told | {"billed_gpus": view.get("billed_gpus", view["size"]["gpus"])}
 
 

@@ -51,7 +51,7 @@ def resources(request: JobRequest) -> tuple[str, ...]:
         f"--time={-(-request.walltime // 60)}",  # minutes, rounded up
     ]
     if request.asks_memory:
-        # One of Slurm's M is 2**20 bytes: a size of 122 GB is 122 GB in the job, too. A whole node's is not counted out.
+        # One of Slurm's M is 2**20 bytes; a size of 122 GB is 122 GB in the job. A whole node's is not counted out.
         words.append("--mem=0" if request.whole_node else f"--mem={int(request.memory_gb * 10**9) // 2**20}M")
     if request.whole_node:
         words.append("--exclusive")
