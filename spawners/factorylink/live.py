@@ -113,7 +113,12 @@ def show(
     ``more``: its ``room``. ``barred``: why nothing can be done for its account."""
     row = live.row
     if live.withdrawn and row.ended is None:  # over for everybody who asked; a job of it that turns up is cancelled
-        told = {"state": SessionState.ENDED, "end_reason": EndReason.REFUSED, "end": explain.own("not-taken")}
+        told = {
+            "state": SessionState.ENDED,
+            "ended": row.log[-1].at if row.log else row.created,
+            "end_reason": EndReason.REFUSED,
+            "end": explain.own("not-taken"),
+        }
         return _of_row(row).model_copy(update=told)
     state, before, waits_for = row.state, None, None
     if state in _SEEN_STATES and health.state == "unreachable":

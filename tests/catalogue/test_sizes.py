@@ -120,10 +120,11 @@ def starts(bench: Bench, size: NodeSize, made: JobRequest) -> None:
     assert made.constraint is None or told["Features"] == made.constraint
     assert (told["OverSubscribe"] == "NO") == made.whole_node
     memory = mib(told["AllocTRES"])
+    promised = made.memory_gb * 10**9 / 2**20  # a page's GB are 10^9 bytes; Slurm counts in MiB
     if made.asks_memory and not made.whole_node:
-        assert memory == made.memory_gb * 1000
+        assert memory == int(promised)
     else:
-        assert memory >= made.memory_gb * 1000
+        assert memory >= promised
 
 
 def mib(told: str) -> float:

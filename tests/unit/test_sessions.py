@@ -190,6 +190,7 @@ async def test_a_session_whose_submission_was_answered_503_is_shown_as_over_at_o
     assert (session.state, session.end_reason) == ("ended", EndReason.REFUSED)
     assert session.end is not None
     assert session.end.code == "not-taken"
+    assert session.ended is not None
     assert world.board.live[ID].row.ended is None
     world.scheduler.takes_and_says_nothing = False
     assert (await world.put(OTHER)).state == "pending"

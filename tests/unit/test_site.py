@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -170,7 +171,7 @@ async def test_that_all_nodes_of_a_partition_are_out_is_known_from_a_survey(
     site: Site, transport: FakeTransport
 ) -> None:
     assert not site.all_out("gpu")
-    amounts = dict.fromkeys(("cores", "cores_free", "memory", "memory_free", "gpus", "gpus_free"), 0)
+    amounts: dict[str, Any] = dict.fromkeys(("cores", "cores_free", "memory", "memory_free", "gpus", "gpus_free"), 0)
     transport.answers["nodes"] = [
         NodeState(name="n1", usable=False, partitions=("gpu", "cpu"), **amounts),
         NodeState(name="n2", usable=True, partitions=("cpu",), **amounts),
