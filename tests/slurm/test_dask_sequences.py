@@ -19,6 +19,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
 MADE = f"""
 import asyncio, contextlib, json, psutil
 from dask.distributed import Client
+from distributed.client import ClosedClientError
 from factorygate import FactoryCluster
 from factorygate.link import LinkError
 
@@ -29,7 +30,7 @@ async def sequence(steps, name):
     async with Client(cluster, asynchronous=True, set_as_default=False) as client:
         asked, wanted = [], []
         for step in steps:
-            with contextlib.suppress(LinkError, ValueError):
+            with contextlib.suppress(LinkError, ValueError, ClosedClientError):
                 if step["what"] == "scale":
                     asked.append(cluster.scale(jobs=step["number"]))
                 elif step["what"] == "adapt":

@@ -7,6 +7,7 @@ that it began with, and it shows what is there.
 from __future__ import annotations
 
 import itertools
+import os
 import time
 from collections.abc import Iterator
 
@@ -62,10 +63,10 @@ def rounds(request: pytest.FixtureRequest) -> int:
 
 
 def up(bed: Bed) -> float:
-    """Seconds until all workers are there, which on a busy machine is long."""
-    began = time.monotonic()
+    """Wait for all workers; return the seconds in which the cluster has to show what becomes of them, as busy as the
+    machine is now."""
     bed.run(f"client.wait_for_workers({JOBS}, timeout=170)", timeout=180)
-    return time.monotonic() - began
+    return SHOWN * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def shows(bed: Bed, what: str) -> float:
@@ -86,10 +87,10 @@ def shown_as_lost(bed: Bed, jobs: list[str], names: list[str]) -> float:
 
 def test_scaling_ten_jobs_to_nothing_cancels_nothing(bed: Bed, rounds: int) -> None:
     bed.run(MADE)
-    slowest = came = 0.0
+    slowest = most = 0.0
     for number in range(rounds):
         bed.run(f"cluster.scale(jobs={JOBS})")
-        came = max(came, up(bed))
+        most = max(most, up(bed))
         bed.run(f"futures = client.map(lambda n: n + {number}, range(60), pure=False); wait(futures)")
         bed.run("cluster.scale(0)")
         eventually(lambda: not bed.workers(), 60, every=0.2, what="all jobs have ended")
@@ -100,17 +101,17 @@ def test_scaling_ten_jobs_to_nothing_cancels_nothing(bed: Bed, rounds: int) -> N
     bed.run("cluster.scale(jobs=1)")  # what was lost with the workers is computed again
     assert bed.run(f"print(client.gather(futures) == [n + {rounds - 1} for n in range(60)])") == "True"
     print(f"scale(0) of {JOBS} jobs, {rounds} times: shown after {slowest:.1f} s at most")
-    assert slowest < max(SHOWN, came / 2)
+    assert slowest < most
     bed.run("client.close(); cluster.close()")
 
 
 def test_adapting_to_nothing_and_back_cancels_nothing(bed: Bed, rounds: int) -> None:
     bed.run(MADE)
     bed.run(f"cluster.adapt(maximum_jobs={JOBS}, idle_grace=0.5, interval='500ms')")
-    slowest = came = 0.0
+    slowest = most = 0.0
     for number in range(rounds):
         bed.run("futures = client.map(slow, range(4000), seconds=0.5, pure=False)")
-        came = max(came, up(bed))
+        most = max(most, up(bed))
         bed.run("wanted = futures[:40]; del futures")
         assert bed.run("print(client.gather(wanted) == [n * n for n in range(40)])", timeout=180) == "True", number
         bed.run("settled(1, 60)")  # idle jobs are closed, but for one that has the results
@@ -122,16 +123,16 @@ def test_adapting_to_nothing_and_back_cancels_nothing(bed: Bed, rounds: int) -> 
         bed.run("whole()")
         print(f"round {number + 1}: {bed.run('print(cluster, repr(cluster.message))')}")
     print(f"adaptive {JOBS} to 0, {rounds} times: shown after {slowest:.1f} s at most")
-    assert slowest < max(SHOWN, came / 2)
+    assert slowest < most
     bed.run("client.close(); cluster.close()")
 
 
 def test_eight_of_ten_jobs_that_the_site_cancels_take_nothing_with_them(bed: Bed, rounds: int) -> None:
     bed.run(MADE)
     bed.run(f"cluster.scale(jobs={JOBS})")
-    slowest = came = 0.0
+    slowest = most = 0.0
     for number, how in zip(range(rounds), itertools.cycle(((), ("--signal=KILL", "--full"))), strict=False):
-        came = max(came, up(bed))
+        most = max(most, up(bed))
         bed.run(f"futures = client.map(lambda n: n + {number}, range(60), pure=False); wait(futures)")
         jobs = bed.workers()
         assert len(jobs) == JOBS
@@ -145,5 +146,5 @@ def test_eight_of_ten_jobs_that_the_site_cancels_take_nothing_with_them(bed: Bed
         print(f"round {number + 1}: {said}")
         assert "have ended (" in said
     print(f"scancel of 8 of {JOBS}, {rounds} times: shown after {slowest:.1f} s at most")
-    assert slowest < max(SHOWN, came / 2)
+    assert slowest < most
     bed.run("client.close(); cluster.close()")
