@@ -74,7 +74,8 @@ class Roster:
         self.wanted = jobs
         units, connected = self.units(), self.connected()
         # The dict has them in the order in which they were planned.
-        by_use = sorted(units[::-1], key=lambda unit: not connected.isdisjoint(unit))
+        youngest_first = units[::-1]
+        by_use = sorted(youngest_first, key=lambda unit: not connected.isdisjoint(unit))
         for unit in by_use[: max(0, len(units) - jobs)]:
             self.drop(unit)
         if self._cluster.status not in (Status.closing, Status.closed):
