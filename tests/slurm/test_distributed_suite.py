@@ -36,6 +36,9 @@ NOT_OURS = {
     "It wants workers gone as soon as they are not needed; ours hand over what they hold, and are kept a while.": (
         "test_spec_cluster.py::test_MultiWorker",
     ),
+    "It lowers the maximum and wants the excess gone while it computes; ours go when they are idle.": (
+        "test_adaptive.py::test_adapt_down",
+    ),
     "It waits for a moment in which a lost worker is not replaced yet; ours is as soon as it is known to be lost.": (
         "test_spec_cluster.py::test_unexpected_closed_worker",
     ),

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 from distributed import Client, Scheduler
 
@@ -99,6 +100,10 @@ async def test_a_program_that_is_told_to_end_leaves_nothing_behind(tmp_path: Pat
         program = await asyncio.create_subprocess_exec(sys.executable, *argv)
         await client.wait_for_workers(1, timeout=60)
         assert list(scratch.iterdir())
+        told = await client.run(
+            lambda dask_worker: (dask_worker.local_directory, dask.config.get("temporary-directory"))
+        )
+        assert all(Path(folder).is_relative_to(scratch) for folders in told.values() for folder in folders)
         program.terminate()
         assert await program.wait() == 0
         assert not list(scratch.iterdir())

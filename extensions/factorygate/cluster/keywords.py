@@ -76,7 +76,7 @@ def counts(least: int = 0, **given: Any) -> None:
     for word, value in given.items():
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value % 1:
+        if isinstance(value, bool) or not isinstance(value, Real) or not float(value).is_integer():
             raise ValueError(f"{word}={value!r} is no whole number.")
         if value < least:
             raise ValueError(f"{word}={value!r} is too few: {least} at least.")

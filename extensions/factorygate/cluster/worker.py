@@ -128,7 +128,8 @@ async def run(options: argparse.Namespace) -> int:
                 memory_limit=asked.get("memory", options.memory),
                 security=security,
                 local_directory=scratch,
-                env=shown | {"DASK_TEMPORARY_DIRECTORY": scratch},  # for what tasks write there, too
+                env=shown,
+                config={"temporary-directory": scratch},  # for what tasks write there, too
                 death_timeout=asked.get("death_timeout", PATIENCE),
                 interface=asked.get("interface"),
                 preload=asked.get("preload"),
