@@ -54,7 +54,7 @@ def sign_in(page: Page, name: str) -> None:
 def accept_terms(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Your checklist")
     page.get_by_role("checkbox", name=re.compile("terms of this gateway")).check()
-    page.get_by_role("button", name="Go on").click()
+    page.get_by_role("button", name="Continue").click()
 
 
 def violations(page: Page) -> list[str]:
@@ -78,7 +78,7 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
     expect(accounts.get_by_role("listitem").filter(has_text=there)).to_have_count(len(PROJECTS))
     answer = gateway.start("ada", "oidc", factory="it4lia", hours=1)
     assert answer.status_code == 403 and "terms of use" in answer.json()["message"]
-    page.get_by_role("button", name="Go on").click()  # without the tick: the browser keeps it
+    page.get_by_role("button", name="Continue").click()  # without the tick: the browser keeps it
     assert "/hub/checklist" in page.url
     accept_terms(page)
     page.wait_for_url(re.compile(r"/hub/(home|spawn)"))
@@ -216,7 +216,7 @@ def test_a_sites_rules_come_after_the_login_and_again_when_they_change(gateway: 
         open_start(page, gateway, "emmy", "ruled")
         page.get_by_role("link", name="To your checklist").click()
         page.get_by_role("checkbox", name=re.compile("accept the rules")).check()
-        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Continue").click()
         page.wait_for_url(re.compile(r"/hub/spawn/emmy/ruled"))
         expect(page.locator("#fg-start-button")).to_have_attribute("aria-disabled", "false")
         gateway.started("emmy", "ruled", factory=factory, hours=1)
