@@ -342,7 +342,6 @@ async def test_a_widgets_last_state_stays_when_its_kernel_is_gone(server: LabSer
     again = last.get_by_role("button", name="Run again")
     await expect(again).to_be_visible(timeout=2 * PATIENCE)
     await expect(page.get_by_text("model not found")).to_have_count(0)
-    await page.screenshot(path="/tmp/kept.png")
     await again.click()
     await expect(panel).to_be_visible(timeout=2 * PATIENCE)
     await expect(page.locator(".fg-Kept")).to_be_hidden()
