@@ -170,7 +170,10 @@ def _nothing_runs(found: Opened, under: Path) -> None:
                 raise BackupError(f"A link runs with {state}: stop it first") from error
     if under != Path("/") or found.manifest.hub is None:
         return
-    hub = urlsplit(hubconfig.load(_config(found.manifest, found.folder, found.manifest.hub)).hub_url)
+    try:
+        hub = urlsplit(hubconfig.load(_config(found.manifest, found.folder, found.manifest.hub)).hub_url)
+    except HubConfigError as error:
+        raise BackupError(f"The backup's hub.yaml is not for this release: {error}") from error
     with suppress(OSError), socket.create_connection((hub.hostname or "", hub.port or 80), timeout=5):
         raise BackupError(f"Something answers at {hub.geturl()}: if it is the hub, stop it first")
 

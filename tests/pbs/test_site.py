@@ -231,7 +231,7 @@ async def test_one_that_waits_has_an_estimate_and_a_place(
 
 
 async def test_the_jobs_of_a_begun_array_are_ahead_of_who_comes_later(
-    site: Site, transport: Transport, account: str, folder: str
+    here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
 ) -> None:
     array = await site.submit(account, request(folder, whole_node=True, output=f"{folder}/w.%a.log"), count=50)
     jobs = await until(site, lambda jobs: any(job.state is JobState.RUNNING for job in jobs.values()))
@@ -245,6 +245,8 @@ async def test_the_jobs_of_a_begun_array_are_ahead_of_who_comes_later(
             await site.ask_jobs_now()
             await asyncio.sleep(0.2)
     assert site.position(job) == 51 - running
+    assert here.run("qdel", array).returncode == 0  # as a whole: one by one it takes minutes
+    await until(site, lambda jobs: set(jobs) <= {job})
 
 
 async def test_a_cancelled_job_is_ahead_of_nobody(

@@ -171,7 +171,7 @@ def test_a_running_link_or_hub_is_left_alone(
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert main(["restore", str(kept), "--overwrite"]) == 1
     assert "A link runs with" in capsys.readouterr().err
-    with socket.create_server(("127.0.0.1", configured.ports["hub"])):
+    with socket.create_server((configured.host, 8081)):
         assert main(["restore", str(kept), "--overwrite"]) == 1
     assert "if it is the hub, stop it first" in capsys.readouterr().err
     assert main(["restore", str(kept), "--overwrite"]) == 0

@@ -25,16 +25,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from factoryoperator import check_network
 from factoryoperator.cli import main
 from factoryspawner.passwords import write_passwords
-from testbed import ports
 from tests.unit.test_catalogue import GOOD
 
 HUB = """\
-public_url: http://127.0.0.1:{public}
-hub_url: http://127.0.0.1:{hub}
-proxy_api_url: http://127.0.0.1:{api}
+public_url: http://{host}:8000
+hub_url: http://{host}:8081
+proxy_api_url: http://{host}:8001
 proxy_token_file: proxy-token
 link_socket: link.sock
-link_url: http://127.0.0.1:{link}
+link_url: http://{host}:8090
 service_token_file: service-token
 db_file: hub/jupyterhub.sqlite
 cookie_secret_file: hub/cookie_secret
@@ -46,10 +45,10 @@ LINK = """\
 catalogue: factories
 state_dir: link
 socket: link.sock
-listen_port: {link}
+listen_host: {host}
 session_ports: [20000, 20999]
 hub:
-  url: http://127.0.0.1:{hub}
+  url: http://{host}:8081
   token_file: service-token
 projects: projects.yaml
 factories:
@@ -80,13 +79,14 @@ class Configured:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.ports = {name: ports.single() for name in ("public", "hub", "api", "link")}
+        # An address of this process alone: nobody else listens there.
+        self.host = f"127.{os.getpid() >> 8 & 255}.{os.getpid() & 255}.7"
         self.token = {name: secrets.token_hex(32) for name in ("proxy", "service", "admin")}
         for name in ("hub", "link", "factories"):
             (folder / name).mkdir(mode=0o700)
         host_key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
-        self.write("hub.yaml", HUB.format(**self.ports))
-        self.write("link.yaml", LINK.format(**self.ports, host_key=host_key))
+        self.write("hub.yaml", HUB.format(host=self.host))
+        self.write("link.yaml", LINK.format(host=self.host, host_key=host_key))
         self.write("projects.yaml", PROJECTS)
         self.write("proxy.env", PROXY_ENV.format(**self.token))
         self.write("restore-routes.header", f"Authorization: token {self.token['admin']}\n")
@@ -236,9 +236,8 @@ MISTAKES: list[Any] = [
         "link.yaml:5: session_ports", "meets the ephemeral ports 32768 to 60999", id="ports: ephemeral",
     ),
     pytest.param(
-        lambda configured: configured.change(
-            "link.yaml", f"listen_port: {configured.ports['link']}", f"listen_port: {configured.ports['api']}"),
-        "link.yaml:4: listen_port",
+        lambda configured: configured.change("link.yaml", "session_ports:", "listen_port: 8001\nsession_ports:"),
+        "link.yaml:5: listen_port",
         r"is also that of the proxy's API \(.*hub.yaml:3: proxy_api_url\)", id="ports: twice",
     ),
     pytest.param(
@@ -278,11 +277,11 @@ def test_there_are_fifteen_mistakes_at_least() -> None:
 def test_another_program_on_a_port_is_told(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        other.bind(("127.0.0.1", configured.ports["hub"]))
+        other.bind((configured.host, 8081))
         other.listen()
         assert configured.check("--offline") == 1
     said = capsys.readouterr().out
-    assert f"WRONG {configured.folder}/hub.yaml:2: hub_url: port {configured.ports['hub']} of 127.0.0.1" in said
+    assert f"WRONG {configured.folder}/hub.yaml:2: hub_url: port 8081 of {configured.host}" in said
 
 
 def test_half_a_gateway_is_looked_at_alone(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
@@ -385,7 +384,7 @@ def test_certificates_and_clocks(
 ) -> None:  # fmt: skip
     with https(configured.folder, days, name, ahead) as port:
         monkeypatch.setenv("SSL_CERT_FILE", str(configured.folder / "ca.pem"))
-        configured.change("hub.yaml", f"http://127.0.0.1:{configured.ports['public']}", f"https://localhost:{port}")
+        configured.change("hub.yaml", f"http://{configured.host}:8000", f"https://localhost:{port}")
         code = configured.check()
     wrong = [line for line in capsys.readouterr().out.splitlines() if "WRONG" in line and "port " not in line]
     if said is None:
@@ -397,6 +396,6 @@ def test_certificates_and_clocks(
 
 def test_a_certificate_that_nobody_trusts_is_told(configured: Configured, capsys: pytest.CaptureFixture[str]) -> None:
     with https(configured.folder, 60) as port:
-        configured.change("hub.yaml", f"http://127.0.0.1:{configured.ports['public']}", f"https://localhost:{port}")
+        configured.change("hub.yaml", f"http://{configured.host}:8000", f"https://localhost:{port}")
         assert configured.check() == 1
     assert "hub.yaml:1: public_url: the certificate of localhost cannot be trusted: " in capsys.readouterr().out

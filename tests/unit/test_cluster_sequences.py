@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from distributed.core import Status
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -89,6 +90,7 @@ class Sequence:
             assert error is None or isinstance(error, LinkError | ValueError), repr(error)
 
 
+@pytest.mark.timeout(1200)
 def test_any_sequence_ends_with_a_closed_cluster_and_no_job(tmp_path_factory: Any) -> None:
     @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(steps, max_size=8), st.sampled_from([0.0, 0.05, 0.7]), st.sampled_from([None, CAP]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -78,7 +79,8 @@ class FactoryJob(Job):
         let_go = self._is_closed  # while it was asked for
         self.status = Status.running
         if let_go:
-            await self._broker.cancel(str(self.name))
+            with suppress(LinkError):  # then it is found among the strays
+                await self._end(self._broker)
 
     async def _begin(self) -> Broker:
         from factorygate.cluster import lone
@@ -100,13 +102,16 @@ class FactoryJob(Job):
     async def close(self) -> None:
         """See that it ends."""
         if self.status is Status.running and self._broker is not None:
-            try:
-                await (self._broker.end() if self._alone else self._broker.cancel(str(self.name)))
-            except LinkError as error:
-                if error.kind != "gone":  # the whole cluster is over, so it is, too
-                    raise
+            await self._end(self._broker)
         self.status, self._is_closed = Status.closed, True
         self._event_finished.set()
+
+    async def _end(self, broker: Broker) -> None:
+        try:
+            await (broker.end() if self._alone else broker.cancel(str(self.name)))
+        except LinkError as error:
+            if error.kind != "gone":  # the whole cluster is over, so it is, too
+                raise
 
     @property
     def told(self) -> dict[str, Any]:

@@ -40,11 +40,11 @@ async def follow(cluster: FactoryCluster, comm: Any) -> None:
 
 
 async def _again(cluster: FactoryCluster, problem: Exception) -> Any:
-    """Return a connection on which the scheduler tells, once there is one; None where the cluster was closed."""
+    """Return a connection on which the scheduler tells, once there is one; None where the cluster is over."""
     pause = PAUSE
     broken = N_("The connection to the Dask scheduler broke ({error}).").format(error=problem)
     cluster.message = broken
-    while cluster.status is Status.running:
+    while cluster.status is Status.running and cluster.broker.cluster.get("state") != "ended":
         try:
             comm = await cluster.scheduler_comm.live_comm()
             comm.name = "Cluster worker status"
