@@ -63,7 +63,7 @@ def test_from_the_warning_to_the_same_document_in_a_new_session(gateway: Gateway
     expect(editor).to_contain_text("first", timeout=PATIENCE)
     editor.fill("kept over the end")
     limit(gateway, 10)
-    warned = toast(page, "This session ends at")
+    warned = toast(page, "This session reaches its time limit at")
     expect(warned).to_be_visible(timeout=PATIENCE)
     expect(status).to_have_attribute("data-near", "soon")
 

@@ -97,7 +97,7 @@ async def test_a_silent_link_stops_nobody(hub: HubProcess, link: FakeLink) -> No
         assert urlsplit(where).path == "/hub/spawn"
         answer = await browser.get(PAGE)
         assert answer.status_code == 200
-        assert "link to the factories does not answer" in answer.text
+        assert "cannot reach the factories" in answer.text
         answer = await send(browser, **{"rules-one": RULES.version})
         assert answer.status_code == 503
         await browser.aclose()
@@ -133,7 +133,7 @@ async def test_it_says_what_is_there_and_how_to_ask(ada: httpx.AsyncClient, link
     page = (await ada.get(PAGE)).text
     assert 'href="/hub/project/P"' in page and "Folding" in page
     assert "you have an account there: u_ada." in page
-    assert "you have no account there yet." in page and "Ask the people who lead the project" in page
+    assert "you have no account there yet." in page and "Ask the leaders of your project" in page
     assert "No &lt;b&gt;mining&lt;/b&gt;." in page and "No <b>" not in page
     assert 'href="https://one.example/rules"' in page
     assert 'href="/hub/checklist" aria-current="page"' in page  # in the menu

@@ -103,7 +103,7 @@ async def test_a_persons_own_antenna_is_marked_unless_they_mark_another(
     assert "Mark the factories of your antenna, BE-AIFA" in other
     none = (await ada.get("/hub/factories?antenna=")).text
     assert "fg-mine" not in none
-    assert "Mark where your antenna leads, BE-AIFA" in none
+    assert "Mark the factories of your antenna, BE-AIFA" in none
     await ada.aclose()
     bob = await hub.login("bob")
     assert "fg-mine" not in (await bob.get("/hub/factories")).text
@@ -195,7 +195,7 @@ async def test_without_the_link_both_say_so(anybody: httpx.AsyncClient, link: Fa
         for path in ("/hub/status", "/hub/factories"):
             answer = await anybody.get(path)
             assert answer.status_code == 200
-            assert "does not answer at the moment" in answer.text
+            assert "cannot reach the factories right now" in answer.text
     finally:
         await link.up()
 
