@@ -20,7 +20,6 @@ from testbed import install
 from tests import sharing
 from tests.support.gateway import Gateway
 
-collect_ignore = ["support/distributed_tests"]  # another project's: slurm/test_distributed_suite.py runs them
 CHECKOUT = Path(__file__).resolve().parent.parent
 DEMO_SECONDS = 300  # of a test with a demo that says nothing else: the first of them starts it
 PATIENCE = 60_000  # ms; how long things take on a loaded machine is no test's business

@@ -1,9 +1,8 @@
 """distributed's own tests of its clusters, run against ``FactoryCluster`` and real Slurm jobs of a running gateway.
 
-distributed publishes its tests in its repository only, so copies of three files are in
-``tests/support/distributed_tests`` (version 2026.7.1, whose clusters and adapting are those of 2026.8.0), unchanged and
-with their licence. ``NOT_OURS`` is what does not apply, and why: every other test has to pass, and one that is neither
-there nor run is a failure.
+They are taken from Debian's package of distributed, since neither its wheel nor its source archive has them; none is
+copied into this repository. ``NOT_OURS`` is what does not apply, and why: every other test has to pass, and one that is
+neither there nor run is a failure.
 """
 
 from __future__ import annotations
@@ -13,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from testbed import packages
 from tests.support import foreign_suite
-from tests.support.foreign_suite import CHECKOUT, Ran
+from tests.support.foreign_suite import Ran
 from tests.support.gateway import Gateway
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
-THEIRS = CHECKOUT / "tests" / "support" / "distributed_tests"
+PACKAGE = "python3-distributed"
+FILES = ("test_adaptive.py", "test_cluster.py", "test_spec_cluster.py")
 
 NOT_OURS = {
     "It describes each worker by a class of its own, which runs in this process; ours are programs in jobs.": (
@@ -36,9 +37,6 @@ NOT_OURS = {
     "It wants workers gone as soon as they are not needed; ours hand over what they hold, and are kept a while.": (
         "test_spec_cluster.py::test_MultiWorker",
     ),
-    "It lowers the maximum and wants the excess gone while it computes; ours go when they are idle.": (
-        "test_adaptive.py::test_adapt_down",
-    ),
     "It waits for a moment in which a lost worker is not replaced yet; ours is as soon as it is known to be lost.": (
         "test_spec_cluster.py::test_unexpected_closed_worker",
     ),
@@ -48,8 +46,9 @@ NOT_OURS = {
     "Its last lines want an error where no memory was said; here the node size says it.": (
         "test_spec_cluster.py::test_scale_cores_memory",
     ),
-    "It leaves a scheduler in this process behind; one that is to outlive its cluster object has a name (leave()).": (
-        "test_spec_cluster.py::test_shutdown_scheduler_disabled",
+    "Debian's distributed is older than ours, which no longer has what this tests.": (
+        "test_cluster.py::test_deprecated_loop_properties",
+        "test_spec_cluster.py::test_logs_deprecated",
     ),
     "It wants the text of a cluster that has no scheduler yet; ours says factory and node size.": (
         "test_cluster.py::test_repr",
@@ -59,16 +58,24 @@ NOT_OURS = {
 
 @pytest.fixture(scope="module")
 def ran(gateway: Gateway, tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    suite = tmp_path_factory.mktemp("distributed") / "suite"
+    folder = tmp_path_factory.mktemp("distributed")
+    suite = folder / "suite"
     suite.mkdir()
-    for path in THEIRS.glob("test_*.py"):
-        (suite / path.name).write_text(_with_time(path))
+    packages.unpack([PACKAGE], folder / "root", folder / "apt", lambda _dependency: False)
+    theirs = folder / "root/usr/lib/python3/dist-packages/distributed/deploy/tests"
+    for name in FILES:
+        (suite / name).write_text(_with_time(theirs / name))
     return foreign_suite.run(suite, "tests.support.distributed_plugin", _not_ours(), gateway)
 
 
 def _with_time(path: Path) -> str:
     """Return a file of theirs with limits for jobs on a busy machine; they say nothing but when to give up."""
-    text = path.read_text().replace("@gen_test()", "@gen_test(timeout=250)")
+    text = (
+        path.read_text()
+        .replace("@gen_test()", "@gen_test(timeout=250)")
+        .replace("@gen_test(timeout=60)", "@gen_test(timeout=250)")
+    )
+    text = re.sub(r"(async_poll_for\(.*), (?:timeout=)?(?:5|10)\)", r"\1, 100)", text)
     return re.sub(r"(?<=start \+ )\d+\b", "100", text)
 
 

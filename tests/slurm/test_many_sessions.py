@@ -50,7 +50,8 @@ def test_another_persons_url_lets_nobody_in(nine: Gateway) -> None:
     assert "You may not open this page" in page.text  # our own page, with what the hub said in it
     session = nine.session("ada", "at-it4lia")
     assert session is not None
-    direct = httpx.get(session["url"] + "/user/ada/at-it4lia/api/contents")
+    (port,) = [one["url"] for one in nine.everybody() if one["id"] == session["id"]]  # the link's, on its machine
+    direct = httpx.get(f"{port}/user/ada/at-it4lia/api/contents")
     assert direct.status_code in (401, 403), direct.status_code
     other = {"Authorization": f"Bearer {nine.token('grace')}"}
     answer = httpx.get(f"{nine.root}/services/factories/api/sessions/{session['id']}", headers=other)

@@ -378,14 +378,14 @@ class FactoryCluster(JobQueueCluster):
 
     # --- how many
 
-    def job_name(self, number: int) -> str:
+    def name_of_job(self, number: int) -> str:
         """Return the name of the job of that number, as this class or a subclass makes it."""
         return str(self._new_worker_name(number))
 
     def new_worker_spec(self) -> dict[str, Any]:
         """Return name and specification of the next job: a name that no job of the cluster has had."""
         for number in range(self._i, self._i + MOST_NAMES):
-            name = self.job_name(number)
+            name = self.name_of_job(number)
             if name not in self.worker_spec and name not in self.broker.workers:
                 self._i: int = number
                 return {name: self.new_spec}

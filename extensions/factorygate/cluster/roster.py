@@ -31,7 +31,7 @@ class Roster:
         """These jobs are there; ``told`` by who had the cluster before. What it had let go is not wanted; what it asked
         for after it told is."""
         told = told or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
-        known = {self._cluster.job_name(number) for number in range(told["young"])}  # by who told
+        known = {self._cluster.name_of_job(number) for number in range(told["young"])}  # by who told
         for name in names:
             if name in told["names"] or name not in known:
                 self._cluster.worker_spec[name] = self._cluster.new_spec
