@@ -31,7 +31,7 @@ def copy_examples(folder: str | os.PathLike[str] = FOLDER) -> Path:
 def _unlinked(notebook: bytes, missing: set[str]) -> bytes:
     """Return the notebook without links to notebooks that are not there."""
     for name in missing:
-        link = rb"\[([^\]]*)\]\(" + re.escape(name.encode()) + rb"\)"
+        link = rb"\[([^\[\]\n]*)\]\(" + re.escape(name.encode()) + rb"\)"
         notebook = re.sub(link, rb"\1 (needs " + NEEDS[name].encode() + rb", which this environment lacks)", notebook)
     return notebook
 

@@ -247,8 +247,8 @@ def test_a_cluster_is_watched_scaled_and_ended(lab: Lab) -> None:
     lab.run("cluster.refuse = None")
 
     panel.get_by_label("At most").fill("9")
-    panel.get_by_role("switch", name=re.compile("Let the work decide")).check()
-    expect(panel.get_by_text("The work decides, between 0 and 9 jobs.")).to_be_visible(timeout=60000)
+    panel.get_by_role("switch", name=re.compile("Adapt to the workload")).check()
+    expect(panel.get_by_text("Adapting to the workload, between 0 and 9 jobs.")).to_be_visible(timeout=60000)
     narrow(panel)
     accessible(lab.page, panel)
 
@@ -277,7 +277,7 @@ def test_widgets_speak_the_language_in_which_the_session_was_asked_for(gateway: 
         )
         picker = cell.get_by_role("form", name="Auswahl der Factory")
         expect(picker).to_have_attribute("data-kind", "ready", timeout=60000)
-        expect(picker.get_by_role("group", name="Knotengröße")).to_contain_text(re.compile("passen? jetzt"))
+        expect(picker.get_by_role("group", name="Knotengröße")).to_contain_text(re.compile("Jetzt Platz für"))
         panel = cell.get_by_role("region", name="Cluster thesis")
         expect(panel.get_by_role("button", name="Alle Jobs beenden …")).to_be_visible()
         panel.get_by_label("Gewünschte Jobs", exact=True).fill("7")

@@ -62,7 +62,7 @@ async def test_access_that_is_lost_ends_after_a_grace_also_after_a_restart(tmp_p
     assert (session.notice.kind, session.notice.minutes, session.wish) == ("access", 60, "run")
     ends = session.notice.at
     assert [line.text for line in session.log if "access" in line.text] == [
-        f"Your access to the project here ends at {ends:%Y-%m-%d %H:%M} (UTC), and it ends then."
+        f"Your access to this project ends at {ends:%Y-%m-%d %H:%M} (UTC), and the session stops then."
     ]
     assert [told for told, _ in world.doors.messages] == [ID]  # once
     wrong = world.clusters.look(OTHER, "ada").wrong

@@ -242,7 +242,7 @@ def test_text_for_scripts(picker: FactoryPicker) -> None:
 
 def test_nothing_offered_is_a_refusal_of_every_wish() -> None:
     assert completed({}, []) is None and completed({}, [factory("one", sizes=[])]) is None
-    assert refusal({"factory": "one"}, None, []) == "No factory is open to you right now."
+    assert refusal({"factory": "one"}, None, []) == "No factory is open to you at this moment."
     assert checked({"factory": None}) == {}
 
 

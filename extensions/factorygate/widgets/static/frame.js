@@ -42,7 +42,13 @@ export function mount(el, content, styles) {
 
 /** Tells JupyterLab, which keeps it in the notebook, what the widget shows, as text. */
 export function tellState(el, text) {
-  el.dispatchEvent(new CustomEvent("factorygate-state", { bubbles: true, composed: true, detail: text }));
+  el.factorygateState = text;
+  const tell = () => {
+    if (el.factorygateState !== text) return; // a newer one is told
+    if (!el.isConnected) requestAnimationFrame(tell); // nobody outside hears an element that is not in the page yet
+    else el.dispatchEvent(new CustomEvent("factorygate-state", { bubbles: true, composed: true, detail: text }));
+  };
+  tell();
 }
 
 /** Listens to these traits of a model; answers with what stops it. */
