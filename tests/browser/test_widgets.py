@@ -189,7 +189,11 @@ def test_its_last_state_stays_when_its_kernel_is_gone(lab: Lab, gateway: Gateway
     notebook = gateway.notebook(USER, server)
     path = notebook.request("GET", "/api/sessions").json()[0]["path"]
 
+    named = page.get_by_role("dialog").get_by_role("button", name="Rename")  # asked for at a first save
+
     def kept() -> bool:
+        if named.is_visible():
+            named.click()
         cell.locator(".cm-content").click()
         page.keyboard.press("Control+s")
         return "for 4 hours" in json.dumps(notebook.request("GET", f"/api/contents/{path}").json()["content"])

@@ -43,7 +43,7 @@ def right() -> Entry:
         {"name": "cpu", "max_hours": 4, "gpus": False, "shape": {"cores": 112, "memory_gb": 512}},
     ]
     entry["qos"][1] |= {"max_cores": 40, "max_gpus": 8, "max_jobs": 2}
-    entry["qos"][2] |= {"group_gpus": 16}
+    entry["qos"][3] |= {"group_gpus": 16}
     entry["said"].append({"sure": "ours", "of": ["constraint", "qos_mandatory"]})
     return dict(entry)
 
@@ -150,7 +150,7 @@ MISTAKES: dict[str, tuple[Callable[[Entry], object], str]] = {
     ),
     "missing QOS": (
         lambda e: e["qos"].append({"name": "quick", "max_hours": 1}),
-        "qos.quick: the site has no such QOS; it has: boost_qos_dbg, boost_qos_lprod, normal",
+        "qos.quick: the site has no such QOS; it has: boost_qos_bprod, boost_qos_dbg, boost_qos_lprod, normal",
     ),
     "hours of a QOS": (
         lambda e: e["qos"][1].update(max_hours=2),
@@ -161,7 +161,7 @@ MISTAKES: dict[str, tuple[Callable[[Entry], object], str]] = {
         "qos.boost_qos_dbg.max_nodes: the entry says 4, the site 2",
     ),
     "cores of a QOS": (
-        lambda e: e["qos"][2].update(max_cores=64),
+        lambda e: e["qos"][3].update(max_cores=64),
         "qos.boost_qos_lprod.max_cores: the entry says 64, the site no limit",
     ),
     "GPUs of a QOS": (
@@ -173,7 +173,7 @@ MISTAKES: dict[str, tuple[Callable[[Entry], object], str]] = {
         "qos.boost_qos_dbg.max_jobs: the entry says 10, the site 2",
     ),
     "GPUs of all jobs of a QOS": (
-        lambda e: e["qos"][2].update(group_gpus=32),
+        lambda e: e["qos"][3].update(group_gpus=32),
         "qos.boost_qos_lprod.group_gpus: the entry says 32, the site 16",
     ),
     "mandatory account": (

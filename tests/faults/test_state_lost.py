@@ -163,7 +163,7 @@ async def test_no_other_job_is_touched(here: Cluster, folder: Path) -> None:
         for person in SESSIONS:
             ended = await session(client, person, SessionState.ENDED)
             assert ended.end is not None
-            assert ended.end.code == ("job-replaced" if person == "cyd" else "stopped")
+            assert ended.end.code == ("job-replaced" if person == "cyd" else "withdrawn-starting")
         again = "f" * 32
         await client.put_session(again, SessionRequest(user="ada", choice=choice))
         async with asyncio.timeout(SECONDS):

@@ -95,6 +95,7 @@ NOT_ITS_OWN = [
         ("GET", "", None),
         ("GET", "/events", None),
         ("GET", "/scheduler", None),
+        ("GET", "/workers/w-1/log", None),
         ("PUT", "", body("new", "one", "p")),  # one that it could begin, sent to another
         ("PUT", f"/batches/{'e' * 32}", {"names": ["w-1"]}),
         ("POST", "/cancel", {"names": ["w-1"]}),
