@@ -36,12 +36,11 @@ DEMOS = {
         "slurm/test_dask.py",
         "slurm/test_dask_kept.py",
         "slurm/test_dask_lasting.py",
-        "slurm/test_distributed_suite.py",
         "slurm/test_dask_sequences.py",
         "slurm/test_dask_together.py",
         "slurm/test_examples.py",
-        "slurm/test_jobqueue_suite.py",
     ),
+    "suites": ("slurm/test_distributed_suite.py", "slurm/test_jobqueue_suite.py"),
     "oidc": ("browser/test_oidc.py",),
     "base_url": ("faults/test_base_url.py",),
     "backup": ("faults/test_backup_drill.py",),
@@ -58,8 +57,8 @@ DEMOS = {
     "pbs_gateway": ("pbs/test_sessions.py", "pbs/test_site.py"),
 }
 
-# Of other demos by the same fixture: one process would have too much to do; one with another login.
-FIXTURES = {"clusters": "gateway", "oidc": "gateway", "base_url": "gateway", "backup": "gateway"}
+# Of other demos by the same fixture: one process would have too much to do; another login; another address.
+FIXTURES = {"clusters": "gateway", "suites": "gateway", "oidc": "gateway", "base_url": "gateway", "backup": "gateway"}
 
 
 def fixture(group: str) -> str:
