@@ -40,13 +40,19 @@ export function mount(el, content, styles) {
   };
 }
 
-/** Tells JupyterLab, which keeps it in the notebook, what the widget shows, as text. */
+const FRAMES = 600; // some 10 s, in which an element that was just made gets into the page
+
+/** Tells JupyterLab what the widget shows, as text, once the element is in the page. JupyterLab keeps it in the notebook. */
 export function tellState(el, text) {
   el.factorygateState = text;
+  let frames = 0;
   const tell = () => {
     if (el.factorygateState !== text) return; // a newer one is told
-    if (!el.isConnected) requestAnimationFrame(tell); // nobody outside hears an element that is not in the page yet
-    else el.dispatchEvent(new CustomEvent("factorygate-state", { bubbles: true, composed: true, detail: text }));
+    if (!el.isConnected) {
+      if (frames++ < FRAMES) requestAnimationFrame(tell);
+      return;
+    }
+    el.dispatchEvent(new CustomEvent("factorygate-state", { bubbles: true, composed: true, detail: text }));
   };
   tell();
 }
