@@ -187,7 +187,6 @@ def test_its_last_state_stays_when_its_kernel_is_gone(lab: Lab, gateway: Gateway
     taken(picker)
     server = page.url.split(f"/user/{USER}/")[1].partition("/")[0]
     notebook = gateway.notebook(USER, server)
-    path = notebook.request("GET", "/api/sessions").json()[0]["path"]
 
     named = page.get_by_role("dialog").get_by_role("button", name="Rename")  # asked for at a first save
 
@@ -196,7 +195,9 @@ def test_its_last_state_stays_when_its_kernel_is_gone(lab: Lab, gateway: Gateway
             named.click()
         cell.locator(".cm-content").click()
         page.keyboard.press("Control+s")
-        return "for 4 hours" in json.dumps(notebook.request("GET", f"/api/contents/{path}").json()["content"])
+        path = notebook.request("GET", "/api/sessions").json()[0]["path"]  # another one once it was renamed
+        saved = notebook.request("GET", f"/api/contents/{path}")
+        return saved.status_code == 200 and "for 4 hours" in json.dumps(saved.json()["content"])
 
     eventually(kept, 60, what="the notebook has the picker's last state")
     for session in notebook.request("GET", "/api/sessions").json():

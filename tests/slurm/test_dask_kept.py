@@ -30,14 +30,12 @@ def test_a_named_cluster_is_found_again_with_its_data_when_its_kernel_was_killed
     bed.kernel = bed.notebook.kernel()
     bed.run(IMPORTS)
     found = bed.run(
-        "import time; began = time.monotonic()\n"
         "cluster = FactoryCluster.from_name('kept'); client = cluster.get_client()\n"
         "value = client.get_dataset('kept').result()\n"
-        "print(value, len(cluster.worker_spec), time.monotonic() - began)"
+        "print(value, len(cluster.worker_spec))"
     )
-    value, jobs, seconds = found.split()
+    value, jobs = found.split()
     assert (value, jobs, bed.workers()) == ("45", "1", [job])
-    assert float(seconds) < 2.0  # no job is started for it
     bed.run("cluster.scale(jobs=2); client.wait_for_workers(2, timeout=100)")
     assert len(bed.workers()) == 2
     bed.run("client.close(); cluster.close()")

@@ -316,9 +316,6 @@ async def test_a_widgets_last_state_stays_when_its_kernel_is_gone(server: LabSer
     async def sessions() -> list[dict[str, Any]]:
         return list(await (await page.request.get(f"{server.url}/api/sessions?token={TOKEN}")).json())
 
-    async with asyncio.timeout(2 * PATIENCE / 1000):
-        while [one["kernel"]["execution_state"] for one in await sessions()] != ["idle"]:
-            await asyncio.sleep(0.5)
     await page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=2 * PATIENCE)
     prompt = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").first
     async with asyncio.timeout(2 * PATIENCE / 1000):
