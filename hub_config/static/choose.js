@@ -57,6 +57,18 @@ export const findFactory = (factories, id) => factories.find((factory) => factor
 export const findSize = (factory, id) => factory?.sizes.find((view) => view.size.id === id) ?? null;
 export const findEnvironment = (factory, id) => factory?.environments.find((one) => one.id === id) ?? null;
 
+/** The size with the least more memory than the choice's, that its person may have and its environment runs on; or null. */
+export function roomier(factory, choice) {
+  const had = findSize(factory, choice.size);
+  const environment = findEnvironment(factory, choice.environment);
+  if (!had || !environment) return null;
+  const open = (view) => !factory.projects?.length || (view.projects ?? []).includes(choice.project);
+  const more = factory.sizes.filter((view) =>
+    view.size.memory_gb > had.size.memory_gb && fits(environment, view.size.id) && open(view));
+  const order = (a, b) => a.size.memory_gb - b.size.memory_gb || a.size.gpus - b.size.gpus || a.size.cores - b.size.cores;
+  return more.sort(order)[0] ?? null;
+}
+
 /** Whether an environment can run in a size. An environment that names no sizes fits all. */
 export function fits(environment, sizeId) {
   return environment.sizes.length === 0 || environment.sizes.includes(sizeId);

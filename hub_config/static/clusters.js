@@ -25,7 +25,7 @@ function card(cluster, { factories, sessions, now }, closing, trouble, on) {
     h("p", { class: "fg-session-what" }, h("strong", {}, named.machine), ` · ${named.size}`,
       h("span", { class: "fg-quiet fg-line" }, aboutLine(cluster, sessions, now))),
     lines.map((line) => h("p", { class: "fg-session-line" }, line)),
-    cluster.wrong ? wordsBox(cluster.wrong, "fg-notice-warn") : null,
+    cluster.wrong ? wordsBox(cluster.wrong, "fg-notice-warn", W.details) : null,
     cluster.waits_for && !cluster.wrong
       ? h("p", { class: "fg-quiet" }, `${cluster.waits_for.what} ${cluster.waits_for.do ?? ""}`.trim()) : null,
     trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null,

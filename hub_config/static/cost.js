@@ -2,7 +2,7 @@
 
 import { findFactory, findSize } from "./choose.js";
 import { h } from "./dom.js";
-import { clock, toMs } from "./format.js";
+import { clock, hoursText, secondsBetween, toMs } from "./format.js";
 import { locale } from "./translate.js";
 import { W } from "./words.js";
 
@@ -26,25 +26,59 @@ function inUnit(amount, unit) {
   return known ? known(amount, number(amount)) : `${number(amount)} ${unit}${amount === 1 ? "" : "s"}`;
 }
 
-/** What a size is billed as, in words: "1/4 node-hour per hour" is "0.25 node-hours per hour", "2 GPUs" as it is. */
-export function billedText(billedAs) {
-  const rate = siteBill(billedAs, 1);
-  if (rate) return W.perHour(inUnit(rate.amount, rate.unit));
-  const [, count, unit] = /^(\d+) (\S+?)s?$/.exec(billedAs) ?? [];
-  return unit !== undefined && Object.hasOwn(W.unit, unit) ? inUnit(Number(count), unit) : billedAs;
+/** GPU-hours that the factory charges for an hour of a size; null where it charges in another unit, or says nothing. */
+function chargedGpuHours({ size }) {
+  const text = size.billed_as ?? "";
+  const rate = siteBill(text, 1);
+  if (rate) return rate.unit === "GPU-hour" ? rate.amount : null;
+  const [, count] = /^(\d+(?:\.\d+)?) GPU(?:s|-h|-hours?)?$/.exec(text) ?? [];
+  return count === undefined ? null : Number(count);
 }
 
-/** "2 h × 4 GPUs = 8 GPU-hours; Leonardo bills 2 node-hours." A GPU-hour counts what the scheduler counts: a GCD at LUMI. */
-export function costLine(factory, view, hours) {
-  const gpus = view.billed_gpus ?? view.size.gpus;
-  const billed = siteBill(view.size.billed_as, hours);
+/** GPU-hours that an hour of a size costs its person: as the factory charges them, else by its GPUs. */
+export const gpuHoursAnHour = (view) => chargedGpuHours(view) ?? gpuHours(view, 1);
+
+export const gpuHoursText = (amount) => inUnit(amount, "GPU-hour");
+
+/** What an hour of a size costs, in words: in GPU-hours, else in the factory's own unit; else as the catalogue says. */
+export function billedText(view) {
+  const own = gpuHoursAnHour(view);
+  const rate = siteBill(view.size.billed_as, 1);
+  if (own > 0 || rate) return W.billed(W.perHour(own > 0 ? gpuHoursText(own) : inUnit(rate.amount, rate.unit)));
+  return view.size.billed_as ? W.billedAs(view.size.billed_as) : "";
+}
+
+/** What a size is charged for: "4 GPUs", "half a GPU (1 GCD)", "a whole node with 8 GPUs", "16 cores". */
+function chargedFor(factory, view) {
   const { unit } = factory.accelerator;
-  const ours = gpus ? W.cost(number(hours), gpus, unit, inUnit(gpus * hours, `${unit}-hour`)) : null;
-  const site = billed ? W.siteBills(factory.site.machine, inUnit(billed.amount, billed.unit)) : null;
-  const sum = [ours, site].filter(Boolean).join("; ");
-  const whole = gpus > view.size.gpus ? W.wholeNodeBilled(gpus, unit) : null;
-  const otherwise = !billed && view.size.billed_as ? W.costs(billedText(view.size.billed_as)) : null;
-  return [sum && `${sum}.`, whole, otherwise].filter(Boolean).join(" ");
+  const { cores, gpus } = view.size;
+  if (!gpus) return W.onCores(cores);
+  const own = chargedGpuHours(view);
+  if (unit !== "GPU" && own !== null && own !== gpus) {
+    return own === 0.5 ? W.halfGpu(W.onGpus(gpus, unit)) : W.partsOf(own, number(own), W.onGpus(gpus, unit));
+  }
+  if (Math.max(own ?? 0, view.billed_gpus ?? 0) > gpus) return W.onWholeNode(Math.max(own ?? 0, view.billed_gpus ?? 0), unit);
+  return W.onGpus(gpus, unit);
+}
+
+/** "It costs at most 1 GPU-hour: 2 hours on half a GPU (1 GCD)." One sentence with what is charged, and for what. */
+export function costLine(factory, view, hours) {
+  const billed = siteBill(view.size.billed_as, hours);
+  const amount = gpuHoursAnHour(view) * hours;
+  const what = chargedFor(factory, view);
+  const own = billed && billed.unit !== "GPU-hour" ? inUnit(billed.amount, billed.unit) : null;
+  if (amount > 0 && own) return W.costsBoth(gpuHoursText(amount), hoursText(hours), what, own, factory.site.machine);
+  if (amount > 0 || own) return W.costs(own ?? gpuHoursText(amount), hoursText(hours), what);
+  return W.costsNothing;
+}
+
+/** What an ended session was charged, in words; null while that is not known. `view`: its size, null where not known. */
+export function chargedText(session, view) {
+  if (!session.started) return W.notCharged;
+  const seconds = secondsBetween(session.started, session.ended);
+  if (!view || seconds === null) return null;
+  const rate = gpuHoursAnHour(view);
+  return rate > 0 ? gpuHoursText((rate * Math.max(0, seconds)) / 3600) : W.noGpuHours;
 }
 
 /** The projects that may pay for a size; null where none is needed. `projects`: ProjectView JSON, null while unknown. */
@@ -85,13 +119,22 @@ export function standingLine(project, now) {
   return [left, until].filter(Boolean).join(" ");
 }
 
+/** What the gateway counts of a project's GPU-hours, where that is another number than what the factory charges. */
+function countedLine(factory, choice, project) {
+  const view = findSize(factory, choice.size);
+  const counted = gpuHours(view, choice.hours);
+  if (project.left === null || counted === gpuHoursAnHour(view) * choice.hours) return "";
+  return W.counted(number(counted));
+}
+
 /** Lines of the summary: the cost, and what is left to who pays. */
 export function costLines(factory, choice, projects, now) {
   const cost = costLine(factory, findSize(factory, choice.size), choice.hours);
   const project = payer(factory, choice, projects);
   return [
     cost ? h("p", { key: "costs" }, cost) : null,
-    project ? h("p", { key: "payer" }, h("strong", {}, W.paidBy(project.id)), ` ${standingLine(project, now)}`) : null,
+    project ? h("p", { key: "payer" }, h("strong", {}, W.paidBy(project.id)),
+      ` ${[standingLine(project, now), countedLine(factory, choice, project)].filter(Boolean).join(" ")}`) : null,
   ];
 }
 

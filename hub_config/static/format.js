@@ -51,15 +51,6 @@ export function span(seconds) {
   return both(Math.floor(hours / 24), "day", hours % 24, "hour");
 }
 
-/** Seconds counting up on a waiting page: "0:07", "12:03", "1:02:03". */
-export function stopwatch(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  const two = (n) => String(n).padStart(2, "0");
-  const hours = Math.floor(whole / 3600);
-  const minutes = Math.floor((whole % 3600) / 60);
-  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
-}
-
 /** Hours as they are asked for: 0.25 -> "15 minutes", 1.5 -> "1 hour 30 minutes", 72 -> "72 hours". */
 export function hoursText(hours) {
   if (hours >= 48) return amount(hours, "hour");

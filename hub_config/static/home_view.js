@@ -2,7 +2,8 @@
 
 import { h } from "./dom.js";
 import { clock, hoursText, secondsBetween, span } from "./format.js";
-import { endText, idling, isFailure, names, standing, used } from "./session.js";
+import { chargedText } from "./cost.js";
+import { endText, idling, isFailure, isOutOfMemory, larger, names, sizeOf, standing, used } from "./session.js";
 import { ending, whose, wordsBox } from "./session_view.js";
 import { W } from "./words.js";
 
@@ -40,7 +41,7 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
     session.state === "pending" && session.expected_start && session.waits_for
       ? h("p", { class: "fg-quiet" }, `${session.waits_for.what} ${session.waits_for.do ?? ""}`.trim()) : null,
     session.state === "unreachable" ? h("p", { class: "fg-quiet" }, session.waits_for?.do || W.unreachableDo) : null,
-    session.remark && session.state !== "unreachable" ? wordsBox(session.remark, "fg-notice-warn") : null,
+    session.remark && session.state !== "unreachable" ? wordsBox(session.remark, "fg-notice-warn", W.details) : null,
     idle ? h("p", { class: "fg-quiet" }, idle) : null,
     trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null,
     h("div", { class: "fg-buttons" },
@@ -74,19 +75,25 @@ export function endedRow(session, factories, now, to, on, starting, trouble) {
   const named = names(session, factories);
   const ran = session.started ? span(secondsBetween(session.started, session.ended) ?? 0) : "";
   const failed = isFailure(session);
+  const charged = chargedText(session, sizeOf(session, factories));
+  const more = larger(session, factories);
+  const again = isOutOfMemory(session) ? W.startSame : W.again;
   return h("li", { class: "fg-ended", key: session.id },
     h("div", { class: "fg-ended-main" },
       h("p", {}, h("strong", {}, W.server(session.server)), ` · ${named.machine} · ${named.size}, ` +
         hoursText(session.choice.hours)),
       h("p", { class: failed ? "fg-bad" : "fg-quiet" },
-        `${endText(session)} · ${W.endedAt(clock(session.ended, now), ran)}`),
+        `${endText(session)} · ${W.endedAt(clock(session.ended, now), ran)}`,
+        charged ? ` · ${session.started ? W.charged(charged) : charged}` : ""),
       h("details", { class: "fg-history", key: `more-${session.id}` }, h("summary", {}, W.details),
-        ending(session, now, null, { heading: false })),
+        ending(session, now, null, { heading: false, factories })),
       trouble ? h("p", { class: "fg-notice fg-notice-bad", role: "alert" }, trouble) : null),
     h("div", { class: "fg-buttons" },
-      button(starting ? W.starting : W.again, "btn-outline-contrast", () => on.again(session), {
+      more ? button(starting ? W.starting : W.startLarger(more.view.gpu_label), "fg-primary",
+        () => on.again({ ...session, choice: more.choice }), { key: `larger-${session.id}`, "aria-disabled": String(starting) }) : null,
+      button(starting ? W.starting : again, "btn-outline-contrast", () => on.again(session), {
         key: `again-${session.id}`, "aria-disabled": String(starting), "data-again": session.server,
-        "aria-label": W.named(W.again, `${W.server(session.server)}, ${named.machine}`),
+        "aria-label": W.named(again, `${W.server(session.server)}, ${named.machine}`),
       }),
       link(`${to.spawn(session.server)}#again=${session.id}`, W.change, "btn-outline-contrast")));
 }

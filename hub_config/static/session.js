@@ -1,5 +1,6 @@
 /** Pure reading of Session JSON: where it stands, what is said about it, which one belongs to a server. */
 
+import { findSize, roomier } from "./choose.js";
 import { clock, hoursText, secondsBetween, span, toMs } from "./format.js";
 import { W } from "./words.js";
 
@@ -71,7 +72,7 @@ function expectedText(at, now) {
   return `${W.about(clock(at, now))} (${span((at - now) / 1000)})`;
 }
 
-/** Seconds it has waited or been starting; what the stopwatch shows. */
+/** Seconds it has waited or been starting; as the page counts them. */
 export function elapsed(session, now) {
   return secondsBetween(session.state === "starting" ? session.started ?? session.created : session.created, now) ?? 0;
 }
@@ -130,6 +131,32 @@ export function endText(session) {
   if (isWithdrawn(session)) return W.withdrawn;
   return W.reason[session.end_reason] ?? W.state.ended;
 }
+
+/** Whether it used more memory than its size has. */
+export const isOutOfMemory = (session) => session.end_reason === "out-of-memory";
+
+/** A page's heading for a session that ended. */
+export function endHead(session) {
+  if (isWithdrawn(session)) return W.withdrawnHead;
+  if (isOutOfMemory(session)) return W.memoryHead;
+  return isFailure(session) && !session.ready ? W.failedHead : W.endedHead;
+}
+
+/**
+ * The choice with more memory that a session which ran out of it can be started again with: {choice, view}; null where
+ * it ended otherwise, or the factory offers nothing larger. `factories`: null while unknown.
+ */
+export function larger(session, factories) {
+  const factory = factories?.find((one) => one.id === session.choice.factory);
+  const view = factory && isOutOfMemory(session) ? roomier(factory, session.choice) : null;
+  if (!view) return null;
+  const hours = Math.min(session.choice.hours, view.size.max_hours);
+  return { factory, view, choice: { ...session.choice, size: view.size.id, hours } };
+}
+
+/** The view of a session's size; null where its factory is not known, or has it no more. */
+export const sizeOf = (session, factories) =>
+  findSize(factories?.find((one) => one.id === session.choice.factory), session.choice.size);
 
 /** What would end with the session: names of busy notebooks, and the clusters that belong to it. */
 export function runsIn(session, clusters) {

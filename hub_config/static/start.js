@@ -135,8 +135,10 @@ function draw() {
     ...hoursPicker(factory, choice, estimateOf, now, (hours) => choose({ hours })),
     ...windows(factory, choice, now, choose),
   ]);
-  const told = summary(factory, choice, estimateOf(choice.hours), now, costLines(factory, choice, state.projects, now));
+  const told = summary(factory, choice, estimateOf(choice.hours), now, costLines(factory, choice, state.projects, now),
+    state.ready?.accounts ?? null);
   render(at("fg-asked"), told.asked);
+  render(at("fg-mind"), told.mind);
   render(at("fg-happens"), told.happens);
   if (isFolded()) at("fg-aside-head").textContent = state.from === "last" ? W.lastTime : W.suggestion;
   render(at("fg-project"), projectPicker(factory, choice, state.projects));

@@ -6,9 +6,9 @@ import {
 } from "./choose.js";
 import { billedText } from "./cost.js";
 import { h } from "./dom.js";
-import { clock, country, gigabytes, hoursText } from "./format.js";
+import { clock, country, gigabytes, hoursText, toMs } from "./format.js";
 import { locale } from "./translate.js";
-import { together } from "./windows.js";
+import { runsMaintenance, together } from "./windows.js";
 import { W } from "./words.js";
 
 const HOUR = 3_600_000;
@@ -45,7 +45,16 @@ export function healthStatus(factory, now) {
   if (state === "draining") return status("down", words?.what || W.draining);
   if (state === "starting") return status("wait", W.checking);
   if (factory.rules_open) return status("wait", W.rulesOpen);
-  return null;
+  const view = cardSize(factory);
+  const maintenance = view && runsMaintenance(factory, view, now);
+  return maintenance ? status("wait", W.inMaintenance(clock(maintenance.end, now))) : null;
+}
+
+/** When the next maintenance of a factory begins, in words; null where one runs already or none is announced. */
+function announced(factory, now) {
+  if (factory.health.state !== "ok") return null;
+  const next = (factory.maintenance ?? []).find((one) => toMs(one.start) > now);
+  return next ? h("span", { class: "fg-quiet" }, W.maintenanceFrom(clock(next.start, now))) : null;
 }
 
 /** A radio button that looks like a card; the button itself stays in the page for keyboard and screen reader. */
@@ -86,7 +95,7 @@ export function factoryCards(factories, choice, now) {
           .filter(Boolean).join(" "),
           h("span", { class: "fg-quiet" }, ` · ${W.gpusEach(accelerator.per_node, accelerator.unit)}`)),
       ],
-      foot: [healthStatus(factory, now) ?? start, busy],
+      foot: [healthStatus(factory, now) ?? start, busy, announced(factory, now)],
     });
   });
 }
@@ -108,7 +117,7 @@ export function sizeCards(factory, choice, now) {
       lines: [
         W.shape(size.cores, gigabytes(size.memory_gb)) + (size.whole_node ? ` · ${W.wholeNode}` : ""),
         h("span", { class: "fg-quiet" },
-          [size.billed_as && W.billed(billedText(size.billed_as)), W.upTo(hoursText(size.max_hours))].filter(Boolean).join(" · ")),
+          [billedText(view), W.upTo(hoursText(size.max_hours))].filter(Boolean).join(" · ")),
       ],
       foot: takesRequests(factory)
         ? startStatus(start, now, {
@@ -219,8 +228,17 @@ export function startLine(factory, choice, estimate, now) {
 /** What the factory's operator says to people, as far as it is written in the reader's language. */
 const hints = (factory) => (factory.hints ?? []).map((hint) => hint[locale().split("-")[0]]).filter(Boolean);
 
-/** What is asked for and what it costs: {asked}; and what happens then: {happens}. */
-export function summary(factory, choice, estimate, now, costs = []) {
+/** Who can see the files of a session: `accounts` of ReadyView JSON, null while unknown. Null where that is not known. */
+function whoSees(factory, choice, accounts) {
+  const mine = accounts?.find((one) => one.factory === factory.id && one.project === choice.project);
+  return W.whoSees[mine?.account] ?? null;
+}
+
+/**
+ * What is asked for and what it costs: {asked}; what can lose work or surprise, one line each: {mind}; and what else
+ * happens then: {happens}.
+ */
+export function summary(factory, choice, estimate, now, costs = [], accounts = null) {
   const view = findSize(factory, choice.size);
   const environment = findEnvironment(factory, choice.environment);
   const line = (key, ...children) => h("p", { key }, children);
@@ -231,12 +249,19 @@ export function summary(factory, choice, estimate, now, costs = []) {
       environment.gpu_stack ? ` · ${environment.gpu_stack}` : null) : null,
     ...costs,
   ];
+  const mind = [
+    line("idle", W.stopsUnused(hoursText(choice.idle_minutes / 60))),
+    ["none", "login"].includes(factory.outbound) ? line("offline", W.offline) : null,
+  ];
+  const seen = whoSees(factory, choice, accounts);
   const happens = [
     line("files", W.files(factory.site.machine, place(factory.folder))),
+    seen ? line("seen", seen) : null,
     W.outbound[factory.outbound] ? line("outbound", W.outbound[factory.outbound]) : null,
-    line("ends", W.endsByItself(hoursText(choice.unopened_minutes / 60), hoursText(choice.idle_minutes / 60))),
+    line("use", W.countsAsUse),
+    line("unopened", W.stopsUnopened(hoursText(choice.unopened_minutes / 60))),
     choice.give_up_hours ? line("give-up", W.givesUp(hoursText(choice.give_up_hours))) : null,
     ...hints(factory).map((hint, index) => h("p", { key: `hint-${index}`, class: "fg-quiet" }, hint)),
   ];
-  return { asked, happens };
+  return { asked, mind, happens };
 }

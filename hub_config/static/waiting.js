@@ -3,7 +3,7 @@
 import { Trouble, addresses, ask, backoff, follow, startAgain, stopSession } from "./api.js";
 import { announce, h, render, settings } from "./dom.js";
 import { canAsk, askPermission, icon, isDenied, mayTell, tell } from "./notify.js";
-import { change, isLive, names, ofServer, title } from "./session.js";
+import { change, endHead, isLive, isOutOfMemory, larger, names, ofServer, title } from "./session.js";
 import { ending, factList, headline, reasonBox, stepper, story } from "./session_view.js";
 import { watch } from "./soon.js";
 import { W } from "./words.js";
@@ -18,7 +18,7 @@ const JUST_NOW = 15_000;
 
 const state = {
   session: null, factories: [], trouble: null, cancelling: false, cancelFailed: null, ready: false,
-  again: false, againFailed: null,
+  again: null, againFailed: null,
 };
 let following = null;
 let progress = null;
@@ -31,10 +31,13 @@ function buttonsAtEnd() {
   const home = link(to.home, W.toHome, "btn-outline-contrast");
   const { session } = state;
   if (!session) return [link(to.spawn(page.server), W.startAgain, "fg-primary"), home];
-  const again = h("button", {
-    type: "button", class: "btn fg-primary", key: "again", "aria-disabled": String(state.again), onclick: startOver,
-  }, state.again ? W.starting : W.startAgain);
-  return [again, link(`${to.spawn(page.server)}#again=${session.id}`, W.change, "btn-outline-contrast"), home];
+  const more = larger(session, state.factories);
+  const button = (key, text, kind, choice) => h("button", {
+    type: "button", class: `btn ${kind}`, key, "aria-disabled": String(state.again !== null), onclick: () => startOver(choice, key),
+  }, state.again === key ? W.starting : text);
+  const same = isOutOfMemory(session);
+  const again = button("again", same ? W.startSame : W.startAgain, same ? "btn-outline-contrast" : "fg-primary", session.choice);
+  return [more ? button("larger", W.startLarger(more.view.gpu_label), "fg-primary", more.choice) : null, again, link(`${to.spawn(page.server)}#again=${session.id}`, W.change, "btn-outline-contrast"), home];
 }
 
 function notifyButton() {
@@ -72,7 +75,7 @@ function draw() {
   const now = Date.now();
   const named = session ? names(session, state.factories) : null;
   if (session && !isLive(session)) {
-    render(body, ending(session, now, buttonsAtEnd()), state.againFailed
+    render(body, ending(session, now, buttonsAtEnd(), { factories: state.factories }), state.againFailed
       ? h("p", { class: "fg-notice fg-notice-bad", key: "again-failed", role: "alert" }, state.againFailed) : null);
   } else if (page.mode !== "stopped" || session) {
     const alive = page.mode === "stopped" ? h("p", { class: "fg-notice", key: "coming" }, W.comingBack) : null;
@@ -111,7 +114,7 @@ async function failed() {
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
   }
-  tell(W.notify.failed, state.session?.end?.what ?? "");
+  tell(state.session && !isLive(state.session) ? endHead(state.session) : W.notify.failed, state.session?.end?.what ?? "");
   if (!state.session || isLive(state.session)) goOn();
 }
 
@@ -149,7 +152,7 @@ function hear(session) {
   if (session.reachable || session.state === "running") followProgress();
   if (!isLive(session)) {
     following?.stop();
-    if (before && isLive(before) && !state.cancelling) tell(W.notify.failed, session.end?.what ?? "");
+    if (before && isLive(before) && !state.cancelling) tell(endHead(session), session.end?.what ?? "");
     if (page.mode === "stopping") location.replace(to.home);
   }
   if (page.mode === "stopped" && session.reachable) coming ??= setTimeout(goOn, backoff(2));
@@ -202,16 +205,17 @@ async function look() {
   if (!following) setTimeout(look, FIND_AGAIN + backoff(looks) / 4);
 }
 
-async function startOver() {
-  if (state.again) return;
-  state.again = true;
+/** `choice`: what to start it with; `key`: of the button that was pressed. */
+async function startOver(choice, key) {
+  if (state.again !== null) return;
+  state.again = key;
   draw();
   try {
-    await startAgain(to, state.session);
+    await startAgain(to, { ...state.session, choice });
     location.href = to.pending(state.session.server);
   } catch (error) {
     if (!(error instanceof Trouble)) throw error;
-    state.again = false;
+    state.again = null;
     state.againFailed = [error.message, error.advice].filter(Boolean).join(" ");
     draw();
   }

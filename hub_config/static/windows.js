@@ -15,6 +15,10 @@ export function hoursBefore(view, now) {
   return hours !== null && hours >= leastHours(view.size.max_hours) ? Math.min(hours, view.size.max_hours) : null;
 }
 
+/** The maintenance that leaves a size no node now; null: none runs. */
+export const runsMaintenance = (factory, view, now) => (factory.maintenance ?? []).find((one) =>
+  one.closes.includes(view.size.partition) && toMs(one.start) <= now && now < toMs(one.end)) ?? null;
+
 /** How much of what is free one job could get, or null where that is all of it: it never spans two nodes. */
 export function together(load) {
   if (!load || load.gpus_free <= (load.node_gpus_free ?? load.gpus_free)) return null;
@@ -29,7 +33,9 @@ export function windows(factory, choice, now, on) {
 function outOfUse(factory, choice, now) {
   const load = loadOf(factory, findSize(factory, choice.size));
   return load?.nodes_out ? h("p", { key: "out-of-use", class: "fg-quiet" },
-    t("Nodes out of use here: {n}, since {when}.", { n: load.nodes_out, when: clock(toMs(load.out_since), now) })) : null;
+    tn(load.nodes_out, "{n} node of partition {partition} is out of service since {when}.",
+      "{n} nodes of partition {partition} are out of service since {when}.",
+      { partition: load.name, when: clock(toMs(load.out_since), now) })) : null;
 }
 
 function maintenance(factory, choice, now, on) {

@@ -44,7 +44,7 @@ class Acceptances:
         if rules is None:
             raise gone(f"The rules of {factory.site.machine}")
         if version != rules.version:
-            raise conflict(N_("These rules have changed since you read them. Read them again."))
+            raise conflict(N_("These terms of use have changed since you read them. Read them again."))
         key, at = (user, factory.id, version), moments.now()
         if key in self._known:
             return

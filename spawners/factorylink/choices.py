@@ -304,7 +304,7 @@ def _bounded(field: str, asked: int | None, default: int, most: int) -> int:
         return default
     if not 1 <= asked <= most:
         raise ChoiceError(
-            field, N_("{asked} minutes is outside the site's bounds: 1 to {most}.").format(asked=asked, most=most)
+            field, N_("{asked} minutes is outside the factory's bounds: 1 to {most}.").format(asked=asked, most=most)
         )
     return asked
 

@@ -52,7 +52,7 @@ REQUEUED_OFTEN = Answer(
 UNKNOWN_WAIT = Answer(
     "unknown",
     N_("It waits, for a reason that the factory's scheduler calls {words}."),
-    Move("site", N_("Nothing is known here about this word. If it lasts, ask the factory's support.")),
+    Move("site", N_("This gateway does not know this reason. If it lasts, ask the factory's support.")),
 )
 UNKNOWN_REFUSAL = Answer(
     "unknown",

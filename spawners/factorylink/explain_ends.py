@@ -184,7 +184,7 @@ LOG: tuple[Entry, ...] = (
     Entry(
         r"Stale file handle|Transport endpoint is not connected|Input/output error",
         "log-storage",
-        N_("The factory's storage failed under it."),
+        N_("The factory's storage failed while it ran."),
         NO_FAULT,
     ),
 )  # fmt: skip

@@ -15,7 +15,7 @@ _ANSWERS = (
     # Handing over
     Answer(
         "submit-doubtful",
-        N_("The factory did not answer when it was handed over."),
+        N_("The factory did not answer when your request was sent to it."),
         Move("wait", N_("The gateway looks for it there. If it was accepted, it is shown here or cancelled; it does "
                         "not run twice.")),
     ),
@@ -26,7 +26,7 @@ _ANSWERS = (
     Answer(
         "folder",
         N_("The folder for its files could not be made in your home at the factory."),
-        Move("you", N_("Look whether your home there is full or over its quota.")),
+        Move("you", N_("Check whether your home folder there is full or over its quota.")),
     ),
     # What the site does, or does not do
     Answer(
@@ -34,10 +34,14 @@ _ANSWERS = (
         N_("The factory has suspended your session: it is frozen, and its node does other work."),
         Move("wait", N_("It continues where it was. If it takes long, ask the factory's support.")),
     ),
-    Answer("unlooked", N_("The factory's scheduler has not looked at it for some minutes. It may be down."), SITE),
+    Answer(
+        "unlooked",
+        N_("The factory's scheduler has not looked at your request for some minutes. It may be down."),
+        SITE,
+    ),
     Answer(
         "nodes-out",
-        N_("All nodes of this part of the factory are out of use at the moment."),
+        N_("All nodes of this part of the factory are out of service at the moment."),
         Move("site", N_("It starts once some of them are back. Another size or factory may be quicker.")),
     ),
     # Who may
@@ -78,7 +82,7 @@ _ANSWERS = (
     ),
     Answer(
         "rules-open",
-        N_("You have not accepted the rules of {factory} as they are now, so nothing of yours starts there."),
+        N_("You have not accepted the present terms of use of {factory}, so nothing of yours starts there."),
         Move("you", N_("Open your checklist in a browser ({address}), read and accept them, then start again.")),
     ),
     Answer(
@@ -88,7 +92,8 @@ _ANSWERS = (
     ),
     Answer(
         "access-expired",
-        N_("You cannot start anything new: the hub has not confirmed your login for too long. What runs continues."),
+        N_("You cannot start anything new: the hub has not confirmed your login for too long. Running sessions "
+           "continue."),
         Move("you", N_("Open the gateway's page in a browser, sign in if it asks you to, then try again.")),
     ),
     Answer(
@@ -126,7 +131,7 @@ _ANSWERS = (
     Answer(
         "projects-unknown",
         N_("The gateway does not know its projects at the moment, so nothing can be started."),
-        Move("operator", N_("What runs goes on. Tell this gateway's operators.")),
+        Move("operator", N_("Running sessions continue. Tell this gateway's operators.")),
     ),
     Answer(
         "project-not-here",
@@ -150,7 +155,9 @@ _ANSWERS = (
         Move("you", N_("Choose another project, or wait until then.")),
     ),
     Answer(
-        "project-which", N_("You are in several projects. Say which one pays: {names}."), Move("you", N_("Choose one."))
+        "project-which",
+        N_("You are in several projects. Say which one is charged: {names}."),
+        Move("you", N_("Choose one.")),
     ),
     Answer(
         "project-size",
@@ -216,26 +223,27 @@ _ANSWERS = (
     Answer(
         "paused",
         N_("The gateway's operators have paused this factory."),
-        Move("operator", N_("Choose another factory, or come back later. What runs there goes on.")),
+        Move("operator", N_("Choose another factory, or come back later. Running sessions there continue.")),
     ),
     Answer(
         "stopped-by-site",
         N_("The factory has stopped this gateway for now."),
-        Move("site", N_("Choose another factory, or come back later. What runs there goes on.")),
+        Move("site", N_("Choose another factory, or come back later. Running sessions there continue.")),
     ),
     Answer(
         "off-list",
         N_("The factory no longer lets this gateway act for your account there."),
-        Move("site", N_("Ask the factory's support to put your account on the gateway's list. What runs goes on.")),
+        Move("site", N_("Ask the factory's support to put your account on the gateway's list. Running sessions "
+                        "continue.")),
     ),
     Answer(
         "host-key",
         N_("A computer of the factory showed another key than the one agreed on, so the gateway does not speak to it."),
-        Move("operator", N_("Sessions there go on. The gateway's operators must ask the factory whether the key was "
+        Move("operator", N_("Sessions there continue. The gateway's operators must ask the factory whether the key was "
                             "changed.")),
     ),
     # The way to the notebook
-    Answer("door-silent", N_("It is running, but it does not answer."), _WAITS),
+    Answer("door-silent", N_("It is running, but it is not answering."), _WAITS),
     Answer(
         "carrier-refused",
         N_("It is running, but the factory does not let the gateway through to it."),
@@ -246,7 +254,7 @@ _ANSWERS = (
         N_("It is running, but the gateway cannot resolve the name of its node."),
         Move("operator", N_("Tell this gateway's operators: the node's name must resolve, or door.host be set.")),
     ),
-    Answer("door-key", N_("It is running, but what answers there does not have its key."), _ASK),
+    Answer("door-key", N_("It is running, but the program that answers there does not have its key."), _ASK),
     Answer("door-never", N_("It was running, but never became reachable."), LOG_TELLS),
     Answer("notebook-late", N_("JupyterLab did not start in the time allowed."), LOG_TELLS),
     # What is done to its job at the factory
@@ -284,7 +292,7 @@ _ANSWERS = (
     Answer(
         "gave-up",
         N_("It had not started within the time you set, so it was taken out of the queue."),
-        Move("you", N_("Start again with more patience, a smaller size, or at another factory.")),
+        Move("you", N_("Start again with a longer limit, a smaller size, or at another factory.")),
     ),
     Answer("gone", N_("The factory no longer knows it, and keeps no record of why it ended."), LOG_TELLS),
     Answer(
@@ -313,11 +321,11 @@ _ANSWERS = (
         Move("you", N_("Make the cluster again with a larger cap if you need more.")),
     ),
     # The whole gateway
-    Answer("unreachable", N_("The factory cannot be reached."), KEPT),
+    Answer("unreachable", N_("The factory is not answering."), KEPT),
     Answer(
         "ledger",
         N_("The gateway cannot write its ledger now."),
-        Move("operator", N_("Running sessions go on. Tell this gateway's operators.")),
+        Move("operator", N_("Running sessions continue. Tell this gateway's operators.")),
     ),
 )  # fmt: skip
 

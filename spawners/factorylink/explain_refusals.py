@@ -5,7 +5,7 @@ from __future__ import annotations
 from factorylink.explain_table import ELSEWHERE, KEPT, OPERATOR, OWN, PROJECT, ROOM, SITE, Entry, Move
 from factorylink.models import N_
 
-_OPERATOR = Move("operator", N_("Sessions there go on; nothing is lost. The gateway's operators have to see to it."))
+_OPERATOR = Move("operator", N_("Sessions there continue; nothing is lost. The gateway's operators have to mend this."))
 
 # What sbatch prints when it does not take a job. Searched anywhere in its words.
 REFUSED: tuple[Entry, ...] = (
@@ -139,7 +139,7 @@ REFUSED: tuple[Entry, ...] = (
     Entry(
         r"licenses? (currently )?unavailable|invalid license",
         "licenses",
-        N_("A licence that this size asks for is not to be had."),
+        N_("A licence that this size asks for is not available."),
         ELSEWHERE,
     ),
     Entry(
@@ -152,7 +152,7 @@ REFUSED: tuple[Entry, ...] = (
         r"without the current working directory|working directory",
         "folder",
         N_("The folder for its files could not be made in your home at the factory."),
-        Move("you", N_("Look whether your home there is full or over its quota.")),
+        Move("you", N_("Check whether your home folder there is full or over its quota.")),
     ),
     Entry(
         r"internal error|unable to create job record|generating job credential",
@@ -178,7 +178,7 @@ UNREACHABLE: tuple[Entry, ...] = (
     Entry(
         r"gave no answer within|timed? ?out|no connection within|not begun within",
         "silent",
-        N_("The factory does not answer in time."),
+        N_("The factory is not answering."),
         KEPT,
     ),
     Entry(r"rate limit", "rate-limit", N_("The factory's scheduler is asked too often at the moment."), KEPT),
@@ -191,25 +191,25 @@ UNREACHABLE: tuple[Entry, ...] = (
     Entry(
         r"unable to contact|connection refused|connect failure|is DOWN|controller|Communication",
         "controller-down",
-        N_("The factory's scheduler does not answer."),
-        Move("site", N_("Sessions there go on; nothing is lost. It is tried again all the time.")),
+        N_("The factory's scheduler is not answering."),
+        Move("site", N_("Sessions there continue; nothing is lost. The gateway keeps trying.")),
     ),
     Entry(
         r"network is unreachable|no route|name or service|name resolution|connection .*lost|reset by peer|broken pipe",
         "cut",
-        N_("The network between the gateway and the factory is cut."),
+        N_("The network between the gateway and the factory is interrupted."),
         KEPT,
     ),
     Entry(
         r"could not be run|command not found|no such file",
         "commands-missing",
-        N_("The factory's commands cannot be run from here."),
+        N_("The gateway cannot run the factory's scheduler commands."),
         _OPERATOR,
     ),
     Entry(
         r"authenti|munge|credential|permission denied",
         "authentication",
-        N_("The factory does not accept who we are."),
+        N_("The factory does not accept the gateway's login."),
         _OPERATOR,
     ),
     Entry(

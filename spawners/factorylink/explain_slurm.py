@@ -26,7 +26,7 @@ _BACK = Move("wait", N_("It starts by itself once they are back. Another size or
 PENDING: tuple[Entry, ...] = (
     # The queue as it should be
     Entry(r"(None|NONE|Not_?set|SchedNotSet)?$", "new", N_("The scheduler has not looked at it yet."), ITSELF),
-    Entry(r"Priority$", "priority", N_("Others are ahead in the queue."), LESS),
+    Entry(r"Priority$", "priority", N_("Other jobs are ahead of yours in the queue."), LESS),
     Entry(r"Resources$", "resources", N_("You are near the front, waiting for a node to free up."), LESS),
     Entry(r"Dependency$", "dependency", N_("It waits for another job to end."), ITSELF),
     Entry(
@@ -68,7 +68,7 @@ PENDING: tuple[Entry, ...] = (
     Entry(
         r"MaxPoweredUpNodes",
         "nodes-asleep",
-        N_("The factory keeps part of its nodes switched off; as many are on as may be."),
+        N_("The factory keeps some of its nodes switched off and may switch no more of them on now."),
         LESS,
     ),
     Entry(
@@ -135,7 +135,7 @@ PENDING: tuple[Entry, ...] = (
         _BACK,
     ),
     Entry(r"FrontEndDown", "front-end-down", N_("A machine that starts the jobs is down."), SITE),
-    Entry(r"BadConstraints", "bad-constraints", N_("No node of the factory is as it asks for."), OPERATOR),
+    Entry(r"BadConstraints", "bad-constraints", N_("No node of the factory has what it asks for."), OPERATOR),
     Entry(
         r"Reservation(Deleted|Invalid)|ResvDel",
         "reservation-gone",
@@ -154,7 +154,7 @@ PENDING: tuple[Entry, ...] = (
     Entry(
         r"InvalidAccount|AccountNotAllowed|Account_not_allowed",
         "account",
-        N_("The project that would pay may not be used here."),
+        N_("The project to be charged may not be used here."),
         PROJECT,
     ),
     Entry(

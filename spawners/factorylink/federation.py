@@ -40,7 +40,7 @@ class Federation:
             said = N_("{factory} has no machine yet, so nothing can be started there.")
             return said.format(factory=self.planned[factory_id].name)
         if factory_id in self.factories:
-            said = N_("{factory} is not switched on here: its operator has not agreed with this gateway's.")
+            said = N_("This gateway does not offer {factory} yet: its operator has no agreement with this gateway's.")
             return said.format(factory=self.factories[factory_id].name)
         return None
 

@@ -286,7 +286,7 @@ class Watcher:
                 "ready": None,
                 "ends": None,
             }
-            say = N_("The site put the job back into the queue ({count}); it starts again from there.")
+            say = N_("The factory put the job back into the queue ({count}); it starts again from there.")
             say = say.format(count=job.restarts)
             again = budget.began_again(live.row.id, live.row.started, job.started or moments.now())
             await self._board.ledger.change(live.row, again, say=say, restarts=job.restarts, **values)

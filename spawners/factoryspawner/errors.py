@@ -48,7 +48,7 @@ LINK_SILENT = Words(
 
 NOTHING_TO_ADOPT = Words(
     code="unknown",
-    what=N_("The session of this server has ended meanwhile."),
+    what=N_("This session has ended meanwhile."),
     do=N_("Start a new one; files in the notebook folder are still there."),
     whose="you",
 )
@@ -56,7 +56,7 @@ NOTHING_TO_ADOPT = Words(
 
 STOPPED = Words(
     code="stopped-meanwhile",
-    what=N_("Somebody stopped this server while it was starting."),
+    what=N_("Somebody stopped this session while it was starting."),
     do=N_("Start it again if you need it."),
     whose="you",
 )

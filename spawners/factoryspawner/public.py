@@ -15,7 +15,7 @@ from jupyterhub.handlers import BaseHandler
 from tornado import web
 
 from factorylink.client import LinkSilent
-from factorylink.models import ANTENNA, N_, Model, NetworkAntenna, NetworkFactory, NetworkView
+from factorylink.models import ANTENNA, N_, MaintenanceView, Model, NetworkAntenna, NetworkFactory, NetworkView
 from factoryspawner import europe
 from factoryspawner.gateway import gateway
 from factoryspawner.language import COOKIE, Language, languages
@@ -62,11 +62,32 @@ class Status(Model):
     factories: tuple[NetworkFactory, ...] = ()
 
 
-def kind(factory: NetworkFactory) -> str:
-    """How a factory is, in a word: as its health where it is offered here, else ``template`` or ``planned``."""
+def kind(factory: NetworkFactory, now: datetime) -> str:
+    """Return how a factory is, in a word: its health where it is offered here, else ``template`` or ``planned``.
+
+    A healthy factory in maintenance is ``maintenance`` if that leaves none of its partitions a node, else ``partly``.
+    """
     if factory.health is not None:
+        if factory.health.state == "ok" and (running := _running(factory, now)):
+            return "maintenance" if _closed(factory, running) else "partly"
         return factory.health.state
     return "planned" if factory.state == "planned" else "template"
+
+
+def _running(factory: NetworkFactory, now: datetime) -> list[MaintenanceView]:
+    return [one for one in factory.maintenance if one.start <= now < one.end]
+
+
+def _closed(factory: NetworkFactory, running: list[MaintenanceView]) -> bool:
+    closes = {name for one in running for name in one.closes}
+    return bool(closes) and closes >= {load.name for load in factory.partitions}
+
+
+def maintenance_from(factory: NetworkFactory, now: datetime) -> datetime | None:
+    """Return when the next announced maintenance of an available factory begins; None: none, or one runs already."""
+    if kind(factory, now) != "ok":
+        return None
+    return min((one.start for one in factory.maintenance if one.start > now), default=None)
 
 
 def as_of(factory: NetworkFactory) -> datetime | None:
@@ -87,11 +108,11 @@ def own_antenna(user: Any) -> str:
     return next((name.removeprefix(ANTENNA) for name in groups if name.startswith(ANTENNA)), "")
 
 
-def drawing(network: NetworkView) -> Drawing:
-    """The map of a network. What has no place in the catalogue is in the list only."""
+def drawing(network: NetworkView, now: datetime) -> Drawing:
+    """The map of a network, as it is now. What has no place in the catalogue is in the list only."""
     spots = {one.id: europe.place(one.at) for one in network.factories if one.at is not None}
     factories = [
-        Marked(id=one.id, number=number, x=spots[one.id][0], y=spots[one.id][1], kind=kind(one))
+        Marked(id=one.id, number=number, x=spots[one.id][0], y=spots[one.id][1], kind=kind(one, now))
         for number, one in enumerate(network.factories, 1)
         if one.id in spots
     ]
@@ -136,7 +157,8 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         """Finish with a template of ours."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
-        told = {"kind": kind, "as_of": as_of, "is_old": is_old, "now": datetime.now(UTC)}
+        told = {"kind": kind, "maintenance_from": maintenance_from, "as_of": as_of, "is_old": is_old}
+        told["now"] = datetime.now(UTC)
         self.finish(await self.render_template(name, **told, **values))
 
 
@@ -152,7 +174,7 @@ class FactoriesPage(PublicHandler):
         await self.page(
             "factories.html",
             network=network,
-            drawing=drawing(network) if network else None,
+            drawing=drawing(network, datetime.now(UTC)) if network else None,
             own=own,
             mine=own if asked is None else chosen(antennas, asked),
         )

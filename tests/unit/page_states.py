@@ -100,7 +100,7 @@ def network(now: datetime) -> NetworkView:
                         "health": healths[one.id],
                         "partitions": () if one.id == "bsc-aif" else (load,),
                         "loads_at": None if one.id == "bsc-aif" else now,
-                        "maintenance": windows if one.id == "lumi-aif" else (),
+                        "maintenance": {"lumi-aif": windows, "bsc-aif": windows[1:]}.get(one.id, ()),
                     }
                 )
                 if one.id in healths

@@ -64,6 +64,17 @@ describe("maintenance", () => {
     assert.equal(before(60 * 24 * 9), 24); // the size's own limit
   });
 
+  test("a maintenance runs where it leaves a size no node at this moment", () => {
+    const during = (from, to, closes = ["p"]) => factory("one", [size("g1", 1, 1)], {
+      health: { state: "ok" }, maintenance: [{ name: "m", start: inMinutes(from), end: inMinutes(to), nodes: 8, closes }],
+    });
+    const runs = (place) => windows.runsMaintenance(place, place.sizes[0], NOW);
+    assert.equal(runs(during(-60, 60)).name, "m");
+    assert.equal(runs(during(60, 120)), null);
+    assert.equal(runs(during(-60, 60, [])), null); // of some nodes only
+    assert.equal(runs(during(-120, -60)), null);
+  });
+
   test("there may be no time left, or no maintenance", () => {
     assert.equal(before(10), null);
     assert.equal(before(-10), null);
@@ -119,7 +130,6 @@ describe("format", () => {
     assert.equal(format.span(59.9), "59 seconds");
     assert.equal(format.span(3600), "1 hour");
     assert.equal(format.span(52 * 3600), "2 days 4 hours");
-    assert.equal(format.stopwatch(3723), "1:02:03");
     assert.equal(format.hoursText(0.25), "15 minutes");
     assert.equal(format.hoursText(1.5), "1 hour 30 minutes");
     assert.equal(format.hoursText(72), "72 hours");
@@ -141,7 +151,7 @@ describe("clusters", () => {
     assert.equal(of({ running: 1, pending: 5, ended: 9 }), "Running");
     assert.equal(of({ asked: 1, ended: 9 }), "In the queue");
     assert.equal(of({ ended: 9 }), "No jobs");
-    assert.equal(of({ unreachable: 2, ended: 1 }), "Out of reach");
+    assert.equal(of({ unreachable: 2, ended: 1 }), "Not answering");
     assert.equal(of({ running: 1 }, "ending"), "Ending");
     assert.equal(cluster.jobsLine(made({ counts: { running: 4, asked: 1, pending: 1, ended: 2 } })), "4 jobs running · 2 waiting");
     assert.equal(cluster.jobsLine(made({ counts: { ended: 2 } })), "No jobs");
@@ -167,11 +177,11 @@ describe("clusters", () => {
     const head = (state, more) => made({ session: "c", counts: { pending: 1 }, head: one({ state, id: "c", ...more }) });
     assert.equal(cluster.headLine(made(), NOW), "");
     assert.equal(cluster.headLine(head("pending", { position: 1, expected_start: inMinutes(0) }), NOW),
-      "Its scheduler runs as its own job: Next in line · expected to start now");
-    assert.equal(cluster.headLine(head("starting"), NOW), "Its scheduler runs as its own job: Starting");
+      "The cluster’s Dask scheduler runs in a job of its own: Next in the queue · expected to start now");
+    assert.equal(cluster.headLine(head("starting"), NOW), "The cluster’s Dask scheduler runs in a job of its own: Starting");
     assert.match(cluster.headLine(head("running", { ends: inMinutes(60) }), NOW), /: 1 hour left, ends \d\d:\d\d$/);
     assert.deepEqual(cluster.standing(head("starting")), ["wait", "Starting"]);
-    assert.deepEqual(cluster.standing(head("unreachable")), ["down", "Out of reach"]);
+    assert.deepEqual(cluster.standing(head("unreachable")), ["down", "Not answering"]);
     assert.deepEqual(cluster.standing(head("running")), ["wait", "In the queue"]);
   });
 
@@ -186,7 +196,7 @@ describe("clusters", () => {
 describe("languages", () => {
   const german = {
     language: "de", plural: "1011", texts: {
-      "{n} core": ["{n} Kern", "{n} Kerne"], "ends {at}": "endet {at}", "{machine} does not answer": "{machine} antwortet nicht",
+      "{n} core": ["{n} Kern", "{n} Kerne"], "ends {at}": "endet {at}", "{machine} is not answering": "{machine} antwortet nicht",
     },
   };
 
@@ -341,41 +351,54 @@ describe("who pays", () => {
     assert.deepEqual(cost.siteBill("1/4 node-hour per hour", 2), { amount: 0.5, unit: "node-hour" });
     assert.deepEqual(cost.siteBill("0.5 GPU-hours per hour", 4), { amount: 2, unit: "GPU-hour" });
     assert.equal(cost.siteBill("as a whole node, whatever is asked for", 2), null);
-    const line = (billed, gpus = 4) => {
-      const view = { ...size("g4", 4, 1, null, { billed_as: billed }), billed_gpus: gpus };
-      return cost.costLine(at("GPU"), view, 2);
+    const line = (billed, gpus = 4, unit = "GPU", counted = gpus) => {
+      const view = { ...size("g4", gpus, 1, null, { billed_as: billed }), billed_gpus: counted };
+      return cost.costLine(at(unit), view, 2);
     };
-    assert.equal(line("1 node-hour per hour"), "2 h × 4 GPUs = 8 GPU-hours; ONE bills 2 node-hours.");
-    assert.equal(line("8 GPUs"), "2 h × 4 GPUs = 8 GPU-hours. Billed as 8 GPUs.");
-    assert.equal(line("", 8), "2 h × 8 GPUs = 16 GPU-hours. You pay for the whole node: 8 GPUs.");
-    const lumi = { ...size("gcd-1", 1, 1, null, { billed_as: "0.5 GPU-hours per hour" }), billed_gpus: 1 };
-    assert.equal(cost.costLine(at("GCD"), lumi, 1), "1 h × 1 GCD = 1 GCD-hour; ONE bills 0.5 GPU-hours.");
-    const none = { ...size("cpu", 0, 1, null, { billed_as: "" }), billed_gpus: 0 };
-    assert.equal(cost.costLine(at("GPU"), none, 2), "");
+    assert.equal(line("1 node-hour per hour"), "It costs at most 8 GPU-hours: 2 hours on 4 GPUs (ONE calls that 2 node-hours).");
+    for (const same of ["8 GPUs", "8 GPU-h", "8 GPU-hours per hour"]) {
+      assert.equal(line(same, 8), "It costs at most 16 GPU-hours: 2 hours on 8 GPUs.");
+    }
+    assert.equal(line("", 1, "GPU", 8), "It costs at most 16 GPU-hours: 2 hours on a whole node with 8 GPUs.");
+    assert.equal(line("0.5 GPU-hours per hour", 1, "GCD"), "It costs at most 1 GPU-hour: 2 hours on half a GPU (1 GCD).");
+    assert.equal(line("4 GPU-hours per hour", 8, "GCD"), "It costs at most 8 GPU-hours: 2 hours on 4 GPUs (8 GCDs).");
+    const none = { ...size("cpu", 0, 1, null, { billed_as: "", cores: 8 }), billed_gpus: 0 };
+    assert.equal(cost.costLine(at("GPU"), none, 2), "It costs no GPU-hours.");
   });
 
   test("a unit is in words, with the form that its number takes", () => {
-    const line = (billed, hours) => cost.costLine(at("GPU"),
-      { ...size("cpu", 0, 1, null, { billed_as: billed }), billed_gpus: 0 }, hours);
-    assert.equal(line("1 core-hour per hour", 1), "ONE bills 1 core-hour.");
-    assert.equal(line("1 core-hour per hour", 2), "ONE bills 2 core-hours.");
-    assert.equal(line("1/2 node-hour per hour", 1), "ONE bills 0.5 node-hours.");
-    assert.equal(line("3 credits per hour", 1), "ONE bills 3 credits."); // a unit that nobody translated
-    assert.equal(line("1 constructor per hour", 1), "ONE bills 1 constructor.");
-    assert.equal(cost.billedText("1/4 node-hour per hour"), "0.25 node-hours per hour");
-    assert.equal(cost.billedText("1 GPU"), "1 GPU");
-    assert.equal(cost.billedText("as a whole node"), "as a whole node");
-    const one = cost.costLine(at("GPU"), { ...size("g1", 1, 1, null, { billed_as: "" }), billed_gpus: 1 }, 1);
-    assert.equal(one, "1 h × 1 GPU = 1 GPU-hour.");
+    const cpu = (billed) => ({ ...size("cpu", 0, 1, null, { billed_as: billed, cores: 1 }), billed_gpus: 0 });
+    const line = (billed, hours) => cost.costLine(at("GPU"), cpu(billed), hours);
+    assert.equal(line("1 core-hour per hour", 1), "It costs at most 1 core-hour: 1 hour on 1 core.");
+    assert.equal(line("1 core-hour per hour", 2), "It costs at most 2 core-hours: 2 hours on 1 core.");
+    assert.equal(line("1/2 node-hour per hour", 1), "It costs at most 0.5 node-hours: 1 hour on 1 core.");
+    assert.match(line("3 credits per hour", 1), /^It costs at most 3 credits:/); // a unit that nobody translated
+    assert.match(line("1 constructor per hour", 1), /^It costs at most 1 constructor:/);
+    assert.equal(cost.billedText(cpu("1/4 node-hour per hour")), "Costs 0.25 node-hours per hour");
+    assert.equal(cost.billedText(cpu("a whole node")), "Billed as a whole node");
+    const gpu = (billed) => ({ ...size("g1", 1, 1, null, { billed_as: billed }), billed_gpus: 1 });
+    for (const same of ["1 GPU", "1 GPU-h", "", "1/4 node-hour per hour", "a whole node"]) {
+      assert.equal(cost.billedText(gpu(same)), "Costs 1 GPU-hour per hour");
+    }
     assert.equal(cost.standingLine(paying({ left: 0.5, granted: 1 }), NOW), "It has 0.5 of 1 GPU-hour left.");
   });
 
+  test("what an ended session was charged is told as its start told it", () => {
+    const view = { ...size("gcd-2", 2, 1, null, { billed_as: "1 GPU-hour per hour" }), billed_gpus: 2 };
+    const ran = { started: inMinutes(-90), ended: inMinutes(0) };
+    assert.equal(cost.chargedText(ran, view), "1.5 GPU-hours");
+    assert.equal(cost.chargedText(ran, { ...view, size: { ...view.size, billed_as: "" } }), "3 GPU-hours");
+    assert.equal(cost.chargedText({ started: null, ended: inMinutes(0) }, null), "Not charged: it never ran");
+    assert.equal(cost.chargedText(ran, null), null);
+    assert.equal(cost.chargedText(ran, { ...size("cpu", 0, 1), billed_gpus: 0 }), "No GPU-hours");
+  });
+
   test("a unit's forms are the language's own, of fractions, too", () => {
-    const texts = (forms) => ({ "{amount} core-hour": forms.map((form) => `{amount} ${form}`), "{machine} bills {amount}": "{amount}" });
+    const texts = (forms) => ({ "{amount} core-hour": forms.map((form) => `{amount} ${form}`), "It costs at most {total}: {hours} on {what}.": "{total}." });
     const of = (language, plural, forms) => {
       use({ language, plural: plural.padEnd(200, plural.at(-1)), texts: texts(forms) });
       const said = [1, 2, 5, 0.5, 1.5].map((n) => cost.costLine(at("GPU"),
-        { ...size("cpu", 0, 1, null, { billed_as: "1 core-hour per hour" }), billed_gpus: 0 }, n));
+        { ...size("cpu", 0, 1, null, { billed_as: "1 core-hour per hour", cores: 1 }), billed_gpus: 0 }, n));
       use({ language: "en", texts: {}, plural: "" });
       return said;
     };
@@ -457,7 +480,7 @@ describe("sessions", () => {
   test("position and plan in words", () => {
     const rows = new Map(session.facts(one({ position: 1, expected_start: inMinutes(30) }),
       { size: "1 x GPU", environment: "Plain" }, NOW));
-    assert.equal(rows.get(W.facts.place), "Next in line");
+    assert.equal(rows.get(W.facts.place), "Next in the queue");
     assert.match(rows.get(W.facts.expected), /^about .*\(30 minutes\)$/);
     assert.equal(new Map(session.facts(one(), { size: "", environment: "" }, NOW)).get(W.facts.expected), W.noPlan);
   });
@@ -497,6 +520,30 @@ describe("sessions", () => {
     const stopped = one({ state: "ended", end_reason: "stopped" });
     assert.equal(session.endText(stopped), W.withdrawn);
     assert.equal(session.endText({ ...stopped, ready: inMinutes(-1) }), W.reason.stopped);
+  });
+
+  const memory = (id, gigabytes, more = {}) => size(id, 1, 1, null, { memory_gb: gigabytes, ...more });
+  const ran = one({ state: "ended", end_reason: "out-of-memory", started: inMinutes(-60), ended: inMinutes(0) });
+
+  test("a session that ran out of memory says so, whether JupyterLab answered or not", () => {
+    assert.equal(session.endHead(ran), "Your session ran out of memory");
+    assert.equal(session.endHead({ ...ran, ready: inMinutes(-50) }), "Your session ran out of memory");
+    assert.equal(session.endHead({ ...ran, end_reason: "failed" }), "Your session did not start");
+    assert.equal(session.endHead({ ...ran, end_reason: "failed", ready: inMinutes(-50) }), "Your session has ended");
+  });
+
+  test("it can start again with the size that has the least more memory and fits it", () => {
+    const sizes = [memory("g1", 60), memory("huge", 900), memory("g2", 120, { max_hours: 1 }), memory("tiny", 30)];
+    const found = session.larger(ran, [factory("one", sizes)]);
+    assert.deepEqual([found.choice.size, found.choice.hours], ["g2", 1]);
+    assert.equal(session.larger({ ...ran, choice: { ...ran.choice, size: "huge" } }, [factory("one", sizes)]), null);
+    assert.equal(session.larger({ ...ran, end_reason: "failed" }, [factory("one", sizes)]), null);
+    assert.equal(session.larger(ran, []), null); // the factory is not known yet
+    const bound = factory("one", sizes, { environments: [{ id: "plain", title: "Plain", sizes: ["g1", "huge"] }] });
+    assert.equal(session.larger(ran, [bound]).choice.size, "huge"); // where its environment runs
+    const paid = sizes.map((view) => ({ ...view, projects: view.size.id === "huge" ? ["p"] : [] }));
+    const ofProject = { ...ran, choice: { ...ran.choice, project: "p" } };
+    assert.equal(session.larger(ofProject, [factory("one", paid, { projects: ["p"] })]).choice.size, "huge");
   });
 
   test("only what matters is announced", () => {

@@ -165,7 +165,7 @@ async def test_a_start_that_is_refused_says_where_to_accept(hub: HubProcess, lin
     finally:
         link.refuse = None
     assert answer.status_code == 403
-    assert "rules of ONE" in answer.json()["message"] and "/hub/checklist" in answer.json()["message"]
+    assert "terms of use of ONE" in answer.json()["message"] and "/hub/checklist" in answer.json()["message"]
 
 
 # --- in a browser
@@ -179,7 +179,7 @@ async def test_without_javascript_by_keyboard_alone(hub: HubProcess, browser: Br
     await page.locator("#password_input").fill("ada-secret")
     await page.locator("#login_submit").click()
     await expect(page.get_by_role("heading", level=1)).to_have_text("Your checklist")
-    box = page.get_by_role("checkbox", name="I have read and accept the rules of ONE (version 2026-11)")
+    box = page.get_by_role("checkbox", name="I have read and accept the terms of use of ONE (version 2026-11)")
     await box.focus()
     await page.keyboard.press("Space")
     await page.keyboard.press("Tab")
@@ -229,7 +229,7 @@ async def test_the_start_page_says_it_and_leads_there_and_back(
     await page.goto("/hub/spawn/ada/more")
     await expect(page.locator("#fg-factories")).to_contain_text("You have not accepted its rules yet")
     obstacle = page.locator("#fg-obstacle")
-    await expect(obstacle).to_contain_text("You have not accepted the rules of ONE as they are now")
+    await expect(obstacle).to_contain_text("You have not accepted the present terms of use of ONE")
     await expect(page.locator("#fg-start-button")).to_have_attribute("aria-disabled", "true")
     assert await findings(page) == []
     await obstacle.get_by_role("link", name="To your checklist").click()

@@ -65,7 +65,7 @@ async def test_each_is_shown_with_what_it_does_and_what_is_wrong(opens: Opens, l
     used = re.compile(r"5\.5\d? of at most 20 GPU-hours used · 2\.[45]\d? GPU-hours reserved")
     await expect(sweep).to_contain_text(used)
     afar = page.get_by_role("article", name="afar")
-    for text in ("Out of reach", "3 jobs out of reach", "does not answer"):
+    for text in ("Not answering", "3 jobs not answering", "is not answering"):
         await expect(afar).to_contain_text(text)
     quiet = page.get_by_role("article", name="quiet")
     for text in ("No jobs", "Its scheduler runs as its own job: 1 hour 59 minutes left"):

@@ -155,7 +155,7 @@ async def test_the_switch_is_kept(context: BrowserContext) -> None:
     await expect(page.get_by_role("heading", name="Ihre Sitzungen")).to_be_visible()
     await page.get_by_label("Sprache").select_option("en")
     await expect(page.get_by_role("heading", name="Your sessions")).to_be_visible()
-    await expect(page.get_by_text("Others are ahead in the queue")).to_be_visible()
+    await expect(page.get_by_text("Other jobs are ahead of yours in the queue")).to_be_visible()
     await page.goto("/hub/spawn/ada")
     await expect(page.get_by_role("heading", name="Start a session")).to_be_visible()
     await page.goto("/hub/home?lang=de")
@@ -187,7 +187,7 @@ async def test_a_start_that_fails_says_why_in_the_persons_language(context: Brow
     session = link.live("ada", "fails")[0]
     reason, words = explain.ended(End(job="7", raw_state="OUT_OF_MEMORY"))
     await link.end(session.id, end_reason=reason, end=words, log_tail=("Killed",))
-    await expect(page.get_by_role("heading", name="Ihre Sitzung ist nicht gestartet")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Ihrer Sitzung ist der Speicher ausgegangen")).to_be_visible()
     await expect(page.get_by_text("Sie brauchte mehr Speicher, als ihre Größe hat, und wurde beendet.")).to_be_visible()
     await expect(page.get_by_text("Was Sie tun können")).to_be_visible()
     await expect(page.get_by_text("OUT_OF_MEMORY")).to_be_visible()
@@ -217,10 +217,12 @@ async def test_who_pays_and_what_it_costs_stands_before_the_click(context: Brows
     await page.goto("/hub/spawn/ada/pays?lang=en")
     await settled(page, "start")
     summary, start = page.locator("#fg-summary"), page.get_by_role("button", name="Start")
-    await expect(summary).to_contain_text("2 h × 1 GPU = 2 GPU-hours.")
-    await expect(summary).to_contain_text("EHPC-AIF-2026PG01-756 pays. It has 4,900 of 5,000 GPU-hours left. It ends")
+    await expect(summary).to_contain_text("It costs at most 2 GPU-hours: 2 hours on 1 GPU.")
+    await expect(summary).to_contain_text(
+        "Charged to EHPC-AIF-2026PG01-756. It has 4,900 of 5,000 GPU-hours left. It ends"
+    )
     await expect(page.locator("#fg-ready-list")).to_contain_text("You have no account there yet")
-    project = page.get_by_label("Project that pays")
+    project = page.get_by_label("Project to charge")
     await project.select_option("EHPC-AIF-2026SC01-001")
     await expect(start).to_have_attribute("aria-disabled", "true")
     await expect(page.locator("#fg-obstacle")).to_contain_text("0.5 GPU-hours left, and this needs 2: at most 0.5 h")
@@ -262,4 +264,4 @@ async def test_the_proxys_own_page_speaks_the_persons_language_and_says_what_the
         }
     await context.add_cookies([{"name": "fg-lang", "value": "en", "url": page.url}])
     await page.reload()
-    await expect(page.get_by_role("heading", name="This does not answer at the moment")).to_be_visible()
+    await expect(page.get_by_role("heading", name="This is not answering at the moment")).to_be_visible()

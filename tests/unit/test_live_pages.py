@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +13,10 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from factorylink import explain
-from factorylink.models import Environment, Health, NetworkView, ReservationView
+from factorylink.models import End, Environment, Health, NetworkView, ReservationView
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
-from tests.unit.hub_process import HubProcess
+from tests.unit.hub_process import HubProcess, is_stopped
 
 PATIENCE = 60_000  # ms: the hub keeps what the link told for some seconds, and a page asks every 20
 
@@ -65,7 +65,7 @@ async def test_what_changed_is_shown_and_said_without_a_reload(
     await page.clock.install()
     await page.goto(path)
     lumi = page.locator("[data-key='lumi-aif']")
-    await expect(lumi.locator(".fg-status")).to_have_text("Available")
+    await expect(lumi.locator(".fg-status")).to_have_text("Available, partly in maintenance")
     await page.evaluate("""() => {
       window.whole = document.querySelector("[data-key='lumi-aif']");
       window.said = [];
@@ -79,15 +79,15 @@ async def test_what_changed_is_shown_and_said_without_a_reload(
     await page.locator("main a").first.focus()
     focused = await page.evaluate("document.activeElement.outerHTML")
     await renewed(page)
-    await expect(lumi.locator(".fg-status")).to_have_text("Available")
+    await expect(lumi.locator(".fg-status")).to_have_text("Available, partly in maintenance")
     assert await page.evaluate("window.said") == []  # nothing changed: nothing is said
 
     link.network = silent(link.network, "lumi-aif")
     await told(hub, "lumi-aif", "unreachable")
     await renewed(page)
-    await expect(lumi.locator(".fg-status")).to_have_text("Does not answer")
+    await expect(lumi.locator(".fg-status")).to_have_text("Not answering")
     assert await page.evaluate("window.whole === document.querySelector(\"[data-key='lumi-aif']\")")
-    assert await page.evaluate("window.said") == ["LUMI: Does not answer"]
+    assert await page.evaluate("window.said") == ["LUMI: Not answering"]
     assert await page.evaluate("window.touched") == 0  # what is as it was is not drawn anew
     assert await page.evaluate("document.activeElement.outerHTML") == focused
 
@@ -124,7 +124,9 @@ async def start(page: Page) -> None:
 
 async def test_who_has_nothing_running_sees_one_choice_and_start(page: Page, link: FakeLink) -> None:
     await page.goto(f"{page_states.START}?lang=en")
-    await expect(page.get_by_role("heading", name=re.compile("^(Our suggestion|As last time)$"))).to_be_visible()
+    await expect(
+        page.get_by_role("heading", name=re.compile("^(Our suggestion|Same choice as your last session)$"))
+    ).to_be_visible()
     await expect(page.locator("#fg-asked")).to_contain_text("You ask for 1 x A100 40 GB on ONE for 2 hours.")
     start = page.get_by_role("button", name="Start", exact=True)
     await expect(start).to_have_attribute("aria-disabled", "false")
@@ -133,7 +135,7 @@ async def test_who_has_nothing_running_sees_one_choice_and_start(page: Page, lin
         "[...document.querySelectorAll('main p, main li')].filter((one) => one.checkVisibility())"
         ".map((one) => one.innerText.trim()).filter(Boolean)"
     )
-    assert len(seen) <= 6, seen
+    assert len(seen) <= 7, seen
 
     # By keyboard: Start comes first, then the way to all else.
     await start.focus()
@@ -254,3 +256,98 @@ async def test_tokens_in_addresses_are_allowed_by_a_click(page: Page, link: Fake
     [new] = set(link.requests) - before
     assert link.requests[new].choice.url_tokens is True
     await link.end(new)
+
+
+# --- what can lose work or surprise, and what a session cost
+
+
+async def test_what_can_lose_work_stands_by_the_start_button(page: Page, link: FakeLink) -> None:
+    one(link)
+    await page.goto(f"{page_states.START}?lang=en")
+    mind = page.locator("#fg-mind")
+    await expect(mind).to_contain_text("It stops after 1 hour without use. A running cell counts as use;")
+    await expect(mind).to_contain_text("The session cannot reach the internet.")
+    await expect(page.locator("#fg-happens")).to_be_hidden()
+    await page.locator("#fg-what > summary").click()
+    happens = page.locator("#fg-happens")
+    await expect(happens).to_contain_text("Packages and data: upload them in JupyterLab.")
+    await expect(happens).to_contain_text("You work under your own account at the factory.")
+    await expect(happens).to_contain_text("It also stops if you do not open it within 30 minutes.")
+    one(link, outbound="compute")
+    await page.goto(f"{page_states.START}?lang=en")
+    await expect(mind).to_contain_text("It stops after 1 hour without use.")
+    await expect(mind).not_to_contain_text("internet")
+
+
+async def test_a_maintenance_is_said_on_a_factory_s_card(page: Page, link: FakeLink) -> None:
+    card = page.locator("label[for='factory-one']")
+    await start(page)
+    await expect(card).to_contain_text(re.compile(r"Maintenance from .*\d\d:\d\d"))
+    now = datetime.now(UTC)
+    closes = (
+        link.factories[0]
+        .maintenance[0]
+        .model_copy(update={"start": now - timedelta(hours=1), "end": now + timedelta(hours=1)})
+    )
+    one(link, maintenance=(closes,))
+    await start(page)
+    await expect(card).to_contain_text(re.compile(r"In maintenance until .*\d\d:\d\d"))
+    await expect(card).not_to_contain_text("Free now")
+
+
+async def test_a_session_that_ran_out_of_memory_says_so_and_starts_again_with_a_larger_size(
+    page: Page, link: FakeLink, hub: HubProcess
+) -> None:
+    first = link.factories[0]
+    sizes = tuple(
+        view.model_copy(update={"size": view.size.model_copy(update={"memory_gb": memory})})
+        for view, memory in zip(first.sizes, (60, 240, 60, 120), strict=True)
+    )
+    one(link, sizes=sizes)
+    ended = await out_of_memory(hub, link, "hungry")
+    await page.goto("/hub/user/ada/hungry/?lang=en")
+    await expect(page.get_by_role("heading", name="Your session ran out of memory")).to_be_visible()
+    facts = page.locator(".fg-facts")
+    for text in ("hungry", "ONE", "1 x A100 40 GB, for 2 hours", "PyTorch 2", "0.5 GPU-hours"):
+        await expect(facts).to_contain_text(text)
+    await expect(page.locator("main")).to_contain_text("2 x A100 40 GB has 120 GB memory. It costs at most 4 GPU-hours")
+    buttons = page.locator("#fg-waiting-body .fg-buttons button")
+    await expect(buttons).to_have_text(["Start again with 2 x A100 40 GB", "Start again with the same size"])
+    await buttons.first.click()
+    await page.wait_for_url("**/hub/spawn-pending/ada/hungry**")
+    again = await link.until(None, lambda one: one.server == "hungry" and one.id != ended)
+    assert link.requests[again.id].choice.size == "later"
+    await link.end(again.id)
+
+
+async def test_where_there_is_no_larger_size_it_says_that_the_same_will_end_the_same(
+    page: Page, link: FakeLink, hub: HubProcess
+) -> None:
+    one(link)
+    await out_of_memory(hub, link, "starved")
+    await page.goto("/hub/user/ada/starved/?lang=en")
+    await expect(page.locator("main")).to_contain_text("The same session will probably run out of memory again.")
+    await expect(page.locator("#fg-waiting-body .fg-buttons button")).to_have_text(["Start again with the same size"])
+    await page.goto("/hub/home?lang=en")
+    row = page.locator("li.fg-ended", has_text="starved")
+    await expect(row).to_contain_text("Charged: 0.5 GPU-hours")
+    await expect(row.get_by_role("button", name="Start again with the same size")).to_be_visible()
+
+
+async def test_a_request_that_never_ran_is_not_charged(page: Page, link: FakeLink) -> None:
+    await page.goto("/hub/home?lang=en")
+    await expect(page.locator("li.fg-ended", has_text="done")).to_contain_text("Not charged: it never ran")
+
+
+async def out_of_memory(hub: HubProcess, link: FakeLink, server: str) -> str:
+    """Start a session of ada's that runs for half an hour and then uses too much memory; return its id."""
+    link.auto = False
+    asked = {"factory": "one", "size": "small", "hours": 2}
+    answer = await hub.api("POST", f"/users/ada/servers/{server}", json=asked)
+    assert answer.status_code in (201, 202), answer.text
+    session = await link.until(None, lambda one: one.server == server)
+    now = datetime.now(UTC)
+    reason, words = explain.ended(End(job="7", raw_state="OUT_OF_MEMORY"))
+    await link.end(session.id, end_reason=reason, end=words, started=now - timedelta(minutes=30), ended=now)
+    await hub.until("ada", is_stopped, server)
+    return str(session.id)

@@ -7,6 +7,7 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 from math import asin, cos, hypot, radians, sin, sqrt
+from pathlib import Path
 from urllib.parse import quote
 
 import httpx
@@ -14,13 +15,15 @@ import pytest
 import pytest_asyncio
 
 from factorylink.client import LinkSilent
-from factorylink.models import ANTENNA, NetworkView, Point
+from factorylink.models import ANTENNA, Health, MaintenanceView, NetworkFactory, NetworkView, Point
 from factoryspawner import europe
 from factoryspawner.gateway import _NETWORK_KEPT, Gateway
-from factoryspawner.public import OLD_SECONDS, drawing, kind
+from factoryspawner.public import OLD_SECONDS, drawing, kind, maintenance_from
 from tests.unit import page_states
 from tests.unit.fake_link import NOW, FakeLink
 from tests.unit.hub_process import HubProcess
+
+NETWORK_CSS = Path(__file__).parents[2] / "hub_config" / "static" / "network.css"
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -37,7 +40,7 @@ def network() -> NetworkView:
 
 
 async def test_every_factory_and_antenna_of_the_catalogue_is_on_the_map() -> None:
-    drawn = drawing(network())
+    drawn = drawing(network(), NOW)
     assert len(drawn.factories) == 19
     assert len(drawn.antennas) == 13
     assert len(drawn.lines) == sum(len(one.factories) for one in network().antennas)
@@ -47,7 +50,7 @@ async def test_every_factory_and_antenna_of_the_catalogue_is_on_the_map() -> Non
 
 
 async def test_what_lies_north_is_above_and_what_lies_east_is_right() -> None:
-    spots = {one.id: one for one in drawing(network()).factories}
+    spots = {one.id: one for one in drawing(network(), NOW).factories}
     assert spots["lumi-aif"].y < spots["mimer"].y < spots["it4lia"].y < spots["pharos"].y
     assert spots["1healthai"].x < spots["bsc-aif"].x < spots["jaif"].x < spots["litai"].x
     ends = [one.at for one in network().factories if one.id in ("bsc-aif", "lumi-aif")]
@@ -66,7 +69,7 @@ def distance_km(a: Point, b: Point) -> float:
 async def test_a_factory_without_a_place_is_in_the_list_only() -> None:
     found = network()
     nowhere = tuple(one.model_copy(update={"at": None}) for one in found.factories)
-    assert drawing(found.model_copy(update={"factories": nowhere})).factories == ()
+    assert drawing(found.model_copy(update={"factories": nowhere}), NOW).factories == ()
 
 
 async def test_the_map_and_its_list_name_all_with_how_they_are(anybody: httpx.AsyncClient) -> None:
@@ -74,16 +77,79 @@ async def test_the_map_and_its_list_name_all_with_how_they_are(anybody: httpx.As
     for one in network().factories:
         assert f"<strong>{one.name}</strong>" in page
     assert page.count('<g class="fg-spot') == 19
-    kinds = {one.id: kind(one) for one in network().factories}
+    kinds = {one.id: kind(one, NOW) for one in network().factories}
     assert kinds["pharos"] == "planned"
     assert kinds["mimer"] == "template"
-    for word in ("Available", "Does not answer", "Accepts no new sessions", "Not switched on here", "No machine yet"):
+    for word in (
+        "Available",
+        "Not answering",
+        "Accepts no new sessions",
+        "This gateway does not offer it yet",
+        "No machine yet",
+    ):
         assert word in page
     marked = (await anybody.get("/hub/factories?antenna=be-aifa")).text
     assert marked.count(" fg-mine") == 3  # its triangle and its two factories, ...
     assert marked.count("fg-way-mine") == 2  # ... with lines to them
-    assert "Marked: the factories of BE-AIFA." in marked
+    assert "The antenna BE-AIFA is linked to the highlighted factories." in marked
     assert "fg-mine" not in (await anybody.get("/hub/factories?antenna=%3Cb%3E")).text
+
+
+def lumi(*windows: tuple[float, float, tuple[str, ...]], **more: object) -> NetworkFactory:
+    """LUMI with maintenances, each from and to so many hours from now, and the partitions that it closes."""
+    found = next(one for one in network().factories if one.id == "lumi-aif")
+    maintenance = tuple(
+        MaintenanceView(
+            name="", start=NOW + timedelta(hours=begin), end=NOW + timedelta(hours=end), nodes=8, closes=closes
+        )
+        for begin, end, closes in windows
+    )
+    return found.model_copy(update={"maintenance": maintenance, **more})
+
+
+async def test_a_factory_in_maintenance_is_not_available() -> None:
+    whole, part = ("gpu", "other"), ()
+    assert kind(lumi(), NOW) == "ok"
+    assert kind(lumi((-1, 1, whole)), NOW) == "maintenance"
+    assert kind(lumi((-1, 1, part)), NOW) == "partly"
+    assert kind(lumi((-1, 1, ("other",))), NOW) == "partly"  # its sizes use another partition
+    assert kind(lumi((-1, 1, whole), partitions=()), NOW) == "maintenance"  # what it has is not known yet
+    assert kind(lumi((1, 2, whole)), NOW) == "ok"
+    assert kind(lumi((-2, -1, whole)), NOW) == "ok"
+    silent = Health(state="unreachable", since=NOW)
+    assert kind(lumi((-1, 1, whole), health=silent), NOW) == "unreachable"
+    assert maintenance_from(lumi((3, 4, part), (5, 6, whole)), NOW) == NOW + timedelta(hours=3)
+    assert maintenance_from(lumi((-1, 1, whole), (3, 4, part)), NOW) is None
+    assert maintenance_from(lumi(), NOW) is None
+
+
+async def test_both_pages_say_that_a_maintenance_runs_or_is_announced(
+    anybody: httpx.AsyncClient, link: FakeLink
+) -> None:
+    now = datetime.now(UTC)
+    later = MaintenanceView(name="", start=now + timedelta(hours=4), end=now + timedelta(hours=9), nodes=0)
+    running = later.model_copy(update={"start": now - timedelta(hours=1), "closes": ("gpu",)})
+    windows = {"lumi-aif": (running,), "bsc-aif": (later,)}
+    link.network = page_states.network(now)
+    factories = [one.model_copy(update={"maintenance": windows.get(one.id, ())}) for one in link.network.factories]
+    link.network = link.network.model_copy(update={"factories": tuple(factories)})
+    for path in ("/hub/status", "/hub/factories"):
+        page = await once(anybody, path, "</span>In maintenance</span>")
+        assert re.search(r"</span>Available, maintenance from [^<]*\d\d:\d\d UTC</span>", page)
+        assert "</span>Available</span>" not in page  # the other three are silent, closed and not asked yet
+
+
+async def test_only_what_takes_sessions_is_filled_on_the_map() -> None:
+    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", NETWORK_CSS.read_text(encoding="utf-8"))
+    filled = {
+        name
+        for selectors, body in rules
+        if re.search(r"(?<!-)fill: var\(--fg-(free|wait|down)\)", body)
+        for name in re.findall(r"\.fg-spot-(\w+) circle", selectors)
+    }
+    assert filled == {"ok", "partly"}
+    kinds = {one.id: one.kind for one in drawing(network(), NOW).factories}
+    assert {name for name, told in kinds.items() if told in filled} == {"lumi-aif", "bsc-aif"}
 
 
 async def test_a_persons_own_antenna_is_marked_unless_they_mark_another(
@@ -96,14 +162,14 @@ async def test_a_persons_own_antenna_is_marked_unless_they_mark_another(
     ada = await hub.login("ada")
     ada.headers["Accept-Language"] = "en"
     own = (await ada.get("/hub/factories")).text
-    assert "Marked: the factories of your antenna, BE-AIFA." in own
+    assert "Your antenna, BE-AIFA, is linked to the highlighted factories." in own
     assert (own.count(" fg-mine"), own.count(">Yours<")) == (3, 1)
     other = (await ada.get("/hub/factories?antenna=hunaifa")).text
-    assert "Marked: the factories of HunAIFA." in other
-    assert "Mark the factories of your antenna, BE-AIFA" in other
+    assert "The antenna HunAIFA is linked to the highlighted factories." in other
+    assert "Highlight the factories of your antenna, BE-AIFA" in other
     none = (await ada.get("/hub/factories?antenna=")).text
     assert "fg-mine" not in none
-    assert "Mark the factories of your antenna, BE-AIFA" in none
+    assert "Highlight the factories of your antenna, BE-AIFA" in none
     await ada.aclose()
     bob = await hub.login("bob")
     assert "fg-mine" not in (await bob.get("/hub/factories")).text

@@ -150,7 +150,7 @@ async def test_a_start_that_is_stopped_is_answered_in_words(hub: HubProcess, lin
     finally:
         link.free.set()
     assert answer.status_code == 400
-    assert "Somebody stopped this server while it was starting." in answer.json()["message"]
+    assert "Somebody stopped this session while it was starting." in answer.json()["message"]
     await hub.until(user, is_stopped, "quick")
     assert begun(link, user) == []  # the link refuses the PUT that it reads only now
 

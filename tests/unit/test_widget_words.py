@@ -24,7 +24,7 @@ from tests.support.watched import ScriptedCluster, job, view
 from tests.unit.test_panel import Shown, no_background
 
 __all__ = ["no_background"]
-FULL = "Others are ahead in the queue."  # the link's
+FULL = "Other jobs are ahead of yours in the queue."  # the link's
 
 
 @pytest.fixture(params=["de-AT:de:en"])
@@ -106,7 +106,7 @@ def test_texts_that_were_joined_are_told_one_by_one() -> None:
 
 @pytest.mark.usefixtures("german")
 def test_the_picker_says_what_the_start_page_says() -> None:
-    silent = {"what": "The factory does not answer in time.", "do": None, "code": "x", "whose": "wait"}
+    silent = {"what": "The factory is not answering.", "do": None, "code": "x", "whose": "wait"}
     one = factory("one") | {"health": {"state": "unreachable", "words": silent}}
     told = passing([one])["one"]["health"]["words"]
     assert told == silent | {"what": "Die Factory antwortet nicht rechtzeitig."}

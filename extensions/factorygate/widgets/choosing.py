@@ -108,7 +108,7 @@ def refusal(wish: Mapping[str, Any], choice: Choice | None, factories: Factories
             return said.format(factory=factory["id"], environment=repr(value), size=choice["size"], others=fitting)
         if field == "project":
             able = next(view["projects"] for view in factory["sizes"] if view["size"]["id"] == choice["size"])
-            said = N_("The project {project} cannot pay for {size} at {factory}; there is {others}.")
+            said = N_("The project {project} cannot be charged for {size} at {factory}; there is {others}.")
             return said.format(
                 project=repr(value), size=choice["size"], factory=factory["id"], others=", ".join(able) or "none"
             )

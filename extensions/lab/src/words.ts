@@ -72,11 +72,11 @@ export class Words {
   }
 
   get silent(): string {
-    return this.t("Session out of reach");
+    return this.t("Session not answering");
   }
 
   get silentLong(): string {
-    return this.t("The session does not answer right now. It is not lost: this page keeps trying.");
+    return this.t("The session is not answering. It is not lost: this page keeps trying.");
   }
 
   left(seconds: number): string {
@@ -172,7 +172,7 @@ export class Words {
       case "ending":
         return this.t("Ending");
       case "unreachable":
-        return this.t("Out of reach");
+        return this.t("Not answering");
       default:
         return session.state;
     }
@@ -208,7 +208,7 @@ export class Words {
       case "ended":
         return this.t("{count} ended", { count });
       case "unreachable":
-        return this.t("{count} out of reach", { count });
+        return this.t("{count} not answering", { count });
       default:
         return `${count} ${state}`;
     }
@@ -241,7 +241,7 @@ export class Words {
   }
 
   moreAsked(hours: number): string {
-    return this.t("The site gave this session {span} more.", { span: this.format.hours(hours) });
+    return this.t("The factory gave this session {span} more.", { span: this.format.hours(hours) });
   }
 
   get keptLong(): string {

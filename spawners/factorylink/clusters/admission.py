@@ -32,7 +32,7 @@ class ClusterAdmission:
         self._permission.person(user)
         place = self._permission.place(request.factory)
         if request.project is not None and not self._board.projects.on:
-            said = N_("This gateway has no projects, so {project} cannot pay.")
+            said = N_("This gateway has no projects, so {project} cannot be charged.")
             raise invalid(said.format(project=request.project), "project")
         asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
         choice = Choice(**asked)

@@ -149,4 +149,6 @@ def _problem(error: BaseException | None) -> Problem:
         case web.HTTPError():
             return Problem(kind="invalid", message=error.log_message or N_("This request is not understood."))
         case _:
-            return Problem(kind="unreachable", message=N_("Something went wrong in the hub; it is in its log."))
+            return Problem(
+                kind="unreachable", message=N_("Something went wrong in the hub; the hub's log has the details.")
+            )

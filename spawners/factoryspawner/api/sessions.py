@@ -64,7 +64,7 @@ class OneSession(_OfSession):
         owner = self.find_user(session.user)
         spawner = owner.spawners.get(session.server) if owner is not None else None
         if spawner is not None and spawner.active:
-            raise web.HTTPError(409, N_("Stop it as a server of the hub."))
+            raise web.HTTPError(409, N_("Stop it on the hub's Home page or through the hub's API."))
         try:
             await self.gateway.stop_requests.keep([session_id], "person" if session.user == self.person else "operator")
         except NotKept as error:

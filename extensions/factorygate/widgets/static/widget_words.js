@@ -44,11 +44,11 @@ export const V = {
   },
   state: {
     asked: t("Asked for"), pending: t("In the queue"), running: t("Running"), lost: t("Lost"), failed: t("Failed"),
-    ended: t("Ended"), unreachable: t("Out of reach"),
+    ended: t("Ended"), unreachable: t("Not answering"),
   },
   job: (id) => t("job {id}", { id }),
   jobWorkers: (n) => tn(n, "{n} Dask worker", "{n} Dask workers"),
-  place: (n) => (n === 1 ? t("next in line") : tn(n - 1, "{n} ahead", "{n} ahead")),
+  place: (n) => (n === 1 ? t("next in the queue") : tn(n - 1, "{n} ahead", "{n} ahead")),
   expected: (when) => t("expected to start {when}", { when }),
   ends: (when) => t("ends {when}", { when }),
   log: t("Log"),
