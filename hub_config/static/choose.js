@@ -62,7 +62,7 @@ export function roomier(factory, choice) {
   const had = findSize(factory, choice.size);
   const environment = findEnvironment(factory, choice.environment);
   if (!had || !environment) return null;
-  const open = (view) => !factory.projects?.length || (view.projects ?? []).includes(choice.project);
+  const open = ({ projects }) => !factory.projects?.length || (projects ?? []).some((one) => [one, null].includes(choice.project ?? null));
   const more = factory.sizes.filter((view) =>
     view.size.memory_gb > had.size.memory_gb && fits(environment, view.size.id) && open(view));
   const order = (a, b) => a.size.memory_gb - b.size.memory_gb || a.size.gpus - b.size.gpus || a.size.cores - b.size.cores;

@@ -197,7 +197,7 @@ def _factory(factory: str, health: Health) -> FactoryView:
     def size(name: str, gpus: int, fits: int, estimate: Estimate | None = None) -> SizeView:
         shape = NodeSize(
             id=name, gpus=gpus, cores=gpus * 8 or 1, memory_gb=60, partition="p", max_hours=24, default_hours=2,
-            billed_as="1 GPU-h", whole_node=gpus == 4,
+            billed_as=f"{gpus} GPU-hours per hour" if gpus else "", whole_node=gpus == 4,
         )  # fmt: skip
         label = f"{gpus} x A100 40 GB" if gpus else "no GPU"
         return SizeView(size=shape, gpu_label=label, fits_now=fits, estimate=estimate, billed_gpus=gpus,

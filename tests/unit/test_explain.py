@@ -322,7 +322,7 @@ def test_the_docs_list_all_reasons() -> None:
 
 def reasons_table() -> str:
     """All answers as the docs have them."""
-    whose = {"you": "you", "site": "the site", "operator": "the operators", "wait": "nobody: just wait"}
+    whose = {"you": "you", "site": "the factory", "operator": "the operators", "wait": "nobody: just wait"}
     lines: list[str] = []
     for title, answers in explain.everything().items():
         lines += [f"## {title}", "", "| code | what it means | who acts | what to do |", "|---|---|---|---|"]

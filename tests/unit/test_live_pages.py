@@ -329,14 +329,14 @@ async def test_where_there_is_no_larger_size_it_says_that_the_same_will_end_the_
     await expect(page.locator("main")).to_contain_text("The same session will probably run out of memory again.")
     await expect(page.locator("#fg-waiting-body .fg-buttons button")).to_have_text(["Start again with the same size"])
     await page.goto("/hub/home?lang=en")
-    row = page.locator("li.fg-ended", has_text="starved")
+    row = page.locator("#fg-ended li", has_text="starved")
     await expect(row).to_contain_text("Charged: 0.5 GPU-hours")
     await expect(row.get_by_role("button", name="Start again with the same size")).to_be_visible()
 
 
 async def test_a_request_that_never_ran_is_not_charged(page: Page, link: FakeLink) -> None:
     await page.goto("/hub/home?lang=en")
-    await expect(page.locator("li.fg-ended", has_text="done")).to_contain_text("Not charged: it never ran")
+    await expect(page.locator("#fg-ended li", has_text="done")).to_contain_text("Not charged: it never ran")
 
 
 async def out_of_memory(hub: HubProcess, link: FakeLink, server: str) -> str:

@@ -136,7 +136,7 @@ async def test_both_pages_say_that_a_maintenance_runs_or_is_announced(
     for path in ("/hub/status", "/hub/factories"):
         page = await once(anybody, path, "</span>In maintenance</span>")
         assert re.search(r"</span>Available, maintenance from [^<]*\d\d:\d\d UTC</span>", page)
-        assert "</span>Available</span>" not in page  # the other three are silent, closed and not asked yet
+    assert "</span>Available</span>" not in page  # the other three are silent, closed and not asked yet
 
 
 async def test_only_what_takes_sessions_is_filled_on_the_map() -> None:
