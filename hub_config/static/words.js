@@ -84,7 +84,7 @@ export const W = {
   offline: t("The session cannot reach the internet."),
   stopsUnused: (idle) => t("It stops after {idle} without use. A running cell counts as use; a closed browser does not.", { idle }),
   stopsUnopened: (unopened) => t("It also stops if you do not open it within {unopened}.", { unopened }),
-  countsAsUse: t("As use count: a running cell or terminal command, an upload or download, and JupyterLab in a visible browser tab."),
+  countsAsUse: t("These count as use: a running cell or terminal command, an upload or download, and JupyterLab in a visible browser tab."),
   whoSees: {
     own: t("You work under your own account at the factory. Its file permissions say who else can read your files."),
     lent: t("You work under an account that is lent to you. Nobody else uses it while it is lent to you."),
@@ -93,7 +93,7 @@ export const W = {
   givesUp: (hours) => t("If it has not started after {hours}, we withdraw your request.", { hours }),
   costs: (total, hours, what) => t("It costs at most {total}: {hours} on {what}.", { total, hours, what }),
   costsBoth: (total, hours, what, own, machine) =>
-    t("It costs at most {total}: {hours} on {what} ({machine} calls that {own}).", { total, hours, what, own, machine }),
+    t("It costs at most {total}: {hours} on {what} ({machine} counts that as {own}).", { total, hours, what, own, machine }),
   costsNothing: t("It costs no GPU-hours."),
   onGpus: (n, unit) => tn(n, "{n} {unit}", "{n} {unit}s", { unit }),
   onCores: (n) => tn(n, "{n} core", "{n} cores"),
@@ -200,7 +200,7 @@ export const W = {
   },
   facts: {
     place: t("Place in the queue"), expected: t("Expected start"), waiting: t("Waiting for"), starting: t("Starting for"),
-    asked: t("You asked for"), node: t("Node"), giveUp: t("Withdrawn at"), job: t("Job"),
+    asked: t("You asked for"), node: t("Node"), giveUp: t("Withdrawn if not started by"), job: t("Job"),
   },
   cancel: t("Cancel"),
   cancelling: t("Cancelling…"),

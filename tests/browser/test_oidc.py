@@ -104,7 +104,7 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
     page.locator("#hours").fill("2")
     summary = page.locator("#fg-summary")
     expect(summary).to_contain_text(re.compile(r"2 h × 1 GPU = 2 GPU-hours"))
-    expect(summary).to_contain_text("EHPC-AIF-2026FL01-202 pays. It has 500 of 500 GPU-hours left.")
+    expect(summary).to_contain_text("Charged to EHPC-AIF-2026FL01-202. It has 500 of 500 GPU-hours left.")
     page.locator("#fg-start-button").click()
     page.wait_for_url(re.compile(r"/user/ada/oidc/lab"), timeout=120_000)
     session = gateway.session("ada", "oidc")

@@ -196,7 +196,7 @@ def test_no_such_account(visit: Doctor) -> None:
 
 def test_a_scheduler_that_is_down(visit: Doctor) -> None:
     with faults.begin(visit.here, "slurmctld-down"):
-        fails(visit(), "scheduler", "The factory's scheduler does not answer.")
+        fails(visit(), "scheduler", "The factory's scheduler is not answering.")
 
 
 def test_no_room_for_its_folder(visit: Doctor) -> None:

@@ -355,7 +355,7 @@ describe("who pays", () => {
       const view = { ...size("g4", gpus, 1, null, { billed_as: billed }), billed_gpus: counted };
       return cost.costLine(at(unit), view, 2);
     };
-    assert.equal(line("1 node-hour per hour"), "It costs at most 8 GPU-hours: 2 hours on 4 GPUs (ONE calls that 2 node-hours).");
+    assert.equal(line("1 node-hour per hour"), "It costs at most 8 GPU-hours: 2 hours on 4 GPUs (ONE counts that as 2 node-hours).");
     for (const same of ["8 GPUs", "8 GPU-h", "8 GPU-hours per hour"]) {
       assert.equal(line(same, 8), "It costs at most 16 GPU-hours: 2 hours on 8 GPUs.");
     }

@@ -227,7 +227,7 @@ async def test_the_start_page_says_it_and_leads_there_and_back(
     await signed_in(context)
     page = await context.new_page()
     await page.goto("/hub/spawn/ada/more")
-    await expect(page.locator("#fg-factories")).to_contain_text("You have not accepted its rules yet")
+    await expect(page.locator("#fg-factories")).to_contain_text("You have not accepted its terms of use yet")
     obstacle = page.locator("#fg-obstacle")
     await expect(obstacle).to_contain_text("You have not accepted the present terms of use of ONE")
     await expect(page.locator("#fg-start-button")).to_have_attribute("aria-disabled", "true")

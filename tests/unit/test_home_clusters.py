@@ -68,7 +68,7 @@ async def test_each_is_shown_with_what_it_does_and_what_is_wrong(opens: Opens, l
     for text in ("Not answering", "3 jobs not answering", "is not answering"):
         await expect(afar).to_contain_text(text)
     quiet = page.get_by_role("article", name="quiet")
-    for text in ("No jobs", "Its scheduler runs as its own job: 1 hour 59 minutes left"):
+    for text in ("No jobs", "The cluster’s Dask scheduler runs in a job of its own: 1 hour 59 minutes left"):
         await expect(quiet).to_contain_text(text)
     link.change_cluster(SWEEP, counts={WorkerState.RUNNING: 5})
     await expect(sweep).to_contain_text("5 jobs running")

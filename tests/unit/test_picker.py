@@ -124,7 +124,7 @@ def test_who_pays_is_one_that_may_have_the_size() -> None:
     assert choice is not None
     assert choice["project"] == "P-2"
     assert refusal(wish, choice, [paid]) == (
-        "The project 'EHPC-AIF-2026PG01-756' cannot pay for gpu-1 at one; there is P-2."
+        "The project 'EHPC-AIF-2026PG01-756' cannot be charged for gpu-1 at one; there is P-2."
     )
     assert refusal({"project": "P-2"}, completed({"project": "P-2"}, [paid]), [paid]) == ""
     assert standing([paid])[0]["sizes"][0]["projects"] == ["P-2"]

@@ -109,7 +109,7 @@ def test_the_picker_says_what_the_start_page_says() -> None:
     silent = {"what": "The factory is not answering.", "do": None, "code": "x", "whose": "wait"}
     one = factory("one") | {"health": {"state": "unreachable", "words": silent}}
     told = passing([one])["one"]["health"]["words"]
-    assert told == silent | {"what": "Die Factory antwortet nicht rechtzeitig."}
+    assert told == silent | {"what": "Die Factory antwortet nicht."}
     assert standing([one])[0]["sizes"][0]["gpu_label"] == "keine GPU"
     refused = refusal({"factory": "x"}, {"factory": "one"}, [one])
     assert language.here().said(refused) == "Eine Factory 'x' gibt es für Sie nicht; es gibt one."
