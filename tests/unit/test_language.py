@@ -110,7 +110,7 @@ async def test_a_page_speaks_the_language_that_is_asked_for(
     waits = next(one["waits_for"] for one in answer.json() if one["waits_for"])
     assert waits["code"] == "priority"
     assert waits["whose"] == "wait"
-    assert waits["what"].startswith("Andere" if language == "de" else "Others")
+    assert waits["what"].startswith("Andere" if language == "de" else "Other jobs")
     assert waits["scheduler"] == "Priority"
 
 
