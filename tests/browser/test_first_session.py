@@ -87,9 +87,7 @@ def test_from_login_to_a_cell_and_back(gateway: Gateway, page: Page, closed: Any
     page.locator("#fg-start-button").click()
 
     page.wait_for_url(re.compile(r"/hub/spawn-pending/"))
-    expect(page.locator("#fg-waiting-body")).to_contain_text(
-        re.compile("in the queue|waiting", re.I), timeout=60000
-    )
+    expect(page.locator("#fg-waiting-body")).to_contain_text(re.compile("in the queue|waiting", re.I), timeout=60000)
     session = eventually(lambda: gateway.session(user, server))
     assert session["choice"] | {"hours": 1} == session["choice"]
     closed()
