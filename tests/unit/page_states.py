@@ -196,8 +196,8 @@ def _factory(factory: str, health: Health) -> FactoryView:
 
     def size(name: str, gpus: int, fits: int, estimate: Estimate | None = None) -> SizeView:
         shape = NodeSize(
-            id=name, gpus=gpus, cores=gpus * 8 or 1, memory_gb=60, partition="p", max_hours=24, default_hours=2,
-            billed_as=f"{gpus} GPU-hours per hour" if gpus else "", whole_node=gpus == 4,
+            id=name, gpus=gpus, cores=gpus * 8 or 1, memory_gb=60 * max(gpus, 1), partition="p", max_hours=24,
+            default_hours=2, billed_as=f"{gpus} GPU-hours per hour" if gpus else "", whole_node=gpus == 4,
         )  # fmt: skip
         label = f"{gpus} x A100 40 GB" if gpus else "no GPU"
         return SizeView(size=shape, gpu_label=label, fits_now=fits, estimate=estimate, billed_gpus=gpus,
@@ -317,7 +317,9 @@ async def asked_for(hub: HubProcess, link: FakeLink) -> None:
     await _session(hub, link, "waits")
     ended = await _session(hub, link, "brief")
     reason, words = explain.ended(End(job="7", raw_state="OUT_OF_MEMORY"))
-    await link.end(ended.id, end_reason=reason, end=words, log_tail=("Loading the model", "Killed"))
+    now = datetime.now(UTC)
+    told = {"end_reason": reason, "end": words, "log_tail": ("Loading the model", "Killed")}
+    await link.end(ended.id, started=now - timedelta(minutes=45), ready=now - timedelta(minutes=44), ended=now, **told)
     await hub.until("ada", is_stopped, "brief")
 
 

@@ -323,7 +323,7 @@ async def test_a_session_that_ran_out_of_memory_says_so_and_starts_again_with_a_
 async def test_where_there_is_no_larger_size_it_says_that_the_same_will_end_the_same(
     page: Page, link: FakeLink, hub: HubProcess
 ) -> None:
-    one(link)
+    one(link, sizes=link.factories[0].sizes[:1])
     await out_of_memory(hub, link, "starved")
     await page.goto("/hub/user/ada/starved/?lang=en")
     await expect(page.locator("main")).to_contain_text("The same session will probably run out of memory again.")
