@@ -158,8 +158,7 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
         told = {"kind": kind, "maintenance_from": maintenance_from, "as_of": as_of, "is_old": is_old}
-        told["now"] = datetime.now(UTC)
-        self.finish(await self.render_template(name, **told, **values))
+        self.finish(await self.render_template(name, now=datetime.now(UTC), **told, **values))
 
 
 class FactoriesPage(PublicHandler):
