@@ -234,7 +234,9 @@ def test_a_planned_entry_takes_no_machine(tmp_path: Path) -> None:
 
 def test_refusals_and_what_is_to_come_are_in_words() -> None:
     assert ALL.refusal("pharos") == "Pharos has no machine yet, so nothing can be started there."
-    assert ALL.refusal("mimer") == ("MIMER is not switched on here: its operator has not agreed with this gateway's.")
+    assert ALL.refusal("mimer") == (
+        "This gateway does not offer MIMER yet: its operator has no agreement with this gateway's."
+    )
     assert ALL.refusal("nowhere") is None
     assert [view.id for view in ALL.coming()] == PLANNED
 
