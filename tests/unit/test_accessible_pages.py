@@ -78,6 +78,7 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(people: People, name: st
     assert await findings(page, "color-contrast") == []
     await page.set_viewport_size({"width": 360, "height": 780})
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert await page.evaluate("document.querySelector('.fg-top').offsetHeight") <= 64
     assert await findings(page, "color-contrast", "target-size") == []
     await page.close()
 

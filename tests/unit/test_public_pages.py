@@ -73,7 +73,7 @@ async def test_the_map_and_its_list_name_all_with_how_they_are(anybody: httpx.As
     page = (await anybody.get("/hub/factories")).text
     for one in network().factories:
         assert f"<strong>{one.name}</strong>" in page
-    assert page.count('<g class="fg-spot') == 19
+    assert page.count('<a class="fg-spot') == 19
     kinds = {one.id: kind(one) for one in network().factories}
     assert kinds["pharos"] == "planned"
     assert kinds["mimer"] == "template"
