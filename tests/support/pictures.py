@@ -1,6 +1,6 @@
 """The pictures of ``docs/pictures``: each page of the hub in a browser, over a link that tells something of everything.
 
-A PNG keeps at most 128 colours, so that the repository stays small; whatever is over 150 kB is an error.
+A PNG keeps at most 256 colours, so that the repository stays small; whatever is over 150 kB is an error.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 import io
 import sys
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from PIL import Image
@@ -25,7 +25,7 @@ from tests.unit.hub_process import Beside, HubProcess
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 THEMES = ("light", "dark")
 WIDTHS = {"wide": (1280, 1100), "narrow": (360, 1500)}  # the height at most, as if the window were as high
-COLOURS = 128
+COLOURS = 256
 MOST_BYTES = 150_000
 STANDS_FOR = {"one": "slaif", "two": "czai", "three": "it4lia", "four": "l-aif"}  # the catalogue's, for the scripted
 
@@ -52,19 +52,23 @@ def tell_one_state(link: FakeLink) -> None:
 
 
 def _told_anew(session: Session, machine: str) -> Session:
-    """Return a session whose story names the machine, and which waits since now if it is the one that waits."""
+    """Return a session whose story names the machine. One waits since now, and the busy one nears its end."""
     said = page_states.ASKED.replace("One", machine)
     log = tuple(line.model_copy(update={"text": line.text.replace(page_states.ASKED, said)}) for line in session.log)
-    return session.model_copy(
-        update={"log": log} | ({"created": datetime.now(UTC)} if session.server == "waits" else {})
-    )
+    times: dict[str, datetime] = {}
+    if session.server == "waits":
+        times = {"created": datetime.now(UTC)}
+    elif session.notice is not None:
+        begun = session.notice.at - timedelta(hours=session.choice.hours)
+        times = {"created": begun, "started": begun, "ready": begun, "ends": session.notice.at}
+    return session.model_copy(update={"log": log, **times})
 
 
 def _real(view: FactoryView) -> FactoryView:
     """Return a scripted factory with the names and the accelerator of one of the catalogue."""
     known = federation.load(page_states.CATALOGUE).factories[STANDS_FOR[view.id]]
     assert known.accelerator is not None
-    memory = f"{known.accelerator.memory_gb} GB"
+    memory = f"{known.accelerator.memory_gb:g} GB"
     sizes = tuple(one.model_copy(update={"gpu_label": one.gpu_label.replace("40 GB", memory)}) for one in view.sizes)
     changed = {"name": known.name, "site": known.site, "accelerator": known.accelerator, "sizes": sizes}
     if view.health.state == "draining":
@@ -93,7 +97,7 @@ def small(png: bytes) -> bytes:
     """A picture with fewer colours."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
     out = io.BytesIO()
-    image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
     return out.getvalue()
 
 

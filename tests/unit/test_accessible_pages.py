@@ -72,6 +72,7 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(people: People, name: st
     page = await people[shown.who].new_page()
     await page.set_viewport_size({"width": 1280, "height": 900})
     await shown.open(page, language)
+    await expect(page.locator(".fg-menu-button")).to_be_hidden()
     await theme(page, "light")
     assert await findings(page) == []
     await theme(page, "dark")
