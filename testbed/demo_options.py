@@ -11,13 +11,12 @@ import argparse
 import fcntl
 import os
 import re
-import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed import install
+from testbed import install, ports
 from testbed.options import add_accounting, add_gpu_nodes, add_isolation
 
 FACTORIES = "lumi-aif,it4lia,brainpp"
@@ -41,8 +40,8 @@ class Ports:
 
     def taken(self, login: str) -> list[int]:
         """Return the ports of a demo with this login on which another program listens."""
-        wanted = [self.public, self.proxy_api, self.hub, self.link]
-        return [port for port in [*wanted, *([self.provider] if login == "oidc" else [])] if not _is_free(port)]
+        wanted = [self.public, self.proxy_api, self.hub, self.link, *([self.provider] if login == "oidc" else [])]
+        return [port for port in wanted if not ports.is_free(port, "127.0.0.1")]
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -125,16 +124,6 @@ def _base_url(text: str) -> str:
     if not re.fullmatch(r"/([A-Za-z0-9_.-]+/)*", text):
         raise argparse.ArgumentTypeError(f"{text!r}; allowed: a path that begins and ends with '/', such as /gateway/")
     return text
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 if __name__ == "__main__":

@@ -44,12 +44,12 @@ def _claim(start: int) -> bool:
     return True
 
 
-def is_free(port: int) -> bool:
-    """Whether a daemon could listen on ``port`` now, on any address."""
+def is_free(port: int, address: str = "") -> bool:
+    """Return whether a daemon could listen on ``port`` of ``address`` now; by default of any address."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("", port))
+            probe.bind((address, port))
         except OSError:
             return False
     return True
