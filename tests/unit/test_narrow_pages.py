@@ -146,6 +146,7 @@ async def test_a_number_of_the_map_leads_to_its_factory_in_the_list(phones: Peop
 
 async def test_the_one_choice_is_not_covered_by_its_start_button(phones: People) -> None:
     page = await opened(phones, "first")
+    await expect(page.locator("#fg-aside")).to_contain_text("4,900 of 5,000")  # the last that comes
     change = page.locator("#fg-choose > summary")
     summary = await change.bounding_box()
     assert summary is not None
@@ -164,17 +165,18 @@ async def test_the_one_choice_is_not_covered_by_its_start_button(phones: People)
 async def test_all_of_the_start_page_scrolls_clear_of_the_bar(phones: People) -> None:
     page = await opened(phones, "start")
     await page.locator("#fg-more > summary").click()
+    await expect(page.get_by_label("Project that pays")).to_be_visible()
     # However high the bar is.
     await page.evaluate("document.getElementById('fg-short').style.paddingTop = '9rem'")
-    await page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    await page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
-    assert await page.evaluate(COVERED) == []
+    scrolled = "window.scrollTo(0, document.documentElement.scrollHeight)"
+    await page.wait_for_function(f"() => {{ {scrolled}; return ({COVERED})().length === 0; }}")
     await page.close()
 
 
 async def test_what_the_keyboard_reaches_is_not_under_the_bar(phones: People) -> None:
     page = await opened(phones, "start")
     await page.locator("#fg-more > summary").click()
+    await expect(page.get_by_label("Project that pays")).to_be_visible()
     wanted = await page.evaluate(page_states.USABLE)
     await page.evaluate("document.activeElement.blur(); window.getSelection().removeAllRanges(); scrollTo(0, 0)")
     reached = set()
