@@ -34,9 +34,12 @@ export function sessionCard(session, factories, now, to, on, busy, asking, troub
     h("p", { class: "fg-session-what" }, h("strong", {}, named.machine), ` · ${named.size}`,
       h("span", { class: "fg-quiet fg-line" }, named.environment)),
     session.state === "running" && share !== null
-      ? h("div", { class: "fg-bar", "aria-hidden": "true" }, h("span", { style: `width:${Math.round(share * 100)}%` }))
+      ? h("div", {
+        class: "fg-bar", role: "progressbar", "aria-labelledby": `${id} ${id}-line`, "aria-valuemin": "0",
+        "aria-valuemax": "100", "aria-valuenow": String(Math.round(share * 100)),
+      }, h("span", { style: `width:${Math.round(share * 100)}%` }))
       : null,
-    h("p", { class: "fg-session-line" }, standing(session, now)),
+    h("p", { id: `${id}-line`, class: "fg-session-line" }, standing(session, now)),
     ["pending", "starting", "unreachable"].includes(session.state) ? whose(session.waits_for) : null,
     session.state === "pending" && session.expected_start && session.waits_for
       ? h("p", { class: "fg-quiet" }, `${session.waits_for.what} ${session.waits_for.do ?? ""}`.trim()) : null,

@@ -8,11 +8,16 @@ import {
 } from "./session.js";
 import { W } from "./words.js";
 
+/** The steps to a running session, and a line that says what they are and which one it is at. */
 export function stepper(session) {
-  return h("ol", { class: "fg-stepper", key: "stepper" }, stages(session).map(({ stage, is }) =>
-    h("li", { class: `fg-stage fg-stage-${is}`, "aria-current": is === "current" ? "step" : null },
-      h("span", { class: "fg-stage-dot", "aria-hidden": "true" }),
-      W.state[stage])));
+  const steps = stages(session);
+  const reached = steps.filter(({ is }) => is !== "todo").length;
+  return h("div", { class: "fg-progress", key: "stepper" },
+    h("p", { id: "fg-progress-text", class: "fg-progress-text" }, W.progress(reached, steps.length)),
+    h("ol", { class: "fg-stepper", "aria-labelledby": "fg-progress-text" }, steps.map(({ stage, is }) =>
+      h("li", { class: `fg-stage fg-stage-${is}`, "aria-current": is === "current" ? "step" : null },
+        h("span", { class: "fg-stage-dot", "aria-hidden": "true" }),
+        W.state[stage]))));
 }
 
 /** A sentence that may need the machine's name. */

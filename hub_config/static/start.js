@@ -319,6 +319,11 @@ async function begin() {
   });
 }
 
+/** On a narrow page the bar with Start is fixed: everything else can be scrolled clear of it, however high it is. */
+const bar = document.querySelector(".fg-go");
+new ResizeObserver(() => document.documentElement.style.setProperty("--fg-go-height", `${bar.offsetHeight}px`))
+  .observe(bar, { box: "border-box" });
+
 at("session-name").value = nameFromAddress();
 unfoldIfAsked();
 at("fg-choose").addEventListener("toggle", () => {

@@ -181,6 +181,7 @@ export const W = {
     running: t("Ready"), ending: t("Ending…"), ended: t("Ended"), unreachable: t("Factory not answering"),
     looking: t("Starting…"),
   },
+  progress: (step, steps) => t("Progress: step {step} of {steps}", { step, steps }),
   waitHead: {
     looking: t("Sending your request to the factory"),
     pending: (machine) => t("Waiting in the queue of {machine}", { machine }),

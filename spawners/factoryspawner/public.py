@@ -16,11 +16,15 @@ from tornado import web
 
 from factorylink.client import LinkSilent
 from factorylink.models import ANTENNA, N_, MaintenanceView, Model, NetworkAntenna, NetworkFactory, NetworkView
-from factoryspawner import europe
+from factoryspawner import europe, map_marks
 from factoryspawner.gateway import gateway
 from factoryspawner.language import COOKIE, Language, languages
 
 _YEAR_DAYS = 365
+# The map's units between two numbers, and between a number and an antenna. A number is 26 px wide on a page of 576 px
+# or more, whose map is 500 px wide or more, and 24 px on a narrower one, whose map is 285 px or more (network.css).
+WIDE = (54.0, 40.0)
+NARROW = (86.0, 62.0)
 OLD_SECONDS = 120.0  # the link asks for an answer every 30 s, and what is free every 20 s while somebody looks
 
 
@@ -32,6 +36,14 @@ class Marked(Model):
     x: float
     y: float
     kind: str
+
+
+class Factory(Marked):
+    """A factory on the map. ``wide`` and ``narrow``: where its number stands on a wide and on a narrow page."""
+
+    name: str
+    wide: map_marks.Spot
+    narrow: map_marks.Spot
 
 
 class Line(Model):
@@ -49,7 +61,7 @@ class Drawing(Model):
 
     width: int = europe.WIDTH
     height: int = europe.HEIGHT
-    factories: tuple[Marked, ...] = ()
+    factories: tuple[Factory, ...] = ()
     antennas: tuple[Marked, ...] = ()
     lines: tuple[Line, ...] = ()
 
@@ -111,19 +123,24 @@ def own_antenna(user: Any) -> str:
 def drawing(network: NetworkView, now: datetime) -> Drawing:
     """The map of a network, as it is now. What has no place in the catalogue is in the list only."""
     spots = {one.id: europe.place(one.at) for one in network.factories if one.at is not None}
+    antennas, lines = [], []
+    for number, antenna in enumerate(network.antennas):
+        if antenna.at is None:
+            continue
+        x, y = europe.place(antenna.at)
+        antennas.append(Marked(id=antenna.id, number=number, x=x, y=y, kind="antenna"))
+        ends = [spots[name] for name in antenna.factories if name in spots]
+        lines += [Line(antenna=antenna.id, x1=x, y1=y, x2=end[0], y2=end[1]) for end in ends]
+    places, fixed = tuple(spots.values()), tuple((one.x, one.y) for one in antennas)
+    wide, narrow = (
+        dict(zip(spots, map_marks.spread(places, fixed, *distances), strict=True)) for distances in (WIDE, NARROW)
+    )
     factories = [
-        Marked(id=one.id, number=number, x=spots[one.id][0], y=spots[one.id][1], kind=kind(one, now))
+        Factory(id=one.id, name=one.name, number=number, x=spots[one.id][0], y=spots[one.id][1], kind=kind(one, now),
+                wide=wide[one.id], narrow=narrow[one.id])
         for number, one in enumerate(network.factories, 1)
         if one.id in spots
-    ]
-    antennas, lines = [], []
-    for number, one in enumerate(network.antennas):
-        if one.at is None:
-            continue
-        x, y = europe.place(one.at)
-        antennas.append(Marked(id=one.id, number=number, x=x, y=y, kind="antenna"))
-        ends = [spots[name] for name in one.factories if name in spots]
-        lines += [Line(antenna=one.id, x1=x, y1=y, x2=end[0], y2=end[1]) for end in ends]
+    ]  # fmt: skip
     return Drawing(factories=tuple(factories), antennas=tuple(antennas), lines=tuple(lines))
 
 

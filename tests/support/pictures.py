@@ -1,6 +1,6 @@
 """The pictures of ``docs/pictures``: each page of the hub in a browser, over a link that tells something of everything.
 
-A PNG keeps at most 128 colours, so that the repository stays small; whatever is over 150 kB is an error.
+A PNG keeps at most 256 colours, so that the repository stays small; whatever is over 150 kB is an error.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ import asyncio
 import io
 import sys
 import tempfile
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from PIL import Image
 from playwright.async_api import Browser, async_playwright
 
-from factorylink import federation
+from factorylink import explain, federation
+from factorylink.models import FactoryView, NetworkFactory, Session
 from tests.conftest import chromium_options
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
@@ -23,34 +24,80 @@ from tests.unit.hub_process import Beside, HubProcess
 
 FOLDER = Path(__file__).parents[2] / "docs" / "pictures"
 THEMES = ("light", "dark")
-WIDTHS = {"wide": (1280, 1100), "narrow": (360, 1500)}  # the height at most
-COLOURS = 128
+WIDTHS = {"wide": (1280, 1100), "narrow": (360, 1500)}  # the height at most, as if the window were as high
+COLOURS = 256
 MOST_BYTES = 150_000
-STANDS_FOR = {
-    "one": "czai",
-    "two": "l-aif",
-    "three": "it4lia",
-    "four": "slaif",
-}  # real names for the scripted factories
+STANDS_FOR = {"one": "slaif", "two": "czai", "three": "it4lia", "four": "l-aif"}  # the catalogue's, for the scripted
 
 
-def name_factories(link: FakeLink) -> None:
-    """As they are called in the catalogue."""
-    known = federation.load(page_states.CATALOGUE).factories
-    link.factories = [
-        view.model_copy(
-            update={"name": known[STANDS_FOR[view.id]].name, "site": known[STANDS_FOR[view.id]].site},
-        )
-        for view in link.factories
-    ]
+def tell_one_state(link: FakeLink) -> None:
+    """Make the scripted factories four of the catalogue, each in one state on every page: the start page, the map, the
+    status page, the sessions and the checklist tell the same of it. The other factories are not offered."""
+    page_states.fill(link)
+    link.factories = [_real(view) for view in link.factories]
+    offered = {STANDS_FOR[view.id]: view for view in link.factories}
+    link.network = link.network.model_copy(
+        update={"factories": tuple(_as_offered(one, offered.get(one.id)) for one in link.network.factories)}
+    )
+    machines = {view.id: view.site.machine for view in link.factories}
+    sites = tuple(
+        site.model_copy(update={"name": view.name, "machine": view.site.machine})
+        for site, view in zip(link.checklist.sites, link.factories, strict=True)
+    )
+    link.checklist = link.checklist.model_copy(update={"sites": sites})
+    accounts = tuple(one.model_copy(update={"machine": machines[one.factory]}) for one in link.ready.accounts)
+    link.ready = link.ready.model_copy(update={"accounts": accounts})
+    for session in list(link.sessions.values()):
+        link.sessions[session.id] = _told_anew(session, machines["one"])
 
 
-def small(png: bytes, height: int) -> bytes:
-    """The upper part of a picture, with fewer colours."""
+def _told_anew(session: Session, machine: str) -> Session:
+    """Return a session whose story names the machine. One waits since now, and the busy one nears its end."""
+    said = page_states.ASKED.replace("One", machine)
+    log = tuple(line.model_copy(update={"text": line.text.replace(page_states.ASKED, said)}) for line in session.log)
+    times: dict[str, datetime] = {}
+    if session.server == "waits":
+        times = {"created": datetime.now(UTC)}
+    elif session.notice is not None:
+        begun = session.notice.at - timedelta(hours=session.choice.hours)
+        times = {"created": begun, "started": begun, "ready": begun, "ends": session.notice.at}
+    return session.model_copy(update={"log": log, **times})
+
+
+def _real(view: FactoryView) -> FactoryView:
+    """Return a scripted factory with the names and the accelerator of one of the catalogue."""
+    known = federation.load(page_states.CATALOGUE).factories[STANDS_FOR[view.id]]
+    assert known.accelerator is not None
+    memory = f"{known.accelerator.memory_gb:g} GB"
+    sizes = tuple(one.model_copy(update={"gpu_label": one.gpu_label.replace("40 GB", memory)}) for one in view.sizes)
+    changed = {"name": known.name, "site": known.site, "accelerator": known.accelerator, "sizes": sizes}
+    if view.health.state == "draining":
+        words = explain.own("draining").model_copy(update={"what": page_states.DRAIN})
+        changed["health"] = view.health.model_copy(update={"words": words})
+    return view.model_copy(update=changed)
+
+
+def _as_offered(factory: NetworkFactory, view: FactoryView | None) -> NetworkFactory:
+    """Return a factory of the map in the state of its ``view``; without one, it is not offered here."""
+    if view is None:
+        return factory.model_copy(update={"health": None, "partitions": (), "loads_at": None, "maintenance": ()})
+    answers = view.health.state in ("ok", "draining")
+    windows = tuple(one.model_copy(update={"name": ""}) for one in view.maintenance)
+    return factory.model_copy(
+        update={
+            "health": view.health,
+            "partitions": view.partitions if answers else (),
+            "loads_at": view.health.since if answers else None,
+            "maintenance": windows,
+        }
+    )
+
+
+def small(png: bytes) -> bytes:
+    """A picture with fewer colours."""
     image = Image.open(io.BytesIO(png)).convert("RGB")
-    image = image.crop((0, 0, image.width, min(image.height, height)))
     out = io.BytesIO()
-    image.quantize(COLOURS, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
+    image.quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(out, "PNG", optimize=True)
     return out.getvalue()
 
 
@@ -73,7 +120,9 @@ async def take(browser: Browser, hub: HubProcess, names: list[str], theme: str, 
             page = await context.new_page()
             await page_states.ALL[name].open(page, "en")
             await page.evaluate("document.fonts.ready")
-            picture = small(await page.screenshot(full_page=True, animations="disabled"), height)
+            whole = await page.evaluate("document.documentElement.scrollHeight")
+            await page.set_viewport_size({"width": wide, "height": max(800, min(whole, height))})
+            picture = small(await page.screenshot(animations="disabled"))
             if len(picture) > MOST_BYTES:
                 raise SystemExit(f"{name}, {theme}, {width}: {len(picture)} bytes")
             (FOLDER / f"{name}-{theme}-{width}.png").write_bytes(picture)
@@ -88,8 +137,7 @@ async def main(names: list[str]) -> None:
         await beside.up()
         link = FakeLink(Path(folder) / "link.sock", beside.url)
         await link.up()
-        page_states.fill(link)
-        name_factories(link)
+        tell_one_state(link)
         hub = HubProcess(Path(folder), link.socket, beside, "c.Authenticator.admin_users = {'ada'}")
         await hub.up()
         try:
@@ -98,7 +146,7 @@ async def main(names: list[str]) -> None:
                 browser = await playwright.chromium.launch(**chromium_options())
                 for theme in THEMES:
                     for width in WIDTHS:
-                        link.network = page_states.network(datetime.now(UTC))  # pages tell how old it is
+                        tell_one_state(link)  # anew, since pages tell how old it is
                         await take(browser, hub, names, theme, width)
                 await browser.close()
         finally:

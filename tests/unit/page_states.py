@@ -44,11 +44,12 @@ from factorylink.models import (
 )
 from factorylink.network import network as whole_network
 from tests.unit.checklist_states import fill_checklist
-from tests.unit.fake_link import FakeLink
+from tests.unit.fake_link import CHOICE, FakeLink
 from tests.unit.hub_process import HubProcess, is_stopped
 
 CATALOGUE = Path(__file__).parents[2] / "hub_config" / "factories"
 DRAIN = "Closed for cooling work until Monday."
+ASKED = "Asked for small at One."
 START = "/hub/spawn/ada"
 INSIDE = re.compile("/hub/(?!login)")  # where a login leads
 # What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.
@@ -149,14 +150,14 @@ def fill(link: FakeLink) -> None:
     link.ready = ReadyView(accounts=tuple(
         AccountView(project="EHPC-AIF-2026PG01-756", factory="one", machine="ONE", account=kind) for kind in kinds
     ))  # fmt: skip
-    asked = (_line("Asked for small at One."),)
+    asked = (_line(ASKED),)
     link.add("1" * 32, "ada", created=now, position=3, waits_for=_waits("Priority"), log=asked)
     link.add("2" * 32, "ada", "busy", state=SessionState.RUNNING, created=now, started=now, ready=now, reachable=True,
              ends=now + timedelta(hours=1), last_activity=now - timedelta(minutes=20), node="n1",
              ends_idle=now + timedelta(minutes=40), extend_hours=3.0,
              notice=Notice(kind="walltime", at=now + timedelta(minutes=4), minutes=5))  # fmt: skip
     link.add("3" * 32, "ada", "lost", state=SessionState.UNREACHABLE, before=SessionState.RUNNING, created=now,
-             waits_for=explain.unreachable("timed out"))  # fmt: skip
+             choice={"factory": "two"}, waits_for=explain.unreachable("timed out"))  # fmt: skip
     link.add("4" * 32, "ada", "up", state=SessionState.STARTING, created=now, started=now)
     reason, words = explain.ended(None)
     link.add("5" * 32, "ada", "old", state=SessionState.ENDED, created=now, started=now, ended=now, end_reason=reason,
@@ -167,7 +168,8 @@ def fill(link: FakeLink) -> None:
     link.add_cluster("a1" * 16, "ada", "sweep", created=now - timedelta(hours=2), session="2" * 32, gpus=2,
                      counts={"running": 2, "pending": 1, "asked": 2, "ended": 7}, gpu_hours=hours,
                      waits_for=_waits("Resources"))  # fmt: skip
-    link.add_cluster("a2" * 16, "ada", "afar", created=now, counts={"unreachable": 3}, wrong=silent)
+    there = CHOICE.model_copy(update={"factory": "two"})
+    link.add_cluster("a2" * 16, "ada", "afar", created=now, counts={"unreachable": 3}, wrong=silent, choice=there)
     link.add_cluster("a3" * 16, "ada", "going", created=now, state="ending", counts={"running": 1})
     head = link.add("a4" * 16, "ada", "dask/quiet", state=SessionState.RUNNING, created=now, started=now,
                     ends=now + timedelta(hours=2))  # fmt: skip
@@ -265,7 +267,7 @@ class Shown:
 
 ALL = {
     "login": Shown("/hub/login", "#login_submit", who=None),
-    "map": Shown("/hub/factories?antenna=be-aifa", ".fg-map circle", who=None),
+    "map": Shown("/hub/factories?antenna=be-aifa", ".fg-map .fg-spot", who=None),
     "status": Shown("/hub/status", "#fg-status table", who=None),
     "start": Shown(START, "#fg-summary p"),
     "first": Shown("/hub/spawn/bob", "#fg-asked p", who="bob"),
@@ -281,7 +283,7 @@ ALL = {
 
 # What can be used on a page, in order. One of a group of radio buttons stands for all.
 USABLE = """() => (window.usable = [...document.querySelectorAll(
-  "a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']")]
+  "a[href]:not([aria-hidden] *), button, input:not([type=hidden]), select, summary, [tabindex='0']")]
   .filter((one) => one.checkVisibility() && !one.disabled && !one.closest(".modal, dialog:not([open])")
     && !(one.type === "radio" && !one.checked)))
   .map((one) => one.outerHTML.slice(0, 200))"""
@@ -332,5 +334,5 @@ async def _session(hub: HubProcess, link: FakeLink, server: str) -> Session:
         created=datetime.now(UTC),
         position=3,
         waits_for=_waits("Priority"),
-        log=(_line("Asked for small at One."),),
+        log=(_line(ASKED),),
     )

@@ -72,12 +72,14 @@ async def test_axe_finds_nothing_and_nothing_sticks_out(people: People, name: st
     page = await people[shown.who].new_page()
     await page.set_viewport_size({"width": 1280, "height": 900})
     await shown.open(page, language)
+    await expect(page.locator(".fg-menu-button")).to_be_hidden()
     await theme(page, "light")
     assert await findings(page) == []
     await theme(page, "dark")
     assert await findings(page, "color-contrast") == []
     await page.set_viewport_size({"width": 360, "height": 780})
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert await page.evaluate("document.querySelector('.fg-top').offsetHeight") <= 64
     assert await findings(page, "color-contrast", "target-size") == []
     await page.close()
 

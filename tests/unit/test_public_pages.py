@@ -76,7 +76,7 @@ async def test_the_map_and_its_list_name_all_with_how_they_are(anybody: httpx.As
     page = (await anybody.get("/hub/factories")).text
     for one in network().factories:
         assert f"<strong>{one.name}</strong>" in page
-    assert page.count('<g class="fg-spot') == 19
+    assert page.count('<a class="fg-spot') == 19
     kinds = {one.id: kind(one, NOW) for one in network().factories}
     assert kinds["pharos"] == "planned"
     assert kinds["mimer"] == "template"
@@ -144,8 +144,8 @@ async def test_only_what_takes_sessions_is_filled_on_the_map() -> None:
     filled = {
         name
         for selectors, body in rules
-        if re.search(r"(?<!-)fill: var\(--fg-(free|wait|down)\)", body)
-        for name in re.findall(r"\.fg-spot-(\w+) circle", selectors)
+        if re.search(r"background: var\(--fg-(free|wait|down)\)", body)
+        for name in re.findall(r"\.fg-spot-(\w+)", selectors)
     }
     assert filled == {"ok", "partly"}
     kinds = {one.id: one.kind for one in drawing(network(), NOW).factories}
