@@ -165,7 +165,7 @@ async def test_the_one_choice_is_not_covered_by_its_start_button(phones: People)
 async def test_all_of_the_start_page_scrolls_clear_of_the_bar(phones: People) -> None:
     page = await opened(phones, "start")
     await page.locator("#fg-more > summary").click()
-    await expect(page.get_by_label("Project that pays")).to_be_visible()
+    await expect(page.get_by_label("Project to charge")).to_be_visible()
     # However high the bar is.
     await page.evaluate("document.getElementById('fg-short').style.paddingTop = '9rem'")
     scrolled = "window.scrollTo(0, document.documentElement.scrollHeight)"
@@ -176,7 +176,7 @@ async def test_all_of_the_start_page_scrolls_clear_of_the_bar(phones: People) ->
 async def test_what_the_keyboard_reaches_is_not_under_the_bar(phones: People) -> None:
     page = await opened(phones, "start")
     await page.locator("#fg-more > summary").click()
-    await expect(page.get_by_label("Project that pays")).to_be_visible()
+    await expect(page.get_by_label("Project to charge")).to_be_visible()
     wanted = await page.evaluate(page_states.USABLE)
     await page.evaluate("document.activeElement.blur(); window.getSelection().removeAllRanges(); scrollTo(0, 0)")
     reached = set()
