@@ -16,6 +16,7 @@ from factorylink.config import SshTransport as Settings
 from factorylink.credentials.base import Login
 from factorylink.errors import Distrusted, NotLetIn, Unreachable
 from factorylink.transports.host_keys import HostKeys
+from factorylink.transports.ssh_packets import send_no_fillers
 
 log = logging.getLogger(__name__)
 
@@ -169,6 +170,9 @@ class _Client(asyncssh.SSHClient):
     def __init__(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost
         self._entered = False
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        send_no_fillers(conn)
 
     def auth_completed(self) -> None:
         self._entered = True
