@@ -16,7 +16,7 @@ from factorylink.config import SshTransport as Settings
 from factorylink.credentials.base import Login
 from factorylink.errors import Distrusted, NotLetIn, Unreachable
 from factorylink.transports.host_keys import HostKeys
-from factorylink.transports.ssh_packets import send_no_fillers
+from factorylink.transports.ssh_packets import GatheringSocket, send_no_fillers
 
 log = logging.getLogger(__name__)
 
@@ -143,7 +143,7 @@ class Gate:
             async with asyncio.timeout(settings.connect_seconds):
                 return await asyncssh.connect(
                     *host,
-                    tunnel=passed[-1] if passed else None,
+                    tunnel=passed[-1] if passed else GatheringSocket(),
                     client_factory=lambda: _Client(on_lost),
                     username=login.username,
                     client_keys=[login.key if login.certificate is None else (login.key, login.certificate)],
