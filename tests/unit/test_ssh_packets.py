@@ -1,4 +1,4 @@
-"""Packets of an SSH connection leave together, in their order, and none after the end."""
+"""Packets of an SSH connection leave together, in their order, and none after the end; and arrive together."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import pytest
 import pytest_asyncio
 
 from factorylink.transports.ssh_packets import GatheringSocket, GatheringTransport
+from factorylink.transports.ssh_pool import Use
+from factorylink.transports.ssh_wires import ForwardWire
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 PACKET = 32 << 10  # what OpenSSH takes
@@ -114,3 +116,48 @@ async def test_many_packets_go_to_a_login_host_in_one_write(port: int, monkeypat
         writer.write_eof()
         assert await reader.read() == str(MANY * PACKET).encode()
     assert max(writes) > MANY * PACKET
+
+
+class Login:
+    """A use of a connection to a login host, whose only channel the test plays."""
+
+    def __init__(self) -> None:
+        self.connection = self
+        self.session: Any = None
+
+    async def create_connection(self, make: Any, *_args: object, **_options: object) -> tuple[None, Any]:
+        self.session = make()
+        return None, self.session
+
+    def release(self, opened: bool = True) -> None:
+        assert opened
+
+
+class Heard:
+    """What a protocol that is bound to a wire was told."""
+
+    def __init__(self) -> None:
+        self.told: list[bytes] = []
+
+    def data_received(self, data: bytes) -> None:
+        self.told.append(data)
+
+    def eof_received(self) -> None:
+        self.told.append(b"<end>")
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        self.told.append(b"<lost>")
+
+
+async def test_what_comes_in_one_turn_of_the_loop_is_handed_over_at_once_and_before_the_end() -> None:
+    login, heard = Login(), Heard()
+    await ForwardWire(cast(Use, login), "node", 22, 10).create_connection(lambda: heard, "", 0)
+    for piece in (b"a", b"b", b"c"):
+        login.session.data_received(piece, None)
+    await turn()
+    login.session.data_received(b"d", None)
+    login.session.eof_received()
+    login.session.data_received(b"e", None)
+    login.session.connection_lost(None)
+    await turn()
+    assert heard.told == [b"abc", b"d", b"<end>", b"e", b"<lost>"]
