@@ -81,9 +81,7 @@ class Open(asyncssh.SSHServer):
             writer.write(str(size).encode())
             writer.close()
 
-        channel = cast(asyncssh.SSHServerConnection, self.connection).create_tcp_channel(
-            encoding=None, max_pktsize=PACKET, window=1 << 24
-        )
+        channel = self.connection.create_tcp_channel(encoding=None, max_pktsize=PACKET, window=1 << 24)
         return channel, asyncssh.stream.SSHTCPStreamSession(read)
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:

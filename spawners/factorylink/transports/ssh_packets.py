@@ -11,7 +11,7 @@ import asyncssh
 _MSG_IGNORE = 2  # RFC 4253, 11.2
 
 
-def send_no_fillers(connection: asyncssh.SSHConnection) -> None:
+def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
     """Stop sending an empty message before each message of ``connection``.
 
     asyncssh does so against an attack on CBC ciphers (RFC 4251, 9.3.1), of which none is offered here. OpenSSH does not
