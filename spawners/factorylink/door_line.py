@@ -22,6 +22,7 @@ from factorylink.pacing import Turns
 from factorylink.ports import FarSide
 from factorylink.slots import CommandSlots
 from factorylink.transports.base import Wire
+from factorylink.transports.ssh_packets import send_no_fillers
 
 log = logging.getLogger("factorylink")
 
@@ -185,7 +186,7 @@ class DoorLine:
             raise Misread("The door's host key cannot be read.") from error
 
     async def _enter(self, wire: Wire, host_key: asyncssh.SSHKey) -> asyncssh.SSHClientConnection:
-        return await asyncssh.connect(
+        connection = await asyncssh.connect(
             f"session {self.way.session}",  # a name for the log; the wire leads there
             tunnel=wire,
             username=USER,
@@ -200,6 +201,8 @@ class DoorLine:
             keepalive_interval=10,
             keepalive_count_max=3,
         )
+        send_no_fillers(connection)
+        return connection
 
     def _read(self, line: bytes) -> DoorStatus:
         if len(line) > LINE_LIMIT:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import asyncssh
 import pytest
 import pytest_asyncio
 
@@ -87,6 +89,27 @@ async def test_a_door_is_opened_used_and_opened_again_when_the_login_host_was_aw
         await sshd.start()
         await until(lambda: keeper.is_open(SESSION), PATIENCE)
         assert json.loads(await asked)["FACTORYGATE_NOTEBOOK_SOCKET"] == notebook
+        await keeper.shutdown()
+
+
+async def test_no_empty_messages_are_sent_between_those_with_bytes(
+    ssh: SshTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with running_door(key=KEY) as door:
+        keeper = Keeper(door.folder.parent)
+        await keeper.begin(door.folder, transport=Forwarded(ssh))
+        await until(lambda: keeper.is_open(SESSION), PATIENCE)
+        await start(keeper)
+        asyncssh.set_debug_level(3)  # a line for each message
+        try:
+            with caplog.at_level(logging.DEBUG, "asyncssh"):
+                assert json.loads(await keeper.get("/env"))
+        finally:
+            asyncssh.set_debug_level(1)
+        told = caplog.text
+        for line in ("Sent MSG_CHANNEL_DATA", "Received MSG_CHANNEL_DATA"):
+            assert line in told
+        assert "MSG_IGNORE" not in told  # of the link, through the login host and at the door; nor of the door
         await keeper.shutdown()
 
 

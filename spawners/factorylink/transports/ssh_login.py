@@ -16,6 +16,7 @@ from factorylink.config import SshTransport as Settings
 from factorylink.credentials.base import Login
 from factorylink.errors import Distrusted, NotLetIn, Unreachable
 from factorylink.transports.host_keys import HostKeys
+from factorylink.transports.ssh_packets import GatheringSocket, send_no_fillers
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class Gate:
             async with asyncio.timeout(settings.connect_seconds):
                 return await asyncssh.connect(
                     *host,
-                    tunnel=passed[-1] if passed else None,
+                    tunnel=passed[-1] if passed else GatheringSocket(),
                     client_factory=lambda: _Client(on_lost),
                     username=login.username,
                     client_keys=[login.key if login.certificate is None else (login.key, login.certificate)],
@@ -169,6 +170,9 @@ class _Client(asyncssh.SSHClient):
     def __init__(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost
         self._entered = False
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        send_no_fillers(conn)
 
     def auth_completed(self) -> None:
         self._entered = True

@@ -36,11 +36,14 @@ SAID = 4096  # bytes of stderr that are kept for words
 
 
 class _Passing:
-    """A channel's other end: what comes is handed to whatever protocol was bound to the wire."""
+    """A channel's other end: what comes is handed to whatever protocol was bound to the wire. All packets of one turn
+    of the event loop are handed over at once: OpenSSH sends 32 KiB in each, a door's own packets are larger, and
+    asyncssh copies what it has of one with every piece of it."""
 
     def __init__(self, use: Use, protocol: Any) -> None:
         self._use = use
         self._protocol = protocol
+        self._came: list[bytes] = []
 
     def connection_made(self, chan: Any) -> None:
         self._protocol.connection_made(chan)
@@ -49,13 +52,22 @@ class _Passing:
         """Nothing to do: a protocol of asyncio knows no sessions."""
 
     def data_received(self, data: bytes, datatype: int | None) -> None:  # noqa: ARG002
-        self._protocol.data_received(data)
+        if not self._came:
+            asyncio.get_running_loop().call_soon(self._hand_over)
+        self._came.append(data)
+
+    def _hand_over(self) -> None:
+        came, self._came = self._came, []
+        if came:
+            self._protocol.data_received(b"".join(came))
 
     def eof_received(self) -> bool | None:
+        self._hand_over()
         return bool(self._protocol.eof_received())
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._use.release()
+        self._hand_over()
         self._protocol.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -190,7 +202,7 @@ class _Entry(_Passing):
     def data_received(self, data: bytes, datatype: int | None) -> None:
         if datatype is None:
             if not self.ends.closed:
-                self._protocol.data_received(data)
+                super().data_received(data, datatype)
         else:
             self._said = (self._said + data)[-SAID:]
             self._log.say(data)
