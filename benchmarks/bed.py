@@ -14,11 +14,11 @@ from pathlib import Path
 import yaml
 
 from benchmarks import measure
-from factorylink import catalogue
-from factorylink.models import Factory, NodeSize
-from testbed import install
-from testbed.cluster import Cluster, up
-from testbed.login import Isolation
+from factorycommon.models import Factory, NodeSize
+from factorylink.catalogue import loading as catalogue
+from testbed.install import environments as install
+from testbed.network.login_side import Isolation
+from testbed.slurm.cluster import SlurmCluster, up
 
 ROOT = Path(__file__).resolve().parent.parent
 FACTORY = "it4lia"
@@ -36,7 +36,7 @@ class Bed:
     factory: Factory
     catalogue: Path  # the folder with its YAML
     size: NodeSize  # what sessions ask for
-    cluster: Cluster
+    cluster: SlurmCluster
     hub_python: Path
     notebook_python: Path
     node: Path

@@ -30,9 +30,9 @@ from pathlib import Path
 from benchmarks import gateways, measure, programs
 from benchmarks.bed import Bed, bed
 from benchmarks.door_clients import Target, output_rate
+from factorycommon.models import Choice, Session, SessionRequest, SessionState
 from factorylink.client import LinkClient
-from factorylink.models import Choice, Session, SessionRequest, SessionState
-from testbed.login import DOOR_PORTS, Isolation
+from testbed.network.login_side import DOOR_PORTS, Isolation
 from tests.support.isolated import Visitor
 
 SIZE = 200_000_000  # bytes of the download

@@ -16,28 +16,29 @@ from pathlib import Path
 import asyncssh
 
 from benchmarks import measure
-from factorylink import carriers, catalogue
-from factorylink.doors import DoorKeeper
-from factorylink.models import Session
-from factorylink.places import make_places
+from factorycommon.models import Session
+from factorylink.catalogue import loading
+from factorylink.doors import carriers
+from factorylink.doors.manager import DoorManager
+from factorylink.site.connecting import make_places
 
 LIMIT = 300.0  # seconds
 
 
 async def main(link: Path, factories: Path, session: Session, number: int) -> None:
     """Open them, cut them, and print."""
-    config = catalogue.load_link_config(link)
+    config = loading.load_link_config(link)
     key = asyncssh.read_private_key(str(config.state_dir / "link_ed25519"))
     name = session.choice.factory
-    factory = catalogue.offered(config, catalogue.load(factories))[name]
+    factory = loading.offered(config, loading.load(factories))[name]
     place = make_places(config, {name: factory})[name]
     home = await place.transport.home(session.account)
-    bridge = catalogue.bridge_argv(factory, session.choice)
+    bridge = loading.bridge_argv(factory, session.choice)
     carrier = carriers.carrier(place.access.door, place.dialect, session.job or "", session.node, bridge)
     file = f"{home}/.factorygate/sessions/{session.id}/door.json"
     lost: list[None] = []
 
-    async def opened(keepers: list[DoorKeeper]) -> float:
+    async def opened(keepers: list[DoorManager]) -> float:
         begin = time.monotonic()
 
         async def all_open() -> bool:
@@ -47,7 +48,9 @@ async def main(link: Path, factories: Path, session: Session, number: int) -> No
         return time.monotonic() - begin
 
     keepers = [
-        DoorKeeper(config, key, lambda _, status: lost.append(None) if status is None else None, link.parent / "nobody")
+        DoorManager(
+            config, key, lambda _, status: lost.append(None) if status is None else None, link.parent / "nobody"
+        )
         for _ in range(number)
     ]
     gate = asyncio.Semaphore(16)  # as one keeper has it: the doors of one process, entered in as many at a time
@@ -56,7 +59,7 @@ async def main(link: Path, factories: Path, session: Session, number: int) -> No
     before = measure.memory(os.getpid())
     await asyncio.gather(
         *(
-            keeper.open(carriers.Way(session.id, name, session.account, file, place.transport, carrier))
+            keeper.open(carriers.Route(session.id, name, session.account, file, place.transport, carrier))
             for keeper in keepers
         )
     )

@@ -26,8 +26,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from benchmarks import measure
-from testbed import cluster, faults, install
-from testbed.cluster import Cluster
+from testbed.faults import faults
+from testbed.install import environments as install
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.gateway import Gateway, Notebook
 from tests.support.isolated import Visitor
 
@@ -111,7 +113,7 @@ class Ours:
 class Ssh:
     """OpenSSH's client, with a connection to each login host that stands already."""
 
-    def __init__(self, folder: Path, here: Cluster, there: Cluster) -> None:
+    def __init__(self, folder: Path, here: SlurmCluster, there: SlurmCluster) -> None:
         """``folder``: 0700, with a short path, for keys and sockets."""
         self._account = here.accounts[0]
         self._sides: list[Visitor] = []

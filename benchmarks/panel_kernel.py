@@ -13,7 +13,7 @@ from distributed.deploy.cluster import Cluster
 from distributed.objects import SchedulerInfo
 
 from factorygate import ClusterPanel
-from factorygate.cluster.view import ClusterView
+from factorygate.view_data import ClusterView
 from factorygate.widgets.rows import PAGE
 from tests.support.watched import ScriptedCluster, view
 

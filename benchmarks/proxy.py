@@ -19,7 +19,7 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks import measure, proxy_checks
-from testbed import install
+from testbed.install import environments as install
 
 PEOPLE = 200
 REQUESTS = 40  # a person

@@ -34,8 +34,8 @@ from starlette.routing import Route
 from benchmarks import gateways, measure, programs
 from benchmarks.bed import Bed, bed
 from benchmarks.standin import standins
+from factorycommon.models import Choice, Session, SessionRequest, SessionState
 from factorylink.client import LinkClient
-from factorylink.models import Choice, Session, SessionRequest, SessionState
 
 WAITING, RUNNING = (int(word) for word in sys.argv[1:] or (1000, 200))
 CHURN = min(40, RUNNING // 2)  # sessions stopped one by one

@@ -27,7 +27,7 @@ import httpx
 from benchmarks import programs
 from benchmarks.bed import ROOT, Bed
 from factorygate.session import door
-from factorygate.session.status import PROTOCOL, Status, moment
+from factorygate.session.status import PROTOCOL, DoorStatusLine, moment
 
 _OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}"
 
@@ -74,7 +74,7 @@ async def standins(bed: Bed) -> AsyncIterator[Bed]:
 class _Session:
     """What a door asks of its session; the notebook is up as soon as it has its environment."""
 
-    def __init__(self, status: Status) -> None:
+    def __init__(self, status: DoorStatusLine) -> None:
         self.status = status
         self.over = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -85,12 +85,12 @@ class _Session:
             self.status = replace(self.status, **changes)
             self._changed.notify_all()
 
-    async def changed(self, seen: Status) -> Status:
+    async def changed(self, seen: DoorStatusLine) -> DoorStatusLine:
         async with self._changed:
             await self._changed.wait_for(lambda: self.status != seen)
         return self.status
 
-    async def take_environment(self, told: dict[str, Any]) -> Status:
+    async def take_environment(self, told: dict[str, Any]) -> DoorStatusLine:
         self._token = told["environment"].get("JUPYTERHUB_API_TOKEN")
         now = moment(time.time())
         await self.publish(environment=True, phase="up", opened=True, last_activity=now)
@@ -102,7 +102,7 @@ class _Session:
     def end(self, *_: object) -> None:
         self.over.set()
 
-    def new_end(self, _told: object) -> Status:
+    def new_end(self, _told: object) -> DoorStatusLine:
         return self.status
 
 
@@ -137,7 +137,7 @@ class Server:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, job: str, session_id: str, key: str
     ) -> None:
         sockets = {"notebook_sock": str(self._folder / "notebook.sock"), "hub_sock": str(self._folder / f"{job}.hub")}
-        session = _Session(Status(protocol=PROTOCOL, session=session_id, job=job, phase="waiting", **sockets))
+        session = _Session(DoorStatusLine(protocol=PROTOCOL, session=session_id, job=job, phase="waiting", **sockets))
         opened = door.Door(session, key)  # type: ignore[arg-type]  # that is the stand-in
         bound = door.bind("127.0.0.1", None)
         await opened.open(bound)

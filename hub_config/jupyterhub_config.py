@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from factoryspawner import gateway, hubconfig, mistakes, rules, settings
+from factoryspawner import gateway, link_rules
+from factoryspawner.config import batch_settings, errors, hub_config
 
-with mistakes.told_in_words():
-    config = hubconfig.loaded()
+with errors.told_in_words():
+    config = hub_config.loaded()
     for part in ("network.py", "people.py", "sessions.py", "pages.py"):
         load_subconfig(str(Path(__file__).parent / "parts" / part))
     if config.extra_config is not None:
         load_subconfig(str(config.extra_config))
-    settings.check_all(c)
-    rules.check_tokens(c)
-    gateway.subscribe(config.link_socket, config.database, rules.of(c, config.login))
+    batch_settings.check_all(c)
+    link_rules.check_tokens(c)
+    gateway.subscribe(config.link_socket, config.database, link_rules.of(c, config.login))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from testbed import install
+from testbed.install import environments as install
 
 
 def main() -> int:

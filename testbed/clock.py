@@ -10,7 +10,7 @@ from pathlib import Path
 
 from testbed.errors import CannotRun, FaultFailed, NoSuchFault
 from testbed.processes import wait_until
-from testbed.supervisor import Record, write_private
+from testbed.supervisor import SupervisorRecord, write_private
 
 PROGRAMS = ("hub", "link")
 SECONDS = 60.0  # until it has surely been started again
@@ -38,7 +38,7 @@ def put(folder: Path, program: str, seconds: float) -> None:
     if program not in PROGRAMS:
         raise NoSuchFault(f"clock {program}: there are {', '.join(PROGRAMS)}")
     _library()
-    running = Record(folder / "processes.json")
+    running = SupervisorRecord(folder / "processes.json")
     before = running.read().get(program)
     if before is None:
         raise FaultFailed(f"no {program} of a demo in {folder} runs")

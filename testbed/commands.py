@@ -12,12 +12,15 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from factorylink import catalogue
-from testbed import clock, cluster, factories, faults, install
+from factorylink.catalogue import loading
+from testbed import clock, factories
 from testbed.errors import CannotLayOut, CannotRun, NoSuchFault, TestbedError
-from testbed.fault_kinds import KINDS
-from testbed.login import isolation
+from testbed.faults import faults
+from testbed.faults.kinds import KINDS
+from testbed.install import environments as install
+from testbed.network.login_side import isolation
 from testbed.options import add_accounting, add_gpu_nodes, add_isolation
+from testbed.slurm import cluster
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 CANNOT_RUN = 3
@@ -34,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     except CannotRun as error:
         print(f"testbed: {error}", file=sys.stderr)
         return CANNOT_RUN
-    except (TestbedError, catalogue.CatalogueError) as error:
+    except (TestbedError, loading.CatalogueError) as error:
         print(f"testbed: {error}", file=sys.stderr)
         return 1
 
@@ -56,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _up(options: argparse.Namespace) -> int:
-    known = catalogue.load(options.catalogue)
+    known = loading.load(options.catalogue)
     for name in options.factory:
         if name not in known:
             raise CannotLayOut(f"{name!r} is none of the catalogue's {', '.join(sorted(known))}")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from factorylink.models import Factory
-from testbed import cluster, pbs_cluster, pbs_record, pbs_up
+from factorycommon.models import Factory
 from testbed.errors import CannotLayOut
-from testbed.login import Isolation
+from testbed.network.login_side import Isolation
+from testbed.pbs import cluster as pbs_cluster
+from testbed.pbs import record as pbs_record
+from testbed.pbs import up as pbs_up
+from testbed.slurm import cluster
 
 
 class Running(Protocol):

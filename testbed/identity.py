@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Identity:
+class ProcessIdentity:
     """One process for good: a pid is used again, the pair of pid and start time is not (until the next boot)."""
 
     pid: int
@@ -20,7 +20,7 @@ class Identity:
     boot: str
 
     @classmethod
-    def of(cls, pid: int) -> Identity | None:
+    def of(cls, pid: int) -> ProcessIdentity | None:
         """The process that has this pid now, or None."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -33,10 +33,10 @@ class Identity:
 
     def alive(self) -> bool:
         """Whether it still runs; a zombie does not."""
-        return Identity.of(self.pid) == self
+        return ProcessIdentity.of(self.pid) == self
 
 
-def open_pidfd(identity: Identity) -> int | None:
+def open_pidfd(identity: ProcessIdentity) -> int | None:
     """A file descriptor that becomes readable when the process ends; None where it is gone already."""
     try:
         descriptor = os.pidfd_open(identity.pid)
@@ -62,7 +62,7 @@ async def ended(descriptor: int, timeout: float | None = None) -> bool:
     return True
 
 
-def end_now(identity: Identity, patience: float, group: bool = True) -> None:
+def end_now(identity: ProcessIdentity, patience: float, group: bool = True) -> None:
     """End a process (and its process group) that need not be our child: SIGTERM, after ``patience`` seconds SIGKILL.
 
     Blocks until it is gone. Processes of its group that outlive it are killed.
@@ -84,7 +84,7 @@ def end_now(identity: Identity, patience: float, group: bool = True) -> None:
         kill_group(identity.pid)
 
 
-def wait_reaped(identity: Identity, patience: float) -> None:
+def wait_reaped(identity: ProcessIdentity, patience: float) -> None:
     """Wait until an ended process is no longer listed. Its parent does that, and tells nobody: so look."""
     deadline = time.monotonic() + patience
     while Path(f"/proc/{identity.pid}").exists() and not identity.alive() and time.monotonic() < deadline:

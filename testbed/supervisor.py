@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.identity import Identity, end_now, ended, kill_group
+from testbed.identity import ProcessIdentity, end_now, ended, kill_group
 
 LOG_LIMIT = 20 * 10**6  # bytes; a longer log is put aside when its program starts
 QUICK = 10.0  # seconds; a program that ended sooner counts as failing
@@ -52,7 +52,7 @@ class Supervisor:
         changed: Callable[[dict[str, int]], None],
         restarted: Callable[[str], Coroutine[Any, Any, None]],
     ) -> None:
-        self._record = Record(record)
+        self._record = SupervisorRecord(record)
         self._changed = changed
         self._restarted = restarted
         self._programs: list[Program] = []
@@ -153,7 +153,7 @@ class Supervisor:
             child.wait()
 
 
-class Record:
+class SupervisorRecord:
     """The file that says which processes are ours."""
 
     def __init__(self, path: Path) -> None:
@@ -161,16 +161,16 @@ class Record:
 
     def write(self, pids: Mapping[str, int]) -> None:
         """Replace it at one stroke."""
-        rows = {name: asdict(found) for name, pid in pids.items() if (found := Identity.of(pid)) is not None}
+        rows = {name: asdict(found) for name, pid in pids.items() if (found := ProcessIdentity.of(pid)) is not None}
         write_private(self._path, json.dumps(rows, indent=1))
 
-    def read(self) -> dict[str, Identity]:
+    def read(self) -> dict[str, ProcessIdentity]:
         """Name to identity, of those that still run."""
         try:
             rows = json.loads(self._path.read_text(encoding="ascii"))
         except FileNotFoundError:
             return {}
-        found = {name: Identity(**row) for name, row in rows.items()}
+        found = {name: ProcessIdentity(**row) for name, row in rows.items()}
         return {name: identity for name, identity in found.items() if identity.alive()}
 
     def end_all(self, patience: float = 5) -> list[str]:

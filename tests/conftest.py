@@ -16,7 +16,7 @@ from hypothesis import settings
 from playwright.async_api import expect as expect_async
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from testbed import install
+from testbed.install import environments as install
 from tests import sharing
 from tests.support.gateway import Gateway
 

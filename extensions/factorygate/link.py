@@ -78,7 +78,7 @@ def has_own_token(environment: Mapping[str, str] = os.environ) -> bool:
 
 
 @dataclass(frozen=True)
-class Way:
+class LinkRoute:
     """How the gateway is reached. ``base``: its API's address; ``socket``: the session's own way, if it has one;
     ``own``: whether the token is the person's own, and not the session's."""
 
@@ -88,7 +88,7 @@ class Way:
     own: bool = True
 
     @classmethod
-    def here(cls, environment: Mapping[str, str] = os.environ, token: str | None = None) -> Way:
+    def here(cls, environment: Mapping[str, str] = os.environ, token: str | None = None) -> LinkRoute:
         """Return how to reach the gateway: through this session's door, or at FACTORYGATE_URL. The token is ``token``,
         else the one given to ``use_token``, else FACTORYGATE_TOKEN, else the session's. Raises NoLinkError."""
         own = token or _own_token or environment.get("FACTORYGATE_TOKEN")
@@ -107,9 +107,9 @@ class Way:
         return {"Authorization": f"token {self.token}"}
 
 
-def get_now(path: str, way: Way | None = None) -> Any:
+def get_now(path: str, way: LinkRoute | None = None) -> Any:
     """The answer's JSON, waited for: for what has no event loop yet. Raises LinkError."""
-    way = way or Way.here()
+    way = way or LinkRoute.here()
     transport = httpx.HTTPTransport(uds=way.socket) if way.socket else None
     try:
         with httpx.Client(
@@ -126,9 +126,9 @@ def get_now(path: str, way: Way | None = None) -> Any:
 class Link:
     """One connection pool; for one event loop."""
 
-    def __init__(self, way: Way | None = None) -> None:
+    def __init__(self, way: LinkRoute | None = None) -> None:
         """Raises NoLinkError where no ``way`` is given and there is none here."""
-        way = way or Way.here()
+        way = way or LinkRoute.here()
         self._http = httpx.AsyncClient(
             base_url=way.base,
             headers=way.headers,
@@ -140,7 +140,7 @@ class Link:
     @classmethod
     def here(cls, environment: Mapping[str, str] = os.environ) -> Link:
         """The gateway of this session, or the one that the environment names. Raises NoLinkError."""
-        return cls(Way.here(environment))
+        return cls(LinkRoute.here(environment))
 
     async def close(self) -> None:
         """Close all connections."""

@@ -2,10 +2,11 @@
 # Where proxy, hub and database are. The proxy is started apart, so that a hub restart cuts nobody off.
 from tornado.httpserver import HTTPServer
 
-from factoryspawner import hubconfig, logs
+from factoryspawner import logs
+from factoryspawner.config import hub_config
 
-config = hubconfig.loaded()
-hubconfig.keep_private(config.database)
+config = hub_config.loaded()
+hub_config.keep_private(config.database)
 
 c.JupyterHub.bind_url = config.public_url + config.base_url
 c.JupyterHub.hub_bind_url = config.hub_url
@@ -13,7 +14,7 @@ c.JupyterHub.hub_connect_url = config.hub_url
 c.JupyterHub.proxy_class = "configurable-http-proxy"
 c.ConfigurableHTTPProxy.should_start = False
 c.ConfigurableHTTPProxy.api_url = config.proxy_api_url
-c.ConfigurableHTTPProxy.auth_token = hubconfig.read_secret(config.proxy_token_file)
+c.ConfigurableHTTPProxy.auth_token = hub_config.read_secret(config.proxy_token_file)
 c.JupyterHub.cleanup_proxy = False
 c.JupyterHub.cleanup_servers = False
 c.JupyterHub.db_url = config.database
@@ -21,4 +22,4 @@ c.JupyterHub.cookie_secret_file = str(config.cookie_secret_file)
 c.JupyterHub.last_activity_interval = 60
 c.JupyterHub.logging_config = logs.LOGGING
 # For every request to the hub: the body is read before its sender is known. Requests to notebooks do not pass the hub.
-HTTPServer.configure(None, max_body_size=hubconfig.MOST_BYTES)
+HTTPServer.configure(None, max_body_size=hub_config.MOST_BYTES)

@@ -2,9 +2,11 @@
 # Our pages, and their way to the link.
 from pathlib import Path
 
-from factoryspawner import hubconfig, jinja, routes
+from factoryspawner import routes
+from factoryspawner.config import hub_config
+from factoryspawner.pages import jinja
 
-config = hubconfig.loaded()
+config = hub_config.loaded()
 pages = config.pages or Path(__file__).parents[1]
 
 c.JupyterHub.template_paths = [str(pages / "templates")]

@@ -2,20 +2,21 @@
 # Who gets in, and what each may do.
 from pathlib import Path
 
-from factoryspawner import hubconfig, passwords
+from factoryspawner.config import hub_config
+from factoryspawner.login import passwords
 
-config = hubconfig.loaded()
+config = hub_config.loaded()
 factories = "access:services!service=factories"
 
 if config.login is not None:
     c.JupyterHub.authenticator_class = "factoryspawner.login.authenticator.FederatedAuthenticator"
     c.FederatedAuthenticator.antennas_file = str(Path(__file__).parents[1] / "antennas.yaml")
     c.Authenticator.enable_auth_state = True
-    c.CryptKeeper.keys = hubconfig.read_secret(config.login.crypt_key_file).split()
+    c.CryptKeeper.keys = hub_config.read_secret(config.login.crypt_key_file).split()
     c.Authenticator.auth_refresh_age = config.login.refresh_seconds
     c.Authenticator.refresh_pre_spawn = True
 elif config.passwords_file is not None:
-    c.JupyterHub.authenticator_class = "factoryspawner.passwords.PasswordAuthenticator"
+    c.JupyterHub.authenticator_class = "factoryspawner.login.passwords.PasswordAuthenticator"
     c.PasswordAuthenticator.passwords_file = str(config.passwords_file)
     # So that the hub knows them before they first log in, and its API can start something for them.
     c.Authenticator.allowed_users = set(passwords.read_passwords(config.passwords_file))
@@ -25,7 +26,7 @@ c.JupyterHub.services = [
     {
         "name": "factories",  # the link's API for notebooks and scripts
         "url": config.link_url,
-        "api_token": hubconfig.read_secret(config.service_token_file),
+        "api_token": hub_config.read_secret(config.service_token_file),
         "oauth_no_confirm": True,
         "display": False,
         "timeout": 1,  # a hub does not wait for its link
@@ -43,7 +44,7 @@ c.JupyterHub.load_roles = [
 c.Spawner.server_token_scopes = ["users:activity!user", "access:servers!server", factories]
 
 if config.admin_token_file is not None:
-    c.JupyterHub.services.append({"name": "admin", "api_token": hubconfig.read_secret(config.admin_token_file)})
+    c.JupyterHub.services.append({"name": "admin", "api_token": hub_config.read_secret(config.admin_token_file)})
     c.JupyterHub.load_roles.append(
         {
             "name": "operator",

@@ -1,8 +1,9 @@
 # ruff: noqa: F821, D100
 # A server is a session at a factory; the time in the queue has no limit.
-from factoryspawner import hubconfig, refused_names
+from factoryspawner import refused_names
+from factoryspawner.config import hub_config
 
-config = hubconfig.loaded()
+config = hub_config.loaded()
 
 c.JupyterHub.spawner_class = "factoryspawner.spawner.FactorySpawner"
 c.FactorySpawner.link_socket = str(config.link_socket)

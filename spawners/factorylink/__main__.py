@@ -9,10 +9,11 @@ import os
 import sys
 from pathlib import Path
 
-from factorylink import federation, logs
 from factorylink.app import StartError, serve
-from factorylink.catalogue import CatalogueError, load_link_config, offered
-from factorylink.ledger import LedgerError
+from factorylink.catalogue import catalogue as federation
+from factorylink.catalogue.loading import CatalogueError, load_link_config, offered
+from factorylink.ledger.ledger import LedgerError
+from factorylink.util import logs
 
 
 def main() -> int:

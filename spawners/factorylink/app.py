@@ -15,27 +15,27 @@ from pathlib import Path
 import uvicorn
 from fastapi import FastAPI
 
-from factorylink.api_back import BackWay, back_app
-from factorylink.api_hub import hub_app
-from factorylink.api_user import user_app
-from factorylink.board import Board
-from factorylink.bringback import BringBack
-from factorylink.callers import Callers
+from factorycommon.models import Factory
+from factorylink.api.auth import Callers
+from factorylink.api.cluster_websocket import ClusterWebSocket
+from factorylink.api.door import BackWay, back_app
+from factorylink.api.factory_views import Offers
+from factorylink.api.hub import hub_app
+from factorylink.api.user import user_app
+from factorylink.background.access_revocation import AccessRevocation
+from factorylink.background.hub_recovery import HubRecovery
+from factorylink.catalogue.catalogue import Catalogue
 from factorylink.clusters.service import Clusters
-from factorylink.clusters.wire import Wire
 from factorylink.config import LinkConfig
-from factorylink.doors import DoorKeeper
-from factorylink.federation import Federation
-from factorylink.hub import HubClient
-from factorylink.identity import Identity, read_or_make_key, read_or_make_ssh_key
-from factorylink.leaving import Leaving
-from factorylink.ledger import Ledger
-from factorylink.models import Factory
-from factorylink.offers import Offers
-from factorylink.places import make_places
-from factorylink.projects import YamlTable
-from factorylink.sessions import Sessions
-from factorylink.submitting import Submitter
+from factorylink.doors.manager import DoorManager
+from factorylink.hub_client import HubClient
+from factorylink.jobs.identity import Identity, read_or_make_key, read_or_make_ssh_key
+from factorylink.ledger.ledger import Ledger
+from factorylink.projects.book import YamlTable
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.service import Sessions
+from factorylink.sessions.submitter import Submitter
+from factorylink.site.connecting import make_places
 
 log = logging.getLogger("factorylink")
 
@@ -55,7 +55,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation: Federation) -> None:
+async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue) -> None:
     """Run until SIGTERM or SIGINT. ``factories``: those this hub offers, overrides applied; ``federation``: the whole
     catalogue. Raises StartError."""
     stop = asyncio.Event()
@@ -79,7 +79,7 @@ async def serve(config: LinkConfig, factories: Mapping[str, Factory], federation
 async def _serve(
     config: LinkConfig,
     factories: Mapping[str, Factory],
-    federation: Federation,
+    federation: Catalogue,
     ledger: Ledger,
     stop: asyncio.Event,
 ) -> None:
@@ -90,11 +90,11 @@ async def _serve(
         _unix_socket(back_socket),
     ]
     sessions, clusters, offers = _build(config, factories, federation, ledger, back_socket)
-    board, hub = sessions.board, HubClient(config.hub)
-    bring_back = BringBack(board, hub)
+    link_state, hub = sessions.link_state, HubClient(config.hub)
+    bring_back = HubRecovery(link_state, hub)
     host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
     back = BackWay(config.hub.url, f"http://{host}:{config.listen_port}", config.hub.base_url)
-    wire = Wire(clusters, Callers(hub, board))
+    wire = ClusterWebSocket(clusters, Callers(hub, link_state))
     apps = [
         hub_app(sessions, clusters, offers, bring_back),
         user_app(sessions, clusters, offers, hub, config.hub.base_url),
@@ -106,17 +106,17 @@ async def _serve(
         )
     await clusters.load()
     await sessions.start()
-    leaving = Leaving(board, sessions, clusters)
+    leaving = AccessRevocation(link_state, sessions, clusters)
     await leaving.load()
-    board.background(leaving.run(), "ending what nobody may use any more")
-    board.background(bring_back.run(), "bringing back what the hub forgot")
+    link_state.background(leaving.run(), "ending what nobody may use any more")
+    link_state.background(bring_back.run(), "bringing back what the hub forgot")
     servers = [_server(app) for app in apps]
     serving = [asyncio.create_task(server.serve([sock])) for server, sock in zip(servers, sockets, strict=True)]
     log.info("The link is up: %s", ", ".join(factories))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
     log.info("The link ends; jobs and notebooks go on")
-    board.feed.close()
+    link_state.feed.close()
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
@@ -129,7 +129,7 @@ async def _serve(
 
 
 def _build(
-    config: LinkConfig, factories: Mapping[str, Factory], federation: Federation, ledger: Ledger, back_socket: Path
+    config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue, ledger: Ledger, back_socket: Path
 ) -> tuple[Sessions, Clusters, Offers]:
     try:
         identity = Identity(config.hub.name, read_or_make_key(config.state_dir / "hmac.key"))
@@ -140,18 +140,18 @@ def _build(
         places = make_places(config, factories)
     except ValueError as error:
         raise StartError(str(error)) from error
-    doors = DoorKeeper(
+    doors = DoorManager(
         config,
         ssh_key,
         lambda session_id, status: sessions.listener.spoke(session_id, status),
         back_socket,
     )
     table = None if config.projects is None else YamlTable(config.projects, federation.factories, config.factories)
-    board = Board(config, ledger, identity, places, doors, federation, table)
+    link_state = LinkState(config, ledger, identity, places, doors, federation, table)
     public_key = ssh_key.export_public_key().decode().split()[1]
-    submitter = Submitter(ledger, identity, config.limits, public_key, board.projects)
-    sessions = Sessions(board, submitter)
-    return sessions, Clusters(board, submitter, sessions), Offers(board, submitter)
+    submitter = Submitter(ledger, identity, config.limits, public_key, link_state.projects)
+    sessions = Sessions(link_state, submitter)
+    return sessions, Clusters(link_state, submitter, sessions), Offers(link_state, submitter)
 
 
 def _server(app: FastAPI) -> _Server:

@@ -21,7 +21,7 @@ from httpx_sse import EventSource
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from factorylink.models import (
+from factorycommon.models import (
     AcceptBody,
     AccessStatus,
     AuditLine,
@@ -52,7 +52,7 @@ from factorylink.models import (
     TokenBody,
     UsageLine,
 )
-from factorylink.models.plain import plain_text
+from factorycommon.models.plain import plain_text
 
 T = TypeVar("T")
 By = Literal["person", "hub", "operator"]  # who wants a session to end

@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
-from factorylink.database import Database
-from factorylink.models import Environment, Folder, IdleLimits, Model, Person, Slug, UnixAccount, Word
+from factorycommon.models import Environment, Folder, IdleLimits, Model, Person, Slug, UnixAccount, Word
+from factorylink.util.database import Database
 
 
 def _in_order(ports: tuple[int, int]) -> tuple[int, int]:
@@ -26,7 +26,7 @@ Ports = Annotated[tuple[Port, Port], AfterValidator(_in_order)]  # from, to; bot
 Seconds = Annotated[int, Field(ge=1, le=10**9)]
 
 
-class LocalTransport(Model):
+class LocalTransportSettings(Model):
     """Commands run on this machine. ``prefix`` and ``env`` wrap scheduler commands only."""
 
     kind: Literal["local"] = "local"
@@ -83,7 +83,7 @@ NodeFolder = Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./-]*$")]
 PublicKey = Annotated[str, StringConstraints(pattern=r"^(ssh|ecdsa|sk)-[a-z0-9@.-]+ [A-Za-z0-9+/=]+( [^\n]*)?$")]
 
 
-class SshTransport(Model):
+class SshTransportSettings(Model):
     """The factory's login side over SSH. ``hosts`` are tried in turn, ``jump`` hosts are passed in order; HOST or
     HOST:PORT. Host keys are pinned: ``host_keys`` and ``host_cas`` here, else those of the catalogue; never learned."""
 
@@ -103,7 +103,7 @@ class SshTransport(Model):
     keepalive_seconds: float = Field(default=15, gt=0)
 
     @model_validator(mode="after")
-    def _what_the_wrapper_takes(self) -> SshTransport:
+    def _what_the_wrapper_takes(self) -> SshTransportSettings:
         if isinstance(self.credentials, WrapperCredentials) and (self.prefix or self.env):
             raise ValueError(
                 "prefix, env: the site's wrapper runs nothing but the scheduler's own commands; the site sets their "
@@ -137,8 +137,9 @@ class Access(Model):
     """One factory, as this hub reaches it."""
 
     transport: Annotated[
-        Annotated[LocalTransport, Tag("local")] | Annotated[SshTransport, Tag("ssh")], Discriminator(_kind)
-    ] = LocalTransport()
+        Annotated[LocalTransportSettings, Tag("local")] | Annotated[SshTransportSettings, Tag("ssh")],
+        Discriminator(_kind),
+    ] = LocalTransportSettings()
     door: DoorAccess = DoorAccess()
     accounts: dict[Person, UnixAccount] = Field(default_factory=dict)  # hub user -> site account
     account_pool: tuple[UnixAccount, ...] = ()  # others are mapped onto these, by a stable hash of the name

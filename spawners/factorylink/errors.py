@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from factorylink.models.plain import plain_lines
+from factorycommon.models.plain import plain_lines
 
 EXCERPT = 4000  # characters of an answer that is not understood
 
 
-class LinkError(Exception):
+class FactoryError(Exception):
     """Base class of the link's errors. ``message`` is plain text for a person, with the scheduler's own words where
     there are any, cut and cleaned: an account's shell may print a megabyte, or control characters, beside them."""
 
@@ -17,7 +17,7 @@ class LinkError(Exception):
         self.message = message
 
 
-class Unreachable(LinkError):
+class Unreachable(FactoryError):
     """Nothing is known: no answer, or none in time. What was asked for may or may not have happened."""
 
 
@@ -41,11 +41,11 @@ class Distrusted(Unreachable):
     """A host there showed a key that is not pinned. It was not spoken to."""
 
 
-class Refused(LinkError):
+class Refused(FactoryError):
     """The scheduler (or the system there) said no. It did not happen."""
 
 
-class Gone(LinkError):
+class Gone(FactoryError):
     """Asked about something that is not there."""
 
 

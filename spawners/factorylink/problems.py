@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from factorylink import explain
-from factorylink.errors import Gone, LinkError, Refused
-from factorylink.models import N_, Problem, ProblemKind, Words
+from factorycommon.models import N_, Problem, ProblemKind, Words
+from factorylink.errors import FactoryError, Gone, Refused
+from factorylink.explain import explain
 
 STATUS = {
     "invalid": 400,
@@ -99,7 +99,7 @@ def unreachable(message: str, do: str = N_("Try again in a minute."), scheduler:
     return ProblemError(Problem(kind="unreachable", message=message, do=do, scheduler=scheduler))
 
 
-def from_link_error(error: LinkError) -> ProblemError:
+def from_link_error(error: FactoryError) -> ProblemError:
     """One of the four errors of a factory, as what it means for who asked."""
     if isinstance(error, Refused):
         return ProblemError(Problem(kind="refused", message=error.message))

@@ -26,7 +26,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from factoryoperator.accounts import group_name, user_name
-from factoryoperator.manifest import MANIFEST, BackupError, Folder, Kept, Manifest
+from factoryoperator.manifest import MANIFEST, BackupError, Kept, KeptFolder, Manifest
 from factoryoperator.stores import Store
 
 _DUMP_SECONDS = 3600
@@ -176,14 +176,14 @@ def connection(url: URL) -> tuple[list[str], Mapping[str, str]]:
     return [f"--dbname={shown}"], env
 
 
-def _folders(paths: Iterable[Path]) -> Iterator[Folder]:
+def _folders(paths: Iterable[Path]) -> Iterator[KeptFolder]:
     seen: set[Path] = set()
     for path in paths:
         for folder in reversed(path.parents):
             if folder not in seen and folder != Path("/"):
                 seen.add(folder)
                 found = folder.stat()
-                yield Folder(
+                yield KeptFolder(
                     path=str(folder),
                     mode=stat.S_IMODE(found.st_mode) & 0o777,
                     owner=user_name(found.st_uid),

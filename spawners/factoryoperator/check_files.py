@@ -8,16 +8,18 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from factorylink import federation, migrations, projects
-from factorylink.catalogue import offered
+from factorycommon.models import Factory, Slug
+from factorylink.catalogue import catalogue as federation
+from factorylink.catalogue.loading import offered
 from factorylink.config import LinkConfig
-from factorylink.database import Database
-from factorylink.models import Factory, Slug
-from factorylink.places import make_places
-from factorylink.yamlfile import CatalogueError, Places
+from factorylink.ledger import migrations
+from factorylink.projects import book
+from factorylink.site.connecting import make_places
+from factorylink.util.database import Database
+from factorylink.util.yaml_file import CatalogueError, Places
 from factoryoperator.findings import Finding, note, of_lines
 from factoryoperator.gateway import Gateway, Side
-from factoryspawner.hubconfig import HubConfig
+from factoryspawner.config.hub_config import HubConfig
 
 
 def hub_file(gateway: Gateway) -> Iterator[Finding]:
@@ -117,7 +119,7 @@ def project_file(gateway: Gateway) -> Iterator[Finding]:
     except CatalogueError:  # told by ``catalogue``
         return
     try:
-        projects.load(config.projects, known, config.factories)
+        book.load(config.projects, known, config.factories)
     except CatalogueError as error:
         yield from of_lines(error.problems)
 

@@ -15,11 +15,11 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from factorylink.config import EfpCredentials, LinkConfig, SshTransport
+from factorylink.config import EfpCredentials, LinkConfig, SshTransportSettings
 from factoryoperator.findings import Finding, note
 from factoryoperator.gateway import Gateway
-from factoryspawner.hubconfig import HubConfig
-from factoryspawner.login.settings import is_loopback
+from factoryspawner.config.hub_config import HubConfig
+from factoryspawner.config.login_settings import is_loopback
 
 SECONDS = 5.0  # for one answer
 SOON = 14  # days; a certificate that ends sooner is told
@@ -194,7 +194,7 @@ def _link_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
         yield at("mail", "smtp_host"), config.mail.smtp_host
     for name, access in config.factories.items():
         transport = access.transport
-        if isinstance(transport, SshTransport):
+        if isinstance(transport, SshTransportSettings):
             # Behind a jump host, names are for that host to know.
             key, hosts = ("jump", transport.jump[:1]) if transport.jump else ("hosts", transport.hosts)
             for host in hosts:
@@ -241,7 +241,7 @@ def _link_addresses(gateway: Gateway) -> Iterator[tuple[str, str]]:
     config = gateway.link.config
     for name, access in {} if config is None else config.factories.items():
         transport = access.transport
-        if isinstance(transport, SshTransport) and isinstance(transport.credentials, EfpCredentials):
+        if isinstance(transport, SshTransportSettings) and isinstance(transport.credentials, EfpCredentials):
             yield gateway.link.at("factories", name, "transport", "credentials", "url"), transport.credentials.url
 
 

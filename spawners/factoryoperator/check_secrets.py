@@ -11,13 +11,13 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from factorylink.config import LinkConfig, SshTransport
+from factorylink.config import LinkConfig, SshTransportSettings
 from factorylink.credentials.base import read_private_key
 from factorylink.credentials.base import read_secret as read_link_secret
 from factoryoperator.check_files import named_files
 from factoryoperator.findings import Finding, note
 from factoryoperator.gateway import Gateway
-from factoryspawner.hubconfig import HubConfig, HubConfigError, read_secret
+from factoryspawner.config.hub_config import HubConfig, HubConfigError, read_secret
 
 SHORTEST = 16  # characters of a token
 _PROXY_ENV, _HEADER = "proxy.env", "restore-routes.header"
@@ -108,7 +108,7 @@ def link_secrets(gateway: Gateway) -> Iterator[Finding]:
         yield Finding(at("state_dir"), f"{config.state_dir / name}: {problem}")
     for factory, access in config.factories.items():
         transport = access.transport
-        if isinstance(transport, SshTransport) and transport.credentials.kind == "key":
+        if isinstance(transport, SshTransportSettings) and transport.credentials.kind == "key":
             keys = transport.credentials.keys
             accounts = {*access.accounts.values(), *access.account_pool}
             for account in sorted(one for one in accounts if not (keys / one).exists()):

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from factorylink.catalogue import load_link_config
+from factorylink.catalogue.loading import load_link_config
 from factorylink.config import LinkConfig
-from factorylink.yamlfile import CatalogueError, Places
-from factoryspawner import hubconfig
-from factoryspawner.hubconfig import HubConfig, HubConfigError
+from factorylink.util.yaml_file import CatalogueError, Places
+from factoryspawner.config import hub_config
+from factoryspawner.config.hub_config import HubConfig, HubConfigError
 
 C = TypeVar("C")
 
@@ -41,9 +41,9 @@ class Gateway:
 
 def add_files(parser: argparse.ArgumentParser) -> None:
     """Add the options that name the two files."""
-    hub = os.environ.get(hubconfig.VARIABLE)
+    hub = os.environ.get(hub_config.VARIABLE)
     link = os.environ.get(_LINK_VARIABLE)
-    for name, variable, default in (("hub", hubconfig.VARIABLE, hub), ("link", _LINK_VARIABLE, link)):
+    for name, variable, default in (("hub", hub_config.VARIABLE, hub), ("link", _LINK_VARIABLE, link)):
         told = f"{name}.yaml; else of ${variable}, else {_FOLDER}/{name}.yaml if it is there"
         parser.add_argument(f"--{name}", type=Path, default=default, metavar="FILE", help=told)
 
@@ -51,7 +51,7 @@ def add_files(parser: argparse.ArgumentParser) -> None:
 def read(hub: Path | None, link: Path | None) -> Gateway:
     """Read both files; None: the usual one, which may be missing."""
     found = Gateway(
-        _side(hub, _FOLDER / "hub.yaml", hubconfig.load), _side(link, _FOLDER / "link.yaml", load_link_config)
+        _side(hub, _FOLDER / "hub.yaml", hub_config.load), _side(link, _FOLDER / "link.yaml", load_link_config)
     )
     if not any(side.config or side.problems for side in (found.hub, found.link)):
         raise CatalogueError(

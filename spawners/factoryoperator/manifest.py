@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints
 
-from factorylink.models import Model
+from factorycommon.models import Model
 
 MANIFEST = "manifest.json"  # the first member of a backup
 
@@ -38,7 +38,7 @@ class Owned(Model):
     group: Name
 
 
-class Folder(Owned):
+class KeptFolder(Owned):
     """A folder above a store, made again where it is missing."""
 
 
@@ -62,5 +62,5 @@ class Manifest(Model):
     made: datetime
     hub: FullPath | None  # hub.yaml
     link: FullPath | None  # link.yaml
-    folders: tuple[Folder, ...]
+    folders: tuple[KeptFolder, ...]
     stores: tuple[Kept, ...] = Field(min_length=1)

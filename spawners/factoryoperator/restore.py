@@ -17,14 +17,14 @@ from urllib.parse import urlsplit
 from pydantic import ValidationError
 from sqlalchemy.engine import URL, make_url
 
-from factorylink.catalogue import load_link_config
-from factorylink.yamlfile import CatalogueError
+from factorylink.catalogue.loading import load_link_config
+from factorylink.util.yaml_file import CatalogueError
 from factoryoperator.accounts import group_number, user_number
 from factoryoperator.backup import digest, postgres, schema_and_tables
-from factoryoperator.manifest import MANIFEST, BackupError, Folder, Kept, Manifest, Owned
+from factoryoperator.manifest import MANIFEST, BackupError, Kept, KeptFolder, Manifest, Owned
 from factoryoperator.stores import HUB_DUMP
-from factoryspawner import hubconfig
-from factoryspawner.hubconfig import HubConfigError
+from factoryspawner.config import hub_config
+from factoryspawner.config.hub_config import HubConfigError
 
 _LARGEST_MANIFEST = 16 * 2**20
 _SQLITE_BESIDE = ("-wal", "-shm", "-journal")  # of the database that is replaced: the new one must not meet them
@@ -171,7 +171,7 @@ def _nothing_runs(found: Opened, under: Path) -> None:
     if under != Path("/") or found.manifest.hub is None:
         return
     try:
-        hub = urlsplit(hubconfig.load(_config(found.manifest, found.folder, found.manifest.hub)).hub_url)
+        hub = urlsplit(hub_config.load(_config(found.manifest, found.folder, found.manifest.hub)).hub_url)
     except HubConfigError as error:
         raise BackupError(f"The backup's hub.yaml is not for this release: {error}") from error
     with suppress(OSError), socket.create_connection((hub.hostname or "", hub.port or 80), timeout=5):
@@ -186,7 +186,7 @@ def _config(manifest: Manifest, folder: Path, path: str) -> Path:
     return folder / member
 
 
-def _make_above(target: Path, under: Path, folders: dict[str, Folder]) -> None:
+def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> None:
     """Make the folders above a target that are missing, as they were."""
     for path in reversed(target.relative_to(under).parents):
         folder = under / path
@@ -216,7 +216,7 @@ def _put(source: Path, kept: Kept, target: Path) -> None:
     fresh.replace(target)
 
 
-def _owned(path: Path, told: Folder | Kept) -> None:
+def _owned(path: Path, told: KeptFolder | Kept) -> None:
     if os.geteuid() == 0:
         os.chown(path, user_number(told.owner), group_number(told.group))
 
@@ -232,7 +232,7 @@ def _server(manifest: Manifest, kept: Kept, folder: Path) -> URL:
         raise BackupError(f"{kept.what}: the backup does not say where its database is")
     config = _config(manifest, folder, file)
     try:
-        url = make_url(hubconfig.load(config).database) if of_hub else load_link_config(config).database.url
+        url = make_url(hub_config.load(config).database) if of_hub else load_link_config(config).database.url
     except (HubConfigError, CatalogueError) as error:
         raise BackupError(f"{kept.what}: {error}") from error
     return url.set(drivername="postgresql")

@@ -9,11 +9,11 @@ from typing import Literal
 
 from sqlalchemy.engine import URL, make_url
 
-from factorylink import federation
-from factorylink.config import KeyCredentials, LinkConfig, SshTransport
+from factorylink.catalogue import catalogue as federation
+from factorylink.config import KeyCredentials, LinkConfig, SshTransportSettings
 from factoryoperator.check_files import named_files
 from factoryoperator.gateway import Gateway
-from factoryspawner.hubconfig import HubConfig
+from factoryspawner.config.hub_config import HubConfig
 
 Kind = Literal["file", "sqlite", "postgresql", "other"]
 
@@ -106,7 +106,7 @@ def _link(gateway: Gateway) -> Iterator[Store]:
         yield Store("file", config.projects, "the projects")
     yield from _catalogue(config)
     for name, access in config.factories.items():
-        if isinstance(access.transport, SshTransport):
+        if isinstance(access.transport, SshTransportSettings):
             yield from _keys(access.transport, name)
 
 
@@ -118,7 +118,7 @@ def _catalogue(config: LinkConfig) -> Iterator[Store]:
         yield Store("file", antennas, "the antennas")
 
 
-def _keys(transport: SshTransport, factory: str) -> Iterator[Store]:
+def _keys(transport: SshTransportSettings, factory: str) -> Iterator[Store]:
     told = transport.credentials
     if isinstance(told, KeyCredentials):
         yield from _below(told.keys, f"SSH keys of {factory}")

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pydantic import TypeAdapter, ValidationError
 
+from factorycommon.models import AccessStatus, Group, JobOptions, PersonBody, Words
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import AccessStatus, Group, JobOptions, PersonBody, Words
+from factoryspawner.config.batch_settings import SettingsError
+from factoryspawner.config.login_settings import LoginTerms
 from factoryspawner.errors import LINK_SILENT, StartFailed, problem_failed
-from factoryspawner.login.settings import Terms
-from factoryspawner.pauses import pauses
-from factoryspawner.settings import SettingsError
+from factoryspawner.retry_pauses import pauses
 
 log = logging.getLogger("factoryspawner")
 
@@ -32,10 +32,10 @@ class Refusal(NamedTuple):
 
 
 @runtime_checkable
-class Standing(Protocol):
+class LoginStatus(Protocol):
     """An authenticator that knows more than the hub of whom it let in."""
 
-    async def standing(self, user: Any) -> Refusal | None:
+    async def access_status(self, user: Any) -> Refusal | None:
         """Why nothing may start for them; None: it may."""
 
 
@@ -50,7 +50,7 @@ class Expires(Protocol):
 class TermsOf(NamedTuple):
     """The gateway's terms, as one person has them. ``accepted_at``: when they accepted this version; None: not yet."""
 
-    terms: Terms
+    terms: LoginTerms
     accepted_at: datetime | None
 
     @property
@@ -81,7 +81,7 @@ async def status(
     For a person who is refused but not shut out, only the access status is told, so that the link keeps the groups it
     knows: the hub cannot say that they are wrong.
     """
-    refusal = await authenticator.standing(user) if isinstance(authenticator, Standing) else None
+    refusal = await authenticator.access_status(user) if isinstance(authenticator, LoginStatus) else None
     until = await authenticator.counts_until(user) if isinstance(authenticator, Expires) else None
     terms = authenticator.terms_of(user.name) if isinstance(authenticator, KeepsTerms) else None
     access = AccessStatus(

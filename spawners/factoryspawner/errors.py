@@ -7,7 +7,7 @@ from typing import Literal
 from jupyterhub.spawner import SpawnException
 from markupsafe import Markup, escape
 
-from factorylink.models import N_, Problem, Session, Words
+from factorycommon.models import N_, Problem, Session, Words
 
 Kind = Literal[
     "invalid",

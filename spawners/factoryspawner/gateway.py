@@ -10,19 +10,19 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from factorycommon.models import HubRules, NetworkView
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.models import HubRules, NetworkView
-from factoryspawner.pauses import pauses
+from factoryspawner.event_stream import PageStreams
+from factoryspawner.link_table import LinkTable
+from factoryspawner.retry_pauses import pauses
 from factoryspawner.stop_requests import StopRequests, StopStore
-from factoryspawner.stream import PageStreams
-from factoryspawner.table import Table
 
 _NETWORK_KEPT = 5.0  # seconds
 _STOPS_KEPT = 600.0  # seconds
 
 log = logging.getLogger("factoryspawner")
 
-_gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, Gateway]] = WeakKeyDictionary()
+_gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, HubGateway]] = WeakKeyDictionary()
 
 
 class StopTimes:
@@ -45,12 +45,12 @@ class StopTimes:
         return self._at.get((user, server), -math.inf) > asked
 
 
-class Gateway:
+class HubGateway:
     """One for each hub process and link. Made by ``gateway()``; subscribes to the table at once."""
 
     def __init__(self, socket: Path) -> None:
         self.link = LinkClient(socket)
-        self.table = Table(self.link)
+        self.table = LinkTable(self.link)
         self.stop_requests = StopRequests(self.link)
         self.stop_times = StopTimes()
         self.streams = PageStreams()
@@ -126,11 +126,11 @@ class Gateway:
             log.error("Work in the background failed", exc_info=error)
 
 
-def gateway(socket: Path) -> Gateway:
+def gateway(socket: Path) -> HubGateway:
     """The process's gateway to the link at that socket; must be called in the event loop."""
     mine = _gateways.setdefault(asyncio.get_running_loop(), {})
     if socket not in mine:
-        mine[socket] = Gateway(socket)
+        mine[socket] = HubGateway(socket)
     return mine[socket]
 
 

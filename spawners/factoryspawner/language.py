@@ -15,8 +15,8 @@ from babel.numbers import format_decimal
 from pydantic import BaseModel
 from tornado.httputil import HTTPServerRequest
 
+from factorycommon.models import LogLine, Problem, SizeView, Words
 from factorygate import language
-from factorylink.models import LogLine, Problem, SizeView, Words
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ _TEXTS: dict[type[BaseModel], tuple[str, ...]] = {
 }
 
 
-class Language(language.Language):
+class PageLanguage(language.Language):
     """One language, for pages and what they are answered."""
 
     @cached_property
@@ -84,12 +84,12 @@ class Languages:
     """All that a folder has: ``LANGUAGE/LC_MESSAGES/factorygate.po``; English is always there."""
 
     def __init__(self, folder: Path) -> None:
-        self._all = language.read(folder, Language)
+        self._all = language.read(folder, PageLanguage)
 
-    def __iter__(self) -> Iterator[Language]:
+    def __iter__(self) -> Iterator[PageLanguage]:
         return iter(self._all.values())
 
-    def of(self, request: HTTPServerRequest) -> Language:
+    def of(self, request: HTTPServerRequest) -> PageLanguage:
         """What a request asks for."""
         return language.first(self._all, wanted(request))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from factorylink.models import Session, SessionState
+from factorycommon.models import Session, SessionState
 
 _PERCENT = {
     SessionState.PENDING: 10,

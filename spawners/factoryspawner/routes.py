@@ -7,8 +7,9 @@ from typing import Any
 
 from jupyterhub.handlers.static import CacheControlStaticFilesHandler
 
-from factoryspawner import checklist, project_page, public, stopping
+from factoryspawner import server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
+from factoryspawner.pages import checklist, project, public
 
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
 
@@ -17,12 +18,12 @@ def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
     """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. Those of its own handlers that start
     and stop servers are replaced. ``link_socket``: the link's Unix socket; ``pages``: folder of our templates, static
     files and catalogues."""
-    stopping.replace_handlers()
+    server_api.replace_handlers()
     to_link = {"link_socket": link_socket, "locale": pages / "locale"}
     return [
         *((rf"/gateway/api/{path}", handler, to_link) for path, handler in _API),
         *public.routes(link_socket, pages / "locale"),
-        *project_page.routes(link_socket, pages),
+        *project.routes(link_socket, pages),
         *checklist.routes(link_socket, pages),
         (r"/gateway/static/(.*)", CacheControlStaticFilesHandler, {"path": str(pages / "static")}),
     ]

@@ -18,23 +18,23 @@ from jupyterhub import orm
 from tornado import web
 from traitlets import Integer, Unicode, default
 
+from factorycommon.models import ADOPT, Choice, Session, SessionRequest, SessionState
 from factorygate.language import VARIABLE as LANGUAGE
 from factorylink.client import By
-from factorylink.models import ADOPT, Choice, Session, SessionRequest, SessionState
 from factoryspawner import access, progress
-from factoryspawner.batch import BatchFace
-from factoryspawner.claim import Claim
+from factoryspawner.batchspawner_face import BatchspawnerFace
 from factoryspawner.errors import NOTHING_TO_ADOPT, STOPPED, AskFirst, StartFailed
-from factoryspawner.gateway import Gateway, gateway
+from factoryspawner.gateway import HubGateway, gateway
 from factoryspawner.language import wanted
 from factoryspawner.options import choice_from_form, choice_from_options, plain
+from factoryspawner.session_handle import SessionHandle
 from factoryspawner.stop_requests import NotKept
 
 _NO_LIMIT = 10 * 365 * 86400  # seconds; time in the queue has no timeout
 _ATTEMPTS = 3  # at claiming a server whose session another start made at the same moment
 
 
-class FactorySpawner(BatchFace):
+class FactorySpawner(BatchspawnerFace):
     """Starts, adopts, watches and stops one session through the link."""
 
     user_options: Any  # JupyterHub's: what was posted, or posted last
@@ -55,22 +55,22 @@ class FactorySpawner(BatchFace):
         self._unfollow: Callable[[], object] | None = None
         self._good_options: dict[str, Any] = {}  # what the last accepted start was given
         self._languages = ""  # of who started it, as the notebook reads them
-        self._claim_made: Claim | None = None
+        self._claim_made: SessionHandle | None = None
         self.ending: asyncio.Task[None] | None = None  # a DELETE of this server that is being carried out
         self.remove_wanted = False  # that DELETE also removes the server
 
     # --- state ------------------------------------------------------------------------------------------------------
 
     @property
-    def gateway(self) -> Gateway:
+    def gateway(self) -> HubGateway:
         """What this hub process shares."""
         return gateway(Path(self.link_socket))
 
     @property
-    def claim(self) -> Claim:
+    def claim(self) -> SessionHandle:
         """The session that this server is, or none yet. Made late: it needs the event loop."""
         if self._claim_made is None:
-            self._claim_made = Claim(self.gateway, self.user.name, self.name)
+            self._claim_made = SessionHandle(self.gateway, self.user.name, self.name)
         return self._claim_made
 
     @property

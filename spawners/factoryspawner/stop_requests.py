@@ -17,9 +17,9 @@ from sqlalchemy import Column, MetaData, String, Table, create_engine, delete, i
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from factorycommon.models import SessionId
 from factorylink.client import By, LinkClient, LinkProblem, LinkSilent
-from factorylink.models import SessionId
-from factoryspawner.pauses import pauses
+from factoryspawner.retry_pauses import pauses
 
 _ID = re.compile(r"[0-9a-f]{32}")  # of a session; the link takes no other, nor what is asked together with it
 _BY: dict[str, By] = {"person": "person", "operator": "operator"}

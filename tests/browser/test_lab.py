@@ -41,7 +41,7 @@ def toast(page: Page, said: str) -> Locator:
 def tell(gateway: Gateway, session: str, said: str) -> None:
     """As the operator."""
     socket = gateway.path.parent / "link" / "hub.sock"
-    argv = [sys.executable, "-m", "factorylink.cli", "--socket", str(socket), "sessions", "tell", session, said]
+    argv = [sys.executable, "-m", "factorylink.cli.main", "--socket", str(socket), "sessions", "tell", session, said]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -13,7 +13,7 @@ import pytest
 import yaml
 from playwright.sync_api import Page, expect
 
-from testbed.demo_login import GROUPS, claims
+from testbed.demo.login import GROUPS, claims
 from tests.browser.test_first_session import choose, open_start
 from tests.conftest import CHECKOUT, PORTS, started
 from tests.faults.test_kill import kill

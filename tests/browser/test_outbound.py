@@ -19,12 +19,15 @@ from urllib.parse import urlsplit
 import asyncssh
 import pytest
 
-from factorylink import carriers
-from factorylink.catalogue import load, load_link_config, offered
-from factorylink.door_status import DoorFile
-from factorylink.places import make_places
-from testbed import clock, cluster, login, network
-from testbed.cluster import Cluster
+from factorylink.catalogue.loading import load, load_link_config, offered
+from factorylink.doors import carriers
+from factorylink.doors.protocol import DoorFile
+from factorylink.site.connecting import make_places
+from testbed import clock
+from testbed.network import login_side
+from testbed.network import namespaces as network
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.browser.conftest import end_sessions
 from tests.browser.test_first_session import closed, test_from_login_to_a_cell_and_back  # noqa: F401 (run here as well)
 from tests.support.gateway import Gateway, eventually
@@ -69,7 +72,7 @@ class Behind:
     """A running session with a kernel, and what surrounds it."""
 
     gateway: Gateway
-    bed: Cluster
+    bed: SlurmCluster
     carrier: str
     id: str
     job: str
@@ -102,12 +105,12 @@ def no_sessions() -> None:
 
 
 @pytest.fixture(scope="module")
-def bed(gateway: Gateway) -> Cluster:
+def bed(gateway: Gateway) -> SlurmCluster:
     return cluster.load(gateway.path.parent / "clusters", FACTORY)
 
 
 @pytest.fixture(scope="module")
-def behind(gateway: Gateway, bed: Cluster) -> Iterator[Behind]:
+def behind(gateway: Gateway, bed: SlurmCluster) -> Iterator[Behind]:
     end_sessions(gateway)
     gateway.started(USER, SERVER, factory=FACTORY, size="gpu-1", hours=1)
     session = gateway.session(USER, SERVER)
@@ -121,7 +124,7 @@ def behind(gateway: Gateway, bed: Cluster) -> Iterator[Behind]:
 
 
 @pytest.fixture(scope="module")
-def visitor(bed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
+def visitor(bed: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
     return Visitor(tmp_path_factory.mktemp("keys"), bed)
 
 
@@ -140,7 +143,7 @@ class Listener:
         return self.address.startswith(("127.", "[::1]"))
 
 
-def listeners(bed: Cluster, host: str) -> list[Listener]:
+def listeners(bed: SlurmCluster, host: str) -> list[Listener]:
     """All that waits for TCP or UDP on a host, whoever's it is."""
     lines = subprocess.run([*bed.on(host), "ss", "-Hnlptu"], capture_output=True, text=True, check=True, timeout=30)
     found = []
@@ -176,7 +179,7 @@ def test_on_the_nodes_only_the_door_listens_and_kernels_on_loopback(behind: Behi
         [door] = outer
         assert "factorygate.session" in door.argv
         assert door.port == behind.door.port
-        assert login.DOOR_PORTS[0] <= door.port <= login.DOOR_PORTS[1]
+        assert login_side.DOOR_PORTS[0] <= door.port <= login_side.DOOR_PORTS[1]
 
 
 def test_on_the_login_side_nothing_of_ours_listens(behind: Behind) -> None:
@@ -239,7 +242,7 @@ def test_the_hubs_addresses_do_not_answer_inside_but_its_api_does(behind: Behind
     assert [status for status, _ in others] == [404, 404, 404]
 
 
-def network_of(bed: Cluster) -> network.Network:
+def network_of(bed: SlurmCluster) -> network.Network:
     assert bed.network is not None
     return bed.network
 
@@ -248,11 +251,11 @@ def network_of(bed: Cluster) -> network.Network:
 
 
 def test_the_login_side_forwards_to_doors_at_most(behind: Behind, visitor: Visitor) -> None:
-    hosts, first = network_of(behind.bed).hosts, login.DOOR_PORTS[0]
+    hosts, first = network_of(behind.bed).hosts, login_side.DOOR_PORTS[0]
     kernel = next(each.port for each in listeners(behind.bed, behind.node) if each.on_loopback)
     for refused in (
         *(f"{network_of(behind.bed).hub}:22", f"{hosts[network.LOGIN]}:22", f"localhost:{first}", "localhost:6817"),
-        *(f"{behind.node}:6818", f"{behind.node}:{kernel}", f"{behind.node}:{login.DOOR_PORTS[1] + 1}"),
+        *(f"{behind.node}:6818", f"{behind.node}:{kernel}", f"{behind.node}:{login_side.DOOR_PORTS[1] + 1}"),
     ):
         assert "administratively prohibited" in visitor.run(ACCOUNT, "", "-W", refused).stderr, refused
     target = f"{behind.node}:{behind.door.port or first}"
@@ -295,7 +298,7 @@ async def through_the_door(behind: Behind) -> AsyncIterator[asyncssh.SSHClientCo
         assert python is not None
         bridge = (python, "-P", "-m", "factorygate.session.bridge")
         carrier = carriers.carrier(place.access.door, place.dialect, behind.job, behind.node, bridge)
-        way = carriers.Way(behind.id, FACTORY, ACCOUNT, "", place.transport, carrier)
+        way = carriers.Route(behind.id, FACTORY, ACCOUNT, "", place.transport, carrier)
         wire = await way.wire(behind.door)
         async with asyncssh.connect(
             "the door",

@@ -16,11 +16,12 @@ from typing import Any
 import pytest
 import yaml
 
-from factorylink import cli
-from factorylink.models import Factory
-from factorylink.site_answers import QUESTIONS
-from testbed import cluster, install
-from testbed.cluster import Cluster
+from factorycommon.models import Factory
+from factorylink.catalogue.site_answers import QUESTIONS
+from factorylink.cli import main as cli
+from testbed.install import environments as install
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.trial import CHECKOUT
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
@@ -49,7 +50,7 @@ def right() -> Entry:
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Cluster]:
+def site() -> Iterator[SlurmCluster]:
     folder = Path(tempfile.mkdtemp(prefix="factorygate-diff-"))
     folder.chmod(0o755)
     packages = install.program_folder() / "slurm"
@@ -62,7 +63,7 @@ def site() -> Iterator[Cluster]:
 class Operator:
     """On the login node, with a catalogue of their own."""
 
-    def __init__(self, folder: Path, site: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, folder: Path, site: SlurmCluster, capsys: pytest.CaptureFixture[str]) -> None:
         self.folder = folder
         self._site = site
         self._capsys = capsys
@@ -82,7 +83,7 @@ class Operator:
 
 
 @pytest.fixture
-def operator(site: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Operator:
+def operator(site: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Operator:
     return Operator(tmp_path, site, capsys)
 
 
@@ -92,11 +93,11 @@ def test_an_entry_that_fits_has_no_difference(operator: Operator) -> None:
     assert operator("diff", ID, "--catalogue", str(operator.folder)) == (0, said[1:])
 
 
-def test_the_command_itself(operator: Operator, site: Cluster) -> None:
+def test_the_command_itself(operator: Operator, site: SlurmCluster) -> None:
     wrong = right()
     wrong["partitions"][2]["name"] = "spair"
     (operator.folder / f"{ID}.yaml").write_text(yaml.safe_dump(wrong))
-    words = [sys.executable, "-m", "factorylink.cli", "catalogue", "check", str(operator.folder), "--site", ID]
+    words = [sys.executable, "-m", "factorylink.cli.main", "catalogue", "check", str(operator.folder), "--site", ID]
     env = {**site.env, "PYTHONPATH": str(CHECKOUT / "spawners")}
     done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1, done.stderr
@@ -201,7 +202,7 @@ def test_each_mistake_is_found(operator: Operator, mistake: str) -> None:
     assert [line for line in said if line.startswith(expected)], said
 
 
-def test_what_the_site_gives_to_whoever_names_nothing_is_found(operator: Operator, site: Cluster) -> None:
+def test_what_the_site_gives_to_whoever_names_nothing_is_found(operator: Operator, site: SlurmCluster) -> None:
     """And a QOS that is there, but not for these people."""
     pays, who = site.record.job_account, site.accounts[0]
     changes = (
@@ -229,7 +230,7 @@ def test_what_the_site_gives_to_whoever_names_nothing_is_found(operator: Operato
 
 
 @pytest.fixture
-def answers(site: Cluster, tmp_path: Path) -> Path:
+def answers(site: SlurmCluster, tmp_path: Path) -> Path:
     """What the site said, in files."""
     folder = tmp_path / "answers"
     folder.mkdir()

@@ -17,17 +17,21 @@ from typing import NamedTuple
 
 import pytest
 
-from factorylink import explain, federation
-from factorylink.choices import job_request, resolve
+from factorycommon.models import Choice, Environment, Factory, JobOptions, JobRequest, JobState, NetworkEntry, NodeSize
+from factorylink.catalogue import catalogue as federation
+from factorylink.catalogue.choices import job_request, resolve
+from factorylink.catalogue.site_answers import QUESTIONS, differences
 from factorylink.config import Access
 from factorylink.errors import Refused
-from factorylink.models import Choice, Entry, Environment, Factory, JobOptions, JobRequest, JobState, NodeSize
-from factorylink.schedulers import pbs, pbs_script, slurm
-from factorylink.site_answers import QUESTIONS, differences
-from testbed import cluster, install
-from testbed.cluster import Cluster
+from factorylink.explain import explain
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.schedulers.pbs import script as pbs_script
+from factorylink.schedulers.slurm import dialect as slurm
 from testbed.errors import CannotLayOut
-from testbed.layout import node_sets
+from testbed.install import environments as install
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
+from testbed.slurm.layout import node_sets
 from tests.support.trial import CHECKOUT, as_account, cancel, eventually, state_of
 from tests.unit.pbs_output import NAME, recorded
 
@@ -55,7 +59,7 @@ class Lab(NamedTuple):
 class Bench(NamedTuple):
     """A factory that runs, and how jobs get there."""
 
-    found: Cluster
+    found: SlurmCluster
     factory: Factory
     access: Access
     jobs: Path
@@ -203,7 +207,7 @@ def on_pbs(factory: Factory, jobs: Path) -> str:
     return "hours, unknown queue, unknown resource"
 
 
-def tried(entry: Entry, lab: Lab) -> tuple[str, str, str]:
+def tried(entry: NetworkEntry, lab: Lab) -> tuple[str, str, str]:
     """Where, which sizes, what was refused."""
     if not isinstance(entry, Factory):
         return "no machine yet", "", ""
@@ -234,7 +238,7 @@ def tried(entry: Entry, lab: Lab) -> tuple[str, str, str]:
 
 @pytest.mark.parametrize("entry", list(ALL.values()), ids=list(ALL))
 def test_each_size_gets_what_it_promises(
-    entry: Entry, lab: Lab, record_property: Callable[[str, object], None]
+    entry: NetworkEntry, lab: Lab, record_property: Callable[[str, object], None]
 ) -> None:
     where, sizes, refused = tried(entry, lab)
     if isinstance(entry, Factory):

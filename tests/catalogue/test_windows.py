@@ -13,19 +13,22 @@ from pathlib import Path
 
 import pytest
 
-from factorylink import explain, federation, groups, windows
-from factorylink.models import Factory, Job, JobState
-from factorylink.schedulers import slurm
-from factorylink.schedulers.ask import Output
-from testbed import cluster, install
-from testbed.cluster import Cluster
+from factorycommon.models import Factory, Job, JobState
+from factorylink.catalogue import catalogue as federation
+from factorylink.explain import explain
+from factorylink.schedulers.command import Output
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.site import maintenance, unix_groups
+from testbed.install import environments as install
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.trial import CHECKOUT, as_account, eventually, state_of
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[Cluster]:
+def site() -> Iterator[SlurmCluster]:
     """Leonardo, with as many nodes as one more than its debugging QOS allows."""
     entry = federation.load(CHECKOUT / "hub_config" / "factories").entries["it4lia"]
     assert isinstance(entry, Factory)
@@ -37,13 +40,13 @@ def site() -> Iterator[Cluster]:
     shutil.rmtree(folder)
 
 
-def submitted(site: Cluster, *options: str) -> str:
+def submitted(site: SlurmCluster, *options: str) -> str:
     answer = batch(site, *options)
     assert answer[0] == 0, answer[1]
     return answer[1].strip()
 
 
-def batch(site: Cluster, *options: str, account: str | None = None, pays: str | None = None) -> tuple[int, str]:
+def batch(site: SlurmCluster, *options: str, account: str | None = None, pays: str | None = None) -> tuple[int, str]:
     words = (
         "sbatch",
         "--parsable",
@@ -61,7 +64,7 @@ def batch(site: Cluster, *options: str, account: str | None = None, pays: str | 
     return done.returncode, done.stdout or done.stderr
 
 
-def why(site: Cluster, job: str) -> str:
+def why(site: SlurmCluster, job: str) -> str:
     """What a person is told about a job that waits, as a code; empty until Slurm has looked at it."""
     state, _, reason = site.run("squeue", "-h", "-j", job, "-o", "%T|%r").stdout.strip().partition("|")
     if state != "PENDING" or reason in ("None", "Priority"):
@@ -73,19 +76,19 @@ def why(site: Cluster, job: str) -> str:
     return explain.pending(waiting).code
 
 
-def cancel(site: Cluster, *jobs: str) -> None:
+def cancel(site: SlurmCluster, *jobs: str) -> None:
     """Also jobs that are only just being started, for which Slurm takes its time (KillWait)."""
     control(site, "scancel", *jobs)
     live = ("RUNNING", "COMPLETING", "PENDING")
     assert eventually(lambda: not any(state_of(site, job) in live for job in jobs))
 
 
-def control(site: Cluster, *words: str) -> None:
+def control(site: SlurmCluster, *words: str) -> None:
     done = site.run(*words)
     assert done.returncode == 0, done.stderr
 
 
-def test_more_nodes_than_the_qos_allows_are_refused(site: Cluster) -> None:
+def test_more_nodes_than_the_qos_allows_are_refused(site: SlurmCluster) -> None:
     code, said = batch(site, "--qos=boost_qos_dbg", "--nodes=3", "--time=10")
     assert code != 0
     assert "QOSMaxNodePerJobLimit" in said
@@ -93,7 +96,7 @@ def test_more_nodes_than_the_qos_allows_are_refused(site: Cluster) -> None:
     cancel(site, submitted(site, "--qos=boost_qos_dbg", "--nodes=2", "--time=10"))
 
 
-def test_a_qos_that_is_used_up_lets_jobs_wait(site: Cluster) -> None:
+def test_a_qos_that_is_used_up_lets_jobs_wait(site: SlurmCluster) -> None:
     control(site, "sacctmgr", "-i", "modify", "qos", "boost_qos_lprod", "set", "Flags-=DenyOnLimit",
             "GrpTRES=gres/gpu=2")  # fmt: skip
     options = ("--qos=boost_qos_lprod", "--gres=gpu:2", "--time=10")
@@ -106,7 +109,7 @@ def test_a_qos_that_is_used_up_lets_jobs_wait(site: Cluster) -> None:
     cancel(site, second)
 
 
-def test_a_reservation_is_for_those_in_it(site: Cluster) -> None:
+def test_a_reservation_is_for_those_in_it(site: SlurmCluster) -> None:
     *others, member = site.accounts
     control(site, "scontrol", "create", "reservation", "ReservationName=course", "StartTime=now", "Duration=60",
             "Nodes=gpu001", f"Users={member}")  # fmt: skip
@@ -122,7 +125,7 @@ def test_a_reservation_is_for_those_in_it(site: Cluster) -> None:
 
 
 @pytest.fixture
-def school(site: Cluster) -> Iterator[str]:
+def school(site: SlurmCluster) -> Iterator[str]:
     """A Unix group with the first of the site accounts in it."""
     name = "fg-school"
     subprocess.run(["/usr/sbin/groupadd", "--force", name], check=True)
@@ -131,7 +134,7 @@ def school(site: Cluster) -> Iterator[str]:
     subprocess.run(["/usr/sbin/groupdel", name], check=True)
 
 
-def test_whom_a_reservation_is_offered_to_slurm_lets_in_and_no_other(site: Cluster, school: str) -> None:
+def test_whom_a_reservation_is_offered_to_slurm_lets_in_and_no_other(site: SlurmCluster, school: str) -> None:
     first, *_, last = site.accounts
     ours, other = str(site.record.job_account), "Other"
     control(site, "sacctmgr", "-i", "add", "account", other)
@@ -153,11 +156,11 @@ def test_whom_a_reservation_is_offered_to_slurm_lets_in_and_no_other(site: Clust
     assert {one.id for one in found} == set(chosen)
     let_in: dict[str, set[tuple[str, str]]] = {name: set() for name in chosen}
     for account, pays in itertools.product((first, last), (ours, other)):
-        asked = groups.question(account)
+        asked = unix_groups.question(account)
         theirs = asked.parse(output(site, *asked.argv))
         assert (school in theirs) == (account == first)
         now = datetime.now(UTC)
-        offered = {one.id for one in windows.offered(found, account, pays, lambda theirs=theirs: theirs, now)}
+        offered = {one.id for one in maintenance.offered(found, account, pays, lambda theirs=theirs: theirs, now)}
         for name in chosen:
             options = (f"--reservation={name}", "--qos=normal", "--time=10", "--hold")
             code, said = batch(site, *options, account=account, pays=pays)
@@ -173,7 +176,7 @@ def test_whom_a_reservation_is_offered_to_slurm_lets_in_and_no_other(site: Clust
         control(site, "scontrol", "delete", f"ReservationName={name}")
 
 
-def test_a_node_that_is_drained_says_since_when(site: Cluster) -> None:
+def test_a_node_that_is_drained_says_since_when(site: SlurmCluster) -> None:
     def since() -> datetime | None:
         told = slurm.nodes()
         nodes = told.parse(output(site, *told.argv, env=told.env))
@@ -188,13 +191,13 @@ def test_a_node_that_is_drained_says_since_when(site: Cluster) -> None:
     assert eventually(lambda: since() is None)
 
 
-def output(site: Cluster, *argv: str, env: Mapping[str, str] | None = None) -> Output:
+def output(site: SlurmCluster, *argv: str, env: Mapping[str, str] | None = None) -> Output:
     words = [f"{name}={value}" for name, value in (env or {}).items()]
     done = site.run("env", *words, *argv)
     return Output(done.stdout, done.stderr, done.returncode)
 
 
-def test_what_would_not_end_before_a_maintenance_waits_and_what_would_does_not(site: Cluster) -> None:
+def test_what_would_not_end_before_a_maintenance_waits_and_what_would_does_not(site: SlurmCluster) -> None:
     begins = datetime.now() + timedelta(minutes=30)
     control(site, "scontrol", "create", "reservation", "ReservationName=maintenance", "Flags=MAINT,IGNORE_JOBS",
             f"StartTime={begins:%Y-%m-%dT%H:%M:%S}", "Duration=120", "Nodes=ALL", "Users=root")  # fmt: skip
@@ -205,7 +208,7 @@ def test_what_would_not_end_before_a_maintenance_waits_and_what_would_does_not(s
     control(site, "scontrol", "delete", "ReservationName=maintenance")
 
 
-def test_accounting_tells_the_seconds_of_a_job(site: Cluster) -> None:
+def test_accounting_tells_the_seconds_of_a_job(site: SlurmCluster) -> None:
     job = submitted(site, "--time=10", "--gres=gpu:2")
     assert eventually(lambda: state_of(site, job) == "RUNNING")
     cancel(site, job)
@@ -219,7 +222,7 @@ def test_accounting_tells_the_seconds_of_a_job(site: Cluster) -> None:
         assert "gres/gpu=2" in told[6]
 
 
-def test_killed_accounting_comes_back_with_what_it_knew(site: Cluster) -> None:
+def test_killed_accounting_comes_back_with_what_it_knew(site: SlurmCluster) -> None:
     before = site.run("sacct", "-n", "-P", "-X", "-a", "-o", "JobID,Start,Account").stdout
     assert before
     for name in ("slurmdbd", "mariadbd"):

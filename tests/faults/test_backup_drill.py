@@ -16,12 +16,12 @@ import httpx
 import pytest
 from playwright.sync_api import Page
 
-from testbed import install
-from testbed.demo_folder import DemoFolder
-from testbed.demo_options import Ports
-from testbed.demo_run import environment_passed_on
+from testbed.demo.folder import DemoFolder
+from testbed.demo.options import Ports
+from testbed.demo.run import environment_passed_on
 from testbed.identity import end_now
-from testbed.supervisor import Program, Record
+from testbed.install import environments as install
+from testbed.supervisor import Program, SupervisorRecord
 from tests.browser.test_oidc import accept_terms, provider_says
 from tests.conftest import PORTS, started
 from tests.faults.test_kill import back
@@ -41,7 +41,7 @@ def gateway(demo_folder: Path) -> Iterator[Gateway]:
 @pytest.fixture
 def provider(gateway: Gateway) -> Iterator[None]:
     """The login provider is somebody else's: it outlives the gateway's machine."""
-    known = Record(gateway.path.parent / "processes.json").read()
+    known = SupervisorRecord(gateway.path.parent / "processes.json").read()
     provider_says(gateway, "kim", "climate")
     yield
     end_now(known["provider"], 5)

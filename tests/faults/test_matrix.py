@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from testbed import clock, faults
+from testbed import clock
+from testbed.faults import faults
 from tests.faults.world import World
 from tests.support.gateway import Gateway, eventually
 

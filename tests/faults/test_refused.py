@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from testbed import cluster, faults
+from testbed.faults import faults
+from testbed.slurm import cluster
 from tests.support.gateway import Gateway, eventually
 
 # Seconds until a start is answered: 2 where the machine is ours (hub_config/parts/sessions.py); whoever waited for a
@@ -68,7 +69,7 @@ def test_over_the_scheduler_s_own_limit(gateway: Gateway) -> None:
 
 
 @contextmanager
-def stopped_controller(brainpp: cluster.Cluster) -> Iterator[None]:
+def stopped_controller(brainpp: cluster.SlurmCluster) -> Iterator[None]:
     """It hangs: what asks it waits."""
     pid = controller(str(brainpp.slurm_conf))
     os.kill(pid, signal.SIGSTOP)
@@ -79,7 +80,7 @@ def stopped_controller(brainpp: cluster.Cluster) -> Iterator[None]:
 
 
 @contextmanager
-def dead_controller(brainpp: cluster.Cluster) -> Iterator[None]:
+def dead_controller(brainpp: cluster.SlurmCluster) -> Iterator[None]:
     """It is gone: what asks it is told so. It went in order: after a crash jobs that have just ended would run again,
     which the link leaves alone for 10 minutes."""
     with faults.begin(brainpp, "slurmctld-down"):
@@ -89,7 +90,7 @@ def dead_controller(brainpp: cluster.Cluster) -> Iterator[None]:
 @pytest.mark.parametrize("away", [stopped_controller, dead_controller], ids=["stopped", "dead"])
 @pytest.mark.parametrize("known", [False, True], ids=["at once", "when it is known"])
 def test_controller_away(
-    gateway: Gateway, away: Callable[[cluster.Cluster], AbstractContextManager[None]], known: bool
+    gateway: Gateway, away: Callable[[cluster.SlurmCluster], AbstractContextManager[None]], known: bool
 ) -> None:
     user = gateway.make_user()
     factory = gateway.factories["brainpp"]

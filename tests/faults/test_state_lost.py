@@ -18,10 +18,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from factorycommon.models import Choice, Environment, HubRules, Session, SessionRequest, SessionState
 from factorylink.client import LinkClient
-from factorylink.models import Choice, Environment, HubRules, Session, SessionRequest, SessionState
-from testbed import cluster, faults, install, ports
-from testbed.cluster import Cluster
+from testbed import ports
+from testbed.faults import faults
+from testbed.install import environments as install
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.unit import site_fakes
 from tests.unit.hub_process import ROOT
 
@@ -37,7 +40,7 @@ FACTORY = site_fakes.factory().model_copy(
 
 
 @pytest.fixture
-def here() -> Iterator[Cluster]:
+def here() -> Iterator[SlurmCluster]:
     programs = install.program_folder()
     state = programs / "tested-state-lost"
     shutil.rmtree(state, ignore_errors=True)
@@ -49,7 +52,7 @@ def here() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def folder(here: Cluster) -> Iterator[Path]:
+def folder(here: SlurmCluster) -> Iterator[Path]:
     """The link's configuration. Ada has a site account of her own; the others share one."""
     made = Path(tempfile.mkdtemp(prefix="factorygate-lost-"))
     made.chmod(0o755)
@@ -112,13 +115,13 @@ async def session(client: LinkClient, person: str, *states: SessionState) -> Ses
     return found
 
 
-def jobs(here: Cluster) -> dict[str, tuple[str, str]]:
+def jobs(here: SlurmCluster) -> dict[str, tuple[str, str]]:
     """Jobs that have not ended: (account, state) by id."""
     rows = (line.split() for line in here.run("squeue", "-h", "-o", "%i %u %T").stdout.splitlines())
     return {id: (user, state) for id, user, state in rows}
 
 
-def submit(here: Cluster, account: str, name: str, comment: str) -> str:
+def submit(here: SlurmCluster, account: str, name: str, comment: str) -> str:
     """Submit a job on hold: a node starts no job of an id which it has just ended for a controller that forgot it."""
     done = here.run(
         *("sbatch", "--parsable", "--chdir=/", "--output=/dev/null", "--export=NONE", "--time=30", "--hold"),
@@ -130,7 +133,7 @@ def submit(here: Cluster, account: str, name: str, comment: str) -> str:
 
 
 @pytest.mark.timeout(600)
-async def test_no_other_job_is_touched(here: Cluster, folder: Path) -> None:
+async def test_no_other_job_is_touched(here: SlurmCluster, folder: Path) -> None:
     own, shared = here.accounts[:2]
     choice = Choice(factory="forgets", size="one", hours=0.5)
     async with link(folder) as client:

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 
-from testbed import cluster
-from testbed.cluster import Cluster
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.gateway import Factory, Gateway, eventually
 
 SETTLE = 90.0  # seconds after a fault is over, on a machine that does much else meanwhile
@@ -63,7 +63,7 @@ class World:
         return self.gateway.factories[self.id]
 
     @property
-    def cluster(self) -> Cluster:
+    def cluster(self) -> SlurmCluster:
         """The factory as the testbed has it."""
         return cluster.load(Path(self.factory.slurm_conf).resolve().parents[2], self.id)
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from testbed import pbs_cluster, pbs_programs
 from testbed.errors import CannotRun
-from testbed.pbs_cluster import PbsCluster
+from testbed.pbs import cluster as pbs_cluster
+from testbed.pbs import programs as pbs_programs
+from testbed.pbs.cluster import PbsCluster
 from tests.conftest import PORTS, started
 from tests.support.gateway import Gateway
 

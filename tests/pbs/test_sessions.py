@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from testbed.pbs_cluster import PbsCluster
+from testbed.pbs.cluster import PbsCluster
 from tests.pbs.conftest import FACTORY
 from tests.support.gateway import Gateway, eventually
 

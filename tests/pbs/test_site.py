@@ -14,19 +14,21 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from factorylink import catalogue, explain
+from factorycommon.models import End, Factory, Job, JobRequest, JobState
+from factorylink.catalogue import loading
 from factorylink.config import Access, Hub, LinkConfig
 from factorylink.errors import Refused, Unreachable
-from factorylink.models import End, Factory, Job, JobRequest, JobState
-from factorylink.places import make_places
-from factorylink.schedulers import pbs
+from factorylink.explain import explain
 from factorylink.schedulers.arrays import task_of
-from factorylink.schedulers.ask import Ask
-from factorylink.seams import Place
-from factorylink.site import Site
+from factorylink.schedulers.command import Command
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.site.connecting import make_places
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.site import Site
 from factorylink.transports.base import Transport
-from testbed import install, pbs_up
-from testbed.pbs_cluster import PbsCluster
+from testbed.install import environments as install
+from testbed.pbs import up as pbs_up
+from testbed.pbs.cluster import PbsCluster
 from tests.unit import site_fakes
 from tests.unit.pbs_output import COMMENT
 from tests.unit.site_fakes import own
@@ -40,7 +42,7 @@ def factory() -> Factory:
 
 
 @pytest_asyncio.fixture
-async def place(here: PbsCluster, account: str, tmp_path: Path) -> AsyncIterator[Place]:
+async def place(here: PbsCluster, account: str, tmp_path: Path) -> AsyncIterator[FactoryConnection]:
     """As the link has it: by ssh, with questions of an account that may nothing."""
     config = LinkConfig(
         catalogue=tmp_path, state_dir=tmp_path, socket=tmp_path / "s",
@@ -59,12 +61,12 @@ async def place(here: PbsCluster, account: str, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture
-def transport(place: Place) -> Transport:
+def transport(place: FactoryConnection) -> Transport:
     return place.transport
 
 
 @pytest.fixture
-def site(place: Place) -> Site:
+def site(place: FactoryConnection) -> Site:
     return place.site
 
 
@@ -306,7 +308,7 @@ def said(here: PbsCluster, file: str, account: str) -> str:
 async def test_a_second_factory_stands_beside_it(here: PbsCluster) -> None:
     """Each server has a database, and all of them listen by the same name."""
     folder = here.folder.parent / "second"
-    entry = catalogue.load(install.CHECKOUT / "hub_config/factories")["hammerhai"].model_copy(update={"id": "second"})
+    entry = loading.load(install.CHECKOUT / "hub_config/factories")["hammerhai"].model_copy(update={"id": "second"})
     second = await asyncio.to_thread(pbs_up.up, entry, folder, gpu_nodes=1)
     try:
         assert second.ready()
@@ -379,7 +381,7 @@ async def test_reservations_are_told(here: PbsCluster, transport: Transport, acc
 
 
 async def test_a_server_that_is_away_is_unreachable(here: PbsCluster, transport: Transport) -> None:
-    questions: tuple[Ask[object], ...] = (
+    questions: tuple[Command[object], ...] = (
         *(pbs.jobs(NAME), pbs.ended(NAME), pbs.waiting(), pbs.nodes(), pbs.reservations(), pbs.alive()),
         *(pbs.accounting(["1.login01"]), pbs.cancel(["1.login01"]), pbs.submit("#!/bin/sh\n")),
     )

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from testbed import cluster, install
-from testbed.cluster import Cluster
+from testbed.install import environments as install
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.trial import FACTORY, cancel, eventually, state_of
 from tests.support.wrapper import ADA, GRACE, SOURCE, Wrapper
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Cluster]:
+def running() -> Iterator[SlurmCluster]:
     state = Path(tempfile.mkdtemp(prefix="factorygate-wrapper-"))
     state.chmod(0o755)
     found = cluster.up(FACTORY, state, install.program_folder() / "slurm")
@@ -26,7 +27,7 @@ def running() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def installed(running: Cluster) -> Iterator[Wrapper]:
+def installed(running: SlurmCluster) -> Iterator[Wrapper]:
     # Not below /tmp: sshd runs no AuthorizedPrincipalsCommand from where others could have put it.
     folder = Path(tempfile.mkdtemp(prefix="factorygate-act-", dir="/opt"))
     folder.chmod(0o755)
@@ -49,17 +50,17 @@ def wrapper(installed: Wrapper) -> Wrapper:
 
 
 @pytest.fixture(scope="module")
-def adas(installed: Wrapper, running: Cluster) -> Iterator[str]:
+def adas(installed: Wrapper, running: SlurmCluster) -> Iterator[str]:
     """A running job of ada's, submitted through the wrapper."""
     yield from _job(installed, running, ADA)
 
 
 @pytest.fixture(scope="module")
-def graces(installed: Wrapper, running: Cluster) -> Iterator[str]:
+def graces(installed: Wrapper, running: SlurmCluster) -> Iterator[str]:
     yield from _job(installed, running, GRACE)
 
 
-def _job(installed: Wrapper, running: Cluster, account: str) -> Iterator[str]:
+def _job(installed: Wrapper, running: SlurmCluster, account: str) -> Iterator[str]:
     installed.reset()
     job = installed.submit(account)
     assert eventually(lambda: state_of(running, job) == "RUNNING")

@@ -24,10 +24,10 @@ from hypothesis import settings
 from schemathesis import Case
 from schemathesis.config import SchemathesisConfig
 
-from factorylink.api_hub import hub_app
-from factorylink.api_user import user_app
-from factorylink.bringback import BringBack
-from factorylink.hub import HubClient
+from factorylink.api.hub import hub_app
+from factorylink.api.user import user_app
+from factorylink.background.hub_recovery import HubRecovery
+from factorylink.hub_client import HubClient
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.fake_hub import FakeHub, cluster
 from tests.unit.serving import serving
@@ -101,8 +101,8 @@ class Served:
             await world.running(ID)
             await world.put(OTHER, "ben")
             await world.clusters.put(CLUSTER, "ada", cluster("mine"))
-            world.board.feed.closed = True  # streams end after the snapshot
-            hub_side = hub_app(world.sessions, world.clusters, world.offers, BringBack(world.board, hub))
+            world.link_state.feed.closed = True  # streams end after the snapshot
+            hub_side = hub_app(world.sessions, world.clusters, world.offers, HubRecovery(world.link_state, hub))
             user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
             self.hub = await stack.enter_async_context(serving(hub_side))
             self.user = await stack.enter_async_context(serving(user_side))

@@ -22,21 +22,23 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from factorygate.link import Link, Way
-from factorylink import logs
-from factorylink.api_back import BackWay, back_app
+from factorycommon.models import Choice, SessionState, Words
+from factorycommon.models.plain import last_lines, plain_text
+from factorygate.link import Link, LinkRoute
+from factorylink.api.door import BackWay, back_app
 from factorylink.client import LinkClient, LinkSilent
-from factorylink.config import LocalTransport as Settings
-from factorylink.door_status import DoorEnd, DoorFile, DoorStatus, read_told
-from factorylink.ending import TAIL_LINES, TAIL_WIDTH, read_tail
+from factorylink.config import LocalTransportSettings as Settings
+from factorylink.doors.protocol import DoorEnd, DoorFile, DoorStatus, read_told
 from factorylink.errors import EXCERPT, Misread, Refused, Unreachable
-from factorylink.ledger import Entry, Ledger
-from factorylink.models import Choice, SessionState, Words
-from factorylink.models.plain import last_lines, plain_text
-from factorylink.schedulers import pbs, pbs_json, slurm
-from factorylink.schedulers.ask import Ask, Output
+from factorylink.ledger.ledger import AuditEntry, Ledger
+from factorylink.schedulers.command import Command, Output
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.schedulers.pbs import json as pbs_json
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.sessions.termination import TAIL_LINES, TAIL_WIDTH, read_tail
 from factorylink.transports.base import STDERR_CAP
 from factorylink.transports.local import LocalTransport
+from factorylink.util import logs
 from tests.support.door import SESSION
 from tests.unit.fake_factory import ID, OTHER
 from tests.unit.serving import serving
@@ -185,7 +187,9 @@ async def test_a_spoilt_choice_of_a_person_is_none(tmp_path: Path) -> None:
 
 async def test_an_audit_line_is_one_line(tmp_path: Path) -> None:
     async with _open(tmp_path / "ledger.sqlite") as ledger:
-        await ledger.note(Entry("ada", "a", "one", "refused", detail=f"no\0\n2026 forged{SEPARATORS}" + "x" * 10**6))
+        await ledger.note(
+            AuditEntry("ada", "a", "one", "refused", detail=f"no\0\n2026 forged{SEPARATORS}" + "x" * 10**6)
+        )
         line = (await ledger.audit("one"))[0].detail
     assert line.startswith("no\ufffd 2026 forged\ufffd")
     assert len(line) <= 2000
@@ -225,11 +229,11 @@ async def test_what_a_shell_prints_beside_an_answer_is_not_kept(caplog: pytest.L
     noise = "head -c 66060288 /dev/zero | tr '\\0' x; echo; echo 123"
     order = slurm.submit("#!/bin/sh")
     with _memory(4 * 2**20), pytest.raises(Misread) as caught:
-        await transport.run(Ask(("/bin/sh", "-c", noise), order.parse, timeout=order.timeout, most=order.most))
+        await transport.run(Command(("/bin/sh", "-c", noise), order.parse, timeout=order.timeout, most=order.most))
     assert len(caught.value.message) <= 2000
     few = "head -c 60000 /dev/zero | tr '\\0' x"
     with pytest.raises(Misread) as caught:
-        await transport.run(Ask(("/bin/sh", "-c", few), order.parse))
+        await transport.run(Command(("/bin/sh", "-c", few), order.parse))
     assert len(caught.value.output) < 2 * EXCERPT
     assert sum(len(record.getMessage()) for record in caplog.records) < 4 * EXCERPT
     await transport.close()
@@ -245,7 +249,7 @@ async def test_a_parser_that_fails_in_any_way_misreads() -> None:
     transport = LocalTransport(Settings())
     for parse in (divide, deep):
         with pytest.raises(Misread):
-            await transport.run(Ask(("true",), parse))
+            await transport.run(Command(("true",), parse))
     await transport.close()
 
 
@@ -316,7 +320,7 @@ async def test_no_text_of_a_session_breaks_the_stream_to_a_notebook(tmp_path: Pa
         ("cluster", '{"n": 2}'),
     ]
     async with _streaming(events, tmp_path / "hub.sock"):
-        link = Link(Way("http://gateway", "token", str(tmp_path / "hub.sock")))
+        link = Link(LinkRoute("http://gateway", "token", str(tmp_path / "hub.sock")))
         got = [event async for event in link.events("/x")]
         await link.close()
     assert got == [("cluster", {"end": SEPARATORS}), ("cluster", {"n": 2})]
@@ -365,8 +369,8 @@ async def test_a_body_of_two_lengths_is_refused(length: int) -> None:
 
 async def _two_sessions(path: Path) -> None:
     async with _open(path) as ledger:
-        await ledger.add(row(), Entry("ada", "a", "one", "ask"))
-        await ledger.add(row(OTHER, "ben"), Entry("ben", "a", "one", "ask"))
+        await ledger.add(row(), AuditEntry("ada", "a", "one", "ask"))
+        await ledger.add(row(OTHER, "ben"), AuditEntry("ben", "a", "one", "ask"))
 
 
 @asynccontextmanager

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from testbed import install
+from testbed.install import environments as install
 
 LOCKS = sorted((install.CHECKOUT / "requirements").glob("*.txt"))
 SERVICES = ("pypi", "osv")

@@ -10,10 +10,11 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
-from factorylink import ending, schema
+from factorycommon.models import BatchRequest, ClusterRequest
 from factorylink.errors import Refused
-from factorylink.models import BatchRequest, ClusterRequest
-from factorylink.ownership import Found, OwnJob
+from factorylink.jobs.ownership import Found, OwnJob
+from factorylink.ledger import schema
+from factorylink.sessions import termination
 from tests.support.commanded_scheduler import CommandedWorld, Kind
 from tests.unit.fake_factory import ID, OTHER, SCHEDULER
 
@@ -120,13 +121,13 @@ async def test_a_note_that_is_never_read_keeps_nobody_waiting(world: CommandedWo
 @pytest.mark.parametrize("kind", ["orphan", "batch", "second"])
 async def test_a_cancel_that_never_ends_keeps_nobody_waiting(world: CommandedWorld, kind: str) -> None:
     limits = world.config.limits.model_copy(update={"orphan_grace_seconds": 0})
-    world.board.config = world.config.model_copy(update={"limits": limits})
+    world.link_state.config = world.config.model_copy(update={"limits": limits})
     session = await world.running()
     hostile = other_account(session.account)
     if kind == "second":
         other = await world.running(OTHER, user="dan")
         assert other.account == hostile
-        await world.board.ledger.change(world.board.live[OTHER].row, submits=2)
+        await world.link_state.ledger.change(world.link_state.live[OTHER].row, submits=2)
         world.there.add(NAME, hostile, world.identity.comment(OTHER, hostile, "one"))
     elif kind == "batch":
         world.there.add(NAME, hostile, world.identity.batch_comment(LOST, hostile, "one"), count=3)
@@ -140,7 +141,7 @@ async def test_a_cancel_that_never_ends_keeps_nobody_waiting(world: CommandedWor
 
 async def test_what_waited_for_an_account_is_done_once_it_answers(world: CommandedWorld) -> None:
     limits = world.config.limits.model_copy(update={"orphan_grace_seconds": 0})
-    world.board.config = world.config.model_copy(update={"limits": limits})
+    world.link_state.config = world.config.model_copy(update={"limits": limits})
     jobs = [world.there.add(NAME, "b", world.identity.comment(f"{number}" * 32, "b", "one")) for number in range(3)]
     batch = world.there.add(NAME, "b", world.identity.batch_comment(LOST, "b", "one"))
     await world.answers(6)
@@ -218,8 +219,8 @@ async def test_a_job_of_a_session_that_waits_for_it_is_not_anothers(world: Comma
 async def test_a_stop_finds_the_door_of_an_altered_job(
     world: CommandedWorld, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ending, "_CONFIRM_SECONDS", 0.2)
-    monkeypatch.setattr(ending, "_POLITE_SECONDS", 0.1)
+    monkeypatch.setattr(termination, "_CONFIRM_SECONDS", 0.2)
+    monkeypatch.setattr(termination, "_POLITE_SECONDS", 0.1)
     session = await world.put()
     job = session.job or ""
     await world.answers(2)
@@ -272,7 +273,7 @@ async def test_an_id_of_another_kind_of_scheduler_silences_no_other(world: Comma
     other = await world.running(OTHER, user="dan")
     old = world.there.jobs.pop(session.job or "")
     alien = "77.old" if world.there.kind == "slurm" else "77"
-    await world.board.ledger.change(world.board.live[ID].row, job=alien)
+    await world.link_state.ledger.change(world.link_state.live[ID].row, job=alien)
     assert old.account == session.account
     world.there.change(other.job or "", name="mine")
     if wish == "stop":
@@ -286,7 +287,7 @@ async def test_an_id_of_another_kind_of_scheduler_silences_no_other(world: Comma
 
 async def test_an_alien_id_among_others_keeps_no_order_back(world: CommandedWorld) -> None:
     session = await world.running()
-    row = world.board.live[ID].row
+    row = world.link_state.live[ID].row
     comment = world.identity.comment(ID, session.account, "one")
     alien = "77.old" if world.there.kind == "slurm" else "77"
     jobs = [OwnJob(id, session.account, comment, row.submitted) for id in (alien, session.job or "")]

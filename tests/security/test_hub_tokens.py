@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 
 from factorylink.config import Hub
-from factorylink.hub import HubClient, TokenOwner
-from factoryspawner import rules
-from factoryspawner.settings import SettingsError
+from factorylink.hub_client import HubClient, TokenOwner
+from factoryspawner import link_rules
+from factoryspawner.config.batch_settings import SettingsError
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import ROOT, Beside, HubProcess, is_ready
 
@@ -113,9 +113,9 @@ async def test_the_link_is_told_what_this_hub_asks_of_people(hub: HubProcess, li
 )
 async def test_a_hub_whose_servers_tokens_could_not_be_told_apart_does_not_start(scopes: Any, words: str) -> None:
     with pytest.raises(SettingsError, match=words):
-        rules.check_tokens({"Spawner": {"server_token_scopes": scopes}})
+        link_rules.check_tokens({"Spawner": {"server_token_scopes": scopes}})
     with pytest.raises(SettingsError, match=words):
-        rules.check_tokens(
+        link_rules.check_tokens(
             {"Spawner": {"server_token_scopes": [SERVER]}, "FactorySpawner": {"server_token_scopes": scopes}}
         )
 
@@ -123,9 +123,9 @@ async def test_a_hub_whose_servers_tokens_could_not_be_told_apart_does_not_start
 async def test_who_has_rules_of_their_own(tmp_path: Path) -> None:
     login = "factoryspawner.login.authenticator.FederatedAuthenticator"
     for authenticator, has in (("pam", False), ("dummy", False), (login, True), ("no.such.thing", True)):
-        assert rules.of({"JupyterHub": {"authenticator_class": authenticator}}, None).access is has
-    assert rules.of({}, None).access is False
-    told = rules.of({"BatchSpawnerBase": {"req_account": "a"}, "FactorySpawner": {"req_account": "b"}}, None)
+        assert link_rules.of({"JupyterHub": {"authenticator_class": authenticator}}, None).access is has
+    assert link_rules.of({}, None).access is False
+    told = link_rules.of({"BatchSpawnerBase": {"req_account": "a"}, "FactorySpawner": {"req_account": "b"}}, None)
     assert told.options.account == "b"
 
 

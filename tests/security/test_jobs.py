@@ -12,9 +12,10 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
-from factorylink import moments, schema
-from factorylink.models import BatchRequest, ClusterRequest
+from factorycommon.models import BatchRequest, ClusterRequest
+from factorylink.ledger import schema
 from factorylink.problems import ProblemError
+from factorylink.util import clock
 from tests.support.commanded_scheduler import CommandedWorld, Kind
 from tests.unit.fake_factory import ID, OTHER, SCHEDULER
 
@@ -44,7 +45,7 @@ async def charged(world: CommandedWorld, session_id: str = ID) -> bool:
 
 def foreign(world: CommandedWorld, account: str, comment: str = "", name: str = NAME, **more: object) -> str:
     """Somebody's job, submitted a minute after now."""
-    return world.there.add(name, account, comment, submitted=moments.now() + timedelta(minutes=1), **more)
+    return world.there.add(name, account, comment, submitted=clock.now() + timedelta(minutes=1), **more)
 
 
 # --- a job that is there under another name or with another comment
@@ -86,7 +87,7 @@ async def test_a_job_with_another_comment_is_watched_and_never_touched(world: Co
     await world.comes(lambda: ID in world.doors.asked_to_stop)
     session = await world.answered_until(state="ending")
     assert session.remark is not None
-    await world.comes(lambda: world.board.live[ID].remark.code == "job-not-cancelled")
+    await world.comes(lambda: world.link_state.live[ID].remark.code == "job-not-cancelled")
     await world.answers(4)
     assert (await world.session()).state == "ending"
     assert await charged(world)
@@ -284,7 +285,9 @@ async def test_other_jobs_under_the_ids_of_workers_are_not_touched(world: Comman
     foreign(world, account, count=count)
     assert list(world.there.jobs) == jobs
     await world.up()
-    await world.comes(lambda: CLUSTER not in world.board.flocks or not world.board.flocks[CLUSTER].alive())
+    await world.comes(
+        lambda: CLUSTER not in world.link_state.live_clusters or not world.link_state.live_clusters[CLUSTER].alive()
+    )
     assert world.there.cancelled == []
     assert list(world.there.jobs) == jobs
 
@@ -300,5 +303,5 @@ async def test_another_gateway_of_the_same_name_is_told_once(
     await world.answers(4)
     told = [record for record in caplog.records if "hub.name" in record.getMessage()]
     assert len(told) == 1
-    assert world.board.same_name == {"one": 1}
+    assert world.link_state.same_name == {"one": 1}
     assert world.there.cancelled == []

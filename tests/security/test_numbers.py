@@ -12,15 +12,18 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import Connection, insert, select
 
-from factorylink import budget, moments
-from factorylink.budget import Claim, Stand
+from factorycommon.models import End
 from factorylink.errors import Misread
-from factorylink.ledger import Entry, Ledger, LedgerError
-from factorylink.models import End
-from factorylink.schedulers import pbs, slurm, slurm_parse
-from factorylink.schedulers.ask import Output
-from factorylink.schedulers.whole import MARK
-from factorylink.schema import charges, drains
+from factorylink.ledger import charges as budget
+from factorylink.ledger.charges import ChargeReservation, ChargeTotals
+from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerError
+from factorylink.ledger.schema import charges, drains
+from factorylink.schedulers.command import Output
+from factorylink.schedulers.complete_lists import MARK
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.schedulers.slurm import parser as slurm_parse
+from factorylink.util import clock
 from tests.unit.fake_factory import ID, OTHER
 from tests.unit.slurm_output import job_row, listed
 from tests.unit.test_ledger import row
@@ -79,12 +82,12 @@ async def test_a_value_that_cannot_be_kept_spoils_nobody_elses_commit(ledger: Le
     def spoilt(db: Connection) -> None:
         db.execute(insert(charges).values(**_charge("bad"), seconds=10**30))
 
-    await ledger.add(row(), Entry("ada", "a", "one", "ask"))
+    await ledger.add(row(), AuditEntry("ada", "a", "one", "ask"))
     outcomes = await asyncio.gather(
         ledger.drain("one", "x"),
         ledger.write(spoilt),
         ledger.drain("two", "y"),
-        ledger.add(row(OTHER, "ben"), Entry("ben", "a", "one", "ask")),
+        ledger.add(row(OTHER, "ben"), AuditEntry("ben", "a", "one", "ask")),
         return_exceptions=True,
     )
     assert [type(outcome) for outcome in outcomes] == [type(None), LedgerError, type(None), type(None)]
@@ -94,19 +97,19 @@ async def test_a_value_that_cannot_be_kept_spoils_nobody_elses_commit(ledger: Le
 
 @pytest.mark.parametrize("elapsed", [10**9, 86_400 * 365])
 async def test_no_record_makes_a_job_longer_than_it_can_have_been(ledger: Ledger, elapsed: int) -> None:
-    claims = [Claim(name, "P", "one", "ada", "a", 4, 3600) for name in ("session", "worker")]
+    claims = [ChargeReservation(name, "P", "one", "ada", "a", 4, 3600) for name in ("session", "worker")]
     await ledger.write(budget.reserve(claims, None))
-    end = End(job="7", raw_state="COMPLETED", ended=moments.now(), elapsed=elapsed)
-    await ledger.write(budget.settle("session", end, 0, None, moments.now()))
-    now = moments.now()
-    await ledger.write(budget.stand([Stand("worker", now, None, 0, now + timedelta(seconds=1), elapsed)]))
+    end = End(job="7", raw_state="COMPLETED", ended=clock.now(), elapsed=elapsed)
+    await ledger.write(budget.settle("session", end, 0, None, clock.now()))
+    now = clock.now()
+    await ledger.write(budget.stand([ChargeTotals("worker", now, None, 0, now + timedelta(seconds=1), elapsed)]))
     kept = {found["id"]: found["seconds"] for found in await ledger.rows(charges, select(charges))}
     assert all(3600 <= seconds <= 3600 + 400 for seconds in kept.values())
-    honest = End(job="7", raw_state="COMPLETED", ended=moments.now(), elapsed=17)
-    await ledger.write(budget.settle("session", honest, 0, None, moments.now()))
+    honest = End(job="7", raw_state="COMPLETED", ended=clock.now(), elapsed=17)
+    await ledger.write(budget.settle("session", honest, 0, None, clock.now()))
     assert {found["id"]: found["seconds"] for found in await ledger.rows(charges, select(charges))}["session"] == 17
 
 
 def _charge(name: str) -> dict[str, object]:
     words = {"id": name, "project": None, "factory": "one", "person": "ada", "account": "a"}
-    return {**words, "gpus": 1, "reserved": 1, "reserved_at": moments.now(), "earlier": 0}
+    return {**words, "gpus": 1, "reserved": 1, "reserved_at": clock.now(), "earlier": 0}

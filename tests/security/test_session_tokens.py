@@ -16,10 +16,10 @@ import pytest_asyncio
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from factorycommon.models import ClusterRequest, SessionState
 from factorygate import FactoryCluster, use_token
-from factorygate.link import Way
-from factorylink.api_user import user_app
-from factorylink.models import ClusterRequest, SessionState
+from factorygate.link import LinkRoute
+from factorylink.api.user import user_app
 from tests.unit.fake_factory import ID, OTHER, SCHEDULER, FakeScheduler, World, factory
 from tests.unit.fake_hub import Link, served
 from tests.unit.fake_projects import Table, project
@@ -35,9 +35,9 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
     everywhere = {"one": {}, "two": {}}
     world.table = Table(project("p", factories=everywhere), project("q", factories=everywhere))
     await world.up()
-    here = world.board.places["one"]
+    here = world.link_state.places["one"]
     there = replace(here, factory=factory("two"), site=FakeScheduler(world.identity))
-    world.board.places = {"one": here, "two": there}
+    world.link_state.places = {"one": here, "two": there}
     await world.running(ID, project="p")
     await world.put(OTHER, server="other", factory="two", project="q")
     for id, where, pays in ((OWN, "one", "p"), (FAR, "two", "p"), (PAID, "one", "q")):
@@ -77,7 +77,7 @@ async def test_a_session_s_token_acts_for_its_factory_and_project(link: Link) ->
         ("DELETE", f"/clusters/{OWN}", None, 202),
     ):
         assert (await ask(link, method, path, token, sent))[0] == status, path
-    assert link.world.board.flocks[new].row.choice.project == "p"  # as the session's, though none was named
+    assert link.world.link_state.live_clusters[new].row.choice.project == "p"  # as the session's, though none was named
 
 
 # Every operation that names a session, a cluster or a factory, for what is not the session's.
@@ -111,8 +111,11 @@ async def test_a_session_s_token_is_refused_elsewhere_with_what_to_do(
     before = dict(link.world.home.files)
     status, said = await ask(link, method, path, link.hub.session_token("ada"), sent)
     assert (status, WORDS in said) == (403, True)
-    assert "d" * 32 not in link.world.board.flocks
-    assert all(cluster.wish == "run" for cluster in (flock.row for flock in link.world.board.flocks.values()))
+    assert "d" * 32 not in link.world.link_state.live_clusters
+    assert all(
+        cluster.wish == "run"
+        for cluster in (live_cluster.row for live_cluster in link.world.link_state.live_clusters.values())
+    )
     assert link.world.home.files == before  # no keys were left at any site
 
 
@@ -175,7 +178,7 @@ async def test_a_stream_of_events_ends_with_the_session_that_asked_for_it(link: 
         await anext(pieces)
         await link.world.sessions.stop(ID, "person")
         await link.world.answered_until(ID, state=SessionState.ENDED)
-        link.world.board.flocks[OWN].touch()
+        link.world.link_state.live_clusters[OWN].touch()
         assert [piece async for piece in pieces] == []
 
 
@@ -205,7 +208,7 @@ async def test_a_token_that_was_deleted_is_believed_for_half_a_minute(
     del link.hub.tokens["ada-token"]
     assert (await ask(link, "GET", "/factories", "ada-token"))[0] == 200
     later = time.monotonic() + 31
-    monkeypatch.setattr("factorylink.hub.time", SimpleNamespace(monotonic=lambda: later))
+    monkeypatch.setattr("factorylink.hub_client.time", SimpleNamespace(monotonic=lambda: later))
     assert (await ask(link, "GET", "/factories", "ada-token"))[0] == 401
 
 
@@ -213,15 +216,15 @@ async def test_a_token_that_was_deleted_is_believed_for_half_a_minute(
 def test_a_token_handed_to_a_notebook_is_in_its_memory_only(handed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     here = {"FACTORYGATE_HUB_SOCKET": "/x/hub.sock", "JUPYTERHUB_API_TOKEN": "of-session"}
     monkeypatch.setattr("factorygate.link._own_token", "")
-    assert (Way.here(here).token, Way.here(here).own) == ("of-session", False)
+    assert (LinkRoute.here(here).token, LinkRoute.here(here).own) == ("of-session", False)
     if handed == "function":
         monkeypatch.setattr("factorygate.link.getpass", lambda _prompt: " very-secret ")
         use_token()  # asked for, and not shown
-    way = Way.here(
+    way = LinkRoute.here(
         here | ({"FACTORYGATE_TOKEN": "very-secret"} if handed == "environment" else {}),
         token="very-secret" if handed == "argument" else None,
     )
     assert (way.token, way.own, way.socket) == ("very-secret", True, "/x/hub.sock")
     assert "very-secret" not in f"{way} {way!r} {vars(FactoryCluster)}"
     use_token("")
-    assert Way.here(here).token == "of-session"
+    assert LinkRoute.here(here).token == "of-session"

@@ -14,19 +14,20 @@ from typing import Any, cast
 import asyncssh
 import pytest
 
+from factorylink.api.stream_limits import ApiStreams
 from factorylink.config import Access
-from factorylink.config import LocalTransport as Settings
-from factorylink.errors import LinkError, Unreachable
-from factorylink.pacing import RateLimiter
+from factorylink.config import LocalTransportSettings as Settings
+from factorylink.errors import FactoryError, Unreachable
 from factorylink.problems import ProblemError
-from factorylink.schedulers import slurm
-from factorylink.site import Site
-from factorylink.slots import CommandSlots
-from factorylink.streams import ApiStreams
-from factorylink.transports import ssh_login, ssh_pool
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.site.site import Site
+from factorylink.transports.command_slots import CommandSlots
 from factorylink.transports.local import LocalTransport
-from factorylink.transports.ssh_login import LoginPace
-from factorylink.transports.ssh_pool import Kind, Pool
+from factorylink.transports.ssh import login as ssh_login
+from factorylink.transports.ssh import pool as ssh_pool
+from factorylink.transports.ssh.login import LoginPace
+from factorylink.transports.ssh.pool import ConnectionKind, Pool
+from factorylink.util.rate_limiter import RateLimiter
 from tests.support.sshd import open_folder
 from tests.unit.fake_factory import factory
 from tests.unit.test_local_transport import shell
@@ -132,18 +133,18 @@ async def test_connections_that_close_right_after_the_login_cost_few_logins(monk
 
     pool = Pool(10, 2)
     while now < 60:
-        with contextlib.suppress(LinkError):
-            (await pool.take(Kind.COMMAND, enter)).release(opened=False)
+        with contextlib.suppress(FactoryError):
+            (await pool.take(ConnectionKind.COMMAND, enter)).release(opened=False)
         for drop in dropped:
             drop()
         dropped.clear()
         now += 0.5
     assert 5 < len(logins) <= 12
     now += 60
-    (await pool.take(Kind.COMMAND, enter)).release(opened=False)
+    (await pool.take(ConnectionKind.COMMAND, enter)).release(opened=False)
     now += ssh_pool.STEADY
     dropped.pop()()
-    (await pool.take(Kind.COMMAND, enter)).release(opened=False)  # one that worked makes good for the others
+    (await pool.take(ConnectionKind.COMMAND, enter)).release(opened=False)  # one that worked makes good for the others
     assert logins[-1] == now
 
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from factorylink import moments
-from factorylink.models import (
+from factorycommon.models import (
     AccessStatus,
     BatchRequest,
     Choice,
@@ -24,6 +23,7 @@ from factorylink.models import (
     Words,
 )
 from factorylink.problems import ProblemError
+from factorylink.util import clock
 from tests.unit.fake_factory import ID, OTHER, SCHEDULER, World
 from tests.unit.fake_hub import served
 from tests.unit.fake_projects import Table, project
@@ -56,7 +56,7 @@ def cluster(**more: object) -> dict[str, object]:
 
 
 async def say(world: World, access: AccessStatus | None, *, blocked: bool = False) -> None:
-    await world.board.people.put("ada", PersonBody(groups=frozenset(), blocked=blocked, access=access))
+    await world.link_state.people.put("ada", PersonBody(groups=frozenset(), blocked=blocked, access=access))
 
 
 # --- the ways to begin something
@@ -100,7 +100,7 @@ async def blocked(world: World) -> str:
 
 
 async def never_told(world: World) -> str:
-    world.board.people._known.clear()
+    world.link_state.people._known.clear()
     return "access-unknown"
 
 
@@ -110,12 +110,12 @@ async def told_by_an_earlier_release(world: World) -> str:
 
 
 async def login_too_old(world: World) -> str:
-    await say(world, AccessStatus(terms="v1", until=moments.now() - timedelta(seconds=1)))
+    await say(world, AccessStatus(terms="v1", until=clock.now() - timedelta(seconds=1)))
     return "access-expired"
 
 
 async def login_revoked(world: World) -> str:
-    await world.board.people.put_access("ada", AccessStatus(refusal=WORDS))
+    await world.link_state.people.put_access("ada", AccessStatus(refusal=WORDS))
     return "login-stale"
 
 
@@ -125,15 +125,15 @@ async def terms_not_accepted(world: World) -> str:
 
 
 async def terms_changed_since(world: World) -> str:
-    await world.board.people.put_rules(HubRules(terms="v2"))
+    await world.link_state.people.put_rules(HubRules(terms="v2"))
     return "terms-open"
 
 
 async def site_rules_not_accepted(world: World) -> str:
-    place = world.board.places["one"]
+    place = world.link_state.places["one"]
     rules = SiteRules(version="1", text="No mining.")
     ruled = place.factory.model_copy(update={"site": place.factory.site.model_copy(update={"rules": rules})})
-    world.board.places = {"one": replace(place, factory=ruled)}
+    world.link_state.places = {"one": replace(place, factory=ruled)}
     return "rules-open"
 
 
@@ -145,7 +145,7 @@ async def in_no_project(world: World) -> str:
 
 async def project_over(world: World) -> str:
     assert isinstance(world.table, Table)
-    world.table.set(project("p", ends=moments.now() - timedelta(hours=1)))
+    world.table.set(project("p", ends=clock.now() - timedelta(hours=1)))
     return "project-over"
 
 
@@ -176,14 +176,14 @@ async def test_nothing_begins(
 
 
 async def test_a_drained_and_a_paused_factory_take_nothing_new(world: World) -> None:
-    world.board.drains["one"] = "Back at noon."
+    world.link_state.drains["one"] = "Back at noon."
     for act in (session, a_cluster, scheduler_job, workers):
         with pytest.raises(ProblemError, match="Back at noon") as refused:
             await act(world)
         assert refused.value.status == 503
     assert await more_time(world)  # what runs there goes on
-    world.board.drains.clear()
-    world.board.places["one"].standing.pause("Paused.")
+    world.link_state.drains.clear()
+    world.link_state.places["one"].access_status.pause("Paused.")
     for act in (session, a_cluster, scheduler_job, workers, more_time):
         with pytest.raises(ProblemError, match="Paused") as refused:
             await act(world)
@@ -194,16 +194,18 @@ async def test_a_drained_and_a_paused_factory_take_nothing_new(world: World) -> 
 
 
 async def test_what_the_hub_told_outlives_the_link(world: World) -> None:
-    until = moments.now() + timedelta(hours=1)
+    until = clock.now() + timedelta(hours=1)
     await say(world, AccessStatus(terms="v1", until=until))
-    await world.board.people.put("ada", PersonBody(groups=frozenset({"g"}), access=GOOD, options=JobOptions(qos="q")))
-    await world.board.people.put(
+    await world.link_state.people.put(
+        "ada", PersonBody(groups=frozenset({"g"}), access=GOOD, options=JobOptions(qos="q"))
+    )
+    await world.link_state.people.put(
         "ada", PersonBody(groups=frozenset({"g"}), access=AccessStatus(terms="v1", until=until))
     )
     world.rules = None  # nobody tells it again
     await world.down()
     await world.up()
-    people = world.board.people
+    people = world.link_state.people
     known = people.get("ada")
     assert known is not None and known.access is not None
     assert (known.access.until, people.rules.terms, people.options("ada")) == (until, "v1", JobOptions(qos="q"))
@@ -218,14 +220,14 @@ async def test_a_link_that_was_told_nothing_begins_nothing(tmp_path: Path) -> No
     with pytest.raises(ProblemError) as refused:
         await world.put()
     assert refused.value.problem.code == "access-unknown"
-    await world.board.people.put_rules(HubRules(access=False))  # as a hub of passwords tells as it starts
+    await world.link_state.people.put_rules(HubRules(access=False))  # as a hub of passwords tells as it starts
     assert (await world.put()).state == "pending"
     await world.down()
 
 
 async def test_a_refusal_alone_keeps_the_person_s_groups(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
-    people = world.board.people
+    people = world.link_state.people
     await people.put("ada", PersonBody(groups=frozenset({"g"}), access=AccessStatus()))
     await people.put_access("ada", AccessStatus(refusal=WORDS))
     await people.put_access("ben", AccessStatus(refusal=WORDS))
@@ -249,7 +251,7 @@ async def test_the_hub_sends_the_access_status_over_the_socket(tmp_path: Path) -
             await link.client.put_person("ada", PersonBody(groups=frozenset(), access=access))
             answer = await link.people.put(f"/api/clusters/{CLUSTER}", json=body, headers=headers)
             assert (answer.status_code, answer.json().get("code")) == (status, code)
-        await link.client.put_access("ada", AccessStatus(terms="v1", until=moments.now()))
+        await link.client.put_access("ada", AccessStatus(terms="v1", until=clock.now()))
         batch = await link.people.put(
             f"/api/clusters/{CLUSTER}/batches/{'b' * 32}", json={"names": ["w"]}, headers=headers
         )

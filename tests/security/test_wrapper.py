@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from factorylink.schedulers import slurm
-from testbed.cluster import Cluster
+from factorylink.schedulers.slurm import dialect as slurm
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.trial import CHECKOUT, eventually, state_of
 from tests.support.wrapper import (
     ADA,
@@ -52,7 +52,7 @@ def test_sudoers_is_in_order() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_job_from_submit_to_cancel(wrapper: Wrapper, running: Cluster) -> None:
+def test_a_job_from_submit_to_cancel(wrapper: Wrapper, running: SlurmCluster) -> None:
     job = wrapper.submit(ADA)
     asked = running.run("squeue", "-h", "-j", job, "-o", "%u %j")
     assert asked.stdout.split() == [ADA, HUB]
@@ -71,7 +71,7 @@ def test_a_job_from_submit_to_cancel(wrapper: Wrapper, running: Cluster) -> None
     assert (wrapper.folder / "log").stat().st_mode & 0o777 == 0o600
 
 
-def test_it_estimates_without_submitting(wrapper: Wrapper, running: Cluster) -> None:
+def test_it_estimates_without_submitting(wrapper: Wrapper, running: SlurmCluster) -> None:
     listed = ("squeue", "-h", "-u", ADA, "-o", "%i")  # and not how long each has run
     before = running.run(*listed).stdout
     folder = f"{pwd.getpwnam(ADA).pw_dir}/.factorygate/sessions/{'0' * 32}"
@@ -121,7 +121,7 @@ def test_a_sessions_files(wrapper: Wrapper) -> None:
     assert last == [f"line {number}" for number in range(60, 100)]
 
 
-def test_the_switch_stops_everything_in_words(wrapper: Wrapper, adas: str, running: Cluster) -> None:
+def test_the_switch_stops_everything_in_words(wrapper: Wrapper, adas: str, running: SlurmCluster) -> None:
     wrapper.write("stop", "Maintenance until Friday,\nask hpc@example.org")
     for argv in (["scancel", adas], ["squeue", "--local"], ["pwd"], ["sbatch", "--parsable"]):
         done = wrapper.run(ADA, *argv, stdin="#!/bin/sh\n")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from factorylink.submitting import write_files
+from factorylink.sessions.submitter import write_files
 from tests.support.wrapper import ADA, Wrapper, refused, write_note
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from factorylink.schedulers import slurm
-from testbed.cluster import Cluster
+from factorylink.schedulers.slurm import dialect as slurm
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.trial import cancel, eventually, state_of
 from tests.support.wrapper import ADA, EMMY, GRACE, HUB, Wrapper, enter, output, refused, request
 
@@ -133,7 +133,7 @@ DIRECTIVES = {
 
 
 @pytest.mark.parametrize("what", DIRECTIVES)
-def test_directives_of_a_script(wrapper: Wrapper, running: Cluster, what: str) -> None:
+def test_directives_of_a_script(wrapper: Wrapper, running: SlurmCluster, what: str) -> None:
     before = running.run("squeue", "-h", "-t", "all").stdout.count("\n")
     refused(wrapper.run(ADA, "sbatch", "--parsable", stdin=f"#!/bin/sh\n{DIRECTIVES[what]}\ntrue\n"))
     assert running.run("squeue", "-h", "-t", "all").stdout.count("\n") == before
@@ -147,19 +147,19 @@ def test_what_is_no_script(wrapper: Wrapper) -> None:
 # --- misuse: jobs of others
 
 
-def test_the_job_of_another_account(wrapper: Wrapper, running: Cluster, graces: str) -> None:
+def test_the_job_of_another_account(wrapper: Wrapper, running: SlurmCluster, graces: str) -> None:
     refused(wrapper.run(ADA, "scancel", graces), "not a gateway's job")
     refused(wrapper.run(ADA, "scontrol", "update", f"JobId={graces}", "TimeLimit=1"), "not a gateway's job")
     refused(wrapper.run(ADA, *enter(graces)), "not a gateway's job")
     assert state_of(running, graces) == "RUNNING"
 
 
-def test_one_foreign_job_among_own_ones(wrapper: Wrapper, running: Cluster, adas: str, graces: str) -> None:
+def test_one_foreign_job_among_own_ones(wrapper: Wrapper, running: SlurmCluster, adas: str, graces: str) -> None:
     refused(wrapper.run(ADA, "scancel", adas, graces))
     assert state_of(running, adas) == "RUNNING"
 
 
-def test_a_job_of_the_account_that_is_not_the_gateways(wrapper: Wrapper, running: Cluster) -> None:
+def test_a_job_of_the_account_that_is_not_the_gateways(wrapper: Wrapper, running: SlurmCluster) -> None:
     uid = pwd.getpwnam(ADA).pw_uid
     own = subprocess.run(
         ["sbatch", "--parsable", "-J", "thesis", "-p", "shared", "-o", "/dev/null", "--wrap", "sleep 600"],
@@ -200,7 +200,7 @@ def test_another_srun(wrapper: Wrapper, adas: str, what: str) -> None:
 # --- misuse: the environment
 
 
-def test_nothing_of_the_callers_environment_counts(wrapper: Wrapper, running: Cluster, tmp_path: Path) -> None:
+def test_nothing_of_the_callers_environment_counts(wrapper: Wrapper, running: SlurmCluster, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     hostile = {
         "PATH": f"{tmp_path}:/usr/bin:/bin",

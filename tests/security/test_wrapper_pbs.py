@@ -20,10 +20,10 @@ from typing import Any
 
 import pytest
 
+from factorycommon.models import JobRequest
 from factorylink.errors import Refused
-from factorylink.models import JobRequest
-from factorylink.schedulers import pbs
-from factorylink.schedulers.ask import Output
+from factorylink.schedulers.command import Output
+from factorylink.schedulers.pbs import dialect as pbs
 from tests.support.wrapper import ADA, EMMY, GRACE, HUB, SOURCE, Wrapper, refused
 from tests.unit import pbs_output
 

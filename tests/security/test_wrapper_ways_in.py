@@ -16,19 +16,19 @@ from typing import Any
 import asyncssh
 import pytest
 
-from factorylink import groups
 from factorylink.config import CaCredentials, DoorAccess, WrapperCredentials
 from factorylink.credentials import credentials_of
 from factorylink.errors import Gone, NotLetIn, Refused, Unreachable
-from factorylink.schedulers import slurm
-from factorylink.schedulers.ask import Ask
-from factorylink.standing import Standing
-from factorylink.submitting import make_folders
-from factorylink.transports.heeding import HeedingTransport
+from factorylink.schedulers.command import Command
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.sessions.submitter import make_folders
+from factorylink.site import unix_groups
+from factorylink.transports.access_guard import GuardedTransport
+from factorylink.transports.access_status import SiteAccessStatus
 from factorylink.transports.host_keys import pinned
-from factorylink.transports.ssh import SshTransport as Ssh
+from factorylink.transports.ssh.transport import SshTransport as Ssh
 from testbed import accounts
-from testbed.cluster import Cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.sshd import Sshd
 from tests.support.trial import CHECKOUT, eventually, state_of
 from tests.support.wrapper import ADA, EMMY, GRACE, HUB, STOPPED, Wrapper, output, refused, request, write_note
@@ -85,10 +85,10 @@ def test_the_service_account_watches(wrapper: Wrapper, gate: str, adas: str, gra
 
 def test_the_service_account_asks_for_the_groups_of_listed_accounts(wrapper: Wrapper, gate: str) -> None:
     for account in (ADA, GRACE):
-        done = _as_gate(wrapper, shlex.join(groups.question(account).argv))
+        done = _as_gate(wrapper, shlex.join(unix_groups.question(account).argv))
         assert done.returncode == 0, done.stderr
         own = grp.getgrgid(pwd.getpwnam(account).pw_gid).gr_name
-        assert own in groups.question(account).parse(output(done))
+        assert own in unix_groups.question(account).parse(output(done))
 
 
 FORCED = {
@@ -176,7 +176,7 @@ def _transport(sshd: Sshd, credentials: object, watcher: str) -> Ssh:
     return Ssh("trial", settings, keys, credentials_of(settings, DoorAccess(carrier="stdio"), "trial"))
 
 
-async def _acts(transport: Ssh, wrapper: Wrapper, running: Cluster) -> None:
+async def _acts(transport: Ssh, wrapper: Wrapper, running: SlurmCluster) -> None:
     """What the link does for a session, up to its cancel."""
     folder = f"{await transport.home(ADA)}/.factorygate/sessions/{secrets.token_hex(16)}"
     wrapper.made.append(Path(folder))
@@ -191,14 +191,14 @@ async def _acts(transport: Ssh, wrapper: Wrapper, running: Cluster) -> None:
     await transport.run(slurm.cancel([job]), ADA)
     assert eventually(lambda: state_of(running, job) == "CANCELLED")
     with pytest.raises(Refused, match="may not be run"):
-        await transport.run(Ask(("whoami",), lambda output: _raise(output.stderr)), ADA)
+        await transport.run(Command(("whoami",), lambda output: _raise(output.stderr)), ADA)
 
 
 def _raise(words: str) -> None:
     raise Refused(words)
 
 
-async def test_the_service_account_over_ssh(wrapper: Wrapper, gate: str, running: Cluster, tmp_path: Path) -> None:
+async def test_the_service_account_over_ssh(wrapper: Wrapper, gate: str, running: SlurmCluster, tmp_path: Path) -> None:
     key = asyncssh.generate_private_key("ssh-ed25519")
     sshd = Sshd(wrapper.folder / "sshd", ForceCommand=f"{wrapper.program} --ssh", AllowUsers=gate)
     (sshd.folder / "authorized_keys").write_bytes(key.export_public_key())
@@ -210,16 +210,16 @@ async def test_the_service_account_over_ssh(wrapper: Wrapper, gate: str, running
     try:
         await _acts(transport, wrapper, running)
         await transport.run(slurm.jobs(HUB))
-        assert await transport.run(groups.question(ADA))
+        assert await transport.run(unix_groups.question(ADA))
         with pytest.raises(Refused, match="not on the site's list"):
-            await transport.run(groups.question(EMMY))
+            await transport.run(unix_groups.question(EMMY))
         with pytest.raises(Refused, match="not on the site's list"):
             await transport.home(EMMY)
         wrapper.write("stop", "Not today.")
-        standing = Standing()
+        access_status = SiteAccessStatus()
         with pytest.raises(Unreachable, match=r"stopped by the site: Not today\."):
-            await HeedingTransport(transport, standing).read(ADA, f"~/.factorygate/sessions/{'0' * 32}/door.json")
-        words = standing.problem(ADA)
+            await GuardedTransport(transport, access_status).read(ADA, f"~/.factorygate/sessions/{'0' * 32}/door.json")
+        words = access_status.problem(ADA)
         assert words is not None
         assert words.code == "stopped-by-site"
         assert {line["by"] for line in wrapper.log()} == {gate}
@@ -229,7 +229,7 @@ async def test_the_service_account_over_ssh(wrapper: Wrapper, gate: str, running
         shutil.rmtree(sshd.folder)
 
 
-async def test_certificates_over_ssh(wrapper: Wrapper, running: Cluster, tmp_path: Path) -> None:
+async def test_certificates_over_ssh(wrapper: Wrapper, running: SlurmCluster, tmp_path: Path) -> None:
     ca = asyncssh.generate_private_key("ssh-ed25519")
     (tmp_path / "ca").write_bytes(ca.export_private_key())
     (tmp_path / "ca").chmod(0o600)

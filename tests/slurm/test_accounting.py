@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed import cluster, database, install, processes
+from testbed import processes
+from testbed.install import environments as install
+from testbed.slurm import cluster, database
 from tests.support.trial import CHECKOUT, FACTORY, ORDINARY, ensure_ordinary_user, python
 
 pytestmark = [pytest.mark.slurm, pytest.mark.root]

@@ -14,14 +14,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import select
 
-from factorylink import moments
-from factorylink.board import Board
-from factorylink.choices import gpus_of
-from factorylink.clusters.service import Clusters
-from factorylink.config import Access, Hub, LinkConfig
-from factorylink.identity import Identity
-from factorylink.ledger import Ledger
-from factorylink.models import (
+from factorycommon.models import (
     BatchRequest,
     Choice,
     ClusterRequest,
@@ -33,15 +26,23 @@ from factorylink.models import (
     SessionRequest,
     SiteAccounts,
 )
-from factorylink.schedulers import slurm
-from factorylink.schema import charges
-from factorylink.seams import Place
-from factorylink.sessions import Sessions
-from factorylink.site import Site
-from factorylink.submitting import Submitter
+from factorylink.catalogue.choices import gpus_of
+from factorylink.clusters.service import Clusters
+from factorylink.config import Access, Hub, LinkConfig
+from factorylink.jobs.identity import Identity
+from factorylink.ledger.ledger import Ledger
+from factorylink.ledger.schema import charges
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.service import Sessions
+from factorylink.sessions.submitter import Submitter
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.site import Site
 from factorylink.transports.local import LocalTransport
-from testbed import cluster, install
-from testbed.cluster import Cluster
+from factorylink.util import clock
+from testbed.install import environments as install
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.unit import fake_factory
 from tests.unit.cluster_world import SCHEDULER
 from tests.unit.fake_factory import KEY, SIZE, FakeDoors
@@ -72,7 +73,7 @@ def factory(folder: Path) -> Factory:
 
 
 @pytest.fixture(scope="module")
-def here(folder: Path) -> Iterator[Cluster]:
+def here(folder: Path) -> Iterator[SlurmCluster]:
     made = cluster.up(factory(folder), folder / "state", install.program_folder() / "slurm", accounting=True)
     yield made
     made.down()
@@ -81,7 +82,7 @@ def here(folder: Path) -> Iterator[Cluster]:
 class Link:
     """The parts of a link that a budget goes through, at a real site; doors alone are not there."""
 
-    def __init__(self, here: Cluster, folder: Path, state: Path) -> None:
+    def __init__(self, here: SlurmCluster, folder: Path, state: Path) -> None:
         access = Access.model_validate(here.access_fields())
         self.factory = factory(folder)
         self.site = Site(self.factory, access, LocalTransport(access.transport), slurm, "hub")
@@ -90,14 +91,16 @@ class Link:
             catalogue=state, state_dir=state, socket=state / "s", hub=Hub(token_file=state / "t"),
             factories={"tested": access},
         )  # fmt: skip
-        place = Place(self.factory, access, self.site, self.site.transport, slurm)
+        place = FactoryConnection(self.factory, access, self.site, self.site.transport, slurm)
         at = ProjectAt(account=here.record.job_account, site_accounts=SiteAccounts(pool=here.accounts))
         project = Project(id="p1", members=("ada", "ben"), gpu_hours=100, factories={"tested": at})
         identity = Identity("hub", KEY)
-        self.board = Board(config, self.ledger, identity, {"tested": place}, FakeDoors(), projects=Table(project))
-        submitter = Submitter(self.ledger, identity, config.limits, "AAAA", self.board.projects)
-        self.sessions = Sessions(self.board, submitter)
-        self.clusters = Clusters(self.board, submitter, self.sessions)
+        self.link_state = LinkState(
+            config, self.ledger, identity, {"tested": place}, FakeDoors(), projects=Table(project)
+        )
+        submitter = Submitter(self.ledger, identity, config.limits, "AAAA", self.link_state.projects)
+        self.sessions = Sessions(self.link_state, submitter)
+        self.clusters = Clusters(self.link_state, submitter, self.sessions)
 
     async def put(self, number: int, size: str, program: str, hours: float = 0.5) -> str:
         choice = Choice(factory="tested", size=size, environment=program, hours=hours, project="p1")
@@ -105,30 +108,30 @@ class Link:
         return (await self.sessions.put(f"{number:032x}", asked))[0].id
 
     async def until(self, look: Callable[[], bool], seconds: float = 90) -> None:
-        deadline = moments.ticks() + seconds
+        deadline = clock.ticks() + seconds
         while not look():
             jobs = {job.id: (job.raw_state, job.reason) for job in await self.site.ask_jobs_now()}
-            assert moments.ticks() < deadline, str(jobs)
+            assert clock.ticks() < deadline, str(jobs)
             await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
 
     def state(self, session_id: str) -> str:
-        live = self.board.live.get(session_id)
+        live = self.link_state.live.get(session_id)
         return "ended" if live is None else live.row.state.value
 
 
 @pytest_asyncio.fixture
-async def link(here: Cluster, folder: Path, tmp_path: Path) -> AsyncIterator[Link]:
+async def link(here: SlurmCluster, folder: Path, tmp_path: Path) -> AsyncIterator[Link]:
     made = Link(here, folder, tmp_path)
     await made.ledger.open()
     await made.clusters.load()
     await made.sessions.start()
-    await made.board.people.put_rules(HubRules(access=False))  # a hub that asks nothing of people
+    await made.link_state.people.put_rules(HubRules(access=False))  # a hub that asks nothing of people
     yield made
     await made.sessions.close()
     await made.ledger.close()
 
 
-def told(here: Cluster, since: datetime, fields: str) -> list[list[str]]:
+def told(here: SlurmCluster, since: datetime, fields: str) -> list[list[str]]:
     """By sacct: these fields of each run of all jobs."""
     answer = here.run(
         *("sacct", "--allusers", "--allocations", "--duplicates", "--noheader", "--parsable2"),
@@ -138,7 +141,7 @@ def told(here: Cluster, since: datetime, fields: str) -> list[list[str]]:
     return [line.split("|") for line in answer.stdout.splitlines()]
 
 
-def counted(here: Cluster, since: datetime) -> dict[str, tuple[int, int, int]]:
+def counted(here: SlurmCluster, since: datetime) -> dict[str, tuple[int, int, int]]:
     """Of each job the seconds of all its runs, how many those were, and its GPUs."""
     found: dict[str, tuple[int, int, int]] = {}
     for job, elapsed, tres in told(here, since, "JobID,ElapsedRaw,AllocTRES"):
@@ -149,7 +152,7 @@ def counted(here: Cluster, since: datetime) -> dict[str, tuple[int, int, int]]:
 
 
 @pytest.mark.timeout(600)
-async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Cluster) -> None:
+async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: SlurmCluster) -> None:
     began = datetime.now().astimezone().replace(microsecond=0)
     wanted = [("gpu-1", "quick"), ("node", "quick"), ("lone", "fails"), ("gpu-1", "long"), ("gpu-1", "long")]
     ids = [await link.put(number, size, program) for number, (size, program) in enumerate(wanted, start=1)]
@@ -162,18 +165,18 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Clus
     await link.clusters.grow("c" * 32, "ada", "b" * 32, BatchRequest(names=("w-1", "w-2", "w-3"), hours=0.5))
 
     await link.until(lambda: link.state(stopped) == link.state(requeued) == "starting")
-    job = link.board.live[requeued].row.job
+    job = link.link_state.live[requeued].row.job
     assert here.run("scontrol", "requeue", job or "").returncode == 0
-    put_back = moments.ticks()
+    put_back = clock.ticks()
     await link.until(lambda: link.state(requeued) == "pending")
     await link.sessions.stop(stopped, "person")
 
     def runs_again() -> bool:
         """By itself Slurm waits for two minutes, and has a reason: nodes date to the second which job may not run any
         more, and one that is started anew within it fails with exit code 1 ("Job credential revoked")."""
-        live = link.board.live.get(requeued)
+        live = link.link_state.live.get(requeued)
         waits = live is not None and live.job is not None and live.job.reason == "BeginTime"
-        if waits and moments.ticks() > put_back + REVOKED_SECONDS:
+        if waits and clock.ticks() > put_back + REVOKED_SECONDS:
             here.run("scontrol", "update", f"JobId={job}", "StartTime=now")
         return link.state(requeued) == "starting"
 
@@ -202,9 +205,9 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Clus
     assert gpus[ids[2]][0] == gpus_of(link.factory, "lone") == 4
 
     whole = sum(row.gpus * sacct[id][0] for id, row in rows.items())
-    lines = await link.board.budget.usage("p1")
+    lines = await link.link_state.budget.usage("p1")
     assert sum(line.gpu_seconds for line in lines) == whole
     assert sum(line.jobs for line in lines) == sum(row.seconds > 0 for row in rows.values())
-    standing = await link.board.budget.standing("p1")
-    assert standing.reserved == 0
-    assert standing.spent * 3600 == pytest.approx(whole)
+    access_status = await link.link_state.budget.access_status("p1")
+    assert access_status.reserved == 0
+    assert access_status.spent * 3600 == pytest.approx(whole)

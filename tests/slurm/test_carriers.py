@@ -15,21 +15,22 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
-from factorylink import carriers
-from factorylink.choices import bridge_argv
+from factorycommon.models import Environment, JobId, JobOptions, JobState, ResolvedChoice
+from factorylink.catalogue.choices import bridge_argv
 from factorylink.config import Access, Hub, Limits, LinkConfig
-from factorylink.door_status import DoorStatus
-from factorylink.doors import DoorKeeper
-from factorylink.identity import Identity
-from factorylink.models import Environment, JobId, JobOptions, JobState, ResolvedChoice
-from factorylink.ownership import OwnJob
-from factorylink.places import make_places
-from factorylink.schedulers.ask import Ask
-from factorylink.seams import Place
-from factorylink.site import Site
-from factorylink.submitting import Submitter
-from testbed import cluster, install
-from testbed.cluster import Cluster
+from factorylink.doors import carriers
+from factorylink.doors.manager import DoorManager
+from factorylink.doors.protocol import DoorStatus
+from factorylink.jobs.identity import Identity
+from factorylink.jobs.ownership import OwnJob
+from factorylink.schedulers.command import Command
+from factorylink.sessions.submitter import Submitter
+from factorylink.site.connecting import make_places
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.site import Site
+from testbed.install import environments as install
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.door import ENVIRONMENT, NOTEBOOK, fetch, held, until
 from tests.support.trial import FACTORY
 
@@ -42,7 +43,7 @@ IDENTITY = Identity("carried", b"k" * 32)
 
 
 @pytest.fixture(scope="module")
-def here() -> Iterator[Cluster]:
+def here() -> Iterator[SlurmCluster]:
     programs = install.program_folder()
     state = programs / "tested-carriers"
     shutil.rmtree(state, ignore_errors=True)
@@ -56,7 +57,7 @@ def here() -> Iterator[Cluster]:
 class Carried:
     """One session of a real job, and the link's end of its door."""
 
-    def __init__(self, folder: Path, here: Cluster, carrier: str) -> None:
+    def __init__(self, folder: Path, here: SlurmCluster, carrier: str) -> None:
         python = str(install.program_folder() / "notebook" / "bin" / "python")
         environment = Environment(id="here", title="Here", kind="venv", python=python)
         door = {"carrier": carrier} if carrier == "stdio" else {"listen": "127.0.0.1", "host": "127.0.0.1"}
@@ -71,12 +72,12 @@ class Carried:
         )
         factory = FACTORY.model_copy(update={"environments": (environment,), "default_environment": "here"})
         self.account = here.accounts[0]
-        self.place: Place = make_places(config, {FACTORY.id: factory})[FACTORY.id]
+        self.place: FactoryConnection = make_places(config, {FACTORY.id: factory})[FACTORY.id]
         self.choice = ResolvedChoice(
             factory=FACTORY.id, size="gpu-1", environment="here", hours=0.2, idle_minutes=60, unopened_minutes=60
         )
         self.told: list[DoorStatus | None] = []
-        self.keeper = DoorKeeper(config, KEY, lambda _, status: self.told.append(status), folder / "back.sock")
+        self.keeper = DoorManager(config, KEY, lambda _, status: self.told.append(status), folder / "back.sock")
         self.python = python
         self.port = 0
         self.job: JobId = ""
@@ -91,8 +92,8 @@ class Carried:
         await self.site.start()
         transport = self.place.transport
         folder = f"{await transport.home(self.account)}/.factorygate-tested/sessions/{ID}"
-        await transport.run(Ask(("rm", "-rf", folder), lambda _: None), self.account)
-        await transport.run(Ask(("mkdir", "-p", "-m", "700", folder), lambda _: None), self.account)
+        await transport.run(Command(("rm", "-rf", folder), lambda _: None), self.account)
+        await transport.run(Command(("mkdir", "-p", "-m", "700", folder), lambda _: None), self.account)
         submitter = Submitter(None, IDENTITY, Limits(), KEY.export_public_key().decode().split()[1])  # type: ignore[arg-type]
         comment = IDENTITY.comment(ID, self.account, FACTORY.id)
         request = submitter.request(self.place, self.choice, JobOptions(), ID, folder, comment)
@@ -104,7 +105,7 @@ class Carried:
         self.port = self.keeper.allocate(set())
         await self.keeper.bind(ID, self.port)
         file = f"{folder}/door.json"
-        await self.keeper.open(carriers.Way(ID, FACTORY.id, self.account, file, transport, carrier))
+        await self.keeper.open(carriers.Route(ID, FACTORY.id, self.account, file, transport, carrier))
 
     async def running(self) -> str:
         """The node, once the job runs."""
@@ -176,7 +177,7 @@ def listening(pid: int) -> list[str]:
 
 
 @pytest_asyncio.fixture
-async def carried(here: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Carried]:
+async def carried(here: SlurmCluster, tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[Carried]:
     made = Carried(tmp_path, here, getattr(request, "param", "stdio"))
     await made.begin()
     yield made

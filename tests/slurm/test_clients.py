@@ -20,7 +20,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from factorygate.session.tokens import REFUSAL
-from testbed import install
+from testbed.install import environments as install
 from tests.support.gateway import Gateway, eventually
 
 CHECKOUT = Path(__file__).parents[2]

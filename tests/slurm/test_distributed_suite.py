@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from testbed import packages
+from testbed.install import packages
 from tests.support import foreign_suite
 from tests.support.foreign_suite import Ran
 from tests.support.gateway import Gateway

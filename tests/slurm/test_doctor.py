@@ -17,13 +17,15 @@ import asyncssh
 import pytest
 import yaml
 
-from factorylink import cli
-from factorylink.doors import DoorKeeper
-from factorylink.models import Environment, Factory
-from testbed import cluster, faults, install
-from testbed.cluster import Cluster
-from testbed.login import Isolation
-from testbed.network import LOGIN
+from factorycommon.models import Environment, Factory
+from factorylink.cli import main as cli
+from factorylink.doors.manager import DoorManager
+from testbed.faults import faults
+from testbed.install import environments as install
+from testbed.network.login_side import Isolation
+from testbed.network.namespaces import LOGIN
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.isolated import answers
 from tests.support.trial import CHECKOUT, FACTORY, eventually
 
@@ -35,7 +37,7 @@ STEPS = ("login", "scheduler", "home", "submit", "marks", "start", "entry", "doo
 
 
 @pytest.fixture(scope="module")
-def here() -> Iterator[Cluster]:
+def here() -> Iterator[SlurmCluster]:
     programs = install.program_folder()
     state = programs / "tested-doctor"
     shutil.rmtree(state, ignore_errors=True)
@@ -46,7 +48,7 @@ def here() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def remote() -> Iterator[Cluster]:
+def remote() -> Iterator[SlurmCluster]:
     """The same behind an sshd that forwards nothing."""
     programs = install.program_folder()
     state = programs / "tested-doctor-remote"
@@ -71,7 +73,7 @@ class Visit(NamedTuple):
 class Doctor:
     """An operator with a ``link.yaml`` of their own; ``folder`` of sessions is below the account's home."""
 
-    def __init__(self, folder: Path, here: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(self, folder: Path, here: SlurmCluster, capsys: pytest.CaptureFixture[str]) -> None:
         self.here = here
         self._folder = folder
         self._capsys = capsys
@@ -103,7 +105,7 @@ class Doctor:
 
 
 @pytest.fixture
-def visit(here: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Doctor]:
+def visit(here: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Doctor]:
     yield Doctor(tmp_path, here, capsys)
     jobs = here.run("squeue", "-h", "-o", "%i %j %T").stdout
     assert "factorygate-hub-doctor" not in jobs, jobs
@@ -112,7 +114,7 @@ def visit(here: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert not (tmp_path / "state").exists()
 
 
-def test_over_ssh(remote: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_over_ssh(remote: SlurmCluster, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     visit, account = Doctor(tmp_path, remote, capsys), remote.accounts[0]
     assert visit().lines[-1] == f"{SITE.id}: all is well."
 
@@ -128,7 +130,7 @@ def test_over_ssh(remote: Cluster, tmp_path: Path, capsys: pytest.CaptureFixture
         fails(visit(), "home", "There is no room left")
 
 
-def test_the_accounting_is_not_seen_from_outside(remote: Cluster) -> None:
+def test_the_accounting_is_not_seen_from_outside(remote: SlurmCluster) -> None:
     assert remote.network is not None and remote.record.place.accounting is not None
     address, port = remote.network.hosts[LOGIN], remote.record.place.accounting.port
     assert answers(address, port, remote.on("gpu001"))
@@ -156,7 +158,7 @@ def fails(visit: Visit, step: str, *words: str) -> None:
 
 
 @pytest.mark.parametrize(("option", "part"), [("comment", "comment"), ("job-name", "name")], ids=["comment", "name"])
-def test_a_site_that_rewrites_submissions(visit: Doctor, here: Cluster, option: str, part: str) -> None:
+def test_a_site_that_rewrites_submissions(visit: Doctor, here: SlurmCluster, option: str, part: str) -> None:
     """As a submission filter does; here by a program that every command goes through. A job with another comment is not
     cancelled, and that is said."""
     filter = here.folder / "filter"  # where site accounts may run it
@@ -208,7 +210,7 @@ def test_an_account_that_may_not_pay(visit: Doctor) -> None:
 
 
 @pytest.fixture
-def closed(here: Cluster) -> Iterator[None]:
+def closed(here: SlurmCluster) -> Iterator[None]:
     """The partition takes jobs and starts none."""
     words = ("scontrol", "update", "PartitionName=shared")
     assert here.run(*words, "State=DOWN").returncode == 0
@@ -223,7 +225,7 @@ def test_a_job_that_does_not_start(visit: Doctor) -> None:
 
 @pytest.mark.usefixtures("closed")
 def test_nothing_is_left_when_it_is_interrupted(visit: Doctor) -> None:
-    words = [sys.executable, "-m", "factorylink.cli", *visit.argv()]
+    words = [sys.executable, "-m", "factorylink.cli.main", *visit.argv()]
     env = {**os.environ, "PYTHONPATH": str(CHECKOUT / "spawners")}
     with subprocess.Popen(words, env=env, stdout=-1, stderr=-1, text=True) as walking:
         assert walking.stdout is not None and walking.stderr is not None
@@ -247,11 +249,11 @@ def test_a_carrier_that_leads_nowhere(visit: Doctor) -> None:
 def test_a_door_that_does_not_know_us(visit: Doctor, monkeypatch: pytest.MonkeyPatch) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519")
 
-    def with_another_key(config: Any, _key: Any, on_status: Callable[..., None], back: Path) -> DoorKeeper:
-        return DoorKeeper(config, other, on_status, back)
+    def with_another_key(config: Any, _key: Any, on_status: Callable[..., None], back: Path) -> DoorManager:
+        return DoorManager(config, other, on_status, back)
 
-    monkeypatch.setattr("factorylink.visit.DoorKeeper", with_another_key)
-    monkeypatch.setattr("factorylink.visit._BANNER_SECONDS", 6.0)
+    monkeypatch.setattr("factorylink.doctor.visit.DoorKeeper", with_another_key)
+    monkeypatch.setattr("factorylink.doctor.visit._BANNER_SECONDS", 6.0)
     fails(visit(), "door", "Permission denied")
 
 

@@ -15,10 +15,14 @@ import asyncssh
 import pytest
 
 from factorylink.config import Access
-from testbed import cluster, faults, login, network, processes
-from testbed.cluster import Cluster
-from testbed.login import Isolation
-from testbed.network import LOGIN
+from testbed import processes
+from testbed.faults import faults
+from testbed.network import login_side
+from testbed.network import namespaces as network
+from testbed.network.login_side import Isolation
+from testbed.network.namespaces import LOGIN
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.isolated import Visitor, answers, keygen, listener
 from tests.support.trial import CHECKOUT, FACTORY, eventually, python
 
@@ -38,7 +42,7 @@ def state() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def closed(state: Path) -> Iterator[Cluster]:
+def closed(state: Path) -> Iterator[SlurmCluster]:
     """A site that lets nothing out."""
     found = cluster.up(FACTORY, state, isolation=Isolation())
     yield found
@@ -46,7 +50,7 @@ def closed(state: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def opened(state: Path) -> Iterator[Cluster]:
+def opened(state: Path) -> Iterator[SlurmCluster]:
     """A site whose login nodes reach out, and whose sshd forwards nothing."""
     found = cluster.up(OPEN, state, gpu_nodes=1, isolation=Isolation(forwarding=False, carrier="stdio"))
     yield found
@@ -54,16 +58,16 @@ def opened(state: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def visitor(closed: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
+def visitor(closed: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
     return Visitor(tmp_path_factory.mktemp("keys"), closed)
 
 
 @pytest.fixture(scope="module")
-def visitor_of_opened(opened: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
+def visitor_of_opened(opened: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
     return Visitor(tmp_path_factory.mktemp("keys"), opened)
 
 
-def where(found: Cluster) -> network.Network:
+def where(found: SlurmCluster) -> network.Network:
     assert found.network is not None
     return found.network
 
@@ -71,7 +75,7 @@ def where(found: Cluster) -> network.Network:
 # --- what reaches what ----------------------------------------------------------------------------------------------
 
 
-def test_the_hub_reaches_the_logins_ssh_and_nothing_else(closed: Cluster) -> None:
+def test_the_hub_reaches_the_logins_ssh_and_nothing_else(closed: SlurmCluster) -> None:
     hosts = where(closed).hosts
     ports = {LOGIN: 6817, **dict.fromkeys(closed.nodes, 6818)}
     assert answers(hosts[LOGIN], 22)
@@ -80,7 +84,7 @@ def test_the_hub_reaches_the_logins_ssh_and_nothing_else(closed: Cluster) -> Non
         assert not answers(hosts[host], port), f"{host} answers outside"
 
 
-def test_nothing_inside_reaches_the_hub(closed: Cluster) -> None:
+def test_nothing_inside_reaches_the_hub(closed: SlurmCluster) -> None:
     hub = where(closed).hub
     with listener(hub) as port:
         assert answers(hub, port)
@@ -88,20 +92,20 @@ def test_nothing_inside_reaches_the_hub(closed: Cluster) -> None:
             assert not answers(hub, port, closed.on(host)), host
 
 
-def test_a_login_side_reaches_out_where_the_catalogue_says_so_and_compute_nodes_never(opened: Cluster) -> None:
+def test_a_login_side_reaches_out_where_the_catalogue_says_so_and_compute_nodes_never(opened: SlurmCluster) -> None:
     hub = where(opened).hub
     with listener(hub) as port:
         assert answers(hub, port, opened.on(LOGIN))
         assert not answers(hub, port, opened.on("gpu001"))
 
 
-def test_factories_side_by_side_do_not_meet(closed: Cluster, opened: Cluster) -> None:
+def test_factories_side_by_side_do_not_meet(closed: SlurmCluster, opened: SlurmCluster) -> None:
     assert where(closed).subnet != where(opened).subnet
     assert answers(where(closed).hosts[LOGIN], 22)
     assert not answers(where(closed).hosts[LOGIN], 22, opened.on("gpu001"))
 
 
-def test_names_are_known_inside_only(closed: Cluster, visitor: Visitor) -> None:
+def test_names_are_known_inside_only(closed: SlurmCluster, visitor: Visitor) -> None:
     assert visitor.says(ADA, "hostname") == LOGIN
     assert visitor.says(ADA, "getent hosts gpu001").split() == [where(closed).hosts["gpu001"], "gpu001"]
     assert subprocess.run(["getent", "hosts", "gpu001"], capture_output=True, check=False).returncode != 0
@@ -118,10 +122,10 @@ def test_a_certificate_is_good_for_its_account_only(visitor: Visitor) -> None:
     assert visitor.run("root", "true", key=visitor.key("root")).returncode == 255
 
 
-def test_a_key_that_the_site_was_given_is_good_too(closed: Cluster, visitor: Visitor) -> None:
+def test_a_key_that_the_site_was_given_is_good_too(closed: SlurmCluster, visitor: Visitor) -> None:
     key = visitor.key(name="plain")
     assert visitor.run(GRACE, "true", key=key).returncode == 255
-    login.authorize(closed.folder, GRACE, Path(f"{key}.pub").read_text())
+    login_side.authorize(closed.folder, GRACE, Path(f"{key}.pub").read_text())
     assert visitor.run(GRACE, "id -un", key=key).stdout.strip() == GRACE
 
 
@@ -132,7 +136,7 @@ def test_a_certificate_of_another_ca_is_refused(visitor: Visitor) -> None:
     assert visitor.run(ADA, "true", key=key).returncode == 255
 
 
-async def test_one_connection_carries_ten_commands_at_a_time(closed: Cluster, visitor: Visitor) -> None:
+async def test_one_connection_carries_ten_commands_at_a_time(closed: SlurmCluster, visitor: Visitor) -> None:
     key = visitor.key(ADA)
     async with asyncssh.connect(
         visitor.address,
@@ -155,9 +159,9 @@ async def test_one_connection_carries_ten_commands_at_a_time(closed: Cluster, vi
 
 
 def test_doors_ports_are_forwarded_where_the_site_allows_it_and_no_others(
-    closed: Cluster, opened: Cluster, visitor: Visitor, visitor_of_opened: Visitor
+    closed: SlurmCluster, opened: SlurmCluster, visitor: Visitor, visitor_of_opened: Visitor
 ) -> None:
-    first, last = login.DOOR_PORTS
+    first, last = login_side.DOOR_PORTS
     for port in (first, last):
         with speaker(closed, "gpu001", port):
             assert visitor.run(ADA, "", "-W", f"gpu001:{port}").stdout == "said\n"
@@ -172,7 +176,7 @@ def test_doors_ports_are_forwarded_where_the_site_allows_it_and_no_others(
 
 
 @contextmanager
-def speaker(found: Cluster, host: str, port: int) -> Iterator[None]:
+def speaker(found: SlurmCluster, host: str, port: int) -> Iterator[None]:
     """Something that says a word to who comes to that port."""
     code = (
         "import socket, sys; server = socket.create_server(('', int(sys.argv[1]))); print(flush=True)\n"
@@ -195,11 +199,11 @@ def speaker(found: Cluster, host: str, port: int) -> Iterator[None]:
 def test_a_job_runs_on_a_node_and_the_watcher_sees_it(visitor: Visitor) -> None:
     assert visitor.says(ADA, "srun -p shared -t 1 -w gpu002 hostname") == "gpu002"
     job = visitor.says(ADA, "sbatch --parsable -p shared -t 5 -o /dev/null --wrap 'sleep 300'")
-    assert eventually(lambda: visitor.says(login.WATCHER, f"squeue -h -j {job} -o '%u %T'") == f"{ADA} RUNNING")
+    assert eventually(lambda: visitor.says(login_side.WATCHER, f"squeue -h -j {job} -o '%u %T'") == f"{ADA} RUNNING")
     visitor.says(ADA, f"scancel {job}")
 
 
-def test_the_administrators_prefix_leads_to_slurm(closed: Cluster) -> None:
+def test_the_administrators_prefix_leads_to_slurm(closed: SlurmCluster) -> None:
     described = closed.describe()
     assert described["prefix"] == list(closed.prefix) != []
     answer = subprocess.run(
@@ -209,7 +213,7 @@ def test_the_administrators_prefix_leads_to_slurm(closed: Cluster) -> None:
     assert set(answer.stdout.split()) == set(closed.nodes)
 
 
-def test_homes_are_the_factorys_own(closed: Cluster, visitor: Visitor, visitor_of_opened: Visitor) -> None:
+def test_homes_are_the_factorys_own(closed: SlurmCluster, visitor: Visitor, visitor_of_opened: Visitor) -> None:
     visitor.says(ADA, "echo kept > ~/here")
     assert visitor.says(ADA, "srun -p shared -t 1 cat here") == "kept"
     assert visitor.run(GRACE, f"cat ~{ADA}/here").returncode != 0
@@ -218,19 +222,19 @@ def test_homes_are_the_factorys_own(closed: Cluster, visitor: Visitor, visitor_o
     assert not Path(f"/home/{ADA}/here").exists()
 
 
-def test_the_link_is_told_how_to_get_there(closed: Cluster, opened: Cluster, visitor: Visitor) -> None:
+def test_the_link_is_told_how_to_get_there(closed: SlurmCluster, opened: SlurmCluster, visitor: Visitor) -> None:
     access = Access.model_validate(closed.access_fields())
     assert access.transport.kind == "ssh"
     assert access.transport.hosts == (visitor.address,)
     assert access.transport.host_keys[0] in (visitor.folder / "known_hosts").read_text()
-    assert (access.door.carrier, access.door.ports) == ("tcp", login.DOOR_PORTS)
+    assert (access.door.carrier, access.door.ports) == ("tcp", login_side.DOOR_PORTS)
     assert Access.model_validate(opened.access_fields()).door.carrier == "stdio"
 
 
 # --- its end --------------------------------------------------------------------------------------------------------
 
 
-def traces(found: Cluster) -> list[str]:
+def traces(found: SlurmCluster) -> list[str]:
     """What there is of a factory on this machine, beside its files."""
     tag = where(found).tag
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
@@ -244,7 +248,7 @@ def traces(found: Cluster) -> list[str]:
     ]
 
 
-def test_up_adopts_what_runs_and_repairs_what_died(state: Path, closed: Cluster) -> None:
+def test_up_adopts_what_runs_and_repairs_what_died(state: Path, closed: SlurmCluster) -> None:
     before = closed.pids
     assert "sshd" in before
     closed.kill("sshd")
@@ -273,7 +277,7 @@ def test_down_leaves_nothing_and_a_start_after_a_crash_works(tmp_path_factory: p
             assert len(traces(again)) > 10
             again.down()
             assert traces(again) == []
-        assert faults.standing(again) == []
+        assert faults.access_status(again) == []
     finally:
         for name in cluster.known(folder):
             cluster.load(folder, name).down()
@@ -286,7 +290,7 @@ def test_without_root_it_says_so(state: Path) -> None:
     assert "root" in answer.stderr
 
 
-def test_the_command_line_does_it(state: Path, closed: Cluster) -> None:
+def test_the_command_line_does_it(state: Path, closed: SlurmCluster) -> None:
     answer = python("-m", "testbed", "env", FACTORY.id, "--state", str(state))
     assert json.loads(answer.stdout)["prefix"] == list(closed.prefix)
     odd = python("-m", "testbed", "up", "it4lia", "--isolated", "--forwarding", "no", "--carrier", "tcp",

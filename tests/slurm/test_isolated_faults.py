@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from testbed import cluster, faults, login
-from testbed.cluster import Cluster
 from testbed.errors import FaultFailed, NoSuchFault
-from testbed.login import Isolation
+from testbed.faults import faults
+from testbed.network import login_side
+from testbed.network.login_side import Isolation
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.isolated import Visitor, answers
 from tests.support.trial import FACTORY, eventually, python, state_of
 
@@ -23,7 +25,7 @@ ADA = "fg-ada"
 
 
 @pytest.fixture(scope="module")
-def factory() -> Iterator[Cluster]:
+def factory() -> Iterator[SlurmCluster]:
     folder = Path(tempfile.mkdtemp(prefix="factorygate-faults-"))
     folder.chmod(0o755)
     found = cluster.up(FACTORY, folder, isolation=Isolation())
@@ -33,12 +35,12 @@ def factory() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def visitor(factory: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
+def visitor(factory: SlurmCluster, tmp_path_factory: pytest.TempPathFactory) -> Visitor:
     return Visitor(tmp_path_factory.mktemp("keys"), factory)
 
 
 @pytest.fixture(autouse=True)
-def nothing_stands_afterwards(factory: Cluster) -> Iterator[None]:
+def nothing_stands_afterwards(factory: SlurmCluster) -> Iterator[None]:
     yield
     assert faults.standing(factory) == []
     assert eventually(factory.ready, 60)
@@ -60,7 +62,7 @@ def cancel(visitor: Visitor, job: str) -> None:
 # --- the way there --------------------------------------------------------------------------------------------------
 
 
-def test_cut_silences_what_stands_and_what_comes(factory: Cluster, visitor: Visitor) -> None:
+def test_cut_silences_what_stands_and_what_comes(factory: SlurmCluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line:
         with faults.begin(factory, "cut"):
             assert not line.echoes(2)
@@ -69,7 +71,7 @@ def test_cut_silences_what_stands_and_what_comes(factory: Cluster, visitor: Visi
     assert answers(visitor.address, 22)
 
 
-def test_slow_is_felt_by_what_stands(factory: Cluster, visitor: Visitor) -> None:
+def test_slow_is_felt_by_what_stands(factory: SlurmCluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line:
         with faults.begin(factory, "slow", 400, 0):
             since = time.monotonic()
@@ -88,7 +90,7 @@ def test_slow_is_felt_by_what_stands(factory: Cluster, visitor: Visitor) -> None
     assert min(trips) < 0.4
 
 
-def test_a_slow_wire_loses_its_share(factory: Cluster, visitor: Visitor) -> None:
+def test_a_slow_wire_loses_its_share(factory: SlurmCluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line:
         with faults.begin(factory, "slow", 0, 100):
             assert not line.echoes(2)
@@ -97,7 +99,7 @@ def test_a_slow_wire_loses_its_share(factory: Cluster, visitor: Visitor) -> None
             assert all(line.echoes(60) for _ in range(5))
 
 
-def test_slow_and_cut_at_once(factory: Cluster, visitor: Visitor) -> None:
+def test_slow_and_cut_at_once(factory: SlurmCluster, visitor: Visitor) -> None:
     with faults.begin(factory, "slow", 10, 0), faults.begin(factory, "cut"):
         assert not answers(visitor.address, 22)
         assert [str(fault.outage) for fault in faults.standing(factory)] == ["cut", "slow 10 0"]
@@ -106,30 +108,30 @@ def test_slow_and_cut_at_once(factory: Cluster, visitor: Visitor) -> None:
 # --- the login side -------------------------------------------------------------------------------------------------
 
 
-def test_sshd_down_ends_connections_and_refuses_new_ones(factory: Cluster, visitor: Visitor) -> None:
+def test_sshd_down_ends_connections_and_refuses_new_ones(factory: SlurmCluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line, faults.begin(factory, "sshd-down"):
         assert line.process.wait(60) == 255
         assert "Connection refused" in visitor.run(ADA, "true").stderr
     assert visitor.says(ADA, "id -un") == ADA
 
 
-def test_another_host_key(factory: Cluster, visitor: Visitor) -> None:
+def test_another_host_key(factory: SlurmCluster, visitor: Visitor) -> None:
     with faults.begin(factory, "hostkey"):
         assert "HOST IDENTIFICATION HAS CHANGED" in visitor.run(ADA, "true").stderr
         assert factory.access_fields()["transport"]["host_keys"] == [  # type: ignore[index]
-            login.public(login.host_key(factory.folder))
+            login_side.public(login_side.host_key(factory.folder))
         ], "what the link is told to expect does not change with it"
     assert visitor.says(ADA, "id -un") == ADA
 
 
-def test_a_site_that_trusts_us_no_more(factory: Cluster, visitor: Visitor) -> None:
+def test_a_site_that_trusts_us_no_more(factory: SlurmCluster, visitor: Visitor) -> None:
     with visitor.line(ADA) as line, faults.begin(factory, "auth"):
         assert "Permission denied" in visitor.run(ADA, "true").stderr
         assert line.echoes(60)
     assert visitor.says(ADA, "id -un") == ADA
 
 
-def test_a_full_disk(factory: Cluster, visitor: Visitor) -> None:
+def test_a_full_disk(factory: SlurmCluster, visitor: Visitor) -> None:
     visitor.says(ADA, "mkdir -p folder && echo before > folder/file")
     with faults.begin(factory, "disk-full", ADA):
         assert visitor.says(ADA, "cat folder/file") == "before"
@@ -143,7 +145,7 @@ def test_a_full_disk(factory: Cluster, visitor: Visitor) -> None:
 # --- the scheduler --------------------------------------------------------------------------------------------------
 
 
-def test_slurmctld_down_and_its_jobs_live(factory: Cluster, visitor: Visitor) -> None:
+def test_slurmctld_down_and_its_jobs_live(factory: SlurmCluster, visitor: Visitor) -> None:
     job = submit(visitor)
     with faults.begin(factory, "slurmctld-down"):
         assert "DOWN" in visitor.run(ADA, "scontrol ping").stdout
@@ -151,7 +153,7 @@ def test_slurmctld_down_and_its_jobs_live(factory: Cluster, visitor: Visitor) ->
     cancel(visitor, job)
 
 
-def test_a_lost_node_takes_its_jobs_with_it(factory: Cluster, visitor: Visitor) -> None:
+def test_a_lost_node_takes_its_jobs_with_it(factory: SlurmCluster, visitor: Visitor) -> None:
     job = submit(visitor)
     with faults.begin(factory, "node-down", "gpu001", "now"):
         assert not answers("gpu001", 6818, factory.on("gpu002"))
@@ -160,7 +162,7 @@ def test_a_lost_node_takes_its_jobs_with_it(factory: Cluster, visitor: Visitor) 
     cancel(visitor, job)
 
 
-def test_a_drained_node_keeps_its_jobs_and_takes_no_more(factory: Cluster, visitor: Visitor) -> None:
+def test_a_drained_node_keeps_its_jobs_and_takes_no_more(factory: SlurmCluster, visitor: Visitor) -> None:
     job = submit(visitor)
     with faults.begin(factory, "drain", "gpu001"):
         assert state_of(factory, job) == "RUNNING"
@@ -171,7 +173,7 @@ def test_a_drained_node_keeps_its_jobs_and_takes_no_more(factory: Cluster, visit
     cancel(visitor, job)
 
 
-def test_the_administrator_requeues_and_ends_jobs(factory: Cluster, visitor: Visitor) -> None:
+def test_the_administrator_requeues_and_ends_jobs(factory: SlurmCluster, visitor: Visitor) -> None:
     job = submit(visitor)
     faults.begin(factory, "requeue", job)
     assert eventually(lambda: state_of(factory, job) == "PENDING", 60)
@@ -181,7 +183,7 @@ def test_the_administrator_requeues_and_ends_jobs(factory: Cluster, visitor: Vis
         faults.begin(factory, "kill", job)
 
 
-def test_a_job_gives_way_where_its_partition_does(factory: Cluster, visitor: Visitor) -> None:
+def test_a_job_gives_way_where_its_partition_does(factory: SlurmCluster, visitor: Visitor) -> None:
     job = submit(visitor, "spare")
     with faults.begin(factory, "preempt", job):
         assert state_of(factory, job) == "PENDING"
@@ -190,7 +192,7 @@ def test_a_job_gives_way_where_its_partition_does(factory: Cluster, visitor: Vis
     cancel(visitor, job)
 
 
-def test_a_job_of_any_other_partition_is_requeued(factory: Cluster, visitor: Visitor) -> None:
+def test_a_job_of_any_other_partition_is_requeued(factory: SlurmCluster, visitor: Visitor) -> None:
     job = submit(visitor, "shared")
     with faults.begin(factory, "preempt", job):
         assert eventually(lambda: state_of(factory, job) == "PENDING", 60)
@@ -208,7 +210,7 @@ def test_a_job_of_any_other_partition_is_requeued(factory: Cluster, visitor: Vis
         (("node-down",), r"usage: node-down NODE \[now\]"),
     ],
 )
-def test_what_is_no_fault_is_refused(factory: Cluster, words: tuple[str, ...], said: str) -> None:
+def test_what_is_no_fault_is_refused(factory: SlurmCluster, words: tuple[str, ...], said: str) -> None:
     with pytest.raises(NoSuchFault, match=said):
         faults.begin(factory, *words)
 
@@ -216,19 +218,19 @@ def test_what_is_no_fault_is_refused(factory: Cluster, words: tuple[str, ...], s
 @pytest.mark.parametrize(
     "words", [("node-down", "gpu009"), ("disk-full", "root"), ("drain", "gpu009"), ("preempt", "1"), ("slow", "very")]
 )
-def test_a_fault_that_does_not_come_about_does_not_stand(factory: Cluster, words: tuple[str, ...]) -> None:
+def test_a_fault_that_does_not_come_about_does_not_stand(factory: SlurmCluster, words: tuple[str, ...]) -> None:
     with pytest.raises(FaultFailed):
         faults.begin(factory, *words)
 
 
-def test_a_factory_that_is_not_isolated_has_no_wire_to_cut(factory: Cluster) -> None:
+def test_a_factory_that_is_not_isolated_has_no_wire_to_cut(factory: SlurmCluster) -> None:
     place = factory.record.place.model_copy(update={"network": None})
-    plain = Cluster(factory.folder, factory.record.model_copy(update={"place": place}), factory._slurm)
+    plain = SlurmCluster(factory.folder, factory.record.model_copy(update={"place": place}), factory._slurm)
     with pytest.raises(NoSuchFault, match="--isolated"):
         faults.begin(plain, "cut")
 
 
-def test_another_process_undoes_it(factory: Cluster, visitor: Visitor) -> None:
+def test_another_process_undoes_it(factory: SlurmCluster, visitor: Visitor) -> None:
     state = ("--state", str(factory.folder.parent))
     begun = python("-m", "testbed", "fault", FACTORY.id, "cut", *state)
     assert begun.returncode == 0, begun.stderr

@@ -14,17 +14,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import pytest_asyncio
 
-from factorylink import explain
+from factorycommon.models import Factory, Job, JobRequest, JobState
 from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
-from factorylink.models import Factory, Job, JobRequest, JobState
-from factorylink.ownership import Found, OwnJob, found
-from factorylink.schedulers import slurm
-from factorylink.schedulers.ask import Ask
-from factorylink.site import Site
+from factorylink.explain import explain
+from factorylink.jobs.ownership import Found, OwnJob, found
+from factorylink.schedulers.command import Command
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.site.site import Site
 from factorylink.transports.local import LocalTransport
-from testbed import cluster, install
-from testbed.cluster import Cluster
+from testbed.install import environments as install
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.unit import site_fakes
 from tests.unit.site_fakes import own
 from tests.unit.slurm_output import COMMENT
@@ -33,7 +34,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.asyncio(loop_scope="function")]
 
 
 @pytest.fixture(scope="module")
-def here() -> Iterator[Cluster]:
+def here() -> Iterator[SlurmCluster]:
     programs = install.program_folder()
     state = programs / "tested-site"
     shutil.rmtree(state, ignore_errors=True)
@@ -49,12 +50,12 @@ def factory() -> Factory:
 
 
 @pytest.fixture
-def transport(here: Cluster) -> LocalTransport:
+def transport(here: SlurmCluster) -> LocalTransport:
     return LocalTransport(Access.model_validate(here.access_fields()).transport)
 
 
 @pytest_asyncio.fixture
-async def site(here: Cluster, transport: LocalTransport) -> AsyncIterator[Site]:
+async def site(here: SlurmCluster, transport: LocalTransport) -> AsyncIterator[Site]:
     made = Site(factory(), Access.model_validate(here.access_fields()), transport, slurm, "tested")
     await made.start()
     yield made
@@ -66,7 +67,7 @@ async def site(here: Cluster, transport: LocalTransport) -> AsyncIterator[Site]:
 
 
 @pytest.fixture
-def account(here: Cluster) -> str:
+def account(here: SlurmCluster) -> str:
     return here.accounts[0]
 
 
@@ -81,8 +82,8 @@ async def request(transport: LocalTransport, account: str, *command: str, **chan
     return JobRequest.model_validate(fields | changes)
 
 
-def mkdir(folder: str) -> Ask[None]:
-    return Ask(("mkdir", "-p", "-m", "700", folder), lambda _: None)
+def mkdir(folder: str) -> Command[None]:
+    return Command(("mkdir", "-p", "-m", "700", folder), lambda _: None)
 
 
 def soon() -> str:
@@ -98,7 +99,7 @@ async def until(site: Site, good: Callable[[dict[str, Job]], bool], seconds: flo
     return site.jobs
 
 
-def rpcs(here: Cluster) -> int:
+def rpcs(here: SlurmCluster) -> int:
     """Requests that clients cost the controller since the last ``sdiag --reset``."""
     told = here.run("sdiag").stdout.split("Remote Procedure Call statistics by user")[0]
     ours = "JOB_INFO|PARTITION_INFO|NODE_INFO|FED_INFO|PING|SUBMIT|KILL|WILL_RUN"
@@ -109,7 +110,7 @@ async def test_a_job_from_submit_to_end(site: Site, transport: LocalTransport, a
     until_told = "until [ -e go ]; do sleep 0.1; done"  # else it might be over before it was seen
     wanted = await request(transport, account, "/bin/sh", "-c", f"env; umask; pwd; {until_told}; exit 4")
     go = f"{wanted.output.rpartition('/')[0]}/go"
-    await transport.run(Ask(("rm", "-f", go), lambda _: None), account)
+    await transport.run(Command(("rm", "-f", go), lambda _: None), account)
     began = datetime.now(UTC)
     job = await site.submit(account, wanted)
     running = (await until(site, lambda jobs: job in jobs and jobs[job].state is JobState.RUNNING))[job]
@@ -119,7 +120,7 @@ async def test_a_job_from_submit_to_end(site: Site, transport: LocalTransport, a
     assert running.ends - running.started == timedelta(minutes=10)
     assert abs(running.started - began) < timedelta(seconds=60)
     assert len(running.nodes) == 1
-    await transport.run(Ask(("touch", go), lambda _: None), account)
+    await transport.run(Command(("touch", go), lambda _: None), account)
     over = (await until(site, lambda jobs: jobs[job].state is JobState.ENDED))[job]
     assert over.exit_code == 4
     end = await site.why_ended(account, job)
@@ -145,7 +146,7 @@ async def test_a_hostile_comment_forges_and_hides_nothing(site: Site, transport:
     ours = await transport.run(slurm.submit(text), account)
     argv = ("sbatch", "--parsable", f"--comment={hostile}", "--job-name=factorygate-tested")
     theirs = await transport.run(
-        Ask(argv, slurm.submit("").parse, stdin=text.replace("--comment=", "--mail-user=")), account
+        Command(argv, slurm.submit("").parse, stdin=text.replace("--comment=", "--mail-user=")), account
     )
     jobs = await until(site, lambda jobs: {ours, theirs} <= jobs.keys())
     assert jobs[ours].reason == "JobHeldUser"
@@ -173,7 +174,7 @@ return slurm.SUCCESS
 
 
 async def test_what_a_site_s_job_filter_says_is_told(
-    here: Cluster, site: Site, transport: LocalTransport, account: str
+    here: SlurmCluster, site: Site, transport: LocalTransport, account: str
 ) -> None:
     settings = here.slurm_conf.read_text()
     (here.slurm_conf.parent / "job_submit.lua").write_text(FILTER)
@@ -214,7 +215,9 @@ async def test_whole_nodes_fill_up_and_positions_count(site: Site, transport: Lo
     await until(site, lambda known: all(known[job].state is JobState.ENDED for job in jobs))
 
 
-async def test_jobs_are_told_by_their_ids(here: Cluster, site: Site, transport: LocalTransport, account: str) -> None:
+async def test_jobs_are_told_by_their_ids(
+    here: SlurmCluster, site: Site, transport: LocalTransport, account: str
+) -> None:
     """Whatever their owner called them; an order about them still finds them, as long as the comment is ours."""
     waits = await request(transport, account, gpus=4, cores=32, memory_gb=256, whole_node=True)
     one, two = [await site.submit(account, waits) for _ in range(2)]
@@ -249,7 +252,7 @@ async def test_jobs_are_told_by_their_ids(here: Cluster, site: Site, transport: 
 
 
 async def test_a_job_that_is_put_back_is_the_same_job_under_its_id(
-    here: Cluster, site: Site, transport: LocalTransport, account: str
+    here: SlurmCluster, site: Site, transport: LocalTransport, account: str
 ) -> None:
     """Though Slurm moves the moment of its submission."""
     job = await site.submit(account, await request(transport, account, "/bin/sleep", "600"))
@@ -296,7 +299,7 @@ async def test_a_start_is_noticed_soon(site: Site, transport: LocalTransport, ac
 
 @pytest.mark.long
 async def test_sixty_waiting_sessions_cost_little(
-    here: Cluster, site: Site, transport: LocalTransport, account: str
+    here: SlurmCluster, site: Site, transport: LocalTransport, account: str
 ) -> None:
     held = slurm.script(await request(transport, account))
     held = held.replace("\n#SBATCH --nodes", "\n#SBATCH --hold\n#SBATCH --nodes", 1)
@@ -310,7 +313,7 @@ async def test_sixty_waiting_sessions_cost_little(
 
 
 async def test_a_controller_that_dies_and_comes_back(
-    here: Cluster, site: Site, transport: LocalTransport, account: str
+    here: SlurmCluster, site: Site, transport: LocalTransport, account: str
 ) -> None:
     wanted = await request(transport, account)
     job = await site.submit(account, wanted)
@@ -333,7 +336,7 @@ async def test_a_controller_that_dies_and_comes_back(
 
 
 @pytest.fixture
-def private_jobs(here: Cluster) -> Iterator[None]:
+def private_jobs(here: SlurmCluster) -> Iterator[None]:
     """``PrivateData=jobs``, as some sites have it."""
     before = here.slurm_conf.read_text()
     here.slurm_conf.write_text(before + "PrivateData=jobs\n")
@@ -345,7 +348,7 @@ def private_jobs(here: Cluster) -> Iterator[None]:
 
 @pytest.mark.root
 async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
-    here: Cluster, transport: LocalTransport, private_jobs: None
+    here: SlurmCluster, transport: LocalTransport, private_jobs: None
 ) -> None:
     first, second = here.accounts[:2]
     access = Access.model_validate({**here.access_fields(), "private_jobs": True})
@@ -379,7 +382,7 @@ async def test_where_accounts_see_only_their_own_jobs_each_is_asked(
 
 
 async def test_maintenances_and_reservations(
-    here: Cluster, site: Site, account: str, transport: LocalTransport
+    here: SlurmCluster, site: Site, account: str, transport: LocalTransport
 ) -> None:
     """Of the cluster itself: who is offered a reservation may run in it, and a job that would not end before a
     maintenance waits and says so."""
@@ -393,7 +396,7 @@ async def test_maintenances_and_reservations(
     reserve("maint", "StartTime=now+2hours", "Duration=60", "Nodes=ALL", "Users=root", "Flags=MAINT,IGNORE_JOBS")
     made = []
     try:
-        site.survey.reservations = await transport.run(slurm.reservations())
+        site.load_poller.reservations = await transport.run(slurm.reservations())
         await until(site, lambda _: bool(site.view_loads()))
         (maintenance,) = site.maintenance()
         assert maintenance.closes == ("gpu",)

@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from factorycommon.models import JobId, JobRequest, JobState
 from factorylink.config import Access, Hub, LinkConfig
 from factorylink.errors import Distrusted, Gone
-from factorylink.models import JobId, JobRequest, JobState
-from factorylink.places import make_places
-from factorylink.schedulers.ask import Ask
-from factorylink.seams import Place
-from factorylink.site import Site
-from testbed import cluster, install
-from testbed.cluster import Cluster
-from testbed.login import WATCHER, Isolation
+from factorylink.schedulers.command import Command
+from factorylink.site.connecting import make_places
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.site import Site
+from testbed.install import environments as install
+from testbed.network.login_side import WATCHER, Isolation
+from testbed.slurm import cluster
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.trial import FACTORY
 from tests.unit.site_fakes import own
 from tests.unit.slurm_output import COMMENT
@@ -36,7 +37,7 @@ REMOTE = FACTORY.model_copy(update={"id": "remote-aif"})
 
 
 @pytest.fixture(scope="module")
-def here() -> Iterator[Cluster]:
+def here() -> Iterator[SlurmCluster]:
     programs = install.program_folder()
     state = programs / "tested-ssh"
     shutil.rmtree(state, ignore_errors=True)
@@ -47,7 +48,7 @@ def here() -> Iterator[Cluster]:
     shutil.rmtree(state, ignore_errors=True)
 
 
-def place_at(here: Cluster, **transport: object) -> Place:
+def place_at(here: SlurmCluster, **transport: object) -> FactoryConnection:
     fields = here.access_fields()
     told = Access.model_validate({**fields, "transport": {**dict(fields["transport"]), **transport}})  # type: ignore[call-overload]
     nowhere = Path("/nonexistent")
@@ -58,7 +59,7 @@ def place_at(here: Cluster, **transport: object) -> Place:
 
 
 @pytest_asyncio.fixture
-async def place(here: Cluster) -> AsyncIterator[Place]:
+async def place(here: SlurmCluster) -> AsyncIterator[FactoryConnection]:
     made = place_at(here)
     await made.site.start()
     yield made
@@ -66,16 +67,18 @@ async def place(here: Cluster) -> AsyncIterator[Place]:
     await made.transport.close()
 
 
-def seen(place: Place) -> Site:
+def seen(place: FactoryConnection) -> Site:
     assert isinstance(place.site, Site)
     return place.site
 
 
-async def test_a_job_is_submitted_as_the_account_seen_by_the_watcher_and_cancelled(place: Place, here: Cluster) -> None:
+async def test_a_job_is_submitted_as_the_account_seen_by_the_watcher_and_cancelled(
+    place: FactoryConnection, here: SlurmCluster
+) -> None:
     account, transport, site = here.accounts[0], place.transport, seen(place)
     folder = f"{await transport.home(account)}/.factorygate"
-    await transport.run(Ask(("mkdir", "-p", "-m", "700", folder), lambda _: None), account)
-    await transport.run(Ask(("rm", "-f", f"{folder}/over-ssh.log"), lambda _: None), account)
+    await transport.run(Command(("mkdir", "-p", "-m", "700", folder), lambda _: None), account)
+    await transport.run(Command(("rm", "-f", f"{folder}/over-ssh.log"), lambda _: None), account)
     request = JobRequest.model_validate(
         {
             "name": site.job_name, "comment": COMMENT, "partition": "shared", "gpus": 1, "gpu_syntax": "gres-typed",
@@ -105,13 +108,13 @@ async def until_state(site: Site, job: JobId, state: JobState) -> None:
             await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
 
 
-async def test_the_watcher_is_an_account_of_its_own(place: Place, here: Cluster) -> None:
-    who = Ask(("id", "-un"), lambda output: output.stdout.strip())
+async def test_the_watcher_is_an_account_of_its_own(place: FactoryConnection, here: SlurmCluster) -> None:
+    who = Command(("id", "-un"), lambda output: output.stdout.strip())
     assert await place.transport.run(who) == WATCHER
     assert [await place.transport.run(who, account) for account in here.accounts] == list(here.accounts)
 
 
-async def test_a_distrusted_site_is_unreachable_at_once_and_says_why(here: Cluster) -> None:
+async def test_a_distrusted_site_is_unreachable_at_once_and_says_why(here: SlurmCluster) -> None:
     other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIIVh2cjbVU6qQWuCBN2YvJg8QyW8Zf1m7K6bXWqQ0m3d"
     place = place_at(here, host_keys=[other])
     await place.site.start()

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from testbed import cluster, layout, packages, processes, pytorch
-from testbed.cluster import Cluster
+from testbed import processes
 from testbed.errors import CannotLayOut, CannotRun, NotThere
+from testbed.install import packages, pytorch
+from testbed.slurm import cluster, layout
+from testbed.slurm.cluster import SlurmCluster
 from tests.support.trial import (
     CHECKOUT,
     FACTORY,
@@ -46,13 +48,13 @@ def state() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def running(state: Path) -> Iterator[Cluster]:
+def running(state: Path) -> Iterator[SlurmCluster]:
     found = cluster.up(FACTORY, state)
     yield found
     found.down()
 
 
-def test_the_layout_is_the_catalogues(running: Cluster) -> None:
+def test_the_layout_is_the_catalogues(running: SlurmCluster) -> None:
     answer = running.run("sinfo", "-h", "-o", "%R|%l|%L|%c|%m|%G|%D|%h")
     rows = {line.split("|")[0]: line.split("|")[1:] for line in answer.stdout.split()}
     assert rows["shared"] == ["1-00:00:00", "30:00", "32", str(490 * 1024), "gpu:a100:4", "2", "NO"]
@@ -62,7 +64,7 @@ def test_the_layout_is_the_catalogues(running: Cluster) -> None:
     assert "trial-aif" in running.run("scontrol", "show", "config").stdout
 
 
-def test_everything_listens_on_loopback_below_the_links_ports(running: Cluster) -> None:
+def test_everything_listens_on_loopback_below_the_links_ports(running: SlurmCluster) -> None:
     ports = {running.record.place.controller_port, *running.record.place.node_ports.values()}
     assert all(10000 <= port <= 19999 for port in ports)
     listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
@@ -70,7 +72,7 @@ def test_everything_listens_on_loopback_below_the_links_ports(running: Cluster) 
     assert {addresses[port] for port in ports} == {"0100007F"}
 
 
-def test_a_job_sees_its_gpus_its_end_and_its_factory(running: Cluster) -> None:
+def test_a_job_sees_its_gpus_its_end_and_its_factory(running: SlurmCluster) -> None:
     answer = as_account(running, "srun", "-p", "shared", "--gres=gpu:2", "-t", "5", "/usr/bin/env")
     assert answer.returncode == 0, answer.stderr
     seen = dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line)
@@ -91,17 +93,19 @@ def test_a_job_sees_its_gpus_its_end_and_its_factory(running: Cluster) -> None:
         ("-p", "nowhere"),
     ],
 )
-def test_what_the_site_would_not_run_is_refused(running: Cluster, request_: tuple[str, ...]) -> None:
+def test_what_the_site_would_not_run_is_refused(running: SlurmCluster, request_: tuple[str, ...]) -> None:
     answer = as_account(running, "sbatch", *request_, script="#!/bin/sh\ntrue\n")
     assert answer.returncode != 0
     assert answer.stderr
 
 
-def test_qos_and_account_are_taken_as_they_come(running: Cluster) -> None:
+def test_qos_and_account_are_taken_as_they_come(running: SlurmCluster) -> None:
     cancel(running, submit(running, "true", "-H", "--qos=debug", "--account=project_1"))
 
 
-def test_jobs_find_the_clients_and_may_add_steps(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_jobs_find_the_clients_and_may_add_steps(
+    running: SlurmCluster, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     job = submit(running, "command -v squeue && squeue -h && sleep 300 & sleep 300", "-t", "5")
     assert eventually(lambda: state_of(running, job) == "RUNNING")
     step = as_account(
@@ -112,7 +116,7 @@ def test_jobs_find_the_clients_and_may_add_steps(running: Cluster, tmp_path_fact
     cancel(running, job)
 
 
-def test_a_whole_node_is_alone(running: Cluster) -> None:
+def test_a_whole_node_is_alone(running: SlurmCluster) -> None:
     first = submit(running, "sleep 300", "-p", "whole", "-c", "1", "-t", "5", "-w", "gpu001")
     assert eventually(lambda: state_of(running, first) == "RUNNING")
     second = submit(running, "sleep 300", "-p", "shared", "-c", "1", "-t", "5", "-w", "gpu001")
@@ -128,7 +132,7 @@ def test_a_whole_node_is_alone(running: Cluster) -> None:
     cancel(running, first, second)
 
 
-def test_a_preempted_job_is_queued_again(running: Cluster) -> None:
+def test_a_preempted_job_is_queued_again(running: SlurmCluster) -> None:
     low = submit(running, "sleep 300", "-p", "spare", "-c", "32", "-t", "5", "-w", "gpu002")
     assert eventually(lambda: state_of(running, low) == "RUNNING")
     high = submit(running, "sleep 300", "-p", "shared", "-c", "32", "-t", "5", "-w", "gpu002")
@@ -138,7 +142,7 @@ def test_a_preempted_job_is_queued_again(running: Cluster) -> None:
 
 
 @only_root
-def test_site_accounts_are_apart_and_root_runs_nothing(running: Cluster) -> None:
+def test_site_accounts_are_apart_and_root_runs_nothing(running: SlurmCluster) -> None:
     assert len(running.accounts) == 3
     assert all(Path(pwd.getpwnam(name).pw_dir).stat().st_mode & 0o777 == 0o700 for name in running.accounts)
     assert "Invalid user id" in running.run("srun", "true").stderr
@@ -146,7 +150,7 @@ def test_site_accounts_are_apart_and_root_runs_nothing(running: Cluster) -> None
     assert who.stdout.strip() == running.accounts[-1]
 
 
-def test_a_running_cluster_is_adopted(running: Cluster, state: Path) -> None:
+def test_a_running_cluster_is_adopted(running: SlurmCluster, state: Path) -> None:
     before = running.pids
     begin = time.monotonic()
     assert cluster.up(FACTORY, state).pids == before
@@ -155,7 +159,7 @@ def test_a_running_cluster_is_adopted(running: Cluster, state: Path) -> None:
     assert cluster.known(state) == ["trial-aif"]
 
 
-def test_what_died_is_started_again_and_jobs_live_on(running: Cluster, state: Path) -> None:
+def test_what_died_is_started_again_and_jobs_live_on(running: SlurmCluster, state: Path) -> None:
     job = submit(running, "sleep 300", "-t", "5")
     assert eventually(lambda: state_of(running, job) == "RUNNING")
     node = running.run("squeue", "-h", "-j", job, "-o", "%N").stdout.strip()
@@ -170,7 +174,7 @@ def test_what_died_is_started_again_and_jobs_live_on(running: Cluster, state: Pa
     cancel(again, job)
 
 
-def test_the_command_shows_what_runs(running: Cluster, state: Path) -> None:
+def test_the_command_shows_what_runs(running: SlurmCluster, state: Path) -> None:
     def command(*words: str) -> subprocess.CompletedProcess[str]:
         return python("-m", "testbed", *words, "--state", str(state))
 
@@ -179,7 +183,7 @@ def test_the_command_shows_what_runs(running: Cluster, state: Path) -> None:
     assert command("env", "nowhere").returncode == 1
 
 
-def test_nothing_of_it_is_left_after_a_crash_and_a_stop(state: Path, running: Cluster) -> None:
+def test_nothing_of_it_is_left_after_a_crash_and_a_stop(state: Path, running: SlurmCluster) -> None:
     """Last in this module: it takes the cluster down."""
     job = submit(running, "(setsid sleep 301 >/dev/null 2>&1 &); env -i setsid sleep 302 & trap '' TERM; sleep 303")
     assert eventually(lambda: state_of(running, job) == "RUNNING")
@@ -242,7 +246,7 @@ def test_what_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @only_root
-def test_a_state_folder_that_site_accounts_cannot_read_is_refused(tmp_path: Path, running: Cluster) -> None:
+def test_a_state_folder_that_site_accounts_cannot_read_is_refused(tmp_path: Path, running: SlurmCluster) -> None:
     tmp_path.chmod(0o700)
     with pytest.raises(CannotRun, match="closed to others"):
         cluster.up(FACTORY, tmp_path / "state", running.record.packages)

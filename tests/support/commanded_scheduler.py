@@ -14,13 +14,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from factorylink import moments
+from factorycommon.models import Session
 from factorylink.errors import Unreachable
-from factorylink.models import Session
-from factorylink.schedulers import pbs, slurm
-from factorylink.schedulers.ask import Ask, Output
-from factorylink.schedulers.whole import MARK
-from factorylink.site import Site
+from factorylink.schedulers.command import Command, Output
+from factorylink.schedulers.complete_lists import MARK
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.site.site import Site
+from factorylink.util import clock
 from tests.unit.fake_factory import ID, PATIENCE, FakeDoors, FakeHome, World, factory
 from tests.unit.slurm_output import JOB_WIDTHS, printed
 
@@ -71,7 +72,7 @@ class CommandedScheduler(FakeHome):
     def add(self, name: str, account: str, comment: str, count: int = 1, **more: Any) -> str:
         """Submit; the id that the command prints."""
         number, self.next = self.next, self.next + 1
-        now = more.pop("submitted", moments.now()).replace(microsecond=0)
+        now = more.pop("submitted", clock.now()).replace(microsecond=0)
         job = ScriptedJob(number, name, account, comment, now, **more)
         if count == 1:
             self.jobs[self.id_of(job)] = job
@@ -85,14 +86,14 @@ class CommandedScheduler(FakeHome):
         self.jobs[id] = replace(self.jobs[id], **values)
 
     def runs(self, id: str) -> None:
-        self.change(id, state="RUNNING", started=moments.now().replace(microsecond=0))
+        self.change(id, state="RUNNING", started=clock.now().replace(microsecond=0))
 
     def loses_its_state(self) -> None:
         """All jobs are forgotten, and ids begin again."""
         self.jobs.clear()
         self.next = 1
 
-    async def run(self, ask: Ask[T], account: str | None = None) -> T:
+    async def run(self, ask: Command[T], account: str | None = None) -> T:
         await self._may_hang(account)
         words = ask.argv[4:] if ask.argv[0] == "sh" and self.kind == "slurm" else ask.argv
         answer = (
@@ -252,8 +253,8 @@ class CommandedWorld(World):
             await self.scheduler.ask_jobs_now()
 
     async def answered_until(self, session_id: str = ID, **expected: Any) -> Session:
-        deadline = moments.ticks() + PATIENCE
-        while moments.ticks() < deadline:
+        deadline = clock.ticks() + PATIENCE
+        while clock.ticks() < deadline:
             await self.answers(1)
             session = await self.session(session_id)
             if all(getattr(session, name) == value for name, value in expected.items()):

@@ -19,13 +19,13 @@ from typing import Any, cast
 
 import asyncssh
 
-from factorylink import carriers
+from factorycommon.models import JobId
 from factorylink.config import DoorAccess
-from factorylink.config import LocalTransport as LocalSettings
+from factorylink.config import LocalTransportSettings as LocalSettings
+from factorylink.doors import carriers
 from factorylink.errors import Gone, Unreachable
-from factorylink.models import JobId
 from factorylink.schedulers.dialect import Dialect
-from factorylink.transports.base import SocketWire, Transport, Wire
+from factorylink.transports.base import ByteStream, SocketStream, Transport
 from factorylink.transports.local import LocalTransport
 
 SESSION = "ab" * 16
@@ -235,7 +235,7 @@ class Files:
         """This user's."""
         return str(Path.home())
 
-    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         """A connection to it."""
         sock = socket.socket()
         sock.setblocking(False)
@@ -244,9 +244,9 @@ class Files:
         except OSError as error:
             sock.close()
             raise Unreachable(str(error)) from error
-        return SocketWire(sock)
+        return SocketStream(sock)
 
-    async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
+    async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
         """Run it here."""
         return await self._commands.enter(None, argv)
 
@@ -272,8 +272,8 @@ def way(
     transport: Transport | None = None,
     session: str = SESSION,
     **access: object,
-) -> carriers.Way:
+) -> carriers.Route:
     """How to get to the door of that session's folder; ``access``: fields of ``DoorAccess``."""
     door = DoorAccess.model_validate({**access, "node_tmp": str(access.get("node_tmp", "/tmp"))})
     carrier = carriers.carrier(door, cast(Dialect, NoScheduler), "7", node, BRIDGE)
-    return carriers.Way(session, "here", "someone", f"{folder}/door.json", transport or Files(), carrier)
+    return carriers.Route(session, "here", "someone", f"{folder}/door.json", transport or Files(), carrier)

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import asyncssh
 
-from factorylink.schedulers.whole import MARK
+from factorylink.schedulers.complete_lists import MARK
 from tests.unit.slurm_output import job_row
 
 HONEST, HOSTILE, WATCHER = "ada", "mallory", "watcher"

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from testbed import login
-from testbed.cluster import Cluster
-from testbed.network import LOGIN
+from testbed.network import login_side
+from testbed.network.namespaces import LOGIN
+from testbed.slurm.cluster import SlurmCluster
 
 SILENT = 1.5  # seconds after which nobody is going to answer: all of it is on this machine
 
@@ -19,12 +19,14 @@ SILENT = 1.5  # seconds after which nobody is going to answer: all of it is on t
 class Visitor:
     """Somebody with certificates of the factory's CA; ``folder`` is for keys."""
 
-    def __init__(self, folder: Path, cluster: Cluster) -> None:
+    def __init__(self, folder: Path, cluster: SlurmCluster) -> None:
         self.folder = folder
         self.cluster = cluster
         assert cluster.network is not None
         self.address = cluster.network.hosts[LOGIN]
-        (folder / "known_hosts").write_text(f"{self.address} {login.public(login.host_key(cluster.folder))}\n")
+        (folder / "known_hosts").write_text(
+            f"{self.address} {login_side.public(login_side.host_key(cluster.folder))}\n"
+        )
 
     def key(self, *principals: str, name: str = "") -> Path:
         """A key with a certificate for these accounts; without any, without."""
@@ -32,7 +34,7 @@ class Visitor:
         if not key.exists():
             keygen("-t", "ed25519", "-N", "", "-f", str(key))
             if principals:
-                ca = login.ca_key(self.cluster.folder.parent)
+                ca = login_side.ca_key(self.cluster.folder.parent)
                 keygen("-s", str(ca), "-I", key.name, "-n", ",".join(principals), "-V", "+1h", f"{key}.pub")
         return key
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from PIL import Image
 from playwright.async_api import Browser, async_playwright
 
-from factorylink import explain, federation
-from factorylink.models import FactoryView, NetworkFactory, Session
+from factorycommon.models import FactoryView, NetworkFactory, Session
+from factorylink.catalogue import catalogue as federation
+from factorylink.explain import explain
 from tests.conftest import chromium_options
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink

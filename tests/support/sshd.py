@@ -18,12 +18,12 @@ from pathlib import Path
 
 import asyncssh
 
-from factorylink.config import KeyCredentials, SshTransport
+from factorylink.config import KeyCredentials, SshTransportSettings
 from factorylink.credentials.base import Credentials
 from factorylink.credentials.key import KeyFiles
-from factorylink.schedulers.ask import LISTING, Ask
+from factorylink.schedulers.command import LISTING, Command
 from factorylink.transports.host_keys import pinned
-from factorylink.transports.ssh import SshTransport as Transport
+from factorylink.transports.ssh.transport import SshTransport as Transport
 from testbed import accounts, ports
 
 PROGRAM = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/sbin:" + os.environ.get("PATH", ""))
@@ -67,7 +67,7 @@ class Sshd:
 
     @property
     def host(self) -> str:
-        """As ``SshTransport.hosts`` takes it."""
+        """As ``SshTransportSettings.hosts`` takes it."""
         return f"127.0.0.1:{self.port}"
 
     @property
@@ -75,9 +75,9 @@ class Sshd:
         """The host key, to be pinned."""
         return public(self.host_key)
 
-    def settings(self, **told: object) -> SshTransport:
+    def settings(self, **told: object) -> SshTransportSettings:
         """A configuration that leads here."""
-        return SshTransport.model_validate(
+        return SshTransportSettings.model_validate(
             {
                 "hosts": [self.host],
                 "host_keys": [self.public],
@@ -159,15 +159,15 @@ def open_folder() -> Iterator[Path]:
         yield Path(name)
 
 
-def transport_to(settings: SshTransport, credentials: Credentials | Path) -> Transport:
+def transport_to(settings: SshTransportSettings, credentials: Credentials | Path) -> Transport:
     """A transport with these settings; ``credentials``: or the folder of the keys."""
     known = KeyFiles(credentials, ME) if isinstance(credentials, Path) else credentials
     return Transport("here", settings, pinned((settings.host_keys, settings.host_cas), ((), ())), known)
 
 
-def shell(text: str, stdin: str = "", timeout: float = PATIENCE, most: int = LISTING) -> Ask[str]:
+def shell(text: str, stdin: str = "", timeout: float = PATIENCE, most: int = LISTING) -> Command[str]:
     """What a shell there says on stdout."""
-    return Ask(("/bin/sh", "-c", text), lambda output: output.stdout, stdin, timeout, most=most)
+    return Command(("/bin/sh", "-c", text), lambda output: output.stdout, stdin, timeout, most=most)
 
 
 async def until(holds: Callable[[], bool]) -> bool:

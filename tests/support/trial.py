@@ -9,9 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from factorylink.models import Accelerator, Factory, NodeShape, NodeSize, Partition, Qos, Site
+from factorycommon.models import Accelerator, Factory, NodeShape, NodeSize, Partition, Qos, SiteInfo
 from testbed import accounts, processes
-from testbed.cluster import Cluster
+from testbed.slurm.cluster import SlurmCluster
 
 ORDINARY = "fg-ordinary"  # somebody without any privilege
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -19,7 +19,7 @@ FACTORY = Factory(
     id="trial-aif",
     name="Trial",
     state="template",
-    site=Site(machine="Trial", host="Nobody", city="Nowhere", country="FI"),
+    site=SiteInfo(machine="Trial", host="Nobody", city="Nowhere", country="FI"),
     scheduler="slurm",
     accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=64, per_node=4, gres_type="a100"),
     node=NodeShape(cores=32, memory_gb=490, count=3456),
@@ -38,7 +38,7 @@ FACTORY = Factory(
 )
 
 
-def as_account(found: Cluster, *argv: str, script: str = "") -> subprocess.CompletedProcess[str]:
+def as_account(found: SlurmCluster, *argv: str, script: str = "") -> subprocess.CompletedProcess[str]:
     """Run a client command as the last of the site accounts, with nothing in its environment but the cluster's."""
     account = found.accounts[-1]
     env = {**found.env, "HOME": pwd.getpwnam(account).pw_dir}
@@ -48,7 +48,7 @@ def as_account(found: Cluster, *argv: str, script: str = "") -> subprocess.Compl
     )
 
 
-def submit(found: Cluster, script: str, *options: str) -> str:
+def submit(found: SlurmCluster, script: str, *options: str) -> str:
     answer = as_account(
         found, "sbatch", "--parsable", "--export=NONE", "-o", "/dev/null", *options, script=f"#!/bin/bash\n{script}\n"
     )
@@ -56,7 +56,7 @@ def submit(found: Cluster, script: str, *options: str) -> str:
     return answer.stdout.strip()
 
 
-def state_of(found: Cluster, job: str) -> str:
+def state_of(found: SlurmCluster, job: str) -> str:
     return found.run("squeue", "-h", "-t", "all", "-j", job, "-o", "%T").stdout.strip()
 
 
@@ -64,7 +64,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 60) -> bool:
     return processes.wait_until(condition, seconds, pause=0.1)
 
 
-def cancel(found: Cluster, *jobs: str) -> None:
+def cancel(found: SlurmCluster, *jobs: str) -> None:
     found.run("scancel", "--signal=KILL", "--full", *jobs)
     found.run("scancel", *jobs)
     assert eventually(lambda: all(state_of(found, job) not in ("RUNNING", "COMPLETING", "PENDING") for job in jobs))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from factorygate.cluster.view import Adapting, ClusterView, JobState, JobView
+from factorygate.view_data import Adapting, ClusterView, JobState, JobView
 
 
 def job(number: int, state: JobState = "running", **more: Any) -> JobView:

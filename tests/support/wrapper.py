@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factorylink.models import JobRequest
-from factorylink.schedulers import slurm
-from factorylink.schedulers.ask import Ask
-from factorylink.submitting import make_folders, write_files
+from factorycommon.models import JobRequest
+from factorylink.schedulers.command import Command
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.sessions.submitter import make_folders, write_files
 from testbed import accounts
 from tests.support.trial import CHECKOUT
 
@@ -62,7 +62,7 @@ class Wrapper:
             check=False,
         )
 
-    def ask(self, account: str, ask: Ask[Any]) -> Any:
+    def ask(self, account: str, ask: Command[Any]) -> Any:
         """As the link does it over SSH, the dialect's environment in front."""
         env = ("env", *(f"{name}={value}" for name, value in ask.env.items())) if ask.env else ()
         return self.run(account, *env, *ask.argv, stdin=ask.stdin)
@@ -112,7 +112,7 @@ def enter(job: str, account: str = ADA, *, socket: str | None = None) -> tuple[s
     return slurm.enter(job, (*bridge, socket or f"/tmp/factorygate-{uid}-01234567-abc_1/door.sock"))
 
 
-def write_note(folder: str, note: str) -> Ask[None]:
+def write_note(folder: str, note: str) -> Command[None]:
     return write_files(os.path.dirname(folder), {f"{os.path.basename(folder)}/session.json": note})
 
 

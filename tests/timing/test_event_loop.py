@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from factorylink.config import LocalTransport as Settings
-from factorylink.schedulers.ask import Ask
+from factorylink.config import LocalTransportSettings as Settings
+from factorylink.schedulers.command import Command
 from factorylink.transports.local import LocalTransport
 
 
@@ -24,7 +24,7 @@ async def test_a_large_answer_is_read_apart_from_the_event_loop() -> None:
             longest = max(longest, time.monotonic() - at)
 
     beating = asyncio.create_task(beat())
-    listing = Ask(
+    listing = Command(
         ("/bin/sh", "-c", f"yes '{row.strip()}' | head -c 33554432"),
         lambda o: [r.split("|") for r in o.stdout.split("\n")],
         most=2**26,

@@ -26,9 +26,9 @@ import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from factorycommon.models import Choice, HubRules, Session, SessionRequest, SessionState
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
-from factorylink.ledger import Ledger
-from factorylink.models import Choice, HubRules, Session, SessionRequest, SessionState
+from factorylink.ledger.ledger import Ledger
 from testbed import ports
 from tests.support.hostile_site import HONEST, HOSTILE, WATCHER, Bytes, Life, Reply, Site, status
 from tests.unit.fake_factory import factory

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factorylink.models import AccountHelp, AccountThere, ChecklistView, SiteCheck, SiteRules
+from factorycommon.models import AccountHelp, AccountThere, ChecklistView, SiteCheck, SiteRules
 from tests.unit.fake_link import FakeLink
 
 

@@ -19,21 +19,21 @@ from typing import Any
 import pytest
 from distributed.core import Status
 
-from factorygate.cluster import broker, keeper, leaving
-from factorygate.cluster.broker import Broker
+from factorycommon.models import BatchRequest, ClusterRequest, GpuHours, JobRequest, JobState
+from factorygate.cluster import cluster_api, replacer, retirement
 from factorygate.cluster.cluster import FactoryCluster
+from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.job import FactoryJob
-from factorygate.cluster.keeper import Keeper
-from factorygate.cluster.leaving import Leaving
-from factorygate.cluster.place import WorkerPlace
-from factorygate.cluster.roster import Roster
-from factorygate.cluster.terms import Terms
+from factorygate.cluster.replacer import Replacer
+from factorygate.cluster.retirement import WorkerRetirement
+from factorygate.cluster.terms import ClusterTerms
+from factorygate.cluster.worker_place import WorkerPlace
+from factorygate.cluster.worker_plan import WorkerPlan
 from factorygate.link import LinkError
-from factorylink import moments
-from factorylink.ledger import LedgerError
-from factorylink.models import BatchRequest, ClusterRequest, GpuHours, JobRequest, JobState
-from factorylink.ownership import Found, OwnJob, verify
+from factorylink.jobs.ownership import Found, OwnJob, verify
+from factorylink.ledger.ledger import LedgerError
 from factorylink.problems import ProblemError
+from factorylink.util import clock
 from tests.unit import virtual_time
 from tests.unit.fake_factory import SCHEDULER, MortalScheduler, World
 
@@ -45,7 +45,7 @@ class VirtualDatetime(datetime):
 
     @classmethod
     def now(cls, tz: Any = None) -> datetime:  # type: ignore[override]
-        return moments.now()
+        return clock.now()
 
 
 @dataclass
@@ -98,7 +98,7 @@ class Grid(MortalScheduler):
 
     def step(self) -> None:
         """What happens by itself."""
-        now = moments.now()
+        now = clock.now()
         for job in self.alive(JobState.RUNNING):
             if now >= self.runs_of[job][-1].began + self.walltimes[job]:
                 self.ends(job, "TIMEOUT")
@@ -108,7 +108,7 @@ class Grid(MortalScheduler):
 
     def ends(self, job: str, raw_state: str) -> None:
         self._stops(job)
-        now = moments.now()
+        now = clock.now()
         started = self.jobs_there[job].started or now
         self.set(job, state=JobState.ENDED, raw_state=raw_state, started=started, ended=now)
 
@@ -121,11 +121,11 @@ class Grid(MortalScheduler):
 
     def _stops(self, job: str) -> None:
         if self.runs_of[job] and self.runs_of[job][-1].ended is None:
-            self.runs_of[job][-1].ended = moments.now()
+            self.runs_of[job][-1].ended = clock.now()
 
     def used(self) -> float:
         """GPU-hours, truly; each job has one GPU."""
-        now = moments.now()
+        now = clock.now()
         spans = ((run.ended or now) - run.began for runs in self.runs_of.values() for run in runs)
         return sum(span / timedelta(hours=1) for span in spans)
 
@@ -133,7 +133,7 @@ class Grid(MortalScheduler):
         """Hours that a job may still run."""
         whole, told = self.walltimes[job], self.jobs_there[job]
         if told.state is JobState.RUNNING:
-            whole -= moments.now() - self.runs_of[job][-1].began
+            whole -= clock.now() - self.runs_of[job][-1].began
         return whole / timedelta(hours=1)
 
 
@@ -238,7 +238,7 @@ class Dask:
 
     def step(self) -> None:
         grid, known = self._life.grid, self._life.cluster.scheduler_info["workers"]
-        now = moments.now()
+        now = clock.now()
         up = {
             f"tls://{job}": grid.names[job]
             for job in grid.alive(JobState.RUNNING)
@@ -308,14 +308,14 @@ class Kept(FactoryCluster):
             factory="one", factory_name="One", size="gpu-1", label="", environment=None, hours=hours, most_hours=8.0,
             gpus=1, cores=4, memory=8 * 10**9, processes=1, here=True,
         )  # fmt: skip
-        self.terms, self.message = Terms(place, project=None, cap_gpu_hours=cap, worker={}), ""
-        self.adapting, self._keeper = None, None
+        self.terms, self.message = ClusterTerms(place, project=None, cap_gpu_hours=cap, worker={}), ""
+        self.adapting, self._replacer = None, None
         self._begins, self._begin_task, self._close_task, self._ends = None, None, None, False
-        self.roster, self.leaving = Roster(self), Leaving(self)
-        self.broker = Broker(Way(life), self._changed)  # type: ignore[arg-type]
+        self.worker_plan, self.leaving = WorkerPlan(self), WorkerRetirement(self)
+        self.cluster_api = ClusterApi(Way(life), self._changed)  # type: ignore[arg-type]
         self._name, self._i = name, 0
         self._cluster_info = {"name": name}
-        options = {"cores": 4, "memory": "8GB", "processes": 1, "config_name": "factory", "broker": self.broker}
+        options = {"cores": 4, "memory": "8GB", "processes": 1, "config_name": "factory", "cluster_api": self.cluster_api}
         self._job_kwargs = options
         self.new_spec = {"cls": FactoryJob, "options": options}
         self.worker_spec, self.workers, self._created = {}, {}, weakref.WeakSet()
@@ -331,20 +331,20 @@ class Kept(FactoryCluster):
         self.status = Status.running
 
     async def up(self) -> None:
-        if not self.broker.workers:
-            await self.broker.begin({**self.terms.request(self._name, scheduler=SCHEDULER), "session": None})
+        if not self.cluster_api.workers:
+            await self.cluster_api.begin({**self.terms.request(self._name, scheduler=SCHEDULER), "session": None})
         await self._take_up()
-        self._keeper = Keeper(self)
-        self._keeper.start()
+        self._replacer = Replacer(self)
+        self._replacer.start()
 
     async def down(self) -> None:
         """As at the end of its kernel, or when it is closed: nothing of it runs on here."""
-        if self._keeper is not None:
-            self._keeper.stop()
+        if self._replacer is not None:
+            self._replacer.stop()
         self.leaving.stop()
-        if self.broker._flush is not None:
-            self.broker._flush.cancel()
-        await self.broker.close()
+        if self.cluster_api._flush is not None:
+            self.cluster_api._flush.cancel()
+        await self.cluster_api.close()
 
 
 class Life:
@@ -354,11 +354,11 @@ class Life:
         self.loop = virtual_time.JumpingLoop()
         self.patch = pytest.MonkeyPatch()
         virtual_time.use(self.loop, self.patch)
-        for module in (broker, keeper, leaving):
+        for module in (cluster_api, replacer, retirement):
             self.patch.setattr(module, "datetime", VirtualDatetime)
         pragmas = ("journal_mode=WAL", "synchronous=OFF", "foreign_keys=ON", "busy_timeout=0")
-        self.patch.setattr("factorylink.database.PRAGMAS", pragmas)
-        self.patch.setattr("factorylink.ledger.ThreadPoolExecutor", lambda *a, **k: virtual_time.InlineThread())
+        self.patch.setattr("factorylink.util.database.PRAGMAS", pragmas)
+        self.patch.setattr("factorylink.ledger.ledger.ThreadPoolExecutor", lambda *a, **k: virtual_time.InlineThread())
         self.folder = folder
         self.world = World(folder)
         self.world.scheduler = self.grid = Grid(self.world.identity)
@@ -445,8 +445,8 @@ class Life:
             await before.down()
             self.cluster = Kept(self, before.place.hours, before.terms.cap_gpu_hours, before._name)
             self.cluster.scheduler_info = before.scheduler_info
-            await self.cluster.broker.resume(before.broker.id)
-            self.cluster.broker.request = before.broker.request
+            await self.cluster.cluster_api.resume(before.cluster_api.id)
+            self.cluster.cluster_api.request = before.cluster_api.request
             await self.cluster.up()
             with suppress(LinkError):
                 await self.cluster._correct_state()
@@ -455,12 +455,12 @@ class Life:
 
     def gpu_hours(self) -> GpuHours:
         """As the link counts them now."""
-        told: GpuHours = self.world.clusters.own(self.cluster.broker.id, "ada").show().gpu_hours
+        told: GpuHours = self.world.clusters.own(self.cluster.cluster_api.id, "ada").show().gpu_hours
         return told
 
     def running(self) -> int:
         """Jobs with workers that take work."""
-        return len(self.cluster.roster.connected())
+        return len(self.cluster.worker_plan.connected())
 
     def close(self) -> None:
         """End of the test."""

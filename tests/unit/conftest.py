@@ -9,10 +9,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
-from factorylink import asking
-from factorylink.database import PRAGMAS, Database
-from factorylink.ledger import Ledger
-from factorylink.site import Site
+from factorylink.ledger.ledger import Ledger
+from factorylink.site import scheduler_client
+from factorylink.site.site import Site
+from factorylink.util.database import PRAGMAS, Database
 from tests.conftest import chromium_options
 from tests.support.postgres import Postgres, programs
 from tests.unit import site_fakes
@@ -62,9 +62,9 @@ def _on_a_busy_machine() -> Iterator[None]:
     """No commit waits for a disk that other programs keep busy: nobody pulls the plug in the middle of a test. And what
     is asked for is there when it is answered, however long that took."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("factorylink.handover.ANSWER_SECONDS", 60.0)
+        patch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 60.0)
         patch.setattr("factorylink.clusters.service.ANSWER_SECONDS", 60.0)
-        patch.setattr("factorylink.database.PRAGMAS", tuple(one.replace("=FULL", "=OFF") for one in PRAGMAS))
+        patch.setattr("factorylink.util.database.PRAGMAS", tuple(one.replace("=FULL", "=OFF") for one in PRAGMAS))
         yield
 
 
@@ -106,8 +106,8 @@ def transport() -> FakeTransport:
 @pytest_asyncio.fixture
 async def site(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
     """It soon asks whether a silent scheduler lives."""
-    monkeypatch.setattr(asking, "SILENCE", 0.05)
-    monkeypatch.setattr(asking, "SILENCE_AGAIN", 0.05)
+    monkeypatch.setattr(scheduler_client, "SILENCE", 0.05)
+    monkeypatch.setattr(scheduler_client, "SILENCE_AGAIN", 0.05)
     made = site_fakes.site(transport)
     yield made
     await made.stop()

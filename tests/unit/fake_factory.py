@@ -10,17 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from factorylink import moments
-from factorylink.board import Board
-from factorylink.carriers import Tcp, Way
-from factorylink.clusters.service import Clusters
-from factorylink.config import Access, Hub, Limits, LinkConfig
-from factorylink.doors import NO_PORT
-from factorylink.errors import Gone, LinkError, Refused, Unreachable
-from factorylink.identity import Identity
-from factorylink.leaving import Leaving
-from factorylink.ledger import Ledger
-from factorylink.models import (
+from factorycommon.models import (
     Accelerator,
     Agreement,
     Choice,
@@ -45,16 +35,26 @@ from factorylink.models import (
     SessionRequest,
     Words,
 )
-from factorylink.models import Site as Place_
-from factorylink.offers import Offers
-from factorylink.ownership import Found, OwnJob, of_one, verify
-from factorylink.projects import ProjectTable
-from factorylink.schedulers import slurm
-from factorylink.schedulers.ask import Ask, Output
+from factorycommon.models import SiteInfo as Place_
+from factorylink.api.factory_views import Offers
+from factorylink.background.access_revocation import AccessRevocation
+from factorylink.clusters.service import Clusters
+from factorylink.config import Access, Hub, Limits, LinkConfig
+from factorylink.doors.carriers import Route, Tcp
+from factorylink.doors.manager import NO_PORT
+from factorylink.errors import FactoryError, Gone, Refused, Unreachable
+from factorylink.jobs.identity import Identity
+from factorylink.jobs.ownership import Found, OwnJob, of_one, verify
+from factorylink.ledger.ledger import Ledger
+from factorylink.projects.book import ProjectTable
+from factorylink.schedulers.command import Command, Output
 from factorylink.schedulers.dialect import Dialect
-from factorylink.seams import Place
-from factorylink.sessions import Sessions
-from factorylink.submitting import Submitter
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.service import Sessions
+from factorylink.sessions.submitter import Submitter
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.util import clock
 
 T = TypeVar("T")
 KEY = bytes(range(32))
@@ -203,7 +203,7 @@ class FakeScheduler:
             comment=comment,
             state=state,
             raw_state=state.value.upper(),
-            submitted=moments.now(),
+            submitted=clock.now(),
         )
         return number
 
@@ -211,7 +211,7 @@ class FakeScheduler:
         self.jobs_there[number] = self.jobs_there[number].model_copy(update=values)
 
     def runs(self, number: str, node: str = "n1", restarts: int = 0) -> None:
-        self.set(number, state=JobState.RUNNING, nodes=(node,), started=moments.now(), restarts=restarts)
+        self.set(number, state=JobState.RUNNING, nodes=(node,), started=clock.now(), restarts=restarts)
 
     async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[str, Found]:
         """Only what is ours, as the real one."""
@@ -225,7 +225,7 @@ class FakeScheduler:
             for job in mine:
                 was = self.jobs_there.pop(job)
                 if self.remembers:
-                    now = moments.now()
+                    now = clock.now()
                     ended = {"state": JobState.ENDED, "raw_state": "CANCELLED", "started": was.started or now}
                     over = was.state is JobState.ENDED
                     self.jobs_there[job] = was if over else was.model_copy(update=ended | {"ended": now})
@@ -300,9 +300,9 @@ class FakeHome:
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
         self.asked: list[tuple[str, ...]] = []
-        self.fails: LinkError | None = None
+        self.fails: FactoryError | None = None
 
-    async def run(self, ask: Ask[T], account: str | None = None) -> T:
+    async def run(self, ask: Command[T], account: str | None = None) -> T:
         if self.fails is not None:
             raise self.fails
         self.asked.append(ask.argv)
@@ -392,7 +392,7 @@ class FakeDoors:
         assert self.bound.get(session_id) == port or port not in self.bound.values()
         self.bound[session_id] = port
 
-    async def open(self, way: Way) -> None:
+    async def open(self, way: Route) -> None:
         self.kept_open.append(way.session)
         self.nodes.append(way.carrier.host if isinstance(way.carrier, Tcp) else None)
 
@@ -462,19 +462,21 @@ class World:
         self.doors = doors or FakeDoors()
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
-        place = Place(factory(), self.config.factories["one"], self.scheduler, self.home, self.dialect)
-        self.board = Board(self.config, self.ledger, self.identity, {"one": place}, self.doors, projects=self.table)
-        submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA", self.board.projects)
-        self.sessions = Sessions(self.board, submitter)
+        place = FactoryConnection(factory(), self.config.factories["one"], self.scheduler, self.home, self.dialect)
+        self.link_state = LinkState(
+            self.config, self.ledger, self.identity, {"one": place}, self.doors, projects=self.table
+        )
+        submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA", self.link_state.projects)
+        self.sessions = Sessions(self.link_state, submitter)
         if isinstance(self.scheduler, FakeScheduler):
-            self.scheduler.settle = self.board.apart.settle
-        self.offers = Offers(self.board, submitter)
-        self.clusters = Clusters(self.board, submitter, self.sessions)
+            self.scheduler.settle = self.link_state.apart.settle
+        self.offers = Offers(self.link_state, submitter)
+        self.clusters = Clusters(self.link_state, submitter, self.sessions)
         await self.clusters.load()
         await self.sessions.start()
         if self.rules is not None:
-            await self.board.people.put_rules(self.rules)
-        self.leaving = Leaving(self.board, self.sessions, self.clusters)
+            await self.link_state.people.put_rules(self.rules)
+        self.leaving = AccessRevocation(self.link_state, self.sessions, self.clusters)
         await self.leaving.load()
         return self
 
@@ -491,8 +493,8 @@ class World:
 
     async def until(self, session_id: str = ID, **expected: Any) -> Session:
         """The session once it looks like that; background work has no other sign."""
-        deadline = moments.ticks() + PATIENCE
-        while moments.ticks() < deadline:
+        deadline = clock.ticks() + PATIENCE
+        while clock.ticks() < deadline:
             session = await self.session(session_id)
             if all(getattr(session, name) == value for name, value in expected.items()):
                 return session
@@ -501,8 +503,8 @@ class World:
 
     async def answered_until(self, session_id: str = ID, **expected: Any) -> Session:
         """The session once it looks like that, while the scheduler answers again and again, as it does."""
-        deadline = moments.ticks() + PATIENCE
-        while moments.ticks() < deadline:
+        deadline = clock.ticks() + PATIENCE
+        while clock.ticks() < deadline:
             await self.scheduler.answer()
             session = await self.session(session_id)
             if all(getattr(session, name) == value for name, value in expected.items()):
@@ -512,9 +514,9 @@ class World:
 
     async def comes(self, look: Callable[[], bool]) -> None:
         """Return once that is so; the same for what no session shows."""
-        deadline = moments.ticks() + PATIENCE
+        deadline = clock.ticks() + PATIENCE
         while not look():
-            assert moments.ticks() < deadline, "it did not come"
+            assert clock.ticks() < deadline, "it did not come"
             await asyncio.sleep(0.005)
 
     def door_says(self, session_id: str = ID, **values: Any) -> None:

@@ -10,19 +10,14 @@ from typing import Any
 import httpx
 from fastapi import FastAPI, Request, Response
 
-from factorylink.api_hub import hub_app
-from factorylink.api_user import user_app
-from factorylink.bringback import BringBack
-from factorylink.callers import Callers
+from factorycommon.models import Choice, ClusterRequest, Scheduler, SessionRequest
+from factorylink.api.auth import Callers
+from factorylink.api.cluster_websocket import ClusterWebSocket
+from factorylink.api.hub import hub_app
+from factorylink.api.user import user_app
+from factorylink.background.hub_recovery import HubRecovery
 from factorylink.client import LinkClient
-from factorylink.clusters.wire import Wire
-from factorylink.hub import HubClient
-from factorylink.models import (
-    Choice,
-    ClusterRequest,
-    Scheduler,
-    SessionRequest,
-)
+from factorylink.hub_client import HubClient
 from tests.unit.fake_factory import World
 from tests.unit.serving import serving
 
@@ -89,7 +84,7 @@ class Link:
     """The fake world's link, served."""
 
     def __init__(
-        self, world: World, client: LinkClient, hub: FakeHub, people: httpx.AsyncClient, bring_back: BringBack
+        self, world: World, client: LinkClient, hub: FakeHub, people: httpx.AsyncClient, bring_back: HubRecovery
     ) -> None:
         self.bring_back = bring_back
         self.world = world
@@ -110,15 +105,15 @@ async def served(tmp_path: Path, world: World | None = None) -> AsyncIterator[Li
     async with serving(fake.app) as hub_url:
         settings = world.config.hub.model_copy(update={"url": hub_url})
         hub = HubClient(settings)
-        bring_back = BringBack(world.board, hub)
+        bring_back = HubRecovery(world.link_state, hub)
         hub_side = hub_app(world.sessions, world.clusters, world.offers, bring_back)
         user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
-        user_side.add_api_websocket_route(WIRE, Wire(world.clusters, Callers(hub, world.board)).handle)
+        user_side.add_api_websocket_route(WIRE, ClusterWebSocket(world.clusters, Callers(hub, world.link_state)).handle)
         async with serving(hub_side, world.config.socket), serving(user_side) as url:
             client = LinkClient(world.config.socket)
             async with httpx.AsyncClient(base_url=f"{url}/services/factories", timeout=30) as people:
                 yield Link(world, client, fake, people, bring_back)
-            world.board.feed.close()
+            world.link_state.feed.close()
             await client.close()
         await hub.close()
     await world.down()

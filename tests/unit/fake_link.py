@@ -13,8 +13,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import TypeAdapter
 
-from factorylink import usage
-from factorylink.models import (
+from factorycommon.models import (
     AcceptBody,
     AccessStatus,
     ChecklistView,
@@ -43,6 +42,7 @@ from factorylink.models import (
     TableSnapshot,
     UsageLine,
 )
+from factorylink.projects import usage_report
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CHOICE = ResolvedChoice(factory="one", size="small", environment="base", hours=1, idle_minutes=60, unopened_minutes=30)
@@ -340,7 +340,7 @@ class FakeLink:
 
         @app.get("/usage.csv")
         async def usage_csv(project: str, since: date = date.min, person: str | None = None) -> Response:
-            return Response(usage.as_csv(used(project, since, person)), media_type="text/csv")
+            return Response(usage_report.as_csv(used(project, since, person)), media_type="text/csv")
 
         @app.get("/people/{user}/choice")
         async def choice(user: str) -> dict[str, str]:

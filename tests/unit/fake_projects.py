@@ -8,12 +8,7 @@ from typing import Any
 
 import pytest
 
-from factorylink.models import (
-    ClusterRequest,
-    Project,
-    ProjectAt,
-    Scheduler,
-)
+from factorycommon.models import ClusterRequest, Project, ProjectAt, Scheduler
 from factorylink.problems import ProblemError
 from tests.unit.fake_factory import SIZE, World
 
@@ -43,9 +38,9 @@ async def up(tmp_path: Path, *projects: Project, **limits: int) -> tuple[World, 
     world, table = World(tmp_path, **limits), Table(*projects)
     world.table = table
     await world.up()
-    place = world.board.places["one"]
+    place = world.link_state.places["one"]
     two = replace(place, factory=place.factory.model_copy(update={"sizes": (SIZE, BIG)}))
-    world.board.places = {"one": two}
+    world.link_state.places = {"one": two}
     return world, table
 
 

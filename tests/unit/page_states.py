@@ -12,8 +12,7 @@ from unittest.mock import Mock
 
 from playwright.async_api import BrowserContext, Page, expect
 
-from factorylink import explain, federation
-from factorylink.models import (
+from factorycommon.models import (
     Accelerator,
     AccountView,
     End,
@@ -38,11 +37,13 @@ from factorylink.models import (
     ReservationView,
     Session,
     SessionState,
-    Site,
+    SiteInfo,
     SizeView,
     UsageLine,
 )
-from factorylink.network import network as whole_network
+from factorylink.api.network_view import network as whole_network
+from factorylink.catalogue import catalogue as federation
+from factorylink.explain import explain
 from tests.unit.checklist_states import fill_checklist
 from tests.unit.fake_link import CHOICE, FakeLink
 from tests.unit.hub_process import HubProcess, is_stopped
@@ -70,7 +71,7 @@ PAGES = {
 
 
 @cache
-def _shipped() -> federation.Federation:
+def _shipped() -> federation.Catalogue:
     return federation.load(CATALOGUE, CATALOGUE.parent / "antennas.yaml")
 
 
@@ -214,7 +215,7 @@ def _factory(factory: str, health: Health) -> FactoryView:
         id=factory,
         name=factory.title(),
         projects=projects,
-        site=Site(machine=factory.upper(), host="h", city="Kajaani", country="FI"),
+        site=SiteInfo(machine=factory.upper(), host="h", city="Kajaani", country="FI"),
         scheduler="slurm",
         accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=40, per_node=4),
         health=health,

@@ -17,7 +17,7 @@ import * as windows from "../../hub_config/static/windows.js";
 import { W } from "../../hub_config/static/words.js";
 
 // What the link may say, out of its own models: a kind that is added there must have words here.
-const MODELS = readFileSync(new URL("../../spawners/factorylink/models/sessions.py", import.meta.url), "utf8");
+const MODELS = readFileSync(new URL("../../spawners/factorycommon/models/sessions.py", import.meta.url), "utf8");
 const NOTICES = /class Notice\(Model\):.*?kind: Literal\[(.*?)\]/s.exec(MODELS)[1].match(/(?<=")[a-z]+(?=")/g);
 const END_REASONS = [.../class EndReason\(StrEnum\):(.*?)\n\n\n/s.exec(MODELS)[1].matchAll(/ = "([a-z-]+)"/g)].map((found) => found[1]);
 

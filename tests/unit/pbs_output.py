@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from factorylink.schedulers.ask import Output
+from factorylink.schedulers.command import Output
 
 RECORDED = Path(__file__).parent / "recorded" / "openpbs-23.06"
 COMMENT = "fg:0123456789abcdef0123456789abcdef:0123456789abcdef"

@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from factorycommon.models import Factory, Job, JobRequest, JobState
 from factorylink.config import Access
-from factorylink.errors import LinkError, Unreachable
-from factorylink.models import Factory, Job, JobRequest, JobState
-from factorylink.ownership import OwnJob
-from factorylink.schedulers import slurm
-from factorylink.schedulers.ask import Ask
-from factorylink.site import Site
-from factorylink.transports.base import Wire
+from factorylink.errors import FactoryError, Unreachable
+from factorylink.jobs.ownership import OwnJob
+from factorylink.schedulers.command import Command
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.site.site import Site
+from factorylink.transports.base import ByteStream
 from tests.unit.slurm_output import COMMENT
 
 
@@ -66,7 +66,7 @@ class FakeTransport:
         self.asked_as: list[tuple[str, str | None]] = []
         self.changed = asyncio.Condition()
 
-    async def run(self, ask: Ask[Any], account: str | None = None) -> Any:
+    async def run(self, ask: Command[Any], account: str | None = None) -> Any:
         kind = _kind(ask)
         async with self.changed:
             self.asked.append(kind)
@@ -80,7 +80,7 @@ class FakeTransport:
         if answer is None:
             await asyncio.sleep(ask.timeout)
             raise Unreachable("no answer")
-        if isinstance(answer, LinkError):
+        if isinstance(answer, FactoryError):
             raise answer
         return await answer() if callable(answer) else answer
 
@@ -99,17 +99,17 @@ class FakeTransport:
     async def home(self, account: str | None) -> str:
         raise NotImplementedError
 
-    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         raise NotImplementedError
 
-    async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
+    async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
         raise NotImplementedError
 
     async def close(self) -> None:
         """Nothing is open."""
 
 
-def _kind(ask: Ask[Any]) -> str:
+def _kind(ask: Command[Any]) -> str:
     program, *words = ask.argv[4:] if ask.argv[0] == "sh" else ask.argv  # a list is asked for through a shell
     if program == "squeue":
         if any(word.startswith("--jobs=") for word in words):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from factorylink.schedulers.ask import Output
-from factorylink.schedulers.whole import MARK
+from factorylink.schedulers.command import Output
+from factorylink.schedulers.complete_lists import MARK
 
 RECORDED = Path(__file__).parent / "recorded" / "slurm-24.11"
 COMMENT = "fg:0123456789abcdef0123456789abcdef:0123456789abcdef"

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
 from starlette.routing import Route
 
-from factorylink import api_back
-from factorylink.api_back import BackWay, back_app
+from factorylink.api import door
+from factorylink.api.door import BackWay, back_app
 from tests.unit.serving import serving
 
 
@@ -152,7 +152,7 @@ async def test_what_one_holds_open_keeps_nobody_from_the_hub(session: httpx.Asyn
 async def test_a_body_that_never_comes_is_not_waited_for(
     session: httpx.AsyncClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api_back, "_BODY_SECONDS", 0.05)
+    monkeypatch.setattr(door, "_BODY_SECONDS", 0.05)
     reader, writer = await asyncio.open_unix_connection(tmp_path / "back.sock")
     writer.write(b"POST /hub/api/user HTTP/1.1\r\nHost: hub\r\nContent-Length: 10\r\n\r\none")
     assert (await reader.readline()).startswith(b"HTTP/1.1 503")

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 from playwright.async_api import Browser, expect
 
-from factorylink.api_user import user_app
+from factorylink.api.user import user_app
 from tests.unit.serving import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

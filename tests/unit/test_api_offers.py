@@ -11,14 +11,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorylink import federation
+from factorycommon.models import Estimate, Health, Words
+from factorylink.catalogue import catalogue as federation
 from factorylink.client import LinkProblem
-from factorylink.lending import site_account
-from factorylink.models import (
-    Estimate,
-    Health,
-    Words,
-)
+from factorylink.projects.account_leases import site_account
 from tests.unit.fake_factory import ID, OTHER
 from tests.unit.fake_hub import Link, request, served
 
@@ -52,7 +48,7 @@ async def test_factories_estimates_and_metrics(link: Link) -> None:
     ],
 )
 async def test_nothing_starts_where_this_hub_does_not_offer_it(link: Link, name: str, words: str) -> None:
-    link.world.board.federation = federation.load(SHIPPED)
+    link.world.link_state.federation = federation.load(SHIPPED)
     with pytest.raises(LinkProblem) as caught:
         await link.client.put_session(ID, request(factory=name))
     assert (caught.value.status, caught.value.problem.message, caught.value.problem.field) == (400, words, "factory")
@@ -65,7 +61,7 @@ async def test_nothing_starts_where_this_hub_does_not_offer_it(link: Link, name:
 
 async def test_what_is_to_come_is_named_and_not_offered(link: Link) -> None:
     assert await link.client.coming() == []
-    link.world.board.federation = federation.load(SHIPPED)
+    link.world.link_state.federation = federation.load(SHIPPED)
     assert [view.id for view in await link.client.coming()] == ["litai", "pharos", "roaif"]
     assert (await link.people.get("/api/coming")).status_code == 401
     own = {"Authorization": "Bearer ada-token"}
@@ -78,7 +74,7 @@ async def test_what_is_to_come_is_named_and_not_offered(link: Link) -> None:
 async def test_the_whole_network_tells_the_health_of_what_is_offered_and_no_words_of_a_scheduler(
     link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link.world.board.federation = federation.load(SHIPPED, federation.antennas_beside(SHIPPED))
+    link.world.link_state.federation = federation.load(SHIPPED, federation.antennas_beside(SHIPPED))
     await link.client.drain("one", "Closed.")
     told = {one.id: one for one in (await link.client.network()).factories}
     assert len(told) == 20  # the shipped ones, and this test's
@@ -116,7 +112,7 @@ async def test_a_size_shows_the_estimate_that_is_known(link: Link, monkeypatch: 
         site_account(link.world.config.factories["one"], "ada") == "a"
     }
     assert scheduler.estimated == asked
-    monkeypatch.setattr("factorylink.offers._ESTIMATE_KEPT", timedelta(0))
+    monkeypatch.setattr("factorylink.api.factory_views._ESTIMATE_KEPT", timedelta(0))
     assert await shown() is None
     monkeypatch.undo()
     scheduler.would_start = datetime.now(UTC) - timedelta(minutes=2)
@@ -128,12 +124,12 @@ async def test_many_who_look_share_one_view(link: Link, monkeypatch: pytest.Monk
     made = []
     view = link.world.offers._view
     monkeypatch.setattr(link.world.offers, "_view", lambda place: made.append(place) or view(place))
-    monkeypatch.setattr("factorylink.offers._STEP_SECONDS", 60)  # all of the first answers are in one step
+    monkeypatch.setattr("factorylink.api.factory_views._STEP_SECONDS", 60)  # all of the first answers are in one step
     streams = [link.world.offers.stream(f"u{number}") for number in range(50)]
     first = await asyncio.gather(*(anext(stream) for stream in streams))
     assert len(set(first)) == 1
     assert len(made) == 1
-    monkeypatch.setattr("factorylink.offers._STEP_SECONDS", 0.2)
+    monkeypatch.setattr("factorylink.api.factory_views._STEP_SECONDS", 0.2)
     link.world.scheduler.up = False
     second = await asyncio.gather(*(anext(stream) for stream in streams))
     assert len(set(second)) == 1 and second[0] != first[0]

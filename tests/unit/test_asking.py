@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from factorylink.asking import Asker, Down
 from factorylink.errors import Unreachable
-from factorylink.schedulers import slurm
-from factorylink.schedulers.ask import Ask
+from factorylink.schedulers.command import Command
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.site.scheduler_client import Down, SchedulerClient
 
 
 class DeadScheduler:
@@ -20,7 +20,7 @@ class DeadScheduler:
         self.killing = asyncio.Event()
         self.killed = asyncio.Event()
 
-    async def run(self, ask: Ask[Any], account: str | None = None) -> Any:
+    async def run(self, ask: Command[Any], account: str | None = None) -> Any:
         if ask.argv[:2] == ("scontrol", "ping"):
             raise Unreachable("Slurmctld(primary) at one is DOWN")
         try:
@@ -32,9 +32,9 @@ class DeadScheduler:
 
 async def test_who_asks_may_be_cancelled_at_any_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while the command that was given up is being killed."""
-    monkeypatch.setattr("factorylink.asking.SILENCE", 0.01)
+    monkeypatch.setattr("factorylink.site.scheduler_client.SILENCE", 0.01)
     dead = DeadScheduler()
-    asking = asyncio.create_task(Asker(dead, slurm).run(slurm.jobs("factorygate-hub")))  # type: ignore[arg-type]
+    asking = asyncio.create_task(SchedulerClient(dead, slurm).run(slurm.jobs("factorygate-hub")))  # type: ignore[arg-type]
     await dead.killing.wait()
     asking.cancel()
     await asyncio.wait({asking}, timeout=5)
@@ -43,8 +43,8 @@ async def test_who_asks_may_be_cancelled_at_any_moment(monkeypatch: pytest.Monke
 
 
 async def test_it_is_told_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorylink.asking.SILENCE", 0.01)
+    monkeypatch.setattr("factorylink.site.scheduler_client.SILENCE", 0.01)
     dead = DeadScheduler()
     dead.killed.set()
     with pytest.raises(Down, match="DOWN"):
-        await Asker(dead, slurm).run(slurm.jobs("factorygate-hub"))  # type: ignore[arg-type]
+        await SchedulerClient(dead, slurm).run(slurm.jobs("factorygate-hub"))  # type: ignore[arg-type]

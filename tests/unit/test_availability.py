@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from factorylink import availability
-from factorylink.models import Factory, Job, JobState, NodeSize, NodeState
+from factorycommon.models import Factory, Job, JobState, NodeSize, NodeState
+from factorylink.site import availability
 from tests.unit.site_fakes import factory
 
 GB = 10**9

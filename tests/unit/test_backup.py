@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from factorylink.catalogue import load_link_config
-from factorylink.ledger import Ledger
+from factorylink.catalogue.loading import load_link_config
+from factorylink.ledger.ledger import Ledger
 from factoryoperator.cli import main
 from factoryspawner.login.people import People
 from tests.support.postgres import Postgres

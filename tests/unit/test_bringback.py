@@ -20,7 +20,7 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
 
 
 async def test_what_the_hub_forgot_is_brought_back(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
+    monkeypatch.setattr("factorylink.background.hub_recovery._YOUNG_SECONDS", -1)
     await link.world.running(ID)
     await link.world.put(OTHER, "ben", "second")
     await link.world.put("1" * 32, "ben", "third")
@@ -41,7 +41,7 @@ async def test_what_is_put_off_is_brought_back_soon(link: Link, monkeypatch: pyt
     await link.world.put()
     assert await link.bring_back.look()  # the session is young
     assert not link.hub.started
-    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
+    monkeypatch.setattr("factorylink.background.hub_recovery._YOUNG_SECONDS", -1)
     link.hub.users["ada"][""] = {"ready": False, "pending": "check"}
     assert await link.bring_back.look()
     link.hub.users["ada"].clear()
@@ -54,8 +54,8 @@ async def test_what_is_put_off_is_brought_back_soon(link: Link, monkeypatch: pyt
 
 
 async def test_a_hub_that_means_it_is_not_asked_all_the_time(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorylink.bringback._YOUNG_SECONDS", -1)
-    monkeypatch.setattr("factorylink.bringback._REFUSALS", 2)
+    monkeypatch.setattr("factorylink.background.hub_recovery._YOUNG_SECONDS", -1)
+    monkeypatch.setattr("factorylink.background.hub_recovery._REFUSALS", 2)
     await link.world.put()
     link.hub.busy = 3
     assert [await link.bring_back.look() for _ in range(2)] == [True, False]
@@ -63,7 +63,7 @@ async def test_a_hub_that_means_it_is_not_asked_all_the_time(link: Link, monkeyp
 
 async def test_the_next_look_is_soon_while_something_is_put_off(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, seconds in {"_SETTLE": 0.0, "_AGAIN": 0.0, "_SOON": 0.05, "_YOUNG": 0.3}.items():
-        monkeypatch.setattr(f"factorylink.bringback.{name}_SECONDS", seconds)
+        monkeypatch.setattr(f"factorylink.background.hub_recovery.{name}_SECONDS", seconds)
     await link.world.put()
     running = asyncio.create_task(link.bring_back.run())
     async with asyncio.timeout(30):  # the round would be in 45 s

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event, select
 
-from factorylink import budget, moments
-from factorylink.budget import Budget, Claim, OverBudget, Stand
-from factorylink.choices import billed_gpus, gpus_of, walltime
-from factorylink.database import Database
-from factorylink.ledger import Ledger, Write
-from factorylink.models import End, Partition, Project, ProjectAt
-from factorylink.schema import charges
+from factorycommon.models import End, Partition, Project, ProjectAt
+from factorylink.catalogue.choices import billed_gpus, gpus_of, walltime
+from factorylink.ledger import charges as budget
+from factorylink.ledger.charges import ChargeReservation, Charges, ChargeTotals, OverBudget
+from factorylink.ledger.ledger import Ledger, Write
+from factorylink.ledger.schema import charges
+from factorylink.util import clock
+from factorylink.util.database import Database
 from tests.unit.fake_factory import SIZE, factory
 
 HOUR = 3600
@@ -27,9 +28,9 @@ def project(gpu_hours: float | None = 10, **values: Any) -> Project:
     return Project(id="p1", gpu_hours=gpu_hours, factories={"one": ProjectAt()}, **values)
 
 
-def claim(id: str = "s1", hours: float = 1, gpus: int = 1, **values: Any) -> Claim:
+def claim(id: str = "s1", hours: float = 1, gpus: int = 1, **values: Any) -> ChargeReservation:
     told = {"project": "p1", "factory": "one", "person": "ada", "account": "a", **values}
-    return Claim(id=id, gpus=gpus, seconds=walltime(hours), **told)
+    return ChargeReservation(id=id, gpus=gpus, seconds=walltime(hours), **told)
 
 
 async def row(ledger: Ledger, id: str = "s1") -> Any:
@@ -37,8 +38,8 @@ async def row(ledger: Ledger, id: str = "s1") -> Any:
 
 
 async def left(ledger: Ledger, granted: float = 10) -> float:
-    standing = await Budget(ledger).standing("p1")
-    return granted - standing.spent - standing.reserved
+    access_status = await Charges(ledger).access_status("p1")
+    return granted - access_status.spent - access_status.reserved
 
 
 def ended(seconds: int | None, at: datetime = NOW, earlier: tuple[int, ...] = ()) -> End:
@@ -57,7 +58,7 @@ async def test_what_does_not_fit_is_refused_with_what_is_left(ledger: Ledger) ->
     assert problem.message == "The project p1 has 4.00 GPU-hours left, and this may need 4.50."
     await ledger.write(budget.reserve([claim("s2", hours=4)], project()))
     assert await left(ledger) == 0
-    until = moments.now() + timedelta(days=3)
+    until = clock.now() + timedelta(days=3)
     with pytest.raises(OverBudget) as refused:
         await ledger.write(budget.reserve([claim("s3", hours=0.1)], project(ends=until)))
     assert refused.value.problem().problem.code == "budget-over-until"
@@ -88,9 +89,9 @@ async def test_what_ends_early_gives_back_the_rest(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=10)], project()))
     await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=10)))
     await ledger.write(budget.settle("s1", ended(1234), 0, NOW, NOW + timedelta(hours=3)))
-    standing = await Budget(ledger).standing("p1")
-    assert standing.spent * HOUR == pytest.approx(1234)
-    assert standing.reserved == 0
+    access_status = await Charges(ledger).access_status("p1")
+    assert access_status.spent * HOUR == pytest.approx(1234)
+    assert access_status.reserved == 0
     await ledger.write(budget.reserve([claim("s2", hours=9)], project()))
 
 
@@ -99,7 +100,7 @@ async def test_what_never_ran_costs_nothing(ledger: Ledger, end: End | None) -> 
     await ledger.write(budget.reserve([claim(hours=10)], project()))
     await ledger.write(budget.settle("s1", end, 0, None, NOW))
     assert await left(ledger) == 10
-    assert await Budget(ledger).usage() == []
+    assert await Charges(ledger).usage() == []
 
 
 async def test_what_nobody_records_is_counted_until_it_was_missed(ledger: Ledger) -> None:
@@ -137,7 +138,7 @@ async def test_a_requeued_job_counts_all_its_runs(ledger: Ledger) -> None:
 async def test_going_on_for_longer_needs_more(ledger: Ledger) -> None:
     granted = project(gpu_hours=3)
     await ledger.write(budget.reserve([claim(hours=2)], granted))
-    later = moments.now() + timedelta(hours=4)
+    later = clock.now() + timedelta(hours=4)
     with pytest.raises(OverBudget):
         await ledger.write(budget.reserve_more("s1", 2 * HOUR, later, granted))
     await ledger.write(budget.reserve_more("s1", HOUR, later, granted))
@@ -163,7 +164,7 @@ async def test_whole_nodes_are_billed_whole(ledger: Ledger) -> None:
 
 
 async def test_nothing_may_go_on_beyond_the_projects_end(ledger: Ledger) -> None:
-    ends = moments.now() + timedelta(hours=2)
+    ends = clock.now() + timedelta(hours=2)
     for gpu_hours in (10, None):
         with pytest.raises(OverBudget) as refused:
             await ledger.write(budget.reserve([claim(hours=2.1)], project(gpu_hours, ends=ends)))
@@ -174,7 +175,7 @@ async def test_nothing_may_go_on_beyond_the_projects_end(ledger: Ledger) -> None
     with pytest.raises(OverBudget):
         await ledger.write(budget.reserve_more("s1", HOUR, ends + timedelta(minutes=1), project(ends=ends)))
     with pytest.raises(OverBudget):
-        await ledger.write(budget.reserve([claim("s2", hours=0.1)], project(ends=moments.now())))
+        await ledger.write(budget.reserve([claim("s2", hours=0.1)], project(ends=clock.now())))
 
 
 async def test_without_a_project_or_a_grant_all_is_counted_and_nothing_refused(ledger: Ledger) -> None:
@@ -182,7 +183,7 @@ async def test_without_a_project_or_a_grant_all_is_counted_and_nothing_refused(l
     await ledger.write(budget.reserve([claim("s2", hours=700)], project(gpu_hours=None)))
     for id in ("s1", "s2"):
         await ledger.write(budget.settle(id, ended(50), 0, None, NOW))
-    assert [(line.project, line.gpu_seconds) for line in await Budget(ledger).usage()] == [(None, 50), ("p1", 50)]
+    assert [(line.project, line.gpu_seconds) for line in await Charges(ledger).usage()] == [(None, 50), ("p1", 50)]
 
 
 # --- many
@@ -195,10 +196,10 @@ async def test_an_array_of_a_thousand_is_one_commit(ledger: Ledger) -> None:
     event.listen(ledger._engine, "commit", commits.append)
     await ledger.write(budget.reserve([claim(name) for name in names], project(gpu_hours=1000)))
     ran = NOW + timedelta(seconds=30)
-    over = [Stand(name, NOW, None, 0, ran, 30) for name in names]
+    over = [ChargeTotals(name, NOW, None, 0, ran, 30) for name in names]
     await ledger.write(budget.stand(over))
     assert len(commits) == 2
-    assert (await Budget(ledger).standing("p1")).spent * HOUR == pytest.approx(30_000)
+    assert (await Charges(ledger).access_status("p1")).spent * HOUR == pytest.approx(30_000)
 
 
 async def test_of_an_array_all_or_none_is_reserved(ledger: Ledger) -> None:
@@ -234,7 +235,7 @@ def race(url: str, number: int, rounds: int, start: Any, told: Any) -> None:
         try:
             for turn in range(rounds):
                 last = Project(id=f"p{turn}", gpu_hours=1, factories={"one": ProjectAt()})
-                mine = Claim(f"{turn}-{number}", last.id, "one", "ada", "a", 1, HOUR)
+                mine = ChargeReservation(f"{turn}-{number}", last.id, "one", "ada", "a", 1, HOUR)
                 await asyncio.to_thread(start.wait)
                 try:
                     await ledger.write(budget.reserve([mine], last))
@@ -263,7 +264,7 @@ async def test_of_many_at_once_one_gets_the_last_hours(database: Database) -> No
         process.join(60)
     assert sum(won) == rounds
     for turn in range(rounds):
-        assert (await Budget(ledger).standing(f"p{turn}")).reserved == pytest.approx(1)
+        assert (await Charges(ledger).access_status(f"p{turn}")).reserved == pytest.approx(1)
     await ledger.close()
 
 
@@ -286,7 +287,7 @@ async def test_links_that_want_of_the_same_projects_the_other_way_round_both_get
 
     await asyncio.gather(both(first, "a", ("p1", "p2")), both(second, "b", ("p2", "p1")))
     for name in wide:
-        assert (await Budget(first).standing(name)).reserved == pytest.approx(12)
+        assert (await Charges(first).access_status(name)).reserved == pytest.approx(12)
     await first.close()
     await second.close()
 
@@ -306,7 +307,7 @@ async def test_usage_is_cut_at_midnight_and_adds_up(ledger: Ledger) -> None:
     await ledger.write(budget.settle("s1", ended(3 * HOUR, over), 0, NOW, over))
     await ledger.write(budget.settle("s2", ended(90, NOW), 0, NOW, NOW))
     await ledger.write(budget.settle("s3", ended(10, over), 0, over, over))
-    lines = await Budget(ledger).usage("p1")
+    lines = await Charges(ledger).usage("p1")
     first, second = date(2026, 3, 1), date(2026, 3, 2)
     told = [(line.day, line.factory, line.person, line.gpu_seconds, line.jobs) for line in lines]
     assert told == [
@@ -314,26 +315,26 @@ async def test_usage_is_cut_at_midnight_and_adds_up(ledger: Ledger) -> None:
         (first, "two", "grace", 90, 1),
         (second, "one", "ada", 2 * HOUR, 0),  # the same job
     ]
-    assert await Budget(ledger).usage("p1", since=second) == [lines[2].model_copy(update={"jobs": 1})]
-    assert await Budget(ledger).usage("p1", person="grace") == [lines[1]]
-    assert sum(line.gpu_seconds for line in lines) == (await Budget(ledger).standing("p1")).spent * HOUR
+    assert await Charges(ledger).usage("p1", since=second) == [lines[2].model_copy(update={"jobs": 1})]
+    assert await Charges(ledger).usage("p1", person="grace") == [lines[1]]
+    assert sum(line.gpu_seconds for line in lines) == (await Charges(ledger).access_status("p1")).spent * HOUR
 
 
 async def test_what_runs_counts_up_to_now(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(moments, "now", lambda: NOW)
+    monkeypatch.setattr(clock, "now", lambda: NOW)
     started = NOW - timedelta(seconds=100)
     await ledger.write(budget.reserve([claim(gpus=4)], project()))
     await ledger.write(budget.runs("s1", started, started + timedelta(hours=1)))
-    assert sum(line.gpu_seconds for line in await Budget(ledger).usage("p1")) == 400
-    standing = await Budget(ledger).standing("p1")
-    assert standing.spent + standing.reserved == pytest.approx(4)
-    assert standing.spent * HOUR == pytest.approx(400)
+    assert sum(line.gpu_seconds for line in await Charges(ledger).usage("p1")) == 400
+    access_status = await Charges(ledger).access_status("p1")
+    assert access_status.spent + access_status.reserved == pytest.approx(4)
+    assert access_status.spent * HOUR == pytest.approx(400)
 
 
 async def test_what_waits_again_is_still_told_to_have_run(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(gpus=4)], project()))
     await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=1)))
     await ledger.write(budget.began_again("s1", NOW, NOW + timedelta(seconds=600)))
-    (line,) = await Budget(ledger).usage("p1")
+    (line,) = await Charges(ledger).usage("p1")
     assert (line.gpu_seconds, line.jobs) == (2400, 1)
-    assert (await Budget(ledger).standing("p1")).spent * HOUR == 2400
+    assert (await Charges(ledger).access_status("p1")).spent * HOUR == 2400

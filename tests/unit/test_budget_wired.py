@@ -13,10 +13,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import delete, select
 
-from factorylink import moments, sessions
-from factorylink.config import Limits
-from factorylink.ledger import LedgerError
-from factorylink.models import (
+from factorycommon.models import (
     BatchRequest,
     ClusterRequest,
     End,
@@ -27,8 +24,12 @@ from factorylink.models import (
     ResolvedChoice,
     SiteAccounts,
 )
+from factorylink.config import Limits
+from factorylink.ledger.ledger import LedgerError
+from factorylink.ledger.schema import SessionRecord, charges
 from factorylink.problems import ProblemError
-from factorylink.schema import Row, charges
+from factorylink.sessions import service
+from factorylink.util import clock
 from tests.unit.fake_factory import ID, OTHER, PATIENCE, SCHEDULER, SIZE, World
 from tests.unit.fake_projects import Table
 
@@ -54,12 +55,12 @@ async def row(world: World, id: str = ID) -> Any:
     return await world.ledger.transact(lambda db: db.execute(select(charges).where(charges.c.id == id)).one())
 
 
-def made() -> Row:
+def made() -> SessionRecord:
     """A session that is about to be written down."""
     choice = ResolvedChoice(
         factory="one", size="gpu-1", environment="plain", hours=8, idle_minutes=60, unopened_minutes=30, project="p1"
     )
-    return Row(ID, "ada", "", "one", "a", choice, JobOptions(), 20000, moments.now())
+    return SessionRecord(ID, "ada", "", "one", "a", choice, JobOptions(), 20000, clock.now())
 
 
 def falls_silent(world: World) -> None:
@@ -75,13 +76,13 @@ def falls_silent(world: World) -> None:
 
 
 async def held(world: World) -> tuple[float, float]:
-    standing = await world.board.budget.standing("p1")
-    return standing.spent, standing.reserved
+    access_status = await world.link_state.budget.access_status("p1")
+    return access_status.spent, access_status.reserved
 
 
 async def used(world: World) -> tuple[set[tuple[str, str]], int, int]:
     """By whom and where; GPU-seconds and jobs in all: what ran before and after midnight is told by day."""
-    lines = await world.board.budget.usage("p1")
+    lines = await world.link_state.budget.usage("p1")
     who = {(line.person, line.factory) for line in lines}
     return who, sum(line.gpu_seconds for line in lines), sum(line.jobs for line in lines)
 
@@ -117,7 +118,7 @@ async def test_a_session_holds_its_hours_and_gives_back_what_it_did_not_use(worl
     assert "2.00 GPU-hours left" in refused.value.problem.message
     assert await world.ledger.row(OTHER) is None  # nothing of it is kept
     assert session.job is not None
-    began = moments.now() - timedelta(seconds=500)
+    began = clock.now() - timedelta(seconds=500)
     world.scheduler.set(
         session.job, state=JobState.RUNNING, nodes=("n1",), started=began, ends=began + timedelta(hours=8)
     )
@@ -151,9 +152,9 @@ async def test_what_was_missed_without_a_record_is_counted_from_when_it_was_last
 ) -> None:
     session = await world.put(hours=2)
     await world.scheduler.answer()
-    live = world.board.live[ID]
+    live = world.link_state.live[ID]
     assert live.seen is not None
-    live.seen = moments.now() - timedelta(seconds=silent)  # the factory was out of reach since then
+    live.seen = clock.now() - timedelta(seconds=silent)  # the factory was out of reach since then
     del world.scheduler.jobs_there[session.job or ""]
     await world.scheduler.answer(2)
     await world.until(state="ended")
@@ -171,10 +172,10 @@ async def test_what_the_scheduler_refuses_costs_nothing(world: World) -> None:
 async def test_what_the_ledger_took_without_saying_so_holds_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "UNMAKE_SECONDS", 0.01)
+    monkeypatch.setattr(service, "UNMAKE_SECONDS", 0.01)
     falls_silent(world)
     with pytest.raises(LedgerError):
-        await world.sessions.begin(made(), world.board.places["one"])
+        await world.sessions.begin(made(), world.link_state.places["one"])
     await world.until(state="ended")
     assert await held(world) == (0, 0)
     assert world.scheduler.submitted == []
@@ -190,7 +191,7 @@ async def test_a_requeue_counts_both_runs_by_the_sites_records(world: World) -> 
     world.scheduler.runs(session.job, "n2", restarts=1)
     await world.scheduler.answer()
     await world.until(state="starting")
-    over = moments.now()
+    over = clock.now()
     world.scheduler.set(session.job, state=JobState.ENDED, raw_state="COMPLETED", ended=over)
     world.scheduler.records[session.job] = End(job=session.job, raw_state="COMPLETED", ended=over, elapsed=100)
     known = world.scheduler.records[session.job].model_copy(update={"earlier": (611,)})
@@ -293,7 +294,7 @@ async def test_workers_hold_and_give_back_too(world: World) -> None:
     assert world.clusters.look(CLUSTER, "ada").workers == ()
     await grow(world, 5, 2)
     assert await held(world) == (0, 10)
-    began = moments.now() - timedelta(seconds=100)
+    began = clock.now() - timedelta(seconds=100)
     for job in list(world.scheduler.jobs_there):
         world.scheduler.set(job, state=JobState.RUNNING, nodes=("n1",), started=began, ends=began + timedelta(hours=2))
     await world.scheduler.answer()
@@ -311,7 +312,7 @@ async def test_workers_hold_and_give_back_too(world: World) -> None:
 async def test_workers_that_the_ledger_took_without_saying_so_are_never_begun(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions, "UNMAKE_SECONDS", 0.01)
+    monkeypatch.setattr(service, "UNMAKE_SECONDS", 0.01)
     await begin(world)
     falls_silent(world)
     with pytest.raises(LedgerError):
@@ -342,7 +343,7 @@ async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(wo
     await world.scheduler.answer()
     world.scheduler.set(job, state=JobState.PENDING, restarts=1, started=None, nodes=())
     await world.scheduler.answer()
-    began = moments.now() - timedelta(seconds=60)
+    began = clock.now() - timedelta(seconds=60)
     world.scheduler.set(job, state=JobState.RUNNING, nodes=("n2",), started=began, ends=began + timedelta(hours=2))
     await world.scheduler.answer()
     over = began + timedelta(seconds=50)
@@ -356,7 +357,7 @@ async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(wo
 
 
 async def test_more_time_is_not_more_than_a_job_of_the_project_may_have(world: World) -> None:
-    world.board.projects._table = Table(project(max_hours=3))
+    world.link_state.projects._table = Table(project(max_hours=3))
     session = await world.running(hours=2)
     assert session.job is not None
     started = world.scheduler.jobs_there[session.job].started
@@ -376,7 +377,7 @@ async def test_no_more_time_while_it_is_not_known_what_the_project_has(world: Wo
     assert started is not None
     world.scheduler.set(session.job, ends=started + timedelta(hours=2))
     await world.scheduler.answer()
-    world.board.projects._table.projects = None  # type: ignore[assignment,union-attr]
+    world.link_state.projects._table.projects = None  # type: ignore[assignment,union-attr]
     with pytest.raises(ProblemError) as refused:
         await world.sessions.extender.extend(ID, 2, "person")
     assert (refused.value.status, refused.value.problem.code) == (503, "projects-unknown")
@@ -384,7 +385,7 @@ async def test_no_more_time_while_it_is_not_known_what_the_project_has(world: Wo
 
 
 async def test_what_is_taken_over_is_bounded_too(world: World) -> None:
-    world.board.config = world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=2)})
+    world.link_state.config = world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=2)})
     await begin(world)
     for batch in range(1, 3):
         names = tuple(f"w-{batch}-{n}" for n in range(10))
@@ -397,9 +398,9 @@ async def test_what_is_taken_over_is_bounded_too(world: World) -> None:
 
 
 async def test_a_cluster_s_cap_counts_what_the_site_bills(world: World) -> None:
-    place = world.board.places["one"]
+    place = world.link_state.places["one"]
     whole = SIZE.model_copy(update={"id": "node", "whole_node": True})  # 1 GPU is asked for, and all 4 are paid for
-    world.board.places = {"one": replace(place, factory=place.factory.model_copy(update={"sizes": (whole,)}))}
+    world.link_state.places = {"one": replace(place, factory=place.factory.model_copy(update={"sizes": (whole,)}))}
     asked = {"name": "mine", "factory": "one", "project": "p1", "cap_gpu_hours": 4}
     await world.clusters.put(CLUSTER, "ada", ClusterRequest.model_validate({**asked, "scheduler": SCHEDULER}))
     with pytest.raises(ProblemError, match=r"2 more jobs of 1 h would need 8\.00"):

@@ -10,9 +10,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from factorylink import catalogue
+from factorycommon.models import Choice, Factory, JobOptions
+from factorylink.catalogue import loading
 from factorylink.config import Access
-from factorylink.models import Choice, Factory, JobOptions
 
 SHIPPED = Path(__file__).parents[2] / "hub_config" / "factories"
 Data = dict[str, Any]
@@ -61,12 +61,12 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def here(write: Callable[[str], Path]) -> Factory:
-    return catalogue.load(write(GOOD))["here"]
+    return loading.load(write(GOOD))["here"]
 
 
 def problems(folder: Path) -> list[str]:
-    with pytest.raises(catalogue.CatalogueError) as caught:
-        catalogue.load(folder)
+    with pytest.raises(loading.CatalogueError) as caught:
+        loading.load(folder)
     return [line.removeprefix(f"{folder}/") for line in caught.value.problems]
 
 
@@ -134,33 +134,33 @@ def test_what_is_no_factory_at_all_is_refused_with_the_file(write: Callable[[str
 
 def test_an_empty_or_missing_folder_is_said(tmp_path: Path) -> None:
     assert "holds no factory" in problems(tmp_path)[0]
-    with pytest.raises(catalogue.CatalogueError, match="no such folder"):
-        catalogue.load(tmp_path / "none")
+    with pytest.raises(loading.CatalogueError, match="no such folder"):
+        loading.load(tmp_path / "none")
 
 
 def test_a_qos_may_allow_more_hours_than_the_partition(write: Callable[[str], Path]) -> None:
     slow = "partition: gpu, qos: slow, max_hours: 96, billed_as: half"
     text = GOOD.replace("partition: gpu, max_hours: 24, billed_as: half", slow)
-    assert catalogue.load(write(text))["here"].sizes[0].max_hours == 96
+    assert loading.load(write(text))["here"].sizes[0].max_hours == 96
 
 
 # --- choices --------------------------------------------------------------------------------------------------------
 
 
 def test_an_empty_choice_takes_the_smallest_size_and_the_defaults(here: Factory) -> None:
-    resolved = catalogue.resolve(here, Choice())
+    resolved = loading.resolve(here, Choice())
     assert (resolved.size, resolved.environment, resolved.hours) == ("gpu-1", "basic", 1)
     assert (resolved.idle_minutes, resolved.unopened_minutes) == (60, 30)
 
 
 def test_the_default_hours_never_pass_the_sizes_limit(here: Factory) -> None:
-    assert catalogue.resolve(here, Choice(size="quick")).hours == 0.5
+    assert loading.resolve(here, Choice(size="quick")).hours == 0.5
 
 
 def test_the_default_environment_is_one_that_fits(here: Factory) -> None:
     prefers_big = here.model_copy(update={"default_environment": "big"})
-    assert catalogue.resolve(prefers_big, Choice(size="gpu-2")).environment == "big"
-    assert catalogue.resolve(prefers_big, Choice(size="gpu-1")).environment == "basic"
+    assert loading.resolve(prefers_big, Choice(size="gpu-2")).environment == "big"
+    assert loading.resolve(prefers_big, Choice(size="gpu-1")).environment == "basic"
 
 
 @pytest.mark.parametrize(
@@ -178,8 +178,8 @@ def test_the_default_environment_is_one_that_fits(here: Factory) -> None:
     ],
 )
 def test_a_wrong_choice_is_refused_in_words(here: Factory, choice: Data, field: str, words: str) -> None:
-    with pytest.raises(catalogue.ChoiceError) as caught:
-        catalogue.resolve(here, Choice(**choice))
+    with pytest.raises(loading.ChoiceError) as caught:
+        loading.resolve(here, Choice(**choice))
     assert caught.value.field == field
     assert words in caught.value.message
 
@@ -207,15 +207,15 @@ def test_a_choice_holds_ids_only(choice: Data) -> None:
 
 def test_nothing_fits_is_said(here: Factory) -> None:
     only_big = here.model_copy(update={"environments": here.environments[1:]})
-    with pytest.raises(catalogue.ChoiceError, match="No environment of M fits the node size gpu-1"):
-        catalogue.resolve(only_big, Choice())
+    with pytest.raises(loading.ChoiceError, match="No environment of M fits the node size gpu-1"):
+        loading.resolve(only_big, Choice())
 
 
 def test_gpu_labels() -> None:
-    lumi = catalogue.load(SHIPPED)["lumi-aif"]
-    assert catalogue.gpu_label(lumi, lumi.sizes[1]) == "2 x MI250X GCD 64 GB"
+    lumi = loading.load(SHIPPED)["lumi-aif"]
+    assert loading.gpu_label(lumi, lumi.sizes[1]) == "2 x MI250X GCD 64 GB"
     without = lumi.sizes[0].model_copy(update={"gpus": 0})
-    assert catalogue.gpu_label(lumi, without) == "no GPU"
+    assert loading.gpu_label(lumi, without) == "no GPU"
 
 
 # --- the job request ------------------------------------------------------------------------------------------------
@@ -224,10 +224,10 @@ ACCESS = Access(account_pool=("fg1",), job_account="grant-1", job_qos="project-1
 
 
 def request(factory: Factory, choice: Choice, options: JobOptions = JobOptions()) -> Any:  # noqa: B008 (frozen)
-    return catalogue.job_request(
+    return loading.job_request(
         factory,
         ACCESS,
-        catalogue.resolve(factory, choice),
+        loading.resolve(factory, choice),
         options,
         name="factorygate-hub",
         comment="fg:0:0",
@@ -295,11 +295,11 @@ def link(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_relative_paths_are_relative_to_the_file(link: Callable[[str], Path]) -> None:
-    config = catalogue.load_link_config(link(LINK))
+    config = loading.load_link_config(link(LINK))
     assert config.catalogue.is_dir()
     assert config.hub.token_file == config.catalogue.parent / "token"
     assert config.state_dir == Path("/var/lib/factorygate")
-    assert list(catalogue.offered(config, catalogue.load(config.catalogue))) == ["here"]
+    assert list(loading.offered(config, loading.load(config.catalogue))) == ["here"]
 
 
 @pytest.mark.parametrize(
@@ -318,8 +318,8 @@ def test_a_wrong_link_configuration_is_named_the_same_way(
 ) -> None:
     assert old in LINK
     path = link(LINK.replace(old, new, 1))
-    with pytest.raises(catalogue.CatalogueError) as caught:
-        catalogue.load_link_config(path)
+    with pytest.raises(loading.CatalogueError) as caught:
+        loading.load_link_config(path)
     lines = [line.removeprefix(f"{path.parent}/") for line in caught.value.problems]
     assert [line for line in lines if line.startswith(expected)], lines
 
@@ -347,10 +347,10 @@ def test_what_this_hub_may_not_offer_is_said(
 ) -> None:
     data = yaml.safe_load(LINK)
     data["factories"]["here"] |= access
-    config = catalogue.load_link_config(link(yaml.safe_dump(data)))
+    config = loading.load_link_config(link(yaml.safe_dump(data)))
     entry = Factory.model_validate({**yaml.safe_load(GOOD), **factory})
-    with pytest.raises(catalogue.CatalogueError, match=expected):
-        catalogue.offered(config, {entry.id: entry})
+    with pytest.raises(loading.CatalogueError, match=expected):
+        loading.offered(config, {entry.id: entry})
 
 
 def test_a_testbed_offers_a_template_with_its_own_environment(here: Factory) -> None:
@@ -363,8 +363,8 @@ def test_a_testbed_offers_a_template_with_its_own_environment(here: Factory) -> 
             "idle": {"idle_minutes": 5},
         }
     )
-    changed = catalogue.apply(here.model_copy(update={"default_environment": "big"}), access)
-    assert catalogue.resolve(changed, Choice()).environment == "demo"
+    changed = loading.apply(here.model_copy(update={"default_environment": "big"}), access)
+    assert loading.resolve(changed, Choice()).environment == "demo"
     assert changed.notebook_folder.path == "~/notebooks"
-    assert catalogue.resolve(changed, Choice()).idle_minutes == 5
-    assert catalogue.apply(here, ACCESS) is here
+    assert loading.resolve(changed, Choice()).idle_minutes == 5
+    assert loading.apply(here, ACCESS) is here

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from factoryoperator import check_network
 from factoryoperator.cli import main
-from factoryspawner.passwords import write_passwords
+from factoryspawner.login.passwords import write_passwords
 from tests.unit.test_catalogue import GOOD
 
 HUB = """\

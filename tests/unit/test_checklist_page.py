@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
-from factorylink import explain
-from factorylink.models import AccountThere, Antenna, ChecklistView, ProjectView, SiteCheck, SiteRules
+from factorycommon.models import AccountThere, Antenna, ChecklistView, ProjectView, SiteCheck, SiteRules
+from factorylink.explain import explain
 from factorylink.problems import of_words
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess

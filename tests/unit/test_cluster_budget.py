@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from factorylink.models import JobState
+from factorycommon.models import JobState
 from tests.unit.cluster_world import Life
 
 JOBS = st.integers(0, 6)

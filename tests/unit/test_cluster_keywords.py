@@ -14,10 +14,11 @@ from dask_jobqueue.slurm import SLURMJob
 from distributed.security import Security
 
 from factorygate import FactoryCluster
-from factorygate.cluster import keywords, place
+from factorygate.cluster import keywords
+from factorygate.cluster import worker_place as place
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.keys import Keys
-from factorygate.cluster.place import WorkerPlace
+from factorygate.cluster.worker_place import WorkerPlace
 
 
 def size(id: str, gpus: int, cores: int, memory_gb: float, max_hours: float = 24) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from factorycommon.models import JobState
 from factorylink.config import Limits
-from factorylink.models import JobState
 from tests.unit.cluster_world import Life
 
 HOUR = 3600
@@ -166,8 +166,8 @@ def test_a_link_that_lost_its_ledger_takes_all_over(life: Life) -> None:
 def test_a_cluster_that_ended_is_not_made_again(life: Life) -> None:
     life.scale(1)
     life.comes(lambda: life.running() == 1)
-    broker = life.cluster.broker
-    life.run(life.world.clusters.end(broker.id, "ada"))
+    cluster_api = life.cluster.cluster_api
+    life.run(life.world.clusters.end(cluster_api.id, "ada"))
     life.link_is_killed()
     life.passes(120)
     assert life.world.clusters.of("ada", live=True) == []
@@ -232,7 +232,7 @@ def test_jobs_that_the_scheduler_begins_again_are_counted_twice(life: Life) -> N
     life.grid.begins_again(life.grid.alive()[0])
     life.passes(30)
     assert len(life.grid.alive()) == 1
-    [stopped] = [told for told in life.cluster.broker.workers.values() if told["state"] == "ended"]
+    [stopped] = [told for told in life.cluster.cluster_api.workers.values() if told["state"] == "ended"]
     assert stopped["end"]["code"] == "cluster-cap"
     assert life.grid.used() <= 2.5
 
@@ -290,7 +290,7 @@ def test_adapting_over_the_cap_begins_what_fits_and_says_so(life: Life) -> None:
 
 
 def test_adapting_over_a_limit_of_the_gateway_begins_what_fits_and_says_so(life: Life) -> None:
-    life.world.board.config = life.world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=4)})
+    life.world.link_state.config = life.world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=4)})
     life.dask.target = 50
     life.adapt(50)
     life.comes(lambda: len(life.grid.alive()) == 4)
@@ -303,7 +303,7 @@ def test_adapting_over_a_limit_of_the_gateway_begins_what_fits_and_says_so(life:
 def test_replacements_over_a_limit_of_the_gateway_are_as_many_as_fit(life: Life) -> None:
     life.scale(4)
     life.comes(lambda: life.running() == 4)
-    life.world.board.config = life.world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=2)})
+    life.world.link_state.config = life.world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=2)})
     for job in life.grid.alive():
         life.grid.ends(job, "NODE_FAIL")
     life.comes(lambda: life.running() == 2)
@@ -317,7 +317,7 @@ def test_scaling_over_a_limit_of_the_gateway_begins_nothing_and_says_so(life: Li
     assert "the 2000 that one may have" in life.scale(2500)
     assert "the 2000 that one may have" in life.cluster.message
     assert len(life.grid.runs_of) == 3
-    assert life.cluster.roster.wanted == 3
+    assert life.cluster.worker_plan.wanted == 3
 
 
 def test_what_adapting_was_about_to_do_is_not_done_after_scaling(life: Life) -> None:
@@ -328,7 +328,7 @@ def test_what_adapting_was_about_to_do_is_not_done_after_scaling(life: Life) -> 
     assert life.scale(0) == ""
     life.passes(120)
     assert not life.grid.alive()
-    assert life.cluster.roster.wanted == 0
+    assert life.cluster.worker_plan.wanted == 0
 
 
 def test_jobs_that_ended_though_they_were_wanted_are_told(life: Life) -> None:

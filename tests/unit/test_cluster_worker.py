@@ -12,9 +12,9 @@ import dask
 import pytest
 from distributed import Client, Scheduler
 
-from factorygate.cluster import broker as broker_module
+from factorygate.cluster import cluster_api as broker_module
 from factorygate.cluster import worker
-from factorygate.cluster.broker import Broker
+from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.keys import Keys
 from factorygate.link import LinkError
 
@@ -136,46 +136,46 @@ def link() -> ScriptedLink:
 
 
 @pytest.fixture
-def broker(link: ScriptedLink) -> Broker:
-    return Broker(link, lambda _names: None)  # type: ignore[arg-type]
+def cluster_api(link: ScriptedLink) -> ClusterApi:
+    return ClusterApi(link, lambda _names: None)  # type: ignore[arg-type]
 
 
-async def test_what_is_asked_for_together_is_one_request(broker: Broker, link: ScriptedLink) -> None:
-    await asyncio.gather(*(broker.submit(f"w-{n}") for n in range(200)))
+async def test_what_is_asked_for_together_is_one_request(cluster_api: ClusterApi, link: ScriptedLink) -> None:
+    await asyncio.gather(*(cluster_api.submit(f"w-{n}") for n in range(200)))
     [(method, path, body)] = link.asked
     assert (method, len(body["names"])) == ("PUT", 200)
-    assert path.startswith(f"/clusters/{broker.id}/batches/")
-    await asyncio.gather(*(broker.cancel(f"w-{n}") for n in range(200)))
+    assert path.startswith(f"/clusters/{cluster_api.id}/batches/")
+    await asyncio.gather(*(cluster_api.cancel(f"w-{n}") for n in range(200)))
     assert [(m, len(b["names"])) for m, _, b in link.asked[1:]] == [("POST", 200)]
 
 
-async def test_kinds_and_thousands_go_apart(broker: Broker, link: ScriptedLink) -> None:
-    asked = [broker.submit(f"w-{n}") for n in range(1500)] + [broker.submit(f"v-{n}", 2.0) for n in range(3)]
+async def test_kinds_and_thousands_go_apart(cluster_api: ClusterApi, link: ScriptedLink) -> None:
+    asked = [cluster_api.submit(f"w-{n}") for n in range(1500)] + [cluster_api.submit(f"v-{n}", 2.0) for n in range(3)]
     await asyncio.gather(*asked)
     assert [(len(body["names"]), body["hours"]) for _, _, body in link.asked] == [(1000, None), (500, None), (3, 2.0)]
 
 
 async def test_a_lost_answer_is_the_same_request_again(
-    broker: Broker, link: ScriptedLink, monkeypatch: pytest.MonkeyPatch
+    cluster_api: ClusterApi, link: ScriptedLink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_module, "PAUSES", (0.0, 0.0))
     link.fails = [LinkError("unreachable", "It does not answer.")] * 2
-    await broker.submit("w-0")
+    await cluster_api.submit("w-0")
     assert len(link.asked) == 3
     assert len({path for _, path, _ in link.asked}) == 1
 
 
-async def test_a_no_is_everybodys_at_once(broker: Broker, link: ScriptedLink) -> None:
+async def test_a_no_is_everybodys_at_once(cluster_api: ClusterApi, link: ScriptedLink) -> None:
     link.fails = [LinkError("refused", "Invalid account.")]
-    outcomes = await asyncio.gather(broker.submit("w-0"), broker.submit("w-1"), return_exceptions=True)
+    outcomes = await asyncio.gather(cluster_api.submit("w-0"), cluster_api.submit("w-1"), return_exceptions=True)
     assert [str(outcome) for outcome in outcomes] == ["Invalid account."] * 2
     assert len(link.asked) == 1
-    await broker.submit("w-2")
+    await cluster_api.submit("w-2")
 
 
-async def test_who_gives_up_on_a_cancel_holds_up_nobody(broker: Broker, link: ScriptedLink) -> None:
-    given_up = asyncio.create_task(broker.cancel("w-0"))
-    asked = asyncio.create_task(broker.submit("w-1"))
+async def test_who_gives_up_on_a_cancel_holds_up_nobody(cluster_api: ClusterApi, link: ScriptedLink) -> None:
+    given_up = asyncio.create_task(cluster_api.cancel("w-0"))
+    asked = asyncio.create_task(cluster_api.submit("w-1"))
     await asyncio.sleep(0)
     given_up.cancel()
     await asyncio.wait_for(asked, 60)

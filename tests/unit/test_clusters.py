@@ -15,13 +15,13 @@ import pytest_asyncio
 from pydantic import ValidationError
 from sqlalchemy import Connection
 
-from factorylink.clusters import herd, service
-from factorylink.clusters.rows import Shelf
+from factorycommon.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
+from factorylink.clusters import reconciler, service
 from factorylink.config import Limits
 from factorylink.errors import Unreachable
-from factorylink.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
-from factorylink.pacing import RateLimiter
+from factorylink.ledger.cluster_store import ClusterStore
 from factorylink.problems import ProblemError
+from factorylink.util.rate_limiter import RateLimiter
 from tests.unit import fake_factory
 from tests.unit.fake_factory import ID, INSTEAD, OTHER, SCHEDULER, World
 
@@ -151,7 +151,7 @@ async def test_an_answer_that_was_lost_is_settled(world: World) -> None:
 
 
 async def test_one_that_never_arrived_is_submitted_again(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(herd, "DOUBT", 0.0)
+    monkeypatch.setattr(reconciler, "DOUBT", 0.0)
     await begin(world)
     world.scheduler.says_nothing = True
     await grow(world, "w-0")
@@ -179,7 +179,7 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     world.scheduler.turn = turn.wait  # type: ignore[method-assign]
     asked = asyncio.create_task(grow(world, "w-0"))
     await states(world, **{"w-0": "asked"})
-    world.board.places["one"].standing.pause("Not now.")
+    world.link_state.places["one"].access_status.pause("Not now.")
     turn.set()
     assert (await refused(asked)).status == 503
     assert world.scheduler.submitted == []
@@ -327,7 +327,7 @@ async def test_many_that_ask_at_once_do_not_pass_it_either(world: World) -> None
 
 
 async def test_batches_that_are_asked_for_together_are_allowed_together_or_not_at_all(world: World) -> None:
-    world.board.config = world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=3)})
+    world.link_state.config = world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=3)})
     await begin(world)
     first = BatchRequest(names=("w-0", "w-1"), together=4)
     error = await refused(world.clusters.grow(CLUSTER, "ada", BATCH, first))
@@ -383,15 +383,15 @@ async def test_one_that_nobody_reads_of_ends(tmp_path: Path, monkeypatch: pytest
     world = await World(tmp_path, cluster_lease_seconds=60).up()
     await begin(world)
     await grow(world, "w-0")
-    flock = world.clusters.own(CLUSTER, "ada")
-    reading = flock.stream()
+    live_cluster = world.clusters.own(CLUSTER, "ada")
+    reading = live_cluster.stream()
     await anext(reading)
-    flock.left -= 100
+    live_cluster.left -= 100
     for _ in range(5):
         await asyncio.sleep(0.01)
-    assert flock.row.wish == "run"  # who reads holds it
+    assert live_cluster.row.wish == "run"  # who reads holds it
     await reading.aclose()
-    flock.left -= 100
+    live_cluster.left -= 100
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
     await world.down()
 
@@ -430,7 +430,7 @@ async def test_any_number_of_batches_is_found_again(world: World) -> None:
         connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 20)
 
     await world.ledger.transact(few)
-    (found,) = await Shelf(world.ledger).live()
+    (found,) = await ClusterStore(world.ledger).live()
     assert sum(len(batch.workers) for batch in found.batches.values()) == 30
 
 
@@ -444,7 +444,7 @@ async def test_jobs_that_no_cluster_has_are_cancelled_after_a_grace(tmp_path: Pa
     await world.up()
     await world.scheduler.answer()
     assert world.scheduler.cancelled == []
-    world.clusters.herd._orphans = {key: since - 2 for key, since in world.clusters.herd._orphans.items()}
+    world.clusters.reconciler._orphans = {key: since - 2 for key, since in world.clusters.reconciler._orphans.items()}
     await world.scheduler.answer()
     assert world.scheduler.cancelled == ["1_1", "1_2"]
     assert [entry.action for entry in await world.ledger.audited("cancel-orphan")] == ["cancel-orphan"]
@@ -463,7 +463,7 @@ async def test_a_copied_comment_changes_nothing(world: World) -> None:
 
 
 async def test_a_stream_tells_all_and_then_what_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorylink.clusters.flock.STEP_SECONDS", 0.0)
+    monkeypatch.setattr("factorylink.state.live_cluster.STEP_SECONDS", 0.0)
     await begin(world)
     await grow(world, "w-0", "w-1")
     await world.scheduler.answer()
@@ -498,10 +498,10 @@ async def test_gpu_hours_are_counted_by_the_time_that_jobs_ran(world: World) -> 
 async def test_figures_change_only_when_something_happens(world: World) -> None:
     await begin(world)
     await grow(world, "w-0", "w-1")
-    flock = world.clusters.own(CLUSTER, "ada")
+    live_cluster = world.clusters.own(CLUSTER, "ada")
     await world.scheduler.answer()
     await states(world, **{"w-0": "pending", "w-1": "pending"})
-    waiting = flock.figures()
+    waiting = live_cluster.figures()
     assert (waiting.workers, waiting.counts) == ((), {"pending": 2})
     assert waiting.waits_for is not None
     assert (waiting.gpu_hours.at, waiting.gpu_hours.per_hour) == (waiting.created, 0)
@@ -510,12 +510,12 @@ async def test_figures_change_only_when_something_happens(world: World) -> None:
     world.scheduler.set("1_1", started=begun, ends=begun + timedelta(hours=1))
     await world.scheduler.answer()
     await states(world, **{"w-0": "running"})
-    running = flock.figures()
-    assert flock.figures() == running != waiting
+    running = live_cluster.figures()
+    assert live_cluster.figures() == running != waiting
     hours = running.gpu_hours
     assert (hours.at, hours.per_hour, hours.spent, hours.committed) == (begun, 1, 0, 2)
     world.scheduler.up = False
-    silent = flock.figures()
+    silent = live_cluster.figures()
     assert (silent.counts, silent.waits_for) == ({"unreachable": 2}, None)
     assert silent.wrong is not None
     assert silent.gpu_hours == hours  # its jobs go on
@@ -523,10 +523,10 @@ async def test_figures_change_only_when_something_happens(world: World) -> None:
 
 async def test_what_keeps_jobs_from_beginning_is_said(world: World) -> None:
     await begin(world)
-    flock = world.clusters.own(CLUSTER, "ada")
-    assert flock.figures().wrong is None
-    world.board.places["one"].standing.pause("Not today.")
-    told = flock.figures().wrong
+    live_cluster = world.clusters.own(CLUSTER, "ada")
+    assert live_cluster.figures().wrong is None
+    world.link_state.places["one"].access_status.pause("Not today.")
+    told = live_cluster.figures().wrong
     assert told is not None and told.what == "Not today."
 
 
@@ -546,7 +546,7 @@ async def test_those_that_ended_are_told_by_the_ledger(tmp_path: Path) -> None:
     row = world.clusters.own(CLUSTER, "ada").row
     await world.comes(lambda: row.ended is not None)
     next(iter(row.workers())).earlier = 2.0  # hours of a run before that
-    await world.clusters._shelf.save(list(row.workers()))
+    await world.clusters._store.save(list(row.workers()))
     for _ in range(2):  # at once, and by the next link
         live, over = await world.clusters.figures_of("ada", ended=5)
         assert (live.id, live.state) == (OTHER, "live")
@@ -566,15 +566,15 @@ async def test_jobs_may_be_asked_for_while_an_answer_is_worked_on(
     await grow(world, "w-0")
     await world.scheduler.answer()
     world.scheduler.runs("1")
-    shelf = world.clusters._shelf
-    save, asked = shelf.save, []
+    store = world.clusters._store
+    save, asked = store.save, []
 
     async def slow(changed: Any) -> None:
         if not asked:
             asked.append(await grow(world, "w-1", batch=MORE))
         await save(changed)
 
-    monkeypatch.setattr(shelf, "save", slow)
+    monkeypatch.setattr(store, "save", slow)
     await world.scheduler.answer(2)
     await states(world, **{"w-0": "running", "w-1": "pending"})
 
@@ -582,7 +582,7 @@ async def test_jobs_may_be_asked_for_while_an_answer_is_worked_on(
 async def test_a_batch_of_a_size_that_is_offered_no_more_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(herd, "DOUBT", 0.0)
+    monkeypatch.setattr(reconciler, "DOUBT", 0.0)
     world = await World(tmp_path).up()
     await begin(world)
     world.scheduler.says_nothing = True

@@ -10,33 +10,40 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from factorycommon.models import projects as project_models
 from factorylink import config as link_config
-from factorylink import federation, projects
-from factorylink.catalogue import load_link_config
-from factorylink.models import projects as project_models
-from factoryspawner import hubconfig
-from factoryspawner.login import settings
+from factorylink.catalogue import catalogue as federation
+from factorylink.catalogue.loading import load_link_config
+from factorylink.projects import book
+from factoryspawner.config import hub_config, login_settings
 
 CHECKOUT = Path(__file__).parents[2]
 EXAMPLES = CHECKOUT / "docs" / "configuration"
 CATALOGUE = CHECKOUT / "hub_config" / "factories"
 
-HUB = [hubconfig.HubConfig, settings.Login, settings.Provider, settings.Terms, settings.Rule, settings.EntitlementMatch]
+HUB = [
+    hub_config.HubConfig,
+    login_settings.LoginSettings,
+    login_settings.Provider,
+    login_settings.LoginTerms,
+    login_settings.Rule,
+    login_settings.EntitlementMatch,
+]
 LINK = [
     link_config.LinkConfig, link_config.Hub, link_config.Limits, link_config.Mail, link_config.Access,
-    link_config.SshTransport, link_config.LocalTransport, link_config.DoorAccess, link_config.KeyCredentials,
+    link_config.SshTransportSettings, link_config.LocalTransportSettings, link_config.DoorAccess, link_config.KeyCredentials,
     link_config.CaCredentials, link_config.WrapperCredentials, link_config.EfpCredentials,
 ]  # fmt: skip
 PROJECT = [project_models.Project, project_models.ProjectAt]
 
 
 def test_the_examples_can_be_read() -> None:
-    assert hubconfig.load(EXAMPLES / "hub.yaml").login is not None
+    assert hub_config.load(EXAMPLES / "hub.yaml").login is not None
     config = load_link_config(EXAMPLES / "link.yaml")
     known = federation.load(CATALOGUE).factories
     assert set(config.factories) <= set(known)
     assert config.projects is not None
-    assert projects.load(config.projects, known, config.factories)
+    assert book.load(config.projects, known, config.factories)
 
 
 @pytest.mark.parametrize(("name", "models"), [("hub.yaml", HUB), ("link.yaml", LINK), ("projects.yaml", PROJECT)])
@@ -57,7 +64,7 @@ def test_commented_keys_are_keys() -> None:
 
 
 def test_both_sides_of_the_examples_agree() -> None:
-    hub, link = hubconfig.load(EXAMPLES / "hub.yaml"), load_link_config(EXAMPLES / "link.yaml")
+    hub, link = hub_config.load(EXAMPLES / "hub.yaml"), load_link_config(EXAMPLES / "link.yaml")
     assert hub.link_socket == link.socket
     assert hub.base_url == link.hub.base_url
     assert hub.hub_url == link.hub.url

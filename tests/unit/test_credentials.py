@@ -6,7 +6,7 @@ import asyncssh
 import pytest
 from pydantic import ValidationError
 
-from factorylink.config import SshTransport
+from factorylink.config import SshTransportSettings
 from factorylink.credentials.base import read_private_key
 from factorylink.credentials.key import KeyFiles
 from factorylink.errors import Refused
@@ -80,5 +80,5 @@ def test_what_the_wrapper_would_not_run_is_no_setting(useless):
     told = {"hosts": ["login"], "watcher": "watch"}
     wrapper = {"kind": "wrapper", "login": "gate", "key": "key"}
     with pytest.raises(ValidationError, match=r"act\.conf"):
-        SshTransport.model_validate({**told, "credentials": wrapper, **useless})
-    SshTransport.model_validate({**told, "credentials": {"kind": "key", "keys": "keys"}, **useless})
+        SshTransportSettings.model_validate({**told, "credentials": wrapper, **useless})
+    SshTransportSettings.model_validate({**told, "credentials": {"kind": "key", "keys": "keys"}, **useless})

@@ -19,7 +19,7 @@ import pytest
 from pydantic import ValidationError
 
 from factorylink.config import EfpCredentials
-from factorylink.credentials.efp import NEVER, Federation, grants, read_certificate
+from factorylink.credentials.efp import NEVER, FederationAuthority, grants, read_certificate
 from factorylink.errors import Expired, Misread, Refused, Unreachable
 
 TOKEN = "eyJ-a-token-of-ada"
@@ -105,7 +105,7 @@ def clock():
 @pytest.fixture
 def federation(ca, watcher_key, clock):
     settings = EfpCredentials(url=ca.url, resource="lumi", renew_url=RENEW, watcher_key=watcher_key)
-    return Federation(settings, "watch", ["login.lumi.example:2222"], clock=clock)
+    return FederationAuthority(settings, "watch", ["login.lumi.example:2222"], clock=clock)
 
 
 async def test_a_token_buys_a_certificate(federation, ca):
@@ -192,7 +192,7 @@ async def test_a_ca_that_is_away_leaves_what_there_is(federation, ca, clock):
 async def test_nobody_there(ca, watcher_key):
     settings = EfpCredentials(url="http://127.0.0.1:9", renew_url=RENEW, watcher_key=watcher_key)
     with pytest.raises(Unreachable):
-        await Federation(settings, "watch", ["x"]).renew("ada", TOKEN)
+        await FederationAuthority(settings, "watch", ["x"]).renew("ada", TOKEN)
 
 
 async def test_a_bad_token_is_refused_and_never_repeated(federation, ca, caplog):

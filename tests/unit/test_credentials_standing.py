@@ -18,21 +18,22 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
-from factorylink import audit, cli
-from factorylink.api_hub import hub_app
+from factorycommon.models import AuditLine, Choice, JobState, SessionRequest, SessionState
+from factorylink.api.hub import hub_app
+from factorylink.cli import main as cli
 from factorylink.client import LinkClient, LinkProblem
-from factorylink.config import DoorAccess, EfpCredentials, SshTransport
+from factorylink.config import DoorAccess, EfpCredentials, SshTransportSettings
 from factorylink.credentials import credentials_of
 from factorylink.credentials.base import Login
-from factorylink.credentials.efp import Federation
+from factorylink.credentials.efp import FederationAuthority
 from factorylink.errors import Gone, NotDone, NotLetIn, Refused, Unreachable
-from factorylink.ledger import Entry, Ledger
-from factorylink.lending import site_account
-from factorylink.models import AuditLine, Choice, JobState, SessionRequest, SessionState
+from factorylink.ledger import audit
+from factorylink.ledger.ledger import AuditEntry, Ledger
 from factorylink.problems import ProblemError
-from factorylink.schedulers.ask import Ask
-from factorylink.standing import HEARD_SECONDS, Standing
-from factorylink.transports.heeding import HeedingTransport
+from factorylink.projects.account_leases import site_account
+from factorylink.schedulers.command import Command
+from factorylink.transports.access_guard import GuardedTransport
+from factorylink.transports.access_status import HEARD_SECONDS, SiteAccessStatus
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
 
@@ -76,12 +77,12 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     await made.down()
 
 
-def stand(world: World, credentials: Any, clock: Clock) -> Standing:
-    standing = Standing(credentials, clock)
-    places: Any = world.board.places
-    places["one"] = replace(places["one"], standing=standing)
-    standing.on_change = partial(world.board.touch_factory, "one")
-    return standing
+def stand(world: World, credentials: Any, clock: Clock) -> SiteAccessStatus:
+    access_status = SiteAccessStatus(credentials, clock)
+    places: Any = world.link_state.places
+    places["one"] = replace(places["one"], access_status=access_status)
+    access_status.on_change = partial(world.link_state.touch_factory, "one")
+    return access_status
 
 
 # --- an expired credential
@@ -131,20 +132,20 @@ async def test_a_job_that_ended_meanwhile_is_told_by_the_watcher(world: World, c
 
 
 def test_words_say_where_to_renew(tmp_path: Path) -> None:
-    standing = Standing(_federation(tmp_path))
-    words = standing.problem("ada")
+    access_status = SiteAccessStatus(_federation(tmp_path))
+    words = access_status.problem("ada")
     assert words is not None
     assert words.code == "credential-expired"
     assert "https://my-eurohpc.example/token" in words.scheduler
 
 
-def _federation(folder: Path) -> Federation:
+def _federation(folder: Path) -> FederationAuthority:
     key = folder / "watcher-key"
     asyncssh.generate_private_key("ssh-ed25519").write_private_key(key)
     key.chmod(0o600)
     told = EfpCredentials(url="http://127.0.0.1:9/efp", renew_url="https://my-eurohpc.example/token", watcher_key=key)
-    made = credentials_of(SshTransport(hosts=("h",), watcher="watch", credentials=told), DoorAccess(), "hub")
-    assert isinstance(made, Federation)
+    made = credentials_of(SshTransportSettings(hosts=("h",), watcher="watch", credentials=told), DoorAccess(), "hub")
+    assert isinstance(made, FederationAuthority)
     return made
 
 
@@ -152,19 +153,19 @@ def _federation(folder: Path) -> Federation:
 
 
 async def test_a_pause_begins_nothing_and_leaves_what_is_there(world: World, clock: Clock) -> None:
-    standing = stand(world, None, clock)
+    access_status = stand(world, None, clock)
     await world.put()
     await world.scheduler.answer()
-    standing.pause("We talk to the site first.")
+    access_status.pause("We talk to the site first.")
     with pytest.raises(ProblemError) as caught:
         await world.put(OTHER, user="ben")
     assert (caught.value.status, caught.value.problem.message) == (503, "We talk to the site first.")
     assert (await world.session()).state == SessionState.PENDING
-    assert world.board.health("one").state == "draining"
+    assert world.link_state.health("one").state == "draining"
     world.scheduler.runs("1")
     await world.scheduler.answer()
     assert (await world.session()).state == SessionState.STARTING
-    standing.pause(None)
+    access_status.pause(None)
     await world.put(OTHER, user="ben")
 
 
@@ -172,25 +173,25 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     turn = asyncio.Event()
     world.scheduler.turn = turn.wait  # type: ignore[method-assign]
     asked = asyncio.create_task(world.put(size="gpu-1", hours=1))
-    await world.comes(lambda: bool(world.board.live))
-    world.board.places["one"].standing.pause("Not now.")
+    await world.comes(lambda: bool(world.link_state.live))
+    world.link_state.places["one"].access_status.pause("Not now.")
     turn.set()
     with pytest.raises(ProblemError):
         await asked
     assert world.scheduler.submitted == []
-    assert not world.board.live
+    assert not world.link_state.live
 
 
 async def test_a_pause_enters_no_door(clock: Clock) -> None:
-    standing = Standing(None, clock)
+    access_status = SiteAccessStatus(None, clock)
     inner = Answers()
-    transport = HeedingTransport(inner, standing)
-    standing.pause("Not now.")
+    transport = GuardedTransport(inner, access_status)
+    access_status.pause("Not now.")
     with pytest.raises(Unreachable, match="Not now"):
         await transport.connect("ada", "node", 1)
     with pytest.raises(Unreachable, match="Not now"):
         await transport.enter("ada", ("srun",))
-    await transport.run(Ask(("squeue",), str))
+    await transport.run(Command(("squeue",), str))
     assert inner.asked == ["run"]
 
 
@@ -198,7 +199,7 @@ async def test_a_pause_is_kept_over_a_restart(world: World) -> None:
     await world.ledger.pause("one", "Until Monday.")
     await world.sessions.close()
     await world.up()
-    paused = world.board.places["one"].standing.paused
+    paused = world.link_state.places["one"].access_status.paused
     assert paused is not None
     assert paused.what == "Until Monday."
 
@@ -238,52 +239,52 @@ class Answers:
 
 @pytest.mark.parametrize(("said", "code"), [(STOPPED, "stopped-by-site"), (OFF_LIST, "off-list")])
 async def test_the_sites_no_is_believed_until_it_says_otherwise(clock: Clock, said: str, code: str) -> None:
-    standing, inner, changes = Standing(None, clock), Answers(), []
-    standing.on_change = lambda: changes.append(1)
-    transport = HeedingTransport(inner, standing)
+    access_status, inner, changes = SiteAccessStatus(None, clock), Answers(), []
+    access_status.on_change = lambda: changes.append(1)
+    transport = GuardedTransport(inner, access_status)
     inner.error = Refused(said)
     for _ in range(2):
         with pytest.raises(Refused):
             await transport.read("ada", "~/x")
-    words = standing.problem("ada")
+    words = access_status.problem("ada")
     assert words is not None
     assert (words.code, words.scheduler) == (code, said)
-    assert standing.problem("ben") is None
-    assert standing.may_submit("ada") is None  # asked again by the submission itself
+    assert access_status.problem("ben") is None
+    assert access_status.may_submit("ada") is None  # asked again by the submission itself
     assert len(changes) == 1
     inner.error = None
     await transport.read("ada", "~/x")
-    assert standing.problem("ada") is None
+    assert access_status.problem("ada") is None
     assert len(changes) == 2
 
 
 async def test_an_old_no_is_not_believed_for_ever(clock: Clock) -> None:
-    standing, inner = Standing(None, clock), Answers()
+    access_status, inner = SiteAccessStatus(None, clock), Answers()
     inner.error = Refused(OFF_LIST)
     with pytest.raises(Refused):
-        await HeedingTransport(inner, standing).read("ada", "~/x")
+        await GuardedTransport(inner, access_status).read("ada", "~/x")
     clock.now += HEARD_SECONDS + 1
-    assert standing.problem("ada") is None
+    assert access_status.problem("ada") is None
 
 
 async def test_other_errors_and_the_watcher_say_nothing_of_an_account(clock: Clock) -> None:
-    standing, inner = Standing(None, clock), Answers()
-    transport = HeedingTransport(inner, standing)
+    access_status, inner = SiteAccessStatus(None, clock), Answers()
+    transport = GuardedTransport(inner, access_status)
     inner.error = Gone("No such file or directory")
     with pytest.raises(Gone):
         await transport.read("ada", "~/x")
     inner.error = Refused(STOPPED)
     with pytest.raises(Refused):
-        await transport.run(Ask(("squeue",), str))
-    assert standing.problem("ada") is None
+        await transport.run(Command(("squeue",), str))
+    assert access_status.problem("ada") is None
 
 
 async def test_a_login_that_the_site_does_not_take_is_the_sites_no(clock: Clock) -> None:
-    standing, inner = Standing(None, clock), Answers()
+    access_status, inner = SiteAccessStatus(None, clock), Answers()
     inner.error = NotLetIn("login.example: the site does not let us in as ada.")
     with pytest.raises(Unreachable):
-        await HeedingTransport(inner, standing).read("ada", "~/x")
-    words = standing.problem("ada")
+        await GuardedTransport(inner, access_status).read("ada", "~/x")
+    words = access_status.problem("ada")
     assert words is not None
     assert words.code == "off-list"
 
@@ -315,7 +316,7 @@ async def test_where_the_site_stops_us_at_the_submission_nothing_is_doubtful(
     assert session.state == SessionState.ENDED
     assert session.end is not None
     assert session.end.code == code
-    assert not world.board.live
+    assert not world.link_state.live
 
 
 async def test_what_was_surely_not_done_leaves_nothing_to_settle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -333,10 +334,10 @@ async def test_what_was_surely_not_done_leaves_nothing_to_settle(world: World, m
 
 
 async def test_submit_cancel_and_entry_are_audited_with_the_key(world: World, clock: Clock) -> None:
-    standing = stand(world, Lent(None), clock)
-    account = site_account(world.board.places["one"].access, "ada")
+    access_status = stand(world, Lent(None), clock)
+    account = site_account(world.link_state.places["one"].access, "ada")
     assert account is not None
-    await standing.login(account)
+    await access_status.login(account)
     await world.running()
     world.door_is_lost()
     world.door_says(phase="up")
@@ -357,7 +358,9 @@ async def test_pages_of_the_audit(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger")
     await ledger.open()
     for number in range(5):
-        await ledger.note(Entry("ada", "a", "one" if number % 2 == 0 else "two", "submit", str(number), key_id="k"))
+        await ledger.note(
+            AuditEntry("ada", "a", "one" if number % 2 == 0 else "two", "submit", str(number), key_id="k")
+        )
     assert [line.job for line in await ledger.audit("one")] == ["0", "2", "4"]
     first = await ledger.audit("one", limit=2)
     assert [line.job for line in await ledger.audit("one", after=first[-1].number)] == ["4"]
@@ -373,7 +376,7 @@ async def test_an_audit_of_the_first_version_is_kept(tmp_path: Path) -> None:
     path.chmod(0o600)
     ledger = Ledger(path)
     await ledger.open()
-    await ledger.note(Entry("ben", "b", "one", "cancel", "8", key_id="k"))
+    await ledger.note(AuditEntry("ben", "b", "one", "cancel", "8", key_id="k"))
     assert [(line.job, line.key_id) for line in await ledger.audit("one")] == [(None, ""), (None, ""), ("8", "k")]
     await ledger.close()
 

@@ -77,20 +77,20 @@ def long(name: str) -> str:
 async def test_it_leaves_with_nothing_lost_and_nothing_begun_twice(bench: Bench, late: float) -> None:
     RUNS.clear()
     MAY_END.clear()
-    leaver = await bench.worker("leaver", leaves=4.0, threads=2)
+    retiring = await bench.worker("leaver", leaves=4.0, threads=2)
     held = bench.client.map(noted, [0.0] * 5, [f"held-{n}" for n in range(5)], pure=False)
     await bench.client.gather(held)
     there = ["leaver"]
     running = [bench.client.submit(long, f"runs-{n}", workers=there, allow_other_workers=True) for n in range(2)]
     waiting = [bench.client.submit(noted, 0.1, f"waits-{n}", workers=there, allow_other_workers=True) for n in range(3)]
     await bench.comes(lambda: len(RUNS) == 7)
-    leaver.batched_stream.interval = late
+    retiring.batched_stream.interval = late
     stays = await bench.worker("stays")
     await bench.client.gather(waiting)  # on the other, while the two still run
-    await bench.comes(lambda: leaver.status is Status.closing_gracefully)
+    await bench.comes(lambda: retiring.status is Status.closing_gracefully)
     MAY_END.set()
     assert await bench.client.gather(running) == ["runs-0", "runs-1"]
-    await bench.closes(leaver)
+    await bench.closes(retiring)
     assert len(RUNS) == len(set(RUNS)) == 10
     assert {str(name) for name in await bench.client.gather(held)} == {f"held-{n}" for n in range(5)}
     assert set(stays.data) == {future.key for future in (*held, *running, *waiting)}

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from factorylink.models import Projects
-from testbed import demo_login
-from testbed.demo import open_private
-from testbed.demo_options import arguments, locked
-from testbed.demo_run import ROUTE_PAUSES, retry
+from factorycommon.models import Projects
+from testbed.demo import login as demo_login
+from testbed.demo.command import open_private
+from testbed.demo.options import arguments, locked
+from testbed.demo.run import ROUTE_PAUSES, retry
 from testbed.errors import CannotRun
-from testbed.login import Isolation, isolation
+from testbed.network.login_side import Isolation, isolation
 from testbed.options import isolation_argv
 from tests.conftest import free_port
 from tests.support.trial import CHECKOUT, ORDINARY, ensure_ordinary_user
@@ -64,8 +64,8 @@ def test_everybody_of_the_demo_has_a_project(count: int) -> None:
 
 
 def early(folder: Path, *options: str, user: int | None = None) -> subprocess.CompletedProcess[str]:
-    """``python3 -m testbed.demo_options`` as ``bin/demo`` runs it, under the system's bare Python."""
-    argv = [BARE, "-S", "-m", "testbed.demo_options", "--folder", str(folder), *options]
+    """``python3 -m testbed.demo.options`` as ``bin/demo`` runs it, under the system's bare Python."""
+    argv = [BARE, "-S", "-m", "testbed.demo.options", "--folder", str(folder), *options]
     return subprocess.run(
         argv, cwd=CHECKOUT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=110, check=False,
         user=user,
@@ -107,7 +107,7 @@ def test_bin_demo_looks_for_obstacles_before_it_installs() -> None:
     lines = (CHECKOUT / "bin" / "demo").read_text().splitlines()
     looks, installs = (
         next(number for number, line in enumerate(lines) if f"-m {module}" in line)
-        for module in ("testbed.demo_options", "testbed.install demo")
+        for module in ("testbed.demo.options", "testbed.install demo")
     )
     assert looks < installs
 
@@ -132,7 +132,7 @@ async def test_a_hub_that_says_no_is_asked_ever_more_rarely(monkeypatch: pytest.
     async def check() -> bool:
         return next(answers)
 
-    monkeypatch.setattr("testbed.demo_run.asyncio.sleep", sleep)
+    monkeypatch.setattr("testbed.demo.run.asyncio.sleep", sleep)
     await retry(check, ROUTE_PAUSES)
     assert len(pauses) == 30
     assert pauses[:20] == [0.1] * 20  # a proxy that is coming up has its routes at once

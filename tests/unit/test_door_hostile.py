@@ -14,8 +14,8 @@ from typing import Any
 import asyncssh
 import pytest
 
-from factorylink.door_back import BACK_MOST
-from factorylink.door_line import STATUSES_PER_MINUTE
+from factorylink.doors.connection import STATUSES_PER_MINUTE
+from factorylink.doors.reverse_listener import BACK_MOST
 from factorylink.errors import Misread
 from tests.support.door import SESSION, until
 from tests.unit.test_doorkeeper import Keeper

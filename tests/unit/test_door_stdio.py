@@ -13,10 +13,10 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from factorylink import ports
-from factorylink.door_status import DoorStatus
-from factorylink.doors import DoorKeeper
-from factorylink.transports.base import Wire
+from factorylink.doors import port_forwarder
+from factorylink.doors.manager import DoorManager
+from factorylink.doors.protocol import DoorStatus
+from factorylink.transports.base import ByteStream
 from tests.support.door import BRIDGE, EXTENSIONS, PATIENCE, SESSION, Files, held, running_door, until, way
 from tests.unit.test_doorkeeper import KEY, Keeper, kept, start
 
@@ -28,7 +28,7 @@ class Entering(Files):
         super().__init__()
         self.argv: list[Sequence[str]] = []
 
-    async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
+    async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
         self.argv.append(argv)
         return await super().enter(account, argv)
 
@@ -57,7 +57,7 @@ async def test_listens_on_no_port() -> None:
 
 
 async def test_a_bridge_that_dies_is_followed_by_another_and_none_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
+    monkeypatch.setattr(port_forwarder, "DOOR_WAIT", PATIENCE)
     async with running_door("--stdio", key=KEY) as door:
         transport = Entering()
         keeper = Keeper(door.folder.parent, carrier="stdio", node_tmp=str(door.folder.parent))
@@ -78,7 +78,7 @@ async def test_only_so_many_are_entered_at_a_time_and_the_others_wait_with_words
     async with running_door("--stdio", key=KEY) as door, running_door("--stdio", key=KEY, session="cd" * 16) as other:
         transport = Entering()
         spoken: dict[str, DoorStatus | None] = {}
-        keeper = DoorKeeper(
+        keeper = DoorManager(
             Keeper(door.folder.parent)._config,
             KEY,
             lambda session, status: spoken.update({session: status}),

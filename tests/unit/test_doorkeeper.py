@@ -16,13 +16,13 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from factorylink import door_line, ports
 from factorylink.config import LinkConfig
-from factorylink.config import LocalTransport as LocalSettings
-from factorylink.door_status import DoorStatus
-from factorylink.doors import OPENING_AT_ONCE, DoorKeeper
+from factorylink.config import LocalTransportSettings as LocalSettings
+from factorylink.doors import connection, port_forwarder
+from factorylink.doors.manager import OPENING_AT_ONCE, DoorManager
+from factorylink.doors.protocol import DoorStatus
 from factorylink.errors import Refused, Unreachable
-from factorylink.transports.base import Transport, Wire
+from factorylink.transports.base import ByteStream, Transport
 from factorylink.transports.local import LocalTransport
 from tests.support.door import ARGV, ENVIRONMENT, PATIENCE, SESSION, Files, RunningDoor, fetch, running_door, until, way
 
@@ -32,7 +32,7 @@ PORTS = (FIRST, FIRST + 99)
 both = pytest.mark.parametrize("carrier", [(), ("--stdio",)], ids=["tcp", "stdio"])
 
 
-class Keeper(DoorKeeper):
+class Keeper(DoorManager):
     """With what it told."""
 
     def __init__(self, folder: Path, **access: object) -> None:
@@ -236,7 +236,7 @@ async def test_who_leaves_while_the_notebook_hangs_up_takes_nobody_along() -> No
 
 
 async def test_opens_a_lost_door_again_while_requests_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
+    monkeypatch.setattr(port_forwarder, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:
         told = door.file("door.json")
         relay = Relay(told["port"])
@@ -282,7 +282,7 @@ async def test_another_link_takes_over_and_the_way_back_follows() -> None:
 
 
 async def test_what_connects_before_the_link_knows_its_doors_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
+    monkeypatch.setattr(port_forwarder, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:
         async with kept(door) as keeper:
             await start(keeper)
@@ -297,7 +297,7 @@ async def test_what_connects_before_the_link_knows_its_doors_waits(monkeypatch: 
 
 
 async def test_closes_what_waited_in_vain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(ports, "DOOR_WAIT", 0.2)
+    monkeypatch.setattr(port_forwarder, "DOOR_WAIT", 0.2)
     keeper = Keeper(tmp_path)
     await keeper.begin(tmp_path / "not yet")
     with contextlib.suppress(ConnectionResetError):  # what was sent was never read
@@ -317,7 +317,7 @@ class Silent(Files):
 
 
 async def test_a_silent_factory_holds_up_no_door_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door_line, "CONNECT_SECONDS", 600.0)
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", 600.0)
     async with running_door(key=KEY) as door:
         keeper = Keeper(door.folder.parent)
         for number in range(2 * OPENING_AT_ONCE):
@@ -405,7 +405,7 @@ class Nowhere(Files):
 
     tried = 0
 
-    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         self.tried += 1
         return await LocalTransport(LocalSettings()).connect(account, f"{host}.invalid", port)
 
@@ -417,7 +417,7 @@ class Dialled(Files):
         super().__init__()
         self.dialled: list[tuple[str, int]] = []
 
-    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         self.dialled.append((host, port))
         raise Unreachable(f"no way to {host}")
 

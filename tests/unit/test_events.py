@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from factorylink import events
-from factorylink.events import Feed, Message
+from factorylink.util import event_feed
+from factorylink.util.event_feed import Feed, Message
 from tests.unit.virtual_time import JumpingLoop
 
 
@@ -69,8 +69,8 @@ def test_a_thing_that_changes_all_the_time_is_told_ten_times_a_second() -> None:
 
 
 async def test_a_slow_reader_gets_the_newest_then_a_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "_SAME_THING_SECONDS", 0)
-    monkeypatch.setattr(events, "_MOST_WAITING", 10)
+    monkeypatch.setattr(event_feed, "_SAME_THING_SECONDS", 0)
+    monkeypatch.setattr(event_feed, "_MOST_WAITING", 10)
     things = Things()
     stream = things.feed.stream(first)
     await anext(stream)

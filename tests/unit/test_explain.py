@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from factorylink import explain
+from factorycommon.models import End, EndReason, Job, JobState
 from factorylink.errors import Distrusted, Expired, Unreachable
-from factorylink.explain_slurm import PENDING
-from factorylink.models import End, EndReason, Job, JobState
+from factorylink.explain import explain
+from factorylink.explain.slurm import PENDING
 
 REASONS = (Path(__file__).parent / "recorded" / "slurm-24.11" / "reasons.txt").read_text().split()
 DOCS = Path(__file__).parents[2] / "docs" / "reasons.md"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from factorylink import explain
-from factorylink.errors import LinkError
-from factorylink.models import Job, JobState
-from factorylink.schedulers import pbs
+from factorycommon.models import Job, JobState
+from factorylink.errors import FactoryError
+from factorylink.explain import explain
+from factorylink.schedulers.pbs import dialect as pbs
 from tests.unit.pbs_output import NAME, answer, job, recorded
 
 
@@ -103,7 +103,7 @@ def test_the_recorded_jobs_that_wait() -> None:
     ],
 )
 def test_recorded_refusals(name: str, code: str) -> None:
-    with pytest.raises(LinkError) as caught:
+    with pytest.raises(FactoryError) as caught:
         pbs.submit("x").parse(recorded(name))
     assert explain.refused(caught.value.message).code == code
 

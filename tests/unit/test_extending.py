@@ -11,8 +11,8 @@ from typing import Any, Literal
 import pytest
 import pytest_asyncio
 
-from factorylink.models import MaintenanceView, Notice, Session
-from factorylink.ownership import Found
+from factorycommon.models import MaintenanceView, Notice, Session
+from factorylink.jobs.ownership import Found
 from factorylink.problems import ProblemError
 from tests.unit.fake_factory import ID, World
 
@@ -84,7 +84,7 @@ async def test_a_slow_scheduler_holds_up_nothing_else_of_the_session(
 
     monkeypatch.setattr(world.scheduler, "extend", slowly)
     asking = asyncio.create_task(world.sessions.extender.extend(ID, 1, "person"))
-    await world.comes(lambda: world.board.live[ID].extending.locked())
+    await world.comes(lambda: world.link_state.live[ID].extending.locked())
     await asyncio.wait_for(world.sessions.stop(ID, "person"), 30)
     assert (await world.session()).wish == "stop"
     answers.set()
@@ -137,7 +137,7 @@ async def test_never_into_a_maintenance_of_all_its_nodes(world: World) -> None:
 
 async def test_not_at_a_factory_that_is_paused(world: World) -> None:
     await runs(world, 1)
-    world.board.places["one"].standing.pause("We talk to the site.")
+    world.link_state.places["one"].access_status.pause("We talk to the site.")
     problem = await no(world)
     assert (problem.status, problem.problem.message) == (503, "We talk to the site.")
 

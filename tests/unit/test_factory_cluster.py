@@ -21,12 +21,12 @@ from distributed import Worker
 from distributed.core import Status
 
 from factorygate.cluster import cluster as cluster_module
-from factorygate.cluster import place
+from factorygate.cluster import worker_place
 from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.opening import AT_A_TIME
-from factorygate.cluster.view import Adapting
 from factorygate.link import LinkError
+from factorygate.view_data import Adapting
 from tests.support.scripted_link import factory
 
 
@@ -117,7 +117,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
 @pytest.fixture
 def link(monkeypatch: pytest.MonkeyPatch) -> ScriptedLink:
     made = ScriptedLink()
-    monkeypatch.setattr(place, "get_now", lambda _path, _way: [factory("here")])
+    monkeypatch.setattr(worker_place, "get_now", lambda _path, _way: [factory("here")])
     monkeypatch.setenv("FACTORYGATE_URL", "http://gateway")
     monkeypatch.setenv("FACTORYGATE_TOKEN", "secret")
     monkeypatch.setattr(cluster_module, "Link", lambda _way: made)
@@ -257,13 +257,13 @@ def test_closing_also_ends_where_no_event_loop_is_seen(
 
     monkeypatch.setattr("factorygate.cluster.adaptive.FactoryAdaptive.target", wants)
     asked = threading.Event()
-    submit = cluster.broker.submit
+    submit = cluster.cluster_api.submit
 
     def noted(*args: Any) -> Any:
         asked.set()
         return submit(*args)
 
-    monkeypatch.setattr(cluster.broker, "submit", noted)
+    monkeypatch.setattr(cluster.cluster_api, "submit", noted)
     said: list[Exception] = []
 
     def scale() -> None:
@@ -311,7 +311,7 @@ async def test_where_a_later_request_is_refused_those_before_it_are_taken_back(
     taken = {name for names in link.batches[:-1] for name in names}
     cancelled = {name for names in link.cancelled for name in names}
     assert set(cluster.workers) == set(cluster.worker_spec) == taken - cancelled
-    assert len(cluster.workers) == cluster.roster.wanted == 3
+    assert len(cluster.workers) == cluster.worker_plan.wanted == 3
     assert "QOSMaxSubmit" in cluster.message
 
 
@@ -454,7 +454,7 @@ async def test_a_closed_cluster_has_no_jobs(link: ScriptedLink) -> None:
         await cluster.scale(jobs=2)
         told = {"state": "running", "started": "2026-03-10T12:00:00Z", "log_tail": [], "job": "7", "node": "n1"}
         told |= dict.fromkeys(("waits_for", "end", "position", "expected_start", "ends", "ended", "end_reason"))
-        cluster.broker.workers = {name: {"name": name, **told} for name in cluster.worker_spec}
+        cluster.cluster_api.workers = {name: {"name": name, **told} for name in cluster.worker_spec}
         cluster.scheduler_info["workers"]["tls://n1:1"] = {"name": "left", "nthreads": 1, "memory_limit": 1}
         assert "1 workers, 2 jobs run, 0 wait" in repr(cluster)
     assert repr(cluster).endswith("here cpu: closed)")

@@ -12,23 +12,26 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from factorylink import catalogue, cli, cli_catalogue, federation, listing
-from factorylink.catalogue import CatalogueError
-from factorylink.choices import bridge_argv, job_request, resolve
-from factorylink.config import Access, Hub, LinkConfig
-from factorylink.models import (
+from factorycommon.models import (
     Choice,
     ComingView,
-    Entry,
     Environment,
     Factory,
     FactoryView,
     JobOptions,
+    NetworkEntry,
     NetworkView,
     Planned,
 )
-from testbed import layout
+from factorylink.catalogue import catalogue as federation
+from factorylink.catalogue import listing, loading
+from factorylink.catalogue.choices import bridge_argv, job_request, resolve
+from factorylink.catalogue.loading import CatalogueError
+from factorylink.cli import catalogue as cli_catalogue
+from factorylink.cli import main as cli
+from factorylink.config import Access, Hub, LinkConfig
 from testbed.errors import CannotLayOut
+from testbed.slurm import layout
 
 CHECKOUT = Path(__file__).parents[2]
 FOLDER = CHECKOUT / "hub_config" / "factories"
@@ -70,7 +73,7 @@ def test_all_nineteen_are_there() -> None:
 
 
 @entries
-def test_each_value_says_how_sure_it_is_and_where_it_comes_from(entry: Entry) -> None:
+def test_each_value_says_how_sure_it_is_and_where_it_comes_from(entry: NetworkEntry) -> None:
     assert entry.unsourced() == ()
     assert list(entry.values())
     for path in entry.values():
@@ -81,7 +84,7 @@ def test_each_value_says_how_sure_it_is_and_where_it_comes_from(entry: Entry) ->
 
 
 @entries
-def test_each_origin_is_of_something(entry: Entry) -> None:
+def test_each_origin_is_of_something(entry: NetworkEntry) -> None:
     """A path with a typing error would say nothing, and a wider one would cover for it."""
     values = [path.split(".") for path in entry.values()]
     for said in entry.said:
@@ -98,7 +101,7 @@ def test_nothing_is_live_and_none_may_be_offered(factory: Factory) -> None:
     assert factory.agreement is None
     access = Access(account_pool=("fg1",), job_account="a", job_qos="q")
     with pytest.raises(CatalogueError, match=f"factories.{factory.id}: its catalogue entry is a 'template'"):
-        catalogue.offered(link(**{factory.id: access}), ALL.factories)
+        loading.offered(link(**{factory.id: access}), ALL.factories)
 
 
 @factories
@@ -111,16 +114,16 @@ def test_an_agreement_switches_a_factory_on_and_the_rules_it_names(factory: Fact
     silent = Factory.model_validate({**factory.model_dump(), "state": "live", "agreement": agreed})
     config = link(**{factory.id: access.model_copy(update={"environments": (made(factory),)})})
     with pytest.raises(CatalogueError, match="'live' without an 'agreement'"):
-        catalogue.offered(config, {factory.id: without})
+        loading.offered(config, {factory.id: without})
     for act in acts:
         with pytest.raises(CatalogueError, match=f"policy.{act} is "):
-            catalogue.offered(config, {factory.id: silent})
+            loading.offered(config, {factory.id: silent})
     if factory.sizes:
         environments = {"environments": (made(factory),), "default_environment": None}
-        assert catalogue.offered(config, {factory.id: live}) == {factory.id: live.model_copy(update=environments)}
+        assert loading.offered(config, {factory.id: live}) == {factory.id: live.model_copy(update=environments)}
     else:
         with pytest.raises(CatalogueError, match=r"no node size of it is known well enough \(gpu-1 lacks cores"):
-            catalogue.offered(config, {factory.id: live})
+            loading.offered(config, {factory.id: live})
 
 
 @factories
@@ -138,7 +141,7 @@ def test_sizes_fit_their_nodes_and_become_jobs(factory: Factory) -> None:
             # The sites that bill memory by the share promise a little more than the node has: one share less fits.
             assert size.memory_gb * (together - 1) <= shape.memory_gb
         access = Access(account_pool=("fg1",), job_account="project", environments=(made(factory),))
-        here = catalogue.apply(factory, access)
+        here = loading.apply(factory, access)
         choice = resolve(here, Choice(size=size.id, hours=size.max_hours))
         job = job_request(
             here,
@@ -176,14 +179,14 @@ def test_a_template_is_offered_to_nobody_until_somebody_made_it() -> None:
     with pytest.raises(
         CatalogueError, match=r"factories\.it4lia\.environments: is missing; .* \(pytorch, basic\) are temp"
     ):
-        catalogue.offered(link(it4lia=access), {"it4lia": factory})
+        loading.offered(link(it4lia=access), {"it4lia": factory})
     pytorch, basic = factory.environments
     done = pytorch.model_copy(update={"state": "live", "python": "/leonardo/venv/bin/python"})
     one_made = factory.model_copy(update={"environments": (done, basic)})
-    found = catalogue.offered(link(it4lia=access), {"it4lia": one_made})["it4lia"]
+    found = loading.offered(link(it4lia=access), {"it4lia": one_made})["it4lia"]
     assert found.environments == (done,)
     assert resolve(found, Choice()).environment == "pytorch"
-    with pytest.raises(catalogue.ChoiceError, match="Unknown environment 'basic'"):
+    with pytest.raises(loading.ChoiceError, match="Unknown environment 'basic'"):
         resolve(found, Choice(environment="basic"))
 
 
@@ -222,7 +225,7 @@ def test_planned_factories_have_no_machine() -> None:
         assert not hasattr(entry, "sizes")
         assert entry.not_found
     with pytest.raises(CatalogueError, match=r"factories\.pharos: not in"):
-        catalogue.offered(link(pharos=Access(account_pool=("fg1",), testbed=True)), ALL.factories)
+        loading.offered(link(pharos=Access(account_pool=("fg1",), testbed=True)), ALL.factories)
 
 
 def test_a_planned_entry_takes_no_machine(tmp_path: Path) -> None:
@@ -349,7 +352,7 @@ def test_the_table_in_the_docs_is_current() -> None:
 
 
 @entries
-def test_show_says_each_value_with_its_origin(entry: Entry, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_says_each_value_with_its_origin(entry: NetworkEntry, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["catalogue", "show", entry.id, "--catalogue", str(FOLDER)]) == 0
     said = capsys.readouterr().out
     for path in entry.values():

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from factorylink import groups
+from factorycommon.models import Reservation
 from factorylink.errors import Misread, Refused
-from factorylink.models import Reservation
-from factorylink.schedulers.ask import Output
-from factorylink.site import Site
+from factorylink.schedulers.command import Output
+from factorylink.site import unix_groups
+from factorylink.site.site import Site
 from tests.unit.site_fakes import FakeTransport
 
 
@@ -21,7 +21,7 @@ def course(**chosen: tuple[str, ...]) -> Reservation:
 
 
 async def test_a_reservation_is_for_the_account_that_pays(site: Site) -> None:
-    site.survey.reservations = [course(accounts=("p1",))]
+    site.load_poller.reservations = [course(accounts=("p1",))]
     assert [one.id for one in site.reservations("alice", "p1")] == ["c"]
     assert site.reservations("alice", "p2") == site.reservations("alice", None) == ()
 
@@ -29,13 +29,13 @@ async def test_a_reservation_is_for_the_account_that_pays(site: Site) -> None:
 async def test_who_is_in_a_group_is_asked_of_the_site_once(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(groups, "PACE", 0.01)
-    monkeypatch.setattr(groups, "PATIENCE", 30.0)
+    monkeypatch.setattr(unix_groups, "PACE", 0.01)
+    monkeypatch.setattr(unix_groups, "PATIENCE", 30.0)
     transport.answers["reservations"] = [course(groups=("school",))]
     transport.answers["groups"] = {"alice": frozenset({"users", "school"})}
     await site.start()
     async with asyncio.timeout(30):
-        while not site.survey.reservations:
+        while not site.load_poller.reservations:
             await asyncio.sleep(0)
     assert site.reservations("alice", None) == ()  # not known yet
     assert site.reservations("bob", None) == ()
@@ -48,11 +48,11 @@ async def test_who_is_in_a_group_is_asked_of_the_site_once(
 async def test_a_start_waits_a_moment_to_be_told_the_groups(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(groups, "PATIENCE", 30.0)
-    site.survey.reservations = [course(groups=("school",))]
+    monkeypatch.setattr(unix_groups, "PATIENCE", 30.0)
+    site.load_poller.reservations = [course(groups=("school",))]
     transport.answers["groups"] = frozenset({"school"})
     assert [one.id for one in await site.reservations_now("alice", None)] == ["c"]
-    monkeypatch.setattr(groups, "PATIENCE", 0.05)
+    monkeypatch.setattr(unix_groups, "PATIENCE", 0.05)
     transport.answers["groups"] = None  # silence
     assert await site.reservations_now("bob", None) == ()
 
@@ -60,20 +60,20 @@ async def test_a_start_waits_a_moment_to_be_told_the_groups(
 async def test_groups_that_the_site_does_not_tell_are_none_and_asked_for_again_later(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(groups, "PATIENCE", 30.0)
-    site.survey.reservations = [course(groups=("school",))]
+    monkeypatch.setattr(unix_groups, "PATIENCE", 30.0)
+    site.load_poller.reservations = [course(groups=("school",))]
     transport.answers["groups"] = Refused("id only of an account on the site's list")
     for _ in range(2):
         assert await site.reservations_now("alice", None) == ()
     assert transport.count("groups") == 1
-    monkeypatch.setattr(groups, "AGAIN", -1.0)
+    monkeypatch.setattr(unix_groups, "AGAIN", -1.0)
     await site.reservations_now("bob", None)
     transport.answers["groups"] = frozenset({"school"})
     assert await site.reservations_now("bob", None) != ()
 
 
 def test_what_id_prints() -> None:
-    ask = groups.question("alice")
+    ask = unix_groups.question("alice")
     assert ask.argv == ("id", "-Gnz", "--", "alice")
     assert ask.parse(Output("users\0domain users\0", "", 0)) == {"users", "domain users"}
     for cut in ("", "users", "users\0domain us"):

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorygate.session.guard import Activity, Facts, Limits, decide
+from factorygate.session.deadlines import Activity, Facts, SessionLimits, decide
 
-LIMITS = Limits(environment=900, unopened=1800, idle=3600)
+LIMITS = SessionLimits(environment=900, unopened=1800, idle=3600)
 START = 1_000_000.0
 WAITING = Facts(started=START, ends=START + 7200)
 UP = Facts(started=START, ends=START + 40_000, environment=True, up=START + 10, activity=Activity(START + 10))

@@ -12,8 +12,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorylink import explain
-from factorylink.models import ComingView, EndReason, ProjectView, ReadyView, Seat, Words
+from factorycommon.models import ComingView, EndReason, ProjectView, ReadyView, Seat, Words
+from factorylink.explain import explain
 from tests.unit.fake_link import NOW, FakeLink
 from tests.unit.hub_process import HubProcess, is_ready, is_stopped
 

@@ -15,13 +15,13 @@ from pydantic import ValidationError
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from factorylink.bringback import BringBack
-from factorylink.callers import Caller, Callers
-from factorylink.clusters import heads
-from factorylink.clusters.wire import Wire
-from factorylink.models import Cluster, ClusterRequest, End, JobState
+from factorycommon.models import Cluster, ClusterRequest, End, JobState
+from factorylink.api.auth import Caller, Callers
+from factorylink.api.cluster_websocket import ClusterWebSocket
+from factorylink.api.http import new_app
+from factorylink.background.hub_recovery import HubRecovery
+from factorylink.clusters import scheduler_jobs
 from factorylink.problems import ProblemError, forbidden
-from factorylink.web import new_app
 from tests.unit import fake_factory
 from tests.unit.fake_factory import ID, INSTEAD, SCHEDULER, World
 from tests.unit.serving import serving
@@ -79,11 +79,11 @@ async def test_it_is_one_more_job_and_no_session_of_the_hub(world: World) -> Non
     await world.put(ID)  # nor does it count as one of the person's sessions
     await world.sessions.stop(ID, "person")
     hub: Any = None  # is not even asked for servers
-    assert await BringBack(world.board, hub).look() is False
+    assert await HubRecovery(world.link_state, hub).look() is False
 
 
 async def test_the_table_tells_it_with_its_cluster_and_not_as_a_session(world: World) -> None:
-    table = world.board.feed.stream(world.board.table)
+    table = world.link_state.feed.stream(world.link_state.table)
     told = await anext(table)
     begun = asyncio.create_task(running(world))
     while b'"state":"running"' not in told:
@@ -104,7 +104,7 @@ async def test_its_scheduler_is_started_through_its_door_and_told_nothing_secret
     assert cluster.head is not None and cluster.head.node == "n7"
     assert world.doors.sent == [(CLUSTER, {})]
     argv = world.doors.argv[CLUSTER]
-    assert argv[0] == heads.PROGRAM
+    assert argv[0] == scheduler_jobs.PROGRAM
     assert argv[argv.index("--idle-seconds") + 1] == "300"
     assert argv[argv.index("--file") + 1].endswith(f"/sessions/{CLUSTER}/cluster.json")
 
@@ -148,18 +148,18 @@ async def test_when_it_ends_so_does_the_cluster_with_its_reason(world: World) ->
 
 async def test_its_gpu_hours_are_its_clusters(world: World) -> None:
     await running(world)
-    flock = world.clusters.own(CLUSTER, "ada")
+    live_cluster = world.clusters.own(CLUSTER, "ada")
     begun = datetime.now(UTC) - timedelta(minutes=30)
-    await world.ledger.change(world.board.live[CLUSTER].row, started=begun)
-    told = flock.figures()
-    assert told == flock.figures() and told.head is not None
+    await world.ledger.change(world.link_state.live[CLUSTER].row, started=begun)
+    told = live_cluster.figures()
+    assert told == live_cluster.figures() and told.head is not None
     assert told.gpu_hours.per_hour == 1
     assert told.gpu_hours.spent + told.gpu_hours.committed == pytest.approx(told.head.choice.hours)
-    assert flock.show().gpu_hours.spent == pytest.approx(0.5, abs=0.01)
+    assert live_cluster.show().gpu_hours.spent == pytest.approx(0.5, abs=0.01)
     await world.clusters.end(CLUSTER, "ada")
     world.scheduler.set("1", state=JobState.ENDED)
     await world.scheduler.answer(2)
-    await world.comes(lambda: CLUSTER not in world.board.live)
+    await world.comes(lambda: CLUSTER not in world.link_state.live)
     [over] = await world.clusters.figures_of("ada", ended=5)
     assert over.gpu_hours.spent == pytest.approx(0.5, abs=0.01)
 
@@ -173,12 +173,12 @@ async def test_a_cluster_that_is_closed_ends_it(world: World) -> None:
 async def test_a_refused_one_is_said_and_leaves_nothing(world: World) -> None:
     problem = await refused(ask(world, size="huge"))
     assert problem.problem.field == "size"
-    assert world.board.live == {}
+    assert world.link_state.live == {}
     problem = await refused(begin(world, scheduler=None, head={"hours": 700}))
     assert problem.problem.field == "head.hours"
     problem = await refused(begin(world, scheduler=None, head={"hours": 2}, cap_gpu_hours=1))
     assert problem.problem.kind == "limit"
-    assert world.board.live == {}
+    assert world.link_state.live == {}
 
 
 async def test_a_link_that_starts_anew_still_has_it(world: World) -> None:
@@ -191,10 +191,10 @@ async def test_a_link_that_starts_anew_still_has_it(world: World) -> None:
 
 async def test_one_without_a_cluster_is_ended(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await running(world)
-    monkeypatch.setattr(heads, "YOUNG_SECONDS", -1.0)
-    await world.clusters._heads.end_strays(lambda cluster_id: cluster_id == CLUSTER)
+    monkeypatch.setattr(scheduler_jobs, "YOUNG_SECONDS", -1.0)
+    await world.clusters._scheduler_jobs.end_strays(lambda cluster_id: cluster_id == CLUSTER)
     assert (await world.session(CLUSTER)).wish == "run"
-    await world.clusters._heads.end_strays(lambda _cluster_id: False)
+    await world.clusters._scheduler_jobs.end_strays(lambda _cluster_id: False)
     assert (await world.session(CLUSTER)).wish == "stop"
 
 
@@ -238,10 +238,10 @@ async def test_bytes_go_both_ways_for_the_owner_alone(world: World) -> None:
             header = headers.get("Authorization", "")
             if header not in ("token of-ada", "token of-eve"):
                 raise forbidden("no")
-            return Caller(header.removeprefix("token of-"), None, world.board)
+            return Caller(header.removeprefix("token of-"), None, world.link_state)
 
     app = new_app("wire")
-    app.add_api_websocket_route("/{cluster_id}", Wire(world.clusters, Known()).handle)
+    app.add_api_websocket_route("/{cluster_id}", ClusterWebSocket(world.clusters, Known()).handle)
     channel = Channel()
     world.doors.entered = (channel, channel)
     async with serving(app) as url:
@@ -273,7 +273,7 @@ async def test_one_of_a_size_that_is_offered_no_more_hides_nothing(
     monkeypatch.setattr(fake_factory, "SIZE", INSTEAD)
     await world.up()
     assert world.clusters.own(CLUSTER, "ada").show().gpu_hours.committed == 0
-    [(event, _)] = world.board.table()
+    [(event, _)] = world.link_state.table()
     assert event == "snapshot"
     await world.scheduler.answer()
     await world.down()
@@ -284,4 +284,4 @@ async def test_what_was_asked_of_one_is_forgotten_at_its_end(world: World) -> No
     await world.clusters.end(CLUSTER, "ada")
     await world.comes(lambda: world.scheduler.cancelled == ["1"])
     await world.answered_until(CLUSTER, state="ended")
-    assert world.clusters._heads._idle == {}
+    assert world.clusters._scheduler_jobs._idle == {}

@@ -8,7 +8,7 @@ import pytest
 
 from factorylink.config import Hub
 from factorylink.errors import Unreachable
-from factorylink.hub import HubClient
+from factorylink.hub_client import HubClient
 from tests.unit.hub_process import HubProcess
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -10,10 +10,10 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorylink.models import Problem
+from factorycommon.models import Problem
 from factoryspawner.api.handler import MOST_BYTES
-from factoryspawner.hubconfig import MOST_BYTES as MOST_OF_ALL
-from factoryspawner.stream import MOST_OF_A_PERSON
+from factoryspawner.config.hub_config import MOST_BYTES as MOST_OF_ALL
+from factoryspawner.event_stream import MOST_OF_A_PERSON
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess, is_ready, is_stopped
 

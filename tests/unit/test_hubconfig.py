@@ -12,10 +12,11 @@ import pytest
 import yaml
 from jupyterhub.apihandlers import default_handlers
 
-from factorylink.models import JobOptions
+from factorycommon.models import JobOptions
 from factoryspawner.callback import BatchSpawnerBase, remove_callback
-from factoryspawner.hubconfig import VARIABLE, HubConfigError, keep_private, load, loaded, read_secret
-from factoryspawner.passwords import (
+from factoryspawner.config.batch_settings import SettingsError, check_all, job_options
+from factoryspawner.config.hub_config import VARIABLE, HubConfigError, keep_private, load, loaded, read_secret
+from factoryspawner.login.passwords import (
     PasswordAuthenticator,
     PasswordFileError,
     check_password,
@@ -23,7 +24,6 @@ from factoryspawner.passwords import (
     read_passwords,
     write_passwords,
 )
-from factoryspawner.settings import SettingsError, check_all, job_options
 
 HUB_CONFIG = Path(__file__).parents[2] / "hub_config" / "jupyterhub_config.py"
 LEAST: dict[str, Any] = {

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorylink.identity import Identity, Note, read_or_make_key, read_or_make_ssh_key
-from factorylink.models import Job, JobState, ResolvedChoice
+from factorycommon.models import Job, JobState, ResolvedChoice
+from factorylink.jobs.identity import Identity, Note, read_or_make_key, read_or_make_ssh_key
 from tests.unit.fake_factory import ID, KEY, OTHER
 
 OURS = Identity("hub", KEY)

@@ -10,8 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorylink import explain
-from factorylink.models import Problem
+from factorycommon.models import Problem
+from factorylink.explain import explain
 from factoryspawner.language import Languages, languages
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink

@@ -13,8 +13,8 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
-from factorylink import explain
-from factorylink.models import End, Problem
+from factorycommon.models import End, Problem
+from factorylink.explain import explain
 from tests.conftest import chromium_options
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from factorygate.cluster import lasting
-from factorygate.cluster.lasting import COUNT, HEADER, Lasting, Streams
+from factorygate.cluster import resumable_stream
+from factorygate.cluster.resumable_stream import COUNT, HEADER, ResumableStream, Streams
 
 ID = b"x" * 16
 
@@ -27,8 +27,8 @@ async def pair() -> AsyncIterator[tuple[tuple[asyncio.StreamReader, asyncio.Stre
         came.set_result((reader, writer))
         await done.wait()
 
-    server = await asyncio.start_server(take, "127.0.0.1", 0, limit=lasting.PIECE)
-    here = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=lasting.PIECE)
+    server = await asyncio.start_server(take, "127.0.0.1", 0, limit=resumable_stream.PIECE)
+    here = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=resumable_stream.PIECE)
     there = await came
     try:
         yield here, there
@@ -56,11 +56,13 @@ class Breaking:
         await self._inner.write(data)
 
 
-async def carried(one: Lasting, other: Lasting, after: tuple[int, int]) -> None:
+async def carried(one: ResumableStream, other: ResumableStream, after: tuple[int, int]) -> None:
     """Over one carrier, until it breaks or the stream is over."""
     async with pair() as (here, there):
 
-        async def end(stream: Lasting, peer: Lasting, ends: Streams, limit: int, writer: asyncio.StreamWriter) -> None:
+        async def end(
+            stream: ResumableStream, peer: ResumableStream, ends: Streams, limit: int, writer: asyncio.StreamWriter
+        ) -> None:
             with contextlib.suppress(OSError, EOFError):
                 await stream.carry(Breaking(ends, limit), peer.taken)
             writer.close()
@@ -76,7 +78,7 @@ async def test_every_byte_arrives_once_over_carriers_that_break(seed: int) -> No
     chance = random.Random(seed)
     data = chance.randbytes(12 << 20)  # more than the window
     async with pair() as (person, near), pair() as (far, scheduler):
-        one, other = Lasting(*near), Lasting(*far)
+        one, other = ResumableStream(*near), ResumableStream(*far)
 
         async def say(writer: asyncio.StreamWriter) -> None:
             for begin in range(0, len(data), 1 << 20):
@@ -106,7 +108,7 @@ async def test_every_byte_arrives_once_over_carriers_that_break(seed: int) -> No
 
 async def test_a_carrier_that_nobody_knows_is_broken_gives_nothing_twice() -> None:
     async with pair() as (person, near), pair() as (far, scheduler), pair() as (old, older), pair() as (new, newer):
-        one, other = Lasting(*near), Lasting(*far)
+        one, other = ResumableStream(*near), ResumableStream(*far)
         giving = asyncio.create_task(one.carry(Streams(*old), 0))
         taking = asyncio.create_task(other.carry(Streams(*older), 0))
         person[1].write(b"first ")
@@ -127,7 +129,7 @@ async def test_a_carrier_that_nobody_knows_is_broken_gives_nothing_twice() -> No
 
 async def test_its_end_is_told() -> None:
     async with pair() as (person, near), pair() as (far, scheduler):
-        one, other = Lasting(*near), Lasting(*far)
+        one, other = ResumableStream(*near), ResumableStream(*far)
         carrying = asyncio.create_task(carried(one, other, (1 << 30, 1 << 30)))
         person[1].write(b"last words")
         person[1].close()
@@ -138,20 +140,20 @@ async def test_its_end_is_told() -> None:
 
 async def test_what_is_not_confirmed_is_bounded() -> None:
     async with pair() as (person, near):
-        one = Lasting(*near)
-        person[1].write(bytes(3 * lasting.WINDOW))
+        one = ResumableStream(*near)
+        person[1].write(bytes(3 * resumable_stream.WINDOW))
         writing = asyncio.create_task(person[1].drain())
         await asyncio.wait([writing], timeout=0.5)
         assert not writing.done()
         writing.cancel()
-        assert sum(len(piece) for _, piece in one._held) <= lasting.WINDOW + lasting.PIECE
+        assert sum(len(piece) for _, piece in one._held) <= resumable_stream.WINDOW + resumable_stream.PIECE
         one.close()
 
 
 async def test_nonsense_ends_it() -> None:
     async with pair() as (_person, near), pair() as (here, there):
-        one = Lasting(*near)
-        there[1].write(HEADER.pack(lasting.DATA, lasting.PIECE + 1))
+        one = ResumableStream(*near)
+        there[1].write(HEADER.pack(resumable_stream.DATA, resumable_stream.PIECE + 1))
         await one.carry(Streams(*here), 0)
         assert one.over.is_set()
         assert COUNT.size == 8

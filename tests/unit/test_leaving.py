@@ -9,16 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factorylink import moments
-from factorylink.ledger import Ledger
-from factorylink.models import (
-    PersonBody,
-    Project,
-    ProjectAt,
-    SessionState,
-)
-from factorylink.people import People
-from factorylink.projects import ProjectBook
+from factorycommon.models import PersonBody, Project, ProjectAt, SessionState
+from factorylink.ledger.ledger import Ledger
+from factorylink.projects.book import ProjectBook
+from factorylink.projects.people import KnownPeople
+from factorylink.util import clock
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.fake_projects import Table, cluster, project, refusal, up
 
@@ -28,7 +23,7 @@ HOUR = timedelta(hours=1)
 async def test_people_outlive_a_link(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
     await ledger.open()
-    people, changed = People(ledger), []
+    people, changed = KnownPeople(ledger), []
     people.on_change = lambda: changed.append(1)
     assert people.get("ada") is None
     both = PersonBody(groups=frozenset({"urn:x:group:a#y", "b"}))
@@ -37,14 +32,14 @@ async def test_people_outlive_a_link(tmp_path: Path) -> None:
     assert len(changed) == 2  # the same again is no change
     await ledger.close()
     await (ledger := Ledger(tmp_path / "ledger.sqlite")).open()
-    await (people := People(ledger)).load()
+    await (people := KnownPeople(ledger)).load()
     assert people.get("ada") == PersonBody(groups=frozenset({"b"}), blocked=True)
     await ledger.close()
 
 
 async def test_access_that_is_lost_ends_after_a_grace_also_after_a_restart(tmp_path: Path) -> None:
     world, _ = await up(tmp_path, project("p", groups=("g",), members=()), access_grace_seconds=3600)
-    await world.board.people.put("ada", PersonBody(groups=frozenset({"g"})))
+    await world.link_state.people.put("ada", PersonBody(groups=frozenset({"g"})))
     await world.put(ID)
     await world.scheduler.answer()
     world.scheduler.runs("1")
@@ -53,7 +48,7 @@ async def test_access_that_is_lost_ends_after_a_grace_also_after_a_restart(tmp_p
     await world.clusters.put(OTHER, "ada", cluster())
     await world.leaving.look()
     assert (await world.session()).notice is None
-    await world.board.people.put("ada", PersonBody())
+    await world.link_state.people.put("ada", PersonBody())
     assert (await refusal(world, session_id="a" * 32, server="x"))[0] == "no-project"
     await world.leaving.look()
     await world.leaving.look()
@@ -75,14 +70,14 @@ async def test_access_that_is_lost_ends_after_a_grace_also_after_a_restart(tmp_p
     again = (await world.session()).notice
     assert again is not None
     assert again.at == ends  # the grace does not begin anew
-    world.leaving._ends = dict.fromkeys(world.leaving._ends, moments.now() - HOUR)
+    world.leaving._ends = dict.fromkeys(world.leaving._ends, clock.now() - HOUR)
     await world.leaving.look()
     await world.comes(lambda: "1" in world.scheduler.cancelled)
     await world.scheduler.answer(2)
     ended = await world.until(state="ended")
     assert ended.end is not None
     assert (ended.end_reason, ended.end.code) == ("access-lost", "access-lost")
-    gone = next(flock for flock in world.clusters.of("ada", False) if flock.id == OTHER)
+    gone = next(live_cluster for live_cluster in world.clusters.of("ada", False) if live_cluster.id == OTHER)
     assert gone.end is not None
     assert (gone.state, gone.end.code) == ("ended", "access-lost")
     await world.leaving.look()
@@ -108,18 +103,18 @@ async def test_access_that_comes_back_ends_nothing(tmp_path: Path) -> None:
 async def test_a_project_s_end_is_told_before_it_and_is_kept(tmp_path: Path) -> None:
     world, table = await up(tmp_path, project(), access_grace_seconds=3600)
     await world.put(ID)
-    soon: datetime = moments.now() + HOUR / 2
+    soon: datetime = clock.now() + HOUR / 2
     table.set(project(ends=soon))
     await world.leaving.look()
     notice = (await world.session()).notice
     assert notice is not None
     assert notice.at == soon
     assert (await world.session()).wish == "run"
-    table.set(project(ends=moments.now() + 48 * HOUR))  # it was extended
+    table.set(project(ends=clock.now() + 48 * HOUR))  # it was extended
     await world.leaving.look()
     assert (await world.session()).notice is None
-    world.leaving._ends[ID] = moments.now() - HOUR  # as noted before it
-    table.set(project(ends=moments.now() - HOUR))
+    world.leaving._ends[ID] = clock.now() - HOUR  # as noted before it
+    table.set(project(ends=clock.now() - HOUR))
     await world.leaving.look()
     assert (await world.session()).wish == "stop"
     await world.down()
@@ -147,7 +142,7 @@ async def test_nothing_ends_of_who_still_has_access_by_another_way(
     lost: set[str] = set()
     for groups, told in changes:
         for who, theirs in groups.items():
-            await world.board.people.put(who, PersonBody(groups=theirs))
+            await world.link_state.people.put(who, PersonBody(groups=theirs))
         table.set(told)
         lost |= {who for who in PEOPLE if not told.has(who, groups[who])}
         await world.leaving.look()
@@ -163,26 +158,28 @@ async def test_a_session_is_not_made_longer_than_its_project(tmp_path: Path) -> 
     await world.put(ID, hours=1)
     await world.scheduler.answer()
     world.scheduler.runs("1")
-    begun = world.scheduler.jobs_there["1"].started or moments.now()
+    begun = world.scheduler.jobs_there["1"].started or clock.now()
     world.scheduler.set("1", ends=begun + HOUR)
     await world.scheduler.answer()
     world.doors.opened.add(ID)
-    live = world.board.live[ID]
+    live = world.link_state.live[ID]
     live.row.state = SessionState.RUNNING
-    place = world.board.places["one"]
-    assert world.board.room(live, place) == 7.0
+    place = world.link_state.places["one"]
+    assert world.link_state.room(live, place) == 7.0
     table.set(project(ends=begun + 3.55 * HOUR))
-    assert world.board.room(live, place) == 2.5
+    assert world.link_state.room(live, place) == 2.5
     table.set()
-    assert world.board.room(live, place) == 0.0
+    assert world.link_state.room(live, place) == 0.0
     await world.down()
 
 
 async def test_of_whom_the_hub_never_told_nothing_is_lost_by_groups(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path / "ledger.sqlite")
-    book = ProjectBook(People(ledger), Table(project("g", groups=("g",), members=()), project("m", members=("ben",))))
+    book = ProjectBook(
+        KnownPeople(ledger), Table(project("g", groups=("g",), members=()), project("m", members=("ben",)))
+    )
     assert book.until("ada", "g", "one") is None
-    assert (book.until("ada", "m", "one") or moments.now()) < moments.now()
+    assert (book.until("ada", "m", "one") or clock.now()) < clock.now()
     assert book.until("ben", "m", "one") is None
     assert book.until("ada", None, "one") is None  # begun before there were projects
 

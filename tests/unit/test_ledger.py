@@ -11,17 +11,17 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from factorylink.ledger import Conflict, Entry, Ledger, LedgerError
-from factorylink.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
-from factorylink.schema import Row
+from factorycommon.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
+from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, LedgerError
+from factorylink.ledger.schema import SessionRecord
 from tests.unit.fake_factory import ID, OTHER
 from tests.unit.test_identity import CHOICE
 
-ENTRY = Entry("ada", "a", "one", "ask")
+ENTRY = AuditEntry("ada", "a", "one", "ask")
 
 
-def row(session_id: str = ID, user: str = "ada", server: str = "") -> Row:
-    return Row(
+def row(session_id: str = ID, user: str = "ada", server: str = "") -> SessionRecord:
+    return SessionRecord(
         id=session_id,
         user=user,
         server=server,
@@ -53,7 +53,7 @@ async def test_a_row_comes_back_as_it_was(ledger: Ledger) -> None:
 async def test_one_running_session_of_a_server(ledger: Ledger) -> None:
     first = row()
     await ledger.add(first, ENTRY)
-    with pytest.raises(Conflict):
+    with pytest.raises(LedgerConflict):
         await ledger.add(row(OTHER), ENTRY)
     await ledger.change(first, wish="stop", stopped_for=EndReason.STOPPED)
     await ledger.add(row(OTHER), ENTRY)
@@ -65,7 +65,7 @@ async def test_one_session_of_a_job(ledger: Ledger) -> None:
     await ledger.add(first, ENTRY)
     await ledger.add(second, ENTRY)
     await ledger.change(first, job="7")
-    with pytest.raises(Conflict):
+    with pytest.raises(LedgerConflict):
         await ledger.change(second, job="7")
     assert second.job is None
 
@@ -121,13 +121,13 @@ async def test_what_is_written_at_the_same_time_shares_a_commit(ledger: Ledger) 
 
 
 async def test_what_a_shell_prints_spoils_no_commit(ledger: Ledger) -> None:
-    await ledger.note(Entry("ada", "a", "one", "extend-refused", detail="no\0way"))
+    await ledger.note(AuditEntry("ada", "a", "one", "extend-refused", detail="no\0way"))
     assert [entry.detail for entry in await ledger.audited("extend-refused")] == ["no\ufffdway"]
 
 
 async def test_a_conflict_among_many_is_only_its_own(ledger: Ledger) -> None:
     rows = [row(f"{number:032x}", f"u{number % 49}") for number in range(50)]
     outcomes = await asyncio.gather(*(ledger.add(made, ENTRY) for made in rows), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes if outcome is not None] == [Conflict]
+    assert [type(outcome) for outcome in outcomes if outcome is not None] == [LedgerConflict]
     assert len(await ledger.live()) == 49
     assert len(await ledger.audited("ask")) == 49

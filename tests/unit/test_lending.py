@@ -10,14 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from factorylink import lending
+from factorycommon.models import EndReason, ProjectAt, SiteAccounts
 from factorylink.errors import Refused
-from factorylink.models import (
-    EndReason,
-    ProjectAt,
-    SiteAccounts,
-)
 from factorylink.problems import ProblemError
+from factorylink.projects import account_leases
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.fake_projects import project, refusal, up
 
@@ -53,16 +49,16 @@ async def test_it_changes_hands_once_it_is_wiped(tmp_path: Path, monkeypatch: py
     world, _ = await up(tmp_path, project("p", POOL, members=ALL))
     await world.put(ID, "ben")
     await world.put(OTHER, "cleo")
-    place = world.board.places["one"]
+    place = world.link_state.places["one"]
     access = place.access.model_copy(update={"account_wipe": ("wipe", "all")})
-    world.board.places = {"one": replace(place, access=access)}
+    world.link_state.places = {"one": replace(place, access=access)}
     assert (await refusal(world, session_id="d" * 32, user="dan"))[0] == "pool-empty"
     assert ("wipe", "all") not in world.home.asked
     await over(world, OTHER)
     world.home.fails = Refused("No space left")
     assert (await refusal(world, session_id="d" * 32, user="dan"))[0] == "pool-wiping"
     world.home.fails = None
-    monkeypatch.setattr(lending, "_WAIT_SECONDS", 30)
+    monkeypatch.setattr(account_leases, "_WAIT_SECONDS", 30)
     assert (await world.put("d" * 32, "dan")).account == "u2"
     assert world.home.asked.count(("wipe", "all")) == 1
     assert (await refusal(world, session_id="e" * 32, user="cleo"))[0] == "pool-empty"
@@ -78,9 +74,9 @@ async def test_two_people_never_hold_one_account(
 ) -> None:
     limits = {"pending_per_person": 100, "sessions_per_person": 100}
     world, _ = await up(tmp_path_factory.mktemp("lent"), project("p", POOL, members=ALL), **limits)
-    place = world.board.places["one"]
+    place = world.link_state.places["one"]
     place = replace(place, access=place.access.model_copy(update={"account_wipe": ("wipe",)}))
-    world.board.places = {"one": place}
+    world.link_state.places = {"one": place}
     number = 0
     try:
         for who, act in steps:
@@ -92,12 +88,14 @@ async def test_two_people_never_hold_one_account(
                     if error.problem.code != "pool-empty":
                         raise
             elif act == "restart":
-                world.board.lender._leases.clear()
-                await world.board.lender.load()
-            elif mine := [live for live in world.board.live.values() if live.row.user == who]:
-                await world.board.end(mine[0], end_reason=EndReason.STOPPED, end=lending.explain.own("gone"))
+                world.link_state.account_leases._leases.clear()
+                await world.link_state.account_leases.load()
+            elif mine := [live for live in world.link_state.live.values() if live.row.user == who]:
+                await world.link_state.end(
+                    mine[0], end_reason=EndReason.STOPPED, end=account_leases.explain.own("gone")
+                )
             held: dict[str, set[str]] = {}
-            for live in world.board.live.values():
+            for live in world.link_state.live.values():
                 held.setdefault(live.row.account, set()).add(live.row.user)
             assert all(len(people) == 1 for people in held.values()), held
     finally:

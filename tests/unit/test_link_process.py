@@ -15,9 +15,9 @@ import httpx
 import pytest
 import yaml
 
-from factorylink import cli
+from factorycommon.models import AccessStatus, PersonBody
+from factorylink.cli import main as cli
 from factorylink.client import LinkClient
-from factorylink.models import AccessStatus, PersonBody
 from testbed import ports
 from tests.unit.fake_factory import factory
 from tests.unit.hub_process import ROOT

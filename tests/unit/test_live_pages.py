@@ -12,8 +12,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from factorylink import explain
-from factorylink.models import End, Environment, Health, NetworkView, ReservationView
+from factorycommon.models import End, Environment, Health, NetworkView, ReservationView
+from factorylink.explain import explain
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess, is_stopped

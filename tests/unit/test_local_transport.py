@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from factorylink.config import LocalTransport as Settings
+from factorylink.config import LocalTransportSettings as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
-from factorylink.schedulers.ask import LISTING, Ask, Output
+from factorylink.schedulers.command import LISTING, Command, Output
 from factorylink.transports import local
 from factorylink.transports.base import Transport
 from factorylink.transports.local import LocalTransport
@@ -24,8 +24,8 @@ def words(output: Output) -> str:
     return output.stdout
 
 
-def shell(text: str, stdin: str = "", timeout: float = 60, most: int = LISTING) -> Ask[str]:
-    return Ask(("/bin/sh", "-c", text), words, stdin, timeout, most=most)
+def shell(text: str, stdin: str = "", timeout: float = 60, most: int = LISTING) -> Command[str]:
+    return Command(("/bin/sh", "-c", text), words, stdin, timeout, most=most)
 
 
 @pytest_asyncio.fixture
@@ -41,21 +41,21 @@ async def test_it_is_a_transport(transport: LocalTransport) -> None:
 
 
 async def test_stdout_stderr_and_code(transport: LocalTransport) -> None:
-    output = await transport.run(Ask(("/bin/sh", "-c", "echo out; echo err >&2; exit 3"), lambda o: o))
+    output = await transport.run(Command(("/bin/sh", "-c", "echo out; echo err >&2; exit 3"), lambda o: o))
     assert output == Output("out\n", "err\n", 3)
 
 
 async def test_the_environment_is_minimal(transport: LocalTransport, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SECRET", "x")
-    got = dict(line.split("=", 1) for line in (await transport.run(Ask(("env",), words))).splitlines())
+    got = dict(line.split("=", 1) for line in (await transport.run(Command(("env",), words))).splitlines())
     assert got.keys() == {"PATH", "HOME", "USER", "LOGNAME", "LANG"}
     assert got["USER"] == pwd.getpwuid(os.geteuid()).pw_name
 
 
 async def test_prefix_and_environment_of_the_settings() -> None:
     made = LocalTransport(Settings(prefix=("env", "A=1"), env={"B": "2"}))
-    ask = Ask(("/bin/sh", "-c", "echo $A $B $C"), words, env={"C": "3"})
+    ask = Command(("/bin/sh", "-c", "echo $A $B $C"), words, env={"C": "3"})
     assert await made.run(ask) == "1 2 3\n"
 
 
@@ -82,7 +82,7 @@ async def test_cancelling_leaves_no_process(transport: LocalTransport, tmp_path:
 
 async def test_closing_ends_what_runs(transport: LocalTransport, tmp_path: Path) -> None:
     running = asyncio.create_task(
-        transport.run(Ask(("/bin/sh", "-c", f"touch {tmp_path}/up; sleep 60"), lambda o: o.code))
+        transport.run(Command(("/bin/sh", "-c", f"touch {tmp_path}/up; sleep 60"), lambda o: o.code))
     )
     while not (tmp_path / "up").exists():
         await asyncio.sleep(0.02)
@@ -104,16 +104,16 @@ async def test_a_command_may_leave_its_input_unread(transport: LocalTransport) -
 
 async def test_what_is_not_there_is_unreachable(transport: LocalTransport) -> None:
     with pytest.raises(Unreachable, match="could not be run"):
-        await transport.run(Ask(("no-such-program",), words))
+        await transport.run(Command(("no-such-program",), words))
     with pytest.raises(Unreachable, match="could not be run"):
-        await transport.run(Ask(("echo", "a\0b"), words))
+        await transport.run(Command(("echo", "a\0b"), words))
 
 
 async def test_what_cannot_be_read_is_misread_and_in_the_log(
     transport: LocalTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Misread):
-        await transport.run(Ask(("echo", "unheard-of"), lambda output: int(output.stdout)))
+        await transport.run(Command(("echo", "unheard-of"), lambda output: int(output.stdout)))
     assert "unheard-of" in caplog.text
 
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from factorylink import moments
-from factoryspawner.hubconfig import HubConfigError, load
+from factorylink.util import clock
+from factoryspawner.config.hub_config import HubConfigError, load
+from factoryspawner.config.login_settings import LoginSettings, Provider
 from factoryspawner.login.claims import Entitlement, entitlement, judge, short_name, subject
 from factoryspawner.login.people import NameTaken, People
-from factoryspawner.login.settings import Login, Provider
 from factoryspawner.login.words import _TEXTS, LoginRefused, words
 from tests.unit.test_hubconfig import write
 
@@ -236,12 +236,12 @@ def test_terms_are_kept_with_their_date(tmp_path: Path) -> None:
     people = People(tmp_path / "people.sqlite")
     name = people.admit("a", "one", "ada", lambda _: False)
     assert people.accepted(name, "2026-11") is None
-    before = moments.now().replace(microsecond=0)
+    before = clock.now().replace(microsecond=0)
     people.accept(name, "2026-11")
     kept = People(tmp_path / "people.sqlite")
     at = kept.accepted(name, "2026-11")
     assert at is not None
-    assert before <= at <= moments.now()
+    assert before <= at <= clock.now()
     assert kept.accepted(name, "2026-12") is None
 
 
@@ -291,7 +291,9 @@ def test_presets_fill_what_is_known() -> None:
 def test_two_providers_share_nothing(second: dict[str, Any]) -> None:
     first = {**BASIC, "names": {"x": "ada"}}
     with pytest.raises(ValidationError, match="twice"):
-        Login.model_validate({"people_file": "p", "crypt_key_file": "k", "providers": [first, {**BASIC, **second}]})
+        LoginSettings.model_validate(
+            {"people_file": "p", "crypt_key_file": "k", "providers": [first, {**BASIC, **second}]}
+        )
 
 
 def test_login_in_the_hubs_yaml(tmp_path: Path) -> None:

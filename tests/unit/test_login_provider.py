@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tornado.httpclient import HTTPClientError
 
-from factoryspawner import hubconfig
+from factoryspawner.config import hub_config
 from factoryspawner.login.authenticator import FederatedAuthenticator
 from factoryspawner.login.provider import ProviderClient
 from tests.unit.test_hubconfig import write
@@ -74,8 +74,8 @@ def authenticator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FederatedA
     (tmp_path / "secret").write_text("s")
     (tmp_path / "secret").chmod(0o600)
     login = {"people_file": "people", "crypt_key_file": "crypt", "providers": [{**BASIC, "endpoints": ENDPOINTS}]}
-    config = hubconfig.load(write(tmp_path, login=login, public_url="https://gateway.example.org"))
-    monkeypatch.setattr(hubconfig, "loaded", lambda: config)
+    config = hub_config.load(write(tmp_path, login=login, public_url="https://gateway.example.org"))
+    monkeypatch.setattr(hub_config, "loaded", lambda: config)
     made = FederatedAuthenticator()
     monkeypatch.setattr(made, "_tell", lambda *_args, **_kwargs: None)
     return made

@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
-from factorylink.models import AccessStatus, PersonBody
-from factoryspawner import hubconfig
-from factoryspawner.access import Standing, check, status
+from factorycommon.models import AccessStatus, PersonBody
+from factoryspawner.access import LoginStatus, check, status
+from factoryspawner.config import hub_config
+from factoryspawner.config.login_settings import LoginTerms
 from factoryspawner.errors import StartFailed
 from factoryspawner.login.authenticator import FederatedAuthenticator
 from factoryspawner.login.provider import ProviderAway
-from factoryspawner.login.settings import Terms
 from tests.unit.test_hubconfig import write
 from tests.unit.test_login_claims import BASIC
 
 TRUST = 3600
-TERMS = Terms(version="v1", text="Be kind.")
+TERMS = LoginTerms(version="v1", text="Be kind.")
 
 
 class Person:
@@ -55,8 +55,8 @@ def authenticator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FederatedA
     (tmp_path / "secret").write_text("s")
     (tmp_path / "secret").chmod(0o600)
     login = {"people_file": "people", "crypt_key_file": "crypt", "trust_seconds": TRUST, "providers": [BASIC]}
-    config = hubconfig.load(write(tmp_path, login=login))
-    monkeypatch.setattr(hubconfig, "loaded", lambda: config)
+    config = hub_config.load(write(tmp_path, login=login))
+    monkeypatch.setattr(hub_config, "loaded", lambda: config)
     made = FederatedAuthenticator(blocked_users={"blocked"})
 
     async def away(*_: Any) -> None:
@@ -81,8 +81,8 @@ def authenticator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FederatedA
 async def test_who_may_start(
     authenticator: FederatedAuthenticator, state: dict[str, Any], code: str | None, told: list[Any]
 ) -> None:
-    assert isinstance(authenticator, Standing)
-    said = await authenticator.standing(Person(**state))
+    assert isinstance(authenticator, LoginStatus)
+    said = await authenticator.access_status(Person(**state))
     assert (said.words.code if said else None) == code
     link: Any = Link()
     if code is None:
@@ -97,11 +97,11 @@ async def test_who_may_start(
 async def test_who_is_blocked_or_never_came(authenticator: FederatedAuthenticator) -> None:
     person = Person()
     person.state = {}
-    said = await authenticator.standing(person)
+    said = await authenticator.access_status(person)
     assert said is not None and said.words.code == "login-never"
     person = Person()
     person.name = "blocked"
-    said = await authenticator.standing(person)
+    said = await authenticator.access_status(person)
     assert said is not None and said.words.code == "login-blocked"
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from factorycommon.models import JobState
 from factorylink.config import Mail
-from factorylink.mail import address_of
-from factorylink.models import JobState
+from factorylink.sessions.mail import address_of
 from tests.support.door import until
 from tests.unit.fake_factory import ID, World
 
@@ -178,7 +178,7 @@ async def test_who_has_no_plain_name_gets_no_mail(tmp_path: Path, caplog: pytest
 async def test_a_mail_server_that_is_gone_or_silent_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("factorylink.mail.SERVER_SECONDS", 0.3)
+    monkeypatch.setattr("factorylink.sessions.mail.SERVER_SECONDS", 0.3)
     with socket.socket() as silent, caplog.at_level(logging.WARNING):
         silent.bind(("127.0.0.1", 0))
         silent.listen()

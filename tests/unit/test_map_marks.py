@@ -7,8 +7,8 @@ from math import hypot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factoryspawner.europe import HEIGHT, WIDTH
-from factoryspawner.map_marks import Spot, spread
+from factoryspawner.pages.map_marks import Spot, spread
+from factoryspawner.pages.map_projection import HEIGHT, WIDTH
 
 APART, CLEAR = 86.0, 62.0
 SPOTS = st.tuples(st.floats(0, WIDTH), st.floats(0, HEIGHT))

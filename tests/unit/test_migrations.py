@@ -15,14 +15,15 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
-from factorylink import cli, migrations
-from factorylink.budget import Budget
-from factorylink.catalogue import CatalogueError, load_link_config
-from factorylink.clusters.rows import Shelf
-from factorylink.database import Database
-from factorylink.ledger import Entry, Ledger, LedgerError
-from factorylink.models import EndReason
-from factorylink.schema import metadata
+from factorycommon.models import EndReason
+from factorylink.catalogue.loading import CatalogueError, load_link_config
+from factorylink.cli import main as cli
+from factorylink.ledger import migrations
+from factorylink.ledger.charges import Charges
+from factorylink.ledger.cluster_store import ClusterStore
+from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerError
+from factorylink.ledger.schema import metadata
+from factorylink.util.database import Database
 from tests.support.postgres import PASSWORD, Postgres
 
 OLD = sorted((Path(__file__).parent / "recorded" / "ledger").glob("version-*.sql"))
@@ -73,10 +74,10 @@ async def test_a_ledger_in_the_field_comes_up_whole(old: Path, tmp_path: Path) -
     assert await ledger.drains() == {"one": "Back at noon."}
     assert await ledger.pauses() == ({"one": "For a moment."} if version > 1 else {})
     assert [entry.action for entry in await ledger.audited()] == ["ask", "ask"]
-    clusters = await Shelf(ledger).live()
+    clusters = await ClusterStore(ledger).live()
     assert [len(batch.workers) for row in clusters for batch in row.batches.values()] == ([2] if version > 2 else [])
-    assert await Budget(ledger).usage() == []
-    await ledger.note(Entry("ada", "a", "one", "enter", key_id="k"))
+    assert await Charges(ledger).usage() == []
+    await ledger.note(AuditEntry("ada", "a", "one", "enter", key_id="k"))
     await ledger.close()
 
     fresh = Ledger(tmp_path / "fresh.sqlite")

@@ -8,9 +8,9 @@ from typing import get_args
 
 import pytest
 
-from factorygate.session import guard
-from factorylink.models import EndReason, Notice
-from factorylink.models import SessionState as State
+from factorycommon.models import EndReason, Notice
+from factorycommon.models import SessionState as State
+from factorygate.session import deadlines
 
 CHECKOUT = Path(__file__).parents[2]
 LAB = CHECKOUT / "extensions" / "lab" / "src"
@@ -39,12 +39,12 @@ def test_the_pages_have_words_for_all(block: str, words: set[str]) -> None:
 
 
 def test_the_door_warns_of_nothing_that_the_link_does_not_know() -> None:
-    limits = guard.Limits(environment=60, unopened=60, idle=60)
+    limits = deadlines.SessionLimits(environment=60, unopened=60, idle=60)
     facts = [
-        guard.Facts(
-            started=0, ends=1000, environment=True, up=1, activity=guard.Activity(last=1, busy=False, opened=opened)
+        deadlines.Facts(
+            started=0, ends=1000, environment=True, up=1, activity=deadlines.Activity(last=1, busy=False, opened=opened)
         )
         for opened in (True, False)
     ]
-    found = {one.reason for each in facts for one in guard._deadlines(each, limits) if one.warnings}
+    found = {one.reason for each in facts for one in deadlines._deadlines(each, limits) if one.warnings}
     assert found == KINDS - {"access"}  # which the link knows alone

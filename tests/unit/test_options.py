@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorylink import explain
-from factorylink.models import Choice
+from factorycommon.models import Choice
+from factorylink.explain import explain
 from factorylink.problems import refused
 from factoryspawner.errors import StartFailed, problem_failed
 from factoryspawner.options import choice_from_form, choice_from_options, plain

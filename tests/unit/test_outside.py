@@ -13,8 +13,8 @@ import pytest
 from distributed.security import Security
 
 from factorygate.cluster import pages, versions, worker
+from factorygate.cluster.external_scheduler import ExternalScheduler
 from factorygate.cluster.keys import Keys, mend
-from factorygate.cluster.outside import Outside
 
 
 def told(**differ: str) -> dict[str, object]:
@@ -39,10 +39,10 @@ def test_somebodys_own_is_mended_as_it_is() -> None:
 
 
 def test_another_version_is_refused_in_words() -> None:
-    assert Outside(told(), "at BRAIN++").address == "tls://n7:8786"
-    assert Outside(told(zarr="1.0"), "there").address  # not here, so nothing to differ from
+    assert ExternalScheduler(told(), "at BRAIN++").address == "tls://n7:8786"
+    assert ExternalScheduler(told(zarr="1.0"), "there").address  # not here, so nothing to differ from
     with pytest.raises(versions.VersionsDifferError) as caught:
-        Outside(told(python="3.9", distributed="2020.1.0"), "at BRAIN++")
+        ExternalScheduler(told(python="3.9", distributed="2020.1.0"), "at BRAIN++")
     words = str(caught.value)
     assert "python is 3.1" in words and "3.9 at BRAIN++" in words and "2020.1.0 at BRAIN++" in words
     assert "environment=" in words

@@ -14,7 +14,7 @@ from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.session import overview
 from factorygate.session.lab import addresses
 from factorygate.session.overview import Overview
-from factorygate.session.use import Gauge, Use
+from factorygate.session.resource_usage import Gauge, ResourceUsage
 
 FACTORIES = [
     {
@@ -62,7 +62,7 @@ def shown(tmp_path: Path, link: FakeLink) -> Overview:
     clock = tmp_path / "clock.json"
     clock.write_text(json.dumps({"session": SESSION["id"], "ends": "2026-03-10T12:00:00Z", "messages": []}))
     gauge = Gauge()
-    gauge.use = Use(5, 10)
+    gauge.use = ResourceUsage(5, 10)
     return Overview(clock, gauge, "/hub/home", "/user/ada/", lambda: cast(Link, link))
 
 

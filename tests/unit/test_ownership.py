@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from factorylink import visit_marks
+from factorycommon.models import Job, JobState
+from factorylink.doctor import job_marks
 from factorylink.errors import Misread, Refused, Unreachable
-from factorylink.identity import Identity, read_or_make_key
-from factorylink.models import Job, JobState
-from factorylink.ownership import CLOCKS, DOUBT, Found, OwnJob, found, verify
-from factorylink.schedulers import pbs, slurm
+from factorylink.jobs.identity import Identity, read_or_make_key
+from factorylink.jobs.ownership import CLOCKS, DOUBT, Found, OwnJob, found, verify
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.schedulers.slurm import dialect as slurm
 from tests.unit import pbs_output, site_fakes, slurm_output
 from tests.unit.slurm_output import COMMENT, JOB_WIDTHS, printed
 
@@ -142,17 +143,17 @@ def test_what_pbs_does_not_know_is_left_out() -> None:
 
 
 def test_the_doctor_names_what_a_site_changed() -> None:
-    assert visit_marks.changed(job(), "factorygate-hub", COMMENT) is None
-    words = visit_marks.changed(job(name="site", comment="x"), "factorygate-hub", COMMENT)
+    assert job_marks.changed(job(), "factorygate-hub", COMMENT) is None
+    words = job_marks.changed(job(name="site", comment="x"), "factorygate-hub", COMMENT)
     assert words is not None
     assert "name and the comment" in words.what
     assert words.scheduler == "name 'site', comment 'x'"
 
 
 def test_the_doctor_names_another_gateway(tmp_path: Path) -> None:
-    assert visit_marks.own_identity("hub", tmp_path) is None
+    assert job_marks.own_identity("hub", tmp_path) is None
     read_or_make_key(tmp_path / "hmac.key")
-    identity = visit_marks.own_identity("hub", tmp_path)
+    identity = job_marks.own_identity("hub", tmp_path)
     assert identity is not None
     mine = identity.comment("1" * 32, "alice", "site")
     theirs = Identity("hub", bytes(32)).comment("2" * 32, "alice", "site")
@@ -162,7 +163,7 @@ def test_the_doctor_names_another_gateway(tmp_path: Path) -> None:
         job("3", comment="x"),
         job("4", JobState.ENDED, comment=theirs),
     ]
-    words = visit_marks.same_name(jobs, identity, "site")
+    words = job_marks.same_name(jobs, identity, "site")
     assert words is not None
     assert words.scheduler == "job 2 of alice"
-    assert visit_marks.same_name(jobs[:1], identity, "site") is None
+    assert job_marks.same_name(jobs[:1], identity, "site") is None

@@ -6,12 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorylink.pacing import DENSE, FAR, IDLE, LONG, PENDING, QUICK, SURVEY, Awaited, Budget, Turns, interval
+from factorylink.util.rate_limiter import (
+    DENSE,
+    FAR,
+    IDLE,
+    LONG,
+    PENDING,
+    QUICK,
+    SURVEY,
+    Awaited,
+    QuestionRateLimiter,
+    TurnRateLimiter,
+    interval,
+)
 
 
 def questions(pending: int, seconds: float, events: list[float], until_start: float | None = None) -> list[float]:
     """Moments at which the watcher would ask, awaited all the time, with something happening at ``events``."""
-    budget, now, asked = Budget(), 0.0, []
+    budget, now, asked = QuestionRateLimiter(), 0.0, []
     while now < seconds:
         budget.take()
         asked.append(now)
@@ -92,11 +104,11 @@ def test_every_interval_is_within_bounds(awaited: Awaited) -> None:
 
 
 def test_what_had_to_be_asked_is_paid_for_later() -> None:
-    budget = Budget()
-    for _ in range(Budget.SIZE + 2):
+    budget = QuestionRateLimiter()
+    for _ in range(QuestionRateLimiter.SIZE + 2):
         budget.take()
-    assert budget.wait(0.0, 1) == pytest.approx(3 * Budget.SECONDS_FEW)
-    assert budget.wait(3 * Budget.SECONDS_FEW, 1) == 0
+    assert budget.wait(0.0, 1) == pytest.approx(3 * QuestionRateLimiter.SECONDS_FEW)
+    assert budget.wait(3 * QuestionRateLimiter.SECONDS_FEW, 1) == 0
 
 
 def test_many_accounts_share_the_pace_of_one_watcher() -> None:
@@ -110,7 +122,7 @@ def test_many_accounts_share_the_pace_of_one_watcher() -> None:
 
 @given(st.integers(1, 5000), st.lists(st.floats(0, 5), max_size=60))
 def test_submissions_are_paced(per_minute: int, gaps: list[float]) -> None:
-    turns, now, went = Turns(per_minute), 100.0, []
+    turns, now, went = TurnRateLimiter(per_minute), 100.0, []
     for gap in gaps:
         now += gap
         went.append(now + turns.take(now))
@@ -121,6 +133,6 @@ def test_submissions_are_paced(per_minute: int, gaps: list[float]) -> None:
 
 
 def test_a_class_of_200_goes_at_once() -> None:
-    turns = Turns(600)
+    turns = TurnRateLimiter(600)
     assert max(turns.take(0.0) for _ in range(200)) < 1e-9
     assert turns.take(0.0) == pytest.approx(0.1)

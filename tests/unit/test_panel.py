@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from factorygate import ClusterPanel
-from factorygate.cluster.view import Adapting
 from factorygate.link import LinkError
+from factorygate.view_data import Adapting
 from factorygate.widgets import panel as module
 from tests.support.gateway import eventually
 from tests.support.watched import ScriptedCluster, job, view

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
-from factorylink.schedulers import pbs
+from factorylink.errors import FactoryError, Gone, Misread, Refused, Unreachable
 from factorylink.schedulers.arrays import array_of, task_of
-from factorylink.schedulers.ask import Ask, Output
+from factorylink.schedulers.command import Command, Output
 from factorylink.schedulers.dialect import Dialect
+from factorylink.schedulers.pbs import dialect as pbs
 from tests.unit.pbs_output import NAME, RECORDED, answer, failed, job, recorded
 
 
@@ -71,8 +71,8 @@ def test_ids_of_an_array() -> None:
         (failed("qsub: project p1 not found", 1), Refused),
     ],
 )
-def test_failures_are_told_apart(output: Output, kind: type[LinkError]) -> None:
-    with pytest.raises(LinkError) as caught:
+def test_failures_are_told_apart(output: Output, kind: type[FactoryError]) -> None:
+    with pytest.raises(FactoryError) as caught:
         pbs.submit("x").parse(output)
     assert type(caught.value) is kind
     assert "qsub:" not in caught.value.message
@@ -127,7 +127,7 @@ def test_when_it_would_start_cannot_be_asked() -> None:
     assert pbs.estimate("#!/bin/sh") is None
 
 
-ASKED: dict[str, tuple[Ask[Any], object]] = {
+ASKED: dict[str, tuple[Command[Any], object]] = {
     "qdel-not-owner": (pbs.cancel(["1.vm"]), Refused),
     "qdel-pending": (pbs.cancel(["5.vm"]), None),
     "qdel-running": (pbs.cancel(["0.vm"]), None),

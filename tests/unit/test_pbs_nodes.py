@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorylink import availability
+from factorycommon.models import Factory, NodeState
 from factorylink.errors import Misread
-from factorylink.models import Factory, NodeState
-from factorylink.schedulers import pbs
-from factorylink.schedulers.ask import Output
+from factorylink.schedulers.command import Output
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.site import availability
 from tests.unit.pbs_output import recorded
 from tests.unit.site_fakes import factory
 

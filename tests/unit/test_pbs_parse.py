@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorylink import availability, explain
+from factorycommon.models import EndReason, Job, JobState
 from factorylink.errors import Misread
-from factorylink.models import EndReason, Job, JobState
-from factorylink.schedulers import pbs, pbs_parse
-from factorylink.schedulers.ask import Output
+from factorylink.explain import explain
+from factorylink.schedulers.command import Output
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.schedulers.pbs import parser as pbs_parse
+from factorylink.site import availability
 from tests.unit.pbs_output import COMMENT, NAME, answer, job, recorded
 
 JOBS = recorded("qstat-mixed-json").stdout

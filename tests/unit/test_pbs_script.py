@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from factorylink.catalogue import job_request
+from factorycommon.models import JobOptions, JobRequest, ResolvedChoice
+from factorylink.catalogue.loading import job_request
 from factorylink.config import Access
 from factorylink.errors import Refused
-from factorylink.models import JobOptions, JobRequest, ResolvedChoice
-from factorylink.schedulers import pbs
 from factorylink.schedulers.batch_script import TEMPLATE
+from factorylink.schedulers.pbs import dialect as pbs
 from tests.unit.pbs_output import COMMENT, NAME
 from tests.unit.scripts import run
 from tests.unit.site_fakes import factory

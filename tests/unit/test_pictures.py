@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from factorylink import federation
+from factorylink.catalogue import catalogue as federation
 from tests.support import pictures
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from babel.messages.pofile import read_po
 
-from factorylink import federation
-from factorylink.catalogue import gpu_label
-from factorylink.models import Factory, FactoryView
+from factorycommon.models import Factory, FactoryView
+from factorylink.catalogue import catalogue as federation
+from factorylink.catalogue.loading import gpu_label
 
 CHECKOUT = Path(__file__).parents[2]
 # What readers did not understand, as it was; each is said in other words now.
@@ -83,7 +83,7 @@ SHOWN = sorted(
         "extensions/factorygate/widgets/static/*.js",
         "extensions/lab/src/*.ts",
         "extensions/lab/labextension/static/*.js",
-        "spawners/factorylink/mail.py",
+        "spawners/factorylink/sessions/mail.py",
         "docs/**/*.md",
         "docs/examples/*.ipynb",
         "README.md",

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, async_playwright, expect
 
-from factorylink.models import ProjectView, UsageLine
+from factorycommon.models import ProjectView, UsageLine
 from tests.conftest import chromium_options
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from factorylink import moments
-from factorylink.models import (
+from factorycommon.models import (
     BatchRequest,
     Choice,
     JobOptions,
@@ -20,6 +19,7 @@ from factorylink.models import (
     SiteAccounts,
 )
 from factorylink.problems import ProblemError
+from factorylink.util import clock
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.fake_projects import cluster, project, refusal, up
 
@@ -47,14 +47,14 @@ async def test_a_start_is_for_the_only_project_and_its_account_reaches_the_job(t
 
 async def test_who_is_in_none_is_told_how_to_apply(tmp_path: Path) -> None:
     world, _ = await up(tmp_path, project())
-    world.board.rights._config = world.config.model_copy(update={"apply_url": "https://apply.example/"})
+    world.link_state.permissions._config = world.config.model_copy(update={"apply_url": "https://apply.example/"})
     assert (await refusal(world, user="ben"))[0] == "no-project"
     told = world.offers.ready("ben").nothing
     assert told is not None
     assert told.do.endswith("apply for one: https://apply.example/")
     assert world.offers.views("ben") == []
     assert world.offers.ready("ada").nothing is None
-    await world.board.people.put("ada", PersonBody(blocked=True))
+    await world.link_state.people.put("ada", PersonBody(blocked=True))
     assert (await refusal(world))[0] == "blocked"
     assert world.offers.views("ada") == []
     await world.down()
@@ -64,7 +64,7 @@ async def test_of_several_one_is_said_or_was_the_last(tmp_path: Path) -> None:
     small = ProjectAt(sizes=("gpu-1",))
     world, _ = await up(tmp_path, project("p", small), project("q", groups=("g",), members=()))
     assert (await world.put(ID)).choice.project == "p"
-    await world.board.people.put("ada", PersonBody(groups=frozenset({"g"})))
+    await world.link_state.people.put("ada", PersonBody(groups=frozenset({"g"})))
     assert (await world.put("1" * 32, server="big", size="gpu-4")).choice.project == "q"  # the only one that has it
     await world.ledger.choose("ada", Choice(project="p"))
     assert (await world.put("2" * 32, server="again", hours=1)).choice.project == "p"
@@ -77,7 +77,7 @@ async def test_of_several_one_is_said_or_was_the_last(tmp_path: Path) -> None:
 
 
 async def test_each_refusal_says_what_would_do(tmp_path: Path) -> None:
-    now = moments.now()
+    now = clock.now()
     world, table = await up(
         tmp_path,
         project("p", ProjectAt(sizes=("gpu-1",)), max_hours=2),
@@ -97,7 +97,7 @@ async def test_each_refusal_says_what_would_do(tmp_path: Path) -> None:
     assert await refusal(world, hours=3) == (
         "project-hours", "hours", "3 h is more than the project p allows for one job: at most 2 h.")  # fmt: skip
     assert world.scheduler.submitted == []
-    table.set(project("p", ends=moments.now() + 0.75 * HOUR))
+    table.set(project("p", ends=clock.now() + 0.75 * HOUR))
     code, field, message = await refusal(world, hours=1)
     assert (code, field) == ("project-end-near", "hours")
     assert "of the 1 h, 0.7" in message
@@ -125,7 +125,7 @@ async def test_views_show_what_may_be_used(tmp_path: Path) -> None:
     (view,) = world.offers.views("ada")
     assert [(of.size.id, of.projects, of.billed_gpus) for of in view.sizes] == [("gpu-4", ("p", "q"), 4)]
     assert view.default_size == "gpu-4"
-    table.set(project("p", gpu_hours=100.0, managers=("ada",), ends=moments.now() - HOUR))
+    table.set(project("p", gpu_hours=100.0, managers=("ada",), ends=clock.now() - HOUR))
     assert world.offers.views("ada") == []
     (seen,) = await world.offers.projects("ada")
     assert (seen.role, seen.usable, seen.granted, seen.left, seen.factories) == ("manager", False, 100, 100, ("one",))
@@ -136,7 +136,7 @@ async def test_a_reservation_is_offered_with_the_projects_that_are_in_it_and_to_
     world, _ = await up(
         tmp_path, project("p", ProjectAt(account="a-p")), project("q", ProjectAt(account="a-q")), project("r")
     )
-    soon = moments.now() + HOUR
+    soon = clock.now() + HOUR
     course, all_hands = (ReservationView(id=name, name=name, end=soon) for name in ("course", "all"))
     account = (await world.put(OTHER, project="p")).account
     world.scheduler.reserved = {
@@ -182,7 +182,7 @@ async def test_a_cluster_is_for_its_session_s_project_and_its_workers_too(tmp_pa
 
 @pytest.mark.parametrize("minutes", [1.9, 20.05, 89.75, 119.99])
 async def test_what_is_said_to_fit_fits(tmp_path: Path, minutes: float) -> None:
-    world, _ = await up(tmp_path, project(ends=moments.now() + timedelta(minutes=minutes)))
+    world, _ = await up(tmp_path, project(ends=clock.now() + timedelta(minutes=minutes)))
     found = re.search(r"of the 8 h, (\S+) h fit", (await refusal(world, hours=8))[2])
     assert found
     fits = max(1 / 60, float(found[1]))

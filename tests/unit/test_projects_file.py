@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from factorylink.cli import main
+from factorylink.cli.main import main
 from factorylink.config import Access
-from factorylink.ledger import Ledger
-from factorylink.people import People
-from factorylink.projects import ProjectBook, YamlTable, load, read
-from factorylink.yamlfile import CatalogueError
+from factorylink.ledger.ledger import Ledger
+from factorylink.projects.book import ProjectBook, YamlTable, load, read
+from factorylink.projects.people import KnownPeople
+from factorylink.util.yaml_file import CatalogueError
 from tests.unit.fake_factory import factory
 from tests.unit.fake_projects import Table, project
 
@@ -185,9 +185,9 @@ class Portal(Table):
 async def test_a_table_that_is_slow_or_fails_holds_up_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("factorylink.projects.REFRESH_SECONDS", 0.05)
+    monkeypatch.setattr("factorylink.projects.book.REFRESH_SECONDS", 0.05)
     table = Portal(project())
-    book = ProjectBook(People(Ledger(tmp_path / "ledger.sqlite")), table)
+    book = ProjectBook(KnownPeople(Ledger(tmp_path / "ledger.sqlite")), table)
     assert not await book.refresh()
     table.answer = ConnectionResetError("by peer")
     assert not await book.refresh()

@@ -14,11 +14,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from factorycommon.models import ANTENNA, Health, MaintenanceView, NetworkFactory, NetworkView, Point
 from factorylink.client import LinkSilent
-from factorylink.models import ANTENNA, Health, MaintenanceView, NetworkFactory, NetworkView, Point
-from factoryspawner import europe
-from factoryspawner.gateway import _NETWORK_KEPT, Gateway
-from factoryspawner.public import OLD_SECONDS, drawing, kind, maintenance_from
+from factoryspawner.gateway import _NETWORK_KEPT, HubGateway
+from factoryspawner.pages import map_projection
+from factoryspawner.pages.public import OLD_SECONDS, drawing, kind, maintenance_from
 from tests.unit import page_states
 from tests.unit.fake_link import NOW, FakeLink
 from tests.unit.hub_process import HubProcess
@@ -56,7 +56,7 @@ async def test_what_lies_north_is_above_and_what_lies_east_is_right() -> None:
     ends = [one.at for one in network().factories if one.id in ("bsc-aif", "lumi-aif")]
     a, b = spots["bsc-aif"], spots["lumi-aif"]
     assert hypot(a.x - b.x, a.y - b.y) * 4.1 == pytest.approx(distance_km(*ends), rel=0.03)
-    assert europe.place(Point(latitude=52, longitude=10)) == (439.0, 539.0)
+    assert map_projection.place(Point(latitude=52, longitude=10)) == (439.0, 539.0)
 
 
 def distance_km(a: Point, b: Point) -> float:
@@ -230,7 +230,7 @@ async def test_many_who_look_ask_the_link_once(anybody: httpx.AsyncClient, link:
 
 async def test_many_who_look_wait_for_a_hanging_link_once(link: FakeLink, monkeypatch: pytest.MonkeyPatch) -> None:
     """Anybody may look: in line behind each other the last would wait for all before them."""
-    mine = Gateway(link.socket)
+    mine = HubGateway(link.socket)
     asked = 0
 
     async def hang() -> NetworkView:

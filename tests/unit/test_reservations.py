@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
-from factorylink import explain, windows
-from factorylink.availability import loads
-from factorylink.catalogue import ChoiceError, shortened
-from factorylink.errors import LinkError, Misread, Unreachable
-from factorylink.models import Choice, Job, JobState, MaintenanceView, NodeState, Reservation, Words
-from factorylink.schedulers import pbs, slurm
-from factorylink.schedulers.ask import Ask, Output
-from factorylink.schedulers.pbs_reservations import STATES
-from factorylink.schedulers.whole import MARK
+from factorycommon.models import Choice, Job, JobState, MaintenanceView, NodeState, Reservation, Words
+from factorylink.catalogue.loading import ChoiceError, shortened
+from factorylink.errors import FactoryError, Misread, Unreachable
+from factorylink.explain import explain
+from factorylink.schedulers.command import Command, Output
+from factorylink.schedulers.complete_lists import MARK
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.schedulers.pbs.reservations import STATES
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.site import maintenance as windows
+from factorylink.site.availability import loads
 from tests.unit import pbs_output, slurm_output
 from tests.unit.fake_factory import SIZE
 from tests.unit.fake_factory import factory as other_factory
@@ -92,7 +94,7 @@ def test_none() -> None:
 @pytest.mark.parametrize(
     ("ask", "output"), [(slurm.reservations(), SLURM), (pbs.reservations(), PBS)], ids=["slurm", "pbs"]
 )
-def test_a_cut_list_is_misread(ask: Ask[list[Reservation]], output: Output) -> None:
+def test_a_cut_list_is_misread(ask: Command[list[Reservation]], output: Output) -> None:
     for count in range(len(output.stdout)):
         with pytest.raises(Misread):
             ask.parse(Output(output.stdout[:count], "", 0))
@@ -125,7 +127,7 @@ def test_a_server_that_does_not_answer_has_not_no_reservations() -> None:
         Output(f"{MARK}\n", "pbs_rstat: Server shutting down", 0),
         Output("", "pbs_rstat: cannot connect", 162),
     ):
-        with pytest.raises(LinkError) as caught:
+        with pytest.raises(FactoryError) as caught:
             pbs.reservations().parse(output)
         assert type(caught.value) is Unreachable
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from factorylink.models import JobState
-from factorylink.rounds import Rounds
+from factorycommon.models import JobState
+from factorylink.site.account_rotation import AccountRotation
 from tests.unit.site_fakes import job
 
 ACCOUNTS = st.sets(st.sampled_from("abcdef"), min_size=1)
 
 
-def rounds(*accounts: str) -> Rounds:
-    made = Rounds()
+def rounds(*accounts: str) -> AccountRotation:
+    made = AccountRotation()
     made.accounts = lambda: accounts
     return made
 

@@ -12,16 +12,16 @@ from typing import Any, Literal
 import pytest
 import pytest_asyncio
 
-from factorylink import ending
-from factorylink import live as live_module
-from factorylink.admission import Admission
-from factorylink.carriers import Way
-from factorylink.models import End, EndReason, JobState, MaintenanceView, ReservationView
+from factorycommon.models import End, EndReason, JobState, MaintenanceView, ReservationView
+from factorylink.doors.carriers import Route
 from factorylink.problems import ProblemError
-from factorylink.schedulers import slurm
-from factorylink.schedulers.ask import Ask
-from factorylink.seams import Place
-from factorylink.site import Site
+from factorylink.schedulers.command import Command
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.sessions import termination
+from factorylink.sessions.admission import Admission
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.site import Site
+from factorylink.state import live_session as live_module
 from tests.unit.fake_factory import ID, OTHER, FakeDoors, FakeHome, World, factory
 
 
@@ -141,7 +141,7 @@ async def test_what_the_scheduler_refuses_leaves_nothing(world: World) -> None:
     error = await problem(world)
     assert error.status == 400
     assert "Invalid account" in error.problem.scheduler + error.problem.message
-    assert not world.board.live
+    assert not world.link_state.live
     assert (await problem(world)).status == 400  # the answer was lost, and it is asked again
     world.scheduler.refuses = ""
     assert (await world.put(OTHER)).job == "1"
@@ -155,7 +155,7 @@ async def test_an_unknown_size_is_named_with_the_allowed(world: World) -> None:
 
 
 async def test_a_slow_submission_is_answered_as_pending(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorylink.handover.ANSWER_SECONDS", 0.02)
+    monkeypatch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 0.02)
     world.scheduler.speaks.clear()
     session = await world.put()
     assert (session.state, session.job) == ("pending", None)
@@ -166,7 +166,7 @@ async def test_a_slow_submission_is_answered_as_pending(world: World, monkeypatc
 async def test_unreachable_before_anything_was_sent(world: World) -> None:
     world.scheduler.up = False
     assert (await problem(world)).status == 503
-    assert not world.board.live
+    assert not world.link_state.live
 
 
 async def test_a_doubtful_submission_is_answered_503_and_its_job_cancelled(world: World) -> None:
@@ -185,16 +185,16 @@ async def test_a_session_whose_submission_was_answered_503_is_shown_as_over_at_o
     """Its job may turn up and is cancelled then; nobody waits for that."""
     world.scheduler.takes_and_says_nothing = True
     assert (await problem(world)).status == 503
-    assert world.board.sessions("ada") == []
+    assert world.link_state.sessions("ada") == []
     session = await world.session()
     assert (session.state, session.end_reason) == ("ended", EndReason.REFUSED)
     assert session.end is not None
     assert session.end.code == "not-taken"
     assert session.ended is not None
-    assert world.board.live[ID].row.ended is None
+    assert world.link_state.live[ID].row.ended is None
     world.scheduler.takes_and_says_nothing = False
     assert (await world.put(OTHER)).state == "pending"
-    assert [one.id for one in world.board.sessions("ada")] == [OTHER]
+    assert [one.id for one in world.link_state.sessions("ada")] == [OTHER]
 
 
 async def up(world: World) -> None:
@@ -224,7 +224,7 @@ async def test_a_session_that_is_suspended_while_it_starts_has_its_time_afterwar
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("factorylink.moments.ticks", lambda: now)
+    monkeypatch.setattr("factorylink.util.clock.ticks", lambda: now)
     world = await World(tmp_path, starting_seconds=60).up()
     await world.put()
     world.scheduler.runs("1", "n7")
@@ -232,7 +232,7 @@ async def test_a_session_that_is_suspended_while_it_starts_has_its_time_afterwar
     await world.comes(lambda: bool(world.doors.kept_open))
     world.door_says(phase="waiting", environment=True)
     await world.until(state="starting")
-    world.board.live[ID].environment_at = now
+    world.link_state.live[ID].environment_at = now
     world.scheduler.set("1", suspended=True, raw_state="S")
     await world.scheduler.answer()
     now += 3600
@@ -251,7 +251,7 @@ async def test_a_job_that_the_scheduler_does_not_look_at_is_no_job_that_starts_b
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 1000.0
-    monkeypatch.setattr("factorylink.moments.ticks", lambda: now)
+    monkeypatch.setattr("factorylink.util.clock.ticks", lambda: now)
     await world.put()
     world.scheduler.set("1", reason="", raw_state="Q")
     await world.scheduler.answer()
@@ -303,7 +303,7 @@ async def test_limits(tmp_path: Path) -> None:
 
 async def test_a_draining_factory_takes_nothing_new(world: World) -> None:
     await world.put()
-    world.board.drains["one"] = "Maintenance until noon."
+    world.link_state.drains["one"] = "Maintenance until noon."
     error = await problem(world, OTHER, "ben")
     assert (error.status, error.problem.message) == (503, "Maintenance until noon.")
     assert (await world.session()).state == "pending"
@@ -317,7 +317,7 @@ async def test_a_reservation_is_for_those_who_are_offered_it(world: World) -> No
     world.scheduler.reserved = {((await world.put(OTHER, "ben")).account, None): (course,)}
     await world.put(reservation="course")
     assert [asked.reservation for asked in world.scheduler.submitted] == [None, "course"]
-    found = await Admission(world.board)._last("ada", "")  # it would be over by another day
+    found = await Admission(world.link_state)._last("ada", "")  # it would be over by another day
     assert found is not None
     assert (found[1].size, found[1].reservation) == ("gpu-1", None)
 
@@ -394,7 +394,7 @@ async def test_stop_before_jupyter_answered(world: World, by: Literal["hub", "op
 
 
 async def test_stop_asks_the_notebook_first(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorylink.ending._POLITE_SECONDS", 0.05)
+    monkeypatch.setattr("factorylink.sessions.termination._POLITE_SECONDS", 0.05)
     await world.running()
     await world.sessions.stop(ID, "hub")
     await world.comes(lambda: bool(world.scheduler.cancelled))
@@ -403,7 +403,7 @@ async def test_stop_asks_the_notebook_first(world: World, monkeypatch: pytest.Mo
 
 
 async def test_stop_while_the_submission_is_under_way(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("factorylink.handover.ANSWER_SECONDS", 0.02)
+    monkeypatch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 0.02)
     world.scheduler.speaks.clear()
     assert (await world.put()).job is None
     await world.sessions.stop(ID, "person")
@@ -489,7 +489,7 @@ async def test_why_is_asked_until_it_is_known(world: World) -> None:
 async def test_what_the_accounting_never_says_is_not_waited_for_for_ever(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ending, "_ASK_SECONDS", 0.0)
+    monkeypatch.setattr(termination, "_ASK_SECONDS", 0.0)
     await world.running()
     world.scheduler.jobs_there.clear()
     world.scheduler.no_records = True
@@ -525,7 +525,7 @@ async def test_put_back_into_the_queue_while_its_end_is_looked_into(world: World
     await world.scheduler.answer()
     session = await world.until(state="pending")
     assert (session.job, session.ended) == ("1", None)
-    assert ID in world.board.live
+    assert ID in world.link_state.live
 
 
 async def test_a_port_that_was_taken_is_had_once_it_is_free(tmp_path: Path) -> None:
@@ -566,7 +566,7 @@ async def test_a_notebook_that_does_not_come_up_is_ended(world: World, sent: boo
         world.door_says(phase="launching", environment=True)
     await world.scheduler.answer()
     assert (await world.until(state="starting")).wish == "run"
-    live = world.board.live[ID]
+    live = world.link_state.live[ID]
     if sent:
         assert live.environment_at is not None
         live.environment_at -= limits.starting_seconds
@@ -608,7 +608,7 @@ async def test_a_node_that_is_told_late(world: World) -> None:
 async def test_a_node_that_is_told_while_the_door_is_looked_for_without(world: World) -> None:
     opens, begun, may_end = world.doors.open, asyncio.Event(), asyncio.Event()
 
-    async def slowly(way: Way) -> None:
+    async def slowly(way: Route) -> None:
         begun.set()
         await may_end.wait()
         await opens(way)
@@ -631,11 +631,11 @@ async def test_a_node_that_is_told_while_the_door_is_looked_for_without(world: W
 
 async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its transport says nothing at all; sessions at the other start in normal time, and submits to it are answered."""
-    monkeypatch.setattr("factorylink.handover.ANSWER_SECONDS", 1.5)
+    monkeypatch.setattr("factorylink.sessions.submission.ANSWER_SECONDS", 1.5)
     hanging = HangingTransport()
     slow = Site(factory("slow"), world.config.factories["one"], hanging, slurm, "hub")
-    place = Place(factory("slow"), world.config.factories["one"], slow, hanging, slurm)
-    world.board.places = {**world.board.places, "slow": place}
+    place = FactoryConnection(factory("slow"), world.config.factories["one"], slow, hanging, slurm)
+    world.link_state.places = {**world.link_state.places, "slow": place}
     await slow.start()
     try:
         for number in range(3):
@@ -649,7 +649,7 @@ async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypat
 
 
 class HangingTransport(FakeHome):
-    async def run(self, ask: Ask[Any], account: str | None = None) -> Any:
+    async def run(self, ask: Command[Any], account: str | None = None) -> Any:
         self.asked.append(ask.argv)
         await asyncio.sleep(3600)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from factorylink import ledger as ledger_module
-from factorylink import moments
+from factorylink.ledger import ledger as ledger_module
+from factorylink.util import clock
 from tests.unit import virtual_time
 from tests.unit.fake_factory import ID, World
 
@@ -43,7 +43,7 @@ def test_a_session_that_waits_for_a_week_is_still_there(loop: virtual_time.Jumpi
         await world.scheduler.answer()
         session = await world.session()
         assert (session.id, session.job, session.state, session.wish) == (ID, first.job, "pending", "run")
-        assert (moments.now() - session.created).days == 7
+        assert (clock.now() - session.created).days == 7
         assert await world.sessions.sessions("ada", "", True, 10) == [session]
 
         assert session.job is not None

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from factorycommon.models import Choice, JobOptions, JobState, ResolvedChoice
 from factorylink.errors import Unreachable
-from factorylink.models import Choice, JobOptions, JobState, ResolvedChoice
-from factorylink.schema import Row
+from factorylink.ledger.schema import SessionRecord
 from tests.unit import fake_factory
 from tests.unit.fake_factory import ID, INSTEAD, OTHER, FakeDoors, World
 
 CHOICE = ResolvedChoice(factory="one", size="gpu-1", environment="plain", hours=1, idle_minutes=60, unopened_minutes=30)
 
 
-def row(world: World, **values: object) -> Row:
-    made = Row(
+def row(world: World, **values: object) -> SessionRecord:
+    made = SessionRecord(
         id=ID,
         user="ada",
         server="",
@@ -37,7 +37,7 @@ def row(world: World, **values: object) -> Row:
 async def left_by_a_killed_link(world: World, **values: object) -> None:
     await world.up()
     made = row(world, **values)
-    await world.ledger.add(made, world.board.entry(made, "ask"))
+    await world.ledger.add(made, world.link_state.entry(made, "ask"))
     await world.down()
 
 
@@ -71,7 +71,7 @@ async def test_a_submission_of_which_nothing_is_heard_is_made_again_late(tmp_pat
     await world.scheduler.answer(4)
     await asyncio.sleep(0.02)
     assert not world.scheduler.submitted  # it may still be on its way
-    world.board.live[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
+    world.link_state.live[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
     assert (await world.answered_until(job="1")).wish == "run"
     late = world.scheduler.add("a", world.identity.job_name, world.identity.comment(ID, "a", "one"))
     await world.scheduler.answer()
@@ -162,7 +162,7 @@ async def test_a_forged_note_is_not_believed(tmp_path: Path) -> None:
         file.unlink()
     await world.up()
     await world.scheduler.answer()
-    assert not world.board.live
+    assert not world.link_state.live
     assert not world.scheduler.cancelled
     await world.down()
 
@@ -179,20 +179,20 @@ async def test_a_copied_comment_changes_nothing(tmp_path: Path, state: JobState)
     await world.scheduler.answer(3)
     assert (await world.session()).job == "1"
     assert not world.scheduler.cancelled
-    assert len(world.board.live) == 1
+    assert len(world.link_state.live) == 1
     await world.down()
 
 
 async def test_a_job_that_arrives_after_its_session_was_given_up(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     world.scheduler.says_nothing = True
-    from factorylink.models import SessionRequest
+    from factorycommon.models import SessionRequest
     from factorylink.problems import ProblemError
 
     with pytest.raises(ProblemError):
         await world.sessions.put(ID, SessionRequest(user="ada", choice=Choice()))
     session = await world.session()
-    world.board.live[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
+    world.link_state.live[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
     await world.answered_until(state="ended")
     late = world.scheduler.add(
         session.account, world.identity.job_name, world.identity.comment(ID, session.account, "one")
@@ -207,7 +207,7 @@ async def test_a_job_that_arrives_after_its_session_was_given_up(tmp_path: Path)
 def ticks(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The link's steady clock, set by hand."""
     now = [0.0]
-    monkeypatch.setattr("factorylink.moments.ticks", lambda: now[0])
+    monkeypatch.setattr("factorylink.util.clock.ticks", lambda: now[0])
     return now
 
 

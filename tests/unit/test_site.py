@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from factorylink import pacing
-from factorylink.asking import Breaker, NotAsked
+from factorycommon.models import End, Estimate, JobState, NodeState
 from factorylink.errors import Expired, Gone, NotLetIn, Refused, Unreachable
-from factorylink.models import End, Estimate, JobState, NodeState
-from factorylink.schedulers import pbs
-from factorylink.site import Site
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.site.scheduler_client import CircuitBreaker, NotAsked
+from factorylink.site.site import Site
+from factorylink.util import rate_limiter
 from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport, job, own, request
 
@@ -109,7 +109,7 @@ async def test_an_unreachable_factory_is_asked_for_no_estimate(site: Site, trans
 async def test_positions_come_from_all_waiting_jobs_once_known(site: Site, transport: FakeTransport) -> None:
     transport.answers["jobs"] = [job("5"), job("6")]
     surveyed = asyncio.Event()
-    site.survey.on_loads = surveyed.set
+    site.load_poller.on_loads = surveyed.set
     gate = asyncio.Event()
 
     async def waiting() -> dict[str, list[tuple[int, str]]]:
@@ -131,7 +131,7 @@ async def test_the_place_of_a_new_job_is_unknown_until_the_queue_is_asked_early(
     transport.answers["jobs"] = [job("5")]
     transport.answers["waiting"] = {"gpu": [(1, "5")]}
     surveyed = asyncio.Event()
-    site.survey.on_loads = surveyed.set
+    site.load_poller.on_loads = surveyed.set
     await site.start()
     await site.ask_jobs_now()
     await surveyed.wait()
@@ -155,7 +155,7 @@ async def test_a_job_of_ours_that_was_cancelled_is_ahead_of_nobody(site: Site, t
     transport.answers["jobs"] = [job("5"), job("6")]
     transport.answers["waiting"] = {"gpu": [(9, "1"), (1, "5"), (1, "6")]}
     surveyed = asyncio.Event()
-    site.survey.on_loads = surveyed.set
+    site.load_poller.on_loads = surveyed.set
     await site.start()
     await site.ask_jobs_now()
     await surveyed.wait()
@@ -177,7 +177,7 @@ async def test_that_all_nodes_of_a_partition_are_out_is_known_from_a_survey(
         NodeState(name="n2", usable=True, partitions=("cpu",), **amounts),
     ]
     surveyed = asyncio.Event()
-    site.survey.on_loads = surveyed.set
+    site.load_poller.on_loads = surveyed.set
     await site.start()
     site.look()
     await surveyed.wait()
@@ -190,8 +190,8 @@ async def test_that_all_nodes_of_a_partition_are_out_is_known_from_a_survey(
 async def test_what_is_free_is_asked_only_while_somebody_wants_to_know(
     site: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pacing, "SURVEY", 0.02)
-    monkeypatch.setattr(pacing, "LOOKED", 0.1)
+    monkeypatch.setattr(rate_limiter, "SURVEY", 0.02)
+    monkeypatch.setattr(rate_limiter, "LOOKED", 0.1)
     await site.start()
     async with asyncio.timeout(30):
         while transport.count("nodes") < 2:
@@ -229,7 +229,7 @@ async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears
     await site.ask_jobs_now()
     await transport.until(lambda: "reservations" in transport.asked)  # the survey's last: what is answered counts, too
     transport.answers |= {"jobs": Unreachable("no route"), "submit": "7"}
-    for _ in range(Breaker.MOST):
+    for _ in range(CircuitBreaker.MOST):
         with pytest.raises(Unreachable):
             await site.ask_jobs_now()
     asked = len(transport.asked)
@@ -246,7 +246,7 @@ async def test_after_some_failures_commands_fail_at_once_until_the_watcher_hears
 async def test_a_no_is_an_answer(site: Site, transport: FakeTransport) -> None:
     await site.start()
     transport.answers["submit"] = Refused("Invalid account")
-    for _ in range(2 * Breaker.MOST):
+    for _ in range(2 * CircuitBreaker.MOST):
         with pytest.raises(Refused):
             await site.submit("alice", request())
     await site.turn()
@@ -260,7 +260,7 @@ async def test_an_account_in_trouble_says_nothing_of_the_factory(
 ) -> None:
     await site.start()
     transport.answers |= {"submit/alice": trouble, "submit": "7"}
-    for _ in range(2 * Breaker.MOST):
+    for _ in range(2 * CircuitBreaker.MOST):
         with pytest.raises(type(trouble)):
             await site.submit("alice", request())
     assert await site.submit("bob", request()) == "7"

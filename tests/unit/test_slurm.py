@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from factorylink.errors import Gone, LinkError, Misread, Refused, Unreachable
-from factorylink.models import JobRequest
-from factorylink.schedulers import slurm
-from factorylink.schedulers.ask import Output
+from factorycommon.models import JobRequest
+from factorylink.errors import FactoryError, Gone, Misread, Refused, Unreachable
+from factorylink.schedulers.command import Output
 from factorylink.schedulers.dialect import Dialect
-from factorylink.schedulers.slurm_script import TEMPLATE
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.schedulers.slurm.script import TEMPLATE
 from tests.unit.scripts import run
 from tests.unit.slurm_output import COMMENT, failed
 
@@ -195,8 +195,8 @@ def test_submit_goes_by_stdin_and_arrays_by_count() -> None:
         ("sbatch: error: Invalid --mem specification", Refused),
     ],
 )  # fmt: skip
-def test_failures_are_told_apart(stderr: str, kind: type[LinkError]) -> None:
-    with pytest.raises(LinkError) as caught:
+def test_failures_are_told_apart(stderr: str, kind: type[FactoryError]) -> None:
+    with pytest.raises(FactoryError) as caught:
         slurm.submit("x").parse(failed(stderr))
     assert type(caught.value) is kind
     assert "sbatch: error" not in caught.value.message
@@ -259,7 +259,7 @@ def test_enter_ends_its_own_options() -> None:
 
 @pytest.mark.parametrize(("code", "kind"), [(0, None), (1, Refused), (127, Unreachable)])
 def test_a_list_has_an_end_only_where_its_program_succeeded(
-    tmp_path: Path, code: int, kind: type[LinkError] | None
+    tmp_path: Path, code: int, kind: type[FactoryError] | None
 ) -> None:
     """The shell's part is tried, not Slurm."""
     if code != 127:
@@ -272,6 +272,6 @@ def test_a_list_has_an_end_only_where_its_program_succeeded(
     if kind is None:
         assert ask.parse(output) == []
     else:
-        with pytest.raises(LinkError) as caught:
+        with pytest.raises(FactoryError) as caught:
             ask.parse(output)
         assert type(caught.value) is kind

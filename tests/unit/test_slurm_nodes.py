@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from factorycommon.models import NodeState
 from factorylink.errors import Misread
-from factorylink.models import NodeState
-from factorylink.schedulers import slurm
+from factorylink.schedulers.slurm import dialect as slurm
 from tests.unit.slurm_output import listed, printed, recorded
 
 WIDTHS = (48, 48, 24, 24, 14, 14, 96, 160, 20, 80)

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factorycommon.models import JobState
 from factorylink.errors import Misread
-from factorylink.models import JobState
-from factorylink.schedulers import slurm, slurm_parse
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.schedulers.slurm import parser as slurm_parse
 from tests.unit.slurm_output import COMMENT, failed, job_row, listed, printed, recorded
 
 NAME = "factorygate-hub"

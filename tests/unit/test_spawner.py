@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from factorylink.models import EndReason, Problem, Session, SessionState, Words
+from factorycommon.models import EndReason, Problem, Session, SessionState, Words
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from factorylink.models import SessionState
+from factorycommon.models import SessionState
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
 

@@ -14,11 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from factorycommon.models import Job, NodeState
 from factorylink.errors import Misread
-from factorylink.models import Job, NodeState
-from factorylink.schedulers import pbs, pbs_json, slurm, slurm_nodes, slurm_parse
-from factorylink.schedulers.ask import Ask, Output
-from factorylink.schedulers.whole import MARK
+from factorylink.schedulers.command import Command, Output
+from factorylink.schedulers.complete_lists import MARK
+from factorylink.schedulers.pbs import dialect as pbs
+from factorylink.schedulers.pbs import json as pbs_json
+from factorylink.schedulers.slurm import dialect as slurm
+from factorylink.schedulers.slurm import nodes as slurm_nodes
+from factorylink.schedulers.slurm import parser as slurm_parse
 from tests.unit import pbs_output, slurm_output
 from tests.unit.garbling import Spoilt, lines_of, read_or_misread, spoilt, untouched
 
@@ -29,7 +33,7 @@ SACCT = slurm_output.listed(
 )
 PBS_NODES = Output(pbs_output.recorded("pbsnodes-json").stdout + pbs_output.recorded("qstat-queues-json").stdout, "", 0)
 
-LISTS: dict[str, tuple[Ask[Any], str]] = {
+LISTS: dict[str, tuple[Command[Any], str]] = {
     "squeue, jobs": (slurm.jobs(HUB), slurm_output.recorded("jobs.stdout").stdout),
     "squeue, ended": (slurm.ended(HUB), slurm_output.recorded("jobs.stdout").stdout),
     "squeue, nothing there": (slurm.jobs(HUB), slurm_output.listed("").stdout),
@@ -45,7 +49,7 @@ LISTS: dict[str, tuple[Ask[Any], str]] = {
     "qstat, waiting": (pbs.waiting(), pbs_output.recorded("qstat-jobs-json").stdout),
     "pbsnodes": (pbs.nodes(), PBS_NODES.stdout),
 }
-ORDERS: dict[str, tuple[Ask[Any], Callable[[str], Output], str]] = {
+ORDERS: dict[str, tuple[Command[Any], Callable[[str], Output], str]] = {
     "sbatch": (slurm.submit("#!/bin/sh"), lambda text: Output(text, "", 0), "12345\n"),
     "sbatch, of a cluster": (slurm.submit("#!/bin/sh"), lambda text: Output(text, "", 0), "12345;leo\n"),
     "sbatch --test-only": (
@@ -102,7 +106,7 @@ def pbs_job_lines(text: str) -> dict[str, range]:
     return lines_of(text, {id: text.index(f'"{id}":\t{{') for id in found})
 
 
-def tells_the_rest(ask: Ask[list[Job]], text: str, lines: dict[str, range], harm: Spoilt) -> None:
+def tells_the_rest(ask: Command[list[Job]], text: str, lines: dict[str, range], harm: Spoilt) -> None:
     whole = {job.id: job for job in ask.parse(Output(text, "", 0))}
     found = read_or_misread(lambda: ask.parse(Output(harm.text, "", 0)))
     if found is None:
@@ -152,7 +156,7 @@ def test_garbled_nodes_of_pbs(harm: Spoilt) -> None:
     sane_nodes(ask, text, harm, {"vm"})
 
 
-def sane_nodes(ask: Ask[list[NodeState]], text: str, harm: Spoilt, touched: set[str]) -> None:
+def sane_nodes(ask: Command[list[NodeState]], text: str, harm: Spoilt, touched: set[str]) -> None:
     whole = {node.name: node for node in ask.parse(Output(text, "", 0))}
     found = read_or_misread(lambda: ask.parse(Output(harm.text, "", 0)))
     for node in found or ():

@@ -17,15 +17,16 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
-from factorylink import pacing
 from factorylink.credentials.base import Login
 from factorylink.credentials.key import KeyFiles
 from factorylink.errors import Distrusted, Expired, NotLetIn, Refused, Unreachable
-from factorylink.transports import ssh_login, ssh_pool
 from factorylink.transports.host_keys import pinned
-from factorylink.transports.ssh import SshTransport
-from factorylink.transports.ssh_login import LoginPace, address
-from factorylink.transports.ssh_pool import Kind, Pool
+from factorylink.transports.ssh import login as ssh_login
+from factorylink.transports.ssh import pool as ssh_pool
+from factorylink.transports.ssh.login import LoginPace, address
+from factorylink.transports.ssh.pool import ConnectionKind, Pool
+from factorylink.transports.ssh.transport import SshTransport
+from factorylink.util import rate_limiter
 from tests.support.sshd import ACCOUNTS, ME, PATIENCE, PROGRAM, Sshd, open_folder, public, shell, transport_to, until
 from tests.unit.virtual_time import JumpingLoop
 
@@ -182,11 +183,11 @@ def test_a_connection_in_use_is_not_closed_for_having_been_idle(monkeypatch: pyt
 
     async def used_again() -> None:
         pool = Pool(4, 1)
-        used, refused = await pool.take(Kind.COMMAND, enter), await pool.take(Kind.COMMAND, enter)
+        used, refused = await pool.take(ConnectionKind.COMMAND, enter), await pool.take(ConnectionKind.COMMAND, enter)
         refused.refused()
         used.release(opened=False)  # idle from now on; its places come back while it is
         await asyncio.sleep(ssh_pool.IDLE / 2)
-        again = await pool.take(Kind.COMMAND, enter)
+        again = await pool.take(ConnectionKind.COMMAND, enter)
         await asyncio.sleep(2 * ssh_pool.IDLE)
         assert not bare.closed
         again.release(opened=False)
@@ -278,7 +279,10 @@ async def test_a_site_that_does_not_let_us_in(server: Server, to: Closing) -> No
 
 @pytest.mark.parametrize(
     ("pool", "longest", "most"),
-    [(Pool(10, 2, ssh_pool.LONGEST_PAUSE), 0.9 * pacing.IDLE, 60), (Pool(10, 2), 1.3 * ssh_pool.LONGEST_REFUSED, 11)],
+    [
+        (Pool(10, 2, ssh_pool.LONGEST_PAUSE), 0.9 * rate_limiter.IDLE, 60),
+        (Pool(10, 2), 1.3 * ssh_pool.LONGEST_REFUSED, 11),
+    ],
     ids=["the watcher", "an account"],
 )
 async def test_a_site_that_lets_us_in_again_is_found_out(
@@ -294,7 +298,7 @@ async def test_a_site_that_lets_us_in_again_is_found_out(
 
     while now < 600:
         with pytest.raises(NotLetIn):
-            await pool.take(Kind.COMMAND, enter)
+            await pool.take(ConnectionKind.COMMAND, enter)
         now += 0.5
     pauses = [after - before for before, after in itertools.pairwise(tries)]
     assert 1 <= pauses[0] <= 3

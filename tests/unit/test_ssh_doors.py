@@ -12,10 +12,10 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
-from factorylink import ports
-from factorylink.errors import LinkError
-from factorylink.transports.base import Wire
-from factorylink.transports.ssh import SshTransport
+from factorylink.doors import port_forwarder
+from factorylink.errors import FactoryError
+from factorylink.transports.base import ByteStream
+from factorylink.transports.ssh.transport import SshTransport
 from tests.support.door import SESSION, Files, running_door, until
 from tests.support.sshd import ME, PATIENCE, PROGRAM, Sshd, open_folder, transport_to
 from tests.unit.test_doorkeeper import KEY, Keeper, start
@@ -44,14 +44,14 @@ class Forwarded(Files):
         super().__init__()
         self._ssh = ssh
 
-    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         return await self._ssh.connect(ME, host, port)
 
 
 class Entered(Forwarded):
     """By a command that is run there."""
 
-    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         return await self._ssh.enter(ME, ["/usr/bin/python3", "-c", BRIDGE, host, str(port)])
 
 
@@ -75,7 +75,7 @@ async def ssh(sshd: Sshd) -> AsyncIterator[SshTransport]:
 async def test_a_door_is_opened_used_and_opened_again_when_the_login_host_was_away(
     kind: type[Forwarded], sshd: Sshd, ssh: SshTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ports, "DOOR_WAIT", PATIENCE)
+    monkeypatch.setattr(port_forwarder, "DOOR_WAIT", PATIENCE)
     async with running_door(key=KEY) as door:
         keeper = Keeper(door.folder.parent)
         await keeper.begin(door.folder, transport=kind(ssh))
@@ -131,6 +131,6 @@ async def test_a_bridge_that_cannot_get_there_says_why(ssh: SshTransport, tmp_pa
         keeper = Keeper(door.folder.parent)
         await keeper.begin(door.folder, transport=Entered(ssh))
         await until(lambda: "Connection refused" in keeper.problem(SESSION), PATIENCE)
-        with pytest.raises(LinkError):
+        with pytest.raises(FactoryError):
             await keeper.token(SESSION)
         await keeper.shutdown()

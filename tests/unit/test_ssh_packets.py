@@ -10,9 +10,9 @@ import asyncssh
 import pytest
 import pytest_asyncio
 
-from factorylink.transports.ssh_packets import GatheringSocket, GatheringTransport
-from factorylink.transports.ssh_pool import Use
-from factorylink.transports.ssh_wires import ForwardWire
+from factorylink.transports.ssh.packets import GatheringSocket, GatheringTransport
+from factorylink.transports.ssh.pool import ConnectionUse
+from factorylink.transports.ssh.streams import ForwardStream
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 PACKET = 32 << 10  # what OpenSSH takes
@@ -149,7 +149,7 @@ class Heard:
 
 async def test_what_comes_in_one_turn_of_the_loop_is_handed_over_at_once_and_before_the_end() -> None:
     login, heard = Login(), Heard()
-    await ForwardWire(cast(Use, login), "node", 22, 10).create_connection(lambda: heard, "", 0)
+    await ForwardStream(cast(ConnectionUse, login), "node", 22, 10).create_connection(lambda: heard, "", 0)
     for piece in (b"a", b"b", b"c"):
         login.session.data_received(piece, None)
     await turn()

@@ -12,10 +12,11 @@ import pytest
 import pytest_asyncio
 
 from factorylink.errors import Gone, Misread, NotDone, Refused, Unreachable
-from factorylink.schedulers.ask import Ask, Output
-from factorylink.transports import ssh, ssh_wires
+from factorylink.schedulers.command import Command, Output
 from factorylink.transports.base import Transport
-from factorylink.transports.ssh import SshTransport
+from factorylink.transports.ssh import streams
+from factorylink.transports.ssh import transport as ssh
+from factorylink.transports.ssh.transport import SshTransport
 from tests.support.door import alive
 from tests.support.sshd import ME, PATIENCE, PROGRAM, Sshd, open_folder, shell, transport_to, until
 
@@ -73,12 +74,12 @@ async def test_it_is_a_transport(transport: SshTransport) -> None:
 
 
 async def test_stdout_stderr_and_code(transport: SshTransport) -> None:
-    output = await transport.run(Ask(("/bin/sh", "-c", "echo out; echo err >&2; exit 3"), lambda o: o))
+    output = await transport.run(Command(("/bin/sh", "-c", "echo out; echo err >&2; exit 3"), lambda o: o))
     assert output == Output("out\n", "err\n", 3)
 
 
 async def test_an_end_by_a_signal(transport: SshTransport) -> None:
-    code = await transport.run(Ask(("/bin/sh", "-c", "kill -TERM $$"), lambda o: o.code))
+    code = await transport.run(Command(("/bin/sh", "-c", "kill -TERM $$"), lambda o: o.code))
     assert code in (-15, 128 + 15)  # a login shell that stays to wait, as dash does, says it in its own way
 
 
@@ -103,13 +104,13 @@ NASTY = [
 
 
 async def test_arguments_arrive_as_they_are(transport: SshTransport) -> None:
-    told = await transport.run(Ask(("printf", r"%s\0", *NASTY), words))
+    told = await transport.run(Command(("printf", r"%s\0", *NASTY), words))
     assert told.split("\0")[:-1] == NASTY
 
 
 async def test_prefix_and_environment(made: Made) -> None:
     transport = made(prefix=("env", "A=1 x"), env={"B": "2 $HOME '"})
-    ask = Ask(("/bin/sh", "-c", 'echo "$A|$B|$C"'), words, env={"C": "ü\n"})
+    ask = Command(("/bin/sh", "-c", 'echo "$A|$B|$C"'), words, env={"C": "ü\n"})
     assert await transport.run(ask) == "1 x|2 $HOME '|ü\n\n"
 
 
@@ -117,17 +118,17 @@ async def test_nothing_of_our_environment_goes_along(transport: SshTransport, mo
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("LC_SECRET", "x")
     assert not {"SLURM_JOB_ID", "LC_SECRET"} & {
-        line.split("=")[0] for line in (await transport.run(Ask(("env",), words))).splitlines()
+        line.split("=")[0] for line in (await transport.run(Command(("env",), words))).splitlines()
     }
 
 
 async def test_what_is_not_there_is_unreachable(transport: SshTransport) -> None:
     with pytest.raises(Unreachable, match="could not be run"):
-        await transport.run(Ask(("no-such-program",), words))
+        await transport.run(Command(("no-such-program",), words))
     with pytest.raises(Unreachable, match="could not be run"):
-        await transport.run(Ask(("echo", "a\0b"), words))
+        await transport.run(Command(("echo", "a\0b"), words))
     with pytest.raises(Refused, match="too long"):
-        await transport.run(Ask(("echo", "x" * 200_000), words))
+        await transport.run(Command(("echo", "x" * 200_000), words))
 
 
 async def test_a_site_that_has_stopped_us_is_unreachable(transport: SshTransport) -> None:
@@ -154,7 +155,7 @@ async def test_what_cannot_be_read_is_misread_and_in_the_log(
     transport: SshTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(Misread):
-        await transport.run(Ask(("echo", "unheard-of"), lambda output: int(output.stdout)))
+        await transport.run(Command(("echo", "unheard-of"), lambda output: int(output.stdout)))
     assert "unheard-of" in caplog.text
 
 
@@ -319,7 +320,7 @@ async def test_what_an_entered_command_complains_of(transport: SshTransport, cap
 async def test_a_closed_entry_ends_its_command(
     transport: SshTransport, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ssh_wires, "KILL_WAIT", 4.0)
+    monkeypatch.setattr(streams, "KILL_WAIT", 4.0)
     pids = []
     for number, text in enumerate(["cat; touch {}.clean", "trap '' TERM HUP; sleep 600"]):
         file = folder / f"pid{number}"

@@ -21,12 +21,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from factorylink import ledger as ledger_module
-from factorylink import lifecycle
+from factorycommon.models import End, JobRequest, JobState
 from factorylink.errors import Misread, Unreachable
-from factorylink.ledger import LedgerError
-from factorylink.models import End, JobRequest, JobState
+from factorylink.ledger import ledger as ledger_module
+from factorylink.ledger.ledger import LedgerError
 from factorylink.problems import ProblemError
+from factorylink.sessions import state_machine
 from tests.unit import virtual_time
 from tests.unit.fake_factory import MortalScheduler, World
 
@@ -91,7 +91,7 @@ class Faults(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         virtual_time.use(self.loop, self.patch)
         pragmas = ("journal_mode=WAL", "synchronous=OFF", "foreign_keys=ON", "busy_timeout=0")
-        self.patch.setattr("factorylink.database.PRAGMAS", pragmas)
+        self.patch.setattr("factorylink.util.database.PRAGMAS", pragmas)
         self.patch.setattr(ledger_module, "ThreadPoolExecutor", lambda *a, **k: virtual_time.InlineThread())
         shm = Path("/dev/shm")
         self.folder = Path(tempfile.mkdtemp(dir=shm if shm.is_dir() else None))
@@ -127,7 +127,7 @@ class Faults(RuleBasedStateMachine):
     @rule(person=PERSON)
     def submit(self, person: str) -> None:
         """As the hub does: only where the server has no session that is wished to run."""
-        if any(live.row.user == person and live.row.wish == "run" for live in self.world.board.live.values()):
+        if any(live.row.user == person and live.row.wish == "run" for live in self.world.link_state.live.values()):
             return
         self.number += 1
         session = f"{self.number:032x}"
@@ -148,7 +148,7 @@ class Faults(RuleBasedStateMachine):
     @rule(person=PERSON, after=st.sampled_from([0.0, 0.001, 1.0]))
     def submit_while_the_link_is_killed(self, person: str, after: float) -> None:
         """The hub hears nothing and asks again, with the same id."""
-        if any(live.row.user == person and live.row.wish == "run" for live in self.world.board.live.values()):
+        if any(live.row.user == person and live.row.wish == "run" for live in self.world.link_state.live.values()):
             return
         self.number += 1
         session = f"{self.number:032x}"
@@ -199,7 +199,7 @@ class Faults(RuleBasedStateMachine):
         self.scheduler.refuses = "Invalid account" if mode == "refuses" else ""
         if mode == "refuses":  # a doubtful one that is made again is refused then
             for person, session in list(self.wanted.items()):
-                live = self.world.board.live.get(session)
+                live = self.world.link_state.live.get(session)
                 if live is None or live.row.job is None:
                     del self.wanted[person]
 
@@ -269,7 +269,7 @@ class Faults(RuleBasedStateMachine):
     @rule()
     def one_answer_lacks_them(self) -> None:
         """As of a controller that has just come up. Two in a row are believed."""
-        if self.scheduler.up and all(live.misses == 0 for live in self.world.board.live.values()):
+        if self.scheduler.up and all(live.misses == 0 for live in self.world.link_state.live.values()):
             self.missed_last = True
             self.scheduler.jobs = {}
             self.run(self.scheduler.on_answer([], None))
@@ -293,7 +293,7 @@ class Faults(RuleBasedStateMachine):
     # --- doors
 
     def _with_door(self, which: int) -> str | None:
-        live = self.world.board.live
+        live = self.world.link_state.live
         kept = [
             session
             for session in dict.fromkeys(self.world.doors.kept_open)
@@ -318,7 +318,7 @@ class Faults(RuleBasedStateMachine):
         """The notebook ends, and its job a moment later."""
         if session := self._with_door(which):
             self._say(lambda: self.world.door_says(session, phase="ending", environment=True))
-            job = self.world.board.live[session].row.job
+            job = self.world.link_state.live[session].row.job
             assert job is not None
             self._may_end(session)
             self.scheduler.ends(job, "COMPLETED")
@@ -390,7 +390,7 @@ class Faults(RuleBasedStateMachine):
         self.nothing_lost_doubled_orphaned()
 
     def nothing_lost_doubled_orphaned(self) -> None:
-        live = self.world.board.live
+        live = self.world.link_state.live
         there = self.scheduler.jobs_there
         assert {n for n in self.scheduler.foreign if n in there} == self.scheduler.foreign, "another's job was touched"
         for session in self.wanted.values():
@@ -413,11 +413,11 @@ class Faults(RuleBasedStateMachine):
         assert len(servers) == len(set(servers)), "a server has two sessions"
 
     def everything_can_be_stopped(self) -> None:
-        for session in list(self.world.board.live):
+        for session in list(self.world.link_state.live):
             self.to_stop.add(session)
         self.wanted.clear()
         self.settle()
-        assert not self.world.board.live
+        assert not self.world.link_state.live
         assert not self.scheduler.alive()
         assert not self.world.doors.bound
 
@@ -441,24 +441,24 @@ def test_the_table_in_the_docs_is_the_table_in_the_code() -> None:
     told: dict[tuple[str, str], tuple[str, str]] = {}
     for line in DOCS.read_text().splitlines():
         cells = [cell.strip().strip("`") for cell in line.strip("|").split("|")]
-        if len(cells) == 4 and cells[0] in set(lifecycle.Phase):
+        if len(cells) == 4 and cells[0] in set(state_machine.Phase):
             told[cells[0], cells[1]] = (cells[2], cells[3])
     meant = {
         (phase.value, event.value): (step.phase.value, step.action.value)
-        for phase, row in lifecycle.TABLE.items()
+        for phase, row in state_machine.TABLE.items()
         for event, step in row.items()
     }
     assert told == meant
 
 
 def test_every_phase_but_the_last_can_be_left_and_stopped() -> None:
-    for phase, row in lifecycle.TABLE.items():
-        if phase is lifecycle.Phase.ENDED:
+    for phase, row in state_machine.TABLE.items():
+        if phase is state_machine.Phase.ENDED:
             assert not row
             continue
-        assert row[lifecycle.Event.OVER].phase is lifecycle.Phase.ENDED
-        stopped = row.get(lifecycle.Event.WISH, row[lifecycle.Event.OVER])
-        assert stopped.phase in (lifecycle.Phase.STOPPING, lifecycle.Phase.ENDED)
-        for event in (lifecycle.Event.QUEUED, lifecycle.Event.RUNS, lifecycle.Event.COMPLETING):
+        assert row[state_machine.Event.OVER].phase is state_machine.Phase.ENDED
+        stopped = row.get(state_machine.Event.WISH, row[state_machine.Event.OVER])
+        assert stopped.phase in (state_machine.Phase.STOPPING, state_machine.Phase.ENDED)
+        for event in (state_machine.Event.QUEUED, state_machine.Event.RUNS, state_machine.Event.COMPLETING):
             assert event in row
     assert re.search("unreachable", DOCS.read_text())

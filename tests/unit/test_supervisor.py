@@ -17,8 +17,8 @@ from statistics import median
 
 import pytest
 
-from testbed.identity import Identity, end_now, ended, open_pidfd
-from testbed.supervisor import PAUSES, Program, Record, Supervisor, pause_after, write_private
+from testbed.identity import ProcessIdentity, end_now, ended, open_pidfd
+from testbed.supervisor import PAUSES, Program, Supervisor, SupervisorRecord, pause_after, write_private
 
 SLEEP = "import time; time.sleep(600)"
 PATIENCE = 60.0  # seconds until a failure is told
@@ -65,7 +65,7 @@ async def test_a_killed_program_is_back_within_a_second(tmp_path: Path) -> None:
         assert watched.pids["one"] != before["one"]
         assert watched.pids["two"] == before["two"]
         assert set(json.loads(watched.record.read_text())) == {"one", "two"}
-    assert not any(Identity.of(pid) for pid in [*before.values(), *watched.pids.values()])
+    assert not any(ProcessIdentity.of(pid) for pid in [*before.values(), *watched.pids.values()])
     assert not watched.record.exists()
 
 
@@ -94,7 +94,7 @@ async def test_stop_kills_what_does_not_end_and_its_group(tmp_path: Path) -> Non
     end = time.monotonic() + PATIENCE
     while not (tmp_path / "ready").exists() and time.monotonic() < end:
         await asyncio.sleep(0.02)
-    child = Identity.of(int((tmp_path / "child").read_text()))
+    child = ProcessIdentity.of(int((tmp_path / "child").read_text()))
     await watched.supervisor.stop()
     assert child is not None
     descriptor = open_pidfd(child)
@@ -106,7 +106,7 @@ async def test_stop_kills_what_does_not_end_and_its_group(tmp_path: Path) -> Non
 
 async def test_the_next_supervisor_ends_what_a_killed_one_left(tmp_path: Path) -> None:
     left = subprocess.Popen([sys.executable, "-S", "-c", SLEEP], start_new_session=True)
-    Record(tmp_path / "processes.json").write({"one": left.pid})
+    SupervisorRecord(tmp_path / "processes.json").write({"one": left.pid})
     async with supervised(tmp_path, one=SLEEP) as watched:
         assert left.wait(PATIENCE) == -signal.SIGTERM
         assert watched.pids["one"] != left.pid
@@ -115,11 +115,11 @@ async def test_the_next_supervisor_ends_what_a_killed_one_left(tmp_path: Path) -
 def test_a_pid_that_was_used_again_is_left_alone(tmp_path: Path) -> None:
     other = subprocess.Popen([sys.executable, "-S", "-c", SLEEP], start_new_session=True)
     try:
-        now = Identity.of(other.pid)
+        now = ProcessIdentity.of(other.pid)
         assert now is not None
-        earlier = Identity(now.pid, now.started - 1, now.boot)
+        earlier = ProcessIdentity(now.pid, now.started - 1, now.boot)
         end_now(earlier, 1)
-        record = Record(tmp_path / "processes.json")
+        record = SupervisorRecord(tmp_path / "processes.json")
         write_private(tmp_path / "processes.json", json.dumps({"one": vars(earlier)}))
         assert record.end_all() == []
         assert other.poll() is None

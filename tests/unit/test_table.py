@@ -8,9 +8,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from factorycommon.models import ResolvedChoice, Session, SessionState
 from factorylink.client import TableChange
-from factorylink.models import ResolvedChoice, Session, SessionState
-from factoryspawner.table import Table
+from factoryspawner.link_table import LinkTable
 
 ID = "0123456789abcdef0123456789abcdef"
 
@@ -38,7 +38,7 @@ class Link:
 
 async def test_an_answer_that_was_overtaken_by_an_event_is_dropped() -> None:
     link = Link()
-    table = Table(link)  # type: ignore[arg-type]  # only its table is asked
+    table = LinkTable(link)  # type: ignore[arg-type]  # only its table is asked
     following = asyncio.create_task(table.follow())
     await table.heard()
     starting = session(SessionState.STARTING, environment_sent=True)

@@ -11,12 +11,12 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorylink import cli
-from factorylink.api_hub import hub_app
+from factorycommon.models import MessageBody
+from factorylink.api.hub import hub_app
+from factorylink.cli import main as cli
 from factorylink.client import LinkClient, LinkProblem
-from factorylink.door_status import DoorStatus, read_told
+from factorylink.doors.protocol import DoorStatus, read_told
 from factorylink.errors import Misread
-from factorylink.models import MessageBody
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.serving import serving
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from testbed import network
-from testbed.network import LOGIN, Network
+from testbed.network import namespaces as network
+from testbed.network.namespaces import LOGIN, Network
 
 NETWORK = Network(tag="0badcafe", factory="trial", subnet="10.99.7", nodes=("gpu001", "cpu001"), outbound="none")
 

@@ -12,16 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from factorylink import catalogue
-from factorylink.models import Factory, NodeShape, Partition
+from factorycommon.models import Factory, NodeShape, Partition
+from factorylink.catalogue import loading
 from testbed import commands as command
-from testbed import factories, install, pbs_layout, pbs_programs, pbs_record
+from testbed import factories
 from testbed.errors import CannotLayOut, CannotRun, NotThere
-from testbed.login import Isolation
-from testbed.network import Network
+from testbed.install import environments as install
+from testbed.network.login_side import Isolation
+from testbed.network.namespaces import Network
+from testbed.pbs import layout as pbs_layout
+from testbed.pbs import programs as pbs_programs
+from testbed.pbs import record as pbs_record
 from tests.unit.pbs_output import recorded
 
-HUNTER = catalogue.load(install.CHECKOUT / "hub_config/factories")["hammerhai"]
+HUNTER = loading.load(install.CHECKOUT / "hub_config/factories")["hammerhai"]
 EXEC = Path("/opt/pbs")
 WIRES = Network(tag="0a", factory="hammerhai", subnet="10.96.0", nodes=("gpu001", "gpu002"), outbound="none")
 SCHED_CONFIG = """\

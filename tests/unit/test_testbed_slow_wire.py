@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from testbed.slow_wire import SlowWire
+from testbed.network.slow_wire import SlowWire
 
 
 class Ends:

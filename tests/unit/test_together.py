@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from factorylink.errors import Refused, Unreachable
-from factorylink.together import Together
+from factorylink.util.batcher import Batcher
 
 
 class Work:
@@ -27,7 +27,7 @@ class Work:
             raise Refused(f"not {self.refuses & set(things)}")
 
 
-async def outcomes(together: Together[str, str], work: Work, things: str) -> dict[str, BaseException | None]:
+async def outcomes(together: Batcher[str, str], work: Work, things: str) -> dict[str, BaseException | None]:
     asked = {thing: asyncio.create_task(together.do("key", thing)) for thing in things}
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -38,13 +38,13 @@ async def outcomes(together: Together[str, str], work: Work, things: str) -> dic
 
 async def test_the_first_goes_at_once_and_the_rest_together() -> None:
     work = Work()
-    assert set((await outcomes(Together(work, 10), work, "abcd")).values()) == {None}
+    assert set((await outcomes(Batcher(work, 10), work, "abcd")).values()) == {None}
     assert work.rounds == [["a"], ["b", "c", "d"]] or work.rounds == [["a", "b", "c", "d"]]
 
 
 async def test_no_more_than_so_many_at_a_time() -> None:
     work = Work()
-    await outcomes(Together(work, 2), work, "abcdefg")
+    await outcomes(Batcher(work, 2), work, "abcdefg")
     assert max(map(len, work.rounds)) == 2
     assert sorted(thing for round_ in work.rounds for thing in round_) == list("abcdefg")
 
@@ -52,7 +52,7 @@ async def test_no_more_than_so_many_at_a_time() -> None:
 async def test_one_that_is_refused_does_not_fail_the_others() -> None:
     work = Work()
     work.refuses = {"c"}
-    told = await outcomes(Together(work, 10), work, "abcd")
+    told = await outcomes(Batcher(work, 10), work, "abcd")
     assert isinstance(told.pop("c"), Refused)
     assert set(told.values()) == {None}
 
@@ -60,7 +60,7 @@ async def test_one_that_is_refused_does_not_fail_the_others() -> None:
 async def test_silence_is_everybodys_and_is_not_tried_again() -> None:
     work = Work()
     work.error = Unreachable("no answer")
-    told = await outcomes(Together(work, 10), work, "abcd")
+    told = await outcomes(Batcher(work, 10), work, "abcd")
     assert all(isinstance(error, Unreachable) for error in told.values())
     assert len(work.rounds) <= 2
 
@@ -73,7 +73,7 @@ async def test_keys_do_not_wait_for_each_other() -> None:
             await held.wait()
         done.append(key)
 
-    together: Together[str, str] = Together(work, 10)
+    together: Batcher[str, str] = Batcher(work, 10)
     slow = asyncio.create_task(together.do("slow", "x"))
     await together.do("quick", "y")
     assert done == ["quick"]

@@ -12,12 +12,14 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from factorylink import audit, budget, cli, usage
-from factorylink.api_hub import hub_app
-from factorylink.bringback import BringBack
-from factorylink.budget import Claim
-from factorylink.hub import HubClient
-from factorylink.models import End, UsageLine
+from factorycommon.models import End, UsageLine
+from factorylink.api.hub import hub_app
+from factorylink.background.hub_recovery import HubRecovery
+from factorylink.cli import main as cli
+from factorylink.hub_client import HubClient
+from factorylink.ledger import audit, charges
+from factorylink.ledger.charges import ChargeReservation
+from factorylink.projects import usage_report
 from tests.unit.fake_factory import World
 from tests.unit.serving import serving
 
@@ -30,14 +32,18 @@ LINES = [
 
 
 def test_tables_add_up_whatever_they_are_by() -> None:
-    assert usage.table(LINES, "day") == [("2026-03-01", 3, "3.00"), ("2026-03-02", 0, "0.50"), ("all", 3, "3.50")]
-    assert usage.table(LINES, "project") == [("-", 1, "2.00"), ("p1", 2, "1.50"), ("all", 3, "3.50")]
-    assert [row[0] for row in usage.table(LINES, "person")] == ["=HYPERLINK()", "ada", "all"]
-    assert usage.table([], "factory") == [("all", 0, "0.00")]
+    assert usage_report.table(LINES, "day") == [
+        ("2026-03-01", 3, "3.00"),
+        ("2026-03-02", 0, "0.50"),
+        ("all", 3, "3.50"),
+    ]
+    assert usage_report.table(LINES, "project") == [("-", 1, "2.00"), ("p1", 2, "1.50"), ("all", 3, "3.50")]
+    assert [row[0] for row in usage_report.table(LINES, "person")] == ["=HYPERLINK()", "ada", "all"]
+    assert usage_report.table([], "factory") == [("all", 0, "0.00")]
 
 
 def test_csv_is_exact_and_holds_no_formula() -> None:
-    heading, first, second, _ = usage.as_csv(LINES).splitlines()
+    heading, first, second, _ = usage_report.as_csv(LINES).splitlines()
     assert heading == "day,project,factory,person,jobs,gpu_seconds,gpu_hours"
     assert first == "2026-03-01,p1,one,ada,2,3600,1.000000"
     assert second == "2026-03-01,,two,'=HYPERLINK(),1,7201,2.000278"
@@ -54,11 +60,13 @@ async def socket(tmp_path: Path) -> AsyncIterator[Path]:
     world = await World(tmp_path).up()
     for number, (project, person) in enumerate([("p1", "ada"), ("p1", "ben"), ("p2", "ada")]):
         over = datetime(2026, 3, 1 + number, 12, tzinfo=UTC)
-        held = budget.reserve([Claim(f"s{number}", project, "one", person, "a", 4, 3600)], None)
+        held = charges.reserve([ChargeReservation(f"s{number}", project, "one", person, "a", 4, 3600)], None)
         end = End(job="7", raw_state="COMPLETED", ended=over, elapsed=900)
         await world.ledger.write(held)
-        await world.ledger.write(budget.settle(f"s{number}", end, 0, over - timedelta(seconds=900), over))
-    bring_back = BringBack(world.board, HubClient(world.config.hub.model_copy(update={"token_file": tmp_path / "t"})))
+        await world.ledger.write(charges.settle(f"s{number}", end, 0, over - timedelta(seconds=900), over))
+    bring_back = HubRecovery(
+        world.link_state, HubClient(world.config.hub.model_copy(update={"token_file": tmp_path / "t"}))
+    )
     async with serving(hub_app(world.sessions, world.clusters, world.offers, bring_back), world.config.socket):
         yield world.config.socket
     await world.down()

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from factorygate.session import gpus, use
+from factorygate.session import gpus, resource_usage
 from factorygate.session.gpus import Gpu
 from factorygate.session.notebook import read_activity
-from factorygate.session.use import Gauge, Use, measure, memory_of_group, memory_of_processes
+from factorygate.session.resource_usage import Gauge, ResourceUsage, measure, memory_of_group, memory_of_processes
 
 GIB = 1 << 30
 NVIDIA = "NVIDIA A100-SXM4-64GB, 37, 1024, 65536\nNVIDIA A100-SXM4-64GB, 0, 4, 65536\n"
@@ -280,10 +280,10 @@ async def test_the_vendors_program_is_asked_where_there_is_one(path: Path) -> No
 async def test_what_is_told_goes_in_steps_and_remembers_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     percents = iter([12, 0, 0, 0, 0])
 
-    async def found(**_: object) -> Use:
-        return Use(GIB + 1, None, (Gpu("a", next(percents)), Gpu("b", None)))
+    async def found(**_: object) -> ResourceUsage:
+        return ResourceUsage(GIB + 1, None, (Gpu("a", next(percents)), Gpu("b", None)))
 
-    monkeypatch.setattr(use, "measure", found)
+    monkeypatch.setattr(resource_usage, "measure", found)
     gauge = Gauge()
     assert gauge.coarse() == (None, None)
     seen = []

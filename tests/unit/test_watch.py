@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from factorylink import job_orders, pacing, watch
-from factorylink.errors import Expired, LinkError, Misread, Refused, Unreachable
-from factorylink.models import Job, JobState
-from factorylink.site import Site
+from factorycommon.models import Job, JobState
+from factorylink.errors import Expired, FactoryError, Misread, Refused, Unreachable
+from factorylink.site import job_orders, job_poller
+from factorylink.site.site import Site
+from factorylink.util import rate_limiter
 from tests.unit import site_fakes as fakes
 from tests.unit.site_fakes import FakeTransport, job, request
 
@@ -124,7 +125,7 @@ async def test_what_happens_hastens_the_next_question(site: Site, transport: Fak
     began, before = time.monotonic(), transport.count("jobs")
     await site.submit("alice", request())
     await transport.until(lambda: transport.count("jobs") >= before + 3)
-    assert time.monotonic() - began < pacing.FAR  # in which it would be asked once while somebody looks
+    assert time.monotonic() - began < rate_limiter.FAR  # in which it would be asked once while somebody looks
 
 
 async def test_expecting_from_inside_an_answer_is_no_event(site: Site, transport: FakeTransport) -> None:
@@ -137,8 +138,8 @@ async def test_expecting_from_inside_an_answer_is_no_event(site: Site, transport
     await site.start()
     await site.ask_jobs_now()
     began = time.monotonic()
-    await asyncio.sleep(3 * pacing.QUICK)
-    assert transport.count("jobs") <= 2 + (time.monotonic() - began) // pacing.AWAITED
+    await asyncio.sleep(3 * rate_limiter.QUICK)
+    assert transport.count("jobs") <= 2 + (time.monotonic() - began) // rate_limiter.AWAITED
 
 
 async def test_a_listener_that_fails_does_not_end_the_watch(site: Site, transport: FakeTransport) -> None:
@@ -157,9 +158,9 @@ async def test_a_listener_that_fails_does_not_end_the_watch(site: Site, transpor
 
 @pytest_asyncio.fixture
 async def private(transport: FakeTransport, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    monkeypatch.setattr(pacing, "QUICK", 0.01)
-    monkeypatch.setattr(pacing, "IDLE", 0.01)
-    monkeypatch.setattr(pacing.Budget, "SECONDS_FEW", 0.01)
+    monkeypatch.setattr(rate_limiter, "QUICK", 0.01)
+    monkeypatch.setattr(rate_limiter, "IDLE", 0.01)
+    monkeypatch.setattr(rate_limiter.QuestionRateLimiter, "SECONDS_FEW", 0.01)
     made = fakes.site(transport, private_jobs=True)
     yield made
     await made.stop()
@@ -226,7 +227,7 @@ async def test_an_account_that_never_answers_costs_its_turn_a_limited_time(
     private: Site, transport: FakeTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also by id, of which nobody knows then."""
-    monkeypatch.setattr(watch, "ACCOUNT_SECONDS", 0.2, raising=False)
+    monkeypatch.setattr(job_poller, "ACCOUNT_SECONDS", 0.2, raising=False)
     told: dict[str | None, list[str]] = {}
 
     async def tell(jobs: list[Job], account: str | None) -> None:
@@ -246,7 +247,7 @@ async def test_an_account_that_never_answers_costs_its_turn_a_limited_time(
 
 @pytest.mark.parametrize("error", [Unreachable("mine"), Misread("mine")])
 async def test_an_account_s_words_are_not_the_factory_s(
-    private: Site, transport: FakeTransport, error: LinkError
+    private: Site, transport: FakeTransport, error: FactoryError
 ) -> None:
     private.private_to(lambda: {"a"}, ["b"])
     transport.answers |= {"jobs/a": error, "jobs/b": []}
@@ -269,7 +270,7 @@ async def test_what_one_question_by_id_does_not_tell_is_not_all_that_was_asked(
 
     async def by_id() -> list[Job]:
         told = next(answers)
-        if isinstance(told, LinkError):
+        if isinstance(told, FactoryError):
             raise told
         return told
 

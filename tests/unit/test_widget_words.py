@@ -18,7 +18,7 @@ from factorygate.widgets import assets
 from factorygate.widgets.choosing import passing, refusal, standing
 from factorygate.widgets.rows import Window
 from factorygate.widgets.summary import summary
-from testbed import install
+from testbed.install import environments as install
 from tests.support.scripted_link import factory
 from tests.support.watched import ScriptedCluster, job, view
 from tests.unit.test_panel import Shown, no_background

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from factorylink import moments
+from factorylink.util import clock
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -66,4 +66,4 @@ class InlineThread(Executor):
 
 def use(loop: JumpingLoop, patch: pytest.MonkeyPatch) -> None:
     """The link's wall clock goes with the loop's."""
-    patch.setattr(moments, "now", lambda: BEGAN + timedelta(seconds=loop.time()))
+    patch.setattr(clock, "now", lambda: BEGAN + timedelta(seconds=loop.time()))

@@ -45,7 +45,7 @@ class FactoryAdaptive(Adaptive):
         cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes
         jobs = math.ceil(target / each)
-        units, connected = cluster.roster.units(), cluster.roster.connected()
+        units, connected = cluster.worker_plan.units(), cluster.worker_plan.connected()
         waiting = [unit for unit in units if connected.isdisjoint(unit)]
         surplus = len(units) - jobs
         if surplus <= 0:
@@ -73,7 +73,7 @@ class FactoryAdaptive(Adaptive):
 
     def _is_idle(self, job: str, idle: set[str]) -> bool:
         """All workers of it that are there are idle."""
-        there = self.cluster.roster.present(job)
+        there = self.cluster.worker_plan.present(job)
         return idle.issuperset(there)
 
     async def workers_to_close(self, target: int) -> list[str]:

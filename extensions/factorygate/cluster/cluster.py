@@ -17,19 +17,19 @@ from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.security import Security
 
-from factorygate.cluster import keywords, opening, outside, pages, place, showing, watching
+from factorygate.cluster import cluster_view, external_scheduler, keywords, opening, pages, worker_place, worker_status
 from factorygate.cluster.adaptive import FactoryAdaptive
-from factorygate.cluster.broker import Broker
+from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.jobqueue import JobQueueCluster
-from factorygate.cluster.keeper import KEPT, Keeper
 from factorygate.cluster.keys import Keys, mend
-from factorygate.cluster.leaving import Leaving
-from factorygate.cluster.roster import Roster
-from factorygate.cluster.terms import Terms
-from factorygate.cluster.view import Adapting, ClusterView
+from factorygate.cluster.replacer import KEPT, Replacer
+from factorygate.cluster.retirement import WorkerRetirement
+from factorygate.cluster.terms import ClusterTerms
+from factorygate.cluster.worker_plan import WorkerPlan
 from factorygate.language import N_
-from factorygate.link import Link, LinkError, Way, get_now
+from factorygate.link import Link, LinkError, LinkRoute, get_now
+from factorygate.view_data import Adapting, ClusterView
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -131,7 +131,7 @@ class FactoryCluster(JobQueueCluster):
         security: Security | bool | None = None,
         protocol: str = "tls://",
         config_name: str | None = None,
-        _begins: outside.Begins | None = None,
+        _begins: external_scheduler.Begins | None = None,
         **options: Any,
     ) -> None:
         keywords.refuse(options, name)
@@ -139,8 +139,8 @@ class FactoryCluster(JobQueueCluster):
         keywords.amounts(idle_minutes=idle_minutes, scheduler_hours=scheduler_hours)
         if security is False or not protocol.startswith("tls"):
             raise ValueError("A FactoryCluster speaks TLS and nothing else; leave security= and protocol= out.")
-        self.way = Way.here(token=token)
-        self.terms = Terms.of(
+        self.way = LinkRoute.here(token=token)
+        self.terms = ClusterTerms.of(
             config_name,
             options,
             way=self.way,
@@ -159,19 +159,19 @@ class FactoryCluster(JobQueueCluster):
         workers = workers or n_workers
         self.message = ""  # what went wrong last
         self.adapting: Adapting | None = None
-        self.roster = Roster(self)
-        self.leaving = Leaving(self)
+        self.worker_plan = WorkerPlan(self)
+        self.leaving = WorkerRetirement(self)
         self._link_wanted = workers
-        self._keeper: Keeper | None = None
-        self._begin_task: asyncio.Task[outside.Outside] | None = None
+        self._replacer: Replacer | None = None
+        self._begin_task: asyncio.Task[external_scheduler.ExternalScheduler] | None = None
         self._close_task: asyncio.Task[None] | None = None
         self.was_left = False  # it goes on without this process
         self._ends = False  # it is being closed or left: nothing more begins
         self._lock = asyncio.Lock()
         self._panel: ClusterPanel | None = None
         self.idle_minutes, self.scheduler_hours = idle_minutes, scheduler_hours
-        self.broker = Broker(Link(self.way), self._changed)
-        self._begins = _begins or outside.beginning(scheduler, self.place.here, name)
+        self.cluster_api = ClusterApi(Link(self.way), self._changed)
+        self._begins = _begins or external_scheduler.beginning(scheduler, self.place.here, name)
         theirs = security if isinstance(security, Security) else None
         if theirs is not None:
             mend(theirs)
@@ -184,11 +184,11 @@ class FactoryCluster(JobQueueCluster):
         said = keywords.settled(config_name, scheduler_options=scheduler_options)
         listens: dict[str, Any] = said["scheduler_options"] or {}
         if self._begins is None:
-            self._folder = pages.folder(self.broker.id)
+            self._folder = pages.folder(self.cluster_api.id)
             own = {"pages": str(self._folder / pages.SOCKET), "local_directory": str(self._folder)}
             listens = {"dashboard": True, **own} | listens
             if "interface" not in self.terms.worker and "interface" not in listens:
-                listens = {"host": place.own_address()} | listens
+                listens = {"host": worker_place.own_address()} | listens
         try:
             super().__init__(
                 n_workers=0,
@@ -203,7 +203,7 @@ class FactoryCluster(JobQueueCluster):
                 cores=self.place.cores,
                 memory=f"{self.place.memory}B",
                 processes=self.place.processes,
-                broker=self.broker,
+                cluster_api=self.cluster_api,
                 describe=f"# {self.place.size} at {self.place.factory}: {self.place.label}, {self.place.hours:g} h",
                 **options,
             )
@@ -228,7 +228,7 @@ class FactoryCluster(JobQueueCluster):
 
         Raises ValueError, with the names there are; LinkError; VersionsDifferError.
         """
-        way = Way.here(token=token)
+        way = LinkRoute.here(token=token)
         found = {one["name"]: one for one in get_now("/clusters?live=true", way) if one["state"] == "live"}
         if name not in found:
             more = (
@@ -252,7 +252,7 @@ class FactoryCluster(JobQueueCluster):
             token=token,
             asynchronous=asynchronous,
             loop=loop,
-            _begins=partial(outside.again, known=told),
+            _begins=partial(external_scheduler.again, known=told),
         )
 
     def _get_worker_security(self, security: Any) -> Any:
@@ -262,10 +262,10 @@ class FactoryCluster(JobQueueCluster):
     # --- its beginning and its end
 
     async def _start(self) -> None:
-        if self._keeper is None and self._begins is not None:
+        if self._replacer is None and self._begins is not None:
             await self._begin_outside(self._begins)
         await super()._start()
-        if self._keeper is not None:
+        if self._replacer is not None:
             return
         if self._begins is None:
             await self._make_known()
@@ -273,19 +273,19 @@ class FactoryCluster(JobQueueCluster):
         gc.collect()  # Dask was imported just now; else this comes while jobs are asked for, and holds up the loop then
         if self._ends:
             raise LinkError("gone", N_("The cluster was closed."))
-        self._keeper = Keeper(self)
-        self._keeper.start()
+        self._replacer = Replacer(self)
+        self._replacer.start()
         if self._link_wanted and self.asynchronous:
             wanted, self._link_wanted = self._link_wanted, 0
-            self.roster.plan(self._jobs(wanted))
+            self.worker_plan.plan(self._jobs(wanted))
 
-    async def _begin_outside(self, begins: outside.Begins) -> None:
+    async def _begin_outside(self, begins: external_scheduler.Begins) -> None:
         """Find its scheduler, or have it started. Where that fails, ``begins`` leaves nothing, and nor does this."""
         self._begin_task = asyncio.ensure_future(begins(self))
         try:
             found = await self._begin_task
         except BaseException as error:
-            await self.broker.close()
+            await self.cluster_api.close()
             await self._close()
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and not task.cancelling():
@@ -296,20 +296,22 @@ class FactoryCluster(JobQueueCluster):
 
     async def _make_known(self) -> None:
         try:
-            await self.broker.begin(self.terms.request(self._name, scheduler=self._keys.tell(self.scheduler.address)))
+            await self.cluster_api.begin(
+                self.terms.request(self._name, scheduler=self._keys.tell(self.scheduler.address))
+            )
         except BaseException:
             await self._close()  # nobody would have it in hand
             raise
 
     async def _take_up(self) -> None:
         """Jobs that are there already: of a cluster that was left."""
-        if not self.broker.workers:
+        if not self.cluster_api.workers:
             return
-        for name, told in self.broker.workers.items():
+        for name, told in self.cluster_api.workers.items():
             if told["state"] != "ended":
                 self.workers[name] = job = self.job_cls(self.scheduler.address, name=name, **self._job_kwargs)
                 job.status = Status.running
-        self.roster.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
+        self.worker_plan.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
 
     def leave(self) -> Any:
         """Let go of it: it goes on, with its workers, until nothing was computed for a while. For one with a name."""
@@ -320,7 +322,7 @@ class FactoryCluster(JobQueueCluster):
             raise ValueError("Its scheduler is in this kernel. Give a cluster a name, and it can be left.")
         self._stop_asking()
         await self.leaving.finish()
-        await self.broker.close()
+        await self.cluster_api.close()
         await self._stop_watching()
         await Cluster._close(self)
         self.was_left = True
@@ -330,8 +332,8 @@ class FactoryCluster(JobQueueCluster):
         """Nothing more is asked for from now on, whoever was about to."""
         self._ends = True
         self.stop_adapting()
-        if self._keeper is not None:
-            self._keeper.stop()
+        if self._replacer is not None:
+            self._replacer.stop()
 
     async def _close(self) -> None:
         """Close once, whoever asks for it and however often; whoever gives up waiting does not end that."""
@@ -344,9 +346,9 @@ class FactoryCluster(JobQueueCluster):
     async def _close_all(self) -> None:
         self._stop_asking()
         self.leaving.stop()
-        self.roster.plan(0)
+        self.worker_plan.plan(0)
         try:
-            await self.broker.end()  # which answers whoever waits for jobs
+            await self.cluster_api.end()  # which answers whoever waits for jobs
         except LinkError as error:  # it ends by itself: nobody reads of it any more
             self.message = str(error)
         if self._begin_task is not None and not self._begin_task.done():
@@ -368,7 +370,7 @@ class FactoryCluster(JobQueueCluster):
     # --- what its scheduler tells of workers
 
     async def _watch_worker_status(self, comm: Any) -> None:
-        await watching.follow(self, comm)
+        await worker_status.follow(self, comm)
 
     async def _stop_watching(self) -> None:
         task, self._watch_worker_status_task = self._watch_worker_status_task, None
@@ -386,7 +388,7 @@ class FactoryCluster(JobQueueCluster):
         """Return name and specification of the next job: a name that no job of the cluster has had."""
         for number in range(self._i, self._i + MOST_NAMES):
             name = self.name_of_job(number)
-            if name not in self.worker_spec and name not in self.broker.workers:
+            if name not in self.worker_spec and name not in self.cluster_api.workers:
                 self._i: int = number
                 return {name: self.new_spec}
         raise ValueError(f"{type(self).__name__}._new_worker_name() makes no name that is not taken.")
@@ -402,8 +404,8 @@ class FactoryCluster(JobQueueCluster):
         keywords.counts(n=n, jobs=jobs, cores=cores)
         wanted = max(self._jobs(n) if n is not None else jobs, self.place.jobs(cores=cores, memory=memory))
         self.stop_adapting()
-        if self._keeper is not None:
-            self._keeper.forgive()
+        if self._replacer is not None:
+            self._replacer.forgive()
         return self._move(wanted)
 
     def _move(self, jobs: int) -> Any:
@@ -419,19 +421,19 @@ class FactoryCluster(JobQueueCluster):
     def _plan(self, jobs: int) -> None:
         if self._ends and jobs:
             raise LinkError("gone", N_("The cluster was closed."))
-        self.within_cap(jobs - len(self.roster.units()))
-        self.roster.plan(jobs)
+        self.within_cap(jobs - len(self.worker_plan.units()))
+        self.worker_plan.plan(jobs)
 
     async def _moved(self) -> None:
         try:
             await self._correct_state()
         except LinkError:
-            self.roster.give_up()
+            self.worker_plan.give_up()
             raise
 
     def within_cap(self, more: int) -> None:
         """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word."""
-        self.terms.check_cap(more, self.broker.cluster.get("gpus"), self.broker.cluster.get("gpu_hours"))
+        self.terms.check_cap(more, self.cluster_api.cluster.get("gpus"), self.cluster_api.cluster.get("gpu_hours"))
 
     def adapt(
         self,
@@ -468,8 +470,8 @@ class FactoryCluster(JobQueueCluster):
         except BaseException:
             self.adapting, self._adaptive_options = None, known  # else dask would say the same again, without it
             raise
-        if self._keeper is not None:
-            self._keeper.forgive()
+        if self._replacer is not None:
+            self._replacer.forgive()
         self.adapting = Adapting(low, 10**6 if high is None else high)
         return adaptive
 
@@ -483,13 +485,13 @@ class FactoryCluster(JobQueueCluster):
     async def scale_up(self, n: int) -> None:
         """Asked by adapting: ``n`` workers in all, or as many as cap and budget allow; then the message says so.
         Raises ValueError and LinkError where they allow none."""
-        jobs, there = self._jobs(n), len(self.roster.units())
+        jobs, there = self._jobs(n), len(self.worker_plan.units())
         if jobs <= there:
             return
         room, why = self._room(jobs - there)
         adapting = self.adapting
         while True:
-            self.roster.plan(there + room)
+            self.worker_plan.plan(there + room)
             try:
                 await self._moved()
             except LinkError as error:
@@ -507,7 +509,7 @@ class FactoryCluster(JobQueueCluster):
 
     def _room(self, more: int) -> tuple[int, str]:
         """How many of so many more jobs the cap allows, and if not all, why. Raises ValueError where it allows none."""
-        gpus, told = self.broker.cluster.get("gpus"), self.broker.cluster.get("gpu_hours")
+        gpus, told = self.cluster_api.cluster.get("gpus"), self.cluster_api.cluster.get("gpu_hours")
         fits = self.terms.fit_cap(gpus, told)
         if fits is None or fits >= more:
             return more, ""
@@ -523,14 +525,14 @@ class FactoryCluster(JobQueueCluster):
         """Asked by adapting: these jobs are not needed."""
         if self._ends:
             return
-        self.roster.drop(tuple(workers))
-        self.roster.give_up()
+        self.worker_plan.drop(tuple(workers))
+        self.worker_plan.give_up()
         await self._correct_state()
 
     @property
     def usual_wait(self) -> float:
         """Seconds from asking for a job to its workers, of late."""
-        return self._keeper.usual_wait if self._keeper is not None else 0.0
+        return self._replacer.usual_wait if self._replacer is not None else 0.0
 
     # --- making it so
 
@@ -558,33 +560,33 @@ class FactoryCluster(JobQueueCluster):
     def _let_go(self) -> None:
         """See off the jobs that are not wanted any more."""
         leaving = [name for name in self.workers if name not in self.worker_spec]
-        self.leaving.add({name: self.workers.pop(name) for name in leaving}, self.roster.relieved)
+        self.leaving.add({name: self.workers.pop(name) for name in leaving}, self.worker_plan.relieved)
 
     def _changed(self, names: list[str]) -> None:
-        if self._keeper is not None:
-            self._keeper.changed(names)
+        if self._replacer is not None:
+            self._replacer.changed(names)
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         # Past SpecCluster's own, which would end the job and ask again under its name: the keeper sees to that.
         super(SpecCluster, self)._update_worker_status(op, msg)
-        if self._keeper is not None:
-            self._keeper.worker_came_or_went(op)
+        if self._replacer is not None:
+            self._replacer.worker_came_or_went(op)
 
     # --- how it looks
 
     @property
     def dashboard_link(self) -> str:
         """Of its Dask pages, behind the login of this session's notebook server; empty outside a session."""
-        return pages.link(self.broker.id)
+        return pages.link(self.cluster_api.id)
 
     def view(self) -> ClusterView:
         """As it is now; cheap, and from any thread."""
-        return showing.view(self)
+        return cluster_view.view(self)
 
     def log_tail(self, job: str) -> Any:
         """Return the last lines that a job of the cluster has written, of one that runs, too. ``job``: its name, as
         ``view().jobs`` has it. Raises LinkError."""
-        return self.sync(self.broker.log, job)
+        return self.sync(self.cluster_api.log, job)
 
     def read_log(self, job: str) -> None:
         """Have a job's log read, for ``view`` to show; from any thread, and nothing is waited for."""
@@ -592,10 +594,10 @@ class FactoryCluster(JobQueueCluster):
 
     async def _read_log(self, job: str) -> None:
         try:
-            if not await self.broker.log(job):
-                self.broker.logs[job] = (N_("Nothing is written yet."),)
+            if not await self.cluster_api.log(job):
+                self.cluster_api.logs[job] = (N_("Nothing is written yet."),)
         except LinkError as error:
-            self.broker.logs[job] = (str(error),)
+            self.cluster_api.logs[job] = (str(error),)
 
     def _ipython_display_(self, **_options: Any) -> None:
         from IPython.display import display
@@ -612,4 +614,4 @@ class FactoryCluster(JobQueueCluster):
         return self._panel
 
     def __repr__(self) -> str:
-        return showing.line(self)
+        return cluster_view.line(self)

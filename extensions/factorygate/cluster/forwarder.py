@@ -16,9 +16,9 @@ from pathlib import Path
 
 import aiohttp
 
-from factorygate.cluster import lasting
-from factorygate.cluster.lasting import Lasting
-from factorygate.link import SECONDS, Way
+from factorygate.cluster import resumable_stream
+from factorygate.cluster.resumable_stream import ResumableStream
+from factorygate.link import SECONDS, LinkRoute
 
 log = logging.getLogger("factorygate.cluster")
 
@@ -29,7 +29,7 @@ _PASSING = (502, 503, 504)  # of a link or door that is away for a moment; a pro
 class Forwarder:
     """For one event loop."""
 
-    def __init__(self, way: Way, cluster_id: str, pages: Path) -> None:
+    def __init__(self, way: LinkRoute, cluster_id: str, pages: Path) -> None:
         self._way = way
         self._path = f"/clusters/{cluster_id}/wire"
         self._pages = pages
@@ -42,9 +42,12 @@ class Forwarder:
         self._http = aiohttp.ClientSession(
             connector=connector, headers=self._way.headers, trust_env=self._way.socket is None
         )
-        port = await asyncio.start_server(self._client, "127.0.0.1", 0, limit=lasting.PIECE)
+        port = await asyncio.start_server(self._client, "127.0.0.1", 0, limit=resumable_stream.PIECE)
         self._pages.unlink(missing_ok=True)
-        self._servers = [port, await asyncio.start_unix_server(self._page, str(self._pages), limit=lasting.PIECE)]
+        self._servers = [
+            port,
+            await asyncio.start_unix_server(self._page, str(self._pages), limit=resumable_stream.PIECE),
+        ]
         self._pages.chmod(0o600)
         return f"tls://127.0.0.1:{port.sockets[0].getsockname()[1]}"
 
@@ -58,15 +61,15 @@ class Forwarder:
 
     async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry a client's stream, over as many carriers as it takes."""
-        stream, id, pause = Lasting(reader, writer), secrets.token_bytes(16), FIRST_PAUSE
-        deadline = asyncio.get_running_loop().time() + lasting.PATIENCE
+        stream, id, pause = ResumableStream(reader, writer), secrets.token_bytes(16), FIRST_PAUSE
+        deadline = asyncio.get_running_loop().time() + resumable_stream.PATIENCE
         try:
             while not stream.over.is_set() and asyncio.get_running_loop().time() < deadline:
                 try:
                     async with self._wire() as wire:
-                        await wire.write(lasting.HELLO.pack(lasting.MAGIC, id, stream.taken))
-                        [theirs] = lasting.COUNT.unpack(await wire.read(lasting.COUNT.size))
-                        if theirs == lasting.UNKNOWN:
+                        await wire.write(resumable_stream.HELLO.pack(resumable_stream.MAGIC, id, stream.taken))
+                        [theirs] = resumable_stream.COUNT.unpack(await wire.read(resumable_stream.COUNT.size))
+                        if theirs == resumable_stream.UNKNOWN:
                             return
                         pause, deadline = FIRST_PAUSE, float("inf")
                         await stream.carry(wire, theirs)
@@ -76,7 +79,7 @@ class Forwarder:
                         log.warning("The gateway does not let us through to the scheduler: %s", error)
                         return
                     log.info("The way to the cluster's scheduler is tried again: %s", error or type(error).__name__)
-                    deadline = min(deadline, now + lasting.PATIENCE)
+                    deadline = min(deadline, now + resumable_stream.PATIENCE)
                     await asyncio.sleep(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
         finally:
@@ -97,16 +100,16 @@ class Forwarder:
             writer.close()
 
     @asynccontextmanager
-    async def _wire(self) -> AsyncIterator[_Wire]:
+    async def _wire(self) -> AsyncIterator[_SocketStream]:
         if self._http is None:
             raise OSError("closed")
         limits = aiohttp.ClientWSTimeout(ws_close=SECONDS)
         url = self._way.base + self._path
         async with self._http.ws_connect(url, max_msg_size=0, timeout=limits, heartbeat=SECONDS) as socket:
-            yield _Wire(socket)
+            yield _SocketStream(socket)
 
 
-class _Wire:
+class _SocketStream:
     """A WebSocket as a carrier: its messages are pieces of one stream."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
@@ -131,12 +134,12 @@ class _Wire:
         await self._socket.send_bytes(data)
 
 
-async def _out(reader: asyncio.StreamReader, wire: _Wire) -> None:
-    while piece := await reader.read(lasting.PIECE):
+async def _out(reader: asyncio.StreamReader, wire: _SocketStream) -> None:
+    while piece := await reader.read(resumable_stream.PIECE):
         await wire.write(piece)
 
 
-async def _in(wire: _Wire, writer: asyncio.StreamWriter) -> None:
+async def _in(wire: _SocketStream, writer: asyncio.StreamWriter) -> None:
     while True:
         writer.write(await wire.some())
         await writer.drain()

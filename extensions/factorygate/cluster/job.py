@@ -11,10 +11,10 @@ from distributed.core import Status
 from distributed.security import Security
 
 from factorygate.cluster import keywords
-from factorygate.cluster.broker import Broker
+from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.jobqueue import Job
 from factorygate.cluster.keys import in_files
-from factorygate.cluster.terms import Terms
+from factorygate.cluster.terms import ClusterTerms
 from factorygate.link import LinkError
 
 HEADER = """\
@@ -36,7 +36,7 @@ class FactoryJob(Job):
         scheduler: Any = None,
         name: Any = None,
         *,
-        broker: Broker | None = None,
+        cluster_api: ClusterApi | None = None,
         describe: str = "# A job of its own.",
         factory: str | None = None,
         size: str | None = None,
@@ -51,8 +51,8 @@ class FactoryJob(Job):
         shown = security if in_files(security) else None  # in the script
         super().__init__(scheduler=scheduler, name=name, security=shown, **kwargs)
         self.job_header = f"{describe}\n{HEADER}"
-        self._broker = broker
-        self._alone = broker is None
+        self._cluster_api = cluster_api
+        self._alone = cluster_api is None
         self._is_closed = False
         self._where: dict[str, Any] = {"factory": factory, "size": size, "environment": environment, "hours": hours}
         self._walltime = walltime
@@ -68,25 +68,25 @@ class FactoryJob(Job):
 
     async def start(self) -> None:
         """Ask for it. Raises LinkError with the scheduler's words."""
-        if self._broker is None:
-            self._broker = await self._begin()
+        if self._cluster_api is None:
+            self._cluster_api = await self._begin()
         try:
-            await self._broker.submit(str(self.name))
+            await self._cluster_api.submit(str(self.name))
         except LinkError:
             if self._alone:
-                await self._broker.close()
+                await self._cluster_api.close()
             raise
         let_go = self._is_closed  # while it was asked for
         self.status = Status.running
         if let_go:
             with suppress(LinkError):  # then it is found among the strays
-                await self._end(self._broker)
+                await self._end(self._cluster_api)
 
-    async def _begin(self) -> Broker:
-        from factorygate.cluster import lone
+    async def _begin(self) -> ClusterApi:
+        from factorygate.cluster import standalone
 
         terms = await asyncio.to_thread(
-            Terms.of,
+            ClusterTerms.of,
             self.config_name,
             self._options,
             project=self._project,
@@ -97,18 +97,18 @@ class FactoryJob(Job):
             walltime=self._walltime,
             **self._where,
         )
-        return await lone.begin(str(self.scheduler), self._security, terms)
+        return await standalone.begin(str(self.scheduler), self._security, terms)
 
     async def close(self) -> None:
         """See that it ends."""
-        if self.status is Status.running and self._broker is not None:
-            await self._end(self._broker)
+        if self.status is Status.running and self._cluster_api is not None:
+            await self._end(self._cluster_api)
         self.status, self._is_closed = Status.closed, True
         self._event_finished.set()
 
-    async def _end(self, broker: Broker) -> None:
+    async def _end(self, cluster_api: ClusterApi) -> None:
         try:
-            await (broker.end() if self._alone else broker.cancel(str(self.name)))
+            await (cluster_api.end() if self._alone else cluster_api.cancel(str(self.name)))
         except LinkError as error:
             if error.kind != "gone":  # the whole cluster is over, so it is, too
                 raise
@@ -116,4 +116,4 @@ class FactoryJob(Job):
     @property
     def told(self) -> dict[str, Any]:
         """As the link tells it; empty while nothing is known."""
-        return {} if self._broker is None else self._broker.workers.get(str(self.name), {})
+        return {} if self._cluster_api is None else self._cluster_api.workers.get(str(self.name), {})

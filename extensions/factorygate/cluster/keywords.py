@@ -13,8 +13,8 @@ from typing import Any, NoReturn
 
 import dask
 
-from factorygate.cluster.place import WorkerPlace, find
-from factorygate.link import Way
+from factorygate.cluster.worker_place import WorkerPlace, find
+from factorygate.link import LinkRoute
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,50}")  # workers' names are this and a number
 SECTION = "factory"  # of dask's configuration, below ``jobqueue``
@@ -145,7 +145,7 @@ def place(
     *,
     hours: float | None = None,
     walltime: str | int | timedelta | None = None,
-    way: Way | None = None,
+    way: LinkRoute | None = None,
     **given: Any,
 ) -> WorkerPlace:
     """Where jobs are to run: ``find``, with walltimes in either way, and what the configuration says. ``way``: to the

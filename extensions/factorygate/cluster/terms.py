@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from factorygate.cluster import keywords
-from factorygate.cluster.place import WorkerPlace
+from factorygate.cluster.worker_place import WorkerPlace
 from factorygate.language import N_
-from factorygate.link import Way
+from factorygate.link import LinkRoute
 
 ROUNDING = 1e-9  # GPU-hours
 
 
 @dataclass(frozen=True)
-class Terms:
+class ClusterTerms:
     """``worker``: what is asked of each Dask worker, as the gateway takes it; only what was said."""
 
     place: WorkerPlace
@@ -33,9 +33,9 @@ class Terms:
         *,
         project: str | None,
         cap_gpu_hours: float | None,
-        way: Way | None = None,
+        way: LinkRoute | None = None,
         **where: Any,
-    ) -> Terms:
+    ) -> ClusterTerms:
         """By keywords, and for what is None by that section of dask's configuration. ``options``: those that are said
         of workers; ``way``: to the gateway. Raises LinkError, ValueError."""
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)

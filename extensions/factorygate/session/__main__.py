@@ -21,9 +21,9 @@ from pathlib import Path
 
 from factorygate import __version__
 from factorygate.session import folder, processes
-from factorygate.session.guard import Limits
-from factorygate.session.session import GRACE_SIGNALLED, Session
-from factorygate.session.status import PROTOCOL, Status, moment
+from factorygate.session.deadlines import SessionLimits
+from factorygate.session.session import GRACE_SIGNALLED, JobSession
+from factorygate.session.status import PROTOCOL, DoorStatusLine, moment
 
 log = logging.getLogger("factorygate.session")
 
@@ -82,7 +82,7 @@ def _notebook_root(wanted: str) -> Path:
     return Path.home()
 
 
-def _door_json(session: Session, where: dict[str, object], host_key: str, started: float) -> dict[str, object]:
+def _door_json(session: JobSession, where: dict[str, object], host_key: str, started: float) -> dict[str, object]:
     return {
         "protocol": PROTOCOL,
         "version": __version__,
@@ -96,7 +96,7 @@ def _door_json(session: Session, where: dict[str, object], host_key: str, starte
     }
 
 
-def _listen_to_scheduler(session: Session) -> None:
+def _listen_to_scheduler(session: JobSession) -> None:
     loop = asyncio.get_running_loop()
     told = "The scheduler told the session to end."
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -114,8 +114,8 @@ async def run(options: argparse.Namespace) -> int:
     processes.adopt_orphans()
     processes.keep_heap()
     ends = _end_time()
-    session = Session(
-        Status(
+    session = JobSession(
+        DoorStatusLine(
             protocol=PROTOCOL,
             session=options.id,
             job=os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or "",
@@ -126,7 +126,7 @@ async def run(options: argparse.Namespace) -> int:
         ),
         started=started,
         ends=ends,
-        limits=Limits(options.environment_wait, options.unopened_minutes * 60, options.idle_minutes * 60),
+        limits=SessionLimits(options.environment_wait, options.unopened_minutes * 60, options.idle_minutes * 60),
         node=node,
         root=_notebook_root(options.notebook_dir),
         umask=umask,

@@ -21,8 +21,8 @@ from tornado.websocket import WebSocketHandler
 
 from factorygate.session import processes
 from factorygate.session.clock import Polled
-from factorygate.session.guard import MOST_NAMES, NAME_LENGTH
-from factorygate.session.use import Gauge
+from factorygate.session.deadlines import MOST_NAMES, NAME_LENGTH
+from factorygate.session.resource_usage import Gauge
 
 LOOK_MS = 2000  # how often kernels and terminals are looked at
 TELL_SECONDS = 30.0  # between two lines, unless the session was opened, or became busy or idle

@@ -9,8 +9,8 @@ import logging
 
 import asyncssh
 
-from factorygate.session.session import Conflict, Session
-from factorygate.session.status import Status
+from factorygate.session.session import JobSession, SessionConflict
+from factorygate.session.status import DoorStatusLine
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +19,10 @@ MAX_INPUT = 1 << 20  # bytes a command may be sent
 WATCH_SECONDS = 30.0
 
 
-class Command(asyncssh.SSHServerSession[bytes]):
+class DoorCommand(asyncssh.SSHServerSession[bytes]):
     """One command: reads its input to the end, answers in JSON lines."""
 
-    def __init__(self, session: Session, running: set[asyncio.Task[None]]) -> None:
+    def __init__(self, session: JobSession, running: set[asyncio.Task[None]]) -> None:
         self._session = session
         self._running = running  # holds the task, and tells the door what is still under way
         self._name = ""
@@ -91,14 +91,14 @@ class Command(asyncssh.SSHServerSession[bytes]):
         """The link has caught up."""
         self._writable.set()
 
-    def _say(self, content: dict[str, object] | Status) -> None:
-        line = content.to_json() if isinstance(content, Status) else json.dumps(content)
+    def _say(self, content: dict[str, object] | DoorStatusLine) -> None:
+        line = content.to_json() if isinstance(content, DoorStatusLine) else json.dumps(content)
         self._chan.write(line.encode() + b"\n")
 
     async def _run(self) -> None:
         try:
             await getattr(self, f"_{self._name}")()
-        except (Conflict, ValueError) as error:
+        except (SessionConflict, ValueError) as error:
             self._say({"error": str(error)})
             self._chan.exit(1)
         except Exception:

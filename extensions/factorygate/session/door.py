@@ -16,8 +16,8 @@ from typing import Any
 
 import asyncssh
 
-from factorygate.session.command import Command
-from factorygate.session.session import Session
+from factorygate.session.command import DoorCommand
+from factorygate.session.session import JobSession
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +111,8 @@ class _Server(asyncssh.SSHServer):
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         return username == USER and key.public_data == self._door.authorized.public_data
 
-    def session_requested(self) -> Command:
-        return Command(self._door.session, self._door.commands)
+    def session_requested(self) -> DoorCommand:
+        return DoorCommand(self._door.session, self._door.commands)
 
     def connection_requested(self, dest_host: str, dest_port: int, _orig_host: str, _orig_port: int) -> bool:
         log.warning("refused: a connection to %r port %d", dest_host, dest_port)
@@ -140,7 +140,7 @@ class _Server(asyncssh.SSHServer):
 class Door:
     """The open door. ``host_key`` is made new in memory each time and is told to the link over a file."""
 
-    def __init__(self, session: Session, authorized: str) -> None:
+    def __init__(self, session: JobSession, authorized: str) -> None:
         self.session = session
         self.authorized = asyncssh.import_public_key(f"ssh-ed25519 {authorized}")
         self.commands: set[asyncio.Task[None]] = set()

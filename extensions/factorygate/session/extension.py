@@ -11,7 +11,7 @@ from tornado.ioloop import PeriodicCallback
 
 from factorygate.session import activity, clock, lab, pages, tokens
 from factorygate.session.contents import Contents
-from factorygate.session.use import Gauge
+from factorygate.session.resource_usage import Gauge
 
 SWEEP_MS = 10 * 60 * 1000.0
 

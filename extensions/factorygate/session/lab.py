@@ -26,7 +26,7 @@ from factorygate.session import clock
 from factorygate.session.clock import Polled
 from factorygate.session.contents import in_words
 from factorygate.session.overview import Overview
-from factorygate.session.use import Gauge
+from factorygate.session.resource_usage import Gauge
 
 _MOST_HOURS = 1000.0  # beyond any walltime; the link knows the true limit
 _STATUS = {"invalid": 400, "forbidden": 403, "gone": 404, "unreachable": 503, "draining": 503}  # else 409

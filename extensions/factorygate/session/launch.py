@@ -72,9 +72,9 @@ def main() -> None:
     os.chdir(task["folder"])
     argv = task["argv"]
     if os.path.basename(argv[0]) == HEAD_PROGRAM:
-        from factorygate.cluster import head
+        from factorygate.session import scheduler_process
 
-        sys.exit(head.become(argv[1:], report))
+        sys.exit(scheduler_process.become(argv[1:], report))
     if os.path.basename(argv[0]) != NOTEBOOK_PROGRAM:
         os.execvpe(argv[0], argv, os.environ)
     from jupyterhub.singleuser import main as singleuser  # only now: see _WARM

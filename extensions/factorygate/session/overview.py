@@ -20,8 +20,8 @@ from urllib.parse import quote
 from factorygate import language
 from factorygate.language import N_
 from factorygate.link import Link, LinkError, NoLinkError
+from factorygate.session.resource_usage import Gauge
 from factorygate.session.status import moment
-from factorygate.session.use import Gauge
 
 FRESH = 30.0  # seconds; a question costs the gateway a look at a token
 NAMES_FRESH = 3600.0  # names of machines and sizes change when an operator changes them

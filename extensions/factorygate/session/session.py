@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from factorygate.session import processes
-from factorygate.session.guard import Activity, Facts, Limits, decide
+from factorygate.session.deadlines import Activity, Facts, SessionLimits, decide
 from factorygate.session.messages import Messages, read_message
 from factorygate.session.notebook import Notebook, check_environment
-from factorygate.session.status import Notice, Reason, Status, moment
+from factorygate.session.status import DoorStatusLine, Reason, StatusNotice, moment
 
 log = logging.getLogger(__name__)
 
@@ -30,20 +30,20 @@ _LOOK = 60.0  # the clock is looked at this often at least, for clocks that are 
 EXIT_CODES: dict[Reason, int] = {"failed": 1, "no-environment": 3}  # all others are a clean end: 0
 
 
-class Conflict(Exception):
+class SessionConflict(Exception):
     """The session cannot do that now; the text says why."""
 
 
-class Session:
+class JobSession:
     """State and wishes of one session. All its methods belong to one event loop."""
 
     def __init__(
         self,
-        status: Status,
+        status: DoorStatusLine,
         *,
         started: float,
         ends: float | None,
-        limits: Limits,
+        limits: SessionLimits,
         node: Path,
         root: Path,
         umask: int,
@@ -74,7 +74,7 @@ class Session:
         change, self._change = self._change, asyncio.get_running_loop().create_future()
         change.set_result(None)
 
-    async def changed(self, seen: Status) -> Status:
+    async def changed(self, seen: DoorStatusLine) -> DoorStatusLine:
         """The status, once it is another than ``seen``."""
         while self.status == seen:
             await asyncio.shield(self._change)
@@ -97,13 +97,13 @@ class Session:
 
     # --- what may be asked ---
 
-    async def take_environment(self, told: object) -> Status:
+    async def take_environment(self, told: object) -> DoorStatusLine:
         """Start the notebook with what was told. The same once more changes nothing; another one is a Conflict."""
         given = check_environment(told)
         if self._given is not None and self._given != given:
-            raise Conflict("the notebook of this session was started with another environment")
+            raise SessionConflict("the notebook of this session was started with another environment")
         if self._end.done():
-            raise Conflict("the session is ending")
+            raise SessionConflict("the session is ending")
         if self._given is None:
             self._given = given
             self._learn(environment=True)
@@ -112,7 +112,7 @@ class Session:
             self._handed.set()
         return self.status
 
-    def new_end(self, told: object) -> Status:
+    def new_end(self, told: object) -> DoorStatusLine:
         """The scheduler's limit was moved: ``{"ends": RFC 3339}``, with its time zone. ValueError for anything else."""
         text = told.get("ends") if isinstance(told, dict) else None
         ends = datetime.fromisoformat(text) if isinstance(text, str) else None
@@ -123,7 +123,7 @@ class Session:
         self._publish(ends=moment(ends.timestamp()))
         return self.status
 
-    def tell(self, told: object) -> Status:
+    def tell(self, told: object) -> DoorStatusLine:
         """Show whoever is in the session a message (see ``messages``). The same id twice is one. Raises ValueError."""
         self._messages.add(read_message(told, time.time()))
         self._tell_notebook()
@@ -180,7 +180,7 @@ class Session:
             now = time.time()
             verdict = decide(now, self._facts, self._limits)
             found = verdict.notice
-            notice = Notice(found.reason, moment(found.at) or "", found.minutes) if found is not None else None
+            notice = StatusNotice(found.reason, moment(found.at) or "", found.minutes) if found is not None else None
             if notice is not None and notice != self.status.notice:
                 log.info("ends by itself at %s: %s", notice.at, notice.kind)
             self._publish(ends_idle=moment(verdict.ends_idle), notice=notice)

@@ -21,7 +21,7 @@ def moment(seconds: float | None) -> str | None:
 
 
 @dataclass(frozen=True)
-class Notice:
+class StatusNotice:
     """The session will end by itself soon. ``at``: when, RFC 3339; ``minutes``: the step that was passed."""
 
     kind: Reason
@@ -30,7 +30,7 @@ class Notice:
 
 
 @dataclass(frozen=True)
-class Status:
+class DoorStatusLine:
     """A session at one moment. Times are RFC 3339 in UTC; ``message`` is for people and says how it ended."""
 
     protocol: int
@@ -50,7 +50,7 @@ class Status:
     memory_bytes: int | None = None
     ends: str | None = None
     ends_idle: str | None = None
-    notice: Notice | None = None
+    notice: StatusNotice | None = None
     end_reason: Reason | None = None
     message: str = ""
 

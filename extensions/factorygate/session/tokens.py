@@ -29,7 +29,7 @@ REFUSAL = (
 )
 
 
-class Refused(RequestHandler):
+class TokenRefused(RequestHandler):
     """Says why, to whoever asks: it tells nothing of the session."""
 
     async def get(self) -> None:
@@ -71,7 +71,7 @@ def serve(server: ServerApp) -> None:
     def find_handler(request: httputil.HTTPServerRequest, **more: Any) -> Any:
         if addresses.take(request):
             return choose(request, **more)
-        return app.get_handler_delegate(request, Refused)
+        return app.get_handler_delegate(request, TokenRefused)
 
     app.find_handler = find_handler  # type: ignore[method-assign]
     hide_in(server.log, logging.getLogger(), logging.getLogger("tornado"))

@@ -12,9 +12,9 @@ import anywidget
 import traitlets
 
 from factorygate import language
-from factorygate.cluster.view import ClusterView, Watched
 from factorygate.language import N_
 from factorygate.link import LinkError
+from factorygate.view_data import ClusterView, Watched
 from factorygate.widgets import assets
 from factorygate.widgets.background import ticker
 from factorygate.widgets.rows import Window

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from factorygate import language
-from factorygate.cluster.view import ClusterView, JobView
+from factorygate.view_data import ClusterView, JobView
 
 PAGE = 50  # rows that are shown at a time
 LOG_LINES = 200
@@ -23,7 +23,7 @@ FILTERS: dict[str, frozenset[str]] = {
     "ended": frozenset({"ended"}),
 }
 
-Row = dict[str, Any]
+JobRow = dict[str, Any]
 
 
 class Window:
@@ -33,7 +33,7 @@ class Window:
         self.first = 0
         self.filter = "all"
         self._open: list[str] = []  # jobs whose log is open
-        self._told: dict[str, Row] = {}
+        self._told: dict[str, JobRow] = {}
         self._order: list[str] = []
         self._where: list[object] = []
         self._ask_whole = True
@@ -71,9 +71,9 @@ class Window:
         self._told, self._order, self._where, self._ask_whole = shown, order, where, False
         return told | {"whole": whole} if told else None
 
-    def _row(self, job: JobView) -> Row:
+    def _row(self, job: JobView) -> JobRow:
         words = language.here()
-        row: Row = {
+        row: JobRow = {
             "state": job.state,
             "job": job.job,
             "node": job.node,

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from factorygate import language
-from factorygate.cluster.view import ClusterView
+from factorygate.view_data import ClusterView
 from factorygate.widgets.rows import counts
 
 _WEB = re.compile(r"https?://|/(?!/)")  # the browser follows nothing else: what a link says may not be a script

@@ -69,7 +69,7 @@ describe("notices", () => {
   const words = new Words(new Texts(ENGLISH), new Format("en"));
 
   test("all that the link may send are known, and each is said in words of its own", () => {
-    const models = readFileSync(new URL("../../../spawners/factorylink/models/sessions.py", import.meta.url), "utf8");
+    const models = readFileSync(new URL("../../../spawners/factorycommon/models/sessions.py", import.meta.url), "utf8");
     const link = /class Notice\(Model\):.*?kind: Literal\[(.*?)\]/s.exec(models)[1].match(/(?<=")[a-z]+(?=")/g);
     assert.deepEqual([...NOTICES].sort(), link.sort());
     const texts = NOTICES.map((kind) => words.notice(kind, NOW, NOW));

@@ -9,17 +9,17 @@ from factorylink.config import (
     DoorAccess,
     EfpCredentials,
     KeyCredentials,
-    SshTransport,
+    SshTransportSettings,
     WrapperCredentials,
 )
 from factorylink.credentials.base import Credentials
 from factorylink.credentials.ca import CertificateAuthority
-from factorylink.credentials.efp import Federation
+from factorylink.credentials.efp import FederationAuthority
 from factorylink.credentials.key import KeyFiles
 from factorylink.credentials.service import ServiceAccount
 
 
-def credentials_of(transport: SshTransport, door: DoorAccess, gateway: str) -> Credentials:
+def credentials_of(transport: SshTransportSettings, door: DoorAccess, gateway: str) -> Credentials:
     """The kind that is configured for a factory; ``gateway``: the hub's name.
 
     Raises OSError and ValueError, in words for the operator, where a private key cannot be used or others can read it.
@@ -33,5 +33,5 @@ def credentials_of(transport: SshTransport, door: DoorAccess, gateway: str) -> C
         case WrapperCredentials():
             return ServiceAccount(told, watcher)
         case EfpCredentials():
-            return Federation(told, watcher, transport.hosts)
+            return FederationAuthority(told, watcher, transport.hosts)
     assert_never(told)

@@ -27,7 +27,7 @@ from asyncssh.packet import PacketDecodeError, SSHPacket
 
 from factorylink.config import EfpCredentials
 from factorylink.credentials.base import Login, read_private_key
-from factorylink.errors import Expired, LinkError, Misread, Refused, Unreachable
+from factorylink.errors import Expired, FactoryError, Misread, Refused, Unreachable
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class Held:
     token: str | None = field(repr=False)
 
 
-class Federation:
+class FederationAuthority:
     """``watcher``: the watcher's account, with a key of its own. ``hosts``: the factory's login hosts.
 
     Raises OSError and ValueError for an unusable watcher's key."""
@@ -108,7 +108,7 @@ class Federation:
         except Refused as error:
             log.info("The token for %s no longer works: %s", account, error.message)
             held = Held(held.login, held.begins, held.ends, None)
-        except LinkError as error:  # the certificate may be good for a while yet
+        except FactoryError as error:  # the certificate may be good for a while yet
             log.warning("The certificate of %s is not renewed: %s", account, error.message)
             return held
         self._held[account] = held

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from factorylink.models import JobId
+from factorycommon.models import JobId
 
 
 def task_of(array: JobId, index: int) -> JobId:

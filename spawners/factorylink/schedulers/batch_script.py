@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from factorycommon.models import JobRequest
 from factorylink.errors import Refused
-from factorylink.models import JobRequest
 
 TEMPLATE = """\
 #!/bin/bash

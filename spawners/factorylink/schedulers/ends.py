@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factorylink.models import End, Job, JobState
+from factorycommon.models import End, Job, JobState
 
 
 def end_of(job: Job) -> End | None:

@@ -12,9 +12,9 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, cast
 
-from factorylink.errors import Gone, LinkError, Misread, Refused, excerpt
-from factorylink.models.plain import plain_text
-from factorylink.schedulers.ask import Ask, Output
+from factorycommon.models.plain import plain_text
+from factorylink.errors import FactoryError, Gone, Misread, Refused, excerpt
+from factorylink.schedulers.command import Command, Output
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ WIRE_CAP = 16 * 2**10  # bytes of what a command says on stderr while a door is 
 LARGE = 256 * 2**10  # bytes of an answer that is read apart from the event loop
 
 
-class Wire(Protocol):
+class ByteStream(Protocol):
     """Bytes both ways, as asyncssh's ``tunnel`` wants them: a door is entered over one."""
 
     async def create_connection(
@@ -38,7 +38,7 @@ class Wire(Protocol):
         """Let go of it; harmless once it is bound and the protocol has closed its channel."""
 
 
-class SocketWire:
+class SocketStream:
     """A connected, non-blocking stream socket as a wire."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -64,7 +64,7 @@ class SocketWire:
 class Transport(Protocol):
     """The way to a factory's login side. Every method raises only the four errors of ``factorylink.errors``."""
 
-    async def run(self, ask: Ask[T], account: str | None = None) -> T:
+    async def run(self, ask: Command[T], account: str | None = None) -> T:
         """Run a command and read its answer. Past ``ask.timeout``, or when cancelled, it is killed with all its
         children; what it had done by then is not known (Unreachable)."""
 
@@ -74,10 +74,10 @@ class Transport(Protocol):
     async def home(self, account: str | None) -> str:
         """Absolute path of the account's home there. Gone: no such account."""
 
-    async def connect(self, account: str | None, host: str, port: int) -> Wire:
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         """To a TCP port on a node, as seen from the login side."""
 
-    async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
+    async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
         """Run a command there and speak with it: its stdin and stdout are the wire, its stderr goes to the log. It
         is ended when the wire is closed."""
 
@@ -85,7 +85,7 @@ class Transport(Protocol):
         """Let go of whatever is held open. Commands still running are killed."""
 
 
-def most_bytes(ask: Ask[T], account: str | None) -> int:
+def most_bytes(ask: Command[T], account: str | None) -> int:
     """Return how many bytes of its stdout are taken when it is run as ``account``."""
     return ask.most if account is None else min(ask.most, ACCOUNT_CAP)
 
@@ -106,7 +106,7 @@ class CommandOutput:
         return Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), self.code)
 
 
-async def answer(ask: Ask[T], heard: CommandOutput) -> T:
+async def answer(ask: Command[T], heard: CommandOutput) -> T:
     """Read what a command left behind. What cannot be read is logged, beginning and end, and becomes Misread."""
     large = len(heard.stdout) > LARGE
     error, found = await asyncio.to_thread(_read, ask, heard) if large else _read(ask, heard)
@@ -115,13 +115,13 @@ async def answer(ask: Ask[T], heard: CommandOutput) -> T:
     return cast("T", found)
 
 
-def _read(ask: Ask[T], heard: CommandOutput) -> tuple[LinkError, None] | tuple[None, T]:
+def _read(ask: Command[T], heard: CommandOutput) -> tuple[FactoryError, None] | tuple[None, T]:
     """Return the answer, or the error without traceback and cause, which would keep the whole output in memory as long
     as the error."""
     output = heard.output()
     try:
         return None, ask.parse(output)
-    except LinkError as error:
+    except FactoryError as error:
         if isinstance(error, Misread):
             log.warning("%s: not understood: %s: %r", ask.argv[0], error.message, _excerpt(output))
         error.__cause__ = error.__context__ = None
@@ -135,7 +135,7 @@ def _excerpt(output: Output) -> Output:
     return Output(excerpt(output.stdout), excerpt(output.stderr), output.code)
 
 
-class WireLog:
+class StreamLog:
     """Logs what a command says on stderr while it carries a door: a few lines of it."""
 
     def __init__(self, name: str) -> None:

@@ -17,21 +17,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from factorylink.config import LocalTransport as Settings
+from factorylink.config import LocalTransportSettings as Settings
 from factorylink.errors import Gone, Misread, Refused, Unreachable
-from factorylink.schedulers.ask import Ask
-from factorylink.slots import CommandSlots
+from factorylink.schedulers.command import Command
 from factorylink.transports.base import (
     STDERR_CAP,
+    ByteStream,
     CommandOutput,
-    SocketWire,
-    Wire,
-    WireLog,
+    SocketStream,
+    StreamLog,
     answer,
     first_bytes,
     head,
     most_bytes,
 )
+from factorylink.transports.command_slots import CommandSlots
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class LocalTransport:
         self._listening: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def run(self, ask: Ask[T], account: str | None = None) -> T:
+    async def run(self, ask: Command[T], account: str | None = None) -> T:
         """Run a command and read its answer; the settings' prefix and environment go around it."""
         identity = await self._identity(account)
         env = self._environment(identity) | self._env | dict(ask.env)
@@ -100,7 +100,7 @@ class LocalTransport:
         """Home of the account, as the account database here has it."""
         return (await self._identity(account)).home
 
-    async def connect(self, account: str | None, host: str, port: int) -> Wire:  # noqa: ARG002
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:  # noqa: ARG002
         """A connection from this machine; which account asks makes no difference here."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
@@ -120,13 +120,13 @@ class LocalTransport:
                         sock.close()
                         raise
                     else:
-                        return SocketWire(sock)
+                        return SocketStream(sock)
         except TimeoutError as error:
             raise Unreachable(f"{host} port {port}: no connection within {CONNECT_TIMEOUT} s") from error
         words = os.strerror(failure.errno) if failure and failure.errno else "no address"
         raise Unreachable(f"{host} port {port}: {words}") from failure
 
-    async def enter(self, account: str | None, argv: Sequence[str]) -> Wire:
+    async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
         """The command gets one end of a socket pair as stdin and stdout, so that no byte passes through us twice."""
         identity = await self._identity(account)
         ours, theirs = socket.socketpair()
@@ -149,7 +149,7 @@ class LocalTransport:
         """What it says on stderr goes to the log, until it ends."""
         try:
             if process.stderr is not None:
-                said = WireLog(name)
+                said = StreamLog(name)
                 while piece := await process.stderr.read(4096):
                     said.say(piece)
             await process.wait()
@@ -199,7 +199,7 @@ class LocalTransport:
         return stdout.result(), stderr.result(), code.result()
 
 
-class _CommandWire(SocketWire):
+class _CommandWire(SocketStream):
     """A command's stdin and stdout. The command sees the end of its input when the wire is closed, and is then
     given a moment: killed at once, ``srun`` would leave its step behind."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 
-from factorylink.models import Cluster
+from factorycommon.models import Cluster
 from factoryspawner.api.handler import NOTHING, GatewayHandler
 
 CLUSTERS = TypeAdapter(list[Cluster])
 
 
-class Clusters(GatewayHandler):
+class ClustersHandler(GatewayHandler):
     """This person's Dask clusters."""
 
     async def get(self) -> None:
@@ -29,6 +29,6 @@ class OneCluster(GatewayHandler):
 
 
 ROUTES: tuple[tuple[str, type[GatewayHandler]], ...] = (
-    (r"clusters", Clusters),
+    (r"clusters", ClustersHandler),
     (r"clusters/([0-9a-f]{32})", OneCluster),
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import TypeAdapter, ValidationError
 from tornado import web
 
-from factorylink.models import N_, ComingView, CredentialView, Estimate, FactoryView, RenewBody
+from factorycommon.models import N_, ComingView, CredentialView, Estimate, FactoryView, RenewBody
 from factoryspawner.api.handler import GatewayHandler
-from factoryspawner.stream import Source
+from factoryspawner.event_stream import Source
 
 FACTORIES = TypeAdapter(list[FactoryView])
 COMING = TypeAdapter(list[ComingView])

@@ -14,12 +14,12 @@ from jupyterhub.handlers import BaseHandler
 from pydantic import TypeAdapter
 from tornado import web
 
+from factorycommon.models import N_, Problem, Session
 from factorylink.client import LinkProblem, LinkSilent
-from factorylink.models import N_, Problem, Session
 from factoryspawner.errors import LINK_SILENT
-from factoryspawner.gateway import Gateway, gateway
-from factoryspawner.language import Language, languages
-from factoryspawner.stream import Source, Stream
+from factoryspawner.event_stream import Source, Stream
+from factoryspawner.gateway import HubGateway, gateway
+from factoryspawner.language import PageLanguage, languages
 
 MOST_BYTES = 64 * 1024  # of a body that is sent to us; tokens of a login are the longest, with some KiB
 PROBLEM = TypeAdapter(Problem)
@@ -45,12 +45,12 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
             raise web.HTTPError(413, N_("This request is longer than the 64 KiB that the gateway takes. Send less."))
 
     @property
-    def gateway(self) -> Gateway:
+    def gateway(self) -> HubGateway:
         """What this hub process shares."""
         return gateway(self._socket)
 
     @property
-    def language(self) -> Language:
+    def language(self) -> PageLanguage:
         """What the page is read in."""
         return languages(self._locale).of(self.request)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from factoryspawner.api.clusters import CLUSTERS
 from factoryspawner.api.handler import GatewayHandler
 from factoryspawner.api.sessions import SESSIONS
-from factoryspawner.stream import Source
+from factoryspawner.event_stream import Source
 
 
 class HomeEvents(GatewayHandler):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import TypeAdapter
 
-from factorylink.models import Choice, ProjectView, ReadyView
+from factorycommon.models import Choice, ProjectView, ReadyView
 from factoryspawner.api.handler import GatewayHandler
 
 PROJECTS = TypeAdapter(list[ProjectView])

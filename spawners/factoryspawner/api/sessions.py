@@ -5,12 +5,12 @@ from __future__ import annotations
 from pydantic import TypeAdapter, ValidationError
 from tornado import web
 
+from factorycommon.models import N_, ExtendBody, Problem, Session
 from factorylink.client import LinkProblem, LinkSilent
-from factorylink.models import N_, ExtendBody, Problem, Session
 from factoryspawner.api.handler import NOTHING, GatewayHandler
 from factoryspawner.errors import NOT_WRITTEN
+from factoryspawner.event_stream import Source
 from factoryspawner.stop_requests import NotKept
-from factoryspawner.stream import Source
 
 SESSIONS = TypeAdapter(list[Session])
 SESSION = TypeAdapter(Session)
@@ -18,7 +18,7 @@ SESSION = TypeAdapter(Session)
 _RECENT = 20
 
 
-class Sessions(GatewayHandler):
+class SessionsHandler(GatewayHandler):
     """This person's sessions."""
 
     async def get(self) -> None:
@@ -99,7 +99,7 @@ class OneSessionExtend(_OfSession):
 
 
 ROUTES: tuple[tuple[str, type[GatewayHandler]], ...] = (
-    (r"sessions", Sessions),
+    (r"sessions", SessionsHandler),
     (r"sessions/events", SessionsEvents),
     (r"sessions/([0-9a-f]{32})", OneSession),
     (r"sessions/([0-9a-f]{32})/events", OneSessionEvents),

@@ -15,14 +15,15 @@ from jupyterhub import orm, roles
 from jupyterhub.auth import Authenticator
 from traitlets import Bool, Unicode
 
-from factorylink.models import AccessStatus, Antenna, Antennas, PersonBody
-from factoryspawner import access, hubconfig
+from factorycommon.models import AccessStatus, Antenna, Antennas, PersonBody
+from factoryspawner import access
 from factoryspawner.access import Refusal, TermsOf
+from factoryspawner.config import hub_config
+from factoryspawner.config.login_settings import LoginSettings
 from factoryspawner.gateway import gateway
 from factoryspawner.login import handlers
 from factoryspawner.login.people import People
 from factoryspawner.login.provider import ProviderAway, ProviderClient
-from factoryspawner.login.settings import Login
 from factoryspawner.login.words import LoginRefused, words
 
 _API = "jupyterhub"  # the OAuth client of tokens that are for the hub's API
@@ -41,11 +42,11 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        config = hubconfig.loaded()
+        config = hub_config.loaded()
         if config.login is None:
-            raise hubconfig.HubConfigError("login: is missing")
+            raise hub_config.HubConfigError("login: is missing")
         self._config = config
-        self._login: Login = config.login
+        self._login: LoginSettings = config.login
         self._people = People(self._login.people_file)
         self._looking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._looked: dict[str, tuple[float, bool]] = {}  # when a provider was asked about them, and whether they stay
@@ -57,7 +58,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
                 one,
                 self._people,
                 self._is_taken,
-                hubconfig.read_secret(one.client_secret_file),
+                hub_config.read_secret(one.client_secret_file),
                 f"{config.public_url}{config.base_url}hub/oidc/{one.id}/callback",
                 parent=self,
             )
@@ -146,7 +147,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         self._tell(user.name, self._admitted(user.name, model["groups"], fresh))
         return model
 
-    async def standing(self, user: Any) -> Refusal | None:
+    async def access_status(self, user: Any) -> Refusal | None:
         """Why nothing may start for them, or None: they logged in, and a rule lets them in. For starts that no refresh
         stands before, such as by an API token."""
         return self._refusal(user.name, await user.get_auth_state() or {})

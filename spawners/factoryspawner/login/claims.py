@@ -13,8 +13,8 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from factorylink.models import ANTENNA
-from factoryspawner.login.settings import EntitlementMatch, Provider, Rule
+from factorycommon.models import ANTENNA
+from factoryspawner.config.login_settings import EntitlementMatch, Provider, Rule
 
 Claims = Mapping[str, Any]
 Refusal = Literal["identity", "assurance", "no-group"]
@@ -44,7 +44,7 @@ class Entitlement:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class LoginVerdict:
     """What the claims make of a person. ``refusal`` None: they may come in, and are in ``groups``."""
 
     groups: frozenset[str]
@@ -59,16 +59,16 @@ def subject(claims: object) -> str | None:
     return sub
 
 
-def judge(claims: Claims, provider: Provider) -> Verdict:
+def judge(claims: Claims, provider: Provider) -> LoginVerdict:
     """What this provider's rules make of the claims."""
     if subject(claims) is None:
-        return Verdict(frozenset(), "identity")
+        return LoginVerdict(frozenset(), "identity")
     if provider.assurance is not None:
         said = {value for name in provider.assurance_claims for value in values(claims, name)}
         if said.isdisjoint(_ASSURANCE + level for level in _ENOUGH[provider.assurance]):
-            return Verdict(frozenset(), "assurance")
+            return LoginVerdict(frozenset(), "assurance")
     found = {group for rule in provider.rules for group in _given(rule, claims, provider) if _can_be_group(group)}
-    return Verdict(frozenset(found), None if found else "no-group")
+    return LoginVerdict(frozenset(found), None if found else "no-group")
 
 
 def values(claims: Claims, name: str) -> tuple[str, ...]:

@@ -14,10 +14,10 @@ from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler, _dese
 from tornado import web
 from tornado.escape import url_escape
 
-from factoryspawner.checklist import ChecklistFirst
 from factoryspawner.login import idtoken
 from factoryspawner.login.provider import ProviderAway, ProviderClient
 from factoryspawner.login.words import LoginRefused, words
+from factoryspawner.pages.checklist import ChecklistFirst
 
 if TYPE_CHECKING:
     from factoryspawner.login.authenticator import FederatedAuthenticator

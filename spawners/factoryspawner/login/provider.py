@@ -13,11 +13,11 @@ from tornado import web
 from tornado.httpclient import HTTPClientError
 from tornado.httputil import url_concat
 
-from factorylink.models import ANTENNA
+from factorycommon.models import ANTENNA
+from factoryspawner.config.login_settings import Endpoints, Provider
 from factoryspawner.login import idtoken
 from factoryspawner.login.claims import judge, short_name, subject
 from factoryspawner.login.people import NameTaken, People
-from factoryspawner.login.settings import Endpoints, Provider
 from factoryspawner.login.words import LoginRefused
 
 _SECONDS = 8  # for one answer of a provider

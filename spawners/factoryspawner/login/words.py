@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from factorylink.models import N_, Words
+from factorycommon.models import N_, Words
 
 Code = Literal[
     "identity",

@@ -1,0 +1,320 @@
+"""One cluster's jobs at the link: what is asked for at the same moment is asked together, and what became of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable, Container, Iterable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+from factorygate.language import N_
+from factorygate.link import Link, LinkError
+
+log = logging.getLogger("factorygate.cluster")
+
+GATHER = 0.02  # seconds in which what is asked for goes together
+MOST = 1000  # jobs in one request
+END_SECONDS = 60.0  # for the end of the cluster to be taken; else it ends by itself, since nobody reads of it any more
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)  # seconds before the same request is sent again
+
+Told = dict[str, Any]  # a worker as the link tells it
+Asked = tuple[str, asyncio.Future[None]]  # a job's name, and who waits for the answer
+
+
+def _closed() -> LinkError:
+    return LinkError("gone", N_("The cluster was closed."))
+
+
+class ClusterApi:
+    """``on_change`` is called with the names of workers of which something new is known. For one event loop."""
+
+    def __init__(self, link: Link, on_change: Callable[[list[str]], None]) -> None:
+        self.id = uuid.uuid4().hex
+        self.cluster: dict[str, Any] = {}  # as the link tells it, without its workers
+        self.workers: dict[str, Told] = {}
+        self.logs: dict[str, tuple[str, ...]] = {}  # the last lines of jobs' logs, of those that were asked for
+        self.request: dict[str, Any] = {}  # what the cluster was begun with
+        self._link = link
+        self._on_change = on_change
+        self._asked: list[tuple[str, float | None, asyncio.Future[None]]] = []
+        self._unwanted: list[Asked] = []
+        self._waiters: list[asyncio.Future[None]] = []  # for what is told next
+        self._told_at = datetime.now(UTC)
+        self._cancelled: set[str] = set()
+        self._making_known = asyncio.Lock()
+        self._known = True
+        self._begun = False  # the link may know the cluster
+        self._closed = False
+        self._flush: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
+
+    async def begin(self, request: dict[str, Any]) -> None:
+        """Make the cluster known, and follow its jobs from now on. Raises LinkError."""
+        self.request = request
+        async with self._making_known:
+            self._must_be_open()
+            self._begun = True
+            try:
+                self._take(await self._again(lambda: self._link.put(f"/clusters/{self.id}", request)))
+            except LinkError as error:
+                self._begun = error.transient  # else it was refused
+                raise
+        self._must_be_open()
+        if self._following is None:
+            self._following = asyncio.create_task(self._follow())
+
+    async def resume(self, cluster_id: str) -> None:
+        """Follow a cluster that is there already. Raises LinkError."""
+        self.id, self._begun = cluster_id, True
+        self._take(await self._again(lambda: self._link.get(f"/clusters/{cluster_id}")))
+        self._following = asyncio.create_task(self._follow())
+
+    async def scheduler(self) -> dict[str, Any]:
+        """How the cluster's scheduler is found and trusted. Raises LinkError."""
+        told: dict[str, Any] = await self._again(lambda: self._link.get(f"/clusters/{self.id}/scheduler"))
+        return told
+
+    async def changed(self) -> None:
+        """Return when something new is told. Raises LinkError when nothing will be."""
+        self._must_be_open()
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
+
+    async def submit(self, name: str, hours: float | None = None) -> None:
+        """Ask for a job of that name; returns when the link has taken it. All that are asked for at the same moment are
+        taken or refused together. Raises LinkError."""
+        await self._gather(self._asked, name, hours)
+
+    async def cancel(self, name: str) -> None:
+        """See that a job ends; returns when the link knows. Raises LinkError."""
+        await self._gather(self._unwanted, name)
+
+    def strays(self, known: Container[str]) -> list[str]:
+        """Jobs that are there, and neither known nor cancelled: the answer that they were taken was lost."""
+        return [
+            name
+            for name, told in self.workers.items()
+            if told["state"] != "ended" and name not in known and name not in self._cancelled
+        ]
+
+    async def look(self) -> None:
+        """Something happened: have the factory asked now."""
+        if self._closed:
+            return
+        try:
+            self._take(await self._link.get(f"/clusters/{self.id}"))
+        except LinkError as error:
+            log.info("The gateway does not say how the cluster is: %s", error)
+
+    async def log(self, name: str) -> tuple[str, ...]:
+        """Return the last lines that a job has written. Raises LinkError."""
+        told = await self._link.get(f"/clusters/{self.id}/workers/{name}/log")
+        self.logs[name] = lines = tuple(told["lines"])
+        return lines
+
+    async def end(self) -> None:
+        """End the cluster with all its jobs: nothing more is asked for, and whoever waits for an answer gets one now.
+        Raises LinkError."""
+        self._closed = True
+        await self._stop_flush()
+        try:
+            async with asyncio.timeout(END_SECONDS), self._making_known:
+                if self._begun:
+                    self._take(await self._again(lambda: self._link.delete(f"/clusters/{self.id}")))
+        except TimeoutError as error:
+            raise LinkError("unreachable", N_("The gateway does not answer now.")) from error
+        except LinkError as error:
+            if error.kind != "gone":
+                raise
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Follow it no longer; its jobs go on. Whoever waits for an answer gets LinkError."""
+        self._closed = True
+        await self._stop_flush()
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+            self._following = None
+        self._nothing_more(_closed())
+        self._begun = False  # what is there goes on
+        await self._link.close()
+
+    async def _stop_flush(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            await asyncio.gather(self._flush, return_exceptions=True)
+        self._answer_rest()  # it may have been cancelled before it began
+
+    def _answer_rest(self) -> None:
+        waiting = [*(done for _, _, done in self._asked), *(done for _, done in self._unwanted)]
+        self._asked, self._unwanted = [], []
+        _answer(waiting, _closed())
+
+    def _must_be_open(self) -> None:
+        if self._closed:
+            raise _closed()
+
+    # --- together
+
+    async def _gather(self, waiting: list[Any], *what: Any) -> None:
+        self._must_be_open()
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiting.append((*what, done))
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._flush_soon())
+        await done
+
+    async def _flush_soon(self) -> None:
+        try:
+            while self._asked or self._unwanted:
+                await asyncio.sleep(GATHER)
+                await self._flush_now()
+        finally:  # cancelled, as the cluster was closed
+            self._answer_rest()
+
+    async def _flush_now(self) -> None:
+        """Send what is asked for; however that ends, whoever waits for it is answered."""
+        asked, self._asked = self._asked, []
+        unwanted, self._unwanted = self._unwanted, []
+        problem = _closed()
+        try:
+            async with self._making_known:
+                if unwanted:
+                    await self._cancel(unwanted)
+                for hours in dict.fromkeys(hours for _, hours, _ in asked):
+                    await self._submit([(name, done) for name, wanted, done in asked if wanted == hours], hours)
+        except Exception as error:
+            log.exception("Jobs were not asked for, or not cancelled")
+            problem = LinkError("unreachable", str(error) or type(error).__name__)
+        finally:
+            _answer([*(done for _, _, done in asked), *(done for _, done in unwanted)], problem)
+
+    async def _submit(self, alike: list[Asked], hours: float | None) -> None:
+        """Ask for all of these jobs, or for none: the first batch says how many there are, so that it is refused where
+        not all may begin; and where a later one is refused all the same, those before it are cancelled."""
+        for first in range(0, len(alike), MOST):
+            batch, names = uuid.uuid4().hex, [name for name, _ in alike[first : first + MOST]]
+            body: dict[str, Any] = {"names": names, "hours": hours}
+            if len(alike) > MOST:
+                body["together"] = len(alike) - first
+            try:
+                self._take(await self._again(partial(self._link.put, f"/clusters/{self.id}/batches/{batch}", body)))
+            except LinkError as error:
+                if first:
+                    await self._take_back([name for name, _ in alike[:first]])
+                _answer([done for _, done in alike], error)
+                return
+        _answer([done for _, done in alike])
+
+    async def _take_back(self, names: list[str]) -> None:
+        """Cancel what was taken before the rest was refused. What stays is found among the strays, and cancelled."""
+        try:
+            self._take(await self._again(lambda: self._link.post(f"/clusters/{self.id}/cancel", {"names": names})))
+        except LinkError as error:
+            log.warning("Jobs whose others were refused are cancelled later: %s", error)
+        else:
+            self._cancelled.update(names)
+
+    async def _cancel(self, unwanted: list[Asked]) -> None:
+        body = {"names": [name for name, _ in unwanted]}
+        try:
+            self._take(await self._again(lambda: self._link.post(f"/clusters/{self.id}/cancel", body)))
+        except LinkError as error:
+            _answer([done for _, done in unwanted], error)
+            return
+        self._cancelled.update(name for name, _ in unwanted)
+        _answer([done for _, done in unwanted])
+
+    async def _again(self, ask: Callable[[], Any]) -> Any:
+        """Each of these requests may be sent twice; only what may pass by itself is sent again."""
+        for pause in PAUSES:
+            try:
+                return await ask()
+            except LinkError as error:
+                if not error.transient:
+                    raise
+                log.info("Asked again in %g s: %s", pause, error)
+                await asyncio.sleep(pause)
+        return await ask()
+
+    # --- what is told
+
+    async def _follow(self) -> None:
+        pause, problem = 0.5, _closed()
+        try:
+            while True:
+                try:
+                    if not (self._known or self._closed):
+                        await self._make_known_again()
+                    async for _, told in self._link.events(f"/clusters/{self.id}/events"):
+                        pause = 0.5
+                        self._take(told)
+                        if told["state"] == "ended":
+                            return
+                except LinkError as error:
+                    log.info("The gateway is asked again in %g s: %s", pause, error)
+                    self._known = self._known and error.kind != "gone"
+                    if error.kind == "conflict":  # it has ended, and is known to have
+                        problem = error
+                        return
+                except Exception:  # any error: nobody else follows the cluster
+                    log.exception("The gateway is asked again in %g s", pause)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, 10.0)
+        finally:
+            self._nothing_more(problem)
+
+    def _nothing_more(self, problem: LinkError) -> None:
+        waiters, self._waiters = self._waiters, []
+        _answer(waiters, problem)
+
+    async def _make_known_again(self) -> None:
+        """The link lost its ledger: tell it of the cluster, and have it take over the jobs that are there. Raises
+        LinkError."""
+        batches: dict[str, list[str]] = {}
+        for name, told in self.workers.items():  # in the order in which they were asked for
+            batches.setdefault(told["batch"], []).append(name)
+        alive = {name for name, told in self.workers.items() if told["state"] != "ended"}
+        # Of those that run it will see itself how long they do.
+        running = sum(_hours_until(self._told_at, told) for told in self.workers.values())
+        spent = max(0.0, self.cluster["gpu_hours"]["spent"] - self.cluster["gpus"] * running)
+        async with self._making_known:  # before anything else is asked for
+            await self._link.put(f"/clusters/{self.id}", self.request | {"spent_gpu_hours": spent})
+            for batch, names in batches.items():
+                if not alive.isdisjoint(names):
+                    await self._link.put(f"/clusters/{self.id}/batches/{batch}", {"names": names, "adopt": True})
+            if unwanted := sorted(self._cancelled & alive):
+                await self._link.post(f"/clusters/{self.id}/cancel", {"names": unwanted})
+        self._known = True
+
+    def _take(self, told: dict[str, Any]) -> None:
+        workers = told.pop("workers")
+        changed = [worker["name"] for worker in workers if self.workers.get(worker["name"]) != worker]
+        self.workers.update({worker["name"]: worker for worker in workers})
+        self.cluster, self._told_at = told, datetime.now(UTC)
+        waiters, self._waiters = self._waiters, []
+        _answer(waiters)
+        self._on_change(changed)
+
+
+def _answer(waiting: Iterable[asyncio.Future[None]], problem: LinkError | None = None) -> None:
+    """Answer those who still wait. Some may wait no more."""
+    for done in waiting:
+        if not done.done():
+            if problem is None:
+                done.set_result(None)
+            else:
+                done.set_exception(problem)
+
+
+def _hours_until(moment: datetime, told: Told) -> float:
+    """For which a job that is not over had run then."""
+    if told["state"] == "ended" or not told["started"]:
+        return 0.0
+    return max(0.0, (moment - datetime.fromisoformat(told["started"])) / timedelta(hours=1))

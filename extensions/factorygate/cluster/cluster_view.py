@@ -1,0 +1,111 @@
+"""How a cluster looks: what the link tells of its jobs, joined with what the Dask scheduler tells of its workers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from distributed.core import Status
+
+from factorygate.cluster.worker import process_names
+from factorygate.view_data import ClusterView, JobState, JobView
+
+if TYPE_CHECKING:
+    from factorygate.cluster.cluster import FactoryCluster
+
+GOOD_ENDS = ("stopped", "finished", "walltime")
+ENDED_SHOWN = 20  # jobs that are over, the last ones
+
+
+def view(cluster: FactoryCluster) -> ClusterView:
+    """Of this moment."""
+    place, cluster_api = cluster.place, cluster.cluster_api
+    closed = cluster.status is Status.closed and not cluster.was_left
+    there = [] if closed else list(cluster.scheduler_info.get("workers", {}).values())
+    by_name = {str(worker["name"]): worker for worker in there}
+    wanted = set(cluster.worker_spec)
+    jobs, over = [], []
+    for name in dict.fromkeys((*cluster.worker_spec, *cluster_api.workers)):
+        told = cluster_api.workers.get(name)
+        count = sum(worker in by_name for worker in process_names(name, place.processes))
+        shown = _job(name, told, count, cluster_api.logs.get(name, ()))
+        if closed and shown.state in ("asked", "pending", "running", "unreachable"):
+            shown = replace(shown, state="ended")  # or soon: nobody tells any more
+        if name in wanted or shown.state in ("pending", "running", "unreachable"):
+            jobs.append(shown)
+        elif shown.state != "ended" or shown.why:
+            over.append(shown)
+    hours = cluster_api.cluster.get("gpu_hours") or {"spent": 0.0, "committed": 0.0}
+    running = sum(job.state == "running" for job in jobs)
+    return ClusterView(
+        name=cluster.name,
+        factory=place.factory,
+        factory_name=place.factory_name,
+        size=place.size,
+        size_label=place.label,
+        status=_status(cluster),
+        processes=place.processes,
+        workers=len(there),
+        threads=sum(worker["nthreads"] for worker in there),
+        memory=sum(worker["memory_limit"] for worker in there),
+        wanted=cluster.worker_plan.wanted,
+        maximum=2000,
+        gpu_hours_spent=hours["spent"],
+        gpu_hours_committed=hours["committed"],
+        gpu_hours_cap=cluster.terms.cap_gpu_hours,
+        gpu_hours_per_hour=float(running * cluster_api.cluster.get("gpus", place.gpus)),
+        adapting=cluster.adapting,
+        dashboard=_dashboard(cluster),
+        message=cluster.message,
+        jobs=(*jobs, *over[-ENDED_SHOWN:]),
+    )
+
+
+def _job(name: str, told: dict[str, Any] | None, workers: int, log: tuple[str, ...]) -> JobView:
+    if told is None:
+        return JobView(name, "asked", workers=workers)
+    state = told["state"]
+    if state == "ended":
+        reason = told["end_reason"]
+        state = "ended" if reason in GOOD_ENDS else "lost" if told["started"] else "failed"
+    words = told["end"] if told["state"] == "ended" else told["waits_for"]
+    return JobView(
+        name=name,
+        state=cast(JobState, state),
+        job=told["job"],
+        node=told["node"],
+        workers=workers,
+        position=told["position"],
+        expected_start=told["expected_start"],
+        ends=told["ends"],
+        why=(words or {}).get("what", ""),
+        do=(words or {}).get("do", ""),
+        log_tail=tuple(told["log_tail"]) or log,
+        has_log=bool(told["log_tail"] or told["started"]),
+    )
+
+
+def _status(cluster: FactoryCluster) -> Any:
+    told = cluster.cluster_api.cluster.get("state")
+    if told in ("ending", "ended"):  # perhaps not from here, but on the gateway's pages
+        return "closing" if told == "ending" else "closed"
+    name = cluster.status.name
+    return {"created": "starting", "closing": "closing", "closed": "closed", "failed": "failed"}.get(name, "running")
+
+
+def _dashboard(cluster: FactoryCluster) -> str | None:
+    try:
+        return str(cluster.dashboard_link) or None
+    except (AttributeError, KeyError, ValueError):
+        return None
+
+
+def line(cluster: FactoryCluster) -> str:
+    """Return a cluster in one line of text."""
+    seen = view(cluster)
+    what = f"{type(cluster).__name__}({seen.name!r}, {seen.factory} {seen.size}: "
+    if cluster.was_left:
+        return f"{what}left running)"
+    if seen.status == "closed":
+        return f"{what}closed)"
+    return f"{what}{seen.workers} workers, {seen.count('running')} jobs run, {seen.count('pending', 'asked')} wait)"

@@ -1,0 +1,179 @@
+"""A cluster's scheduler that is no part of this process: how it comes up, and how it is reached from here."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distributed.deploy.spec import ProcessInterface
+
+from factorygate.cluster import pages, versions
+from factorygate.cluster.forwarder import Forwarder
+from factorygate.cluster.keys import Keys
+from factorygate.link import LinkError
+
+if TYPE_CHECKING:
+    from factorygate.cluster.cluster import FactoryCluster
+
+UP_SECONDS = 60.0  # for a process beside the notebook: it imports, makes keys and listens
+
+
+Begins = Callable[["FactoryCluster"], Awaitable["ExternalScheduler"]]  # makes the cluster known at the link, too
+
+
+def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | None:
+    """How a cluster's scheduler comes up; None: in this process."""
+    if scheduler == "job" or (scheduler is None and not here):
+        return as_job
+    return None if name is None else beside
+
+
+class ExternalScheduler(ProcessInterface):
+    """``address``: what workers are told; ``external_address``: where a client here connects."""
+
+    def __init__(self, told: Mapping[str, Any], where: str, forwarder: Forwarder | None = None) -> None:
+        """``told``: what it says of itself; ``where``: it runs, in words. Raises VersionsDifferError."""
+        versions.check(told.get("versions", {}), where)
+        super().__init__()
+        self.told = dict(told)
+        self.keys = Keys.of(told)
+        self.address = told["address"]
+        self._forwarder = forwarder
+
+    async def start(self) -> None:
+        """Find the way to it."""
+        if self._forwarder is not None:
+            self.external_address = await self._forwarder.open()
+        await super().start()
+
+    async def close(self) -> None:
+        """Let go of the way. What it leads to goes on, or was ended by who holds the cluster."""
+        if self._forwarder is not None:
+            await self._forwarder.close()
+        await super().close()
+
+
+async def beside(cluster: FactoryCluster) -> ExternalScheduler:
+    """A scheduler on this node that outlives this process. Raises RuntimeError, LinkError."""
+    folder = pages.folder(cluster.cluster_api.id)
+    process, told = await _process(folder, cluster)
+    try:
+        await cluster.cluster_api.begin(cluster.terms.request(cluster.name, scheduler=told))
+        return ExternalScheduler(told, "there")
+    except BaseException:
+        await _stop(process)
+        with suppress(LinkError):
+            await cluster.cluster_api.end()
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+async def as_job(cluster: FactoryCluster) -> ExternalScheduler:
+    """A scheduler that is a job of its own, once it runs. Raises LinkError, VersionsDifferError."""
+    cluster_api = cluster.cluster_api
+    try:
+        head = {"idle_minutes": cluster.idle_minutes, "hours": cluster.scheduler_hours}
+        await cluster_api.begin(cluster.terms.request(cluster.name, head=head))
+        said = ""
+        while not _runs(cluster_api.cluster):
+            waits = ((cluster_api.cluster.get("head") or {}).get("waits_for") or {}).get("what", "")
+            if waits not in ("", said):
+                said = waits
+                print(f"The cluster's scheduler at {cluster.place.factory_name} waits: {said}")
+            await cluster_api.changed()
+        return await _reached(cluster)
+    except BaseException:
+        with suppress(LinkError):
+            await cluster_api.end()
+        raise
+
+
+def _runs(cluster: Mapping[str, Any]) -> bool:
+    """Whether the scheduler's job is up. Raises LinkError where it never will be."""
+    if cluster["state"] != "live":
+        words = cluster.get("end") or {}
+        raise LinkError("refused", words.get("what") or "The cluster's scheduler ended.", words.get("do", ""))
+    head = cluster.get("head")
+    return head is not None and head["state"] == "running"
+
+
+async def again(cluster: FactoryCluster, known: dict[str, Any]) -> ExternalScheduler:
+    """One that runs already. Raises LinkError, VersionsDifferError."""
+    cluster_api = cluster.cluster_api
+    await cluster_api.resume(known["id"])
+    found = await _reached(cluster)
+    if known["head"] is None:
+        cluster_api.request = cluster.terms.request(cluster.name, scheduler=found.told) | {"session": known["session"]}
+    else:
+        cluster_api.request = cluster.terms.request(cluster.name, head={"idle_minutes": cluster.idle_minutes})
+    return found
+
+
+async def _reached(cluster: FactoryCluster) -> ExternalScheduler:
+    """Directly on its own factory's network; elsewhere through the gateway."""
+    cluster_api, place = cluster.cluster_api, cluster.place
+    told = await cluster_api.scheduler()
+    if place.here:
+        return ExternalScheduler(told, f"at {place.factory_name}")
+    way = Forwarder(cluster.way, cluster_api.id, pages.folder(cluster_api.id) / pages.SOCKET)
+    return ExternalScheduler(told, f"at {place.factory_name}", way)
+
+
+async def _process(folder: Path, cluster: FactoryCluster) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+    """Start the scheduler's process; return the process and what it reports. It gets the person's own token, if there
+    is one, in its environment, since it must renew the cluster's lease while it lives. Raises RuntimeError."""
+    own = {"FACTORYGATE_TOKEN": cluster.way.token} if cluster.way.own else {}
+    file, log = folder / "scheduler.json", folder / "scheduler.log"
+    said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    # Not asyncio's: that kills a process when it forgets it.
+    process = subprocess.Popen(  # noqa: ASYNC220  # begins in milliseconds
+        [
+            *(
+                sys.executable,
+                "-P",
+                "-m",
+                "factorygate.session.scheduler_process",
+                "--file",
+                str(file),
+                "--name",
+                cluster.name,
+            ),
+            *("--idle-seconds", str(60 * cluster.idle_minutes), "--pages", str(folder / pages.SOCKET)),
+            *("--cluster", cluster.cluster_api.id),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=said,
+        env=os.environ | own,
+        start_new_session=True,  # what interrupts or ends the kernel is not meant for it
+    )
+    os.close(said)
+    try:
+        async with asyncio.timeout(UP_SECONDS):
+            while not file.exists() and process.poll() is None:  # noqa: ASYNC110  # a file's birth can only be asked for
+                await asyncio.sleep(0.05)
+        return process, dict(json.loads(file.read_text(encoding="utf-8")))
+    except (TimeoutError, FileNotFoundError) as error:
+        await _stop(process)
+        raise RuntimeError(f"The cluster's scheduler did not come up: {_tail(log)}") from error
+    except BaseException:
+        await _stop(process)
+        raise
+
+
+async def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Kill a scheduler that nobody uses yet, and return when it is gone."""
+    process.kill()
+    await asyncio.to_thread(process.wait)
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")[-2000:]

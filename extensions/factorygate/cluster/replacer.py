@@ -1,0 +1,282 @@
+"""Keeps a cluster as it is wanted: replaces jobs that are lost, and those whose time is over before it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import dask
+from dask.utils import parse_timedelta
+from distributed.core import Status
+
+from factorygate.cluster import versions
+from factorygate.cluster.cluster_api import Told
+from factorygate.cluster.worker import margin
+from factorygate.language import N_
+from factorygate.link import LinkError
+
+if TYPE_CHECKING:
+    from factorygate.cluster.cluster import FactoryCluster
+
+log = logging.getLogger("factorygate.cluster")
+
+STEP = 2.0  # seconds between two looks at the time
+GATHER = 0.05  # seconds in which what happens is looked at together
+QUICK = 60.0  # seconds: a job that ended sooner than this, without its workers having come, did not start well
+TOGETHER = 30.0  # seconds in which jobs that are lost are told as one number
+CRASHES = 3  # of those in a row, then no more are asked for
+# Jobs of which the workers had come, and that ended by what ran in them: most likely a task of the work, which the next
+# worker gets. So many in so many seconds, or as many as are wanted, then no more are asked for.
+FAILURES, FAILURES_SECONDS = 5, 600.0
+BY_WORK = frozenset({"failed", "out-of-memory", "finished"})  # the last: a worker's program that was made to end
+FIRST_WAIT = 20.0  # seconds from asking for a job to its workers: until some were seen
+SPARE = 10.0  # seconds that a replacement is asked for earlier than others took
+WAITS = 20  # of the last jobs that are remembered
+PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds after a no, until it is asked again
+KEPT = "factorygate-jobs"  # under which the Dask scheduler keeps who is wanted, for who takes the cluster up
+
+
+class Replacer:
+    """Of one cluster, in its event loop."""
+
+    def __init__(self, cluster: FactoryCluster) -> None:
+        self._cluster = cluster
+        self._task: asyncio.Task[None] | None = None
+        self._looking: asyncio.Future[None] | None = None
+        self._wake = asyncio.Event()
+        self._came: set[str] = set()  # jobs whose workers were seen
+        self._alone: dict[str, float] = {}  # jobs that run without their workers: since when, by the loop's clock
+        self._waits: deque[float] = deque(maxlen=WAITS)
+        self._crashes = 0
+        self._failures: deque[float] = deque()  # of jobs whose workers had come, by the loop's clock
+        self._pause = 0.0
+        self._not_before = 0.0  # by the loop's clock
+        self._said = self._said_before = ""
+        self._kept: dict[str, Any] = {}
+        self._gone: list[float] = []  # when jobs were lost of late, by the loop's clock
+        self._most: int | None = None  # jobs that may be asked for next, by what was said to the last ones
+
+    def start(self) -> None:
+        """From now on."""
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+
+    def stop(self) -> None:
+        """No longer."""
+        for task in (self._task, self._looking):
+            if task is not None:
+                task.cancel()
+
+    def forgive(self) -> None:
+        """Forget which jobs the work ended: somebody asks for jobs, and means it."""
+        self._failures.clear()
+
+    def changed(self, names: list[str]) -> None:
+        """The link said something new."""
+        if names:
+            self._wake.set()
+
+    def worker_came_or_went(self, op: str) -> None:
+        """The Dask scheduler said so. One that went may be a lost job: the factory is asked now."""
+        self._wake.set()
+        running = self._task is not None and not self._task.done()
+        if op == "remove" and running and (self._looking is None or self._looking.done()):
+            self._looking = asyncio.ensure_future(self._cluster.cluster_api.look())
+
+    @property
+    def usual_wait(self) -> float:
+        """Seconds from asking for a job to its workers: nine in ten took no longer."""
+        return sorted(self._waits)[int(0.9 * (len(self._waits) - 1))] if self._waits else FIRST_WAIT
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self._look()
+            except LinkError as error:  # the cluster's message says so
+                log.info("Not replaced yet: %s", error)
+                self._most = error.fits
+                if error.fits and not self._pause:
+                    self._pause = PAUSE  # so many are asked for at once; but only once
+                else:
+                    self._wait_longer()
+            except Exception:
+                log.exception("The cluster is looked at again")
+            self._wake.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), STEP)
+                await asyncio.sleep(GATHER)
+
+    async def _look(self) -> None:
+        cluster, worker_plan = self._cluster, self._cluster.worker_plan
+        connected = worker_plan.connected()
+        self._meet(connected)
+        changed, lost = False, []
+        for name in list(cluster.worker_spec):
+            told = cluster.cluster_api.workers.get(name)
+            if told is not None and told["state"] == "ended":
+                lost.append(told)
+                self._lost(name, told)
+            elif told is not None and self._is_alone_for_long(name, told, connected):
+                worker_plan.drop((name,))
+                changed = True
+        self._say_lost(lost)
+        if strays := cluster.cluster_api.strays({*cluster.worker_spec, *cluster.workers, *cluster.leaving}):
+            await asyncio.gather(*(cluster.cluster_api.cancel(name) for name in strays))
+        changed |= worker_plan.let_replacements_take_over()
+        asked = self._ask(connected)
+        if changed or asked:
+            await cluster._correct_state()
+        if asked:
+            self._pause = 0.0
+        self._warn(connected)
+        if (told := worker_plan.told()) != self._kept:
+            await cluster.scheduler_comm.set_metadata(keys=[KEPT], value=told)
+            self._kept = told
+
+    def _meet(self, connected: set[str]) -> None:
+        """Whose workers came: how long that took is how early the next replacement is asked for."""
+        for name in connected - self._came:
+            self._came.add(name)
+            self._crashes = 0
+            told = self._cluster.cluster_api.workers.get(name)
+            if told is not None:
+                self._waits.append((datetime.now(UTC) - datetime.fromisoformat(told["asked"])).total_seconds())
+
+    def _lost(self, name: str, told: dict[str, Any]) -> None:
+        """A job that was wanted is gone. It is missing from now on, unless it is no use to ask for another."""
+        cluster = self._cluster
+        cluster.worker_plan.drop((name,))
+        job = cluster.workers.pop(name, None)
+        if job is not None:
+            job.status = Status.closed
+        began, ended = _moment(told["started"]), _moment(told["ended"])
+        quick = began is None or ended is None or ended - began < timedelta(seconds=QUICK)
+        if name not in self._came and quick:
+            self._crashes += 1
+        words = (told.get("end") or {}).get("what", "")
+        if differ := versions.said(told["log_tail"]):
+            self._give_up(differ)
+        elif told.get("end_reason") == "refused":
+            self._give_up(words)
+        elif self._crashes >= CRASHES:
+            self._give_up(f"{self._crashes} jobs in a row ended before their workers came: {words}".strip())
+        elif name in self._came and _is_early(told) and self._fails_too_often():
+            said = N_(
+                "{jobs} jobs have failed within {minutes} minutes after their workers came, so no others are asked "
+                "for. Most likely a task of the work ends its worker. {why}"
+            )
+            minutes = round(FAILURES_SECONDS / 60)
+            self._give_up(said.format(jobs=len(self._failures), minutes=minutes, why=words).strip())
+
+    def _give_up(self, why: str) -> None:
+        """Ask for no more jobs until somebody wants some, and say why."""
+        self._cluster.stop_adapting()
+        self._cluster.worker_plan.give_up()
+        self._cluster.message = why
+        log.warning("%s: %s", self._cluster.name, why)
+
+    def _fails_too_often(self) -> bool:
+        """Count one more job that the work ended; whether these are too many."""
+        now = asyncio.get_running_loop().time()
+        self._failures.append(now)
+        while now - self._failures[0] > FAILURES_SECONDS:
+            self._failures.popleft()
+        return len(self._failures) >= max(FAILURES, self._cluster.worker_plan.wanted)
+
+    def _say_lost(self, lost: list[Told]) -> None:
+        """What became of jobs that others are asked for in place of; what was over by its walltime is no news."""
+        found = [told for told in lost if told.get("end_reason") != "walltime"]
+        if found and self._cluster.worker_plan.missing:
+            now = asyncio.get_running_loop().time()
+            self._gone = [then for then in self._gone if now - then < TOGETHER] + len(found) * [now]
+            why = (found[0].get("end") or {}).get("what", "")
+            said = N_("Jobs that were wanted have ended ({jobs}); others are asked for. {why}")
+            self._cluster.message = said.format(jobs=len(self._gone), why=why).strip()
+
+    def _is_alone_for_long(self, name: str, told: dict[str, Any], connected: set[str]) -> bool:
+        """Its workers were there, and are gone though it runs."""
+        if name in connected or name not in self._came or told["state"] != "running":
+            self._alone.pop(name, None)
+            return False
+        now = asyncio.get_running_loop().time()
+        patience: float = parse_timedelta(dask.config.get("distributed.deploy.lost-worker-timeout"))
+        return now - self._alone.setdefault(name, now) > patience
+
+    # --- asking for more
+
+    def _ask(self, connected: set[str]) -> bool:
+        """Plan what is missing, and who takes over soon, as far as the cap allows it; whether anything was planned."""
+        cluster, worker_plan, asked = self._cluster, self._cluster.worker_plan, 0
+        over = [name for name in cluster.worker_spec if name in connected and self._is_over_soon(name)]
+        over = [name for name in over if not worker_plan.has_replacement(name)]
+        missing = worker_plan.missing
+        most, self._most = self._most, None
+        if most is not None:
+            missing = min(missing, most)
+            over = over[: most - missing]
+        if not (missing or over) or asyncio.get_running_loop().time() < self._not_before:
+            return False
+        try:
+            for _ in range(missing):
+                cluster.within_cap(asked + 1)
+                worker_plan.one_more()
+                asked += 1
+            for name in over:
+                cluster.within_cap(asked + 1)
+                worker_plan.add_replacement(name)
+                asked += 1
+        except ValueError as error:
+            cluster.message = str(error)
+            self._wait_longer()
+        return asked > 0
+
+    def _wait_longer(self) -> None:
+        self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
+        self._not_before = asyncio.get_running_loop().time() + self._pause
+
+    def _is_over_soon(self, name: str) -> bool:
+        """So soon that another has to be asked for now; no earlier than half-way."""
+        left, whole = self._left(name)
+        return left < min(margin(whole, 1.0) + self.usual_wait + SPARE, 0.5 * whole)
+
+    def _left(self, name: str) -> tuple[float, float]:
+        """Seconds until a job ends by its walltime, and in all."""
+        told = self._cluster.cluster_api.workers.get(name, {})
+        ends, started = _moment(told.get("ends")), _moment(told.get("started"))
+        if told.get("state") != "running" or ends is None or started is None:
+            return float("inf"), float("inf")
+        return (ends - datetime.now(UTC)).total_seconds(), (ends - started).total_seconds()
+
+    def _warn(self, connected: set[str]) -> None:
+        """Where all that hold anything are about to end, and nobody is there to take it."""
+        left = [self._left(name) for name in connected]
+        alone = bool(left) and all(seconds < margin(whole) for seconds, whole in left)
+        if alone and not self._said:
+            minutes = max(1, round(max(seconds for seconds, _ in left) / 60))
+            self._said_before = self._cluster.message
+            self._said = self._cluster.message = (
+                f"All workers' jobs end within {minutes} min, and no other is there yet to take over: what only they "
+                "hold is computed again then. Gather what you need."
+            )
+        elif self._said and not alone:
+            if self._cluster.message == self._said:
+                self._cluster.message = self._said_before
+            self._said = ""
+
+
+def _is_early(told: Told) -> bool:
+    """Whether what ran in a job ended it, and not for its walltime."""
+    ends, ended = _moment(told.get("ends")), _moment(told.get("ended"))
+    if told.get("end_reason") not in BY_WORK or ended is None:
+        return False
+    started = _moment(told.get("started"))
+    if ends is None or started is None:
+        return True
+    return (ends - ended).total_seconds() > margin((ends - started).total_seconds(), 1.0) + SPARE
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

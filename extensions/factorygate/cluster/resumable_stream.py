@@ -1,0 +1,150 @@
+"""One stream of bytes that outlasts what carries it.
+
+Dask gives up what a client computes when its connection breaks. On the way to another factory are a door, a link and
+networks, each of which may be away for a moment; so both ends hold what the other has not confirmed, and go on over
+the next carrier where the last one broke. Neither end of Dask notices more than a pause.
+
+On the carrier: first ``HELLO`` and the other's ``COUNT``, then frames: a ``HEADER`` and, of ``DATA``, so many bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections import deque
+from typing import Protocol
+
+PIECE = 256 << 10  # bytes of a frame at most
+WINDOW = 8 << 20  # bytes that may be unconfirmed: with 50 ms there and back, 160 MB/s
+CONFIRM = 1 << 20  # bytes that are taken before the other end is told
+PATIENCE = 300.0  # seconds without a carrier, then the stream is over
+
+MAGIC = 0xFA  # begins no HTTP request
+HELLO = struct.Struct(">B16sQ")  # MAGIC, the stream's id, bytes taken so far
+COUNT = struct.Struct(">Q")  # bytes taken so far
+UNKNOWN = 2**64 - 1  # in place of a count: that stream is over
+HEADER = struct.Struct(">BI")
+DATA, TAKEN, END = range(3)  # TAKEN: so many bytes more were taken
+
+
+class Carrier(Protocol):
+    """What carries it for a while. Its methods raise OSError or EOFError where it broke."""
+
+    async def read(self, count: int) -> bytes:
+        """Exactly so many bytes."""
+        ...
+
+    async def write(self, data: bytes) -> None:
+        """Return when more may be written."""
+        ...
+
+
+class Streams:
+    """A carrier of two asyncio streams."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    async def read(self, count: int) -> bytes:
+        """Exactly so many bytes. Raises EOFError."""
+        return await self._reader.readexactly(count)
+
+    async def write(self, data: bytes) -> None:
+        """Return when more may be written."""
+        self._writer.write(data)
+        await self._writer.drain()
+
+
+class ResumableStream:
+    """One end. ``reader``, ``writer``: the connection here, whose bytes are carried."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.taken = 0  # bytes from the other end
+        self.over = asyncio.Event()
+        self._reader, self._writer = reader, writer
+        self._held: deque[tuple[int, bytes]] = deque()  # what is not confirmed, each with where it begins
+        self._sent = self._confirmed = 0
+        self._ended = False  # the connection here says no more
+        self._more, self._room = asyncio.Event(), asyncio.Event()
+        self._carrying: list[asyncio.Task[None]] = []
+        self._filling = asyncio.create_task(self._fill())
+
+    def close(self) -> None:
+        """It is over."""
+        self.over.set()
+        self._filling.cancel()
+        self._writer.close()
+
+    async def drop_carrier(self) -> None:
+        """Before another is used: the last one may be broken, and nobody here knows yet."""
+        for task in self._carrying:
+            task.cancel()
+        await asyncio.gather(*self._carrying, return_exceptions=True)
+
+    async def carry(self, carrier: Carrier, theirs: int) -> None:
+        """Until the stream is over or the carrier breaks, which raises OSError or EOFError. ``theirs``: bytes that the
+        other end has taken."""
+        self._confirm(theirs)
+        self._carrying = tasks = [asyncio.create_task(self._give(carrier)), asyncio.create_task(self._take(carrier))]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                if task.cancelled():
+                    raise EOFError("another carrier came")
+                task.result()
+            self.close()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _fill(self) -> None:
+        try:
+            while piece := await self._reader.read(PIECE):
+                self._held.append((self._sent, piece))
+                self._sent += len(piece)
+                self._more.set()
+                while self._sent - self._confirmed > WINDOW:
+                    self._room.clear()
+                    await self._room.wait()
+        except OSError:
+            pass  # the connection here broke: it says no more
+        self._ended = True
+        self._more.set()
+
+    def _confirm(self, count: int) -> None:
+        self._confirmed = max(self._confirmed, count)
+        while self._held and self._held[0][0] + len(self._held[0][1]) <= self._confirmed:
+            self._held.popleft()
+        self._room.set()
+
+    async def _give(self, carrier: Carrier) -> None:
+        at = self._confirmed
+        while True:
+            self._more.clear()
+            for begin, piece in tuple(self._held):
+                if begin >= at:
+                    await carrier.write(HEADER.pack(DATA, len(piece)) + piece)
+                    at = begin + len(piece)
+            if at < self._sent:
+                continue
+            if self._ended:
+                await carrier.write(HEADER.pack(END, 0))
+                return
+            await self._more.wait()
+
+    async def _take(self, carrier: Carrier) -> None:
+        told = self.taken
+        while True:
+            kind, count = HEADER.unpack(await carrier.read(HEADER.size))
+            if kind == TAKEN:
+                self._confirm(self._confirmed + count)
+            elif kind == DATA and count <= PIECE:
+                self._writer.write(await carrier.read(count))
+                self.taken += count  # before anything is waited for, so that it is never taken twice
+                await self._writer.drain()
+                if self.taken - told >= CONFIRM:
+                    await carrier.write(HEADER.pack(TAKEN, self.taken - told))
+                    told = self.taken
+            else:
+                return

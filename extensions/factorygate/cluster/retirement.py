@@ -1,0 +1,150 @@
+"""Jobs that are no longer wanted: their workers finish what they run and hand over what they hold, then they end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from distributed.core import Status
+
+from factorygate.cluster.job import FactoryJob
+from factorygate.link import LinkError
+
+if TYPE_CHECKING:
+    from factorygate.cluster.cluster import FactoryCluster
+
+log = logging.getLogger("factorygate.cluster")
+
+SECONDS = 60.0  # for workers to finish and to hand over, before their jobs end all the same
+STEP = 0.5  # seconds between two looks at them
+ANSWER = 30.0  # seconds for the Dask scheduler to do one thing
+
+
+@dataclass
+class _RetiringWorker:
+    """``until``: seconds of the loop's clock; ``patient``: rather that than lose anything; ``quiet``: its workers take
+    no more work, and have handed over what they held then."""
+
+    job: FactoryJob
+    until: float
+    patient: bool
+    quiet: bool = False
+
+
+class WorkerRetirement:
+    """Of one cluster, in its event loop. All that leave are seen off together: a hundred are as few requests as one."""
+
+    def __init__(self, cluster: FactoryCluster) -> None:
+        self._cluster = cluster
+        self._retiring_workers: dict[str, _RetiringWorker] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, jobs: dict[str, FactoryJob], relieved: set[str]) -> None:
+        """See these off. ``relieved``: those that another took over from."""
+        now = asyncio.get_running_loop().time()
+        for name, job in jobs.items():
+            patient = name in relieved
+            self._retiring_workers[name] = _RetiringWorker(
+                job, now + (_left(job.told) if patient else SECONDS), patient
+            )
+        if jobs and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._see_off())
+
+    def __iter__(self) -> Iterator[str]:
+        """Their names."""
+        return iter(self._retiring_workers)
+
+    async def finish(self) -> None:
+        """Nobody will look after them any more: what still runs is done again by others."""
+        for retiring in self._retiring_workers.values():
+            retiring.until = 0.0
+        if self._task is not None:
+            await self._task
+
+    def stop(self) -> None:
+        """The whole cluster ends."""
+        if self._task is not None:
+            self._task.cancel()
+        for retiring in self._retiring_workers.values():
+            retiring.job.status = Status.closed
+        self._retiring_workers.clear()
+
+    async def _see_off(self) -> None:
+        while self._retiring_workers:
+            try:
+                over = await asyncio.wait_for(self._round(), 2 * ANSWER)
+            except (OSError, TimeoutError) as error:
+                log.info("Workers that leave are looked at again: %r", error)
+                over = self._late()
+            await asyncio.gather(*(self._end(name) for name in over))
+            if self._retiring_workers:
+                await asyncio.sleep(STEP)
+
+    def _late(self) -> set[str]:
+        now = asyncio.get_running_loop().time()
+        return {name for name, retiring in self._retiring_workers.items() if retiring.until <= now}
+
+    async def _round(self) -> set[str]:
+        """One look at all of them; those that are to end now."""
+        comm = self._cluster.scheduler_comm
+        there = {str(told["name"]): address for address, told in self._cluster.scheduler_info["workers"].items()}
+        worker_plan = self._cluster.worker_plan
+        mine = {name: {there[worker] for worker in worker_plan.present(name)} for name in self._retiring_workers}
+        late = self._late()
+        over = {
+            name for name, addresses in mine.items() if not addresses or (name in late and not self._is_quiet(name))
+        }
+        if len(there) == sum(map(len, mine.values())):  # nobody is left to hand over to
+            over |= {name for name, retiring in self._retiring_workers.items() if not retiring.patient}
+        for address in (address for name in over for address in mine[name]):  # before their jobs are cancelled
+            await comm.unregister(address=address, expected=True, stimulus_id=f"leaving-{address}")
+        staying = [name for name in mine if name not in over]
+        fresh = [name for name in staying if not self._is_quiet(name)]
+        if fresh:
+            workers = [address for name in fresh for address in mine[name]]
+            told = await comm.retire_workers(workers=workers, close_workers=False, remove=False)
+            for name in fresh:
+                self._retiring_workers[name].quiet = mine[name] <= told.keys()
+        quiet = [name for name in staying if self._is_quiet(name)]
+        if quiet:
+            workers = [address for name in quiet for address in mine[name]]
+            busy = await comm.broadcast(msg={"op": "leaving"}, workers=workers, on_error="ignore")
+            done = [name for name in quiet if name in late or not any(busy.get(address) for address in mine[name])]
+            over |= await self._close({name: mine[name] for name in done})
+        return over
+
+    async def _close(self, done: dict[str, set[str]]) -> set[str]:
+        """Have others take what came of their last tasks, and close them; those of which that is so."""
+        comm = self._cluster.scheduler_comm
+        if not done:
+            return set()
+        workers = [address for addresses in done.values() for address in addresses]
+        gone = await comm.retire_workers(workers=workers, close_workers=True, remove=True)
+        stuck = {name for name, addresses in done.items() if not addresses <= gone.keys()}
+        if stuck:
+            for name in stuck:
+                self._retiring_workers[name].quiet = False
+            workers = [address for name in stuck for address in done[name]]
+            await comm.broadcast(msg={"op": "staying"}, workers=workers, on_error="ignore")
+        return done.keys() - stuck
+
+    def _is_quiet(self, name: str) -> bool:
+        return self._retiring_workers[name].quiet
+
+    async def _end(self, name: str) -> None:
+        """Once the link knows, nobody has to look after it."""
+        try:
+            await self._retiring_workers[name].job.close()
+        except LinkError as error:
+            self._cluster.message = str(error)
+        else:
+            self._retiring_workers.pop(name, None)
+
+
+def _left(told: dict[str, Any]) -> float:
+    """Seconds until a job ends by itself."""
+    return (datetime.fromisoformat(told["ends"]) - datetime.now(UTC)).total_seconds() if told.get("ends") else SECONDS

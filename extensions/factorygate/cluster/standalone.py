@@ -1,0 +1,35 @@
+"""A job in nobody's ``FactoryCluster``: of a plain ``JobQueueCluster``, or of somebody's own Dask scheduler."""
+
+from __future__ import annotations
+
+import uuid
+import warnings
+
+from distributed.security import Security
+
+from factorygate.cluster.cluster_api import ClusterApi
+from factorygate.cluster.keys import Keys
+from factorygate.cluster.terms import ClusterTerms
+from factorygate.cluster.versions import versions
+from factorygate.link import Link, LinkError
+
+CLEAR = (
+    "The Dask scheduler at {address} speaks in clear text: whoever reaches its port, or stands between, runs code as "
+    "you. FactoryCluster has keys of its own; JobQueueCluster takes security=True."
+)
+
+
+async def begin(address: str, security: Security | None, terms: ClusterTerms) -> ClusterApi:
+    """For one job, which to the gateway is a cluster of its own. Raises LinkError, ValueError."""
+    if security is None:
+        warnings.warn(CLEAR.format(address=address), stacklevel=2)
+        scheduler = {"address": address, "versions": versions()}
+    else:
+        scheduler = Keys.like(security).tell(address)
+    cluster_api = ClusterApi(Link.here(), lambda _names: None)
+    try:
+        await cluster_api.begin(terms.request(f"job-{uuid.uuid4().hex[:10]}", scheduler=scheduler))
+    except LinkError:
+        await cluster_api.close()
+        raise
+    return cluster_api

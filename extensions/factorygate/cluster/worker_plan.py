@@ -1,0 +1,116 @@
+"""Who is to be there: a cluster's jobs by name, how many are wanted, who takes over from whom; and who came."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from distributed.core import Status
+
+from factorygate.cluster.worker import process_names
+
+if TYPE_CHECKING:
+    from factorygate.cluster.cluster import FactoryCluster
+
+
+class WorkerPlan:
+    """Plans only: ``worker_spec`` of the cluster is what it writes, and what ``_correct_state`` then makes so."""
+
+    def __init__(self, cluster: FactoryCluster) -> None:
+        self.wanted = 0  # jobs
+        self._cluster = cluster
+        self.relieved: set[str] = set()  # those that another took over from
+        self._replacements: dict[str, str] = {}  # a job whose time is almost over -> the one that takes over
+
+    def told(self) -> dict[str, Any]:
+        """What whoever takes the cluster up after this kernel has to know."""
+        self.units()
+        names, young = list(self._cluster.worker_spec), self._cluster._i
+        return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
+
+    def take_up(self, names: list[str], told: dict[str, Any] | None) -> None:
+        """These jobs are there; ``told`` by who had the cluster before. What it had let go is not wanted; what it asked
+        for after it told is."""
+        told = told or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
+        known = {self._cluster.name_of_job(number) for number in range(told["young"])}  # by who told
+        for name in names:
+            if name in told["names"] or name not in known:
+                self._cluster.worker_spec[name] = self._cluster.new_spec
+        self._replacements = dict(told["heirs"])
+        self.wanted = max(told["wanted"], len(self.units()))
+
+    def units(self) -> list[tuple[str, ...]]:
+        """Jobs, each with the one that it is to take over from, if any: what counts as one."""
+        names = self._cluster.worker_spec
+        self._replacements = {old: new for old, new in self._replacements.items() if old in names and new in names}
+        before = {new: old for old, new in self._replacements.items()}
+        return [(name, before[name]) if name in before else (name,) for name in names if name not in self._replacements]
+
+    # --- who came
+
+    def connected(self) -> set[str]:
+        """Jobs with workers that the scheduler has now."""
+        there = self._there()
+        return {name for name in self._cluster.worker_spec if not there.isdisjoint(self._workers(name))}
+
+    def present(self, job: str) -> set[str]:
+        """The Dask workers of a job that the scheduler has now."""
+        return self._there().intersection(self._workers(job))
+
+    def _workers(self, job: str) -> list[str]:
+        return process_names(job, self._cluster.place.processes)
+
+    def _there(self) -> set[str]:
+        return {str(worker["name"]) for worker in self._cluster.scheduler_info.get("workers", {}).values()}
+
+    # --- how many
+
+    @property
+    def missing(self) -> int:
+        """Jobs that are wanted and not even planned."""
+        return max(0, self.wanted - len(self.units()))
+
+    def plan(self, jobs: int) -> None:
+        """From now on so many: those that do not work yet are let go first, the youngest of the others next."""
+        self.wanted = jobs
+        units, connected = self.units(), self.connected()
+        # The dict has them in the order in which they were planned.
+        youngest_first = units[::-1]
+        by_use = sorted(youngest_first, key=lambda unit: not connected.isdisjoint(unit))
+        for unit in by_use[: max(0, len(units) - jobs)]:
+            self.drop(unit)
+        if self._cluster.status not in (Status.closing, Status.closed):
+            for _ in range(jobs - len(units)):
+                self.one_more()
+
+    def give_up(self) -> None:
+        """What is not planned is not wanted any more."""
+        self.wanted = min(self.wanted, len(self.units()))
+
+    def drop(self, names: tuple[str, ...]) -> None:
+        """Let these go."""
+        for name in names:
+            self._cluster.worker_spec.pop(name, None)
+
+    def one_more(self) -> str:
+        """Plan another; its name."""
+        [(name, spec)] = self._cluster.new_worker_spec().items()
+        self._cluster.worker_spec[name] = spec
+        self._cluster._i += 1
+        return str(name)
+
+    def has_replacement(self, name: str) -> bool:
+        """Whether another is to take over from it."""
+        return name in self._replacements
+
+    def add_replacement(self, name: str) -> None:
+        """Plan one that takes over from it."""
+        self._replacements[name] = self.one_more()
+
+    def let_replacements_take_over(self) -> bool:
+        """Let those go whose heirs are there; whether there were any."""
+        self.units()
+        connected = self.connected()
+        ready = tuple(old for old, new in self._replacements.items() if new in connected)
+        self.relieved |= set(ready)
+        self.drop(ready)
+        return bool(ready)

@@ -1,0 +1,61 @@
+"""What a cluster's Dask scheduler tells of its workers, followed for as long as the cluster runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from distributed.core import Status
+from distributed.objects import SchedulerInfo
+
+from factorygate.language import N_
+
+if TYPE_CHECKING:
+    from factorygate.cluster.cluster import FactoryCluster
+
+log = logging.getLogger("factorygate.cluster")
+
+PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds before the scheduler is asked again
+
+
+async def follow(cluster: FactoryCluster, comm: Any) -> None:
+    """Take what the scheduler tells. Where its connection breaks, another is opened: without it nobody would see which
+    workers there are. ``comm``: on which it tells already."""
+    problem: Exception
+    while True:
+        try:
+            while True:
+                for op, told in await comm.read():
+                    cluster._update_worker_status(op, told)
+        except OSError as error:
+            problem = error
+        except Exception as error:  # any error: nobody else takes what it tells
+            log.exception("What the scheduler told of workers could not be taken")
+            problem = error
+        comm.abort()
+        comm = await _again(cluster, problem)
+        if comm is None:
+            return
+
+
+async def _again(cluster: FactoryCluster, problem: Exception) -> Any:
+    """Return a connection on which the scheduler tells, once there is one; None where the cluster is over."""
+    pause = PAUSE
+    broken = N_("The connection to the Dask scheduler broke ({error}).").format(error=problem)
+    cluster.message = broken
+    while cluster.status is Status.running and cluster.cluster_api.cluster.get("state") != "ended":
+        try:
+            comm = await cluster.scheduler_comm.live_comm()
+            comm.name = "Cluster worker status"
+            await comm.write({"op": "subscribe_worker_status"})
+            cluster.scheduler_info = SchedulerInfo(await comm.read())
+        except OSError as error:
+            log.info("The scheduler does not answer: %r", error)
+        else:
+            cluster._watch_worker_status_comm = comm
+            cluster.message = f"{broken} " + N_("It was opened again.")
+            return comm
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
+    return None

@@ -1,0 +1,131 @@
+"""The clock of a session: when it must end, and what to say before. A pure function; the loop is in ``session``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from factorygate.session.status import Reason
+
+WALLTIME_LEAD = 60.0  # seconds before the walltime at which the notebook is ended, so that it can end cleanly
+WALLTIME_WARNINGS = (900.0, 300.0)
+IDLE_WARNING = 300.0
+
+
+@dataclass(frozen=True)
+class SessionLimits:
+    """Seconds. ``environment``: how long the door waits for its environment."""
+
+    environment: float
+    unopened: float
+    idle: float
+
+
+MOST_NAMES, NAME_LENGTH = 3, 60  # of what is busy: a report must fit into one write to a pipe
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the notebook server says of itself. ``last``: seconds since the epoch; ``gpu_percent``: the busiest GPU."""
+
+    last: float
+    busy: bool = False
+    opened: bool = False
+    gpu_percent: int | None = None
+    memory_bytes: int | None = None
+    busy_with: tuple[str, ...] = ()  # names of busy notebooks and terminals
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The session as the clock sees it; moments are seconds since the epoch."""
+
+    started: float
+    ends: float | None = None  # by walltime, where the scheduler told
+    environment: bool = False
+    up: float | None = None  # since when the notebook answers
+    activity: Activity | None = None  # None: this program does not tell, so it is never idle
+
+
+@dataclass(frozen=True)
+class Warned:
+    """It ends by itself ``at``, for this reason; ``minutes``: the last step before that was passed."""
+
+    reason: Reason
+    at: float
+    minutes: int
+
+
+@dataclass(frozen=True)
+class DeadlineVerdict:
+    """``reason`` and ``message`` are set when the session must end now; ``wake`` is when to look again if nothing else
+    changes. ``notice``: what will end it soon."""
+
+    wake: float
+    reason: Reason | None = None
+    message: str = ""
+    ends_idle: float | None = None
+    notice: Warned | None = None
+
+
+@dataclass(frozen=True)
+class _Deadline:
+    at: float
+    reason: Reason
+    ended: str
+    warnings: tuple[float, ...]  # seconds before, longest first
+
+
+def _deadlines(facts: Facts, limits: SessionLimits) -> Iterator[_Deadline]:
+    if facts.ends is not None:
+        yield _Deadline(
+            facts.ends - WALLTIME_LEAD,
+            "walltime",
+            "The session reached the end of its time and was ended cleanly.",
+            WALLTIME_WARNINGS,
+        )
+    if not facts.environment:
+        yield _Deadline(
+            facts.started + limits.environment,
+            "no-environment",
+            "The job ran, but the hub did not send what the notebook needs, so it gave the node back.",
+            (),
+        )
+    if facts.up is None or facts.activity is None:
+        return
+    if not facts.activity.opened:
+        yield _Deadline(
+            facts.up + limits.unopened,
+            "unopened",
+            f"Nobody opened the session within {_minutes(limits.unopened)}, so it gave the node back.",
+            (IDLE_WARNING,),
+        )
+    elif not facts.activity.busy:
+        yield _Deadline(
+            max(facts.up, facts.activity.last) + limits.idle,
+            "idle",
+            f"Nothing happened in the session for {_minutes(limits.idle)}, so it gave the node back.",
+            (IDLE_WARNING,),
+        )
+
+
+def _minutes(seconds: float) -> str:
+    count = max(1, round(seconds / 60))
+    return f"{count} minute{'' if count == 1 else 's'}"
+
+
+def decide(now: float, facts: Facts, limits: SessionLimits) -> DeadlineVerdict:
+    """What holds at ``now`` (seconds since the epoch): the nearest deadline wins, for the end and for the warning."""
+    deadlines = sorted(_deadlines(facts, limits), key=lambda deadline: deadline.at)
+    ends_idle = next((d.at for d in deadlines if d.reason in ("idle", "unopened")), None)
+    wake = now + 3600
+    notice: Warned | None = None
+    for deadline in deadlines:
+        if now >= deadline.at:
+            return DeadlineVerdict(now, deadline.reason, deadline.ended, ends_idle)
+        passed = [before for before in deadline.warnings if deadline.at - before <= now]
+        if passed and notice is None:
+            notice = Warned(deadline.reason, deadline.at, round(passed[-1] / 60))
+        coming = [deadline.at - before for before in deadline.warnings[len(passed) :]]
+        wake = min([wake, deadline.at, *coming])
+    return DeadlineVerdict(wake, None, "", ends_idle, notice)

@@ -1,0 +1,153 @@
+"""What a session uses of its node: memory, and its GPUs as the vendor's own program tells.
+
+The memory is that of the job's control group where it has one with a limit, else of the processes below this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tornado.ioloop import PeriodicCallback
+
+from factorygate.session import gpus, processes
+from factorygate.session.gpus import Gpu, Question
+
+LOOK_MS = 15_000  # the vendors' programs take a tenth of a second of a core or more
+_PROGRAM_SECONDS = 10.0
+_MINUTE = 4  # looks
+_MB = 1 << 20
+_PERCENT_STEP, _MEMORY_STEP = 5, 256 * _MB
+_GROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class ResourceUsage:
+    """At one moment. Bytes; ``memory_limit``: None where none is known."""
+
+    memory: int
+    memory_limit: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+
+
+def memory_of_group(own: Path = Path("/proc/self/cgroup"), groups: Path = _GROUPS) -> tuple[int, int] | None:
+    """Bytes in use and the limit, of the nearest group above this process that has one; None: there is none.
+
+    Files that were only read are not counted: the kernel gives their memory back when somebody needs it.
+    """
+    try:
+        lines = own.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    below = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), None)  # version 2
+    if below is None:
+        return None
+    folder = groups / below
+    while folder != groups:
+        try:
+            limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+            if limit.isdigit():
+                used = int((folder / "memory.current").read_text(encoding="ascii"))
+                return max(0, used - _cached(folder)), int(limit)
+        except (OSError, ValueError):
+            return None  # not ours to read
+        folder = folder.parent
+    return None
+
+
+def _cached(group: Path) -> int:
+    for line in (group / "memory.stat").read_text(encoding="ascii").splitlines():
+        name, _, count = line.partition(" ")
+        if name == "inactive_file":
+            return int(count)
+    return 0
+
+
+def memory_of_processes() -> int:
+    """Bytes that this process and all below it have in memory; what several share is counted for each."""
+    pages = 0
+    for pid in (os.getpid(), *processes.descendants()):
+        try:
+            pages += int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+        except (OSError, IndexError):
+            continue  # it ended while we looked
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _memory(environment: Mapping[str, str]) -> tuple[int, int | None]:
+    found = memory_of_group()
+    if found is not None:
+        return found
+    asked = environment.get("SLURM_MEM_PER_NODE", "")
+    return memory_of_processes(), int(asked) * _MB if asked.isdigit() and int(asked) else None
+
+
+async def _said(argv: list[str]) -> str:
+    """What a program says; nothing where it fails or takes too long."""
+    process = await asyncio.create_subprocess_exec(
+        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    try:
+        out, _ = await asyncio.wait_for(process.communicate(), _PROGRAM_SECONDS)
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+        return ""
+    return out.decode(errors="replace") if process.returncode == 0 else ""
+
+
+async def measure(environment: Mapping[str, str] = os.environ, names: dict[str, str] | None = None) -> ResourceUsage:
+    """Look once. Whatever cannot be learnt is left out. ``names`` keeps what is asked once, for the next look."""
+    memory, limit = await asyncio.to_thread(_memory, environment)
+    names = {} if names is None else names
+    found: tuple[Gpu, ...] = ()
+    for questions in gpus.VENDORS:
+        for question in questions:
+            if told := await _asked(question, environment, names):
+                found += told
+                break
+    return ResourceUsage(memory, limit, found)
+
+
+async def _asked(question: Question, environment: Mapping[str, str], names: dict[str, str]) -> tuple[Gpu, ...]:
+    argv, once = question.command(environment), question.names(environment)
+    if not argv or not shutil.which(argv[0], path=environment.get("PATH")):
+        return ()
+    if once and not names.get(" ".join(once)):
+        names[" ".join(once)] = await _said(once)
+    return question.read(environment, await _said(argv), names.get(" ".join(once), ""))
+
+
+def _step(count: int | None, step: int) -> int | None:
+    return None if count is None else -(-count // step) * step
+
+
+class Gauge:
+    """Looks now and then, once started."""
+
+    def __init__(self) -> None:
+        self.use: ResourceUsage | None = None
+        self._busiest: deque[int | None] = deque(maxlen=_MINUTE)
+        self._names: dict[str, str] = {}
+        self._callback = PeriodicCallback(self._look, LOOK_MS)
+
+    async def start(self) -> None:
+        """Look now, and again until the server ends."""
+        self._callback.start()
+        await self._look()
+
+    def coarse(self) -> tuple[int | None, int | None]:
+        """How busy the busiest GPU was in the last minute, in percent, and the memory in bytes; None: not known. In
+        steps, so that a session in which nothing happens has nothing new to tell; 0 is 0."""
+        percent = max((percent for percent in self._busiest if percent is not None), default=None)
+        memory = self.use.memory if self.use is not None else None
+        return _step(percent, _PERCENT_STEP), _step(memory, _MEMORY_STEP)
+
+    async def _look(self) -> None:
+        self.use = await measure(names=self._names)
+        self._busiest.append(max((g.percent for g in self.use.gpus if g.percent is not None), default=None))

@@ -1,0 +1,181 @@
+"""A cluster's Dask scheduler as a process of its own, which outlives the kernel that asked for it.
+
+Beside a notebook it is ``python -P -m factorygate.session.scheduler_process``; as a job of its own it is what a session's launcher
+becomes in place of a notebook server. It makes its own keys and tells them, and where it is, in a 0600 file. It ends
+when nothing was computed for a while, when it is told to, or when the gateway says that the cluster is over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from factorygate.cluster import resumable_stream
+from factorygate.cluster.keys import Keys
+from factorygate.cluster.pages import SOCKET, QuietScheduler
+from factorygate.cluster.resumable_stream import ResumableStream
+from factorygate.cluster.worker_place import own_address
+from factorygate.link import Link, LinkError, NoLinkError
+from factorygate.session.folder import write_json
+from factorygate.session.launch import HEAD_PROGRAM
+
+log = logging.getLogger("factorygate.cluster")
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The options; nothing secret is among them."""
+    parser = argparse.ArgumentParser(prog=HEAD_PROGRAM, description=__doc__)
+    parser.add_argument("--file", type=Path, required=True, help="where it tells its address and keys, 0600")
+    parser.add_argument("--name", required=True, help="of the cluster")
+    parser.add_argument("--idle-seconds", type=float, required=True, help="without work, then it ends")
+    parser.add_argument("--pages", type=Path, help="socket for its pages; beside the other if not given")
+    parser.add_argument("--cluster", help="id, where it is to say at the gateway that the cluster is still wanted")
+    return parser.parse_args(argv)
+
+
+class SchedulerGate:
+    """One Unix socket for all that comes from elsewhere: clients' lasting streams, and requests for pages."""
+
+    def __init__(self, scheduler: tuple[str, int], pages: Path) -> None:
+        self._scheduler = scheduler
+        self._pages = pages
+        self._streams: dict[bytes, ResumableStream] = {}
+        self._carriers: dict[bytes, int] = {}  # which one of a stream is the last
+
+    async def open(self, path: str) -> asyncio.Server:
+        """Listen."""
+        return await asyncio.start_unix_server(self._take, path, limit=resumable_stream.PIECE)
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            first = await reader.readexactly(1)
+            if first[0] == resumable_stream.MAGIC:
+                await self._client(first + await reader.readexactly(resumable_stream.HELLO.size - 1), reader, writer)
+            else:
+                await self._page(first, reader, writer)
+        except (OSError, EOFError) as error:
+            log.info("a connection to the scheduler was cut: %s", error)
+        finally:
+            writer.close()
+
+    async def _client(self, hello: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        _, id, theirs = resumable_stream.HELLO.unpack(hello)
+        carrier, stream = resumable_stream.Streams(reader, writer), self._streams.get(id)
+        if stream is None and theirs:
+            await carrier.write(resumable_stream.COUNT.pack(resumable_stream.UNKNOWN))
+            return
+        if stream is None:
+            stream = ResumableStream(*await asyncio.open_connection(*self._scheduler, limit=resumable_stream.PIECE))
+            self._streams[id] = stream
+        await stream.drop_carrier()
+        await carrier.write(resumable_stream.COUNT.pack(stream.taken))
+        carriers = self._carriers[id] = self._carriers.get(id, 0) + 1
+        try:
+            await stream.carry(carrier, theirs)
+        except (OSError, EOFError):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(resumable_stream.PATIENCE):
+                    await stream.over.wait()
+        if self._carriers.get(id) == carriers:  # nobody came after us
+            stream.close()
+            self._streams.pop(id, None)
+            self._carriers.pop(id, None)
+
+    async def _page(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far = await asyncio.open_unix_connection(str(self._pages), limit=resumable_stream.PIECE)
+        try:
+            far.write(first)
+            await asyncio.gather(pump(reader, far), pump(far_reader, writer))
+        finally:
+            far.close()
+
+
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Move bytes one way until their end, at the pace of the slower side, and tell the end."""
+    while piece := await reader.read(resumable_stream.PIECE):
+        writer.write(piece)
+        await writer.drain()
+    with contextlib.suppress(OSError):
+        writer.write_eof()
+
+
+async def run(options: argparse.Namespace, listen: str | None) -> int:
+    """Until its end; the exit code. ``listen``: socket on which the gateway comes, where it is a job of its own."""
+    pages = options.pages or Path(listen or options.file).with_name(SOCKET)
+    keys = Keys.new()
+    scheduler = await QuietScheduler(
+        host=own_address(),
+        protocol="tls://",
+        security=keys,
+        pages=str(pages),
+        local_directory=str(pages.parent),
+        idle_timeout=f"{options.idle_seconds} s",
+        dashboard=True,
+    )
+    loop = asyncio.get_running_loop()
+    ending: list[asyncio.Task[None]] = []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, lambda: ending.append(asyncio.create_task(scheduler.close(reason="told to end"))))
+    gate = None
+    if listen is not None:
+        gate = await SchedulerGate((scheduler.ip, scheduler.port), pages).open(listen)
+    write_json(options.file, keys.tell(scheduler.address))
+    log.info("the scheduler of %s is at %s", options.name, scheduler.address)
+    wanted = asyncio.create_task(_held(options.cluster, scheduler)) if options.cluster else None
+    await scheduler.finished()
+    if wanted is not None:
+        wanted.cancel()
+    if gate is not None:
+        gate.close()
+    return 0
+
+
+async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
+    """Read of the cluster, which keeps it: until the gateway says that it is over. When we end first, so does it."""
+    try:
+        link = Link.here()
+    except NoLinkError:
+        return
+    try:
+        while True:
+            try:
+                async for _, told in link.events(f"/clusters/{cluster_id}/events"):
+                    if told["state"] != "live":
+                        await scheduler.close(reason="the cluster is over")
+                        return
+            except LinkError as error:
+                if error.kind == "gone":  # not known yet, or not any more: then nobody comes, and it is idle
+                    log.info("the gateway does not know the cluster: %s", error)
+            await asyncio.sleep(5)
+    except asyncio.CancelledError:
+        with contextlib.suppress(LinkError, TimeoutError):
+            async with asyncio.timeout(10):
+                await link.delete(f"/clusters/{cluster_id}")
+        raise
+    finally:
+        await link.close()
+
+
+def become(argv: list[str], report: int) -> int:
+    """As a session's launcher. ``report``: the pipe on which the door is told that the session is in use."""
+    told = {"last": time.time(), "busy": True, "opened": True}  # until it ends itself: it knows when it is idle
+    os.write(report, json.dumps(told).encode() + b"\n")
+    return _main(argv, os.environ["FACTORYGATE_NOTEBOOK_SOCKET"])
+
+
+def _main(argv: list[str], listen: str | None) -> int:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    os.umask(0o077)
+    return asyncio.run(run(parse(argv), listen))
+
+
+if __name__ == "__main__":
+    sys.exit(_main(sys.argv[1:], None))

@@ -1,0 +1,1 @@
+"""What hub, link and notebook share: pydantic and the standard library only."""

@@ -1,0 +1,55 @@
+"""Antennas: national front offices without a machine, whose people run on the factories they are linked to."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints, model_validator
+
+from factorycommon.models.base import Model, Point, Slug
+from factorycommon.models.provenance import Sourced
+
+Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
+
+
+class LoginHint(Model):
+    """Where its people have their login: the provider they come through, and the federation of their institutions."""
+
+    provider: Slug
+    federation: str | None = None
+
+
+class Antenna(Model):
+    """A community. ``factories``: ids, the nearest first; ``greeting``: by language, for its people's start
+    page; ``remark``: for those who edit this file, shown on no page."""
+
+    id: Slug
+    name: str
+    host: str | None = None
+    country: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]
+    at: Point | None = None  # on the map: a point of its country
+    factories: tuple[Slug, ...] = Field(min_length=1)
+    languages: tuple[Language, ...] = Field(min_length=1)
+    greeting: dict[Language, str]
+    login: LoginHint
+    remark: str = ""
+
+    @model_validator(mode="after")
+    def _greets_in_its_languages(self) -> Antenna:
+        strange = sorted(set(self.greeting) - set(self.languages))
+        if strange:
+            raise ValueError(f"greeting: {strange[0]!r} is none of its languages {list(self.languages)}")
+        return self
+
+
+class Antennas(Sourced):
+    """``hub_config/antennas.yaml``."""
+
+    antennas: tuple[Antenna, ...]
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Antennas:
+        ids = [antenna.id for antenna in self.antennas]
+        if len(set(ids)) != len(ids):
+            raise ValueError("antennas: an id is used twice")
+        return self

@@ -1,0 +1,129 @@
+"""How sure a value of the catalogue is, and where it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from factorycommon.models.base import Model, Slug
+
+# operator: a page of the site or of who runs the network; user-report: users' notes, third-party files, the press;
+# known: general knowledge, no source seen; ours: this gateway's own choice.
+Sure = Literal["operator", "user-report", "known", "ours"]
+Address = Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
+# "node.cores", "sizes.gpu-1", "sizes.*.memory_gb"; a list's items go by their id or name, else by their number.
+ValuePath = Annotated[str, StringConstraints(pattern=r"^[a-z_]+(\.[^\s.]+)*$")]
+
+
+class Said(Model):
+    """``of``: the values, each with all that is below it. ``by``: names from the entry's ``sources``."""
+
+    sure: Sure
+    by: tuple[Slug, ...] = ()
+    of: tuple[ValuePath, ...] = Field(min_length=1)
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _an_operator_has_an_address(self) -> Said:
+        if self.sure == "operator" and not self.by:
+            raise ValueError(f"by: what an operator says has an address ({', '.join(self.of)})")
+        return self
+
+
+class Origin(Model):
+    """Of one value. ``derived``: computed from the share of a node, seen nowhere as such."""
+
+    sure: Sure
+    sources: tuple[str, ...]
+    derived: bool = False
+    note: str = ""
+
+    def __str__(self) -> str:
+        words = [{"ours": "this gateway's choice"}.get(self.sure, self.sure.replace("-", " "))]
+        words += ["derived"] if self.derived else []
+        words += self.sources or (("no public address",) if self.sure == "user-report" else ())
+        return ", ".join(words)
+
+
+class Sourced(Model):
+    """An entry whose values say where they come from."""
+
+    sources: dict[Slug, Address] = Field(default_factory=dict)
+    said: tuple[Said, ...] = ()
+    not_found: tuple[str, ...] = ()  # looked for, and in no public page
+
+    @model_validator(mode="after")
+    def _sources_are_there(self) -> Sourced:
+        for said in self.said:
+            for name in said.by:
+                if name not in self.sources:
+                    raise ValueError(f"said: {name!r} is none of the sources {sorted(self.sources)}")
+        return self
+
+    def values(self) -> Iterator[str]:
+        """The path of each value that the entry gives and that needs an origin."""
+        return _leaves(self.model_dump(mode="json", exclude_unset=True), ())
+
+    def origin(self, path: str) -> Origin | None:
+        """Where a value comes from: what says most exactly that it is of it. None: nothing says so."""
+        steps = path.split(".")
+        fitting = [(_weight(of), said) for said in self.said for of in said.of if _covers(of.split("."), steps)]
+        if not fitting:
+            return None
+        _, said = max(fitting, key=lambda pair: pair[0])
+        sources = tuple(self.sources[name] for name in said.by)
+        return Origin(sure=said.sure, sources=sources, derived=self._derived(steps), note=said.note)
+
+    def unsourced(self) -> tuple[str, ...]:
+        """Values of which nothing says where they come from."""
+        return tuple(path for path in self.values() if self.origin(path) is None)
+
+    def _derived(self, steps: Sequence[str]) -> bool:
+        items: Sequence[Any] = getattr(self, steps[0], ()) if len(steps) == 3 else ()
+        return any(steps[2] in getattr(item, "derived", ()) for item in items if getattr(item, "id", "") == steps[1])
+
+
+# Not claims about a site: what names an entry, what says where the rest comes from, what this gateway offers.
+_OWN = {
+    "id",
+    "state",
+    "kind",
+    "sources",
+    "said",
+    "not_found",
+    "agreement",
+    "default_environment",
+    "idle",
+}
+_OF_ITEMS = {"id", "derived", "state"}
+
+
+def _leaves(data: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[str]:
+    for key, value in data.items():
+        if key in (_OF_ITEMS if above else _OWN):
+            continue
+        yield from _leaf(value, (*above, key))
+
+
+def _leaf(value: object, at: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from _leaves(value, at)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            name = (item.get("id") or item.get("name")) if isinstance(item, Mapping) else None
+            yield from _leaf(item, (*at, str(name or number)))
+    elif value is not None:
+        yield ".".join(at)
+
+
+def _covers(pattern: Sequence[str], steps: Sequence[str]) -> bool:
+    return len(pattern) <= len(steps) and all(
+        want in ("*", step) for want, step in zip(pattern, steps[: len(pattern)], strict=True)
+    )
+
+
+def _weight(pattern: str) -> tuple[int, int]:
+    steps = pattern.split(".")
+    return len(steps), -steps.count("*")

@@ -1,0 +1,1 @@
+"""The link's HTTP interfaces: for the hub, for people's scripts and notebooks, and for what comes out of a session."""

@@ -1,0 +1,153 @@
+"""Finds out who calls the user API: a person with a token of their own, or a session with its server's token."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from factorycommon.models import ClusterRequest, Problem, ProjectId, ResolvedChoice, Session, Slug
+from factorylink.errors import FactoryError
+from factorylink.explain import explain
+from factorylink.hub_client import HubClient, TokenOwner
+from factorylink.ledger.cluster_store import ClusterRecord
+from factorylink.problems import ProblemError, forbidden, from_link_error, gone, of_words
+from factorylink.sessions.link_state import LinkState
+from factorylink.state.live_session import LiveSession
+
+# What a session's token is not told about its person's other sessions. "_" stands for the account, a required field.
+_NOT_TOLD = {
+    **{"account": "_", "job": None, "node": None, "partition": None, "url": None, "waits_for": None, "end": None},
+    **{"log": (), "log_tail": (), "exit_code": None, "gpu_percent": None, "memory_bytes": None, "busy_with": ()},
+}
+
+
+class NoTokenError(ProblemError):
+    """There is no token, or nobody's: 401."""
+
+    status = 401
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The caller of a request. ``session``: set if the token is that session's; it then acts for the session's factory
+    and project only. None: the person's own token."""
+
+    user: str
+    session: LiveSession | None
+    link_state: LinkState
+
+    def sees(self, session: Session) -> None:
+        """Raise ProblemError unless the caller may look at that session: 404 for another person's, whether or not it
+        exists, 403 where a session's token asks about another session of its person."""
+        if session.user != self.user:
+            raise gone(f"The session {session.id}")
+        if self.session is not None and session.id != self.session.row.id:
+            raise of_words("forbidden", explain.own("token-other-session"))
+
+    def shown(self, session: Session) -> Session:
+        """Return a session of the person as the caller may see it in a list: to a session's token, other sessions are
+        named with their state and times, and nothing of their site, job or log is told. The address is the one at which
+        the person opens the session."""
+        if self.session is None or session.id == self.session.row.id:
+            return session.addressed(self.link_state.config.root)
+        return session.model_copy(update=_NOT_TOLD)
+
+    def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:
+        """Return the project to act for at that factory, which for a session's token is its own where none is named.
+        Raises ProblemError where the token does not reach so far."""
+        if self.session is None:
+            return project
+        own = self.session.row.choice
+        if factory != own.factory or project not in (None, self._payer(own)):
+            raise self._too_far()
+        return self._payer(own)
+
+    def reaches(self, choice: ResolvedChoice) -> bool:
+        """Return whether the caller may act for a cluster with that factory and project."""
+        own = None if self.session is None else self.session.row.choice
+        return own is None or (choice.factory, self._payer(choice)) == (own.factory, self._payer(own))
+
+    def has(self, cluster: ClusterRecord) -> None:
+        """Raise ProblemError unless the caller may act for that cluster: 404 for another person's, whether or not it
+        exists, 403 where a session's token does not reach so far."""
+        if cluster.user != self.user:
+            raise gone(f"The cluster {cluster.id}")
+        if not self.reaches(cluster.choice):
+            raise self._too_far()
+
+    def may_begin(self) -> None:
+        """Raise ProblemError where the caller is a session that ends: its token begins nothing any more."""
+        if self.session is not None and self.session.row.wish != "run":
+            raise of_words("forbidden", explain.own("token-session-over"))
+
+    def begins(self, request: ClusterRequest) -> ClusterRequest:
+        """Return the request as it is for this caller: a session's token begins clusters for its own factory and
+        project, held by a session there. Raises ProblemError."""
+        self.may_begin()
+        project = self.acts_at(request.factory, request.project)
+        if self.session is None:
+            return request
+        holder = self.link_state.live.get(request.session or "")
+        if holder is not None and not self.reaches(holder.row.choice):
+            raise self._too_far()
+        return request.model_copy(update={"project": project})
+
+    async def stream(self, body: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
+        """Return the body of a stream of events, which ends with the session whose token asked for it, at the next
+        event or heartbeat."""
+        async with aclosing(body) as pieces:
+            async for piece in pieces:
+                if self.session is not None and self.session.row.ended is not None:
+                    return
+                yield piece
+
+    def _payer(self, choice: ResolvedChoice) -> ProjectId | None:
+        return self.link_state.payer(choice)
+
+    def _too_far(self) -> ProblemError:
+        factory = "" if self.session is None else self.session.row.factory
+        place = self.link_state.places.get(factory)
+        machine = factory if place is None else place.factory.site.machine
+        return of_words("forbidden", explain.filled("token-of-session", factory=machine))
+
+
+class Callers:
+    """Asks the hub whose a token is."""
+
+    def __init__(self, hub: HubClient, link_state: LinkState) -> None:
+        self._hub = hub
+        self._link_state = link_state
+
+    async def of(self, headers: Mapping[str, str]) -> Caller:
+        """Return who is behind a request's ``Authorization`` header. Raises ProblemError."""
+        kind, _, token = headers.get("Authorization", "").partition(" ")
+        if kind.lower() not in ("bearer", "token") or not token.strip():
+            raise _no_token("Send a hub token of yours: Authorization: Bearer TOKEN.")
+        try:
+            owner = await self._hub.user_of(token.strip())
+        except FactoryError as error:
+            raise from_link_error(error) from error
+        if owner is None:
+            raise _no_token("The hub does not know this token, or it has expired.")
+        if not owner.allowed:
+            raise forbidden(
+                "This token may not use the factories: it lacks the scope access:services!service=factories, or it is "
+                "for several servers. Make another on the hub's Token page."
+            )
+        return Caller(owner.name, self._session(owner), self._link_state)
+
+    def _session(self, owner: TokenOwner) -> LiveSession | None:
+        """Return the session that a server's token acts for; None for a token of the person's own. Raises
+        ProblemError where that server has no session any more."""
+        if owner.server is None:
+            return None
+        of_server = (one for one in self._link_state.live.values() if one.row.user == owner.name and not one.row.head)
+        mine = [one for one in of_server if one.row.server == owner.server]
+        if not mine:
+            raise of_words("forbidden", explain.own("token-session-over"))
+        return next((one for one in mine if one.row.wish == "run"), mine[0])
+
+
+def _no_token(message: str) -> NoTokenError:
+    return NoTokenError(Problem(kind="forbidden", message=message))

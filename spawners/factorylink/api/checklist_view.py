@@ -1,0 +1,85 @@
+"""What somebody needs before they can begin, and has or lacks: projects, accounts at the sites, the sites' rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from factorycommon.models import (
+    ANTENNA,
+    AccountKind,
+    AccountThere,
+    Antenna,
+    ChecklistView,
+    ProjectAt,
+    ProjectId,
+    SiteCheck,
+    Slug,
+)
+from factorylink.problems import ProblemError, gone, words_of
+from factorylink.sessions.link_state import LinkState
+from factorylink.site.factory_connection import FactoryConnection
+
+
+class Checklist:
+    """Of anybody."""
+
+    def __init__(self, link_state: LinkState) -> None:
+        self._link_state = link_state
+
+    async def of(self, user: str) -> ChecklistView:
+        """That person's, now. Raises LedgerError."""
+        nothing = None
+        try:
+            self._link_state.permissions.check(user)
+        except ProblemError as error:
+            nothing = words_of(error.problem)
+        return ChecklistView(
+            nothing=nothing,
+            antenna=self._antenna(user),
+            projects=tuple(await self._link_state.projects.views(user, self._link_state.budget)),
+            sites=tuple(self._sites(user)),
+        )
+
+    async def accept(self, user: str, factory_id: Slug, version: str) -> None:
+        """They accept that version of its rules. Raises ProblemError, LedgerError."""
+        place = self._link_state.places.get(factory_id)
+        if place is None:
+            raise gone(f"The factory {factory_id}")
+        await self._link_state.acceptances.accept(user, place.factory, version)
+
+    def _sites(self, user: str) -> Iterator[SiteCheck]:
+        if self._link_state.projects.blocked(user):
+            return
+        for name, place in sorted(self._link_state.places.items()):
+            if accounts := self._accounts(user, place):
+                site = place.factory.site
+                yield SiteCheck(
+                    factory=name,
+                    name=place.factory.name,
+                    machine=site.machine,
+                    accounts=accounts,
+                    account_help=site.account_help,
+                    rules=site.rules,
+                    accepted_at=self._link_state.acceptances.at(user, place.factory),
+                )
+
+    def _accounts(self, user: str, place: FactoryConnection) -> tuple[AccountThere, ...]:
+        """Each account once, with those of their projects that run as it; none where no project of theirs is."""
+        at: dict[ProjectId | None, ProjectAt] = {None: ProjectAt()}
+        if self._link_state.projects.on:
+            mine = self._link_state.projects.of(user)
+            at = {p.id: p.factories[place.factory.id] for p in mine if place.factory.id in p.factories}
+        found: dict[tuple[AccountKind, str | None], list[ProjectId]] = {}
+        for project, there in at.items():
+            key = (
+                self._link_state.account_leases.kind(place, there, user),
+                self._link_state.account_leases.name(place, there, user),
+            )
+            found.setdefault(key, []).extend([] if project is None else [project])
+        return tuple(AccountThere(kind=kind, name=name, projects=tuple(ids)) for (kind, name), ids in found.items())
+
+    def _antenna(self, user: str) -> Antenna | None:
+        told, antennas = self._link_state.people.get(user), self._link_state.federation.antennas
+        if told is None or antennas is None:
+            return None
+        return next((one for one in antennas.antennas if f"{ANTENNA}{one.id}" in told.groups), None)

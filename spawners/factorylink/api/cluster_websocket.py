@@ -1,0 +1,111 @@
+"""A client's bytes to a cluster's scheduler at another factory, and back: a WebSocket here, a door's channel there.
+
+What goes through is TLS from end to end, and the link has no key of it. It is cut into pieces, so that no message of
+Dask's is too large for anybody on the way, and each side waits for the slower one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Awaitable
+
+import asyncssh
+from fastapi import WebSocket, WebSocketDisconnect
+from pydantic import TypeAdapter, ValidationError
+
+from factorycommon.models import N_, ClusterId
+from factorylink.api.auth import Caller, Callers
+from factorylink.api.http import answer
+from factorylink.clusters.service import Clusters
+from factorylink.problems import ProblemError, gone, limit
+from factorylink.state.live_session import LiveSession
+
+log = logging.getLogger("factorylink")
+
+PIECE = 256 << 10  # bytes of a message
+MOST = 32  # of one cluster at a time: a client has a few
+_ID: TypeAdapter[str] = TypeAdapter(ClusterId)
+
+
+class ClusterWebSocket:
+    """The endpoint."""
+
+    def __init__(self, clusters: Clusters, callers: Callers) -> None:
+        self._clusters = clusters
+        self._callers = callers
+        self._open: Counter[str] = Counter()
+
+    async def handle(self, websocket: WebSocket, cluster_id: str) -> None:
+        """One connection, from its request to its end."""
+        try:
+            caller = await self._callers.of(websocket.headers)
+            self._check(caller, cluster_id)
+        except ProblemError as error:
+            await websocket.send_denial_response(answer(error))
+            return
+        self._open[cluster_id] += 1  # before the next wait, so that what comes at the same moment is counted
+        try:
+            await self._carry(websocket, caller, cluster_id)
+        finally:
+            self._open[cluster_id] -= 1
+            if not self._open[cluster_id]:
+                del self._open[cluster_id]
+
+    async def _carry(self, websocket: WebSocket, caller: Caller, cluster_id: str) -> None:
+        try:
+            reader, writer = await self._clusters.enter(cluster_id, caller.user)
+        except ProblemError as error:
+            await websocket.send_denial_response(answer(error))
+            return
+        try:
+            await websocket.accept()
+            over = () if caller.session is None else (_over(caller.session),)
+            await _first(_outwards(websocket, writer), _inwards(reader, websocket), *over)
+        except (asyncssh.Error, OSError, WebSocketDisconnect, RuntimeError) as error:
+            log.info("A way to cluster %s was cut: %s", cluster_id, error)
+        finally:
+            writer.channel.abort()
+            with contextlib.suppress(RuntimeError):  # it was the client that ended it
+                await websocket.close()
+
+    def _check(self, caller: Caller, cluster_id: str) -> None:
+        """Raises ProblemError: no such cluster of theirs, or too many connections to it."""
+        try:
+            _ID.validate_python(cluster_id)
+        except ValidationError as error:
+            raise gone(N_("This cluster")) from error
+        if self._open[cluster_id] >= MOST:
+            raise limit(f"There are {MOST} connections to this cluster from elsewhere.", "Close some of its clients.")
+        caller.has(self._clusters.own(cluster_id, caller.user).row)
+
+
+async def _outwards(websocket: WebSocket, writer: asyncssh.SSHWriter[bytes]) -> None:
+    async for piece in websocket.iter_bytes():
+        writer.write(piece)
+        await writer.drain()
+
+
+async def _inwards(reader: asyncssh.SSHReader[bytes], websocket: WebSocket) -> None:
+    while piece := await reader.read(PIECE):
+        await websocket.send_bytes(piece)
+
+
+async def _over(session: LiveSession) -> None:
+    """Return when the session has ended, and with it what its token may do."""
+    await session.job_over.wait()
+
+
+async def _first(*ways: Awaitable[None]) -> None:
+    """Until one of them ends: TLS cannot do with half a connection."""
+    tasks = [asyncio.ensure_future(way) for way in ways]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

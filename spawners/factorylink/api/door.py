@@ -1,0 +1,128 @@
+"""The way out of a session: what its door sends back goes to the hub's API or to the user API, and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import posixpath
+import re
+from collections.abc import AsyncIterator, Iterable
+from urllib.parse import unquote
+
+import httpx
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import StreamingResponse
+from starlette.requests import ClientDisconnect
+
+from factorylink.api.http import answer, new_app
+from factorylink.problems import gone, unreachable
+
+log = logging.getLogger("factorylink")
+
+_BODY_SECONDS = 30.0  # without any more of a request's body
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+# Paths that two servers could read differently. ``%3B`` and ``%5C`` are allowed: they are ``;`` and ``\`` in a user's
+# name, and separate nothing while encoded.
+_ODD = re.compile(r"[\x00-\x1f\x7f\\;]|//|%2[ef]", re.IGNORECASE)
+_ODD_DECODED = re.compile(r"[\x00-\x1f\x7f]|//|%2[ef]", re.IGNORECASE)
+# Of one connection only, or not for a notebook to say: cookies are a browser's.
+_DROPPED = frozenset(
+    {
+        *("connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "trailers"),
+        *("transfer-encoding", "upgrade", "host", "cookie", "set-cookie", "content-length", "forwarded"),
+        *("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "x-scheme"),
+    }
+)
+
+
+class BackWay:
+    """``hub_url``: the hub's own listener; ``user_url``: the user app's; ``base_url``: the hub's."""
+
+    def __init__(self, hub_url: str, user_url: str, base_url: str) -> None:
+        self._hub_url = hub_url.rstrip("/")
+        self._user_url = user_url.rstrip("/")
+        self._base_url = base_url
+        # What one session holds open must not keep another from the hub: the limit is each door's (``door_back``), and
+        # here is none.
+        self._http = httpx.AsyncClient(
+            timeout=httpx.Timeout(10, read=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    def target(self, raw_path: str) -> str | None:
+        """Where a request for this path, as it came over the wire, goes; None: nowhere."""
+        path = unquote(raw_path, errors="replace")
+        if _ODD.search(raw_path) or _ODD_DECODED.search(path) or not path.startswith("/"):
+            return None
+        if posixpath.normpath(path) != (path.rstrip("/") or "/"):
+            return None
+        if path == f"{self._base_url}hub/api" or path.startswith(f"{self._base_url}hub/api/"):
+            return self._hub_url
+        if path.startswith(f"{self._base_url}services/factories/"):
+            return self._user_url
+        return None
+
+    async def handle(self, request: Request) -> Response:
+        """Pass it on as it is, and its answer back."""
+        raw_path = request.scope["raw_path"].decode("ascii", "replace").partition("?")[0]
+        target = self.target(raw_path)
+        if target is None:
+            log.warning("A session asked for %r: refused", raw_path[:200])
+            return answer(gone("This address"))
+        query = request.scope["query_string"].decode("ascii", "replace")
+        url = f"{target}{raw_path}" + (f"?{query}" if query else "")
+        headers = _passed(request.headers.items())
+        has_body = "content-length" in request.headers or "transfer-encoding" in request.headers
+        content = _sent(request) if has_body else None
+        if has_body and "content-length" in request.headers:
+            headers.append(("content-length", request.headers["content-length"]))
+        try:
+            passed = self._http.build_request(request.method, url, headers=headers, content=content)
+            response = await self._http.send(passed, stream=True)
+        except httpx.HTTPError as error:
+            log.info("The way back is closed: %s", str(error) or type(error).__name__)
+            return answer(unreachable("The hub does not answer now."))
+        return StreamingResponse(
+            _body(response), status_code=response.status_code, headers=dict(_passed(response.headers.items()))
+        )
+
+
+def back_app(way: BackWay) -> FastAPI:
+    """The app for the doors' socket."""
+    app = new_app("factorygate link, for sessions")
+    app.add_api_route("/{path:path}", way.handle, methods=_METHODS)
+    return app
+
+
+async def _sent(request: Request) -> AsyncIterator[bytes]:
+    """The request's body. Raises httpx.ReadTimeout where no more of it comes."""
+    pieces = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                piece = await anext(pieces, None)
+        except (TimeoutError, ClientDisconnect) as error:
+            raise httpx.ReadTimeout("The session does not send the rest of its request.") from error
+        if piece is None:
+            return
+        yield piece
+
+
+async def _body(response: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for chunk in response.aiter_raw():
+            yield chunk
+    finally:
+        await response.aclose()
+
+
+def _passed(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    found = list(headers)
+    named = {word.strip().lower() for name, value in found if name.lower() == "connection" for word in value.split(",")}
+    return [(name, value) for name, value in found if name.lower() not in _DROPPED | named]

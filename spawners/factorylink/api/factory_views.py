@@ -1,0 +1,225 @@
+"""The catalogue as a person may use it, with health, what is free now, and when a session would start."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
+from typing import NamedTuple
+
+from factorycommon.models import (
+    Choice,
+    ComingView,
+    CredentialView,
+    Estimate,
+    FactoryView,
+    JobOptions,
+    NodeSize,
+    ProjectId,
+    ProjectView,
+    ReadyView,
+    SizeView,
+)
+from factorylink.catalogue.loading import billed_gpus, default_environment, find_size, gpu_label, smallest_size
+from factorylink.credentials.efp import NEVER
+from factorylink.errors import FactoryError
+from factorylink.explain import explain
+from factorylink.problems import ProblemError, from_link_error, gone, of_words, words_of
+from factorylink.projects import reservations as reserved
+from factorylink.projects.account_leases import Right
+from factorylink.projects.permissions import has
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.permission import Permission
+from factorylink.sessions.submitter import Submitter
+from factorylink.site import maintenance
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.util import clock
+from factorylink.util.event_feed import encode
+from factorylink.util.rate_limiter import RateLimiter
+
+ESTIMATES, ESTIMATES_PER_MINUTE = 40, 30  # of one person: at once, and then; a start page asks for each size once
+_STEP_SECONDS = 2.0  # between two changes that one reader is told
+_HEARTBEAT_STEPS = 7
+_ESTIMATE_KEPT = timedelta(minutes=10)  # a queue is another one by then
+_ESTIMATE_PASSED = timedelta(minutes=1)  # "at once" was true for this long; after that it says nothing of now
+
+
+class Shared(NamedTuple):
+    """A factory as everybody sees it, and the same in JSON; ``made``: when, in ticks."""
+
+    made: float
+    view: FactoryView
+    json: str
+
+
+class Offers:
+    """What the start page shows."""
+
+    def __init__(self, link_state: LinkState, submitter: Submitter) -> None:
+        self._link_state = link_state
+        self._submitter = submitter
+        self._permission = Permission(link_state)
+        self._estimates: dict[tuple[str, str, str], Estimate] = {}  # last by factory, account, size, for its own hours
+        self._shared: dict[str, Shared] = {}  # by factory, for all streams
+        self._limiter = RateLimiter(ESTIMATES, ESTIMATES_PER_MINUTE)
+
+    def views(self, user: str) -> list[FactoryView]:
+        """The factories where that person may begin something, by id."""
+        return [self._own(permissions, user, self._view(place)) for place, permissions in self._places(user)]
+
+    async def projects(self, user: str) -> list[ProjectView]:
+        """The person's projects, and what is left to each."""
+        return await self._link_state.projects.views(user, self._link_state.budget)
+
+    def ready(self, user: str) -> ReadyView:
+        """What that person has of what they need before they can begin."""
+        try:
+            self._link_state.permissions.check(user)
+        except ProblemError as error:
+            return ReadyView(nothing=words_of(error.problem))
+        return ReadyView(accounts=tuple(self._link_state.permissions.accounts(user, self._link_state.places)))
+
+    def coming(self) -> list[ComingView]:
+        """The factories without a machine yet: to be named, never picked."""
+        return self._link_state.federation.coming()
+
+    def _places(self, user: str) -> Iterator[tuple[FactoryConnection, list[Right]]]:
+        for _, place in sorted(self._link_state.places.items()):
+            if permissions := self._link_state.permissions.all(place, user):
+                place.site.look()
+                yield place, permissions
+
+    async def stream(self, user: str) -> AsyncGenerator[bytes]:
+        """Server-sent events: the views now, and when they changed."""
+        last, quiet = "", 0
+        while not self._link_state.feed.closed:
+            data = f"[{','.join(self._told(place, permissions, user) for place, permissions in self._places(user))}]"
+            if data != last:
+                yield encode(("factories", data))
+                last, quiet = data, 0
+            elif quiet >= _HEARTBEAT_STEPS:
+                yield b": still here\n\n"
+                quiet = 0
+            quiet += 1
+            await asyncio.sleep(_STEP_SECONDS)  # free nodes change all the time: a step, not an event
+
+    def _told(self, place: FactoryConnection, permissions: list[Right], user: str) -> str:
+        """A factory's view in JSON. What is the same for all is made once a step, however many read."""
+        shared, now = self._shared.get(place.factory.id), clock.ticks()
+        if shared is None or now - shared.made >= _STEP_SECONDS / 2:
+            view = self._view(place)
+            shared = self._shared[place.factory.id] = Shared(now, view, view.model_dump_json())
+        own = self._own(permissions, user, shared.view)
+        return shared.json if own is shared.view else own.model_dump_json()
+
+    async def estimate(
+        self, factory_id: str, user: str, size: str, hours: float | None, project: ProjectId | None = None
+    ) -> Estimate:
+        """When a session of that size would start there, for that project or the first that may have it. Raises
+        ProblemError."""
+        place = self._link_state.places.get(factory_id)
+        if place is None:
+            raise gone(f"The factory {factory_id}")
+        self._permission.estimate(place, user)
+        last = next(
+            (r.project.id for r in self._link_state.permissions.all(place, user) if r.project and has(r, size)), None
+        )
+        right = self._link_state.permissions.one(place, user, project, size, last)
+        account = self._link_state.account_leases.seen(right, user)
+        if account is None:
+            raise of_words("forbidden", explain.own("no-account"))
+        if (barred := place.access_status.may_submit(account)) is not None:
+            raise of_words("forbidden", barred)
+        choice = self._link_state.permissions.resolve(right, Choice(factory=factory_id, size=size, hours=hours))
+        if self._limiter.wait(user, clock.ticks()):
+            raise of_words("too-many", explain.own("too-many-estimates"))
+        try:
+            request = await self._submitter.sample(place, account, choice)
+            found = await place.site.estimate(account, request, JobOptions().template)
+        except FactoryError as error:
+            raise from_link_error(error) from error
+        if found.start is not None and choice.hours == find_size(right.factory, size).default_hours:
+            self._estimates[factory_id, account, choice.size] = found
+        return found
+
+    def _estimate(self, place: FactoryConnection, account: str, size: NodeSize) -> Estimate | None:
+        """What is known already; the start page's list asks nothing."""
+        known = self._estimates.get((place.factory.id, account, size.id))
+        if known is None or known.start is None:
+            return None
+        now = datetime.now(UTC)
+        passed = now - known.start > _ESTIMATE_PASSED
+        return None if passed or now - known.asked_at > _ESTIMATE_KEPT else known
+
+    def _own(self, permissions: list[Right], user: str, view: FactoryView) -> FactoryView:
+        """The view with what is that person's own; the same view where that is nothing."""
+        place, own = permissions[0].place, dict[str, object]()
+        account = self._link_state.account_leases.seen(permissions[0], user) or ""
+        if theirs := reserved.offered(permissions, user, self._link_state.account_leases):
+            own["reservations"] = theirs
+        sizes = [
+            self._own_size(permissions, account, of)
+            for of in view.sizes
+            if any(has(r, of.size.id) for r in permissions)
+        ]
+        if any(ours is not theirs for ours, theirs in zip_longest(sizes, view.sizes)):
+            own["sizes"] = tuple(sizes)
+            if view.default_size not in {of.size.id for of in sizes}:
+                own["default_size"] = smallest_size(permissions[0].factory).id
+        if (rules_open := self._link_state.acceptances.open(user, place.factory)) is not None:
+            own["rules_open"] = rules_open
+        if projects := tuple(right.project.id for right in permissions if right.project is not None):
+            own["projects"] = projects
+        if (url := place.access_status.renew_url) is not None:
+            until = place.access_status.valid_until(account)
+            own["credential"] = CredentialView(renew_url=url, until=None if until == NEVER else until)
+        return view.model_copy(update=own) if own else view
+
+    def _own_size(self, permissions: list[Right], account: str, of: SizeView) -> SizeView:
+        own: dict[str, object] = {}
+        if (estimate := self._estimate(permissions[0].place, account, of.size)) is not None:
+            own["estimate"] = estimate
+        if projects := tuple(r.project.id for r in permissions if r.project is not None and has(r, of.size.id)):
+            own["projects"] = projects
+        return of.model_copy(update=own) if own else of
+
+    def _view(self, place: FactoryConnection) -> FactoryView:
+        factory = place.factory
+        smallest = smallest_size(factory)
+        health = self._link_state.health(factory.id)
+        coming = place.site.maintenance()
+        sizes = tuple(
+            SizeView(
+                size=size.model_copy(update={"note": ""}),
+                gpu_label=gpu_label(factory, size),
+                billed_gpus=billed_gpus(factory, size),
+                fits_now=place.site.fits_now(size) if health.state == "ok" else 0,
+                fits_until=closed.start if (closed := maintenance.closing(coming, size.partition)) else None,
+            )
+            for size in factory.sizes
+        )
+        return FactoryView(
+            id=factory.id,
+            name=factory.name,
+            site=factory.site,
+            scheduler=factory.scheduler,
+            accelerator=factory.accelerator,
+            health=health.model_copy(update={"answered_at": None, "answer_seconds": None}),
+            partitions=place.site.view_loads(),
+            sizes=sizes,
+            maintenance=coming,
+            largest_now=_largest(sizes),
+            environments=factory.environments,
+            default_environment=default_environment(factory, smallest).id,
+            default_size=smallest.id,
+            folder=factory.notebook_folder,
+            outbound=factory.outbound,
+            idle=factory.idle,
+            hints=factory.hints,
+        )
+
+
+def _largest(sizes: tuple[SizeView, ...]) -> str | None:
+    fitting = [view.size for view in sizes if view.fits_now]
+    return max(fitting, key=lambda size: (size.gpus, size.cores)).id if fitting else None

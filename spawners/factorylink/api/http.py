@@ -1,0 +1,150 @@
+"""What all of the link's apps share: errors as ``models.Problem``, and streams of events."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import StreamingResponse
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from factorycommon.models import Problem
+from factorylink.explain import explain
+from factorylink.ledger.ledger import LedgerError
+from factorylink.problems import ProblemError, invalid, of_words
+
+log = logging.getLogger("factorylink")
+
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+
+class EventStream(StreamingResponse):
+    """Server-sent events."""
+
+    media_type = "text/event-stream"
+
+
+class App(FastAPI):
+    """Answers every error with a Problem, and says so in its OpenAPI description. It has no pages of its own."""
+
+    def openapi(self) -> dict[str, Any]:
+        """FastAPI's own, put right: wrong input is answered by 400 and not 422, and a Problem is JSON also where the
+        good answer is a stream."""
+        schema = super().openapi()
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)
+                for status, response in operation["responses"].items():
+                    if status >= "400":
+                        response["content"] = {"application/json": {"schema": _PROBLEM}}
+        return schema
+
+
+class OneLength:
+    """Refuses a request that tells the length of its body in two ways: two readers could cut it differently (RFC 9112,
+    6.1)."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Refuse a request with both headers; pass on any other."""
+        names = {name for name, _ in scope.get("headers", ())}
+        if scope["type"] == "http" and {b"content-length", b"transfer-encoding"} <= names:
+            refusal = answer(invalid("A request has Content-Length or Transfer-Encoding, not both.", None))
+            refusal.headers["Connection"] = "close"
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+class Bounded:
+    """Takes no longer body of a request than ``most`` bytes, of whomever: a body is read before it is asked whose it
+    is."""
+
+    def __init__(self, app: ASGIApp, most: int) -> None:
+        self._app = app
+        self._most = most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As ASGI has it."""
+        left = self._most
+
+        async def some() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise HTTPException(413, f"The body is too long; allowed: {self._most} bytes.")
+            return message
+
+        await self._app(scope, some if scope["type"] == "http" else receive, send)
+
+
+def new_app(title: str) -> App:
+    """An empty one."""
+    app = App(title=title, docs_url=None, redoc_url=None, openapi_url=None, responses=says(400, 503))
+    app.add_middleware(OneLength)
+    app.exception_handler(ProblemError)(_say_problem)
+    app.exception_handler(RequestValidationError)(_say_invalid)
+    app.exception_handler(LedgerError)(_say_ledger)
+    app.exception_handler(HTTPException)(_say_http)
+    return app
+
+
+def events(body: AsyncIterator[bytes]) -> EventStream:
+    """Server-sent events; proxies must not hold them back."""
+    return EventStream(body, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
+
+
+def says(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The problems that an operation may answer with, for its description."""
+    return {status: {"model": Problem, "description": HTTPStatus(status).phrase} for status in statuses}
+
+
+def tells(*names: str) -> dict[int | str, dict[str, Any]]:
+    """The events of a stream by name, for its description; the data of each is JSON."""
+    data = {"type": "string", "contentMediaType": "application/json"}
+    event = {"type": "object", "required": ["event", "data"], "properties": {"event": {"enum": names}, "data": data}}
+    return {200: {"description": "Events", "content": {EventStream.media_type: {"schema": event}}}}
+
+
+def answer(error: ProblemError, status: int | None = None, headers: Mapping[str, str] | None = None) -> Response:
+    """The problem as a response."""
+    return Response(error.problem.model_dump_json(), status or error.status, headers, "application/json")
+
+
+async def _say_problem(_request: Request, error: ProblemError) -> Response:
+    return answer(error)
+
+
+async def _say_invalid(_request: Request, error: RequestValidationError) -> Response:
+    """Only where and what: the values may be secrets."""
+    found = [(".".join(str(part) for part in e["loc"] if part != "body"), e["msg"]) for e in error.errors()]
+    message = "; ".join(f"{where}: {what}" for where, what in found)
+    return answer(invalid(message, found[0][0] if found else None))
+
+
+async def _say_ledger(_request: Request, error: LedgerError) -> Response:
+    log.error("%s", error)
+    return answer(of_words("unreachable", explain.own("ledger")))
+
+
+async def _say_http(request: Request, error: HTTPException) -> Response:
+    headers = dict(error.headers or {})
+    if error.status_code == 405:  # the framework names the methods of the first route with that path only
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    kind = {403: "forbidden", 404: "gone", 409: "conflict"}.get(error.status_code, "invalid")
+    problem = Problem.model_validate({"kind": kind, "message": str(error.detail)})
+    return answer(ProblemError(problem), error.status_code, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    matching = [r for r in request.app.routes if isinstance(r, Route) and r.matches(request.scope)[0] != Match.NONE]
+    return {method for route in matching for method in route.methods or ()}

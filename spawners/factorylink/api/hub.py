@@ -1,0 +1,333 @@
+"""The link's API for the hub process and the operator's command, on a Unix socket that only they can open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Callable
+from datetime import date
+from typing import Annotated, Literal
+
+from fastapi import FastAPI, Path, Query, Response
+from fastapi.responses import PlainTextResponse
+from pydantic import AwareDatetime, BeforeValidator
+
+from factorycommon.models import (
+    N_,
+    AcceptBody,
+    AccessStatus,
+    AuditLine,
+    ChecklistView,
+    Choice,
+    Cluster,
+    ClusterId,
+    ComingView,
+    CredentialBody,
+    CredentialView,
+    DrainBody,
+    EnvironmentBody,
+    Estimate,
+    ExtendBody,
+    FactoryView,
+    Hours,
+    HubRules,
+    MessageBody,
+    NetworkView,
+    Person,
+    PersonBody,
+    ProjectId,
+    ProjectView,
+    ReadyView,
+    ServerName,
+    Session,
+    SessionId,
+    SessionRequest,
+    Slug,
+    StopsBody,
+    StopsView,
+    TokenBody,
+    UsageLine,
+)
+from factorylink.api.checklist_view import Checklist
+from factorylink.api.factory_views import Offers
+from factorylink.api.http import EventStream, events, new_app, says, tells
+from factorylink.api.network_view import network
+from factorylink.background.hub_recovery import HubRecovery
+from factorylink.clusters.service import Clusters
+from factorylink.errors import FactoryError
+from factorylink.ledger.ledger import LedgerError
+from factorylink.problems import ProblemError, forbidden, from_link_error, gone
+from factorylink.projects import usage_report
+from factorylink.sessions.link_state import LinkState, session_key
+from factorylink.sessions.service import Sessions
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.util.event_feed import Message
+from factorylink.util.metrics import exposition
+
+log = logging.getLogger("factorylink")
+
+Limit = Annotated[int, Query(ge=1, le=500)]
+Ended = Annotated[int, Query(ge=0, le=50)]
+Number = Annotated[int, Query(ge=0, lt=2**63)]  # of a line in the ledger
+
+
+def _in_full(text: object) -> object:
+    """A number would be taken for seconds since 1970."""
+    if "T" not in str(text).upper():
+        raise ValueError("say it as 2026-01-31T12:00:00Z")
+    return text
+
+
+def _a_day(text: object) -> object:
+    """A number would be taken for seconds since 1970."""
+    if len(str(text)) != len("2026-01-31"):
+        raise ValueError("say it as 2026-01-31")
+    return text
+
+
+class Csv(Response):
+    """Lines for a spreadsheet."""
+
+    media_type = "text/csv"
+
+
+Day = Annotated[date, BeforeValidator(_a_day)]
+FullMoment = Annotated[AwareDatetime, BeforeValidator(_in_full)]
+
+
+def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: HubRecovery) -> FastAPI:
+    """Whoever can open the socket is the hub or the operator: no further question is asked."""
+    app = new_app("factorygate link, for the hub")
+    link_state = sessions.link_state
+    checklist = Checklist(link_state)
+
+    @app.put("/sessions/{session_id}", responses=says(403, 409) | {201: {"model": Session}})
+    async def put_session(session_id: SessionId, request: SessionRequest, response: Response) -> Session:
+        session, created = await sessions.put(session_id, request)
+        response.status_code = 201 if created else 200
+        return session
+
+    @app.get("/sessions")
+    async def list_sessions(
+        user: Person | None = None, server: ServerName | None = None, live: bool = True, limit: Limit = 20
+    ) -> list[Session]:
+        return await sessions.sessions(user, server, live, limit)
+
+    @app.get("/sessions/{session_id}", responses=says(404))
+    async def get_session(session_id: SessionId) -> Session:
+        return await sessions.session(session_id)
+
+    @app.get("/sessions/{session_id}/events", response_class=EventStream, responses=says(404) | tells("session"))
+    async def session_events(session_id: SessionId) -> EventStream:
+        return events(await follow_session(sessions, session_id))
+
+    @app.post("/sessions/{session_id}/environment", status_code=204, responses=says(404, 409))
+    async def send_environment(session_id: SessionId, body: EnvironmentBody) -> None:
+        await sessions.send_environment(session_id, body.environment, body.argv)
+
+    @app.get("/sessions/{session_id}/token", responses=says(404, 409))
+    async def get_token(session_id: SessionId) -> TokenBody:
+        return TokenBody(token=await sessions.token(session_id))
+
+    @app.post("/sessions/{session_id}/extend", responses=says(403, 404, 409))
+    async def extend_session(session_id: SessionId, body: ExtendBody) -> Session:
+        return await sessions.extender.extend(session_id, body.hours, "hub")
+
+    @app.post("/sessions/{session_id}/messages", status_code=204, responses=says(404, 409))
+    async def tell_session(session_id: SessionId, body: MessageBody) -> None:
+        await sessions.through_door(session_id, lambda: link_state.doors.tell(session_id, body))
+
+    @app.delete("/sessions/{session_id}", status_code=202, responses=says(404))
+    async def stop_session(session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
+        await sessions.stop(session_id, by)
+
+    @app.post("/stops")
+    async def stop_sessions(body: StopsBody) -> StopsView:
+        """Many at once, so that a busy hub has one request to send and one answer to read."""
+        heard = await asyncio.gather(*(stop_kept(sessions, *wish) for wish in body.sessions.items()))
+        return StopsView(done=tuple(one for one, kept in zip(body.sessions, heard, strict=True) if kept))
+
+    @app.get("/table", response_class=EventStream, responses=tells("snapshot", "session", "factory", "cluster"))
+    async def table() -> EventStream:
+        bring_back.hub_came()
+        return events(link_state.feed.stream(link_state.table))
+
+    @app.get("/factories")
+    async def factories(user: Person) -> list[FactoryView]:
+        return offers.views(user)
+
+    @app.get("/factories/events", response_class=EventStream, responses=tells("factories"))
+    async def factories_events(user: Person) -> EventStream:
+        return events(offers.stream(user))
+
+    @app.get("/usage")
+    async def usage_lines(
+        project: ProjectId | None = None, since: Day | None = None, person: Person | None = None
+    ) -> list[UsageLine]:
+        return await link_state.budget.usage(project, since, person)
+
+    @app.get("/usage.csv", response_class=Csv)
+    async def usage_csv(
+        project: ProjectId | None = None, since: Day | None = None, person: Person | None = None
+    ) -> Csv:
+        return Csv(usage_report.as_csv(await link_state.budget.usage(project, since, person)))
+
+    @app.get("/projects")
+    async def projects(user: Person) -> list[ProjectView]:
+        return await offers.projects(user)
+
+    @app.get("/people/{user}/ready")
+    async def ready(user: Annotated[Person, Path()]) -> ReadyView:
+        return offers.ready(user)
+
+    @app.get("/people/{user}/checklist")
+    async def whole_checklist(user: Annotated[Person, Path()]) -> ChecklistView:
+        return await checklist.of(user)
+
+    @app.put("/people/{user}/acceptances/{factory_id}", status_code=204, responses=says(404, 409))
+    async def accept(user: Annotated[Person, Path()], factory_id: Slug, body: AcceptBody) -> None:
+        await checklist.accept(user, factory_id, body.version)
+
+    @app.get("/coming")
+    async def coming() -> list[ComingView]:
+        return offers.coming()
+
+    @app.get("/network")
+    async def whole_network() -> NetworkView:
+        return network(link_state)
+
+    @app.get("/factories/{factory_id}/estimate", responses=says(403, 404, 429))
+    async def estimate(
+        factory_id: Slug, user: Person, size: Slug, hours: Hours | None = None, project: ProjectId | None = None
+    ) -> Estimate:
+        return await offers.estimate(factory_id, user, size, hours, project)
+
+    @app.put("/factories/{factory_id}/drain", status_code=204, responses=says(404))
+    async def drain(factory_id: Slug, body: DrainBody) -> None:
+        _known(factory_id)
+        await link_state.ledger.drain(factory_id, body.message)
+        link_state.drains[factory_id] = body.message
+        link_state.touch_factory(factory_id)
+
+    @app.delete("/factories/{factory_id}/drain", status_code=204, responses=says(404))
+    async def undrain(factory_id: Slug) -> None:
+        _known(factory_id)
+        await link_state.ledger.undrain(factory_id)
+        link_state.drains.pop(factory_id, None)
+        link_state.touch_factory(factory_id)
+
+    @app.put("/factories/{factory_id}/pause", status_code=204, responses=says(404))
+    async def pause(factory_id: Slug, body: DrainBody) -> None:
+        _known(factory_id)
+        await link_state.ledger.pause(factory_id, body.message)
+        link_state.places[factory_id].access_status.pause(body.message)
+
+    @app.delete("/factories/{factory_id}/pause", status_code=204, responses=says(404))
+    async def resume(factory_id: Slug) -> None:
+        _known(factory_id)
+        await link_state.ledger.resume(factory_id)
+        link_state.places[factory_id].access_status.pause(None)
+
+    @app.get("/factories/{factory_id}/audit", responses=says(404))
+    async def audit(factory_id: Slug, since: FullMoment | None = None, after: Number = 0) -> list[AuditLine]:
+        known = {*link_state.places, *link_state.federation.entries}
+        if factory_id not in known and not await link_state.ledger.audit(factory_id, limit=1):
+            raise gone(f"The factory {factory_id}")  # else nothing done there looks like no such place
+        return await link_state.ledger.audit(factory_id, since, after)
+
+    @app.put("/credentials/{factory_id}", responses=says(403, 404))
+    async def renew(factory_id: Slug, body: CredentialBody) -> CredentialView:
+        _known(factory_id)
+        return await renew_credential(link_state, link_state.places[factory_id], body)
+
+    def _known(factory_id: str) -> None:
+        if factory_id not in link_state.places:
+            raise gone(f"The factory {factory_id}")
+
+    @app.put("/people/{user}", status_code=204)
+    async def put_person(user: Annotated[Person, Path()], body: PersonBody) -> None:
+        await link_state.people.put(user, body)
+
+    @app.put("/people/{user}/access", status_code=204)
+    async def put_access(user: Annotated[Person, Path()], body: AccessStatus) -> None:
+        await link_state.people.put_access(user, body)
+
+    @app.put("/rules", status_code=204)
+    async def put_rules(body: HubRules) -> None:
+        await link_state.people.put_rules(body)
+
+    @app.get("/people/{user}/choice")
+    async def last_choice(user: Annotated[Person, Path()]) -> Choice | None:
+        return await link_state.ledger.last_choice(user)
+
+    @app.get("/people/{user}/sessions")
+    async def person_sessions(user: Annotated[Person, Path()], limit: Limit = 20) -> list[Session]:
+        return await sessions.sessions(user, None, False, limit)
+
+    @app.get("/people/{user}/clusters")
+    async def person_clusters(user: Annotated[Person, Path()], ended: Ended = 5) -> list[Cluster]:
+        return await clusters.figures_of(user, ended)
+
+    @app.delete("/people/{user}/clusters/{cluster_id}", status_code=202, responses=says(404))
+    async def end_cluster(user: Annotated[Person, Path()], cluster_id: ClusterId) -> None:
+        await clusters.end(cluster_id, user)
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def metrics() -> Response:
+        return Response(exposition(link_state), media_type="text/plain; version=0.0.4")
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {name: link_state.health(name).state for name in link_state.places}
+
+    return app
+
+
+async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> bool:
+    """Return True if the ledger holds the stop, or if the link does not know the session and will never begin it."""
+    try:
+        await sessions.stop(session_id, by)
+    except LedgerError as error:
+        log.warning("The wish to stop session %s is not in the ledger: %s", session_id, error)
+        return False
+    except ProblemError as error:
+        return error.problem.kind == "gone"
+    return True
+
+
+async def renew_credential(link_state: LinkState, place: FactoryConnection, body: CredentialBody) -> CredentialView:
+    """A person's token for their own accounts; accounts that people share take none. Raises ProblemError."""
+    accounts, url = link_state.projects.personal(body.user, place), place.access_status.renew_url
+    if not accounts or url is None:
+        raise forbidden(N_("This factory takes no token of yours."))
+    try:
+        until = min([await place.access_status.renew(account, body.token) for account in sorted(accounts)])
+    except FactoryError as error:
+        raise from_link_error(error) from error
+    return CredentialView(renew_url=url, until=until)
+
+
+async def follow_session(
+    sessions: Sessions, session_id: SessionId, shown: Callable[[Session], Session] | None = None
+) -> AsyncIterator[bytes]:
+    """Events of one session, up to its end; ``shown``: as who asks may see it. Raises ProblemError if there is none."""
+    link_state = sessions.link_state
+    known = await sessions.session(session_id)
+
+    def first() -> list[Message]:
+        live = link_state.live.get(session_id)
+        now = link_state.over.get(session_id, known) if live is None else link_state.session(live)
+        return [("session", now.model_dump_json())]
+
+    if shown is None:
+        return link_state.feed.stream(first, session_key(session_id), _is_end)
+
+    def personal(message: Message) -> Message:
+        return message[0], shown(Session.model_validate_json(message[1])).model_dump_json()
+
+    return link_state.feed.stream(first, session_key(session_id), _is_end, personal)
+
+
+def _is_end(message: Message) -> bool:
+    return bool(json.loads(message[1])["state"] == "ended")

@@ -1,0 +1,69 @@
+"""The whole network as anybody may see it: all factories and antennas, with the health of what is offered."""
+
+from __future__ import annotations
+
+from factorycommon.models import (
+    Antennas,
+    Factory,
+    Health,
+    NetworkAntenna,
+    NetworkFactory,
+    NetworkView,
+    PartitionLoad,
+    Planned,
+)
+from factorylink.sessions.link_state import LinkState
+from factorylink.site.factory_connection import FactoryConnection
+
+
+def network(link_state: LinkState) -> NetworkView:
+    """Nothing in it is a person's, nor the scheduler's own words. Counts as a look at what is free."""
+    offered = {name: place.factory for name, place in link_state.places.items()}
+    known: dict[str, Factory | Planned] = {
+        **link_state.federation.factories,
+        **link_state.federation.planned,
+        **offered,
+    }
+    factories = tuple(_factory(entry, link_state) for _, entry in sorted(known.items()))
+    return NetworkView(factories=factories, antennas=_antennas(link_state.federation.antennas))
+
+
+def _factory(entry: Factory | Planned, link_state: LinkState) -> NetworkFactory:
+    site = entry.site
+    place = link_state.places.get(entry.id)
+    return NetworkFactory(
+        id=entry.id,
+        name=entry.name,
+        state=entry.state,
+        machine=entry.site.machine if isinstance(entry, Factory) else None,
+        coming=entry.coming.machine if entry.coming else None,
+        host=site.host,
+        city=site.city,
+        country=site.country,
+        at=site.at,
+        health=None if place is None else _health(link_state.health(entry.id)),
+        partitions=() if place is None else _loads(place),
+        loads_at=None if place is None else place.site.loads_at(),
+        maintenance=()
+        if place is None
+        else tuple(one.model_copy(update={"name": ""}) for one in place.site.maintenance()),
+    )
+
+
+def _health(health: Health) -> Health:
+    """Without what the scheduler or a connection said itself: names of accounts and machines may stand in it."""
+    words = health.words and health.words.model_copy(update={"scheduler": ""})
+    return health.model_copy(update={"words": words, "answer_seconds": None})
+
+
+def _loads(place: FactoryConnection) -> tuple[PartitionLoad, ...]:
+    place.site.look()
+    used = {size.partition for size in place.factory.sizes}
+    return tuple(load for load in place.site.view_loads() if load.name in used)
+
+
+def _antennas(found: Antennas | None) -> tuple[NetworkAntenna, ...]:
+    return tuple(
+        NetworkAntenna(id=one.id, name=one.name, country=one.country, at=one.at, factories=one.factories)
+        for one in (found.antennas if found else ())
+    )

@@ -1,0 +1,47 @@
+"""How many event streams a person may hold open at the link: each costs a connection and a reader for as long as they
+like."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+from starlette.types import Receive, Scope, Send
+
+from factorylink.api.http import EventStream, events
+from factorylink.explain import explain
+from factorylink.problems import of_words
+
+MOST = 100  # of one person: one for each page, notebook and cluster that is open
+
+
+class ApiStreams:
+    """Counts the open streams of each person."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._open: Counter[str] = Counter()
+
+    def events(self, user: str, body: AsyncIterator[bytes]) -> EventStream:
+        """Return ``body`` as a stream of that person. Raises ProblemError where they have too many."""
+        if self._open[user] >= self._most:
+            raise of_words("too-many", explain.own("too-many-streams"))
+        return _Counted(self._open, user, body)
+
+
+class _Counted(EventStream):
+    def __init__(self, open_: Counter[str], user: str, body: AsyncIterator[bytes]) -> None:
+        plain = events(body)
+        super().__init__(plain.body_iterator, headers=dict(plain.headers))
+        self._open = open_
+        self._user = user
+        open_[user] += 1
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream; the person has one less once it ends, for whatever reason."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._open[self._user] -= 1
+            if not self._open[self._user]:
+                del self._open[self._user]

@@ -1,0 +1,203 @@
+"""The link's API for people's scripts and notebooks: the JupyterHub service ``factories``. Bearer tokens only."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Request, Response, Security
+from fastapi.security import HTTPBearer
+
+from factorycommon.models import (
+    BatchId,
+    BatchRequest,
+    CancelRequest,
+    Cluster,
+    ClusterId,
+    ClusterRequest,
+    ComingView,
+    Estimate,
+    ExtendBody,
+    FactoryView,
+    Hours,
+    ProjectId,
+    ProjectView,
+    Scheduler,
+    Session,
+    SessionId,
+    Slug,
+    WorkerLog,
+    WorkerName,
+)
+from factorylink.api.auth import Caller, Callers
+from factorylink.api.docs import describe
+from factorylink.api.factory_views import Offers
+from factorylink.api.http import Bounded, EventStream, new_app, says, tells
+from factorylink.api.hub import Limit, follow_session
+from factorylink.api.stream_limits import ApiStreams
+from factorylink.clusters.service import Clusters
+from factorylink.hub_client import HubClient
+from factorylink.sessions.service import Sessions
+
+# For the description only: JupyterHub's own "token TOKEN" is taken as well.
+_BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope access:services!service=factories.")
+
+
+MOST_BYTES = 2**20  # of a request's body: ten thousand names of workers are less
+
+
+def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubClient, base_url: str) -> FastAPI:
+    """``base_url``: the hub's, ``/`` mostly. Everyone sees only what is their own; a session's token, only what is
+    of its own session's factory and project."""
+    app = new_app("API of the factories")
+    app.add_middleware(Bounded, most=MOST_BYTES)
+    prefix = f"{base_url}services/factories"
+
+    describe(app, f"{prefix}/api")
+
+    callers = Callers(hub, sessions.link_state)
+    streams = ApiStreams()
+
+    async def who(request: Request, _described: Annotated[object, Security(_BEARER)]) -> Caller:
+        return await callers.of(request.headers)
+
+    asking, own_only = Depends(who), says(401, 403)
+
+    @app.get(f"{prefix}/health")
+    async def health() -> dict[str, str]:
+        """Say that the link runs. Needs no token."""
+        return {"status": "ok"}
+
+    @app.get(f"{prefix}/api/factories", responses=own_only)
+    async def factories(caller: Caller = asking) -> list[FactoryView]:
+        """List the factories that you may use, with their node sizes, what is free and how they are."""
+        return offers.views(caller.user)
+
+    @app.get(
+        f"{prefix}/api/factories/events",
+        response_class=EventStream,
+        responses=own_only | says(429) | tells("factories"),
+    )
+    async def factories_events(caller: Caller = asking) -> EventStream:
+        """Stream the list of factories, whole at every change."""
+        return streams.events(caller.user, caller.stream(offers.stream(caller.user)))
+
+    @app.get(f"{prefix}/api/projects", responses=own_only)
+    async def projects(caller: Caller = asking) -> list[ProjectView]:
+        """List your projects, with what they have left."""
+        mine = await offers.projects(caller.user)
+        own = None if caller.session is None else caller.session.row.choice.project
+        return [project for project in mine if caller.session is None or project.id == own]
+
+    @app.get(f"{prefix}/api/coming", responses=own_only)
+    async def coming(_caller: Caller = asking) -> list[ComingView]:
+        """List the factories that are not offered yet."""
+        return offers.coming()
+
+    @app.get(f"{prefix}/api/factories/{{factory_id}}/estimate", responses=own_only | says(404, 429))
+    async def estimate(
+        factory_id: Slug,
+        size: Slug,
+        hours: Hours | None = None,
+        project: ProjectId | None = None,
+        caller: Caller = asking,
+    ) -> Estimate:
+        """Return when a session of this size would start."""
+        return await offers.estimate(factory_id, caller.user, size, hours, caller.acts_at(factory_id, project))
+
+    @app.get(f"{prefix}/api/sessions", responses=own_only)
+    async def list_sessions(live: bool = False, limit: Limit = 100, caller: Caller = asking) -> list[Session]:
+        """List your sessions, newest first. They are started and stopped at `/hub/api/users/NAME/servers/SERVER`."""
+        return [caller.shown(session) for session in await sessions.sessions(caller.user, None, live, limit)]
+
+    @app.get(f"{prefix}/api/sessions/{{session_id}}", responses=own_only | says(404))
+    async def get_session(session_id: SessionId, caller: Caller = asking) -> Session:
+        """Return one session of yours, live or ended."""
+        return caller.shown(await own(session_id, caller))
+
+    @app.get(
+        f"{prefix}/api/sessions/{{session_id}}/events",
+        response_class=EventStream,
+        responses=own_only | says(404, 429) | tells("session"),
+    )
+    async def session_events(session_id: SessionId, caller: Caller = asking) -> EventStream:
+        """Stream a session of yours, whole at every change, until it has ended."""
+        await own(session_id, caller)
+        return streams.events(caller.user, await follow_session(sessions, session_id, caller.shown))
+
+    @app.post(f"{prefix}/api/sessions/{{session_id}}/extend", responses=own_only | says(404, 409))
+    async def extend_session(session_id: SessionId, body: ExtendBody, caller: Caller = asking) -> Session:
+        """Ask the site for more time for a running session."""
+        await own(session_id, caller)
+        return caller.shown(await sessions.extender.extend(session_id, body.hours, "person"))
+
+    @app.get(f"{prefix}/api/clusters", responses=own_only)
+    async def list_clusters(live: bool = False, caller: Caller = asking) -> list[Cluster]:
+        """List your Dask clusters."""
+        return [cluster for cluster in clusters.of(caller.user, live) if caller.reaches(cluster.choice)]
+
+    @app.put(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404, 409) | {201: {"model": Cluster}})
+    async def put_cluster(
+        cluster_id: ClusterId, request: ClusterRequest, response: Response, caller: Caller = asking
+    ) -> Cluster:
+        """Create a Dask cluster under an id of your choice; the same request twice is one cluster."""
+        options = None if caller.session is None else caller.session.row.options
+        cluster, created = await clusters.put(
+            cluster_id, caller.user, caller.begins(request), may_touch=caller.has, options=options
+        )
+        response.status_code = 201 if created else 200
+        return cluster
+
+    @app.get(f"{prefix}/api/clusters/{{cluster_id}}", responses=own_only | says(404))
+    async def get_cluster(cluster_id: ClusterId, caller: Caller = asking) -> Cluster:
+        """Return one Dask cluster of yours, with its jobs. Asking keeps it alive."""
+        return clusters.look(mine(cluster_id, caller), caller.user)
+
+    @app.get(
+        f"{prefix}/api/clusters/{{cluster_id}}/events",
+        response_class=EventStream,
+        responses=own_only | says(404, 429) | tells("cluster"),
+    )
+    async def cluster_events(cluster_id: ClusterId, caller: Caller = asking) -> EventStream:
+        """Stream a Dask cluster of yours, whole at every change."""
+        cluster = clusters.own(mine(cluster_id, caller), caller.user)
+        return streams.events(caller.user, caller.stream(cluster.stream()))
+
+    @app.get(f"{prefix}/api/clusters/{{cluster_id}}/scheduler", responses=own_only | says(404, 409))
+    async def get_scheduler(cluster_id: ClusterId, response: Response, caller: Caller = asking) -> Scheduler:
+        """Return the address and the keys of a cluster's Dask scheduler."""
+        response.headers["Cache-Control"] = "no-store"  # it holds keys
+        return await clusters.scheduler(mine(cluster_id, caller), caller.user)
+
+    @app.put(f"{prefix}/api/clusters/{{cluster_id}}/batches/{{batch_id}}", responses=own_only | says(404, 409, 429))
+    async def put_batch(
+        cluster_id: ClusterId, batch_id: BatchId, request: BatchRequest, caller: Caller = asking
+    ) -> Cluster:
+        """Add jobs of Dask workers to a cluster; the same batch twice is one."""
+        caller.may_begin()
+        return await clusters.grow(mine(cluster_id, caller), caller.user, batch_id, request)
+
+    @app.post(f"{prefix}/api/clusters/{{cluster_id}}/cancel", responses=own_only | says(404))
+    async def cancel_workers(cluster_id: ClusterId, request: CancelRequest, caller: Caller = asking) -> Cluster:
+        """Cancel jobs of Dask workers by the names of the workers."""
+        return await clusters.cancel(mine(cluster_id, caller), caller.user, request.names)
+
+    @app.get(f"{prefix}/api/clusters/{{cluster_id}}/workers/{{name}}/log", responses=own_only | says(404, 429, 503))
+    async def worker_log(cluster_id: ClusterId, name: WorkerName, caller: Caller = asking) -> WorkerLog:
+        """Return the last lines that a job of a cluster has written, while it runs, too."""
+        return await clusters.log(mine(cluster_id, caller), caller.user, name)
+
+    @app.delete(f"{prefix}/api/clusters/{{cluster_id}}", status_code=202, responses=own_only | says(404))
+    async def end_cluster(cluster_id: ClusterId, caller: Caller = asking) -> Cluster:
+        """End a Dask cluster with all its jobs."""
+        return await clusters.end(mine(cluster_id, caller), caller.user)
+
+    async def own(session_id: SessionId, caller: Caller) -> Session:
+        session = await sessions.session(session_id)
+        caller.sees(session)
+        return session
+
+    def mine(cluster_id: ClusterId, caller: Caller) -> ClusterId:
+        caller.has(clusters.own(cluster_id, caller.user).row)
+        return cluster_id
+
+    return app

@@ -1,0 +1,133 @@
+"""What runs for somebody who may no longer use its project: told at once, ended after a grace, whatever restarts.
+
+Access is lost when a person leaves a group or the project, the project loses the factory or ends, or the person is
+blocked. It comes back as it went: then nothing is ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, delete, insert, select
+
+from factorycommon.models import N_, MessageBody
+from factorylink.clusters.service import Clusters
+from factorylink.errors import FactoryError
+from factorylink.explain import explain
+from factorylink.ledger import schema
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.service import Sessions
+from factorylink.state.live_cluster import LiveCluster
+from factorylink.state.live_session import LiveSession
+from factorylink.util import clock
+
+log = logging.getLogger("factorylink")
+
+LOOK_SECONDS = 5.0  # between two looks at the projects
+
+
+class AccessRevocation:
+    """``load`` before ``run``."""
+
+    def __init__(self, link_state: LinkState, sessions: Sessions, clusters: Clusters) -> None:
+        self._link_state = link_state
+        self._sessions = sessions
+        self._clusters = clusters
+        self._ends: dict[str, datetime] = {}  # when it ends, by the id of a session or cluster
+        self._told: set[tuple[str, datetime]] = set()  # sessions whose notebook was told of that
+        self._changed = asyncio.Event()
+        link_state.people.on_change = self._changed.set
+
+    async def load(self) -> None:
+        """What the ledger has. Raises LedgerError."""
+        rows = await self._link_state.ledger.rows(schema.losses, select(schema.losses))
+        self._ends = {row["id"]: row["ends"] for row in rows}
+
+    async def run(self) -> None:
+        """Look when somebody's groups change, and now and then."""
+        while True:
+            try:
+                await self._link_state.projects.refresh()
+                await self.look()
+            except Exception:  # any error: this loop must go on, since no other one does its work
+                log.exception("Who lost access is looked at again")
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), LOOK_SECONDS)
+            self._changed.clear()
+
+    async def look(self) -> None:
+        """Tell, forgive and end. Raises LedgerError."""
+        here = {one.row.id: one for one in self._link_state.here() if one.row.wish == "run"}
+        for one in here.values():
+            if isinstance(one, LiveCluster) or not one.row.head:  # a scheduler goes with its cluster
+                await self._judge(one)
+        for gone in self._ends.keys() - here.keys():
+            await self._set(gone, None)
+
+    async def _judge(self, one: LiveSession | LiveCluster) -> None:
+        row, now = one.row, clock.now()
+        if not self._link_state.projects.tells(row.user, row.choice.project):
+            return  # neither lost nor given back
+        until = self._link_state.projects.until(row.user, row.choice.project, row.factory)
+        grace = timedelta(seconds=self._link_state.config.limits.access_grace_seconds)
+        known = self._ends.get(row.id)
+        if until is None or until - now > grace:
+            if known is not None:
+                await self._set(row.id, None)
+                await self._say(one, N_("You may use the project again; the session continues."))
+            one.access_ends = None
+            return
+        ends = until if until > now else known or now + grace
+        if ends != known:
+            await self._set(row.id, ends)
+        if one.access_ends != ends:
+            one.access_ends = ends
+            said = N_("Your access to this project ends at {when} (UTC), and the session stops then.")
+            await self._say(one, said.format(when=f"{ends:%Y-%m-%d %H:%M}") if ends != known else "")
+        if now >= ends:
+            await (self._clusters.end_access(one) if isinstance(one, LiveCluster) else self._sessions.end_access(one))
+        elif isinstance(one, LiveSession):
+            await self._tell(one, ends)
+
+    async def _say(self, one: LiveSession | LiveCluster, text: str) -> None:
+        """In its log, where it has one; and it looks different now."""
+        if isinstance(one, LiveCluster):
+            one.touch()
+            return
+        if text:
+            await self._link_state.ledger.change(one.row, say=text)
+        self._link_state.touch(one)
+
+    async def _tell(self, live: LiveSession, ends: datetime) -> None:
+        """Whoever has the notebook open; tried again at the next look."""
+        key = (live.row.id, ends)
+        if key in self._told or not self._link_state.doors.is_open(live.row.id):
+            return
+        words = explain.own("access-ends")
+        text = f"{words.what} ({ends:%Y-%m-%d %H:%M} UTC) {words.do}"
+        try:
+            # JupyterLab knows what such an id says, and says it in its own words.
+            message = MessageBody(id=f"access-{ends.timestamp():.0f}", text=text, kind="warning")
+            await self._link_state.doors.tell(live.row.id, message)
+        except FactoryError as error:
+            log.info("The door of session %s was not told that access ends: %s", live.row.id, error)
+        else:
+            self._told.add(key)
+
+    async def _set(self, id: str, ends: datetime | None) -> None:
+        losses = schema.losses
+
+        def write(db: Connection) -> None:
+            db.execute(delete(losses).where(losses.c.id == id))
+            if ends is not None:
+                db.execute(insert(losses).values(id=id, ends=ends))
+
+        await self._link_state.ledger.write(write)
+        if ends is None:
+            self._ends.pop(id, None)
+            self._told = {told for told in self._told if told[0] != id}
+        else:
+            self._ends[id] = ends

@@ -1,0 +1,110 @@
+"""Sessions that live while the hub has forgotten their servers are started again through the hub's API; the spawner
+then adopts them. Nothing is ever stopped here."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from datetime import UTC, datetime
+
+from factorycommon.models import SessionState
+from factorylink.errors import FactoryError, Gone, Refused
+from factorylink.hub_client import HubClient
+from factorylink.sessions.link_state import LinkState
+from factorylink.state.live_session import LiveSession
+
+log = logging.getLogger("factorylink")
+
+_ROUND_SECONDS = 45.0
+_SETTLE_SECONDS = 1.5  # from the hub's subscription to the first look: its own polls go first
+_AGAIN_SECONDS = 2.0  # while the hub does not answer
+_SOON_SECONDS = 3.0  # while something was put off
+_REFUSALS = 10  # in a row; then the hub means it, and the next try is at the next round
+_YOUNG_SECONDS = 10.0  # a start that is this young is still being told to the hub's database
+_UNDECIDED = ("check", "stop")  # what the hub does with a server that it may forget in a moment
+_BETWEEN_SECONDS = 0.1  # starts are paced
+
+
+class HubRecovery:
+    """``run`` it in the background; call ``hub_came`` when the hub subscribes to the table."""
+
+    def __init__(self, link_state: LinkState, hub: HubClient) -> None:
+        self._link_state = link_state
+        self._hub = hub
+        self._came = asyncio.Event()
+        self._refusals: Counter[tuple[str, str]] = Counter()
+        self._told: set[tuple[str, str]] = set()  # said once that nobody owns it
+
+    def hub_came(self) -> None:
+        """The hub is there, perhaps anew."""
+        self._came.set()
+
+    async def run(self) -> None:
+        """Look after the hub came, soon again while something was put off, and every 45 s in case that was missed."""
+        pause = _AGAIN_SECONDS
+        while True:
+            try:
+                await asyncio.wait_for(self._came.wait(), pause)
+                await asyncio.sleep(_SETTLE_SECONDS)
+            except TimeoutError:
+                log.debug("Looking for forgotten servers though the hub did not come anew")
+            self._came.clear()
+            pause = _ROUND_SECONDS
+            try:
+                if await self.look():
+                    pause = _SOON_SECONDS
+            except FactoryError as error:
+                log.info("The hub cannot be asked for its servers: %s", error.message)
+                pause = _AGAIN_SECONDS
+            except OSError as error:
+                log.warning("The hub's token file cannot be read: %s", error)
+
+    async def look(self) -> bool:
+        """One round; whether something was put off that can soon be decided. Raises Unreachable if the hub does not
+        answer."""
+        wanted = [live for live in self._link_state.live.values() if _wanted(live)]
+        if not wanted:
+            return False
+        known = await self._hub.servers()
+        put_off = False
+        for live in wanted:
+            owner = (live.row.user, live.row.server)
+            if not _wanted(live) or live.row.id not in self._link_state.live:
+                continue
+            if owner in known:
+                put_off |= known[owner] in _UNDECIDED
+            elif _young(live):
+                put_off = True
+            else:
+                put_off |= await self._start(live, owner)
+                await asyncio.sleep(_BETWEEN_SECONDS)
+        return put_off
+
+    async def _start(self, live: LiveSession, owner: tuple[str, str]) -> bool:
+        """Have it started; whether that is to be tried again soon."""
+        try:
+            await self._hub.start_server(*owner, live.row.id)
+        except Gone:
+            if owner not in self._told:
+                self._told.add(owner)
+                log.warning("Session %s is of a user the hub does not know: it is left alone", live.row.id)
+            return False
+        except Refused as error:
+            self._refusals[owner] += 1
+            log.info("The server of session %s is not started again now: %s", live.row.id, error.message)
+            return self._refusals[owner] % _REFUSALS != 0
+        del self._refusals[owner]
+        log.info("The hub had forgotten the server of session %s; it is started again", live.row.id)
+        return False
+
+
+def _wanted(live: LiveSession) -> bool:
+    """The hub is to have a server for it."""
+    if live.row.head:
+        return False
+    return live.row.wish == "run" and live.row.state not in (SessionState.ENDING, SessionState.ENDED)
+
+
+def _young(live: LiveSession) -> bool:
+    return (datetime.now(UTC) - live.row.created).total_seconds() <= _YOUNG_SECONDS

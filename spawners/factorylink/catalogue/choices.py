@@ -1,0 +1,313 @@
+"""From what a person picks to what a dialect is asked for: choices checked against the catalogue, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from factorycommon.models import (
+    N_,
+    Choice,
+    Environment,
+    Factory,
+    JobOptions,
+    JobRequest,
+    NodeSize,
+    ProjectAt,
+    ResolvedChoice,
+)
+from factorylink.config import Access
+
+SHORTEST_HOURS = 1 / 60  # schedulers count a walltime in minutes
+
+
+class ChoiceError(Exception):
+    """A choice that the catalogue does not allow. ``field``: the form's field; ``message``: words for the person."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+
+
+def smallest_size(factory: Factory) -> NodeSize:
+    """The size with the fewest GPUs, then cores; of equal ones the first in the catalogue."""
+    return min(factory.sizes, key=lambda size: (size.gpus, size.cores))
+
+
+def find_size(factory: Factory, size_id: str) -> NodeSize:
+    """The size of that id. Raises ChoiceError that names the allowed ones."""
+    for size in factory.sizes:
+        if size.id == size_id:
+            return size
+    raise ChoiceError(
+        "size",
+        N_("Unknown node size {size}; {factory} has: {names}.").format(
+            size=repr(size_id), factory=factory.site.machine, names=_names(factory.sizes)
+        ),
+    )
+
+
+def find_environment(factory: Factory, environment_id: str) -> Environment:
+    """The environment of that id. Raises ChoiceError that names the allowed ones."""
+    for environment in factory.environments:
+        if environment.id == environment_id:
+            return environment
+    raise ChoiceError(
+        "environment",
+        N_("Unknown environment {environment}; {factory} has: {names}.").format(
+            environment=repr(environment_id), factory=factory.site.machine, names=_names(factory.environments)
+        ),
+    )
+
+
+def default_environment(factory: Factory, size: NodeSize) -> Environment:
+    """The factory's default environment, or the first that fits the size. Raises ChoiceError if none does."""
+    fitting = [environment for environment in factory.environments if _fits(environment, size)]
+    for environment in fitting:
+        if environment.id == factory.default_environment:
+            return environment
+    if not fitting:
+        said = N_("No environment of {factory} fits the node size {size}.")
+        raise ChoiceError("environment", said.format(factory=factory.site.machine, size=size.id))
+    return fitting[0]
+
+
+def billed_gpus(factory: Factory, size: NodeSize) -> int:
+    """How many GPUs the site counts for a job of that size: all of its node where nobody else can have them."""
+    partition = factory.partition(size.partition)
+    if size.whole_node or partition.whole_node_only:
+        return factory.gpu(partition).per_node if partition.gpus else 0
+    return size.gpus
+
+
+def gpus_of(factory: Factory, size_id: str) -> int:
+    """The same by the size's id; none where the catalogue has it no more."""
+    return next((billed_gpus(factory, size) for size in factory.sizes if size.id == size_id), 0)
+
+
+def walltime(hours: float) -> int:
+    """Seconds that a scheduler gives a job of so many hours: they count in minutes, and round up."""
+    return 60 * math.ceil(round(hours * 60, 6))
+
+
+def gpu_label(factory: Factory, size: NodeSize) -> str:
+    """Return what the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``. Where several
+    sizes of the factory have the same, what tells them apart follows: ``1 x A100 64 GB, up to 30 min``."""
+    label = _gpus(factory, size)
+    alike = [one for one in factory.sizes if one.id != size.id and _gpus(factory, one) == label]
+    tells = (_cores, _memory, _longest) if size.gpus == 0 else (_longest, _cores, _memory)
+    parts = [label]
+    for tell in (*tells, _partition, _id):
+        if not alike:
+            break
+        rest = [one for one in alike if tell(one) == tell(size)]
+        if len(rest) < len(alike):
+            parts.append(tell(size))
+        alike = rest
+    return ", ".join(parts)
+
+
+def _longest(size: NodeSize) -> str:
+    if size.max_hours < 1:
+        return N_("up to {minutes} min").format(minutes=round(60 * size.max_hours))
+    return N_("up to {hours} h").format(hours=f"{size.max_hours:g}")
+
+
+def _cores(size: NodeSize) -> str:
+    return N_("1 core") if size.cores == 1 else N_("{number} cores").format(number=size.cores)
+
+
+def _memory(size: NodeSize) -> str:
+    return f"{size.memory_gb:g} GB"
+
+
+def _partition(size: NodeSize) -> str:
+    return size.partition
+
+
+def _id(size: NodeSize) -> str:
+    return size.id
+
+
+def _gpus(factory: Factory, size: NodeSize) -> str:
+    """Return the GPUs of a size in words."""
+    if size.gpus == 0:
+        return N_("no GPU")
+    accelerator = factory.gpu(factory.partition(size.partition))
+    unit = "" if accelerator.unit == "GPU" else f" {accelerator.unit}"
+    memory = "" if accelerator.memory_gb is None else f" {accelerator.memory_gb:g} GB"
+    return f"{size.gpus} x {accelerator.model}{unit}{memory}"
+
+
+def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
+    """The choice with every default filled in. Raises ChoiceError, in words, for what the catalogue does not allow."""
+    if choice.factory is not None and choice.factory != factory.id:
+        raise ChoiceError(
+            "factory",
+            N_("This choice is for {wanted}, not for {factory}.").format(
+                wanted=repr(choice.factory), factory=repr(factory.id)
+            ),
+        )
+    size = smallest_size(factory) if choice.size is None else find_size(factory, choice.size)
+    if choice.environment is None:
+        environment = default_environment(factory, size)
+    else:
+        environment = find_environment(factory, choice.environment)
+        if not _fits(environment, size):
+            raise ChoiceError(
+                "environment",
+                N_("The environment {environment} does not fit the node size {size}; it fits: {names}.").format(
+                    environment=repr(environment.id), size=repr(size.id), names=", ".join(environment.sizes)
+                ),
+            )
+    hours = size.default_hours if choice.hours is None else choice.hours
+    if hours > size.max_hours:
+        raise ChoiceError(
+            "hours",
+            N_("{hours} h is above the limit of {size}: at most {most} h.").format(
+                hours=f"{hours:g}", size=repr(size.id), most=f"{size.max_hours:g}"
+            ),
+        )
+    if hours < SHORTEST_HOURS:
+        raise ChoiceError("hours", N_("Ask for at least one minute (0.017 h)."))
+    idle = factory.idle
+    return ResolvedChoice(
+        factory=factory.id,
+        size=size.id,
+        environment=environment.id,
+        hours=hours,
+        idle_minutes=_bounded("idle_minutes", choice.idle_minutes, idle.idle_minutes, idle.max_idle_minutes),
+        unopened_minutes=_bounded(
+            "unopened_minutes", choice.unopened_minutes, idle.unopened_minutes, idle.max_unopened_minutes
+        ),
+        give_up_hours=choice.give_up_hours,
+        project=choice.project,
+        reservation=choice.reservation,
+        url_tokens=bool(choice.url_tokens),
+    )
+
+
+def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
+    """The choice with the hours that it has until ``until``; as it is where it names none. Raises ChoiceError."""
+    if choice.until is None:
+        return choice
+    left = (choice.until - now).total_seconds() / 3600
+    if left < SHORTEST_HOURS:
+        raise ChoiceError("until", N_("There is no time left until {until}.").format(until=f"{choice.until:%H:%M %Z}"))
+    size = smallest_size(factory) if choice.size is None else find_size(factory, choice.size)
+    hours = min(left, size.max_hours if choice.hours is None else choice.hours)
+    return choice.model_copy(update={"hours": hours, "until": None})
+
+
+def job_request(
+    factory: Factory,
+    access: Access,
+    resolved: ResolvedChoice,
+    options: JobOptions,
+    *,
+    name: str,
+    comment: str,
+    folder: str,
+    argv: Sequence[str],
+    log: str = "job.log",
+    warned: bool = True,
+    project: ProjectAt | None = None,
+) -> JobRequest:
+    """What the dialect is asked for.
+
+    ``folder``: absolute path of the session's folder on the factory; the job's log goes there as ``log``.
+    ``argv``: what follows the environment's Python, from ``-m`` on; ``warned``: it wants USR1 before the walltime.
+    ``factory`` has the access' overrides applied. Of QOS, partition, account and reservation, what the operator set for
+    the spawner (``options``) goes first, then what the ``project`` is there, then what the node size says, then what
+    this hub has at the factory.
+    """
+    project = project or ProjectAt()
+    size = find_size(factory, resolved.size)
+    environment = find_environment(factory, resolved.environment)
+    gpu = factory.gpu(factory.partition(size.partition))
+    return JobRequest(
+        name=name,
+        comment=comment,
+        partition=options.partition or project.partition or size.partition,
+        account=paying(access, project, options),
+        qos=options.qos or project.qos or size.qos or access.job_qos,
+        constraint=options.constraint or factory.constraint,
+        reservation=options.reservation or resolved.reservation or project.reservation,
+        gpus=size.gpus,
+        gpu_syntax=factory.gpu_syntax or "gres",
+        gpu_type=gpu.gres_type if factory.gpu_syntax == "gres-typed" else None,
+        gres=options.gres or size.gres,
+        cores=size.cores,
+        memory_gb=size.memory_gb,
+        asks_memory=factory.asks_memory,
+        whole_node=size.whole_node,
+        walltime=round(resolved.hours * 3600),
+        warned=warned,
+        output=f"{folder}/{log}",
+        setup=(
+            *_setup(environment),
+            *options.prologue.splitlines(),
+        ),
+        command=(*_container_argv(factory, environment, size), _python(environment), *argv),
+        teardown=tuple(options.epilogue.splitlines()),
+    )
+
+
+def paying(access: Access, at: ProjectAt, options: JobOptions | None = None) -> str | None:
+    """The scheduler's account that a job is paid by; None: none is named, so the site takes the person's own."""
+    return (options.account if options else None) or at.account or access.job_account
+
+
+def bridge_argv(factory: Factory, resolved: ResolvedChoice) -> tuple[str, ...]:
+    """What enters a job's door through the scheduler, up to the socket's path: the environment's own Python, with what
+    that Python needs before it. Raises ChoiceError where the environment is not in the catalogue any more."""
+    environment = find_environment(factory, resolved.environment)
+    program = (_python(environment), "-P", "-m", "factorygate.session.bridge")
+    if environment.image is not None:
+        return (*_container_argv(factory, environment, None), *program)
+    if not environment.modules and not environment.setup:
+        return program
+    # What such lines print must not get between the two ends.
+    lines = ("exec 3>&1 >&2", *_setup(environment), 'exec "$@" >&3 3>&-')
+    return ("/bin/bash", "-lc", "\n".join(lines), "bridge", *program)
+
+
+def _python(environment: Environment) -> str:
+    """Return the environment's Python. Raises ValueError for a template, which ``catalogue.offered`` leaves out."""
+    if environment.python is None:
+        raise ValueError(f"the environment {environment.id} is a template, which has no Python yet")
+    return environment.python
+
+
+def _setup(environment: Environment) -> tuple[str, ...]:
+    return (*(f"module load {module}" for module in environment.modules), *environment.setup)
+
+
+def _container_argv(factory: Factory, environment: Environment, size: NodeSize | None) -> tuple[str, ...]:
+    if environment.image is None:
+        return ()
+    gpu = (
+        {"NVIDIA": ("--nv",), "AMD": ("--rocm",), "Intel": ()}[factory.accelerator.vendor] if size and size.gpus else ()
+    )
+    binds = tuple(word for bind in environment.binds for word in ("--bind", bind))
+    return (environment.runtime, "exec", *gpu, *binds, environment.image)
+
+
+def _fits(environment: Environment, size: NodeSize) -> bool:
+    return not environment.sizes or size.id in environment.sizes
+
+
+def _bounded(field: str, asked: int | None, default: int, most: int) -> int:
+    if asked is None:
+        return default
+    if not 1 <= asked <= most:
+        raise ChoiceError(
+            field, N_("{asked} minutes is outside the factory's bounds: 1 to {most}.").format(asked=asked, most=most)
+        )
+    return asked
+
+
+def _names(entries: Sequence[NodeSize] | Sequence[Environment]) -> str:
+    return ", ".join(entry.id for entry in entries)

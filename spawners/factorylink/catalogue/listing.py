@@ -1,0 +1,213 @@
+"""The catalogue in words: one entry with where each value comes from, and all factories and antennas in a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from factorycommon.models import Antennas, Environment, Factory, NetworkEntry, Planned, Sourced
+from factorylink.catalogue.catalogue import Catalogue
+from factorylink.catalogue.choices import gpu_label
+
+_HEADING = """\
+# The factories
+
+Written by `factorygate catalogue table` from `hub_config/factories` and `hub_config/antennas.yaml`; a test keeps it
+current; the last part is what `bin/test tests/catalogue` prints. Nothing here was tried on the real machine, and no
+factory is `live`: that takes its operator's agreement ([operators](operators.md#the-catalogue)). How sure a value is:
+`operator`, from a page of the site or of EuroHPC; `user-report`, from users' notes and scripts or the press; `known`,
+general knowledge without a source; `ours`, this gateway's own choice; `derived`, computed from the share of a node.
+[Where it comes from](#where-it-comes-from) names the sources; `factorygate catalogue show ID` has them value by value.
+"""
+
+
+def show(entry: NetworkEntry) -> str:
+    """Each value of an entry on a line, with its origin; then what was not found."""
+    values = entry.model_dump(mode="json", exclude_unset=True)
+    lines = [f"{entry.id}: {entry.name}", ""]
+    rows = [(path, _at(values, path.split(".")), entry.origin(path)) for path in entry.values()]
+    width = max((len(path) for path, _, _ in rows), default=0)
+    lines += [f"{path:<{width}}  {_text(value)}  [{origin or 'not said'}]" for path, value, origin in rows]
+    if isinstance(entry, Factory):
+        lines += ["", *(f"{sketch.id} cannot be offered: {_lacks(sketch.lacks)}" for sketch in entry.sketches)]
+    if entry.not_found:
+        lines += ["", f"Not found: {', '.join(entry.not_found)}."]
+    return "\n".join(lines) + "\n"
+
+
+def table(federation: Catalogue) -> str:
+    """All factories and antennas, as ``docs/factories.md``."""
+    parts = [_HEADING, *_machines(federation), *_sizes(federation), *_environments(federation), *_coming(federation)]
+    if federation.antennas is not None:
+        parts += _antennas(federation.antennas)
+    parts += _origins(federation)
+    return "\n".join(parts) + "\n"
+
+
+def _machines(federation: Catalogue) -> Iterator[str]:
+    yield f"## With a machine: {len(federation.factories)}\n"
+    rows = [
+        (
+            f"`{factory.id}`",
+            factory.name,
+            f"{factory.site.machine}, {factory.site.city} ({factory.site.country})",
+            f"{factory.state}, {factory.scheduler}",
+            f"{factory.accelerator.per_node} x {factory.accelerator.vendor} {factory.accelerator.model}",
+            factory.architecture,
+            factory.outbound,
+            _permission(factory),
+        )
+        for factory in federation.factories.values()
+    ]
+    scheduler_jobs = (
+        "id",
+        "name",
+        "machine",
+        "state, scheduler",
+        "GPUs of a node",
+        "CPU",
+        "way out",
+        "rules to settle",
+    )
+    yield from _markdown(scheduler_jobs, rows)
+
+
+def _sizes(federation: Catalogue) -> Iterator[str]:
+    yield "\n## Node sizes\n"
+    yield "A size whose values are not all known is named with what it lacks, and cannot be started.\n"
+    rows: list[Sequence[str]] = []
+    for factory in federation.factories.values():
+        for size in factory.sizes:
+            queue = size.partition + (f", {size.qos}" if size.qos else "")
+            share = f"{size.cores} cores, {size.memory_gb:g} GB"
+            billed = size.billed_as or "not known"
+            hours, sure = f"{size.max_hours:g} h", _sure(factory, f"sizes.{size.id}")
+            rows.append((f"`{factory.id}`", size.id, gpu_label(factory, size), share, queue, hours, billed, sure))
+        rows += [
+            (
+                *(f"`{factory.id}`", sketch.id, f"{sketch.gpus} GPU", f"lacks {_lacks(sketch.lacks)}", "", "", ""),
+                _sure(factory, f"sketches.{sketch.id}"),
+            )
+            for sketch in factory.sketches
+        ]
+    scheduler_jobs = ("factory", "size", "GPUs", "share of a node", "partition, QOS", "at most", "billed", "how sure")
+    yield from _markdown(scheduler_jobs, rows)
+
+
+def _environments(federation: Catalogue) -> Iterator[str]:
+    yield "\n## Environments\n"
+    how = "operators.md#an-environment-on-each-factory"
+    yield "What the sites have, as far as it was found. A `template` lacks a Python with `factorygate[notebook]`."
+    yield f"Somebody has to make it there before anything starts in it ([how]({how})).\n"
+    rows = [
+        (
+            f"`{factory.id}`",
+            environment.id,
+            environment.title,
+            f"{environment.state}, {environment.kind}",
+            "<br>".join(f"`{line}`" for line in _lines(environment)) or "not found",
+            ", ".join(word for word in (*environment.frameworks, environment.gpu_stack) if word),
+            _sure(factory, f"environments.{environment.id}"),
+        )
+        for factory in federation.factories.values()
+        for environment in factory.environments
+    ]
+    yield from _markdown(("factory", "id", "title", "state, kind", "what is there", "brings", "how sure"), rows)
+
+
+def _lines(environment: Environment) -> Iterator[str]:
+    if environment.image is not None:
+        yield environment.image
+    if environment.modules:
+        yield f"module load {' '.join(environment.modules)}"
+    yield from environment.setup
+
+
+def _origins(federation: Catalogue) -> Iterator[str]:
+    yield "\n## Where it comes from\n"
+    yield "The most exact path counts; `*` stands for one step. Remarks are for whoever edits an entry, and on no page."
+    sourced: list[tuple[str, Sourced]] = [*federation.entries.items()]
+    if federation.antennas is not None:
+        sourced.append(("antennas", federation.antennas))
+    for name, entry in sourced:
+        yield f"\n### `{name}`\n"
+        for said in entry.said:
+            links = ", ".join(f"[{source}]({entry.sources[source]})" for source in said.by)
+            note = f" ({said.note})" if said.note else ""
+            yield f"- {said.sure}{f', {links}' if links else ''}{note}: {', '.join(f'`{of}`' for of in said.of)}"
+        yield f"- Not found: {', '.join(entry.not_found) or 'nothing that was looked for'}."
+        yield from (f"- Remark: {remark}" for remark in _remarks(entry))
+
+
+def _remarks(entry: Sourced) -> Iterator[str]:
+    if isinstance(entry, NetworkEntry):
+        yield from entry.remarks
+    if isinstance(entry, Factory):
+        yield from (f"`{made.id}`: {made.remark}" for made in entry.environments if made.remark)
+    if isinstance(entry, Antennas):
+        yield from (f"`{antenna.id}`: {antenna.remark}" for antenna in entry.antennas if antenna.remark)
+
+
+def _sure(entry: Sourced, above: str) -> str:
+    """How sure the values below a path are, each way once."""
+    origins = [entry.origin(path) for path in entry.values() if path.startswith(f"{above}.")]
+    words: list[str] = [origin.sure for origin in origins if origin is not None]
+    words += ["derived"] if any(origin is not None and origin.derived for origin in origins) else []
+    return ", ".join(dict.fromkeys(words))
+
+
+def _coming(federation: Catalogue) -> Iterator[str]:
+    yield f"\n## Without a machine yet: {len(federation.planned)}\n"
+    rows = [(f"`{entry.id}`", entry.name, f"{entry.site.city} ({entry.site.country})", _next(entry))
+            for entry in federation.planned.values()]  # fmt: skip
+    yield from _markdown(("id", "name", "place", "what is known"), rows)
+
+
+def _antennas(antennas: Antennas) -> Iterator[str]:
+    yield f"\n## Antennas: {len(antennas.antennas)}\n"
+    yield "Communities without a machine; their people run on the factories they are linked to.\n"
+    rows = []
+    for antenna in antennas.antennas:
+        origin = antennas.origin(f"antennas.{antenna.id}.factories")
+        linked = ", ".join(f"`{name}`" for name in antenna.factories)
+        rows.append(
+            (antenna.name, antenna.country, antenna.host or "not found", linked, str(origin.sure if origin else ""))
+        )
+    yield from _markdown(("name", "country", "host", "factories", "how sure the link is"), rows)
+
+
+def _next(entry: Planned) -> str:
+    coming = entry.coming
+    if coming is None:
+        return "nothing"
+    return "; ".join(word for word in (coming.machine, coming.status, coming.accelerator, coming.expected) if word)
+
+
+def _permission(factory: Factory) -> str:
+    return ", ".join(act.replace("_", " ") for act in factory.policy.open_questions()) or "none found"
+
+
+def _markdown(scheduler_jobs: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    yield f"| {' | '.join(scheduler_jobs)} |"
+    yield f"|{'---|' * len(scheduler_jobs)}"
+    for row in rows:
+        yield f"| {' | '.join(row)} |"
+
+
+def _lacks(names: Sequence[str]) -> str:
+    return ", ".join(name.replace("_gb", "").replace("_", " ") for name in names)
+
+
+def _text(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def _at(values: Any, steps: Sequence[str]) -> Any:
+    """The value of a path: a list's items go by id, name or number."""
+    for step in steps:
+        if isinstance(values, list):
+            named = {str(item.get("id") or item.get("name")): item for item in values if isinstance(item, dict)}
+            values = named[step] if step in named else values[int(step)]
+        else:
+            values = values[step]
+    return values

@@ -1,0 +1,131 @@
+"""A catalogue entry beside what the site's accounting answers: QOS with their limits, and who must name what.
+
+Pure text in, lines out, as in ``site_answers``. Slurm keeps the names of accounts and QOS in lower case.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from factorycommon.models import Factory
+from factorycommon.models import Qos as OurQos
+from factorylink.catalogue.site_words import differ, hours
+
+QOS = (
+    "sacctmgr", "--noheader", "--parsable2", "show", "qos", "format=Name,MaxWall,MaxTRES,MaxSubmitJobsPerUser,GrpTRES"
+)  # fmt: skip
+PEOPLE = (
+    "sacctmgr", "--noheader", "--parsable2", "show", "user", "withassoc",
+    "format=User,DefaultAccount,Account,Partition,QOS,DefaultQOS",
+)  # fmt: skip
+_ADMINISTRATOR = "root"  # Slurm's own; it may do everything
+_GPUS = "gres/gpu"
+
+
+@dataclass(frozen=True)
+class SiteQos:
+    """One, as the site has it. ``job`` and ``group``: what is counted to how many of it at most."""
+
+    wall: str
+    job: Mapping[str, str]
+    jobs: str  # a person's, submitted at a time; "" no limit
+    group: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Membership:
+    """A person in an account. ``partition`` "": in each."""
+
+    user: str
+    default_account: str
+    account: str
+    partition: str
+    qos: frozenset[str]
+    default_qos: str
+
+
+def parse_qos(text: str) -> dict[str, SiteQos]:
+    """Name to QOS. Raises ValueError where the text is something else."""
+    return {
+        name: SiteQos(wall, _counts(job), jobs, _counts(group)) for name, wall, job, jobs, group in _rows(text, QOS, 5)
+    }
+
+
+def parse_people(text: str) -> list[Membership]:
+    """All that are shown, without the administrator. Raises ValueError where the text is something else."""
+    return [
+        Membership(user, default, account, partition, frozenset(re.findall(r"[^,+\s]+", qos)), default_qos)
+        for user, default, account, partition, qos, default_qos in _rows(text, PEOPLE, 6)
+        if user != _ADMINISTRATOR
+    ]
+
+
+def of_qos(factory: Factory, found: Mapping[str, SiteQos] | None) -> Iterator[str]:
+    """Each QOS of the entry, and each of its limits."""
+    for ours in factory.qos if found is not None else ():
+        theirs = (found or {}).get(ours.name.lower())
+        where = f"qos.{ours.name}"
+        if theirs is None:
+            yield f"{where}: the site has no such QOS; it has: {', '.join(sorted(found or {}))}"
+            continue
+        yield from hours(f"{where}.max_hours", ours.max_hours, theirs.wall)
+        for name, told in _limits(theirs).items():
+            value = getattr(ours, name)
+            if value is not None and told != str(value):
+                yield differ(f"{where}.{name}", value, told or "no limit")
+
+
+def of_people(factory: Factory, found: Sequence[Membership] | None, qos: Mapping[str, SiteQos] | None) -> Iterator[str]:
+    """Whether an account, and a QOS, must be named; and whether anybody may use the QOS of each size."""
+    if not found:
+        return
+    partitions = {partition.name for partition in factory.partitions}
+    here = [each for each in found if not each.partition or each.partition in partitions]
+    unnamed = [each for each in here if each.account == each.default_account]
+    if factory.account_mandatory is not None and factory.account_mandatory == bool(unnamed):
+        said = f"that jobs of {unnamed[0].user} without one run in {unnamed[0].account}" if unnamed else "yes"
+        yield differ("account_mandatory", factory.account_mandatory, said)
+    given = [each for each in here if _given(each, qos or {}, factory.qos)]
+    if factory.qos_mandatory is not None and factory.qos_mandatory == bool(given):
+        said = f"that jobs of {given[0].user} without one run in {given[0].default_qos}" if given else "yes"
+        yield differ("qos_mandatory", factory.qos_mandatory, said)
+    for size in factory.sizes:
+        if size.qos is not None and not any(size.qos.lower() in each.qos for each in here):
+            people = len({each.user for each in found})
+            yield f"sizes.{size.id}.qos: nobody of the {people} that the site shows may use {size.qos}"
+
+
+def _given(member: Membership, qos: Mapping[str, SiteQos], ours: Sequence[OurQos]) -> bool:
+    """Whether a job that names no QOS gets one that gives anything."""
+    name = member.default_qos
+    if not name:
+        return False
+    known = qos.get(name)
+    nothing = any(each.name.lower() == name and each.max_gpus == 0 for each in ours)
+    return known.job.get(_GPUS) != "0" if known is not None else not nothing
+
+
+def _limits(qos: SiteQos) -> dict[str, str]:
+    """By the names that the catalogue has for them; "" no limit."""
+    return {
+        "max_nodes": qos.job.get("node", ""),
+        "max_cores": qos.job.get("cpu", ""),
+        "max_gpus": qos.job.get(_GPUS, ""),
+        "max_jobs": qos.jobs,
+        "group_gpus": qos.group.get(_GPUS, ""),
+    }
+
+
+def _counts(text: str) -> dict[str, str]:
+    """``cpu=40,gres/gpu=4``."""
+    return {name: number for name, _, number in (word.partition("=") for word in text.split(",") if word)}
+
+
+def _rows(text: str, argv: Sequence[str], columns: int) -> Iterator[list[str]]:
+    for line in filter(str.strip, text.splitlines()):
+        parts = line.strip().split("|")
+        if len(parts) != columns or not parts[0]:
+            raise ValueError(f"{line!r} is not what '{' '.join(argv)}' prints")
+        yield parts

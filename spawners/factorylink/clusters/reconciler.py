@@ -1,0 +1,344 @@
+"""What a factory's answers say of clusters' jobs: they start, they end, they were lost; and jobs no cluster has."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import zip_longest
+
+from factorycommon.models import BatchId, End, EndReason, Job, JobState, Words, WorkerState
+from factorylink.clusters.charges import claims
+from factorylink.errors import FactoryError, Gone
+from factorylink.explain import explain
+from factorylink.jobs.ownership import DOUBT, Found, OwnJob, found
+from factorylink.ledger import charges
+from factorylink.ledger.cluster_store import BatchRecord, ClusterStore, WorkerRecord, own_job
+from factorylink.ledger.ledger import AuditEntry
+from factorylink.schedulers.arrays import array_of
+from factorylink.schedulers.ends import end_of
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.submitter import session_folder
+from factorylink.sessions.termination import read_tail
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.state.live_cluster import LiveCluster
+from factorylink.util import clock
+
+log = logging.getLogger("factorylink")
+
+ENOUGH_MISSES = 2
+ROUNDING = 1e-6  # GPU-hours
+RECORDS = 400  # ids in one command: a site's wrapper takes no more than 500
+TAILS = 5  # logs that are read of what one answer says is over: a hundred that fail alike fail for one reason
+_GOOD = "COMPLETED"
+_STATES = {
+    JobState.PENDING: WorkerState.PENDING,
+    JobState.RUNNING: WorkerState.RUNNING,
+    JobState.ENDING: WorkerState.RUNNING,
+}
+
+
+class ClusterReconciler:
+    """``flocks``: the live clusters. ``submit``: hands a batch over again that never reached the scheduler. ``let_go``:
+    ends jobs that are not wanted any more."""
+
+    def __init__(
+        self,
+        link_state: LinkState,
+        store: ClusterStore,
+        live_clusters: Callable[[], Iterable[LiveCluster]],
+        submit: Callable[[LiveCluster, BatchRecord], None],
+        let_go: Callable[[LiveCluster, list[WorkerRecord]], Awaitable[None]],
+    ) -> None:
+        self._link_state = link_state
+        self._store = store
+        self._live_clusters = live_clusters
+        self._submit = submit
+        self._let_go = let_go
+        self._orphans: dict[tuple[str, BatchId], float] = {}  # since when, in ticks
+
+    async def answered(self, place: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
+        """A factory's successful answer; about one site account's jobs only, where one is named."""
+        here = [
+            f for f in self._live_clusters() if f.row.factory == place.factory.id and account in (None, f.row.account)
+        ]
+        by_batch: dict[BatchId, dict[str, Job]] = defaultdict(dict)
+        for job in jobs:
+            batch_id = self._link_state.identity.batch_of(job, place.factory.id)
+            if batch_id is not None:
+                by_batch[batch_id][job.id] = job
+        by_id = {job.id: job for job in jobs}
+        for live_cluster in here:
+            for batch in tuple(live_cluster.row.batches.values()):  # more may be asked for meanwhile
+                by_comment = by_batch.pop(batch.id, {})
+                mine = {id: job for id, job in by_comment.items() if job.account == live_cluster.row.account}
+                await self._settle(live_cluster, batch, mine)
+                await self._seen(live_cluster, batch, place, by_id)
+            await self._hold_to_cap(live_cluster)
+        await self._unknown(place, by_batch)
+        if any(
+            worker.wish == "stop" or batch.job is None
+            for live_cluster in here
+            for batch, worker in live_cluster.alive()
+        ):
+            place.site.expect(True)
+
+    async def _settle(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
+        """Whether a batch of which nobody knows was taken."""
+        if batch.job is not None or batch.id in live_cluster.submissions:
+            return
+        if jobs:
+            entry = AuditEntry(
+                live_cluster.row.user,
+                live_cluster.row.account,
+                live_cluster.row.factory,
+                "settle",
+                detail=f"batch {batch.id}",
+            )
+            first = next(iter(jobs.values()))
+            await self._store.change(batch, entry, job=array_of(first.id), submitted=first.submitted)
+            live_cluster.touch(*batch.workers)
+            return
+        if all(worker.ended is not None for worker in batch.workers):
+            return
+        batch.misses += 1
+        doubtful = batch.submit_begun is not None and clock.since(batch.submit_begun) < timedelta(seconds=DOUBT)
+        if batch.misses < ENOUGH_MISSES or doubtful:
+            return
+        batch.misses = 0
+        if batch.submit_begun is not None and not batch.submits:  # taken over from a ledger that is lost, and gone
+            await self.over(live_cluster, batch.workers, EndReason.FAILED, explain.own("gone"))
+        elif live_cluster.row.wish == "run" and any(worker.wish == "run" for worker in batch.workers):
+            self._submit(live_cluster, batch)
+        else:
+            await self.over(live_cluster, batch.workers, EndReason.STOPPED, explain.own("submit-doubtful"))
+
+    async def _seen(
+        self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, jobs: dict[str, Job]
+    ) -> None:
+        """What an answer says of a batch's jobs, each known by its id."""
+        now = clock.now()
+        await self._charge_shown(live_cluster, batch, jobs)
+        changed: list[WorkerRecord] = []
+        ended: list[tuple[WorkerRecord, End | None]] = []
+        replaced: list[WorkerRecord] = []
+        for worker in batch.workers:
+            id = batch.job_of(worker)
+            if worker.ended is not None or id is None:
+                continue
+            job, before = jobs.get(id), worker.job
+            what = None if job is None else self._found(live_cluster, batch, place, job)
+            if what is Found.FOREIGN:
+                log.warning("Job %s at %s is not the worker %s any more", id, place.factory.id, worker.name)
+                replaced.append(worker)
+                continue
+            if job is None:
+                worker.misses += id not in place.site.silent
+                if worker.misses >= ENOUGH_MISSES:
+                    ended.append((worker, None))
+                continue
+            if batch.submitted is None and job.submitted is not None:
+                await self._store.change(batch, submitted=job.submitted)
+            worker.job, worker.misses = job, 0
+            if worker.altered != (what is Found.ALTERED):
+                worker.altered = not worker.altered
+                live_cluster.touch(worker)
+            if job.state is JobState.ENDED:
+                if job.started is not None:
+                    worker.runs(job, batch, now)
+                ended.append((worker, end_of(job)))
+            elif _take(worker, job, batch, now):
+                changed.append(worker)
+            elif job != before:
+                live_cluster.touch(worker)
+        if changed:
+            await self._store.save(changed)
+            live_cluster.touch(*changed)
+        if replaced:
+            await self.over(live_cluster, replaced, EndReason.FAILED, explain.own("job-replaced"))
+        fresh = [(worker, end) for worker, end in ended if (batch.id, worker.task) not in live_cluster.concluding]
+        if fresh:
+            live_cluster.concluding |= {(batch.id, worker.task) for worker, _ in fresh}
+            self._link_state.background(self._conclude(live_cluster, batch, place, fresh), f"ends of batch {batch.id}")
+
+    def _found(self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, job: Job) -> Found:
+        own, factory = own_job(live_cluster.row, batch, job.id, self._link_state.identity), place.factory.id
+        return found(own, job, self._link_state.of_session(factory, job) or self._link_state.of_batch(factory, job))
+
+    async def _charge_shown(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
+        """Hold the budget for jobs that a client said are there, now that the factory shows them."""
+        if not batch.adopted:
+            return
+        shown = [w for w in batch.workers if w.ended is None and w.job is None and batch.job_of(w) in jobs]
+        if shown:
+            await self._link_state.ledger.write(charges.found(claims(self._link_state, live_cluster, batch, shown)))
+            user = live_cluster.row.user
+            self._link_state.adopted[user] = max(0, self._link_state.adopted[user] - len(shown))
+
+    async def _hold_to_cap(self, live_cluster: LiveCluster) -> None:
+        """A job that the scheduler began again may use its walltime once more: what the cap does not allow is let go,
+        what waits first."""
+        row, told, now = live_cluster.row, live_cluster.gpu_hours(), clock.now()
+        if row.cap_gpu_hours is None:
+            return
+        excess, unwanted = told.spent + told.committed - row.cap_gpu_hours, []
+        # First those that end anyway, then what waits, the youngest first.
+        order = {batch: place for place, batch in enumerate(row.batches)}
+        for batch, worker in sorted(
+            live_cluster.alive(),
+            key=lambda pair: (pair[1].wish == "run", pair[1].started is not None, -order[pair[0].id]),
+        ):
+            if excess <= ROUNDING:
+                break
+            excess -= row.gpus * worker.left(batch.hours, now)
+            if worker.wish == "run":
+                worker.end = explain.own("cluster-cap")
+                unwanted.append(worker)
+        if unwanted:
+            await self._let_go(live_cluster, unwanted)
+
+    async def _conclude(
+        self,
+        live_cluster: LiveCluster,
+        batch: BatchRecord,
+        place: FactoryConnection,
+        ended: list[tuple[WorkerRecord, End | None]],
+    ) -> None:
+        """Find out why they are gone. What cannot be found out now is asked again after the next answer."""
+        tails = 0
+        try:
+            ended = await self._with_all_runs(live_cluster, batch, place, ended)
+            wanted = [(worker, end) for worker, end in ended if worker.wish == "run"]
+            stopped = [(worker, end) for worker, end in ended if worker.wish == "stop"]
+            words = explain.ended(None, wish="stop")[1]
+            await self.over(
+                live_cluster, [w for w, _ in stopped], EndReason.STOPPED, words, [end for _, end in stopped]
+            )
+            # Those that failed first: their logs are read of a few only.
+            for worker, known in sorted(wanted, key=lambda pair: pair[1] is not None and pair[1].raw_state == _GOOD):
+                id = batch.job_of(worker)
+                if id is None:
+                    continue
+                end = known or await self._why(live_cluster, place, id)
+                tail: tuple[str, ...] = ()
+                if tails < TAILS:
+                    tails += 1
+                    tail = await self._tail(live_cluster, batch, place, worker)
+                reason, words = explain.ended(end, tail=tail)
+                worker.log_tail = tail
+                await self.over(live_cluster, [worker], reason, words, [end])
+        except FactoryError as error:
+            log.info("Why jobs of batch %s ended is asked again: %s", batch.id, error.message)
+        finally:
+            live_cluster.concluding -= {(batch.id, worker.task) for worker, _ in ended}
+
+    async def _with_all_runs(
+        self,
+        live_cluster: LiveCluster,
+        batch: BatchRecord,
+        place: FactoryConnection,
+        ended: list[tuple[WorkerRecord, End | None]],
+    ) -> list[tuple[WorkerRecord, End | None]]:
+        """What a job ran before it was put back into the queue is paid for, too: the accounting alone tells it."""
+        again = [id for worker, _ in ended if worker.restarts and (id := batch.job_of(worker)) is not None]
+        known: dict[str, End] = {}
+        try:
+            for first in range(0, len(again), RECORDS):
+                known |= await place.site.recorded_all(live_cluster.row.account, again[first : first + RECORDS])
+        except FactoryError as error:
+            log.info("Earlier runs of batch %s are counted as they were seen: %s", batch.id, error.message)
+        return [(worker, known.get(batch.job_of(worker) or "", end)) for worker, end in ended]
+
+    async def _why(self, live_cluster: LiveCluster, place: FactoryConnection, job_id: str) -> End | None:
+        try:
+            return await place.site.why_ended(live_cluster.row.account, job_id)
+        except Gone:
+            return None
+
+    async def tail(
+        self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, worker: WorkerRecord
+    ) -> tuple[str, ...]:
+        """Return the last lines of a job's log as it is now. Raises LinkError."""
+        folder = await session_folder(place, live_cluster.row.account, live_cluster.row.id)
+        return await place.transport.run(
+            read_tail(f"{folder}/{log_name(batch, worker.task)}"), live_cluster.row.account
+        )
+
+    async def _tail(
+        self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, worker: WorkerRecord
+    ) -> tuple[str, ...]:
+        try:
+            return await self.tail(live_cluster, batch, place, worker)
+        except FactoryError as error:
+            log.info("The log of worker %s cannot be read: %s", worker.name, error.message)
+            return ()
+
+    async def over(
+        self,
+        live_cluster: LiveCluster,
+        ended: list[WorkerRecord],
+        reason: EndReason,
+        words: Words,
+        ends: Sequence[End | None] = (),
+    ) -> None:
+        """Write that these jobs are over, and the cluster if it was to end and these were the last. ``ends``: what the
+        scheduler says of them, in the same order."""
+        now = clock.now()
+        for worker, end in zip_longest(ended, ends):
+            if worker.ended is None:
+                worker.state, worker.end_reason, worker.end = WorkerState.ENDED, reason, worker.end or words
+                worker.is_over(now, end)
+        await self._store.save(ended)
+        live_cluster.touch(*ended)
+        if live_cluster.row.wish == "stop" and not live_cluster.alive() and live_cluster.row.ended is None:
+            await self._store.change(live_cluster.row, ended=now)
+            live_cluster.touch()
+
+    async def _unknown(self, place: FactoryConnection, by_batch: dict[BatchId, dict[str, Job]]) -> None:
+        """Jobs of ours whose batch no live cluster has: cancelled after a grace, as orphans are."""
+        for batch_id, jobs in by_batch.items():
+            alive = [job for job in jobs.values() if job.state in (JobState.PENDING, JobState.RUNNING)]
+            key = (place.factory.id, batch_id)
+            if not alive:
+                self._orphans.pop(key, None)
+                continue
+            since = self._orphans.setdefault(key, clock.ticks())
+            if clock.ticks() - since < self._link_state.config.limits.orphan_grace_seconds:
+                continue
+            known = await self._store.batch(batch_id)
+            if known is not None and known[1] is None:
+                continue  # its cluster lives, and was not loaded yet
+            mine = [job for job in alive if job.account == alive[0].account]
+            cancel = partial(self._cancel_orphans, place, batch_id, mine, known[0] if known else "")
+            self._link_state.apart.begin(key, (place.factory.id, mine[0].account), cancel)
+
+    async def _cancel_orphans(self, place: FactoryConnection, batch_id: BatchId, jobs: list[Job], person: str) -> None:
+        """Cancel jobs of one account whose batch no cluster has. Apart: the account's own commands are run for it."""
+        account = jobs[0].account
+        try:
+            told = await place.site.cancel(account, [OwnJob(job.id, account, job.comment) for job in jobs])
+        except FactoryError as error:
+            log.warning("The orphans of batch %s are not cancelled yet: %s", batch_id, error.message)
+            return
+        self._orphans.pop((place.factory.id, batch_id), None)
+        if Found.OURS not in told.values():
+            return
+        key_id = place.access_status.key_id(account)
+        entry = AuditEntry(person, account, place.factory.id, "cancel-orphan", jobs[0].id, f"batch {batch_id}", key_id)
+        await self._link_state.ledger.note(entry)
+
+
+def log_name(batch: BatchRecord, task: int) -> str:
+    """Of a job's log, in the cluster's folder."""
+    return f"{batch.id}-{task}.log"
+
+
+def _take(worker: WorkerRecord, job: Job, batch: BatchRecord, now: datetime) -> bool:
+    """Take over what is kept of a job that has not ended; whether anything changed."""
+    old = (worker.state, worker.node, worker.started, worker.ends, worker.restarts)
+    worker.state = _STATES[job.state]
+    worker.node = job.nodes[0] if job.nodes and job.state is not JobState.PENDING else None
+    worker.runs(job, batch, now)
+    return old != (worker.state, worker.node, worker.started, worker.ends, worker.restarts)

@@ -1,0 +1,54 @@
+"""What a batch of workers is to a scheduler: one request for equal jobs."""
+
+from __future__ import annotations
+
+from factorycommon.models import JobRequest, ProjectAt
+from factorylink.catalogue.loading import ChoiceError, find_size, job_request
+from factorylink.clusters.reconciler import log_name
+from factorylink.errors import Refused
+from factorylink.jobs.identity import Identity
+from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord
+from factorylink.sessions.submitter import session_folder
+from factorylink.site.factory_connection import FactoryConnection
+
+FILE = "cluster.json"  # in the cluster's folder: the scheduler's address, and keys
+ASKED = "worker.json"  # beside it: what is asked of each Dask worker, if anything is
+GB = 10**9
+
+
+async def request(
+    place: FactoryConnection, row: ClusterRecord, batch: BatchRecord, identity: Identity, project: ProjectAt
+) -> JobRequest:
+    """Raises Refused where the catalogue's words cannot be handed to a scheduler, and the transport's errors."""
+    folder = await session_folder(place, row.account, row.id)
+    try:
+        size = find_size(place.factory, row.choice.size)
+    except ChoiceError as error:  # it was offered when the cluster was begun
+        raise Refused(error.message) from error
+    share = max(1, size.cores // row.processes)
+    argv = [
+        *("-P", "-m", "factorygate.cluster.worker", "--file", f"{folder}/{FILE}"),
+        *("--names", ",".join(worker.name for worker in batch.workers)),
+        *("--processes", str(row.processes), "--threads", str(share)),
+        *("--memory", str(int(size.memory_gb * GB) // row.processes)),
+        *("--gpus", str(size.gpus), "--vendor", place.factory.accelerator.vendor),
+        *("--seconds", str(round(batch.hours * 3600)), "--tmp", place.access.door.node_tmp),
+    ]
+    # Slurm's own word for an array's index; one job has none.
+    log = log_name(batch, 1) if batch.count == 1 else f"{batch.id}-%a.log"
+    try:
+        return job_request(
+            place.factory,
+            place.access,
+            row.choice.model_copy(update={"hours": batch.hours}),
+            row.options,
+            name=identity.job_name,
+            comment=identity.batch_comment(batch.id, row.account, row.factory),
+            folder=folder,
+            argv=argv,
+            log=log,
+            warned=False,  # its workers know their time
+            project=project,
+        )
+    except ValueError as error:
+        raise Refused(f"The job for {place.factory.site.machine} cannot be written: {error}") from error

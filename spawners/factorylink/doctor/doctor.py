@@ -1,0 +1,63 @@
+"""The way of a session to a factory, walked once for the operator, step by step, up to the first that fails."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from factorycommon.models import Factory, Model, NodeSize, Words
+from factorylink.config import LinkConfig
+from factorylink.doctor.visit import Stuck, Visit
+from factorylink.errors import FactoryError, Gone, Refused
+from factorylink.explain import explain
+
+
+class StepResult(Model):
+    """How one step went. ``words``: what was found, or what failed and what to do; ``log``: the end of the job's."""
+
+    step: str
+    good: bool
+    said: str = ""
+    words: Words | None = None
+    log: tuple[str, ...] = ()
+
+
+async def examine(
+    config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float
+) -> AsyncIterator[StepResult]:
+    """Findings as they come; after one that is not good come only those about what had to be left behind.
+
+    ``factory`` has the access' overrides applied; ``patience``: seconds for the job to start. Raises ValueError where
+    ``link.yaml`` does not lead there at all.
+    """
+    visit = Visit(config, factory, account, size, patience)
+    try:
+        for step, walk in visit.steps:
+            try:
+                finding = StepResult(step=step, good=True, said=await walk())
+            except Stuck as stuck:
+                finding = StepResult(step=step, good=False, words=stuck.words, log=stuck.log)
+            except FactoryError as error:
+                finding = StepResult(step=step, good=False, words=_explained(step, error))
+            yield finding
+            if not finding.good:
+                break
+        for words in await visit.leave():
+            yield StepResult(step="clean up", good=False, words=words)
+    finally:
+        await visit.leave()
+
+
+def _explained(step: str, error: FactoryError) -> Words:
+    if isinstance(error, Refused) and step in ("home", "submit"):
+        return explain.refused(error.message)
+    if step in ("entry", "door"):
+        return explain.door(error.message)
+    if step == "login" and isinstance(error, Gone):
+        return Words(
+            code="no-account",
+            what="There is no such account at the factory.",
+            do="Name another one under accounts or account_pool of link.yaml, or have the site make it.",
+            whose="operator",
+            scheduler=error.message,
+        )
+    return explain.unreachable(error)

@@ -1,0 +1,52 @@
+"""What the doctor looks at about how jobs are known: name and comment after a submission, and other gateways' jobs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from factorycommon.models import Job, JobState, Words
+from factorylink.jobs.identity import Identity, read_or_make_key
+
+
+def changed(job: Job, name: str, comment: str) -> Words | None:
+    """Return what to say of a job whose name or comment is not the one that it was submitted with."""
+    parts = [part for part, now, was in (("name", job.name, name), ("comment", job.comment, comment)) if now != was]
+    if not parts:
+        return None
+    return Words(
+        code="job-rewritten",
+        what=f"The factory changed the {' and the '.join(parts)} of the job as it was submitted.",
+        do=(
+            "Ask the site to leave name and comment of the gateway's jobs as they are: a session is found again by "
+            "them, and a job with another comment is not cancelled by the gateway."
+        ),
+        whose="site",
+        scheduler=f"name {job.name!r}, comment {job.comment!r}",
+    )
+
+
+def own_identity(hub: str, state_dir: Path) -> Identity | None:
+    """Return the identity with which the link of this machine signs; None where it was never started here, or where
+    its key cannot be read."""
+    file = state_dir / "hmac.key"
+    try:
+        return Identity(hub, read_or_make_key(file)) if file.exists() else None
+    except (OSError, ValueError):
+        return None
+
+
+def same_name(jobs: list[Job], identity: Identity, factory: str) -> Words | None:
+    """Return what to say of jobs of this gateway's name whose comment another gateway signed."""
+    others = [j for j in jobs if j.state is not JobState.ENDED and identity.is_of_another_gateway(j, factory)]
+    if not others:
+        return None
+    return Words(
+        code="same-name",
+        what=f"{len(others)} jobs of the name {identity.job_name} were submitted by another gateway.",
+        do=(
+            "Two hubs with the same hub.name use this factory: give each a name of its own in link.yaml. Jobs of the "
+            "other one are left alone meanwhile."
+        ),
+        whose="operator",
+        scheduler=", ".join(f"job {job.id} of {job.account}" for job in others[:5]),
+    )

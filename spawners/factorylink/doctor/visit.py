@@ -1,0 +1,329 @@
+"""One visit at a factory by the way of a session, each step by itself, and nothing left behind.
+
+It is the link's own way: its access and credentials, its script, a real job, the real door. Only name and key differ,
+so that a running link takes the job for somebody else's. Whatever happens, nothing is left: the job is cancelled, the
+session's folder removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import posixpath
+import secrets
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import asyncssh
+
+from factorycommon.models import Choice, Factory, Job, JobId, JobOptions, JobState, NodeSize, SessionId, Words
+from factorylink.catalogue.choices import bridge_argv, resolve
+from factorylink.config import LinkConfig
+from factorylink.doctor import job_marks
+from factorylink.doors import carriers
+from factorylink.doors.manager import NO_PORT, DoorManager
+from factorylink.doors.protocol import DoorFile, DoorStatus, read_told
+from factorylink.errors import FactoryError, Gone, Refused, Unreachable
+from factorylink.explain import explain
+from factorylink.jobs.identity import Identity, Note
+from factorylink.jobs.ownership import Found, OwnJob
+from factorylink.ledger.ledger import Ledger
+from factorylink.schedulers.command import Command, done
+from factorylink.sessions.submitter import NOTE, Submitter, read_note, session_folder
+from factorylink.sessions.termination import read_tail
+from factorylink.site.connecting import make_places
+from factorylink.site.site import Site
+from factorylink.util import clock
+
+HOURS = 0.1  # that the job asks for
+_NAME = "doctor"  # after the hub's, in the job's name
+_DOOR = "door.json"
+_PAUSE = 0.5  # seconds between two looks at what nobody tells us about
+_DOOR_SECONDS = 60.0  # from the job's start to its door's first word: Python starts from a shared file system
+_BANNER_SECONDS = 20.0
+_END_SECONDS = 60.0
+_MARKS_SECONDS = 30.0  # from the submission's answer to the scheduler showing the job
+
+
+class Stuck(Exception):
+    """A step failed for a reason that is known. ``log``: the end of the job's."""
+
+    def __init__(self, words: Words, log: tuple[str, ...] = ()) -> None:
+        super().__init__(words.what)
+        self.words = words
+        self.log = log
+
+
+class Visit:
+    """``steps``: in their order; each says what it found, or raises Stuck or one of the link's errors. ``leave`` at the
+    end in any case."""
+
+    def __init__(self, config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> None:
+        own = config.model_copy(update={"hub": config.hub.model_copy(update={"name": f"{config.hub.name}-{_NAME}"})})
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        self._place = make_places(own, {factory.id: factory})[factory.id]
+        if not isinstance(self._place.site, Site):
+            raise TypeError("a place without a site")
+        self._site = self._place.site
+        self._site.knows_ids(lambda _account: () if self._job is None else (self._job,))
+        self._account = account
+        self._id = secrets.token_hex(16)
+        self._identity = Identity(own.hub.name, secrets.token_bytes(32))
+        self._comment = self._identity.comment(self._id, account, factory.id)
+        nowhere = Path("/nonexistent")  # no row is written, and nobody answers the way back
+        self._submitter = Submitter(
+            Ledger(nowhere), self._identity, own.limits, key.export_public_key().decode().split()[1]
+        )
+        self._opened = asyncio.Event()
+        self._doors = DoorManager(own, key, self._door_spoke, nowhere)
+        self._gateway = job_marks.own_identity(config.hub.name, config.state_dir)
+        self._asks_as = account if config.factories[factory.id].private_jobs else None
+        self._choice = resolve(factory, Choice(size=size.id, hours=min(HOURS, size.max_hours)))
+        self._patience = patience
+        self._folder = ""
+        self._asked = False  # there may be a job
+        self._job: JobId | None = None
+        self._node: str | None = None
+        self._gone = False  # all was left
+        self.steps: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = (
+            ("login", self._login),
+            ("scheduler", self._scheduler),
+            ("home", self._home),
+            ("submit", self._submit),
+            ("marks", self._marks),
+            ("start", self._start),
+            ("entry", self._entry),
+            ("door", self._door),
+            ("name", self._name),
+        )
+
+    # --- the steps; each says what it found
+
+    async def _login(self) -> str:
+        home = await self._place.transport.home(self._account)
+        return f"{self._account} is let in; its home is {home}"
+
+    async def _scheduler(self) -> str:
+        await self._site.start()
+        await self._site.ask_jobs_now()
+        return f"{self._place.factory.scheduler} answers the watcher"
+
+    async def _home(self) -> str:
+        self._folder = await session_folder(self._place, self._account, self._id)
+        note = Note(
+            id=self._id,
+            user=_NAME,
+            server="",
+            factory=self._place.factory.id,
+            account=self._account,
+            choice=self._choice,
+            port=NO_PORT,
+            created=clock.now(),
+        )
+        await self._submitter.leave(self._place, self._account, self._id, NOTE, self._identity.seal(note))
+        if await read_note(self._place, self._account, self._id, self._identity) != note:
+            raise Refused(f"{self._folder}/{NOTE} is not read as it was written")
+        return f"sessions get their folders in {posixpath.dirname(self._folder)}"
+
+    async def _submit(self) -> str:
+        request = self._submitter.request(
+            self._place, self._choice, JobOptions(), self._id, self._folder, self._comment
+        )
+        await self._site.turn()
+        self._asked = True
+        self._job = await self._site.submit(self._account, request)
+        return f"job {self._job} was taken for {self._choice.size} in {request.partition}"
+
+    async def _marks(self) -> str:
+        try:
+            async with asyncio.timeout(_MARKS_SECONDS):
+                while True:
+                    if found := await self._by_id():
+                        break
+                    await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            raise Stuck(explain.own("gone")) from None
+        if (words := job_marks.changed(found[0], self._site.job_name, self._comment)) is not None:
+            raise Stuck(words)
+        return "the scheduler shows the job's name and comment as they were submitted"
+
+    async def _start(self) -> str:
+        job: Job | None = None
+        try:
+            async with asyncio.timeout(self._patience):
+                while True:
+                    job = await self._seen() or job
+                    if job is not None and job.state is not JobState.PENDING:
+                        self._node = job.nodes[0] if job.nodes else None
+                        if job.state is not JobState.RUNNING and self._node is None:
+                            raise await self._ended()
+                        return f"it got the node {self._node}"
+                    await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            waits = explain.own("gone") if job is None else explain.pending(job)
+            raise Stuck(waits) from None
+
+    async def _entry(self) -> str:
+        door = await self._door_file()
+        wire = await self._way().wire(door)
+        heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(_BANNER_SECONDS):
+                channel, _ = await wire.create_connection(lambda: _Listener(heard), "door", 0)
+                first = await heard
+                channel.close()
+        except (asyncssh.Error, OSError, TimeoutError) as error:
+            raise Unreachable(str(error) or "The door gave no answer in time.") from error
+        finally:
+            wire.close()
+        if not first.startswith(b"SSH-"):
+            raise Unreachable(f"What answers there is no door: {first[:40]!r}")
+        return f"the carrier {self._place.access.door.carrier} leads to the door"
+
+    async def _door(self) -> str:
+        await self._doors.open(self._way())
+        try:
+            async with asyncio.timeout(_BANNER_SECONDS):
+                await self._opened.wait()
+        except TimeoutError:
+            raise Unreachable(self._doors.problem(self._id)) from None
+        await self._doors.token(self._id)
+        return "it knows the gateway's key, and answers"
+
+    async def _name(self) -> str:
+        if self._gateway is None:
+            return (
+                "not checked for other gateways of this name: hmac.key in state_dir is missing or cannot be read here"
+            )
+        jobs = await self._place.transport.run(self._place.dialect.jobs(self._gateway.job_name), self._asks_as)
+        words = job_marks.same_name(jobs, self._gateway, self._place.factory.id)
+        if words is not None:
+            raise Stuck(words)
+        return f"no other gateway has jobs of the name {self._gateway.job_name}"
+
+    # --- what they need
+
+    async def _by_id(self) -> list[Job]:
+        """The visit's job, as the scheduler shows it under its id."""
+        return await self._site.by_id([self._job], self._asks_as) if self._job is not None else []
+
+    def _door_spoke(self, _session: SessionId, status: DoorStatus | None) -> None:
+        if status is not None:
+            self._opened.set()
+
+    async def _seen(self) -> Job | None:
+        return next((job for job in await self._site.ask_jobs_now() if job.id == self._job), None)
+
+    async def _door_file(self) -> DoorFile:
+        """Once the job has written it. Raises Stuck where the job is over before."""
+        path, why = f"{self._folder}/{_DOOR}", ""
+        try:
+            async with asyncio.timeout(_DOOR_SECONDS):
+                while True:
+                    try:
+                        return read_told(DoorFile, await self._place.transport.read(self._account, path))
+                    except Gone as error:
+                        why = error.message
+                    job = await self._seen()
+                    if job is None or job.state in (JobState.ENDING, JobState.ENDED):
+                        raise await self._ended()
+                    await asyncio.sleep(_PAUSE)
+        except TimeoutError:
+            raise Stuck(explain.door(why), await self._log()) from None
+
+    def _way(self) -> carriers.Route:
+        place, job = self._place, self._job or ""
+        bridge = bridge_argv(place.factory, self._choice)
+        carrier = carriers.carrier(place.access.door, place.dialect, job, self._node, bridge)
+        file = f"{self._folder}/{_DOOR}"
+        return carriers.Route(self._id, place.factory.id, self._account, file, place.transport, carrier)
+
+    async def _ended(self) -> Stuck:
+        end = await self._site.why_ended(self._account, self._job or "")
+        log = await self._log()
+        return Stuck(explain.ended(end, tail=log)[1], log)
+
+    async def _log(self) -> tuple[str, ...]:
+        try:
+            return await self._place.transport.run(read_tail(f"{self._folder}/job.log"), self._account)
+        except FactoryError:
+            return ()
+
+    # --- leaving
+
+    async def leave(self) -> list[Words]:
+        """Leave nothing behind; what could not be helped. Once it was done it does nothing."""
+        if self._gone:
+            return []
+        left: list[Words] = []
+        await self._doors.shutdown()
+        try:
+            if self._asked:
+                await self._end_job()
+        except (FactoryError, TimeoutError) as error:
+            # Its folder stays with it: a job that still begins would make the folder again.
+            job = self._job or f"with the comment {self._comment}"
+            left.append(_left(f"Job {job} may still be there, and its folder {self._folder} is", error))
+        else:
+            left += await self._remove_folder()
+        await self._site.stop()
+        await self._place.transport.close()
+        self._gone = True
+        return left
+
+    async def _end_job(self) -> None:
+        """Also one of which we were not told. Raises TimeoutError where it does not end, Refused where its comment was
+        changed."""
+        async with asyncio.timeout(_END_SECONDS):
+            while jobs := [
+                job
+                for job in await self._site.ask_jobs_now()
+                if (job.id == self._job or job.comment == self._comment) and job.state is not JobState.ENDED
+            ]:
+                own = [OwnJob(job.id, self._account, self._comment) for job in jobs]
+                if {Found.ALTERED, Found.FOREIGN} & {*(await self._site.cancel(self._account, own)).values()}:
+                    raise Refused(
+                        f"The comment of job {jobs[0].id} is {jobs[0].comment!r} now, so the doctor does not cancel "
+                        "the job. Cancel it at the factory (scancel, qdel)."
+                    )
+                await asyncio.sleep(_PAUSE)
+
+    async def _remove_folder(self) -> list[Words]:
+        """And those above, where we were the first there. What could not be removed."""
+        if not self._folder:
+            return []
+        sessions = posixpath.dirname(self._folder)
+        run = self._place.transport.run
+        empty = ("rmdir", "--ignore-fail-on-non-empty", "--", sessions, posixpath.dirname(sessions))
+        try:
+            await run(Command(("rm", "-rf", "--", self._folder), done, timeout=20), self._account)
+            await run(Command(empty, done, timeout=20), self._account)
+        except FactoryError as error:
+            return [_left(f"The folder {self._folder} is still there", error)]
+        return []
+
+
+class _Listener(asyncssh.SSHTCPSession[bytes]):
+    """Hears the first bytes of whoever is at the other end of a wire."""
+
+    def __init__(self, heard: asyncio.Future[bytes]) -> None:
+        self._heard = heard
+
+    def data_received(self, data: bytes, datatype: int | None = None) -> None:  # noqa: ARG002
+        """They came."""
+        if not self._heard.done():
+            self._heard.set_result(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """None came, perhaps."""
+        if not self._heard.done():
+            self._heard.set_exception(exc or ConnectionError("it closed at once"))
+
+
+def _left(what: str, error: Exception) -> Words:
+    return Words(
+        code="left-behind",
+        what=f"{what}.",
+        do="Remove there by hand what is left.",
+        whose="operator",
+        scheduler=str(error),
+    )

@@ -1,0 +1,1 @@
+"""The doors of live sessions: connections into jobs, and the loopback ports that lead there."""

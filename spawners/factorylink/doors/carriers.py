@@ -1,0 +1,94 @@
+"""The two ways to a door. ``tcp``: to a port of its node, through the login side. ``stdio``: into its job, through the
+scheduler, to a socket there; for sites that forbid forwarding. The door behind them is the same.
+
+Where a carrier leads is decided by the scheduler and the link's own configuration. What the session's account writes
+is only followed inside those bounds.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from dataclasses import dataclass
+
+from factorycommon.models import JobId, SessionId
+from factorylink.config import DoorAccess
+from factorylink.doors.protocol import DoorFile
+from factorylink.errors import Misread, Unreachable
+from factorylink.schedulers.dialect import Dialect
+from factorylink.transports.base import ByteStream, Transport
+
+_SOCKET = "door.sock"
+
+
+@dataclass(frozen=True)
+class Tcp:
+    """``host``: what to dial: configured, or the node as the scheduler names it (None: it does not). ``ports``: the
+    range the door may listen on; None: any."""
+
+    host: str | None
+    ports: tuple[int, int] | None
+
+
+@dataclass(frozen=True)
+class Stdio:
+    """``bridge``: argv that, followed by a socket's path, joins its stdin and stdout to that socket on the node.
+    ``node_tmp``: where doors make their folder. ``most``: how many may be entered at a factory at a time.
+    ``node``: as the scheduler names it."""
+
+    job: JobId
+    dialect: Dialect
+    bridge: tuple[str, ...]
+    node_tmp: str
+    most: int
+    node: str | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """How to get to the door of a session. ``file``: absolute path of its ``door.json``, read as the account."""
+
+    session: SessionId
+    factory: str
+    account: str
+    file: str
+    transport: Transport
+    carrier: Tcp | Stdio
+
+    async def wire(self, door: DoorFile) -> ByteStream:
+        """A wire to the door that the file tells of. Raises Misread where it leads outside the bounds, and the
+        transport's errors."""
+        if isinstance(self.carrier, Tcp):
+            return await self.transport.connect(self.account, *_address(self.carrier, door))
+        socket = _socket(self.carrier, self.session, door)
+        argv = self.carrier.dialect.enter(self.carrier.job, (*self.carrier.bridge, socket), self.carrier.node)
+        return await self.transport.enter(self.account, argv)
+
+
+def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, bridge: tuple[str, ...]) -> Tcp | Stdio:
+    """As the configuration wants it."""
+    if access.carrier == "tcp":
+        return Tcp(access.host or node, access.ports)
+    return Stdio(job, dialect, bridge, access.node_tmp, access.stdio_most, node)
+
+
+def _address(tcp: Tcp, door: DoorFile) -> tuple[str, int]:
+    if tcp.host is None:
+        raise Unreachable("The scheduler does not say on which node the session runs.")
+    if door.port is None:
+        raise Misread("The door listens on no port; it was started for carrier stdio, and door.carrier is tcp now.")
+    if tcp.ports is not None and not tcp.ports[0] <= door.port <= tcp.ports[1]:
+        raise Misread("The door says port {}, outside door.ports {}-{}.".format(door.port, *tcp.ports))
+    return tcp.host, door.port
+
+
+def _socket(stdio: Stdio, session: SessionId, door: DoorFile) -> str:
+    """The door's socket, if it lies where a door of this session makes it (``factorygate.session.folder``)."""
+    if door.socket is None:
+        raise Misread("The door has no socket; it was started for carrier tcp, and door.carrier is stdio now.")
+    folder, name = posixpath.split(door.socket)
+    above, own = posixpath.split(folder)
+    ours = re.fullmatch(rf"factorygate-[0-9]+-{session[:8]}-[A-Za-z0-9_]+", own)
+    if name != _SOCKET or not ours or above != posixpath.normpath(stdio.node_tmp).rstrip("/"):
+        raise Misread(f"The door says socket {door.socket}, which is not a door's below {stdio.node_tmp}.")
+    return door.socket

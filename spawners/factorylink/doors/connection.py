@@ -1,0 +1,285 @@
+"""One door: found, entered, listened to, and entered again when it is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import asyncssh
+
+from factorycommon.models.plain import plain_text
+from factorylink.doors.carriers import Route, Stdio
+from factorylink.doors.port_forwarder import FarSide
+from factorylink.doors.protocol import LINE_LIMIT, DoorFile, DoorRefusal, DoorStatus, DoorToken, read_told
+from factorylink.doors.reverse_listener import open_way_back
+from factorylink.errors import FactoryError, Misread, Refused, Unreachable
+from factorylink.transports.base import ByteStream
+from factorylink.transports.command_slots import CommandSlots
+from factorylink.transports.ssh.packets import send_no_fillers
+from factorylink.util.rate_limiter import TurnRateLimiter
+
+log = logging.getLogger("factorylink")
+
+USER = "link"
+CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"]
+# Of a channel to the notebook. The window is what a slow reader makes us hold, and all that is on its way at a time:
+# 130 MB/s where an answer takes 30 ms. Packets are large since each costs the same; larger ones gained nothing more.
+WINDOW = 4 << 20
+PACKET = 256 << 10
+SMALL_WINDOW = 64 << 10  # of a channel over which a door says lines: what it may send before it is heard
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between two tries; the first is short: the door is about to open
+CONNECT_SECONDS = 10.0
+COMMAND_SECONDS = 20.0
+SILENCE_SECONDS = 75.0  # a door that is watched speaks every 30 s
+ANSWER_SECONDS = 5.0
+STATUSES_PER_MINUTE = 120  # a third of it at once: an honest door says less, and another may not keep us busy
+
+_random = random.SystemRandom()
+
+T = TypeVar("T", DoorStatus, DoorToken)
+Stream = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
+
+
+class DoorConnection:
+    """The link's end of one door. ``gate``: passed by those that are entering; ``places``: by those that are inside."""
+
+    def __init__(
+        self,
+        way: Route,
+        key: asyncssh.SSHKey,
+        gate: CommandSlots,
+        places: asyncio.Semaphore | None,
+        back_socket: Path,
+        on_status: Callable[[DoorStatus | None], None],
+    ) -> None:
+        self.way = way
+        self.problem = ""
+        self.ended = False  # the door said that its session is over
+        self._key = key
+        self._gate = gate
+        self._places = places
+        self._back_socket = back_socket
+        self._on_status = on_status
+        self._status: DoorStatus | None = None
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._opened = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the door was entered and is not lost."""
+        return self._opened.is_set()
+
+    def start(self) -> None:
+        """Open it, and again whenever it is lost, until closed."""
+        self._task = asyncio.create_task(self._keep(), name=f"door of {self.way.session}")
+
+    async def close(self) -> None:
+        """Let go."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        self._opened.clear()
+
+    # --- keeping it open
+
+    async def _keep(self) -> None:
+        pause = FIRST_PAUSE
+        while not self.ended:
+            opened = time.monotonic()
+            try:
+                async with self._place():
+                    opened = time.monotonic()
+                    await self._once()
+                problem = "The door was closed."
+            except (FactoryError, asyncssh.Error, OSError, TimeoutError) as error:
+                problem = str(error) or "It did not answer in time."
+            except Exception as error:  # whatever it is: a door that nobody opens again is a lost session
+                log.exception("The door of session %s", self.way.session)
+                problem = f"It could not be entered ({type(error).__name__})."
+            was_open = self._lost()
+            self._say(problem, lost=was_open)
+            if was_open and time.monotonic() - opened > LONGEST_PAUSE:
+                pause = FIRST_PAUSE  # it was open for a while: most likely it is there again at once
+            if not self.ended:
+                await asyncio.sleep(pause * _random.uniform(0.7, 1.3))
+                pause = min(1.5 * pause, LONGEST_PAUSE)
+
+    @contextlib.asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """One of the places that the login side has for doors entered through its scheduler, for as long as inside."""
+        if self._places is None or not isinstance(self.way.carrier, Stdio):
+            yield
+            return
+        if self._places.locked():
+            self._say(
+                f"{self.way.carrier.most} sessions of {self.way.factory} are entered through the scheduler, and no "
+                "more are allowed at a time. This one waits until another ends."
+            )
+        async with self._places:
+            yield
+
+    def _say(self, problem: str, lost: bool = False) -> None:
+        problem = plain_text(problem)  # a door may give any reason for closing
+        new = problem != self.problem
+        self.problem = problem
+        if new:
+            log.info("The door of session %s: %s", self.way.session, problem)
+        if new or lost:
+            self._on_status(None)
+
+    def _lost(self) -> bool:
+        """Note that nobody is inside any more; returns whether somebody was."""
+        was_open = self.is_open
+        self._opened.clear()
+        self._connection = None
+        return was_open
+
+    async def _once(self) -> None:
+        """Enter the door and listen to it until it is lost."""
+        connection: asyncssh.SSHClientConnection | None = None
+        wire: ByteStream | None = None
+        try:
+            async with self._gate.of(self.way.account), asyncio.timeout(CONNECT_SECONDS):
+                door, host_key = await self._read_file()
+                wire = await self.way.wire(door)
+                connection = await self._enter(wire, host_key)
+                watch = await connection.create_process(
+                    "watch", encoding=None, stdin=asyncssh.DEVNULL, window=SMALL_WINDOW
+                )
+                status = self._read(await watch.stdout.readline())
+                # First the way back: the notebook asks the hub as soon as it starts.
+                await open_way_back(connection, self.way.session, status.hub_sock, self._back_socket)
+            turns = TurnRateLimiter(STATUSES_PER_MINUTE)
+            self._status, self._connection, self.problem = status, connection, ""
+            self._opened.set()
+            while True:
+                self._status = status
+                self.ended = status.phase == "ended"
+                self._on_status(status)
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    line = await watch.stdout.readline()
+                if not line:
+                    return
+                status = self._read(line)
+                await asyncio.sleep(turns.take(time.monotonic()))  # SSH's window holds it back meanwhile
+        finally:
+            if connection is not None:
+                connection.abort()  # nothing is left to say, and a peer that is gone would not hear it
+            if wire is not None:
+                wire.close()
+
+    async def _read_file(self) -> tuple[DoorFile, asyncssh.SSHKey]:
+        way = self.way
+        door = read_told(DoorFile, await way.transport.read(way.account, way.file))
+        if door.session != way.session:
+            raise Misread("The file where the door should be is of another session.")
+        try:
+            return door, asyncssh.import_public_key(door.host_key)
+        except asyncssh.KeyImportError as error:
+            raise Misread("The door's host key cannot be read.") from error
+
+    async def _enter(self, wire: ByteStream, host_key: asyncssh.SSHKey) -> asyncssh.SSHClientConnection:
+        connection = await asyncssh.connect(
+            f"session {self.way.session}",  # a name for the log; the wire leads there
+            tunnel=wire,
+            username=USER,
+            client_keys=[self._key],
+            known_hosts=([host_key], [], []),
+            config=None,
+            agent_path=None,
+            preferred_auth="publickey",
+            encryption_algs=CIPHERS,
+            compression_algs=["none"],
+            login_timeout=CONNECT_SECONDS,
+            keepalive_interval=10,
+            keepalive_count_max=3,
+        )
+        send_no_fillers(connection)
+        return connection
+
+    def _read(self, line: bytes) -> DoorStatus:
+        if len(line) > LINE_LIMIT:
+            raise Misread("The door says too much.")
+        status = read_told(DoorStatus, line)
+        if status.session != self.way.session:
+            raise Misread("The door is of another session.")
+        return status
+
+    # --- using it
+
+    async def connect(self, far: Callable[[], FarSide]) -> object:
+        """Open a channel to the notebook, once the door is open."""
+        await self._opened.wait()
+        connection, status = self._now()
+        return await connection.create_unix_connection(far, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
+
+    async def enter(self) -> Stream:
+        """The same as a pair of streams, now or not at all. Raises Unreachable."""
+        connection, status = self._now()
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                return await connection.open_unix_connection(
+                    status.notebook_sock, encoding=None, window=WINDOW, max_pktsize=PACKET
+                )
+        except (asyncssh.Error, OSError, TimeoutError) as error:
+            raise Unreachable(f"The door did not open a way: {error}") from error
+
+    async def command(self, name: str, model: type[T], told: str = "") -> T:
+        """Run a command of the door; its answer. Raises Refused with the door's words, or Unreachable."""
+        connection, _ = self._now()
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                said, code = await _run(connection, name, told.encode())
+        except (asyncssh.Error, OSError, TimeoutError) as error:
+            raise Unreachable(f"The door did not answer: {error}") from error
+        if code == 1:
+            raise Refused(read_told(DoorRefusal, said).error)
+        if code != 0:
+            raise Unreachable("The door closed before it answered.")
+        return read_told(model, said)
+
+    async def answers(self, path: str) -> bool:
+        """Whether the notebook answers ``GET path`` with 200; False as well where the door is lost."""
+        try:
+            connection, status = self._now()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                reader, writer = await connection.open_unix_connection(status.notebook_sock, window=SMALL_WINDOW)
+                try:
+                    writer.write(f"GET {path} HTTP/1.1\r\nHost: notebook\r\nConnection: close\r\n\r\n".encode("ascii"))
+                    first = await reader.readline()
+                finally:
+                    writer.close()
+        except (FactoryError, asyncssh.Error, OSError, TimeoutError):
+            return False
+        return bool(first.split(b" ")[1:2] == [b"200"])
+
+    def _now(self) -> tuple[asyncssh.SSHClientConnection, DoorStatus]:
+        if self._connection is None or self._status is None or not self.is_open:
+            raise Unreachable(self.problem or "The session's door is not open.")
+        return self._connection, self._status
+
+
+async def _run(connection: asyncssh.SSHClientConnection, name: str, told: bytes) -> tuple[bytes, int | None]:
+    """What a command of the door says, and its exit code. Raises Misread for more than an answer can be: it is never
+    collected, and what it says on stderr is not read at all."""
+    process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW)
+    try:
+        with contextlib.suppress(BrokenPipeError):  # what needs no input may have been answered already
+            process.stdin.write(told)
+            process.stdin.write_eof()
+        said = b""
+        while piece := await process.stdout.read(LINE_LIMIT):
+            said += piece
+            if len(said) > LINE_LIMIT:
+                raise Misread("The door says too much.")
+        await process.wait_closed()
+        return said, process.exit_status
+    finally:
+        process.channel.abort()

@@ -1,0 +1,179 @@
+"""The doors of all live sessions: one loopback port and one SSH connection each, opened again for as long as it takes.
+
+The host key comes from a file of the session's account, read over the transport, never from the network. Whatever a
+door says is bounded and parsed; it can at worst mislead its own person about their own session.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import secrets
+import socket
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import asyncssh
+
+from factorycommon.models import MessageBody, SessionId
+from factorylink.config import LinkConfig
+from factorylink.doors.carriers import Route, Stdio
+from factorylink.doors.connection import DoorConnection, Stream
+from factorylink.doors.malloc import keep_blocks
+from factorylink.doors.port_forwarder import HOST, FarSide, SessionPort
+from factorylink.doors.protocol import DoorStatus, DoorToken
+from factorylink.errors import Gone
+from factorylink.transports.command_slots import CommandSlots
+
+log = logging.getLogger("factorylink")
+
+NO_PORT = 0  # of a session that the proxy has nothing to do with
+OPENING_AT_ONCE = 16  # at a factory: a link that starts anew has hundreds to open, each a connection at the login side
+
+
+class DoorManager:
+    """Keeps ports and doors. Commands raise Unreachable where the door is not open now, Refused where it said no.
+
+    ``on_status`` is called with None when a door is lost or cannot be opened for another reason than before, and with
+    every new status of an open one.
+    """
+
+    def __init__(
+        self,
+        config: LinkConfig,
+        key: asyncssh.SSHKey,
+        on_status: Callable[[SessionId, DoorStatus | None], None],
+        back_socket: Path,
+    ) -> None:
+        self._config = config
+        self._key = key
+        self._on_status = on_status
+        self._back_socket = back_socket
+        self._ports: dict[SessionId, SessionPort] = {}
+        self._lines: dict[SessionId, DoorConnection] = {}
+        self._gates: dict[str, CommandSlots] = {}  # by factory: the doors of one that is silent hold up no other's
+        self._places: dict[str, asyncio.Semaphore] = {}  # by factory, for doors entered through its scheduler
+        self._more_lines = asyncio.Condition()
+        first, last = config.session_ports
+        self._next = first + secrets.randbelow(last - first + 1)
+        keep_blocks()
+        asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
+
+    def allocate(self, used: set[int]) -> int:
+        """A port of the range that nobody uses. Goes round the range: a port that was just given up may still be in
+        the proxy's table, and must not lead to another person's notebook. Raises OSError when all are taken."""
+        first, last = self._config.session_ports
+        taken = used | {port.port for port in self._ports.values()}
+        for _ in range(first, last + 1):
+            port, self._next = self._next, self._next + 1 if self._next < last else first
+            if port not in taken and _is_free(port):
+                return port
+        raise OSError(f"no free port in session_ports {first}-{last}")
+
+    async def bind(self, session_id: SessionId, port: int) -> None:
+        """Listen on the session's port, if it has one; connections wait there for the door. Raises OSError."""
+        if port == NO_PORT:
+            return
+        known = self._ports.get(session_id)
+        if known is not None and known.port == port:
+            return
+        if known is not None:
+            known.close()
+        opened = SessionPort(port, lambda far: self._connect(session_id, far))
+        await opened.listen()
+        self._ports[session_id] = opened
+
+    async def _connect(self, session_id: SessionId, far: Callable[[], FarSide]) -> object:
+        async with self._more_lines:  # a link that has just started listens before it knows its doors
+            await self._more_lines.wait_for(lambda: session_id in self._lines)
+        return await self._line(session_id).connect(far)
+
+    async def open(self, way: Route) -> None:
+        """Keep the session's door open from now on."""
+        session_id = way.session
+        known = self._lines.get(session_id)
+        if known is not None and known.way == way and not known.ended:
+            return
+        if known is not None:
+            await known.close()
+        places = None
+        if isinstance(way.carrier, Stdio):
+            places = self._places.setdefault(way.factory, asyncio.Semaphore(way.carrier.most))
+        gate = self._gates.setdefault(way.factory, CommandSlots(OPENING_AT_ONCE, OPENING_AT_ONCE // 2, 1))
+        line = DoorConnection(way, self._key, gate, places, self._back_socket, lambda s: self._on_status(session_id, s))
+        self._lines[session_id] = line
+        line.start()
+        async with self._more_lines:
+            self._more_lines.notify_all()
+
+    async def close(self, session_id: SessionId) -> None:
+        """Let go of door and port. The notebook goes on."""
+        port, line = self._ports.pop(session_id, None), self._lines.pop(session_id, None)
+        if port is not None:
+            port.close()
+        if line is not None:
+            await line.close()
+
+    async def shutdown(self) -> None:
+        """Let go of all. The notebooks go on."""
+        await asyncio.gather(*(self.close(session_id) for session_id in {*self._ports, *self._lines}))
+
+    def is_open(self, session_id: SessionId) -> bool:
+        """Whether a request gets to the node now."""
+        line = self._lines.get(session_id)
+        return line is not None and line.is_open
+
+    def problem(self, session_id: SessionId) -> str:
+        """Why the door is not open, in words; empty where it is, or where nobody tried."""
+        line = self._lines.get(session_id)
+        return line.problem if line is not None else ""
+
+    async def answers(self, session_id: SessionId, path: str) -> bool:
+        """Whether the notebook answers ``GET path`` with 200."""
+        line = self._lines.get(session_id)
+        return line is not None and await line.answers(path)
+
+    async def send_environment(
+        self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]
+    ) -> DoorStatus:
+        """Hand it through the door, which starts the notebook. The same twice is one notebook."""
+        told = json.dumps({"environment": environment, "argv": list(argv)})
+        return await self._line(session_id).command("environment", DoorStatus, told)
+
+    async def enter(self, session_id: SessionId) -> Stream:
+        """A channel to the session's socket. Raises Unreachable where the door is not open now."""
+        return await self._line(session_id).enter()
+
+    async def token(self, session_id: SessionId) -> str | None:
+        """The hub token that the notebook has; None: it has none yet."""
+        return (await self._line(session_id).command("token", DoorToken)).token
+
+    async def stop(self, session_id: SessionId) -> DoorStatus:
+        """Ask the session to end the notebook cleanly, and then its job."""
+        return await self._line(session_id).command("stop", DoorStatus)
+
+    async def new_end(self, session_id: SessionId, ends: datetime) -> DoorStatus:
+        """Tell the session when its time is over, as the scheduler has it now."""
+        return await self._line(session_id).command("ends", DoorStatus, json.dumps({"ends": ends.isoformat()}))
+
+    async def tell(self, session_id: SessionId, message: MessageBody) -> DoorStatus:
+        """Show it to whoever is in the session; the same id twice is one message."""
+        return await self._line(session_id).command("tell", DoorStatus, message.model_dump_json())
+
+    def _line(self, session_id: SessionId) -> DoorConnection:
+        line = self._lines.get(session_id)
+        if line is None:
+            raise Gone("The session has no door yet.")
+        return line
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True

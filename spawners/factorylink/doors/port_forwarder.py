@@ -1,0 +1,172 @@
+"""One loopback port per session: what connects there is carried, byte for byte, to the notebook's socket on its node.
+
+Both sides are protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and the
+end of one direction is passed on while the other goes on (a download outlives its request).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import asyncssh
+
+from factorylink.errors import FactoryError
+
+log = logging.getLogger("factorylink")
+
+HOST = "127.0.0.1"
+DOOR_WAIT = 10.0  # seconds that a connection waits for a door that is being opened again
+
+Channel = asyncssh.SSHUNIXChannel[bytes]
+# Opens a channel to the notebook for a far side. Raises LinkError, asyncssh.Error, OSError or TimeoutError.
+Connect = Callable[[Callable[[], "FarSide"]], Awaitable[object]]
+
+
+class FarSide(asyncssh.SSHUNIXSession[bytes]):
+    """The notebook's end, a channel through the door."""
+
+    def __init__(self, near: NearSide) -> None:
+        self._near = near
+        self.channel: Channel | None = None
+
+    def connection_made(self, chan: Channel) -> None:
+        """The channel is open."""
+        if self._near.closing:
+            chan.close()
+        else:
+            self.channel = chan
+
+    def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
+        """From the notebook to whoever connected."""
+        self._near.write(data)
+
+    def eof_received(self) -> bool:
+        """The notebook says no more; the other direction goes on."""
+        self._near.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """The door is slower than whoever connected."""
+        self._near.pause()
+
+    def resume_writing(self) -> None:
+        """The door has caught up."""
+        self._near.resume()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """The channel, or the whole door, is gone."""
+        self.channel = None
+        self._near.close()
+
+
+class NearSide(asyncio.Protocol):
+    """The end of whoever connected to the port: the proxy."""
+
+    def __init__(self, port: SessionPort) -> None:
+        self._port = port
+        self._far = FarSide(self)
+        self._task: asyncio.Task[None] | None = None
+        self.closing = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Wait for the door before the first byte is read."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.pause_reading()
+        self._port.near.add(self)
+        self._task = asyncio.create_task(self._connect())
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(DOOR_WAIT):
+                await self._port.connect(lambda: self._far)
+        except (FactoryError, asyncssh.Error, OSError, TimeoutError) as error:
+            log.debug("Nothing behind port %d: %s", self._port.port, error)
+            self.close()
+            return
+        if not self.closing:
+            self._transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        """From whoever connected to the notebook."""
+        if self._far.channel is not None:
+            with contextlib.suppress(BrokenPipeError):  # it hung up; what it said before may still be on its way
+                self._far.channel.write(data)
+
+    def eof_received(self) -> bool:
+        """Whoever connected says no more, and still listens."""
+        if self._far.channel is not None:
+            self._far.channel.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """Whoever connected is slower than the notebook."""
+        if self._far.channel is not None:
+            self._far.channel.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Whoever connected has caught up."""
+        if self._far.channel is not None:
+            self._far.channel.resume_reading()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        """Whoever connected is gone."""
+        self.closing = True
+        self._port.near.discard(self)
+        if self._task is not None:
+            self._task.cancel()
+        if self._far.channel is not None:
+            self._far.channel.close()
+
+    def write(self, data: bytes) -> None:
+        """Send on to whoever connected."""
+        self._transport.write(data)
+
+    def write_eof(self) -> None:
+        """Tell whoever connected that no more comes. Whoever has hung up by then says so here: what is raised in a
+        channel would end all that goes through the door."""
+        if not self._transport.is_closing():
+            try:
+                self._transport.write_eof()
+            except OSError:
+                self._transport.abort()
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self.closing:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if not self.closing:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Send what is left, then close."""
+        self.closing = True
+        self._transport.close()
+
+
+class SessionPort:
+    """The listener of one session, open for as long as the link knows the session, with or without a door."""
+
+    def __init__(self, port: int, connect: Connect) -> None:
+        self.port = port
+        self.connect = connect
+        self.near: set[NearSide] = set()
+        self._server: asyncio.Server | None = None
+
+    async def listen(self) -> None:
+        """Raises OSError where the port is taken."""
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(lambda: NearSide(self), HOST, self.port, backlog=256)
+
+    def close(self) -> None:
+        """Stop listening, and end every connection."""
+        if self._server is not None:
+            self._server.close()
+        for near in list(self.near):
+            near.close()

@@ -1,0 +1,115 @@
+"""What a door writes and says, as the link reads it. It comes from the session's own account: bounded, not trusted."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from factorycommon.models import Moment, Notice, SessionId
+from factorycommon.models.plain import plain_text
+from factorylink.errors import Misread
+
+PROTOCOL = 1
+LINE_LIMIT = 16384  # bytes of one line of JSON from a door
+
+T = TypeVar("T", bound="_Told")
+
+HostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]{40,200}$")]
+SocketPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,106}$")]
+Said = Annotated[str, Field(max_length=1000), AfterValidator(plain_text)]  # words for a person
+Name = Annotated[str, Field(max_length=100), AfterValidator(plain_text)]  # of a notebook or terminal
+EndWord = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
+
+
+class _Told(BaseModel):
+    """Frozen and strict, a text is no number; a newer door of the same protocol may say more."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+
+class DoorFile(_Told):
+    """``door.json`` in the session's folder: where on its node the door is, and how to know it: a port, or a socket
+    where it is entered through the scheduler. The host that it names as well is not read: the account writes the
+    file, and the link dials only what the scheduler or its own configuration says."""
+
+    protocol: Literal[1]
+    session: SessionId
+    job: str = Field(max_length=64)
+    port: int | None = Field(None, ge=1, le=65535)
+    socket: SocketPath | None = None
+    host_key: HostKey
+    ends: Moment | None = None
+    restart: int = Field(0, ge=0, le=1_000_000)
+
+
+class DoorStatus(_Told):
+    """One line of ``watch``, and the answer to most commands."""
+
+    protocol: Literal[1]
+    session: SessionId
+    job: str = Field("", max_length=64)
+    phase: Literal["waiting", "launching", "up", "ending", "ended"]
+    notebook_sock: SocketPath
+    hub_sock: SocketPath
+    environment: bool = False
+    exit_code: int | None = Field(None, ge=-255, le=255)
+    last_activity: Moment | None = None
+    busy: bool = False
+    busy_with: Annotated[tuple[Name, ...], Field(max_length=5)] = ()
+    opened: bool = False
+    gpu_percent: int | None = Field(None, ge=0, le=100)
+    memory_bytes: int | None = Field(None, ge=0, lt=2**63)
+    ends: Moment | None = None
+    ends_idle: Moment | None = None
+    notice: Notice | None = None
+    end_reason: EndWord | None = None
+    message: Said = ""
+
+
+class DoorEnd(_Told):
+    """``end.json``, as the door leaves it: only ever words to show."""
+
+    reason: EndWord
+    message: Said = ""
+
+
+class _Version(_Told):
+    protocol: int
+
+
+class OtherProtocol(Misread):
+    """The door in that environment speaks another protocol than this link."""
+
+
+class DoorToken(_Told):
+    """Answer to ``token``."""
+
+    token: str | None = Field(None, max_length=1000, pattern=r"^[!-~]+$", repr=False)
+
+
+class DoorRefusal(_Told):
+    """Answer of a command that the door did not carry out."""
+
+    error: Said = "The door did not say why."
+
+
+def read_told(model: type[T], raw: bytes | str) -> T:
+    """Read a line or file of a door. Raises OtherProtocol, or Misread for anything that is not as it must be."""
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        version = _version(raw)
+        if version is not None and version != PROTOCOL:
+            raise OtherProtocol(
+                f"The session's environment has door protocol {version}, this link speaks {PROTOCOL}: "
+                f"{'the link' if version > PROTOCOL else 'the environment'} must be updated."
+            ) from error
+        raise Misread(f"The door's words were not understood: {error.errors(include_input=False)[0]['msg']}") from error
+
+
+def _version(raw: bytes | str) -> int | None:
+    try:
+        return _Version.model_validate_json(raw).protocol
+    except ValidationError:
+        return None

@@ -1,0 +1,1 @@
+"""Explanations in a person's words of what schedulers, doors and the gateway say."""

@@ -1,0 +1,262 @@
+"""What a scheduler says, in a person's words: what it means, whose move it is, what to do. Pure.
+
+Each answer keeps the scheduler's own words in ``Words.scheduler``; ``Words.code`` names the case for pages, scripts and
+tests. A word that no table knows is shown as it is: never hidden, never guessed at. ``docs/reasons.md`` lists it all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import UTC
+from typing import Literal
+
+from factorycommon.models import N_, End, EndReason, Job, MaintenanceView, Words
+from factorylink.errors import Distrusted, Expired, FactoryError, NotLetIn
+from factorylink.explain import pbs, slurm, slurm_refusals
+from factorylink.explain.ends import (
+    BY_ITSELF,
+    CANCELLED,
+    DOOR,
+    ENDED,
+    ENDED_REASON,
+    FAILED,
+    KILLED,
+    LOG,
+    LOG_REASONS,
+    NOT_INSTALLED,
+    WITHDRAWN,
+    WITHDRAWN_FOR_YOU,
+    WITHDRAWN_STARTING,
+)
+from factorylink.explain.gateway import BARRED, DOOR_TROUBLE, OURS
+from factorylink.explain.table import ITSELF, Answer, Case, Move
+
+# What the schedulers say differs so much that no table needs to know whose words it is given.
+PENDING = (*slurm.PENDING, *pbs.PENDING)
+REFUSED = (*slurm_refusals.REFUSED, *pbs.REFUSED)
+UNREACHABLE = (*pbs.UNREACHABLE, *slurm_refusals.UNREACHABLE)
+
+NODE_STARTING = Answer(
+    "node-starting",
+    N_("It has its node, which is being started up."),
+    Move("wait", N_("This takes a few minutes.")),
+)
+REQUEUED = Answer("requeued", N_("It was put back into the queue and starts again on another node."), ITSELF)
+REQUEUED_OFTEN = Answer(
+    "requeued-often",
+    N_("It was put back into the queue {count} times and starts again on another node."),
+    Move("site", N_("If it goes on like this, cancel it and write to the factory's support.")),
+)
+# Where no table knows the word; it is shown beside.
+UNKNOWN_WAIT = Answer(
+    "unknown",
+    N_("It waits, for a reason that the factory's scheduler calls {words}."),
+    Move("site", N_("This gateway does not know this reason. If it lasts, ask the factory's support.")),
+)
+UNKNOWN_REFUSAL = Answer(
+    "unknown",
+    N_("The factory's scheduler did not take it: {words}"),
+    Move("site", N_("If the scheduler's words do not tell you what to change, ask the factory's support.")),
+)
+# What a site's own filter (Slurm's JobSubmitPlugins) says is the site's text; Slurm adds a line that says nothing.
+JOB_FILTER = Answer(
+    "job-filter",
+    N_("The factory's own rules for jobs turned it down: {words}"),
+    Move("you", N_("Choose another size, project or fewer hours, as these words ask for. If they do not help, ask the "
+                   "factory's support.")),
+)  # fmt: skip
+_FILTERED = re.compile(r"\n*^.*submission failed: Unspecified error$", re.I | re.M)
+_CONFLICT = "conflict with reservation"  # PBS' words; of a maintenance, where there is one
+_OFTEN = 3  # requeues
+UNLOOKED = 300.0  # seconds in which a scheduler looks at a new job, if it works: most begin with a new one at once
+_LAST_LINES = 12  # of the log: what is older may be of anything
+
+
+def pending(job: Job) -> Words:
+    """Why a job waits."""
+    if job.raw_state in ("CONFIGURING", "POWER_UP_NODE", "provisioning"):
+        return NODE_STARTING.words(job.raw_state)
+    if job.raw_state in ("REQUEUED", "REQUEUE_FED", "EXPEDITING"):
+        if job.restarts >= _OFTEN:
+            return _filled(REQUEUED_OFTEN, job.raw_state, count=str(job.restarts))
+        return REQUEUED.words(job.raw_state)
+    reason = "RequeuedHold" if job.raw_state == "REQUEUE_HOLD" and not job.reason else job.reason
+    found = _find(PENDING, reason, anywhere=False)
+    return found.words(reason) if found else _filled(UNKNOWN_WAIT, reason, words=reason)
+
+
+def unlooked(words: Words, seconds: float) -> Words:
+    """Why a job waits of which the scheduler has said nothing for ``seconds``."""
+    if words.code != "new" or seconds < UNLOOKED:
+        return words
+    return OURS["unlooked"].words(words.scheduler)
+
+
+def nodes_out(words: Words) -> Words:
+    """Why a job waits in a part of the factory whose nodes are all out of use: whatever the scheduler says of it, which
+    may be that too few are free."""
+    if words.code not in ("new", "priority", "resources", "nodes-busy", "unknown"):
+        return words
+    return OURS["nodes-out"].words(words.scheduler)
+
+
+def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Words:
+    """Why a job waits that would run into ``maintenance``: with its times. PBS only says that something is ahead."""
+    if maintenance is None or not (words.code == "maintenance" or _CONFLICT in words.scheduler):
+        return words
+    said = N_(
+        "The nodes are set aside for a maintenance from {start} to {end} (UTC), and it would not end before that."
+    )
+    start, end = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" for moment in (maintenance.start, maintenance.end))
+    told = _find(PENDING, "ReqNodeNotAvail,_Reserved_for_maintenance", anywhere=False)
+    known = told.words(words.scheduler) if told is not None else words
+    return known.model_copy(update={"what": said.format(start=start, end=end)})
+
+
+def ended(
+    end: End | None,
+    *,
+    wish: Literal["run", "stop"] = "run",
+    door: str | None = None,
+    message: str = "",
+    tail: Iterable[str] = (),
+) -> tuple[EndReason, Words]:
+    """Why a session ended. ``end``: the scheduler's record, None: there is none. ``wish``: what was asked of us.
+    ``door``: the reason that the door left (its ``end_reason``), with its ``message``. ``tail``: of the job's log."""
+    reason, answer = _ended(end, wish, door)
+    if reason is EndReason.FAILED and (found := _find(LOG, "\n".join([*tail][-_LAST_LINES:]), anywhere=True)):
+        reason, answer = LOG_REASONS.get(found.code, reason), found
+    return reason, answer.words(_scheduler_words(end, message))
+
+
+def withdrawn(*, operator: bool, begun: bool) -> Words:
+    """Return why a session ended that was stopped before JupyterLab answered. ``operator``: an operator stopped it;
+    ``begun``: its job had started."""
+    if operator:
+        return WITHDRAWN_FOR_YOU.words()
+    return (WITHDRAWN_STARTING if begun else WITHDRAWN).words()
+
+
+def _ended(end: End | None, wish: Literal["run", "stop"], door: str | None) -> tuple[EndReason, Answer]:
+    if end is not None:
+        state = ENDED_REASON.get(end.reason, end.raw_state) if end.raw_state == "FAILED" else end.raw_state
+        if state in ENDED:
+            return ENDED[state]
+    if door == "failed" and end is not None and _killed(end):
+        return EndReason.FAILED, KILLED
+    if door in DOOR:
+        return DOOR[door]
+    if wish == "stop":
+        return DOOR["stopped"]
+    if end is None:
+        return EndReason.FAILED, OURS["gone"]
+    if end.raw_state == "CANCELLED":
+        return EndReason.CANCELLED_BY_SITE, CANCELLED[end.by]
+    if end.raw_state == "COMPLETED":
+        return EndReason.FINISHED, BY_ITSELF
+    if _killed(end):
+        return EndReason.FAILED, KILLED
+    return EndReason.FAILED, NOT_INSTALLED if end.exit_code in (126, 127) else FAILED
+
+
+def _killed(end: End) -> bool:
+    return end.signal == 9 or end.exit_code == 137
+
+
+def refused(text: str) -> Words:
+    """Why the scheduler did not take a job; ``text`` is what it printed."""
+    if words := barred(text):
+        return words
+    filtered, lines = _FILTERED.subn("", text)
+    if lines and filtered.strip():
+        return _filled(JOB_FILTER, filtered.strip(), words=" ".join(filtered.split()))
+    found = _find(REFUSED, text, anywhere=True)
+    return found.words(text) if found else _filled(UNKNOWN_REFUSAL, text, words=text)
+
+
+def unreachable(error: FactoryError | str) -> Words:
+    """Why nothing is known of a factory: the error, or its message."""
+    text = error.message if isinstance(error, FactoryError) else error
+    if isinstance(error, Expired):
+        return OURS["credential-expired"].words(text)
+    if isinstance(error, Distrusted):
+        return OURS["host-key"].words(text)
+    if words := barred(text):
+        return words
+    return (_find(UNREACHABLE, text, anywhere=True) or OURS["unreachable"]).words(text)
+
+
+def barred(error: FactoryError | str) -> Words | None:
+    """Whether the site says that we may do nothing there, or nothing for that account: its wrapper, or its sshd."""
+    text = error.message if isinstance(error, FactoryError) else error
+    if isinstance(error, NotLetIn):
+        return OURS["off-list"].words(text)
+    for pattern, code in BARRED:
+        if pattern in text:
+            return OURS[code].words(text)
+    return None
+
+
+def door(problem: str) -> Words:
+    """Why a running session cannot be entered; ``problem``: what the link's connection to its door says, or \"\"."""
+    return door_obstacle(problem) or OURS["door-silent"].words(problem)
+
+
+def door_obstacle(problem: str) -> Words | None:
+    """Return what keeps the link out of a door for as long as nobody mends it; None: it may just not be open yet."""
+    for pattern, code in DOOR_TROUBLE:
+        if re.search(pattern, problem, re.I):
+            return OURS[code].words(problem)
+    return None
+
+
+def own(code: str, detail: str = "") -> Words:
+    """One of our own faults or refusals, by its code in ``OURS``. ``detail`` is shown as it is."""
+    return OURS[code].words(detail)
+
+
+def filled(code: str, **parts: str) -> Words:
+    """The same, with the parts that its text leaves open."""
+    return _filled(OURS[code], "", **parts)
+
+
+def _find(table: Iterable[Case], text: str, *, anywhere: bool) -> Answer | None:
+    for entry in table:
+        if re.search(entry.pattern, text, re.I | re.M) if anywhere else re.match(entry.pattern, text):
+            return entry.answer
+    return None
+
+
+def _filled(answer: Answer, scheduler: str, **parts: str) -> Words:
+    words = answer.words(scheduler)
+    return words.model_copy(update={"what": answer.what.format(**parts), "do": words.do.format(**parts)})
+
+
+def _scheduler_words(end: End | None, message: str) -> str:
+    parts = [message] if message else []
+    if end is not None:
+        parts.append(end.raw_state)
+        parts += [end.reason] if end.reason else []
+        parts += [f"exit code {end.exit_code}"] if end.exit_code else []
+        parts += [f"signal {end.signal}"] if end.signal else []
+    return ", ".join(parts)
+
+
+def everything() -> dict[str, list[Answer]]:
+    """All answers there are, by what they answer: for the docs and the tests."""
+    ends = [*ENDED.values(), *DOOR.values()]
+    withdrawn = [WITHDRAWN, WITHDRAWN_STARTING, WITHDRAWN_FOR_YOU]
+    others = [*withdrawn, *CANCELLED.values(), BY_ITSELF, KILLED, NOT_INSTALLED, FAILED]
+    return {
+        "Why it waits": [*_answers(PENDING), NODE_STARTING, REQUEUED, REQUEUED_OFTEN, UNKNOWN_WAIT],
+        "Why it was not taken": [*_answers(REFUSED), JOB_FILTER, UNKNOWN_REFUSAL],
+        "Why nothing is known of a factory": _answers(UNREACHABLE),
+        "How it ended": [*(e.answer for e in ends), *others],
+        "How it ended, by its log": _answers(LOG),
+        "The gateway itself": list(OURS.values()),
+    }
+
+
+def _answers(table: Iterable[Case]) -> list[Answer]:
+    return list(dict.fromkeys(entry.answer for entry in table))

@@ -1,0 +1,161 @@
+"""JupyterHub's API as the link needs it: whose token is this, which servers are there, start this one again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from pydantic import BaseModel, Field, ValidationError
+
+from factorycommon.models import ADOPT, SessionId
+from factorylink.config import Hub
+from factorylink.errors import Gone, Misread, Refused, Unreachable
+
+log = logging.getLogger("factorylink")
+
+# The answer for a server's token is kept for less: the server's next session may be at another factory.
+_CACHE_SECONDS, _SERVER_SECONDS, _NOBODY_SECONDS = 30.0, 3.0, 3.0
+_CACHE_SIZE = 10_000
+_PAGE = 200
+_PAGED = "application/jupyterhub-pagination+json"
+_SCOPE = "access:services"
+_SERVERS = "access:servers"
+_ONE_SERVER = f"{_SERVERS}!server="
+
+
+class TokenOwner(BaseModel):
+    """Owner of a hub token. ``allowed``: the token may use the service ``factories``; ``server``: the server that the
+    token belongs to ("" for the unnamed one); None: a token of the person's own."""
+
+    name: str
+    allowed: bool
+    server: str | None = None
+
+
+class _Server(BaseModel):
+    pending: str | None = None
+
+
+class _User(BaseModel):
+    name: str
+    kind: str = "user"
+    scopes: list[str] = []
+    servers: dict[str, _Server] = {}
+
+
+class _Pagination(BaseModel):
+    next: dict[str, Any] | None = None
+
+
+class _Page(BaseModel):
+    items: list[_User]
+    pagination: _Pagination = Field(alias="_pagination")
+
+
+class HubClient:
+    """Asks the hub with the token of the service ``factories``. Every method may raise Unreachable."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._token_file: Path = hub.token_file
+        self._service = f"{_SCOPE}!service=factories"
+        self._http = httpx.AsyncClient(
+            base_url=f"{hub.url.rstrip('/')}{hub.base_url}hub/api", timeout=10, trust_env=False
+        )
+        self._owners: dict[str, tuple[float, TokenOwner | None]] = {}
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def user_of(self, token: str) -> TokenOwner | None:
+        """Return whose token this is; None: nobody's. The answer is remembered for at most 30 s, by the token's hash;
+        "nobody's" for 3 s. Raises Unreachable where the hub refuses every token, since its database does not
+        answer."""
+        key = hashlib.sha256(token.encode()).hexdigest()
+        at, owner = self._owners.get(key, (0.0, None))
+        now = time.monotonic()
+        kept = _NOBODY_SECONDS if owner is None else _CACHE_SECONDS if owner.server is None else _SERVER_SECONDS
+        if now - at < kept and at > 0:
+            return owner
+        response = await self._ask("GET", "/user", token=token)
+        owner = None
+        if response.status_code == 200:
+            owner = self._owner(_parse(_User, response))
+        elif response.status_code in (401, 403):
+            await self._knows_tokens()
+        else:
+            raise Unreachable(f"The hub answered {response.status_code} when asked whose token it is.")
+        if len(self._owners) >= _CACHE_SIZE:
+            self._owners.clear()
+        self._owners[key] = (now, owner)
+        return owner
+
+    def _owner(self, user: _User) -> TokenOwner:
+        """Read the hub's answer about a token.
+
+        JupyterHub gives a server's token ``access:servers!server=USER/SERVER`` and a person's default token
+        ``access:servers!user=USER``. A token that enters single servers only is taken for the token of its server;
+        one that names several, or another person's, may do nothing here.
+        """
+        allowed = user.kind == "user" and not {self._service, _SCOPE}.isdisjoint(user.scopes)
+        servers = [scope.removeprefix(_ONE_SERVER) for scope in user.scopes if scope.startswith(_ONE_SERVER)]
+        if not servers or not {_SERVERS, f"{_SERVERS}!user={user.name}"}.isdisjoint(user.scopes):
+            return TokenOwner(name=user.name, allowed=allowed)
+        owner, _, server = servers[0].partition("/")
+        mine = len(servers) == 1 and owner == user.name
+        return TokenOwner(name=user.name, allowed=allowed and mine, server=server)
+
+    async def _knows_tokens(self) -> None:
+        """Raise Unreachable unless the hub takes the link's own token: a hub without its database knows no token."""
+        response = await self._ask("GET", "/user")
+        if response.is_error:
+            raise Unreachable("The hub cannot look up tokens just now: its database does not answer. Try again soon.")
+
+    async def servers(self) -> dict[tuple[str, str], str | None]:
+        """(user, server) of all servers that the hub holds, and what it is doing with each: ``spawn``, ``stop``,
+        ``check`` (it has not decided whether it is there), or None."""
+        found: dict[tuple[str, str], str | None] = {}
+        offset: int | None = 0
+        while offset is not None:
+            params = {"state": "active", "offset": offset, "limit": _PAGE}
+            response = await self._ask("GET", "/users", headers={"Accept": _PAGED}, params=params)
+            if response.status_code != 200:
+                raise Unreachable(f"The hub answered {response.status_code} when asked for its servers.")
+            page = _parse(_Page, response)
+            for user in page.items:
+                found.update(((user.name, name), server.pending) for name, server in user.servers.items())
+            following = page.pagination.next
+            offset = int(following["offset"]) if following is not None else None
+        return found
+
+    async def start_server(self, user: str, server: str, session_id: SessionId) -> None:
+        """Have it started to adopt that session, and nothing else. Raises Gone: no such user; Refused: not now, in the
+        hub's words."""
+        name = quote(user, safe="@~")
+        path = f"/users/{name}/servers/{quote(server, safe='')}" if server else f"/users/{name}/server"
+        response = await self._ask("POST", path, json={ADOPT: session_id}, timeout=30)
+        if response.status_code == 404:
+            raise Gone(f"The hub knows no user {user!r}.")
+        if response.is_error:
+            raise Refused(f"The hub answered {response.status_code}: {response.text[:300]}")
+
+    async def _ask(self, method: str, path: str, *, token: str | None = None, **kwargs: Any) -> httpx.Response:
+        if token is None:
+            token = self._token_file.read_text(encoding="utf-8").strip()  # read anew: it may be replaced
+        headers = {"Authorization": f"token {token}", **kwargs.pop("headers", {})}
+        try:
+            return await self._http.request(method, path, headers=headers, **kwargs)
+        except (httpx.HTTPError, UnicodeEncodeError) as error:
+            raise Unreachable(f"The hub does not answer: {str(error) or type(error).__name__}") from error
+
+
+def _parse(model: type[Any], response: httpx.Response) -> Any:
+    try:
+        return model.model_validate_json(response.content)
+    except ValidationError as error:
+        raise Misread("The hub's answer is not understood.", response.text[:1000]) from error

@@ -1,0 +1,140 @@
+"""What makes a job ours: its name, its site account, and a comment that only this link can write.
+
+Name and comment alone can be copied by any user of the cluster, so the account is part of what the comment signs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from datetime import datetime
+from pathlib import Path
+
+import asyncssh
+from pydantic import ValidationError
+
+from factorycommon.models import BatchId, Job, Model, Person, ResolvedChoice, SessionId, Slot, Slug, UnixAccount
+from factorylink.credentials.base import read_private_key, read_secret
+
+_COMMENT = re.compile(r"^(fgb?):([0-9a-f]{32}):([0-9a-f]{16})$")
+_SESSION, _BATCH = "fg", "fgb"  # whose job it is: a session's, or one of a cluster's batch
+
+
+class Note(Model):
+    """``session.json`` in a session's folder: all that is needed to put a lost row into the ledger again."""
+
+    protocol: int = 1
+    id: SessionId
+    user: Person
+    server: Slot
+    factory: Slug
+    account: UnixAccount
+    choice: ResolvedChoice
+    port: int
+    created: datetime
+
+
+class SealedNote(Model):
+    """The note as it is in the file; ``seal`` is the HMAC of the note's JSON."""
+
+    note: Note
+    seal: str
+
+
+class Identity:
+    """Signs and recognises. ``hub``: the hub's name; ``key``: the secret of this link, 32 bytes."""
+
+    def __init__(self, hub: str, key: bytes) -> None:
+        self.job_name = f"factorygate-{hub}"
+        self._key = key
+
+    def comment(self, session_id: SessionId, account: str, factory: str) -> str:
+        """What the job of that session carries."""
+        return self._comment(_SESSION, session_id, account, factory)
+
+    def batch_comment(self, batch_id: BatchId, account: str, factory: str) -> str:
+        """What each job of that batch of workers carries."""
+        return self._comment(_BATCH, batch_id, account, factory)
+
+    def session_of(self, job: Job, factory: str) -> SessionId | None:
+        """The session this job says it is of, if name, account and comment agree; else None: not ours."""
+        return self._whose(_SESSION, job, factory)
+
+    def batch_of(self, job: Job, factory: str) -> BatchId | None:
+        """The same for the batch of a cluster's workers."""
+        return self._whose(_BATCH, job, factory)
+
+    def is_of_another_gateway(self, job: Job, factory: str) -> bool:
+        """Return whether a job has this gateway's name and a comment of a gateway's form that another key signed."""
+        if job.name != self.job_name or not is_of_our_form(job.comment):
+            return False
+        return self.session_of(job, factory) is None and self.batch_of(job, factory) is None
+
+    def _comment(self, kind: str, id: str, account: str, factory: str) -> str:
+        signed = "job" if kind == _SESSION else kind
+        return f"{kind}:{id}:{self._mac(signed, id, account, factory)[:16]}"
+
+    def _whose(self, kind: str, job: Job, factory: str) -> str | None:
+        match = _COMMENT.match(job.comment)
+        if match is None or match[1] != kind or job.name != self.job_name:
+            return None
+        expected = self._comment(kind, match[2], job.account, factory)
+        return match[2] if hmac.compare_digest(expected, job.comment) else None
+
+    def seal(self, note: Note) -> str:
+        """The note as it goes into the session's folder."""
+        sealed = SealedNote(note=note, seal=self._mac("note", note.model_dump_json()))
+        return sealed.model_dump_json() + "\n"
+
+    def unseal(self, text: bytes) -> Note | None:
+        """The note, if it is whole and we wrote it; else None."""
+        try:
+            sealed = SealedNote.model_validate_json(text)
+        except ValidationError:
+            return None
+        expected = self._mac("note", sealed.note.model_dump_json())
+        return sealed.note if hmac.compare_digest(expected, sealed.seal) else None
+
+    def _mac(self, *words: str) -> str:
+        return hmac.new(self._key, "|".join(words).encode(), hashlib.sha256).hexdigest()
+
+
+def is_of_our_form(comment: str) -> bool:
+    """Return whether a comment looks like one that a gateway signed; whose it is, the signature tells."""
+    return _COMMENT.match(comment) is not None
+
+
+def read_or_make_key(path: Path) -> bytes:
+    """The HMAC key, made at the first start; 0600. Raises OSError; ValueError if it is none, or others may read it."""
+    key = _read_or_make(path, secrets.token_hex(32).encode() + b"\n").strip()
+    if not re.fullmatch(rb"[0-9a-f]{64}", key):
+        raise ValueError(
+            f"{path} is not a key of this link; restore it from your backup (removing it orphans all jobs)"
+        )
+    return bytes.fromhex(key.decode())
+
+
+def read_or_make_ssh_key(path: Path) -> asyncssh.SSHKey:
+    """The key with which the link enters its doors, made at the first start; 0600."""
+    made = asyncssh.generate_private_key("ssh-ed25519", comment="factorygate link")
+    _read_or_make(path, made.export_private_key())
+    return read_private_key(path)
+
+
+def _read_or_make(path: Path, content: bytes) -> bytes:
+    """The file's content; where there is no file, it is made as a whole or not at all."""
+    try:
+        return read_secret(path)
+    except FileNotFoundError:
+        new = path.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.rename(path)
+        return content

@@ -1,0 +1,1 @@
+"""The link's database: sessions, clusters, charges and the audit."""

@@ -1,0 +1,40 @@
+"""The audit as a site gets it: what we did there, as whom, for whom, with which key. Lines of the ledger as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from typing import Literal
+
+from factorycommon.models import AuditLine
+
+Format = Literal["csv", "jsonl"]
+FIELDS = tuple(AuditLine.model_fields)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # the wide ones in some languages
+
+
+def heading(form: Format) -> str:
+    """What comes before the first line."""
+    return _row(FIELDS) if form == "csv" else ""
+
+
+def writer(form: Format) -> Callable[[AuditLine], str]:
+    """A line as text, with its end. Moments are RFC 3339, in UTC."""
+    return _csv if form == "csv" else lambda line: line.model_dump_json() + "\n"
+
+
+def _csv(line: AuditLine) -> str:
+    values = line.model_dump(mode="json")
+    return _row(tuple("" if values[name] is None else cell(str(values[name])) for name in FIELDS))
+
+
+def cell(text: str) -> str:
+    """People name themselves; a spreadsheet must not take a name for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()

@@ -1,0 +1,336 @@
+"""GPU-hours: reserved before a job is handed over, counted as its scheduler counts it, given back when it is over.
+
+A charge is one job's. Until it is over it holds what it may still use, its whole walltime, so a project can never be
+promised more than it has. What a project used and what it holds are sums of its charges: there is no second number
+that could come to differ. All is kept as whole GPU-seconds, which is how schedulers count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Float,
+    Integer,
+    bindparam,
+    case,
+    cast,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+
+from factorycommon.models import End, Project, ProjectBalance, ProjectId, UsageLine
+from factorylink.explain import explain
+from factorylink.ledger.ledger import Ledger, Rejected, Write, upsert
+from factorylink.ledger.schema import budgets, charges
+from factorylink.problems import ProblemError, of_words
+from factorylink.util import clock
+
+HOUR = 3600
+_held = charges.c.gpus * (charges.c.earlier + charges.c.reserved)  # GPU-seconds of a job that is not over, at most
+_used = charges.c.gpus * charges.c.seconds  # of one that is
+
+
+@dataclass(frozen=True)
+class ChargeReservation:
+    """What one job may use at most. ``id``: the session's, or ``worker_charge``; ``gpus``: as they are billed."""
+
+    id: str
+    project: ProjectId | None
+    factory: str
+    person: str
+    account: str
+    gpus: int
+    seconds: int
+
+
+class OverBudget(Rejected):
+    """The project has not so much left, or not for so long. ``left``, ``needs``: GPU-hours, None where it is the time
+    that is too short; ``fits``: how many of several claims that are alike it allows."""
+
+    def __init__(self, project: Project, left: float | None, needs: float | None) -> None:
+        super().__init__(f"The budget of {project.id} does not allow it.")
+        self.project = project
+        self.left = left
+        self.needs = needs
+        self.fits: int | None = None
+
+    def problem(self) -> ProblemError:
+        """In a person's words."""
+        ends = self.project.ends
+        until = "" if ends is None else ends.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+        if self.left is None or self.needs is None:
+            code, figures = "budget-ends", {"until": until}
+        else:
+            code = "budget-over" if ends is None else "budget-over-until"
+            left = math.floor(round(100 * self.left, 6)) / 100  # so that what is said to be there is
+            needs = math.ceil(round(100 * self.needs, 6)) / 100
+            figures = {"left": f"{left:.2f}", "needs": f"{needs:.2f}", "until": until}
+        words = explain.own(code)
+        said = words.what.format(project=self.project.id, **figures)
+        return of_words("limit", words.model_copy(update={"what": said}), fits=self.fits)
+
+
+def worker_charge(batch: str, task: int) -> str:
+    """The id of the charge of one of a batch's jobs."""
+    return f"{batch}/{task}"
+
+
+# --- what goes into a commit of the ledger, mostly with what it is about
+
+
+def reserve(claims: Sequence[ChargeReservation], project: Project | None, alike: int = 0) -> Write:
+    """Hold what these jobs may use. Raises OverBudget, and then the whole commit is undone; with ``project`` None or
+    without a grant nothing is refused. ``alike``: so many more like the first must be allowed, too; they are not held.
+    """
+
+    def write(db: Connection) -> None:
+        if project is not None and claims:
+            longest = max(claim.seconds for claim in claims)
+            each = claims[0].gpus * claims[0].seconds
+            needs = sum(claim.gpus * claim.seconds for claim in claims) + alike * each
+            try:
+                _check(db, project, needs, clock.now() + timedelta(seconds=longest))
+            except OverBudget as error:
+                if error.left is not None and each:
+                    error.fits = math.floor(round(error.left * HOUR) / each)
+                raise
+        if claims:
+            db.execute(insert(charges), [_columns(claim) for claim in claims])
+
+    return write
+
+
+def found(claims: Sequence[ChargeReservation]) -> Write:
+    """Hold what jobs may use that are there already, though these books never had them: nobody is asked."""
+
+    def write(db: Connection) -> None:
+        if claims:
+            db.execute(upsert(db, charges).on_conflict_do_nothing(), [_columns(claim) for claim in claims])
+
+    return write
+
+
+def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project | None) -> Write:
+    """Hold so much more for a job that is to go on until then. Raises OverBudget."""
+
+    def write(db: Connection) -> None:
+        mine = charges.c.id == charge_id
+        if project is not None:
+            gpus = db.execute(select(charges.c.gpus).where(mine)).scalar_one_or_none() or 0
+            _check(db, project, gpus * seconds, until)
+        db.execute(update(charges).where(mine).values(reserved=charges.c.reserved + seconds))
+
+    return write
+
+
+def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Write:
+    """The scheduler says since when its job runs, and until when at most."""
+    values: dict[str, Any] = {"started": started}
+    if started is not None and ends is not None:
+        values["reserved"] = seconds_between(started, ends)
+    return _change(charge_id, values)
+
+
+def began_again(charge_id: str, started: datetime | None, at: datetime) -> Write:
+    """Its job was put back into the queue and may use its whole time once more. What it ran before counts as well, as
+    the scheduler counts it; until that tells how long it was, it was until ``at``."""
+    ran = 0 if started is None else seconds_between(started, at)
+    return _change(charge_id, {"started": None, "earlier": charges.c.earlier + ran})
+
+
+def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Write:
+    """Its job is over, or never was: what it used counts, and the rest is given back.
+
+    What the scheduler says in ``end`` counts to the second; all runs do. Where it does not tell, the job ran from
+    ``started`` (None: not at all) to ``latest``, and before that for as long as was seen."""
+    ended = latest if end is None or end.ended is None else end.ended
+    if end is not None and end.elapsed is not None:
+        started = ended - timedelta(seconds=end.elapsed) if end.elapsed else None
+    last = 0 if started is None else seconds_between(started, ended)
+    whole = counted(end, restarts)
+    seconds = charges.c.earlier + last if whole is None else literal(whole, Integer)
+    return _change(charge_id, {"started": started, "ended": ended, "seconds": _believed(seconds)})
+
+
+def _believed(seconds: ColumnElement[int]) -> ColumnElement[int]:
+    """No more than there can have been since the charge was made: a record of a job may come from its own account."""
+    since = literal(clock.now().timestamp(), Float) - type_coerce(charges.c.reserved_at, Float)
+    most = cast(since, Integer) + charges.c.reserved + CLOCKS
+    return case((seconds > most, most), else_=seconds)
+
+
+def reopen(charge_id: str) -> Write:
+    """It was not over after all."""
+    return _change(charge_id, {"ended": None, "seconds": None})
+
+
+CLOCKS = 300  # seconds by which a scheduler's clock may be ahead of ours
+
+
+@dataclass(frozen=True)
+class ChargeTotals:
+    """How far a job is, in seconds. ``reserved``: of its present run, None: as before; ``seconds``: once it is over."""
+
+    id: str
+    started: datetime | None
+    reserved: int | None
+    earlier: int
+    ended: datetime | None
+    seconds: int | None
+
+
+def stand(now: Sequence[ChargeTotals]) -> Write:
+    """How far many jobs are, at once: an array of a thousand is one statement."""
+    reserved: Any = func.coalesce(bindparam("reserved", type_=Integer), charges.c.reserved)
+    query = update(charges).where(charges.c.id == bindparam("charge")).values(reserved=reserved)
+    query = query.values({name: bindparam(name) for name in ("started", "earlier", "ended")})
+    query = query.values(seconds=_believed(bindparam("seconds", type_=Integer)))
+    rows = [{**one.__dict__, "charge": one.id} for one in now]
+
+    def write(db: Connection) -> None:
+        if rows:
+            db.execute(query, rows)
+
+    return write
+
+
+def seconds_between(since: datetime, until: datetime) -> int:
+    """Whole ones; none where it is the other way round."""
+    return max(0, round((until - since).total_seconds()))
+
+
+def counted(end: End | None, restarts: int) -> int | None:
+    """Seconds of all of a job's runs, as the scheduler counts them; None: it does not tell of all of them."""
+    if end is None or end.elapsed is None:
+        return None
+    if restarts == 0:
+        return end.elapsed
+    return end.elapsed + sum(end.earlier[-restarts:]) if len(end.earlier) >= restarts else None
+
+
+# --- what is asked
+
+
+class Charges:
+    """Looks at the charges."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def access_status(self, project: ProjectId) -> ProjectBalance:
+        """GPU-hours that a project used, and that its jobs may still use. Raises LedgerError."""
+        open_ = (charges.c.project == project, charges.c.ended.is_(None))
+        query = select(charges).where(*open_)
+        now = clock.now()
+
+        def read(db: Connection) -> ProjectBalance:
+            over = select(func.coalesce(func.sum(_used), 0)).where(charges.c.project == project)
+            spent = float(db.execute(over).scalar_one())
+            reserved = 0.0
+            for row in self._ledger.intact(charges, db.execute(query).mappings()):
+                ran = 0.0 if row["started"] is None else max(0.0, (now - row["started"]).total_seconds())
+                ran = min(ran, row["reserved"])
+                spent += row["gpus"] * (row["earlier"] + ran)
+                reserved += row["gpus"] * (row["reserved"] - ran)
+            return ProjectBalance(spent=spent / HOUR, reserved=reserved / HOUR)
+
+        return await self._ledger.transact(read)
+
+    async def usage(
+        self, project: ProjectId | None = None, since: date | None = None, person: str | None = None
+    ) -> list[UsageLine]:
+        """GPU-seconds by day (UTC), project, factory and person, oldest first; what runs counts up to now. Raises
+        LedgerError."""
+        where: list[ColumnElement[bool]] = [
+            or_(charges.c.started.is_not(None), charges.c.earlier > 0, charges.c.seconds > 0)
+        ]
+        where += [] if project is None else [charges.c.project == project]
+        where += [] if person is None else [charges.c.person == person]
+        if since is not None:
+            begin = datetime.combine(since, time.min, UTC)
+            where.append(or_(charges.c.ended.is_(None), charges.c.ended >= begin))
+        query, now = select(charges).where(*where), clock.now()
+        rows = await self._ledger.rows(charges, query)
+        return _by_day(rows, now, since or date.min)
+
+
+def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
+    used: Counter[tuple[date, ProjectId | None, str, str]] = Counter()
+    jobs: Counter[tuple[date, ProjectId | None, str, str]] = Counter()
+    for row in rows:
+        started, ended = row["started"] or row["ended"] or now, row["ended"]
+        if ended is None:
+            ended = min(now, started + timedelta(seconds=row["reserved"]))
+        last = seconds_between(started, ended)
+        whole = row["earlier"] + last if row["seconds"] is None else row["seconds"]
+        last = min(whole, last)
+        by_day = Counter(dict(_days(started, last)))
+        by_day[started.astimezone(UTC).date()] += whole - last  # runs before the last one: when they were is not kept
+        ran = sorted((day, seconds) for day, seconds in by_day.items() if day >= since and seconds)
+        for number, (day, seconds) in enumerate(ran):
+            key = (day, row["project"], row["factory"], row["person"])
+            used[key] += row["gpus"] * seconds
+            jobs[key] += number == 0
+    return [
+        UsageLine(day=key[0], project=key[1], factory=key[2], person=key[3], gpu_seconds=used[key], jobs=jobs[key])
+        for key in sorted(used, key=lambda key: (key[0], key[1] or "", *key[2:]))
+    ]
+
+
+def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
+    """A run cut at midnights, UTC: the days, and for how many seconds of each."""
+    at = started.astimezone(UTC)
+    while seconds > 0:
+        midnight = datetime.combine(at.date() + timedelta(days=1), time.min, UTC)
+        here = min(seconds, max(1, seconds_between(at, midnight)))
+        yield at.date(), here
+        at, seconds = midnight, seconds - here
+
+
+# --- underneath
+
+
+def _check(db: Connection, project: Project, needs: int, until: datetime) -> None:
+    """Raises OverBudget. ``needs``: GPU-seconds; ``until``: when the last of it may be used.
+
+    Whoever else wants of the same project waits until this commit is through or undone: the first statement writes the
+    project's row, which two cannot do at once on any database, and only then is looked at what is left."""
+    kept = {"project": project.id, "gpu_hours": project.gpu_hours, "at": clock.now()}
+    db.execute(upsert(db, budgets).values(kept).on_conflict_do_update(index_elements=["project"], set_=kept))
+    if project.ends is not None and until > project.ends:
+        raise OverBudget(project, None, None)
+    if project.gpu_hours is None:
+        return
+    each = case((charges.c.ended.is_(None), _held), else_=_used)
+    taken = select(func.coalesce(func.sum(each), 0)).where(charges.c.project == project.id)
+    left = math.floor(project.gpu_hours * HOUR) - int(db.execute(taken).scalar_one())
+    if needs and needs > left:
+        raise OverBudget(project, max(0, left) / HOUR, needs / HOUR)
+
+
+def _columns(claim: ChargeReservation) -> dict[str, Any]:
+    values = {**claim.__dict__, "reserved": claim.seconds, "reserved_at": clock.now(), "earlier": 0}
+    del values["seconds"]  # the column's are those that it used
+    return values
+
+
+def _change(charge_id: str, values: dict[str, Any]) -> Write:
+    query = update(charges).where(charges.c.id == charge_id).values(values)
+
+    def write(db: Connection) -> None:
+        db.execute(query)
+
+    return write

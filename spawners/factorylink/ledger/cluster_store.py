@@ -1,0 +1,331 @@
+"""Clusters in the ledger's database: a row of each table in memory, and what is written and read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import (
+    Connection,
+    Float,
+    Table,
+    bindparam,
+    func,
+    insert,
+    select,
+    type_coerce,
+)
+from sqlalchemy import update as sql_update
+from sqlalchemy.exc import IntegrityError
+
+from factorycommon.models import (
+    BatchId,
+    ClusterId,
+    End,
+    EndReason,
+    Job,
+    JobId,
+    JobOptions,
+    JobState,
+    ResolvedChoice,
+    SessionId,
+    Words,
+    WorkerState,
+)
+from factorylink.jobs.identity import Identity
+from factorylink.jobs.ownership import OwnJob
+from factorylink.ledger.charges import ChargeTotals, seconds_between, stand, worker_charge
+from factorylink.ledger.cluster_tables import batches, clusters, workers
+from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, Write, audit_values
+from factorylink.ledger.schema import audit
+from factorylink.schedulers.arrays import task_of
+from factorylink.util import clock
+
+
+@dataclass
+class WorkerRecord:
+    """One job; ``task``: its index in the batch's array, from 1; ``restarts``: how often the scheduler began it again;
+    ``earlier``: hours that it ran before that, at most. What is below the line only this process knows."""
+
+    batch: BatchId
+    task: int
+    name: str
+    state: WorkerState = WorkerState.ASKED
+    wish: Literal["run", "stop"] = "run"
+    node: str | None = None
+    restarts: int = 0
+    earlier: float = 0.0
+    started: datetime | None = None
+    ends: datetime | None = None
+    ended: datetime | None = None
+    end_reason: EndReason | None = None
+    end: Words | None = None
+    log_tail: tuple[str, ...] = ()
+    # ---
+    job: Job | None = None  # as the last answer had it
+    altered: bool = False  # that job has another comment than it was submitted with
+    misses: int = 0  # good answers in a row that lack it
+    seen: datetime | None = None  # when the last answer had it
+    version: int = 0  # of the cluster, when it changed last
+
+    def runs(self, job: Job, batch: BatchRecord, now: datetime) -> None:
+        """What the scheduler says of it. Runs before this one were as long as can be."""
+        started = job.started if job.state is not JobState.PENDING else None
+        again = max(job.restarts - self.restarts, int(self.started not in (None, started)))
+        if again > 0:
+            since = self.started or self.seen or batch.created
+            self.earlier += min(_hours(since, started or now), again * batch.hours)
+        self.restarts, self.seen = job.restarts, now
+        self.started, self.ends = started, job.ends if started else None
+
+    def is_over(self, now: datetime, end: End | None) -> None:
+        """It has ended: when the scheduler says, else as late as can be. Where nobody knows whether it ran, it did from
+        when it was last seen waiting."""
+        self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
+        if end is not None and 0 < self.restarts <= len(end.earlier):
+            self.earlier = sum(end.earlier[-self.restarts :]) / 3600
+        if self.started is not None:
+            return
+        if end is None:
+            self.started = self.seen
+        elif end.elapsed:
+            self.started = self.ended - timedelta(seconds=end.elapsed)
+
+    def used(self, now: datetime) -> float:
+        """Hours for which it ran."""
+        if self.started is None:
+            return self.earlier
+        return self.earlier + _hours(self.started, self.ended or min(now, self.ends or now))
+
+    def stand(self) -> ChargeTotals:
+        """What its charge says of it."""
+        over = None if self.ended is None else round(3600 * self.used(self.ended))
+        reserved = seconds_between(self.started, self.ends) if self.started and self.ends else None
+        charge = worker_charge(self.batch, self.task)
+        return ChargeTotals(charge, self.started, reserved, round(3600 * self.earlier), self.ended, over)
+
+    def left(self, whole: float, now: datetime) -> float:
+        """Hours that it may still run. ``whole``: its walltime."""
+        if self.ended is not None:
+            return 0.0
+        if self.started is None:
+            return whole
+        return max(0.0, _hours(now, self.ends) if self.ends is not None else whole - _hours(self.started, now))
+
+
+@dataclass
+class BatchRecord:
+    """Equal jobs, submitted together. ``job``: the array's id, or the one job's. ``submitted``: when, by the scheduler;
+    None: no answer had one of them yet."""
+
+    id: BatchId
+    cluster: ClusterId
+    count: int
+    hours: float
+    created: datetime
+    submit_begun: datetime | None = None
+    submits: int = 0
+    job: JobId | None = None
+    submitted: datetime | None = None
+    # ---
+    workers: list[WorkerRecord] = field(default_factory=list)
+    misses: int = 0  # good answers in a row without any job of it, while it has none
+
+    @property
+    def adopted(self) -> bool:
+        """True if its jobs were not submitted by this ledger's link: a client says that they are there."""
+        return self.submit_begun is not None and self.submits == 0
+
+    def was_shown(self, worker: WorkerRecord) -> bool:
+        """True unless only a client says that this job is there: no answer of the factory has had it yet."""
+        return not self.adopted or worker.state is not WorkerState.ASKED
+
+    def job_of(self, worker: WorkerRecord) -> JobId | None:
+        """The scheduler's id of one of its jobs, once it is known."""
+        return self.job if self.job is None or self.count == 1 else task_of(self.job, worker.task)
+
+
+@dataclass
+class ClusterRecord:
+    """One cluster. ``gpus``: of each job, as they are billed; ``earlier``: GPU-hours of jobs that this ledger never
+    had."""
+
+    id: ClusterId
+    user: str
+    name: str
+    factory: str
+    account: str
+    choice: ResolvedChoice
+    options: JobOptions
+    processes: int
+    gpus: int
+    created: datetime
+    cap_gpu_hours: float | None = None
+    earlier: float = 0.0
+    session: SessionId | None = None
+    wish: Literal["run", "stop"] = "run"
+    ended: datetime | None = None
+    end: Words | None = None
+    # ---
+    batches: dict[BatchId, BatchRecord] = field(default_factory=dict)
+
+    def workers(self) -> Iterable[WorkerRecord]:
+        """Those of all batches."""
+        return (worker for batch in self.batches.values() for worker in batch.workers)
+
+
+_KEPT: dict[type, Table] = {ClusterRecord: clusters, BatchRecord: batches, WorkerRecord: workers}
+
+
+def _values(row: object) -> dict[str, Any]:
+    columns = _KEPT[type(row)].c
+    return {f.name: getattr(row, f.name) for f in fields(row) if f.name in columns}  # type: ignore[arg-type]
+
+
+class ClusterStore:
+    """The clusters' part of the ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def add(self, row: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, *also: Write) -> None:
+        """A new row, with its workers, and what goes into the same commit. Raises Conflict where that id is taken, and
+        what ``also`` raises."""
+
+        def write(db: Connection) -> None:
+            db.execute(insert(_KEPT[type(row)]).values(_values(row)))
+            if isinstance(row, BatchRecord):
+                db.execute(insert(workers), [_values(worker) for worker in row.workers])
+            if entry is not None:
+                db.execute(insert(audit).values(audit_values(entry)))
+            for more in also:
+                more(db)
+
+        try:
+            await self._ledger.write(write)
+        except IntegrityError as error:
+            raise LedgerConflict(str(error.orig)) from error
+
+    async def change(self, row: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, **values: Any) -> None:
+        """Write these columns, then set them on the row."""
+        table = _KEPT[type(row)]
+
+        def write(db: Connection) -> None:
+            if values:
+                db.execute(sql_update(table).where(table.c.id == row.id).values(values))
+            if entry is not None:
+                db.execute(insert(audit).values(audit_values(entry)))
+
+        await self._ledger.write(write)
+        for name, value in values.items():
+            setattr(row, name, value)
+
+    async def save(self, changed: Sequence[WorkerRecord]) -> None:
+        """Write workers as they are now, and what they cost, all in one."""
+        if not changed:
+            return
+        keys = ("batch", "task")
+        query = sql_update(workers).where(*(workers.c[key] == bindparam(f"old_{key}") for key in keys))
+        rows = [
+            {**{k: v for k, v in _values(w).items() if k not in keys}, **{f"old_{k}": getattr(w, k) for k in keys}}
+            for w in changed
+        ]
+        costs = stand([worker.stand() for worker in changed])
+
+        def write(db: Connection) -> None:
+            db.execute(query, rows)
+            costs(db)
+
+        await self._ledger.write(write)
+
+    async def live(self) -> list[ClusterRecord]:
+        """All that have not ended, with all that belongs to them."""
+        lives = clusters.c.ended.is_(None)
+        theirs = batches.c.cluster.in_(select(clusters.c.id).where(lives))  # the database's own: there may be very many
+
+        def read(db: Connection) -> list[ClusterRecord]:
+            intact = self._ledger.intact
+            rows = intact(clusters, db.execute(select(clusters).where(lives)).mappings())
+            found = {row["id"]: ClusterRecord(**row) for row in rows}
+            by_id: dict[BatchId, BatchRecord] = {}
+            for row in intact(batches, db.execute(select(batches).where(theirs)).mappings()):
+                if row["cluster"] in found:
+                    by_id[row["id"]] = found[row["cluster"]].batches[row["id"]] = BatchRecord(**row)
+            query = select(workers).where(workers.c.batch.in_(select(batches.c.id).where(theirs)))
+            query = query.order_by(workers.c.task)
+            for row in intact(workers, db.execute(query).mappings()):
+                if row["batch"] in by_id:
+                    by_id[row["batch"]].workers.append(WorkerRecord(**row))
+            return list(found.values())
+
+        return await self._ledger.transact(read)
+
+    async def ended(self, user: str, limit: int) -> list[tuple[ClusterRecord, int, float]]:
+        """The last that ended of a person, without what belongs to them: each with the number of its jobs, and for how
+        many hours these ran in all."""
+        ran = type_coerce(workers.c.ended, Float) - type_coerce(workers.c.started, Float)
+        hours = func.coalesce(func.sum(ran), 0.0) / 3600 + func.coalesce(func.sum(workers.c.earlier), 0.0)
+        figures = select(func.count(), hours)
+        figures = figures.select_from(workers.join(batches))
+        last = select(clusters).where(clusters.c.user == user, clusters.c.ended.is_not(None))
+        last = last.order_by(clusters.c.ended.desc()).limit(limit)
+
+        def read(db: Connection) -> list[tuple[ClusterRecord, int, float]]:
+            found = []
+            for row in self._ledger.intact(clusters, db.execute(last).mappings()):
+                jobs, hours = db.execute(figures.where(batches.c.cluster == row["id"])).one()
+                found.append((ClusterRecord(**row), jobs, float(hours)))
+            return found
+
+        return await self._ledger.transact(read)
+
+    async def accounts(self, factory: str) -> list[str]:
+        """Site accounts that ever had a cluster there."""
+        query = select(clusters.c.account).where(clusters.c.factory == factory).distinct()
+        return await self._ledger.transact(lambda db: list(db.execute(query).scalars()))
+
+    async def batch(self, batch_id: BatchId) -> tuple[str, datetime | None] | None:
+        """(person, when its cluster ended) of any batch that ever was."""
+        query = select(clusters.c.user, clusters.c.ended).join(batches).where(batches.c.id == batch_id)
+
+        def read(db: Connection) -> tuple[str, datetime | None] | None:
+            row = db.execute(query).one_or_none()
+            return None if row is None else (row.user, row.ended)
+
+        return await self._ledger.transact(read)
+
+
+def own_job(row: ClusterRecord, batch: BatchRecord, id: JobId, identity: Identity) -> OwnJob:
+    """Return one of a batch's jobs, or its array, as an order must find it."""
+    comment = identity.batch_comment(batch.id, row.account, row.factory)
+    return OwnJob(id, row.account, comment, batch.submitted, batch.submit_begun)
+
+
+def spent(row: ClusterRecord, now: datetime | None = None) -> float:
+    """GPU-hours that its jobs have used."""
+    at = now or clock.now()
+    return row.earlier + row.gpus * sum(worker.used(at) for worker in row.workers())
+
+
+def committed(row: ClusterRecord, now: datetime | None = None) -> float:
+    """GPU-hours that its jobs may still use, at most."""
+    at = now or clock.now()
+    return row.gpus * sum(w.left(batch.hours, at) for batch in row.batches.values() for w in batch.workers)
+
+
+def busy(row: ClusterRecord) -> int:
+    """GPUs of its jobs that run."""
+    return row.gpus * sum(worker.started is not None and worker.ended is None for worker in row.workers())
+
+
+def last_turn(row: ClusterRecord) -> datetime:
+    """When it was made, or a job of it started or ended: since then GPU-hours went on evenly."""
+    return max(
+        (at for worker in row.workers() for at in (worker.started, worker.ended) if at is not None), default=row.created
+    )
+
+
+def _hours(since: datetime, until: datetime) -> float:
+    return max(timedelta(0), until - since) / timedelta(hours=1)

@@ -1,0 +1,83 @@
+"""Types of the ledger's columns, and a row of which a value cannot be read.
+
+A stored value never raises where it is read: a moment outside of the years that are believed becomes the nearest one,
+and whatever else is not as it must be becomes ``Spoilt``, which ``intact`` looks for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+from sqlalchemy import Dialect, Float, RowMapping, Table, Text, TypeDecorator
+
+from factorycommon.models.base import EARLIEST, LATEST
+
+_FIRST, _LAST = EARLIEST.timestamp(), LATEST.timestamp()
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """A stored value that cannot be read. ``why``: for the operator."""
+
+    why: str
+
+
+class MomentColumn(TypeDecorator[datetime]):
+    """An aware datetime as seconds since the epoch."""
+
+    impl = Float
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:  # noqa: ARG002
+        """To the database."""
+        return None if value is None else min(max(value.timestamp(), _FIRST), _LAST)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
+        """From the database."""
+        if value is None:
+            return None
+        if not isinstance(value, int | float) or math.isnan(value):
+            return Spoilt(f"{str(value)[:40]!r} is no number of seconds")
+        return datetime.fromtimestamp(min(max(value, _FIRST), _LAST), UTC)
+
+
+class ParsedColumn(TypeDecorator[Any]):
+    """Anything pydantic can check, as JSON."""
+
+    impl = Text
+    cache_ok = False
+
+    def __init__(self, kind: Any) -> None:
+        super().__init__()
+        self._kind: TypeAdapter[Any] = TypeAdapter(kind)
+
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """To the database."""
+        return None if value is None else self._kind.dump_json(value).decode()
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
+        """From the database."""
+        try:
+            return None if value is None else self._kind.validate_json(value)
+        except ValueError as error:  # pydantic's ValidationError is one
+            return Spoilt(f"{len(str(value))} characters are not what this release writes: {error}")
+
+
+def spoilt(found: RowMapping) -> Iterator[tuple[str, Spoilt]]:
+    """Yield (column, why) of each value of a row that cannot be read."""
+    return ((str(name), value) for name, value in found.items() if isinstance(value, Spoilt))
+
+
+def intact(table: Table, found: RowMapping) -> dict[str, Any] | None:
+    """Return a row's values, unreadable nullable ones as None. Return None if an unreadable value is required."""
+    values: dict[str, Any] = {str(name): value for name, value in found.items()}
+    for name, _ in spoilt(found):
+        if not table.c[name].nullable:
+            return None
+        values[name] = None
+    return values

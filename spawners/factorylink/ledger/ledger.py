@@ -1,0 +1,335 @@
+"""The link's database: sessions, what happened to them, last choices, drained and paused factories, and the audit.
+
+An async face over one writer thread. Every method returns after the commit is on the disk; what is written at the same
+time shares one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, MappingResult, RowMapping, Select, Table, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DataError, IntegrityError, OperationalError, SQLAlchemyError
+
+from factorycommon.models import AuditLine, Choice, JobId, LogLine, SessionId
+from factorycommon.models.plain import plain_text
+from factorylink.ledger import columns, migrations, schema
+from factorylink.ledger.schema import SessionRecord
+from factorylink.util import clock
+from factorylink.util.batcher import Batcher
+from factorylink.util.database import Database, in_the_way
+
+log = logging.getLogger("factorylink")
+
+T = TypeVar("T")
+Write = Callable[[Connection], None]
+WRITES_AT_ONCE = 200  # in one commit: what costs is the disk, once for each
+TRIES = 6  # of a commit that was in another link's way
+
+
+class LedgerError(Exception):
+    """The ledger cannot be used: the disk is full, the file is damaged or of a newer version."""
+
+
+class LedgerConflict(Exception):
+    """A row like that lives already: another session of the same server, or of the same job."""
+
+
+class Rejected(Exception):
+    """Raised in a write that must not be: it is undone, and nobody else's with it."""
+
+
+@dataclass(frozen=True)
+class AuditEntry:
+    """One line of the audit."""
+
+    person: str
+    account: str
+    factory: str
+    action: str
+    job: JobId | None = None
+    detail: str = ""
+    key_id: str = ""  # with what the link was logged in at the site
+
+
+class Ledger:
+    """Open it before use. ``where``: a SQLite file, made 0600 if missing, or a PostgreSQL database."""
+
+    def __init__(self, where: Path | Database) -> None:
+        self.where = where if isinstance(where, Database) else Database.file(where)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._engine: Engine | None = None
+        # What is one write's own fault is found by writing each by itself: nobody else's fails with it.
+        apart = (IntegrityError, DataError, Rejected, ArithmeticError, ValueError, TypeError)
+        self._writes: Batcher[None, Write] = Batcher(self._commit, WRITES_AT_ONCE, apart)
+        self.set_aside: dict[tuple[str, str], str] = {}  # rows that cannot be read, by table and key: why
+        self._reported: set[tuple[str, str, str]] = set()
+
+    async def open(self) -> None:
+        """Raises LedgerError in words if the file is not ours to use."""
+        await self._run(self._open)
+
+    async def close(self) -> None:
+        """Wait for what is being written, and let go of the file."""
+        await self._writes.settle()
+        await self._run(lambda: self._engine.dispose() if self._engine else None)
+        self._thread.shutdown()
+
+    # --- sessions
+
+    async def add(self, row: SessionRecord, entry: AuditEntry, *also: Write) -> None:
+        """A new session's intent, and what goes into the same commit. Raises Conflict, and what ``also`` raises."""
+
+        def write(db: Connection) -> None:
+            db.execute(insert(schema.sessions).values(row.columns()))
+            _say(db, row)
+            db.execute(insert(schema.audit).values(audit_values(entry)))
+            for more in also:
+                more(db)
+
+        try:
+            await self.write(write)
+        except IntegrityError as error:
+            raise LedgerConflict(str(error.orig)) from error
+
+    async def change(
+        self, row: SessionRecord, *also: Write, say: str = "", entry: AuditEntry | None = None, **values: Any
+    ) -> None:
+        """Write these columns, then set them on the row; with a line for its log, one for the audit, and what goes into
+        the same commit. Raises Conflict, and what ``also`` raises."""
+        line = LogLine(at=clock.now(), text=say) if say else None
+
+        def write(db: Connection) -> None:
+            if values:
+                db.execute(update(schema.sessions).where(schema.sessions.c.id == row.id).values(values))
+            if line is not None:
+                db.execute(insert(schema.log_lines).values(session=row.id, at=line.at, text=line.text))
+            if entry is not None:
+                db.execute(insert(schema.audit).values(audit_values(entry)))
+            for more in also:
+                more(db)
+
+        try:
+            await self.write(write)
+        except IntegrityError as error:
+            raise LedgerConflict(str(error.orig)) from error
+        for name, value in values.items():
+            setattr(row, name, value)
+        if line is not None:
+            row.log.append(line)
+
+    async def note(self, entry: AuditEntry) -> None:
+        """A line for the audit, of something that changes no row."""
+        await self.write(lambda db: _done(db, insert(schema.audit).values(audit_values(entry))))
+
+    async def row(self, session_id: SessionId) -> SessionRecord | None:
+        """One session with its log."""
+        rows = await self.transact(lambda db: self._rows(db, schema.sessions.c.id == session_id, limit=1))
+        return rows[0] if rows else None
+
+    async def live(self) -> list[SessionRecord]:
+        """All that have not ended."""
+        return await self.transact(lambda db: self._rows(db, schema.sessions.c.ended.is_(None)))
+
+    async def accounts(self, factory: str) -> list[str]:
+        """Site accounts that ever had a session there."""
+        query = select(schema.sessions.c.account).where(schema.sessions.c.factory == factory).distinct()
+        return await self.transact(lambda db: list(db.execute(query).scalars()))
+
+    async def recent(self, user: str | None = None, server: str | None = None, limit: int = 20) -> list[SessionRecord]:
+        """Sessions, ended ones too, newest first."""
+        where = [
+            column == value
+            for column, value in ((schema.sessions.c.user, user), (schema.sessions.c.server, server))
+            if value is not None
+        ]
+        return await self.transact(lambda db: self._rows(db, *where, limit=limit))
+
+    async def audited(self, action: str | None = None) -> list[AuditEntry]:
+        """The audit, oldest first."""
+        query = select(*(schema.audit.c[field.name] for field in fields(AuditEntry)))
+        if action is not None:
+            query = query.where(schema.audit.c.action == action)
+        query = query.order_by(schema.audit.c.number)
+        return await self.transact(lambda db: [AuditEntry(*found) for found in db.execute(query)])
+
+    async def audit(
+        self, factory: str, since: datetime | None = None, after: int = 0, limit: int = 1000
+    ) -> list[AuditLine]:
+        """A page of a factory's audit, oldest first; ``after``: the number of the last line of the page before."""
+        columns = schema.audit.c
+        query = select(schema.audit).where(columns.factory == factory, columns.number > after)
+        if since is not None:
+            query = query.where(columns.at >= since)
+        query = query.order_by(columns.number).limit(limit)
+        return [AuditLine(**found) for found in await self.rows(schema.audit, query)]
+
+    # --- people and factories
+
+    async def choose(self, user: str, choice: Choice) -> None:
+        """Keep what the person chose last."""
+        await self.write(_put(schema.choices, "user", user=user, choice=choice, at=clock.now()))
+
+    async def last_choice(self, user: str) -> Choice | None:
+        """What the person chose last."""
+        found = await self.rows(schema.choices, select(schema.choices).where(schema.choices.c.user == user))
+        return found[0]["choice"] if found else None
+
+    async def drains(self) -> dict[str, str]:
+        """Drained factories and the operator's message."""
+        return await self._messages(schema.drains)
+
+    async def drain(self, factory: str, message: str) -> None:
+        """Note that a factory takes nothing new."""
+        await self._set_message(schema.drains, factory, message)
+
+    async def undrain(self, factory: str) -> None:
+        """Note that it takes new sessions again."""
+        await self.write(lambda db: _done(db, delete(schema.drains).where(schema.drains.c.factory == factory)))
+
+    async def pauses(self) -> dict[str, str]:
+        """Paused factories and the operator's message."""
+        return await self._messages(schema.pauses)
+
+    async def pause(self, factory: str, message: str) -> None:
+        """Note that nothing is submitted or entered there."""
+        await self._set_message(schema.pauses, factory, message)
+
+    async def resume(self, factory: str) -> None:
+        """Note that a pause is over."""
+        await self.write(lambda db: _done(db, delete(schema.pauses).where(schema.pauses.c.factory == factory)))
+
+    # --- underneath
+
+    async def rows(self, table: Table, query: Select[Any]) -> list[dict[str, Any]]:
+        """Return the rows of a table that can be read, whole ones; the others are set aside. Raises LedgerError."""
+        return await self.transact(lambda db: self.intact(table, db.execute(query).mappings()))
+
+    def intact(self, table: Table, found: MappingResult) -> list[dict[str, Any]]:
+        """Return the rows that can be read, with None for an unreadable value that may be missing. A row that cannot be
+        read is set aside and named in the log: the gateway goes on without it."""
+        return [values for row in found if (values := self._intact(table, row)) is not None]
+
+    def _intact(self, table: Table, row: RowMapping) -> dict[str, Any] | None:
+        values = columns.intact(table, row)
+        key = ", ".join(str(row[column.name]) for column in table.primary_key)
+        for name, value in columns.spoilt(row):
+            if values is None:
+                self.set_aside[table.name, key] = f"{name}: {value.why}"
+            if (table.name, key, name) not in self._reported:
+                self._reported.add((table.name, key, name))
+                done = "The row is set aside" if values is None else "It counts as missing"
+                log.error("The ledger's %s of %s %s cannot be read: %s. %s.", name, table.name, key, value.why, done)
+        return values
+
+    def _rows(self, db: Connection, *where: Any, limit: int | None = None) -> list[SessionRecord]:
+        query = select(schema.sessions).where(*where).order_by(schema.sessions.c.created.desc()).limit(limit)
+        found = self.intact(schema.sessions, db.execute(query).mappings())
+        rows = {values["id"]: SessionRecord(**values) for values in found}
+        for line in self.intact(schema.log_lines, _lines(db, rows)):
+            rows[line["session"]].log.append(LogLine(at=line["at"], text=line["text"]))
+        return list(rows.values())
+
+    async def _messages(self, table: Table) -> dict[str, str]:
+        query = select(table.c.factory, table.c.message)
+        return await self.transact(lambda db: {found.factory: found.message for found in db.execute(query)})
+
+    async def _set_message(self, table: Table, factory: str, message: str) -> None:
+        await self.write(_put(table, "factory", factory=factory, message=message, at=clock.now()))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def write(self, write: Write) -> None:
+        """In a commit of its own, or with what others write at the same moment. Raises IntegrityError, LedgerError, and
+        what it raises itself as Rejected."""
+        try:
+            await self._writes.do(None, write)
+        except (DataError, ArithmeticError, ValueError, TypeError) as error:
+            raise LedgerError(f"The ledger {self.where} cannot keep a value: {error}") from error
+
+    async def _commit(self, _key: None, writes: Sequence[Write]) -> None:
+        def all_of_them(db: Connection) -> None:
+            for write in writes:
+                write(db)
+
+        await self.transact(all_of_them)
+
+    async def transact(self, work: Callable[[Connection], T]) -> T:
+        """In a transaction of its own: what reads. Raises IntegrityError, LedgerError."""
+
+        def transact() -> T:
+            if self._engine is None:
+                raise LedgerError("The ledger is not open.")
+            for left in range(TRIES, 0, -1):
+                try:
+                    with self._engine.begin() as db:
+                        return work(db)
+                except OperationalError as error:
+                    if left == 1 or not in_the_way(error):
+                        raise
+                    time.sleep(random.SystemRandom().uniform(0, 0.2))  # so that they do not meet again
+            raise AssertionError
+
+        try:
+            return await self._run(transact)
+        except (IntegrityError, DataError):
+            raise
+        except SQLAlchemyError as error:
+            raise LedgerError(f"The ledger {self.where} cannot be used: {error}") from error
+
+    def _open(self) -> None:
+        try:
+            engine = self.where.engine()
+            with engine.connect() as db:  # closed without a commit, it is undone
+                migrations.upgrade(db)
+        except migrations.NewerDatabase as error:
+            raise LedgerError(
+                f"The ledger {self.where} has {error}: install the release that wrote it, or a newer one."
+            ) from error
+        except (SQLAlchemyError, OSError) as error:
+            raise LedgerError(f"The ledger {self.where} cannot be opened: {error}") from error
+        self._engine = engine
+
+
+def upsert(db: Connection, table: Table) -> Any:
+    """An insert that can say what to do where the row is there already: ``on_conflict_do_update``, ``…_do_nothing``."""
+    return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def _put(table: Table, key: str, **values: Any) -> Write:
+    """The row of that key, new or in place of the old one."""
+    return lambda db: _done(
+        db, upsert(db, table).values(values).on_conflict_do_update(index_elements=[key], set_=values)
+    )
+
+
+def _done(db: Connection, query: Any) -> None:
+    db.execute(query)
+
+
+def _say(db: Connection, row: SessionRecord) -> None:
+    if row.log:
+        values = [{"session": row.id, "at": line.at, "text": line.text} for line in row.log]
+        db.execute(insert(schema.log_lines), values)
+
+
+def audit_values(entry: AuditEntry) -> dict[str, Any]:
+    """Return an audit entry as column values, stamped now. Its text is made plain: PostgreSQL stores no NULs, and
+    readers must not see control characters from a shell."""
+    return {"at": clock.now(), **entry.__dict__, "detail": plain_text(entry.detail)}
+
+
+def _lines(db: Connection, ids: Iterable[SessionId]) -> MappingResult:
+    query = select(schema.log_lines).where(schema.log_lines.c.session.in_(list(ids)))
+    return db.execute(query.order_by(schema.log_lines.c.number)).mappings()

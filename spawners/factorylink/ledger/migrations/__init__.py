@@ -1,0 +1,93 @@
+"""Brings a ledger's database to the tables of this release, on SQLite and PostgreSQL; the steps are in ``versions``.
+
+A step is written once and never changed: a database in the field has been through it. Before there were such steps, a
+ledger's version was a number in its SQLite file (``PRAGMA user_version``). It stays there, so that an older release
+refuses a database that it does not know.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+import factorylink.ledger.cluster_tables  # noqa: F401  (they are the ledger's, too)
+from factorylink.ledger.schema import metadata
+
+log = logging.getLogger("factorylink")
+
+BY_NUMBER = 4  # the last version that was only a number; its step is "0004"
+KEEPS_STEPS = 5  # the number of every database since: what is newer is told by its step
+_LOCK = 0x666163746F7279  # of PostgreSQL's advisory locks
+
+
+class NewerDatabase(Exception):
+    """A newer release made it."""
+
+
+def upgrade(db: Connection) -> None:
+    """See that the database has this release's tables; commits. Raises NewerDatabase, and SQLAlchemy's errors."""
+    sqlite = db.dialect.name == "sqlite"
+    # All steps in one transaction, which two that start at once cannot both be in.
+    if sqlite:
+        db.exec_driver_sql("BEGIN IMMEDIATE")
+    else:
+        db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    known = is_at(db)
+    if known != head():
+        log.info("The ledger is brought from step %s to %s", known or "none", head())
+        number = _number(db)
+        if known is None and not number:
+            _make_anew(db)
+        else:
+            config = _config(db)
+            if known is None:
+                command.stamp(config, f"{min(number, BY_NUMBER):04d}")
+            command.upgrade(config, "head")
+        if sqlite:
+            db.exec_driver_sql(f"PRAGMA user_version = {KEEPS_STEPS}")
+    db.commit()
+
+
+def _make_anew(db: Connection) -> None:
+    """An empty database gets the tables as they are now: a test keeps that the same as all steps."""
+    metadata.create_all(db)
+    MigrationContext.configure(db).stamp(_script(), "head")
+
+
+def head() -> str:
+    """The step that this release's tables need."""
+    return str(_script().get_current_head())
+
+
+def is_at(db: Connection) -> str | None:
+    """The database's last step; None: it has none, since it is empty or from before there were steps. Raises
+    NewerDatabase."""
+    if _number(db) > KEEPS_STEPS:
+        raise NewerDatabase(f"version {_number(db)}, and this link reads versions up to {KEEPS_STEPS}")
+    found = MigrationContext.configure(db).get_current_revision()
+    if found is not None and found not in {step.revision for step in _script().walk_revisions()}:
+        raise NewerDatabase(f"step {found}, and this link reads steps up to {head()}")
+    return found
+
+
+def _number(db: Connection) -> int:
+    return int(db.exec_driver_sql("PRAGMA user_version").scalar_one()) if db.dialect.name == "sqlite" else 0
+
+
+@cache
+def _script() -> ScriptDirectory:
+    return ScriptDirectory(str(Path(__file__).parent))
+
+
+def _config(db: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.attributes["connection"] = db
+    return config

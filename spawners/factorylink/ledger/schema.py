@@ -1,0 +1,259 @@
+"""The ledger's tables, and what a row of the sessions' table is in memory. Moments are kept as seconds since 1970.
+
+What brings a database here from one of an older release is in ``migrations``; a test keeps the two the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    column,
+    literal_column,
+)
+
+from factorycommon.models import (
+    HEAD,
+    AccessStatus,
+    Choice,
+    EndReason,
+    Group,
+    HubRules,
+    JobId,
+    JobOptions,
+    LogLine,
+    ResolvedChoice,
+    SessionId,
+    SessionState,
+    Words,
+)
+from factorylink.ledger.columns import MomentColumn, ParsedColumn
+
+
+def only(where: ColumnElement[bool]) -> dict[str, Any]:
+    """An index of such rows only, on any database."""
+    return {"sqlite_where": where, "postgresql_where": where}
+
+
+metadata = MetaData()
+_LIVES = column("ended").is_(None)
+_WANTED = column("wish") == literal_column("'run'")
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("user", String, nullable=False),
+    Column("server", String, nullable=False),
+    Column("factory", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("choice", ParsedColumn(ResolvedChoice), nullable=False),
+    Column("options", ParsedColumn(JobOptions), nullable=False),
+    Column("port", Integer, nullable=False),
+    Column("created", MomentColumn, nullable=False),
+    Column("state", ParsedColumn(SessionState), nullable=False),
+    Column("wish", String, nullable=False),
+    Column("stopped_for", ParsedColumn(EndReason)),
+    Column("submit_begun", MomentColumn),
+    Column("submits", Integer, nullable=False),
+    Column("job", String),
+    Column("submitted", MomentColumn),
+    Column("node", String),
+    Column("partition", String),
+    Column("restarts", Integer, nullable=False),
+    Column("started", MomentColumn),
+    Column("ready", MomentColumn),
+    Column("ends", MomentColumn),
+    Column("ended", MomentColumn),
+    Column("last_activity", MomentColumn),
+    Column("end_reason", ParsedColumn(EndReason)),
+    Column("end", ParsedColumn(Words)),
+    Column("exit_code", Integer),
+    Column("log_tail", ParsedColumn(tuple[str, ...]), nullable=False),
+    Column("extensions", Integer, nullable=False, server_default="0"),
+    # One session of a server may run; one that ends may still be there beside it.
+    Index("one_running_session_of_a_server", "user", "server", unique=True, **only(_LIVES & _WANTED)),
+    Index("one_session_of_a_job", "factory", "job", unique=True, **only(_LIVES)),
+    Index("live_sessions", "id", **only(_LIVES)),
+    Index("sessions_of_a_person", "user", "created"),
+)
+log_lines = Table(
+    "log_lines",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("session", ForeignKey("sessions.id"), nullable=False, index=True),
+    Column("at", MomentColumn, nullable=False),
+    Column("text", Text, nullable=False),
+)
+choices = Table(
+    "choices",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("choice", ParsedColumn(Choice), nullable=False),
+    Column("at", MomentColumn, nullable=False),
+)
+drains = Table(
+    "drains",
+    metadata,
+    Column("factory", String, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("at", MomentColumn, nullable=False),
+)
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("factory", String, primary_key=True),
+    Column("message", Text, nullable=False),
+    Column("at", MomentColumn, nullable=False),
+)
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at", MomentColumn, nullable=False),
+    Column("person", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("factory", String, nullable=False),
+    Column("action", String, nullable=False),
+    Column("job", String),
+    Column("detail", Text, nullable=False),
+    Column("key_id", String, nullable=False, server_default=""),
+)
+
+
+@dataclass
+class SessionRecord:
+    """One session as the ledger has it. ``submits``: how often a submission was begun; ``submit_begun``: when last.
+    ``submitted``: when its job was, by the scheduler; None: no answer had the job yet.
+
+    ``stopped_for``: why the wish became ``stop``. ``state`` is never ``unreachable``: that is how it looks, not how
+    it is.
+    """
+
+    id: SessionId
+    user: str
+    server: str
+    factory: str
+    account: str
+    choice: ResolvedChoice
+    options: JobOptions
+    port: int
+    created: datetime
+    state: SessionState = SessionState.PENDING
+    wish: Literal["run", "stop"] = "run"
+    stopped_for: EndReason | None = None
+    submit_begun: datetime | None = None
+    submits: int = 0
+    job: JobId | None = None
+    submitted: datetime | None = None
+    node: str | None = None
+    partition: str | None = None
+    restarts: int = 0
+    started: datetime | None = None
+    ready: datetime | None = None
+    ends: datetime | None = None
+    ended: datetime | None = None
+    last_activity: datetime | None = None
+    end_reason: EndReason | None = None
+    end: Words | None = None
+    exit_code: int | None = None
+    log_tail: tuple[str, ...] = ()
+    extensions: int = 0  # how often more time was asked of the scheduler
+    log: list[LogLine] = field(default_factory=list)
+
+    @property
+    def head(self) -> bool:
+        """It runs a cluster's Dask scheduler, and no notebook."""
+        return self.server.startswith(HEAD)
+
+    def columns(self) -> dict[str, Any]:
+        """What goes into the sessions' table."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "log"}
+
+
+# Who used how much. ``charges``: a row a job, of sessions and of clusters' workers, also of those
+# without a project. ``gpus``: as they are billed; ``reserved``: seconds that its present run may last; ``earlier``: of
+# runs before that; ``seconds``: of all together, once it is over.
+charges = Table(
+    "charges",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("project", String),
+    Column("factory", String, nullable=False),
+    Column("person", String, nullable=False),
+    Column("account", String, nullable=False),
+    Column("gpus", Integer, nullable=False),
+    Column("reserved", Integer, nullable=False),
+    Column("reserved_at", MomentColumn, nullable=False),
+    Column("started", MomentColumn),
+    Column("earlier", Integer, nullable=False),
+    Column("ended", MomentColumn),
+    Column("seconds", Integer),
+    Index("charges_of_a_project", "project", "ended"),
+    Index("charges_by_end", "ended"),
+)
+# What each project was granted, as it was when that was last looked at: the row that is locked while it is.
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("project", String, primary_key=True),
+    Column("gpu_hours", Float),
+    Column("at", MomentColumn, nullable=False),
+)
+
+
+# Who people are by the hub, which lent accounts are whose, and what ends since its person lost access.
+people = Table(
+    "people",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("groups", ParsedColumn(frozenset[Group]), nullable=False),
+    Column("blocked", Boolean, nullable=False),
+    Column("at", MomentColumn, nullable=False),
+    Column("access", ParsedColumn(AccessStatus)),
+    Column("options", ParsedColumn(JobOptions)),
+)
+hub_rules = Table(
+    "hub_rules",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("told", ParsedColumn(HubRules), nullable=False),
+    Column("at", MomentColumn, nullable=False),
+)
+leases = Table(
+    "leases",
+    metadata,
+    Column("factory", String, primary_key=True),
+    Column("account", String, primary_key=True),
+    Column("user", String, nullable=False),
+    Column("at", MomentColumn, nullable=False),
+)
+losses = Table(
+    "losses",
+    metadata,
+    Column("id", String, primary_key=True),  # of a session or a cluster
+    Column("ends", MomentColumn, nullable=False),
+)
+
+
+# Which version of which site's rules somebody accepted, and when for the first time.
+acceptances = Table(
+    "acceptances",
+    metadata,
+    Column("user", String, primary_key=True),
+    Column("factory", String, primary_key=True),
+    Column("version", String, primary_key=True),
+    Column("at", MomentColumn, nullable=False),
+)

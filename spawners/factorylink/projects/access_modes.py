@@ -1,0 +1,101 @@
+"""EuroHPC's access modes for AI Factories: how much and how long they grant.
+
+They are presets: what a project leaves out is filled in by its mode (``filled``), and what it says holds. From
+https://www.eurohpc-ju.europa.eu/ai-factories/ai-factories-access-modes_en; the size of Playground grants is what was
+seen, not a rule. A project that differs is no mistake, only unusual.
+"""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from factorycommon.models import Mode, Project
+
+_MONTH = timedelta(days=31)
+_ID = re.compile(r"^EHPC-AIF-[0-9]{4}([A-Z]{2})", re.I)
+_OF_ID: dict[str, Mode] = {"PG": "playground", "FL": "fast-lane", "SC": "large-scale"}
+
+
+class AccessModePreset(NamedTuple):
+    """What a mode grants: GPU-hours, ``above`` and ``most``, and months; None: the mode says nothing of it."""
+
+    title: str
+    above: float | None
+    most: float | None
+    months: int | None
+
+
+PRESETS: dict[Mode, AccessModePreset] = {
+    "playground": AccessModePreset("Playground", None, 5_000, 3),
+    "fast-lane": AccessModePreset("Fast Lane", None, 50_000, 3),
+    "large-scale": AccessModePreset("Large Scale", 50_000, None, 12),
+    "science": AccessModePreset("AI for Science and Collaborative EU Projects", None, None, 6),
+}
+
+
+def presets(project: Project) -> dict[str, float | datetime]:
+    """What its mode gives a project that leaves it out, by key. ``null`` in the file is an answer. A project that does
+    not say when it begins gets nothing: its mode's months would have no day to count from."""
+    preset, found = PRESETS.get(project.mode), dict[str, float | datetime]()
+    if preset is None or project.begins is None:
+        return found
+    if preset.months is not None and "ends" not in project.model_fields_set:
+        found["ends"] = _later(project.begins, preset.months)
+    if preset.most is not None and "gpu_hours" not in project.model_fields_set:
+        found["gpu_hours"] = preset.most
+    return found
+
+
+def filled(project: Project) -> Project:
+    """As it holds: with what its mode gives it."""
+    return project.model_copy(update=presets(project))
+
+
+def origins(project: Project) -> Iterator[str]:
+    """What its mode filled in, as KEY: WORDS."""
+    for key, value in presets(project).items():
+        shown = f"{value:%Y-%m-%d %H:%M %Z}" if isinstance(value, datetime) else f"{value:g}"
+        yield f"{key}: {shown}, of the mode {PRESETS[project.mode].title}"
+
+
+def warnings(project: Project) -> Iterator[str]:
+    """What is unusual about a project as it holds, as KEY: WORDS."""
+    if not project.members and not project.groups and not project.managers:
+        yield "members: nobody is in it: 'members', 'managers' and 'groups' are empty"
+    found = _ID.match(project.id)
+    of_id = _OF_ID.get(found[1].upper()) if found else None
+    if of_id is not None and of_id != project.mode:
+        yield f"mode: {project.mode!r}, but such an id is one of {of_id!r}"
+    preset = PRESETS.get(project.mode)
+    if preset is None:
+        return
+    hours, title = project.gpu_hours, preset.title
+    if hours is None and (preset.most or preset.above):
+        yield f"gpu_hours: is missing, so nothing is counted; {title} grants {_granted(preset)}{_needs(project)}"
+    elif hours is not None and not (preset.above or 0) <= hours <= (preset.most or hours):
+        yield f"gpu_hours: {hours:g}; {title} grants {_granted(preset)}"
+    if preset.months is not None and project.ends is None:
+        yield f"ends: is missing; {title} lasts {preset.months} months at most{_needs(project)}"
+    elif preset.months is not None and project.ends is not None and project.begins is not None:
+        days = (project.ends - project.begins).days
+        if days > preset.months * _MONTH.days:
+            yield f"ends: {days} days after it begins; {title} lasts {preset.months} months at most"
+
+
+def _needs(project: Project) -> str:
+    return " (the mode fills in nothing without 'begins')" if project.begins is None else ""
+
+
+def _later(moment: datetime, months: int) -> datetime:
+    """The same day so many months later, or the last of that month."""
+    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
+    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
+    return moment.replace(year=year, month=month + 1, day=day)
+
+
+def _granted(preset: AccessModePreset) -> str:
+    return f"up to {preset.most:,.0f}" if preset.most is not None else f"more than {preset.above or 0:,.0f}"

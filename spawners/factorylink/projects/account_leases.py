@@ -1,0 +1,205 @@
+"""As whom somebody's jobs run at a factory: as themselves, or as an account lent to them and to nobody else.
+
+A lent account stays with its person until another needs it. It then changes hands only if nothing of theirs lives
+there, and once it is wiped: their files are nobody else's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from sqlalchemy import Connection, delete, insert, select
+
+from factorycommon.models import AccountKind, Factory, Project, ProjectAt, SiteAccounts, Slug
+from factorylink.config import Access
+from factorylink.errors import FactoryError
+from factorylink.explain import explain
+from factorylink.ledger import schema
+from factorylink.ledger.ledger import Ledger, LedgerError
+from factorylink.problems import of_words
+from factorylink.schedulers.command import Command, done
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.state.live_cluster import LiveCluster
+from factorylink.state.live_session import LiveSession
+from factorylink.util import clock
+
+log = logging.getLogger("factorylink")
+
+WIPE_SECONDS = 300.0
+_WAIT_SECONDS = 0.8  # for a wipe, before the person is asked to come again
+
+
+@dataclass(frozen=True)
+class Right:
+    """What somebody may use at a place. ``factory``: with the sizes and the default hours that are left to them;
+    ``project`` None: nobody needs one; ``at``: what the project is there."""
+
+    place: FactoryConnection
+    factory: Factory
+    project: Project | None = None
+    at: ProjectAt = field(default_factory=ProjectAt)
+
+
+class Inhabitants(Protocol):
+    """Whatever lives at the factories now."""
+
+    def here(self) -> Iterable[LiveSession | LiveCluster]:
+        """All sessions and clusters that have not ended."""
+        ...
+
+
+class AccountLeases:
+    """``load`` before use."""
+
+    def __init__(self, ledger: Ledger, inhabitants: Inhabitants) -> None:
+        self._ledger = ledger
+        self._inhabitants = inhabitants
+        self._leases: dict[tuple[Slug, str], str] = {}  # factory and account: whose it is, until it is wiped
+        self._untouched: set[tuple[Slug, str]] = set()  # lent for what was then refused, or is just beginning
+        self._beginning: Counter[str] = Counter()  # people who are beginning something at this moment
+        self._wiping: dict[tuple[Slug, str], asyncio.Task[None]] = {}
+        self._lock = asyncio.Lock()
+
+    async def load(self) -> None:
+        """What the ledger has. Raises LedgerError."""
+        rows = await self._ledger.rows(schema.leases, select(schema.leases))
+        self._leases = {(row["factory"], row["account"]): row["user"] for row in rows}
+
+    @contextlib.contextmanager
+    def beginning(self, user: str) -> Iterator[None]:
+        """While they begin something, what is lent to them counts as used, though nothing lives there yet."""
+        self._beginning[user] += 1
+        try:
+            yield
+        finally:
+            self._beginning[user] -= 1
+
+    def own(self, place: FactoryConnection, at: ProjectAt, user: str) -> str | None:
+        """The account that is theirs, or that everybody shares; None: they have none, but may be lent one."""
+        known = at.site_accounts.personal.get(user) or place.access.accounts.get(user)
+        if known is not None or at.site_accounts != SiteAccounts():
+            return known
+        return site_account(place.access, user)
+
+    def kind(self, place: FactoryConnection, at: ProjectAt, user: str) -> AccountKind:
+        """As whom that would be."""
+        if at.site_accounts.personal.get(user) or place.access.accounts.get(user):
+            return "own"
+        if self.own(place, at, user) is not None:
+            return "shared"
+        return "lent" if at.site_accounts.pool else "missing"
+
+    def name(self, place: FactoryConnection, at: ProjectAt, user: str) -> str | None:
+        """As whom they are known there: their own account, the shared one, or one that is lent to them at this moment;
+        None: none of these."""
+        mine = (a for a in at.site_accounts.pool if self._leases.get((place.factory.id, a)) == user)
+        return self.own(place, at, user) or next(mine, None)
+
+    def seen(self, right: Right, user: str) -> str | None:
+        """The same account, to look with and to ask for estimates: nothing is lent. None: none can be."""
+        pool = right.at.site_accounts.pool
+        return self.name(right.place, right.at, user) or (pool[0] if pool else None)
+
+    async def account(self, right: Right, user: str) -> str:
+        """As whom this person's jobs run there; lent where they have none. Call it while ``beginning``. Raises
+        ProblemError."""
+        own = self.own(right.place, right.at, user)
+        if own is not None:
+            return own
+        if not right.at.site_accounts.pool:
+            raise of_words("forbidden", explain.own("no-account"))
+        async with self._lock:
+            if (account := await self._take(right, user)) is not None:
+                return account
+            wipe = self._begin_wipe(right, user)
+        await asyncio.wait([wipe], timeout=_WAIT_SECONDS)
+        async with self._lock:
+            if (account := await self._take(right, user)) is not None:
+                return account
+        raise of_words("limit", explain.own("pool-wiping"))
+
+    async def _take(self, right: Right, user: str) -> str | None:
+        """The one that is theirs already, or that is nobody's. None: there is none."""
+        factory, pool = right.place.factory.id, right.at.site_accounts.pool
+        able = [a for a in pool if (factory, a) not in self._wiping and not self._used(factory, a, user)]
+        for account in able:
+            if self._leases.get((factory, account)) == user:
+                return account
+        free = next((a for a in able if (factory, a) not in self._leases or (factory, a) in self._untouched), None)
+        if free is not None:
+            await self._write(factory, free, user)
+            self._leases[factory, free] = user
+            self._untouched.add((factory, free))
+        return free
+
+    async def found(self, factory: Slug, account: str, user: str) -> None:
+        """Something of theirs lives there that the ledger had lost, and with it whose the account is. Raises
+        LedgerError."""
+        if (factory, account) not in self._leases:
+            await self._write(factory, account, user)
+            self._leases[factory, account] = user
+
+    def touches(self, factory: Slug, account: str) -> None:
+        """Something is begun there: from now on files of whoever has the account may lie there."""
+        self._untouched.discard((factory, account))
+
+    def _used(self, factory: Slug, account: str, user: str) -> bool:
+        """Whether it is another person's now."""
+        holder = self._leases.get((factory, account), user)
+        if holder != user and self._beginning[holder] > 0:
+            return True
+        rows = (one.row for one in self._inhabitants.here())
+        return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
+
+    def _begin_wipe(self, right: Right, user: str) -> asyncio.Task[None]:
+        """Of an account that another person has left. Raises ProblemError where there is none."""
+        place = right.place
+        left = [a for a in right.at.site_accounts.pool if not self._used(place.factory.id, a, user)]
+        if not left or not place.access.account_wipe:
+            raise of_words("limit", explain.own("pool-empty"))
+        account = min(left, key=lambda name: (place.factory.id, name) in self._wiping)
+        key = (place.factory.id, account)
+        if key not in self._wiping:
+            self._wiping[key] = asyncio.create_task(self._wipe(place, account), name=f"wipe of {account}")
+        return self._wiping[key]
+
+    async def _wipe(self, place: FactoryConnection, account: str) -> None:
+        key = (place.factory.id, account)
+        try:
+            await place.transport.run(
+                Command(argv=place.access.account_wipe, parse=done, timeout=WIPE_SECONDS), account
+            )
+            await self._write(*key, None)
+            self._leases.pop(key, None)
+            log.info("The account %s at %s is wiped", account, place.factory.id)
+        except (FactoryError, LedgerError) as error:
+            log.error("The account %s at %s is not wiped, so it is not lent: %s", account, place.factory.id, error)  # noqa: TRY400
+        finally:
+            del self._wiping[key]
+
+    async def _write(self, factory: Slug, account: str, user: str | None) -> None:
+        leases = schema.leases
+
+        def write(db: Connection) -> None:
+            db.execute(delete(leases).where(leases.c.factory == factory, leases.c.account == account))
+            if user is not None:
+                db.execute(insert(leases).values(factory=factory, account=account, user=user, at=clock.now()))
+
+        await self._ledger.write(write)
+
+
+def site_account(access: Access, user: str) -> str | None:
+    """As whom this person's jobs run there where projects say nothing; None: not at all. People without an account of
+    their own share the pool."""
+    own = access.accounts.get(user)
+    if own is not None or not access.account_pool:
+        return own
+    digest = hashlib.sha256(user.encode()).digest()
+    return access.account_pool[int.from_bytes(digest[:8], "big") % len(access.account_pool)]

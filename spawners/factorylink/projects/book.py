@@ -1,0 +1,260 @@
+"""Who may use what: the projects, and which of them are whose."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from factorycommon.models import Factory, PersonBody, Project, ProjectAt, ProjectId, Projects, ProjectView, Slug
+from factorylink.config import Access
+from factorylink.errors import Refused, Unreachable
+from factorylink.ledger.charges import Charges
+from factorylink.projects import access_modes
+from factorylink.projects.people import KnownPeople
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.util import clock
+from factorylink.util.yaml_file import CatalogueError, Places, read_model
+
+log = logging.getLogger("factorylink")
+
+_CACHED = 10_000  # people
+REFRESH_SECONDS = 10.0
+LONG_AGO = datetime.fromtimestamp(0, UTC)
+
+
+class ProjectTable(Protocol):
+    """Where the projects come from: a file here; an allocation portal (Waldur, Puhuri) would be another. What one must
+    do is in ``docs/developers.md``."""
+
+    @property
+    def projects(self) -> Mapping[ProjectId, Project] | None:
+        """As they were last known; a new mapping whenever one of them changed. None: not known, so nothing begins for
+        any and what runs goes on."""
+        ...
+
+    async def refresh(self) -> bool:
+        """Look again, if it is time; whether they changed. Asked for every few seconds, and must answer within
+        ``REFRESH_SECONDS``. What cannot be had goes to the log, and the last good ones stay."""
+        ...
+
+
+class YamlTable:
+    """``projects.yaml``, read again when the file changes. ``factories``: the catalogue that it is checked against;
+    ``accesses``: how this hub reaches them, likewise."""
+
+    def __init__(
+        self, path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
+    ) -> None:
+        self._path = path
+        self._factories = factories
+        self._accesses = accesses
+        self._read: tuple[int, int, int] | None = None  # how the file looked when it was last read
+        self.projects: Mapping[ProjectId, Project] | None = None
+
+    async def refresh(self) -> bool:
+        """As ``ProjectTable`` has it."""
+        try:
+            found = self._path.stat()
+            looks = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except OSError:
+            looks = (0, 0, 0)
+        if looks == self._read:
+            return False
+        try:
+            projects = await asyncio.to_thread(load, self._path, self._factories, self._accesses)
+        except CatalogueError as error:
+            self._read = looks
+            kept = "nothing is started for a project" if self.projects is None else "the last good one is used"
+            log.error("The projects cannot be used, and %s:\n%s", kept, error)  # noqa: TRY400
+            return False
+        self._read = looks
+        changed = projects != self.projects
+        self.projects = projects
+        return changed
+
+
+class ProjectBook:
+    """Whose projects are which, now. Without a table nobody needs one."""
+
+    def __init__(self, people: KnownPeople, table: ProjectTable | None = None) -> None:
+        self._people = people
+        self._table = table
+        # By person, with what it was worked out from: every reader of the start page asks for it all the time.
+        self._joined: dict[str, tuple[object, PersonBody | None, list[Project]]] = {}
+
+    @property
+    def on(self) -> bool:
+        """Whether a start needs a project."""
+        return self._table is not None
+
+    @property
+    def known(self) -> bool:
+        """Whether it is known which projects there are."""
+        return self._table is None or self._table.projects is not None
+
+    async def refresh(self) -> bool:
+        """Look again; whether they changed. A table that is slow, or fails, holds up nothing: the last ones stay."""
+        if self._table is None:
+            return False
+        try:
+            async with asyncio.timeout(REFRESH_SECONDS):
+                return await self._table.refresh()
+        except Exception:  # whoever loses access has to be seen all the same
+            log.exception("The projects were not looked at again")
+            return False
+
+    def all(self) -> Iterable[Project]:
+        """Also those that ended."""
+        return (self._table.projects or {}).values() if self._table is not None else ()
+
+    def get(self, project_id: ProjectId) -> Project | None:
+        """That project, whether active or not; None: there is none."""
+        return (self._table.projects or {}).get(project_id) if self._table is not None else None
+
+    def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
+        """What it is at a factory, for a job that was let in before. Raises Refused where it has nothing
+        there any more, Unreachable where no project is known."""
+        if project_id is None or not self.on:
+            return ProjectAt()
+        if not self.known:
+            raise Unreachable("The projects are not known at the moment.")
+        project = self.get(project_id)
+        at = None if project is None else project.factories.get(factory)
+        if at is None:
+            raise Refused(f"The project {project_id} has nothing at {factory} any more.")
+        return at
+
+    def of(self, user: str) -> list[Project]:
+        """The projects that this person may use now, by id."""
+        return [] if self.blocked(user) else [p for p in self.joined(user) if active(p)]
+
+    def joined(self, user: str) -> list[Project]:
+        """The projects that this person is in, also those that ended or have not begun, by id."""
+        told, table = self._people.get(user), None if self._table is None else self._table.projects
+        known = self._joined.get(user)
+        if known is None or known[0] is not table or known[1] is not told:
+            groups = self._groups(user)
+            mine = sorted((p for p in self.all() if p.has(user, groups)), key=lambda project: project.id)
+            if len(self._joined) >= _CACHED:
+                self._joined.clear()
+            known = self._joined[user] = (table, told, mine)
+        return known[2]
+
+    async def views(self, user: str, budget: Charges) -> list[ProjectView]:
+        """As that person sees their projects, also those that ended or have not begun."""
+        return [await self._view(project, user, budget) for project in self.joined(user)]
+
+    async def _view(self, project: Project, user: str, budget: Charges) -> ProjectView:
+        figures = await budget.access_status(project.id)
+        left = None if project.gpu_hours is None else max(0.0, project.gpu_hours - figures.spent - figures.reserved)
+        return ProjectView(
+            id=project.id,
+            title=project.title,
+            mode=project.mode,
+            role="manager" if user in project.managers else "member",
+            usable=active(project) and not self.blocked(user),
+            begins=project.begins,
+            ends=project.ends,
+            max_hours=project.max_hours,
+            granted=project.gpu_hours,
+            spent=figures.spent,
+            reserved=figures.reserved,
+            left=left,
+            factories=tuple(project.factories),
+        )
+
+    def personal(self, user: str, place: FactoryConnection) -> set[str]:
+        """The site accounts there that are that person's alone, for whatever project."""
+        ats = [at for p in self.of(user) if (at := p.factories.get(place.factory.id)) is not None]
+        own = [place.access.accounts.get(user), *(at.site_accounts.personal.get(user) for at in ats)]
+        return {account for account in own if account is not None}
+
+    def blocked(self, user: str) -> bool:
+        """Nothing may run for them."""
+        told = self._people.get(user)
+        return told is not None and told.blocked
+
+    def tells(self, user: str, project_id: ProjectId | None) -> bool:
+        """Whether it is known what ``until`` says of them."""
+        return self.known or project_id is None or self.blocked(user)
+
+    def until(self, user: str, project_id: ProjectId | None, factory: Slug) -> datetime | None:
+        """When what runs there for this person and project has to end by what is known now: in the past, if access is
+        lost already; None: no end is known."""
+        if self.blocked(user):
+            return LONG_AGO
+        if project_id is None or not self.on or not self.known:
+            return None
+        project = self.get(project_id)
+        if project is None or factory not in project.factories:
+            return LONG_AGO
+        if not project.has(user, self._groups(user)) and not (project.groups and self._people.get(user) is None):
+            return LONG_AGO  # but of whom the hub never told anything, it is not known that they left a group
+        return project.ends
+
+    def _groups(self, user: str) -> frozenset[str]:
+        told = self._people.get(user)
+        return frozenset() if told is None else told.groups
+
+
+def active(project: Project) -> bool:
+    """It has begun, and not ended."""
+    now = clock.now()
+    return (project.begins is None or project.begins <= now) and (project.ends is None or now < project.ends)
+
+
+def load(
+    path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
+) -> dict[ProjectId, Project]:
+    """The projects of a file as they hold, by id. Raises CatalogueError with every problem."""
+    return {project.id: access_modes.filled(project) for project in read(path, factories, accesses)}
+
+
+def read(
+    path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
+) -> tuple[Project, ...]:
+    """The projects of a file as it has them. Raises CatalogueError with every problem."""
+    found = read_model(path, Projects).projects
+    wrong = [*problems(found, factories, accesses or {})]
+    if wrong:
+        at = Places(path)
+        raise CatalogueError([at.of_line(line) for line in wrong])
+    return found
+
+
+def problems(
+    projects: Iterable[Project], factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
+) -> Iterable[str]:
+    """What does not fit the catalogue; and site accounts that two people would hold."""
+    holders: dict[tuple[Slug, str], str] = {}  # factory and account: whose it is, or that it is lent
+    for project in projects:
+        if project.begins is not None and project.ends is not None and project.begins >= project.ends:
+            yield f"projects.{project.id}.ends: is not after 'begins'"
+        for name, at in project.factories.items():
+            key = f"projects.{project.id}.factories.{name}"
+            if name not in factories:
+                yield f"{key}: not in the catalogue; allowed: {', '.join(factories)}"
+                continue
+            sizes = [size.id for size in factories[name].sizes]
+            yield from (f"{key}.sizes: no size {size!r}; allowed: {', '.join(sizes)}"
+                        for size in at.sizes if size not in sizes)  # fmt: skip
+            partitions = [partition.name for partition in factories[name].partitions]
+            if at.partition is not None and at.partition not in partitions:
+                yield f"{key}.partition: no partition {at.partition!r}; allowed: {', '.join(partitions)}"
+            held = [(f"personal.{who}", who, account) for who, account in at.site_accounts.personal.items()]
+            held += [("pool", "", account) for account in at.site_accounts.pool]
+            access = accesses.get(name, Access())
+            for part, who, account in held:
+                owners = [person for person, own in access.accounts.items() if own == account]
+                if owners and who not in owners:
+                    yield f"{key}.site_accounts.{part}: {account} is {owners[0]}'s in link.yaml"
+                elif not who and account in access.account_pool:
+                    yield f"{key}.site_accounts.{part}: {account} is shared by account_pool in link.yaml"
+                holder = holders.setdefault((name, account), who)
+                if holder != who:
+                    other = f"is {holder}'s" if holder else "is lent from a pool"
+                    yield f"{key}.site_accounts.{part}: {account} {other} elsewhere in the file"

@@ -1,0 +1,105 @@
+"""People as the hub tells of them: their groups, who is blocked, and whether they may begin anything."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from sqlalchemy import Connection, delete, insert, select
+
+from factorycommon.models import AccessStatus, HubRules, JobOptions, PersonBody, Words
+from factorylink.explain import explain
+from factorylink.ledger import schema
+from factorylink.ledger.ledger import Ledger
+from factorylink.util import clock
+
+_RULES = "rules"  # the one row of its table
+
+
+class KnownPeople:
+    """What the hub told about each person, and the hub's rules; kept in the ledger. Call ``load`` first.
+
+    Until the hub has told its rules, nobody begins anything of whom the hub told nothing.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._known: dict[str, PersonBody] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self.rules = HubRules()
+        self.on_change: Callable[[], None] = lambda: None  # told when somebody's groups, or who is blocked, changed
+
+    async def load(self) -> None:
+        """Read what the ledger has. Raises LedgerError."""
+        rows = await self._ledger.rows(schema.people, select(schema.people))
+        names = ("groups", "blocked", "access", "options")
+        self._known = {row["user"]: PersonBody(**{name: row[name] for name in names}) for row in rows}
+        rules = await self._ledger.rows(schema.hub_rules, select(schema.hub_rules))
+        self.rules = rules[0]["told"] if rules else HubRules()
+
+    def get(self, user: str) -> PersonBody | None:
+        """Return what the hub told last of that person; None: it never did."""
+        return self._known.get(user)
+
+    def refusal(self, user: str) -> Words | None:
+        """Return why the hub's rules let this person begin nothing; None if they may. A person of whom the hub told
+        nothing, or whose status has expired, is refused."""
+        told = self._known.get(user)
+        access = None if told is None else told.access
+        if access is None:
+            if self.rules.access:
+                return explain.own("access-unknown")
+            access = AccessStatus()
+        if access.refusal is not None:
+            return access.refusal
+        if access.until is not None and access.until <= clock.now():
+            return explain.own("access-expired")
+        return explain.own("terms-open") if self.rules.terms not in (None, access.terms) else None
+
+    def options(self, user: str) -> JobOptions:
+        """Return what the operator adds to that person's jobs."""
+        told = self._known.get(user)
+        return self.rules.options if told is None or told.options is None else told.options
+
+    async def put(self, user: str, told: PersonBody) -> None:
+        """Keep who that person is from now on. Returns when the ledger has it. Raises LedgerError."""
+        async with self._locks.setdefault(user, asyncio.Lock()):
+            await self._put(user, told)
+
+    async def _put(self, user: str, told: PersonBody) -> None:
+        before = self._known.get(user)
+        if told.options is None and before is not None:
+            told = told.model_copy(update={"options": before.options})
+        if before == told:
+            return  # at each refresh of each login, and mostly nothing is new
+        people = schema.people
+
+        def write(db: Connection) -> None:
+            db.execute(delete(people).where(people.c.user == user))
+            values = {"user": user, "groups": told.groups, "blocked": told.blocked, "at": clock.now()}
+            db.execute(insert(people).values(**values, access=told.access, options=told.options))
+
+        await self._ledger.write(write)
+        self._known[user] = told
+        if before is None or (before.groups, before.blocked) != (told.groups, told.blocked):
+            self.on_change()
+
+    async def put_access(self, user: str, access: AccessStatus) -> None:
+        """Store whether the person may begin anything; their groups stay. Ignored for a person the link does not know:
+        they are refused anyway. Raises LedgerError."""
+        async with self._locks.setdefault(user, asyncio.Lock()):  # else a block that is being written would be undone
+            if (before := self._known.get(user)) is not None:
+                await self._put(user, before.model_copy(update={"access": access}))
+
+    async def put_rules(self, rules: HubRules) -> None:
+        """Keep what the hub asks of everybody from now on. Returns when the ledger has it. Raises LedgerError."""
+        if rules == self.rules:
+            return
+        table = schema.hub_rules
+
+        def write(db: Connection) -> None:
+            db.execute(delete(table))
+            db.execute(insert(table).values(name=_RULES, told=rules, at=clock.now()))
+
+        await self._ledger.write(write)
+        self.rules = rules

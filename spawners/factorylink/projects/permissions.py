@@ -1,0 +1,207 @@
+"""What a person may use where, and for which project: refused in words where it is nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from factorycommon.models import (
+    N_,
+    AccountView,
+    Choice,
+    NodeSize,
+    Project,
+    ProjectAt,
+    ProjectId,
+    ResolvedChoice,
+    Slug,
+    Words,
+)
+from factorylink.catalogue.choices import SHORTEST_HOURS, walltime
+from factorylink.catalogue.loading import ChoiceError, find_size, resolve
+from factorylink.config import LinkConfig
+from factorylink.explain import explain
+from factorylink.problems import ProblemError, invalid, of_words
+from factorylink.projects.account_leases import AccountLeases, Right
+from factorylink.projects.book import ProjectBook
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.util import clock
+
+
+class Permissions:
+    """Asks the projects and the accounts; changes nothing."""
+
+    def __init__(self, config: LinkConfig, projects: ProjectBook, account_leases: AccountLeases) -> None:
+        self._config = config
+        self._projects = projects
+        self._account_leases = account_leases
+
+    def all(self, place: FactoryConnection, user: str) -> list[Right]:
+        """By project, where that person may begin something there and has or can be lent an account."""
+        if not self._projects.on:
+            found = [] if self._projects.blocked(user) else [Right(place, place.factory)]
+        else:
+            found = [_right(place, p) for p in self._projects.of(user) if place.factory.id in p.factories]
+        return [right for right in found if self._account_leases.seen(right, user) is not None]
+
+    def one(
+        self,
+        place: FactoryConnection,
+        user: str,
+        project: ProjectId | None,
+        size: Slug | None = None,
+        last: ProjectId | None = None,
+    ) -> Right:
+        """What they may use there: for that project; where none is said for the only one there that has the size, or
+        for the ``last`` one they used. Raises ProblemError."""
+        self.check(user)
+        machine = place.factory.site.machine
+        if not self._projects.on:
+            if self._account_leases.own(place, ProjectAt(), user) is None:
+                raise of_words("forbidden", explain.own("no-account"))
+            return Right(place, place.factory)
+        if project is not None:
+            return self._of_project(place, user, project, size)
+        mine = self.all(place, user)
+        if not mine:
+            raise of_words("forbidden", explain.filled("project-not-here", factory=machine), "factory")
+        fitting = [right for right in mine if size is None or has(right, size)]
+        if not fitting:
+            raise self._wrong_size(mine[0], size or "")
+        if len(fitting) == 1:
+            return fitting[0]
+        for right in fitting:
+            if right.project is not None and right.project.id == last:
+                return right
+        names = ", ".join(right.project.id for right in fitting if right.project is not None)
+        raise of_words("invalid", explain.filled("project-which", names=names), "project")
+
+    def check(self, user: str) -> None:
+        """Whether they may begin anything at all. Raises ProblemError."""
+        if self._projects.blocked(user):
+            raise of_words("forbidden", explain.own("blocked"))
+        if not self._projects.known:
+            raise of_words("unreachable", explain.own("projects-unknown"))
+        if self._projects.on and not self._projects.of(user):
+            joined = self._projects.joined(user)
+            raise of_words("forbidden", self.not_now(joined[-1]) if joined else self.no_project())
+
+    def accounts(self, user: str, places: Mapping[Slug, FactoryConnection]) -> list[AccountView]:
+        """As whom they would work, for each project and factory of theirs, by project and factory."""
+        return [
+            AccountView(project=project.id, factory=name, machine=places[name].factory.site.machine, account=account)
+            for project in self._projects.of(user)
+            for name, at in sorted(project.factories.items())
+            if name in places
+            for account in [self._account_leases.kind(places[name], at, user)]
+        ]
+
+    def no_project(self) -> Words:
+        """What somebody is told who is in none."""
+        words, url = explain.own("no-project"), self._config.apply_url
+        if url is None:
+            return words
+        how = N_("Ask whoever leads your project to add you, or apply for one: {url}").format(url=url)
+        return words.model_copy(update={"do": how})
+
+    def not_now(self, project: Project) -> Words:
+        """Why a project that is not active is not."""
+        over = project.ends is not None and project.ends <= clock.now()
+        code, day = ("project-over", project.ends) if over else ("project-not-begun", project.begins)
+        return explain.filled(code, project=project.id, day=_day(day))
+
+    def resolve(self, right: Right, choice: Choice, of: str = "") -> ResolvedChoice:
+        """The choice with every default filled in, within what the project allows. ``of``: before the name of the field
+        at fault. Raises ProblemError."""
+        if choice.size is not None and not has(right, choice.size):
+            raise self._wrong_size(right, choice.size)
+        try:
+            found = resolve(right.factory, choice)
+        except ChoiceError as error:
+            raise invalid(error.message, of + error.field) from error
+        if right.project is None:
+            return found
+        self.hours(right.project, found.hours)
+        return found.model_copy(update={"project": right.project.id})
+
+    def most(self, right: Right, hours: float) -> float:
+        """So many hours, or what is left to the project."""
+        most = None if right.project is None else _most(right.project)
+        return hours if most is None else min(hours, max(SHORTEST_HOURS, _whole(most)))
+
+    def hours(self, project: Project, hours: float) -> None:
+        """Whether a job of so many hours, begun now, is over before the project is. Raises ProblemError."""
+        longest, left = project.max_hours, _left(project)
+        parts = {"project": project.id, "hours": f"{hours:g}", "ends": _day(project.ends)}
+        if left is not None and walltime(hours) > 3600 * left and (longest is None or left <= longest):
+            fits = math.floor(100 * _whole(left)) / 100  # never more than does
+            raise of_words("invalid", explain.filled("project-end-near", **parts, most=f"{fits:g}"), "hours")
+        if longest is not None and hours > longest + 1e-9:
+            raise of_words("invalid", explain.filled("project-hours", **parts, most=f"{longest:g}"), "hours")
+
+    def _of_project(self, place: FactoryConnection, user: str, project_id: ProjectId, size: Slug | None) -> Right:
+        project = next((p for p in self._projects.joined(user) if p.id == project_id), None)
+        mine = self._projects.of(user)
+        if project is None:
+            words = explain.filled("project-not-yours", project=project_id, names=", ".join(p.id for p in mine))
+            raise of_words("forbidden", words, "project")
+        if project not in mine:
+            raise of_words("forbidden", self.not_now(project), "project")
+        if place.factory.id not in project.factories:
+            words = explain.filled("project-elsewhere", project=project.id, factory=place.factory.site.machine,
+                                   names=", ".join(project.factories))  # fmt: skip
+            raise of_words("forbidden", words, "project")
+        right = _right(place, project)
+        if size is not None and not has(right, size):
+            raise self._wrong_size(right, size)
+        if self._account_leases.seen(right, user) is None:
+            raise of_words("forbidden", explain.own("no-account"))
+        return right
+
+    def _wrong_size(self, right: Right, size: Slug) -> ProblemError:
+        try:
+            find_size(right.place.factory, size)
+        except ChoiceError as error:
+            return invalid(error.message, error.field)
+        words = explain.filled("project-size", project=right.project.id if right.project else "", size=size,
+                               names=", ".join(each.id for each in right.factory.sizes))  # fmt: skip
+        return of_words("invalid", words, "size")
+
+
+def _right(place: FactoryConnection, project: Project) -> Right:
+    at = project.factories[place.factory.id]
+    most = _most(project)
+    sizes = tuple(_within(s, most) for s in place.factory.sizes if not at.sizes or s.id in at.sizes)
+    return Right(place, place.factory.model_copy(update={"sizes": sizes}), project, at)
+
+
+def _within(size: NodeSize, most: float | None) -> NodeSize:
+    """Its default hours are what is left to the project, at most."""
+    if most is None or size.default_hours <= most:
+        return size
+    return size.model_copy(update={"default_hours": max(SHORTEST_HOURS, _whole(most))})
+
+
+def _most(project: Project) -> float | None:
+    """Hours that a job of it may have, begun now; None: the size says it."""
+    return min((hours for hours in (project.max_hours, _left(project)) if hours is not None), default=None)
+
+
+def _left(project: Project) -> float | None:
+    """Hours until it ends; None: it does not."""
+    return None if project.ends is None else (project.ends - clock.now()) / timedelta(hours=1)
+
+
+def _whole(hours: float) -> float:
+    """Without what is less than a minute: schedulers count in these, and round up."""
+    return math.floor(hours * 60) / 60
+
+
+def _day(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment:%Y-%m-%d %H:%M %Z}"
+
+
+def has(right: Right, size: Slug) -> bool:
+    """Whether that size is among what is left to them."""
+    return any(each.id == size for each in right.factory.sizes)

@@ -1,0 +1,44 @@
+"""Who used how much, as text: a table for the terminal, and CSV for everything else."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Literal
+
+from factorycommon.models import UsageLine
+from factorylink.ledger.audit import cell
+
+By = Literal["day", "project", "factory", "person"]
+FIELDS = ("day", "project", "factory", "person", "jobs", "gpu_seconds", "gpu_hours")
+
+
+def hours(gpu_seconds: int) -> str:
+    """GPU-hours as people read them."""
+    return f"{gpu_seconds / 3600:.2f}"
+
+
+def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
+    """What, how many jobs, GPU-hours; the whole at the end. Days in their order, else who used most first."""
+    jobs: dict[str, int] = defaultdict(int)
+    used: dict[str, int] = defaultdict(int)
+    for line in lines:
+        key = str(getattr(line, by) or "-")
+        jobs[key] += line.jobs
+        used[key] += line.gpu_seconds
+    keys = sorted(used) if by == "day" else sorted(used, key=lambda key: (-used[key], key))
+    rows = [(key, jobs[key], hours(used[key])) for key in keys]
+    return [*rows, ("all", sum(jobs.values()), hours(sum(used.values())))]
+
+
+def as_csv(lines: Iterable[UsageLine]) -> str:
+    """With a heading. GPU-seconds are exact; the hours beside them are the same, rounded."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FIELDS)
+    for line in lines:
+        words = (line.day.isoformat(), line.project or "", line.factory, line.person)
+        writer.writerow((*map(cell, words), line.jobs, line.gpu_seconds, f"{line.gpu_seconds / 3600:.6f}"))
+    return text.getvalue()

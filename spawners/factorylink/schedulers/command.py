@@ -1,0 +1,47 @@
+"""What a dialect gives to a transport: a command to run and how to read what comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from factorylink.errors import Refused
+
+T = TypeVar("T")
+
+WORDS = 64 * 2**10  # bytes: more than the answer to an order, or one file of a session, can be
+LISTING = 16 * 2**20  # bytes: 20,000 jobs or nodes are about 10 MB
+QUEUE = 64 * 2**20  # bytes: of everybody's waiting jobs, each task of an array by itself, 400,000
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command left behind. Text is UTF-8, bytes that are not are replaced. ``code`` < 0: ended by a signal."""
+
+    stdout: str
+    stderr: str
+    code: int
+
+
+@dataclass(frozen=True)
+class Command(Generic[T]):
+    """A question or an order to a scheduler. It runs nothing itself.
+
+    ``parse`` turns the output into the answer, or raises one of the four errors with the scheduler's own words.
+    ``env`` is added to the command's environment (how times are printed); never a secret. ``most``: bytes of its
+    stdout that are taken; an answer that is longer is Misread.
+    """
+
+    argv: tuple[str, ...]  # never a shell string
+    parse: Callable[[Output], T]
+    stdin: str = ""
+    timeout: float = 30  # seconds
+    most: int = WORDS
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def done(output: Output) -> None:
+    """``parse`` of an order that has no answer. Raises Refused, with what the command said."""
+    if output.code != 0:
+        raise Refused(output.stderr.strip() or f"exit code {output.code}")

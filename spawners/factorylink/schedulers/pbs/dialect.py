@@ -1,0 +1,234 @@
+"""The PBS dialect, OpenPBS 23 and PBS Professional: what to run, how to read the answer. Pure: no I/O, clock, config.
+
+**Which jobs are asked for.** qstat cannot choose by name, and shows all jobs of the site, with history those of weeks.
+So qselect names the jobs, and qstat is asked about these, in one request (-E; without it some versions print only the
+first of several as JSON). A shell joins the two, with a constant text; what is asked for are its arguments. Where
+there are none it says so itself: an empty answer is never taken for "no jobs".
+
+PBS has no question for when a job would start; it tells ``estimated.start_time`` of jobs that wait.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+from factorycommon.models import End, Job, JobId, NodeState, Reservation
+from factorylink.errors import FactoryError, Gone, Misread, Refused, Unreachable
+from factorylink.schedulers.command import LISTING, QUEUE, Command, Output
+from factorylink.schedulers.complete_lists import LIST, whole
+from factorylink.schedulers.ends import end_of
+from factorylink.schedulers.pbs import json as pbs_json
+from factorylink.schedulers.pbs import nodes as pbs_nodes
+from factorylink.schedulers.pbs import parser as parse
+from factorylink.schedulers.pbs import reservations as pbs_reservations
+from factorylink.schedulers.pbs.script import clock, script
+
+__all__ = [
+    "accounting", "alive", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations",
+    "script", "submit", "waiting",
+]  # fmt: skip
+
+T = TypeVar("T")
+
+# set -f: ids hold brackets. site/factorygate-act knows these texts, word for word.
+_CHOSEN = 'set -f; ids=$(qselect "$@") || exit; '
+_NONE = """[ "$ids" ] || { echo '{"Jobs": {}}'; exit; }; """
+_LIVE = f"{_CHOSEN}{_NONE}exec qstat -E -t -f -F json $ids"
+_QUEUED = f"{_CHOSEN}{_NONE}exec qstat -E -f -F json $ids"
+_OVER = f"{_CHOSEN}ids=$(printf '%s\\n' $ids | tail -n 200); {_NONE}exec qstat -E -x -t -f -F json $ids"
+_NODES = "pbsnodes -a -F json && exec qstat -Q -f -F json"
+# On the node itself, which may be where this runs. An ssh that runs a command has no PATH of a login.
+_ATTACH = (
+    '[ -r /etc/pbs.conf ] && . /etc/pbs.conf; PATH="$PATH:${PBS_EXEC:-/opt/pbs}/bin"; export PATH; exec pbs_attach "$@"'
+)
+_ENTER = 'case $1 in "$(hostname)"|"$(hostname -s)") eval "exec $2";; esac; exec ssh -o BatchMode=yes -- "$1" "$2"'
+
+# Exit codes are PBS' errors (pbs_error.h) modulo 256.
+_UNKNOWN, _FINISHED, _NO_HISTORY = 153, 35, 36
+# No server, its own trouble, ours with it (credentials), or busy: 255 qstat, 162 the others where none listens.
+_SILENT_CODES = {255, 162, 163, 171, 172, 183, 185, 186, 208, 212, 222, 251, 13, 104}
+_SILENT = re.compile(
+    r"(cannot|could not|couldn't|unable to) (connect|resolve|contact|initialize)|connection (refused|timed out|reset)"
+    r"|timed out|no route to host|network is unreachable|server shutting down|try again|pbs_iff|munge|json error"
+    r"|out of memory|unknown host|error while loading shared libraries|^\S*sh: .*not found$",
+    re.I | re.M,
+)
+_OVER_ALREADY = re.compile(
+    r"unknown job id|job has finished|delete already in progress|finished array subjob|job has been moved"
+    r"|request invalid for state of job",  # it is exiting
+    re.I,
+)
+_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+(?:\[\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*)\n\s*\Z")  # a whole line
+
+
+def jobs(name: str) -> Command[list[Job]]:
+    """All jobs of a name that have not ended, of every account, and those of an array that have."""
+    return Command(
+        ("sh", "-c", _LIVE, "sh", "-N", name),
+        _listed(lambda text: parse.jobs(text, name)),
+        env=parse.TIMES,
+        most=LISTING,
+    )
+
+
+def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
+    """Return the jobs of these ids that have not ended, whatever their names; of an array's id, each of its jobs. What
+    PBS does not know, or knows from its history only, is left out. Raises ValueError for what is no id."""
+    words = tuple(ids)
+    for word in words:
+        _check(word)
+
+    return Command(
+        ("qstat", "-E", "-t", "-f", "-F", "json", *words), _listed(parse.jobs), env=parse.TIMES, most=LISTING
+    )
+
+
+def ended(name: str) -> Command[list[End]]:
+    """How those of a name ended that PBS has in its history, the 200 last submitted."""
+    return Command(
+        ("sh", "-c", _OVER, "sh", "-x", "-s", "F", "-N", name), _listed(_ends), env=parse.TIMES, most=LISTING
+    )
+
+
+def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
+    """Every queued job that we may see, per queue: (priority, job id), oldest first. ``B``: arrays that have begun, of
+    which some jobs may still wait."""
+    return Command(("sh", "-c", _QUEUED, "sh", "-s", "QB"), _listed(parse.waiting), env=parse.TIMES, most=QUEUE)
+
+
+def submit(script: str, count: int = 1) -> Command[JobId]:
+    """Submit a script; with ``count`` > 1 an array of that many. Unreachable: it may have been taken all the same."""
+    array = ("-J", f"1-{count}") if count > 1 else ()
+
+    def read(output: Output) -> JobId:
+        found = _SUBMITTED.search(output.stdout)
+        if not found or ("[]" in found[1]) != (count > 1):
+            raise Misread("qsub gave no job id.", repr(output))
+        return found[1]
+
+    return Command(("qsub", "-f", *array), _good(read), stdin=script)  # -f: leave no process behind for the next qsub
+
+
+def estimate(script: str) -> None:
+    """PBS does not say when a job would start that is not submitted."""
+
+
+def cancel(ids: Iterable[JobId]) -> Command[None]:
+    """See that jobs are over. One that is over already, or never was, is no error."""
+    words = tuple(ids)
+    for word in words:
+        _check(word)
+
+    def read(output: Output) -> None:
+        lines = [line for line in output.stderr.splitlines() if line.strip() and not _OVER_ALREADY.search(line)]
+        if output.code and (lines or output.code < 0 or not output.stderr.strip()):
+            raise _failure(output, "\n".join(lines))
+
+    return Command(("qdel", *words), read)
+
+
+def extend(job: JobId, minutes: int) -> Command[None]:
+    """Give a job ``minutes`` in all, from its start. The same twice is the same. PBS lets users only shorten."""
+    _check(job)
+    if minutes < 1:
+        raise ValueError(f"no time: {minutes}")
+    return Command(("qalter", "-l", f"walltime={clock(minutes * 60)}", job), _good(lambda _: None))
+
+
+def nodes() -> Command[list[NodeState]]:
+    """Every node with what is free on it, and the queues that use it."""
+    return Command(("sh", "-c", _NODES), _good(lambda output: pbs_nodes.nodes(output.stdout)), most=LISTING)
+
+
+def reservations() -> Command[list[Reservation]]:
+    """Every reservation that is confirmed."""
+
+    def read(output: Output) -> list[Reservation]:
+        if output.stderr.strip():  # it ends with 0 though the server said no
+            raise _failure(output, output.stderr)
+        return pbs_reservations.reservations(whole(output.stdout))
+
+    return Command((*LIST, "pbs_rstat", "-f"), _good(read), env=parse.TIMES, most=LISTING)
+
+
+def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
+    """How jobs ended, from PBS' history (tracejob and the accounting logs are for its administrators). Gone: none is
+    kept. A job that is older than it is not in the answer."""
+    words = tuple(ids)
+    for word in words:
+        _check(word)
+
+    def read(output: Output) -> list[End]:
+        if output.code == _NO_HISTORY or "not configured to maintain job history" in output.stderr:
+            raise Gone(_words(output.stderr))
+        return _listed(_ends)(output)
+
+    return Command(("qstat", "-E", "-x", "-f", "-F", "json", *words), read, env=parse.TIMES, most=LISTING)
+
+
+def alive() -> Command[None]:
+    """Does a server answer? Unreachable: no."""
+
+    def read(output: Output) -> None:
+        if output.code or not pbs_json.documents(output.stdout, "Server")[0]:
+            raise Unreachable(_words(output.stderr) or "No PBS server answers.")
+
+    return Command(("qstat", "-B", "-f", "-F", "json"), read, timeout=10)
+
+
+def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:
+    """argv of a command in a running job, joined to this process by stdio: pbs_attach takes a process into a job, on
+    the job's node. Sites let people go there by ssh while they have a job there."""
+    _check(job)
+    if node is None or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", node):
+        raise Unreachable("The scheduler does not say on which node the session runs.")
+    return ("sh", "-c", _ENTER, "sh", node, shlex.join(("sh", "-c", _ATTACH, "sh", "-j", job, "--", *argv)))
+
+
+def _check(job: str) -> None:
+    if not re.fullmatch(parse.JOB, job):
+        raise ValueError(f"not a job id of PBS: {job!r}")
+
+
+def _ends(stdout: str) -> list[End]:
+    found = ((job, end_of(job)) for job in parse.jobs(stdout))
+    return [end.model_copy(update={"by": parse.who(job.reason, job.account)}) for job, end in found if end is not None]
+
+
+def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
+    """``read`` of an answer of qstat. Jobs that are gone or over by then are missing; that is no error."""
+
+    def checked(output: Output) -> T:
+        lines = [line for line in output.stderr.splitlines() if line.strip() and not _OVER_ALREADY.search(line)]
+        if output.code not in (0, _UNKNOWN, _FINISHED) or (output.code and lines):
+            raise _failure(output, "\n".join(lines))
+        return read(output.stdout)
+
+    return checked
+
+
+def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
+    """``read`` where the command succeeded, else the error that its words mean."""
+
+    def checked(output: Output) -> T:
+        if output.code:
+            raise _failure(output, output.stderr)
+        return read(output)
+
+    return checked
+
+
+def _failure(output: Output, stderr: str) -> FactoryError:
+    words = _words(stderr)
+    if output.code < 0 or not words or output.code in _SILENT_CODES or _SILENT.search(words):
+        return Unreachable(words or f"The command ended with code {output.code} and said nothing.")
+    return Refused(words)
+
+
+def _words(text: str) -> str:
+    """PBS' lines without the program's name before each, blanks and repetitions."""
+    lines = (re.sub(r"^(q[a-z]+|pbs[a-z_]*): ", "", line.strip()) for line in text.splitlines())
+    return "\n".join(dict.fromkeys(line for line in lines if line))

@@ -1,0 +1,92 @@
+"""Reading what PBS says of its nodes and queues. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from factorycommon.models import NodeState, believed
+from factorylink.schedulers.pbs.json import as_dict, as_text, documents, items, understood
+from factorylink.schedulers.pbs.parser import size
+
+# Nodes that are up and take jobs. Others (down, offline, stale, maintenance, resv-exclusive, ...) have nothing free.
+USABLE = {"free", "job-busy", "job-exclusive", "sleep"}
+_SET_ASIDE = {"resv-exclusive"}  # nothing is wrong with it
+_GPUS = ("ngpus", "naccelerators")
+_AMOUNT = re.compile(r"-?[0-9]+(\.[0-9]+)?([kmgtp]?[bw])?", re.I)
+
+
+def nodes(stdout: str) -> list[NodeState]:
+    """pbsnodes' answer and then qstat's about the queues -> one state a host.
+
+    A host may be several vnodes to PBS; a chunk may span them, so they are added up. A node that is of a queue runs its
+    jobs only; every other node those of all queues that have no nodes of their own, and whose chunks fit: a queue names
+    its nodes by a resource in ``default_chunk``, such as ``Qlist``.
+    """
+    found, queues = documents(stdout, "nodes", "Queue")
+    with understood(stdout):
+        owned = {str(values["queue"]) for _, values in items(found) if "queue" in values}
+        free = {
+            name: _chosen(values)
+            for name, values in items(queues)
+            if values.get("queue_type") == "Execution" and name not in owned and values.get("hasnodes") != "True"
+        }
+        hosts: dict[str, NodeState] = {}
+        for name, values in items(found):
+            node = _vnode(name, values, free)
+            hosts[node.name] = _together(hosts[node.name], node) if node.name in hosts else node
+    return list(hosts.values())
+
+
+def _chosen(queue: Mapping[str, Any]) -> dict[str, str]:
+    """The resources that every chunk of a queue's jobs asks for and that name nodes: not those that are amounts."""
+    chunk = as_dict(queue.get("default_chunk", {}))
+    return {name: str(value) for name, value in chunk.items() if not _AMOUNT.fullmatch(str(value))}
+
+
+def _has(resources: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:
+    """True if a node has each of these values, or it among others. What is not set on a node is on none of them."""
+    return all(value in str(resources.get(name, "")).split(",") for name, value in wanted.items())
+
+
+def _vnode(name: str, values: Mapping[str, Any], queues: Mapping[str, Mapping[str, str]]) -> NodeState:
+    has, taken = as_dict(values["resources_available"]), as_dict(values.get("resources_assigned", {}))
+    states = set(as_text(values, "state").split(","))
+    usable = states <= USABLE
+    empty = usable and "job-exclusive" not in states
+    changed = values.get("last_state_change_time")
+    cores, memory, gpus = (
+        int(has.get("ncpus", 0)),
+        size(has.get("mem", 0)),
+        sum(int(has.get(kind, 0)) for kind in _GPUS),
+    )
+    busy = sum(int(taken.get(kind, 0)) for kind in _GPUS)
+    return NodeState(
+        name=str(has.get("host", name)),
+        partitions=(str(values["queue"]),)
+        if "queue" in values
+        else tuple(queue for queue, wanted in queues.items() if _has(has, wanted)),
+        usable=usable,
+        reason="" if usable else str(values.get("comment") or values["state"]),
+        since=None if changed is None or states <= USABLE | _SET_ASIDE else believed(int(changed)),
+        cores=cores,
+        cores_free=max(0, cores - int(taken.get("ncpus", 0))) if empty else 0,
+        memory=memory,
+        memory_free=max(0, memory - size(taken.get("mem", 0))) if empty else 0,
+        gpus=gpus,
+        gpus_free=max(0, gpus - busy) if empty else 0,
+    )
+
+
+def _together(one: NodeState, other: NodeState) -> NodeState:
+    sums = ("cores", "cores_free", "memory", "memory_free", "gpus", "gpus_free")
+    return one.model_copy(
+        update={
+            **{name: getattr(one, name) + getattr(other, name) for name in sums},
+            "usable": one.usable and other.usable,
+            "reason": one.reason or other.reason,
+            "since": min((at for at in (one.since, other.since) if at is not None), default=None),
+            "partitions": tuple(dict.fromkeys((*one.partitions, *other.partitions))),
+        }
+    )

@@ -1,0 +1,258 @@
+"""Reading what PBS prints as JSON. Pure: text in, models out.
+
+**What can be trusted.** Names, variables and comments are other people's text, and ``qstat`` turns a value that looks
+like JSON into JSON: a variable may be a number, a list, anything. So only what is needed is looked at, each as the kind
+that it must be; everything else about a job may be as it likes. What is missing or of another kind is Misread, and so
+is a job that is listed twice, or one of its attributes.
+
+**Times** are those of C's ``ctime``, in the zone of whoever runs ``qstat``: asked for with ``TZ=UTC0``. They are
+English in every locale. ``stime`` and ``walltime`` give the end; PBS itself names none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from factorycommon.models import Job, JobState, believed
+from factorylink.schedulers.pbs.json import as_dict, as_number, as_text, documents, once, understood
+from factorylink.schedulers.pbs.script import VARIABLE
+
+TIMES = {"TZ": "UTC0"}
+
+# PBS' states (job_state). A letter that is not here is Misread, never guessed.
+STATES = {
+    "Q": JobState.PENDING,
+    "H": JobState.PENDING,  # held
+    "W": JobState.PENDING,  # until its execution time, or for files to be brought
+    "T": JobState.PENDING,  # on its way between servers
+    "R": JobState.RUNNING,
+    "S": JobState.RUNNING,  # suspended: see SUSPENDED
+    "U": JobState.RUNNING,  # suspended because its workstation is used
+    "E": JobState.ENDING,
+    "F": JobState.ENDED,
+    "X": JobState.ENDED,  # of an array's job
+    "M": JobState.ENDED,  # moved to another server, of which we know nothing
+}
+SUSPENDED = {"S", "U"}  # frozen, but its node, processes and connections are there
+_SENT, _PROVISIONED = 41, 71  # substates: it is handed to its node, which is set up for it
+_TERMINATED = 91  # substate: deleted
+_BY_SUBSTATE = {92: "COMPLETED", 93: "FAILED"}
+
+# PBS has no words for how a job ended, only Exit_status: below zero it is PBS' own. Here it gets Slurm's words, which
+# are those of ``explain_ends``.
+ENDS = {
+    **dict.fromkeys((-1, -2, -3, -7, -10, -13, -15, -21, -23, -30), "LAUNCH_FAILED"),
+    **dict.fromkeys((-4, -5, -6, -14, -20), "NODE_FAIL"),  # its node, or PBS there, was started anew
+    **dict.fromkeys((-16, -17, -22), "RECONFIG_FAIL"),  # a hook of the site's on the node said no
+    **dict.fromkeys((-18, -19), "REVOKED"),  # a hook asked for its end
+    **dict.fromkeys((-26, -27), "OUT_OF_MEMORY"),
+    **dict.fromkeys((-24, -25, -28), "CPU_LIMIT"),
+    -12: "PREEMPTED",  # checkpointed and ended
+    -29: "TIMEOUT",
+}
+_ENDLESS = 10**9  # seconds; a walltime that is longer is none, and not to be added to a moment
+_SIGNALLED = 256  # Exit_status of a job that a signal ended: this and the signal
+
+JOB = r"[0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*"
+_OURS = re.compile(r"[0-9]+(?:\[[0-9]+\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*")  # not: an array as a whole
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+_INDICES = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([1-9][0-9]{0,8}))?)?")
+_MOST_OF_AN_ARRAY = 100_000  # jobs; PBS' own limit is 10,000 unless a site raises it
+_CTIME = re.compile(r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) +([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2}) ([0-9]{4})")
+_UNITS = {"": 1, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40, "p": 2**50}
+
+
+def jobs(stdout: str, name: str | None = None) -> list[Job]:
+    """qstat's answer. ``name``: that of every job in it; arrays as a whole are left out."""
+    (found,) = documents(stdout, "Jobs")
+    with understood(stdout):
+        return [job for id, values in once(found) if (job := _job(id, values, name)) is not None]
+
+
+def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
+    """qstat's answer about queued jobs -> per queue (priority, id), in the order of their submission: PBS does not tell
+    in which order its scheduler takes them. Of an array each job counts that still waits, by the array's own word."""
+    (found,) = documents(stdout, "Jobs")
+    queues: dict[str, list[tuple[int, str]]] = {}
+    with understood(stdout):
+        for id, values in once(found):
+            queues.setdefault(as_text(values, "queue"), []).extend((0, job) for job in _waiting(_id(id), values))
+    for queue in queues.values():
+        queue.sort(key=lambda entry: [int(number) for number in re.findall(r"[0-9]+", entry[1].partition(".")[0])])
+    return queues
+
+
+def _waiting(id: str, values: Mapping[str, Any]) -> Iterator[str]:
+    """The job, or those of an array whose indices remain: ``4,6-500``, ``1-9:2``, or ``-``, which is none."""
+    told = str(values.get("array_indices_remaining", values.get("array_indices_submitted", "")))
+    if "[]" not in id or not told:
+        yield id
+        return
+    number, _, server = id.partition("[]")
+    left = _MOST_OF_AN_ARRAY
+    for part in told.split(",") if told != "-" else ():
+        span = _INDICES.fullmatch(part)
+        if span is None:
+            raise ValueError(f"{part!r} is no index of an array")
+        indices = range(int(span[1]), int(span[2] or span[1]) + 1, int(span[3] or 1))
+        left -= len(indices)
+        if left < 0:
+            raise ValueError(f"the array {id} has more than {_MOST_OF_AN_ARRAY} jobs")
+        yield from (f"{number}[{index}]{server}" for index in indices)
+
+
+def _id(id: str) -> str:
+    if not re.fullmatch(JOB, id):
+        raise ValueError(f"{id!r} is no job id")
+    return id
+
+
+def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
+    if name is not None and as_text(values, "Job_Name") != name:
+        raise ValueError(f"job {id} has another name than was asked for")
+    if not _OURS.fullmatch(_id(id)):
+        return None
+    letter, owner = as_text(values, "job_state"), as_text(values, "Job_Owner").partition("@")[0]
+    state = STATES.get(letter)
+    if state is None:
+        raise ValueError(f"the job state {letter!r} is unknown here")
+    runs = as_number(values, "run_count") or 0
+    restarts = runs if state is JobState.PENDING else max(0, runs - 1)
+    if state is JobState.RUNNING and values.get("substate") == _PROVISIONED:
+        state, letter, restarts = JobState.PENDING, "provisioning", runs
+    elif state is JobState.RUNNING and values.get("substate") == _SENT and "stime" not in values:
+        state, letter = JobState.PENDING, "sent"  # it may come back, and when it began is told only once it has
+    over, begun = state is JobState.ENDED, state is not JobState.PENDING
+    account = as_text(values, "euser") if "euser" in values else owner  # shown to managers only
+    comment, started = _said(values), moment(values.get("stime")) if begun else None
+    walltime = seconds(as_dict(values.get("Resource_List", {})).get("walltime")) or _ENDLESS
+    code, signal, how = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
+    return Job(
+        id=id,
+        name=as_text(values, "Job_Name"),
+        account=account,
+        comment=_variable(values),
+        state=state,
+        suspended=letter in SUSPENDED,
+        raw_state=how if over else letter,
+        reason=comment if over else _why(letter, values, comment) if not begun else "",
+        nodes=hosts(as_text(values, "exec_host")) if begun and "exec_host" in values else (),
+        partition=as_text(values, "queue").partition("@")[0],
+        submitted=moment(values.get("ctime")),
+        started=started,
+        ends=started + timedelta(seconds=walltime) if started and walltime < _ENDLESS and not over else None,
+        ended=_ended(values) if over else None,
+        exit_code=code if over else None,
+        signal=signal if over else None,
+        expected_start=None if begun else _estimated(values.get("estimated")),
+        restarts=restarts,
+    )
+
+
+def _end(letter: str, status: object, substate: object, comment: str, ran: bool) -> tuple[int | None, int | None, str]:
+    """Exit code, signal, and how it ended. 271 is SIGTERM; -29 its walltime; none: it never ran."""
+    if status is not None and (not isinstance(status, int) or isinstance(status, bool)):
+        raise ValueError(f"the exit status {status!r} is no number")
+    code, signal = (None, status - _SIGNALLED) if status is not None and status > _SIGNALLED else (status, None)
+    if letter == "M":
+        return None, None, "REVOKED"
+    if code is not None and code < 0:
+        return code, None, ENDS.get(code, "FAILED")
+    if substate == _TERMINATED or re.search(r" and terminated( by |$)", comment):
+        return code, signal, "CANCELLED"
+    if status is None:  # it never ran, or of some jobs of arrays
+        known = _BY_SUBSTATE.get(substate) if ran and isinstance(substate, int) else None
+        return None, None, known or "CANCELLED"
+    return code, signal, "COMPLETED" if status == 0 else "FAILED"
+
+
+def _ended(values: Mapping[str, Any]) -> datetime | None:
+    """The end of its processes; of a job that never ran, when PBS put it into its history."""
+    at = as_number(values, "history_timestamp")
+    return moment(values.get("obittime")) or (believed(at) if at else None)
+
+
+def _why(letter: str, values: Mapping[str, Any], comment: str) -> str:
+    """Why a job waits, in PBS' words; of one that ran before, its comment still tells of that."""
+    if letter == "H":
+        held = f"Hold_Types={values.get('Hold_Types', '')}"
+        return f"{held} {comment}" if re.match(r"job (array )?held", comment, re.I) else held
+    if letter in ("W", "T"):
+        return f"job_state={letter}"
+    return "" if re.match(r"Job (run|Array Began|was sent for execution) at ", comment) else comment
+
+
+def who(comment: str, owner: str) -> Literal["account", "administrator", "other"] | None:
+    """Who deleted a job, by the last words of its comment; root is the site."""
+    found = re.search(r" and terminated by ([^@\s]+)@\S+$", comment)
+    if found is None:
+        return None
+    return "account" if found[1] == owner else "administrator" if found[1] == "root" else "other"
+
+
+def moment(text: object) -> datetime | None:
+    """``Tue Nov 24 14:40:05 2026``, UTC; None for what is no moment (there is none, ``UNKNOWN``)."""
+    if text is None or text == "UNKNOWN":
+        return None
+    found = _CTIME.fullmatch(text) if isinstance(text, str) else None
+    if found is None or found[1] not in _MONTHS:
+        raise ValueError(f"{text!r} is no moment")
+    day, hour, minute, second, year = (int(part) for part in found.groups()[1:])
+    told = datetime(year, _MONTHS.index(found[1]) + 1, day, hour, minute, min(second, 59), tzinfo=UTC)
+    return believed(told.timestamp())
+
+
+def _estimated(value: object) -> datetime | None:
+    """``estimated.start_time``: a moment, seconds since 1970, or that there is none. Any other word tells nothing: an
+    estimate is not worth the whole answer."""
+    told = value.get("start_time") if isinstance(value, dict) else None
+    try:
+        if isinstance(told, int) and not isinstance(told, bool):
+            return believed(told)
+        return moment(told)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def seconds(text: object) -> int | None:
+    """``01:00:00``, or seconds."""
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]+(:[0-9]{2}){0,2}", str(text)):
+        raise ValueError(f"{text!r} is no time")
+    total = 0
+    for part in str(text).split(":"):
+        total = total * 60 + int(part)
+    return total
+
+
+def size(value: object) -> int:
+    """``512gb``, ``419430400kb``, ``64`` -> bytes. A word (w) has eight."""
+    found = re.fullmatch(r"([0-9]+)([kmgtp]?)([bw]?)", str(value).lower())
+    if found is None:
+        raise ValueError(f"{value!r} is no size")
+    return int(found[1]) * _UNITS[found[2]] * (8 if found[3] == "w" else 1)
+
+
+def hosts(text: str) -> tuple[str, ...]:
+    """``n1/0*24+n2/1`` -> n1, n2."""
+    return tuple(dict.fromkeys(part.partition("/")[0].partition(":")[0] for part in text.split("+") if part))
+
+
+def _variable(values: Mapping[str, Any]) -> str:
+    """Ours among the variables, of which somebody may have any name twice. The released 23.06 takes one that follows an
+    empty one for its value, and prints it with what is between them."""
+    variables = as_dict(values.get("Variable_List"))
+    swallowed = f",{VARIABLE}="
+    follows = (value for value in variables.values() if isinstance(value, str) and value.startswith(swallowed))
+    value = variables[VARIABLE] if VARIABLE in variables else next(follows, swallowed).removeprefix(swallowed)
+    return value if isinstance(value, str) else ""
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    value = values.get("comment", "")
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,149 @@
+"""The batch script for PBS. Pure: a request in, text out.
+
+**What makes the job ours.** PBS keeps no comment from a submission: ``comment`` is the scheduler's own. Of what an
+ordinary user sets and ``qstat -f`` shows to everybody, ``Account_Name`` (-A) is who pays, ``project`` (-P) has limits
+at some sites, and a name must be the same for all. So it is one variable of ``Variable_List``, which is free, and which
+nobody but the owner (and the site) can set or alter; that it can be copied is why its HMAC signs the account.
+
+**The log.** PBS spools a job's output on the node and copies it when the job has ended. The script opens the log itself
+instead, to be read while it runs, and for appending, so that a job that is started again goes on in it. PBS' own copy,
+beside it with ``.pbs`` after its name, has what was said before and after that, where a job failed.
+
+**The job's environment.** Nothing of the link's is forwarded (no ``-V``). A login shell of the person, which cannot be
+avoided, starts the script. On ``qdel`` both get TERM at once, and when that shell has ended PBS kills the rest: there
+is hardly any time to end cleanly then. Before the walltime there is no signal: the door knows it by
+``FACTORYGATE_JOB_END``.
+
+**Which GPUs.** PBS counts GPUs (``ngpus``). Which ones a job has a hook of the site says, where there is one: by
+``CUDA_VISIBLE_DEVICES``, or by hiding the others. Where there is none every job on a node would take the first GPU. So
+the jobs of an account take turns by locks in a folder of the node's, which end with the job. Other people's jobs on
+that node are not seen by this.
+"""
+
+from __future__ import annotations
+
+import re
+
+from factorycommon.models import JobRequest
+from factorylink.errors import Refused
+from factorylink.schedulers.batch_script import ENVIRONMENT, written
+
+VARIABLE = "FACTORYGATE_JOB"
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,229}")
+_COMMENT = re.compile(r"[A-Za-z0-9_.:@+/-]+")  # a comma would begin another variable
+GPUS = """\
+factorygate_take_gpus() {{
+  local wanted={gpus} variable devices folder="/tmp/factorygate-gpus-$(id -u)" number lock taken=() locks=()
+  [ -z "${{CUDA_VISIBLE_DEVICES+x}}${{ROCR_VISIBLE_DEVICES+x}}${{ZE_AFFINITY_MASK+x}}" ] || return 0
+  if devices="$(nvidia-smi --query-gpu=index --format=csv,noheader 2>/dev/null)"; then
+    variable=CUDA_VISIBLE_DEVICES
+  elif [ -r /dev/kfd ]; then
+    variable=ROCR_VISIBLE_DEVICES
+    devices="$(number=0; for lock in /dev/dri/renderD*; do [ -r "$lock" ] && echo "$((number++))"; done)"
+  fi
+  [ "$(echo "$devices" | wc -w)" -gt "$wanted" ] || return 0
+  mkdir -m 700 "$folder" 2>/dev/null
+  if [ -L "$folder" ] || ! [ -O "$folder" ] || ! command -v flock >/dev/null; then
+    echo "factorygate: which GPUs of the node are this job's is not known: $folder or flock cannot be used" >&2
+    return 0
+  fi
+  for number in $devices; do
+    [ "${{#taken[@]}}" -lt "$wanted" ] || break
+    exec {{lock}}>>"$folder/$number" || continue
+    if flock -n "$lock"; then taken+=("$number"); else exec {{lock}}>&-; fi
+  done
+  [ "${{#taken[@]}}" -eq "$wanted" ] || echo "factorygate: of $wanted GPUs ${{#taken[@]}} are not another job's" >&2
+  [ "${{#taken[@]}}" -gt 0 ] || return 0
+  export CUDA_DEVICE_ORDER=PCI_BUS_ID "$variable=$(IFS=,; echo "${{taken[*]}}")"
+}}
+factorygate_take_gpus"""
+_CHUNK = re.compile(r"[A-Za-z]\w*=[\w./@-]+(:[A-Za-z]\w*=[\w./@-]+)*", re.ASCII)  # no other chunk (+), no other -l (,)
+
+
+def script(request: JobRequest, template: str = "") -> str:
+    """The script for a request; what ``template`` may be, and what is refused: see ``batch_script``.
+
+    Refused also: what PBS has no words for, and a template that leaves out the log.
+    """
+    log = _log(request)
+    text = written(
+        request,
+        template,
+        "#PBS",
+        identity(request),
+        resources(request),
+        "\n".join(
+            (
+                log,
+                ENVIRONMENT,
+                f'export FACTORYGATE_JOB_END="$(($(date +%s) + {request.walltime}))"',
+                *((GPUS.format(gpus=request.gpus),) if request.gpus and not request.whole_node else ()),
+            )
+        ),
+        owned=("-N", "-v", "-V"),
+    )
+    if log not in text.splitlines():
+        raise Refused("The batch script's template leaves out {{ environment }}: there would be no log.")
+    return text
+
+
+def identity(request: JobRequest) -> tuple[str, ...]:
+    """The directives by which the link finds its job again, and what PBS is to do with its output and mail: nothing."""
+    if not _NAME.fullmatch(request.name) or not _COMMENT.fullmatch(request.comment):
+        raise Refused(f"PBS takes no such job name or variable: {request.name}, {request.comment}")
+    return (
+        f"#PBS -N {request.name}",
+        f"#PBS -v {VARIABLE}={request.comment}",
+        "#PBS -S /bin/bash",
+        # What PBS itself says, and the login shell: nothing is kept of a job that ends with 0.
+        f"#PBS -o {request.output.replace('%a', '^array_index^')}.pbs",
+        "#PBS -j oe",
+        "#PBS -R oe",
+        "#PBS -W umask=077",
+        "#PBS -m n",
+    )
+
+
+def resources(request: JobRequest) -> tuple[str, ...]:
+    """The directives for what the job gets: one chunk, which is always on one host.
+
+    Memory is asked for in bytes, so that a size of 512 GB fits where a site's 512gb are 512 x 1024^3. ``gres`` holds
+    the operator's own words in place of ngpus; ``constraint`` is added. Where nodes are given whole by their type alone
+    (``select=1:node_type=mi300a``), ``gpu_syntax`` is ``constraint``. A reservation is a queue to PBS.
+    """
+    if request.qos is not None:
+        raise Refused("PBS has no QOS: take `qos` out of the size and the configuration of this factory.")
+    if request.gpu_type is not None:
+        raise Refused("PBS knows types of GPUs only as resources of the site: name them in `constraint`.")
+    for word in (request.gres, request.constraint):
+        if word is not None and not _CHUNK.fullmatch(word):
+            raise Refused(f"Not resources of a chunk as PBS writes them (NAME=VALUE:NAME=VALUE): {word}")
+    chunk = ["1"]
+    if request.gpu_syntax != "constraint":
+        chunk += [f"ncpus={request.cores}", f"mem={int(request.memory_gb * 10**9) // 1024}kb"]
+        chunk += [request.gres] if request.gres else [f"ngpus={request.gpus}"] if request.gpus else []
+    elif request.constraint is None:
+        raise Refused("This factory's `gpu_syntax` is `constraint`, and there is none.")
+    chunk += [request.constraint] if request.constraint else []
+    queue = request.reservation.partition(".")[0] if request.reservation else request.partition  # R12.server: R12
+    words = [
+        f"-q {queue}",
+        f"-l select={':'.join(chunk)}",
+        f"-l place={'pack:exclhost' if request.whole_node else 'pack'}",
+        f"-l walltime={clock(request.walltime)}",
+    ]
+    if request.account is not None:
+        words.append(f"-A {request.account}")
+    return tuple(f"#PBS {word}" for word in words)
+
+
+def clock(seconds: int) -> str:
+    """3661 -> 01:01:01. Hours may be more than two digits."""
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def _log(request: JobRequest) -> str:
+    """``%a`` in its name is the job's index in its array."""
+    folder = request.output.rpartition("/")[0] or "/"
+    name = request.output.replace("%a", "${PBS_ARRAY_INDEX}")
+    return f'umask 077; cd "{folder}" && exec >>"{name}" 2>&1 || exit 1'

@@ -1,0 +1,240 @@
+"""The Slurm dialect, versions 22.05 to 25.11: what to run and how to read the answer. Pure: no I/O, clock or config.
+
+What each costs the controller, counted with sdiag on 24.11: ``jobs``, ``ended``, ``waiting`` and ``nodes`` two RPCs
+whatever the number of rows (JOB_INFO or NODE_INFO, and PARTITION_INFO; three with a federation, hence ``--local``);
+``by_id`` two, three for a single id;
+``submit``, ``cancel`` (for each id), ``extend``, ``alive`` one; ``estimate`` two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from factorycommon.models import End, Estimate, Job, JobId, NodeState, Reservation
+from factorylink.errors import FactoryError, Gone, Misread, Refused, Unreachable
+from factorylink.schedulers.command import LISTING, QUEUE, Command, Output
+from factorylink.schedulers.complete_lists import LIST, whole
+from factorylink.schedulers.ends import end_of
+from factorylink.schedulers.slurm import nodes as slurm_nodes
+from factorylink.schedulers.slurm import parser as parse
+from factorylink.schedulers.slurm import reservations as slurm_reservations
+from factorylink.schedulers.slurm.script import script
+
+__all__ = [
+    "accounting", "alive", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations",
+    "script", "submit", "waiting",
+]  # fmt: skip
+
+T = TypeVar("T")
+
+# What the commands say when nobody answered. Anything else that fails is the scheduler's own no.
+_SILENT = re.compile(
+    r"unable to contact slurm controller|socket timed out|connection (refused|timed out|reset)|connect failure"
+    r"|zero bytes were transmitted|communication|unexpected message|protocol (authentication|version)"
+    r"|backup controller|standby mode|controller not responding|slurm temporarily unable|try again"
+    r"|resource temporarily unavailable|could not establish a configuration source|invalid authentication credential"
+    r"|munge|network is unreachable|no route to host|unable to resolve|transport endpoint|insane message length"
+    r"|cannot allocate memory|error while loading shared libraries|command not found"
+    r"|slurm database (connection|daemon)|unable to (connect to|contact) (the )?(slurm )?database|slurmdbd",
+    re.I,
+)
+_CANNOT_RUN = {126, 127}  # what a shell answers for a program that is not there or may not be run
+_NOT_THERE = re.compile(r"invalid job id|already completing or completed|job has already (finished|completed)", re.I)
+_SUBMITTED = re.compile(r"(?:^|\n)([0-9]+)(?:;[^\s;]+)?\n\s*\Z")  # a line that is whole: half an id is another job's
+
+
+def jobs(name: str) -> Command[list[Job]]:
+    """All jobs of a name that the controller knows, of every account; also those that ended within its MinJobAge."""
+    return Command(
+        (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--name={name}", "--sort=i",
+         f"--Format={parse.JOB_FORMAT}"),
+        _listed(lambda rows: parse.jobs(name, rows)),
+        timeout=20,
+        most=LISTING,
+        env=parse.TIMES,
+    )  # fmt: skip
+
+
+def by_id(ids: Iterable[JobId]) -> Command[list[Job]]:
+    """Return the jobs of these ids, whatever their names; of an array's id, each of its tasks. What the controller does
+    not know is left out. Raises ValueError for what is no id."""
+    words = _checked(ids)
+
+    def read(output: Output) -> list[Job]:
+        # Of several, squeue leaves out those that it does not know; of a single one it says so.
+        if output.code and len(words) == 1 and _NOT_THERE.search(output.stderr):
+            return []
+        return _listed(parse.named_jobs)(output)
+
+    return Command(
+        (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=all", f"--jobs={','.join(words)}",
+         "--sort=i", f"--Format={parse.NAMED_FORMAT}"),
+        read,
+        timeout=20,
+        most=LISTING,
+        env=parse.TIMES,
+    )  # fmt: skip
+
+
+def ended(name: str) -> Command[list[End]]:
+    """How those jobs of a name ended that the controller has not forgotten yet."""
+    question = jobs(name)
+
+    def read(output: Output) -> list[End]:
+        return [end for job in question.parse(output) if (end := end_of(job))]
+
+    return Command(question.argv, read, timeout=question.timeout, env=question.env, most=question.most)
+
+
+def waiting() -> Command[dict[str, list[tuple[int, str]]]]:
+    """Every pending job that we may see, per partition: (priority, job id), the next one first."""
+    return Command(
+        (*LIST, "squeue", "--local", "--all", "--array", "--noheader", "--states=PENDING", "--sort=i",
+         f"--Format={parse.PENDING_FORMAT}"),
+        _listed(parse.waiting),
+        timeout=20,
+        most=QUEUE,
+        env=parse.TIMES,
+    )  # fmt: skip
+
+
+def submit(script: str, count: int = 1) -> Command[JobId]:
+    """Submit a script; with ``count`` > 1 an array of that many. Unreachable: it may have been taken all the same."""
+    array = (f"--array=1-{count}",) if count > 1 else ()
+
+    def read(output: Output) -> JobId:
+        found = _SUBMITTED.search(output.stdout)
+        if not found:
+            raise Misread("sbatch gave no job id.", repr(output))
+        return found[1]
+
+    return Command(("sbatch", "--parsable", *array), _good(read), stdin=script)
+
+
+def estimate(script: str) -> Command[Estimate]:
+    """When would it start? Nothing is submitted. ``asked_at`` is left to the caller's clock: it is the epoch."""
+
+    def read(output: Output) -> Estimate:
+        start = parse.planned_start(output.stderr)
+        if start is None:
+            raise Misread("sbatch --test-only did not say when.", repr(output))
+        return Estimate(start=start, basis="test-only", asked_at=datetime.fromtimestamp(0, UTC))
+
+    return Command(("sbatch", "--test-only"), _good(read), stdin=script, env=parse.TIMES)
+
+
+def cancel(ids: Iterable[JobId]) -> Command[None]:
+    """See that jobs are over. One that is over already, or never was, is no error."""
+    words = _checked(ids)
+
+    def read(output: Output) -> None:
+        lines = [line for line in output.stderr.splitlines() if line.strip() and not _NOT_THERE.search(line)]
+        if output.code and lines:
+            raise _failure(output, "\n".join(lines))
+
+    return Command(("scancel", *words), read)
+
+
+def extend(job: JobId, minutes: int) -> Command[None]:
+    """Give a job ``minutes`` in all, from its start. The same twice is the same. Slurm lets users only shorten."""
+    if not re.fullmatch(r"[0-9]+", job) or minutes < 1:
+        raise ValueError(f"not a job id of Slurm, or no time: {job!r}, {minutes}")
+    return Command(("scontrol", "update", f"JobId={job}", f"TimeLimit={minutes}"), _good(lambda _: None))
+
+
+def nodes() -> Command[list[NodeState]]:
+    """Every node with what is free on it."""
+    return Command(
+        (*LIST, "sinfo", "--local", "--all", "--Node", "--noheader", f"--Format={slurm_nodes.NODE_FORMAT}"),
+        _listed(slurm_nodes.nodes),
+        most=LISTING,
+        env=parse.TIMES,
+    )
+
+
+def reservations() -> Command[list[Reservation]]:
+    """Every reservation that we may see."""
+    argv = (*LIST, "scontrol", "--oneliner", "show", "reservation")
+    return Command(argv, _listed(slurm_reservations.reservations), env=parse.TIMES, most=LISTING)
+
+
+def accounting(ids: Iterable[JobId]) -> Command[list[End]]:
+    """How jobs ended, and how long each run of theirs was, from the accounting database. Gone: this cluster keeps
+    none."""
+
+    def read(output: Output) -> list[End]:
+        if "accounting storage is disabled" in output.stderr.lower():
+            raise Gone(_words(output.stderr))
+        return _listed(parse.accounting)(output)
+
+    return Command(
+        (*LIST, "sacct", "--allocations", "--duplicates", "--noheader", "--parsable2",
+         f"--format={parse.ACCOUNTING_FIELDS}",
+         f"--jobs={','.join(ids)}"),
+        read,
+        most=LISTING,
+        env=parse.TIMES,
+    )  # fmt: skip
+
+
+def alive() -> Command[None]:
+    """Does a controller answer? Says so at once where none listens; Unreachable: no."""
+
+    def read(output: Output) -> None:
+        if not re.search(r"\bis UP\b", output.stdout):
+            raise Unreachable(_words(output.stdout.partition("*")[0] or output.stderr) or "No Slurm controller is up.")
+
+    return Command(("scontrol", "ping"), read, timeout=10)
+
+
+def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str, ...]:  # noqa: ARG001
+    """argv of a step inside a running job on its first node, joined to this process by stdio."""
+    return (
+        "srun", "--unbuffered", "--overlap", "--jobid", job, "--nodes=1", "--ntasks=1", "--mem=0", "--mpi=none",
+        "--gres=none", "--export=NONE", "--", *argv,
+    )  # fmt: skip
+
+
+def _checked(ids: Iterable[JobId]) -> tuple[JobId, ...]:
+    """Return the ids. Raises ValueError where one is not of Slurm's form."""
+    words = tuple(ids)
+    for word in words:
+        if not re.fullmatch(r"[0-9]+(_[0-9]+)?", word):
+            raise ValueError(f"not a job id of Slurm: {word!r}")
+    return words
+
+
+def _good(read: Callable[[Output], T]) -> Callable[[Output], T]:
+    """``read`` where the command succeeded, else the error that its words mean."""
+
+    def checked(output: Output) -> T:
+        if output.code:
+            raise _failure(output, output.stderr)
+        return read(output)
+
+    return checked
+
+
+def _listed(read: Callable[[str], T]) -> Callable[[Output], T]:
+    """``read`` of the rows of a list, where it is whole."""
+
+    def checked(output: Output) -> T:
+        return read(whole(output.stdout))
+
+    return _good(checked)
+
+
+def _failure(output: Output, stderr: str) -> FactoryError:
+    words = _words(stderr) or _words(output.stdout)
+    if output.code < 0 or output.code in _CANNOT_RUN or not words or _SILENT.search(words):
+        return Unreachable(words or f"The command ended with code {output.code} and said nothing.")
+    return Refused(words)
+
+
+def _words(text: str) -> str:
+    """Slurm's lines without the program's name before each, blanks and repetitions."""
+    lines = (re.sub(r"^\w+: (error: |fatal: )?", "", line.strip()) for line in text.splitlines())
+    return "\n".join(dict.fromkeys(line for line in lines if line))

@@ -1,0 +1,309 @@
+"""Reading what Slurm's commands print. Pure: text in, models out; the fields asked for stand beside their grammar.
+
+**Why a grammar.** Any user of the cluster may give a job our name and any comment, with separators and newlines in
+it; such a job must neither hide nor forge the row of another. So squeue cuts the comment to ``COMMENT_WIDTH`` bytes and
+prints it first, every other field holds a narrow alphabet, and the fields after the comment are padded to far more
+than that width: no comment is long enough to contain a row. Each row is matched from where the last one ended.
+
+**Times** are seconds since the epoch, asked for by ``SLURM_TIME_FORMAT=%s``: what Slurm prints otherwise is local time
+of the login node without a zone, which cannot be read from afar and is ambiguous for an hour each autumn.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Literal
+
+from factorycommon.models import End, Job, JobState, believed
+from factorylink.errors import Misread
+
+# Slurm's states, and flags it prints in their place, to ours. A word that is not here is Misread, never guessed.
+STATES = {
+    "PENDING": JobState.PENDING,
+    "REQUEUED": JobState.PENDING,
+    "REQUEUE_FED": JobState.PENDING,
+    "REQUEUE_HOLD": JobState.PENDING,
+    "RESV_DEL_HOLD": JobState.PENDING,
+    "SPECIAL_EXIT": JobState.PENDING,  # requeued and held
+    "EXPEDITING": JobState.PENDING,  # requeued with the highest priority
+    "CONFIGURING": JobState.PENDING,  # has its nodes, they are still booting
+    "POWER_UP_NODE": JobState.PENDING,
+    "RUNNING": JobState.RUNNING,
+    "RESIZING": JobState.RUNNING,
+    "SIGNALING": JobState.RUNNING,
+    "SUSPENDED": JobState.RUNNING,  # see SUSPENDED
+    "STOPPED": JobState.RUNNING,
+    "UPDATE_DB": JobState.RUNNING,
+    "COMPLETING": JobState.ENDING,
+    "STAGE_OUT": JobState.ENDING,
+    "BOOT_FAIL": JobState.ENDED,
+    "CANCELLED": JobState.ENDED,
+    "COMPLETED": JobState.ENDED,
+    "DEADLINE": JobState.ENDED,
+    "FAILED": JobState.ENDED,
+    "LAUNCH_FAILED": JobState.ENDED,
+    "NODE_FAIL": JobState.ENDED,
+    "OUT_OF_MEMORY": JobState.ENDED,
+    "PREEMPTED": JobState.ENDED,
+    "RECONFIG_FAIL": JobState.ENDED,
+    "REVOKED": JobState.ENDED,  # a sibling of a federated job ran elsewhere
+    "TIMEOUT": JobState.ENDED,
+}
+SUSPENDED = {"SUSPENDED", "STOPPED"}  # frozen, but its nodes, processes and connections are there
+
+TIMES = {"SLURM_TIME_FORMAT": "%s"}
+COMMENT_WIDTH = 64
+LONGEST_HOST = 255  # characters of a node's name
+LARGEST = 10**10  # of a number that is believed; Slurm's own are of 32 bits
+
+
+def free_text(width: int) -> str:
+    """The grammar of a field in which anything may stand; ``rows`` sees that it has its ``width`` of bytes."""
+    return rf"(?P<text>[\s\S]{{1,{width}}}?)\|"
+
+
+def fields(*fields: tuple[str, int, str, str]) -> tuple[str, str]:
+    """(name, width, group, alphabet), ... -> the -O argument, and the grammar of a row without its comment."""
+    names = ",".join(f"{name}:{width}|" for name, width, _, _ in fields)
+    # Padding is part of the field: a row cannot be shorter than the widths together, whatever a user writes.
+    row = r"\|".join(rf"(?=[^|]{{{width},}}\|)(?P<{group}>{alphabet}) *" for _, width, group, alphabet in fields)
+    return names, row + r"\|"
+
+
+_TIME = r"[0-9]{0,11}|N/A|Unknown|None|NONE"
+_JOB_NAMES, _JOB_ROW = fields(
+    ("JobArrayID", 32, "id", r"[0-9][0-9_+%,\[\]-]*"),
+    ("State", 20, "state", r"[A-Z_]+"),
+    ("UserName", 48, "account", r"[^|\s]+"),
+    ("SubmitTime", 20, "submitted", _TIME),
+    ("StartTime", 20, "started", _TIME),
+    ("EndTime", 20, "ends", _TIME),
+    ("PriorityLong", 20, "priority", r"[0-9]*|N/A"),
+    ("RestartCnt", 8, "restarts", r"[0-9]*|N/A"),
+    ("exit_code", 10, "exit", r"[0-9]+(?::[0-9]+)?|N/A"),
+    ("Partition", 96, "partition", r"[^|\s]*"),
+    ("Reason", 128, "reason", r"[^|\n]*?"),
+    ("NodeList", 160, "nodes", r"[^|\s]*"),
+)
+JOB_FORMAT = f"Comment:{COMMENT_WIDTH}|,{_JOB_NAMES}"
+_JOB = re.compile(free_text(COMMENT_WIDTH) + _JOB_ROW + r"\n")
+# A job that is asked for by its id may have any name. Name and comment are read as one free text, parted by width.
+NAME_WIDTH = 64
+NAMED_FORMAT = f"Name:{NAME_WIDTH}|,{JOB_FORMAT}"
+_NAMED_WIDTH = NAME_WIDTH + len("|") + COMMENT_WIDTH
+_NAMED = re.compile(free_text(_NAMED_WIDTH) + _JOB_ROW + r"\n")
+
+_PENDING_NAMES, _PENDING_ROW = fields(
+    ("JobArrayID", 32, "id", r"[0-9][0-9_+%,\[\]-]*"),
+    ("PriorityLong", 20, "priority", r"[0-9]*|N/A"),
+    ("Partition", 96, "partition", r"[^|\s]*"),
+)
+PENDING_FORMAT = _PENDING_NAMES
+_PENDING = re.compile(_PENDING_ROW + r"\n")
+
+_HOSTS = re.compile(
+    r"(?P<head>[^\[\],]+)(?:\[(?P<ranges>[0-9]{1,9}(?:-[0-9]{1,9})?(?:,[0-9]{1,9}(?:-[0-9]{1,9})?)*)\](?P<tail>[^\[\],]*))?(?:,|$)"
+)
+ACCOUNTING_FIELDS = "JobID,UID,State,ExitCode,End,ElapsedRaw"
+_RECORD = re.compile(
+    r"(?P<id>[0-9][^|\s]*)\|(?P<uid>[0-9]*)\|(?P<state>[A-Z_]+)(?: by (?P<by>[0-9]+))?\|(?P<exit>[0-9]+:[0-9]+|)\|"
+    rf"(?P<ended>{_TIME})\|(?P<elapsed>[0-9]*)\n"
+)
+_OURS = re.compile(r"[0-9]+(_[0-9]+)?")  # one job or one task of an array; not: a het job's part, an unsplit array
+
+
+def rows(pattern: re.Pattern[str], text: str, width: int | None = None) -> list[re.Match[str]]:
+    """Every row from the first character to the last. Misread: something between them is not a row. ``width``: of its
+    free text, which could take in what is left of another row where something was lost."""
+    found: list[re.Match[str]] = []
+    position = 0
+    while position < len(text):
+        row = pattern.match(text, position)
+        if row is None or (width is not None and not _has_width(row["text"], width)):
+            excerpt = text[position : position + 300]
+            raise Misread(f"Not a row as asked for: {excerpt!r}", text)
+        found.append(row)
+        position = row.end()
+    return found
+
+
+def _has_width(text: str, width: int) -> bool:
+    """In bytes; one to three of them stand for a replacement character where squeue cut a letter."""
+    most = len(text.encode())
+    return most - 2 * text.count("�") <= width <= most
+
+
+def no_two(ids: Iterable[str], text: str) -> None:
+    """Misread where an id is listed twice: one of them would hide the other."""
+    seen: set[str] = set()
+    for id in ids:
+        if id in seen:
+            raise Misread(f"{id} is listed twice.", text)
+        seen.add(id)
+
+
+def moment(text: str) -> datetime | None:
+    """Seconds since the epoch; anything else ("N/A", "0"), and what is in no year that is believed, is no moment."""
+    return believed(int(text)) if text.isdigit() else None
+
+
+def number(text: str) -> int | None:
+    """Digits; anything else ("N/A"), and more than ``LARGEST``, is no number."""
+    return int(text) if text.isdigit() and len(text) <= 11 and int(text) <= LARGEST else None
+
+
+def _exit(text: str) -> tuple[int | None, int | None]:
+    """ "3:0" -> (3, None): code and signal."""
+    code, _, signal = text.partition(":")
+    return number(code), number(signal) or None
+
+
+def hosts(text: str, limit: int = 1024) -> tuple[str, ...]:
+    """``n[1-2,07],login`` -> n1, n2, n07, login. At most ``limit``; a part cut off by squeue's width is left out."""
+    names: list[str] = []
+    position = 0
+    while piece := _HOSTS.match(text, position):
+        position = piece.end()
+        head, ranges, tail = piece["head"], piece["ranges"], piece["tail"] or ""
+        if len(head) + len(tail) > LONGEST_HOST:
+            continue
+        for part in ranges.split(",") if ranges else ():
+            first, _, last = part.partition("-")
+            for index in range(int(first), int(last or first) + 1):
+                if len(names) == limit:
+                    return tuple(names)
+                names.append(f"{head}{index:0{len(first)}d}{tail}")
+        if not ranges:
+            names.append(head)
+        if len(names) >= limit:
+            return tuple(names[:limit])
+    return tuple(names)
+
+
+def jobs(name: str, stdout: str) -> list[Job]:
+    """squeue's answer in ``JOB_FORMAT``. Shapes that our own jobs never have (a part of a het job) are left out."""
+    found = rows(_JOB, stdout, COMMENT_WIDTH)
+    return _jobs(((row, name, row["text"].rstrip(" ")) for row in found), stdout)
+
+
+def named_jobs(stdout: str) -> list[Job]:
+    """Return the jobs of squeue's answer in ``NAMED_FORMAT``. Raises Misread."""
+    return _jobs(((row, *_name_and_comment(row["text"])) for row in rows(_NAMED, stdout, _NAMED_WIDTH)), stdout)
+
+
+def _name_and_comment(text: str) -> tuple[str, str]:
+    """Return a job's name and its comment. A comment that is not ASCII is returned as "": it cannot be one of ours,
+    and where it begins cannot be told, since squeue cuts letters in two."""
+    comment = text[-COMMENT_WIDTH:]
+    if not comment.isascii():
+        return text.rstrip(" "), ""
+    return text[: -COMMENT_WIDTH - 1].rstrip(" "), comment.rstrip(" ")
+
+
+def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[Job]:
+    """Return the jobs of rows, each with its name and comment. Raises Misread."""
+    made: list[Job] = []
+    for row, name, comment in found:
+        if not _OURS.fullmatch(row["id"]):
+            continue
+        state = STATES.get(row["state"])
+        if state is None:
+            raise Misread(f"Slurm's job state {row['state']!r} is unknown here.", stdout)
+        over = state is JobState.ENDED
+        begun = state in (JobState.RUNNING, JobState.ENDING, JobState.ENDED)
+        code, signal = _exit(row["exit"]) if over else (None, None)
+        made.append(
+            Job(
+                id=row["id"],
+                name=name,
+                account=row["account"],
+                comment=comment,
+                state=state,
+                suspended=row["state"] in SUSPENDED,
+                raw_state=row["state"],
+                reason="" if row["reason"] == "None" else row["reason"].replace(" ", "_"),
+                nodes=hosts(row["nodes"]),
+                partition=row["partition"],
+                submitted=moment(row["submitted"]),
+                started=moment(row["started"]) if begun else None,
+                ends=moment(row["ends"]) if begun and not over else None,
+                ended=moment(row["ends"]) if over else None,
+                exit_code=code,
+                signal=signal,
+                expected_start=None if begun else moment(row["started"]),
+                priority=number(row["priority"]),
+                restarts=number(row["restarts"]) or 0,
+            )
+        )
+    no_two((job.id for job in made), stdout)
+    return made
+
+
+def waiting(stdout: str) -> dict[str, list[tuple[int, str]]]:
+    """squeue's answer in ``PENDING_FORMAT`` -> per partition (priority, job id), highest first.
+
+    A job that waits in several partitions counts in each.
+    """
+    found: dict[str, list[tuple[int, str]]] = {}
+    for row in rows(_PENDING, stdout):
+        for partition in row["partition"].split(","):
+            found.setdefault(partition, []).append((number(row["priority"]) or 0, row["id"]))
+    for queue in found.values():
+        no_two((id for _, id in queue), stdout)
+    for queue in found.values():
+        queue.sort(key=lambda entry: -entry[0])  # squeue gave them oldest first, and the sort keeps that
+    return found
+
+
+def planned_start(stderr: str) -> datetime | None:
+    """``sbatch: Job 10 to start at 1795535813 using 4 processors on ...`` -> the moment. None: it does not say."""
+    found = re.search(r"Job \S+ to start at ([0-9]{1,11}) using ", stderr)
+    return moment(found[1]) if found else None
+
+
+def accounting(stdout: str) -> list[End]:
+    """sacct's answer, fields ``ACCOUNTING_FIELDS`` parted by ``|`` (none of them holds free text). A job has a row for
+    each of its runs, in any order; one that goes on is no end."""
+    runs: dict[str, list[re.Match[str]]] = {}
+    for row in rows(_RECORD, stdout):
+        if row["state"] not in STATES:
+            raise Misread(f"Slurm's job state {row['state']!r} is unknown here.", stdout)
+        if _OURS.fullmatch(row["id"]):
+            runs.setdefault(row["id"], []).append(row)
+    return [end for found in runs.values() if (end := _end(sorted(found, key=_when))) is not None]
+
+
+def _when(row: re.Match[str]) -> float:
+    """Its end; what has none is the last."""
+    ended = moment(row["ended"])
+    return math.inf if ended is None else ended.timestamp()
+
+
+def _end(runs: list[re.Match[str]]) -> End | None:
+    """Of a job, from the rows of its runs, the last one last."""
+    last = runs[-1]
+    if STATES[last["state"]] is not JobState.ENDED:
+        return None
+    code, signal = _exit(last["exit"])
+    by = last["by"] or ""
+    return End(
+        job=last["id"],
+        raw_state=last["state"],
+        exit_code=code,
+        signal=signal,
+        reason=f"by {by}" if by else "",
+        by=_who(by, last["uid"]),
+        ended=moment(last["ended"]),
+        elapsed=number(last["elapsed"]),
+        earlier=tuple(number(row["elapsed"]) or 0 for row in runs[:-1]),
+    )
+
+
+def _who(uid: str, owner: str) -> Literal["account", "administrator", "other"] | None:
+    """Who cancelled a job, by uid; root is the site."""
+    if not uid:
+        return None
+    return "account" if uid == owner else "administrator" if uid == "0" else "other"

@@ -1,0 +1,72 @@
+"""The batch script for Slurm. Pure: a request in, text out.
+
+**The job's environment.** Nothing of the link's own is forwarded (``--export=NIL``), and no login shell is asked for
+(``--export=NONE`` makes slurmd run ``su -`` for the user: up to two minutes, and a person's ``.bash_profile`` that
+starts another shell would swallow the job). The script makes the little that programs rely on, and sources
+``/etc/profile`` for the site's modules. ``SLURM_EXPORT_ENV=ALL`` undoes NIL for the ``srun`` of the person.
+"""
+
+from __future__ import annotations
+
+from factorycommon.models import JobRequest
+from factorylink.schedulers.batch_script import ENVIRONMENT, TEMPLATE, written
+
+__all__ = ["TEMPLATE", "identity", "resources", "script"]
+
+WARNING = 120  # seconds before the walltime at which the job's command gets USR1
+
+
+def script(request: JobRequest, template: str = "") -> str:
+    """The script for a request; what ``template`` may be, and what is refused: see ``batch_script``."""
+    return written(
+        request,
+        template,
+        "#SBATCH",
+        identity(request),
+        resources(request),
+        f"{ENVIRONMENT} SLURM_EXPORT_ENV=ALL",
+        owned=("--job-name", "--comment", "-J"),
+    )
+
+
+def identity(request: JobRequest) -> tuple[str, ...]:
+    """The directives by which the link finds its job again, and its log."""
+    return (
+        f"#SBATCH --job-name={request.name}",
+        f"#SBATCH --comment={request.comment}",
+        f"#SBATCH --output={request.output}",
+        "#SBATCH --open-mode=append",  # a requeued job goes on in the same log
+        "#SBATCH --export=NIL",
+        *([f"#SBATCH --signal=B:USR1@{WARNING}"] if request.warned else ()),
+    )
+
+
+def resources(request: JobRequest) -> tuple[str, ...]:
+    """The directives for what the job gets: one task on one node."""
+    words = [
+        f"--partition={request.partition}",
+        "--nodes=1",
+        "--ntasks=1",
+        f"--cpus-per-task={request.cores}",
+        f"--time={-(-request.walltime // 60)}",  # minutes, rounded up
+    ]
+    if request.asks_memory:
+        # One of Slurm's M is 2**20 bytes; a size of 122 GB is 122 GB in the job. A whole node's is not counted out.
+        words.append("--mem=0" if request.whole_node else f"--mem={int(request.memory_gb * 10**9) // 2**20}M")
+    if request.whole_node:
+        words.append("--exclusive")
+    kind = f"{request.gpu_type}:" if request.gpu_type else ""
+    if request.gres:
+        words.append(f"--gres={request.gres}")
+    elif request.gpus and request.gpu_syntax == "gpus-per-node":
+        words.append(f"--gpus-per-node={kind}{request.gpus}")
+    elif request.gpus and request.gpu_syntax != "constraint":
+        words.append(f"--gres=gpu:{kind if request.gpu_syntax == 'gres-typed' else ''}{request.gpus}")
+    for option in ("account", "qos", "constraint", "reservation"):
+        value = getattr(request, option)
+        if value is not None:
+            words.append(f"--{option}={value}")
+    folder = request.output.rpartition("/")[0] or "/"
+    if "%" not in folder:
+        words.append(f"--chdir={folder}")
+    return tuple(f"#SBATCH {word}" for word in words)

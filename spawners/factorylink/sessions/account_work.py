@@ -1,0 +1,52 @@
+"""Work that runs commands as a site account, done apart from the watcher.
+
+Such a command may take as long as the account likes, and what an answer of the scheduler means must not wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from typing import Any
+
+from factorylink.ledger.ledger import LedgerError
+
+log = logging.getLogger("factorylink")
+
+Account = tuple[str, str]  # factory id, site account
+
+
+class AccountWork:
+    """Each piece of work has a key and is not begun again while it waits or runs. One at a time for each account, in
+    the order in which they were asked for. ``spawn``: runs a coroutine in the background."""
+
+    def __init__(self, spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]) -> None:
+        self._spawn = spawn
+        self._tasks: dict[Hashable, asyncio.Task[None]] = {}
+        self._turns: dict[Account, asyncio.Lock] = {}
+        self._users: Counter[Account] = Counter()  # who waits for the lock of that account, or holds it
+
+    def begin(self, key: Hashable, account: Account, work: Callable[[], Awaitable[None]]) -> None:
+        """See that it is done, unless that is so already."""
+        if key not in self._tasks:
+            self._tasks[key] = task = self._spawn(self._in_turn(account, work), f"work as {account[1]} at {account[0]}")
+            task.add_done_callback(lambda _task: self._tasks.pop(key, None))
+
+    async def settle(self) -> None:
+        """Return when all that was begun is done."""
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    async def _in_turn(self, account: Account, work: Callable[[], Awaitable[None]]) -> None:
+        turn = self._turns.setdefault(account, asyncio.Lock())
+        self._users[account] += 1
+        try:
+            async with turn:
+                await work()
+        except LedgerError:
+            log.exception("Work as %s at %s is not in the ledger yet", account[1], account[0])
+        finally:
+            self._users[account] -= 1
+            if not self._users[account]:
+                del self._users[account], self._turns[account]

@@ -1,0 +1,131 @@
+"""What the doors' words do to the sessions: doors are looked for, kept open and listened to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from datetime import timedelta
+from typing import Any
+
+from factorycommon.models import N_, SessionId, notebook_base
+from factorylink.catalogue.choices import ChoiceError, bridge_argv
+from factorylink.doors import carriers
+from factorylink.errors import FactoryError
+from factorylink.sessions import state_machine
+from factorylink.sessions.extension import Extender
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.mail import Mailer
+from factorylink.sessions.state_machine import Event
+from factorylink.sessions.submitter import session_folder
+from factorylink.site.factory_connection import DoorStatusSeam, FactoryConnection
+from factorylink.state.live_session import LiveSession
+from factorylink.util import clock
+
+log = logging.getLogger("factorylink")
+
+_ANSWERS = N_("The notebook answers.")
+_ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
+
+
+class DoorListener:
+    """One for the link."""
+
+    def __init__(self, link_state: LinkState, extender: Extender) -> None:
+        self._link_state = link_state
+        self._extender = extender
+        self._mailer = Mailer(link_state.config.mail)
+
+    def spoke(self, session_id: SessionId, status: DoorStatusSeam | None) -> None:
+        """A door opened, closed, or said something new about its session."""
+        live = self._link_state.live.get(session_id)
+        if live is None:
+            return
+        if status is not None:
+            live.door = status
+            if status.environment and live.environment_at is None:
+                live.environment_at = clock.ticks()
+            self._link_state.background(self._take(live, status), f"door of {session_id}")
+        self._link_state.door_changed(live)
+        self._extender.follow(live)
+
+    def look_for(self, live: LiveSession, place: FactoryConnection) -> None:
+        """See that its door is kept open from now on. Called again at each answer until it is."""
+        if live.seeking is None or live.seeking.done():
+            live.seeking = self._link_state.spawn(self._open(live, place), f"door of {live.row.id}")
+
+    def forget(self, live: LiveSession) -> None:
+        """Its job runs no more, and another door is to come: what this one says counts no longer."""
+        if live.probing is not None:
+            live.probing.cancel()
+        if live.seeking is not None:
+            live.seeking.cancel()
+        live.door, live.door_kept, live.seeking = None, False, None
+
+    async def let_go(self, live: LiveSession) -> None:
+        """Close the door that is forgotten; its port stays the session's."""
+        await self._link_state.doors.close(live.row.id)
+        with contextlib.suppress(OSError):  # tried again with each answer of the factory
+            await self._link_state.doors.bind(live.row.id, live.row.port)
+        self._link_state.door_changed(live)
+
+    async def _open(self, live: LiveSession, place: FactoryConnection) -> None:
+        try:
+            folder = await session_folder(place, live.row.account, live.row.id)
+        except FactoryError as error:
+            log.warning("The door of session %s cannot be looked for: %s", live.row.id, error.message)
+            return
+        row, door = live.row, place.access.door
+        node = row.node
+        try:
+            bridge = bridge_argv(place.factory, row.choice) if door.carrier == "stdio" else ()
+        except ChoiceError as error:
+            log.warning("The door of session %s cannot be entered: %s", row.id, error)
+            return
+        carrier = carriers.carrier(door, place.dialect, row.job or "", node, bridge)
+        way = carriers.Route(row.id, row.factory, row.account, f"{folder}/door.json", place.transport, carrier)
+        await self._link_state.doors.open(way)
+        live.door_kept = row.node == node  # else it was told meanwhile: the next answer has it looked for there
+
+    async def _take(self, live: LiveSession, status: DoorStatusSeam) -> None:
+        row = live.row
+        known, told = row.last_activity, status.last_activity
+        if told is not None:
+            told = min(told, clock.now())  # a door may say what it likes; so it cannot cost a write a line
+            if known is None or told - known >= _ACTIVITY_STEP:
+                await self._link_state.ledger.change(row, last_activity=told)
+        if status.phase == "up" and row.ready is None and (live.probing is None or live.probing.done()):
+            live.probing = self._link_state.spawn(self._probe(live), f"first answer of {row.id}")
+        if status.phase in ("ending", "ended"):
+            await self._ends(live, status)
+
+    async def _ends(self, live: LiveSession, status: DoorStatusSeam) -> None:
+        async with live.lock:
+            step = state_machine.step(live.row, Event.DOOR_ENDS)
+            if step is None or live.door is not status:  # the word of a door that a requeue has closed
+                return
+            say = N_("The notebook is ending.")
+            await self._link_state.ledger.change(live.row, say=say, state=state_machine.state(step.phase))
+        self._link_state.touch(live)
+        if (place := self._link_state.places.get(live.row.factory)) is not None:
+            place.site.expect(True)
+
+    async def _probe(self, live: LiveSession) -> None:
+        """Ask the notebook until its first answer; it tells nobody when it listens."""
+        row, pause = live.row, 0.1
+        config = self._link_state.config
+        path = "/health" if row.head else f"{notebook_base(config.hub.base_url, row.user, row.server)}api"
+        while not await self._link_state.doors.answers(row.id, path):
+            await asyncio.sleep(pause)
+            pause = min(1.5 * pause, 1.0)
+        first = False
+        async with live.lock:
+            step = state_machine.step(row, Event.ANSWERS)
+            if step is not None:
+                values: dict[str, Any] = {"state": state_machine.state(step.phase), "ready": clock.now()}
+                first = all(line.text != _ANSWERS for line in row.log)  # ``ready`` forgets it when a job is requeued
+                await self._link_state.ledger.change(row, say=_ANSWERS, **values)
+        self._link_state.door_changed(live)
+        if first and not row.head:
+            address = notebook_base(config.root, row.user, row.server) if config.public_url else ""
+            self._mailer.tell(row, self._link_state.places[row.factory].factory.site.machine, address)

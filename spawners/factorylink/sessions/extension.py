@@ -1,0 +1,118 @@
+"""More time for a running session, where the site allows it: how much, asked of the scheduler, told to the door.
+
+The scheduler's answer is what counts: whatever it says of a job's end, also when its administrator moved it, is told
+to the session's door, which warns and ends by it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from datetime import timedelta
+from typing import Literal
+
+from factorycommon.models import N_, Hours, Session, SessionId
+from factorylink.catalogue.choices import SHORTEST_HOURS
+from factorylink.errors import FactoryError, Refused
+from factorylink.explain import explain
+from factorylink.jobs.ownership import Found, own_job
+from factorylink.ledger import charges
+from factorylink.ledger.charges import OverBudget
+from factorylink.ledger.ledger import Write
+from factorylink.problems import conflict, from_link_error, gone, invalid, refused
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.permission import Permission
+from factorylink.state.live_session import LiveSession
+
+log = logging.getLogger("factorylink")
+
+AGREES = timedelta(seconds=5)  # the scheduler's end and the door's, rounded each in its own way
+
+
+class Extender:
+    """Moves the ends of sessions."""
+
+    def __init__(self, link_state: LinkState) -> None:
+        self._link_state = link_state
+        self._permission = Permission(link_state)
+
+    async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
+        """Ask the scheduler for that many more hours. The new end is shown once its next answer has it.
+
+        Raises ProblemError: the person may begin nothing, not at this factory, not now, less than a minute, more than
+        there is room for, too often, or the scheduler's no.
+        """
+        link_state = self._link_state
+        live = link_state.live.get(session_id)
+        if live is None:
+            raise gone(f"The live session {session_id}")
+        row = live.row
+        if hours < SHORTEST_HOURS:
+            raise invalid(N_("Ask for one minute at least: schedulers count in minutes."), "hours")
+        self._permission.more_time(live)
+        async with live.extending:
+            place = self._permission.more_time(live)  # once more: others that waited here may have used it up
+            most = link_state.room(live, place)
+            if most is None or live.job is None or live.job.ends is None or row.started is None:
+                raise conflict(N_("Only a session that runs and is not ending can be made longer."))
+            if hours > most:
+                raise invalid(_too_much(most), "hours")
+            ends = live.job.ends + timedelta(hours=hours)
+            minutes = math.ceil((ends - row.started) / timedelta(minutes=1))
+            account = row.account if place.access.extend == "account" else None
+            detail = f"by {by}, as {account or 'the watcher'}: {hours:g} h more, {minutes} min in all"
+            until = row.started + timedelta(minutes=minutes)
+            before = charges.runs(row.id, row.started, live.job.ends)
+            seconds = charges.seconds_between(live.job.ends, until)
+            held = self._permission.hold_more(row.id, seconds, until, row.choice.project)
+            try:
+                await link_state.ledger.change(row, held, extensions=row.extensions + 1)
+                what = await place.site.extend(account, own_job(row, link_state.identity), minutes)
+            except OverBudget as error:
+                raise error.problem() from error
+            except Refused as error:
+                await self._write(live, "extend-refused", f"{detail}: {error.message}", also=before)
+                raise refused(explain.refused(error.message)) from error
+            except FactoryError as error:
+                live.extend_doubtful = True  # the factory's next answer tells
+                await self._write(live, "extend-doubtful", detail)
+                raise from_link_error(error) from error
+            if what is not Found.OURS:
+                await self._write(live, "extend-refused", f"{detail}: the job is {what.value}", also=before)
+                if what is Found.ALTERED:
+                    raise refused(explain.own("job-altered"))
+                raise conflict(N_("Only a session that runs and is not ending can be made longer."))
+            more = N_("Its time was made {hours} h longer.").format(hours=f"{hours:g}")
+            await self._write(live, "extend", detail, more)
+        link_state.touch(live)
+        return link_state.session(live)
+
+    async def _write(
+        self, live: LiveSession, action: str, detail: str, say: str = "", also: Write | None = None
+    ) -> None:
+        entry = self._link_state.entry(live.row, action, detail)
+        await self._link_state.ledger.change(live.row, *(() if also is None else (also,)), say=say, entry=entry)
+
+    def follow(self, live: LiveSession) -> None:
+        """Tell the door what the scheduler says of its end, if it has another. Called at every answer of either."""
+        door, job = live.door, live.job
+        if door is None or job is None or job.ends is None or not live.door_open or door.phase in ("ending", "ended"):
+            return
+        if door.ends is not None and abs(door.ends - job.ends) <= AGREES:
+            return
+        if live.telling is None or live.telling.done():
+            live.telling = self._link_state.spawn(self._tell(live), f"end of {live.row.id} told")
+
+    async def _tell(self, live: LiveSession) -> None:
+        if live.job is None or live.job.ends is None:
+            return
+        try:
+            await self._link_state.doors.new_end(live.row.id, live.job.ends)
+        except FactoryError as error:  # told again after the scheduler's next answer
+            log.info("The door of session %s was not told its end: %s", live.row.id, error)
+
+
+def _too_much(most: float) -> str:
+    if most < 0.1:
+        return N_("It already has all the time that it may have. Start another session when it has ended.")
+    return N_("Its size and its project allow {hours} h more for this session.").format(hours=f"{most:g}")

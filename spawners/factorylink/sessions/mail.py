@@ -1,0 +1,95 @@
+"""Telling people by mail that their session, which waited in the queue, can be used now.
+
+A mail is a courtesy: it is sent from a thread of its own, it delays nothing, and a failure is only logged.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import smtplib
+import threading
+from datetime import UTC, datetime, timedelta
+from email.headerregistry import Address
+from email.message import EmailMessage
+from email.utils import format_datetime, make_msgid
+
+from factorylink.config import Mail
+from factorylink.ledger.schema import SessionRecord
+
+log = logging.getLogger("factorylink")
+
+WAITED = timedelta(seconds=60)  # who waited less is still looking at the page
+SERVER_SECONDS = 20.0  # for each answer of the mail server
+_AT_ONCE = 4
+_LONGEST = 254  # bytes of an address, by RFC 5321
+# The plain form of a mailbox and of a host's name. Whatever else the name of a person holds (quotes, commas, spaces,
+# line ends) never gets into a header.
+_MAILBOX = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*")
+
+
+class Mailer:
+    """``tell`` returns at once. Without a ``mail`` section in the configuration nothing is ever sent."""
+
+    def __init__(self, mail: Mail | None) -> None:
+        self._mail = mail
+        self._places = threading.BoundedSemaphore(_AT_ONCE)
+
+    def tell(self, row: SessionRecord, factory: str, address: str) -> None:
+        """Say that the session runs, if it waited long enough. ``factory``: its name; ``address``: the notebook's,
+        or empty."""
+        waited = (row.started or datetime.now(UTC)) - row.created
+        if self._mail is None or waited <= WAITED:
+            return
+        try:
+            letter = compose(self._mail, row, factory, address, waited)
+        except ValueError as error:
+            log.warning("No mail about session %s: its address cannot be written: %s", row.id, error)
+            return
+        # A daemon: a mail server that is silent must not hold up the link's end.
+        threading.Thread(target=self._send, args=(self._mail, letter, row.id), name="mail", daemon=True).start()
+
+    def _send(self, mail: Mail, letter: EmailMessage, session_id: str) -> None:
+        with self._places:
+            try:
+                with smtplib.SMTP(mail.smtp_host, mail.smtp_port, timeout=SERVER_SECONDS) as server:
+                    server.send_message(letter)
+            except (OSError, ValueError) as error:  # smtplib's own errors are OSErrors
+                log.warning("The mail about session %s could not be sent: %s", session_id, error)
+
+
+def compose(mail: Mail, row: SessionRecord, factory: str, address: str, waited: timedelta) -> EmailMessage:
+    """The mail. It holds no token: the address asks for a login. Raises ValueError for a name that is no address."""
+    letter = EmailMessage()
+    letter["From"] = mail.sender
+    letter["To"] = address_of(row.user, mail.domain)
+    letter["Subject"] = f"Your session at {factory} is running"
+    letter["Date"] = format_datetime(datetime.now(UTC))
+    letter["Message-ID"] = make_msgid(domain=mail.domain)
+    letter["Auto-Submitted"] = "auto-generated"
+    name = f"Your session {row.server}" if row.server else "Your session"
+    lines = [f"{name} at {factory} is running. It waited {_in_words(waited)} in the queue.", ""]
+    if address:
+        lines += [f"Open it: {address}", ""]
+    if row.ends is not None:
+        lines.append(f"It ends at {row.ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC at the latest.")
+    if row.choice.unopened_minutes:
+        lines.append(f"It ends {row.choice.unopened_minutes} minutes after its start if nobody opens it.")
+    letter.set_content("\n".join(lines).rstrip() + "\n")
+    return letter
+
+
+def address_of(user: str, domain: str) -> Address:
+    """Return where mail for that person goes: the person's name where that is an address already, else the mailbox of
+    that name in the ``domain``. Raises ValueError for a name that is not plain."""
+    mailbox, _, host = user.rpartition("@") if "@" in user else (user, "", domain)
+    if not (_MAILBOX.fullmatch(mailbox) and _HOST.fullmatch(host)) or len(mailbox) + len(host) >= _LONGEST:
+        raise ValueError(f"the name {user!r} is no plain address")
+    return Address(username=mailbox, domain=host)
+
+
+def _in_words(waited: timedelta) -> str:
+    minutes = max(1, round(waited.total_seconds() / 60))
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if hours else f"{rest} min"

@@ -1,0 +1,86 @@
+"""Ledger and scheduler side by side: which job is whose. Pure, so that every case can be tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from dataclasses import dataclass, field
+
+from factorycommon.models import Job, SessionId
+from factorylink.jobs.identity import Identity
+from factorylink.jobs.ownership import Found, found, own_job
+from factorylink.ledger.schema import SessionRecord
+from factorylink.schedulers.arrays import is_of_array
+
+
+@dataclass
+class MatchingPlan:
+    """What an answer of a scheduler says about the ledger's live rows of that factory."""
+
+    seen: list[tuple[SessionRecord, Job]] = field(
+        default_factory=list
+    )  # the row's job is there, also where it was altered
+    replaced: list[tuple[SessionRecord, Job]] = field(
+        default_factory=list
+    )  # another job is there under the id of the row's
+    missed: list[SessionRecord] = field(default_factory=list)  # the row has a job, and it is not there
+    claims: list[tuple[SessionRecord, Job]] = field(
+        default_factory=list
+    )  # a row without a job, and the job that says it is its
+    waiting: list[SessionRecord] = field(default_factory=list)  # a row without a job, and none says so
+    surplus: list[tuple[SessionRecord, Job]] = field(
+        default_factory=list
+    )  # another job says it is of a row that has one
+    unknown: list[tuple[SessionId, Job]] = field(default_factory=list)  # ours by its comment; no live row
+    copies: list[tuple[SessionId, Job]] = field(default_factory=list)  # of an array: no session has such a job
+    others: list[Job] = field(default_factory=list)  # of our name, with the comment of a gateway that has another key
+
+
+def compare(
+    rows: Iterable[SessionRecord],
+    jobs: Iterable[Job],
+    identity: Identity,
+    factory: str,
+    submitting: Container[SessionId] = (),
+    of_batch: Callable[[Job], bool] = lambda _job: False,
+) -> MatchingPlan:
+    """A row that has a job takes no other, and its job is known by its id; any other job is ours only if name, account
+    and comment agree. ``submitting``: rows whose submission is under way; they take none before it is through.
+    ``of_batch``: whether a job is one of a batch of workers."""
+    plan = MatchingPlan()
+    by_id = {row.id: row for row in rows}
+    by_job = {row.job: row for row in by_id.values() if row.job is not None}
+    seen: set[SessionId] = set()
+    claimed: set[SessionId] = set()
+    for job in jobs:
+        known = by_job.get(job.id)
+        session_id = identity.session_of(job, factory)
+        row = None if session_id is None or is_of_array(job.id) else by_id.get(session_id)
+        may_claim = row is not None and row.job is None and row.account == job.account and row.id not in claimed
+        if known is not None:
+            seen.add(known.id)
+            claims = may_claim and session_id not in submitting
+            if found(own_job(known, identity), job, claims or of_batch(job)) is not Found.FOREIGN:
+                plan.seen.append((known, job))
+                continue
+            plan.replaced.append((known, job))
+        if session_id is None:
+            if identity.is_of_another_gateway(job, factory):
+                plan.others.append(job)
+            continue
+        if is_of_array(job.id):
+            plan.copies.append((session_id, job))
+        elif row is None:
+            plan.unknown.append((session_id, job))
+        elif may_claim and session_id in submitting:
+            continue
+        elif may_claim:
+            claimed.add(row.id)
+            plan.claims.append((row, job))
+        else:
+            plan.surplus.append((row, job))
+    for row in by_id.values():
+        if row.job is not None and row.id not in seen:
+            plan.missed.append(row)
+        elif row.job is None and row.id not in claimed:
+            plan.waiting.append(row)
+    return plan

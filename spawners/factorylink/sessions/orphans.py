@@ -1,0 +1,223 @@
+"""Jobs that are ours and that no live session has: taken back where that is possible, else cancelled after a grace.
+
+Ours by name, site account and comment. An **orphan** is one that no session can have any more: its session has ended,
+or the ledger lost it and its folder has no note of ours. It is cancelled when it has been one for the grace, with a
+line in the audit. Where a note cannot be read nothing is known, and nothing is done.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from factorycommon.models import N_, EndReason, Job, JobId, JobOptions, JobState, LogLine, SessionId, SessionState
+from factorylink.errors import FactoryError, Gone
+from factorylink.jobs.ownership import Found, OwnJob, of_one
+from factorylink.ledger import charges
+from factorylink.ledger.ledger import AuditEntry, LedgerConflict
+from factorylink.ledger.schema import SessionRecord
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.submitter import read_note
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.state.live_session import LiveSession
+from factorylink.util import clock
+
+log = logging.getLogger("factorylink")
+
+_ALIVE = (JobState.PENDING, JobState.RUNNING)
+_UNCERTAIN = 2  # a row made again from its job may have been submitted more than once, for all that is known
+
+Key = tuple[str, JobId]  # factory id, job
+
+
+class OrphanFinder:
+    """Looks at each such job, at its first answer and again when its grace is over."""
+
+    def __init__(self, link_state: LinkState) -> None:
+        self._link_state = link_state
+        self._orphans: dict[Key, float] = {}  # since when, in ticks
+        self._strangers: set[Key] = set()  # none of ours, whatever they say; said once
+
+    def only(self, place: FactoryConnection, jobs: list[Job], account: str | None) -> None:
+        """Forget orphans and strangers that an answer no longer has; one about one account only, where named, tells
+        nothing of the others'."""
+        if account is not None:
+            return
+        here = {(place.factory.id, job.id) for job in jobs}
+        gone = {key for key in (*self._orphans, *self._strangers) if key[0] == place.factory.id and key not in here}
+        self._orphans = {key: since for key, since in self._orphans.items() if key not in gone}
+        self._strangers -= gone
+
+    def surplus(self, row: SessionRecord, place: FactoryConnection, job: Job) -> None:
+        """Another job than its own says it is of this row."""
+        if job.state not in _ALIVE:
+            return
+        own = self._link_state.live[row.id].job if row.id in self._link_state.live else None
+        if row.submits < _UNCERTAIN and not _before(job, own):  # then it is none of ours, whoever copied the comment
+            self._leave_alone(place, job, f"says it is of session {row.id}, which has job {row.job}")
+            return
+        self._apart(place, job, lambda: self._cancel_second(row, place, job))
+
+    def _apart(self, place: FactoryConnection, job: Job, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it in the background: the account's own commands are run for it."""
+        self._link_state.apart.begin((place.factory.id, job.id), (place.factory.id, job.account), work)
+
+    async def _cancel_second(self, row: SessionRecord, place: FactoryConnection, job: Job) -> None:
+        try:
+            what = await self._cancelled(place, job)
+        except FactoryError as error:
+            log.warning("The second job %s of session %s is not cancelled yet: %s", job.id, row.id, error.message)
+            return
+        if what is Found.OURS:
+            await self._link_state.ledger.change(
+                row, entry=self._link_state.entry(row, "cancel", f"second job {job.id}")
+            )
+
+    def copied(self, session_id: SessionId, place: FactoryConnection, job: Job) -> None:
+        """A job of an array says it is of this session: no session was submitted so."""
+        self._leave_alone(place, job, f"is of an array, and says it is of session {session_id}")
+
+    async def _cancelled(self, place: FactoryConnection, job: Job) -> Found:
+        """Cancel a job which an answer shows with a comment that this gateway signed, if it still has that comment.
+        Raises the link's errors."""
+        own = OwnJob(job.id, job.account, job.comment, job.submitted)
+        return of_one(await place.site.cancel(job.account, [own]), job.id)
+
+    async def unknown(self, session_id: SessionId, place: FactoryConnection, job: Job) -> LiveSession | None:
+        """Ours, and not among the live sessions. The session it now is, or None: also where that is found out apart,
+        since its account's own commands are run for it."""
+        key = (place.factory.id, job.id)
+        if job.state not in _ALIVE or key in self._strangers or session_id in self._link_state.live:
+            return None
+        since = self._orphans.get(key)
+        grace = self._link_state.config.limits.orphan_grace_seconds
+        if since is not None and clock.ticks() - since < grace:
+            return None
+        row = await self._link_state.ledger.row(session_id)
+        if row is None and ("sessions", session_id) in self._link_state.ledger.set_aside:
+            self._leave_alone(place, job, f"is of session {session_id}, whose row in the ledger cannot be read")
+            return None
+        if row is None:
+            self._apart(place, job, lambda: self._lost(session_id, place, job))
+            return None
+        try:
+            if row.ended is None:
+                live = self._hold(row)
+            elif row.job is None and row.submits > 0:
+                live = await self._revive(row, job)
+            elif row.job == job.id or row.submits >= _UNCERTAIN:
+                self._orphan(row, place, job, f"is of session {session_id}, which ended")
+                return None
+            else:
+                self._leave_alone(place, job, f"says it is of session {session_id}, which had job {row.job}")
+                return None
+        except LedgerConflict:
+            self._orphan(row, place, job, f"is of session {session_id}, whose server has another session")
+            return None
+        self._orphans.pop(key, None)
+        return live
+
+    async def _lost(self, session_id: SessionId, place: FactoryConnection, job: Job) -> None:
+        """Take a session back that the ledger lost; its job is an orphan where nobody can have it."""
+        if session_id in self._link_state.live:
+            return
+        try:
+            why = await self._rebuild(session_id, place, job)
+        except LedgerConflict:
+            why = f"is of session {session_id}, whose server has another session"
+        except FactoryError as error:
+            log.warning("The note of session %s is read again: %s", session_id, error.message)
+            return
+        except OSError as error:
+            log.error("Session %s is found, and there is no port for it: %s", session_id, error)  # noqa: TRY400
+            return
+        if why is None:
+            self._orphans.pop((place.factory.id, job.id), None)
+            place.site.expect(True)  # the next answer says how it is
+        elif (place.factory.id, job.id) in self._orphans:
+            await self._cancel(place, job, None, why)
+        else:
+            self._orphan(None, place, job, why)
+
+    def _orphan(self, row: SessionRecord | None, place: FactoryConnection, job: Job, why: str) -> None:
+        """Nobody can have a job: begin its grace, or cancel it where that is over."""
+        key = (place.factory.id, job.id)
+        if key in self._orphans:
+            self._apart(place, job, lambda: self._cancel(place, job, row, why))
+            return
+        self._orphans[key] = clock.ticks()
+        grace = self._link_state.config.limits.orphan_grace_seconds
+        log.warning("Job %s at %s %s: cancelled in %d s", job.id, place.factory.id, why, grace)
+
+    async def _cancel(self, place: FactoryConnection, job: Job, row: SessionRecord | None, why: str) -> None:
+        try:
+            what = await self._cancelled(place, job)
+        except FactoryError as error:
+            log.warning("The orphan %s at %s is not cancelled yet: %s", job.id, place.factory.id, error.message)
+            return
+        self._orphans.pop((place.factory.id, job.id), None)
+        if what is not Found.OURS:
+            log.warning("Job %s at %s is not cancelled: it is %s now", job.id, place.factory.id, what.value)
+            return
+        log.warning("Job %s at %s %s: cancelled", job.id, place.factory.id, why)
+        person, key_id = row.user if row else "", place.access_status.key_id(job.account)
+        entry = AuditEntry(person, job.account, place.factory.id, "cancel-orphan", job.id, why, key_id)
+        await self._link_state.ledger.note(entry)
+
+    async def _rebuild(self, session_id: SessionId, place: FactoryConnection, job: Job) -> str | None:
+        """Write the session down again, from the note in its folder; return why nobody can have it, None: it is there.
+        Raises Conflict, LinkError."""
+        try:
+            note = await read_note(place, job.account, session_id, self._link_state.identity)
+        except Gone:
+            note = None
+        if note is None:
+            return f"is of session {session_id}, which is not in the ledger and whose folder has no note of ours"
+        used = self._link_state.ports()
+        port = note.port if note.port not in used else self._link_state.doors.allocate(used)
+        row = SessionRecord(
+            id=note.id,
+            user=note.user,
+            server=note.server,
+            factory=note.factory,
+            account=note.account,
+            choice=note.choice,
+            options=JobOptions(),
+            port=port,
+            created=note.created,
+            job=job.id,
+            submitted=job.submitted,
+            submits=_UNCERTAIN,
+            log=[
+                LogLine(at=clock.now(), text=N_("Taken into the ledger again, from its job {job}.").format(job=job.id))
+            ],
+        )
+        held = charges.found([self._link_state.claim(row)])
+        await self._link_state.account_leases.found(row.factory, row.account, row.user)
+        await self._link_state.keep(row, self._link_state.entry(row, "rebuild"), held)
+        return None
+
+    async def _revive(self, row: SessionRecord, job: Job) -> LiveSession:
+        say = N_("Job {job} arrived after all; it is cancelled.").format(job=job.id)
+        wish: dict[str, Any] = {"wish": "stop", "stopped_for": row.stopped_for or EndReason.REFUSED}
+        values = {"job": job.id, "submitted": job.submitted, "ended": None, "state": SessionState.ENDING, **wish}
+        await self._link_state.ledger.change(row, charges.reopen(row.id), say=say, **values)
+        return self._hold(row)
+
+    def _hold(self, row: SessionRecord) -> LiveSession:
+        live = self._link_state.live[row.id] = LiveSession(row, answered=True)
+        return live
+
+    def _leave_alone(self, place: FactoryConnection, job: Job, why: str) -> None:
+        if (place.factory.id, job.id) not in self._strangers:
+            self._strangers.add((place.factory.id, job.id))
+            log.warning("Job %s at %s %s: left alone", job.id, place.factory.id, why)
+
+
+def _before(job: Job, own: Job | None) -> bool:
+    """Submitted before the row's own job. Nobody could copy a comment that no job had yet: it is ours, of a row that
+    the ledger lost."""
+    if own is None or own.submitted is None or job.submitted is None:
+        return False
+    return job.submitted < own.submitted

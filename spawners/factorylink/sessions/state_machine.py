@@ -1,0 +1,146 @@
+"""The life of a session as data: what each event means in each phase, and what is then to be done. Pure.
+
+``docs/states.md`` shows this table to people, and a test keeps the two the same.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from factorycommon.models import Job, JobState, SessionState
+from factorylink.ledger.schema import SessionRecord
+
+
+class Phase(StrEnum):
+    """The ledger's state, with the wish to stop as a phase of its own."""
+
+    PENDING = "pending"
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDING = "ending"  # of itself: the notebook or the job ends, and nobody asked for it
+    STOPPING = "stopping"  # somebody wants it gone; shown as ending
+    ENDED = "ended"
+
+
+class Event(StrEnum):
+    """What may happen to a session. The first five are a factory's good answers; a failed question is no event."""
+
+    QUEUED = "queued"  # its job waits
+    RUNS = "runs"  # its job runs
+    RUNS_ANEW = "runs anew"  # its job runs, and not as it did: a requeue between two answers, or on another node
+    COMPLETING = "completing"  # its job is ending and still holds its nodes
+    OVER = "over"  # its job has ended, or two good answers in a row lack it
+    NO_JOB = "no job"  # refused, or it is certain that no submission arrived
+    ANSWERS = "answers"  # the notebook's first 200
+    DOOR_ENDS = "door ends"  # the door says that the notebook is ending
+    WISH = "wish"  # person, hub, operator or the link itself wants it to stop
+
+
+class Action(StrEnum):
+    """What is to be done."""
+
+    NOTHING = "nothing"
+    FOLLOW = "follow"  # note the node and open the door there
+    LET_GO = "let go"  # close the door and keep the port: the notebook's address outlives its node
+    MOVE = "move"  # let go, then follow
+    CANCEL = "cancel"  # carry the wish out until it is true
+    ASK_WHY = "ask why"  # ask the scheduler why it is over; ended once it has said so
+    TELL = "tell"  # end it, in words
+
+
+class Step(NamedTuple):
+    """Where it goes and what is done."""
+
+    phase: Phase
+    action: Action
+
+
+_ENDS = Step(Phase.ENDED, Action.ASK_WHY)
+_STOPS = Step(Phase.STOPPING, Action.CANCEL)
+_REQUEUED = Step(Phase.PENDING, Action.LET_GO)
+_MOVED = Step(Phase.STARTING, Action.MOVE)
+_WINDS_UP = Step(Phase.ENDING, Action.NOTHING)
+
+# What is not here changes nothing: words of a door or notebook that came too late.
+TABLE: dict[Phase, dict[Event, Step]] = {
+    Phase.PENDING: {
+        Event.QUEUED: Step(Phase.PENDING, Action.NOTHING),
+        Event.RUNS: Step(Phase.STARTING, Action.FOLLOW),
+        Event.COMPLETING: _WINDS_UP,
+        Event.OVER: _ENDS,
+        Event.NO_JOB: Step(Phase.ENDED, Action.TELL),
+        Event.WISH: _STOPS,
+    },
+    Phase.STARTING: {
+        Event.QUEUED: _REQUEUED,
+        Event.RUNS: Step(Phase.STARTING, Action.NOTHING),
+        Event.RUNS_ANEW: _MOVED,
+        Event.COMPLETING: _WINDS_UP,
+        Event.OVER: _ENDS,
+        Event.ANSWERS: Step(Phase.RUNNING, Action.NOTHING),
+        Event.DOOR_ENDS: _WINDS_UP,
+        Event.WISH: _STOPS,
+    },
+    Phase.RUNNING: {
+        Event.QUEUED: _REQUEUED,
+        Event.RUNS: Step(Phase.RUNNING, Action.NOTHING),
+        Event.RUNS_ANEW: _MOVED,
+        Event.COMPLETING: _WINDS_UP,
+        Event.OVER: _ENDS,
+        Event.DOOR_ENDS: _WINDS_UP,
+        Event.WISH: _STOPS,
+    },
+    Phase.ENDING: {
+        Event.QUEUED: _REQUEUED,
+        Event.RUNS: Step(Phase.ENDING, Action.NOTHING),
+        Event.RUNS_ANEW: _MOVED,
+        Event.COMPLETING: _WINDS_UP,
+        Event.OVER: _ENDS,
+        Event.WISH: _STOPS,
+    },
+    Phase.STOPPING: {
+        Event.QUEUED: _STOPS,
+        Event.RUNS: _STOPS,
+        Event.RUNS_ANEW: _STOPS,
+        Event.COMPLETING: _STOPS,
+        Event.OVER: _ENDS,
+        Event.NO_JOB: Step(Phase.ENDED, Action.TELL),
+    },
+    Phase.ENDED: {},
+}
+
+
+def phase(row: SessionRecord) -> Phase:
+    """Where the ledger has it."""
+    if row.ended is not None:
+        return Phase.ENDED
+    return Phase.STOPPING if row.wish == "stop" else Phase(row.state.value)
+
+
+def state(of: Phase) -> SessionState:
+    """As the ledger writes it, beside the wish."""
+    return SessionState.ENDING if of is Phase.STOPPING else SessionState(of.value)
+
+
+def step(row: SessionRecord, event: Event) -> Step | None:
+    """What the event means for it now; None: nothing any more."""
+    return TABLE[phase(row)].get(event)
+
+
+def seen(row: SessionRecord, job: Job) -> Event:
+    """What it means that a good answer has its job like this."""
+    match job.state:
+        case JobState.PENDING:
+            return Event.QUEUED
+        case JobState.RUNNING:
+            return Event.RUNS_ANEW if row.state != SessionState.PENDING and _moved(row, job) else Event.RUNS
+        case JobState.ENDING:
+            return Event.COMPLETING
+        case JobState.ENDED:
+            return Event.OVER
+
+
+def _moved(row: SessionRecord, job: Job) -> bool:
+    on_another = row.node is not None and bool(job.nodes) and job.nodes[0] != row.node
+    return job.restarts > row.restarts or on_another

@@ -1,0 +1,118 @@
+"""A session's job handed over to its factory, and what is told of that: taken, refused, or not known yet."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from factorycommon.models import N_, EndReason, JobId
+from factorylink.errors import FactoryError, NotDone, Refused, Unwanted
+from factorylink.explain import explain
+from factorylink.ledger.ledger import LedgerConflict, LedgerError
+from factorylink.problems import ProblemError, of_words, refused, unreachable
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.submitter import Submitter
+from factorylink.sessions.termination import Termination
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.state.live_session import LiveSession
+from factorylink.util import clock
+from factorylink.util.metrics import SUBMIT_SECONDS
+
+log = logging.getLogger("factorylink")
+
+ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as pending
+_WAITS = N_("Job {job} waits in the queue.")
+
+
+class Submission:
+    """Of each session once; and again where it is known that no job came of it. Who waits for what came of it may be
+    told that the session is pending; after that a failure is settled with the factory, and no longer an answer."""
+
+    def __init__(self, link_state: LinkState, submitter: Submitter, termination: Termination) -> None:
+        self._link_state = link_state
+        self._submitter = submitter
+        self._termination = termination
+
+    def begin(self, live: LiveSession, place: FactoryConnection) -> None:
+        """See that its job is handed over."""
+        live.submission = self._link_state.spawn(self._submission(live, place), f"submission of {live.row.id}")
+
+    def again(self, live: LiveSession, place: FactoryConnection) -> None:
+        """The same, where nobody does it now and its account may submit."""
+        if not live.submitting and place.access_status.may_submit(live.row.account) is None:
+            self.begin(live, place)
+
+    async def known(self, live: LiveSession, since: float) -> None:
+        """Return when it is known that its job was taken, or soon in any case. Raises ProblemError where it was not.
+        ``since``: when whoever waits asked, in ticks."""
+        submission = live.submission
+        if submission is None or live.answered:
+            return
+        await asyncio.wait([submission], timeout=since + ANSWER_SECONDS - clock.ticks())
+        if not submission.done() and not live.withdrawn:
+            live.answered = True
+            return
+        problem = await asyncio.shield(submission)
+        if problem is not None:
+            raise problem
+        live.answered = True
+
+    async def _submission(self, live: LiveSession, place: FactoryConnection) -> ProblemError | None:
+        """Hand the job over; the problem, if that is already known to have failed."""
+        try:
+            problem = await self._handed_over(live, place)
+        except LedgerError:
+            # What came of it cannot be written down, so it must not be told as failed: the intent is on the disk. The
+            # next answers of the factory tell whether there is a job.
+            log.exception("Session %s: its submission is not in the ledger", live.row.id)
+            live.withdrawn, live.answered, problem = False, True, None
+        live.misses = 0
+        place.site.expect(True)
+        self._link_state.touch(live)
+        return problem
+
+    async def _handed_over(self, live: LiveSession, place: FactoryConnection) -> ProblemError | None:
+        """Raises LedgerError."""
+        row, submits = live.row, live.row.submits
+        try:
+            with SUBMIT_SECONDS.labels(row.factory).time():
+                job = await self._submitter.submit(row, place)
+        except Unwanted:
+            return None  # whoever stopped it waits for this, and ends it
+        except Refused as error:
+            live.withdrawn = not live.answered
+            words = explain.refused(error.message)
+            await self._link_state.end(live, end_reason=row.stopped_for or EndReason.REFUSED, end=words)
+            return refused(words)
+        except FactoryError as error:
+            if live.answered:
+                log.warning("Session %s: whether its job was taken is not known: %s", row.id, error.message)
+                return None
+            live.withdrawn = True
+            if isinstance(error, NotDone) and (barred := explain.barred(error)) is not None:
+                await self._link_state.end(live, end_reason=EndReason.REFUSED, end=barred)
+                return of_words("unreachable", barred)
+            await self._withdraw(live, begun=row.submits > submits and not isinstance(error, NotDone))
+            return unreachable(explain.unreachable(error).what, scheduler=error.message)
+        await self._taken(live, job)
+        return None
+
+    async def _taken(self, live: LiveSession, job: JobId) -> None:
+        """Write the id down that a submission gave. Where another session has that id, the scheduler's ids have begun
+        again, or the account's shell lies: the factory's answers tell whose the job is. Raises LedgerError."""
+        row = live.row
+        entry = replace(self._link_state.entry(row, "submit"), job=job)
+        try:
+            await self._link_state.ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
+        except LedgerConflict:
+            log.warning("Session %s: its job is said to be %s, which another session has", row.id, job)
+            live.withdrawn, live.answered = False, True
+
+    async def _withdraw(self, live: LiveSession, begun: bool) -> None:
+        """Nobody was told of this session, so nothing of it may stay."""
+        if begun:
+            await self._termination.wish(live, EndReason.REFUSED, "link", explain.own("not-taken").what)
+        else:
+            words = explain.own("not-taken")
+            await self._link_state.end(live, end_reason=EndReason.REFUSED, end=words)

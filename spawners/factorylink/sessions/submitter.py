@@ -1,0 +1,182 @@
+"""From a row of the ledger to a job: the session's folder, the note in it, and the submission."""
+
+from __future__ import annotations
+
+import io
+import posixpath
+import tarfile
+from collections.abc import Mapping, Sequence
+
+from factorycommon.models import JobId, JobOptions, JobRequest, ProjectAt, ProjectId, ResolvedChoice, SessionId, Slug
+from factorylink.catalogue.loading import ChoiceError, job_request
+from factorylink.config import Limits
+from factorylink.errors import NotDone, Refused, Unwanted
+from factorylink.jobs.identity import Identity, Note
+from factorylink.ledger.ledger import Ledger
+from factorylink.ledger.schema import SessionRecord
+from factorylink.projects.book import ProjectBook
+from factorylink.schedulers.command import Command, done
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.util import clock
+from factorylink.util.batcher import Batcher
+
+NOTE = "session.json"
+NOTES_AT_ONCE = 20
+Written = tuple[FactoryConnection, str, str, str]  # place, a session's folder there, file in it, its content
+
+
+class Submitter:
+    """``public_key``: the base64 part of the link's ssh-ed25519 key, which the door lets in."""
+
+    def __init__(
+        self, ledger: Ledger, identity: Identity, limits: Limits, public_key: str, projects: ProjectBook | None = None
+    ) -> None:
+        self._ledger = ledger
+        self._projects = projects
+        self._identity = identity
+        self._limits = limits
+        self._public_key = public_key
+        self._notes: Batcher[tuple[str, str], Written] = Batcher(self._write, NOTES_AT_ONCE)
+        self._made: set[tuple[str, str]] = set()  # accounts whose folder of sessions was made
+
+    async def submit(self, row: SessionRecord, place: FactoryConnection) -> JobId:
+        """Hand the job over. Raises Refused (no job), Unwanted (no job: somebody stopped the session meanwhile), or
+        Unreachable (if ``submits`` rose, perhaps a job)."""
+        await place.site.turn()
+        if (paused := place.access_status.paused) is not None:  # since it was let in
+            raise NotDone(paused.what)
+        folder = await self.leave(place, row.account, row.id, NOTE, self._identity.seal(_note(row)))
+        comment = self._identity.comment(row.id, row.account, row.factory)
+        request = self.request(place, row.choice, row.options, row.id, folder, comment)
+        if row.wish == "stop":  # since it was let in
+            raise Unwanted("The session was stopped before its job was handed over.")
+        await self._ledger.change(row, submit_begun=clock.now(), submits=row.submits + 1)
+        return await place.site.submit(row.account, request, row.options.template)
+
+    async def leave(
+        self, place: FactoryConnection, account: str, session_id: SessionId, file: str, content: str
+    ) -> str:
+        """Write a file into a session's folder, which is made where missing; its path. Raises the transport's errors,
+        Refused where there is no room."""
+        folder = await session_folder(place, account, session_id)
+        await self._notes.do((place.factory.id, account), (place, folder, file, content))
+        return folder
+
+    async def _write(self, key: tuple[str, str], notes: Sequence[Written]) -> None:
+        """Folders and files of one account's sessions, in one command once the folder above them is there."""
+        place, folder, *_ = notes[0]
+        sessions, account = posixpath.dirname(folder), key[1]
+        anew = key not in self._made
+        if anew:
+            await place.transport.run(make_folders(posixpath.dirname(sessions), sessions), account)
+            self._made.add(key)
+        contents = {f"{posixpath.basename(folder)}/{file}": content for _, folder, file, content in notes}
+        try:
+            await place.transport.run(write_files(sessions, contents), account)
+        except Refused:
+            self._made.discard(key)
+            if anew:
+                raise
+            await self._write(key, notes)  # somebody may have removed what we made
+
+    def request(
+        self,
+        place: FactoryConnection,
+        choice: ResolvedChoice,
+        options: JobOptions,
+        session_id: SessionId,
+        folder: str,
+        comment: str,
+    ) -> JobRequest:
+        """What the dialect is asked for. Raises Refused where a path or name there cannot be handed to a scheduler."""
+        factory, access = place.factory, place.access
+        door = [
+            *("-P", "-m", "factorygate.session", "--id", session_id, "--folder", folder),
+            *("--authorized", self._public_key, "--tmp", access.door.node_tmp),
+            *("--notebook-dir", factory.notebook_folder.path),
+            *("--idle-minutes", str(choice.idle_minutes), "--unopened-minutes", str(choice.unopened_minutes)),
+            *("--environment-wait", str(self._limits.environment_wait_seconds)),
+        ]
+        if access.door.carrier == "stdio":
+            door.append("--stdio")
+        elif access.door.listen:
+            door += ["--listen", access.door.listen]
+        if access.door.carrier == "tcp" and access.door.ports is not None:
+            door += ["--ports", "{}-{}".format(*access.door.ports)]
+        try:
+            return job_request(
+                factory,
+                access,
+                choice,
+                options,
+                name=self._identity.job_name,
+                comment=comment,
+                folder=folder,
+                argv=door,
+                project=self.at(choice.project, factory.id),
+            )
+        except ChoiceError as error:  # it was offered when the session was asked for
+            raise Refused(error.message) from error
+        except ValueError as error:
+            raise Refused(f"The job for {factory.site.machine} cannot be written: {error}") from error
+
+    def at(self, project: ProjectId | None, factory: Slug) -> ProjectAt:
+        """What a project is at a factory. Raises Refused where that is not known."""
+        return ProjectAt() if self._projects is None else self._projects.at(project, factory)
+
+    async def sample(self, place: FactoryConnection, account: str, choice: ResolvedChoice) -> JobRequest:
+        """The same request for an estimate: nothing is made for it there."""
+        nobody = "0" * 32
+        folder = await session_folder(place, account, nobody)
+        return self.request(place, choice, JobOptions(), nobody, folder, "estimate")
+
+
+async def session_folder(place: FactoryConnection, account: str, session_id: SessionId) -> str:
+    """Absolute path of the session's folder in the account's shared home there."""
+    base = place.access.session_folder
+    if base == "~" or base.startswith("~/"):
+        base = await place.transport.home(account) + base[1:]
+    return f"{base.rstrip('/')}/sessions/{session_id}"
+
+
+async def read_note(place: FactoryConnection, account: str, session_id: SessionId, identity: Identity) -> Note | None:
+    """The note of a session that the ledger lost, if it is ours. Raises the errors of the transport."""
+    folder = await session_folder(place, account, session_id)
+    note = identity.unseal(await place.transport.read(account, f"{folder}/{NOTE}"))
+    if note is None or (note.id, note.account, note.factory) != (session_id, account, place.factory.id):
+        return None
+    return note
+
+
+def _note(row: SessionRecord) -> Note:
+    return Note(
+        id=row.id,
+        user=row.user,
+        server=row.server,
+        factory=row.factory,
+        account=row.account,
+        choice=row.choice,
+        port=row.port,
+        created=row.created,
+    )
+
+
+def make_folders(*folders: str) -> Command[None]:
+    """Made 0700 where missing."""
+    return Command(argv=("mkdir", "-p", "-m", "700", "--", *folders), parse=done, timeout=10)
+
+
+def write_files(sessions: str, files: Mapping[str, str]) -> Command[None]:
+    """``SESSION/FILE`` for each, 0600 in a 0700 folder: an archive keeps modes, whatever the umask there."""
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+        for path, content in files.items():
+            folder = tarfile.TarInfo(posixpath.dirname(path))
+            folder.type, folder.mode = tarfile.DIRTYPE, 0o700
+            tar.addfile(folder)
+            data = content.encode()
+            file = tarfile.TarInfo(path)
+            file.size, file.mode = len(data), 0o600
+            tar.addfile(file, io.BytesIO(data))
+    argv = ("tar", "-x", "-m", "-f", "-", "-C", sessions)
+    return Command(argv=argv, parse=done, stdin=archive.getvalue().decode(), timeout=10)

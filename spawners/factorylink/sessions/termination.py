@@ -1,0 +1,278 @@
+"""Ways out of a session's life: the wish to stop, carried out until it is true; and finding out why a job is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from typing import TypeVar
+
+from factorycommon.models import End, EndReason, Words
+from factorycommon.models.plain import last_lines
+from factorylink.doors.protocol import DoorEnd, read_told
+from factorylink.errors import FactoryError, Gone, Refused
+from factorylink.explain import explain
+from factorylink.jobs.ownership import Found, of_one, own_job
+from factorylink.ledger import charges
+from factorylink.ledger.ledger import LedgerError
+from factorylink.ledger.schema import SessionRecord
+from factorylink.schedulers.command import Command, Output
+from factorylink.sessions import state_machine
+from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.state_machine import Event
+from factorylink.sessions.submitter import session_folder
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.state.live_session import LiveSession
+from factorylink.util import clock
+
+log = logging.getLogger("factorylink")
+T = TypeVar("T")
+
+TAIL_LINES, TAIL_WIDTH, TAIL_BYTES = 40, 500, 32768  # lines, characters of each, bytes that are looked at
+_LOOK_SECONDS = 6.0  # for each of what the session left in its folder
+_POLITE_SECONDS = 3.0  # for the notebook to save and end, before its job is cancelled
+_CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
+_LONGEST_PAUSE = 10.0
+_ASK_SECONDS = 600.0  # a job is gone for certain; why, is asked for so long where the site's accounting is silent
+
+
+class Termination:
+    """Carries out wishes to stop, and concludes sessions whose jobs are gone."""
+
+    def __init__(self, link_state: LinkState) -> None:
+        self._link_state = link_state
+
+    async def wish(self, live: LiveSession, reason: EndReason, by: str, say: str) -> None:
+        """Put the wish to stop into the ledger, and begin to carry it out. The first wish counts."""
+        async with live.lock:
+            step = state_machine.step(live.row, Event.WISH)
+            if step is not None:
+                entry = self._link_state.entry(live.row, "stop", f"by {by}: {reason.value}")
+                values = {"wish": "stop", "stopped_for": reason, "state": state_machine.state(step.phase)}
+                await self._link_state.ledger.change(live.row, say=say, entry=entry, **values)
+                live.stopped_by_operator = by == "operator"
+                self._link_state.touch(live)
+        self.carry_out(live)
+
+    def carry_out(self, live: LiveSession) -> None:
+        """Make sure that somebody stops it."""
+        if live.row.ended is None and (live.stopping is None or live.stopping.done()):
+            live.stopping = self._link_state.spawn(self._stop(live), f"stop of {live.row.id}")
+
+    def conclude(self, live: LiveSession, place: FactoryConnection, known: End | None = None) -> None:
+        """The job is gone: find out why, and end the session. Called again at each answer until it is known."""
+        if not live.job_over.is_set():
+            live.job_over.set()
+            live.over_since = clock.ticks()
+        if live.row.ended is None and (live.ending is None or live.ending.done()):
+            live.ending = self._link_state.spawn(self._conclude(live, place, known), f"end of {live.row.id}")
+
+    def replaced(self, live: LiveSession, place: FactoryConnection) -> None:
+        """End the session: the scheduler gave its job's id to another job, so its own is over."""
+        if not live.job_over.is_set():
+            live.job_over.set()
+            live.over_since = clock.ticks()
+        if live.row.ended is None and (live.ending is None or live.ending.done()):
+            live.ending = self._link_state.spawn(self._end_replaced(live, place), f"end of {live.row.id}")
+
+    async def _end_replaced(self, live: LiveSession, place: FactoryConnection) -> None:
+        """End the session whose job's id belongs to another job now. The scheduler is not asked why, since it would
+        describe the other job."""
+        told, tail = await self._left_behind(live, place)
+        reason, words = judge(_wished(live), None, told, tail)
+        if words.code == explain.own("gone").code:
+            words = explain.own("job-replaced")
+        await self._link_state.end(live, end_reason=reason, end=words, log_tail=tail)
+
+    async def nothing_there(self, live: LiveSession, words: Words) -> None:
+        """End a session that has no job."""
+        await self._link_state.end(live, end_reason=live.row.stopped_for or EndReason.REFUSED, end=words)
+
+    async def _stop(self, live: LiveSession) -> None:
+        if live.submitting and live.submission is not None:
+            await asyncio.wait([live.submission])
+        row, place = live.row, self._link_state.places.get(live.row.factory)
+        if row.ended is not None or place is None:
+            return
+        place.site.expect(True)
+        if row.job is None:
+            if row.submit_begun is None:
+                await self.nothing_there(live, stopped(live, row.stopped_for or EndReason.STOPPED))
+            return  # there may be a job yet: settled by the next answers
+        if self._link_state.doors.is_open(row.id):
+            await self._ask_politely(live)
+        pause = 0.5
+        while row.ended is None:
+            place.site.expect(True)
+            own = own_job(row, self._link_state.identity)
+            try:
+                what = of_one(await place.site.cancel(row.account, [own]), own.id)
+            except FactoryError as error:
+                log.warning("Job %s of session %s is not cancelled yet: %s", row.job, row.id, error.message)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+                continue
+            match what:
+                case Found.OURS:
+                    await self._audit(row)
+                case Found.ALTERED:
+                    log.warning("Job %s of session %s has another comment: not cancelled", row.job, row.id)
+                    await self._end_by_door(live)
+                case Found.FOREIGN | Found.GONE:  # the next answers tell what came of it
+                    log.info("Job %s of session %s is not there to be cancelled: %s", row.job, row.id, what.value)
+            await _within(live.job_over, _CONFIRM_SECONDS)
+            if live.job_over.is_set():
+                return  # concluded from the scheduler's answers
+
+    async def _end_by_door(self, live: LiveSession) -> None:
+        """Ask the notebook to end, and say so: its job must not be touched."""
+        words = explain.own("job-not-cancelled")
+        if live.remark != words:
+            live.remark = words
+            try:
+                await self._link_state.ledger.change(live.row, say=words.what)
+            except LedgerError:
+                log.exception("That job %s is not cancelled is not in the ledger", live.row.job)
+            self._link_state.touch(live)
+        if self._link_state.doors.is_open(live.row.id):
+            await self._ask_politely(live)
+
+    async def _audit(self, row: SessionRecord) -> None:
+        """Once it is done: a ledger that is away for a moment must not keep a job alive."""
+        try:
+            await self._link_state.ledger.note(self._link_state.entry(row, "cancel"))
+        except LedgerError:
+            log.exception("The cancel of job %s is not in the audit", row.job)
+
+    async def _ask_politely(self, live: LiveSession) -> None:
+        """Let the notebook end by itself, so that kernels stop and files are whole."""
+
+        async def ask() -> None:
+            await self._link_state.doors.stop(live.row.id)
+            await live.job_over.wait()
+
+        try:
+            await asyncio.wait_for(ask(), _POLITE_SECONDS)
+        except TimeoutError:
+            log.info("Session %s did not end by itself within %g s", live.row.id, _POLITE_SECONDS)
+        except (FactoryError, OSError) as error:
+            log.info("The door of session %s took no stop: %s", live.row.id, error)
+
+    async def _conclude(self, live: LiveSession, place: FactoryConnection, known: End | None) -> None:
+        row = live.row
+        if row.job is None:
+            return
+        end = known
+        try:
+            end = await place.site.why_ended(row.account, row.job) or known
+        except Gone:
+            log.info("Nothing is recorded of job %s of session %s", row.job, row.id)
+        except FactoryError as error:
+            if clock.ticks() - live.over_since < _ASK_SECONDS:
+                log.info("Why job %s of session %s ended is asked again: %s", row.job, row.id, error.message)
+                return
+            log.warning("Why job %s of session %s ended is not to be known: %s", row.job, row.id, error.message)
+        told, tail = await self._left_behind(live, place)
+        wished = _wished(live)
+        reason, words = judge(wished, end, told, tail)
+        if reason is EndReason.CANCELLED_BY_SITE and end is not None and end.by is None:
+            end = await self._recorded(live, place) or end
+            reason, words = judge(wished, end, told, tail)
+        if end is not None and charges.counted(end, live.restarts) is None:
+            end = await self._recorded(live, place) or end
+        code = end.exit_code if end else None
+        # Unless it was put back into the queue meanwhile.
+        still = live.job_over.is_set
+        await self._link_state.end(live, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
+
+    async def _recorded(self, live: LiveSession, place: FactoryConnection) -> End | None:
+        """The end as the site's accounting has it, which tells who cancelled a job, and of each of its runs; the
+        controller does not."""
+        try:
+            return await place.site.recorded(live.row.account, live.row.job or "")
+        except FactoryError as error:
+            log.info("The accounting tells nothing of job %s: %s", live.row.job, error.message)
+            return None
+
+    async def _left_behind(self, live: LiveSession, place: FactoryConnection) -> tuple[DoorEnd | None, tuple[str, ...]]:
+        """What the door said at its end, and the last lines of the job's log: either may be there without the other."""
+        row = live.row
+        if row.started is None:
+            return None, ()
+        told = await _if_there(row, _door_end(place, row))
+        return told, await _if_there(row, _log_tail(place, row)) or ()
+
+
+async def _door_end(place: FactoryConnection, row: SessionRecord) -> DoorEnd:
+    folder = await session_folder(place, row.account, row.id)
+    return read_told(DoorEnd, await place.transport.read(row.account, f"{folder}/end.json"))
+
+
+async def _log_tail(place: FactoryConnection, row: SessionRecord) -> tuple[str, ...]:
+    folder = await session_folder(place, row.account, row.id)
+    return await place.transport.run(read_tail(f"{folder}/job.log"), row.account)
+
+
+async def _if_there(row: SessionRecord, look: Awaitable[T]) -> T | None:
+    try:
+        async with asyncio.timeout(_LOOK_SECONDS):
+            return await look
+    except (FactoryError, TimeoutError) as error:
+        why = str(error) or f"no answer within {_LOOK_SECONDS:g} s"
+        log.info("Something that session %s may have left is not read: %s", row.id, why)
+        return None
+
+
+_OF_WISH = {
+    EndReason.GAVE_UP: "gave-up",
+    EndReason.NEVER_OPENED_DOOR: "notebook-late",
+    EndReason.REFUSED: "submit-doubtful",
+    EndReason.ACCESS_LOST: "access-lost",
+}
+
+
+def judge(
+    wished: tuple[EndReason, Words] | None, end: End | None, told: DoorEnd | None, tail: tuple[str, ...] = ()
+) -> tuple[EndReason, Words]:
+    """Why a session ended: a wish first, then what happened to the job, then what the door and the log said."""
+    if wished is not None:
+        return wished
+    if told is None or told.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
+        return explain.ended(end, tail=tail)
+    return explain.ended(end, door=told.reason, message=told.message, tail=tail)
+
+
+def _wished(live: LiveSession) -> tuple[EndReason, Words] | None:
+    """Return why a session ends that was asked to stop; None: it was not asked to."""
+    row = live.row
+    if row.wish != "stop" or row.stopped_for is None:
+        return None
+    return row.stopped_for, stopped(live, row.stopped_for)
+
+
+def stopped(live: LiveSession, reason: EndReason) -> Words:
+    """Return the words for a session that ends because it was asked to."""
+    row = live.row
+    if reason in _OF_WISH:
+        return explain.own(_OF_WISH[reason])
+    if row.ready is None and not live.restarts:
+        return explain.withdrawn(operator=live.stopped_by_operator, begun=row.started is not None)
+    return explain.ended(None, wish="stop")[1]
+
+
+async def _within(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+
+
+def read_tail(path: str) -> Command[tuple[str, ...]]:
+    """The last lines of a job's log, out of its last ``TAIL_BYTES``. Refused: it cannot be read."""
+
+    def parse(output: Output) -> tuple[str, ...]:
+        if output.code != 0:
+            raise Refused(output.stderr.strip())
+        return last_lines(output.stdout, TAIL_LINES, TAIL_WIDTH)
+
+    return Command(argv=("tail", "-c", str(TAIL_BYTES), "--", path), parse=parse, timeout=_LOOK_SECONDS)

@@ -1,0 +1,27 @@
+"""Ids of sessions that were stopped before the link heard of them: they are never begun."""
+
+from __future__ import annotations
+
+from factorycommon.models import SessionId
+
+KEPT = 10_000  # ids; the oldest are forgotten first
+
+
+class StoppedBeforeBegun:
+    """Remembers stops of sessions that the link does not know yet.
+
+    The hub sends a PUT and a stop on two connections, and the stop may arrive first. Kept in memory only: a restart of
+    the link ends the connection of the PUT, and the hub does not repeat the PUT of a session that is to stop.
+    """
+
+    def __init__(self) -> None:
+        self._ids: dict[SessionId, None] = {}  # in order
+
+    def add(self, session_id: SessionId) -> None:
+        """Never begin this session."""
+        self._ids[session_id] = None
+        while len(self._ids) > KEPT:
+            del self._ids[next(iter(self._ids))]
+
+    def __contains__(self, session_id: object) -> bool:
+        return session_id in self._ids

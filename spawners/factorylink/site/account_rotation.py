@@ -1,0 +1,76 @@
+"""Whose jobs to ask for next where a site account sees only its own (Slurm's ``PrivateData=jobs``).
+
+One question at a time, in turn, so that the pace of one watcher holds whatever the number of accounts. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from factorycommon.models import Job, JobId
+
+MOST_PASSED = 64  # questions
+
+
+class AccountRotation:
+    """``accounts``: those that have live sessions, whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.accounts: Callable[[], Iterable[str]] = tuple
+        self._first: dict[str, None] = {}  # to be asked before all others, in order
+        self._once: dict[str, None] = {}  # to be asked once in any case; thousands, where a link that starts has them
+        self._odd = False
+        self._turn: dict[str, None] = {}  # who was asked, the longest ago first
+        self._passes: dict[str, int] = {}  # for how many questions who took long is passed over each time
+        self._left: dict[str, int] = {}  # and for how many from now on
+        self._known: dict[str, dict[JobId, Job]] = {}  # jobs by account, as its last answer has them
+
+    def hurry(self, account: str) -> None:
+        """Something happened to a job of that account."""
+        self._first[account] = None
+
+    def once(self, account: str) -> None:
+        """It has to be asked once in any case: every other time, so that those with sessions are not kept waiting."""
+        self._once[account] = None
+
+    def took(self, account: str, long: bool) -> None:
+        """Pass over an account that took long to answer for some questions, ever more of them, while there are others:
+        what its commands wait for must not be waited for by everybody."""
+        if not long:
+            self._passes.pop(account, None)
+            return
+        self._passes[account] = self._left[account] = min(2 * self._passes.get(account, 1), MOST_PASSED)
+
+    def all(self) -> set[str]:
+        """Who has to be asked."""
+        return {*self._who_has_any(), *self._first, *self._once}
+
+    def next(self) -> str | None:
+        """Whom to ask now; None: nobody has anything."""
+        chosen = next(iter(self._first), None) or self._in_turn()
+        if chosen is None:
+            return None
+        for waiting in (self._first, self._once, self._turn):
+            waiting.pop(chosen, None)
+        self._turn[chosen] = None
+        return chosen
+
+    def _who_has_any(self) -> set[str]:
+        """Who has sessions, or jobs that no session has yet."""
+        return {*self.accounts(), *(account for account, jobs in self._known.items() if jobs)}
+
+    def _in_turn(self) -> str | None:
+        there = sorted(self._who_has_any())
+        never = [account for account in there if account not in self._turn]
+        in_turn = [account for account in self._turn if account in there]
+        waits = never + in_turn
+        ready = [account for account in waits if account not in self._left]
+        self._left = {account: left - 1 for account, left in self._left.items() if left > 1}
+        self._odd = not self._odd
+        ways = [self._once, ready or waits]
+        return next(iter([*ways[self._odd], *ways[not self._odd]]), None)
+
+    def answered(self, account: str, jobs: Iterable[Job]) -> dict[JobId, Job]:
+        """All jobs known, of all accounts, after that account's answer."""
+        self._known[account] = {job.id: job for job in jobs}
+        return {job_id: job for known in self._known.values() for job_id, job in known.items()}

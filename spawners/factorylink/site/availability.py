@@ -1,0 +1,114 @@
+"""What is free and who is ahead, from what the scheduler says of nodes and waiting jobs. Pure."""
+
+from __future__ import annotations
+
+import bisect
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from factorycommon.models import Factory, Job, JobId, JobState, NodeSize, NodeState, PartitionLoad
+
+Waiting = Mapping[str, Sequence[tuple[int, JobId]]]  # per partition (priority, job), the next one first
+
+
+def loads(factory: Factory, nodes: Sequence[NodeState], waiting: Waiting) -> tuple[PartitionLoad, ...]:
+    """One load for each partition of the catalogue. Nodes that are down count in the totals, and have nothing free."""
+    found: list[PartitionLoad] = []
+    for partition in factory.partitions:
+        inside = [node for node in nodes if partition.name in node.partitions]
+        out = [node.since for node in inside if node.since is not None]
+        best = max(inside, key=lambda node: (node.gpus_free, node.cores_free), default=None)
+        found.append(
+            PartitionLoad(
+                name=partition.name,
+                gpus_total=sum(node.gpus for node in inside),
+                gpus_free=sum(node.gpus_free for node in inside),
+                cores_total=sum(node.cores for node in inside),
+                cores_free=sum(node.cores_free for node in inside),
+                pending=len(waiting.get(partition.name, ())),
+                node_gpus_free=best.gpus_free if best else 0,
+                node_cores_free=best.cores_free if best else 0,
+                nodes_out=len(out),
+                out_since=max(out, default=None),
+            )
+        )
+    return tuple(found)
+
+
+def fits(factory: Factory, nodes: Sequence[NodeState], size: NodeSize) -> int:
+    """How many more sessions of a size the free parts of the nodes would hold now.
+
+    Counted node by node, since a session never spans two. Nodes kept for a job further ahead in the queue do not
+    count: a short session may still slip in before it, so this is a lower bound there. Limits of a QOS or a project are
+    not seen here.
+    """
+    partition = next(p for p in factory.partitions if p.name == size.partition)
+    whole = size.whole_node or partition.whole_node_only
+    kind = factory.accelerator.gres_type
+    total = 0
+    for node in nodes:
+        if not node.usable or node.planned or size.partition not in node.partitions:
+            continue
+        if size.gpus and kind and node.gpu_type and node.gpu_type != kind:
+            continue
+        room = min(node.cores_free // size.cores, int(node.memory_free // (size.memory_gb * 10**9)))
+        if size.gpus:
+            room = min(room, node.gpus_free // size.gpus)
+        if whole:
+            empty = node.cores_free == node.cores and node.gpus_free == node.gpus
+            room = min(room, 1) if empty else 0
+        total += room
+    return total
+
+
+class Queue:
+    """Waiting jobs of each partition in their order: first by priority, then by age (the job's number)."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+        self._ranks = {name: sorted(_rank(priority, job) for priority, job in jobs) for name, jobs in waiting.items()}
+        self.ids = frozenset(job for jobs in waiting.values() for _, job in jobs)
+
+    @classmethod
+    def of(cls, jobs: Iterable[Job]) -> Queue:
+        """The queue as far as these jobs tell."""
+        waiting: dict[str, list[tuple[int, JobId]]] = {}
+        for job in jobs:
+            if job.state is JobState.PENDING:
+                for partition in job.partition.split(","):
+                    waiting.setdefault(partition, []).append((job.priority or 0, job.id))
+        return cls(waiting)
+
+    def only(self, ids: Container[JobId]) -> Queue:
+        """The part of it with these jobs."""
+        return Queue({name: [entry for entry in jobs if entry[1] in ids] for name, jobs in self._waiting.items()})
+
+    def ahead(self, partition: str, job: Job) -> int:
+        """How many of a partition go before a job, which need not be among them."""
+        return bisect.bisect_left(self._ranks.get(partition, []), _rank(job.priority or 0, job.id))
+
+
+class Positions:
+    """Places in the queue: an older survey of everybody's waiting jobs, set right by a newer answer about ours.
+
+    ``left``: jobs of ours that waited and that the newer answer lacks, since some schedulers tell only what has not
+    ended."""
+
+    def __init__(self, load_poller: Queue, ours: Sequence[Job], left: Container[JobId] = ()) -> None:
+        self.load_poller = load_poller
+        self._new = Queue.of(job for job in ours if job.id not in load_poller.ids)
+        over = {job.id for job in ours if job.state is not JobState.PENDING}
+        self._gone = load_poller.only({id for id in load_poller.ids if id in over or id in left})
+
+    def of(self, job: Job) -> int | None:
+        """1 is next; None: it does not wait. Of several partitions the best place counts."""
+        if job.state is not JobState.PENDING:
+            return None
+        return 1 + min(
+            self.load_poller.ahead(name, job) + self._new.ahead(name, job) - self._gone.ahead(name, job)
+            for name in job.partition.split(",")
+        )
+
+
+def _rank(priority: int, job: JobId) -> tuple[int, tuple[int, ...], str]:
+    return -priority, tuple(int(number) for number in re.findall(r"[0-9]+", job)), job

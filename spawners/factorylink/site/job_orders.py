@@ -1,0 +1,135 @@
+"""Orders about jobs that are there already: cancel them, give them more time. The only place that gives such orders.
+
+Before each order the scheduler is asked for the jobs by id. The order goes only to jobs that this answer shows with our
+comment and account: the id may belong to another job by now.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from factorycommon.models import Job, JobId
+from factorylink.errors import Refused
+from factorylink.jobs.ownership import Found, OwnJob, of_one, verify
+from factorylink.schedulers.arrays import array_of
+from factorylink.schedulers.dialect import Dialect
+from factorylink.site.scheduler_client import NotAsked, SchedulerClient
+from factorylink.util.batcher import Batcher
+
+log = logging.getLogger(__name__)
+
+MOST_IDS = 400  # in one command: a site's wrapper takes no more than 500
+MOST_ORDERS = 100  # that are carried out together
+T = TypeVar("T")
+
+
+@dataclass
+class _Cancel:
+    """Jobs to be cancelled, and what was shown under their ids."""
+
+    jobs: tuple[OwnJob, ...]
+    told: dict[JobId, Found] = field(default_factory=dict)
+
+
+class JobOrders:
+    """Cancels jobs and gives them more time. ``has_answered``: whether the factory has answered since the link was
+    started. ``happened`` is called with the site account after an order was carried out."""
+
+    def __init__(
+        self,
+        scheduler_client: SchedulerClient,
+        dialect: Dialect,
+        has_answered: Callable[[], bool],
+        happened: Callable[[str | None], None],
+    ) -> None:
+        self._scheduler_client = scheduler_client
+        self._dialect = dialect
+        self._has_answered = has_answered
+        self._happened = happened
+        self._cancels: Batcher[str, _Cancel] = Batcher(self._cancel, MOST_ORDERS)
+
+    async def close(self) -> None:
+        """Cancel the orders that are under way here; the scheduler may have them all the same."""
+        await self._cancels.close()
+
+    async def by_id(self, ids: Iterable[JobId], account: str | None) -> list[Job]:
+        """Return the jobs of these ids that the scheduler knows, whatever they are called. It knows none whose id is
+        not of its form. Raises the link's errors."""
+        found: list[Job] = []
+        for some in pieces(of_its_form(self._dialect, sorted(set(ids)))):
+            jobs: list[Job] = await self._scheduler_client.run(self._dialect.by_id(some), account)
+            found += jobs
+        return found
+
+    async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
+        """Cancel those of an account's jobs that are ours; return what is shown under each id, of an array under each
+        of its tasks. Orders that are given at the same time share a question and a command. Raises the link's
+        errors."""
+        order = _Cancel(tuple(jobs))
+        await self._cancels.do(account, order)
+        return order.told
+
+    async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
+        """Give a running job ``minutes`` in all, if it is ours; return what is shown under its id. ``account``: as whom
+        it is asked for, None: as the watcher. Raises the link's errors."""
+        self._check()
+        may, told = verify([job], await self.by_id([job.id], account))
+        if may == [job.id]:
+            try:
+                order = self._dialect.extend(job.id, minutes)
+            except ValueError as error:
+                raise Refused(f"Job {job.id} cannot be made longer: {error}") from error
+            await self._scheduler_client.run(order, account)
+            self._happened(account)
+        return of_one(told, job.id)
+
+    async def _cancel(self, account: str, orders: Sequence[_Cancel]) -> None:
+        self._check()
+        wanted = [job for order in orders for job in order.jobs]
+        told: dict[JobId, Found] = {}
+        for some in pieces(wanted):
+            may, shown = verify(some, await self.by_id([job.id for job in some], account))
+            told |= shown
+            for piece in pieces(list(dict.fromkeys(may))):  # of an array that goes on in part, each of its tasks
+                await self._scheduler_client.run(self._dialect.cancel(piece), account)
+                self._happened(account)
+        for order in orders:
+            ids = {job.id for job in order.jobs}
+            order.told = {id: what for id, what in told.items() if id in ids or array_of(id) in ids}
+
+    def _check(self) -> None:
+        """Raise NotAsked where the factory has not answered yet."""
+        if not self._has_answered():
+            raise NotAsked(
+                "The factory has not answered since the gateway was started, so the gateway changes no job there yet. "
+                "Try again in a minute."
+            )
+
+
+def pieces(all: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Return them in pieces that one command takes."""
+    for first in range(0, len(all), MOST_IDS):
+        yield all[first : first + MOST_IDS]
+
+
+def of_its_form(dialect: Dialect, ids: Sequence[JobId]) -> Sequence[JobId]:
+    """Return the ids that are of a dialect's form. Another one is of a job that the factory had when it had
+    another kind of scheduler: this one has no such job."""
+    try:
+        dialect.by_id(ids)
+    except ValueError:
+        good = [id for id in ids if _is_of_its_form(dialect, id)]
+        log.warning("%d job ids are of another kind of scheduler: their jobs are gone", len(ids) - len(good))
+        return good
+    return ids
+
+
+def _is_of_its_form(dialect: Dialect, id: JobId) -> bool:
+    try:
+        dialect.by_id([id])
+    except ValueError:
+        return False
+    return True

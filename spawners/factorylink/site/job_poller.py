@@ -1,0 +1,267 @@
+"""The watcher of one factory: the one question about all our jobs, asked again and again, and what its answers tell.
+
+The question is by the jobs' name. A job that is known by its id and is not in the answer is asked for by its id, all
+those of one answer in one question: somebody may have given it another name.
+
+It is the only one that asks it; whoever needs an answer newer than now waits for its next one. Where accounts see only
+their own jobs it asks as one account after the other (``rounds``), at the same pace. ``pacing`` holds how often. A
+failed question changes only ``health``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+
+from factorycommon.models import Health, Job, JobId, JobState
+from factorylink.errors import Distrusted, FactoryError, Misread, NotDone, Refused, Unreachable
+from factorylink.explain import explain
+from factorylink.schedulers.arrays import array_of
+from factorylink.schedulers.dialect import Dialect
+from factorylink.site.account_rotation import AccountRotation
+from factorylink.site.job_orders import pieces
+from factorylink.site.scheduler_client import Down, SchedulerClient
+from factorylink.util import rate_limiter
+
+log = logging.getLogger(__name__)
+
+ACCOUNT_SECONDS = 30.0  # for all that is asked as one account in its turn, waiting for a place included
+
+
+class JobPoller:
+    """``keep`` has to run. ``name``: of our jobs. ``private``: accounts see only their own. ``on_answer`` gets every
+    good answer and whose jobs it is about, None: all; ``on_health`` is called when its state or words changed."""
+
+    def __init__(
+        self,
+        factory_id: str,
+        scheduler_client: SchedulerClient,
+        dialect: Dialect,
+        name: str,
+        private: bool,
+        on_answer: Callable[[list[Job], str | None], Awaitable[None]],
+        on_health: Callable[[], None],
+        by_id: Callable[[Iterable[JobId], str | None], Awaitable[list[Job]]],
+    ) -> None:
+        self.health = Health(state="starting", since=datetime.now(UTC))
+        self.jobs: dict[JobId, Job] = {}  # another dict with each answer
+        self.known: Callable[[str | None], Iterable[JobId]] = lambda _account: ()  # of an account, or of all
+        self.silent: frozenset[JobId] = frozenset()  # not in the last answer; asked for by id, nobody answered
+        self._factory = factory_id
+        self._scheduler_client = scheduler_client
+        self._dialect = dialect
+        self._name = name
+        self._on_answer = on_answer
+        self._on_health = on_health
+        self._by_id = by_id
+        self._task: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()  # the pause is to be reckoned anew
+        self._waiters: list[asyncio.Future[list[Job]]] = []  # for the next question
+        self._in_flight: list[asyncio.Future[list[Job]]] = []  # for the one that is asked now
+        self._budget = rate_limiter.QuestionRateLimiter()
+        self._event = float("-inf")  # when something last happened
+        self._looked = float("-inf")
+        self._awaited = False
+        self._failures = 0
+        self._rounds = AccountRotation() if private else None
+
+    def expect(self, soon: bool) -> None:
+        """Somebody waits for what the next answer says. True, said from outside ``on_answer``: something just
+        happened, ask at once and often for a while. From inside ``on_answer`` it only sets the pace until the next."""
+        self._awaited = soon
+        if soon and asyncio.current_task() is not self._task:
+            self._event = time.monotonic()
+            self._wake.set()
+
+    def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
+        """Who has live sessions, and who is to be asked once in any case. Of use only where jobs are private."""
+        if self._rounds is not None:
+            self._rounds.accounts = accounts
+            for account in once:
+                self._rounds.once(account)
+
+    def happened(self, account: str | None) -> None:
+        """An order was carried out, so the factory answers: no back-off any more, and there is news to fetch."""
+        if self._rounds is not None and account is not None:
+            self._rounds.hurry(account)
+        self._failures = 0
+        self._event = time.monotonic()
+        self._wake.set()
+
+    def look(self) -> None:
+        """Somebody looks at what is free here."""
+        self._looked = time.monotonic()
+
+    async def ask_now(self) -> list[Job]:
+        """An answer to a question that is asked after this call."""
+        waiter: asyncio.Future[list[Job]] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._wake.set()
+        return await waiter
+
+    def close(self) -> None:
+        """Nobody gets an answer any more."""
+        for waiter in (*self._in_flight, *self._waiters):
+            waiter.cancel()
+
+    # --- the loop
+
+    async def keep(self) -> None:
+        """Ask until cancelled."""
+        self._task = asyncio.current_task()
+        while True:
+            waiters, self._waiters = self._waiters, []
+            self._in_flight = waiters
+            account = None if self._rounds is None else self._rounds.next()
+            began = time.monotonic()
+            # An account's commands may take as long as they like, and so may those before them that have its places.
+            deadline = None if account is None else asyncio.get_running_loop().time() + ACCOUNT_SECONDS
+            self._budget.take()
+            try:
+                jobs = await self._asked_by_name(account, deadline)
+                seconds = time.monotonic() - began
+                if self._rounds is None or account is not None:
+                    jobs = [*jobs, *await self._asked_by_id(jobs, account, deadline)]
+            except FactoryError as error:
+                self._took(account, began)
+                await self._failed(error, account)
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_exception(error)
+            else:
+                self._took(account, began)
+                self._answered(jobs, account, seconds)
+                for waiter in waiters:
+                    if not waiter.done():
+                        waiter.set_result(jobs)
+                if self._rounds is None or account is not None:
+                    await self._tell(jobs, account)
+            await self._pause(time.monotonic())
+
+    def _took(self, account: str | None, began: float) -> None:
+        if self._rounds is not None and account is not None:
+            self._rounds.took(account, long=time.monotonic() - began > ACCOUNT_SECONDS / 3)
+
+    async def _asked_by_name(self, account: str | None, deadline: float | None) -> list[Job]:
+        """Return what is told by the jobs' name. Raises the link's errors."""
+        try:
+            async with asyncio.timeout_at(deadline):
+                return await self._scheduler_client.run(self._dialect.jobs(self._name), account, probe=True)
+        except TimeoutError:
+            raise Unreachable(f"It took longer than {ACCOUNT_SECONDS:g} s.") from None
+
+    async def _asked_by_id(self, jobs: list[Job], account: str | None, deadline: float | None) -> list[Job]:
+        """Return the known jobs that an answer lacks and that the scheduler shows under their ids."""
+        there = {job.id for job in jobs}
+        asked: dict[
+            JobId, list[JobId]
+        ] = {}  # by what is asked for: a job, or an array of which more than one is missed
+        missed = {id for id in self.known(account) if id not in there}
+        arrays = Counter(array_of(id) for id in missed)
+        for id in sorted(missed):
+            asked.setdefault(array if arrays[array := array_of(id)] > 1 else id, []).append(id)
+        found: list[Job] = []
+        silent: set[JobId] = set()
+        error: FactoryError | None = None
+        for some in pieces(list(asked)):
+            if error is None or isinstance(error, Refused | Misread):  # else it answers the next ones no more
+                self._budget.take()
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        found += await self._by_id(some, account)
+                    continue
+                except FactoryError as failed:
+                    error = failed
+                except TimeoutError:
+                    error = Unreachable(f"It took longer than {ACCOUNT_SECONDS:g} s.")
+            silent |= {id for each in some for id in asked[each]}
+        self.silent = frozenset(silent)
+        if error is not None:
+            log.warning("%s: %d jobs are asked for by id again: %s", self._factory, len(silent), error.message)
+        return [job for job in found if job.id not in there]
+
+    async def _pause(self, since: float) -> None:
+        """Until the next question is due, reckoned anew whenever something happens."""
+        jitter = random.SystemRandom().uniform(0.9, 1.1)  # many links shall not ask in step
+        while not self._waiters:
+            self._wake.clear()
+            now = time.monotonic()
+            awaited = self._what_is_awaited(now)
+            due = since + jitter * rate_limiter.interval(awaited)
+            due = max(due, now + self._budget.wait(now, awaited.pending))
+            if due <= now:
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(due - now):
+                    await self._wake.wait()
+
+    def _what_is_awaited(self, now: float) -> rate_limiter.Awaited:
+        wall = datetime.now(UTC)
+        waiting = [job for job in self.jobs.values() if job.state is JobState.PENDING]
+        starts = [(job.expected_start - wall).total_seconds() for job in waiting if job.expected_start]
+        return rate_limiter.Awaited(
+            pending=len(waiting),
+            running=sum(job.state in (JobState.RUNNING, JobState.ENDING) for job in self.jobs.values()),
+            awaited=self._awaited,
+            since_event=now - self._event,
+            until_start=min(starts, default=None),
+            watched=now - self._looked < rate_limiter.LOOKED,
+            answer_seconds=self.health.answer_seconds or 0,
+            failures=self._failures,
+            questions=1 if self._rounds is None else len(self._rounds.all()),
+        )
+
+    def _answered(self, jobs: list[Job], account: str | None, seconds: float) -> None:
+        self._failures = 0
+        if self._rounds is None:
+            self.jobs = {job.id: job for job in jobs}
+        elif account is not None:
+            jobs[:] = [job for job in jobs if job.account == account]  # the site may show more than was said
+            self.jobs = self._rounds.answered(account, jobs)
+        self._set_health("ok", answer_seconds=seconds)
+
+    async def _failed(self, error: FactoryError, account: str | None) -> None:
+        if account is not None and not isinstance(error, Down | Distrusted):
+            log.warning("%s: asked as %s it says: %s", self._factory, account, error.message)
+            if isinstance(error, NotDone | Refused):
+                return  # the account's own trouble; the next one is asked in its turn
+            try:
+                await self._scheduler_client.lives()
+            except FactoryError as silence:
+                error = silence  # in the watcher's words: what an account's shell says is not for others
+            else:
+                return
+        self._failures += 1
+        log.warning("%s: question %d in a row failed: %s", self._factory, self._failures, error.message)
+        # One answer that took too long may be a busy scheduler; two, or a scheduler that is not there, are more.
+        if self._failures > 1 or isinstance(error, Down | Distrusted) or self.health.state == "starting":
+            self._set_health("unreachable", error=error)
+
+    def _set_health(
+        self, state: str, *, error: FactoryError | None = None, answer_seconds: float | None = None
+    ) -> None:
+        old, now = self.health, datetime.now(UTC)
+        self.health = Health.model_validate(
+            {
+                "state": state,
+                "since": old.since if old.state == state else now,
+                "words": explain.unreachable(error) if error else None,
+                "answered_at": old.answered_at if error else now,
+                "answer_seconds": old.answer_seconds if error else answer_seconds,
+            }
+        )
+        if (old.state, old.words) != (self.health.state, self.health.words):
+            log.info("%s is %s", self._factory, state)
+            self._on_health()
+
+    async def _tell(self, jobs: list[Job], account: str | None) -> None:
+        try:
+            await self._on_answer(jobs, account)
+        except Exception:  # the watcher must outlive whoever listens to it
+            log.exception("%s: an answer could not be worked on", self._factory)

@@ -1,0 +1,138 @@
+"""What is free at a factory and who else waits there: asked slowly, and only while somebody wants to know."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from factorycommon.models import Factory, JobId, MaintenanceView, NodeSize, NodeState, PartitionLoad, Reservation
+from factorylink.errors import FactoryError
+from factorylink.schedulers.dialect import Dialect
+from factorylink.site import availability, maintenance
+from factorylink.site.scheduler_client import SchedulerClient
+from factorylink.util import clock, rate_limiter
+
+log = logging.getLogger(__name__)
+
+RESERVATIONS = 120.0  # seconds between two questions for them: they are made long before
+EARLY = 30.0  # seconds between two questions for the queue that are asked before their time
+STALE = 120.0  # seconds after which what was free says nothing any more
+
+
+class LoadPoller:
+    """Keeps nodes and waiting jobs of one factory. ``on_loads`` is called when they were asked anew."""
+
+    def __init__(
+        self, factory: Factory, scheduler_client: SchedulerClient, dialect: Dialect, reachable: Callable[[], bool]
+    ) -> None:
+        self.on_loads: Callable[[], None] = lambda: None
+        self.queue = availability.Queue({})  # of all waiting jobs that we may see
+        self.queue_asked = float("-inf")  # when the question was begun whose answer that is, by the clock
+        self._factory = factory
+        self._scheduler_client = scheduler_client
+        self._dialect = dialect
+        self._reachable = reachable
+        self._nodes: list[NodeState] = []
+        self._waiting: dict[str, list[tuple[int, JobId]]] = {}
+        self.reservations: list[Reservation] = []
+        self._at = float("-inf")
+        self.asked_at: datetime | None = None  # when it was told last
+        self._reserved_at = float("-inf")
+        self._wanted = float("-inf")  # until then
+        self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()  # somebody's job is newer than the queue
+        self._hurried = float("-inf")
+
+    def want(self, seconds: float) -> None:
+        """Somebody wants to know, for so long."""
+        self._wanted = max(self._wanted, time.monotonic() + seconds)
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Somebody waits whose job is newer than ``queue``: ask for that before its time, every ``EARLY`` seconds at
+        most."""
+        self._hurry.set()
+
+    def all_out(self, partition: str) -> bool:
+        """True if every node of a partition is out of use; False also where that is not known."""
+        inside = [node for node in self._nodes if partition in node.partitions]
+        return bool(inside) and not any(node.usable for node in inside) and time.monotonic() - self._at < STALE
+
+    def loads(self) -> tuple[PartitionLoad, ...]:
+        """What is free, by partition of the catalogue; empty until it was asked once."""
+        return availability.loads(self._factory, self._nodes, self._waiting) if self._nodes else ()
+
+    def fits(self, size: NodeSize) -> int:
+        """How many more of a size could start now; 0 also where that is not known."""
+        fresh = time.monotonic() - self._at < STALE
+        return availability.fits(self._factory, self._nodes, size) if fresh else 0
+
+    def maintenance(self) -> tuple[MaintenanceView, ...]:
+        """Those that come, or are, as far as it was asked."""
+        names = [partition.name for partition in self._factory.partitions]
+        return maintenance.maintenances(self.reservations, self._nodes, names, clock.now())
+
+    async def keep(self) -> None:
+        """Ask while it is wanted, until cancelled."""
+        while True:
+            await self._wake.wait()
+            began = time.monotonic()
+            if self._reachable():
+                await self._ask()
+            took = time.monotonic() - began
+            await self._pause(took * (1 / rate_limiter.SHARE - 1))
+            if time.monotonic() > self._wanted:
+                self._wake.clear()
+
+    async def _pause(self, least: float) -> None:
+        """Until the next survey, ``least`` seconds in any case; in a hurry with a question for the queue in between."""
+        until = time.monotonic() + max(rate_limiter.SURVEY, least)
+        await asyncio.sleep(min(least, rate_limiter.SURVEY))
+        early = max(0.0, self._hurried + EARLY - time.monotonic())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(until - time.monotonic()):
+                await asyncio.sleep(early)
+                await self._hurry.wait()
+                self._hurried = time.monotonic()
+                if self._reachable():
+                    await self._ask_early()
+        await asyncio.sleep(max(0.0, until - time.monotonic()))
+
+    async def _ask_early(self) -> None:
+        try:
+            await self._ask_queue()
+        except FactoryError as error:
+            log.info("%s: who waits is not known: %s", self._factory.id, error.message)
+            return
+        self.on_loads()
+
+    async def _ask_queue(self) -> None:
+        """Raises LinkError."""
+        self._hurry.clear()
+        began = time.monotonic()
+        self._waiting = await self._scheduler_client.run(self._dialect.waiting())
+        self.queue, self.queue_asked = availability.Queue(self._waiting), began
+
+    async def _ask(self) -> None:
+        try:
+            self._nodes = await self._scheduler_client.run(self._dialect.nodes())
+            await self._ask_queue()
+        except FactoryError as error:
+            log.info("%s: what is free is not known: %s", self._factory.id, error.message)
+            return
+        self._at = time.monotonic()
+        self.asked_at = clock.now()
+        self.on_loads()
+        if time.monotonic() - self._reserved_at < RESERVATIONS:
+            return
+        self._reserved_at = time.monotonic()  # where a site does not tell them, it is not asked more often either
+        try:
+            self.reservations = await self._scheduler_client.run(self._dialect.reservations())
+        except FactoryError as error:
+            log.info("%s: its reservations are not known: %s", self._factory.id, error.message)
+            return
+        self.on_loads()

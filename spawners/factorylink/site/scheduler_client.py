@@ -1,0 +1,113 @@
+"""Asking a scheduler that may have died or be slow: nobody waits long for the answer of one that is not there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TypeVar
+
+from factorylink.errors import FactoryError, NotDone, Unreachable
+from factorylink.schedulers.command import Command
+from factorylink.schedulers.dialect import Dialect
+from factorylink.transports.base import Transport
+from factorylink.util.single_flight import SingleFlight
+
+T = TypeVar("T")
+
+SILENCE = 1.0  # seconds without an answer after which the scheduler is asked whether it is there at all
+SILENCE_AGAIN = 5.0
+
+
+class Down(Unreachable):
+    """The scheduler itself is not there: surer than a question that failed."""
+
+
+class NotAsked(NotDone):
+    """The factory has not answered for some time, so it was not asked."""
+
+
+class CircuitBreaker:
+    """Opens after ``MOST`` questions in a row without an answer, or at once where the scheduler is known to be down.
+    While it is open only probes go out; one that is answered closes it."""
+
+    MOST = 3
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._words = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a question would be in vain."""
+        return self._failures >= self.MOST
+
+    def check(self) -> None:
+        """Raises NotAsked, with what the last question failed with."""
+        if self.is_open:
+            raise NotAsked(self._words)
+
+    def heard(self, error: FactoryError | None) -> None:
+        """How a question went. A no is an answer too."""
+        if not isinstance(error, Unreachable):
+            self._failures = 0
+            return
+        self._words = error.message
+        self._failures = self.MOST if isinstance(error, Down) else self._failures + 1
+
+
+class SchedulerClient:
+    """Runs asks over a transport. All that wait for the same silent scheduler share one question whether it lives.
+
+    Slurm's own commands try for 9 s to reach a controller that is not there; ``scontrol ping`` says so in 10 ms.
+    """
+
+    def __init__(self, transport: Transport, dialect: Dialect) -> None:
+        self._transport = transport
+        self._dialect = dialect
+        self.alive: SingleFlight[None] = SingleFlight(0)
+        self.circuit_breaker = CircuitBreaker()
+
+    async def run(self, ask: Command[T], account: str | None = None, *, probe: bool = False) -> T:
+        """The answer, or one of the four errors; ``Down`` soon where the scheduler is not there, and ``NotAsked`` at
+        once where it has not answered for some time. A ``probe`` is asked in any case."""
+        if not probe:
+            self.circuit_breaker.check()
+        try:
+            answer = await self._run(ask, account)
+        except FactoryError as error:
+            if account is None or isinstance(error, Down) or not isinstance(error, Unreachable):
+                self.circuit_breaker.heard(error)
+            # Else it may be the account's own trouble, or its shell's: neither that nor its words are for others.
+            raise
+        self.circuit_breaker.heard(None)
+        return answer
+
+    async def lives(self) -> None:
+        """Ask, as the watcher, whether the scheduler is there. Raises the link's errors where it does not say so."""
+        await self.alive.get("alive", lambda: self._transport.run(self._dialect.alive()))
+
+    async def _run(self, ask: Command[T], account: str | None) -> T:
+        running = asyncio.create_task(self._transport.run(ask, account))
+        patience = SILENCE
+        try:
+            while not (await asyncio.wait({running}, timeout=patience))[0]:
+                await self._is_alive(running)
+                patience = SILENCE_AGAIN
+            return running.result()
+        finally:
+            running.add_done_callback(_told_already)
+            running.cancel()
+            await asyncio.wait({running})  # and not ``await running``: whoever asks may be cancelled just now
+
+    async def _is_alive(self, running: asyncio.Task[T]) -> None:
+        """Returns when the scheduler lives, or ``running`` came to its end meanwhile. Raises Down."""
+        asked = asyncio.create_task(self.lives())
+        await asyncio.wait({running, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if not asked.done():
+            asked.cancel()
+        elif (error := asked.exception()) is not None and not running.done():
+            raise Down(str(error)) from error
+
+
+def _told_already(running: asyncio.Task[T]) -> None:
+    if not running.cancelled():
+        running.exception()

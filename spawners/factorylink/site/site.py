@@ -1,0 +1,301 @@
+"""One factory as the link knows it: the dialect joined to the transport, and all that has to do with time.
+
+The **watcher** (``watch``) asks one question for all sessions. The **survey** asks what is free and who else waits, at
+a slow pace and only while someone looks or waits. No factory waits for another: each has tasks, queue and back-off of
+its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from factorycommon.models import (
+    End,
+    Estimate,
+    Factory,
+    Health,
+    Job,
+    JobId,
+    JobRequest,
+    JobState,
+    MaintenanceView,
+    NodeSize,
+    PartitionLoad,
+    ReservationView,
+)
+from factorylink.config import Access
+from factorylink.errors import FactoryError, Gone, Refused
+from factorylink.jobs.ownership import Found, OwnJob
+from factorylink.schedulers.dialect import Dialect
+from factorylink.schedulers.ends import end_of
+from factorylink.site import availability, maintenance
+from factorylink.site.job_orders import JobOrders, of_its_form
+from factorylink.site.job_poller import JobPoller
+from factorylink.site.load_poller import LoadPoller
+from factorylink.site.scheduler_client import SchedulerClient
+from factorylink.site.unix_groups import Groups
+from factorylink.transports.base import Transport
+from factorylink.transports.command_slots import CommandSlots
+from factorylink.util import rate_limiter
+from factorylink.util.single_flight import SingleFlight
+
+log = logging.getLogger(__name__)
+
+SUBMITS = 8  # at once
+ESTIMATES = 30.0  # seconds for which an estimate is remembered
+
+
+class Site:
+    """One factory. ``start`` it before anything else; all methods are for one event loop.
+
+    ``on_answer`` gets every successful answer about our jobs (it must not await ``ask_jobs_now``), and the site account
+    whose jobs it is about; None: all. ``accounts`` tells who has live sessions. ``on_health`` is
+    called when the state or words of ``health`` changed, ``survey.on_loads`` when what is free was asked anew.
+    """
+
+    def __init__(self, factory: Factory, access: Access, transport: Transport, dialect: Dialect, hub_name: str) -> None:
+        self.factory = factory
+        self.access = access
+        self.transport = transport
+        self.dialect = dialect
+        self._scheduler_client = SchedulerClient(transport, dialect)
+        self.job_name = f"factorygate-{hub_name}"
+        self.on_answer: Callable[[list[Job], str | None], Awaitable[None]] = _ignore
+        self.on_health: Callable[[], None] = lambda: None
+        self._orders = JobOrders(
+            self._scheduler_client,
+            dialect,
+            has_answered=lambda: self.health.answered_at is not None,
+            happened=lambda account: self._watch.happened(account),
+        )
+        self._watch = JobPoller(
+            factory.id,
+            self._scheduler_client,
+            dialect,
+            self.job_name,
+            access.private_jobs,
+            self._answered,
+            lambda: self.on_health(),
+            self._orders.by_id,
+        )
+        self.load_poller = LoadPoller(
+            factory, self._scheduler_client, dialect, lambda: self.health.state != "unreachable"
+        )
+        self._groups = Groups(factory.id, transport)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._positions: availability.Positions | None = None  # made when asked for, of the last answers
+        self._waits_since: dict[JobId, float] = {}  # ours that wait: when an answer first had them, by the clock
+        self._left: dict[JobId, float] = {}  # ours that waited: since when the answers lack them, likewise
+        self._submits = CommandSlots(SUBMITS, SUBMITS // 2, 1)  # no account keeps all others from submitting
+        self._turns = rate_limiter.TurnRateLimiter(access.submits_per_minute)
+        self._estimates: SingleFlight[Estimate] = SingleFlight(ESTIMATES)
+        self._ended: SingleFlight[list[End]] = SingleFlight(2)
+
+    async def start(self) -> None:
+        """Ask from now on. Returns at once; ``health`` is ``starting`` until the first answer."""
+        self.look()
+        self._tasks = [asyncio.create_task(each.keep()) for each in (self._watch, self.load_poller, self._groups)]
+
+    async def stop(self) -> None:
+        """Ask no longer, and end what is under way. The transport stays open."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        for work in (self._scheduler_client.alive, self._estimates, self._ended, self._orders):
+            await work.close()
+        self._watch.close()
+
+    async def _answered(self, jobs: list[Job], account: str | None) -> None:
+        self._positions = None
+        waiting = {job.id for job in self.jobs.values() if job.state is JobState.PENDING}
+        now = time.monotonic()
+        left = {id: now for id in self._waits_since if id not in self.jobs} | self._left
+        # A question for the queue that was asked since lacks them as well.
+        self._left = {id: at for id, at in left.items() if at >= self.load_poller.queue_asked and id not in self.jobs}
+        self._waits_since = {id: self._waits_since.get(id, now) for id in waiting}
+        if waiting:
+            self.load_poller.want(rate_limiter.SURVEY)
+        if any(self._newer(id) for id in waiting):
+            self.load_poller.hurry()
+        await self.on_answer(jobs, account)
+
+    # --- what is known, without asking
+
+    @property
+    def health(self) -> Health:
+        """``starting`` until the first answer."""
+        return self._watch.health
+
+    @property
+    def jobs(self) -> dict[JobId, Job]:
+        """Ours, as the last answers have them."""
+        return self._watch.jobs
+
+    @property
+    def silent(self) -> frozenset[JobId]:
+        """Ids that the last answer lacks, and for which the question by id was not answered: whether these jobs are
+        over is unknown."""
+        return self._watch.silent
+
+    def view_loads(self) -> tuple[PartitionLoad, ...]:
+        """What is free, by partition; empty until the first survey."""
+        return self.load_poller.loads()
+
+    def loads_at(self) -> datetime | None:
+        """Of when that is: it is asked only while somebody looks. None: it was not asked yet."""
+        return self.load_poller.asked_at
+
+    def fits_now(self, size: NodeSize) -> int:
+        """How many more of a size could start now; 0 also where that is not known."""
+        return self.load_poller.fits(size)
+
+    def all_out(self, partitions: str) -> bool:
+        """True if every node that a job's ``partitions`` have is out of use; False also where that is not known."""
+        return all(self.load_poller.all_out(name) for name in partitions.split(","))
+
+    def maintenance(self) -> tuple[MaintenanceView, ...]:
+        """Those that come, or are: the next one first."""
+        return self.load_poller.maintenance()
+
+    def reservations(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
+        """Those that a site account may use now, with jobs that the scheduler's account ``pays``."""
+        groups = partial(self._groups.of, account)
+        return maintenance.offered(self.load_poller.reservations, account, pays, groups, datetime.now(UTC))
+
+    async def reservations_now(self, account: str, pays: str | None) -> tuple[ReservationView, ...]:
+        """The same, where the site may be asked first in which groups the account is."""
+        self.reservations(account, pays)
+        await self._groups.told(account)
+        return self.reservations(account, pays)
+
+    def position(self, job_id: JobId) -> int | None:
+        """1 is next, among the waiting jobs of the partition that we can see. None: it does not wait, or nobody asked
+        since it began to who else waits."""
+        job = self.jobs.get(job_id)
+        if job is None or self._newer(job_id):
+            return None
+        if self._positions is None or self._positions.load_poller is not self.load_poller.queue:
+            self._positions = availability.Positions(self.load_poller.queue, tuple(self.jobs.values()), self._left)
+        return self._positions.of(job)
+
+    def _newer(self, job_id: JobId) -> bool:
+        """True if a job waits since after the last question about everybody's waiting jobs, which lacks it."""
+        since = self._waits_since.get(job_id)
+        return since is not None and since > self.load_poller.queue_asked and job_id not in self.load_poller.queue.ids
+
+    # --- what is awaited
+
+    def expect(self, soon: bool) -> None:
+        """Somebody waits for what the next answer says. True, said from outside ``on_answer``: something just
+        happened, ask at once and often for a while. From inside ``on_answer`` it only sets the pace until the next."""
+        self._watch.expect(soon)
+
+    def private_to(self, accounts: Callable[[], Iterable[str]], once: Iterable[str]) -> None:
+        """Who has live sessions, and who is to be asked once in any case. Of use only where jobs are private."""
+        self._watch.private_to(accounts, once)
+
+    def knows_ids(self, known: Callable[[str | None], Iterable[JobId]]) -> None:
+        """Have jobs watched by their ids. ``known``: the ids of a site account's jobs, None: of all, that an answer
+        must have; those that it lacks are asked for by their ids."""
+        self._watch.known = known
+
+    async def by_id(self, ids: Iterable[JobId], account: str | None = None) -> list[Job]:
+        """Return the jobs of these ids that the scheduler knows, whatever they are called."""
+        return await self._orders.by_id(ids, account)
+
+    async def ask_jobs_now(self) -> list[Job]:
+        """An answer to a question that is asked after this call."""
+        return await self._watch.ask_now()
+
+    def look(self) -> None:
+        """Somebody looks at what is free here."""
+        self._watch.look()
+        self.load_poller.want(rate_limiter.LOOKED)
+
+    # --- orders and questions
+
+    async def submit(self, account: str, request: JobRequest, template: str = "", count: int = 1) -> JobId:
+        """Submit as the account, ``count`` equal jobs in one array. Refused: not taken. Unreachable: doubtful, it may
+        have been taken."""
+        script = self.dialect.script(request, template)
+        async with self._submits.of(account):
+            job = await self._scheduler_client.run(self.dialect.submit(script, count), account)
+        self._watch.happened(account)
+        return job
+
+    async def turn(self) -> None:
+        """Return when a submission may be begun: they are paced. Raises NotAsked where it would be in vain."""
+        self._scheduler_client.circuit_breaker.check()
+        if wait := self._turns.take(time.monotonic()):
+            await asyncio.sleep(wait)
+            self._scheduler_client.circuit_breaker.check()
+
+    async def cancel(self, account: str, jobs: Iterable[OwnJob]) -> dict[JobId, Found]:
+        """Cancel an account's jobs, those that a fresh answer shows to be ours; return what it shows under each id."""
+        return await self._orders.cancel(account, jobs)
+
+    async def extend(self, account: str | None, job: OwnJob, minutes: int) -> Found:
+        """Give a running job ``minutes`` in all, if a fresh answer shows that it is ours; return what it shows. Asked
+        as ``account``, None: as the watcher."""
+        return await self._orders.extend(account, job, minutes)
+
+    async def why_ended(self, account: str, job_id: JobId) -> End | None:
+        """How a job ended: from the last answer, else the scheduler, else its accounting. None: nobody knows."""
+        known = self.jobs.get(job_id)
+        if known is not None and known.state is JobState.ENDED:
+            return end_of(known)
+        asked_as = account if self.access.private_jobs else None
+        recent = await self._ended.get(
+            asked_as, lambda: self._scheduler_client.run(self.dialect.ended(self.job_name), asked_as)
+        )
+        for end in recent:
+            if end.job == job_id:
+                return end
+        return await self.recorded(account, job_id)
+
+    async def recorded(self, account: str, job_id: JobId) -> End | None:
+        """How a job ended, by the site's accounting. None: it has no record, keeps none, or tells neither of us."""
+        return (await self.recorded_all(account, [job_id])).get(job_id)
+
+    async def recorded_all(self, account: str, ids: Sequence[JobId]) -> dict[JobId, End]:
+        """How those of an account's jobs ended that the site's accounting has a record of, in one question."""
+        # Watching is the watcher's: only where it is shown nothing, the account is asked as whom the job ran. A watcher
+        # that is the site's service account may not ask at all.
+        ids = of_its_form(self.dialect, ids)
+        for identity in (None, account) if ids else ():
+            try:
+                recorded = await self._scheduler_client.run(self.dialect.accounting(ids), identity)
+            except Gone:
+                return {}
+            except Refused as error:
+                log.info("%s: its accounting is not told to %s: %s", self.factory.id, identity, error.message)
+                continue
+            if found := {end.job: end for end in recorded if end.job in ids}:
+                return found
+        return {}
+
+    async def estimate(self, account: str, request: JobRequest, template: str = "") -> Estimate:
+        """When such a job would start; no start where the factory does not say. Remembered for ``ESTIMATES``."""
+        key = request.model_dump_json(exclude={"name", "comment", "output", "setup", "command", "teardown"})
+        return await self._estimates.get((account, key), lambda: self._estimate(account, request, template))
+
+    async def _estimate(self, account: str, request: JobRequest, template: str) -> Estimate:
+        if self.health.state == "ok":
+            try:
+                question = self.dialect.estimate(self.dialect.script(request, template))
+                if question is not None:
+                    asked = await self._scheduler_client.run(question, account)
+                    return asked.model_copy(update={"asked_at": datetime.now(UTC)})
+            except FactoryError as error:
+                log.info("%s gives no estimate: %s", self.factory.id, error.message)
+        return Estimate(start=None, basis="none", asked_at=datetime.now(UTC))
+
+
+async def _ignore(jobs: list[Job], account: str | None) -> None:
+    """Nobody listens yet."""

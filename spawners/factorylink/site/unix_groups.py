@@ -1,0 +1,84 @@
+"""In which Unix groups a factory's site accounts are.
+
+A site may open a reservation to groups, and only the site knows who is in them. Its login side is asked (``id``, as the
+watcher), for one account after the other, and only of those whom such a reservation could be offered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+
+from factorylink.errors import FactoryError, Misread, Refused
+from factorylink.schedulers.command import Command, Output
+from factorylink.transports.base import Transport
+
+log = logging.getLogger(__name__)
+
+KEPT = 900.0  # seconds for which an answer counts
+AGAIN = 120.0  # seconds until a question that failed is asked again
+PACE = 1.0  # seconds between two questions
+PATIENCE = 1.0  # seconds that a start waits for an answer
+
+
+def question(account: str) -> Command[frozenset[str]]:
+    """The names of an account's groups, each with a NUL behind it, so that a cut one is seen. Refused: it is not
+    told."""
+
+    def read(output: Output) -> frozenset[str]:
+        if output.code:
+            raise Refused(output.stderr.strip() or f"id ended with code {output.code}")
+        if not output.stdout.endswith("\0"):
+            raise Misread("The list of groups has no end: it was cut.", repr(output))
+        return frozenset(output.stdout.removesuffix("\0").split("\0"))
+
+    return Command(("id", "-Gnz", "--", account), read, timeout=10)
+
+
+class Groups:
+    """``keep`` has to run. Who is in which is not guessed: where the site does not say, an account is in none."""
+
+    def __init__(self, factory: str, transport: Transport) -> None:
+        self._factory = factory
+        self._transport = transport
+        self._known: dict[str, tuple[float, frozenset[str]]] = {}  # until when it counts
+        self._wanted: dict[str, None] = {}  # to be asked for, in order
+        self._wake = asyncio.Event()
+        self._one = asyncio.Lock()
+
+    def of(self, account: str) -> frozenset[str]:
+        """As far as it is known; what is not is asked for soon."""
+        until, groups = self._known.get(account, (float("-inf"), frozenset()))
+        if until < time.monotonic():
+            self._wanted[account] = None
+            self._wake.set()
+        return groups
+
+    async def told(self, account: str) -> None:
+        """Wait a moment for an answer that ``of`` had to ask for."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._ask(account)
+
+    async def keep(self) -> None:
+        """Ask for what is wanted, until cancelled."""
+        while True:
+            await self._wake.wait()
+            while self._wanted:
+                await self._ask(next(iter(self._wanted)))
+                await asyncio.sleep(PACE)
+            self._wake.clear()
+
+    async def _ask(self, account: str) -> None:
+        async with self._one:
+            if account not in self._wanted:
+                return
+            try:
+                groups, kept = await self._transport.run(question(account)), KEPT
+            except FactoryError as error:
+                log.info("%s: the groups of %s are not known: %s", self._factory, account, error.message)
+                groups, kept = frozenset[str](), AGAIN
+            self._known[account] = (time.monotonic() + kept, groups)
+            del self._wanted[account]

@@ -1,0 +1,210 @@
+"""A live session in memory, and what it looks like from outside."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from factorycommon.models import (
+    EndReason,
+    Factory,
+    Health,
+    Job,
+    MaintenanceView,
+    Notice,
+    Project,
+    Session,
+    SessionState,
+    Words,
+)
+from factorylink.config import Access
+from factorylink.explain import explain
+from factorylink.ledger.schema import SessionRecord
+from factorylink.problems import ProblemError
+from factorylink.site import maintenance as windows
+from factorylink.site.factory_connection import DoorStatusSeam
+from factorylink.util import clock
+
+LOST_SECONDS = 2.0  # a door that is back within this time was never lost to a person's eye
+_STEPS = (1, 5, 15, 60)  # minutes before it ends for lack of access, as its notice names them
+_FROZEN_STATES = (SessionState.STARTING, SessionState.RUNNING)
+_SEEN_STATES = (SessionState.PENDING, SessionState.STARTING, SessionState.RUNNING, SessionState.ENDING)
+
+
+@dataclass
+class LiveSession:
+    """The ledger's row, and what only this process knows. ``lock``: one transition at a time."""
+
+    row: SessionRecord
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    job: Job | None = None  # as the last answer had it
+    seen: datetime | None = None  # when the last answer had it
+    said_since: float = field(default_factory=clock.ticks)  # since when the scheduler says the same of it, in ticks
+    frozen: float = 0.0  # seconds in which the site had its job suspended, up to the last answer
+    frozen_since: float | None = None  # when the last answer had it suspended, in ticks; None: it was not
+    remark: Words | None = None  # the job's name or comment is not the one that it was submitted with
+    misses: int = 0  # successful answers in a row that lack the job
+    position: int | None = None
+    submission: asyncio.Task[ProblemError | None] | None = None
+    answered: bool = False  # somebody was told that this session exists
+    withdrawn: bool = False  # it failed before anybody was told
+    stopped_by_operator: bool = False  # as far as this process knows
+    ending: asyncio.Task[None] | None = None
+    stopping: asyncio.Task[None] | None = None
+    probing: asyncio.Task[None] | None = None
+    job_over: asyncio.Event = field(default_factory=asyncio.Event)  # the job no longer runs, or the session ended
+    over_since: float = 0.0  # when that was first known, in ticks; while it is so
+    door: DoorStatusSeam | None = None
+    door_open: bool = False
+    door_lost: float = field(default_factory=clock.ticks)  # when it was last open; while it is not
+    door_kept: bool = False  # the keeper of doors has it
+    seeking: asyncio.Task[None] | None = None  # what the keeper must know of it is asked for
+    extending: asyncio.Lock = field(default_factory=asyncio.Lock)  # apart: the scheduler's answer may take long
+    extend_doubtful: bool = False  # asked for, and nobody said what came of it
+    telling: asyncio.Task[None] | None = None  # the door is told its end
+    access_ends: datetime | None = None  # its person lost access to its project, and it ends then
+    environment_at: float | None = None  # when the door first had the environment, in ticks
+
+    @property
+    def url(self) -> str:
+        """Where the proxy finds the notebook."""
+        return f"http://127.0.0.1:{self.row.port}"
+
+    @property
+    def restarts(self) -> int:
+        """How often its job was put back into the queue, as far as it is known."""
+        return self.row.restarts if self.job is None else max(self.row.restarts, self.job.restarts)
+
+    @property
+    def submitting(self) -> bool:
+        """A submission is under way in this process."""
+        return self.submission is not None and not self.submission.done()
+
+
+def room(
+    live: LiveSession,
+    factory: Factory,
+    access: Access,
+    until: datetime | None = None,
+    project: Project | None = None,
+    maintenance: Sequence[MaintenanceView] = (),
+) -> float | None:
+    """Hours that may still be added to its time, by the limits of its size and its ``project``, the end of its access
+    (``until``), and those that come and leave its partition no node; None: not here, or not now."""
+    row, job = live.row, live.job
+    if access.extend == "no" or row.state != SessionState.RUNNING or row.wish != "run":
+        return None
+    size = next((size for size in factory.sizes if size.id == row.choice.size), None)
+    if size is None or job is None or job.ends is None or row.started is None:
+        return None
+    longest = size.max_hours if project is None else min(size.max_hours, project.max_hours or size.max_hours)
+    closing = windows.closing(maintenance, row.partition or job.partition)
+    ends = [moment for moment in (until, None if closing is None else closing.start) if moment is not None]
+    most = longest - (job.ends - row.started) / timedelta(hours=1)
+    most = min([most, *((moment - job.ends) / timedelta(hours=1) for moment in ends)])
+    return max(0.0, math.floor(10 * most) / 10)
+
+
+def show(
+    live: LiveSession, health: Health, problem: str = "", more: float | None = None, barred: Words | None = None
+) -> Session:
+    """The session now; ``unreachable`` lies over what it was when last seen. ``problem``: of the link with its door.
+    ``more``: its ``room``. ``barred``: why nothing can be done for its account."""
+    row = live.row
+    if live.withdrawn and row.ended is None:  # over for everybody who asked; a job of it that turns up is cancelled
+        told = {
+            "state": SessionState.ENDED,
+            "ended": row.log[-1].at if row.log else row.created,
+            "end_reason": EndReason.REFUSED,
+            "end": explain.own("not-taken"),
+        }
+        return _of_row(row).model_copy(update=told)
+    state, before, waits_for = row.state, None, None
+    if state in _SEEN_STATES and health.state == "unreachable":
+        state, before = SessionState.UNREACHABLE, state
+        waits_for = health.words or explain.unreachable("")
+    elif state in _SEEN_STATES and barred is not None and (barred.code != "paused" or _cut_off(live)):
+        state, before, waits_for = SessionState.UNREACHABLE, state, barred
+    elif state in _FROZEN_STATES and live.job is not None and live.job.suspended:
+        state, before, waits_for = SessionState.UNREACHABLE, state, explain.own("suspended", live.job.raw_state)
+    elif state == SessionState.RUNNING and not live.door_open and clock.ticks() - live.door_lost > LOST_SECONDS:
+        state, before, waits_for = SessionState.UNREACHABLE, state, explain.door(problem)
+    elif state == SessionState.STARTING and not live.door_open:
+        waits_for = explain.door_obstacle(problem)
+    elif state == SessionState.PENDING:
+        if live.job is not None:
+            waits_for = explain.unlooked(explain.pending(live.job), clock.ticks() - live.said_since)
+        elif row.job is None:
+            waits_for = barred or explain.own("submit-slow")
+    door = live.door if live.door_open else None
+    frozen = live.job is not None and live.job.suspended
+    return _of_row(row).model_copy(
+        update={
+            "state": state,
+            "before": before,
+            "waits_for": waits_for,
+            "position": live.position if row.state == SessionState.PENDING else None,
+            "expected_start": live.job.expected_start if live.job and row.state == SessionState.PENDING else None,
+            "certain": row.job is None or live.door_open or (live.job is not None and live.misses == 0),
+            "door_open": live.door_open,
+            "environment_sent": door is not None and door.environment,
+            "reachable": row.ready is not None and live.door_open and row.state == SessionState.RUNNING and not frozen,
+            "url": live.url,
+            "ends_idle": live.door.ends_idle if live.door is not None else None,
+            "notice": _notice(live, door),
+            "remark": live.remark,
+            "busy": door is not None and door.busy,
+            "busy_with": door.busy_with if door is not None else (),
+            "gpu_percent": door.gpu_percent if door is not None else None,
+            "memory_bytes": door.memory_bytes if door is not None else None,
+            "extend_hours": more if state == SessionState.RUNNING else None,
+        }
+    )
+
+
+def _notice(live: LiveSession, door: DoorStatusSeam | None) -> Notice | None:
+    """What ends it first, of what the door says and the loss of access."""
+    told = door.notice if door is not None and live.row.state == SessionState.RUNNING else None
+    if live.access_ends is None or (told is not None and told.at <= live.access_ends):
+        return told
+    left = (live.access_ends - clock.now()) / timedelta(minutes=1)
+    return Notice(kind="access", at=live.access_ends, minutes=next(m for m in _STEPS if left <= m or m == _STEPS[-1]))
+
+
+def _cut_off(live: LiveSession) -> bool:
+    """A pause leaves alone what is open, and what has no door yet."""
+    return live.row.state == SessionState.RUNNING and not live.door_open
+
+
+def show_ended(row: SessionRecord) -> Session:
+    """A session that is only in the ledger."""
+    return _of_row(row)
+
+
+def _of_row(row: SessionRecord) -> Session:
+    return Session(
+        id=row.id,
+        user=row.user,
+        server=row.server,
+        account=row.account,
+        choice=row.choice,
+        state=row.state,
+        wish=row.wish,
+        job=row.job,
+        node=row.node,
+        partition=row.partition,
+        created=row.created,
+        started=row.started,
+        ready=row.ready,
+        ends=row.ends,
+        ended=row.ended,
+        last_activity=row.last_activity,
+        end_reason=row.end_reason,
+        end=row.end,
+        log_tail=row.log_tail,
+        log=tuple(row.log),
+        exit_code=row.exit_code,
+    )

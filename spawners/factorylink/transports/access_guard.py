@@ -1,0 +1,48 @@
+"""A transport that tells the standing what comes of each act, and enters nothing while a factory is paused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from factorylink.schedulers.command import Command
+from factorylink.transports.access_status import SiteAccessStatus
+from factorylink.transports.base import ByteStream, Transport
+
+T = TypeVar("T")
+
+
+class GuardedTransport:
+    """Around another transport; a ``Transport`` itself."""
+
+    def __init__(self, inner: Transport, access_status: SiteAccessStatus) -> None:
+        self._inner = inner
+        self._access_status = access_status
+
+    async def run(self, ask: Command[T], account: str | None = None) -> T:
+        """As the inner one."""
+        with self._access_status.heeding(account):
+            return await self._inner.run(ask, account)
+
+    async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        """As the inner one."""
+        with self._access_status.heeding(account):
+            return await self._inner.read(account, path, limit)
+
+    async def home(self, account: str | None) -> str:
+        """As the inner one."""
+        return await self._inner.home(account)  # may be remembered, so it tells nothing of now
+
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
+        """As the inner one."""
+        with self._access_status.entering(account):
+            return await self._inner.connect(account, host, port)
+
+    async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
+        """As the inner one."""
+        with self._access_status.entering(account):
+            return await self._inner.enter(account, argv)
+
+    async def close(self) -> None:
+        """As the inner one."""
+        await self._inner.close()

@@ -1,0 +1,1 @@
+"""The SSH transport: the factory's login side is another machine."""

@@ -1,0 +1,143 @@
+"""Channels of an SSH connection, and the command that is heard out over one. Each holds its place until closed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import asyncssh
+
+from factorylink.errors import Misread, NotDone, Refused, Unreachable
+from factorylink.transports.base import STDERR_CAP
+from factorylink.transports.ssh.pool import ConnectionUse
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+WINDOW = 2 * 2**20
+LEAST_WINDOW = 64 * 2**10
+PACKET = 128 * 2**10  # OpenSSH sends at most 32 KiB whatever we allow, and takes up to 256 KiB
+CLOSED = "SSH connection closed"  # asyncssh's words for a channel on a connection that is gone
+
+
+class NoPlace(NotDone):
+    """The server has no place for one more command."""
+
+
+class Lost(NotDone):
+    """The connection was gone before anything was asked for."""
+
+
+class ExecChannel(asyncssh.SSHClientSession[bytes]):
+    """A command whose output is collected: at most ``cap`` bytes, and then it is killed."""
+
+    def __init__(self, use: ConnectionUse, cap: int) -> None:
+        self._use = use
+        self._caps = {None: cap, asyncssh.EXTENDED_DATA_STDERR: STDERR_CAP}
+        self._got: dict[int | None, bytearray] = {None: bytearray(), asyncssh.EXTENDED_DATA_STDERR: bytearray()}
+        self._channel: asyncssh.SSHClientChannel[bytes] | None = None
+        self._given_up = False
+        self._ended = asyncio.Event()
+        self._error: Exception | None = None
+
+    async def run(self, line: str, stdin: bytes) -> tuple[bytes, bytes, int]:
+        """stdout, stderr, code (negative: a signal). Raises NoPlace and Lost, after which nothing has been run;
+        Misread for too much output; Unreachable where the connection was lost meanwhile."""
+        window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))  # an answer that is too long is mostly not sent
+        channel, _ = await open_session(self._use, lambda: self, line, window)
+        with contextlib.suppress(OSError):  # a command that ends without reading its input says why by itself
+            channel.write(stdin)
+            channel.write_eof()
+        await self._ended.wait()
+        if any(len(got) > self._caps[which] for which, got in self._got.items()):
+            raise Misread("It answered with more than we take.")
+        if self._given_up:  # what it says of its end is our doing
+            raise Unreachable("It was ended from here.")
+        code = channel.get_returncode()
+        if code is None:
+            raise Unreachable(f"The connection to the site was lost meanwhile: {self._error or 'closed'}")
+        return bytes(self._got[None]), bytes(self._got[asyncssh.EXTENDED_DATA_STDERR]), code
+
+    def give_up(self) -> None:
+        """Kill it where it still runs. Where the server knows no signals, its input and output are closed."""
+        self._given_up = True
+        if self._channel is not None and not self._ended.is_set():
+            kill(self._channel)
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The channel is open; the command is asked for next."""
+        self._channel = chan
+        if self._given_up:
+            chan.abort()
+
+    def data_received(self, data: bytes, datatype: int | None) -> None:
+        """Output, until it is too much."""
+        got = self._got[datatype]
+        got += data
+        if len(got) > self._caps[datatype]:
+            self.give_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is closed, for whatever reason."""
+        self._use.release()
+        self._error = exc
+        self._ended.set()
+
+
+def kill(channel: asyncssh.SSHClientChannel[bytes]) -> None:
+    """End the command, and close the channel."""
+    with contextlib.suppress(OSError):
+        channel.kill()  # sshd sends it to the command's whole process group
+    channel.abort()
+
+
+async def open_session(use: ConnectionUse, make: Callable[[], Any], line: str, window: int) -> tuple[Any, Any]:
+    """Open a channel and have the command run. Raises NoPlace and Lost, after which nothing has been run, Refused, and
+    Unreachable."""
+    begun = False
+
+    def begin() -> Any:
+        nonlocal begun
+        begun = True
+        return make()
+
+    try:
+        return await opened(
+            use.connection.create_session(
+                begin, line, encoding=None, request_pty=False, env={}, send_env=[], window=window, max_pktsize=PACKET
+            ),
+            use,
+        )
+    except asyncssh.ChannelOpenError as error:
+        if begun:
+            raise Unreachable(f"The site's SSH server did not take the command: {error.reason}") from error
+        if error.reason == CLOSED or use.connection.is_closed():
+            raise Lost("The connection to the site was lost.") from error
+        if error.code in (asyncssh.OPEN_CONNECT_FAILED, asyncssh.OPEN_RESOURCE_SHORTAGE):
+            raise NoPlace(f"The site's SSH server has no place for one more command: {error.reason}") from error
+        raise Refused(f"The site's SSH server runs no commands for us: {error.reason}") from error
+    except (asyncssh.Error, OSError) as error:
+        raise (Unreachable if begun else Lost)(f"The connection to the site was lost: {error}") from error
+
+
+async def opened(opening: Awaitable[T], use: ConnectionUse) -> T:
+    """Wait for a channel. Who leaves meanwhile leaves none behind: it is closed as soon as it is there."""
+    task = asyncio.ensure_future(opening)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        task.add_done_callback(lambda done: _abandon(done, use))
+        raise
+    except BaseException:
+        use.release(opened=False)
+        raise
+
+
+def _abandon(done: asyncio.Future[Any], use: ConnectionUse) -> None:
+    if done.cancelled() or done.exception() is not None:
+        use.release(opened=False)
+    else:
+        done.result()[0].abort()

@@ -1,0 +1,211 @@
+"""Logging in at a site: which host, through which, as whom, how often; and what each failure means."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import NoReturn
+
+import asyncssh
+
+from factorylink.config import SshTransportSettings as Settings
+from factorylink.credentials.base import Login
+from factorylink.errors import Distrusted, NotLetIn, Unreachable
+from factorylink.transports.host_keys import HostKeys
+from factorylink.transports.ssh.packets import GatheringSocket, send_no_fillers
+
+log = logging.getLogger(__name__)
+
+MINUTE = 60.0
+FOR_THE_WATCHER = 2  # of the logins in a minute: without its answers nobody knows anything
+SHARES = 4  # into which the logins of a minute are parted: no login name gets more than one
+LONGEST_TURN = 60.0  # seconds that somebody waits for a turn; who would wait longer is told so
+KEEPALIVES = 3  # without an answer, then the connection is lost
+# AES-GCM is done by the processor; the others for sites that switched it off.
+CIPHERS = [
+    "aes128-gcm@openssh.com",
+    "aes256-gcm@openssh.com",
+    "chacha20-poly1305@openssh.com",
+    "aes128-ctr",
+    "aes256-ctr",
+]
+
+
+class LoginPace:
+    """At most ``per_minute`` logins begin in any minute, all accounts together; the last of them are kept for the
+    watcher, and each login name gets only its share of the others."""
+
+    def __init__(self, per_minute: int) -> None:
+        self._most = per_minute
+        self._share = max(2, per_minute // SHARES)
+        self._begun: deque[float] = deque(maxlen=per_minute)
+        self._own: dict[str, deque[float]] = {}
+
+    async def turn(self, watcher: bool, name: str | None = None) -> None:
+        """Wait until a login may begin. ``name``: the login name whose share it uses; None: no share (the watcher, a
+        service account). Raises Unreachable where that would take too long."""
+        most = self._most if watcher else max(1, self._most - FOR_THE_WATCHER)
+        first = time.monotonic()
+        while (pause := max(_pause(self._begun, most), self._own_pause(name))) > 0:
+            if time.monotonic() - first + pause > LONGEST_TURN:
+                raise Unreachable(
+                    f"More logins are needed at this site than the {self._most} a minute that it allows us "
+                    "(transport.logins_per_minute)."
+                )
+            await asyncio.sleep(pause)
+        self._begun.append(time.monotonic())
+        if name is not None:
+            self._own.setdefault(name, deque(maxlen=self._share)).append(time.monotonic())
+
+    def _own_pause(self, name: str | None) -> float:
+        ago = time.monotonic() - MINUTE
+        self._own = {known: begun for known, begun in self._own.items() if begun[-1] > ago}
+        return 0.0 if name is None or name not in self._own else _pause(self._own[name], self._share)
+
+
+def _pause(begun: deque[float], most: int) -> float:
+    """Seconds until fewer than ``most`` began in the last minute."""
+    last = list(begun)[-most:]
+    return last[0] + MINUTE - time.monotonic() if len(last) == most else 0.0
+
+
+class SshConnector:
+    """Opens connections to a site's login hosts. ``name``: the factory, for the log."""
+
+    def __init__(self, name: str, settings: Settings, keys: HostKeys) -> None:
+        self._name = name
+        self._settings = settings
+        self._keys = keys
+        self._pace = LoginPace(settings.logins_per_minute)
+        self._jumps = [address(text) for text in settings.jump]
+        self._hosts = [address(text) for text in settings.hosts]  # the one that worked last comes first
+
+    async def enter(self, login: Login, watcher: bool, on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
+        """Log in at the first host that lets us. ``on_lost`` is called once when the connection is gone.
+
+        Raises Distrusted or NotLetIn where that is what stood in the way of any host, else Unreachable.
+        """
+        problems: list[Unreachable] = []
+        for host in tuple(self._hosts):
+            try:
+                connection = await self._through(host, login, watcher, on_lost)
+            except Unreachable as problem:
+                problems.append(problem)
+                level = logging.ERROR if isinstance(problem, Distrusted) else logging.INFO
+                log.log(level, "%s: %s", self._name, problem.message)
+                continue
+            self._hosts.remove(host)
+            self._hosts.insert(0, host)
+            log.info("%s: logged in at %s as %s with %s", self._name, host[0], login.username, login.key_id)
+            return connection
+        words = " ".join(dict.fromkeys(problem.message for problem in problems))
+        for kind in (Distrusted, NotLetIn):
+            if any(isinstance(problem, kind) for problem in problems):
+                raise kind(words)
+        raise Unreachable(words)
+
+    async def _through(
+        self, host: tuple[str, int], login: Login, watcher: bool, on_lost: Callable[[], None]
+    ) -> asyncssh.SSHClientConnection:
+        """By way of the jump hosts; they are left when the connection is gone."""
+        passed: list[asyncssh.SSHClientConnection] = []
+
+        def lost() -> None:
+            for jump in reversed(passed):
+                jump.abort()
+            on_lost()
+
+        try:
+            for hop in self._jumps:
+                passed.append(await self._hop(hop, login, watcher, passed))
+            return await self._hop(host, login, watcher, passed, lost)
+        except BaseException:
+            for jump in reversed(passed):
+                jump.abort()
+            raise
+
+    async def _hop(
+        self,
+        host: tuple[str, int],
+        login: Login,
+        watcher: bool,
+        passed: list[asyncssh.SSHClientConnection],
+        on_lost: Callable[[], None] = lambda: None,
+    ) -> asyncssh.SSHClientConnection:
+        shared = watcher or login.act  # a service account's logins are everybody's
+        await self._pace.turn(watcher, None if shared else login.username)
+        settings = self._settings
+        try:
+            async with asyncio.timeout(settings.connect_seconds):
+                return await asyncssh.connect(
+                    *host,
+                    tunnel=passed[-1] if passed else GatheringSocket(),
+                    client_factory=lambda: _Client(on_lost),
+                    username=login.username,
+                    client_keys=[login.key if login.certificate is None else (login.key, login.certificate)],
+                    known_hosts=self._keys.known(),
+                    server_host_key_algs=self._keys.algorithms(),
+                    x509_trusted_certs=None,
+                    config=None,
+                    agent_path=None,
+                    preferred_auth="publickey",
+                    gss_host=None,
+                    encryption_algs=CIPHERS,
+                    compression_algs=["none"],
+                    login_timeout=settings.connect_seconds,
+                    keepalive_interval=settings.keepalive_seconds,
+                    keepalive_count_max=KEEPALIVES,
+                )
+        except (asyncssh.Error, OSError, TimeoutError) as error:
+            _explain(error, host, login.username, settings.connect_seconds, passed)
+
+
+class _Client(asyncssh.SSHClient):
+    """Told once when a connection that was made is gone; asyncssh tells it of failed attempts, too."""
+
+    def __init__(self, on_lost: Callable[[], None]) -> None:
+        self._on_lost = on_lost
+        self._entered = False
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        send_no_fillers(conn)
+
+    def auth_completed(self) -> None:
+        self._entered = True
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        if self._entered:
+            self._on_lost()
+
+
+def _explain(
+    error: Exception, host: tuple[str, int], user: str, seconds: float, passed: list[asyncssh.SSHClientConnection]
+) -> NoReturn:
+    name = host[0] if host[1] == 22 else f"{host[0]}:{host[1]}"
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        raise Distrusted(
+            f"{name} showed a host key that is not the one written down for it ({error.reason}). It was not spoken "
+            "to: either the site changed its key, or somebody pretends to be it. The operator must ask the site."
+        ) from error
+    if isinstance(error, asyncssh.PermissionDenied):
+        raise NotLetIn(f"{name}: the site does not let us in as {user}.") from error
+    if isinstance(error, TimeoutError):
+        raise Unreachable(f"{name} did not answer within {seconds:g} s.") from error
+    if isinstance(error, asyncssh.ChannelOpenError) and passed:
+        raise Unreachable(f"{name} cannot be reached from the jump host: {error.reason}.") from error
+    if isinstance(error, OSError):
+        words = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+        raise Unreachable(f"{name}: {words}.") from error
+    raise Unreachable(f"{name}: {error}.") from error
+
+
+def address(text: str) -> tuple[str, int]:
+    """HOST or HOST:PORT; a bare IPv6 address has more than one colon and no port."""
+    host, colon, port = text.rpartition(":")
+    if colon and ":" not in host:
+        return host, int(port)
+    return text, 22

@@ -1,0 +1,289 @@
+"""The connections that are held for one login name at a site, and who may use them for what.
+
+sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count forwarded
+ones. So commands and entries wait here for a place, and all doors go over the first connection that lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+
+import asyncssh
+
+from factorylink.errors import Expired, NotLetIn, Unreachable
+
+log = logging.getLogger(__name__)
+
+CLOSE_WAIT = 1.0  # seconds
+IDLE = 300.0  # seconds without a channel, then a connection is closed
+# Seconds before the next try after one that failed. With its jitter the longest is shorter than a watcher waits between
+# two questions when the last ones failed (``pacing.IDLE``), so that each of them finds out whether the site is back.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 20.0
+# Where we were not let in: a server that is asked again at once counts that as an attack on the whole address.
+REFUSED_PAUSE = 2.0
+# One account that is not let in any more must not use up the logins of all others; the watcher's is everybody's.
+LONGEST_REFUSED = 300.0
+LAG = 0.1  # seconds until sshd has noticed that a channel is closed; a new one before that would be one too many
+FREE = 2  # short connections in a row that do not count as a failure
+STEADY = 10.0  # seconds that a connection lives before it counts as one that works
+SHRUNK = 60.0  # seconds for which a server that had fewer places than we were told is taken at its word
+FOR_COMMANDS = 2  # places of a connection that entries, which last for hours, leave to commands
+
+_random = random.SystemRandom()
+
+Enter = Callable[[Callable[[], None]], Awaitable[asyncssh.SSHClientConnection]]
+
+
+class ConnectionKind(Enum):
+    """What a channel is for."""
+
+    COMMAND = auto()
+    ENTRY = auto()  # a command that is spoken with for as long as a door is open
+    FORWARD = auto()
+
+
+class ConnectionUse:
+    """A place on a connection, held until released."""
+
+    def __init__(self, line: Connection, kind: ConnectionKind) -> None:
+        self.connection = line.connection
+        self._line = line
+        self._kind = kind
+        self._held = True
+        line.used[kind] += 1
+
+    def release(self, opened: bool = True) -> None:
+        """Once the channel is closed, or was not ``opened``; any further time does nothing."""
+        if not self._held:
+            return
+        self._held = False
+        if opened and self._kind is not ConnectionKind.FORWARD:
+            self._line.leave(self._kind)
+        else:
+            self._line.free(self._kind)
+
+    def refused(self) -> None:
+        """The server had no place for this one, so it has fewer than we thought; or commands that we gave up still
+        run there."""
+        self.release(opened=False)
+        self._line.shrink()
+
+
+class Connection:
+    """One connection and what goes over it; ``most``: channels that the server counts at a time. ``changed`` is called
+    whenever there may be a place."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, most: int, changed: Callable[[], None]) -> None:
+        self.connection = connection
+        self.most = self._told = most
+        self.used = dict.fromkeys(ConnectionKind, 0)
+        self._changed = changed
+        self.leaving = 0
+        self.since = time.monotonic()
+        self.idle: asyncio.TimerHandle | None = None
+
+    def leave(self, kind: ConnectionKind) -> None:
+        """One channel less, as soon as the server has noticed."""
+        self.leaving += 1
+        asyncio.get_running_loop().call_later(LAG, self._left, kind)
+
+    def _left(self, kind: ConnectionKind) -> None:
+        self.leaving -= 1
+        self.free(kind)
+
+    def free(self, kind: ConnectionKind) -> None:
+        """One channel less."""
+        self.used[kind] -= 1
+        self._changed()
+
+    def shrink(self) -> None:
+        """No more places than are used, for a while."""
+        self.most = self.sessions
+        log.warning("The site takes only %d commands at once on a connection now (MaxSessions).", self.most)
+        asyncio.get_running_loop().call_later(SHRUNK, self._grow)
+        self._changed()
+
+    def _grow(self) -> None:
+        self.most = self._told
+        self._changed()
+
+    @property
+    def sessions(self) -> int:
+        """Channels that the server counts."""
+        return self.used[ConnectionKind.COMMAND] + self.used[ConnectionKind.ENTRY]
+
+    def has_place(self, kind: ConnectionKind) -> bool:
+        """Whether one more channel of the kind may be opened."""
+        if kind is ConnectionKind.FORWARD:
+            return True
+        if kind is ConnectionKind.ENTRY and self.used[kind] >= max(1, self.most - FOR_COMMANDS):
+            return False
+        return self.sessions < self.most
+
+
+class Pool:
+    """The connections of one login name; opened when needed, closed when idle."""
+
+    def __init__(self, most_sessions: int, most_connections: int, longest_refused: float = LONGEST_REFUSED) -> None:
+        self._most_sessions = most_sessions
+        self._most_connections = most_connections
+        self._longest_refused = longest_refused
+        self._lines: list[Connection] = []
+        self._opening: asyncio.Task[None] | None = None
+        self._change = asyncio.Event()
+        self._waiting = 0
+        self._failure: Unreachable | None = None
+        self._pause = 0.0
+        self._short = 0  # connections in a row that did not live for ``STEADY``
+        self._not_before = 0.0
+        self._closed = False
+
+    async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
+        """A place, as soon as there is one. ``enter`` opens a connection where one more is needed; it is asked for one
+        at a time, and after a failure only once a pause is over: until then who asks gets the same failure.
+
+        Raises what ``enter`` raises; Unreachable where no place can be had for an entry.
+        """
+        while True:
+            if self._closed:
+                raise Unreachable("The link ends.")
+            for line in self._lines:
+                if line.has_place(kind):
+                    return self._use(line, kind)
+            if not self._lines:
+                self._check()
+                await self._wait_for(self._open(enter))
+                continue
+            change = self._change
+            useful = sum(line.most > 0 for line in self._lines)
+            if self._waiting < sum(line.leaving for line in self._lines):
+                pass  # a place is about to be free, for each who waits
+            elif useful < self._most_connections and time.monotonic() >= self._not_before:
+                _ = self._open(enter)  # its end is a change, too
+            elif kind is ConnectionKind.ENTRY and self._opening is None:
+                raise Unreachable(
+                    "No more doors can be entered as this account: its connections are full (transport.max_sessions, "
+                    "transport.max_connections)."
+                )
+            self._waiting += 1
+            try:
+                await change.wait()
+            finally:
+                self._waiting -= 1
+
+    def entries(self) -> int:
+        """How many commands are entered now."""
+        return sum(line.used[ConnectionKind.ENTRY] for line in self._lines)
+
+    def _use(self, line: Connection, kind: ConnectionKind) -> ConnectionUse:
+        if line.idle is not None:
+            line.idle.cancel()
+            line.idle = None
+        return ConnectionUse(line, kind)
+
+    async def _wait_for(self, opening: asyncio.Task[None]) -> None:
+        try:
+            await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            if not self._closed:
+                raise  # it is who waits that was cancelled
+
+    def _check(self) -> None:
+        if self._failure is not None and time.monotonic() < self._not_before and self._opening is None:
+            raise type(self._failure)(self._failure.message)
+
+    def _open(self, enter: Enter) -> asyncio.Task[None]:
+        """One attempt that all share; it goes on when who asked for it has left."""
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._add(enter))
+            self._opening.add_done_callback(self._opened)
+        return self._opening
+
+    async def _add(self, enter: Enter) -> None:
+        lost = asyncio.Event()
+        line: Connection | None = None
+
+        def on_lost() -> None:
+            lost.set()
+            if line is not None:
+                self._lost(line)
+
+        connection = await enter(on_lost)
+        if self._closed or lost.is_set():
+            connection.abort()
+            raise Unreachable("The connection was closed at once.")
+        line = Connection(connection, self._most_sessions, lambda: self._freed(line))
+        self._lines.append(line)
+        self._freed(line)
+
+    def _opened(self, task: asyncio.Task[None]) -> None:
+        self._opening = None
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Unreachable) and not isinstance(error, Expired):  # which is known without the site
+            self._failed(error)
+        self._tell()
+
+    def _failed(self, error: Unreachable) -> None:
+        """No connection is tried before a pause, which grows until one works."""
+        self._failure = error
+        barred = isinstance(error, NotLetIn)
+        first, longest = (REFUSED_PAUSE, self._longest_refused) if barred else (FIRST_PAUSE, LONGEST_PAUSE)
+        self._pause = min(max(first, 2 * self._pause), longest)
+        self._not_before = time.monotonic() + self._pause * _random.uniform(0.7, 1.3)
+
+    def _freed(self, line: Connection | None) -> None:
+        if line is None or line not in self._lines:
+            return
+        if not any(line.used.values()):
+            if line.most == 0:  # full of what was given up
+                self._retire(line)
+            elif line.idle is None:
+                line.idle = asyncio.get_running_loop().call_later(IDLE, self._retire, line)
+        self._tell()
+
+    def _retire(self, line: Connection) -> None:
+        self._forget(line)
+        line.connection.close()
+
+    def _lost(self, line: Connection) -> None:
+        """Note that the site closed a connection. After ``FREE`` connections in a row that lived less than ``STEADY``
+        seconds, count it as a failure and pause: an account can have each of its connections closed right after the
+        login."""
+        if line in self._lines and time.monotonic() - line.since < STEADY:
+            self._short += 1
+            if self._short > FREE:
+                self._failed(Unreachable("The site closes this account's connections right after the login."))
+        self._forget(line)
+
+    def _forget(self, line: Connection) -> None:
+        if line in self._lines:
+            self._lines.remove(line)
+        if time.monotonic() - line.since >= STEADY:
+            self._failure, self._pause, self._short = None, 0.0, 0
+        if line.idle is not None:
+            line.idle.cancel()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._change.set()
+        self._change = asyncio.Event()
+
+    async def close(self) -> None:
+        """Let go of all; what runs over them fails. What was said last is still sent, if that takes no time."""
+        self._closed = True
+        if self._opening is not None:
+            self._opening.cancel()
+        connections = [line.connection for line in self._lines]
+        for connection in connections:
+            connection.close()
+        closing = [asyncio.create_task(connection.wait_closed()) for connection in connections]
+        if closing:
+            await asyncio.wait(closing, timeout=CLOSE_WAIT)
+        for connection in connections:
+            connection.abort()
+        self._tell()

@@ -1,0 +1,210 @@
+"""The SSH transport: the factory's login side is another machine.
+
+Nothing of the account's environment is ours: a command gets what the account's own login shell gives it, and the
+variables that it is told. A connection that was made while its credential was valid is used for as long as it lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import asyncssh
+
+from factorylink.config import SshTransportSettings as Settings
+from factorylink.credentials.base import Credentials
+from factorylink.errors import Misread, NotDone, Refused, Unreachable
+from factorylink.schedulers.command import Command
+from factorylink.transports.base import ByteStream, CommandOutput, answer, first_bytes, head, most_bytes
+from factorylink.transports.command_slots import CommandSlots
+from factorylink.transports.host_keys import HostKeys
+from factorylink.transports.ssh.channels import ExecChannel, Lost, NoPlace
+from factorylink.transports.ssh.login import SshConnector
+from factorylink.transports.ssh.pool import LONGEST_PAUSE, LONGEST_REFUSED, ConnectionKind, ConnectionUse, Pool
+from factorylink.transports.ssh.streams import EntryStream, ForwardStream
+
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT = 10.0  # seconds, from the login side to a node
+READ_TIMEOUT = 10.0
+SMALL = 65536  # bytes
+COMMANDS = 200  # at once, of all accounts: more than a burst of submissions has
+SHARES = 5  # into which a service account's connections are parted: no account gets more than one
+TRIES = 3  # of a command that was certainly not run
+LONGEST_LINE = 120_000  # bytes; Linux takes no single argument above 131,072, and the line is one of the login shell's
+_HOME = re.compile(r"^/[^\x00-\x1f\x7f:]*$")
+_NOT_NOW = 75  # EX_TEMPFAIL of sysexits.h: the site's wrapper, where the site has stopped us; it says its name
+_WRAPPER = b"factorygate-act: "
+_CANNOT_RUN = {126, 127}  # what shells and ``env`` answer for a program that is not there or may not be run
+
+
+@dataclass(frozen=True)
+class _Route:
+    """How an account is acted for: over whose connections, and with what before every command."""
+
+    pool: Pool
+    username: str
+    act: tuple[str, ...]
+
+
+class SshTransport:
+    """A ``Transport`` to a site's login hosts. ``name``: the factory, for the log."""
+
+    def __init__(self, name: str, settings: Settings, keys: HostKeys, credentials: Credentials) -> None:
+        self._name = name
+        self._settings = settings
+        self._credentials = credentials
+        self._gate = SshConnector(name, settings, keys)
+        self._pools: dict[str, Pool] = {}  # by login name: a service account's connections are for all
+        self._routes: dict[str | None, _Route] = {}
+        self._homes: dict[str | None, str] = {}
+        self._running: set[ExecChannel] = set()
+        places = settings.max_sessions * settings.max_connections
+        self._for_own = CommandSlots(COMMANDS, places, places)  # an account that logs in has connections of its own
+        # A service account's are for all: one place stays for the watcher.
+        self._for_service = CommandSlots(max(1, places - 1), max(1, places // SHARES), places)
+        asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
+
+    async def run(self, ask: Command[T], account: str | None = None) -> T:
+        """Run a command and read its answer; the settings' prefix and environment go around it."""
+        argv = (*self._settings.prefix, *ask.argv)
+        env = self._settings.env | dict(ask.env)
+        most = most_bytes(ask, account)
+        heard = CommandOutput(*await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, most))
+        if heard.code in _CANNOT_RUN:
+            words = heard.output().stderr.strip()
+            raise Unreachable(f"{ask.argv[0]} could not be run: {words or f'code {heard.code}'}")
+        return await answer(ask, heard)
+
+    async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
+        """The first ``limit`` bytes of a file, opened as the account."""
+        full = await self.home(account) + path[1:] if path == "~" or path.startswith("~/") else path
+        argv = head(full, limit)
+        try:
+            return first_bytes(*await self._bytes(account, argv, {}, b"", READ_TIMEOUT, limit))
+        except Refused:
+            if (await self._route(account)).act:  # who acts for us speaks English
+                raise
+        # It may have been said in the account's own language that there is no such file.
+        return first_bytes(*await self._bytes(account, argv, {"LC_ALL": "C"}, b"", READ_TIMEOUT, limit))
+
+    async def home(self, account: str | None) -> str:
+        """Home of the account; asked once."""
+        if account not in self._homes:
+            self._homes[account] = await self._find_home(account)
+        return self._homes[account]
+
+    async def _find_home(self, account: str | None) -> str:
+        """What the account database there has; else where a login begins."""
+        route = await self._route(account)
+        home = None
+        if not route.act:
+            argv = ("getent", "passwd", route.username)
+            stdout, _, _ = await self._bytes(account, argv, {}, b"", READ_TIMEOUT, SMALL)
+            entries = [line.split(":") for line in stdout.decode(errors="replace").splitlines()]
+            home = next((entry[5] for entry in entries if entry[0] == route.username and len(entry) == 7), None)
+        if home is None:
+            stdout, stderr, code = await self._bytes(account, ("pwd",), {}, b"", READ_TIMEOUT, SMALL)
+            if code != 0:
+                raise Refused(stderr.decode(errors="replace").strip() or f"pwd ended with code {code}")
+            home = stdout.decode(errors="replace").strip()
+        if not _HOME.match(home):
+            raise Misread(f"The home of {account or route.username} was not understood.", home)
+        return home
+
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
+        """A channel of the account's connection."""
+        return ForwardStream(await self._take(account, ConnectionKind.FORWARD), host, port, CONNECT_TIMEOUT)
+
+    async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
+        """A channel that counts, as those of commands do."""
+        route = await self._route(account)
+        line = _line(route.act, self._settings.env, (*self._settings.prefix, *argv))
+        use = await self._take(account, ConnectionKind.ENTRY)
+        return EntryStream(use, f"{argv[0]} of {account or route.username}", line, CONNECT_TIMEOUT)
+
+    async def close(self) -> None:
+        """Kill what runs and close all connections; who waits for something over them gets Unreachable."""
+        for command in tuple(self._running):
+            command.give_up()
+        await asyncio.gather(*(pool.close() for pool in self._pools.values()))
+
+    async def _bytes(
+        self,
+        account: str | None,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        stdin: bytes,
+        seconds: float,
+        cap: int,
+    ) -> tuple[bytes, bytes, int]:
+        """Waiting for a connection and a place on it is off the clock."""
+        route = await self._route(account)
+        line = _line(route.act, env, argv)
+        async with (self._for_service if route.act else self._for_own).of(account):
+            return await self._heard_out(account, argv, line, stdin, seconds, cap)
+
+    async def _heard_out(
+        self, account: str | None, argv: Sequence[str], line: str, stdin: bytes, seconds: float, cap: int
+    ) -> tuple[bytes, bytes, int]:
+        problem: Unreachable | None = None
+        for _ in range(TRIES):
+            use = await self._take(account, ConnectionKind.COMMAND)
+            command = ExecChannel(use, cap)
+            self._running.add(command)
+            try:
+                async with asyncio.timeout(seconds):
+                    stdout, stderr, code = await command.run(line, stdin)
+            except NoPlace as error:
+                use.refused()
+                problem = error
+            except Lost as error:
+                problem = error
+            except Misread as error:
+                raise Misread(f"{argv[0]} answered with more than {cap} bytes.") from error
+            except TimeoutError as error:
+                raise Unreachable(f"{argv[0]} gave no answer within {seconds:g} s.") from error
+            else:
+                if code == _NOT_NOW and _WRAPPER in stderr:
+                    raise NotDone(stderr.decode(errors="replace").strip())
+                return stdout, stderr, code
+            finally:
+                command.give_up()
+                self._running.discard(command)
+        raise problem or Unreachable("")
+
+    async def _take(self, account: str | None, kind: ConnectionKind) -> ConnectionUse:
+        async def enter(on_lost: Callable[[], None]) -> asyncssh.SSHClientConnection:
+            login = await self._credentials.login(account)
+            return await self._gate.enter(login, account is None, on_lost)
+
+        return await (await self._route(account)).pool.take(kind, enter)
+
+    async def _route(self, account: str | None) -> _Route:
+        known = self._routes.get(account)
+        if known is None:
+            login = await self._credentials.login(account)
+            settings = self._settings
+            longest = LONGEST_PAUSE if login.username == settings.watcher else LONGEST_REFUSED
+            made = Pool(settings.max_sessions, settings.max_connections, longest)
+            pool = self._pools.setdefault(login.username, made)
+            known = self._routes[account] = _Route(pool, login.username, login.act)
+        return known
+
+
+def _line(act: Sequence[str], env: Mapping[str, str], argv: Sequence[str]) -> str:
+    """The one place where an argv becomes text: sshd hands it to the account's login shell. sshd seldom takes
+    variables from us, so ``env`` sets them there. Raises Unreachable, Refused for what cannot be written."""
+    words = [*act, *(("env", *(f"{name}={value}" for name, value in env.items())) if env else ()), *argv]
+    line = shlex.join(words)
+    if "\0" in line:
+        raise Unreachable(f"{argv[0]} could not be run: an argument holds a NUL")
+    if len(line.encode()) > LONGEST_LINE:
+        raise Refused(f"The command {argv[0]} is too long for the site's shell.")
+    return line

@@ -1,0 +1,92 @@
+"""Work on many things at a time: what comes while one round is under way goes together in the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable, Sequence
+from typing import Generic, TypeVar
+
+from factorylink.errors import Refused
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+
+class Batcher(Generic[K, T]):
+    """``work`` does up to ``most`` things of one key in one go; one round of a key at a time. The first goes at once
+    and alone, so nobody waits for company.
+
+    Each who asked gets their own outcome: a round that fails with ``apart`` (and then nothing of it is done) is done
+    again one by one, to know which was meant. Any other error is everybody's.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[K, Sequence[T]], Awaitable[None]],
+        most: int,
+        apart: type[Exception] | tuple[type[Exception], ...] = Refused,
+    ) -> None:
+        self._work = work
+        self._most = most
+        self._apart = apart
+        self._waiting: dict[K, list[tuple[T, asyncio.Future[None]]]] = {}
+        self._rounds: dict[K, asyncio.Task[None]] = {}
+
+    async def do(self, key: K, thing: T) -> None:
+        """Return when it is done. Raises what ``work`` raised for it."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(key, []).append((thing, done))
+        if key not in self._rounds:
+            self._rounds[key] = asyncio.create_task(self._go_round(key))
+        await done
+
+    async def settle(self) -> None:
+        """Return when all that was asked for is done."""
+        await asyncio.gather(*self._rounds.values(), return_exceptions=True)
+
+    async def close(self) -> None:
+        """Cancel what is under way; whoever waits for it is cancelled, too."""
+        rounds = [*self._rounds.values()]
+        for each in rounds:
+            each.cancel()
+        await asyncio.gather(*rounds, return_exceptions=True)
+        for _, done in (entry for waiting in self._waiting.values() for entry in waiting):
+            done.cancel()
+
+    async def _go_round(self, key: K) -> None:
+        try:
+            while waiting := [entry for entry in self._waiting.get(key, ()) if not entry[1].done()]:
+                now, self._waiting[key] = waiting[: self._most], waiting[self._most :]
+                await self._round(key, now)
+        finally:
+            del self._rounds[key]
+            for _, done in self._waiting.pop(key, ()):
+                done.cancel()
+
+    async def _round(self, key: K, now: Sequence[tuple[T, asyncio.Future[None]]]) -> None:
+        try:
+            await self._work(key, [thing for thing, _ in now])
+        except self._apart as error:
+            if len(now) == 1:
+                _tell(now, error)
+            else:
+                for entry in now:
+                    await self._round(key, [entry])
+        except asyncio.CancelledError:
+            for _, done in now:
+                done.cancel()
+            raise
+        except Exception as error:  # noqa: BLE001  (told to all who asked)
+            _tell(now, error)
+        else:
+            _tell(now, None)
+
+
+def _tell(now: Sequence[tuple[T, asyncio.Future[None]]], error: Exception | None) -> None:
+    for _, done in now:
+        if done.done():
+            continue
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)

@@ -1,0 +1,48 @@
+"""The link's log: one record is one line, whatever is in it; a traceback's lines are set in under it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from types import TracebackType
+
+from factorycommon.models.plain import plain_text
+
+FORMAT = "%(asctime)s link %(levelname)s %(name)s: %(message)s"
+LONGEST = 10_000  # characters of one record
+_MARGIN = "    | "
+_LINE_ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+
+
+class PlainFormatter(logging.Formatter):
+    """Formats records so that nothing which a person, a job or a site said can begin a line or steer a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """The line; control characters and line ends in it are replaced."""
+        return plain_text(super().formatMessage(record), LONGEST)
+
+    def formatException(
+        self,
+        ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
+    ) -> str:
+        """The traceback, each line behind a margin."""
+        return _set_in(super().formatException(ei))
+
+    def formatStack(self, stack_info: str) -> str:
+        """The stack, each line behind a margin."""
+        return _set_in(super().formatStack(stack_info))
+
+
+def _set_in(text: str) -> str:
+    lines = [_MARGIN + plain_text(line, LONGEST) for line in _LINE_ENDS.split(text[: 10 * LONGEST])]
+    return "\n".join(lines)
+
+
+def begin(level: int) -> None:
+    """Log to stderr from now on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter(FORMAT))
+    logging.basicConfig(level=level, handlers=[handler])
+    for chatty in ("httpx", "httpcore", "asyncssh", "asyncio", "uvicorn", "alembic"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)  # httpx logs addresses with their queries

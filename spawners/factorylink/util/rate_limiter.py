@@ -1,0 +1,123 @@
+"""How often a factory is asked. Pure: moments come in as seconds of one clock, intervals go out in seconds.
+
+The aims pull apart: a session on an idle cluster must be noticed as fast as by a spawner that asks every 0.5 s, and
+600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So questions are dense for a few seconds
+after something happened (a submit, a cancel, an expected start) and then thin out in proportion to the time since. A
+budget bounds the dense part, however often something happens; it is wider while few sessions wait, since each of them
+would cost a spawner of the other kind 180 RPCs in 30 s.
+
+With more than ``QuestionRateLimiter.FEW`` waiting, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions for jobs, two for
+nodes and two for the others' waiting jobs, or three where one is asked early for a new job: 40 RPCs. Counted with sdiag
+on Slurm 24.11, before there were early ones: 22 in the 30 s after 60 jobs began to wait, 32 after 600, and 18 to 20 in
+each 30 s later, for both. Submits, cancels and estimates come on top, one or two RPCs each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+QUICK = 0.5  # seconds: the shortest interval
+DENSE = 4.0  # seconds after something happened in which the shortest interval is kept
+SLOPE = 0.3  # afterwards: of the time since; and of the time until something is expected
+AWAITED = 2.0  # while somebody waits for what the next answer says
+PENDING = 5.0  # while jobs wait
+FAR = 10.0  # while all that waits has waited long and is not expected soon; or only running jobs; or someone looks
+IDLE = 30.0  # nothing of ours there: only to know that the factory answers
+LONG = 600.0  # waited long
+SHARE = 0.2  # of the time that a scheduler may spend answering us
+
+SURVEY = 20.0  # nodes and other people's waiting jobs
+LOOKED = 60.0  # someone who looked counts as looking for this long
+
+
+@dataclass(frozen=True)
+class Awaited:
+    """What depends on the next answer. Times in seconds."""
+
+    pending: int = 0  # jobs of ours that wait
+    running: int = 0
+    awaited: bool = False  # somebody waits for what the next answer says
+    since_event: float = LONG  # since a submit, a cancel or a nudge
+    until_start: float | None = None  # until the nearest expected start among those that wait
+    watched: bool = False  # someone looks at this factory's page
+    answer_seconds: float = 0  # how long the last answer took
+    failures: int = 0  # failed questions in a row
+    questions: int = 1  # it takes to know of all jobs: one, or one for each site account
+
+
+def interval(awaited: Awaited) -> float:
+    """Seconds from the end of one question to the beginning of the next, without jitter."""
+    if awaited.failures:
+        # Whose session is there waits for the factory to come back, and sees nothing until it was asked again.
+        return min(FAR if awaited.pending or awaited.running else IDLE, 2.0 ** (awaited.failures - 1))
+    wait = IDLE
+    if awaited.running or awaited.watched:
+        wait = FAR
+    if awaited.pending:
+        wait = FAR if awaited.since_event >= LONG else PENDING
+        if awaited.until_start is not None:
+            # A start that is overdue may come at any moment, but plans are often wrong: not the quickest pace.
+            wait = min(wait, max(1.0, SLOPE * awaited.until_start))
+    if awaited.awaited:
+        wait = min(wait, AWAITED)
+    wait = min(wait, max(QUICK, SLOPE * (awaited.since_event - DENSE)))
+    wait = max(QUICK, wait / max(1, awaited.questions))
+    return min(IDLE, max(wait, awaited.answer_seconds * (1 / SHARE - 1)))
+
+
+class QuestionRateLimiter:
+    """A bucket of questions: ``SIZE`` at most, one more every so many seconds, fewer while many sessions wait."""
+
+    SIZE = 8
+    FEW = 8  # sessions
+    SECONDS_FEW = 1.0
+    SECONDS_MANY = 4.5
+
+    def __init__(self) -> None:
+        self._left = float(self.SIZE)
+        self._at = 0.0
+
+    def wait(self, now: float, pending: int) -> float:
+        """Seconds until one may be taken; 0: now. ``pending``: how many sessions wait."""
+        seconds = self.SECONDS_FEW if pending <= self.FEW else self.SECONDS_MANY
+        self._left = min(self.SIZE, self._left + max(0.0, now - self._at) / seconds)
+        self._at = now
+        return max(0.0, (1 - self._left) * seconds)
+
+    def take(self) -> None:
+        """Take one, also where none is left: a question that had to be asked is paid for later."""
+        self._left -= 1
+
+
+class TurnRateLimiter:
+    """A bucket for submissions: ``burst`` at once, then ``per_minute``, in the order in which they came."""
+
+    def __init__(self, per_minute: int) -> None:
+        self.seconds = 60 / per_minute
+        self.burst = max(1, per_minute // 3)
+        self._next = float("-inf")  # when the bucket would have been full but for those that were taken
+
+    def take(self, now: float) -> float:
+        """Seconds to wait for the turn that is taken by this."""
+        self._next = max(self._next, now - self.burst * self.seconds) + self.seconds
+        return max(0.0, self._next - now)
+
+
+class RateLimiter:
+    """A token bucket for each key: ``burst`` at once, then ``per_minute``. A bucket that is full again is forgotten."""
+
+    def __init__(self, burst: int, per_minute: float) -> None:
+        self._seconds = 60 / per_minute
+        self._burst = burst
+        self._full_at: dict[str, float] = {}
+
+    def wait(self, key: str, now: float) -> float:
+        """Take a token of that key's bucket and return 0, or take none and return the seconds until there is one."""
+        if len(self._full_at) > 1000:
+            self._full_at = {known: at for known, at in self._full_at.items() if at > now}
+        full_at = max(now, self._full_at.get(key, now)) + self._seconds
+        late = full_at - now - self._burst * self._seconds
+        if late > 0:
+            return late
+        self._full_at[key] = full_at
+        return 0.0

@@ -1,0 +1,48 @@
+"""One question for all who ask the same at the same time, and a short memory for its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class SingleFlight(Generic[T]):
+    """``get`` runs ``make`` at most once at a time for a key, and gives its answer for ``seconds`` afterwards.
+
+    Errors go to all who waited and are not remembered. Who waits may be cancelled without ending the question.
+    """
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._answers: dict[Hashable, tuple[float, T]] = {}
+        self._flying: dict[Hashable, asyncio.Task[T]] = {}
+
+    async def get(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        """The answer for a key, remembered or asked now."""
+        self._answers = {k: kept for k, kept in self._answers.items() if kept[0] > self._clock()}
+        if key in self._answers:
+            return self._answers[key][1]
+        flying = self._flying.get(key)
+        if flying is None:
+            flying = self._flying[key] = asyncio.create_task(self._fly(key, make))
+        return await asyncio.shield(flying)
+
+    async def _fly(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
+        try:
+            answer = await make()
+            self._answers[key] = (self._clock() + self._seconds, answer)
+            return answer
+        finally:
+            del self._flying[key]
+
+    async def close(self) -> None:
+        """Cancel what is under way."""
+        flying = tuple(self._flying.values())
+        for task in flying:
+            task.cancel()
+        await asyncio.gather(*flying, return_exceptions=True)

@@ -1,0 +1,59 @@
+"""The face that batchspawner's operators and users know: its settings, and what may be asked of one of its spawners."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+from traitlets import Unicode
+
+from factorycommon.models import JobOptions, SessionState
+from factoryspawner.callback import BatchSpawnerBase
+from factoryspawner.config.batch_settings import FEEDING, check_settings, job_options
+from factoryspawner.session_handle import SessionHandle
+
+
+class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner is untyped
+    """Settings of batchspawner that reach the job; those that cannot are refused when a spawner is made."""
+
+    req_qos = Unicode("", help="Quality of service of every job").tag(config=True)
+    req_constraint = Unicode("", help="Node features that every job asks for").tag(config=True)
+    req_reservation = Unicode("", help="Reservation that every job runs in").tag(config=True)
+    req_gres = Unicode("", help="Generic resources in place of the size's GPUs").tag(config=True)
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        for section in (cls.__name__ for cls in type(self).__mro__ if cls.__name__ in self.config):
+            check_settings(self.config[section], section)
+
+    @property
+    @abstractmethod
+    def claim(self) -> SessionHandle:
+        """The session that this server is, or none yet."""
+
+    def job_options(self) -> JobOptions:
+        """What the settings add to the job. Raises SettingsError."""
+        return job_options({name: getattr(self, name) for name in FEEDING})
+
+    async def run_command(self, *_args: Any, **_kwargs: Any) -> str:
+        """Batchspawner's way to a shell: closed."""
+        raise RuntimeError("The hub runs no commands; the link talks to the schedulers")
+
+    def state_ispending(self) -> bool:
+        """Whether the job waits in the queue."""
+        return self.claim.session is not None and self.claim.session.state == SessionState.PENDING
+
+    def state_isrunning(self) -> bool:
+        """Whether the job has its node."""
+        return self.claim.session is not None and self.claim.session.state in (
+            SessionState.STARTING,
+            SessionState.RUNNING,
+        )
+
+    def state_isunknown(self) -> bool:
+        """Whether the factory does not answer."""
+        return self.claim.session is not None and self.claim.session.state == SessionState.UNREACHABLE
+
+    def state_gethost(self) -> str | None:
+        """The job's node."""
+        return self.claim.session.node if self.claim.session is not None else None

@@ -1,0 +1,171 @@
+"""What an operator writes for the hub: one YAML file, named by ``FACTORYGATE_HUB_CONFIG``.
+
+``hub_config/jupyterhub_config.py`` turns it into JupyterHub's own settings. Relative paths are taken from the file's
+folder. Files that hold a secret must be 0600.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from sqlalchemy.engine import make_url
+
+from factorycommon.models import Model, Person
+from factorylink.util.yaml_file import CatalogueError, read_model
+from factoryspawner.config.errors import ConfigurationError
+from factoryspawner.config.login_settings import LoginSettings, is_loopback
+
+M = TypeVar("M", bound=Model)
+
+VARIABLE = "FACTORYGATE_HUB_CONFIG"
+MOST_BYTES = 2**20  # of the body of any request to the hub
+
+
+class HubConfigError(ConfigurationError):
+    """The file cannot be used; the message names file, line, key and what is allowed."""
+
+
+def _http(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"{url!r} is not an address such as http://127.0.0.1:8001")
+    return url.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_http)]
+BasePath = Annotated[str, StringConstraints(pattern=r"^/([A-Za-z0-9_./-]*/)?$")]
+
+
+class HubConfig(Model):
+    """The keys of the hub's YAML.
+
+    Where things are:
+    ``public_url``: where people get in, the proxy's own address (``http://127.0.0.1:8000``);
+    ``base_url``: the path below it (``/``);
+    ``hub_url``: where this hub listens, for the proxy and the link (``http://127.0.0.1:8081``);
+    ``proxy_api_url``, ``proxy_token_file``: the proxy's API and its token; the proxy is started apart;
+    ``link_socket``: the link's Unix socket; ``link_url``: the link's user API, the service ``factories``;
+    ``service_token_file``: token of that service, as in the link's ``hub.token_file``.
+
+    What the hub keeps:
+    ``db_file``: SQLite file, or ``db_url``: another database in SQLAlchemy's words;
+    ``cookie_secret_file``: made at the first start.
+
+    Who gets in:
+    ``login``: providers of OpenID Connect, see ``factoryspawner.config.login_settings``; or
+    ``passwords_file``: names and passwords of a demo, see ``factoryspawner.login.passwords``; without both, set
+    ``c.JupyterHub.authenticator_class`` in ``extra_config``;
+    ``admins``: names of those who may see and stop everything;
+    ``admin_token_file``: where given, its token manages users and servers through the hub's API.
+
+    For sessions:
+    ``named_servers``: how many a person may have beside the unnamed one; 0: no limit.
+
+    ``extra_config``: an operator's own JupyterHub config file, read last (``c.FactorySpawner.req_account = ...``);
+    ``pages``: folder with ``templates`` and ``static``; None: those beside ``jupyterhub_config.py``.
+    """
+
+    public_url: Url
+    base_url: BasePath = "/"
+    hub_url: Url = "http://127.0.0.1:8081"
+    proxy_api_url: Url = "http://127.0.0.1:8001"
+    proxy_token_file: Path
+    link_socket: Path
+    link_url: Url = "http://127.0.0.1:8090"
+    service_token_file: Path
+    db_file: Path | None = None
+    db_url: str | None = None
+    cookie_secret_file: Path
+    login: LoginSettings | None = None
+    passwords_file: Path | None = None
+    admins: tuple[Person, ...] = ()
+    admin_token_file: Path | None = None
+    named_servers: int = Field(10, ge=0)
+    extra_config: Path | None = None
+    pages: Path | None = None
+
+    @model_validator(mode="after")
+    def _one_database(self) -> Self:
+        if (self.db_file is None) == (self.db_url is None):
+            raise ValueError("db_file, db_url: give one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> Self:
+        if self.login is not None and self.passwords_file is not None:
+            raise ValueError("login, passwords_file: give one of them")
+        if self.login is not None and not (self.public_url.startswith("https://") or is_loopback(self.public_url)):
+            raise ValueError("login: needs a public_url that is https, to which the providers send people back")
+        return self
+
+    @property
+    def database(self) -> str:
+        """The database in SQLAlchemy's words."""
+        return self.db_url or f"sqlite:///{self.db_file}"
+
+
+def read_secret(path: Path) -> str:
+    """The token in a file, stripped. Raises HubConfigError if it is missing, empty or open to others."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise HubConfigError(f"{path}: {error.strerror}") from error
+    if mode & 0o077:
+        raise HubConfigError(f"{path}: must be 0600, is {mode:04o}")
+    if not text:
+        raise HubConfigError(f"{path}: is empty")
+    return text
+
+
+def keep_private(database: str) -> None:
+    """Let nobody but the hub's own account read what the hub writes: its umask becomes 077, and the files of an SQLite
+    database that are there already become 0600. ``database``: in SQLAlchemy's words. Raises HubConfigError where a file
+    belongs to somebody else."""
+    os.umask(0o077)
+    url = make_url(database)
+    if url.get_backend_name() != "sqlite" or url.database in (None, "", ":memory:"):
+        return
+    for end in ("", "-journal", "-wal", "-shm"):
+        path = Path(f"{url.database}{end}")
+        try:
+            if path.exists() and stat.S_IMODE(path.stat().st_mode) & 0o077:
+                path.chmod(0o600)
+        except OSError as error:
+            raise HubConfigError(f"{path}: must be 0600, and cannot be made so: {error.strerror}") from error
+
+
+def load(path: Path) -> HubConfig:
+    """Return the configuration in a file. Raises HubConfigError with one line per mistake: file, line, key, allowed."""
+    try:
+        return _from(path.absolute().parent, read_model(path, HubConfig))
+    except CatalogueError as error:
+        raise HubConfigError(str(error)) from error
+
+
+@cache
+def loaded() -> HubConfig:
+    """The configuration that the environment names; the parts of ``hub_config`` share it."""
+    name = os.environ.get(VARIABLE)
+    if not name:
+        raise HubConfigError(f"{VARIABLE} names no file: set it to the hub's YAML")
+    return load(Path(name))
+
+
+def _from(folder: Path, model: M) -> M:
+    """The model, with its relative paths, and those of models in it, taken from that folder."""
+    update: dict[str, Any] = {}
+    for name, value in model:
+        if isinstance(value, Path):
+            update[name] = folder / value
+        elif isinstance(value, Model):
+            update[name] = _from(folder, value)
+        elif isinstance(value, tuple):
+            update[name] = tuple(_from(folder, one) if isinstance(one, Model) else one for one in value)
+    return model.model_copy(update=update)

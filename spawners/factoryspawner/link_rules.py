@@ -1,0 +1,70 @@
+"""What the link is told about JupyterHub's configuration, and a check of `server_token_scopes`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+from traitlets.utils.importstring import import_item
+
+from factorycommon.models import HubRules
+from factoryspawner.access import LoginStatus
+from factoryspawner.config.batch_settings import FEEDING, SECTIONS, SettingsError, job_options
+from factoryspawner.config.login_settings import LoginSettings
+
+Sections = Mapping[str, Mapping[str, Any]]  # JupyterHub's configuration
+
+_OWN_SERVER = "access:servers!server"
+# What a server's token may not have but for its own server (``!server``): it would act as the person.
+_TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:servers", "admin:servers", "admin:users")
+
+
+def of(config: Sections, login: LoginSettings | None) -> HubRules:
+    """Return what the hub asks of everybody: whether its authenticator has rules of its own, the version of its terms,
+    and what the operator adds to jobs."""
+    settings: dict[str, str] = {}
+    for section in SECTIONS:
+        told = config.get(section, {})
+        settings.update({name: told[name] for name in FEEDING if isinstance(told.get(name), str)})
+    return HubRules(
+        access=login is not None or _has_rules(config.get("JupyterHub", {}).get("authenticator_class", "pam")),
+        terms=None if login is None or login.terms is None else login.terms.version,
+        options=job_options(settings),
+    )
+
+
+def check_tokens(config: Sections) -> None:
+    """Raise SettingsError where a server's token could not be told from its person's own token, which may do more."""
+    scopes = config.get("Spawner", {}).get("server_token_scopes", ())
+    for section in SECTIONS:
+        scopes = config.get(section, {}).get("server_token_scopes", scopes)
+    if not isinstance(scopes, list | tuple):
+        raise SettingsError(
+            "c.Spawner.server_token_scopes must be a list: a function cannot be checked when the hub starts"
+        )
+    if _OWN_SERVER not in scopes:
+        raise SettingsError(
+            f"c.Spawner.server_token_scopes must contain {_OWN_SERVER}: the link recognises a server's token by it"
+        )
+    if found := next((scope for scope in scopes if _is_too_much(scope)), None):
+        raise SettingsError(
+            f"c.Spawner.server_token_scopes: remove {found!r}; with it notebooks could act as their person"
+        )
+
+
+def _is_too_much(scope: str) -> bool:
+    base, _, narrowed = scope.partition("!")
+    return base in _TOO_MUCH and narrowed != "server"
+
+
+def _has_rules(authenticator: object) -> bool:
+    """Return whether the authenticator decides who may begin something (has ``standing``). True if it cannot be
+    imported: then the link begins nothing for people it has not been told about."""
+    if isinstance(authenticator, str):
+        known = {one.name: one for one in metadata.entry_points(group="jupyterhub.authenticators")}
+        try:
+            authenticator = known[authenticator].load() if authenticator in known else import_item(authenticator)
+        except ImportError:
+            return True
+    return isinstance(authenticator, type) and issubclass(authenticator, LoginStatus)

@@ -1,0 +1,225 @@
+"""The hub's own copy of the link's table: every live session and cluster and each factory's health, kept by one
+subscription.
+
+Spawners and pages read it without I/O. While the link is silent the table keeps what it last knew, and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import TypeVar
+
+from factorycommon.models import Cluster, ClusterId, Health, Session, SessionId, SessionState
+from factorylink.client import LinkClient, LinkProblem, LinkSilent, TableChange
+from factoryspawner.retry_pauses import pauses
+
+T = TypeVar("T")
+
+_ENDED_KEPT = 1000  # sessions whose end a page or a spawner may still ask about
+_FIRST_ANSWER = 5.0  # seconds that a poll at the hub's start waits for the first snapshot
+
+log = logging.getLogger("factoryspawner")
+
+
+class LinkTable:
+    """Sessions and clusters by id, and wake-ups for those who wait for a change."""
+
+    def __init__(self, link: LinkClient) -> None:
+        self._link = link
+        self._sessions: dict[SessionId, Session] = {}
+        self._clusters: dict[ClusterId, Cluster] = {}
+        self._watches: dict[str, set[asyncio.Event]] = {}
+        self._tried = asyncio.Event()  # the first attempt has an outcome
+        self.factories: dict[str, Health] = {}
+        self.silent = True  # the link does not answer
+        self.on_snapshot: Callable[[], object] = lambda: None  # called at each new subscription to the link
+
+    def session(self, session_id: SessionId) -> Session | None:
+        """The session as last heard; None if the link never spoke of it, or no longer knows it."""
+        return self._sessions.get(session_id)
+
+    def of(self, user: str, server: str | None = None) -> list[Session]:
+        """The live sessions of a person (of one server, where named), oldest first."""
+        live = [
+            session
+            for session in self._sessions.values()
+            if session.user == user and server in (None, session.server) and _live(session)
+        ]
+        return sorted(live, key=lambda session: session.created)
+
+    def over(self, session_id: SessionId) -> bool:
+        """Whether the link told that this session ended, or knows nothing of it. Never true by silence alone."""
+        session = self._sessions.get(session_id)
+        if session is None:
+            return not self.silent
+        return not _live(session)
+
+    async def heard(self) -> None:
+        """Return when the first attempt to hear the link has an outcome, after 5 s at the latest."""
+        try:
+            await asyncio.wait_for(self._tried.wait(), _FIRST_ANSWER)
+        except TimeoutError:
+            log.warning("The link has not answered in %g s", _FIRST_ANSWER)
+
+    def answered(self, session: Session, known: Session | None) -> None:
+        """Take in what the link answered, before its event arrives. ``known``: what the table held when it was asked.
+
+        What the events told meanwhile stays: they come in order and miss nothing, and the answer may be older."""
+        if self._sessions.get(session.id) is known:
+            self._learn(session)
+
+    def _learn(self, session: Session) -> None:
+        self._sessions.pop(session.id, None)  # the newest change goes last, so that the oldest ends are dropped
+        self._sessions[session.id] = session
+        if not _live(session):
+            self._drop_old_ends()
+        self._wake(_of_session(session.id), _of_person(session.user))
+
+    def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
+        """The person's live sessions now and after every change, newest first; ends when the link falls silent, so
+        that who reads asks anew and hears that."""
+        return self._told(_of_person(user), lambda: self.of(user)[::-1])
+
+    def clusters_of(self, user: str) -> AsyncGenerator[list[Cluster]]:
+        """The same for the person's clusters."""
+
+        def look() -> list[Cluster]:
+            mine = [cluster for cluster in self._clusters.values() if cluster.user == user]
+            return sorted(mine, key=lambda cluster: cluster.created, reverse=True)
+
+        return self._told(_of_clusters(user), look)
+
+    async def _told(self, key: str, look: Callable[[], T]) -> AsyncGenerator[T]:
+        last: T | None = None
+        await self.heard()
+        with self._watch(key) as changed:
+            while not self.silent:
+                changed.clear()
+                live = look()
+                if live != last:
+                    last = live
+                    yield live
+                await changed.wait()
+
+    @contextmanager
+    def watch_session(self, session_id: SessionId) -> Iterator[asyncio.Event]:
+        """An event that is set at every change of the session, and when the link falls silent or is back.
+
+        Clear it, read the table, wait: then no change is missed.
+        """
+        with self._watch(_of_session(session_id)) as event:
+            yield event
+
+    @contextmanager
+    def watch_person(self, user: str) -> Iterator[asyncio.Event]:
+        """The same for all sessions of a person."""
+        with self._watch(_of_person(user)) as event:
+            yield event
+
+    async def follow(self) -> None:
+        """Subscribe, again after every loss; runs as long as the hub."""
+        delays = pauses()
+        while True:
+            try:
+                async with aclosing(self._link.table()) as changes:
+                    async for change in changes:
+                        await self._take(change)
+                        delays = pauses()
+            except LinkSilent as error:
+                if not self.silent:
+                    log.warning("The link fell silent: %s", error)
+            except LinkProblem as error:
+                log.error("The link gives no table: %s", error)  # noqa: TRY400  # its words say it all
+            except Exception:
+                log.exception("The link's table was not taken in")  # without it every server would look as it did last
+            self._fall_silent()
+            await asyncio.sleep(next(delays))
+
+    async def _take(self, change: TableChange) -> None:
+        if change.snapshot is not None:
+            await self._take_snapshot(change.snapshot)
+            self._take_clusters(change.clusters)
+            self.on_snapshot()
+        if change.health:
+            self.factories.update(change.health)
+        if change.session is not None:
+            self._learn(change.session)
+        if change.cluster is not None:
+            self._learn_cluster(change.cluster)
+        if self.silent:
+            self.silent = False
+            self._tried.set()
+            self._wake(*self._watches)
+
+    async def _take_snapshot(self, sessions: tuple[Session, ...]) -> None:
+        """What we held for live and the snapshot lacks has ended meanwhile: ask how."""
+        fresh = {session.id: session for session in sessions}
+        missing = [session.id for session in self._sessions.values() if _live(session) and session.id not in fresh]
+        for session_id in missing:
+            try:
+                fresh[session_id] = await self._link.session(session_id)
+            except LinkProblem:
+                lost = self._sessions.pop(session_id)
+                self._wake(_of_session(session_id), _of_person(lost.user))
+        for session in fresh.values():
+            self._learn(session)
+
+    def _take_clusters(self, clusters: tuple[Cluster, ...]) -> None:
+        known, self._clusters = self._clusters, {}
+        for cluster in clusters:
+            self._learn_cluster(cluster)
+        self._wake(*(_of_clusters(cluster.user) for cluster in known.values()))
+
+    def _learn_cluster(self, cluster: Cluster) -> None:
+        """Those that ended are not kept: what became of them is asked of the link."""
+        if cluster.state == "ended":
+            self._clusters.pop(cluster.id, None)
+        else:
+            self._clusters[cluster.id] = cluster
+        self._wake(_of_clusters(cluster.user))
+
+    def _fall_silent(self) -> None:
+        self._tried.set()
+        if not self.silent:
+            self.silent = True
+            self._wake(*self._watches)
+
+    def _drop_old_ends(self) -> None:
+        ended = [session.id for session in self._sessions.values() if not _live(session)]
+        for session_id in ended[:-_ENDED_KEPT]:
+            del self._sessions[session_id]
+
+    @contextmanager
+    def _watch(self, key: str) -> Iterator[asyncio.Event]:
+        event = asyncio.Event()
+        self._watches.setdefault(key, set()).add(event)
+        try:
+            yield event
+        finally:
+            self._watches[key].discard(event)
+            if not self._watches[key]:
+                del self._watches[key]
+
+    def _wake(self, *keys: str) -> None:
+        for key in keys:
+            for event in self._watches.get(key, ()):
+                event.set()
+
+
+def _live(session: Session) -> bool:
+    return session.state != SessionState.ENDED
+
+
+def _of_session(session_id: SessionId) -> str:
+    return f"session/{session_id}"
+
+
+def _of_person(user: str) -> str:
+    return f"person/{user}"
+
+
+def _of_clusters(user: str) -> str:
+    return f"clusters/{user}"

@@ -1,0 +1,111 @@
+"""Log in with a name and a password from one file: for demos and first trials, in place of a site's own login.
+
+The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and hash in hex). ``write_passwords`` makes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import json
+import os
+import secrets
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.auth import Authenticator
+from traitlets import Bool, Unicode
+
+from factoryspawner.config.errors import ConfigurationError
+from factoryspawner.pages.checklist import FormLogin
+
+_N, _R, _P = 2**14, 8, 1  # 16 MB and some 50 ms for each try
+_MEMORY = 64 * 2**20
+_BYTES = 32
+
+
+class PasswordFileError(ConfigurationError):
+    """The file cannot be used; the message says why."""
+
+
+def hash_password(password: str) -> str:
+    """One line for the file, with a new salt."""
+    salt = secrets.token_bytes(16)
+    return f"scrypt${_N}${_R}${_P}${salt.hex()}${_scrypt(password, salt, _N, _R, _P).hex()}"
+
+
+def check_password(password: str, line: str) -> bool:
+    """Whether the password is the line's, in constant time. Raises PasswordFileError for a line of another shape."""
+    try:
+        name, n, r, p, salt, expected = line.split("$")
+        if name != "scrypt":
+            raise PasswordFileError(f"unknown kind of hash: {name!r}")
+        found = _scrypt(password, bytes.fromhex(salt), int(n), int(r), int(p))
+        return hmac.compare_digest(found, bytes.fromhex(expected))
+    except ValueError as error:
+        raise PasswordFileError("a line is not scrypt$N$r$p$SALT$HASH") from error
+
+
+def write_passwords(path: Path, passwords: Mapping[str, str]) -> None:
+    """Write the file anew, 0600 and at one stroke, with these names and passwords."""
+    lines = {name: hash_password(password) for name, password in passwords.items()}
+    fresh = path.with_name(path.name + ".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(lines, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def read_passwords(path: Path) -> dict[str, str]:
+    """Name to line. Raises PasswordFileError if it is not there, open to others, or of another shape."""
+    try:
+        mode = path.stat().st_mode
+        if stat.S_IMODE(mode) & 0o077:
+            raise PasswordFileError(f"{path} must be 0600, is {stat.S_IMODE(mode):04o}")
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise PasswordFileError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise PasswordFileError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict) or not all(isinstance(line, str) for line in content.values()):
+        raise PasswordFileError(f"{path} is not an object of names and lines")
+    return content
+
+
+def _scrypt(password: str, salt: bytes, n: int, r: int, p: int) -> bytes:
+    return hashlib.scrypt(password.encode(), salt=salt, n=n, r=r, p=p, maxmem=_MEMORY, dklen=_BYTES)
+
+
+class PasswordAuthenticator(Authenticator):  # type: ignore[misc]  # jupyterhub is untyped
+    """Knows the names in ``passwords_file``. The file is read at every login: a new name needs no restart."""
+
+    passwords_file = Unicode(help="JSON file, 0600: name to scrypt line").tag(config=True)
+    allow_all = Bool(True).tag(config=True)  # who has a password may log in
+
+    def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
+        """The form, with the checklist after it."""
+        return [("/login", FormLogin)]
+
+    async def authenticate(self, _handler: Any, data: Mapping[str, str]) -> str | None:
+        """The name where name and password fit, else None; takes as long for a name that is not there."""
+        name, password = data.get("username", ""), data.get("password", "")
+        try:
+            fits = await asyncio.to_thread(_fits, Path(self.passwords_file), name, password)
+        except PasswordFileError:
+            self.log.exception("Nobody can log in")
+            return None
+        return name if fits else None
+
+
+def _fits(path: Path, name: str, password: str) -> bool:
+    line = read_passwords(path).get(name)
+    fits = check_password(password, line or _NOBODY)
+    return fits and line is not None
+
+
+_NOBODY = hash_password(secrets.token_urlsafe(16))

@@ -1,0 +1,183 @@
+"""The checklist: what somebody accepts and needs before they can start. After a login it comes first, if it has to."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jupyterhub.handlers import BaseHandler
+from jupyterhub.handlers.login import LoginHandler
+from tornado import web
+from tornado.httputil import url_concat
+
+from factorycommon.models import N_, ChecklistView
+from factorylink.client import LinkClient, LinkProblem, LinkSilent
+from factoryspawner import access
+from factoryspawner.access import KeepsTerms, TermsOf
+from factoryspawner.config import hub_config
+from factoryspawner.errors import LINK_SILENT
+from factoryspawner.gateway import gateway
+from factoryspawner.pages.public import PublicHandler
+
+_LOGIN_SECONDS = 2.0  # that a login waits for the link, before it goes on without
+_TICK = N_("Tick this to continue: without it you cannot start a session here.")
+_CHANGED = N_("They have changed since you read them. Read them again.")
+
+
+class ChecklistState(NamedTuple):
+    """What is on somebody's checklist. ``view`` None: the link does not answer."""
+
+    terms: TermsOf | None
+    view: ChecklistView | None
+
+    @property
+    def terms_open(self) -> bool:
+        """Whether they have to accept the terms."""
+        return self.terms is not None and self.terms.accepted_at is None
+
+    @property
+    def awaits(self) -> bool:
+        """Whether there is anything to accept."""
+        return self.terms_open or any(site.awaits for site in (self.view.sites if self.view else ()))
+
+    @property
+    def to_tick(self) -> bool:
+        """Whether the page has a box; also for rules of sites where they have no account yet, which stop nobody."""
+        sites = self.view.sites if self.view is not None else ()
+        return self.terms_open or any(site.rules_open for site in sites)
+
+
+async def find(link: LinkClient, authenticator: object, name: str) -> ChecklistState:
+    """What is on that person's checklist now."""
+    terms = authenticator.terms_of(name) if isinstance(authenticator, KeepsTerms) else None
+    try:
+        return ChecklistState(terms, await link.checklist(name))
+    except (LinkSilent, LinkProblem):
+        return ChecklistState(terms, None)
+
+
+class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """The last step of a login: by the checklist to where they wanted, if there is anything to accept."""
+
+    _by_checklist = False
+
+    async def login_user(self, data: Any = None) -> Any:
+        """As JupyterHub has it."""
+        user = await super().login_user(data)
+        if user is not None:
+            self._by_checklist = await self._awaits(user)
+        return user
+
+    async def _awaits(self, user: Any) -> bool:
+        link = gateway(hub_config.loaded().link_socket).link
+        try:
+            async with asyncio.timeout(_LOGIN_SECONDS):
+                # Their groups say which projects they are in, and so which sites' rules are theirs to accept.
+                told, _ = await access.status(self.authenticator, user, access.options_of(user))
+                await access.tell(link, user.name, told)
+                return (await find(link, self.authenticator, user.name)).awaits
+        except (LinkSilent, LinkProblem, TimeoutError):
+            terms = self.authenticator.terms_of(user.name) if isinstance(self.authenticator, KeepsTerms) else None
+            return ChecklistState(terms, None).awaits
+
+    def get_next_url(self, *args: Any, **kwargs: Any) -> str:
+        """Where they go now. What it takes differs between JupyterHub's and oauthenticator's."""
+        wanted = str(super().get_next_url(*args, **kwargs))
+        if not self._by_checklist:
+            return wanted
+        return str(url_concat(f"{self.hub.base_url}checklist", {"next": wanted}))
+
+
+class FormLogin(ChecklistFirst, LoginHandler):  # type: ignore[misc]  # untyped
+    """JupyterHub's own form."""
+
+
+class ChecklistPage(PublicHandler):
+    """The page. Works without JavaScript; what is accepted is kept before it goes on to ``next``."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        """HTML; 302 where it was to be gone by (``next``) and nothing is open."""
+        found = await self._find()
+        if self._wanted and not found.awaits:
+            self.redirect(self.get_next_url(self.current_user))
+        else:
+            await self._show(found, {})
+
+    @web.authenticated
+    async def post(self) -> None:
+        """``terms`` and ``rules-FACTORY``: the versions that were read. 302, or 400 and what is wrong, by field."""
+        found = await self._find()
+        wrong = self._accept_terms(found) | await self._accept_rules(found)
+        if found.terms_open and "terms" not in wrong:  # so that what does not start at the hub may begin, too
+            told, _ = await access.status(self.authenticator, self.current_user)
+            gateway(self._socket).background(access.tell_surely(self._link, self.current_user.name, told))
+        if not wrong:
+            self.redirect(self.get_next_url(self.current_user, default=f"{self.hub.base_url}checklist"))
+            return
+        self.set_status(503 if LINK_SILENT.what in wrong.values() else 400)
+        await self._show(await self._find(), wrong)
+
+    def _accept_terms(self, found: ChecklistState) -> dict[str, str]:
+        if found.terms is None or not found.terms_open:
+            return {}
+        read, version = self.get_body_argument("terms", ""), found.terms.terms.version
+        if read != version:
+            return {"terms": _CHANGED if read else _TICK}
+        self.authenticator.accept_terms(self.current_user.name, version)
+        return {}
+
+    async def _accept_rules(self, found: ChecklistState) -> dict[str, str]:
+        """Those that were ticked; all others stay open, which stops nobody here."""
+        wrong: dict[str, str] = {}
+        if found.view is None and any(name.startswith("rules-") for name in self.request.body_arguments):
+            return {"": LINK_SILENT.what}
+        for site in found.view.sites if found.view is not None else ():
+            field = f"rules-{site.factory}"
+            read = self.get_body_argument(field, "")
+            if not read or site.rules is None or site.accepted_at is not None:
+                continue
+            if read != site.rules.version:
+                wrong[field] = _CHANGED
+                continue
+            try:
+                await self._link.accept(self.current_user.name, site.factory, read)
+            except LinkSilent:
+                wrong[field] = LINK_SILENT.what
+            except LinkProblem as error:
+                wrong[field] = error.problem.message
+        return wrong
+
+    async def _show(self, found: ChecklistState, wrong: dict[str, str]) -> None:
+        view = self.language.spoken(found.view) if found.view is not None else None
+        await self.page(
+            "checklist.html",
+            terms=found.terms,
+            view=view,
+            awaits=found.awaits,
+            to_tick=found.to_tick,
+            wrong=wrong,
+            machines={f"rules-{site.factory}": site.machine for site in view.sites} if view is not None else {},
+            silent=LINK_SILENT,
+            going_on=bool(self._wanted),
+            action=url_concat(f"{self.hub.base_url}checklist", {"next": self._wanted} if self._wanted else {}),
+            xsrf=self.xsrf_token.decode(),
+        )
+
+    async def _find(self) -> ChecklistState:
+        return await find(self._link, self.authenticator, self.current_user.name)
+
+    @property
+    def _link(self) -> LinkClient:
+        return gateway(self._socket).link
+
+    @property
+    def _wanted(self) -> str:
+        """Where they wanted to go, as the address says; JupyterHub looks at it before anybody is sent there."""
+        return str(self.get_query_argument("next", ""))
+
+
+def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
+    """For ``c.JupyterHub.extra_handlers``, beside our other pages."""
+    return [(r"/checklist", ChecklistPage, {"link_socket": link_socket, "locale": pages / "locale"})]

@@ -1,0 +1,107 @@
+"""Translation in JupyterHub's templates: its Jinja extension, and what of JupyterHub's own texts our pages show.
+
+In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
+``said(text)`` for what the link answered, ``said_html(html)`` for such sentences in paragraphs.
+"""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, pass_context
+from jinja2.ext import InternationalizationExtension
+from jinja2.runtime import Context
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup, escape
+
+from factorycommon.models import N_
+from factoryspawner.language import Languages, PageLanguage, languages
+
+# In JupyterHub's templates, in no block that could be replaced: what stands there, and the text in it.
+UPSTREAM = (
+    ("JupyterHub requires JavaScript.", N_("Most pages here need JavaScript."), "{{ _(text) }}"),
+    ("Please enable it to proceed.", N_("Please switch it on."), "{{ _(text) }}"),
+    ('<html lang="en">', "", '<html lang="{{ language().code }}">'),
+    ("<h1>Sign in</h1>", "Sign in", "<h1>{{ _(text) }}</h1>"),
+    ("value='Sign in'", "Sign in", 'value="{{ _(text) }}"'),
+    (">Username:<", N_("Name"), ">{{ _(text) }}<"),
+    (">Password:<", N_("Password"), ">{{ _(text) }}<"),
+    ("{{ login_error }}", "", "{{ said(login_error) }}"),
+)
+
+_PARAGRAPH = re.compile(r"<p>([^<]*)</p>")
+
+
+class Translation(InternationalizationExtension):
+    """Jinja's own extension, with the language taken from the request that the page answers."""
+
+    folder: Path  # of the catalogues
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.policies["ext.i18n.trimmed"] = True
+        environment.globals.update(language=self._language, languages=self._all, said=self._said, here=_here)
+        environment.globals.update(said_html=self._said_html, browser_texts=_texts)
+        self._install_callables(self._gettext, self._ngettext, newstyle=True)  # type: ignore[arg-type]  # with context
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:  # noqa: ARG002
+        """Let JupyterHub's own templates speak the language, too."""
+        for there, text, instead in UPSTREAM:
+            source = source.replace(there, instead.replace("text", f'"{text}"', 1) if text else instead)
+        return source
+
+    @property
+    def _all(self) -> Languages:
+        return languages(self.folder)
+
+    @pass_context
+    def _language(self, context: Context) -> PageLanguage:
+        return _of(context, self._all)
+
+    @pass_context
+    def _said(self, context: Context, text: str) -> str:
+        return _of(context, self._all).said(text)
+
+    @pass_context
+    def _said_html(self, context: Context, html: str) -> Markup:
+        said = _of(context, self._all).said
+        # JupyterHub gives HTML here; what is put into it is escaped.
+        translated = _PARAGRAPH.sub(lambda p: f"<p>{escape(said(unescape(p[1])))}</p>", html)
+        return Markup(translated)  # noqa: S704  # nosec B704
+
+    @pass_context
+    def _gettext(self, context: Context, text: str) -> str:
+        return _of(context, self._all).gettext(text)
+
+    @pass_context
+    def _ngettext(self, context: Context, one: str, many: str, count: int) -> str:
+        return _of(context, self._all).ngettext(one, many, count)
+
+
+def translation(folder: Path) -> type[Translation]:
+    """For ``c.JupyterHub.jinja_environment_options``: the extension with the catalogues of this folder."""
+    languages(folder)  # read now, so that no first page waits for it
+    return type("Translation", (Translation,), {"folder": folder})
+
+
+def _of(context: Context, known: Languages) -> PageLanguage:
+    """JupyterHub gives templates no request; what it gives is a method of the handler that has it."""
+    handler: Any = context["static_url"].__self__
+    return known.of(handler.request)
+
+
+@pass_context
+def _here(context: Context) -> str:
+    """The path and query of the page, to come back to. What a login provider sent is good for once, and no place."""
+    handler: Any = context["static_url"].__self__
+    path = handler.request.path
+    if path.startswith(f"{handler.hub.base_url}oidc/") and path.endswith("/callback"):
+        return str(handler.settings["login_url"])
+    return str(handler.request.uri)
+
+
+def _texts(language: PageLanguage) -> str:
+    return htmlsafe_json_dumps(language.browser)

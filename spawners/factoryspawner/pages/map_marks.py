@@ -1,0 +1,49 @@
+"""Where the numbers of the map stand: beside their places, where two places are closer than two numbers are wide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from math import cos, hypot, pi, sin
+
+from factoryspawner.pages.map_projection import HEIGHT, WIDTH
+
+Spot = tuple[float, float]
+_STEP = 8.0  # units between two distances that are tried
+_DIRECTIONS = 32
+
+
+@lru_cache(maxsize=16)
+def spread(places: tuple[Spot, ...], fixed: tuple[Spot, ...], apart: float, clear: float) -> tuple[Spot, ...]:
+    """Return where each place's mark stands, in the order of ``places``, in the map's units.
+
+    A mark stays on its place if it can, else goes to the nearest free spot. ``apart``: the least distance between two
+    marks; ``clear``: likewise between a mark and one of ``fixed``, which does not move.
+    """
+    crowd = [sum(_near(one, other, 2 * apart) for other in places) for one in places]
+    taken: dict[int, Spot] = {}
+    for number in sorted(range(len(places)), key=lambda one: (crowd[one], one)):
+        for spot in _around(places[number], apart / 2):
+            free = not any(_near(spot, other, apart) for other in taken.values())
+            if free and not any(_near(spot, other, clear) for other in fixed):
+                taken[number] = spot
+                break
+        else:  # more marks than the map has room for
+            taken[number] = places[number]
+    return tuple(taken[number] for number in range(len(places)))
+
+
+def _near(one: Spot, other: Spot, distance: float) -> bool:
+    """Return whether two spots are closer than ``distance``."""
+    return hypot(one[0] - other[0], one[1] - other[1]) < distance
+
+
+def _around(place: Spot, margin: float) -> Iterator[Spot]:
+    """Yield the spots of a mark, the nearest first, that lie on the map with a margin."""
+    yield place
+    for ring in range(1, int(hypot(WIDTH, HEIGHT) / _STEP)):
+        for direction in range(_DIRECTIONS):
+            turn = 2 * pi * direction / _DIRECTIONS
+            x, y = place[0] + ring * _STEP * cos(turn), place[1] + ring * _STEP * sin(turn)
+            if margin <= x <= WIDTH - margin and margin <= y <= HEIGHT - margin:
+                yield round(x, 1), round(y, 1)

@@ -1,0 +1,85 @@
+"""A project's page: what it has left, and who used how much. Managers see everybody's use, members their own."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from jupyterhub.handlers import BaseHandler
+from pydantic import TypeAdapter
+from tornado import web
+
+from factorycommon.models import N_, Model, Problem, ProjectView, UsageLine
+from factorylink.client import LinkProblem
+from factoryspawner.api.handler import GatewayHandler
+
+ID = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"
+
+
+class ProjectUse(Model):
+    """What the page shows. ``everybody``: the lines are of all people, not only of who asks."""
+
+    project: ProjectView
+    everybody: bool
+    lines: tuple[UsageLine, ...]
+
+
+USE = TypeAdapter(ProjectUse)
+
+
+class _OfProject(GatewayHandler):
+    async def project(self, project_id: str) -> tuple[ProjectView, str | None, date | None]:
+        """The project, whose use this person may see (None: everybody's), and since when it is asked for. Raises
+        LinkProblem (404) where it is none of theirs."""
+        asked = self.get_query_argument("since", "")
+        try:
+            since = date.fromisoformat(asked) if asked else None
+        except ValueError as error:
+            raise web.HTTPError(400, N_("since: a day is needed, such as 2026-01-31.")) from error
+        for found in await self.gateway.link.projects(self.person):
+            if found.id == project_id:
+                return found, None if found.role == "manager" else self.person, since
+        raise LinkProblem(404, Problem(kind="gone", message=N_("There is no such project of yours.")))
+
+
+class ProjectUsage(_OfProject):
+    """The page's data."""
+
+    async def get(self, project_id: str) -> None:
+        """``ProjectUse``; query: ``since``, a day."""
+        project, person, since = await self.project(project_id)
+        lines = await self.gateway.link.usage(project.id, since, person)
+        self.answer(USE, ProjectUse(project=project, everybody=person is None, lines=tuple(lines)))
+
+
+class ProjectCsv(_OfProject):
+    """The same lines for a spreadsheet."""
+
+    async def get(self, project_id: str) -> None:
+        """CSV; query: ``since``, a day."""
+        project, person, since = await self.project(project_id)
+        text = await self.gateway.link.usage_csv(project.id, since, person)
+        self.set_header("Content-Type", "text/csv; charset=utf-8")
+        self.set_header("Content-Disposition", f'attachment; filename="{project.id}-usage.csv"')
+        self.set_header("Cache-Control", "no-store")
+        self.finish(text)
+
+
+class ProjectPage(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """The page itself; what is on it comes by ``ProjectUsage``."""
+
+    @web.authenticated
+    async def get(self, project_id: str) -> None:
+        """HTML; whether the project is this person's is told by the data."""
+        self.finish(await self.render_template("project.html", project_id=project_id))
+
+
+def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
+    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
+    to_link = {"link_socket": link_socket, "locale": pages / "locale"}
+    return [
+        (rf"/project/{ID}", ProjectPage),
+        (rf"/gateway/api/projects/{ID}/usage", ProjectUsage, to_link),
+        (rf"/gateway/api/projects/{ID}/usage\.csv", ProjectCsv, to_link),
+    ]

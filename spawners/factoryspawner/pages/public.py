@@ -1,0 +1,255 @@
+"""Pages that need no login: the map of all factories, how they are, and the switch of the language.
+
+All of it is made here, so it works without JavaScript; nothing on it is any person's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from jupyterhub.handlers import BaseHandler
+from tornado import web
+
+from factorycommon.models import ANTENNA, N_, MaintenanceView, Model, NetworkAntenna, NetworkFactory, NetworkView
+from factorylink.client import LinkSilent
+from factoryspawner.gateway import gateway
+from factoryspawner.language import COOKIE, PageLanguage, languages
+from factoryspawner.pages import map_marks, map_projection
+
+_YEAR_DAYS = 365
+# The map's units between two numbers, and between a number and an antenna. A number is 26 px wide on a page of 576 px
+# or more, whose map is 500 px wide or more, and 24 px on a narrower one, whose map is 285 px or more (network.css).
+WIDE = (54.0, 40.0)
+NARROW = (86.0, 62.0)
+OLD_SECONDS = 120.0  # the link asks for an answer every 30 s, and what is free every 20 s while somebody looks
+
+
+class Marked(Model):
+    """A factory or antenna on the map: its number in the list, where it is, and what its colour tells."""
+
+    id: str
+    number: int
+    x: float
+    y: float
+    kind: str
+
+
+class MapFactory(Marked):
+    """A factory on the map. ``wide`` and ``narrow``: where its number stands on a wide and on a narrow page."""
+
+    name: str
+    wide: map_marks.Spot
+    narrow: map_marks.Spot
+
+
+class MapLine(Model):
+    """From an antenna to a factory that its people run on."""
+
+    antenna: str
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+
+class Drawing(Model):
+    """All that the map shows, in its own units."""
+
+    width: int = map_projection.WIDTH
+    height: int = map_projection.HEIGHT
+    factories: tuple[MapFactory, ...] = ()
+    antennas: tuple[Marked, ...] = ()
+    lines: tuple[MapLine, ...] = ()
+
+
+class StatusView(Model):
+    """``GET /hub/status.json``. ``link``: whether the hub hears it; if not, nothing is known of the factories."""
+
+    hub: str = "ok"
+    link: str
+    factories: tuple[NetworkFactory, ...] = ()
+
+
+def kind(factory: NetworkFactory, now: datetime) -> str:
+    """Return how a factory is, in a word: its health where it is offered here, else ``template`` or ``planned``.
+
+    A healthy factory in maintenance is ``maintenance`` if that leaves none of its partitions a node, else ``partly``.
+    """
+    if factory.health is not None:
+        if factory.health.state == "ok" and (running := _running(factory, now)):
+            return "maintenance" if _closed(factory, running) else "partly"
+        return factory.health.state
+    return "planned" if factory.state == "planned" else "template"
+
+
+def _running(factory: NetworkFactory, now: datetime) -> list[MaintenanceView]:
+    return [one for one in factory.maintenance if one.start <= now < one.end]
+
+
+def _closed(factory: NetworkFactory, running: list[MaintenanceView]) -> bool:
+    closes = {name for one in running for name in one.closes}
+    return bool(closes) and closes >= {load.name for load in factory.partitions}
+
+
+def maintenance_from(factory: NetworkFactory, now: datetime) -> datetime | None:
+    """Return when the next announced maintenance of an available factory begins; None: none, or one runs already."""
+    if kind(factory, now) != "ok":
+        return None
+    return min((one.start for one in factory.maintenance if one.start > now), default=None)
+
+
+def as_of(factory: NetworkFactory) -> datetime | None:
+    """Of when what the pages tell of it is; None: it was not asked yet, or it is silent, which they say otherwise."""
+    if factory.health is None or factory.health.state == "unreachable":
+        return None
+    return factory.loads_at if factory.partitions else factory.health.answered_at
+
+
+def is_old(at: datetime | None, now: datetime) -> bool:
+    """Whether it is older than several of the link's intervals."""
+    return at is not None and (now - at).total_seconds() > OLD_SECONDS
+
+
+def own_antenna(user: Any) -> str:
+    """The antenna that a person came by; "": none, or nobody is logged in. ``user``: of the hub."""
+    groups = (group.name for group in user.groups) if user is not None else ()
+    return next((name.removeprefix(ANTENNA) for name in groups if name.startswith(ANTENNA)), "")
+
+
+def drawing(network: NetworkView, now: datetime) -> Drawing:
+    """The map of a network, as it is now. What has no place in the catalogue is in the list only."""
+    spots = {one.id: map_projection.place(one.at) for one in network.factories if one.at is not None}
+    antennas, lines = [], []
+    for number, antenna in enumerate(network.antennas):
+        if antenna.at is None:
+            continue
+        x, y = map_projection.place(antenna.at)
+        antennas.append(Marked(id=antenna.id, number=number, x=x, y=y, kind="antenna"))
+        ends = [spots[name] for name in antenna.factories if name in spots]
+        lines += [MapLine(antenna=antenna.id, x1=x, y1=y, x2=end[0], y2=end[1]) for end in ends]
+    places, fixed = tuple(spots.values()), tuple((one.x, one.y) for one in antennas)
+    wide, narrow = (
+        dict(zip(spots, map_marks.spread(places, fixed, *distances), strict=True)) for distances in (WIDE, NARROW)
+    )
+    factories = [
+        MapFactory(id=one.id, name=one.name, number=number, x=spots[one.id][0], y=spots[one.id][1], kind=kind(one, now),
+                wide=wide[one.id], narrow=narrow[one.id])
+        for number, one in enumerate(network.factories, 1)
+        if one.id in spots
+    ]  # fmt: skip
+    return Drawing(factories=tuple(factories), antennas=tuple(antennas), lines=tuple(lines))
+
+
+def chosen(antennas: Iterable[NetworkAntenna], wanted: str) -> NetworkAntenna | None:
+    """The antenna whose factories are marked; None: none, or one that is not known."""
+    return next((one for one in antennas if one.id == wanted), None)
+
+
+class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """A page for whoever comes."""
+
+    def initialize(self, link_socket: Path, locale: Path) -> None:
+        """``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
+        self._socket = link_socket
+        self._locale = locale
+
+    @property
+    def language(self) -> PageLanguage:
+        """What the page is read in."""
+        return languages(self._locale).of(self.request)
+
+    async def network(self) -> NetworkView | None:
+        """In the person's language; None: the link does not answer."""
+        try:
+            found = await gateway(self._socket).network()
+        except LinkSilent:
+            return None
+        return self.language.spoken(found)
+
+    async def page(self, name: str, **values: Any) -> None:
+        """Finish with a template of ours."""
+        self.set_header("Cache-Control", "no-store")
+        self.set_header("Content-Language", self.language.code)
+        told = {"kind": kind, "maintenance_from": maintenance_from, "as_of": as_of, "is_old": is_old}
+        self.finish(await self.render_template(name, now=datetime.now(UTC), **told, **values))
+
+
+class FactoriesPage(PublicHandler):
+    """The map, and the list that says the same."""
+
+    async def get(self) -> None:
+        """Query: ``antenna``, an id: its factories are marked; empty: none. Without it, the person's own."""
+        network = await self.network()
+        antennas = network.antennas if network else ()
+        own = chosen(antennas, own_antenna(self.current_user))
+        asked = self.get_query_argument("antenna", None)
+        await self.page(
+            "factories.html",
+            network=network,
+            drawing=drawing(network, datetime.now(UTC)) if network else None,
+            own=own,
+            mine=own if asked is None else chosen(antennas, asked),
+        )
+
+
+class StatusPage(PublicHandler):
+    """How the gateway and its factories are."""
+
+    async def get(self) -> None:
+        """The same as ``status.json``, for reading."""
+        await self.page("status.html", status=await self.status())
+
+    async def status(self) -> StatusView:
+        """What is offered here, or that the link does not answer."""
+        network = await self.network()
+        if network is None:
+            return StatusView(link="silent")
+        return StatusView(link="ok", factories=tuple(one for one in network.factories if one.health is not None))
+
+
+class StatusJson(StatusPage):
+    """The same for programs."""
+
+    async def get(self) -> None:
+        """``StatusView``."""
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.finish((await self.status()).model_dump_json())
+
+
+class LanguageSwitch(PublicHandler):
+    """Keeps the language that a person picked, in a cookie, and goes back to their page."""
+
+    async def get(self) -> None:
+        """Query: ``lang``; ``next``: a path of this hub."""
+        wanted = self.get_query_argument("lang", "")
+        if wanted not in {one.code for one in languages(self._locale)}:
+            raise web.HTTPError(400, N_("There is no such language here."))
+        self.set_cookie(COOKIE, wanted, path=self.hub.base_url, expires_days=_YEAR_DAYS, samesite="Lax")
+        self.redirect(_own_path(self.get_query_argument("next", ""), self.hub.base_url) or self.hub.base_url)
+
+
+def _own_path(address: str, base: str) -> str | None:
+    """The address if it leads nowhere but into this hub; without a language that it asks for itself."""
+    parts = urlsplit(address)
+    plain = not (parts.scheme or parts.netloc) and "\\" not in address and not address.startswith("//")
+    if not (plain and parts.path.startswith(base) and address.isprintable()):
+        return None
+    asked = parse_qsl(parts.query, keep_blank_values=True)
+    kept = [(name, value) for name, value in asked if name != "lang"]
+    return address if kept == asked else parts._replace(query=urlencode(kept)).geturl()
+
+
+def routes(link_socket: Path, locale: Path) -> list[tuple[Any, ...]]:
+    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
+    to_link = {"link_socket": link_socket, "locale": locale}
+    return [
+        (r"/factories", FactoriesPage, to_link),
+        (r"/status", StatusPage, to_link),
+        (r"/status\.json", StatusJson, to_link),
+        (r"/gateway/language", LanguageSwitch, to_link),
+    ]

@@ -1,0 +1,219 @@
+"""JupyterHub's API for servers and people, as a script uses it: what a start answers, and what a stop does.
+
+A start answers with the session. A stop is recorded first, then answered, whatever the server is doing.
+JupyterHub cancels a start, waits a second, and answers 500 if the start has not ended by then; the server goes on.
+Here JupyterHub's own clean-up runs after the request, once no other start, poll or stop of the server is under way.
+Until then the server counts as stopping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Any
+
+from jupyterhub import apihandlers, handlers
+from jupyterhub.apihandlers.users import UserAPIHandler, UserServerAPIHandler
+from jupyterhub.handlers.pages import SpawnHandler
+from jupyterhub.scopes import needs_scope
+from jupyterhub.user import User
+from jupyterhub.utils import maybe_future
+from tornado import web
+
+from factorycommon.models import SessionState, notebook_base
+from factorylink.client import By
+from factoryspawner.errors import NOT_WRITTEN, STOPPED
+from factoryspawner.retry_pauses import pauses
+from factoryspawner.spawner import FactorySpawner
+from factoryspawner.stop_requests import NotKept
+
+_LOOK_SECONDS = 0.05  # between two looks at what JupyterHub does with a server, where it has no future to wait for
+
+
+class StartsServers:
+    """Mixin for JupyterHub's handlers that start servers: a start that somebody stopped is answered, in words."""
+
+    async def spawn_single_user(
+        self, user: Any, server_name: str = "", display_name: str = "", options: Any = None
+    ) -> None:
+        """Start a server as JupyterHub does. Raises HTTPError 400 where it is pending, or was stopped meanwhile."""
+        spawner = user.spawners.get(server_name)
+        if spawner is not None and spawner.pending:
+            raise web.HTTPError(400, f"{spawner._log_name} is pending {spawner.pending}")
+        try:
+            await super().spawn_single_user(user, server_name, display_name, options)  # type: ignore[misc]
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # the hub ends
+            raise web.HTTPError(400, f"{STOPPED.what} {STOPPED.do}") from None
+
+
+class StopsServers:
+    """Mixin for JupyterHub's handlers that stop servers."""
+
+    async def recorded(self, *stops: Awaitable[None]) -> None:
+        """Return when these stops are recorded. Raises HTTPError 503."""
+        try:
+            await asyncio.gather(*stops)
+        except NotKept as error:
+            raise web.HTTPError(503, f"{NOT_WRITTEN.what} {NOT_WRITTEN.do}") from error
+
+    def end(self, user: Any, spawner: FactorySpawner, remove: bool = False) -> asyncio.Task[None]:
+        """Begin to end a server, if nobody has: cancel its start, stop it, and ``remove`` it if that was asked for."""
+        spawner.remove_wanted |= remove
+        if spawner.ending is None:
+            stopped_by_others = spawner.pending == "stop"
+            if spawner.active and not stopped_by_others:
+                if spawner._spawn_future is not None:
+                    spawner._spawn_future.cancel()
+                # What asks for the server from here on is told that it is stopping.
+                spawner._spawn_pending, spawner._stop_pending = False, True
+            spawner.ending = spawner.gateway.task(self._end(user, spawner, stopped_by_others))
+        return spawner.ending
+
+    async def answered(self, work: asyncio.Task[None]) -> None:
+        """Set the status: 204 where the work is done soon, else 202. Raises what the work raised."""
+        await asyncio.wait([work], timeout=self.slow_stop_timeout)  # type: ignore[attr-defined]
+        if work.done():
+            work.result()
+        self.set_header("Content-Type", "text/plain")  # type: ignore[attr-defined]
+        self.set_status(204 if work.done() else 202)  # type: ignore[attr-defined]
+
+    async def _end(self, user: Any, spawner: FactorySpawner, stopped_by_others: bool) -> None:
+        try:
+            await _let_go(spawner, stopped_by_others)
+            for pause in pauses():
+                spawner._stop_pending = False
+                if user.spawners.get(spawner.name) is not spawner or not spawner.ready:
+                    break
+                await (await self.stop_single_user(user, spawner.name))  # type: ignore[attr-defined]
+                if spawner.ready:  # its route could not be deleted, of which JupyterHub tells nobody
+                    spawner._stop_pending = True
+                    await asyncio.sleep(pause)
+        finally:
+            spawner.ending = None
+        if spawner.remove_wanted:
+            await self._remove(user, spawner)
+
+    async def _remove(self, user: Any, spawner: FactorySpawner) -> None:
+        """Delete the server, unless somebody has started it again."""
+        now = user.spawners.get(spawner.name)
+        if (now is not None and now.active) or spawner.name not in user.orm_spawners:
+            return
+        await maybe_future(user._delete_spawner(spawner))
+        self.db.delete(spawner.orm_spawner)  # type: ignore[attr-defined]
+        user.spawners.pop(spawner.name, None)
+        self.db.commit()  # type: ignore[attr-defined]
+
+
+class ServerHandler(StartsServers, StopsServers, UserServerAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """JupyterHub's handler, with our DELETE, and with the session in the answer to a start."""
+
+    @needs_scope("start:servers")  # type: ignore[untyped-decorator]
+    async def post(self, user_name: str, server_name: str = "") -> None:
+        """Start a server as JupyterHub does; the body of the 201 or 202, empty there, is the session."""
+        await super().post(user_name, server_name)
+        user = self.find_user(user_name)
+        self.set_header("Content-Type", "application/json")
+        self.set_header("Cache-Control", "no-store")
+        self.write(started(user.spawners[server_name], self.base_url))
+
+    @needs_scope("delete:servers")  # type: ignore[untyped-decorator]
+    async def delete(self, user_name: str, server_name: str = "") -> None:
+        """Stop a server, and with ``{"remove": true}`` delete it: 202 or 204."""
+        user = self.find_user(user_name)
+        if user is None:
+            raise web.HTTPError(404)
+        body = self.get_json_body()
+        remove = bool(body.get("remove", False)) if isinstance(body, dict) else False
+        if server_name and not self.allow_named_servers:
+            raise web.HTTPError(400, "Named servers are not enabled.")
+        if server_name and server_name not in user.orm_spawners:
+            raise web.HTTPError(404, f"{user_name} has no server named '{server_name}'")
+        if remove and not server_name:
+            raise web.HTTPError(400, "Cannot delete the default server")
+        spawner = user.spawners[server_name]
+        if spawner.pending == "rename":
+            raise web.HTTPError(400, "Cannot stop a server while it is being renamed")
+        stop = spawner.request_stop(_scheduler_client(self.current_user, user))
+        work = self.end(user, spawner, remove)
+        await self.recorded(stop)
+        await self.answered(work)
+
+
+class PersonHandler(StopsServers, UserAPIHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """JupyterHub's handler, with our DELETE."""
+
+    @needs_scope("delete:users")  # type: ignore[untyped-decorator]
+    async def delete(self, user_name: str) -> None:
+        """Stop all servers of a person, and delete the person once they have stopped: 202 or 204."""
+        user = self.find_user(user_name)
+        if user is None:
+            raise web.HTTPError(404)
+        if user.name == self.current_user.name:
+            raise web.HTTPError(400, "Cannot delete yourself!")
+        stops = [user.spawners[name].request_stop("operator") for name in list(user.orm_spawners)]
+        if getattr(user, "deleting", None) is None:
+            user.deleting = user.spawner.gateway.task(self._delete(user))
+        work = user.deleting
+        await self.recorded(*stops)
+        await self.answered(work)
+
+    async def _delete(self, user: Any) -> None:
+        try:
+            while active := [spawner for spawner in user.spawners.values() if spawner.active]:
+                await asyncio.gather(*(self.end(user, spawner) for spawner in active))
+            await maybe_future(self.authenticator.delete_user(user))
+            await user.delete_spawners()
+            self.users.delete(user)
+        finally:
+            user.deleting = None
+
+
+class StartPage(StartsServers, SpawnHandler):  # type: ignore[misc]  # jupyterhub is untyped
+    """JupyterHub's start page; a start that was stopped is answered 400."""
+
+
+def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:
+    """Return the session of a server that starts, as the link's user API tells of it; before the link has answered,
+    only whose it is, its id (None: a session that still ends comes first), its state and its address."""
+    root = f"{spawner.gateway_url}{base_url}"
+    session = spawner.claim.session
+    if session is not None:
+        return session.addressed(root).model_dump(mode="json")
+    return {
+        "id": spawner.claim.session_id or None,
+        "user": spawner.user.name,
+        "server": spawner.name,
+        "state": SessionState.PENDING.value,
+        "url": notebook_base(root, spawner.user.name, spawner.name),
+    }
+
+
+_OURS = {UserServerAPIHandler: ServerHandler, UserAPIHandler: PersonHandler, SpawnHandler: StartPage}
+
+
+def replace_handlers() -> None:
+    """Put our handlers in the place of JupyterHub's among its default ones."""
+    for routes in (apihandlers.default_handlers, handlers.default_handlers):
+        routes[:] = [(route[0], _OURS.get(route[1], route[1]), *route[2:]) for route in routes]
+
+
+def _scheduler_client(caller: Any, owner: Any) -> By:
+    """Return who asks for a stop. ``caller``: JupyterHub's user or service; a service counts as the hub itself."""
+    if not isinstance(caller, User):
+        return "hub"
+    return "person" if caller.name == owner.name else "operator"
+
+
+async def _let_go(spawner: FactorySpawner, stopped_by_others: bool) -> None:
+    """Return when nobody starts, checks or stops the server any more."""
+    while True:
+        under_way = [f for f in (spawner._spawn_future, spawner._stop_future) if f is not None and not f.done()]
+        if under_way:
+            await asyncio.wait(under_way)
+        elif spawner._spawn_pending or spawner._check_pending or (stopped_by_others and spawner._stop_pending):
+            await asyncio.sleep(_LOOK_SECONDS)
+        else:
+            return

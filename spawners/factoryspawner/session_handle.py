@@ -1,0 +1,251 @@
+"""A server's claim on a session: how one is found, asked for, given its environment, waited for and stopped.
+
+Knows the link and its table, and nothing of JupyterHub.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Callable
+
+from factorycommon.models import N_, Problem, Session, SessionId, SessionRequest, Words
+from factorylink.client import LinkProblem, LinkSilent
+from factoryspawner.errors import LINK_SILENT, StartFailed, problem_failed, session_failed
+from factoryspawner.gateway import HubGateway
+from factoryspawner.retry_pauses import pauses
+
+log = logging.getLogger("factoryspawner")
+
+Environment = Callable[[], tuple[dict[str, str], list[str]]]  # variables, and the notebook's argv
+
+_UNKNOWN = Words(
+    code="unknown",
+    what=N_("The gateway no longer knows this session."),
+    do=N_("Start it again; files in the notebook folder are still there."),
+    whose="you",
+)
+
+
+class SessionHandle:
+    """``session_id``: "" while there is none; ``token``: the hub token that session's notebook has, "" if not known;
+    ``asked_to_stop``: somebody wants it gone; ``was_certain``: it was known to live since this process holds it;
+    ``predecessor``: an earlier session of the server that is still ending.
+    """
+
+    def __init__(self, gateway: HubGateway, user: str, server: str) -> None:
+        self._gateway = gateway
+        self._link = gateway.link
+        self._table = gateway.table
+        self._user = user
+        self._server = server
+        self._put: asyncio.Task[Problem | None] | None = None
+        self.session_id: SessionId = ""
+        self.token = ""  # nosec B105
+        self.asked_to_stop = False
+        self.was_certain = False
+        self.predecessor: SessionId | None = None
+
+    @property
+    def session(self) -> Session | None:
+        """As the table has it."""
+        return self._table.session(self.session_id)
+
+    def names(self) -> dict[str, str]:
+        """What the notebook's code may know of its session, as environment variables."""
+        session = self.session
+        if session is None:
+            return {}
+        choice = session.choice
+        return {
+            "FACTORYGATE_SESSION": session.id,
+            "FACTORYGATE_FACTORY": choice.factory,
+            "FACTORYGATE_SIZE": choice.size,
+            "FACTORYGATE_ENVIRONMENT": choice.environment,
+            **({"FACTORYGATE_URL_TOKENS": "1"} if choice.url_tokens else {}),
+        }
+
+    def over(self) -> bool:
+        """Whether nothing is left to hold on to. A silent link is no reason."""
+        if not self.session_id or self.asked_to_stop:
+            return True
+        if self._put is not None and not self._put.done():
+            return False
+        return self._table.over(self.session_id)
+
+    def reset(self) -> None:
+        """Hold nothing any more."""
+        self.session_id = ""
+        self.token = ""  # nosec B105
+        self.asked_to_stop = False
+
+    async def find(self, wait: bool = True) -> Session | None:
+        """Return the live session of this server, or None. If the only one is stopping, wait for its end; with
+        ``wait=False`` return None at once.
+
+        Raises StartFailed if the link does not answer.
+        """
+        while True:
+            known = {session.id: session for session in self._table.of(self._user, self._server)}
+            try:
+                live = await self._link.sessions(user=self._user, server=self._server, live=True)
+            except LinkSilent as error:
+                raise StartFailed("silent", LINK_SILENT) from error
+            except LinkProblem as error:
+                raise problem_failed(error.problem) from error
+            for session in live:
+                self._table.answered(session, known.get(session.id))
+            requests = self._gateway.stop_requests
+            wanted = [session for session in live if session.wish == "run" and not requests.unwanted(session.id)]
+            if wanted:
+                return wanted[0]
+            if not live or not wait:
+                return None
+            self.predecessor = live[0].id
+            try:
+                await self.until_over(live[0].id)
+            finally:
+                self.predecessor = None
+
+    def adopt(self, session: Session, spare: str) -> None:
+        """Hold on to a session that lives. ``spare``: the token to use if its notebook has none yet."""
+        if session.id != self.session_id:
+            self.token = ""  # nosec B105
+        self.session_id = session.id
+        self.asked_to_stop = False
+        self.was_certain = session.certain
+        if not self.token and not session.environment_sent:
+            self.token = spare
+
+    def begin(self, token: str) -> None:
+        """A new session, not asked for yet."""
+        self.session_id = uuid.uuid4().hex
+        self.token = token
+        self.asked_to_stop = False
+        self.was_certain = True
+
+    async def put(self, request: SessionRequest) -> None:
+        """Ask for the new session until the link answers: the same PUT twice is one job, a lost answer costs nothing.
+
+        Raises StartFailed if the link refuses; then nothing is left. Cancelling this does not cancel the asking: a job
+        may exist already, and ``stop`` must know.
+        """
+        self._put = asyncio.get_running_loop().create_task(self._put_until_answered(self.session_id, request))
+        problem = await asyncio.shield(self._put)
+        if problem is not None:
+            raise problem_failed(problem)
+
+    async def reachable(self, environment: Environment, spare: str) -> str:
+        """The session's URL, once a request to it gets to the notebook. Time in the queue has no limit.
+
+        Sends the environment when the door opens. Raises StartFailed if the session ends before.
+        """
+        delays = pauses()
+        with self._table.watch_session(self.session_id) as changed:
+            while True:
+                changed.clear()
+                session = self.session
+                if self._table.over(self.session_id):
+                    raise session_failed(session) if session else StartFailed("gone", _UNKNOWN)
+                self.was_certain |= session is not None and session.certain
+                if session is None or self._table.silent:
+                    await changed.wait()
+                elif session.environment_sent and not self.token:
+                    await self._ask_token(spare)
+                    if not self.token:
+                        await _wait(changed, next(delays))
+                elif session.reachable and session.url:
+                    return session.url
+                elif session.door_open and not session.environment_sent:
+                    if not await self._send(environment):
+                        await _wait(changed, next(delays))
+                else:
+                    await changed.wait()
+
+    async def attend(self, environment: Environment) -> None:
+        """Stay with a session that was reachable; return when it is over. A requeued job gets its environment again."""
+        delays = pauses()
+        with self._table.watch_session(self.session_id) as changed:
+            while not self.over():
+                changed.clear()
+                session = self.session
+                needs = session is not None and session.door_open and not session.environment_sent
+                if needs and not self._table.silent and not await self._send(environment):
+                    await _wait(changed, next(delays))
+                else:
+                    await changed.wait()
+
+    async def stop(self) -> None:
+        """Return when the ledger holds the stop. Never fails. A PUT that is under way then begins no session, or one
+        that ends: the link remembers stops for ids that it does not know."""
+        self.asked_to_stop = True
+        if self.session_id:
+            await self._gateway.stop_requests.held(self.session_id)
+
+    async def until_over(self, session_id: SessionId) -> None:
+        """Return when the link tells that this session is over."""
+        with self._table.watch_session(session_id) as changed:
+            while not self._table.over(session_id):
+                changed.clear()
+                await changed.wait()
+
+    async def _put_until_answered(self, session_id: SessionId, request: SessionRequest) -> Problem | None:
+        for pause in pauses():
+            if self._unwanted(session_id):
+                return None
+            try:
+                known = self._table.session(session_id)
+                self._table.answered(await self._link.put_session(session_id, request), known)
+            except LinkProblem as error:
+                if self.session_id == session_id:
+                    self.reset()
+                return error.problem
+            except LinkSilent as error:
+                log.warning("Session %s is asked for again: %s", session_id, error)
+            else:
+                return None
+            await asyncio.sleep(pause)
+        raise AssertionError("pauses() has no end")
+
+    def _unwanted(self, session_id: SessionId) -> bool:
+        """Whether the session is no longer to be asked for."""
+        return self.asked_to_stop or self.session_id != session_id or self._gateway.stop_requests.unwanted(session_id)
+
+    async def _send(self, environment: Environment) -> bool:
+        """Hand the environment through the door; whether the link says that it is there."""
+        variables, argv = environment()
+        try:
+            await self._link.send_environment(self.session_id, variables, argv)
+        except LinkSilent as error:
+            log.warning("The environment of session %s is sent again: %s", self.session_id, error)
+            return False
+        except LinkProblem as error:  # the door closed meanwhile, or has one already
+            log.info("The door of session %s took no environment: %s", self.session_id, error)
+        return await self._refresh() and self.session is not None and self.session.environment_sent
+
+    async def _refresh(self) -> bool:
+        try:
+            known = self.session
+            self._table.answered(await self._link.session(self.session_id), known)
+        except (LinkSilent, LinkProblem) as error:
+            log.info("Session %s: %s", self.session_id, error)
+            return False
+        return True
+
+    async def _ask_token(self, spare: str) -> None:
+        """Ask the notebook's own token of the door: the hub's database lost it."""
+        if self.session is None or not self.session.door_open:
+            return
+        try:
+            self.token = await self._link.token(self.session_id) or spare
+        except (LinkSilent, LinkProblem) as error:
+            log.info("The door of session %s does not tell its token yet: %s", self.session_id, error)
+
+
+async def _wait(changed: asyncio.Event, seconds: float) -> None:
+    """Return at a change, or after that time, to try again what failed."""
+    try:
+        await asyncio.wait_for(changed.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,1 @@
+"""``bin/demo``: the whole gateway on this machine."""

@@ -1,0 +1,105 @@
+"""``bin/demo --login oidc``: a login provider on this machine, the demo's people in it, and the projects they are in.
+
+The provider (oidc-provider-mock) asks for no password: whoever reaches it may be anybody. So it stands on loopback, and
+with a gateway on loopback only.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from factoryspawner.config.login_settings import is_loopback
+from testbed.errors import CannotRun
+from testbed.supervisor import Program, write_private
+
+ADMIN = "admin"
+OPERATORS = "operators"
+AUTHORITY = "demo.factorygate"
+NAMESPACE = "urn:factorygate:demo"
+GROUPS = {
+    "ada": ("climate", "language-models"),
+    "grace": ("climate",),
+    "emmy": ("language-models",),
+    ADMIN: (OPERATORS,),
+}
+PROVIDER = "demo"
+TERMS = "A demo on one machine. Its login asks for no password: bring nothing here that matters."
+EVERYTHING = "EHPC-DEMO-000"
+
+
+def claims(name: str, groups: Iterable[str]) -> dict[str, Any]:
+    """What the provider says of somebody who is in these groups."""
+    return {
+        "preferred_username": name,
+        "eduperson_entitlement": [f"{NAMESPACE}:group:{group}:role=member#{AUTHORITY}" for group in groups],
+    }
+
+
+def provider(python: Path, port: int, folder: Path, environ: Mapping[str, str]) -> Program:
+    """The provider's process. What was changed in it is forgotten when it is started anew."""
+    people = (json.dumps({"sub": name, **claims(name, groups)}) for name, groups in GROUPS.items())
+    argv = (
+        *(str(python), "-m", "oidc_provider_mock", "-H", "127.0.0.1", "-p", str(port)),
+        *(word for person in people for word in ("--user-claims", person)),
+    )
+    return Program("provider", argv, folder, environ, folder / "log" / "provider.log")
+
+
+def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
+    """``login`` of hub.yaml. Raises CannotRun where others could reach the gateway."""
+    if not is_loopback(public_url) or not is_loopback(issuer):
+        raise CannotRun("--login oidc: its provider lets anybody in, so the gateway must be on 127.0.0.1")
+    for name in ("crypt.key", "client.secret"):
+        if not (folder / name).exists():
+            write_private(folder / name, secrets.token_hex(32))
+    return {
+        "people_file": str(folder / "hub" / "people.sqlite"),
+        "crypt_key_file": str(folder / "crypt.key"),
+        "refresh_seconds": 5,
+        "admin_groups": [OPERATORS],
+        "terms": {"version": "1", "text": TERMS},
+        "providers": [
+            {
+                "id": PROVIDER,
+                "kind": "myaccessid",  # as which the antennas' people come
+                "title": "the demo's own login",
+                "issuer": issuer,
+                "client_id": "factorygate",
+                "client_secret_file": str(folder / "client.secret"),
+                "scopes": ["openid", "profile", "email"],
+                "names": {name: name for name in GROUPS},
+                "rules": [{"entitlement": {"namespace": NAMESPACE, "authorities": [AUTHORITY], "roles": ["member"]}}],
+            }
+        ],
+    }
+
+
+def projects(factories: Iterable[str]) -> dict[str, Any]:
+    """``projects.yaml``: the first two factories have a project each; all others are the operators' alone."""
+    names = list(factories)
+    first, second = names[0], names[min(1, len(names) - 1)]
+    return {
+        "projects": [
+            _project("EHPC-AIF-2026PG01-101", "Climate downscaling", "playground", "climate", [first]),
+            _project("EHPC-AIF-2026FL01-202", "Language models", "fast-lane", "language-models", [second]),
+            _project(EVERYTHING, "The operators' own", "other", OPERATORS, names, members=[ADMIN]),
+        ]
+    }
+
+
+def _project(
+    name: str, title: str, mode: str, group: str, factories: Iterable[str], members: Iterable[str] = ()
+) -> dict[str, Any]:
+    return {
+        "id": name,
+        "title": title,
+        "mode": mode,
+        "groups": [group],
+        "members": list(members),
+        "gpu_hours": 500,
+        "factories": {factory: {} for factory in factories},
+    }

@@ -1,0 +1,275 @@
+"""A demo while it runs: clusters, programs, and what others may know of it (``demo.json``)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from factorycommon.models import Factory
+from factorylink.catalogue import loading
+from testbed import clock, factories
+from testbed.demo import login as demo_login
+from testbed.demo.folder import ADMIN, PEOPLE, DemoFolder
+from testbed.demo.options import in_use
+from testbed.errors import CannotRun
+from testbed.factories import Running
+from testbed.install import environments as install
+from testbed.network.login_side import Isolation
+from testbed.supervisor import Supervisor, write_private
+
+USABLE_SECONDS = 120.0  # from the start of the last program
+GOODBYE_SECONDS = 15.0  # for sessions to end by themselves
+TOLD = ("slurm_conf", "pbs_conf", "env", "prefix")  # of a factory's cluster, in demo.json
+RETRY = 0.1  # seconds between two looks at a program that nobody tells us about
+ROUTE_PAUSES = (*(RETRY,) * 20, 0.5, 1.0, 2.0, 5.0)  # a proxy or hub that says no for long is asked ever more rarely
+NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "PBS_", "CONFIGPROXY_", "FACTORYGATE_", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+class DemoError(Exception):
+    """The demo could not be started; the message is for the person at the terminal."""
+
+
+class Demo:
+    """Starts and ends all parts. ``clusters`` is the folder of the clusters, ``isolation`` how they stand,
+    ``accounting`` whether accounts and QOS count."""
+
+    def __init__(
+        self,
+        folder: DemoFolder,
+        clusters: Path,
+        factories: Sequence[str],
+        isolation: Isolation | None = None,
+        gpu_nodes: int = 2,
+        accounting: bool = False,
+    ) -> None:
+        self._folder = folder
+        self._clusters_folder = clusters
+        self._names = factories
+        self._isolation = isolation
+        self._gpu_nodes = gpu_nodes
+        self._accounting = accounting
+        self._clusters: dict[str, Running] = {}
+        self._supervisor = Supervisor(folder.record, self._write_demo_json, self._restarted)
+        self._started = False
+
+    @staticmethod
+    async def until(work: Coroutine[Any, Any, None], ended: asyncio.Event) -> bool:
+        """Do the work, or give it up when the event comes; whether it was done."""
+        tasks = [asyncio.create_task(work), asyncio.create_task(ended.wait())]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done = tasks[0].done()
+        for task in tasks:
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        if done and isinstance(results[0], BaseException):
+            raise results[0]
+        return done
+
+    async def start(self) -> None:
+        """Start all; returns when it can be used. Raises DemoError, or an error of the testbed."""
+        chosen = self._chosen()
+        try:
+            self._folder.prepare()
+        except ValueError as error:
+            raise CannotRun(str(error)) from error
+        ports = self._folder.ports
+        environ = environment_passed_on()
+        clock.forget(self._folder.path)
+        self._folder.write_hub_config()
+        await self._supervisor.start()
+        if taken := ports.taken(self._folder.login):
+            raise DemoError(in_use(*taken))
+        self._started = True
+        if self._folder.login == "oidc":
+            program = await asyncio.to_thread(self._folder.provider, environ)
+            await self._supervisor.start(program)
+        await self._supervisor.start(self._folder.proxy(environ), self._folder.hub(environ))
+        print(f"Starting {_schedulers(chosen)} ...", flush=True)
+        made = await asyncio.gather(*(asyncio.to_thread(self._up, factory) for factory in chosen.values()))
+        self._clusters = {one.id: one for one in made}
+        self._folder.write_link_config(self._clusters, chosen)
+        await self._supervisor.start(self._folder.link(environ))
+        print("Starting proxy, hub and link ...", flush=True)
+        await self._usable()
+
+    async def broken(self) -> None:
+        """Wait for an error of the supervisor itself and raise it."""
+        await self._supervisor.broken()
+
+    async def stop(self) -> None:
+        """End all; returns when no process is left."""
+        if self._clusters:
+            await self._end_sessions()
+        await self._supervisor.stop()
+        for told in (self._folder.path / "demo.json", self._folder.greeting):
+            told.unlink(missing_ok=True)
+        if self._started:
+            names = factories.known(self._clusters_folder)
+            await asyncio.gather(*(asyncio.to_thread(factories.load(self._clusters_folder, n).down) for n in names))
+
+    def greet(self) -> str:
+        """Return where to go and how to log in; kept, 0600, for whoever starts this demo again."""
+        words = self._greeting()
+        write_private(self._folder.greeting, words)
+        return words
+
+    def _greeting(self) -> str:
+        logins = self._folder.logins()
+        lines = ["", f"The gateway is at {self._folder.url}", ""]
+        if self._folder.login == "oidc":
+            lines += [f"  log in as {', '.join(demo_login.GROUPS)}: no password is asked for", ""]
+            logins = {}
+        lines += [f"  {name:6} {logins[name]}" + ("   (administrator)" if name == ADMIN else "") for name in logins]
+        lines += ["", f"Factories: {', '.join(self._clusters)}. Logs: {self._folder.path / 'log'}"]
+        if not all(one.root for one in self._clusters.values()):
+            lines.append(
+                "Without root there is one site account, your own: jobs of different people are not kept apart here."
+            )
+        return "\n".join([*lines, ""])
+
+    # --- parts
+
+    def _chosen(self) -> dict[str, Factory]:
+        known = loading.load(install.CHECKOUT / "hub_config" / "factories")
+        strange = [name for name in self._names if name not in known]
+        if strange or not self._names:
+            raise DemoError(f"--factories: {', '.join(strange) or 'empty'}; there are: {', '.join(known)}")
+        return {name: known[name] for name in self._names}
+
+    def _up(self, factory: Factory) -> Running:
+        slurm = self._folder.programs / "slurm"
+        return factories.up(
+            factory,
+            self._clusters_folder,
+            slurm,
+            gpu_nodes=self._gpu_nodes,
+            isolation=self._isolation,
+            accounting=self._accounting,
+        )
+
+    def _write_demo_json(self, pids: dict[str, int]) -> None:
+        if not {"proxy", "hub", "link"} <= set(pids):
+            return
+        logins = self._folder.logins() if self._folder.login == "passwords" else dict.fromkeys(PEOPLE, "")
+        content = {
+            "hub_url": self._folder.url,
+            **({"login_provider": self._folder.issuer} if self._folder.login == "oidc" else {}),
+            "users": [{"name": name, "password": logins[name]} for name in PEOPLE],
+            "admin_token": self._folder.secret("admin"),
+            "factories": {
+                name: {key: value for key, value in one.describe().items() if key in TOLD}
+                for name, one in self._clusters.items()
+            },
+            "pids": {name: pids[name] for name in ("hub", "proxy", "link")},
+        }
+        write_private(self._folder.path / "demo.json", json.dumps(content, indent=1))
+
+    async def _restarted(self, name: str) -> None:
+        """A new proxy has no routes; by itself the hub would notice within 300 s only."""
+        if name != "proxy":
+            return
+        token = {"Authorization": f"token {self._folder.secret('proxy')}"}
+        admin = {"Authorization": f"token {self._folder.secret('admin')}"}
+        async with httpx.AsyncClient(timeout=10) as http:
+            await retry(lambda: _ok(http.get(f"{self._folder.proxy_api_url}/api/routes", headers=token)), ROUTE_PAUSES)
+            hub = f"{self._folder.hub_url}{self._folder.base_url}hub/api/proxy"
+            await retry(lambda: _ok(http.post(hub, headers=admin)), ROUTE_PAUSES)
+
+    async def _end_sessions(self) -> None:
+        """Stop the sessions, so that people find them ended, and not lost with their clusters, at the next start."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self._folder.link_socket))
+        async with httpx.AsyncClient(base_url="http://link", transport=transport, timeout=5) as link:
+
+            async def live() -> list[str]:
+                answer = await link.get("/sessions", params={"live": "true"})
+                return [session["id"] for session in answer.raise_for_status().json()]
+
+            async def none_left() -> bool:
+                return not await live()
+
+            try:
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    for session in await live():
+                        await link.delete(f"/sessions/{session}", params={"by": "operator"})
+                    await retry(none_left)
+            except (TimeoutError, httpx.HTTPError) as error:
+                print(f"Not all sessions could be ended first ({error!r}); they end with their clusters.", flush=True)
+
+    # --- readiness
+
+    async def _usable(self) -> None:
+        """Wait until proxy, hub and link answer and every factory is well."""
+        transport = httpx.AsyncHTTPTransport(uds=str(self._folder.link_socket))
+        async with (
+            httpx.AsyncClient(base_url=self._folder.url, timeout=5) as outside,
+            httpx.AsyncClient(base_url="http://link", transport=transport, timeout=5) as link,
+        ):
+            checks: dict[str, Callable[[], Awaitable[bool]]] = {
+                "hub": lambda: _ok(outside.get("/hub/health")),
+                "link": lambda: _ok(outside.get("/services/factories/health")),
+                "factories": lambda: self._all_well(link),
+            }
+            try:
+                async with asyncio.timeout(USABLE_SECONDS):
+                    await asyncio.gather(*(retry(check) for check in checks.values()))
+            except TimeoutError:
+                late = [name for name, check in checks.items() if not await check()]
+                raise DemoError(self._why_late(late)) from None
+
+    async def _all_well(self, link: httpx.AsyncClient) -> bool:
+        try:
+            answer = await link.get("/factories", params={"user": ADMIN})
+        except httpx.TransportError:
+            return False
+        if answer.status_code != httpx.codes.OK:
+            return False
+        states = {view["id"]: view["health"]["state"] for view in answer.json()}
+        return all(states.get(name) == "ok" for name in self._clusters)
+
+    def _why_late(self, late: Sequence[str]) -> str:
+        lines = [f"not usable within {USABLE_SECONDS:.0f} s: {', '.join(late) or 'all too slow'}"]
+        for name in ("proxy", "hub", "link"):
+            log = self._folder.path / "log" / f"{name}.log"
+            if log.exists():
+                tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-8:]
+                lines += [f"--- {log}", *tail]
+        return "\n".join(lines)
+
+
+def _schedulers(chosen: Mapping[str, Factory]) -> str:
+    """``Slurm for a, b, PBS for c``."""
+    names: dict[str, list[str]] = {}
+    for name, factory in chosen.items():
+        names.setdefault({"slurm": "Slurm", "pbs": "PBS"}[factory.scheduler], []).append(name)
+    return ", ".join(f"{scheduler} for {', '.join(ids)}" for scheduler, ids in names.items())
+
+
+def environment_passed_on() -> dict[str, str]:
+    """The environment of the demo's programs: ours, less what would change what they do."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
+
+
+async def _ok(request: Awaitable[httpx.Response]) -> bool:
+    try:
+        return (await request).is_success
+    except httpx.TransportError:
+        return False
+
+
+async def retry(check: Callable[[], Awaitable[bool]], pauses: Iterable[float] = (RETRY,)) -> None:
+    """Look until it is so: another program's readiness, of which nobody sends word. ``pauses``: seconds between two
+    looks; the last one is for all further looks."""
+    waits, pause = iter(pauses), RETRY
+    while True:
+        since = time.monotonic()
+        if await check():
+            return
+        pause = next(waits, pause)
+        await asyncio.sleep(max(0.0, pause - (time.monotonic() - since)))

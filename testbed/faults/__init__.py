@@ -1,0 +1,1 @@
+"""Faults at a factory, by command, each with its undo."""

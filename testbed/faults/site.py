@@ -1,0 +1,173 @@
+"""What goes wrong on the way to an isolated factory and on its login side, and how it is mended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from testbed import accounts, processes
+from testbed.errors import FaultFailed
+from testbed.install import system
+from testbed.network import login_side, slow_wire
+from testbed.network import namespaces as network
+from testbed.network.namespaces import FAULTS, HUB, INSIDE, LOGIN, SLOW
+from testbed.slurm import daemons
+from testbed.slurm.cluster import SlurmCluster
+
+MILLISECONDS, PERCENT = "300", "5"
+_TABLE = "100"  # of routes, at the border
+_CUT = [(FAULTS, way, HUB, "-j", "DROP") for way in ("-i", "-o")]
+_COMMAND_SECONDS = 30
+
+
+def sshd_down(cluster: SlurmCluster) -> str:
+    """The listener and all connections, as where the login node is booted; also those that were just being made."""
+    while left := [one for one in on_host(cluster, LOGIN) if _is_sshd(one)]:
+        for process in left:
+            processes.kill(process)
+    return ""
+
+
+def sshd_up(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
+    """The listener."""
+    cluster.start_daemons(daemons.SSHD)
+
+
+def other_host_key(cluster: SlurmCluster) -> str:
+    """Another key at the same address; who is connected is cut off, as from a machine that is not this one."""
+    login_side.host_key(cluster.folder, "other_key")
+    _serve(cluster, "other_key")
+    return ""
+
+
+def own_host_key(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
+    """The key that was served before."""
+    _serve(cluster, "host_key")
+
+
+def _serve(cluster: SlurmCluster, key: str) -> None:
+    sshd_down(cluster)
+    login_side.serve(cluster.folder, key)
+    sshd_up(cluster, "")
+
+
+def distrust(cluster: SlurmCluster) -> str:
+    """The site takes no certificate of ours any more; who is connected stays."""
+    login_side.trust(cluster.folder, False)
+    return ""
+
+
+def trust(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
+    """It takes them again."""
+    login_side.trust(cluster.folder, True)
+
+
+def cut(cluster: SlurmCluster) -> str:
+    """No packet passes between hub and factory, of no connection; nobody is told."""
+    for rule in _CUT:
+        _border(cluster, "iptables", "-A", *rule)
+    return ""
+
+
+def mend(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
+    """They pass; TCP goes on by itself with what stands."""
+    for rule in _CUT:
+        _border(cluster, "iptables", "-D", *rule)
+
+
+def slow(cluster: SlurmCluster, milliseconds: str = MILLISECONDS, percent: str = PERCENT) -> str:
+    """Half of the delay each way, and this share of the packets lost, each way."""
+    try:
+        settings = [str(float(milliseconds) / 2), str(float(percent))]
+    except ValueError:
+        raise FaultFailed(f"slow: {milliseconds!r}, {percent!r}: milliseconds and percent are numbers") from None
+    argv = [sys.executable, slow_wire.__file__, SLOW, *settings]
+    with (cluster.folder / "log/slow.out").open("ab") as errors:
+        program = subprocess.Popen(
+            [*network.at_border(_network(cluster)), *argv],
+            env={processes.MARK: str(cluster.folder)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            start_new_session=True,
+        )
+    assert program.stdout is not None  # noqa: S101  # nosec B101
+    with program.stdout:
+        if program.stdout.readline() != b"ready\n":
+            raise FaultFailed(f"slow: needs /dev/net/tun: see {cluster.folder / 'log/slow.out'}")
+    _border(cluster, "ip", "link", "set", SLOW, "up")
+    _border(cluster, "ip", "route", "add", "default", "dev", SLOW, "table", _TABLE)
+    for interface in (HUB, INSIDE):
+        _border(cluster, "ip", "rule", "add", "iif", interface, "lookup", _TABLE)
+    return str(program.pid)
+
+
+def fast(cluster: SlurmCluster, note: str, *_: str) -> None:
+    """No packet goes through the device any more; those under way are lost."""
+    for interface in (HUB, INSIDE):
+        _border(cluster, "ip", "rule", "delete", "iif", interface, "lookup", _TABLE)
+    process = processes.find(int(note))
+    if process is not None and process in processes.of_cluster(cluster.folder):
+        processes.kill(process)
+
+
+def disk_full(cluster: SlurmCluster, account: str) -> str:
+    """A file system without a free byte in place of the account's home, with a copy of what is in there."""
+    if account not in (*cluster.accounts, login_side.WATCHER):
+        raise FaultFailed(f"disk-full: {account!r} is none of {', '.join(cluster.accounts)}")
+    home, kept = str(accounts.home(account)), cluster.folder / "homes" / account
+    _inside(cluster, "mount", "-t", "tmpfs", "-o", "mode=0700", "testbed", home)
+    try:
+        _inside(cluster, "cp", "--archive", f"{kept}/.", f"{home}/")
+        _inside(cluster, "cp", "/etc/hosts", f"{home}/.full")  # one of size 0 would have no end
+        blocks, free, size = map(int, _inside(cluster, "stat", "--file-system", "--format=%b %f %S", home).split())
+        _inside(cluster, "mount", "-o", f"remount,size={(blocks - free) * size}", home)
+    except FaultFailed:
+        _inside(cluster, "umount", "--lazy", home)
+        raise
+    return ""
+
+
+def disk_free(cluster: SlurmCluster, note: str, account: str) -> None:  # noqa: ARG001
+    """The home as it was; what was changed meanwhile is gone."""
+    _inside(cluster, "umount", "--lazy", str(accounts.home(account)))
+
+
+def plug(cluster: SlurmCluster, node: str, state: str) -> None:
+    """Whether the node's wire is ``up`` or ``down``."""
+    _border(cluster, "ip", "link", "set", node, state)
+
+
+def on_host(cluster: SlurmCluster, host: str) -> list[processes.Process]:
+    """All processes on the login side or a node, by age."""
+    return processes.in_namespaces(frozenset([network.inode(_network(cluster), host)]))
+
+
+def _is_sshd(process: processes.Process) -> bool:
+    return Path(processes.program(process.pid) or "").name.startswith("sshd")
+
+
+# --- how ------------------------------------------------------------------------------------------------------------
+
+
+def _network(cluster: SlurmCluster) -> network.Network:
+    if cluster.network is None:
+        raise FaultFailed(f"{cluster.id} is not isolated")
+    return cluster.network
+
+
+def _border(cluster: SlurmCluster, name: str, *words: str) -> str:
+    wait = ["--wait"] if name == "iptables" else []
+    return _checked([*network.at_border(_network(cluster)), system.program(name), *wait, *words])
+
+
+def _inside(cluster: SlurmCluster, name: str, *words: str) -> str:
+    return _checked([*cluster.on(LOGIN), system.program(name), *words])
+
+
+def _checked(argv: list[str]) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_COMMAND_SECONDS)
+    if done.returncode != 0:
+        raise FaultFailed(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout

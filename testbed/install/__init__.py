@@ -1,0 +1,1 @@
+"""What the demo and the tests run on, brought into this checkout."""

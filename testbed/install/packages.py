@@ -1,0 +1,207 @@
+"""Slurm, munge and MariaDB from the distribution's packages, unpacked into a folder: no root, nothing installed.
+
+The closure of dependencies is what apt says it would install; only packages that bring programs or libraries are
+unpacked, never libc. The system's package lists are used as they are; where they are empty or stale, lists are
+fetched into the folder itself.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.errors import CannotRun
+from testbed.install.relocate import relocate
+
+WANTED = ("slurmctld", "slurmd", "slurm-client", "slurm-wlm-basic-plugins", "munge", "libmunge2")
+ACCOUNTING = ("slurmdbd", "mariadb-server-core")
+# Never unpacked beside the system's own: the loader must stay one with libc, and the rest only runs at install time.
+_LEFT_OUT = ("libc6", "libc-bin", "libgcc-s1", "gcc-", "adduser", "passwd", "ucf", "debconf", "init-", "systemd")
+_APT_TIMEOUT = 300.0
+_FORM = "2"  # of the unpacked folder; another one is replaced
+
+
+@dataclass(frozen=True)
+class Packages:
+    """An unpacked Slurm. ``root`` holds ``usr/…``; ``libraries`` is one directory, with the plugins' below it."""
+
+    root: Path
+    version: str  # of Slurm, as the distribution numbers it
+
+    @property
+    def bin(self) -> Path:
+        """Client programs: sbatch, squeue, ..."""
+        return self.root / "usr/bin"
+
+    @property
+    def plugins(self) -> Path:
+        """Slurm's PluginDir, which also holds libslurmfull.so."""
+        found = sorted(self.root.glob("usr/lib/*/slurm-wlm"))
+        if not found:
+            raise CannotRun(f"the Slurm plugins below {self.root}: remove that folder and install again")
+        return found[0]
+
+    @property
+    def libraries(self) -> Path:
+        """Where programs in a sibling of the folder above it find their libraries, as in ``sbin`` and ``lib``."""
+        return self.root / "usr/lib"
+
+    def daemon(self, name: str) -> Path:
+        """The program file of slurmctld, slurmd, slurmstepd or munged; of slurmdbd or mariadbd."""
+        for file in (self.root / f"usr/sbin/{name}-wlm", self.root / f"usr/sbin/{name}"):
+            if file.is_file():
+                return file
+        raise CannotRun(f"the program {name} below {self.root}: remove that folder and install again")
+
+
+def installed(dest: Path) -> Packages | None:
+    """What an earlier :func:`install` left in ``dest``, or None."""
+    try:
+        stamp = json.loads((dest / "installed.json").read_text())
+    except FileNotFoundError:
+        return None
+    if stamp.get("form") != _FORM:
+        return None
+    return Packages(root=dest / "root", version=str(stamp.get("slurmctld") or stamp["slurmdbd"]))
+
+
+def install(dest: Path) -> Packages:
+    """Unpack Slurm below ``dest`` unless that is done already.
+
+    Takes about 15 s the first time, nothing later. Raises CannotRun where apt, its sources or Slurm are missing.
+    """
+    return _install(dest, WANTED)
+
+
+def accounting(slurm: Packages) -> Path:
+    """Where slurmdbd and its database belong to an unpacked Slurm."""
+    return slurm.root.parent / "accounting"
+
+
+def install_accounting(slurm: Packages, finish: Callable[[Packages], None]) -> Packages:
+    """Likewise slurmdbd and MariaDB beside ``slurm``; ``finish`` is called once, before anybody else can see them."""
+    return _install(accounting(slurm), ACCOUNTING, finish)
+
+
+def _install(dest: Path, wanted: Sequence[str], finish: Callable[[Packages], None] = lambda _: None) -> Packages:
+    dest = dest.absolute()
+    done = installed(dest)
+    if done is not None:  # perhaps by somebody else, in a folder that we may only read
+        return done
+    dest.mkdir(parents=True, exist_ok=True)
+    with locked(dest / "lock"):
+        there = installed(dest)
+        if there is not None:
+            return there
+        with tempfile.TemporaryDirectory(dir=dest, prefix="new-") as scratch:
+            root = Path(scratch) / "root"
+            versions = unpack(wanted, root, dest / "apt")
+            _make_movable(root)
+            finish(Packages(root=root, version=versions[wanted[0]]))
+            for made in Path(scratch).iterdir():
+                shutil.rmtree(dest / made.name, ignore_errors=True)
+                made.rename(dest / made.name)
+        fresh = dest / "installed.json.new"
+        fresh.write_text(json.dumps({"form": _FORM, **versions}, indent=1) + "\n")
+        fresh.rename(dest / "installed.json")
+        return Packages(root=dest / "root", version=versions[wanted[0]])
+
+
+def _make_movable(root: Path) -> None:
+    """Let the programs in ``root`` run from any place: one folder with all libraries, and run paths to it."""
+    root.chmod(0o755)
+    (plugins,) = root.glob("usr/lib/*/slurm-wlm")
+    for library in plugins.parent.glob("*.so*"):
+        (plugins / library.name).symlink_to(f"../{library.name}")
+    (root / "usr/lib/slurm").symlink_to(f"{plugins.parent.name}/{plugins.name}")
+    for program in [*(root / "usr/bin").iterdir(), *(root / "usr/sbin").iterdir()]:
+        relocate(program)
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold an exclusive lock on ``file``; waits for whoever holds it."""
+    with file.open("a") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _need_programs(*names: str) -> None:
+    missing = [name for name in names if shutil.which(name) is None]
+    if missing:
+        raise CannotRun(*(f"the program {name} (Debian or a relative is needed)" for name in missing))
+
+
+def unpack(
+    wanted: Sequence[str], root: Path, apt: Path, belongs: Callable[[str], bool] = lambda _name: True
+) -> dict[str, str]:
+    """Unpack these packages and what they need into ``root``; name to version. ``apt`` is a folder for its own files.
+
+    ``belongs`` says of the name of a package that is needed whether it shall come along. Raises CannotRun.
+    """
+    _need_programs("apt-get", "dpkg", "dpkg-deb")
+    with tempfile.TemporaryDirectory(dir=root.parent, prefix="debs-") as debs:
+        files = _download(wanted, apt, Path(debs), belongs)
+        for file in files.values():
+            _run(["dpkg-deb", "-x", str(file), str(root)])
+    return {name: file.name.split("_")[1] for name, file in files.items()}
+
+
+def _download(wanted: Sequence[str], apt: Path, debs: Path, belongs: Callable[[str], bool]) -> dict[str, Path]:
+    """Fetch the packages into ``debs``: with the system's lists, else with lists of our own. Returns name -> file."""
+    (apt / "cache/archives/partial").mkdir(parents=True, exist_ok=True)
+    (apt / "lists/partial").mkdir(parents=True, exist_ok=True)
+    common = [
+        "apt-get",
+        f"-oDir::Cache={apt / 'cache'}",
+        "-oDebug::NoLocking=1",
+        "-oAPT::Sandbox::User=",
+        "-oAcquire::Languages=none",
+        "-oAcquire::Retries=3",
+    ]
+    ours = [*common, f"-oDir::State::lists={apt / 'lists'}"]
+    try:
+        return _download_with(common, wanted, debs, belongs)
+    except subprocess.CalledProcessError:
+        # Empty or stale lists. A failed update of one source is no reason to stop: the download below tells.
+        subprocess.run([*ours, "update"], capture_output=True, timeout=_APT_TIMEOUT, check=False)
+    try:
+        return _download_with(ours, wanted, debs, belongs)
+    except subprocess.CalledProcessError as error:
+        words = (error.stderr or error.stdout or "").strip().splitlines()
+        tail = " / ".join(words[-3:])
+        raise CannotRun(f"the packages {', '.join(wanted)} from this system's package sources ({tail})") from error
+
+
+def _download_with(
+    apt: Sequence[str], wanted: Sequence[str], debs: Path, belongs: Callable[[str], bool]
+) -> dict[str, Path]:
+    _run([*apt, "download", *_closure(apt, wanted, belongs)], cwd=debs)
+    files = {file.name.split("_")[0]: file for file in sorted(debs.glob("*.deb"))}
+    absent = [name for name in wanted if name not in files]
+    if absent:
+        raise CannotRun(*(f"the package {name}" for name in absent))
+    return files
+
+
+def _closure(apt: Sequence[str], wanted: Sequence[str], belongs: Callable[[str], bool]) -> list[str]:
+    """Names of the wanted packages and of those dependencies that are not installed, as apt would install them."""
+    plan = _run([*apt, "-s", "install", "--no-install-recommends", *wanted])
+    planned = [line.split()[1].split(":")[0] for line in plan.splitlines() if line.startswith("Inst ")]
+    extra = [name for name in planned if not name.startswith(_LEFT_OUT) and belongs(name)]
+    return list(dict.fromkeys([*wanted, *extra]))
+
+
+def _run(argv: Sequence[str], cwd: Path | None = None) -> str:
+    """Run and return standard output. Raises CalledProcessError, with the program's words in it."""
+    env = {**os.environ, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(argv, cwd=cwd, env=env, capture_output=True, text=True, timeout=_APT_TIMEOUT, check=True)
+    return done.stdout

@@ -1,0 +1,1 @@
+"""Networks and login sides of isolated factories."""

@@ -1,0 +1,241 @@
+"""An isolated factory's network: one namespace for the login side, one for each node, and a border to the hub.
+
+The hub's namespace (that of this process) has one veth pair to the border; behind it lies a bridge with the login side
+and the nodes. All rules are the border's: nothing of the hub's own rules is touched. A mount namespace of the factory
+holds its ``/etc/hosts``, ``/etc/resolv.conf`` and homes; each host has a host name of its own. Those namespaces are
+kept by files: network namespaces in ``/run/netns``, the others in ``STATE/ID/ns``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import json
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal
+
+from factorycommon.models import Model
+from testbed.errors import CannotRun, DidNotStart
+from testbed.install import packages, system
+
+LOGIN = "login01"
+BORDER = "border"
+INSIDE, HUB = "inside", "hub"  # the border's two interfaces
+SLOW = "slow"  # a third, while its wire is slow: what is routed into it comes out of it later
+SSH_PORT = 22
+FAULTS = "FAULTS"  # the chain of the border's rules that a fault fills; it comes first
+_NETNS = Path("/run/netns")
+_INTERFACES = Path("/sys/class/net")
+_LOCK = Path("/run/factorygate-testbed.lock")  # of all checkouts: addresses are the machine's
+_SUBNETS = [f"10.{first}.{second}" for first in range(96, 224) for second in range(256)]
+_ROUTER = "cd /proc/sys/net/ipv4; echo 1 >ip_forward; echo 0 >conf/all/rp_filter; echo 0 >conf/default/rp_filter"
+_NO_IPV6 = 'for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e "$file" ] || echo 1 >"$file"; done'
+
+
+class Network(Model):
+    """Where a factory's hosts are. ``subnet``: the first three bytes of all its addresses."""
+
+    tag: str  # tells it from those of other checkouts; names the hub's interface
+    factory: str
+    subnet: str
+    nodes: tuple[str, ...]
+    outbound: Literal["compute", "login", "none", "unknown"]
+
+    @property
+    def hosts(self) -> dict[str, str]:
+        """Name to address, of the login side and the nodes."""
+        return {name: f"{self.subnet}.{number}" for number, name in enumerate((LOGIN, *self.nodes), start=2)}
+
+    @property
+    def hub(self) -> str:
+        """The hub's address on its way to the border."""
+        return f"{self.subnet}.253"
+
+    @property
+    def interface(self) -> str:
+        """The hub's interface."""
+        return _interface(self.tag)
+
+    def namespace(self, host: str) -> str:
+        """Name of a host's network namespace, for ``ip netns``."""
+        return f"{self.factory}-{self.tag}-{host}"
+
+
+def tag(folder: Path) -> str:
+    """What tells the factory in ``folder`` from all others on this machine."""
+    return hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
+
+
+def _interface(tag: str) -> str:
+    return f"fg{tag}"
+
+
+def enter(network: Network, folder: Path, host: str) -> tuple[str, ...]:
+    """Argv before a command that shall run on ``host``, in its root folder."""
+    ns = folder / "ns"
+    return (
+        *(system.program("nsenter"), f"--net={_NETNS / network.namespace(host)}"),
+        *(f"--mount={ns / 'mnt'}", f"--uts={ns / host}", "--"),
+    )
+
+
+def at_border(network: Network) -> tuple[str, ...]:
+    """Argv before a command that shall run at the border, with this process's files."""
+    return (system.program("nsenter"), f"--net={_NETNS / network.namespace(BORDER)}", "--")
+
+
+def rules(network: Network) -> str:
+    """The border's rules, as iptables-restore reads them. What is not let through gets no answer."""
+    login = network.hosts[LOGIN]
+    lines = ["*raw", f"-A PREROUTING -i {SLOW} -j CT --notrack", "COMMIT"]  # it has been tracked on its way in
+    lines += ["*filter", ":INPUT DROP", ":FORWARD DROP", ":OUTPUT DROP", f":{FAULTS} -"]
+    lines += [
+        f"-A FORWARD -j {FAULTS}",
+        f"-A FORWARD -i {SLOW} -j ACCEPT",  # was let in before
+        f"-A FORWARD -i {INSIDE} -o {INSIDE} -j ACCEPT",  # where the kernel shows us what the bridge carries
+        "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT",
+        f"-A FORWARD -i {HUB} -d {login} -p tcp --dport {SSH_PORT} -j ACCEPT",
+    ]
+    if network.outbound in ("login", "compute"):
+        lines.append(f"-A FORWARD -i {INSIDE} -s {login} -o {HUB} -j ACCEPT")
+    return "\n".join([*lines, "COMMIT", ""])
+
+
+def hosts_file(network: Network) -> str:
+    """Text of /etc/hosts: names are known inside only."""
+    lines = ["127.0.0.1 localhost"]
+    return "\n".join([*lines, *(f"{address} {name}" for name, address in network.hosts.items()), ""])
+
+
+def choose(
+    folder: Path, factory: str, nodes: Iterable[str], outbound: Literal["compute", "login", "none", "unknown"]
+) -> Network:
+    """A network for the factory in ``folder``, with addresses that nothing on this machine has a route to."""
+    name = tag(folder)
+    taken = [
+        ipaddress.ip_network(route["dst"])
+        for route in json.loads(_ip("-json", "-4", "route", "show", "table", "all") or "[]")
+        if route["dst"] != "default" and route.get("dev") != _interface(name)
+    ]
+    start = int(name, 16) % len(_SUBNETS)
+    for subnet in _SUBNETS[start:] + _SUBNETS[:start]:
+        ours = ipaddress.ip_network(f"{subnet}.0/24")
+        if not any(ours.overlaps(other) for other in taken):
+            return Network(tag=name, factory=factory, subnet=subnet, nodes=tuple(nodes), outbound=outbound)
+    raise CannotRun("a free subnet in 10.96.0.0/11 to 10.223.255.0/24")
+
+
+def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
+    """Make all namespaces, in place of what an earlier start left. ``homes``: what stands in place of which folder.
+
+    Raises DidNotStart.
+    """
+    with packages.locked(_LOCK):
+        remove(folder)
+        _make_wires(network)
+        _run([*at_border(network), "/bin/sh", "-c", _ROUTER])
+        _run([*at_border(network), system.program("iptables-restore")], stdin=rules(network))
+        _make_files(network, folder, homes)
+
+
+def remove(folder: Path) -> None:
+    """Take away what :func:`build` made for ``folder``, as far as it is there. The processes in it must be gone."""
+    wire = _interface(tag(folder))
+    if (_INTERFACES / wire).exists():  # by itself it goes only when the kernel gets to clearing the border's namespace
+        _ip("link", "delete", wire)
+    for path in _kept(folder):
+        _ip("netns", "delete", path.name)
+    ns = folder / "ns"
+    for file in [*ns.glob("*"), ns]:
+        while _mounted(file):
+            _run([system.program("umount"), "--lazy", str(file)])
+
+
+def stands(network: Network, folder: Path) -> bool:
+    """Whether all namespaces are there; after a boot they are not."""
+    names = [network.namespace(host) for host in (BORDER, *network.hosts)]
+    files = [folder / "ns" / name for name in ("mnt", *network.hosts)]
+    return all(_mounted(_NETNS / name) for name in names) and all(_mounted(file) for file in files)
+
+
+def inode(network: Network, host: str) -> int:
+    """The network namespace of one host, as its processes show it in ``/proc/PID/ns/net``."""
+    return (_NETNS / network.namespace(host)).stat().st_ino
+
+
+def inodes(folder: Path) -> frozenset[int]:
+    """All network namespaces of the factory in ``folder``, likewise."""
+    return frozenset(path.stat().st_ino for path in _kept(folder) if _mounted(path))
+
+
+def _kept(folder: Path) -> list[Path]:
+    return list(_NETNS.glob(f"*-{tag(folder)}-*"))
+
+
+def _make_wires(network: Network) -> None:
+    border = network.namespace(BORDER)
+    for name in (border, *(network.namespace(host) for host in network.hosts)):
+        _ip("netns", "add", name)
+        _run([system.program("nsenter"), f"--net={_NETNS / name}", "/bin/sh", "-c", _NO_IPV6])
+        _ip("-n", name, "link", "set", "lo", "up")
+    _ip("link", "add", network.interface, "type", "veth", "peer", "name", HUB, "netns", border)
+    no_ipv6 = Path(f"/proc/sys/net/ipv6/conf/{network.interface}/disable_ipv6")
+    if no_ipv6.exists():
+        no_ipv6.write_text("1")
+    _ip("-n", border, "link", "add", INSIDE, "type", "bridge")
+    _ip("-n", border, "address", "add", f"{network.subnet}.1/25", "dev", INSIDE)
+    _ip("-n", border, "address", "add", f"{network.subnet}.254/30", "dev", HUB)
+    for name in (INSIDE, HUB):
+        _ip("-n", border, "link", "set", name, "up")
+    for host, address in network.hosts.items():
+        name = network.namespace(host)
+        _ip("-n", border, "link", "add", host, "type", "veth", "peer", "name", "eth0", "netns", name)
+        _ip("-n", border, "link", "set", host, "master", INSIDE, "up")
+        _ip("-n", name, "address", "add", f"{address}/25", "dev", "eth0")
+        _ip("-n", name, "link", "set", "eth0", "up")
+        _ip("-n", name, "route", "add", "default", "via", f"{network.subnet}.1")
+    _ip("address", "add", f"{network.hub}/30", "dev", network.interface)
+    _ip("link", "set", network.interface, "up")
+    _ip("route", "add", f"{network.subnet}.0/25", "via", f"{network.subnet}.254")
+
+
+def _make_files(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
+    """The mount namespace and the host names, kept by files in a folder that is a private mount, as they must be."""
+    mount, unshare = system.program("mount"), system.program("unshare")
+    etc, ns = folder / "etc", folder / "ns"
+    etc.mkdir(exist_ok=True)
+    ns.mkdir(exist_ok=True)
+    (etc / "hosts").write_text(hosts_file(network))
+    (etc / "resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")  # where nobody answers
+    _run([mount, "--bind", str(ns), str(ns)])
+    _run([mount, "--make-private", str(ns)])
+    (ns / "mnt").touch()
+    _run([unshare, f"--mount={ns / 'mnt'}", "--propagation", "slave", "true"])
+    for host in network.hosts:
+        (ns / host).touch()
+        _run([unshare, f"--uts={ns / host}", "hostname", host])
+    inside = enter(network, folder, LOGIN)
+    for source, target in {etc / "hosts": Path("/etc/hosts"), etc / "resolv.conf": Path("/etc/resolv.conf")}.items():
+        _run([*inside, mount, "--bind", str(source), str(target)])
+    for target, source in homes.items():
+        _run([*inside, mount, "--bind", str(source), str(target)])
+
+
+def _mounted(file: Path) -> bool:
+    """Whether a file (or folder) is a mount; a kept namespace is one."""
+    name = os.path.realpath(file).replace(" ", "\\040")
+    return f" {name} " in Path("/proc/self/mountinfo").read_text()
+
+
+def _ip(*words: str) -> str:
+    return _run([system.program("ip"), *words])
+
+
+def _run(argv: list[str], stdin: str = "") -> str:
+    done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=30)
+    if done.returncode != 0:
+        raise DidNotStart(f"{' '.join(argv)}: {(done.stderr or done.stdout).strip()}")
+    return done.stdout

@@ -1,0 +1,122 @@
+"""The programs of OpenPBS, where somebody has installed them: no distribution has them, so nothing is fetched here."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.errors import CannotRun
+from testbed.install import system
+
+CONF = Path("/etc/pbs.conf")
+USUAL = Path("/opt/pbs")
+COMMANDS = (
+    *("pbs_attach", "pbs_rstat", "pbsnodes", "qalter", "qdel", "qmgr", "qrerun", "qselect", "qstat", "qsub", "qterm"),
+)
+DAEMONS = ("pbs_comm", "pbs_mom", "pbs_sched", "pbs_server")
+HABITAT = "libexec/pbs_habitat"  # makes PBS_HOME, with the server's database
+IFF = "sbin/pbs_iff"  # tells the server who asks; what it may not do without being root's
+DATA_SERVICE = "sbin/pbs_dataservice"
+WANTED = (
+    *(f"bin/{name}" for name in COMMANDS),
+    *(f"sbin/{name}" for name in DAEMONS),
+    *(IFF, DATA_SERVICE, HABITAT),
+)
+DATABASE_USER = "postgres"  # as whom the server's database runs, unless pbs.conf names another
+_VERSION = re.compile(r"pbs_version = (\S+)")
+_OTHERS_MAY = 0o005
+
+
+@dataclass(frozen=True)
+class Programs:
+    """An installed OpenPBS: its PBS_EXEC."""
+
+    exec: Path
+    version: str
+
+    def program(self, name: str) -> str:
+        """The file of a program below PBS_EXEC, as ``sbin/pbs_mom``."""
+        return str(self.exec / name)
+
+
+def places(environ: Mapping[str, str], conf: Path | None = None) -> tuple[Path, ...]:
+    """Where to look, the first first: ``PBS_EXEC`` of the environment, that of pbs.conf, the usual place."""
+    file = Path(environ.get("PBS_CONF_FILE") or conf or CONF)
+    try:
+        said = conf_value(file.read_text(errors="replace"), "PBS_EXEC")
+    except OSError:
+        said = ""
+    return tuple(dict.fromkeys(Path(place) for place in (environ.get("PBS_EXEC"), said, USUAL) if place))
+
+
+def conf_value(text: str, name: str) -> str:
+    """The value of a name in a pbs.conf; empty where it is not there."""
+    found = re.findall(rf"^\s*{name}=[\"']?([^\"'\n]*?)[\"']?\s*$", text, re.M)
+    return found[-1] if found else ""
+
+
+def absent(place: Path) -> list[str]:
+    """Programs that are missing below a PBS_EXEC."""
+    return [name for name in WANTED if not os.access(place / name, os.X_OK)]
+
+
+def find(environ: Mapping[str, str] | None = None, conf: Path | None = None) -> Programs:
+    """The OpenPBS of this machine. Raises CannotRun, with what is missing, where it was looked for, and what to do."""
+    looked = places(os.environ if environ is None else environ, conf)
+    for place in looked:
+        if not absent(place):
+            return Programs(place, _version(place))
+    nearest = min(looked, key=lambda place: len(absent(place)))
+    missing = absent(nearest)
+    what = "OpenPBS" if len(missing) == len(WANTED) else f"OpenPBS' {', '.join(missing)} in {nearest}"
+    raise CannotRun(
+        f"{what} (looked in {', '.join(map(str, looked))}): install OpenPBS 23 with its server, scheduler, comm and"
+        " mom, and name its folder in PBS_EXEC"
+    )
+
+
+def check_system(programs: Programs) -> None:
+    """Raises CannotRun where this machine or user cannot run its daemons."""
+    missing = []
+    if os.geteuid() != 0:
+        missing.append("root, as whom the daemons of PBS run")
+    elif not (programs.exec / IFF).stat().st_mode & 0o4000:
+        missing.append(f"the set-user-id bit of {programs.exec / IFF}, without which nobody but root can ask")
+    for place in (programs.exec, *programs.exec.parents):
+        if place.stat().st_mode & _OTHERS_MAY != _OTHERS_MAY:
+            missing.append(f"a PBS_EXEC that site accounts can read: {place} is closed to others")
+    if not (_database_programs(programs) / "initdb").exists():
+        missing.append(f"PostgreSQL's server programs in {_database_programs(programs)} (where PBS looks for them)")
+    try:
+        pwd.getpwnam(DATABASE_USER)
+    except KeyError:
+        missing.append(f"the Unix user {DATABASE_USER}, as whom PBS' database runs (Debian: postgresql)")
+    if missing:
+        raise CannotRun(*missing)
+
+
+def _database_programs(programs: Programs) -> Path:
+    """Where PBS looks for PostgreSQL's: in its own folder, where pg_config says, or beside psql."""
+    own = programs.exec / "pgsql/bin"
+    if own.is_dir():
+        return own
+    try:
+        argv = [system.program("pg_config"), "--bindir"]
+    except FileNotFoundError:
+        return Path("/usr/bin")
+    return Path(subprocess.run(argv, capture_output=True, text=True, timeout=20, check=True).stdout.strip())
+
+
+def _version(place: Path) -> str:
+    done = subprocess.run(
+        [str(place / "bin/qstat"), "--version"], capture_output=True, text=True, timeout=20, check=False
+    )
+    found = _VERSION.search(done.stdout)
+    if found is None:
+        raise CannotRun(f"OpenPBS in {place}: qstat --version says {(done.stdout + done.stderr).strip()!r}")
+    return found[1]

@@ -1,0 +1,65 @@
+"""What is remembered of an OpenPBS between processes (``STATE/ID/pbs.json``), and which processes are its daemons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from factorycommon.models import Model
+from testbed import processes
+from testbed.network.login_side import Isolation
+from testbed.network.namespaces import Network
+
+FILE = "pbs.json"
+COMM, SCHEDULER, SERVER, MOM = "pbs_comm", "pbs_sched", "pbs_server", "pbs_mom"
+OF_THE_LOGIN_SIDE = (COMM, SCHEDULER, SERVER)
+# Where each keeps its process id, below its PBS_HOME.
+_LOCKS = {
+    COMM: "server_priv/comm.lock",
+    SCHEDULER: "sched_priv/sched.lock",
+    SERVER: "server_priv/server.lock",
+    MOM: "mom_priv/mom.lock",
+}
+
+
+class PbsRecord(Model):
+    """One cluster, as it was started."""
+
+    id: str
+    programs: Path  # PBS_EXEC
+    version: str
+    accounts: tuple[str, ...]
+    network: Network
+    isolation: Isolation
+    orders: tuple[str, ...]  # to qmgr
+    resources: tuple[str, ...]  # of the site, named to the scheduler
+
+    def write(self, folder: Path) -> None:
+        """Remember it."""
+        (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n")
+
+
+def read(folder: Path) -> PbsRecord | None:
+    """The record in ``folder``. One that cannot be read, of another version or cut short by a crash, counts as none."""
+    try:
+        return PbsRecord.model_validate_json((folder / FILE).read_text())
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def states(told: str, nodes: tuple[str, ...]) -> set[str]:
+    """The states of those nodes in the answer of ``pbsnodes -a -F json``; one that is not there is ``missing``."""
+    found = json.loads(told or "{}").get("nodes", {})
+    return {state for node in nodes for state in str(found.get(node, {}).get("state", "missing")).split(",")}
+
+
+def daemon(programs: Path, home: Path, name: str) -> processes.Process | None:
+    """The living process of a daemon, by the file that it locks; its number may be somebody else's by now."""
+    try:
+        process = processes.find(int((home / _LOCKS[name]).read_text().split()[0]))
+    except (FileNotFoundError, ValueError, IndexError):
+        return None
+    program = processes.program(process.pid) if process is not None else None
+    return process if (program or "").startswith(f"{programs.resolve()}/sbin/{name}") else None

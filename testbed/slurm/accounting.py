@@ -1,0 +1,115 @@
+"""Who may run, in whose account and within which limits: slurmdbd's configuration, and what the catalogue's entry
+becomes in it. Pure text; ``sacctmgr`` carries it out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+
+from factorycommon.models import Factory, Model, Qos
+from testbed.slurm import database
+
+UNPAID = "unpaid"  # the account of whoever names none, where one must be named; it may use no partition
+_ANY_ACCOUNT = "project_1"  # where the catalogue gives no example
+_OTHER_QOS = "unnamed"  # with it there are two, so that Slurm cannot choose for whoever names none
+
+
+class Accounting(Model):
+    """Where slurmdbd listens, and what it is made of."""
+
+    host: str
+    port: int
+    packages: Path
+    plugins: Path
+
+
+def account(factory: Factory) -> str:
+    """The account that pays for whoever may run there. Slurm keeps such names in lower case."""
+    return (factory.account_example or _ANY_ACCOUNT).lower()
+
+
+def project_qos(factory: Factory) -> str | None:
+    """The QOS that jobs without one of their size must name; sites call it as the project."""
+    needed = factory.qos_mandatory and any(size.qos is None for size in factory.sizes)
+    return account(factory) if needed else None
+
+
+def slurm_settings(where: Accounting, base: Path) -> dict[str, str]:
+    """For slurm.conf."""
+    return {
+        "AccountingStorageType": "accounting_storage/slurmdbd",
+        "AccountingStorageHost": where.host,
+        "AccountingStoragePort": str(where.port),
+        "AccountingStoragePass": f"{base}/munge/socket",
+        "AccountingStorageTRES": "gres/gpu",
+        "AccountingStorageEnforce": "associations,limits,qos,safe",
+    }
+
+
+def slurmdbd_conf(where: Accounting, base: Path, user: str) -> str:
+    """Text of slurmdbd.conf, which must be 0600."""
+    settings = {
+        "AuthType": "auth/munge",
+        "AuthInfo": f"socket={base}/munge/socket",
+        "DbdHost": where.host,
+        "DbdPort": str(where.port),
+        "CommunicationParameters": "NoInAddrAny",
+        "SlurmUser": user,
+        "PluginDir": str(where.plugins),
+        "PidFile": f"{base}/run/slurmdbd.pid",
+        "LogFile": f"{base}/log/slurmdbd.log",
+        "StorageType": "accounting_storage/mysql",
+        "StorageHost": "localhost",  # by the socket of MYSQL_UNIX_PORT
+        "StorageUser": user,
+        "StorageLoc": database.NAME,
+    }
+    return "".join(f"{key}={value}\n" for key, value in settings.items())
+
+
+def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
+    """Arguments of ``sacctmgr -i``, one command each: a fresh database becomes what the entry says.
+
+    ``people``, the site accounts, may run in :func:`account` with each QOS of the entry. Where an account must be
+    named, their default one may use nothing; where a QOS must be named, the default one gives nothing or there is none.
+    """
+    named = {qos.name.lower(): qos for qos in factory.qos}
+    project = project_qos(factory)
+    if project is not None:
+        named.setdefault(project, Qos(name=project))
+    # What whoever names no QOS gets: one that gives nothing, as some sites have it, or none at all.
+    trap = next((name for name, qos in named.items() if qos.max_gpus == 0), None)
+    if trap is not None:
+        default = trap
+    elif factory.qos_mandatory:
+        named.setdefault(_OTHER_QOS, Qos(name=_OTHER_QOS))
+        default = None
+    else:
+        named.setdefault("normal", Qos(name="normal"))
+        default = "normal"
+    told = [_qos_order(name, qos) for name, qos in named.items()]
+    everyone = ",".join(people)
+    pays = account(factory)
+    told.append(("add", "account", pays, f"Description={factory.name}", "Organization=testbed"))
+    takes = [f"QOS={','.join(named)}", *([] if default is None else [f"DefaultQOS={default}"])]
+    if factory.account_mandatory:
+        told.append(("add", "account", UNPAID, "Description=nobody pays", "Organization=testbed"))
+        told.append(("add", "user", everyone, f"Account={UNPAID}", f"DefaultAccount={UNPAID}", "Partition=none"))
+    told.append(("add", "user", everyone, f"Account={pays}", *takes))
+    return told
+
+
+def _qos_order(name: str, qos: Qos) -> tuple[str, ...]:
+    limits = ["Flags=DenyOnLimit"]  # what is over one is refused at once
+    if qos.max_hours is not None:  # which stands in place of the partition's
+        limits = ["Flags=DenyOnLimit,PartitionTimeLimit"]
+        limits.append(f"MaxWall={max(1, math.ceil(round(qos.max_hours * 60, 6)))}")
+    job = {"node": qos.max_nodes, "cpu": qos.max_cores, "gres/gpu": qos.max_gpus}
+    words = [f"{what}={number}" for what, number in job.items() if number is not None]
+    if words:
+        limits.append(f"MaxTRESPerJob={','.join(words)}")
+    if qos.group_gpus is not None:
+        limits.append(f"GrpTRES=gres/gpu={qos.group_gpus}")
+    if qos.max_jobs is not None:
+        limits.append(f"MaxSubmitJobsPerUser={qos.max_jobs}")
+    return ("modify", "qos", name, "set", *limits) if name == "normal" else ("add", "qos", name, *limits)

@@ -1,0 +1,299 @@
+"""One factory as a running Slurm: start it, adopt it, repair it, stop it.
+
+Everything of a cluster lies in ``STATE/ID``: ``etc``, ``sbin`` (its own copies of the daemons, by which its processes
+are known), ``dev``, ``munge``, ``ctld``, ``spool``, ``run``, ``log``, and ``cluster.json`` with what a later process
+needs to know. Daemons speak on 127.0.0.1 and clients need nothing but the environment in :attr:`Cluster.env`; those of
+an isolated cluster are in namespaces (:mod:`testbed.network.namespaces`), which :attr:`Cluster.prefix` leads into.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from factorycommon.models import Factory
+from testbed import accounts, processes
+from testbed.errors import DidNotStart, NotThere
+from testbed.install import packages
+from testbed.network import login_side
+from testbed.network import namespaces as network
+from testbed.network.login_side import Isolation
+from testbed.slurm import daemons, database, files, layout, record
+from testbed.slurm.record import SlurmRecord
+
+READY_SECONDS = 90.0  # a machine may have much else to do
+_LOCK = "lock"
+_REAPING_SECONDS = 3.0
+_AS_ACCOUNT = ("setpriv", "--init-groups")
+_READY_STATES = ("idle", "mix", "alloc")
+
+
+class SlurmCluster:
+    """A factory's cluster. Made by :func:`up` and :func:`load`."""
+
+    def __init__(self, folder: Path, remembered: SlurmRecord, slurm: packages.Packages) -> None:
+        self.folder = folder
+        self.record = remembered
+        self._slurm = slurm
+
+    @property
+    def id(self) -> str:
+        """The factory's id, which is also Slurm's ClusterName."""
+        return self.record.id
+
+    @property
+    def slurm_conf(self) -> Path:
+        """The configuration file."""
+        return self.record.place.base / "etc/slurm.conf"
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What client commands need in their environment, for any site account."""
+        return record.environment(self.record.place, self._slurm)
+
+    @property
+    def network(self) -> network.Network | None:
+        """Addresses of an isolated cluster; None where all is on 127.0.0.1."""
+        return self.record.place.network
+
+    @property
+    def prefix(self) -> tuple[str, ...]:
+        """Argv before the administrator's client commands: what leads to the login side, where that is apart."""
+        return self.on(network.LOGIN)
+
+    def on(self, host: str) -> tuple[str, ...]:
+        """Argv before a command that shall run, as root, on ``login01`` or a node; it starts in the root folder."""
+        return () if self.network is None else network.enter(self.network, self.folder, host)
+
+    @property
+    def accounts(self) -> tuple[str, ...]:
+        """Unix users that may run jobs."""
+        return self.record.accounts
+
+    @property
+    def root(self) -> bool:
+        """Whether the daemons run as root, so that jobs run as different users."""
+        return self.record.place.root
+
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Names of the nodes."""
+        return tuple(self.record.place.node_ports)
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids of the living daemons: ``munged``, ``slurmctld``, ``sshd`` where isolated, ``slurmdbd`` and
+        ``mariadbd`` with accounting, and one for each node by its name."""
+        found = {name: daemons.running(self.folder, name) for name in self._daemons}
+        return {name: process.pid for name, process in found.items() if process is not None}
+
+    @property
+    def _daemons(self) -> tuple[str, ...]:
+        sshd = () if self.network is None else (daemons.SSHD,)
+        accounting = () if self.record.place.accounting is None else (daemons.DATABASE, daemons.ACCOUNTING)
+        return (daemons.MUNGED, *accounting, daemons.CONTROLLER, *sshd, *self.nodes)
+
+    @property
+    def _accounting(self) -> packages.Packages | None:
+        where = self.record.place.accounting
+        return None if where is None else packages.installed(where.packages)
+
+    def access_fields(self) -> dict[str, object]:
+        """Fields of ``factorylink.config.Access`` by which the link reaches this cluster."""
+        if self.network is None or self.record.isolation is None:
+            way: dict[str, object] = {
+                "transport": {"kind": "local", "prefix": list(self.prefix), "env": self.env},
+                "door": {"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"},
+                "extend": "watcher",  # which is the scheduler's own administrator here
+            }
+        else:
+            way = login_side.access_fields(self.folder, self.record.isolation, self.network)
+        return {
+            **way,
+            "account_pool": list(self.accounts),
+            "testbed": True,
+            **({"job_account": self.record.job_account} if self.record.job_account else {}),
+            **({"job_qos": self.record.job_qos} if self.record.job_qos else {}),
+        }
+
+    def describe(self) -> dict[str, object]:
+        """What ``python -m testbed env`` prints."""
+        return {
+            "slurm_conf": str(self.slurm_conf),
+            "env": self.env,
+            "prefix": list(self.prefix),
+            "accounts": list(self.accounts),
+            "root": self.root,
+        }
+
+    def run(self, *argv: str, account: str | None = None, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+        """Run a client command as the cluster's administrator, or (as root) as a site account, in text. A failed
+        command raises nothing."""
+        who = () if account is None else (*_AS_ACCOUNT, f"--reuid={account}", f"--regid={account}")
+        env = {**os.environ, **self.env}
+        words = [*self.prefix, *who, *argv]
+        return subprocess.run(words, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+
+    def ready(self) -> bool:
+        """Whether the controller answers and all nodes are up and take jobs."""
+        answer = self.run("sinfo", "-h", "-N", "-o", "%N %t")
+        states = {tuple(line.split()) for line in answer.stdout.splitlines()}  # a node comes once for each partition
+        good = {(node, state) for node in self.nodes for state in _READY_STATES}
+        return answer.returncode == 0 and states <= good and {node for node, *_ in states} == set(self.nodes)
+
+    def start_missing(self) -> None:
+        """Start the daemons that do not live, with the state they left, and wait until the nodes take jobs.
+
+        Raises DidNotStart.
+        """
+        self._start_accounting()
+        self.start_daemons(*self._daemons)
+        if not processes.wait_until(self.ready, READY_SECONDS, pause=0.1):
+            tails = files.log_tails(self.folder)
+            raise DidNotStart(f"{self.id}: not all nodes took jobs in {READY_SECONDS:.0f} s\n{tails}")
+
+    def start_daemons(self, *names: str) -> None:
+        """Start those of them that do not live, and wait for nothing more. Raises DidNotStart."""
+        missing = [name for name in names if name not in self.pids]
+        env = {
+            **self.env,
+            "PATH": f"{self.env['PATH']}:/usr/sbin:/sbin",
+            "LANG": "C.UTF-8",
+            processes.MARK: str(self.folder),
+        }
+        daemons.start(
+            self.folder,
+            self.record.place.base,
+            missing,
+            env,
+            lambda name: self.on(name if name in self.nodes else network.LOGIN),
+            self._accounting,
+        )
+        # Some go into the background before they have written who they are.
+        if not processes.wait_until(lambda: set(missing) <= self.pids.keys(), READY_SECONDS):
+            raise DidNotStart(f"{self.id}: {', '.join(missing)} ended at once\n{files.log_tails(self.folder)}")
+
+    def _start_accounting(self) -> None:
+        """Start slurmdbd and its database, where there are any, and wait until it answers. Raises DidNotStart."""
+        if self.record.place.accounting is None:
+            return
+        self.start_daemons(daemons.MUNGED, daemons.DATABASE, daemons.ACCOUNTING)
+        known = ("sacctmgr", "--noheader", "--parsable2", "show", "cluster", "format=Cluster")
+        if not processes.wait_until(lambda: self.run(*known).returncode == 0, READY_SECONDS):
+            raise DidNotStart(f"{self.id}: slurmdbd does not answer\n{files.log_tails(self.folder)}")
+        if self.id not in self.run(*known).stdout.split():
+            self._order("add", "cluster", self.id)  # a controller that does so itself takes seconds
+
+    def give_orders(self) -> None:
+        """Lay out accounts and QOS in a fresh database; the controller must run, since it names what is counted there.
+
+        Raises DidNotStart.
+        """
+        for order in self.record.orders:
+            self._order(*order)
+
+    def _order(self, *order: str) -> None:
+        done = self.run("sacctmgr", "-i", *order)
+        if done.returncode != 0:
+            said = done.stderr.strip() or done.stdout.strip()
+            raise DidNotStart(f"{self.id}: sacctmgr -i {' '.join(order)}: {said}")
+
+    def kill(self, name: str) -> None:
+        """Kill one daemon as a crash would: ``munged``, ``slurmctld``, ``slurmdbd``, ``mariadbd``, ``sshd`` or, by its
+        node, a slurmd. Its jobs live on; undo it with :meth:`start_missing`."""
+        process = daemons.running(self.folder, name)
+        if process is not None:
+            processes.kill(process)
+
+    def down(self) -> None:
+        """Stop everything, jobs included, and wait until no process is left. Logs and configuration stay."""
+        with packages.locked(self.folder.parent / _LOCK):
+            dead = _clear(self.folder)
+            database.remove(self.folder)
+            if self.record.place.base != self.folder:
+                self.record.place.base.unlink(missing_ok=True)
+            (self.folder / files.FAULTS).unlink(missing_ok=True)
+        processes.wait_reaped(dead, _REAPING_SECONDS)
+
+
+def up(
+    factory: Factory,
+    state: Path,
+    prefix: Path | None = None,
+    *,
+    gpu_nodes: int = 2,
+    cpu_nodes: int = 1,
+    names: tuple[str, ...] = accounts.NAMES,
+    isolation: Isolation | None = None,
+    accounting: bool = False,
+) -> SlurmCluster:
+    """A running cluster for ``factory`` with its things below ``state``; ``prefix`` is where Slurm is unpacked.
+
+    A running one is adopted, with what died of it started again; one laid out otherwise is replaced, jobs and all.
+    ``names`` are the site accounts (as root). ``isolation``: in network namespaces of its own, behind sshd.
+    ``accounting``: with slurmdbd, so that accounts, QOS and their limits are enforced and ``sacct`` answers.
+    Takes about 3 s from nothing, some 3 s more with accounting, below 1 s where it runs.
+    Raises CannotRun, CannotLayOut, DidNotStart.
+    """
+    state = state.absolute()
+    if isolation is not None:
+        login_side.check(isolation)
+    sets = layout.node_sets(factory, gpu_nodes, cpu_nodes)
+    slurm = packages.install(prefix or state / "packages")
+    dbd = packages.install_accounting(slurm, database.prepare) if accounting else None
+    folder = state / factory.id
+    folder.mkdir(parents=True, exist_ok=True)
+    accounts.check_readable(folder)
+    accounts.check_readable(slurm.bin)
+    with packages.locked(state / _LOCK):  # two starts at once would find the same ports free
+        people = accounts.ensure(names)
+        old = record.read(folder)
+        if old is not None:
+            running = SlurmCluster(folder, old, slurm)
+            same = old == record.lay_out(factory, sets, folder, old.place, slurm, people, isolation)
+            same = same and (old.place.accounting is not None) == accounting
+            if running.pids and same and _stands(running):
+                running.start_missing()
+                return running
+        _clear(folder)
+        place = record.new_place(factory, sets, folder, slurm, old, isolation is not None, dbd)
+        new = record.lay_out(factory, sets, folder, place, slurm, people, isolation)
+        new.write(folder)
+        cluster = SlurmCluster(folder, new, slurm)
+        files.prepare(folder, place.base, slurm, new.configuration, cluster.nodes, new.gpus, dbd)
+        if place.network is not None and isolation is not None:
+            homes = accounts.own_homes(folder / "homes", (*people, login_side.WATCHER))
+            network.build(place.network, folder, homes)
+            login_side.prepare(folder, isolation, place.network, {**cluster.env, processes.MARK: str(folder)})
+        cluster.start_missing()
+        cluster.give_orders()
+        return cluster
+
+
+def load(state: Path, factory_id: str) -> SlurmCluster:
+    """The cluster that :func:`up` made, running or not. Raises NotThere."""
+    folder = state.absolute() / factory_id
+    remembered = record.read(folder)
+    if remembered is None:
+        raise NotThere(f"no cluster {factory_id!r} in {state}")
+    slurm = packages.installed(remembered.packages)
+    if slurm is None:
+        raise NotThere(f"the Slurm that cluster {factory_id!r} was started with is gone from {remembered.packages}")
+    return SlurmCluster(folder, remembered, slurm)
+
+
+def known(state: Path) -> list[str]:
+    """Ids of all clusters ever started in ``state`` and still remembered."""
+    return sorted(file.parent.name for file in state.absolute().glob(f"*/{record.FILE}"))
+
+
+def _stands(cluster: SlurmCluster) -> bool:
+    return cluster.network is None or network.stands(cluster.network, cluster.folder)
+
+
+def _clear(folder: Path) -> set[processes.Process]:
+    """Leave no process and no namespace, whatever ran here; whom it ended."""
+    dead = processes.end_all(folder, network.inodes(folder))
+    network.remove(folder)
+    return dead

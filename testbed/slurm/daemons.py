@@ -1,0 +1,112 @@
+"""The daemons of one cluster: how each is started, and which process it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from testbed import processes
+from testbed.errors import DidNotStart
+from testbed.install.packages import Packages
+from testbed.network import login_side
+from testbed.slurm import database
+from testbed.slurm.files import log_tails
+
+MUNGED, CONTROLLER, SSHD, DATABASE, ACCOUNTING = "munged", "slurmctld", "sshd", "mariadbd", "slurmdbd"
+_OF_THE_LOGIN_SIDE = (MUNGED, CONTROLLER, SSHD, DATABASE, ACCOUNTING)  # all others are nodes
+_FIRST = ((MUNGED, DATABASE), (ACCOUNTING,), (CONTROLLER,))  # one after the other
+_START_SECONDS = 90
+
+
+def running(folder: Path, name: str) -> processes.Process | None:
+    """The living process of daemon ``name`` (munged, slurmctld, sshd, or a node), by its pid file."""
+    file = folder / "munge/pid" if name == MUNGED else folder / "run" / f"{name}.pid"
+    try:
+        pid = int(file.read_text().strip() or "0")
+    except (FileNotFoundError, ValueError):
+        return None
+    process = processes.find(pid)
+    program = folder / "sbin" / (name if name in _OF_THE_LOGIN_SIDE else "slurmd")
+    # A pid file outlives a crash, and its number may be somebody else's by now.
+    return process if process is not None and processes.program(pid) == str(program) else None
+
+
+def start(
+    folder: Path,
+    base: Path,
+    names: Iterable[str],
+    env: Mapping[str, str],
+    enter: Callable[[str], tuple[str, ...]] = lambda _: (),
+    accounting: Packages | None = None,
+) -> None:
+    """Start those daemons; each goes into the background by itself. ``enter``: what leads to where a daemon runs;
+    ``accounting``: what slurmdbd and its database are made of.
+
+    Raises DidNotStart.
+    """
+    asked = list(names)
+    others = [name for name in asked if not any(name in stage for stage in _FIRST)]
+    for stage in (*_FIRST, others):
+        started = [(name, _start(folder, base, name, env, enter(name), accounting)) for name in stage if name in asked]
+        for name, process in started:
+            if process.wait(timeout=_START_SECONDS) != 0:
+                raise DidNotStart(f"{folder.name}: {name} ended with {process.returncode}\n{log_tails(folder)}")
+        if DATABASE in asked and DATABASE in stage:
+            there = processes.wait_until(database.socket(base).is_socket, _START_SECONDS)
+            if not there:
+                raise DidNotStart(f"{folder.name}: no database in {_START_SECONDS} s\n{log_tails(folder)}")
+
+
+def _start(
+    folder: Path,
+    base: Path,
+    name: str,
+    env: Mapping[str, str],
+    enter: tuple[str, ...],
+    accounting: Packages | None,
+) -> subprocess.Popen[bytes]:
+    # These have no run path that could lead to the unpacked libraries, or not to all.
+    if name == MUNGED:
+        env = {**env, "LD_LIBRARY_PATH": f"{folder}/lib/slurm"}
+    elif accounting is not None and name in (DATABASE, ACCOUNTING):
+        env = {**env, "LD_LIBRARY_PATH": str(accounting.plugins), "MYSQL_UNIX_PORT": str(database.socket(base))}
+    with (folder / "log" / f"{name}.out").open("ab") as output:
+        return subprocess.Popen(
+            [*enter, *_argv(folder, base, name, accounting)],
+            env=dict(env),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            umask=0o022,
+        )
+
+
+def _argv(folder: Path, base: Path, name: str, accounting: Packages | None) -> list[str]:
+    sbin = folder / "sbin"
+    if name == MUNGED:
+        munge = base / "munge"
+        return [
+            str(sbin / "munged"),
+            "--force",  # starts over the remains of a crash, and in folders that a group may write
+            f"--key-file={munge}/munge.key",
+            f"--socket={munge}/socket",
+            f"--pid-file={munge}/pid",
+            f"--seed-file={munge}/seed",
+            f"--log-file={base}/log/munged.log",
+            "--num-threads=2",
+        ]
+    if name == DATABASE and accounting is not None:
+        database.socket(base).unlink(missing_ok=True)  # of one that was killed
+        server = database.argv(sbin / name, accounting, base / database.FOLDER, base, root=os.geteuid() == 0)
+        return ["setsid", "--fork", *server]  # it does not go into the background by itself
+    if name == ACCOUNTING:
+        return [str(sbin / name)]  # it finds its configuration beside slurm.conf
+    if name == SSHD:
+        return list(login_side.argv(folder))
+    if name == CONTROLLER:
+        return [str(sbin / "slurmctld"), "-f", f"{base}/etc/slurm.conf"]
+    return [str(sbin / "slurmd"), "-N", name, "-d", str(sbin / "slurmstepd"), "-f", f"{base}/etc/slurm.conf"]

@@ -1,0 +1,95 @@
+"""A cluster's own MariaDB: a data folder, a Unix socket in it, no network, and nobody's password.
+
+Whoever may enter the folder (0700) is its administrator, so grant tables and passwords would guard nothing. What is in
+it lives as long as the cluster, so nothing waits for the disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from testbed.errors import CannotRun
+from testbed.install.packages import Packages
+
+FOLDER = "database"  # in the cluster's
+NAME = "slurm"  # of Slurm's database
+_EMPTY = "empty"  # beside the unpacked programs: a data folder to start from
+_SECONDS = 60.0
+
+
+def socket(base: Path) -> Path:
+    """Where clients find it."""
+    return base / FOLDER / "socket"
+
+
+def argv(program: Path, packages: Packages, data: Path, base: Path, root: bool) -> list[str]:
+    """What starts the server over the data folder ``data``; ``base`` is the cluster's folder by a short path."""
+    return [
+        *_argv(program, packages, data, root),
+        f"--socket={socket(base)}",
+        f"--pid-file={base}/run/mariadbd.pid",
+        f"--log-error={base}/log/mariadbd.log",
+    ]
+
+
+def prepare(packages: Packages) -> None:
+    """Make the empty database from which clusters start, once for all that use these packages. Raises CannotRun."""
+    # Slurm's database has to be there: with some clients slurmdbd fails where it has to make it itself.
+    tables = (packages.root / "usr/share/mariadb/mariadb_system_tables.sql").read_text()
+    orders = f"create database {NAME};\ncreate database mysql;\nuse mysql;\n{tables}"
+    data = packages.root.parent / _EMPTY
+    data.mkdir()
+    words = [*_argv(packages.daemon("mariadbd"), packages, data, root=True), "--bootstrap"]
+    env = {"LD_LIBRARY_PATH": str(packages.plugins), "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(
+        words, input=orders, env=env, cwd=data, capture_output=True, text=True, check=False, timeout=_SECONDS
+    )
+    if done.returncode != 0:
+        raise CannotRun(f"a database: mariadbd says {done.stderr.strip().splitlines()[-3:]}")
+    for path in data.rglob("*"):  # there is nothing in it to hide, and others may start from it
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def lay(packages: Packages, folder: Path) -> None:
+    """An empty database in the cluster's ``folder``, in place of what was there."""
+    remove(folder)
+    (folder / FOLDER).mkdir(mode=0o700)
+    shutil.copytree(packages.root.parent / _EMPTY, folder / FOLDER, dirs_exist_ok=True)
+    (folder / FOLDER).chmod(0o700)
+
+
+def remove(folder: Path) -> None:
+    """Take it away; its server must be gone."""
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+
+
+def _argv(program: Path, packages: Packages, data: Path, root: bool) -> list[str]:
+    share = packages.root / "usr/share/mariadb"
+    return [
+        str(program),
+        "--no-defaults",  # must be first
+        *(["--user=root"] if root else []),
+        f"--basedir={packages.root / 'usr'}",
+        f"--datadir={data}",
+        f"--lc-messages-dir={share}",
+        f"--character-sets-dir={share}/charsets",
+        "--skip-networking",
+        "--ssl=0",  # else it makes itself a key at each start, which takes a second
+        "--skip-grant-tables",
+        "--skip-log-bin",
+        "--performance-schema=0",
+        "--aria-log-file-size=8M",
+        "--innodb-buffer-pool-size=32M",
+        "--innodb-data-file-path=ibdata1:12M:autoextend",
+        "--innodb-temp-data-file-path=ibtmp1:4M:autoextend",
+        "--innodb-autoextend-increment=1",
+        "--innodb-log-file-size=4M",
+        "--innodb-undo-tablespaces=0",
+        "--innodb-lock-wait-timeout=900",  # as slurmdbd wants it
+        "--innodb-flush-method=nosync",
+        "--innodb-flush-log-at-trx-commit=2",  # a kill loses nothing; a crash of the machine may
+        "--innodb-doublewrite=0",
+        "--innodb-use-native-aio=0",
+    ]
