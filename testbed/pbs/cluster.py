@@ -1,8 +1,8 @@
 """One factory as a running OpenPBS: start it, adopt it, repair it, stop it. Its programs must be there already.
 
-It stands isolated, as :mod:`testbed.network.namespaces` says: the login side has server, scheduler, comm and sshd, and each node a
-mom. All of it lies in ``STATE/ID``: ``pbs.conf`` and ``home`` (PBS_HOME, with the server's database) of the login side,
-the same of each node in ``moms``, ``homes``, ``log``, and ``pbs.json``.
+It stands isolated, as :mod:`testbed.network.namespaces` says: the login side has server, scheduler, comm and sshd, and
+each node a mom. All of it lies in ``STATE/ID``: ``pbs.conf`` and ``home`` (PBS_HOME, with the server's database) of
+the login side, the same of each node in ``moms``, ``homes``, ``log``, and ``pbs.json``.
 """
 
 from __future__ import annotations

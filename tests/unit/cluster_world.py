@@ -315,7 +315,8 @@ class Kept(FactoryCluster):
         self.cluster_api = ClusterApi(Way(life), self._changed)  # type: ignore[arg-type]
         self._name, self._i = name, 0
         self._cluster_info = {"name": name}
-        options = {"cores": 4, "memory": "8GB", "processes": 1, "config_name": "factory", "cluster_api": self.cluster_api}
+        options = {"cores": 4, "memory": "8GB", "processes": 1, "config_name": "factory"}
+        options["cluster_api"] = self.cluster_api
         self._job_kwargs = options
         self.new_spec = {"cls": FactoryJob, "options": options}
         self.worker_spec, self.workers, self._created = {}, {}, weakref.WeakSet()

@@ -31,8 +31,8 @@ HUB = [
 ]
 LINK = [
     link_config.LinkConfig, link_config.Hub, link_config.Limits, link_config.Mail, link_config.Access,
-    link_config.SshTransportSettings, link_config.LocalTransportSettings, link_config.DoorAccess, link_config.KeyCredentials,
-    link_config.CaCredentials, link_config.WrapperCredentials, link_config.EfpCredentials,
+    link_config.SshTransportSettings, link_config.LocalTransportSettings, link_config.DoorAccess,
+    link_config.KeyCredentials, link_config.CaCredentials, link_config.WrapperCredentials, link_config.EfpCredentials,
 ]  # fmt: skip
 PROJECT = [project_models.Project, project_models.ProjectAt]
 

@@ -23,8 +23,7 @@ from distributed.core import Status
 from factorygate.cluster import cluster as cluster_module
 from factorygate.cluster import worker_place
 from factorygate.cluster.cluster import FactoryCluster
-from factorygate.cluster.job import FactoryJob
-from factorygate.cluster.opening import AT_A_TIME
+from factorygate.cluster.job import AT_A_TIME, FactoryJob
 from factorygate.link import LinkError
 from factorygate.view_data import Adapting
 from tests.support.scripted_link import factory

@@ -7,6 +7,7 @@ import gc
 import math
 import shutil
 import uuid
+import weakref
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,10 +18,10 @@ from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.security import Security
 
-from factorygate.cluster import cluster_view, external_scheduler, keywords, opening, pages, worker_place, worker_status
+from factorygate.cluster import cluster_view, external_scheduler, keywords, pages, worker_place, worker_status
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.cluster_api import ClusterApi
-from factorygate.cluster.job import FactoryJob
+from factorygate.cluster.job import FactoryJob, make_missing, start_together
 from factorygate.cluster.jobqueue import JobQueueCluster
 from factorygate.cluster.keys import Keys, mend
 from factorygate.cluster.replacer import KEPT, Replacer
@@ -281,7 +282,10 @@ class FactoryCluster(JobQueueCluster):
 
     async def _begin_outside(self, begins: external_scheduler.Begins) -> None:
         """Find its scheduler, or have it started. Where that fails, ``begins`` leaves nothing, and nor does this."""
-        self._begin_task = asyncio.ensure_future(begins(self))
+        request = external_scheduler.SchedulerRequest(
+            self.name, self.cluster_api, self.terms, self.way, self.idle_minutes, self.scheduler_hours
+        )
+        self._begin_task = asyncio.ensure_future(begins(request))
         try:
             found = await self._begin_task
         except BaseException as error:
@@ -383,6 +387,18 @@ class FactoryCluster(JobQueueCluster):
     def name_of_job(self, number: int) -> str:
         """Return the name of the job of that number, as this class or a subclass makes it."""
         return str(self._new_worker_name(number))
+
+    def plan_job(self) -> str:
+        """Plan one more job; return its name."""
+        [(name, spec)] = self.new_worker_spec().items()
+        self.worker_spec[name] = spec
+        self._i += 1
+        return name
+
+    @property
+    def next_number(self) -> int:
+        """The number from which the name of the next job is made."""
+        return self._i
 
     def new_worker_spec(self) -> dict[str, Any]:
         """Return name and specification of the next job: a name that no job of the cluster has had."""
@@ -547,7 +563,11 @@ class FactoryCluster(JobQueueCluster):
             self._correct_state_waiting = None  # who asks for more from now on gets an answer of its own
             self._let_go()
             try:
-                await opening.open_missing(self)
+                address = getattr(self.scheduler, "contact_address", None) or self.scheduler.address
+                made = await make_missing(self.worker_spec, self.workers, address, weakref.ref(self))
+                self.workers.update(made)
+                self._created.update(made.values())
+                await start_together(made.values())
             except LinkError as error:
                 self.message = str(error)
                 for name in [name for name, job in self.workers.items() if job.status is Status.created]:

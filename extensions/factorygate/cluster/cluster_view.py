@@ -3,21 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 
 from distributed.core import Status
 
+from factorygate.cluster.cluster_api import ClusterApi
+from factorygate.cluster.terms import ClusterTerms
 from factorygate.cluster.worker import process_names
-from factorygate.view_data import ClusterView, JobState, JobView
-
-if TYPE_CHECKING:
-    from factorygate.cluster.cluster import FactoryCluster
+from factorygate.cluster.worker_place import WorkerPlace
+from factorygate.cluster.worker_plan import WorkerPlan
+from factorygate.view_data import Adapting, ClusterView, JobState, JobView
 
 GOOD_ENDS = ("stopped", "finished", "walltime")
 ENDED_SHOWN = 20  # jobs that are over, the last ones
 
 
-def view(cluster: FactoryCluster) -> ClusterView:
+class ShownCluster(Protocol):
+    """A cluster, as its view reads it; nothing of it is changed."""
+
+    name: str
+    message: str
+    was_left: bool
+    status: Status
+    place: WorkerPlace
+    terms: ClusterTerms
+    adapting: Adapting | None
+    cluster_api: ClusterApi
+    worker_plan: WorkerPlan
+    worker_spec: dict[str, Any]
+    scheduler_info: Any
+
+    @property
+    def dashboard_link(self) -> str:
+        """The address of its Dask pages."""
+        ...
+
+
+def view(cluster: ShownCluster) -> ClusterView:
     """Of this moment."""
     place, cluster_api = cluster.place, cluster.cluster_api
     closed = cluster.status is Status.closed and not cluster.was_left
@@ -85,7 +107,7 @@ def _job(name: str, told: dict[str, Any] | None, workers: int, log: tuple[str, .
     )
 
 
-def _status(cluster: FactoryCluster) -> Any:
+def _status(cluster: ShownCluster) -> Any:
     told = cluster.cluster_api.cluster.get("state")
     if told in ("ending", "ended"):  # perhaps not from here, but on the gateway's pages
         return "closing" if told == "ending" else "closed"
@@ -93,14 +115,14 @@ def _status(cluster: FactoryCluster) -> Any:
     return {"created": "starting", "closing": "closing", "closed": "closed", "failed": "failed"}.get(name, "running")
 
 
-def _dashboard(cluster: FactoryCluster) -> str | None:
+def _dashboard(cluster: ShownCluster) -> str | None:
     try:
         return str(cluster.dashboard_link) or None
     except (AttributeError, KeyError, ValueError):
         return None
 
 
-def line(cluster: FactoryCluster) -> str:
+def line(cluster: ShownCluster) -> str:
     """Return a cluster in one line of text."""
     seen = view(cluster)
     what = f"{type(cluster).__name__}({seen.name!r}, {seen.factory} {seen.size}: "

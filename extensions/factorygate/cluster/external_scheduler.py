@@ -10,23 +10,36 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from distributed.deploy.spec import ProcessInterface
 
 from factorygate.cluster import pages, versions
+from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.forwarder import Forwarder
 from factorygate.cluster.keys import Keys
-from factorygate.link import LinkError
-
-if TYPE_CHECKING:
-    from factorygate.cluster.cluster import FactoryCluster
+from factorygate.cluster.terms import ClusterTerms
+from factorygate.link import LinkError, LinkRoute
 
 UP_SECONDS = 60.0  # for a process beside the notebook: it imports, makes keys and listens
 
 
-Begins = Callable[["FactoryCluster"], Awaitable["ExternalScheduler"]]  # makes the cluster known at the link, too
+@dataclass(frozen=True)
+class SchedulerRequest:
+    """What a cluster's scheduler is started with, or found by. ``hours``: of its job; None: the factory's default.
+    ``route``: to the gateway, with the token that is used."""
+
+    name: str
+    cluster_api: ClusterApi
+    terms: ClusterTerms
+    route: LinkRoute
+    idle_minutes: float
+    hours: float | None
+
+
+Begins = Callable[[SchedulerRequest], Awaitable["ExternalScheduler"]]  # makes the cluster known at the link, too
 
 
 def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | None:
@@ -61,35 +74,35 @@ class ExternalScheduler(ProcessInterface):
         await super().close()
 
 
-async def beside(cluster: FactoryCluster) -> ExternalScheduler:
+async def beside(wanted: SchedulerRequest) -> ExternalScheduler:
     """A scheduler on this node that outlives this process. Raises RuntimeError, LinkError."""
-    folder = pages.folder(cluster.cluster_api.id)
-    process, told = await _process(folder, cluster)
+    folder = pages.folder(wanted.cluster_api.id)
+    process, told = await _process(folder, wanted)
     try:
-        await cluster.cluster_api.begin(cluster.terms.request(cluster.name, scheduler=told))
+        await wanted.cluster_api.begin(wanted.terms.request(wanted.name, scheduler=told))
         return ExternalScheduler(told, "there")
     except BaseException:
         await _stop(process)
         with suppress(LinkError):
-            await cluster.cluster_api.end()
+            await wanted.cluster_api.end()
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-async def as_job(cluster: FactoryCluster) -> ExternalScheduler:
+async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
     """A scheduler that is a job of its own, once it runs. Raises LinkError, VersionsDifferError."""
-    cluster_api = cluster.cluster_api
+    cluster_api = wanted.cluster_api
     try:
-        head = {"idle_minutes": cluster.idle_minutes, "hours": cluster.scheduler_hours}
-        await cluster_api.begin(cluster.terms.request(cluster.name, head=head))
+        head = {"idle_minutes": wanted.idle_minutes, "hours": wanted.hours}
+        await cluster_api.begin(wanted.terms.request(wanted.name, head=head))
         said = ""
         while not _runs(cluster_api.cluster):
             waits = ((cluster_api.cluster.get("head") or {}).get("waits_for") or {}).get("what", "")
             if waits not in ("", said):
                 said = waits
-                print(f"The cluster's scheduler at {cluster.place.factory_name} waits: {said}")
+                print(f"The cluster's scheduler at {wanted.terms.place.factory_name} waits: {said}")
             await cluster_api.changed()
-        return await _reached(cluster)
+        return await _reached(wanted)
     except BaseException:
         with suppress(LinkError):
             await cluster_api.end()
@@ -105,32 +118,32 @@ def _runs(cluster: Mapping[str, Any]) -> bool:
     return head is not None and head["state"] == "running"
 
 
-async def again(cluster: FactoryCluster, known: dict[str, Any]) -> ExternalScheduler:
+async def again(wanted: SchedulerRequest, known: dict[str, Any]) -> ExternalScheduler:
     """One that runs already. Raises LinkError, VersionsDifferError."""
-    cluster_api = cluster.cluster_api
+    cluster_api = wanted.cluster_api
     await cluster_api.resume(known["id"])
-    found = await _reached(cluster)
+    found = await _reached(wanted)
     if known["head"] is None:
-        cluster_api.request = cluster.terms.request(cluster.name, scheduler=found.told) | {"session": known["session"]}
+        cluster_api.request = wanted.terms.request(wanted.name, scheduler=found.told) | {"session": known["session"]}
     else:
-        cluster_api.request = cluster.terms.request(cluster.name, head={"idle_minutes": cluster.idle_minutes})
+        cluster_api.request = wanted.terms.request(wanted.name, head={"idle_minutes": wanted.idle_minutes})
     return found
 
 
-async def _reached(cluster: FactoryCluster) -> ExternalScheduler:
+async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
     """Directly on its own factory's network; elsewhere through the gateway."""
-    cluster_api, place = cluster.cluster_api, cluster.place
+    cluster_api, place = wanted.cluster_api, wanted.terms.place
     told = await cluster_api.scheduler()
     if place.here:
         return ExternalScheduler(told, f"at {place.factory_name}")
-    way = Forwarder(cluster.way, cluster_api.id, pages.folder(cluster_api.id) / pages.SOCKET)
+    way = Forwarder(wanted.route, cluster_api.id, pages.folder(cluster_api.id) / pages.SOCKET)
     return ExternalScheduler(told, f"at {place.factory_name}", way)
 
 
-async def _process(folder: Path, cluster: FactoryCluster) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
     """Start the scheduler's process; return the process and what it reports. It gets the person's own token, if there
     is one, in its environment, since it must renew the cluster's lease while it lives. Raises RuntimeError."""
-    own = {"FACTORYGATE_TOKEN": cluster.way.token} if cluster.way.own else {}
+    own = {"FACTORYGATE_TOKEN": wanted.route.token} if wanted.route.own else {}
     file, log = folder / "scheduler.json", folder / "scheduler.log"
     said = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     # Not asyncio's: that kills a process when it forgets it.
@@ -144,10 +157,10 @@ async def _process(folder: Path, cluster: FactoryCluster) -> tuple[subprocess.Po
                 "--file",
                 str(file),
                 "--name",
-                cluster.name,
+                wanted.name,
             ),
-            *("--idle-seconds", str(60 * cluster.idle_minutes), "--pages", str(folder / pages.SOCKET)),
-            *("--cluster", cluster.cluster_api.id),
+            *("--idle-seconds", str(60 * wanted.idle_minutes), "--pages", str(folder / pages.SOCKET)),
+            *("--cluster", wanted.cluster_api.id),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
+from collections.abc import Container, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -17,6 +19,7 @@ from factorygate.cluster.keys import in_files
 from factorygate.cluster.terms import ClusterTerms
 from factorygate.link import LinkError
 
+AT_A_TIME = 50  # jobs that are made before the event loop comes round again
 HEADER = """\
 # The gateway writes the batch script, from the factory's catalogue. Its workers are what this command would start:"""
 
@@ -117,3 +120,27 @@ class FactoryJob(Job):
     def told(self) -> dict[str, Any]:
         """As the link tells it; empty while nothing is known."""
         return {} if self._cluster_api is None else self._cluster_api.workers.get(str(self.name), {})
+
+
+async def make_missing(
+    planned: Mapping[str, Mapping[str, Any]], there: Container[str], address: str, cluster: weakref.ref[Any]
+) -> dict[str, FactoryJob]:
+    """Return a job for each name of ``planned`` that is not ``there``. A few are made at a time, since each renders a
+    script, and the event loop also serves the scheduler. ``planned`` may change meanwhile. ``address``: the scheduler's
+    for workers."""
+    made: dict[str, FactoryJob] = {}
+    for name in [name for name in planned if name not in there]:
+        if (spec := planned.get(name)) is not None:  # still wanted
+            made[name] = job = spec["cls"](address, **{"name": name, **spec["options"]})
+            job._cluster = cluster
+        if len(made) % AT_A_TIME == 0:
+            await asyncio.sleep(0)
+    return made
+
+
+async def start_together(jobs: Iterable[FactoryJob]) -> None:
+    """Ask for all these jobs at once, and return when each has an answer. Raises LinkError."""
+    starting = [asyncio.ensure_future(job) for job in jobs]
+    if starting:
+        await asyncio.wait(starting)
+        await asyncio.gather(*starting)

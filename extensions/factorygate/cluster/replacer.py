@@ -7,20 +7,19 @@ import logging
 from collections import deque
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import dask
 from dask.utils import parse_timedelta
 from distributed.core import Status
 
 from factorygate.cluster import versions
-from factorygate.cluster.cluster_api import Told
+from factorygate.cluster.cluster_api import ClusterApi, Told
+from factorygate.cluster.retirement import WorkerRetirement
 from factorygate.cluster.worker import margin
+from factorygate.cluster.worker_plan import WorkerPlan
 from factorygate.language import N_
 from factorygate.link import LinkError
-
-if TYPE_CHECKING:
-    from factorygate.cluster.cluster import FactoryCluster
 
 log = logging.getLogger("factorygate.cluster")
 
@@ -40,10 +39,36 @@ PAUSE, LONGEST_PAUSE = 5.0, 60.0  # seconds after a no, until it is asked again
 KEPT = "factorygate-jobs"  # under which the Dask scheduler keeps who is wanted, for who takes the cluster up
 
 
+class ReplacedCluster(Protocol):
+    """A cluster, as its replacer uses it. ``message``: what went wrong last, in words. ``workers``: its jobs by name,
+    of which the replacer takes out those that are lost."""
+
+    name: str
+    message: str
+    workers: dict[str, Any]
+    worker_spec: dict[str, Any]
+    scheduler_comm: Any
+    cluster_api: ClusterApi
+    worker_plan: WorkerPlan
+    leaving: WorkerRetirement
+
+    def stop_adapting(self) -> None:
+        """Keep the number of jobs as it is."""
+        ...
+
+    def within_cap(self, more: int) -> None:
+        """Raise ValueError where so many more jobs might use more than the cluster may."""
+        ...
+
+    def _correct_state(self) -> asyncio.Future[None]:
+        """Make the jobs those that are planned."""
+        ...
+
+
 class Replacer:
     """Of one cluster, in its event loop."""
 
-    def __init__(self, cluster: FactoryCluster) -> None:
+    def __init__(self, cluster: ReplacedCluster) -> None:
         self._cluster = cluster
         self._task: asyncio.Task[None] | None = None
         self._looking: asyncio.Future[None] | None = None

@@ -7,21 +7,28 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from distributed.core import Status
 
 from factorygate.cluster.job import FactoryJob
+from factorygate.cluster.worker_plan import WorkerPlan
 from factorygate.link import LinkError
-
-if TYPE_CHECKING:
-    from factorygate.cluster.cluster import FactoryCluster
 
 log = logging.getLogger("factorygate.cluster")
 
 SECONDS = 60.0  # for workers to finish and to hand over, before their jobs end all the same
 STEP = 0.5  # seconds between two looks at them
 ANSWER = 30.0  # seconds for the Dask scheduler to do one thing
+
+
+class RetiringCluster(Protocol):
+    """A cluster, as the retirement of its workers uses it. ``message``: what went wrong last, in words."""
+
+    message: str
+    scheduler_comm: Any
+    scheduler_info: Any
+    worker_plan: WorkerPlan
 
 
 @dataclass
@@ -38,7 +45,7 @@ class _RetiringWorker:
 class WorkerRetirement:
     """Of one cluster, in its event loop. All that leave are seen off together: a hundred are as few requests as one."""
 
-    def __init__(self, cluster: FactoryCluster) -> None:
+    def __init__(self, cluster: RetiringCluster) -> None:
         self._cluster = cluster
         self._retiring_workers: dict[str, _RetiringWorker] = {}
         self._task: asyncio.Task[None] | None = None

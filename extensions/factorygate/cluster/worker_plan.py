@@ -2,20 +2,41 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from distributed.core import Status
 
 from factorygate.cluster.worker import process_names
+from factorygate.cluster.worker_place import WorkerPlace
 
-if TYPE_CHECKING:
-    from factorygate.cluster.cluster import FactoryCluster
+
+class PlannedCluster(Protocol):
+    """A cluster, as the plan of its jobs uses it. ``worker_spec``: the planned jobs by name, which the plan writes."""
+
+    worker_spec: dict[str, Any]
+    scheduler_info: Any
+    status: Status
+    place: WorkerPlace
+    new_spec: Any
+
+    @property
+    def next_number(self) -> int:
+        """The number from which the name of the next job is made."""
+        ...
+
+    def name_of_job(self, number: int) -> str:
+        """Return the name of the job of that number."""
+        ...
+
+    def plan_job(self) -> str:
+        """Plan one more job; return its name."""
+        ...
 
 
 class WorkerPlan:
     """Plans only: ``worker_spec`` of the cluster is what it writes, and what ``_correct_state`` then makes so."""
 
-    def __init__(self, cluster: FactoryCluster) -> None:
+    def __init__(self, cluster: PlannedCluster) -> None:
         self.wanted = 0  # jobs
         self._cluster = cluster
         self.relieved: set[str] = set()  # those that another took over from
@@ -24,7 +45,7 @@ class WorkerPlan:
     def told(self) -> dict[str, Any]:
         """What whoever takes the cluster up after this kernel has to know."""
         self.units()
-        names, young = list(self._cluster.worker_spec), self._cluster._i
+        names, young = list(self._cluster.worker_spec), self._cluster.next_number
         return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
 
     def take_up(self, names: list[str], told: dict[str, Any] | None) -> None:
@@ -93,10 +114,7 @@ class WorkerPlan:
 
     def one_more(self) -> str:
         """Plan another; its name."""
-        [(name, spec)] = self._cluster.new_worker_spec().items()
-        self._cluster.worker_spec[name] = spec
-        self._cluster._i += 1
-        return str(name)
+        return self._cluster.plan_job()
 
     def has_replacement(self, name: str) -> bool:
         """Whether another is to take over from it."""

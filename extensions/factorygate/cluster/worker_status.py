@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from distributed.core import Status
 from distributed.objects import SchedulerInfo
 
+from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.language import N_
-
-if TYPE_CHECKING:
-    from factorygate.cluster.cluster import FactoryCluster
 
 log = logging.getLogger("factorygate.cluster")
 
 PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds before the scheduler is asked again
 
 
-async def follow(cluster: FactoryCluster, comm: Any) -> None:
+class FollowedCluster(Protocol):
+    """A cluster whose scheduler is followed. ``message``: what went wrong last, in words."""
+
+    message: str
+    status: Status
+    scheduler_comm: Any
+    scheduler_info: Any
+    cluster_api: ClusterApi
+    _watch_worker_status_comm: Any
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        """Take one thing that the scheduler tells."""
+        ...
+
+
+async def follow(cluster: FollowedCluster, comm: Any) -> None:
     """Take what the scheduler tells. Where its connection breaks, another is opened: without it nobody would see which
     workers there are. ``comm``: on which it tells already."""
     problem: Exception
@@ -39,7 +52,7 @@ async def follow(cluster: FactoryCluster, comm: Any) -> None:
             return
 
 
-async def _again(cluster: FactoryCluster, problem: Exception) -> Any:
+async def _again(cluster: FollowedCluster, problem: Exception) -> Any:
     """Return a connection on which the scheduler tells, once there is one; None where the cluster is over."""
     pause = PAUSE
     broken = N_("The connection to the Dask scheduler broke ({error}).").format(error=problem)

@@ -14,11 +14,10 @@ import os
 import sys
 
 from factorygate.session import processes
+from factorygate.session.programs import HEAD_PROGRAM, NOTEBOOK_PROGRAM
 
 log = logging.getLogger(__name__)
 
-NOTEBOOK_PROGRAM = "jupyterhub-singleuser"
-HEAD_PROGRAM = "factorygate-head"  # a cluster's scheduler, in place of a notebook
 
 # Modules that a single-user server imports anyway. None of them may read the environment on import.
 # jupyterhub.singleuser and jupyterhub.services.auth do: without JUPYTERHUB_SERVICE_PREFIX the latter sets the cookies'

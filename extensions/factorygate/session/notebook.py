@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit
 from factorygate.session import folder as folders
 from factorygate.session import processes
 from factorygate.session.deadlines import MOST_NAMES, NAME_LENGTH, Activity
-from factorygate.session.launch import NOTEBOOK_PROGRAM
+from factorygate.session.programs import NOTEBOOK_PROGRAM
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,9 @@
 """A cluster's Dask scheduler as a process of its own, which outlives the kernel that asked for it.
 
-Beside a notebook it is ``python -P -m factorygate.session.scheduler_process``; as a job of its own it is what a session's launcher
-becomes in place of a notebook server. It makes its own keys and tells them, and where it is, in a 0600 file. It ends
-when nothing was computed for a while, when it is told to, or when the gateway says that the cluster is over.
+Beside a notebook the process runs ``python -P -m factorygate.session.scheduler_process``. As a job of its own it is
+what a session's launcher becomes in place of a notebook server. It makes its own keys and writes them, with its
+address, to a 0600 file. It ends when nothing was computed for a while, when it is told to, or when the gateway says
+that the cluster is over.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from factorygate.cluster.resumable_stream import ResumableStream
 from factorygate.cluster.worker_place import own_address
 from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.session.folder import write_json
-from factorygate.session.launch import HEAD_PROGRAM
+from factorygate.session.programs import HEAD_PROGRAM
 
 log = logging.getLogger("factorygate.cluster")
 

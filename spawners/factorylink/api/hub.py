@@ -52,6 +52,7 @@ from factorycommon.models import (
 from factorylink.api.checklist_view import Checklist
 from factorylink.api.factory_views import Offers
 from factorylink.api.http import EventStream, events, new_app, says, tells
+from factorylink.api.metrics_view import exposition
 from factorylink.api.network_view import network
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.clusters.service import Clusters
@@ -63,7 +64,6 @@ from factorylink.sessions.link_state import LinkState, session_key
 from factorylink.sessions.service import Sessions
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util.event_feed import Message
-from factorylink.util.metrics import exposition
 
 log = logging.getLogger("factorylink")
 

@@ -15,8 +15,9 @@ from factorylink.errors import FactoryError, Gone
 from factorylink.explain import explain
 from factorylink.jobs.ownership import DOUBT, Found, OwnJob, found
 from factorylink.ledger import charges
-from factorylink.ledger.cluster_store import BatchRecord, ClusterStore, WorkerRecord, own_job
+from factorylink.ledger.cluster_store import BatchRecord, ClusterStore, WorkerRecord
 from factorylink.ledger.ledger import AuditEntry
+from factorylink.ledger.own_jobs import batch_job
 from factorylink.schedulers.arrays import array_of
 from factorylink.schedulers.ends import end_of
 from factorylink.sessions.link_state import LinkState
@@ -164,7 +165,7 @@ class ClusterReconciler:
             self._link_state.background(self._conclude(live_cluster, batch, place, fresh), f"ends of batch {batch.id}")
 
     def _found(self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, job: Job) -> Found:
-        own, factory = own_job(live_cluster.row, batch, job.id, self._link_state.identity), place.factory.id
+        own, factory = batch_job(live_cluster.row, batch, job.id, self._link_state.identity), place.factory.id
         return found(own, job, self._link_state.of_session(factory, job) or self._link_state.of_batch(factory, job))
 
     async def _charge_shown(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:

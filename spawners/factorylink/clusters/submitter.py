@@ -10,8 +10,9 @@ from factorylink.clusters.reconciler import ClusterReconciler
 from factorylink.errors import FactoryError, NotDone, Refused
 from factorylink.explain import explain
 from factorylink.jobs.ownership import Found, OwnJob
-from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord, ClusterStore, own_job
+from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord, ClusterStore
 from factorylink.ledger.ledger import AuditEntry, LedgerError
+from factorylink.ledger.own_jobs import batch_job
 from factorylink.problems import ProblemError, from_link_error, refused, unreachable
 from factorylink.sessions.link_state import LinkState
 from factorylink.sessions.submitter import Submitter
@@ -131,7 +132,7 @@ class ClusterSubmitter:
             ids = [batch.job]
             if len(unwanted) < len(alive):
                 ids = [id for worker in unwanted if (id := batch.job_of(worker)) is not None]
-            jobs += [own_job(live_cluster.row, batch, id, self._link_state.identity) for id in ids]
+            jobs += [batch_job(live_cluster.row, batch, id, self._link_state.identity) for id in ids]
         return jobs
 
     def entry(self, row: ClusterRecord, action: str, detail: str = "", job: str | None = None) -> AuditEntry:

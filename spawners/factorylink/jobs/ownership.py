@@ -15,8 +15,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from factorycommon.models import Job, JobId, JobState
-from factorylink.jobs.identity import Identity
-from factorylink.ledger.schema import SessionRecord
 from factorylink.schedulers.arrays import array_of
 
 # Seconds by which the clocks of the gateway and of a scheduler may differ; MUNGE takes no more either.
@@ -47,12 +45,6 @@ class OwnJob:
     submitted: datetime | None = None
     begun: datetime | None = None
     restarts: int = 0  # how often it had been put back into the queue by then, as far as it is known
-
-
-def own_job(row: SessionRecord, identity: Identity) -> OwnJob:
-    """Return a session's job as an order must find it. The row has a job."""
-    comment = identity.comment(row.id, row.account, row.factory)
-    return OwnJob(row.job or "", row.account, comment, row.submitted, row.submit_begun, row.restarts)
 
 
 def found(own: OwnJob, job: Job, of_another: bool = False) -> Found:

@@ -34,8 +34,6 @@ from factorycommon.models import (
     Words,
     WorkerState,
 )
-from factorylink.jobs.identity import Identity
-from factorylink.jobs.ownership import OwnJob
 from factorylink.ledger.charges import ChargeTotals, seconds_between, stand, worker_charge
 from factorylink.ledger.cluster_tables import batches, clusters, workers
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, Write, audit_values
@@ -295,12 +293,6 @@ class ClusterStore:
             return None if row is None else (row.user, row.ended)
 
         return await self._ledger.transact(read)
-
-
-def own_job(row: ClusterRecord, batch: BatchRecord, id: JobId, identity: Identity) -> OwnJob:
-    """Return one of a batch's jobs, or its array, as an order must find it."""
-    comment = identity.batch_comment(batch.id, row.account, row.factory)
-    return OwnJob(id, row.account, comment, batch.submitted, batch.submit_begun)
 
 
 def spent(row: ClusterRecord, now: datetime | None = None) -> float:

@@ -15,10 +15,11 @@ from factorycommon.models import N_, Hours, Session, SessionId
 from factorylink.catalogue.choices import SHORTEST_HOURS
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain
-from factorylink.jobs.ownership import Found, own_job
+from factorylink.jobs.ownership import Found
 from factorylink.ledger import charges
 from factorylink.ledger.charges import OverBudget
 from factorylink.ledger.ledger import Write
+from factorylink.ledger.own_jobs import session_job
 from factorylink.problems import conflict, from_link_error, gone, invalid, refused
 from factorylink.sessions.link_state import LinkState
 from factorylink.sessions.permission import Permission
@@ -67,7 +68,7 @@ class Extender:
             held = self._permission.hold_more(row.id, seconds, until, row.choice.project)
             try:
                 await link_state.ledger.change(row, held, extensions=row.extensions + 1)
-                what = await place.site.extend(account, own_job(row, link_state.identity), minutes)
+                what = await place.site.extend(account, session_job(row, link_state.identity), minutes)
             except OverBudget as error:
                 raise error.problem() from error
             except Refused as error:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from factorycommon.models import Job, SessionId
 from factorylink.jobs.identity import Identity
-from factorylink.jobs.ownership import Found, found, own_job
+from factorylink.jobs.ownership import Found, found
+from factorylink.ledger.own_jobs import session_job
 from factorylink.ledger.schema import SessionRecord
 from factorylink.schedulers.arrays import is_of_array
 
@@ -59,7 +60,7 @@ def compare(
         if known is not None:
             seen.add(known.id)
             claims = may_claim and session_id not in submitting
-            if found(own_job(known, identity), job, claims or of_batch(job)) is not Found.FOREIGN:
+            if found(session_job(known, identity), job, claims or of_batch(job)) is not Found.FOREIGN:
                 plan.seen.append((known, job))
                 continue
             plan.replaced.append((known, job))

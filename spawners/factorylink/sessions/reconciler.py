@@ -12,9 +12,10 @@ from typing import Any
 
 from factorycommon.models import N_, EndReason, Job, JobState, SessionId, SessionState, Words
 from factorylink.explain import explain
-from factorylink.jobs.ownership import DOUBT, Found, found, own_job
+from factorylink.jobs.ownership import DOUBT, Found, found
 from factorylink.ledger import charges
 from factorylink.ledger.ledger import LedgerConflict, LedgerError
+from factorylink.ledger.own_jobs import session_job
 from factorylink.sessions import state_machine
 from factorylink.sessions.door_events import DoorListener
 from factorylink.sessions.extension import Extender
@@ -129,7 +130,7 @@ class SessionReconciler:
             live.said_since = clock.ticks()
         _freeze(live, job)
         remark = _remark(
-            live, job, found(own_job(row, self._link_state.identity), job), self._link_state.identity.job_name
+            live, job, found(session_job(row, self._link_state.identity), job), self._link_state.identity.job_name
         )
         position = place.site.position(job.id) if job.state == JobState.PENDING else None
         if job != before or position != live.position:

@@ -12,9 +12,10 @@ from factorycommon.models.plain import last_lines
 from factorylink.doors.protocol import DoorEnd, read_told
 from factorylink.errors import FactoryError, Gone, Refused
 from factorylink.explain import explain
-from factorylink.jobs.ownership import Found, of_one, own_job
+from factorylink.jobs.ownership import Found, of_one
 from factorylink.ledger import charges
 from factorylink.ledger.ledger import LedgerError
+from factorylink.ledger.own_jobs import session_job
 from factorylink.ledger.schema import SessionRecord
 from factorylink.schedulers.command import Command, Output
 from factorylink.sessions import state_machine
@@ -104,7 +105,7 @@ class Termination:
         pause = 0.5
         while row.ended is None:
             place.site.expect(True)
-            own = own_job(row, self._link_state.identity)
+            own = session_job(row, self._link_state.identity)
             try:
                 what = of_one(await place.site.cancel(row.account, [own]), own.id)
             except FactoryError as error:

@@ -6,10 +6,10 @@ after something happened (a submit, a cancel, an expected start) and then thin o
 budget bounds the dense part, however often something happens; it is wider while few sessions wait, since each of them
 would cost a spawner of the other kind 180 RPCs in 30 s.
 
-With more than ``QuestionRateLimiter.FEW`` waiting, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions for jobs, two for
-nodes and two for the others' waiting jobs, or three where one is asked early for a new job: 40 RPCs. Counted with sdiag
-on Slurm 24.11, before there were early ones: 22 in the 30 s after 60 jobs began to wait, 32 after 600, and 18 to 20 in
-each 30 s later, for both. Submits, cancels and estimates come on top, one or two RPCs each.
+With more than ``QuestionRateLimiter.FEW`` waiting, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions for
+jobs, two for nodes and two for the others' waiting jobs, or three where one is asked early for a new job: 40 RPCs.
+Counted with sdiag on Slurm 24.11, before there were early ones: 22 in the 30 s after 60 jobs began to wait, 32 after
+600, and 18 to 20 in each 30 s later, for both. Submits, cancels and estimates come on top, one or two RPCs each.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
 
     def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
         """A way there and a way back for each provider."""
-        return handlers.routes(self)
+        return handlers.routes(self.providers)
 
     # --- JupyterHub's questions -------------------------------------------------------------------------------------
 

@@ -6,8 +6,8 @@ Each provider has a way back of its own, and a login that was begun with one doe
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 from jupyterhub.handlers import BaseHandler, LogoutHandler
 from oauthenticator.oauth2 import OAuthCallbackHandler, OAuthLoginHandler, _deserialize_state, _serialize_state
@@ -18,9 +18,6 @@ from factoryspawner.login import idtoken
 from factoryspawner.login.provider import ProviderAway, ProviderClient
 from factoryspawner.login.words import LoginRefused, words
 from factoryspawner.pages.checklist import ChecklistFirst
-
-if TYPE_CHECKING:
-    from factoryspawner.login.authenticator import FederatedAuthenticator
 
 
 class Refusing(BaseHandler):  # type: ignore[misc]  # untyped
@@ -51,7 +48,7 @@ class ToProvider(Refusing, OAuthLoginHandler):  # type: ignore[misc]  # untyped
     @property
     def authenticator(self) -> ProviderClient:
         """Whose addresses and client these are."""
-        return cast("FederatedAuthenticator", self.settings["authenticator"]).providers[self.provider]
+        return cast(ProviderClient, self.settings["authenticator"].providers[self.provider])
 
     def _generate_state_id(self) -> str:
         """With what the login was begun: a cookie that is signed brings it back."""
@@ -150,10 +147,10 @@ class SignOut(LogoutHandler):  # type: ignore[misc]  # untyped
             self.redirect(self._onward)
 
 
-def routes(authenticator: FederatedAuthenticator) -> list[tuple[str, type[BaseHandler]]]:
-    """For each provider, its way there and back; and the way out."""
+def routes(providers: Iterable[str]) -> list[tuple[str, type[BaseHandler]]]:
+    """Return the handlers of a login, two for each provider by its id, and the one of signing out."""
     found: list[tuple[str, type[BaseHandler]]] = [(r"/logout", SignOut)]
-    for name in authenticator.providers:
+    for name in providers:
         for step, handler in (("login", ToProvider), ("callback", FromProvider)):
             found.append((rf"/oidc/{name}/{step}", type(handler.__name__, (handler,), {"provider": name})))
     return found

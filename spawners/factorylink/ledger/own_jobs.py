@@ -1,0 +1,21 @@
+"""The jobs that the ledger says were submitted here, as an order to the scheduler must find them."""
+
+from __future__ import annotations
+
+from factorycommon.models import JobId
+from factorylink.jobs.identity import Identity
+from factorylink.jobs.ownership import OwnJob
+from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord
+from factorylink.ledger.schema import SessionRecord
+
+
+def session_job(row: SessionRecord, identity: Identity) -> OwnJob:
+    """Return a session's job as an order must find it. The row has a job."""
+    comment = identity.comment(row.id, row.account, row.factory)
+    return OwnJob(row.job or "", row.account, comment, row.submitted, row.submit_begun, row.restarts)
+
+
+def batch_job(row: ClusterRecord, batch: BatchRecord, id: JobId, identity: Identity) -> OwnJob:
+    """Return one of a batch's jobs, or its array, as an order must find it."""
+    comment = identity.batch_comment(batch.id, row.account, row.factory)
+    return OwnJob(id, row.account, comment, batch.submitted, batch.submit_begun)
