@@ -47,7 +47,7 @@ async def adopt(world: World, batch: str = BATCH, count: int = 1000, cluster: st
 
 async def reserved(world: World) -> float:
     """GPU-hours that the project's jobs hold."""
-    return (await world.link_state.budget.access_status("p")).reserved
+    return (await world.link_state.budget.balance("p")).reserved
 
 
 async def test_jobs_that_a_client_says_are_there_hold_no_budget(world: World) -> None:

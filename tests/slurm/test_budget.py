@@ -208,6 +208,6 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
     lines = await link.link_state.budget.usage("p1")
     assert sum(line.gpu_seconds for line in lines) == whole
     assert sum(line.jobs for line in lines) == sum(row.seconds > 0 for row in rows.values())
-    access_status = await link.link_state.budget.access_status("p1")
-    assert access_status.reserved == 0
-    assert access_status.spent * 3600 == pytest.approx(whole)
+    balance = await link.link_state.budget.balance("p1")
+    assert balance.reserved == 0
+    assert balance.spent * 3600 == pytest.approx(whole)

@@ -277,7 +277,7 @@ def test_down_leaves_nothing_and_a_start_after_a_crash_works(tmp_path_factory: p
             assert len(traces(again)) > 10
             again.down()
             assert traces(again) == []
-        assert faults.access_status(again) == []
+        assert faults.standing(again) == []
     finally:
         for name in cluster.known(folder):
             cluster.load(folder, name).down()

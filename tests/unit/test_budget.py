@@ -38,8 +38,8 @@ async def row(ledger: Ledger, id: str = "s1") -> Any:
 
 
 async def left(ledger: Ledger, granted: float = 10) -> float:
-    access_status = await Charges(ledger).access_status("p1")
-    return granted - access_status.spent - access_status.reserved
+    balance = await Charges(ledger).balance("p1")
+    return granted - balance.spent - balance.reserved
 
 
 def ended(seconds: int | None, at: datetime = NOW, earlier: tuple[int, ...] = ()) -> End:
@@ -89,9 +89,9 @@ async def test_what_ends_early_gives_back_the_rest(ledger: Ledger) -> None:
     await ledger.write(budget.reserve([claim(hours=10)], project()))
     await ledger.write(budget.runs("s1", NOW, NOW + timedelta(hours=10)))
     await ledger.write(budget.settle("s1", ended(1234), 0, NOW, NOW + timedelta(hours=3)))
-    access_status = await Charges(ledger).access_status("p1")
-    assert access_status.spent * HOUR == pytest.approx(1234)
-    assert access_status.reserved == 0
+    balance = await Charges(ledger).balance("p1")
+    assert balance.spent * HOUR == pytest.approx(1234)
+    assert balance.reserved == 0
     await ledger.write(budget.reserve([claim("s2", hours=9)], project()))
 
 
@@ -199,7 +199,7 @@ async def test_an_array_of_a_thousand_is_one_commit(ledger: Ledger) -> None:
     over = [ChargeTotals(name, NOW, None, 0, ran, 30) for name in names]
     await ledger.write(budget.stand(over))
     assert len(commits) == 2
-    assert (await Charges(ledger).access_status("p1")).spent * HOUR == pytest.approx(30_000)
+    assert (await Charges(ledger).balance("p1")).spent * HOUR == pytest.approx(30_000)
 
 
 async def test_of_an_array_all_or_none_is_reserved(ledger: Ledger) -> None:
@@ -264,7 +264,7 @@ async def test_of_many_at_once_one_gets_the_last_hours(database: Database) -> No
         process.join(60)
     assert sum(won) == rounds
     for turn in range(rounds):
-        assert (await Charges(ledger).access_status(f"p{turn}")).reserved == pytest.approx(1)
+        assert (await Charges(ledger).balance(f"p{turn}")).reserved == pytest.approx(1)
     await ledger.close()
 
 
@@ -287,7 +287,7 @@ async def test_links_that_want_of_the_same_projects_the_other_way_round_both_get
 
     await asyncio.gather(both(first, "a", ("p1", "p2")), both(second, "b", ("p2", "p1")))
     for name in wide:
-        assert (await Charges(first).access_status(name)).reserved == pytest.approx(12)
+        assert (await Charges(first).balance(name)).reserved == pytest.approx(12)
     await first.close()
     await second.close()
 
@@ -317,7 +317,7 @@ async def test_usage_is_cut_at_midnight_and_adds_up(ledger: Ledger) -> None:
     ]
     assert await Charges(ledger).usage("p1", since=second) == [lines[2].model_copy(update={"jobs": 1})]
     assert await Charges(ledger).usage("p1", person="grace") == [lines[1]]
-    assert sum(line.gpu_seconds for line in lines) == (await Charges(ledger).access_status("p1")).spent * HOUR
+    assert sum(line.gpu_seconds for line in lines) == (await Charges(ledger).balance("p1")).spent * HOUR
 
 
 async def test_what_runs_counts_up_to_now(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -326,9 +326,9 @@ async def test_what_runs_counts_up_to_now(ledger: Ledger, monkeypatch: pytest.Mo
     await ledger.write(budget.reserve([claim(gpus=4)], project()))
     await ledger.write(budget.runs("s1", started, started + timedelta(hours=1)))
     assert sum(line.gpu_seconds for line in await Charges(ledger).usage("p1")) == 400
-    access_status = await Charges(ledger).access_status("p1")
-    assert access_status.spent + access_status.reserved == pytest.approx(4)
-    assert access_status.spent * HOUR == pytest.approx(400)
+    balance = await Charges(ledger).balance("p1")
+    assert balance.spent + balance.reserved == pytest.approx(4)
+    assert balance.spent * HOUR == pytest.approx(400)
 
 
 async def test_what_waits_again_is_still_told_to_have_run(ledger: Ledger) -> None:
@@ -337,4 +337,4 @@ async def test_what_waits_again_is_still_told_to_have_run(ledger: Ledger) -> Non
     await ledger.write(budget.began_again("s1", NOW, NOW + timedelta(seconds=600)))
     (line,) = await Charges(ledger).usage("p1")
     assert (line.gpu_seconds, line.jobs) == (2400, 1)
-    assert (await Charges(ledger).access_status("p1")).spent * HOUR == 2400
+    assert (await Charges(ledger).balance("p1")).spent * HOUR == 2400

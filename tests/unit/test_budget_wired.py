@@ -76,8 +76,8 @@ def falls_silent(world: World) -> None:
 
 
 async def held(world: World) -> tuple[float, float]:
-    access_status = await world.link_state.budget.access_status("p1")
-    return access_status.spent, access_status.reserved
+    balance = await world.link_state.budget.balance("p1")
+    return balance.spent, balance.reserved
 
 
 async def used(world: World) -> tuple[set[tuple[str, str]], int, int]:

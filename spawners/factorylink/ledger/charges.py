@@ -230,7 +230,7 @@ class Charges:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    async def access_status(self, project: ProjectId) -> ProjectBalance:
+    async def balance(self, project: ProjectId) -> ProjectBalance:
         """GPU-hours that a project used, and that its jobs may still use. Raises LedgerError."""
         open_ = (charges.c.project == project, charges.c.ended.is_(None))
         query = select(charges).where(*open_)

@@ -149,7 +149,7 @@ class ProjectBook:
         return [await self._view(project, user, budget) for project in self.joined(user)]
 
     async def _view(self, project: Project, user: str, budget: Charges) -> ProjectView:
-        figures = await budget.access_status(project.id)
+        figures = await budget.balance(project.id)
         left = None if project.gpu_hours is None else max(0.0, project.gpu_hours - figures.spent - figures.reserved)
         return ProjectView(
             id=project.id,
