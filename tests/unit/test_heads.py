@@ -164,6 +164,27 @@ async def test_its_gpu_hours_are_its_clusters(world: World) -> None:
     assert over.gpu_hours.spent == pytest.approx(0.5, abs=0.01)
 
 
+async def test_runs_before_a_requeue_count_for_its_cluster(world: World) -> None:
+    await running(world)
+    live_cluster = world.clusters.own(CLUSTER, "ada")
+    begun = datetime.now(UTC) - timedelta(minutes=30)
+    await world.ledger.change(world.link_state.live[CLUSTER].row, started=begun)
+    world.scheduler.set("1", state=JobState.PENDING, started=None, ends=None, nodes=(), restarts=1)
+    await world.scheduler.answer()
+    await world.until(CLUSTER, state="pending")
+    assert live_cluster.show().gpu_hours.spent == pytest.approx(0.5, abs=0.01)
+    await world.down()
+    await world.up(world.doors)  # the ledger has it, too
+    assert world.clusters.own(CLUSTER, "ada").show().gpu_hours.spent == pytest.approx(0.5, abs=0.01)
+    await world.clusters.end(CLUSTER, "ada")
+    world.scheduler.set("1", state=JobState.ENDED)
+    world.scheduler.records["1"] = End(job="1", raw_state="CANCELLED", elapsed=0, earlier=(1800,))
+    await world.scheduler.answer(2)
+    await world.comes(lambda: CLUSTER not in world.link_state.live)
+    [over] = await world.clusters.figures_of("ada", ended=5)
+    assert over.gpu_hours.spent == pytest.approx(0.5, abs=0.01)
+
+
 async def test_a_cluster_that_is_closed_ends_it(world: World) -> None:
     await running(world)
     await world.clusters.end(CLUSTER, "ada")

@@ -97,6 +97,7 @@ class Session(Model):
     partition: str | None = None
     created: datetime
     started: datetime | None = None  # the job
+    earlier_hours: float = 0.0  # that the job ran before the scheduler began it again; told while the session lives
     ready: datetime | None = None  # the notebook's first 200
     ends: datetime | None = None  # by walltime
     ended: datetime | None = None

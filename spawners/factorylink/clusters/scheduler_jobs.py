@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 
 from pydantic import ValidationError
 
 from factorycommon.models import HEAD, N_, Choice, ClusterId, LogLine, Scheduler, SchedulerJob, Session, SessionState
-from factorylink.catalogue.choices import gpus_of
 from factorylink.catalogue.loading import ChoiceError, billed_gpus, find_size, smallest_size
 from factorylink.clusters import worker_job
 from factorylink.doors.connection import Stream
@@ -57,12 +55,8 @@ class SchedulerJobs:
         return None if live is None else self._link_state.session(live)
 
     async def spent(self, cluster: ClusterRecord) -> float:
-        """GPU-hours of the scheduler's job of a cluster that ended."""
-        place = self._link_state.places.get(cluster.factory)
-        row = await self._link_state.ledger.row(cluster.id) if cluster.session == cluster.id else None
-        if row is None or row.started is None or row.ended is None or place is None:
-            return 0.0
-        return gpus_of(place.factory, row.choice.size) * ((row.ended - row.started) / timedelta(hours=1))
+        """Return the GPU-hours of the scheduler's job of a cluster that ended, as its charge counts them."""
+        return await self._link_state.budget.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
 
     def has(self, cluster: ClusterRecord) -> bool:
         """Whether its scheduler's job is there already."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -147,8 +147,12 @@ def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Wri
 def began_again(charge_id: str, started: datetime | None, at: datetime) -> Write:
     """Its job was put back into the queue and may use its whole time once more. What it ran before counts as well, as
     the scheduler counts it; until that tells how long it was, it was until ``at``."""
-    ran = 0 if started is None else seconds_between(started, at)
-    return _change(charge_id, {"started": None, "earlier": charges.c.earlier + ran})
+    return _change(charge_id, {"started": None, "earlier": charges.c.earlier + ran(started, at)})
+
+
+def ran(started: datetime | None, at: datetime) -> int:
+    """Return the seconds that a run counts which was over at ``at``; 0 where it never began."""
+    return 0 if started is None else seconds_between(started, at)
 
 
 def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Write:
@@ -249,6 +253,19 @@ class Charges:
 
         return await self._ledger.transact(read)
 
+    async def gpu_hours(self, charge_id: str) -> float:
+        """Return the GPU-hours that one job has used by now, in all its runs; 0.0 where nothing is counted for it.
+        Raises LedgerError."""
+        rows = await self._ledger.rows(charges, select(charges).where(charges.c.id == charge_id))
+        now = clock.now()
+        return float(sum(row["gpus"] * _seconds(row, *_run(row, now)) for row in rows)) / HOUR
+
+    async def earlier(self) -> dict[str, int]:
+        """Return, for each job that is not over and that its scheduler has begun again, the seconds of the runs before
+        the present one. Raises LedgerError."""
+        query = select(charges).where(charges.c.ended.is_(None), charges.c.earlier > 0)
+        return {row["id"]: row["earlier"] for row in await self._ledger.rows(charges, query)}
+
     async def usage(
         self, project: ProjectId | None = None, since: date | None = None, person: str | None = None
     ) -> list[UsageLine]:
@@ -271,12 +288,9 @@ def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
     used: Counter[tuple[date, ProjectId | None, str, str]] = Counter()
     jobs: Counter[tuple[date, ProjectId | None, str, str]] = Counter()
     for row in rows:
-        started, ended = row["started"] or row["ended"] or now, row["ended"]
-        if ended is None:
-            ended = min(now, started + timedelta(seconds=row["reserved"]))
-        last = seconds_between(started, ended)
-        whole = row["earlier"] + last if row["seconds"] is None else row["seconds"]
-        last = min(whole, last)
+        started, ended = _run(row, now)
+        whole = _seconds(row, started, ended)
+        last = min(whole, seconds_between(started, ended))
         by_day = Counter(dict(_days(started, last)))
         by_day[started.astimezone(UTC).date()] += whole - last  # runs before the last one: when they were is not kept
         ran = sorted((day, seconds) for day, seconds in by_day.items() if day >= since and seconds)
@@ -288,6 +302,18 @@ def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
         UsageLine(day=key[0], project=key[1], factory=key[2], person=key[3], gpu_seconds=used[key], jobs=jobs[key])
         for key in sorted(used, key=lambda key: (key[0], key[1] or "", *key[2:]))
     ]
+
+
+def _run(row: Mapping[str, Any], now: datetime) -> tuple[datetime, datetime]:
+    """Return when a job's last run began and ended; up to ``now`` if it runs."""
+    started, ended = row["started"] or row["ended"] or now, row["ended"]
+    return started, ended or min(now, started + timedelta(seconds=row["reserved"]))
+
+
+def _seconds(row: Mapping[str, Any], started: datetime, ended: datetime) -> int:
+    """Return the seconds that a job counts in all its runs, the last of which is that."""
+    whole = row["earlier"] + seconds_between(started, ended) if row["seconds"] is None else row["seconds"]
+    return int(whole)
 
 
 def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:

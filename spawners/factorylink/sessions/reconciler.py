@@ -242,14 +242,17 @@ class SessionReconciler:
             return
         started, ends = job.started or row.started, job.ends or row.ends
         also = [charges.runs(row.id, started, ends)]
+        earlier = 0
         if row.started not in (None, started):
             also.insert(0, charges.began_again(row.id, row.started, started or clock.now()))
+            earlier = charges.ran(row.started, started or clock.now())
         if row.started not in (None, started) or row.node not in (None, node):  # that door says nothing of this run
             self._listener.forget(live)
             await self._listener.let_go(live)
         if (row.node, row.started, row.ends) != (node, started, ends):
             values: dict[str, Any] = {"node": node, "started": started, "ends": ends}
             await self._link_state.ledger.change(row, *also, restarts=max(row.restarts, job.restarts), **values)
+            live.earlier += earlier
             live.door_kept = False
             self._link_state.touch(live)
         if not live.door_kept:
@@ -296,8 +299,10 @@ class SessionReconciler:
             }
             say = N_("The factory put the job back into the queue ({count}); it starts again from there.")
             say = say.format(count=job.restarts)
-            again = charges.began_again(live.row.id, live.row.started, job.started or clock.now())
+            started, now = live.row.started, job.started or clock.now()
+            again = charges.began_again(live.row.id, started, now)
             await self._link_state.ledger.change(live.row, again, say=say, restarts=job.restarts, **values)
+            live.earlier += charges.ran(started, now)
         await self._listener.let_go(live)
 
     def _late(self, live: LiveSession) -> bool:

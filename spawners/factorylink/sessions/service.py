@@ -75,8 +75,9 @@ class Sessions:
         for name, message in (await link_state.ledger.pauses()).items():
             if name in link_state.places:
                 link_state.places[name].access_status.pause(message)
+        earlier = await link_state.budget.earlier()
         for row in await link_state.ledger.live():
-            link_state.live[row.id] = LiveSession(row, answered=True)
+            link_state.live[row.id] = LiveSession(row, answered=True, earlier=earlier.get(row.id, 0))
         # Those from before there were budgets.
         await link_state.ledger.write(charges.found([link_state.claim(live.row) for live in link_state.live.values()]))
         for live in link_state.live.values():

@@ -132,7 +132,7 @@ class LiveCluster:
         if head is not None and self.place is not None:
             gpus = gpus_of(self.place.factory, head.choice.size)
             ran = 0.0 if head.started is None else (at - head.started) / timedelta(hours=1)
-            used += gpus * ran
+            used += gpus * (head.earlier_hours + ran)
             promised += gpus * max(0.0, head.choice.hours - ran)
             going += gpus if head.started is not None else 0
         return GpuHours(spent=used, committed=promised, cap=row.cap_gpu_hours, at=at, per_hour=going)

@@ -42,6 +42,7 @@ class LiveSession:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     job: Job | None = None  # as the last answer had it
     seen: datetime | None = None  # when the last answer had it
+    earlier: int = 0  # seconds of the runs of its job before the present one
     said_since: float = field(default_factory=clock.ticks)  # since when the scheduler says the same of it, in ticks
     frozen: float = 0.0  # seconds in which the site had its job suspended, up to the last answer
     frozen_since: float | None = None  # when the last answer had it suspended, in ticks; None: it was not
@@ -156,6 +157,7 @@ def show(
             "ends_idle": live.door.ends_idle if live.door is not None else None,
             "notice": _notice(live, door),
             "remark": live.remark,
+            "earlier_hours": live.earlier / 3600,
             "busy": door is not None and door.busy,
             "busy_with": door.busy_with if door is not None else (),
             "gpu_percent": door.gpu_percent if door is not None else None,
