@@ -29,6 +29,7 @@ DEMOS = {
         "slurm/test_requeue.py",
         "slurm/test_session_api.py",
         "slurm/test_walltime.py",
+        "timing/test_gateway.py",
     ),
     "clusters": (
         "browser/test_home_clusters.py",

@@ -34,7 +34,7 @@ async def test_what_the_hub_forgot_is_brought_back(link: Link, monkeypatch: pyte
     await link.client.stop(ID, "person")
     await link.bring_back.look()
     assert len(link.hub.started) == 2
-    assert not link.world.scheduler.cancelled or link.world.scheduler.cancelled == ["1"]
+    await link.world.comes(lambda: link.world.scheduler.cancelled == ["1"])  # by the stop, and no other
 
 
 async def test_what_is_put_off_is_brought_back_soon(link: Link, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,8 +27,8 @@ class Work:
             raise Refused(f"not {self.refuses & set(things)}")
 
 
-async def outcomes(together: Batcher[str, str], work: Work, things: str) -> dict[str, BaseException | None]:
-    asked = {thing: asyncio.create_task(together.do("key", thing)) for thing in things}
+async def outcomes(batcher: Batcher[str, str], work: Work, things: str) -> dict[str, BaseException | None]:
+    asked = {thing: asyncio.create_task(batcher.do("key", thing)) for thing in things}
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     work.go.set()
@@ -36,10 +36,22 @@ async def outcomes(together: Batcher[str, str], work: Work, things: str) -> dict
     return {thing: task.exception() for thing, task in asked.items()}
 
 
-async def test_the_first_goes_at_once_and_the_rest_together() -> None:
+async def test_the_first_goes_at_once_and_what_comes_meanwhile_together() -> None:
     work = Work()
-    assert set((await outcomes(Batcher(work, 10), work, "abcd")).values()) == {None}
-    assert work.rounds == [["a"], ["b", "c", "d"]] or work.rounds == [["a", "b", "c", "d"]]
+    batcher = Batcher(work, 10)
+    first = asyncio.create_task(batcher.do("key", "a"))
+    async with asyncio.timeout(10):
+        while not work.rounds:
+            await asyncio.sleep(0)
+    assert set((await outcomes(batcher, work, "bcd")).values()) == {None}
+    await first
+    assert work.rounds == [["a"], ["b", "c", "d"]]
+
+
+async def test_what_comes_in_one_turn_of_the_loop_goes_together() -> None:
+    work = Work()
+    await outcomes(Batcher(work, 10), work, "abcd")
+    assert work.rounds == [["a", "b", "c", "d"]]
 
 
 async def test_no_more_than_so_many_at_a_time() -> None:
@@ -73,11 +85,11 @@ async def test_keys_do_not_wait_for_each_other() -> None:
             await held.wait()
         done.append(key)
 
-    together: Batcher[str, str] = Batcher(work, 10)
-    slow = asyncio.create_task(together.do("slow", "x"))
-    await together.do("quick", "y")
+    batcher: Batcher[str, str] = Batcher(work, 10)
+    slow = asyncio.create_task(batcher.do("slow", "x"))
+    await batcher.do("quick", "y")
     assert done == ["quick"]
     assert not slow.done()
     held.set()
-    await together.settle()
+    await batcher.settle()
     assert slow.done()

@@ -1,0 +1,78 @@
+"""How long a person waits: for the answer of a start and of a refusal, for a killed process, for a notebook.
+
+The figures are those that the design and the README promise, on a gateway with real Slurm that does nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.support.gateway import Gateway, eventually
+
+pytestmark = pytest.mark.slurm
+ANSWERED = 2.0  # seconds from a request to its answer, also where the answer is no
+STARTED_AGAIN = 2.0  # seconds from the end of a killed process to the next one in its place
+FIRST_NOTEBOOK = 7.3  # seconds from the request to the notebook's first answer, on an idle factory (README)
+CHOICE = {"factory": "lumi-aif", "size": "gcd-1", "hours": 0.5}
+
+
+def seconds(work: Callable[[], object]) -> float:
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def test_each_start_is_answered_soon(gateway: Gateway) -> None:
+    user = gateway.make_user()
+    for number in range(5):
+        began = time.monotonic()
+        answer = gateway.start(user, f"s{number}", **CHOICE)
+        assert time.monotonic() - began < ANSWERED
+        assert answer.status_code in (201, 202), answer.text
+    for number in range(5):
+        gateway.stopped(user, f"s{number}")
+
+
+@pytest.mark.parametrize(("choice", "status"), [({"size": "no-such"}, 400), ({"hours": 1000}, 400)], ids=str)
+def test_a_refusal_is_answered_soon(gateway: Gateway, choice: dict[str, object], status: int) -> None:
+    user = gateway.make_user()
+    began = time.monotonic()
+    answer = gateway.start(user, "", **{**CHOICE, **choice})
+    assert time.monotonic() - began < ANSWERED
+    assert answer.status_code == status, answer.text
+
+
+@pytest.mark.parametrize("part", ["hub", "link", "proxy"])
+def test_a_killed_process_is_started_again_soon(gateway: Gateway, part: str) -> None:
+    old = gateway.pid(part)
+    os.kill(old, signal.SIGKILL)
+    took = seconds(lambda: eventually(lambda: gateway.pid(part) != old, 30, every=0.02, what=f"another {part}"))
+    print(f"{part}: another after {took:.2f} s")
+    assert took < STARTED_AGAIN
+
+    def answers() -> bool:
+        try:
+            hub = httpx.get(f"{gateway.hub}/health", timeout=5).status_code
+            return hub == httpx.get(f"{gateway.root}/services/factories/health", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    eventually(answers, 60, what="all answer")
+
+
+def test_the_first_notebook_answers_soon(gateway: Gateway) -> None:
+    user = gateway.make_user()
+    began = time.monotonic()
+    assert gateway.start(user, "", **CHOICE).status_code in (201, 202)
+    gateway.wait_ready(user)
+    assert gateway.notebook(user).request("GET", "/api").status_code == 200
+    took = time.monotonic() - began
+    print(f"from the request to the notebook's first answer: {took:.1f} s")
+    assert took < FIRST_NOTEBOOK
+    gateway.stopped(user)
