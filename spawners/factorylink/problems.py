@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from factorycommon.models import N_, Problem, ProblemKind, Words
+from factorycommon.language import N_
+from factorycommon.models import Problem, ProblemKind, Words
 from factorylink.errors import FactoryError, Gone, Refused
 from factorylink.explain import explain
 

@@ -7,7 +7,8 @@ from typing import Literal
 from jupyterhub.spawner import SpawnException
 from markupsafe import Markup, escape
 
-from factorycommon.models import N_, Problem, Session, Words
+from factorycommon.language import N_
+from factorycommon.models import Problem, Session, Words
 
 Kind = Literal[
     "invalid",

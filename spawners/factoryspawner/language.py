@@ -15,8 +15,8 @@ from babel.numbers import format_decimal
 from pydantic import BaseModel
 from tornado.httputil import HTTPServerRequest
 
+from factorycommon import language
 from factorycommon.models import LogLine, Problem, SizeView, Words
-from factorygate import language
 
 T = TypeVar("T")
 

@@ -8,7 +8,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from factorycommon.models import N_, Choice, Words
+from factorycommon.language import N_
+from factorycommon.models import Choice, Words
 from factoryspawner.errors import StartFailed
 
 ALLOWED = tuple(Choice.model_fields)

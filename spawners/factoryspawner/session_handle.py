@@ -10,7 +10,8 @@ import logging
 import uuid
 from collections.abc import Callable
 
-from factorycommon.models import N_, Problem, Session, SessionId, SessionRequest, Words
+from factorycommon.language import N_
+from factorycommon.models import Problem, Session, SessionId, SessionRequest, Words
 from factorylink.client import LinkProblem, LinkSilent
 from factoryspawner.errors import LINK_SILENT, StartFailed, problem_failed, session_failed
 from factoryspawner.gateway import HubGateway

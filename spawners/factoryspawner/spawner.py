@@ -18,8 +18,8 @@ from jupyterhub import orm
 from tornado import web
 from traitlets import Integer, Unicode, default
 
+from factorycommon.language import VARIABLE as LANGUAGE
 from factorycommon.models import ADOPT, Choice, Session, SessionRequest, SessionState
-from factorygate.language import VARIABLE as LANGUAGE
 from factorylink.client import By
 from factoryspawner import access, progress
 from factoryspawner.batchspawner_face import BatchspawnerFace

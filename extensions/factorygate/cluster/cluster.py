@@ -18,6 +18,7 @@ from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.security import Security
 
+from factorycommon.language import N_
 from factorygate.cluster import cluster_view, external_scheduler, keywords, pages, worker_place, worker_status
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.cluster_api import ClusterApi
@@ -28,7 +29,6 @@ from factorygate.cluster.replacer import KEPT, Replacer
 from factorygate.cluster.retirement import WorkerRetirement
 from factorygate.cluster.terms import ClusterTerms
 from factorygate.cluster.worker_plan import WorkerPlan
-from factorygate.language import N_
 from factorygate.link import Link, LinkError, LinkRoute, get_now
 from factorygate.view_data import Adapting, ClusterView
 

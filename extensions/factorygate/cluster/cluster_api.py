@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from factorygate.language import N_
+from factorycommon.language import N_
 from factorygate.link import Link, LinkError
 
 log = logging.getLogger("factorygate.cluster")

@@ -13,12 +13,12 @@ import dask
 from dask.utils import parse_timedelta
 from distributed.core import Status
 
+from factorycommon.language import N_
 from factorygate.cluster import versions
 from factorygate.cluster.cluster_api import ClusterApi, Told
 from factorygate.cluster.retirement import WorkerRetirement
 from factorygate.cluster.worker import margin
 from factorygate.cluster.worker_plan import WorkerPlan
-from factorygate.language import N_
 from factorygate.link import LinkError
 
 log = logging.getLogger("factorygate.cluster")

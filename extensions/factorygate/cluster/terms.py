@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from factorycommon.language import N_
 from factorygate.cluster import keywords
 from factorygate.cluster.worker_place import WorkerPlace
-from factorygate.language import N_
 from factorygate.link import LinkRoute
 
 ROUNDING = 1e-9  # GPU-hours

@@ -12,7 +12,7 @@ from typing import Any
 from dask.utils import parse_bytes
 from distributed.deploy.local import nprocesses_nthreads
 
-from factorygate.language import N_
+from factorycommon.language import N_
 from factorygate.link import LinkRoute, get_now
 
 GB = 10**9

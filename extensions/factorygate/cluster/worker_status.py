@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from distributed.core import Status
 from distributed.objects import SchedulerInfo
 
+from factorycommon.language import N_
 from factorygate.cluster.cluster_api import ClusterApi
-from factorygate.language import N_
 
 log = logging.getLogger("factorygate.cluster")
 

@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from factorycommon.malloc import keep_blocks
 from factorygate import __version__
 from factorygate.session import folder, processes
 from factorygate.session.deadlines import SessionLimits
@@ -112,7 +113,7 @@ async def run(options: argparse.Namespace) -> int:
         (shared / name).unlink(missing_ok=True)
     node = folder.node_folder(options.tmp, options.id)
     processes.adopt_orphans()
-    processes.keep_heap()
+    keep_blocks()
     ends = _end_time()
     session = JobSession(
         DoorStatusLine(

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from factorycommon.language import N_
 from factorygate import language
-from factorygate.language import N_
 from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.session.resource_usage import Gauge
 from factorygate.session.status import moment

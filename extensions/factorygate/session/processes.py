@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
 
 def _prctl(option: int, value: int) -> None:
@@ -30,17 +29,6 @@ def _prctl(option: int, value: int) -> None:
 def adopt_orphans() -> None:
     """From now on, orphaned descendants become our children. Logged where the system does not do it."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
-
-
-def keep_heap() -> None:
-    """From now on, blocks of up to 4 MiB, 16 MiB in all, stay ours when they are free. Else glibc returns the buffers
-    of each packet to the kernel, and most of the time goes into getting new ones."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return  # another C library
-    mallopt(_M_MMAP_THRESHOLD, 4 << 20)
-    mallopt(_M_TRIM_THRESHOLD, 16 << 20)
 
 
 def end_with_parent() -> None:

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from factorycommon.language import N_
 from factorygate import language
-from factorygate.language import N_
 
 Choice = dict[str, Any]  # factory, size, environment: ids; hours: float; project: id or None
 Factories = Sequence[Mapping[str, Any]]  # FactoryView as the link tells it

@@ -11,8 +11,8 @@ from typing import Any
 import anywidget
 import traitlets
 
+from factorycommon.language import N_
 from factorygate import language
-from factorygate.language import N_
 from factorygate.link import LinkError
 from factorygate.view_data import ClusterView, Watched
 from factorygate.widgets import assets

@@ -14,8 +14,8 @@ from typing import Any
 import anywidget
 import traitlets
 
+from factorycommon.language import N_
 from factorygate import language
-from factorygate.language import N_
 from factorygate.link import Link, LinkError, NoLinkError, has_own_token
 from factorygate.widgets import assets, background
 from factorygate.widgets.catalogue import estimates, follow

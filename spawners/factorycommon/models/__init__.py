@@ -8,7 +8,6 @@ the sites' price lists; dialects turn it into their scheduler's units.
 from factorycommon.models.antennas import Antenna, Antennas, LoginHint
 from factorycommon.models.base import (
     HEAD,
-    N_,
     Hours,
     JobId,
     Model,
@@ -104,7 +103,6 @@ __all__ = [
     "ADOPT",
     "ANTENNA",
     "HEAD",
-    "N_",
     "Accelerator",
     "AcceptBody",
     "AccessStatus",

@@ -46,11 +46,3 @@ class Point(Model):
 
     latitude: float = Field(ge=-90, le=90)
     longitude: float = Field(ge=-180, le=180)
-
-
-def N_(text: str) -> str:
-    """Mark an English text for people, so that the catalogues have it; the hub's pages translate it where it is shown.
-
-    Fill in parts with ``N_("Job {job} was found.").format(job=...)``: marked is what stands in the brackets.
-    """
-    return text

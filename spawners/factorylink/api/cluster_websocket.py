@@ -16,7 +16,8 @@ import asyncssh
 from fastapi import WebSocket, WebSocketDisconnect
 from pydantic import TypeAdapter, ValidationError
 
-from factorycommon.models import N_, ClusterId
+from factorycommon.language import N_
+from factorycommon.models import ClusterId
 from factorylink.api.auth import Caller, Callers
 from factorylink.api.http import answer
 from factorylink.clusters.service import Clusters

@@ -13,8 +13,8 @@ from fastapi import FastAPI, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime, BeforeValidator
 
+from factorycommon.language import N_
 from factorycommon.models import (
-    N_,
     AcceptBody,
     AccessStatus,
     AuditLine,

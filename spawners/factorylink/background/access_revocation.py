@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select
 
-from factorycommon.models import N_, MessageBody
+from factorycommon.language import N_
+from factorycommon.models import MessageBody
 from factorylink.clusters.service import Clusters
 from factorylink.errors import FactoryError
 from factorylink.explain import explain

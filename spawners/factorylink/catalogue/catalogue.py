@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factorycommon.models import N_, Antennas, ComingView, Factory, NetworkEntry, Planned, Slug, Sourced
+from factorycommon.language import N_
+from factorycommon.models import Antennas, ComingView, Factory, NetworkEntry, Planned, Slug, Sourced
 from factorylink.util.yaml_file import CatalogueError, read_chosen, read_model
 
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
+from factorycommon.language import N_
 from factorycommon.models import (
-    N_,
     Choice,
     Environment,
     Factory,

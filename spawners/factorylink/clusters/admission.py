@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from factorycommon.models import N_, Choice, ClusterId, ClusterRequest, JobOptions, ProjectId, SessionId
+from factorycommon.language import N_
+from factorycommon.models import Choice, ClusterId, ClusterRequest, JobOptions, ProjectId, SessionId
 from factorylink.catalogue.loading import billed_gpus, find_size
 from factorylink.ledger.cluster_store import ClusterRecord
 from factorylink.problems import invalid, limit

@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from pydantic import ValidationError
 
-from factorycommon.models import HEAD, N_, Choice, ClusterId, LogLine, Scheduler, SchedulerJob, Session, SessionState
+from factorycommon.language import N_
+from factorycommon.models import HEAD, Choice, ClusterId, LogLine, Scheduler, SchedulerJob, Session, SessionState
 from factorylink.catalogue.loading import ChoiceError, billed_gpus, find_size, smallest_size
 from factorylink.clusters import worker_job
 from factorylink.doors.connection import Stream

@@ -7,8 +7,8 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 
+from factorycommon.language import N_
 from factorycommon.models import (
-    N_,
     BatchId,
     BatchRequest,
     Cluster,

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import asyncssh
 
+from factorycommon.malloc import keep_blocks
 from factorycommon.models import MessageBody, SessionId
 from factorylink.config import LinkConfig
 from factorylink.doors.carriers import Route, Stdio
 from factorylink.doors.connection import DoorConnection, Stream
-from factorylink.doors.malloc import keep_blocks
 from factorylink.doors.port_forwarder import HOST, FarSide, SessionPort
 from factorylink.doors.protocol import DoorStatus, DoorToken
 from factorylink.errors import Gone

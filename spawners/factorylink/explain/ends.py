@@ -6,7 +6,8 @@ a person, never for a decision.
 
 from __future__ import annotations
 
-from factorycommon.models import N_, EndReason
+from factorycommon.language import N_
+from factorycommon.models import EndReason
 from factorylink.explain.table import AGAIN, LOG_TELLS, NO_FAULT, ROOM, SMALLER, TELL, Answer, Case, Ending, Move
 
 # The last words of a state in which the scheduler, not we, ended it; they outweigh what the door said before.

@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from datetime import UTC
 from typing import Literal
 
-from factorycommon.models import N_, End, EndReason, Job, MaintenanceView, Words
+from factorycommon.language import N_
+from factorycommon.models import End, EndReason, Job, MaintenanceView, Words
 from factorylink.errors import Distrusted, Expired, FactoryError, NotLetIn
 from factorylink.explain import pbs, slurm, slurm_refusals
 from factorylink.explain.ends import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factorycommon.models import N_
+from factorycommon.language import N_
 from factorylink.explain.table import GOES_ON, KEPT, LOG_TELLS, NO_FAULT, SITE, Answer, Move
 
 _ASK = Move("operator", N_("Ask this gateway's operators."))

@@ -6,7 +6,7 @@ with names and numbers in it, after ``Not Running: `` (not now) or ``Can Never R
 
 from __future__ import annotations
 
-from factorycommon.models import N_
+from factorycommon.language import N_
 from factorylink.explain import slurm, slurm_refusals
 from factorylink.explain.table import ITSELF, Case, Move
 

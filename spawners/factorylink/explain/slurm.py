@@ -6,7 +6,7 @@ A pattern is matched from the word's beginning, the first that fits counts. Limi
 
 from __future__ import annotations
 
-from factorycommon.models import N_
+from factorycommon.language import N_
 from factorylink.explain.table import FEWER_HOURS, ITSELF, LESS, OPERATOR, OWN, PROJECT, SITE, START_OVER, Case, Move
 
 _ENDS = Move("wait", N_("It starts when enough that your project uses here has ended."))

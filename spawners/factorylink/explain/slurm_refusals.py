@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from factorycommon.models import N_
+from factorycommon.language import N_
 from factorylink.explain.table import ELSEWHERE, KEPT, OPERATOR, OWN, PROJECT, ROOM, SITE, Case, Move
 
 _OPERATOR = Move("operator", N_("Sessions there continue; nothing is lost. The gateway's operators have to mend this."))

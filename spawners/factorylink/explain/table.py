@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from factorycommon.models import N_, EndReason, Whose, Words
+from factorycommon.language import N_
+from factorycommon.models import EndReason, Whose, Words
 
 
 class Move(NamedTuple):

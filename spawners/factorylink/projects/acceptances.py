@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
-from factorycommon.models import N_, Factory, Slug, Words
+from factorycommon.language import N_
+from factorycommon.models import Factory, Slug, Words
 from factorylink.config import LinkConfig
 from factorylink.explain import explain
 from factorylink.ledger import schema

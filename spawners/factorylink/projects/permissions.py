@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
+from factorycommon.language import N_
 from factorycommon.models import (
-    N_,
     AccountView,
     Choice,
     NodeSize,

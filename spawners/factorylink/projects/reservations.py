@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from factorycommon.models import N_, ReservationView
+from factorycommon.language import N_
+from factorycommon.models import ReservationView
 from factorylink.catalogue.choices import paying
 from factorylink.problems import ProblemError, invalid
 from factorylink.projects.account_leases import AccountLeases, Right

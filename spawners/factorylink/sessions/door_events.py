@@ -8,7 +8,8 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from factorycommon.models import N_, SessionId, notebook_base
+from factorycommon.language import N_
+from factorycommon.models import SessionId, notebook_base
 from factorylink.catalogue.choices import ChoiceError, bridge_argv
 from factorylink.doors import carriers
 from factorylink.errors import FactoryError

@@ -11,7 +11,8 @@ import math
 from datetime import timedelta
 from typing import Literal
 
-from factorycommon.models import N_, Hours, Session, SessionId
+from factorycommon.language import N_
+from factorycommon.models import Hours, Session, SessionId
 from factorylink.catalogue.choices import SHORTEST_HOURS
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain

@@ -11,7 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from factorycommon.models import N_, EndReason, Job, JobId, JobOptions, JobState, LogLine, SessionId, SessionState
+from factorycommon.language import N_
+from factorycommon.models import EndReason, Job, JobId, JobOptions, JobState, LogLine, SessionId, SessionState
 from factorylink.errors import FactoryError, Gone
 from factorylink.jobs.ownership import Found, OwnJob, of_one
 from factorylink.ledger import charges

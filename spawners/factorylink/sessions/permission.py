@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from factorycommon.models import N_, Choice, ProjectId, SessionState
+from factorycommon.language import N_
+from factorycommon.models import Choice, ProjectId, SessionState
 from factorylink.explain import explain
 from factorylink.ledger import charges
 from factorylink.ledger.charges import ChargeReservation

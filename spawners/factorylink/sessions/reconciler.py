@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from factorycommon.models import N_, EndReason, Job, JobState, SessionId, SessionState, Words
+from factorycommon.language import N_
+from factorycommon.models import EndReason, Job, JobState, SessionId, SessionState, Words
 from factorylink.explain import explain
 from factorylink.jobs.ownership import DOUBT, Found, found
 from factorylink.ledger import charges

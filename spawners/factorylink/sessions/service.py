@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal
 
-from factorycommon.models import N_, Choice, EndReason, LogLine, Session, SessionId, SessionRequest, SessionState
+from factorycommon.language import N_
+from factorycommon.models import Choice, EndReason, LogLine, Session, SessionId, SessionRequest, SessionState
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain
 from factorylink.ledger import charges

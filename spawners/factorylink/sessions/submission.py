@@ -6,7 +6,8 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from factorycommon.models import N_, EndReason, JobId
+from factorycommon.language import N_
+from factorycommon.models import EndReason, JobId
 from factorylink.errors import FactoryError, NotDone, Refused, Unwanted
 from factorylink.explain import explain
 from factorylink.ledger.ledger import LedgerConflict, LedgerError

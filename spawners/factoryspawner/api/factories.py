@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import TypeAdapter, ValidationError
 from tornado import web
 
-from factorycommon.models import N_, ComingView, CredentialView, Estimate, FactoryView, RenewBody
+from factorycommon.language import N_
+from factorycommon.models import ComingView, CredentialView, Estimate, FactoryView, RenewBody
 from factoryspawner.api.handler import GatewayHandler
 from factoryspawner.event_stream import Source
 

@@ -14,7 +14,8 @@ from jupyterhub.handlers import BaseHandler
 from pydantic import TypeAdapter
 from tornado import web
 
-from factorycommon.models import N_, Problem, Session
+from factorycommon.language import N_
+from factorycommon.models import Problem, Session
 from factorylink.client import LinkProblem, LinkSilent
 from factoryspawner.errors import LINK_SILENT
 from factoryspawner.event_stream import Source, Stream

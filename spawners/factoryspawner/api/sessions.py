@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import TypeAdapter, ValidationError
 from tornado import web
 
-from factorycommon.models import N_, ExtendBody, Problem, Session
+from factorycommon.language import N_
+from factorycommon.models import ExtendBody, Problem, Session
 from factorylink.client import LinkProblem, LinkSilent
 from factoryspawner.api.handler import NOTHING, GatewayHandler
 from factoryspawner.errors import NOT_WRITTEN

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from factorycommon.models import N_, Words
+from factorycommon.language import N_
+from factorycommon.models import Words
 
 Code = Literal[
     "identity",

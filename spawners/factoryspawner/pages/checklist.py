@@ -11,7 +11,8 @@ from jupyterhub.handlers.login import LoginHandler
 from tornado import web
 from tornado.httputil import url_concat
 
-from factorycommon.models import N_, ChecklistView
+from factorycommon.language import N_
+from factorycommon.models import ChecklistView
 from factorylink.client import LinkClient, LinkProblem, LinkSilent
 from factoryspawner import access
 from factoryspawner.access import KeepsTerms, TermsOf

@@ -17,7 +17,7 @@ from jinja2.runtime import Context
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
-from factorycommon.models import N_
+from factorycommon.language import N_
 from factoryspawner.language import Languages, PageLanguage, languages
 
 # In JupyterHub's templates, in no block that could be replaced: what stands there, and the text in it.

@@ -10,7 +10,8 @@ from jupyterhub.handlers import BaseHandler
 from pydantic import TypeAdapter
 from tornado import web
 
-from factorycommon.models import N_, Model, Problem, ProjectView, UsageLine
+from factorycommon.language import N_
+from factorycommon.models import Model, Problem, ProjectView, UsageLine
 from factorylink.client import LinkProblem
 from factoryspawner.api.handler import GatewayHandler
 

@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from jupyterhub.handlers import BaseHandler
 from tornado import web
 
-from factorycommon.models import ANTENNA, N_, MaintenanceView, Model, NetworkAntenna, NetworkFactory, NetworkView
+from factorycommon.language import N_
+from factorycommon.models import ANTENNA, MaintenanceView, Model, NetworkAntenna, NetworkFactory, NetworkView
 from factorylink.client import LinkSilent
 from factoryspawner.gateway import gateway
 from factoryspawner.language import COOKIE, PageLanguage, languages
