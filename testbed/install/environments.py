@@ -7,6 +7,7 @@ only what is missing: each folder carries a stamp of what it was made from. Prin
     python3 -m testbed.install test     # the environment test, and eslint beside eslint.config.js
     python3 -m testbed.install torch    # PyTorch for the notebooks, where the distribution has it
     python3 -m testbed.install peers    # what benchmarks measure beside ours
+    python3 -m testbed.install docs     # what builds the documentation as a site
     python3 -m testbed.install system   # as root: Debian's packages that isolated factories need
 """
 
@@ -94,6 +95,11 @@ def provider(programs: Path) -> Path:
 def install_peers(programs: Path) -> None:
     """The environment ``peers``: what benchmarks measure beside ours."""
     environment(programs / "peers", CHECKOUT / "requirements" / "peers.txt")
+
+
+def install_docs(programs: Path) -> None:
+    """The environment ``docs``: what builds the documentation as a site."""
+    environment(programs / "docs", CHECKOUT / "requirements" / "docs.txt")
 
 
 def install_system(programs: Path) -> None:  # noqa: ARG001
@@ -234,6 +240,7 @@ WHAT = {
     "test": install_test,
     "torch": install_torch,
     "peers": install_peers,
+    "docs": install_docs,
     "system": install_system,
 }
 
