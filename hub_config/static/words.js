@@ -123,7 +123,7 @@ export const W = {
   paidBy: (project) => t("Charged to {project}.", { project }),
   projectLeft: (n, left, granted) =>
     tn(n, "It has {left} of {granted} GPU-hour left.", "It has {left} of {granted} GPU-hours left.", { left, granted }),
-  projectUntil: (when) => t("It ends {when}.", { when }),
+  projectUntil: (when) => t("The project ends {when}.", { when }),
   projectHours: (project, most) => t("{project} allows at most {most} h at a time. Ask for fewer hours.", { project, most }),
   projectEnds: (project, when, most) =>
     t("{project} ends {when}: at most {most} h fit. Ask for fewer hours.", { project, when, most }),

@@ -432,7 +432,7 @@ describe("who pays", () => {
 
   test("what is left is told with its end", () => {
     assert.equal(cost.standingLine(paying(), NOW), "It has 10 of 100 GPU-hours left.");
-    assert.match(cost.standingLine(paying({ left: null, ends: inMinutes(60 * 48) }), NOW), /^It ends Thu 12 Mar, /);
+    assert.match(cost.standingLine(paying({ left: null, ends: inMinutes(60 * 48) }), NOW), /^The project ends Thu 12 Mar, /);
   });
 });
 

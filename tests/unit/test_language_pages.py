@@ -219,7 +219,7 @@ async def test_who_pays_and_what_it_costs_stands_before_the_click(context: Brows
     summary, start = page.locator("#fg-summary"), page.get_by_role("button", name="Start")
     await expect(summary).to_contain_text("It costs at most 2 GPU-hours: 2 hours on 1 GPU.")
     await expect(summary).to_contain_text(
-        "Charged to EHPC-AIF-2026PG01-756. It has 4,900 of 5,000 GPU-hours left. It ends"
+        "Charged to EHPC-AIF-2026PG01-756. It has 4,900 of 5,000 GPU-hours left. The project ends"
     )
     await expect(page.locator("#fg-ready-list")).to_contain_text("You have no account there yet")
     project = page.get_by_label("Project to charge")
