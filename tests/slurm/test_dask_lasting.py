@@ -33,8 +33,8 @@ def slow(number, seconds):
 def numbers(job):
     return int(job.rpartition("-")[2])
 """
-ASKED = "print(len(cluster.broker.workers))"  # jobs, ever
-CONNECTED = "print(*sorted(cluster.roster.connected()))"
+ASKED = "print(len(cluster.cluster_api.workers))"  # jobs, ever
+CONNECTED = "print(*sorted(cluster.worker_plan.connected()))"
 
 
 def made(bed: Bed, options: str, size: str = SIZE) -> None:

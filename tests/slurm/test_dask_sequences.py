@@ -46,7 +46,7 @@ async def sequence(steps, name):
         for error in await asyncio.gather(*asked, return_exceptions=True):
             assert error is None or isinstance(error, (LinkError, ValueError, asyncio.CancelledError)), repr(error)
     assert cluster.status.name == "closed"
-    return cluster.broker.id
+    return cluster.cluster_api.id
 
 def processes(cluster):
     found = []

@@ -72,13 +72,13 @@ class Budget(RuleBasedStateMachine):
 
     @rule(jobs=JOBS)
     def scale(self, jobs: int) -> None:
-        roster = self.life.cluster.roster
-        there, wanted = len(roster.units()), roster.wanted
+        worker_plan = self.life.cluster.worker_plan
+        there, wanted = len(worker_plan.units()), worker_plan.wanted
         said = self.life.scale(jobs)
         if said:  # in words, and nothing of it is done
             assert jobs > there
             assert said.endswith(".")
-            assert roster.wanted <= max(there, wanted)
+            assert worker_plan.wanted <= max(there, wanted)
 
     @rule(most=JOBS, work=JOBS)
     def adapt(self, most: int, work: int) -> None:
@@ -178,7 +178,7 @@ class Budget(RuleBasedStateMachine):
         if not life.grid.up:
             self.factory_answers()
         life.passes(300)
-        wanted, there = life.cluster.roster.wanted, len(life.cluster.roster.units())
+        wanted, there = life.cluster.worker_plan.wanted, len(life.cluster.worker_plan.units())
         assert there <= wanted
         assert there == wanted or life.cluster.message, "fewer than wanted, and nobody says why"
         assert len(life.grid.alive()) <= 2 * there

@@ -106,7 +106,7 @@ def test_any_sequence_ends_with_a_closed_cluster_and_no_job(tmp_path_factory: An
             ever = len(life.grid.runs_of)
             life.passes(120)
             assert len(life.grid.runs_of) == ever, "something was asked for after the end"
-            assert life.cluster.broker._flush is None or life.cluster.broker._flush.done()
+            assert life.cluster.cluster_api._flush is None or life.cluster.cluster_api._flush.done()
         finally:
             life.close()
 

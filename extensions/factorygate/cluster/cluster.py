@@ -563,7 +563,8 @@ class FactoryCluster(JobQueueCluster):
             self._correct_state_waiting = None  # who asks for more from now on gets an answer of its own
             self._let_go()
             try:
-                address = getattr(self.scheduler, "contact_address", None) or self.scheduler.address
+                scheduler = self.scheduler  # None where the cluster did not begin: then no job is planned either
+                address = getattr(scheduler, "contact_address", None) or getattr(scheduler, "address", "")
                 made = await make_missing(self.worker_spec, self.workers, address, weakref.ref(self))
                 self.workers.update(made)
                 self._created.update(made.values())
