@@ -564,7 +564,7 @@ class FactoryCluster(JobQueueCluster):
             self._let_go()
             try:
                 scheduler = self.scheduler  # None where the cluster did not begin: then no job is planned either
-                address = getattr(scheduler, "contact_address", None) or getattr(scheduler, "address", "")
+                address = str(getattr(scheduler, "contact_address", None) or getattr(scheduler, "address", ""))
                 made = await make_missing(self.worker_spec, self.workers, address, weakref.ref(self))
                 self.workers.update(made)
                 self._created.update(made.values())
