@@ -26,6 +26,7 @@ def text(gateway: Gateway) -> Iterator[str]:
     folder = f"lab-{uuid.uuid4().hex[:8]}"
     path = f"{folder}/notes.txt"
     api = gateway.notebook(USER, SERVER)
+    api.request("DELETE", f"/lab/api/workspaces/{SERVER}")  # what an earlier run had open there
     assert api.request("PUT", f"/api/contents/{folder}", json={"type": "directory"}).status_code == 201
     model = {"type": "file", "format": "text", "content": "first\n"}
     assert api.request("PUT", f"/api/contents/{path}", json=model).status_code == 201

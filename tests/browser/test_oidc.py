@@ -53,7 +53,7 @@ def sign_in(page: Page, name: str) -> None:
 
 def accept_terms(page: Page) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Your checklist")
-    page.get_by_role("checkbox", name=re.compile("terms of this gateway")).check()
+    page.get_by_role("checkbox", name=re.compile("terms of use of this gateway")).check()
     page.get_by_role("button", name="Continue").click()
 
 
@@ -103,7 +103,7 @@ def test_in_by_an_antenna_start_and_out_of_the_group(gateway: Gateway, page: Pag
     choose(page, "size", "gpu-1")
     page.locator("#hours").fill("2")
     summary = page.locator("#fg-summary")
-    expect(summary).to_contain_text(re.compile(r"2 h × 1 GPU = 2 GPU-hours"))
+    expect(summary).to_contain_text(re.compile(r"2 GPU-hours: 2 hours on 1 GPU"))
     expect(summary).to_contain_text("Charged to EHPC-AIF-2026FL01-202. It has 500 of 500 GPU-hours left.")
     page.locator("#fg-start-button").click()
     page.wait_for_url(re.compile(r"/user/ada/oidc/lab"), timeout=120_000)
@@ -210,12 +210,12 @@ def test_a_sites_rules_come_after_the_login_and_again_when_they_change(gateway: 
         page.wait_for_url(re.compile(r"/hub/token"))
         answer = gateway.start("emmy", "ruled", factory=factory, hours=1)
         assert answer.status_code == 403, answer.text
-        assert "have not accepted the rules" in answer.json()["message"]
+        assert "have not accepted the present terms of use" in answer.json()["message"]
         assert "/hub/checklist" in answer.json()["message"]
 
         open_start(page, gateway, "emmy", "ruled")
         page.get_by_role("link", name="To your checklist").click()
-        page.get_by_role("checkbox", name=re.compile("accept the rules")).check()
+        page.get_by_role("checkbox", name=re.compile("accept the terms of use of Leonardo")).check()
         page.get_by_role("button", name="Continue").click()
         page.wait_for_url(re.compile(r"/hub/spawn/emmy/ruled"))
         expect(page.locator("#fg-start-button")).to_have_attribute("aria-disabled", "false")
@@ -233,7 +233,7 @@ def test_a_sites_rules_come_after_the_login_and_again_when_they_change(gateway: 
         sign_in(page, "emmy")
         page.wait_for_url(re.compile(r"/hub/checklist"))
         expect(page.get_by_role("checkbox", name=re.compile("version 2"))).not_to_be_checked()
-        expect(page.get_by_role("region", name="The terms of this gateway")).to_contain_text("Accepted on")
+        expect(page.get_by_role("region", name="The terms of use of this gateway")).to_contain_text("Accepted on")
         answer = gateway.start("emmy", "again", factory=factory, hours=1)
         assert answer.status_code == 403, answer.text
     finally:

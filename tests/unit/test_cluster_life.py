@@ -277,6 +277,18 @@ def test_adapting_keeps_idle_workers_as_long_as_others_take_to_come(life: Life) 
     assert asked(life) == 3
 
 
+def test_more_than_a_lowered_maximum_leave_though_they_work(life: Life) -> None:
+    life.dask.target = 5
+    life.adapt(5)
+    life.comes(lambda: life.running() == 5)
+    life.dask.idle = False
+    life.adapt(2)
+    life.comes(lambda: life.running() == 2)
+    life.passes(100)
+    assert life.running() == 2
+    assert asked(life) == 5
+
+
 @pytest.mark.parametrize("life", [{"cap": 5.0}], indirect=True)
 def test_adapting_over_the_cap_begins_what_fits_and_says_so(life: Life) -> None:
     life.dask.target = 50

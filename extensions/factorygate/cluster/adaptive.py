@@ -41,7 +41,8 @@ class FactoryAdaptive(Adaptive):
 
     async def recommendations(self, target: int) -> dict[str, Any]:
         """Up by whole jobs as far as the queue is not full of ours already; down by jobs that nobody needed for a
-        while: those that have waited long first, then those that are idle."""
+        while: those that have waited long first, then those that are idle. More than the maximum leave at once, also
+        those that work."""
         cluster, now = self.cluster, asyncio.get_running_loop().time()
         each = cluster.place.processes
         jobs = math.ceil(target / each)
@@ -54,6 +55,12 @@ class FactoryAdaptive(Adaptive):
             if more == 0 or now < self._not_before:
                 return {"status": "same"}
             return {"status": "up", "n": (len(units) + more) * each}
+        over = 0 if math.isinf(self.maximum) else len(units) - math.ceil(self.maximum / each)
+        if over > 0:  # the maximum was lowered: who works finishes first what it runs
+            working = [unit for unit in reversed(units) if unit not in waiting]
+            idle = set(await self.workers_to_close(jobs * each))
+            working.sort(key=lambda unit: not all(self._is_idle(job, idle) for job in unit))
+            return {"status": "down", "workers": [n for unit in [*waiting, *working][:over] for n in unit]}
         if self._surplus_since is None:
             self._surplus_since = now
         since = now - self._surplus_since
