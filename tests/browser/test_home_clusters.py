@@ -90,8 +90,6 @@ def test_one_at_another_factory_has_its_scheduler_there_and_ends_with_it(home: H
     home.make(f"factory={THERE!r}, token={home.gateway.token(USER)!r}")  # a session's own acts at its factory only
     standing = re.compile(r"Dask scheduler runs in a job of its own: .* ends (tomorrow )?\d\d:\d\d")
     expect(home.card).to_contain_text(standing)
-        re.compile(r"Dask scheduler runs in a job of its own: .* ends (tomorrow )?\d\d:\d\d")
-    )
     assert home.session.locator(".fg-session-what strong").inner_text() not in home.card.inner_text()
     assert sorted(home.jobs(THERE)) == ["fg:", "fgb"]
     home.close()
