@@ -12,6 +12,7 @@ from factorycommon.language import N_
 from factorycommon.models import SessionId, notebook_base
 from factorylink.catalogue.choices import ChoiceError, bridge_argv
 from factorylink.doors import carriers
+from factorylink.doors.protocol import DoorStatus
 from factorylink.errors import FactoryError
 from factorylink.sessions import state_machine
 from factorylink.sessions.extension import Extender
@@ -19,7 +20,7 @@ from factorylink.sessions.link_state import LinkState
 from factorylink.sessions.mail import Mailer
 from factorylink.sessions.state_machine import Event
 from factorylink.sessions.submitter import session_folder
-from factorylink.site.factory_connection import DoorStatusSeam, FactoryConnection
+from factorylink.site.factory_connection import FactoryConnection
 from factorylink.state.live_session import LiveSession
 from factorylink.util import clock
 
@@ -37,7 +38,7 @@ class DoorListener:
         self._extender = extender
         self._mailer = Mailer(link_state.config.mail)
 
-    def spoke(self, session_id: SessionId, status: DoorStatusSeam | None) -> None:
+    def spoke(self, session_id: SessionId, status: DoorStatus | None) -> None:
         """A door opened, closed, or said something new about its session."""
         live = self._link_state.live.get(session_id)
         if live is None:
@@ -88,7 +89,7 @@ class DoorListener:
         await self._link_state.doors.open(way)
         live.door_kept = row.node == node  # else it was told meanwhile: the next answer has it looked for there
 
-    async def _take(self, live: LiveSession, status: DoorStatusSeam) -> None:
+    async def _take(self, live: LiveSession, status: DoorStatus) -> None:
         row = live.row
         known, told = row.last_activity, status.last_activity
         if told is not None:
@@ -100,7 +101,7 @@ class DoorListener:
         if status.phase in ("ending", "ended"):
             await self._ends(live, status)
 
-    async def _ends(self, live: LiveSession, status: DoorStatusSeam) -> None:
+    async def _ends(self, live: LiveSession, status: DoorStatus) -> None:
         async with live.lock:
             step = state_machine.step(live.row, Event.DOOR_ENDS)
             if step is None or live.door is not status:  # the word of a door that a requeue has closed

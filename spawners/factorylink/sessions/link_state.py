@@ -27,6 +27,7 @@ from factorycommon.models import (
 from factorylink.catalogue.catalogue import Catalogue
 from factorylink.catalogue.choices import gpus_of, walltime
 from factorylink.config import LinkConfig
+from factorylink.doors.manager import DoorManager
 from factorylink.explain import explain
 from factorylink.jobs.identity import Identity
 from factorylink.ledger import charges
@@ -41,7 +42,7 @@ from factorylink.projects.permissions import Permissions
 from factorylink.schedulers.arrays import array_of
 from factorylink.sessions.account_work import AccountWork
 from factorylink.site import maintenance
-from factorylink.site.factory_connection import DoorsSeam, FactoryConnection
+from factorylink.site.factory_connection import FactoryConnection
 from factorylink.state.live_cluster import CLUSTER, LiveCluster, cluster_key
 from factorylink.state.live_session import LOST_SECONDS, LiveSession, room, show, show_ended
 from factorylink.util import clock
@@ -69,7 +70,7 @@ class LinkState:
         ledger: Ledger,
         identity: Identity,
         places: Mapping[str, FactoryConnection],
-        doors: DoorsSeam,
+        doors: DoorManager,
         federation: Catalogue | None = None,
         projects: ProjectTable | None = None,
     ) -> None:

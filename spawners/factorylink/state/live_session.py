@@ -21,11 +21,11 @@ from factorycommon.models import (
     Words,
 )
 from factorylink.config import Access
+from factorylink.doors.protocol import DoorStatus
 from factorylink.explain import explain
 from factorylink.ledger.schema import SessionRecord
 from factorylink.problems import ProblemError
 from factorylink.site import maintenance as windows
-from factorylink.site.factory_connection import DoorStatusSeam
 from factorylink.util import clock
 
 LOST_SECONDS = 2.0  # a door that is back within this time was never lost to a person's eye
@@ -58,7 +58,7 @@ class LiveSession:
     probing: asyncio.Task[None] | None = None
     job_over: asyncio.Event = field(default_factory=asyncio.Event)  # the job no longer runs, or the session ended
     over_since: float = 0.0  # when that was first known, in ticks; while it is so
-    door: DoorStatusSeam | None = None
+    door: DoorStatus | None = None
     door_open: bool = False
     door_lost: float = field(default_factory=clock.ticks)  # when it was last open; while it is not
     door_kept: bool = False  # the keeper of doors has it
@@ -167,7 +167,7 @@ def show(
     )
 
 
-def _notice(live: LiveSession, door: DoorStatusSeam | None) -> Notice | None:
+def _notice(live: LiveSession, door: DoorStatus | None) -> Notice | None:
     """What ends it first, of what the door says and the loss of access."""
     told = door.notice if door is not None and live.row.state == SessionState.RUNNING else None
     if live.access_ends is None or (told is not None and told.at <= live.access_ends):
