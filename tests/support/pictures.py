@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import sys
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from PIL import Image
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from factorycommon.models import FactoryView, NetworkFactory, Session
 from factorylink.catalogue import catalogue as federation
@@ -102,6 +103,14 @@ def small(png: bytes) -> bytes:
     return out.getvalue()
 
 
+async def complete(page: Page) -> None:
+    """Return when the page has said the same for a second, but for its figures: some parts come after the others."""
+    before = None
+    while (now := re.sub(r"[0-9]+", "", await page.inner_text("body"))) != before:
+        before = now
+        await page.wait_for_timeout(1000)
+
+
 async def take(browser: Browser, hub: HubProcess, names: list[str], theme: str, width: str) -> None:
     """All pages in one theme and width."""
     wide, height = WIDTHS[width]
@@ -120,6 +129,7 @@ async def take(browser: Browser, hub: HubProcess, names: list[str], theme: str, 
                 continue
             page = await context.new_page()
             await page_states.ALL[name].open(page, "en")
+            await complete(page)
             await page.evaluate("document.fonts.ready")
             whole = await page.evaluate("document.documentElement.scrollHeight")
             await page.set_viewport_size({"width": wide, "height": max(800, min(whole, height))})
