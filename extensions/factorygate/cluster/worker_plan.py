@@ -49,8 +49,8 @@ class WorkerPlan:
         return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
 
     def take_up(self, names: list[str], told: dict[str, Any] | None) -> None:
-        """These jobs are there; ``told`` by who had the cluster before. What it had let go is not wanted; what it asked
-        for after it told is."""
+        """Adopt these jobs, which run. ``told``: the plan that the cluster's previous owner kept. Jobs that were given
+        up in it are not adopted; jobs that were asked for later are."""
         told = told or {"wanted": len(names), "names": names, "heirs": {}, "young": 0}
         known = {self._cluster.name_of_job(number) for number in range(told["young"])}  # by who told
         for name in names:

@@ -33,7 +33,7 @@ def _widen(descriptor: int) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Carry until the end of either side."""
+    """Copy bytes both ways between stdin, stdout and the door's socket, until one side closes."""
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2

@@ -39,7 +39,7 @@ class Window:
         self._ask_whole = True
 
     def move(self, first: object, which: object) -> None:
-        """Show another part; from values that a page sent: what makes no sense moves nothing."""
+        """Set first row and filter as a page asks for; values that make no sense change nothing."""
         if isinstance(first, int) and not isinstance(first, bool) and first >= 0:
             self.first = first
         if isinstance(which, str) and which in FILTERS:

@@ -37,7 +37,7 @@ class Case(NamedTuple):
 
     @property
     def answer(self) -> Answer:
-        """Without the pattern."""
+        """Return this case as an answer, without its pattern."""
         return Answer(self.code, self.what, self.move)
 
 

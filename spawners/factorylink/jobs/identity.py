@@ -64,7 +64,7 @@ class Identity:
         return self._whose(_SESSION, job, factory)
 
     def batch_of(self, job: Job, factory: str) -> BatchId | None:
-        """The same for the batch of a cluster's workers."""
+        """Return the batch of workers that a job is of, if its name, account and comment agree; else None."""
         return self._whose(_BATCH, job, factory)
 
     def is_of_another_gateway(self, job: Job, factory: str) -> bool:

@@ -96,7 +96,8 @@ class Extender:
         await self._link_state.ledger.change(live.row, *(() if also is None else (also,)), say=say, entry=entry)
 
     def follow(self, live: LiveSession) -> None:
-        """Tell the door what the scheduler says of its end, if it has another. Called at every answer of either."""
+        """Tell the door when its job ends, if the scheduler says another time than the door. Called after each answer
+        of the scheduler and of the door."""
         door, job = live.door, live.job
         if door is None or job is None or job.ends is None or not live.door_open or door.phase in ("ending", "ended"):
             return

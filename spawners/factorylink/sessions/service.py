@@ -232,7 +232,7 @@ class Sessions:
                 return
 
     async def answer(self, live: LiveSession) -> None:
-        """Return when it is known that its job was taken, or soon in any case. Raises ProblemError where it was not."""
+        """Wait until the scheduler has taken the session's job, but not long. Raises ProblemError if it was refused."""
         await self._submission.known(live, clock.ticks())
 
     def _who_lives(self, request: SessionRequest) -> str:

@@ -45,7 +45,7 @@ class Submission:
             self.begin(live, place)
 
     async def known(self, live: LiveSession, since: float) -> None:
-        """Return when it is known that its job was taken, or soon in any case. Raises ProblemError where it was not.
+        """Wait until the scheduler has taken the session's job, but not long. Raises ProblemError if it was refused.
         ``since``: when whoever waits asked, in ticks."""
         submission = live.submission
         if submission is None or live.answered:

@@ -101,7 +101,8 @@ class Positions:
         self._gone = load_poller.only({id for id in load_poller.ids if id in over or id in left})
 
     def of(self, job: Job) -> int | None:
-        """1 is next; None: it does not wait. Of several partitions the best place counts."""
+        """Return the job's place in the queue (1 is next), or None if it does not wait. With several partitions: the
+        best place."""
         if job.state is not JobState.PENDING:
             return None
         return 1 + min(

@@ -81,7 +81,7 @@ def _no_constant(name: str) -> None:
 
 
 def as_text(values: Mapping[str, Any], key: str) -> str:
-    """A word that has to be there; raises where it is not."""
+    """Return ``values[key]`` as text. Raises ValueError if it is missing, empty, or neither text nor number."""
     value = values.get(key)
     if isinstance(value, str) and value:
         return value
