@@ -8,7 +8,7 @@ from typing import TypeVar
 from factorylink.errors import FactoryError, NotDone, Unreachable
 from factorylink.schedulers.command import Command
 from factorylink.schedulers.dialect import Dialect
-from factorylink.transports.base import Transport
+from factorylink.transports.base import CommandRunner
 from factorylink.util.single_flight import SingleFlight
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class SchedulerClient:
     Slurm's own commands try for 9 s to reach a controller that is not there; ``scontrol ping`` says so in 10 ms.
     """
 
-    def __init__(self, transport: Transport, dialect: Dialect) -> None:
+    def __init__(self, transport: CommandRunner, dialect: Dialect) -> None:
         self._transport = transport
         self._dialect = dialect
         self.alive: SingleFlight[None] = SingleFlight(0)

@@ -39,7 +39,7 @@ from factorylink.site.job_poller import JobPoller
 from factorylink.site.load_poller import LoadPoller
 from factorylink.site.scheduler_client import SchedulerClient
 from factorylink.site.unix_groups import Groups
-from factorylink.transports.base import Transport
+from factorylink.transports.base import CommandRunner
 from factorylink.transports.command_slots import CommandSlots
 from factorylink.util import rate_limiter
 from factorylink.util.single_flight import SingleFlight
@@ -58,7 +58,9 @@ class Site:
     called when the state or words of ``health`` changed, ``survey.on_loads`` when what is free was asked anew.
     """
 
-    def __init__(self, factory: Factory, access: Access, transport: Transport, dialect: Dialect, hub_name: str) -> None:
+    def __init__(
+        self, factory: Factory, access: Access, transport: CommandRunner, dialect: Dialect, hub_name: str
+    ) -> None:
         self.factory = factory
         self.access = access
         self.transport = transport

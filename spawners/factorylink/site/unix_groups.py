@@ -13,7 +13,7 @@ import time
 
 from factorylink.errors import FactoryError, Misread, Refused
 from factorylink.schedulers.command import Command, Output
-from factorylink.transports.base import Transport
+from factorylink.transports.base import CommandRunner
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def question(account: str) -> Command[frozenset[str]]:
 class Groups:
     """``keep`` has to run. Who is in which is not guessed: where the site does not say, an account is in none."""
 
-    def __init__(self, factory: str, transport: Transport) -> None:
+    def __init__(self, factory: str, transport: CommandRunner) -> None:
         self._factory = factory
         self._transport = transport
         self._known: dict[str, tuple[float, frozenset[str]]] = {}  # until when it counts

@@ -61,8 +61,8 @@ class SocketStream:
             self._sock.close()
 
 
-class Transport(Protocol):
-    """The way to a factory's login side. Every method raises only the four errors of ``factorylink.errors``."""
+class CommandRunner(Protocol):
+    """Runs commands at a factory's login side. Every method raises only the four errors of ``factorylink.errors``."""
 
     async def run(self, ask: Command[T], account: str | None = None) -> T:
         """Run a command and read its answer. Past ``ask.timeout``, or when cancelled, it is killed with all its
@@ -74,15 +74,23 @@ class Transport(Protocol):
     async def home(self, account: str | None) -> str:
         """Absolute path of the account's home there. Gone: no such account."""
 
-    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """To a TCP port on a node, as seen from the login side."""
-
-    async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """Run a command there and speak with it: its stdin and stdout are the wire, its stderr goes to the log. It
-        is ended when the wire is closed."""
-
     async def close(self) -> None:
         """Let go of whatever is held open. Commands still running are killed."""
+
+
+class StreamOpener(Protocol):
+    """Opens streams of bytes at a factory, which doors are reached by. Raises the same four errors."""
+
+    async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
+        """Open a stream to a TCP port on a node, as seen from the login side."""
+
+    async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
+        """Run a command there and speak with it: its stdin and stdout are the stream, its stderr goes to the log. The
+        command is ended when the stream is closed."""
+
+
+class Transport(CommandRunner, StreamOpener, Protocol):
+    """The way to a factory's login side: for commands, and into jobs."""
 
 
 def most_bytes(ask: Command[T], account: str | None) -> int:
