@@ -43,7 +43,7 @@ async def test_factories_estimates_and_metrics(link: Link) -> None:
     ("name", "words"),
     [
         ("pharos", "Pharos has no machine yet, so nothing can be started there."),
-        ("mimer", "MIMER is not switched on here: its operator has not agreed with this gateway's."),
+        ("mimer", "This gateway does not offer MIMER yet: its operator has no agreement with this gateway's."),
         ("nowhere", "Unknown factory 'nowhere'; there are: one."),
     ],
 )
