@@ -152,7 +152,7 @@ async def test_says_what_could_not_be_saved(server: LabServer, page: Page) -> No
 
 async def test_more_time_is_asked_for_and_a_no_is_said(server: LabServer, page: Page) -> None:
     server.gateway.refusal = "The partition allows no more."
-    for hours, said in ((1.5, "The partition allows no more."), (2, "The site gave this session 2 hr more.")):
+    for hours, said in ((1.5, "The partition allows no more."), (2, "The factory gave this session 2 hr more.")):
         server.tell()
         await expect(toast(page, "This session reaches")).to_have_count(0, timeout=PATIENCE)
         warned = await near(server, page)
