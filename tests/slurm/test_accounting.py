@@ -44,13 +44,13 @@ def test_an_ordinary_user_has_accounts_too() -> None:
     programs, home = install.program_folder(), Path(pwd.getpwnam(ORDINARY).pw_dir)
     own, code = home / "testbed-accounting", programs / "tested-code"
     shutil.rmtree(code, ignore_errors=True)
-    for package in ("testbed", "spawners/factorylink"):  # the checkout itself may be closed to others
+    for package in ("testbed", "spawners/factorycommon", "spawners/factorylink"):  # the checkout itself may be closed to others
         shutil.copytree(CHECKOUT / package, code / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
     program = f"""
 import json, sys
 from pathlib import Path
-from testbed import cluster
-from factorylink.models import Factory
+from testbed.slurm import cluster
+from factorycommon.models import Factory
 found = cluster.up(Factory.model_validate_json({FACTORY.model_dump_json()!r}), Path({str(own)!r}),
                    Path({str(programs / "slurm")!r}), gpu_nodes=1, accounting=True)
 try:

@@ -252,7 +252,7 @@ def test_a_door_that_does_not_know_us(visit: Doctor, monkeypatch: pytest.MonkeyP
     def with_another_key(config: Any, _key: Any, on_status: Callable[..., None], back: Path) -> DoorManager:
         return DoorManager(config, other, on_status, back)
 
-    monkeypatch.setattr("factorylink.doctor.visit.DoorKeeper", with_another_key)
+    monkeypatch.setattr("factorylink.doctor.visit.DoorManager", with_another_key)
     monkeypatch.setattr("factorylink.doctor.visit._BANNER_SECONDS", 6.0)
     fails(visit(), "door", "Permission denied")
 

@@ -208,8 +208,8 @@ def test_an_ordinary_user_needs_no_privilege(state: Path) -> None:
     program = f"""
 import json, sys
 from pathlib import Path
-from testbed import cluster
-from factorylink.models import Factory
+from testbed.slurm import cluster
+from factorycommon.models import Factory
 found = cluster.up(Factory.model_validate_json({FACTORY.model_dump_json()!r}), Path({str(own)!r}),
                    Path({str(state / "packages")!r}))
 try:
@@ -220,7 +220,7 @@ finally:
     assert not found.pids
 """
     code = state / "code"  # the checkout itself may be closed to others
-    for package in ("testbed", "spawners/factorylink"):
+    for package in ("testbed", "spawners/factorycommon", "spawners/factorylink"):
         shutil.copytree(CHECKOUT / package, code / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
     done = python("-c", program, user=ORDINARY, code=(code,))
     assert done.returncode == 0, done.stderr
