@@ -44,7 +44,8 @@ def test_an_ordinary_user_has_accounts_too() -> None:
     programs, home = install.program_folder(), Path(pwd.getpwnam(ORDINARY).pw_dir)
     own, code = home / "testbed-accounting", programs / "tested-code"
     shutil.rmtree(code, ignore_errors=True)
-    for package in ("testbed", "spawners/factorycommon", "spawners/factorylink"):  # the checkout itself may be closed to others
+    # The checkout itself may be closed to others.
+    for package in ("testbed", "spawners/factorycommon", "spawners/factorylink"):
         shutil.copytree(CHECKOUT / package, code / Path(package).name, ignore=shutil.ignore_patterns("__pycache__"))
     program = f"""
 import json, sys
