@@ -141,6 +141,8 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
 
   private async run(): Promise<void> {
     const notebook = this.notebook;
+    await notebook?.sessionContext.ready;
+    await notebook?.sessionContext.session?.kernel?.info; // what is run before that clears the outputs, and is lost
     const index = notebook?.content.widgets.findIndex((cell) => cell.node.contains(this.node)) ?? -1;
     if (!notebook || index < 0) return;
     this.app.shell.activateById(notebook.id);
