@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from dask_jobqueue.core import JobQueueCluster
 from distributed import Client
@@ -28,8 +29,13 @@ SECONDS = 100  # for workers to come
 def _here(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a script with a token."""
     monkeypatch.setenv("FACTORYGATE_URL", gateway.root)
-    monkeypatch.setenv("FACTORYGATE_TOKEN", gateway.token(gateway.make_user()))
+    token = gateway.token(gateway.make_user())
+    monkeypatch.setenv("FACTORYGATE_TOKEN", token)
     monkeypatch.setenv("FACTORYGATE_FACTORY", FACTORY)
+    estimate = f"{gateway.root}/services/factories/api/factories/{FACTORY}/estimate?size=gcd-1&hours=1"
+    headers = {"Authorization": f"token {token}"}
+    may = lambda: httpx.get(estimate, headers=headers, timeout=30).status_code == 200  # noqa: E731
+    eventually(may, 60, what="a hub that has just begun has told the link who may start something")
 
 
 @pytest.fixture
