@@ -33,9 +33,10 @@ class Refusal(NamedTuple):
 
 @runtime_checkable
 class LoginStatus(Protocol):
-    """An authenticator that knows more than the hub of whom it let in."""
+    """An authenticator that knows more than the hub of whom it let in. A site's own class is one by having this method,
+    so its name stays: under another name nothing would be refused, and nobody would be told."""
 
-    async def access_status(self, user: Any) -> Refusal | None:
+    async def standing(self, user: Any) -> Refusal | None:
         """Why nothing may start for them; None: it may."""
 
 
@@ -81,7 +82,7 @@ async def status(
     For a person who is refused but not shut out, only the access status is told, so that the link keeps the groups it
     knows: the hub cannot say that they are wrong.
     """
-    refusal = await authenticator.access_status(user) if isinstance(authenticator, LoginStatus) else None
+    refusal = await authenticator.standing(user) if isinstance(authenticator, LoginStatus) else None
     until = await authenticator.counts_until(user) if isinstance(authenticator, Expires) else None
     terms = authenticator.terms_of(user.name) if isinstance(authenticator, KeepsTerms) else None
     access = AccessStatus(

@@ -1,4 +1,4 @@
-"""What a worker's job makes of its options and its scheduler's variables; and the broker that asks for many at once."""
+"""What a worker's job makes of its options and its scheduler's variables; and how many are asked for at once."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ async def test_who_may_start(
     authenticator: FederatedAuthenticator, state: dict[str, Any], code: str | None, told: list[Any]
 ) -> None:
     assert isinstance(authenticator, LoginStatus)
-    said = await authenticator.access_status(Person(**state))
+    said = await authenticator.standing(Person(**state))
     assert (said.words.code if said else None) == code
     link: Any = Link()
     if code is None:
@@ -97,11 +97,11 @@ async def test_who_may_start(
 async def test_who_is_blocked_or_never_came(authenticator: FederatedAuthenticator) -> None:
     person = Person()
     person.state = {}
-    said = await authenticator.access_status(person)
+    said = await authenticator.standing(person)
     assert said is not None and said.words.code == "login-never"
     person = Person()
     person.name = "blocked"
-    said = await authenticator.access_status(person)
+    said = await authenticator.standing(person)
     assert said is not None and said.words.code == "login-blocked"
 
 
@@ -151,3 +151,12 @@ async def test_who_has_not_accepted_the_terms_is_told_with_their_groups(
     told, refusal = await status(authenticator, person)
     assert refusal is None and isinstance(told, PersonBody) and told.access is not None
     assert told.access.terms == TERMS.version
+
+
+def test_a_sites_own_authenticator_is_asked_by_the_name_that_the_docs_give() -> None:
+    class Own:
+        async def standing(self, user: object) -> None:
+            assert user
+
+    assert isinstance(Own(), LoginStatus)
+    assert "without a method `standing`" in (Path(__file__).parents[2] / "docs" / "login.md").read_text()

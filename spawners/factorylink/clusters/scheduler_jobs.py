@@ -40,7 +40,7 @@ YOUNG_SECONDS = 60.0  # a head this young may still be having its cluster writte
 
 
 class SchedulerJobs:
-    """``on_change`` is called with the head's session whenever it may look different, or has ended."""
+    """``on_change`` is called with the session of a scheduler's job whenever it may look different, or has ended."""
 
     def __init__(self, link_state: LinkState, sessions: Sessions, on_change: Callable[[LiveSession], None]) -> None:
         self._link_state = link_state

@@ -1,4 +1,4 @@
-"""A transport that tells the standing what comes of each act, and enters nothing while a factory is paused."""
+"""A transport that tells the access status how each act ended, and enters nothing while a factory is paused."""
 
 from __future__ import annotations
 

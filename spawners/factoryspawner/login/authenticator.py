@@ -147,7 +147,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         self._tell(user.name, self._admitted(user.name, model["groups"], fresh))
         return model
 
-    async def access_status(self, user: Any) -> Refusal | None:
+    async def standing(self, user: Any) -> Refusal | None:
         """Why nothing may start for them, or None: they logged in, and a rule lets them in. For starts that no refresh
         stands before, such as by an API token."""
         return self._refusal(user.name, await user.get_auth_state() or {})

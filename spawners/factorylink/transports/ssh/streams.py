@@ -1,4 +1,4 @@
-"""Wires over an SSH connection: to a port of a node, and to a command on the login host.
+"""Streams of bytes over an SSH connection: to a port of a node, and to a command on the login host.
 
 What carries their bytes was measured: 200 MB through a door and a login host's sshd on one machine with two busy cores,
 best of six, and the least time that the link's own process was busy for it:
