@@ -34,8 +34,10 @@ def _here(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FACTORYGATE_FACTORY", FACTORY)
     estimate = f"{gateway.root}/services/factories/api/factories/{FACTORY}/estimate?size=gcd-1&hours=1"
     headers = {"Authorization": f"token {token}"}
-    may = lambda: httpx.get(estimate, headers=headers, timeout=30).status_code == 200  # noqa: E731
-    eventually(may, 60, what="a hub that has just begun has told the link who may start something")
+    eventually(
+        lambda: httpx.get(estimate, headers=headers, timeout=30).status_code == 200,
+        what="a hub that has just begun has told the link who may start something",
+    )
 
 
 @pytest.fixture
