@@ -26,7 +26,8 @@ from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.job import AT_A_TIME, FactoryJob
 from factorygate.link import LinkError
 from factorygate.view_data import Adapting
-from tests.support.scripted_link import factory
+from tests.support.choice_answers import choice_answers
+from tests.unit.fake_factory import SIZE, factory
 
 
 class ScriptedLink:
@@ -116,7 +117,8 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
 @pytest.fixture
 def link(monkeypatch: pytest.MonkeyPatch) -> ScriptedLink:
     made = ScriptedLink()
-    monkeypatch.setattr(worker_place, "get_now", lambda _path, _way: [factory("here")])
+    small = SIZE.model_copy(update={"id": "cpu", "gpus": 0})
+    monkeypatch.setattr(worker_place, "get_now", choice_answers(factory().model_copy(update={"sizes": (small,)})))
     monkeypatch.setenv("FACTORYGATE_URL", "http://gateway")
     monkeypatch.setenv("FACTORYGATE_TOKEN", "secret")
     monkeypatch.setattr(cluster_module, "Link", lambda _way: made)

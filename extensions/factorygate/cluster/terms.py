@@ -40,7 +40,7 @@ class ClusterTerms:
         of workers; ``way``: to the gateway. Raises LinkError, ValueError."""
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
         keywords.amounts(cap_gpu_hours=paid["cap_gpu_hours"])
-        place = keywords.place(section, way=way, **where)
+        place = keywords.place(section, way=way, project=paid["project"], **where)
         return cls(place, paid["project"], paid["cap_gpu_hours"], keywords.worker(section, place, options))
 
     def request(self, name: str, **scheduler: Any) -> dict[str, Any]:

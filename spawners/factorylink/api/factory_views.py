@@ -8,14 +8,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import NamedTuple
 
-from factorycommon.language import N_
 from factorycommon.models import (
     Choice,
     ChoiceView,
     ComingView,
     CredentialView,
     Estimate,
-    Factory,
     FactoryView,
     JobOptions,
     NodeSize,
@@ -25,7 +23,7 @@ from factorycommon.models import (
     ReservationView,
     SizeView,
 )
-from factorylink.catalogue.choices import offer, session_bounds, smallest_with, walltime
+from factorylink.catalogue.choices import offer, session_bounds, sized, walltime
 from factorylink.catalogue.loading import ChoiceError, default_environment, find_size, gpu_label, smallest_size
 from factorylink.catalogue.prices import price
 from factorylink.credentials.efp import NEVER
@@ -154,7 +152,7 @@ class Offers:
         ``cores`` and ``memory_gb`` ask for the smallest that has so much. Raises ProblemError, as a start would."""
         place = self._permission.place(wanted.factory or self._permission.first_healthy(user, wanted.project))
         try:
-            wanted = _sized(place.factory, wanted, cores, memory_gb)
+            wanted = sized(place.factory, wanted, cores, memory_gb)
         except ChoiceError as error:
             raise invalid(error.message, error.field) from error
         right = await self._permission.right(place, user, wanted)
@@ -247,20 +245,6 @@ class Offers:
             bounds=session_bounds(factory),
             hints=factory.hints,
         )
-
-
-def _sized(factory: Factory, wanted: Choice, cores: int | None, memory_gb: float | None) -> Choice:
-    """Return the choice with a size that has so many cores and so much memory. Raises ChoiceError."""
-    if cores is None and memory_gb is None:
-        return wanted
-    if wanted.size is None:
-        size = smallest_with(factory, cores or 1, memory_gb or 0.0, wanted.hours or 0.0)
-        return wanted.model_copy(update={"size": size.id})
-    size = find_size(factory, wanted.size)
-    if (cores or 0) > size.cores or (memory_gb or 0.0) > size.memory_gb:
-        said = N_("{size} has {cores} cores and {memory} GB, less than was asked for.")
-        raise ChoiceError("size", said.format(size=size.id, cores=size.cores, memory=f"{size.memory_gb:g}"))
-    return wanted
 
 
 def _largest(sizes: tuple[SizeView, ...]) -> str | None:

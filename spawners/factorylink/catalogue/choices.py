@@ -97,7 +97,21 @@ def session_bounds(factory: Factory) -> SessionBounds:
     )
 
 
-def smallest_with(factory: Factory, cores: int, memory_gb: float, hours: float) -> NodeSize:
+def sized(factory: Factory, wanted: Choice, cores: int | None, memory_gb: float | None) -> Choice:
+    """Return the choice with a size that has so many cores and so much memory. Raises ChoiceError."""
+    if cores is None and memory_gb is None:
+        return wanted
+    if wanted.size is None:
+        size = _smallest_with(factory, cores or 1, memory_gb or 0.0, wanted.hours or 0.0)
+        return wanted.model_copy(update={"size": size.id})
+    size = find_size(factory, wanted.size)
+    if (cores or 0) > size.cores or (memory_gb or 0.0) > size.memory_gb:
+        said = N_("{size} has {cores} cores and {memory} GB, less than was asked for.")
+        raise ChoiceError("size", said.format(size=size.id, cores=size.cores, memory=f"{size.memory_gb:g}"))
+    return wanted
+
+
+def _smallest_with(factory: Factory, cores: int, memory_gb: float, hours: float) -> NodeSize:
     """Return the smallest size that has so many cores and so much memory for so long. Raises ChoiceError."""
     fitting = [
         size
