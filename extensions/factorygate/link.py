@@ -15,7 +15,7 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import cache
 from getpass import getpass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -191,7 +191,7 @@ def _parse(kind: type[T], data: bytes | str) -> T:
     """Return what the link said. What this version does not know of it is left out, since the link may be a newer one.
     Raises LinkSilent where something is not as it should be."""
     try:
-        found: T = _adapter(kind).validate_json(data, extra="ignore")
+        found: T = _adapter(cast(Any, kind)).validate_json(data, extra="ignore")
     except ValidationError as error:
         where = [".".join(map(str, one["loc"])) for one in error.errors(include_input=False, include_url=False)[:3]]
         log.warning("What the gateway says is not understood: %s", ", ".join(where))

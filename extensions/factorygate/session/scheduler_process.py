@@ -129,7 +129,7 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
     gate = None
     if listen is not None:
         gate = await SchedulerGate((scheduler.ip, scheduler.port), pages).open(listen)
-    write_json(options.file, keys.tell(scheduler.address))
+    write_json(options.file, keys.tell(scheduler.address).model_dump(mode="json"))
     log.info("the scheduler of %s is at %s", options.name, scheduler.address)
     wanted = asyncio.create_task(_held(options.cluster, scheduler)) if options.cluster else None
     await scheduler.finished()

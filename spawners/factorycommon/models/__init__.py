@@ -69,6 +69,7 @@ from factorycommon.models.clusters import (
     Worker,
     WorkerLog,
     WorkerName,
+    WorkerOptions,
     WorkerState,
 )
 from factorycommon.models.entry import Coming, NetworkEntry, Planned, Seat, SiteInfo
@@ -241,6 +242,7 @@ __all__ = [
     "Worker",
     "WorkerLog",
     "WorkerName",
+    "WorkerOptions",
     "WorkerState",
     "believed",
     "notebook_base",
