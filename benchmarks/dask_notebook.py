@@ -43,7 +43,7 @@ def ours(size: str) -> tuple[Any, Callable[[], int]]:
     from factorygate import FactoryCluster
 
     cluster = FactoryCluster(size=size, hours=1, scheduler="here")
-    return cluster, lambda: sum(told["job"] is not None for told in list(cluster.cluster_api.workers.values()))
+    return cluster, lambda: sum(told.job is not None for told in list(cluster.cluster_api.workers.values()))
 
 
 def theirs(queue: str) -> tuple[Any, Callable[[], int]]:

@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import JsonValue
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, StreamingResponse
@@ -321,7 +322,7 @@ async def test_no_text_of_a_session_breaks_the_stream_to_a_notebook(tmp_path: Pa
     ]
     async with _streaming(events, tmp_path / "hub.sock"):
         link = Link(LinkRoute("http://gateway", "token", str(tmp_path / "hub.sock")))
-        got = [event async for event in link.events("/x")]
+        got = [event async for event in link.events("/x", dict[str, JsonValue])]
         await link.close()
     assert got == [("cluster", {"end": SEPARATORS}), ("cluster", {"n": 2})]
 

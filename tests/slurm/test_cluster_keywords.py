@@ -62,14 +62,14 @@ def test_what_is_asked_of_workers_reaches_them(gateway: Gateway, spills: Path) -
     with FactoryCluster(n_workers=2, **asked) as cluster, Client(cluster) as client:
         client.wait_for_workers(2, timeout=SECONDS)
         [job] = cluster.cluster_api.workers.values()
-        limit = gateway.factories[FACTORY].ask("squeue", "-h", "-j", job["job"], "-o", "%l").strip()
+        limit = gateway.factories[FACTORY].ask("squeue", "-h", "-j", job.job, "-o", "%l").strip()
         assert (cluster.place.size, limit) == ("gcd-1", "7:00")  # the smallest that has so much
         workers = client.scheduler_info()["workers"]
         assert all(address.startswith("tls://127.0.0.1:") for address in workers)
         for worker in workers.values():
             assert (worker["nthreads"], worker["memory_limit"]) == (2, 1 << 30)
             assert worker["resources"] == {"A": 2.0, "B": 0.5}
-            assert worker["local_directory"].startswith(f"{spills}/{cluster.cluster_api.cluster['account']}/")
+            assert worker["local_directory"].startswith(f"{spills}/{cluster.cluster_api.cluster.account}/")
         assert set(client.run(lambda: "colorsys" in sys.modules).values()) == {True}
         patience = client.run(lambda dask_worker: dask_worker.death_timeout)
         assert set(patience.values()) == {90}

@@ -122,7 +122,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
 def link(monkeypatch: pytest.MonkeyPatch) -> ScriptedLink:
     made = ScriptedLink()
     small = SIZE.model_copy(update={"id": "cpu", "gpus": 0})
-    monkeypatch.setattr(worker_place, "get_now", choice_answers(factory().model_copy(update={"sizes": (small,)})))
+    monkeypatch.setattr(worker_place, "get_now", choice_answers(factory("here").model_copy(update={"sizes": (small,)})))
     monkeypatch.setenv("FACTORYGATE_URL", "http://gateway")
     monkeypatch.setenv("FACTORYGATE_TOKEN", "secret")
     monkeypatch.setattr(cluster_module, "Link", lambda _way: made)

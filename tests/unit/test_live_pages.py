@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
-from factorycommon.models import End, Environment, Health, NetworkView, ReservationView
+from factorycommon.models import Cost, End, Environment, Health, NetworkView, ReservationView
 from factorylink.explain import explain
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
@@ -111,8 +111,14 @@ async def test_a_gateway_that_does_not_answer_is_said_and_what_was_known_stays(p
 
 
 def one(link: FakeLink, **change: Any) -> None:
-    """The link offers one factory, like this."""
-    link.factories = [link.factories[0].model_copy(update=change)]
+    """The link offers one factory, like this; with each size, the environments that fit it."""
+    found = link.factories[0].model_copy(update=change)
+    sizes = []
+    for view in found.sizes:
+        fitting = tuple(each.id for each in found.environments if not each.sizes or view.size.id in each.sizes)
+        offer = view.offer.model_copy(update={"environments": fitting, "environment": next(iter(fitting), None)})
+        sizes.append(view.model_copy(update={"offer": offer}))
+    link.factories = [found.model_copy(update={"sizes": tuple(sizes)})]
 
 
 async def start(page: Page) -> None:
@@ -348,6 +354,8 @@ async def out_of_memory(hub: HubProcess, link: FakeLink, server: str) -> str:
     session = await link.until(None, lambda one: one.server == server)
     now = datetime.now(UTC)
     reason, words = explain.ended(End(job="7", raw_state="OUT_OF_MEMORY"))
-    await link.end(session.id, end_reason=reason, end=words, started=now - timedelta(minutes=30), ended=now)
+    charged = Cost(gpu_hours=0.5, counted=0.5)
+    began = now - timedelta(minutes=30)
+    await link.end(session.id, end_reason=reason, end=words, started=began, ended=now, charged=charged)
     await hub.until("ada", is_stopped, server)
     return str(session.id)
