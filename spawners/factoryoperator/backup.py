@@ -114,9 +114,9 @@ def copy_sqlite(source: Path, target: Path) -> None:
     ):
         database.backup(copy)
         copy.execute("PRAGMA journal_mode=DELETE")  # else two more files would belong to it
-        told = copy.execute("PRAGMA integrity_check").fetchone()[0]
-    if told != "ok":
-        raise sqlite3.DatabaseError(f"the copy is not whole: {told}")
+        verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(f"the copy is not whole: {verdict}")
 
 
 def dump(store: Store, target: Path) -> str:

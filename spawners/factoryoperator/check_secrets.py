@@ -167,10 +167,10 @@ def _hub_and_link(gateway: Gateway, hub: HubConfig, link: LinkConfig) -> Iterato
             here("link_url"), f"is {hub.link_url}, but by {there('listen_port')} the link listens at {listens}"
         )
     of_mail = None if link.mail is None else link.mail.public_url
-    for section, told in (("hub", link.hub.public_url), ("mail", of_mail)):
-        if told is not None and told.rstrip("/") != hub.public_url:
+    for section, address in (("hub", link.hub.public_url), ("mail", of_mail)):
+        if address is not None and address.rstrip("/") != hub.public_url:
             where = there(section, "public_url")
-            yield Finding(where, f"is {told.rstrip('/')}, but {here('public_url')} is {hub.public_url}")
+            yield Finding(where, f"is {address.rstrip('/')}, but {here('public_url')} is {hub.public_url}")
 
 
 def _differ(one: Path, other: Path) -> bool:

@@ -44,8 +44,8 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     hub = os.environ.get(hub_config.VARIABLE)
     link = os.environ.get(_LINK_VARIABLE)
     for name, variable, default in (("hub", hub_config.VARIABLE, hub), ("link", _LINK_VARIABLE, link)):
-        told = f"{name}.yaml; else of ${variable}, else {_FOLDER}/{name}.yaml if it is there"
-        parser.add_argument(f"--{name}", type=Path, default=default, metavar="FILE", help=told)
+        description = f"{name}.yaml; else of ${variable}, else {_FOLDER}/{name}.yaml if it is there"
+        parser.add_argument(f"--{name}", type=Path, default=default, metavar="FILE", help=description)
 
 
 def read(hub: Path | None, link: Path | None) -> Gateway:

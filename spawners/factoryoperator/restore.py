@@ -192,11 +192,11 @@ def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> No
         folder = under / path
         if folder.exists():
             continue
-        told = folders.get(f"/{path}")
+        kept = folders.get(f"/{path}")
         folder.mkdir(mode=0o700)
-        if told is not None:
-            _owned(folder, told)
-            folder.chmod(told.mode)
+        if kept is not None:
+            _owned(folder, kept)
+            folder.chmod(kept.mode)
 
 
 def _put(source: Path, kept: Kept, target: Path) -> None:
@@ -216,9 +216,9 @@ def _put(source: Path, kept: Kept, target: Path) -> None:
     fresh.replace(target)
 
 
-def _owned(path: Path, told: KeptFolder | Kept) -> None:
+def _owned(path: Path, kept: KeptFolder | Kept) -> None:
     if os.geteuid() == 0:
-        os.chown(path, user_number(told.owner), group_number(told.group))
+        os.chown(path, user_number(kept.owner), group_number(kept.group))
 
 
 # --- databases on a server

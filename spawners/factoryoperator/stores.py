@@ -119,11 +119,11 @@ def _catalogue(config: LinkConfig) -> Iterator[Store]:
 
 
 def _keys(transport: SshTransportSettings, factory: str) -> Iterator[Store]:
-    told = transport.credentials
-    if isinstance(told, KeyCredentials):
-        yield from _below(told.keys, f"SSH keys of {factory}")
+    credentials = transport.credentials
+    if isinstance(credentials, KeyCredentials):
+        yield from _below(credentials.keys, f"SSH keys of {factory}")
         return
-    for _, value in told:
+    for _, value in credentials:
         if isinstance(value, Path):
             yield Store("file", value, f"SSH key of {factory}")
             yield Store("file", value.with_name(f"{value.name}.pub"), f"SSH key of {factory}")

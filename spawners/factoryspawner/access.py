@@ -99,9 +99,9 @@ async def status(
 async def check(link: LinkClient, authenticator: object, user: Any, options: JobOptions | None = None) -> None:
     """Tell the link who this is now, and whether they may begin anything. ``options``: what the operator adds to
     their jobs, where that is known. Raises StartFailed if nothing may start for them, or the link is silent."""
-    told, refusal = await status(authenticator, user, options)
+    update, refusal = await status(authenticator, user, options)
     try:
-        await tell(link, user.name, told)
+        await tell(link, user.name, update)
     except LinkSilent as error:
         raise StartFailed("silent", LINK_SILENT) from error
     except LinkProblem as error:
@@ -110,19 +110,19 @@ async def check(link: LinkClient, authenticator: object, user: Any, options: Job
         raise StartFailed("forbidden", refusal.words)
 
 
-async def tell(link: LinkClient, name: str, told: PersonUpdate) -> None:
+async def tell(link: LinkClient, name: str, update: PersonUpdate) -> None:
     """Tell the link. Raises LinkSilent, LinkProblem."""
-    if isinstance(told, AccessStatus):
-        await link.put_access(name, told)
+    if isinstance(update, AccessStatus):
+        await link.put_access(name, update)
     else:
-        await link.put_person(name, told)
+        await link.put_person(name, update)
 
 
-async def tell_surely(link: LinkClient, name: str, told: PersonUpdate) -> None:
+async def tell_surely(link: LinkClient, name: str, update: PersonUpdate) -> None:
     """Tell the link, now or when it answers again."""
     for pause in pauses():
         try:
-            await tell(link, name, told)
+            await tell(link, name, update)
         except (LinkSilent, LinkProblem) as error:
             log.info("The link is told of %s again: %s", name, error)
             await asyncio.sleep(pause)

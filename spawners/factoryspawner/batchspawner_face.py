@@ -28,7 +28,7 @@ class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner 
 
     @property
     @abstractmethod
-    def claim(self) -> SessionHandle:
+    def handle(self) -> SessionHandle:
         """The session that this server is, or none yet."""
 
     def job_options(self) -> JobOptions:
@@ -41,19 +41,19 @@ class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner 
 
     def state_ispending(self) -> bool:
         """Whether the job waits in the queue."""
-        return self.claim.session is not None and self.claim.session.state == SessionState.PENDING
+        return self.handle.session is not None and self.handle.session.state == SessionState.PENDING
 
     def state_isrunning(self) -> bool:
         """Whether the job has its node."""
-        return self.claim.session is not None and self.claim.session.state in (
+        return self.handle.session is not None and self.handle.session.state in (
             SessionState.STARTING,
             SessionState.RUNNING,
         )
 
     def state_isunknown(self) -> bool:
         """Whether the factory does not answer."""
-        return self.claim.session is not None and self.claim.session.state == SessionState.UNREACHABLE
+        return self.handle.session is not None and self.handle.session.state == SessionState.UNREACHABLE
 
     def state_gethost(self) -> str | None:
         """The job's node."""
-        return self.claim.session.node if self.claim.session is not None else None
+        return self.handle.session.node if self.handle.session is not None else None

@@ -96,7 +96,7 @@ class HubGateway:
     async def network(self) -> NetworkView:
         """The whole network as anybody may see it, at most 5 s old: who has no login asks no more often than that, and
         waits for no more than one question. Raises LinkSilent."""
-        await self.table.heard()
+        await self.table.wait_for_link()
         if self.table.silent:
             raise LinkSilent("it does not answer")
         now = asyncio.get_running_loop().time

@@ -57,7 +57,7 @@ class LinkTable:
             return not self.silent
         return not _live(session)
 
-    async def heard(self) -> None:
+    async def wait_for_link(self) -> None:
         """Return when the first attempt to hear the link has an outcome, after 5 s at the latest."""
         try:
             await asyncio.wait_for(self._tried.wait(), _FIRST_ANSWER)
@@ -81,7 +81,7 @@ class LinkTable:
     def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
         """The person's live sessions now and after every change, newest first; ends when the link falls silent, so
         that who reads asks anew and hears that."""
-        return self._told(_of_person(user), lambda: self.of(user)[::-1])
+        return self._changes(_of_person(user), lambda: self.of(user)[::-1])
 
     def clusters_of(self, user: str) -> AsyncGenerator[list[Cluster]]:
         """The same for the person's clusters."""
@@ -90,11 +90,11 @@ class LinkTable:
             mine = [cluster for cluster in self._clusters.values() if cluster.user == user]
             return sorted(mine, key=lambda cluster: cluster.created, reverse=True)
 
-        return self._told(_of_clusters(user), look)
+        return self._changes(_of_clusters(user), look)
 
-    async def _told(self, key: str, look: Callable[[], T]) -> AsyncGenerator[T]:
+    async def _changes(self, key: str, look: Callable[[], T]) -> AsyncGenerator[T]:
         last: T | None = None
-        await self.heard()
+        await self.wait_for_link()
         with self._watch(key) as changed:
             while not self.silent:
                 changed.clear()

@@ -20,12 +20,12 @@ def event(session: Session | None, *, silent: bool, waits_for_predecessor: bool)
     if session is None:
         message = "The server's last session is still ending." if waits_for_predecessor else "Asking the factory."
         return {"progress": 5, "message": message}
-    told: dict[str, Any] = {"message": _message(session), "session": session.model_dump(mode="json")}
+    data: dict[str, Any] = {"message": _message(session), "session": session.model_dump(mode="json")}
     if session.state in _PERCENT:
-        told["progress"] = _percent(session)
+        data["progress"] = _percent(session)
     if silent:
-        told["message"] = "The gateway's link does not answer just now; the session goes on."
-    return told
+        data["message"] = "The gateway's link does not answer just now; the session goes on."
+    return data
 
 
 def _percent(session: Session) -> int:

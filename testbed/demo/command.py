@@ -160,8 +160,8 @@ def stop(folder: DemoFolder, clusters: Path) -> int:
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda name: factories.load(clusters, name).down(), names))
     supervisor.forget()
-    for told in (folder.path / "demo.json", folder.greeting):
-        told.unlink(missing_ok=True)
+    for file in (folder.path / "demo.json", folder.greeting):
+        file.unlink(missing_ok=True)
     for identity in running.values():
         wait_reaped(identity, REAP_PATIENCE)
     print("The demo has ended." if running or left else "No demo of this checkout was running.")

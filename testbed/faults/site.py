@@ -17,7 +17,7 @@ from testbed.slurm.cluster import SlurmCluster
 
 MILLISECONDS, PERCENT = "300", "5"
 _TABLE = "100"  # of routes, at the border
-_CUT = [(FAULTS, way, HUB, "-j", "DROP") for way in ("-i", "-o")]
+_CUT = [(FAULTS, direction, HUB, "-j", "DROP") for direction in ("-i", "-o")]
 _COMMAND_SECONDS = 30
 
 

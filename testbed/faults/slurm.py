@@ -87,10 +87,10 @@ def requeue(cluster: SlurmCluster, job: str) -> str:
 
 def preempt(cluster: SlurmCluster, job: str) -> str:
     """By another account's job, where the job's partition gives way to others; else the administrator requeues it."""
-    told = cluster.run("squeue", "-h", "-j", job, "-o", "%u %P %N").stdout.split()
-    if len(told) != 3:
+    fields = cluster.run("squeue", "-h", "-j", job, "-o", "%u %P %N").stdout.split()
+    if len(fields) != 3:
         raise FaultFailed(f"preempt: job {job} does not run")
-    owner, partition, node = told
+    owner, partition, node = fields
     tiers = _tiers(cluster)
     above = [name for name in _partitions_of(cluster, node) if tiers[name] > tiers[partition]]
     if not above:

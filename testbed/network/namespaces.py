@@ -143,9 +143,10 @@ def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
 
 def remove(folder: Path) -> None:
     """Take away what :func:`build` made for ``folder``, as far as it is there. The processes in it must be gone."""
-    wire = _interface(tag(folder))
-    if (_INTERFACES / wire).exists():  # by itself it goes only when the kernel gets to clearing the border's namespace
-        _ip("link", "delete", wire)
+    interface = _interface(tag(folder))
+    # By itself it goes only when the kernel gets to clearing the border's namespace.
+    if (_INTERFACES / interface).exists():
+        _ip("link", "delete", interface)
     for path in _kept(folder):
         _ip("netns", "delete", path.name)
     ns = folder / "ns"

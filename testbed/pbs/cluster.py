@@ -92,8 +92,8 @@ class PbsCluster:
 
     def access_fields(self) -> dict[str, object]:
         """Fields of ``factorylink.config.Access`` by which the link reaches this cluster."""
-        way = login_side.access_fields(self.folder, self.record.isolation, self.record.network)
-        return {**way, "account_pool": list(self.accounts), "testbed": True}
+        access = login_side.access_fields(self.folder, self.record.isolation, self.record.network)
+        return {**access, "account_pool": list(self.accounts), "testbed": True}
 
     def describe(self) -> dict[str, object]:
         """What ``python -m testbed env`` prints."""

@@ -49,9 +49,9 @@ def read(folder: Path) -> PbsRecord | None:
         return None
 
 
-def states(told: str, nodes: tuple[str, ...]) -> set[str]:
+def states(answer: str, nodes: tuple[str, ...]) -> set[str]:
     """The states of those nodes in the answer of ``pbsnodes -a -F json``; one that is not there is ``missing``."""
-    found = json.loads(told or "{}").get("nodes", {})
+    found = json.loads(answer or "{}").get("nodes", {})
     return {state for node in nodes for state in str(found.get(node, {}).get("state", "missing")).split(",")}
 
 

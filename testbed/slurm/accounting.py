@@ -87,16 +87,16 @@ def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
     else:
         named.setdefault("normal", Qos(name="normal"))
         default = "normal"
-    told = [_qos_order(name, qos) for name, qos in named.items()]
+    lines = [_qos_order(name, qos) for name, qos in named.items()]
     everyone = ",".join(people)
     pays = account(factory)
-    told.append(("add", "account", pays, f"Description={factory.name}", "Organization=testbed"))
+    lines.append(("add", "account", pays, f"Description={factory.name}", "Organization=testbed"))
     takes = [f"QOS={','.join(named)}", *([] if default is None else [f"DefaultQOS={default}"])]
     if factory.account_mandatory:
-        told.append(("add", "account", UNPAID, "Description=nobody pays", "Organization=testbed"))
-        told.append(("add", "user", everyone, f"Account={UNPAID}", f"DefaultAccount={UNPAID}", "Partition=none"))
-    told.append(("add", "user", everyone, f"Account={pays}", *takes))
-    return told
+        lines.append(("add", "account", UNPAID, "Description=nobody pays", "Organization=testbed"))
+        lines.append(("add", "user", everyone, f"Account={UNPAID}", f"DefaultAccount={UNPAID}", "Partition=none"))
+    lines.append(("add", "user", everyone, f"Account={pays}", *takes))
+    return lines
 
 
 def _qos_order(name: str, qos: Qos) -> tuple[str, ...]:

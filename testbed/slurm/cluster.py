@@ -102,15 +102,15 @@ class SlurmCluster:
     def access_fields(self) -> dict[str, object]:
         """Fields of ``factorylink.config.Access`` by which the link reaches this cluster."""
         if self.network is None or self.record.isolation is None:
-            way: dict[str, object] = {
+            access: dict[str, object] = {
                 "transport": {"kind": "local", "prefix": list(self.prefix), "env": self.env},
                 "door": {"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"},
                 "extend": "watcher",  # which is the scheduler's own administrator here
             }
         else:
-            way = login_side.access_fields(self.folder, self.record.isolation, self.network)
+            access = login_side.access_fields(self.folder, self.record.isolation, self.network)
         return {
-            **way,
+            **access,
             "account_pool": list(self.accounts),
             "testbed": True,
             **({"job_account": self.record.job_account} if self.record.job_account else {}),

@@ -56,9 +56,9 @@ def add(parts: Any) -> None:
 
 def schema(of: str) -> str:
     """JSON Schema of ``factory`` files or of ``antennas``, as it stands in ``hub_config``."""
-    told = _SCHEMAS[of].json_schema()
     dialect = "https://json-schema.org/draft/2020-12/schema"
-    return json.dumps({"$schema": dialect, "title": f"factorygate: {of}", **told}, indent=1, ensure_ascii=False) + "\n"
+    document = {"$schema": dialect, "title": f"factorygate: {of}", **_SCHEMAS[of].json_schema()}
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _default() -> Path:

@@ -24,14 +24,14 @@ def credentials_of(transport: SshTransportSettings, door: DoorAccess, gateway: s
 
     Raises OSError and ValueError, in words for the operator, where a private key cannot be used or others can read it.
     """
-    told, watcher = transport.credentials, transport.watcher
-    match told:
+    settings, watcher = transport.credentials, transport.watcher
+    match settings:
         case KeyCredentials():
-            return KeyFiles(told.keys, watcher)
+            return KeyFiles(settings.keys, watcher)
         case CaCredentials():
-            return CertificateAuthority(told, watcher, gateway, forwarding=door.carrier == "tcp")
+            return CertificateAuthority(settings, watcher, gateway, forwarding=door.carrier == "tcp")
         case WrapperCredentials():
-            return ServiceAccount(told, watcher)
+            return ServiceAccount(settings, watcher)
         case EfpCredentials():
-            return FederationAuthority(told, watcher, transport.hosts)
-    assert_never(told)
+            return FederationAuthority(settings, watcher, transport.hosts)
+    assert_never(settings)

@@ -117,8 +117,8 @@ class FederationAuthority:
     async def _buy(self, account: str, token: str) -> Held:
         key = asyncssh.generate_private_key("ssh-ed25519")
         public = key.export_public_key().decode().strip()
-        told = {"PublicKey": public, "OTT": token, "Resource": self._settings.resource}
-        line = await self._post(self._settings.url.rstrip("/") + "/sign", told)
+        body = {"PublicKey": public, "OTT": token, "Resource": self._settings.resource}
+        line = await self._post(self._settings.url.rstrip("/") + "/sign", body)
         known = read_certificate(line, key)
         now = self._clock()
         if not known.begins <= now < known.ends:
@@ -129,12 +129,12 @@ class FederationAuthority:
         login = Login(account, key, known.certificate, f"{known.key_id} serial {known.serial}", expires)
         return Held(login, known.begins, known.ends, token)
 
-    async def _post(self, url: str, told: dict[str, str]) -> str:
+    async def _post(self, url: str, body: dict[str, str]) -> str:
         """The answer's text. A message of the platform's own is not passed on whole: it may repeat what it was told."""
         try:
             async with (
                 httpx.AsyncClient(timeout=ANSWER_SECONDS) as http,
-                http.stream("POST", url, json=told, follow_redirects=False) as response,
+                http.stream("POST", url, json=body, follow_redirects=False) as response,
             ):
                 said = b""
                 async for part in response.aiter_bytes():

@@ -60,10 +60,10 @@ class Visit:
     def __init__(self, config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> None:
         own = config.model_copy(update={"hub": config.hub.model_copy(update={"name": f"{config.hub.name}-{_NAME}"})})
         key = asyncssh.generate_private_key("ssh-ed25519")
-        self._place = make_places(own, {factory.id: factory})[factory.id]
-        if not isinstance(self._place.site, Site):
+        self._connection = make_places(own, {factory.id: factory})[factory.id]
+        if not isinstance(self._connection.site, Site):
             raise TypeError("a place without a site")
-        self._site = self._place.site
+        self._site = self._connection.site
         self._site.knows_ids(lambda _account: () if self._job is None else (self._job,))
         self._account = account
         self._id = secrets.token_hex(16)
@@ -99,34 +99,34 @@ class Visit:
     # --- the steps; each says what it found
 
     async def _login(self) -> str:
-        home = await self._place.transport.home(self._account)
+        home = await self._connection.transport.home(self._account)
         return f"{self._account} is let in; its home is {home}"
 
     async def _scheduler(self) -> str:
         await self._site.start()
         await self._site.ask_jobs_now()
-        return f"{self._place.factory.scheduler} answers the watcher"
+        return f"{self._connection.factory.scheduler} answers the watcher"
 
     async def _home(self) -> str:
-        self._folder = await session_folder(self._place, self._account, self._id)
+        self._folder = await session_folder(self._connection, self._account, self._id)
         note = Note(
             id=self._id,
             user=_NAME,
             server="",
-            factory=self._place.factory.id,
+            factory=self._connection.factory.id,
             account=self._account,
             choice=self._choice,
             port=NO_PORT,
             created=clock.now(),
         )
-        await self._submitter.leave(self._place, self._account, self._id, NOTE, self._identity.seal(note))
-        if await read_note(self._place, self._account, self._id, self._identity) != note:
+        await self._submitter.leave(self._connection, self._account, self._id, NOTE, self._identity.seal(note))
+        if await read_note(self._connection, self._account, self._id, self._identity) != note:
             raise Refused(f"{self._folder}/{NOTE} is not read as it was written")
         return f"sessions get their folders in {posixpath.dirname(self._folder)}"
 
     async def _submit(self) -> str:
         request = self._submitter.request(
-            self._place, self._choice, JobOptions(), self._id, self._folder, self._comment
+            self._connection, self._choice, JobOptions(), self._id, self._folder, self._comment
         )
         await self._site.turn()
         self._asked = True
@@ -164,23 +164,23 @@ class Visit:
 
     async def _entry(self) -> str:
         door = await self._door_file()
-        wire = await self._way().wire(door)
-        heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        stream = await self._route().open(door)
+        greeting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(_BANNER_SECONDS):
-                channel, _ = await wire.create_connection(lambda: _Listener(heard), "door", 0)
-                first = await heard
+                channel, _ = await stream.create_connection(lambda: _Listener(greeting), "door", 0)
+                first = await greeting
                 channel.close()
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise Unreachable(str(error) or "The door gave no answer in time.") from error
         finally:
-            wire.close()
+            stream.close()
         if not first.startswith(b"SSH-"):
             raise Unreachable(f"What answers there is no door: {first[:40]!r}")
-        return f"the carrier {self._place.access.door.carrier} leads to the door"
+        return f"the carrier {self._connection.access.door.carrier} leads to the door"
 
     async def _door(self) -> str:
-        await self._doors.open(self._way())
+        await self._doors.open(self._route())
         try:
             async with asyncio.timeout(_BANNER_SECONDS):
                 await self._opened.wait()
@@ -194,8 +194,10 @@ class Visit:
             return (
                 "not checked for other gateways of this name: hmac.key in state_dir is missing or cannot be read here"
             )
-        jobs = await self._place.transport.run(self._place.dialect.jobs(self._gateway.job_name), self._asks_as)
-        words = job_marks.same_name(jobs, self._gateway, self._place.factory.id)
+        jobs = await self._connection.transport.run(
+            self._connection.dialect.jobs(self._gateway.job_name), self._asks_as
+        )
+        words = job_marks.same_name(jobs, self._gateway, self._connection.factory.id)
         if words is not None:
             raise Stuck(words)
         return f"no other gateway has jobs of the name {self._gateway.job_name}"
@@ -220,7 +222,7 @@ class Visit:
             async with asyncio.timeout(_DOOR_SECONDS):
                 while True:
                     try:
-                        return read_told(DoorFile, await self._place.transport.read(self._account, path))
+                        return read_told(DoorFile, await self._connection.transport.read(self._account, path))
                     except Gone as error:
                         why = error.message
                     job = await self._seen()
@@ -230,12 +232,12 @@ class Visit:
         except TimeoutError:
             raise Stuck(explain.door(why), await self._log()) from None
 
-    def _way(self) -> carriers.Route:
-        place, job = self._place, self._job or ""
-        bridge = bridge_argv(place.factory, self._choice)
-        carrier = carriers.carrier(place.access.door, place.dialect, job, self._node, bridge)
+    def _route(self) -> carriers.Route:
+        connection, job = self._connection, self._job or ""
+        bridge = bridge_argv(connection.factory, self._choice)
+        carrier = carriers.carrier(connection.access.door, connection.dialect, job, self._node, bridge)
         file = f"{self._folder}/{_DOOR}"
-        return carriers.Route(self._id, place.factory.id, self._account, file, place.transport, carrier)
+        return carriers.Route(self._id, connection.factory.id, self._account, file, connection.transport, carrier)
 
     async def _ended(self) -> Stuck:
         end = await self._site.why_ended(self._account, self._job or "")
@@ -244,7 +246,7 @@ class Visit:
 
     async def _log(self) -> tuple[str, ...]:
         try:
-            return await self._place.transport.run(read_tail(f"{self._folder}/job.log"), self._account)
+            return await self._connection.transport.run(read_tail(f"{self._folder}/job.log"), self._account)
         except FactoryError:
             return ()
 
@@ -266,7 +268,7 @@ class Visit:
         else:
             left += await self._remove_folder()
         await self._site.stop()
-        await self._place.transport.close()
+        await self._connection.transport.close()
         self._gone = True
         return left
 
@@ -292,7 +294,7 @@ class Visit:
         if not self._folder:
             return []
         sessions = posixpath.dirname(self._folder)
-        run = self._place.transport.run
+        run = self._connection.transport.run
         empty = ("rmdir", "--ignore-fail-on-non-empty", "--", sessions, posixpath.dirname(sessions))
         try:
             await run(Command(("rm", "-rf", "--", self._folder), done, timeout=20), self._account)
@@ -305,18 +307,18 @@ class Visit:
 class _Listener(asyncssh.SSHTCPSession[bytes]):
     """Hears the first bytes of whoever is at the other end of a wire."""
 
-    def __init__(self, heard: asyncio.Future[bytes]) -> None:
-        self._heard = heard
+    def __init__(self, greeting: asyncio.Future[bytes]) -> None:
+        self._greeting = greeting
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:  # noqa: ARG002
         """They came."""
-        if not self._heard.done():
-            self._heard.set_result(data)
+        if not self._greeting.done():
+            self._greeting.set_result(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """None came, perhaps."""
-        if not self._heard.done():
-            self._heard.set_exception(exc or ConnectionError("it closed at once"))
+        if not self._greeting.done():
+            self._greeting.set_exception(exc or ConnectionError("it closed at once"))
 
 
 def _left(what: str, error: Exception) -> Words:

@@ -55,7 +55,7 @@ class Route:
     transport: Transport
     carrier: Tcp | Stdio
 
-    async def wire(self, door: DoorFile) -> ByteStream:
+    async def open(self, door: DoorFile) -> ByteStream:
         """A wire to the door that the file tells of. Raises Misread where it leads outside the bounds, and the
         transport's errors."""
         if isinstance(self.carrier, Tcp):

@@ -13,7 +13,7 @@ from factorylink.errors import Misread
 PROTOCOL = 1
 LINE_LIMIT = 16384  # bytes of one line of JSON from a door
 
-T = TypeVar("T", bound="_Told")
+T = TypeVar("T", bound="_DoorMessage")
 
 HostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]{40,200}$")]
 SocketPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,106}$")]
@@ -22,13 +22,13 @@ Name = Annotated[str, Field(max_length=100), AfterValidator(plain_text)]  # of a
 EndWord = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
 
 
-class _Told(BaseModel):
+class _DoorMessage(BaseModel):
     """Frozen and strict, a text is no number; a newer door of the same protocol may say more."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-class DoorFile(_Told):
+class DoorFile(_DoorMessage):
     """``door.json`` in the session's folder: where on its node the door is, and how to know it: a port, or a socket
     where it is entered through the scheduler. The host that it names as well is not read: the account writes the
     file, and the link dials only what the scheduler or its own configuration says."""
@@ -43,7 +43,7 @@ class DoorFile(_Told):
     restart: int = Field(0, ge=0, le=1_000_000)
 
 
-class DoorStatus(_Told):
+class DoorStatus(_DoorMessage):
     """One line of ``watch``, and the answer to most commands."""
 
     protocol: Literal[1]
@@ -67,14 +67,14 @@ class DoorStatus(_Told):
     message: Said = ""
 
 
-class DoorEnd(_Told):
+class DoorEnd(_DoorMessage):
     """``end.json``, as the door leaves it: only ever words to show."""
 
     reason: EndWord
     message: Said = ""
 
 
-class _Version(_Told):
+class _Version(_DoorMessage):
     protocol: int
 
 
@@ -82,13 +82,13 @@ class OtherProtocol(Misread):
     """The door in that environment speaks another protocol than this link."""
 
 
-class DoorToken(_Told):
+class DoorToken(_DoorMessage):
     """Answer to ``token``."""
 
     token: str | None = Field(None, max_length=1000, pattern=r"^[!-~]+$", repr=False)
 
 
-class DoorRefusal(_Told):
+class DoorRefusal(_DoorMessage):
     """Answer of a command that the door did not carry out."""
 
     error: Said = "The door did not say why."

@@ -58,7 +58,7 @@ class ChargeReservation:
 
 class OverBudget(Rejected):
     """The project has not so much left, or not for so long. ``left``, ``needs``: GPU-hours, None where it is the time
-    that is too short; ``fits``: how many of several claims that are alike it allows."""
+    that is too short; ``fits``: how many equal reservations it allows."""
 
     def __init__(self, project: Project, left: float | None, needs: float | None) -> None:
         super().__init__(f"The budget of {project.id} does not allow it.")
@@ -91,34 +91,34 @@ def worker_charge(batch: str, task: int) -> str:
 # --- what goes into a commit of the ledger, mostly with what it is about
 
 
-def reserve(claims: Sequence[ChargeReservation], project: Project | None, alike: int = 0) -> Write:
+def reserve(reservations: Sequence[ChargeReservation], project: Project | None, alike: int = 0) -> Write:
     """Hold what these jobs may use. Raises OverBudget, and then the whole commit is undone; with ``project`` None or
     without a grant nothing is refused. ``alike``: so many more like the first must be allowed, too; they are not held.
     """
 
     def write(db: Connection) -> None:
-        if project is not None and claims:
-            longest = max(claim.seconds for claim in claims)
-            each = claims[0].gpus * claims[0].seconds
-            needs = sum(claim.gpus * claim.seconds for claim in claims) + alike * each
+        if project is not None and reservations:
+            longest = max(reservation.seconds for reservation in reservations)
+            each = reservations[0].gpus * reservations[0].seconds
+            needs = sum(reservation.gpus * reservation.seconds for reservation in reservations) + alike * each
             try:
                 _check(db, project, needs, clock.now() + timedelta(seconds=longest))
             except OverBudget as error:
                 if error.left is not None and each:
                     error.fits = math.floor(round(error.left * HOUR) / each)
                 raise
-        if claims:
-            db.execute(insert(charges), [_columns(claim) for claim in claims])
+        if reservations:
+            db.execute(insert(charges), [_columns(one) for one in reservations])
 
     return write
 
 
-def found(claims: Sequence[ChargeReservation]) -> Write:
+def found(reservations: Sequence[ChargeReservation]) -> Write:
     """Hold what jobs may use that are there already, though these books never had them: nobody is asked."""
 
     def write(db: Connection) -> None:
-        if claims:
-            db.execute(upsert(db, charges).on_conflict_do_nothing(), [_columns(claim) for claim in claims])
+        if reservations:
+            db.execute(upsert(db, charges).on_conflict_do_nothing(), [_columns(one) for one in reservations])
 
     return write
 
@@ -347,8 +347,8 @@ def _check(db: Connection, project: Project, needs: int, until: datetime) -> Non
         raise OverBudget(project, max(0, left) / HOUR, needs / HOUR)
 
 
-def _columns(claim: ChargeReservation) -> dict[str, Any]:
-    values = {**claim.__dict__, "reserved": claim.seconds, "reserved_at": clock.now(), "earlier": 0}
+def _columns(reservation: ChargeReservation) -> dict[str, Any]:
+    values = {**reservation.__dict__, "reserved": reservation.seconds, "reserved_at": clock.now(), "earlier": 0}
     del values["seconds"]  # the column's are those that it used
     return values
 

@@ -81,26 +81,26 @@ class AccountLeases:
         finally:
             self._beginning[user] -= 1
 
-    def own(self, place: FactoryConnection, at: ProjectAt, user: str) -> str | None:
+    def own(self, connection: FactoryConnection, at: ProjectAt, user: str) -> str | None:
         """The account that is theirs, or that everybody shares; None: they have none, but may be lent one."""
-        known = at.site_accounts.personal.get(user) or place.access.accounts.get(user)
+        known = at.site_accounts.personal.get(user) or connection.access.accounts.get(user)
         if known is not None or at.site_accounts != SiteAccounts():
             return known
-        return site_account(place.access, user)
+        return site_account(connection.access, user)
 
-    def kind(self, place: FactoryConnection, at: ProjectAt, user: str) -> AccountKind:
+    def kind(self, connection: FactoryConnection, at: ProjectAt, user: str) -> AccountKind:
         """As whom that would be."""
-        if at.site_accounts.personal.get(user) or place.access.accounts.get(user):
+        if at.site_accounts.personal.get(user) or connection.access.accounts.get(user):
             return "own"
-        if self.own(place, at, user) is not None:
+        if self.own(connection, at, user) is not None:
             return "shared"
         return "lent" if at.site_accounts.pool else "missing"
 
-    def name(self, place: FactoryConnection, at: ProjectAt, user: str) -> str | None:
+    def name(self, connection: FactoryConnection, at: ProjectAt, user: str) -> str | None:
         """As whom they are known there: their own account, the shared one, or one that is lent to them at this moment;
         None: none of these."""
-        mine = (a for a in at.site_accounts.pool if self._leases.get((place.factory.id, a)) == user)
-        return self.own(place, at, user) or next(mine, None)
+        mine = (a for a in at.site_accounts.pool if self._leases.get((connection.factory.id, a)) == user)
+        return self.own(connection, at, user) or next(mine, None)
 
     def seen(self, right: Right, user: str) -> str | None:
         """The same account, to look with and to ask for estimates: nothing is lent. None: none can be."""
@@ -160,27 +160,27 @@ class AccountLeases:
 
     def _begin_wipe(self, right: Right, user: str) -> asyncio.Task[None]:
         """Of an account that another person has left. Raises ProblemError where there is none."""
-        place = right.place
-        left = [a for a in right.at.site_accounts.pool if not self._used(place.factory.id, a, user)]
-        if not left or not place.access.account_wipe:
+        connection = right.place
+        left = [a for a in right.at.site_accounts.pool if not self._used(connection.factory.id, a, user)]
+        if not left or not connection.access.account_wipe:
             raise of_words("limit", explain.own("pool-empty"))
-        account = min(left, key=lambda name: (place.factory.id, name) in self._wiping)
-        key = (place.factory.id, account)
+        account = min(left, key=lambda name: (connection.factory.id, name) in self._wiping)
+        key = (connection.factory.id, account)
         if key not in self._wiping:
-            self._wiping[key] = asyncio.create_task(self._wipe(place, account), name=f"wipe of {account}")
+            self._wiping[key] = asyncio.create_task(self._wipe(connection, account), name=f"wipe of {account}")
         return self._wiping[key]
 
-    async def _wipe(self, place: FactoryConnection, account: str) -> None:
-        key = (place.factory.id, account)
+    async def _wipe(self, connection: FactoryConnection, account: str) -> None:
+        key = (connection.factory.id, account)
         try:
-            await place.transport.run(
-                Command(argv=place.access.account_wipe, parse=done, timeout=WIPE_SECONDS), account
+            await connection.transport.run(
+                Command(argv=connection.access.account_wipe, parse=done, timeout=WIPE_SECONDS), account
             )
             await self._write(*key, None)
             self._leases.pop(key, None)
-            log.info("The account %s at %s is wiped", account, place.factory.id)
+            log.info("The account %s at %s is wiped", account, connection.factory.id)
         except (FactoryError, LedgerError) as error:
-            log.error("The account %s at %s is not wiped, so it is not lent: %s", account, place.factory.id, error)  # noqa: TRY400
+            log.error("The account %s at %s is not wiped, so it is not lent: %s", account, connection.factory.id, error)  # noqa: TRY400
         finally:
             del self._wiping[key]
 

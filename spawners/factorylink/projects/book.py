@@ -134,14 +134,14 @@ class ProjectBook:
 
     def joined(self, user: str) -> list[Project]:
         """The projects that this person is in, also those that ended or have not begun, by id."""
-        told, table = self._people.get(user), None if self._table is None else self._table.projects
+        person, table = self._people.get(user), None if self._table is None else self._table.projects
         known = self._joined.get(user)
-        if known is None or known[0] is not table or known[1] is not told:
+        if known is None or known[0] is not table or known[1] is not person:
             groups = self._groups(user)
             mine = sorted((p for p in self.all() if p.has(user, groups)), key=lambda project: project.id)
             if len(self._joined) >= _CACHED:
                 self._joined.clear()
-            known = self._joined[user] = (table, told, mine)
+            known = self._joined[user] = (table, person, mine)
         return known[2]
 
     async def views(self, user: str, budget: Charges) -> list[ProjectView]:
@@ -167,16 +167,16 @@ class ProjectBook:
             factories=tuple(project.factories),
         )
 
-    def personal(self, user: str, place: FactoryConnection) -> set[str]:
+    def personal(self, user: str, connection: FactoryConnection) -> set[str]:
         """The site accounts there that are that person's alone, for whatever project."""
-        ats = [at for p in self.of(user) if (at := p.factories.get(place.factory.id)) is not None]
-        own = [place.access.accounts.get(user), *(at.site_accounts.personal.get(user) for at in ats)]
+        ats = [at for p in self.of(user) if (at := p.factories.get(connection.factory.id)) is not None]
+        own = [connection.access.accounts.get(user), *(at.site_accounts.personal.get(user) for at in ats)]
         return {account for account in own if account is not None}
 
     def blocked(self, user: str) -> bool:
         """Nothing may run for them."""
-        told = self._people.get(user)
-        return told is not None and told.blocked
+        person = self._people.get(user)
+        return person is not None and person.blocked
 
     def tells(self, user: str, project_id: ProjectId | None) -> bool:
         """Whether it is known what ``until`` says of them."""
@@ -197,8 +197,8 @@ class ProjectBook:
         return project.ends
 
     def _groups(self, user: str) -> frozenset[str]:
-        told = self._people.get(user)
-        return frozenset() if told is None else told.groups
+        person = self._people.get(user)
+        return frozenset() if person is None else person.groups
 
 
 def active(project: Project) -> bool:

@@ -37,17 +37,17 @@ class Permissions:
         self._projects = projects
         self._account_leases = account_leases
 
-    def all(self, place: FactoryConnection, user: str) -> list[Right]:
+    def all(self, connection: FactoryConnection, user: str) -> list[Right]:
         """By project, where that person may begin something there and has or can be lent an account."""
         if not self._projects.on:
-            found = [] if self._projects.blocked(user) else [Right(place, place.factory)]
+            found = [] if self._projects.blocked(user) else [Right(connection, connection.factory)]
         else:
-            found = [_right(place, p) for p in self._projects.of(user) if place.factory.id in p.factories]
+            found = [_right(connection, p) for p in self._projects.of(user) if connection.factory.id in p.factories]
         return [right for right in found if self._account_leases.seen(right, user) is not None]
 
     def one(
         self,
-        place: FactoryConnection,
+        connection: FactoryConnection,
         user: str,
         project: ProjectId | None,
         size: Slug | None = None,
@@ -56,14 +56,14 @@ class Permissions:
         """What they may use there: for that project; where none is said for the only one there that has the size, or
         for the ``last`` one they used. Raises ProblemError."""
         self.check(user)
-        machine = place.factory.site.machine
+        machine = connection.factory.site.machine
         if not self._projects.on:
-            if self._account_leases.own(place, ProjectAt(), user) is None:
+            if self._account_leases.own(connection, ProjectAt(), user) is None:
                 raise of_words("forbidden", explain.own("no-account"))
-            return Right(place, place.factory)
+            return Right(connection, connection.factory)
         if project is not None:
-            return self._of_project(place, user, project, size)
-        mine = self.all(place, user)
+            return self._of_project(connection, user, project, size)
+        mine = self.all(connection, user)
         if not mine:
             raise of_words("forbidden", explain.filled("project-not-here", factory=machine), "factory")
         fitting = [right for right in mine if size is None or has(right, size)]
@@ -140,7 +140,7 @@ class Permissions:
         if longest is not None and hours > longest + 1e-9:
             raise of_words("invalid", explain.filled("project-hours", **parts, most=f"{longest:g}"), "hours")
 
-    def _of_project(self, place: FactoryConnection, user: str, project_id: ProjectId, size: Slug | None) -> Right:
+    def _of_project(self, connection: FactoryConnection, user: str, project_id: ProjectId, size: Slug | None) -> Right:
         project = next((p for p in self._projects.joined(user) if p.id == project_id), None)
         mine = self._projects.of(user)
         if project is None:
@@ -148,11 +148,11 @@ class Permissions:
             raise of_words("forbidden", words, "project")
         if project not in mine:
             raise of_words("forbidden", self.not_now(project), "project")
-        if place.factory.id not in project.factories:
-            words = explain.filled("project-elsewhere", project=project.id, factory=place.factory.site.machine,
+        if connection.factory.id not in project.factories:
+            words = explain.filled("project-elsewhere", project=project.id, factory=connection.factory.site.machine,
                                    names=", ".join(project.factories))  # fmt: skip
             raise of_words("forbidden", words, "project")
-        right = _right(place, project)
+        right = _right(connection, project)
         if size is not None and not has(right, size):
             raise self._wrong_size(right, size)
         if self._account_leases.seen(right, user) is None:
@@ -169,11 +169,11 @@ class Permissions:
         return of_words("invalid", words, "size")
 
 
-def _right(place: FactoryConnection, project: Project) -> Right:
-    at = project.factories[place.factory.id]
+def _right(connection: FactoryConnection, project: Project) -> Right:
+    at = project.factories[connection.factory.id]
     most = _most(project)
-    sizes = tuple(_within(s, most) for s in place.factory.sizes if not at.sizes or s.id in at.sizes)
-    return Right(place, place.factory.model_copy(update={"sizes": sizes}), project, at)
+    sizes = tuple(_within(s, most) for s in connection.factory.sizes if not at.sizes or s.id in at.sizes)
+    return Right(connection, connection.factory.model_copy(update={"sizes": sizes}), project, at)
 
 
 def _within(size: NodeSize, most: float | None) -> NodeSize:

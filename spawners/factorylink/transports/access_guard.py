@@ -19,10 +19,10 @@ class GuardedTransport:
         self._inner = inner
         self._access_status = access_status
 
-    async def run(self, ask: Command[T], account: str | None = None) -> T:
+    async def run(self, command: Command[T], account: str | None = None) -> T:
         """As the inner one."""
         with self._access_status.heeding(account):
-            return await self._inner.run(ask, account)
+            return await self._inner.run(command, account)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """As the inner one."""

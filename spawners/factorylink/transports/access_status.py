@@ -36,7 +36,7 @@ class SiteAccessStatus:
         self._clock = clock
         self._paused: str | None = None
         self._key_ids: dict[str | None, str] = {}
-        self._heard: dict[str, tuple[float, Words]] = {}
+        self._refused: dict[str, tuple[float, Words]] = {}
 
     # --- what stands in the way
 
@@ -57,8 +57,8 @@ class SiteAccessStatus:
         until = self.valid_until(account)
         if until is not None and until.timestamp() <= self._clock() + ahead:
             return explain.own("credential-expired", self._how_to_renew())
-        heard, words = self._heard.get(account, (0.0, None))
-        return words if self._clock() - heard < HEARD_SECONDS else None
+        at, words = self._refused.get(account, (0.0, None))
+        return words if self._clock() - at < HEARD_SECONDS else None
 
     def may_submit(self, account: str) -> Words | None:
         """Why no session may begin. What the site said last is left out: it is asked again by the submission."""
@@ -93,7 +93,7 @@ class SiteAccessStatus:
         if not isinstance(self._credentials, FederationAuthority):
             raise Refused("This factory takes no tokens.")
         until = await self._credentials.renew(account, token)
-        self._heard.pop(account, None)
+        self._refused.pop(account, None)
         self.on_change()
         # So that pages tell of its end when it comes, and not when they ask next.
         asyncio.get_running_loop().call_later(until.timestamp() - self._clock() + 1, lambda: self.on_change())
@@ -125,8 +125,8 @@ class SiteAccessStatus:
     def _hear(self, account: str | None, words: Words | None) -> None:
         if account is None:
             return
-        _, before = self._heard.pop(account, (0.0, None))
+        _, before = self._refused.pop(account, (0.0, None))
         if words is not None:
-            self._heard[account] = (self._clock(), words)
+            self._refused[account] = (self._clock(), words)
         if before != words:
             self.on_change()

@@ -64,7 +64,7 @@ class SocketStream:
 class CommandRunner(Protocol):
     """Runs commands at a factory's login side. Every method raises only the four errors of ``factorylink.errors``."""
 
-    async def run(self, ask: Command[T], account: str | None = None) -> T:
+    async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command and read its answer. Past ``ask.timeout``, or when cancelled, it is killed with all its
         children; what it had done by then is not known (Unreachable)."""
 
@@ -93,9 +93,9 @@ class Transport(CommandRunner, StreamOpener, Protocol):
     """The way to a factory's login side: for commands, and into jobs."""
 
 
-def most_bytes(ask: Command[T], account: str | None) -> int:
+def most_bytes(command: Command[T], account: str | None) -> int:
     """Return how many bytes of its stdout are taken when it is run as ``account``."""
-    return ask.most if account is None else min(ask.most, ACCOUNT_CAP)
+    return command.most if account is None else min(command.most, ACCOUNT_CAP)
 
 
 class CommandOutput:
@@ -114,29 +114,29 @@ class CommandOutput:
         return Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), self.code)
 
 
-async def answer(ask: Command[T], heard: CommandOutput) -> T:
+async def answer(command: Command[T], result: CommandOutput) -> T:
     """Read what a command left behind. What cannot be read is logged, beginning and end, and becomes Misread."""
-    large = len(heard.stdout) > LARGE
-    error, found = await asyncio.to_thread(_read, ask, heard) if large else _read(ask, heard)
+    large = len(result.stdout) > LARGE
+    error, found = await asyncio.to_thread(_read, command, result) if large else _read(command, result)
     if error is not None:
         raise error
     return cast("T", found)
 
 
-def _read(ask: Command[T], heard: CommandOutput) -> tuple[FactoryError, None] | tuple[None, T]:
+def _read(command: Command[T], result: CommandOutput) -> tuple[FactoryError, None] | tuple[None, T]:
     """Return the answer, or the error without traceback and cause, which would keep the whole output in memory as long
     as the error."""
-    output = heard.output()
+    output = result.output()
     try:
-        return None, ask.parse(output)
+        return None, command.parse(output)
     except FactoryError as error:
         if isinstance(error, Misread):
-            log.warning("%s: not understood: %s: %r", ask.argv[0], error.message, _excerpt(output))
+            log.warning("%s: not understood: %s: %r", command.argv[0], error.message, _excerpt(output))
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None), None
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
-        log.exception("%s: not understood: %r", ask.argv[0], _excerpt(output))
-        return Misread(f"The answer of {ask.argv[0]} was not understood: {error}"), None
+        log.exception("%s: not understood: %r", command.argv[0], _excerpt(output))
+        return Misread(f"The answer of {command.argv[0]} was not understood: {error}"), None
 
 
 def _excerpt(output: Output) -> Output:

@@ -78,15 +78,17 @@ class LocalTransport:
         self._listening: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def run(self, ask: Command[T], account: str | None = None) -> T:
+    async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command and read its answer; the settings' prefix and environment go around it."""
         identity = await self._identity(account)
-        env = self._environment(identity) | self._env | dict(ask.env)
-        argv = self._prefix + ask.argv
-        most = most_bytes(ask, account)
+        env = self._environment(identity) | self._env | dict(command.env)
+        argv = self._prefix + command.argv
+        most = most_bytes(command, account)
         async with self._slots.of(account):
-            heard = CommandOutput(*await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, most))
-        return await answer(ask, heard)
+            output = CommandOutput(
+                *await self._bytes(argv, identity, env, command.stdin.encode(), command.timeout, most)
+            )
+        return await answer(command, output)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """The first ``limit`` bytes of a file, opened as the account."""

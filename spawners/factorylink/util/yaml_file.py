@@ -81,11 +81,11 @@ def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        found = sorted((*_place(node, [*one["loc"]]), _line(path, node, model, one)) for one in _told(error))
+        found = sorted((*_position(node, [*one["loc"]]), _line(path, node, model, one)) for one in _details(error))
         raise CatalogueError([line for _, _, line in found]) from error
 
 
-def _told(error: ValidationError) -> Iterator[ErrorDetails]:
+def _details(error: ValidationError) -> Iterator[ErrorDetails]:
     """Yield a model's mistakes, without "too few entries" of a list whose entries are themselves at fault."""
     details = error.errors()
     for detail in details:
@@ -104,7 +104,7 @@ class Places:
 
     def __call__(self, *keys: Key) -> str:
         """Return ``file:line: dotted.key`` of a key, or of the nearest one above that the file holds."""
-        line, dotted = _place(self._root, keys)
+        line, dotted = _position(self._root, keys)
         return f"{self._path}:{line}: {dotted}" if dotted else f"{self._path}:{line}"
 
     def of_line(self, line: str) -> str:
@@ -178,11 +178,11 @@ def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDeta
         message = f"{detail['input']!r} is not {_PATTERNS.get(pattern, f'of the form {pattern}')}"
     elif not isinstance(detail["input"], dict | list):
         message = f"{detail['input']!r}: {message[:1].lower()}{message[1:]}"
-    line, dotted = _place(root, loc)
+    line, dotted = _position(root, loc)
     return f"{path}:{line}: {dotted}: {message}" if dotted else f"{path}:{line}: {message}"
 
 
-def _place(root: yaml.Node, loc: Sequence[Key]) -> tuple[int, str]:
+def _position(root: yaml.Node, loc: Sequence[Key]) -> tuple[int, str]:
     """Line (from 1) and dotted name of a place; a list's items go by their id or name. Stops where the file ends."""
     node, line, names = root, root.start_mark.line + 1, []
     lost = False

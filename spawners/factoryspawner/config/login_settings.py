@@ -104,7 +104,7 @@ class Rule(Model):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if sum(way is not None for way in (self.entitlement, self.claim, self.everybody)) != 1:
+        if sum(rule is not None for rule in (self.entitlement, self.claim, self.everybody)) != 1:
             raise ValueError("give one of entitlement, claim, everybody")
         if self.everybody and "{group}" in self.gives:
             raise ValueError("gives: everybody needs the name of a group")

@@ -235,12 +235,12 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         user.db.commit()
         self._tell(user.name, PersonBody(groups=frozenset(), blocked=True))
 
-    def _tell(self, name: str, told: access.PersonUpdate) -> None:
+    def _tell(self, name: str, update: access.PersonUpdate) -> None:
         """Let the link know, now or when it answers again. Before a start it is told once more."""
         if (earlier := self._telling.pop(name, None)) is not None:
             earlier()
         link = gateway(self._config.link_socket)
-        self._telling[name] = link.background(access.tell_surely(link.link, name, told))
+        self._telling[name] = link.background(access.tell_surely(link.link, name, update))
 
     def _is_taken(self, name: str) -> bool:
         return name in self._in_hub or name in self._written or name in {one.lower() for one in self.admin_users}

@@ -75,8 +75,8 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         try:
             async with asyncio.timeout(_LOGIN_SECONDS):
                 # Their groups say which projects they are in, and so which sites' rules are theirs to accept.
-                told, _ = await access.status(self.authenticator, user, access.options_of(user))
-                await access.tell(link, user.name, told)
+                update, _ = await access.status(self.authenticator, user, access.options_of(user))
+                await access.tell(link, user.name, update)
                 return (await find(link, self.authenticator, user.name)).awaits
         except (LinkSilent, LinkProblem, TimeoutError):
             terms = self.authenticator.terms_of(user.name) if isinstance(self.authenticator, KeepsTerms) else None
@@ -112,8 +112,8 @@ class ChecklistPage(PublicHandler):
         found = await self._find()
         wrong = self._accept_terms(found) | await self._accept_rules(found)
         if found.terms_open and "terms" not in wrong:  # so that what does not start at the hub may begin, too
-            told, _ = await access.status(self.authenticator, self.current_user)
-            gateway(self._socket).background(access.tell_surely(self._link, self.current_user.name, told))
+            update, _ = await access.status(self.authenticator, self.current_user)
+            gateway(self._socket).background(access.tell_surely(self._link, self.current_user.name, update))
         if not wrong:
             self.redirect(self.get_next_url(self.current_user, default=f"{self.hub.base_url}checklist"))
             return

@@ -175,8 +175,8 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         """Finish with a template of ours."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
-        told = {"kind": kind, "maintenance_from": maintenance_from, "as_of": as_of, "is_old": is_old}
-        self.finish(await self.render_template(name, now=datetime.now(UTC), **told, **values))
+        common = {"kind": kind, "maintenance_from": maintenance_from, "as_of": as_of, "is_old": is_old}
+        self.finish(await self.render_template(name, now=datetime.now(UTC), **common, **values))
 
 
 class FactoriesPage(PublicHandler):

@@ -71,16 +71,16 @@ class SshTransport:
         self._for_service = CommandSlots(max(1, places - 1), max(1, places // SHARES), places)
         asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
 
-    async def run(self, ask: Command[T], account: str | None = None) -> T:
+    async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command and read its answer; the settings' prefix and environment go around it."""
-        argv = (*self._settings.prefix, *ask.argv)
-        env = self._settings.env | dict(ask.env)
-        most = most_bytes(ask, account)
-        heard = CommandOutput(*await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, most))
-        if heard.code in _CANNOT_RUN:
-            words = heard.output().stderr.strip()
-            raise Unreachable(f"{ask.argv[0]} could not be run: {words or f'code {heard.code}'}")
-        return await answer(ask, heard)
+        argv = (*self._settings.prefix, *command.argv)
+        env = self._settings.env | dict(command.env)
+        most = most_bytes(command, account)
+        output = CommandOutput(*await self._bytes(account, argv, env, command.stdin.encode(), command.timeout, most))
+        if output.code in _CANNOT_RUN:
+            words = output.output().stderr.strip()
+            raise Unreachable(f"{command.argv[0]} could not be run: {words or f'code {output.code}'}")
+        return await answer(command, output)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
         """The first ``limit`` bytes of a file, opened as the account."""
