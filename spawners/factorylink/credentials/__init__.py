@@ -1,4 +1,4 @@
-"""How the link logs in at a factory's login side: one interface, a kind per way that sites offer."""
+"""How the link logs in at a factory's login side: one interface, and one class for each way that sites offer."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from factorylink.credentials.service import ServiceAccount
 
 
 def credentials_of(transport: SshTransportSettings, door: DoorAccess, gateway: str) -> Credentials:
-    """The kind that is configured for a factory; ``gateway``: the hub's name.
+    """Return the credentials that are configured for a factory; ``gateway``: the hub's name.
 
-    Raises OSError and ValueError, in words for the operator, where a private key cannot be used or others can read it.
-    """
+    Raises OSError and ValueError, in words for the operator, where a private key cannot be used or others can read
+    it."""
     settings, watcher = transport.credentials, transport.watcher
     match settings:
         case KeyCredentials():

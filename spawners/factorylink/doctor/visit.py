@@ -1,9 +1,8 @@
-"""One visit at a factory by the way of a session, each step by itself, and nothing left behind.
+"""One visit of the doctor at a factory, along the way of a session; every step can be called by itself.
 
-It is the link's own way: its access and credentials, its script, a real job, the real door. Only name and key differ,
-so that a running link takes the job for somebody else's. Whatever happens, nothing is left: the job is cancelled, the
-session's folder removed.
-"""
+The visit uses the link's own means: its access and credentials, its script, a real job, the real door. Only the name
+and the key differ, so that a running link takes the job for somebody else's. At the end the job is cancelled and the
+session's folder is removed, whatever happened."""
 
 from __future__ import annotations
 
@@ -45,7 +44,7 @@ _MARKS_SECONDS = 30.0  # from the submission's answer to the scheduler showing t
 
 
 class Stuck(Exception):
-    """A step failed for a reason that is known. ``log``: the end of the job's."""
+    """Raise where a step failed for a known reason. ``log``: the last lines of the job's log."""
 
     def __init__(self, words: Words, log: tuple[str, ...] = ()) -> None:
         super().__init__(words.what)
@@ -54,8 +53,8 @@ class Stuck(Exception):
 
 
 class Visit:
-    """``steps``: in their order; each says what it found, or raises Stuck or one of the link's errors. ``leave`` at the
-    end in any case."""
+    """One visit. ``steps`` run in their order; each returns what it found, or raises Stuck or one of the link's
+    errors. Call ``leave`` at the end in any case."""
 
     def __init__(self, config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> None:
         own = config.model_copy(update={"hub": config.hub.model_copy(update={"name": f"{config.hub.name}-{_NAME}"})})
@@ -74,7 +73,7 @@ class Visit:
             Ledger(nowhere), self._identity, own.limits, key.export_public_key().decode().split()[1]
         )
         self._opened = asyncio.Event()
-        self._doors = DoorManager(own, key, self._door_spoke, nowhere)
+        self._doors = DoorManager(own, key, self._on_door_status, nowhere)
         self._gateway = job_marks.own_identity(config.hub.name, config.state_dir)
         self._asks_as = account if config.factories[factory.id].private_jobs else None
         self._choice = resolve(factory, Choice(size=size.id, hours=min(HOURS, size.max_hours)))
@@ -205,10 +204,11 @@ class Visit:
     # --- what they need
 
     async def _by_id(self) -> list[Job]:
-        """The visit's job, as the scheduler shows it under its id."""
+        """Return the visit's job, as the scheduler shows it under its id; empty if the scheduler does not know the
+        id."""
         return await self._site.by_id([self._job], self._asks_as) if self._job is not None else []
 
-    def _door_spoke(self, _session: SessionId, status: DoorStatus | None) -> None:
+    def _on_door_status(self, _session: SessionId, status: DoorStatus | None) -> None:
         if status is not None:
             self._opened.set()
 
@@ -216,7 +216,7 @@ class Visit:
         return next((job for job in await self._site.ask_jobs_now() if job.id == self._job), None)
 
     async def _door_file(self) -> DoorFile:
-        """Once the job has written it. Raises Stuck where the job is over before."""
+        """Return the door's file once the job has written it. Raises Stuck where the job ends before."""
         path, why = f"{self._folder}/{_DOOR}", ""
         try:
             async with asyncio.timeout(_DOOR_SECONDS):
@@ -273,8 +273,8 @@ class Visit:
         return left
 
     async def _end_job(self) -> None:
-        """Also one of which we were not told. Raises TimeoutError where it does not end, Refused where its comment was
-        changed."""
+        """Cancel the job, also one whose id the scheduler did not return. Raises TimeoutError where the job does not
+        end, Refused where its comment was changed."""
         async with asyncio.timeout(_END_SECONDS):
             while jobs := [
                 job
@@ -290,7 +290,8 @@ class Visit:
                 await asyncio.sleep(_PAUSE)
 
     async def _remove_folder(self) -> list[Words]:
-        """And those above, where we were the first there. What could not be removed."""
+        """Remove the session's folder, and the folders above it that this visit made. Return what could not be
+        removed."""
         if not self._folder:
             return []
         sessions = posixpath.dirname(self._folder)
@@ -305,18 +306,18 @@ class Visit:
 
 
 class _Listener(asyncssh.SSHTCPSession[bytes]):
-    """Hears the first bytes of whoever is at the other end of a wire."""
+    """Keeps the first bytes that the other end of a channel sends."""
 
     def __init__(self, greeting: asyncio.Future[bytes]) -> None:
         self._greeting = greeting
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:  # noqa: ARG002
-        """They came."""
+        """Take the first bytes."""
         if not self._greeting.done():
             self._greeting.set_result(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """None came, perhaps."""
+        """Fail if the channel closed before any bytes came."""
         if not self._greeting.done():
             self._greeting.set_exception(exc or ConnectionError("it closed at once"))
 

@@ -1,4 +1,4 @@
-"""One door: found, entered, listened to, and entered again when it is lost."""
+"""One door's connection: find the door, enter it, listen to it, and enter it again when the connection is lost."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ Stream = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
 
 
 class DoorConnection:
-    """The link's end of one door. ``slots``: taken by those that are entering; ``places``: by those that are inside."""
+    """The link's end of one door. ``slots``: held while a door is being entered; ``places``: held while the link is
+    inside."""
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class DoorConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether the door was entered and is not lost."""
+        """Return whether the door was entered and its connection is not lost."""
         return self._opened.is_set()
 
     def start(self) -> None:
@@ -113,7 +114,7 @@ class DoorConnection:
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """One of the places that the login side has for doors entered through its scheduler, for as long as inside."""
+        """Hold one of the places that the login side has for doors entered through its scheduler."""
         if self._places is None or not isinstance(self.route.carrier, Stdio):
             yield
             return
@@ -135,7 +136,7 @@ class DoorConnection:
             self._on_status(None)
 
     def _lost(self) -> bool:
-        """Note that nobody is inside any more; returns whether somebody was."""
+        """Note that the connection is gone; return whether there was one."""
         was_open = self.is_open
         self._opened.clear()
         self._connection = None
@@ -221,7 +222,7 @@ class DoorConnection:
         return await connection.create_unix_connection(far, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
 
     async def enter(self) -> Stream:
-        """The same as a pair of streams, now or not at all. Raises Unreachable."""
+        """Open a channel to the session's socket as a pair of streams, at once or not at all. Raises Unreachable."""
         connection, status = self._now()
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -246,7 +247,7 @@ class DoorConnection:
         return read_told(model, said)
 
     async def answers(self, path: str) -> bool:
-        """Whether the notebook answers ``GET path`` with 200; False as well where the door is lost."""
+        """Return whether the notebook answers ``GET path`` with 200; False, too, where the door is lost."""
         try:
             connection, status = self._now()
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -267,8 +268,8 @@ class DoorConnection:
 
 
 async def _run(connection: asyncssh.SSHClientConnection, name: str, message: bytes) -> tuple[bytes, int | None]:
-    """What a command of the door says, and its exit code. Raises Misread for more than an answer can be: it is never
-    collected, and what it says on stderr is not read at all."""
+    """Run a command of the door; return its output and exit code. Raises Misread for more output than an answer can
+    have: such output is never collected, and stderr is not read at all."""
     process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW)
     try:
         with contextlib.suppress(BrokenPipeError):  # what needs no input may have been answered already

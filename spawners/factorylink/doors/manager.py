@@ -1,8 +1,7 @@
-"""The doors of all live sessions: one loopback port and one SSH connection each, opened again for as long as it takes.
+"""The doors of all live sessions: one loopback port and one SSH connection each, opened again whenever they are lost.
 
 The host key comes from a file of the session's account, read over the transport, never from the network. Whatever a
-door says is bounded and parsed; it can at worst mislead its own person about their own session.
-"""
+door says is bounded and parsed; at worst it misleads its own person about their own session."""
 
 from __future__ import annotations
 
@@ -34,11 +33,10 @@ OPENING_AT_ONCE = 16  # at a factory: a link that starts anew has hundreds to op
 
 
 class DoorManager:
-    """Keeps ports and doors. Commands raise Unreachable where the door is not open now, Refused where it said no.
+    """Keeps ports and doors. Commands raise Unreachable where the door is not open now, Refused where the door refused.
 
-    ``on_status`` is called with None when a door is lost or cannot be opened for another reason than before, and with
-    every new status of an open one.
-    """
+    ``on_status`` is called with None when a door is lost or cannot be opened for another reason than before, and
+    with every new status of an open door."""
 
     def __init__(
         self,
@@ -62,8 +60,9 @@ class DoorManager:
         asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
 
     def allocate(self, used: set[int]) -> int:
-        """A port of the range that nobody uses. Goes round the range: a port that was just given up may still be in
-        the proxy's table, and must not lead to another person's notebook. Raises OSError when all are taken."""
+        """Return an unused port of the range. The search goes round the range: a port that was just given up may
+        still be in the proxy's table, and must not lead to another person's notebook. Raises OSError when all ports
+        are taken."""
         first, last = self._config.session_ports
         taken = used | {port.port for port in self._ports.values()}
         for _ in range(first, last + 1):
@@ -123,17 +122,17 @@ class DoorManager:
         await asyncio.gather(*(self.close(session_id) for session_id in {*self._ports, *self._doors}))
 
     def is_open(self, session_id: SessionId) -> bool:
-        """Whether a request gets to the node now."""
+        """Return whether a request gets to the node now."""
         door = self._doors.get(session_id)
         return door is not None and door.is_open
 
     def problem(self, session_id: SessionId) -> str:
-        """Why the door is not open, in words; empty where it is, or where nobody tried."""
+        """Return why the door is not open, in words; empty where it is open, or where nobody tried."""
         door = self._doors.get(session_id)
         return door.problem if door is not None else ""
 
     async def answers(self, session_id: SessionId, path: str) -> bool:
-        """Whether the notebook answers ``GET path`` with 200."""
+        """Return whether the notebook answers ``GET path`` with 200."""
         door = self._doors.get(session_id)
         return door is not None and await door.answers(path)
 
@@ -145,11 +144,11 @@ class DoorManager:
         return await self._door(session_id).command("environment", DoorStatus, message)
 
     async def enter(self, session_id: SessionId) -> Stream:
-        """A channel to the session's socket. Raises Unreachable where the door is not open now."""
+        """Open a channel to the session's socket. Raises Unreachable where the door is not open now."""
         return await self._door(session_id).enter()
 
     async def token(self, session_id: SessionId) -> str | None:
-        """The hub token that the notebook has; None: it has none yet."""
+        """Return the hub token that the notebook has; None: it has none yet."""
         return (await self._door(session_id).command("token", DoorToken)).token
 
     async def stop(self, session_id: SessionId) -> DoorStatus:
@@ -161,7 +160,7 @@ class DoorManager:
         return await self._door(session_id).command("ends", DoorStatus, json.dumps({"ends": ends.isoformat()}))
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> DoorStatus:
-        """Show it to whoever is in the session; the same id twice is one message."""
+        """Show a message to whoever is in the session; the same id twice is one message."""
         return await self._door(session_id).command("tell", DoorStatus, message.model_dump_json())
 
     def _door(self, session_id: SessionId) -> DoorConnection:

@@ -1,4 +1,5 @@
-"""What a door writes and says, as the link reads it. It comes from the session's own account: bounded, not trusted."""
+"""What a door writes and says, as the link reads it. All of it comes from the session's own account: bounded, not
+trusted."""
 
 from __future__ import annotations
 
@@ -23,15 +24,16 @@ EndWord = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed
 
 
 class _DoorMessage(BaseModel):
-    """Frozen and strict, a text is no number; a newer door of the same protocol may say more."""
+    """A message of a door. Frozen and strict: a text is no number. Fields that a newer door of the same protocol
+    adds are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
 class DoorFile(_DoorMessage):
-    """``door.json`` in the session's folder: where on its node the door is, and how to know it: a port, or a socket
-    where it is entered through the scheduler. The host that it names as well is not read: the account writes the
-    file, and the link dials only what the scheduler or its own configuration says."""
+    """``door.json`` in the session's folder: where on its node the door is, and its host key: a port, or a socket
+    where the door is entered through the scheduler. The host that the file names as well is not read: the account
+    writes the file, and the link connects only to what the scheduler or its own configuration names."""
 
     protocol: Literal[1]
     session: SessionId
@@ -68,7 +70,7 @@ class DoorStatus(_DoorMessage):
 
 
 class DoorEnd(_DoorMessage):
-    """``end.json``, as the door leaves it: only ever words to show."""
+    """``end.json``, as the door leaves it: used only as words to show."""
 
     reason: EndWord
     message: Said = ""
@@ -79,7 +81,7 @@ class _Version(_DoorMessage):
 
 
 class OtherProtocol(Misread):
-    """The door in that environment speaks another protocol than this link."""
+    """Raise where the door in the environment speaks another protocol than this link."""
 
 
 class DoorToken(_DoorMessage):

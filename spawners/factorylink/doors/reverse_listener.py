@@ -1,4 +1,4 @@
-"""The way back from a session: what connects to the hub's socket in the job comes out here, so many at a time."""
+"""The way back from a session: connections to the hub's socket in the job come out here, a limited number at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""People as the hub tells of them: their groups, who is blocked, and whether they may begin anything."""
+"""People as the hub describes them: their groups, who is blocked, and whether they may begin anything."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _RULES = "rules"  # the one row of its table
 
 
 class KnownPeople:
-    """What the hub told about each person, and the hub's rules; kept in the ledger. Call ``load`` first.
+    """What the hub said of each person, and the hub's rules; kept in the ledger. Call ``load`` first.
 
-    Until the hub has told its rules, nobody begins anything of whom the hub told nothing.
-    """
+    Until the hub has sent its rules, a person whom the hub never described begins nothing."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

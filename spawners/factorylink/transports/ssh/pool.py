@@ -1,8 +1,7 @@
-"""The connections that are held for one login name at a site, and who may use them for what.
+"""The connections that are open for one login name at a site, and which channel may use which of them.
 
-sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count forwarded
-ones. So commands and entries wait here for a place, and all doors go over the first connection that lives.
-"""
+sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count
+forwarded ones. So commands and entries wait here for a place, and all doors go over the first connection that lives."""
 
 from __future__ import annotations
 
@@ -48,7 +47,7 @@ class ConnectionKind(Enum):
 
 
 class ConnectionUse:
-    """A place on a connection, held until released."""
+    """A place on a connection, held until it is released."""
 
     def __init__(self, pooled: Connection, kind: ConnectionKind) -> None:
         self.connection = pooled.connection
@@ -58,7 +57,7 @@ class ConnectionUse:
         pooled.used[kind] += 1
 
     def release(self, opened: bool = True) -> None:
-        """Once the channel is closed, or was not ``opened``; any further time does nothing."""
+        """Give the place back once the channel is closed, or was not ``opened``; later calls do nothing."""
         if not self._held:
             return
         self._held = False
@@ -68,15 +67,15 @@ class ConnectionUse:
             self._pooled.free(self._kind)
 
     def refused(self) -> None:
-        """The server had no place for this one, so it has fewer than we thought; or commands that we gave up still
-        run there."""
+        """Note that the server refused the channel: it has fewer places than configured, or commands that the link
+        gave up still run there."""
         self.release(opened=False)
         self._pooled.shrink()
 
 
 class Connection:
-    """One connection and what goes over it; ``most``: channels that the server counts at a time. ``changed`` is called
-    whenever there may be a place."""
+    """One connection and its channels; ``most``: channels that the server counts at a time. ``changed`` is called
+    whenever a place may be free."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection, most: int, changed: Callable[[], None]) -> None:
         self.connection = connection
@@ -88,7 +87,7 @@ class Connection:
         self.idle: asyncio.TimerHandle | None = None
 
     def leave(self, kind: ConnectionKind) -> None:
-        """One channel less, as soon as the server has noticed."""
+        """Give a channel's place back as soon as the server has noticed that the channel is closed."""
         self.leaving += 1
         asyncio.get_running_loop().call_later(LAG, self._left, kind)
 
@@ -97,12 +96,12 @@ class Connection:
         self.free(kind)
 
     def free(self, kind: ConnectionKind) -> None:
-        """One channel less."""
+        """Give a channel's place back."""
         self.used[kind] -= 1
         self._changed()
 
     def shrink(self) -> None:
-        """No more places than are used, for a while."""
+        """Allow no more places than are used now, for a while."""
         self.most = self.sessions
         log.warning("The site takes only %d commands at once on a connection now (MaxSessions).", self.most)
         asyncio.get_running_loop().call_later(SHRUNK, self._grow)
@@ -114,11 +113,11 @@ class Connection:
 
     @property
     def sessions(self) -> int:
-        """Channels that the server counts."""
+        """Return the number of channels that the server counts."""
         return self.used[ConnectionKind.COMMAND] + self.used[ConnectionKind.ENTRY]
 
     def has_place(self, kind: ConnectionKind) -> bool:
-        """Whether one more channel of the kind may be opened."""
+        """Return whether one more channel of the kind may be opened."""
         if kind is ConnectionKind.FORWARD:
             return True
         if kind is ConnectionKind.ENTRY and self.used[kind] >= max(1, self.most - FOR_COMMANDS):
@@ -144,11 +143,11 @@ class Pool:
         self._closed = False
 
     async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
-        """A place, as soon as there is one. ``enter`` opens a connection where one more is needed; it is asked for one
-        at a time, and after a failure only once a pause is over: until then who asks gets the same failure.
+        """Return a place, as soon as there is one. ``enter`` opens a connection where one more is needed; it is called
+        for one connection at a time, and after a failure only once a pause is over: until then every caller gets the
+        same failure.
 
-        Raises what ``enter`` raises; Unreachable where no place can be had for an entry.
-        """
+        Raises what ``enter`` raises; Unreachable where no place can be had for an entry."""
         while True:
             if self._closed:
                 raise Unreachable("The link ends.")
@@ -177,7 +176,7 @@ class Pool:
                 self._waiting -= 1
 
     def entries(self) -> int:
-        """How many commands are entered now."""
+        """Return how many commands are entered now."""
         return sum(pooled.used[ConnectionKind.ENTRY] for pooled in self._connections)
 
     def _use(self, pooled: Connection, kind: ConnectionKind) -> ConnectionUse:
@@ -198,7 +197,7 @@ class Pool:
             raise type(self._failure)(self._failure.message)
 
     def _open(self, enter: Enter) -> asyncio.Task[None]:
-        """One attempt that all share; it goes on when who asked for it has left."""
+        """Open a connection in a task that all callers share; the task continues when a caller is cancelled."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._add(enter))
             self._opening.add_done_callback(self._opened)
@@ -229,7 +228,7 @@ class Pool:
         self._tell()
 
     def _failed(self, error: Unreachable) -> None:
-        """No connection is tried before a pause, which grows until one works."""
+        """Begin a pause before the next attempt; the pause grows until a connection works."""
         self._failure = error
         barred = isinstance(error, NotLetIn)
         first, longest = (REFUSED_PAUSE, self._longest_refused) if barred else (FIRST_PAUSE, LONGEST_PAUSE)
