@@ -23,7 +23,7 @@ _LINK_VARIABLE = "FACTORYGATE_LINK"
 
 @dataclass(frozen=True)
 class Side(Generic[C]):
-    """One file. ``config`` None: it cannot be used, and ``problems`` say why; without problems it is not there."""
+    """One file. ``config`` None: it cannot be used, and ``problems`` say why; without problems there is no file."""
 
     path: Path
     config: C | None
@@ -33,7 +33,7 @@ class Side(Generic[C]):
 
 @dataclass(frozen=True)
 class Gateway:
-    """Both sides. A machine may have only one of them."""
+    """Both files. A machine may have only one of them."""
 
     hub: Side[HubConfig]
     link: Side[LinkConfig]

@@ -25,7 +25,7 @@ _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 
 @dataclass(frozen=True)
 class Store:
-    """One thing to keep. ``path``: where it lies; of a database on a server a name for it. ``url``: that server."""
+    """One thing to keep. ``path``: where it lies; for a database on a server, a name for it. ``url``: that server."""
 
     kind: Kind
     path: Path
@@ -34,7 +34,7 @@ class Store:
 
 
 class NotOurs(Exception):
-    """A database that only its own tools can back up; the message says which."""
+    """Raise for a database that only its own tools can back up; the message says which."""
 
 
 def of(gateway: Gateway, databases: bool = True) -> list[Store]:

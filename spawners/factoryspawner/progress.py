@@ -1,4 +1,4 @@
-"""How a start goes on, as JupyterHub's progress events: for its own page, for scripts, and for ours."""
+"""The progress of a start as JupyterHub's progress events: for its own page, for scripts, and for our page."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PERCENT = {
 
 
 def event(session: Session | None, *, silent: bool, waits_for_predecessor: bool) -> dict[str, Any]:
-    """One event: ``message`` for people, ``progress`` in percent, and the whole ``session`` for our page."""
+    """Return one event: ``message`` for people, ``progress`` in percent, and the whole ``session`` for our page."""
     if session is None:
         message = "The server's last session is still ending." if waits_for_predecessor else "Asking the factory."
         return {"progress": 5, "message": message}

@@ -63,19 +63,20 @@ class FactorySpawner(BatchspawnerFace):
 
     @property
     def gateway(self) -> HubGateway:
-        """What this hub process shares."""
+        """Return what this hub process shares."""
         return gateway(Path(self.link_socket))
 
     @property
     def handle(self) -> SessionHandle:
-        """The session that this server is, or none yet. Made late: it needs the event loop."""
+        """Return the handle of this server's session, which may have none yet. It is made late: it needs the event
+        loop."""
         if self._handle_made is None:
             self._handle_made = SessionHandle(self.gateway, self.user.name, self.name)
         return self._handle_made
 
     @property
     def will_resume(self) -> bool:
-        """Whether the session goes on though JupyterHub forgets the server: then its token must stay valid."""
+        """Return whether the session goes on though JupyterHub forgets the server: then its token must stay valid."""
         return not self.handle.over()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -91,7 +92,7 @@ class FactorySpawner(BatchspawnerFace):
             self.handle.asked_to_stop = True
 
     def get_state(self) -> dict[str, Any]:
-        """For the hub's database: session, its token, and the options of the last good start."""
+        """Return the state for the hub's database: session, its token, and the options of the last good start."""
         state: dict[str, Any] = super().get_state()
         if self.handle.session_id:
             state.update(session_id=self.handle.session_id, api_token=self.handle.token)
@@ -112,7 +113,7 @@ class FactorySpawner(BatchspawnerFace):
         self.api_token = self.handle.token
 
     def _save(self, old_token: str | None = None) -> None:
-        """Commit the state; a token kept for a session that is over, or that has another, goes."""
+        """Commit the state; delete a token that was kept for a session that is over, or that has another."""
         self.orm_spawner.state = self.get_state()
         if old_token and old_token not in (self.handle.token, self.api_token):
             found = orm.APIToken.find(self.user.db, old_token)
@@ -127,11 +128,11 @@ class FactorySpawner(BatchspawnerFace):
         return lambda _spawner, _options: None  # start() reads the options
 
     def options_from_form(self, form_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """The posted form as options; raises StartFailed (400) for whatever is no option of ours."""
+        """Return the posted form as options. Raises StartFailed (400) for a field that is no option."""
         return plain(choice_from_form(form_data))
 
     def options_from_query(self, query_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Options in a link are shown in the form and never start anything."""
+        """Raise AskFirst: options in a link are shown in the form and never start anything."""
         choice_from_form(query_data)
         raise AskFirst
 
@@ -166,7 +167,8 @@ class FactorySpawner(BatchspawnerFace):
         return url
 
     def _request(self) -> SessionRequest | None:
-        """What to ask the link for; None: the link asks for a server that the hub forgot, only to have it adopted."""
+        """Return what to ask the link for; None: the link starts a server that the hub forgot, only to have it
+        adopted."""
         if isinstance(self.user_options, Mapping) and ADOPT in self.user_options:
             self._take_back_options()
             self.user_options = self._good_options
@@ -175,7 +177,7 @@ class FactorySpawner(BatchspawnerFace):
         return SessionRequest(user=self.user.name, server=self.name, choice=self._choice(), options=self.job_options())
 
     def _asked_at(self) -> float:
-        """When this start was asked for, in the loop's time."""
+        """Return when this start was requested, in the loop's time."""
         now = asyncio.get_running_loop().time()
         return now - self.handler.request.request_time() if self.handler is not None else now
 
@@ -217,7 +219,8 @@ class FactorySpawner(BatchspawnerFace):
             raise
 
     def _take_back_options(self) -> None:
-        """JupyterHub keeps options before it knows that they are bad; an empty body repeats the last good ones."""
+        """Restore the last good options: JupyterHub keeps options before it knows that they are bad, and an empty
+        body repeats them."""
         self.orm_spawner.user_options = self._good_options
         self.user.db.commit()
 
@@ -228,7 +231,7 @@ class FactorySpawner(BatchspawnerFace):
         self._save()
 
     def _environment(self) -> tuple[dict[str, str], list[str]]:
-        """For the door. The token goes nowhere else."""
+        """Return environment and argv for the door. The token goes nowhere else."""
         self.api_token = self.handle.token
         variables = {name: str(value) for name, value in self.get_env().items()}
         if self._languages:
@@ -236,7 +239,7 @@ class FactorySpawner(BatchspawnerFace):
         return variables | self.handle.names(), [*self.cmd, *self.get_args()]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Each change of the session, until it can be used or is over."""
+        """Yield each change of the session, until it can be used or is over."""
         last: dict[str, Any] = {}
         table = self.gateway.table
         with table.watch_person(self.user.name) as changed:
@@ -256,11 +259,10 @@ class FactorySpawner(BatchspawnerFace):
     # --- while it runs ----------------------------------------------------------------------------------------------
 
     async def poll(self) -> int | None:
-        """None while the session lives, else its exit code; from the table, without I/O.
+        """Return None while the session lives, else its exit code; from the table, without I/O.
 
-        At a hub's start None only for what can be reached now. What is pending then is forgotten without ``stop``; the
-        link starts the server again, and ``start`` adopts it.
-        """
+        At a hub's start the answer is None only for a session that can be reached now. A pending one is then
+        forgotten without ``stop``; the link starts the server again, and ``start`` adopts the session."""
         handle = self.handle
         if not handle.session_id:
             return None if self._starting else 0
@@ -282,19 +284,19 @@ class FactorySpawner(BatchspawnerFace):
 
     @property
     def _certain(self) -> bool:
-        """Whether a stop is meant. A hub that cannot reach a server as it starts stops it, and means nothing by it;
-        that it stops those of a blocked user is meant."""
+        """Return whether a stop is meant. A hub that cannot reach a server as it starts calls ``stop`` without
+        meaning it; a stop for a blocked user is meant."""
         return self._confirmed or self.user.name in self.authenticator.blocked_users
 
     async def get_url(self) -> str:
-        """Where the session is now, with the server's own path."""
+        """Return where the session is now, with the server's own path."""
         session = self.handle.session
         if session is None or session.url is None:
             return str(await super().get_url())
         return f"{session.url}{self.server.base_url}"
 
     def start_polling(self) -> None:
-        """The server answers: from here on it is followed, and a stop is meant."""
+        """Follow the server from here on, since it answers; a stop is meant now."""
         super().start_polling()
         self._confirmed = True
         self._unfollow = self.gateway.background(self._follow())
@@ -322,8 +324,8 @@ class FactorySpawner(BatchspawnerFace):
             self._stop_pending, self._stop_future = False, None
 
     async def _settle(self) -> None:
-        """After the hub forgot the server at its start: should the session end before the link starts the server again,
-        its token goes as well."""
+        """Wait until the session that the hub forgot at its start is over; delete its token unless the server was
+        started again."""
         session_id, token = self.handle.session_id, self.handle.token
         await self.handle.until_over(session_id)
         if self.orm_spawner.server is None and (self.orm_spawner.state or {}).get("session_id") == session_id:
@@ -355,8 +357,9 @@ class FactorySpawner(BatchspawnerFace):
         await self.handle.stop()
 
     async def delete_forever(self) -> None:
-        """The server, or its person, is deleted. A session that a restarted hub has lost sight of ends with it, since
-        the link would start its server again. Never raises: JupyterHub deletes all the same."""
+        """Stop the session of a server that is deleted, or whose person is. A session that a restarted hub has lost
+        sight of ends as well, since the link would start its server again. Never raises: JupyterHub deletes all the
+        same."""
         try:
             await self.request_stop()
         except NotKept:
@@ -368,6 +371,6 @@ class FactorySpawner(BatchspawnerFace):
             )
 
     async def rename(self, old_name: str, new_name: str) -> None:  # noqa: ARG002  # JupyterHub's signature
-        """Refused while the link has a session under the old name."""
+        """Raise HTTPError (400) while the link has a session under the old name."""
         if self.gateway.table.of(self.user.name, old_name):
             raise web.HTTPError(400, "This server has a session; stop it first.")
