@@ -135,8 +135,8 @@ def open_private(path: Path) -> IO[str]:
 
 
 def _runs_already(folder: DemoFolder, detached: bool) -> int:
-    """Say where the running demo is and how to log in; a second start changes nothing. For a detached one at the same
-    address that is a success."""
+    """Say where the running demo is and how to log in, and return the exit code; a second start changes nothing. For
+    a detached start at the same address that is a success."""
     try:
         url = json.loads((folder.path / "demo.json").read_text(encoding="utf-8"))["hub_url"]
         print(folder.greeting.read_text(encoding="utf-8"), flush=True)

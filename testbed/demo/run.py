@@ -1,4 +1,4 @@
-"""A demo while it runs: clusters, programs, and what others may know of it (``demo.json``)."""
+"""A running demo: clusters, programs, and what others may know of it (``demo.json``)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "PBS_", "CONFIGPROXY_", "FACTORYGATE_"
 
 
 class DemoError(Exception):
-    """The demo could not be started; the message is for the person at the terminal."""
+    """Raise where the demo could not be started; the message is for the person at the terminal."""
 
 
 class Demo:
@@ -172,7 +172,8 @@ class Demo:
         write_private(self._folder.path / "demo.json", json.dumps(content, indent=1))
 
     async def _restarted(self, name: str) -> None:
-        """A new proxy has no routes; by itself the hub would notice within 300 s only."""
+        """Ask the hub to restore its routes if the proxy was restarted: by itself the hub would notice within 300 s
+        only."""
         if name != "proxy":
             return
         token = {"Authorization": f"token {self._folder.secret('proxy')}"}
@@ -244,7 +245,7 @@ class Demo:
 
 
 def _schedulers(chosen: Mapping[str, Factory]) -> str:
-    """``Slurm for a, b, PBS for c``."""
+    """Return words such as ``Slurm for a, b, PBS for c``."""
     names: dict[str, list[str]] = {}
     for name, factory in chosen.items():
         names.setdefault({"slurm": "Slurm", "pbs": "PBS"}[factory.scheduler], []).append(name)
@@ -252,7 +253,8 @@ def _schedulers(chosen: Mapping[str, Factory]) -> str:
 
 
 def environment_passed_on() -> dict[str, str]:
-    """The environment of the demo's programs: ours, less what would change what they do."""
+    """Return the environment of the demo's programs: that of this process, without variables that would change what
+    they do."""
     return {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
 
 
