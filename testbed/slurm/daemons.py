@@ -21,14 +21,14 @@ _START_SECONDS = 90
 
 
 def running(folder: Path, name: str) -> processes.Process | None:
-    """The living process of daemon ``name`` (munged, slurmctld, sshd, or a node), by its pid file."""
+    """Return the living process of daemon ``name`` (munged, slurmctld, sshd, or a node), by its pid file."""
     file = folder / "munge/pid" if name == MUNGED else folder / "run" / f"{name}.pid"
     try:
         pid = int(file.read_text().strip() or "0")
     except (FileNotFoundError, ValueError):
         return None
     process = processes.find(pid)
-    program = folder / "sbin" / (name if name in _OF_THE_LOGIN_SIDE else "slurmd")
+    program = folder.resolve() / "sbin" / (name if name in _OF_THE_LOGIN_SIDE else "slurmd")
     # A pid file outlives a crash, and its number may be somebody else's by now.
     return process if process is not None and processes.program(pid) == str(program) else None
 
