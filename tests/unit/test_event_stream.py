@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from factorycommon.event_stream import StreamEvent, EventReader, read_events
+from factorycommon.event_stream import EventReader, StreamEvent, read_events
 
 STREAM = (
     b": hello\n\nevent: one\ndata: {}\n\n"
