@@ -75,7 +75,7 @@ class OverBudget(Rejected):
             code, figures = "budget-ends", {"until": until}
         else:
             code = "budget-over" if ends is None else "budget-over-until"
-            left = math.floor(round(100 * self.left, 6)) / 100  # so that the numbers in the message add up
+            left = math.floor(round(100 * self.left, 6)) / 100  # rounded down: the hours that it names are there
             needs = math.ceil(round(100 * self.needs, 6)) / 100
             figures = {"left": f"{left:.2f}", "needs": f"{needs:.2f}", "until": until}
         words = explain.own(code)
