@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -155,7 +155,27 @@ def ran(started: datetime | None, at: datetime) -> int:
     return 0 if started is None else seconds_between(started, at)
 
 
-def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Write:
+class Used(NamedTuple):
+    """What a job that is over used: the GPUs that are counted for it, for the seconds of all its runs."""
+
+    gpus: int
+    seconds: int
+
+
+class Settlement:
+    """A write that closes a job's charge. ``used``: what the job used, once it is written; None: there is no charge."""
+
+    def __init__(self, charge_id: str, values: dict[str, Any]) -> None:
+        self._query = update(charges).where(charges.c.id == charge_id).values(values)
+        self.used: Used | None = None
+
+    def __call__(self, db: Connection) -> None:
+        """Write it."""
+        found = db.execute(self._query.returning(charges.c.gpus, charges.c.seconds)).first()
+        self.used = None if found is None else Used(*found)
+
+
+def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Settlement:
     """Write that the job is over, or never was: what it used counts, and the rest is given back.
 
     What the scheduler says in ``end`` counts to the second; all runs do. Where it says nothing, the job ran from
@@ -166,7 +186,7 @@ def settle(charge_id: str, end: End | None, restarts: int, started: datetime | N
     last = 0 if started is None else seconds_between(started, ended)
     whole = counted(end, restarts)
     seconds = charges.c.earlier + last if whole is None else literal(whole, Integer)
-    return _change(charge_id, {"started": started, "ended": ended, "seconds": _believed(seconds)})
+    return Settlement(charge_id, {"started": started, "ended": ended, "seconds": _believed(seconds)})
 
 
 def _believed(seconds: ColumnElement[int]) -> ColumnElement[int]:
@@ -260,6 +280,12 @@ class Charges:
         rows = await self._ledger.rows(charges, select(charges).where(charges.c.id == charge_id))
         now = clock.now()
         return float(sum(row["gpus"] * _seconds(row, *_run(row, now)) for row in rows)) / HOUR
+
+    async def used(self, charge_ids: Sequence[str]) -> dict[str, Used]:
+        """Return what each of these jobs used that are over. Raises LedgerError."""
+        query = select(charges).where(charges.c.id.in_(charge_ids), charges.c.ended.is_not(None))
+        rows = await self._ledger.rows(charges, query) if charge_ids else []
+        return {row["id"]: Used(row["gpus"], row["seconds"] or 0) for row in rows}
 
     async def earlier(self) -> dict[str, int]:
         """Return, for each job that is not over and that its scheduler has begun again, the seconds of the runs before
