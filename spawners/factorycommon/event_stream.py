@@ -16,7 +16,7 @@ MOST_BYTES = 64 << 20  # of one event: the hub's table of some ten thousand sess
 _END = b"\n\n"
 
 
-class Event(NamedTuple):
+class StreamEvent(NamedTuple):
     """An event of a stream. ``name``: what its ``event`` field says."""
 
     name: str
@@ -32,7 +32,7 @@ class EventReader:
         self._looked = 0  # bytes of what is held in which no event ends
         self._skips = False
 
-    def feed(self, piece: bytes) -> Iterator[Event]:
+    def feed(self, piece: bytes) -> Iterator[StreamEvent]:
         """Yield the events that end with this piece."""
         self._held += piece
         while (end := self._held.find(_END, self._looked)) >= 0:
@@ -54,7 +54,7 @@ class EventReader:
         log.warning("An event is skipped: it has more than %d bytes", self._most)
 
 
-async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> AsyncGenerator[Event]:
+async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> AsyncGenerator[StreamEvent]:
     """Yield the events of a stream. ``pieces``: its bytes, cut anywhere."""
     reader = EventReader(most)
     async for piece in pieces:
@@ -62,7 +62,7 @@ async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> A
             yield event
 
 
-def _event(block: bytes) -> Event | None:
+def _event(block: bytes) -> StreamEvent | None:
     """Return what the lines between two empty ones say; None: nothing but comments."""
     name, data = "", []
     for line in block.split(b"\n"):
@@ -72,4 +72,4 @@ def _event(block: bytes) -> Event | None:
             name = value.decode(errors="replace")
         elif field == b"data":
             data.append(value)
-    return Event(name, b"\n".join(data).decode(errors="replace")) if data else None
+    return StreamEvent(name, b"\n".join(data).decode(errors="replace")) if data else None

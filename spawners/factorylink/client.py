@@ -20,7 +20,7 @@ import httpx
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
-from factorycommon.event_stream import Event, read_events
+from factorycommon.event_stream import StreamEvent, read_events
 from factorycommon.link_errors import LinkProblem, LinkSilent, read_problem
 from factorycommon.models import (
     AcceptBody,
@@ -305,7 +305,7 @@ class LinkClient:
             raise read_problem(response.status_code, response.content)
         return response
 
-    async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[Event]:
+    async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[StreamEvent]:
         """Server-sent events as (event, data) until the connection ends, which is LinkSilent."""
         timeout = httpx.Timeout(_ANSWER_SECONDS, read=_QUIET_SECONDS)
         try:
@@ -318,7 +318,7 @@ class LinkClient:
             raise LinkSilent(str(error) or type(error).__name__) from error
         raise LinkSilent("the stream ended")
 
-    async def _events_again(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[Event]:
+    async def _events_again(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[StreamEvent]:
         pause = 0.1
         while True:
             try:

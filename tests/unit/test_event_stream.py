@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
-from factorycommon.event_stream import Event, EventReader, read_events
+from factorycommon.event_stream import EventReader, StreamEvent, read_events
 
 STREAM = (
     b": hello\n\nevent: one\ndata: {}\n\n"
@@ -15,7 +15,7 @@ STREAM = (
     + "event: two\ndata: a\u2028b\x85c\x0bd\re\n\n".encode()
     + b"data: first\ndata:second\n\nevent: unfinished\ndata: x"
 )
-EVENTS = [Event("one", "{}"), Event("two", "a\u2028b\x85c\x0bd\re"), Event("", "first\nsecond")]
+EVENTS = [StreamEvent("one", "{}"), StreamEvent("two", "a\u2028b\x85c\x0bd\re"), StreamEvent("", "first\nsecond")]
 
 
 @pytest.mark.parametrize("step", [1, 2, 7, len(STREAM)])
@@ -31,7 +31,7 @@ async def test_events_are_the_same_however_the_bytes_are_cut(step: int) -> None:
 def test_an_event_that_is_too_long_is_skipped_and_the_next_is_read(step: int, caplog: pytest.LogCaptureFixture) -> None:
     reader, stream = EventReader(most=32), b"data: " + b"x" * 200 + b"\n\nevent: next\ndata: 1\n\n"
     found = [event for at in range(0, len(stream), step) for event in reader.feed(stream[at : at + step])]
-    assert found == [Event("next", "1")]
+    assert found == [StreamEvent("next", "1")]
     assert len(caplog.records) == 1
 
 
@@ -47,4 +47,4 @@ def test_a_stream_without_an_end_of_line_fills_no_memory() -> None:
 
 
 def test_bytes_that_are_no_text_are_replaced() -> None:
-    assert list(EventReader().feed(b"data: \xff\xfe\n\n")) == [Event("", "\ufffd\ufffd")]
+    assert list(EventReader().feed(b"data: \xff\xfe\n\n")) == [StreamEvent("", "\ufffd\ufffd")]
