@@ -15,7 +15,7 @@ from testbed.errors import CannotRun
 
 NAMES = ("fg-ada", "fg-grace", "fg-emmy")
 HOMES = Path("/home")
-NOTHING_MATCHES = "*"  # as a password; with none at all an account is locked, and sshd lets nobody in
+NOTHING_MATCHES = "*"  # as a password; an account with an empty one is locked, and sshd lets nobody in
 
 
 def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from factoryoperator.stores import Store
 
 _DUMP_SECONDS = 3600
 _CONNECT_SECONDS = 10
-_COPY_SECONDS = 60.0  # for another program's write to a database to end
+_COPY_SECONDS = 60.0  # seconds to wait for another program's write to a database
 
 
 def make(target: Path, stores: Sequence[Store], hub: Path | None, link: Path | None) -> Manifest:
@@ -106,13 +106,13 @@ def _kept(number: int, store: Store, folder: Path) -> Kept:
 def copy_sqlite(source: Path, target: Path) -> None:
     """Copy a database as of one moment, though programs write to it; the copy is one file and is checked. Raises
     sqlite3.Error."""
-    there = f"{source.absolute().as_uri()}?mode=rw"  # a database that is not there is not made
+    there = f"{source.absolute().as_uri()}?mode=rw"  # never makes a missing database
     with (
         closing(sqlite3.connect(there, uri=True, timeout=_COPY_SECONDS)) as database,
         closing(sqlite3.connect(target)) as copy,
     ):
         database.backup(copy)
-        copy.execute("PRAGMA journal_mode=DELETE")  # else two more files would belong to it
+        copy.execute("PRAGMA journal_mode=DELETE")  # else two more files would belong to the copy
         verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(f"the copy is not whole: {verdict}")

@@ -86,7 +86,7 @@ async def _place(config: LinkConfig, name: Slug, factory: Factory) -> str:
 def _offered(config: LinkConfig) -> dict[Slug, Factory]:
     try:
         return offered(config, federation.load(config.catalogue).factories)
-    except CatalogueError:  # told by ``catalogue``
+    except CatalogueError:  # reported by ``catalogue``
         return {}
 
 
@@ -116,7 +116,7 @@ def project_file(gateway: Gateway) -> Iterator[Finding]:
         return
     try:
         known = federation.load(config.catalogue).factories
-    except CatalogueError:  # told by ``catalogue``
+    except CatalogueError:  # reported by ``catalogue``
         return
     try:
         book.load(config.projects, known, config.factories)

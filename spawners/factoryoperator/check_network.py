@@ -21,8 +21,8 @@ from factoryoperator.gateway import Gateway
 from factoryspawner.config.hub_config import HubConfig
 from factoryspawner.config.login_settings import is_loopback
 
-SECONDS = 5.0  # for one answer
-SOON = 14  # days; a certificate that ends sooner is told
+SECONDS = 5.0  # seconds for one answer
+SOON = 14  # days; a certificate that ends sooner is reported
 SKEW = 30  # seconds that clocks may differ
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 _DEFAULT = {"http": 80, "https": 443}
@@ -39,7 +39,7 @@ class Listener:
     what: str
     host: str
     port: int
-    answers: Callable[[], bool | str]  # True: yes; text: it does, but
+    answers: Callable[[], bool | str]  # True: the part answers; text: it answers, but
 
 
 def ports(gateway: Gateway) -> Iterator[Finding]:
@@ -89,7 +89,7 @@ def _in_use(one: Listener) -> Iterator[Finding]:
         try:
             probe.bind((one.host, one.port))
         except PermissionError:
-            return  # below 1024: whoever listens there has the right to
+            return  # below 1024: only root can listen there
         except OSError as error:
             taken = error
         else:
@@ -108,7 +108,7 @@ def _is_hub(url: str, config: HubConfig) -> bool:
 def _is_proxy(config: HubConfig) -> bool | str:
     try:
         token = config.proxy_token_file.read_text(encoding="utf-8").strip()
-    except OSError:  # told by the checks of secrets
+    except OSError:  # reported by the checks of secrets
         return True
     answer = _get(f"{config.proxy_api_url}/api/routes", {"Authorization": f"token {token}"})
     if answer is None:
@@ -195,7 +195,7 @@ def _link_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
     for name, access in config.factories.items():
         transport = access.transport
         if isinstance(transport, SshTransportSettings):
-            # Behind a jump host, names are for that host to know.
+            # Names behind a jump host are resolved by that host.
             key, hosts = ("jump", transport.jump[:1]) if transport.jump else ("hosts", transport.hosts)
             for host in hosts:
                 yield at("factories", name, "transport", key), _host(host)

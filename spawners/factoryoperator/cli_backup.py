@@ -15,7 +15,7 @@ from factoryoperator.backup import make
 from factoryoperator.gateway import add_files, read
 from factoryoperator.manifest import BackupError
 
-_SHOWN = 10  # files that are named where many are in the way
+_SHOWN = 10  # files that are named if many are in the way
 
 
 def add(parts: Any) -> None:

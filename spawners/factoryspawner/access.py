@@ -73,7 +73,7 @@ class KeepsTerms(Protocol):
         """Keep that they accept the terms of that version."""
 
 
-PersonUpdate = PersonBody | AccessStatus  # who somebody is and whether they may begin; or the latter alone
+PersonUpdate = PersonBody | AccessStatus  # who a person is and whether they may start anything; or the latter alone
 
 
 async def status(
@@ -136,7 +136,7 @@ def options_of(user: Any) -> JobOptions | None:
     """Return what the operator adds to the jobs of a person's unnamed server; None where that cannot be said."""
     try:
         options: JobOptions = user.spawner.job_options()
-    except (SettingsError, AttributeError) as error:  # a start says what is wrong with the settings
+    except (SettingsError, AttributeError) as error:  # the start itself reports wrong settings
         log.warning("What is added to jobs of %s is not known: %s", user.name, error)
         return None
     return options

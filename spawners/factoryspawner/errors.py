@@ -31,7 +31,7 @@ STATUS: dict[Kind, int] = {
     "limit": 403,
     "forbidden": 403,
     "gone": 503,
-    "conflict": 503,  # another start of the same server; in a moment there is one to adopt
+    "conflict": 503,  # another start of the same server has begun; in a moment there is a session to adopt
     "draining": 503,
     "unreachable": 503,
     "too-many": 503,

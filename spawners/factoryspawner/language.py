@@ -24,7 +24,7 @@ SOURCE = language.SOURCE
 COOKIE = "fg-lang"  # set by the pages
 
 _CODE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,3}")
-_MOST = 8  # languages that are heeded of one request
+_MOST = 8  # languages of one request that count
 # What of the link's models is English for people; all else is names, numbers, and the scheduler's own words.
 _TEXTS: dict[type[BaseModel], tuple[str, ...]] = {
     Words: ("what", "do"),
@@ -120,5 +120,5 @@ def _accepted(header: str) -> list[str]:
         try:
             weighted.append((float(weight), code))
         except ValueError:
-            continue  # not as RFC 9110 has it: as if it were not there
+            continue  # a header that breaks RFC 9110 is ignored
     return [code for weight, code in sorted(weighted, key=lambda one: -one[0]) if code and weight > 0]

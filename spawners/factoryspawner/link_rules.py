@@ -16,7 +16,7 @@ from factoryspawner.config.login_settings import LoginSettings
 Sections = Mapping[str, Mapping[str, Any]]  # JupyterHub's configuration
 
 _OWN_SERVER = "access:servers!server"
-# What a server's token may not have but for its own server (``!server``): it would act as the person.
+# Scopes that a server's token may have only for its own server (``!server``): else it could act as the person.
 _TOO_MUCH = ("inherit", "self", "tokens", "servers", "start:servers", "access:servers", "admin:servers", "admin:users")
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-_NEW = 60.0  # seconds from a name's being made to its start, at most
+_NEW = 60.0  # seconds between JupyterHub making a name and its start, at most
 
 
 def limit(most: int) -> Callable[[Any], int]:
@@ -42,6 +42,6 @@ def _starts(spawner: Any) -> bool:
     if spawner is None:  # from before the hub was restarted
         return False
     start = spawner._spawn_future
-    if start is None:  # nothing of it began, so it was refused for its options, if it is not new
+    if start is None:  # nothing of it began, so its options were refused, unless the name is new
         return bool(spawner.active) or time.monotonic() - spawner.made < _NEW
     return bool(spawner.active) or not start.done()

@@ -27,7 +27,7 @@ from factoryspawner.retry_pauses import pauses
 from factoryspawner.spawner import FactorySpawner
 from factoryspawner.stop_requests import NotKept
 
-_LOOK_SECONDS = 0.05  # between two looks at what JupyterHub does with a server, where it has no future to wait for
+_LOOK_SECONDS = 0.05  # seconds between two checks of a server for which JupyterHub has no future to wait for
 
 
 class StartsServers:
@@ -67,7 +67,7 @@ class StopsServers:
             if spawner.active and not stopped_by_others:
                 if spawner._spawn_future is not None:
                     spawner._spawn_future.cancel()
-                # What asks for the server from here on is told that it is stopping.
+                # Whoever asks for the server from here on learns that it is stopping.
                 spawner._spawn_pending, spawner._stop_pending = False, True
             spawner.ending = spawner.gateway.task(self._end(user, spawner, stopped_by_others))
         return spawner.ending
@@ -88,7 +88,7 @@ class StopsServers:
                 if user.spawners.get(spawner.name) is not spawner or not spawner.ready:
                     break
                 await (await self.stop_single_user(user, spawner.name))  # type: ignore[attr-defined]
-                if spawner.ready:  # its route could not be deleted, of which JupyterHub tells nobody
+                if spawner.ready:  # its route could not be deleted, which JupyterHub reports to nobody
                     spawner._stop_pending = True
                     await asyncio.sleep(pause)
         finally:

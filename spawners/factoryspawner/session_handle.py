@@ -219,7 +219,7 @@ class SessionHandle:
         except LinkSilent as error:
             log.warning("The environment of session %s is sent again: %s", self.session_id, error)
             return False
-        except LinkProblem as error:  # the door closed meanwhile, or has one already
+        except LinkProblem as error:  # the door closed meanwhile, or has an environment already
             log.info("The door of session %s took no environment: %s", self.session_id, error)
         return await self._refresh() and self.session is not None and self.session.environment_sent
 

@@ -31,7 +31,7 @@ from factoryspawner.session_handle import SessionHandle
 from factoryspawner.stop_requests import NotKept
 
 _NO_LIMIT = 10 * 365 * 86400  # seconds; time in the queue has no timeout
-_ATTEMPTS = 3  # at claiming a server whose session another start made at the same moment
+_ATTEMPTS = 3  # attempts to take a server whose session another start made at the same moment
 
 
 class FactorySpawner(BatchspawnerFace):
@@ -53,8 +53,8 @@ class FactorySpawner(BatchspawnerFace):
         self._starting = False
         self._asked = 0.0  # when the start that is under way was asked for, in the loop's time
         self._unfollow: Callable[[], object] | None = None
-        self._good_options: dict[str, Any] = {}  # what the last accepted start was given
-        self._languages = ""  # of who started it, as the notebook reads them
+        self._good_options: dict[str, Any] = {}  # the options of the last accepted start
+        self._languages = ""  # languages of the person who started it, as the notebook reads them
         self._handle_made: SessionHandle | None = None
         self.ending: asyncio.Task[None] | None = None  # a DELETE of this server that is being carried out
         self.remove_wanted = False  # that DELETE also removes the server
@@ -155,7 +155,7 @@ class FactorySpawner(BatchspawnerFace):
             try:
                 url = await self.handle.reachable(self._environment, spare)
             except StartFailed:
-                # Nobody knew whether it still lived. With it gone, who asked for a server is to have a new one.
+                # Nobody knew whether the session still lived. Since it is gone, the person gets a new one.
                 if request is None or self.handle.was_certain or self.handle.asked_to_stop:
                     raise
                 self.api_token = spare
@@ -310,13 +310,13 @@ class FactorySpawner(BatchspawnerFace):
 
     async def _follow(self) -> None:
         await self.handle.attend(self._environment)
-        self._unfollow = None  # what comes now calls stop_polling, which must not cancel it
+        self._unfollow = None  # the code below calls stop_polling, which must not cancel this task
         if self._spawn_future is not None:  # JupyterHub listens only when the spawn is through
             await asyncio.wait([self._spawn_future])
-        if self.pending:  # whoever is at it sees the end as well
+        if self.pending:  # the start that is under way sees the end as well
             await self.poll_and_notify()
             return
-        # JupyterHub says so only once its proxy has answered; what somebody starts before that it would stop as well.
+        # JupyterHub says so only once its proxy has answered; it would also stop what somebody starts before that.
         self._stop_pending, self._stop_future = True, asyncio.current_task()
         try:
             await self.poll_and_notify()

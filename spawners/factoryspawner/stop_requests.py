@@ -21,7 +21,7 @@ from factorycommon.models import SessionId
 from factorylink.client import By, LinkClient, LinkProblem, LinkSilent
 from factoryspawner.retry_pauses import pauses
 
-_ID = re.compile(r"[0-9a-f]{32}")  # of a session; the link takes no other, nor what is asked together with it
+_ID = re.compile(r"[0-9a-f]{32}")  # the form of a session's id; the link refuses a request with any other
 _BY: dict[str, By] = {"person": "person", "operator": "operator"}
 _PATIENCE = 1.0  # seconds that a silent link has to take a stop before it is recorded here
 _AT_ONCE = 500  # stops that the link is asked for in one request
@@ -65,7 +65,7 @@ class StopStore:
         with self._engine.begin() as connection:
             if not self._made:
                 _METADATA.create_all(connection)
-            gone = [*removed, *added]  # what is added may be there from before
+            gone = [*removed, *added]  # the table may be there from before
             connection.execute(delete(_STOPS).where(_STOPS.c.session.in_(gone)))
             if added:
                 connection.execute(insert(_STOPS), [{"session": one, "by": by} for one, by in added.items()])
@@ -81,7 +81,7 @@ class StopRequests:
         self._store: StopStore | None = None
         self._open: dict[SessionId, asyncio.Future[None]] = {}  # until the ledger holds them
         self._by: dict[SessionId, By] = {}  # of those, in the order in which the link is asked
-        self._late: set[SessionId] = set()  # of those, what the link did not take at once
+        self._late: set[SessionId] = set()  # of those, stops that the link did not take at once
         self._asking: asyncio.Task[None] | None = None
         # the last stopped sessions of this process, oldest first; none of them is adopted again
         self._ever: dict[SessionId, None] = {}
@@ -169,7 +169,7 @@ class StopRequests:
                 raise
             self._stored |= added.keys()
             self._stored -= removed
-            # Those that the ledger took while they were being written.
+            # Leave out stops that the ledger took while they were being written.
             self._to_remove |= {session_id for session_id in added if session_id not in self._open}
 
     # --- the link

@@ -170,7 +170,7 @@ class DemoFolder:
         if cluster.root:
             accounts = {person: f"fg-{person}" for person in PEOPLE}
             access["accounts"] = {person: name for person, name in accounts.items() if name in cluster.accounts}
-        elif re.fullmatch(r"/[A-Za-z0-9_./-]*", str(self.path)):  # else in the account's own home
+        elif re.fullmatch(r"/[A-Za-z0-9_./-]*", str(self.path)):  # else the folder is in the account's own home
             home = self.path / "home"
             home.mkdir(mode=0o700, exist_ok=True)
             access |= {"session_folder": str(home / ".factorygate"), "notebook_folder": {"path": str(home)}}
@@ -196,7 +196,7 @@ class DemoFolder:
             str(self.programs / "node/node_modules/configurable-http-proxy/bin/configurable-http-proxy"),
             *("--ip", "127.0.0.1", "--port", str(ports.public)),
             *("--api-ip", "127.0.0.1", "--api-port", str(ports.proxy_api)),
-            # Until it has its routes again, a new proxy sends all to the hub, which lets a browser come back.
+            # Until it has its routes again, a new proxy sends all requests to the hub, which lets a browser come back.
             *("--default-target", self.hub_url, "--error-path", str(install.CHECKOUT / "hub_config" / "error")),
         )
         env = {**environ, "CONFIGPROXY_AUTH_TOKEN": self.secret("proxy")}

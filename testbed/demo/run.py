@@ -27,7 +27,7 @@ from testbed.supervisor import Supervisor, write_private
 USABLE_SECONDS = 120.0  # from the start of the last program
 GOODBYE_SECONDS = 15.0  # for sessions to end by themselves
 DESCRIBED = ("slurm_conf", "pbs_conf", "env", "prefix")  # of a factory's cluster, in demo.json
-RETRY = 0.1  # seconds between two looks at a program that nobody tells us about
+RETRY = 0.1  # seconds between two checks of a program that reports nothing
 ROUTE_PAUSES = (*(RETRY,) * 20, 0.5, 1.0, 2.0, 5.0)  # a proxy or hub that says no for long is asked ever more rarely
 NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "PBS_", "CONFIGPROXY_", "FACTORYGATE_", "PYTHONPATH", "VIRTUAL_ENV")
 

@@ -121,7 +121,7 @@ def disk_full(cluster: SlurmCluster, account: str) -> str:
     _inside(cluster, "mount", "-t", "tmpfs", "-o", "mode=0700", "testbed", home)
     try:
         _inside(cluster, "cp", "--archive", f"{kept}/.", f"{home}/")
-        _inside(cluster, "cp", "/etc/hosts", f"{home}/.full")  # one of size 0 would have no end
+        _inside(cluster, "cp", "/etc/hosts", f"{home}/.full")  # a file system of size 0 would have no limit
         blocks, free, size = map(int, _inside(cluster, "stat", "--file-system", "--format=%b %f %S", home).split())
         _inside(cluster, "mount", "-o", f"remount,size={(blocks - free) * size}", home)
     except FaultFailed:

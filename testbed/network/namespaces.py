@@ -38,7 +38,7 @@ _NO_IPV6 = 'for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e "$file
 class Network(Model):
     """The addresses of a factory's hosts. ``subnet``: the first three bytes of all its addresses."""
 
-    tag: str  # tells it from those of other checkouts; names the hub's interface
+    tag: str  # tells the factory from those of other checkouts; names the hub's interface
     factory: str
     subnet: str
     nodes: tuple[str, ...]

@@ -10,7 +10,7 @@ from pathlib import Path
 from factorycommon.models import Factory, Model, Qos
 from testbed.slurm import database
 
-UNPAID = "unpaid"  # the account of whoever names none, where one must be named; it may use no partition
+UNPAID = "unpaid"  # the account of jobs that name none, if one must be named; it may use no partition
 _ANY_ACCOUNT = "project_1"  # where the catalogue gives no example
 _OTHER_QOS = "unnamed"  # with it there are two, so that Slurm cannot choose for whoever names none
 
@@ -77,7 +77,7 @@ def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
     project = project_qos(factory)
     if project is not None:
         named.setdefault(project, Qos(name=project))
-    # What whoever names no QOS gets: one that gives nothing, as some sites have it, or none at all.
+    # The QOS of jobs that name none: one that gives nothing, as some sites have it, or none at all.
     trap = next((name for name, qos in named.items() if qos.max_gpus == 0), None)
     if trap is not None:
         default = trap

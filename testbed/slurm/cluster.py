@@ -172,7 +172,7 @@ class SlurmCluster:
             lambda name: self.on(name if name in self.nodes else network.LOGIN),
             self._accounting,
         )
-        # Some go into the background before they have written who they are.
+        # Some go into the background before they have written their pid file.
         if not processes.wait_until(lambda: set(missing) <= self.pids.keys(), READY_SECONDS):
             raise DidNotStart(f"{self.id}: {', '.join(missing)} ended at once\n{files.log_tails(self.folder)}")
 

@@ -29,7 +29,7 @@ def running(folder: Path, name: str) -> processes.Process | None:
         return None
     process = processes.find(pid)
     program = folder.resolve() / "sbin" / (name if name in _OF_THE_LOGIN_SIDE else "slurmd")
-    # A pid file outlives a crash, and its number may be somebody else's by now.
+    # A pid file outlives a crash, and its number may be another process's by now.
     return process if process is not None and processes.program(pid) == str(program) else None
 
 

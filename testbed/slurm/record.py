@@ -34,8 +34,8 @@ class SlurmRecord(Model):
     gpus: tuple[str, ...]  # names of device files
     isolation: Isolation | None = None  # None: on 127.0.0.1
     orders: tuple[tuple[str, ...], ...] = ()  # to sacctmgr, of a cluster with accounting
-    job_account: str | None = None  # what jobs may name there
-    job_qos: str | None = None  # and what those of sizes without one must
+    job_account: str | None = None  # the account that jobs may name there
+    job_qos: str | None = None  # and the QOS that jobs of sizes without one must name
 
     def write(self, folder: Path) -> None:
         """Write the record."""

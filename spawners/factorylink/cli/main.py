@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None, more: Sequence[Callable[[Any], None]
         sys.stderr.write(f"The link at {options.socket} cannot be asked: {error}. Does it run, as this user?\n")
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # of whoever read our output and has enough
+    except BrokenPipeError:  # the reader of our output closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         return result

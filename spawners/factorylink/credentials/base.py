@@ -49,7 +49,7 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
 def read_secret(path: Path) -> bytes:
     """Read a file of at most 64 KiB. Raises OSError; ValueError where others may read the file or it has another
     owner."""
-    # Looked at and read through one descriptor: the file that was judged is the file that is read.
+    # Checked and read through one descriptor: the file that was checked is the file that is read.
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):

@@ -48,7 +48,7 @@ class CertificateAuthority:
         known = self._logins.get(name)
         if known is not None and known.expires is not None:
             left = known.expires.timestamp() - now
-            # More than a life left: our clock was set back, and the site would not take it yet.
+            # More than a life left: our clock was set back, and the site would not take the certificate yet.
             if self._life * RENEW_AT <= left <= self._life:
                 return known
         made = self._logins[name] = self._sign(name, int(now))

@@ -31,9 +31,9 @@ from factorylink.errors import Expired, FactoryError, Misread, Refused, Unreacha
 
 log = logging.getLogger(__name__)
 
-RENEW_AT = 1 / 3  # of its life left: then the token, if it still works, buys another
+RENEW_AT = 1 / 3  # of its life left: then the token, if it still works, gets another certificate
 LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()  # "for ever" in a certificate is 2**64 - 1
-NEVER = datetime.fromtimestamp(0, UTC)  # the end of what never began
+NEVER = datetime.fromtimestamp(0, UTC)  # the end of a certificate that there never was
 ANSWER_SECONDS = 15.0
 LONGEST_ANSWER = 65536  # bytes
 _GRANT = b"ssh-domain-grant@core.aai.geant.org"
@@ -109,7 +109,7 @@ class FederationAuthority:
         except Refused as error:
             log.info("The token for %s no longer works: %s", account, error.message)
             held = Held(held.login, held.begins, held.ends, None)
-        except FactoryError as error:  # the certificate may be good for a while yet
+        except FactoryError as error:  # the certificate may be valid for some time yet
             log.warning("The certificate of %s is not renewed: %s", account, error.message)
             return held
         self._held[account] = held

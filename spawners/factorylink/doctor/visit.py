@@ -33,10 +33,10 @@ from factorylink.site.connecting import make_places
 from factorylink.site.site import Site
 from factorylink.util import clock
 
-HOURS = 0.1  # that the job asks for
-_NAME = "doctor"  # after the hub's, in the job's name
+HOURS = 0.1  # hours that the job asks for
+_NAME = "doctor"  # added to the hub's, in the job's name
 _DOOR = "door.json"
-_PAUSE = 0.5  # seconds between two looks at what nobody tells us about
+_PAUSE = 0.5  # seconds between two checks of what nobody reports
 _DOOR_SECONDS = 60.0  # from the job's start to its door's first word: Python starts from a shared file system
 _BANNER_SECONDS = 20.0
 _END_SECONDS = 60.0
@@ -68,7 +68,7 @@ class Visit:
         self._id = secrets.token_hex(16)
         self._identity = Identity(own.hub.name, secrets.token_bytes(32))
         self._comment = self._identity.comment(self._id, account, factory.id)
-        nowhere = Path("/nonexistent")  # no row is written, and nobody answers the way back
+        nowhere = Path("/nonexistent")  # no row is written, and nothing answers requests from the session
         self._submitter = Submitter(
             Ledger(nowhere), self._identity, own.limits, key.export_public_key().decode().split()[1]
         )
@@ -82,7 +82,7 @@ class Visit:
         self._asked = False  # there may be a job
         self._job: JobId | None = None
         self._node: str | None = None
-        self._gone = False  # all was left
+        self._gone = False  # ``leave`` is done
         self.steps: tuple[tuple[str, Callable[[], Awaitable[str]]], ...] = (
             ("login", self._login),
             ("scheduler", self._scheduler),
@@ -262,7 +262,7 @@ class Visit:
             if self._asked:
                 await self._end_job()
         except (FactoryError, TimeoutError) as error:
-            # Its folder stays with it: a job that still begins would make the folder again.
+            # Its folder stays, too: a job that still begins would make the folder again.
             job = self._job or f"with the comment {self._comment}"
             left.append(_left(f"Job {job} may still be there, and its folder {self._folder} is", error))
         else:

@@ -33,10 +33,10 @@ CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly130
 WINDOW = 4 << 20
 PACKET = 256 << 10
 SMALL_WINDOW = 64 << 10  # of a channel over which a door says lines: what it may send before it is heard
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between two tries; the first is short: the door is about to open
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds between two tries; the first pause is short: the door is about to open
 CONNECT_SECONDS = 10.0
 COMMAND_SECONDS = 20.0
-SILENCE_SECONDS = 75.0  # a door that is watched speaks every 30 s
+SILENCE_SECONDS = 75.0  # a door sends a status every 30 s to its watcher
 ANSWER_SECONDS = 5.0
 STATUSES_PER_MINUTE = 120  # a third of it at once: an honest door says less, and another may not keep us busy
 
@@ -61,7 +61,7 @@ class DoorConnection:
     ) -> None:
         self.route = route
         self.problem = ""
-        self.ended = False  # the door said that its session is over
+        self.ended = False  # the door reported that its session is over
         self._key = key
         self._slots = slots
         self._places = places
@@ -101,13 +101,13 @@ class DoorConnection:
                 problem = "The door was closed."
             except (FactoryError, asyncssh.Error, OSError, TimeoutError) as error:
                 problem = str(error) or "It did not answer in time."
-            except Exception as error:  # whatever it is: a door that nobody opens again is a lost session
+            except Exception as error:  # any error: without this task nobody opens the door again
                 log.exception("The door of session %s", self.route.session)
                 problem = f"It could not be entered ({type(error).__name__})."
             was_open = self._lost()
             self._say(problem, lost=was_open)
             if was_open and time.monotonic() - opened > LONGEST_PAUSE:
-                pause = FIRST_PAUSE  # it was open for a while: most likely it is there again at once
+                pause = FIRST_PAUSE  # it was open for a while: most likely it can be entered again at once
             if not self.ended:
                 await asyncio.sleep(pause * _random.uniform(0.7, 1.3))
                 pause = min(1.5 * pause, LONGEST_PAUSE)
@@ -169,10 +169,10 @@ class DoorConnection:
                 if not line:
                     return
                 status = self._read(line)
-                await asyncio.sleep(turns.take(time.monotonic()))  # SSH's window holds it back meanwhile
+                await asyncio.sleep(turns.take(time.monotonic()))  # meanwhile SSH's window holds the door back
         finally:
             if connection is not None:
-                connection.abort()  # nothing is left to say, and a peer that is gone would not hear it
+                connection.abort()  # nothing is left to send, and a peer that is gone would not get it
             if stream is not None:
                 stream.close()
 
@@ -272,7 +272,7 @@ async def _run(connection: asyncssh.SSHClientConnection, name: str, message: byt
     have: such output is never collected, and stderr is not read at all."""
     process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW)
     try:
-        with contextlib.suppress(BrokenPipeError):  # what needs no input may have been answered already
+        with contextlib.suppress(BrokenPipeError):  # a command that needs no input may have answered already
             process.stdin.write(message)
             process.stdin.write_eof()
         said = b""

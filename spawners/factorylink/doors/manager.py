@@ -51,13 +51,13 @@ class DoorManager:
         self._back_socket = back_socket
         self._ports: dict[SessionId, SessionPort] = {}
         self._doors: dict[SessionId, DoorConnection] = {}
-        self._slots: dict[str, CommandSlots] = {}  # by factory: the doors of one that is silent hold up no other's
+        self._slots: dict[str, CommandSlots] = {}  # by factory: a silent factory does not delay the doors of others
         self._places: dict[str, asyncio.Semaphore] = {}  # by factory, for doors entered through its scheduler
         self._more_doors = asyncio.Condition()
         first, last = config.session_ports
         self._next = first + secrets.randbelow(last - first + 1)
         keep_blocks()
-        asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
+        asyncssh.set_log_level(logging.WARNING)  # asyncssh logs every connection
 
     def allocate(self, used: set[int]) -> int:
         """Return an unused port of the range. The search goes round the range: a port that was just given up may

@@ -40,7 +40,7 @@ from factorylink.util import clock
 
 HOUR = 3600
 _held = charges.c.gpus * (charges.c.earlier + charges.c.reserved)  # GPU-seconds of a job that is not over, at most
-_used = charges.c.gpus * charges.c.seconds  # of one that is
+_used = charges.c.gpus * charges.c.seconds  # GPU-seconds of a job that is over
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class OverBudget(Rejected):
             code, figures = "budget-ends", {"until": until}
         else:
             code = "budget-over" if ends is None else "budget-over-until"
-            left = math.floor(round(100 * self.left, 6)) / 100  # so that what is said to be there is
+            left = math.floor(round(100 * self.left, 6)) / 100  # rounded down: the hours that it names are there
             needs = math.ceil(round(100 * self.needs, 6)) / 100
             figures = {"left": f"{left:.2f}", "needs": f"{needs:.2f}", "until": until}
         words = explain.own(code)
@@ -319,7 +319,7 @@ def _by_day(rows: Iterable[Any], now: datetime, since: date) -> list[UsageLine]:
         whole = _seconds(row, started, ended)
         last = min(whole, seconds_between(started, ended))
         by_day = Counter(dict(_days(started, last)))
-        by_day[started.astimezone(UTC).date()] += whole - last  # runs before the last one: when they were is not kept
+        by_day[started.astimezone(UTC).date()] += whole - last  # earlier runs: their times are not kept
         ran = sorted((day, seconds) for day, seconds in by_day.items() if day >= since and seconds)
         for number, (day, seconds) in enumerate(ran):
             key = (day, row["project"], row["factory"], row["person"])

@@ -63,10 +63,10 @@ class WorkerRecord:
     end: Words | None = None
     log_tail: tuple[str, ...] = ()
     # ---
-    job: Job | None = None  # as the last answer had it
-    altered: bool = False  # that job has another comment than it was submitted with
+    job: Job | None = None  # as the last answer showed it
+    altered: bool = False  # whether the job has another comment than it was submitted with
     misses: int = 0  # good answers in a row that lack it
-    seen: datetime | None = None  # when the last answer had it
+    seen: datetime | None = None  # when the last answer showed it
     version: int = 0  # of the cluster, when it changed last
 
     def runs(self, job: Job, batch: BatchRecord, now: datetime) -> None:

@@ -32,8 +32,8 @@ log = logging.getLogger("factorylink")
 
 T = TypeVar("T")
 Write = Callable[[Connection], None]
-WRITES_AT_ONCE = 200  # in one commit: what costs is the disk, once for each
-TRIES = 6  # of a commit that was in another link's way
+WRITES_AT_ONCE = 200  # writes in one commit: each commit costs one write to the disk
+TRIES = 6  # tries of a commit that collided with another link's
 
 
 class LedgerError(Exception):
@@ -58,7 +58,7 @@ class AuditEntry:
     action: str
     job: JobId | None = None
     detail: str = ""
-    key_id: str = ""  # with what the link was logged in at the site
+    key_id: str = ""  # the id of the key with which the link was logged in at the site
 
 
 class Ledger:
@@ -69,7 +69,7 @@ class Ledger:
         self.where = where if isinstance(where, Database) else Database.file(where)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._engine: Engine | None = None
-        # What is one write's own fault is found by writing each by itself: nobody else's fails with it.
+        # After an error each write is tried alone, so that only the faulty one fails.
         apart = (IntegrityError, DataError, Rejected, ArithmeticError, ValueError, TypeError)
         self._writes: Batcher[None, Write] = Batcher(self._commit, WRITES_AT_ONCE, apart)
         self.set_aside: dict[tuple[str, str], str] = {}  # rows that cannot be read, by table and key: why
@@ -280,7 +280,7 @@ class Ledger:
                 except OperationalError as error:
                     if left == 1 or not in_the_way(error):
                         raise
-                    time.sleep(random.SystemRandom().uniform(0, 0.2))  # so that they do not meet again
+                    time.sleep(random.SystemRandom().uniform(0, 0.2))  # so that they do not collide again
             raise AssertionError
 
         try:
@@ -293,7 +293,7 @@ class Ledger:
     def _open(self) -> None:
         try:
             engine = self.where.engine()
-            with engine.connect() as db:  # closed without a commit, it is undone
+            with engine.connect() as db:  # closed without a commit, the transaction is undone
                 migrations.upgrade(db)
         except migrations.NewerDatabase as error:
             raise LedgerError(

@@ -203,7 +203,7 @@ charges = Table(
     Index("charges_of_a_project", "project", "ended"),
     Index("charges_by_end", "ended"),
 )
-# What each project was granted, as it was when that was last looked at: the row that is locked while it is.
+# What each project was granted, as last read; the row is locked while a charge of the project is checked.
 budgets = Table(
     "budgets",
     metadata,
@@ -213,7 +213,7 @@ budgets = Table(
 )
 
 
-# Who people are by the hub, which lent accounts are whose, and what ends since its person lost access.
+# People as the hub describes them, the owners of lent accounts, and what ends since its person lost access.
 people = Table(
     "people",
     metadata,

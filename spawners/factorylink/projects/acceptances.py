@@ -55,7 +55,7 @@ class Acceptances:
 
         def write(db: Connection) -> None:
             values = {"user": user, "factory": factory.id, "version": version, "at": at}
-            # From two windows at once, or told by another link before: the first counts.
+            # From two windows at once, or by another link: the first acceptance counts.
             adding = upsert(db, schema.acceptances).values(values).on_conflict_do_nothing()
             if db.execute(adding.returning(schema.acceptances.c.at)).first() is not None:
                 entry = AuditEntry(user, "", factory.id, "accept", detail=f"rules {version}")

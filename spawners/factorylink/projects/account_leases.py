@@ -33,7 +33,7 @@ from factorylink.util import clock
 log = logging.getLogger("factorylink")
 
 WIPE_SECONDS = 300.0
-_WAIT_SECONDS = 0.8  # for a wipe, before the person is asked to come again
+_WAIT_SECONDS = 0.8  # seconds to wait for a wipe, before the person is asked to come again
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class AccountLeases:
     def __init__(self, ledger: Ledger, inhabitants: Inhabitants) -> None:
         self._ledger = ledger
         self._inhabitants = inhabitants
-        self._leases: dict[tuple[Slug, str], str] = {}  # factory and account: whose it is, until it is wiped
+        self._leases: dict[tuple[Slug, str], str] = {}  # factory and account: its person, until it is wiped
         self._untouched: set[tuple[Slug, str]] = set()  # lent for what was then refused, or is just beginning
         self._beginning: Counter[str] = Counter()  # people who are beginning something at this moment
         self._wiping: dict[tuple[Slug, str], asyncio.Task[None]] = {}

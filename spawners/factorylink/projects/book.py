@@ -83,7 +83,7 @@ class ProjectBook:
     def __init__(self, people: KnownPeople, table: ProjectTable | None = None) -> None:
         self._people = people
         self._table = table
-        # By person, with what it was worked out from: every reader of the start page asks for it all the time.
+        # By person, with the table and the person that it was made from: every view of the start page asks for it.
         self._joined: dict[str, tuple[object, PersonBody | None, list[Project]]] = {}
 
     @property
@@ -103,7 +103,7 @@ class ProjectBook:
         try:
             async with asyncio.timeout(REFRESH_SECONDS):
                 return await self._table.refresh()
-        except Exception:  # whoever loses access has to be seen all the same
+        except Exception:  # loss of access must be noticed all the same
             log.exception("The projects were not looked at again")
             return False
 
@@ -193,7 +193,7 @@ class ProjectBook:
         if project is None or factory not in project.factories:
             return LONG_AGO
         if not project.has(user, self._groups(user)) and not (project.groups and self._people.get(user) is None):
-            return LONG_AGO  # but of whom the hub never told anything, it is not known that they left a group
+            return LONG_AGO  # of a person about whom the hub said nothing, nobody knows that they left a group
         return project.ends
 
     def _groups(self, user: str) -> frozenset[str]:
@@ -230,7 +230,7 @@ def problems(
     projects: Iterable[Project], factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
 ) -> Iterable[str]:
     """Yield what does not fit the catalogue; and site accounts that two people would hold."""
-    holders: dict[tuple[Slug, str], str] = {}  # factory and account: whose it is, or that it is lent
+    holders: dict[tuple[Slug, str], str] = {}  # factory and account: the project's person, or that it is lent
     for project in projects:
         if project.begins is not None and project.ends is not None and project.begins >= project.ends:
             yield f"projects.{project.id}.ends: is not after 'begins'"

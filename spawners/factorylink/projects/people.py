@@ -70,7 +70,7 @@ class KnownPeople:
         if person.options is None and before is not None:
             person = person.model_copy(update={"options": before.options})
         if before == person:
-            return  # at each refresh of each login, and mostly nothing is new
+            return  # sent at each refresh of each login; mostly nothing is new
         people = schema.people
 
         def write(db: Connection) -> None:

@@ -31,7 +31,7 @@ class GuardedTransport:
 
     async def home(self, account: str | None) -> str:
         """Return the account's home by the inner transport."""
-        return await self._inner.home(account)  # may be remembered, so it tells nothing of now
+        return await self._inner.home(account)  # the answer may come from memory, so it says nothing about the present
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         """Connect to a port by the inner transport."""

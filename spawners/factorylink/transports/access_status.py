@@ -19,8 +19,8 @@ from factorylink.credentials.efp import FederationAuthority
 from factorylink.errors import FactoryError, Refused, Unreachable
 from factorylink.explain import explain
 
-SUBMIT_SECONDS = 120.0  # of validity that must be left where a session is begun
-HEARD_SECONDS = 60.0  # that a site's no is believed without being asked again
+SUBMIT_SECONDS = 120.0  # seconds of validity that must be left when a session begins
+HEARD_SECONDS = 60.0  # seconds for which a site's refusal is believed without asking again
 LOCAL = "local"  # the key id where none is used
 
 
@@ -96,7 +96,7 @@ class SiteAccessStatus:
         until = await self._credentials.renew(account, token)
         self._refused.pop(account, None)
         self.on_change()
-        # So that pages tell of its end when it comes, and not when they ask next.
+        # So that pages show its end when it comes, and not at their next request.
         asyncio.get_running_loop().call_later(until.timestamp() - self._clock() + 1, lambda: self.on_change())
         return until
 

@@ -18,10 +18,10 @@ from factorylink.schedulers.command import Command, Output
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-ACCOUNT_CAP = 4 * 2**20  # bytes of stdout where a site account answers, whose shell may print what it likes
+ACCOUNT_CAP = 4 * 2**20  # bytes of stdout of a site account, whose shell may print anything
 STDERR_CAP = 64 * 2**10
 WIRE_CAP = 16 * 2**10  # bytes of what a command says on stderr while a door is entered through it
-LARGE = 256 * 2**10  # bytes of an answer that is read apart from the event loop
+LARGE = 256 * 2**10  # bytes of an answer that is parsed in a thread
 
 
 class ByteStream(Protocol):

@@ -20,7 +20,7 @@ class CommandSlots:
         self._share = share
         self._watcher = asyncio.Semaphore(watcher)
         self._accounts: dict[str, asyncio.Semaphore] = {}
-        self._users: Counter[str] = Counter()  # who waits for, or holds, a slot of that account
+        self._users: Counter[str] = Counter()  # how many wait for, or hold, a slot of that account
 
     @contextlib.asynccontextmanager
     async def of(self, account: str | None) -> AsyncIterator[None]:

@@ -40,7 +40,7 @@ CONNECT_TIMEOUT = 10  # seconds
 RESOLVE_TIMEOUT = 5
 READ_TIMEOUT = 10
 FOR_THE_WATCHER = 4  # commands at once
-KILL_WAIT = 2  # a process that does not die of SIGKILL hangs in the kernel; we do not hang with it
+KILL_WAIT = 2  # seconds; a process that survives SIGKILL hangs in the kernel, and the link must not wait for it
 
 
 async def _resolved(host: str, port: int) -> list[Any]:
@@ -62,7 +62,7 @@ class _Identity:
     uid: int
     gid: int
     groups: tuple[int, ...]
-    switch: bool  # it is not who we are
+    switch: bool  # this process runs as another user
 
 
 class LocalTransport:
@@ -183,7 +183,7 @@ class LocalTransport:
         source = asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL
         process = await _start(argv, identity, env, source, asyncio.subprocess.PIPE)
         self._running.add(process)
-        if self._closed:  # meanwhile
+        if self._closed:  # the process ended meanwhile
             _kill(process)
         try:
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
@@ -253,7 +253,7 @@ def _look_up(account: str | None) -> _Identity:
 async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
     if process.stdin is None:
         return
-    # A command that ends without reading its input says why by itself.
+    # A command that ends without reading its input explains its end itself.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         process.stdin.write(data)
         await process.stdin.drain()

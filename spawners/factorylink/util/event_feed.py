@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 _MOST_WAITING = 2000
 _HEARTBEAT_SECONDS = 15.0
-_SAME_THING_SECONDS = 0.1  # a thing that changes all the time is told ten times a second
+_SAME_THING_SECONDS = 0.1  # a thing that changes all the time is sent ten times a second
 
 Message = tuple[str, str]  # the event's name, and its data: one line of JSON
 
@@ -57,7 +57,7 @@ class Feed:
         self._show = show
         self._readers: set[Reader] = set()
         self._last: dict[str, Message] = {}
-        self._resting: set[str] = set()  # told a moment ago
+        self._resting: set[str] = set()  # sent a moment ago
         self._touched: set[str] = set()  # touched while resting
         self.closed = False
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 QUICK = 0.5  # seconds: the shortest interval
 DENSE = 4.0  # seconds after something happened in which the shortest interval is kept
-SLOPE = 0.3  # afterwards: of the time since; and of the time until something is expected
+SLOPE = 0.3  # afterwards: shares of the time since, and of the time until something is expected
 AWAITED = 2.0  # while somebody waits for what the next answer says
 PENDING = 5.0  # while jobs wait
 FAR = 10.0  # while all that waits has waited long and is not expected soon; or only running jobs; or someone looks
@@ -48,7 +48,7 @@ class Awaited:
 def interval(awaited: Awaited) -> float:
     """Return the seconds from the end of one question to the beginning of the next, without jitter."""
     if awaited.failures:
-        # Whose session is there waits for the factory to come back, and sees nothing until it was asked again.
+        # A person whose session is there waits for the factory to come back, and sees nothing until it was asked again.
         return min(FAR if awaited.pending or awaited.running else IDLE, 2.0 ** (awaited.failures - 1))
     wait = IDLE
     if awaited.running or awaited.watched:

@@ -21,7 +21,7 @@ from factoryspawner.event_stream import Source, Stream
 from factoryspawner.gateway import HubGateway, gateway
 from factoryspawner.language import PageLanguage, languages
 
-MOST_BYTES = 64 * 1024  # of a body that is sent to us; tokens of a login are the longest, with some KiB
+MOST_BYTES = 64 * 1024  # bytes of a request's body; tokens of a login are the longest, with some KiB
 PROBLEM = TypeAdapter(Problem)
 NOTHING: TypeAdapter[dict[str, str]] = TypeAdapter(dict[str, str])
 T = TypeVar("T")

@@ -24,7 +24,7 @@ from factoryspawner.config.login_settings import LoginSettings, is_loopback
 M = TypeVar("M", bound=Model)
 
 VARIABLE = "FACTORYGATE_HUB_CONFIG"
-MOST_BYTES = 2**20  # of the body of any request to the hub
+MOST_BYTES = 2**20  # bytes of the body of any request to the hub
 
 
 class HubConfigError(ConfigurationError):

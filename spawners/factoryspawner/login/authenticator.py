@@ -115,7 +115,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         async with self._looking[user.name]:
             looked_at, stays = self._looked.get(user.name, (-1.0, False))
             if looked_at >= begun:
-                return stays  # another request of theirs asked while this one waited: a refresh token counts once
+                return stays  # another request of the person asked while this one waited: a refresh token works once
             answer = await self._look(user)
             self._looked[user.name] = (time.monotonic(), bool(answer))
             return answer
@@ -214,7 +214,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         if model["name"] in admins or not groups.isdisjoint(model["groups"]):
             model["admin"] = True
         else:
-            model["admin"] = False if groups else None  # None: as somebody set it in the hub
+            model["admin"] = False if groups else None  # None: as set in the hub
 
     async def _shut_out(self, user: Any, state: dict[str, Any]) -> None:
         """Take what they had: groups, the rights of an admin, and tokens of the hub's API. Tokens of servers stay:

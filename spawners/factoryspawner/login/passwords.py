@@ -85,7 +85,7 @@ class PasswordAuthenticator(Authenticator):  # type: ignore[misc]  # jupyterhub 
     """Knows the names in ``passwords_file``. The file is read at every login: a new name needs no restart."""
 
     passwords_file = Unicode(help="JSON file, 0600: name to scrypt line").tag(config=True)
-    allow_all = Bool(True).tag(config=True)  # who has a password may log in
+    allow_all = Bool(True).tag(config=True)  # everybody who has a password may log in
 
     def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
         """Return the login form, with the checklist after it."""

@@ -21,9 +21,9 @@ from factoryspawner.login.claims import judge, short_name, subject
 from factoryspawner.login.people import NameTaken, People
 from factoryspawner.login.words import LoginRefused
 
-_SECONDS = 8  # for one answer of a provider
+_SECONDS = 8  # seconds for one answer of a provider
 _NOBODY = "-"
-_NO = (400, 401, 403)  # statuses that refuse a token; any other tells nothing of it
+_NO = (400, 401, 403)  # statuses by which a provider refuses a token; any other says nothing about the token
 
 
 class ProviderAway(Exception):
@@ -62,7 +62,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         self._found: Endpoints | None = None
         self._keys: dict[str, Any] = {}  # its JWK Set
         self._finding = asyncio.Lock()
-        self._silent_at = -1.0  # when it was last asked for its endpoints in vain, in the loop's time
+        self._silent_at = -1.0  # when its endpoints were last asked for in vain, in the loop's time
 
     async def ready(self) -> Endpoints:
         """Return its endpoints; one question for all who wait. Raises ProviderAway, to all of them."""
@@ -158,7 +158,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         try:
             asked = self.build_refresh_token_request_params(state["refresh_token"])
             fresh = {"refresh_token": state["refresh_token"], **await self.get_token_info(None, asked)}
-            # Kept before it is used: the one before may count no more.
+            # Kept before it is used: the token of before may be void now.
             await user.save_auth_state(state | _kept(self.build_auth_state_dict(fresh, None)))
             return await self._model(fresh)
         except HTTPClientError as error:
@@ -189,7 +189,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             if error.code in _NO:
                 raise LoginRefused("failed") from error
             raise ProviderAway(str(error)) from error
-        except (OSError, ValueError, TypeError, KeyError) as error:  # no answer, or none that is one
+        except (OSError, ValueError, TypeError, KeyError) as error:  # no answer, or none that can be read
             raise ProviderAway(repr(error)) from error
         finally:
             answer.close()

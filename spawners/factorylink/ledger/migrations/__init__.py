@@ -22,7 +22,7 @@ from factorylink.ledger.schema import metadata
 log = logging.getLogger("factorylink")
 
 BY_NUMBER = 4  # the last version that was only a number; its step is "0004"
-KEEPS_STEPS = 5  # the number of every database since: what is newer is told by its step
+KEEPS_STEPS = 5  # the number of every database since: the step says what is newer
 _LOCK = 0x666163746F7279  # of PostgreSQL's advisory locks
 
 

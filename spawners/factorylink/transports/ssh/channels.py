@@ -49,13 +49,13 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
         which nothing has been run; Misread for too much output; Unreachable where the connection was lost meanwhile."""
         window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))  # an answer that is too long is mostly not sent
         channel, _ = await open_session(self._use, lambda: self, line, window)
-        with contextlib.suppress(OSError):  # a command that ends without reading its input says why by itself
+        with contextlib.suppress(OSError):  # a command that ends without reading its input explains its end itself
             channel.write(stdin)
             channel.write_eof()
         await self._ended.wait()
         if any(len(got) > self._caps[which] for which, got in self._got.items()):
             raise Misread("It answered with more than we take.")
-        if self._given_up:  # what it says of its end is our doing
+        if self._given_up:  # it ended because we killed it
             raise Unreachable("It was ended from here.")
         code = channel.get_returncode()
         if code is None:

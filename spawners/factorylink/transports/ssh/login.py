@@ -21,10 +21,10 @@ from factorylink.transports.ssh.packets import GatheringSocket, send_no_fillers
 log = logging.getLogger(__name__)
 
 MINUTE = 60.0
-FOR_THE_WATCHER = 2  # of the logins in a minute: without its answers nobody knows anything
-SHARES = 4  # into which the logins of a minute are parted: no login name gets more than one
-LONGEST_TURN = 60.0  # seconds that somebody waits for a turn; who would wait longer is told so
-KEEPALIVES = 3  # without an answer, then the connection is lost
+FOR_THE_WATCHER = 2  # logins a minute that are kept for the watcher: without its answers nobody knows anything
+SHARES = 4  # shares into which the logins of a minute are divided: no login name gets more than one
+LONGEST_TURN = 60.0  # seconds that a login waits for its turn; one that would wait longer fails at once
+KEEPALIVES = 3  # keepalives without an answer, then the connection is lost
 # AES-GCM is done by the processor; the others for sites that switched it off.
 CIPHERS = [
     "aes128-gcm@openssh.com",
@@ -136,7 +136,7 @@ class SshConnector:
         passed: list[asyncssh.SSHClientConnection],
         on_lost: Callable[[], None] = lambda: None,
     ) -> asyncssh.SSHClientConnection:
-        shared = watcher or login.act  # a service account's logins are everybody's
+        shared = watcher or login.act  # all people share a service account's logins
         await self._pace.turn(watcher, None if shared else login.username)
         settings = self._settings
         try:

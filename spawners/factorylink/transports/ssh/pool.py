@@ -42,7 +42,7 @@ class ConnectionKind(Enum):
     """What a channel is for."""
 
     COMMAND = auto()
-    ENTRY = auto()  # a command that is spoken with for as long as a door is open
+    ENTRY = auto()  # a command whose channel carries a door for as long as it is open
     FORWARD = auto()
 
 
@@ -161,9 +161,9 @@ class Pool:
             change = self._change
             useful = sum(pooled.most > 0 for pooled in self._connections)
             if self._waiting < sum(pooled.leaving for pooled in self._connections):
-                pass  # a place is about to be free, for each who waits
+                pass  # a place is about to be free for each waiting caller
             elif useful < self._most_connections and time.monotonic() >= self._not_before:
-                _ = self._open(enter)  # its end is a change, too
+                _ = self._open(enter)  # the end of the attempt is a change, too
             elif kind is ConnectionKind.ENTRY and self._opening is None:
                 raise Unreachable(
                     "No more doors can be entered as this account: its connections are full (transport.max_sessions, "
@@ -190,7 +190,7 @@ class Pool:
             await asyncio.shield(opening)
         except asyncio.CancelledError:
             if not self._closed:
-                raise  # it is who waits that was cancelled
+                raise  # the waiting caller was cancelled, not the attempt
 
     def _check(self) -> None:
         if self._failure is not None and time.monotonic() < self._not_before and self._opening is None:
@@ -239,7 +239,7 @@ class Pool:
         if pooled is None or pooled not in self._connections:
             return
         if not any(pooled.used.values()):
-            if pooled.most == 0:  # full of what was given up
+            if pooled.most == 0:  # all its places are held by commands that were given up
                 self._retire(pooled)
             elif pooled.idle is None:
                 pooled.idle = asyncio.get_running_loop().call_later(IDLE, self._retire, pooled)

@@ -208,7 +208,7 @@ class _Entry(_Passing):
             self._log.say(data)
 
     def eof_received(self) -> bool:
-        return True  # why it ended comes after that
+        return True  # the reason of its end comes after that
 
     def exit_status_received(self, status: int) -> None:
         log.info("%s ended with code %d", self._name, status)

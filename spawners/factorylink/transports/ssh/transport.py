@@ -33,9 +33,9 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT = 10.0  # seconds, from the login side to a node
 READ_TIMEOUT = 10.0
 SMALL = 65536  # bytes
-COMMANDS = 200  # at once, of all accounts: more than a burst of submissions has
-SHARES = 5  # into which a service account's connections are parted: no account gets more than one
-TRIES = 3  # of a command that was certainly not run
+COMMANDS = 200  # commands at once, of all accounts: more than a burst of submissions has
+SHARES = 5  # shares into which a service account's connections are divided: no account gets more than one
+TRIES = 3  # tries of a command that was certainly not run
 LONGEST_LINE = 120_000  # bytes; Linux takes no single argument above 131,072, and the line is one of the login shell's
 _HOME = re.compile(r"^/[^\x00-\x1f\x7f:]*$")
 _NOT_NOW = 75  # EX_TEMPFAIL of sysexits.h: the site's wrapper, where the site has stopped us; it says its name
@@ -66,9 +66,9 @@ class SshTransport:
         self._running: set[ExecChannel] = set()
         places = settings.max_sessions * settings.max_connections
         self._for_own = CommandSlots(COMMANDS, places, places)  # an account that logs in has connections of its own
-        # A service account's are for all: one place stays for the watcher.
+        # All people share a service account's connections: one place stays for the watcher.
         self._for_service = CommandSlots(max(1, places - 1), max(1, places // SHARES), places)
-        asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
+        asyncssh.set_log_level(logging.WARNING)  # asyncssh logs every connection
 
     async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command and read its answer; the settings' prefix and environment go around it."""
@@ -88,9 +88,9 @@ class SshTransport:
         try:
             return first_bytes(*await self._bytes(account, argv, {}, b"", READ_TIMEOUT, limit))
         except Refused:
-            if (await self._route(account)).act:  # who acts for us speaks English
+            if (await self._route(account)).act:  # programs that act for the link must speak English
                 raise
-        # It may have been said in the account's own language that there is no such file.
+        # The message "no such file" may be in the account's own language.
         return first_bytes(*await self._bytes(account, argv, {"LC_ALL": "C"}, b"", READ_TIMEOUT, limit))
 
     async def home(self, account: str | None) -> str:
