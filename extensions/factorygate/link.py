@@ -19,6 +19,8 @@ from typing import Any
 import httpx
 from httpx_sse import EventSource
 
+from factorycommon.messages import joined, received
+
 log = logging.getLogger(__name__)
 
 SECONDS = 30.0  # for an answer; streams have no limit
@@ -33,7 +35,7 @@ class LinkError(Exception):
     """
 
     def __init__(self, kind: str, message: str, do: str = "", scheduler: str = "", fits: int | None = None) -> None:
-        super().__init__(" ".join(part for part in (message, do) if part))
+        super().__init__(joined(message, do))
         self.kind = kind
         self.message = message
         self.do = do
@@ -202,7 +204,7 @@ def _problem(answer: httpx.Response) -> LinkError:
         told = answer.json()
         fits = told.get("fits")
         return LinkError(
-            *(told["kind"], told["message"], told.get("do") or "", told.get("scheduler") or ""),
+            *(told["kind"], received(told, "message"), received(told, "do"), told.get("scheduler") or ""),
             fits=fits if isinstance(fits, int) else None,
         )
     except (ValueError, KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""The language of pages: what a request asks for, and what the link said, in that language."""
+"""The language of pages: what a request asks for, and what the link answered, in that language."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from tornado.httputil import HTTPServerRequest
 
 from factorycommon import language
-from factorycommon.models import LogLine, Problem, SizeView, Words
+from factorycommon.models import Coded, SizeView
 
 T = TypeVar("T")
 
@@ -25,12 +25,6 @@ COOKIE = "fg-lang"  # set by the pages
 
 _CODE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,3}")
 _MOST = 8  # languages that are heeded of one request
-# What of the link's models is English for people; all else is names, numbers, and the scheduler's own words.
-_TEXTS: dict[type[BaseModel], tuple[str, ...]] = {
-    Words: ("what", "do"),
-    Problem: ("message", "do"),
-    LogLine: ("text",),
-}
 
 
 class PageLanguage(language.Language):
@@ -68,9 +62,11 @@ class PageLanguage(language.Language):
             return type(value)(self.spoken(one) for one in value)
         if not isinstance(value, BaseModel):
             return value
-        update: dict[str, Any] = {name: self.said(getattr(value, name)) for name in _TEXTS.get(type(value), ())}
-        if isinstance(value, SizeView):
-            update["gpu_label"] = self.label(value.gpu_label)
+        update: dict[str, Any] = {}
+        if isinstance(value, Coded):
+            update = {name: self.said(value.as_message(name)) for name in value.TEXTS}
+        elif isinstance(value, SizeView) and value.gpu_label_parts:
+            update = {"gpu_label": ", ".join(self.said(part.as_message("text")) for part in value.gpu_label_parts)}
         update |= {name: self.spoken(one) for name, one in value if isinstance(one, BaseModel | tuple | list)}
         return value.model_copy(update=update)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol, cast
 
 from distributed.core import Status
 
+from factorycommon.messages import received
 from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.terms import ClusterTerms
 from factorygate.cluster.worker import process_names
@@ -100,8 +101,8 @@ def _job(name: str, told: dict[str, Any] | None, workers: int, log: tuple[str, .
         position=told["position"],
         expected_start=told["expected_start"],
         ends=told["ends"],
-        why=(words or {}).get("what", ""),
-        do=(words or {}).get("do", ""),
+        why=received(words or {}, "what"),
+        do=received(words or {}, "do"),
         log_tail=tuple(told["log_tail"]) or log,
         has_log=bool(told["log_tail"] or told["started"]),
     )

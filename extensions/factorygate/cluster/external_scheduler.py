@@ -16,6 +16,7 @@ from typing import Any
 
 from distributed.deploy.spec import ProcessInterface
 
+from factorycommon.messages import received
 from factorygate.cluster import pages, versions
 from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.forwarder import Forwarder
@@ -113,7 +114,7 @@ def _runs(cluster: Mapping[str, Any]) -> bool:
     """Whether the scheduler's job is up. Raises LinkError where it never will be."""
     if cluster["state"] != "live":
         words = cluster.get("end") or {}
-        raise LinkError("refused", words.get("what") or "The cluster's scheduler ended.", words.get("do", ""))
+        raise LinkError("refused", received(words, "what") or "The cluster's scheduler ended.", received(words, "do"))
     head = cluster.get("head")
     return head is not None and head["state"] == "running"
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorygate.cluster import keywords
 from factorygate.cluster.worker_place import WorkerPlace
 from factorygate.link import LinkRoute
@@ -78,9 +78,10 @@ class ClusterTerms:
         used = told["spent"] + told["committed"] if told else 0.0
         needed = more * (self.place.gpus if gpus is None else gpus) * self.place.hours
         if used + needed > self.cap_gpu_hours + ROUNDING:
-            said = N_(
+            said = Message(
+                "over-cap-here",
                 "The cluster may use {cap} GPU-hours: {used} are used or promised, and {jobs} jobs would need {more} "
-                "more."
+                "more.",
             )
             raise ValueError(
                 said.format(cap=f"{self.cap_gpu_hours:g}", used=f"{used:.2f}", jobs=more, more=f"{needed:.2f}")

@@ -12,7 +12,8 @@ from typing import Any
 from dask.utils import parse_bytes
 from distributed.deploy.local import nprocesses_nthreads
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
+from factorygate import language
 from factorygate.link import LinkRoute, get_now
 
 GB = 10**9
@@ -108,8 +109,8 @@ def find(
     time = hours if hours is not None else min(float(shape["default_hours"]), most)
     if not 0 < time <= most:
         raise ValueError(f"{time:g} h is outside the limits of {wanted_size}: at most {most:g} h.")
-    label = N_("{gpus}, {cores} cores, {memory} GB").format(
-        gpus=view["gpu_label"], cores=shape["cores"], memory=f"{shape['memory_gb']:g}"
+    label = Message("size-label", "{gpus}, {cores} cores, {memory} GB").format(
+        gpus=language.label_of(view), cores=shape["cores"], memory=f"{shape['memory_gb']:g}"
     )
     return WorkerPlace(
         factory=found["id"],

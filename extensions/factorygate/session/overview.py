@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from factorycommon.language import N_
+from factorycommon.messages import of_error
 from factorygate import language
 from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.session.resource_usage import Gauge
@@ -111,7 +112,7 @@ class Overview:
         except NoLinkError:
             pass  # a server without a gateway shows its clock
         except LinkError as error:
-            self._told = self._told | {"trouble": language.here().sentences(str(error))}
+            self._told = self._told | {"trouble": language.here().said(of_error(error))}
         except (TypeError, KeyError, AttributeError, ValueError):
             text = N_("The gateway gave an answer that this session does not understand.")
             self._told = self._told | {"trouble": language.here().said(text)}
@@ -130,7 +131,11 @@ class Overview:
 
 
 def _names(factories: Any) -> dict[str, tuple[str, dict[str, str]]]:
+    said = language.here().said
     return {
-        one["id"]: (one["site"]["machine"], {view["size"]["id"]: view["gpu_label"] for view in one["sizes"]})
+        one["id"]: (
+            one["site"]["machine"],
+            {view["size"]["id"]: said(language.label_of(view)) for view in one["sizes"]},
+        )
         for one in factories
     }

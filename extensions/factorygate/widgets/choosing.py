@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from factorycommon.language import N_
+from factorycommon.messages import Message, joined, received
 from factorygate import language
 
 Choice = dict[str, Any]  # factory, size, environment: ids; hours: float; project: id or None
@@ -31,7 +32,7 @@ def checked(wish: Mapping[str, Any]) -> Choice:
     """What may be asked for at all, by form alone; what is None or left out is open. Raises ValueError in words."""
     unknown = sorted(set(wish) - set(FIELDS))
     if unknown:
-        said = N_("A choice has no {unknown}; it has {fields}.")
+        said = Message("choice-field-unknown", "A choice has no {unknown}; it has {fields}.")
         raise ValueError(said.format(unknown=", ".join(map(repr, unknown)), fields=", ".join(FIELDS)))
     choice: Choice = {}
     for field, value in wish.items():
@@ -42,16 +43,16 @@ def checked(wish: Mapping[str, Any]) -> Choice:
         elif isinstance(value, str) and (_PROJECT if field == "project" else _ID).fullmatch(value):
             choice[field] = value
         else:
-            said = N_("{field} must be an id (small letters, digits and dashes), not {value}.")
+            said = Message("must-be-an-id", "{field} must be an id (small letters, digits and dashes), not {value}.")
             raise ValueError(said.format(field=field, value=repr(value)))
     return choice
 
 
 def _hours(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(N_("hours must be a number, not {value}.").format(value=repr(value)))
+        raise ValueError(Message("hours-no-number", "hours must be a number, not {value}.").format(value=repr(value)))
     if not 0 < value <= MOST_HOURS:
-        said = N_("hours must be above 0 and at most {most}, not {value}.")
+        said = Message("hours-out-of-bounds", "hours must be above 0 and at most {most}, not {value}.")
         raise ValueError(said.format(most=MOST_HOURS, value=repr(value)))
     return float(value)
 
@@ -95,24 +96,29 @@ def refusal(wish: Mapping[str, Any], choice: Choice | None, factories: Factories
         if choice[field] == value:
             continue
         if field == "factory":
-            said = N_("There is no factory {factory} for you; there is {others}.")
+            said = Message("factory-not-offered", "There is no factory {factory} for you; there is {others}.")
             return said.format(factory=repr(value), others=_list(factories))
         factory = _find(factories, choice["factory"]) or {}
         if field == "size":
             sizes = _list([view["size"] for view in factory["sizes"]])
-            said = N_("{factory} has no size {size}; it has {others}.")
+            said = Message("size-not-offered", "{factory} has no size {size}; it has {others}.")
             return said.format(factory=factory["id"], size=repr(value), others=sizes)
         if field == "environment":
             fitting = _list([one for one in factory["environments"] if _fits(one, choice["size"])])
-            said = N_("{factory} has no environment {environment} for {size}; it has {others}.")
+            said = Message(
+                "environment-not-offered", "{factory} has no environment {environment} for {size}; it has {others}."
+            )
             return said.format(factory=factory["id"], environment=repr(value), size=choice["size"], others=fitting)
         if field == "project":
             able = next(view["projects"] for view in factory["sizes"] if view["size"]["id"] == choice["size"])
-            said = N_("The project {project} cannot be charged for {size} at {factory}; there is {others}.")
+            said = Message(
+                "project-not-offered",
+                "The project {project} cannot be charged for {size} at {factory}; there is {others}.",
+            )
             return said.format(
                 project=repr(value), size=choice["size"], factory=factory["id"], others=", ".join(able) or "none"
             )
-        said = N_("{hours} hours are not offered for {size}; the nearest are {nearest}.")
+        said = Message("hours-not-offered", "{hours} hours are not offered for {size}; the nearest are {nearest}.")
         return said.format(hours=f"{value:g}", size=choice["size"], nearest=f"{choice[field]:g}")
     return ""
 
@@ -155,7 +161,7 @@ def standing(factories: Factories) -> list[dict[str, Any]]:
 def _standing_size(view: Mapping[str, Any]) -> dict[str, Any]:
     told = {
         "size": view["size"],
-        "gpu_label": language.here().label(view["gpu_label"]),
+        "gpu_label": language.here().said(language.label_of(view)),
         "projects": view.get("projects", ()),
     }
     return told | {"billed_gpus": view.get("billed_gpus", view["size"]["gpus"])}
@@ -186,13 +192,13 @@ def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
 def _rules_open(words: Mapping[str, Any] | None) -> dict[str, str] | None:
     """Why nothing of theirs starts there, with what to do: a notebook has no way to the hub's pages but these words."""
     said = language.here().said
-    return None if words is None else {"what": f"{said(words['what'])} {said(words['do'])}"}
+    return None if words is None else {"what": said(joined(received(words, "what"), received(words, "do")))}
 
 
 def _health(health: Mapping[str, Any]) -> dict[str, Any]:
     """When it last answered is told only of a factory that no longer does: else it would change with every answer."""
     words, said = health.get("words"), language.here().said
     if words is not None:
-        words = words | {name: said(words[name]) for name in ("what", "do") if words.get(name)}
+        words = words | {name: said(received(words, name)) for name in ("what", "do") if words.get(name)}
     told = {"state": health["state"], "words": words}
     return told if health["state"] == "ok" else told | {"answered_at": health.get("answered_at")}

@@ -71,6 +71,7 @@ from factorycommon.models.clusters import (
     WorkerState,
 )
 from factorycommon.models.entry import Coming, NetworkEntry, Planned, Seat, SiteInfo
+from factorycommon.models.messages import Coded, Parameters, Phrase
 from factorycommon.models.projects import ANTENNA, Group, Mode, Project, ProjectAt, Projects, ProvenGroup, SiteAccounts
 from factorycommon.models.provenance import Origin, Said, Sourced
 from factorycommon.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
@@ -123,6 +124,7 @@ __all__ = [
     "Cluster",
     "ClusterId",
     "ClusterRequest",
+    "Coded",
     "Coming",
     "ComingView",
     "CredentialBody",
@@ -165,10 +167,12 @@ __all__ = [
     "NodeState",
     "Notice",
     "Origin",
+    "Parameters",
     "Partition",
     "PartitionLoad",
     "Person",
     "PersonBody",
+    "Phrase",
     "Planned",
     "Point",
     "Policy",

@@ -9,6 +9,7 @@ from factorycommon.models.antennas import Antenna
 from factorycommon.models.base import Model, Point, ProjectId, Slug, UnixAccount
 from factorycommon.models.catalogue import Accelerator, Environment, Folder, Hint, IdleLimits, NodeSize
 from factorycommon.models.entry import Coming, Seat, SiteInfo
+from factorycommon.models.messages import Phrase
 from factorycommon.models.projects import Mode
 from factorycommon.models.rules import AccountHelp, SiteRules
 from factorycommon.models.scheduler import Estimate
@@ -45,6 +46,7 @@ class SizeView(Model):
 
     size: NodeSize
     gpu_label: str  # "1 x A100 64 GB", "no GPU"
+    gpu_label_parts: tuple[Phrase, ...] = ()  # what stands between the commas of gpu_label
     fits_now: int  # how many more of this size could start now; 0: none
     projects: tuple[ProjectId, ...] = ()  # of the person's, those that may have it
     billed_gpus: int = 0  # GPUs that an hour of it costs; a size that bills its whole node: all of the node

@@ -16,12 +16,20 @@ from factorycommon.models import (
     FactoryView,
     JobOptions,
     NodeSize,
+    Phrase,
     ProjectId,
     ProjectView,
     ReadyView,
     SizeView,
 )
-from factorylink.catalogue.loading import billed_gpus, default_environment, find_size, gpu_label, smallest_size
+from factorylink.catalogue.loading import (
+    billed_gpus,
+    default_environment,
+    find_size,
+    gpu_label,
+    gpu_label_parts,
+    smallest_size,
+)
 from factorylink.credentials.efp import NEVER
 from factorylink.errors import FactoryError
 from factorylink.explain import explain
@@ -193,6 +201,7 @@ class Offers:
             SizeView(
                 size=size.model_copy(update={"note": ""}),
                 gpu_label=gpu_label(factory, size),
+                gpu_label_parts=tuple(Phrase.model_validate({"text": one}) for one in gpu_label_parts(factory, size)),
                 billed_gpus=billed_gpus(factory, size),
                 fits_now=place.site.fits_now(size) if health.state == "ok" else 0,
                 fits_until=closed.start if (closed := maintenance.closing(coming, size.partition)) else None,

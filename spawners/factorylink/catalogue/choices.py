@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import (
     Choice,
     Environment,
@@ -43,7 +43,7 @@ def find_size(factory: Factory, size_id: str) -> NodeSize:
             return size
     raise ChoiceError(
         "size",
-        N_("Unknown node size {size}; {factory} has: {names}.").format(
+        Message("size-unknown", "Unknown node size {size}; {factory} has: {names}.").format(
             size=repr(size_id), factory=factory.site.machine, names=_names(factory.sizes)
         ),
     )
@@ -56,7 +56,7 @@ def find_environment(factory: Factory, environment_id: str) -> Environment:
             return environment
     raise ChoiceError(
         "environment",
-        N_("Unknown environment {environment}; {factory} has: {names}.").format(
+        Message("environment-unknown", "Unknown environment {environment}; {factory} has: {names}.").format(
             environment=repr(environment_id), factory=factory.site.machine, names=_names(factory.environments)
         ),
     )
@@ -69,7 +69,7 @@ def default_environment(factory: Factory, size: NodeSize) -> Environment:
         if environment.id == factory.default_environment:
             return environment
     if not fitting:
-        said = N_("No environment of {factory} fits the node size {size}.")
+        said = Message("no-environment-fits", "No environment of {factory} fits the node size {size}.")
         raise ChoiceError("environment", said.format(factory=factory.site.machine, size=size.id))
     return fitting[0]
 
@@ -93,6 +93,11 @@ def walltime(hours: float) -> int:
 
 
 def gpu_label(factory: Factory, size: NodeSize) -> str:
+    """Return what the size has, as one text: the parts with commas between them."""
+    return ", ".join(gpu_label_parts(factory, size))
+
+
+def gpu_label_parts(factory: Factory, size: NodeSize) -> list[str]:
     """Return what the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``. Where several
     sizes of the factory have the same, what tells them apart follows: ``1 x A100 64 GB, up to 30 min``."""
     label = _gpus(factory, size)
@@ -106,17 +111,21 @@ def gpu_label(factory: Factory, size: NodeSize) -> str:
         if len(rest) < len(alike):
             parts.append(tell(size))
         alike = rest
-    return ", ".join(parts)
+    return parts
 
 
 def _longest(size: NodeSize) -> str:
     if size.max_hours < 1:
-        return N_("up to {minutes} min").format(minutes=round(60 * size.max_hours))
-    return N_("up to {hours} h").format(hours=f"{size.max_hours:g}")
+        return Message("up-to-minutes", "up to {minutes} min").format(minutes=round(60 * size.max_hours))
+    return Message("up-to-hours", "up to {hours} h").format(hours=f"{size.max_hours:g}")
 
 
 def _cores(size: NodeSize) -> str:
-    return N_("1 core") if size.cores == 1 else N_("{number} cores").format(number=size.cores)
+    return (
+        Message("one-core", "1 core")
+        if size.cores == 1
+        else Message("cores", "{number} cores").format(number=size.cores)
+    )
 
 
 def _memory(size: NodeSize) -> str:
@@ -134,7 +143,7 @@ def _id(size: NodeSize) -> str:
 def _gpus(factory: Factory, size: NodeSize) -> str:
     """Return the GPUs of a size in words."""
     if size.gpus == 0:
-        return N_("no GPU")
+        return Message("no-gpu", "no GPU")
     accelerator = factory.gpu(factory.partition(size.partition))
     unit = "" if accelerator.unit == "GPU" else f" {accelerator.unit}"
     memory = "" if accelerator.memory_gb is None else f" {accelerator.memory_gb:g} GB"
@@ -146,7 +155,7 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
     if choice.factory is not None and choice.factory != factory.id:
         raise ChoiceError(
             "factory",
-            N_("This choice is for {wanted}, not for {factory}.").format(
+            Message("other-factory", "This choice is for {wanted}, not for {factory}.").format(
                 wanted=repr(choice.factory), factory=repr(factory.id)
             ),
         )
@@ -158,20 +167,21 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
         if not _fits(environment, size):
             raise ChoiceError(
                 "environment",
-                N_("The environment {environment} does not fit the node size {size}; it fits: {names}.").format(
-                    environment=repr(environment.id), size=repr(size.id), names=", ".join(environment.sizes)
-                ),
+                Message(
+                    "environment-does-not-fit",
+                    "The environment {environment} does not fit the node size {size}; it fits: {names}.",
+                ).format(environment=repr(environment.id), size=repr(size.id), names=", ".join(environment.sizes)),
             )
     hours = size.default_hours if choice.hours is None else choice.hours
     if hours > size.max_hours:
         raise ChoiceError(
             "hours",
-            N_("{hours} h is above the limit of {size}: at most {most} h.").format(
+            Message("hours-too-many", "{hours} h is above the limit of {size}: at most {most} h.").format(
                 hours=f"{hours:g}", size=repr(size.id), most=f"{size.max_hours:g}"
             ),
         )
     if hours < SHORTEST_HOURS:
-        raise ChoiceError("hours", N_("Ask for at least one minute (0.017 h)."))
+        raise ChoiceError("hours", Message("hours-too-few", "Ask for at least one minute (0.017 h)."))
     idle = factory.idle
     return ResolvedChoice(
         factory=factory.id,
@@ -195,7 +205,10 @@ def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
         return choice
     left = (choice.until - now).total_seconds() / 3600
     if left < SHORTEST_HOURS:
-        raise ChoiceError("until", N_("There is no time left until {until}.").format(until=f"{choice.until:%H:%M %Z}"))
+        raise ChoiceError(
+            "until",
+            Message("until-past", "There is no time left until {until}.").format(until=f"{choice.until:%H:%M %Z}"),
+        )
     size = smallest_size(factory) if choice.size is None else find_size(factory, choice.size)
     hours = min(left, size.max_hours if choice.hours is None else choice.hours)
     return choice.model_copy(update={"hours": hours, "until": None})
@@ -304,7 +317,10 @@ def _bounded(field: str, asked: int | None, default: int, most: int) -> int:
         return default
     if not 1 <= asked <= most:
         raise ChoiceError(
-            field, N_("{asked} minutes is outside the factory's bounds: 1 to {most}.").format(asked=asked, most=most)
+            field,
+            Message("minutes-out-of-bounds", "{asked} minutes is outside the factory's bounds: 1 to {most}.").format(
+                asked=asked, most=most
+            ),
         )
     return asked
 
