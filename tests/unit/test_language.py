@@ -213,10 +213,16 @@ async def test_a_refusal_and_its_page_are_translated(ada: httpx.AsyncClient, lin
     many = Message("limit-clusters", "You have {number} clusters, the most one may have.").format(number="<7>")
     link.refuse = Problem(kind="limit", message=many, do="Close one of them first.", scheduler="sbatch: no")
     page = (await ada.post("/hub/spawn/ada/fresh", data=form, headers=header)).text
-    told = (await ada.post("/hub/api/users/ada/servers/fresh", json={"factory": "one"}, headers=header)).json()
+    told = (
+        await ada.post(
+            "/hub/api/users/ada/servers/fresh",
+            json={"factory": "one"},
+            headers=header | {"X-XSRFToken": ada.cookies["_xsrf"]},
+        )
+    ).json()
     link.refuse = None
-    assert "Sie haben &lt;7&gt; Cluster, mehr darf niemand haben." in page
-    assert "Die Factory meldete:" in page
+    assert "Sie haben &lt;7&gt; Cluster, mehr darf man nicht haben." in page
+    assert "Die Factory sagte:" in page
     assert told["message"].startswith("You have <7> clusters, the most one may have. Close one of them first.")
 
 
