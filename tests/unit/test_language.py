@@ -12,11 +12,17 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from babel.messages.pofile import read_po
 from pydantic import ValidationError
 
 from factorycommon.messages import Message
-from factorycommon.models import LogLine, Phrase, Problem
+from factorycommon.models import LogLine, Phrase, Problem, SizeView
+from factorygate.language import label_of
+from factorylink import problems
+from factorylink.catalogue import catalogue
+from factorylink.catalogue.loading import gpu_label_parts
 from factorylink.explain import explain
+from factoryspawner.errors import problem_failed
 from factoryspawner.language import Languages, PageLanguage, languages
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
@@ -94,15 +100,43 @@ def test_a_parameter_that_is_a_message_is_translated_too() -> None:
     assert german().said(why) != why
 
 
+def test_a_refusal_keeps_its_parameters_on_every_way() -> None:
+    words = explain.filled("project-not-here", factory="LUMI")
+    problem = problems.of_words("forbidden", words).problem
+    failed = problem_failed(problem)
+    assert (problem.code, problem.parameters) == ("project-not-here", {"factory": "LUMI"})
+    assert problems.words_of(problem).parameters == failed.words.parameters == problem.parameters
+    told = german().said(failed.jupyterhub_message)
+    assert failed.jupyterhub_message == f"{words.what} {words.do}"
+    assert told == f"{german().spoken(words).what} {german().spoken(words).do}"
+    assert german().spoken(words).what != words.what
+    assert failed.jupyterhub_html_message.told(german().said).startswith(f"<p>{german().spoken(words).what}</p>")
+
+
+def test_labels_of_sizes_are_told_part_by_part() -> None:
+    federation = catalogue.load(CHECKOUT / "hub_config" / "factories")
+    factory = next(one for one in federation.factories.values() if one.sizes)
+    size = factory.sizes[0].model_copy(update={"gpus": 0, "cores": 8})
+    parts = [*gpu_label_parts(factory, size), Message("cores", "{number} cores").format(number=8)]
+    phrases = tuple(Phrase.model_validate({"text": part}) for part in parts)
+    view = SizeView(size=size, gpu_label=", ".join(parts), gpu_label_parts=phrases, fits_now=0)
+    assert view.gpu_label.startswith("no GPU")
+    assert german().spoken(view).gpu_label.startswith("keine GPU")
+    assert german().spoken(view).gpu_label.endswith(", 8 Kerne")
+    assert german().said(label_of(view.model_dump(mode="json"))) == german().spoken(view).gpu_label
+
+
 def test_all_answers_are_told_in_a_language() -> None:
+    with (LOCALE / "de" / "LC_MESSAGES" / "factorygate.po").open("rb") as file:
+        known = {one.id for one in read_po(file, locale="de") if one.string and not one.fuzzy}
     for answers in explain.everything().values():
         for answer in answers:
             parts = {name: "7" for text in (answer.what, answer.move.do) for name in re.findall(r"\{(\w+)\}", text)}
             move = answer.move._replace(do=answer.move.do.format(**parts))
             told = answer._replace(what=answer.what.format(**parts), move=move).words()
             assert told.parameters == parts
-            assert german().spoken(told).what != told.what
-            assert german().spoken(told).do != told.do
+            assert (german().spoken(told).what != told.what) == (answer.what in known)
+            assert (german().spoken(told).do != told.do) == (answer.move.do in known)
             assert german().spoken(told).code == told.code
 
 
