@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 from factorycommon.language import SOURCE, VARIABLE, Language, first, read
-from factorycommon.messages import joined, received
-
-
-def label_of(view: Mapping[str, Any]) -> str:
-    """Return the label of a node size (``SizeView`` as JSON), to be translated part by part."""
-    parts = view.get("gpu_label_parts")
-    return joined(*(received(part, "text") for part in parts), separator=", ") if parts else str(view["gpu_label"])
 
 
 @cache

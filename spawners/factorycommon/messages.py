@@ -54,13 +54,3 @@ def of_error(error: BaseException) -> str:
     """Return what an exception was raised with, as the message that it is; else its text."""
     first = error.args[0] if error.args else ""
     return first if isinstance(first, Message) else str(error)
-
-
-def received(told: Mapping[str, Any], field: str) -> str:
-    """Return a text of an answer of the link (JSON) with the code and the parameters beside it, as far as they are
-    such; "" where there is no text."""
-    text, code, parameters = told.get(field), told.get("code"), told.get("parameters")
-    if not isinstance(text, str):
-        return ""
-    known = isinstance(parameters, Mapping) and all(isinstance(one, str) for one in parameters.values())
-    return Message(code, text, dict(parameters) if known and parameters else {}) if isinstance(code, str) else text

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 
 from factorycommon.messages import Message
 from factorycommon.models import LogLine, Phrase, Problem, SizeView
-from factorygate.language import label_of
 from factorylink import problems
 from factorylink.catalogue import catalogue
 from factorylink.catalogue.loading import gpu_label_parts
@@ -123,7 +122,7 @@ def test_labels_of_sizes_are_told_part_by_part() -> None:
     assert view.gpu_label.startswith("no GPU")
     assert german().spoken(view).gpu_label.startswith("keine GPU")
     assert german().spoken(view).gpu_label.endswith(", 8 Kerne")
-    assert german().said(label_of(view.model_dump(mode="json"))) == german().spoken(view).gpu_label
+    assert german().said(view.gpu_label_message) == german().spoken(view).gpu_label
 
 
 def test_all_answers_are_told_in_a_language() -> None:

@@ -8,6 +8,7 @@ the sites' price lists; dialects turn it into their scheduler's units.
 from factorycommon.models.antennas import Antenna, Antennas, LoginHint
 from factorycommon.models.base import (
     HEAD,
+    MOST_HOURS,
     Hours,
     JobId,
     Model,
@@ -68,13 +69,23 @@ from factorycommon.models.clusters import (
     Worker,
     WorkerLog,
     WorkerName,
+    WorkerOptions,
     WorkerState,
 )
 from factorycommon.models.entry import Coming, NetworkEntry, Planned, Seat, SiteInfo
 from factorycommon.models.messages import Coded, Parameters, Phrase
+from factorycommon.models.prices import Amount, Cost, Price
 from factorycommon.models.projects import ANTENNA, Group, Mode, Project, ProjectAt, Projects, ProvenGroup, SiteAccounts
 from factorycommon.models.provenance import Origin, Said, Sourced
-from factorycommon.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
+from factorycommon.models.requests import (
+    ADOPT,
+    Choice,
+    ChoiceQuery,
+    JobOptions,
+    JobRequest,
+    ResolvedChoice,
+    SessionRequest,
+)
 from factorycommon.models.rules import AccountHelp, Act, Agreement, LoginRules, Policy, SiteRules
 from factorycommon.models.scheduler import End, Estimate, Job, JobState, NodeState, Reservation
 from factorycommon.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words, notebook_base
@@ -83,7 +94,9 @@ from factorycommon.models.views import (
     AccountKind,
     AccountThere,
     AccountView,
+    Bounds,
     ChecklistView,
+    ChoiceView,
     ComingView,
     CredentialView,
     FactoryView,
@@ -92,10 +105,12 @@ from factorycommon.models.views import (
     NetworkAntenna,
     NetworkFactory,
     NetworkView,
+    Offer,
     PartitionLoad,
     ProjectView,
     ReadyView,
     ReservationView,
+    SessionBounds,
     SiteCheck,
     SizeView,
 )
@@ -104,6 +119,7 @@ __all__ = [
     "ADOPT",
     "ANTENNA",
     "HEAD",
+    "MOST_HOURS",
     "Accelerator",
     "AcceptBody",
     "AccessStatus",
@@ -113,20 +129,25 @@ __all__ = [
     "AccountView",
     "Act",
     "Agreement",
+    "Amount",
     "Antenna",
     "Antennas",
     "AuditLine",
     "BatchId",
     "BatchRequest",
+    "Bounds",
     "CancelRequest",
     "ChecklistView",
     "Choice",
+    "ChoiceQuery",
+    "ChoiceView",
     "Cluster",
     "ClusterId",
     "ClusterRequest",
     "Coded",
     "Coming",
     "ComingView",
+    "Cost",
     "CredentialBody",
     "CredentialView",
     "DrainBody",
@@ -166,6 +187,7 @@ __all__ = [
     "NodeSize",
     "NodeState",
     "Notice",
+    "Offer",
     "Origin",
     "Parameters",
     "Partition",
@@ -176,6 +198,7 @@ __all__ = [
     "Planned",
     "Point",
     "Policy",
+    "Price",
     "Problem",
     "ProblemKind",
     "Project",
@@ -197,6 +220,7 @@ __all__ = [
     "Seat",
     "ServerName",
     "Session",
+    "SessionBounds",
     "SessionId",
     "SessionRequest",
     "SessionState",
@@ -222,6 +246,7 @@ __all__ = [
     "Worker",
     "WorkerLog",
     "WorkerName",
+    "WorkerOptions",
     "WorkerState",
     "believed",
     "notebook_base",
