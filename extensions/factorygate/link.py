@@ -26,6 +26,7 @@ from factorycommon.link_errors import LinkError, LinkSilent, read_problem
 
 __all__ = ["Link", "LinkError", "LinkRoute", "LinkSilent", "NoLinkError", "get_now", "has_own_token", "use_token"]
 
+
 log = logging.getLogger(__name__)
 
 SECONDS = 30.0  # for an answer; streams have no limit

@@ -1,19 +1,18 @@
-"""Catalogues as gettext has them, and finished English sentences found again in them: for the notebook and the hub.
+"""Catalogues as gettext has them, for the notebook and the hub: the one place where a text is put into a language.
 
-English texts are the keys. What the link said arrives as finished sentences with their parts filled in; those are found
-again by the catalogue's own templates ("Job {job} was found."). So nothing has to travel or be stored beside a
-sentence, what the ledger kept for years is translated, too, and a script reads plain English.
+English texts are the keys; a message with parameters is found by its code (``factorycommon.messages``). What has no
+translation, or was said by a release whose English text was another, is shown in English.
 """
 
 from __future__ import annotations
 
 import gettext
 import io
-import re
 from collections.abc import Callable, Container, Iterable, Mapping
-from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from factorycommon.messages import Message as Text
 
 if TYPE_CHECKING:
     from babel.messages.catalog import Catalog, Message
@@ -22,18 +21,11 @@ SOURCE = "en"
 DOMAIN = "factorygate"
 VARIABLE = "FACTORYGATE_LANGUAGE"  # of a session: the languages of its person, the most wanted first, between colons
 
-_PART = re.compile(r"\{(\w+)\}")
-_SENTENCES = re.compile(r"(?<=[.!?]) (?=[A-Z])")
 _PLURALS = 200  # plural forms are told for 0..199; beyond, the last two digits decide in every language
-_TOLD = 4096  # sentences kept translated
-_LONGEST = 1000  # characters of a sentence that is looked for; that takes the square of them
 
 
 def N_(text: str) -> str:
-    """Mark a text to be translated where it is shown.
-
-    Fill in parts with ``N_("Job {job} was found.").format(job=...)``: marked is what stands in the brackets.
-    """
+    """Mark a text without parameters, to be translated where it is shown. With parameters it is a ``Message``."""
     return text
 
 
@@ -47,7 +39,13 @@ class Language:
         self._texts = gettext.NullTranslations() if catalog is None else _compiled(catalog)
         self.gettext = self._texts.gettext
         self.ngettext = self._texts.ngettext
-        self._kept = lru_cache(_TOLD)(self._found)
+        self._coded: dict[str, list[tuple[str, str]]] = {}  # by their code: English texts with their translations
+        for message in self._messages:
+            english, translated = message.id, message.string
+            if message.context and isinstance(english, str) and isinstance(translated, str) and not message.fuzzy:
+                self._coded.setdefault(message.context, []).append((english, translated or english))
+        # A text that was kept without its code, as earlier releases did, is known as long as it has no parameters.
+        self._uncoded = {english: translated for known in self._coded.values() for english, translated in known}
 
     def page(self, shows: Callable[[str], bool]) -> dict[str, Any]:
         """What a page needs that ``shows`` the texts of a file: ``texts``, and ``plural``: the form for 0, 1, 2, ... as
@@ -62,44 +60,27 @@ class Language:
         index = gettext.c2py(self._plurals)
         return {"language": self.code, "texts": texts, "plural": "".join(str(index(n)) for n in range(_PLURALS))}
 
-    def sentences(self, text: str) -> str:
-        """The same of several texts that were joined to one, each of a sentence or more."""
-        left, told = _SENTENCES.split(text), []
-        while left:
-            # The shortest that is known: the last part of a template takes whatever follows.
-            texts = [" ".join(left[:end]) for end in range(1, len(left) + 1)]
-            end = next((end for end, one in enumerate(texts, 1) if self.said(one) != one), 1)
-            told.append(self.said(texts[end - 1]))
-            del left[:end]
-        return " ".join(told)
-
-    def label(self, text: str) -> str:
-        """The label of a node size, of which each part is translated by itself: "no GPU, up to 30 min"."""
-        return ", ".join(self.said(part) for part in text.split(", "))
-
     def said(self, text: str) -> str:
-        """A finished English sentence in this language; itself where the catalogue has no such sentence."""
-        return self._kept(text) if len(text) <= _LONGEST else text
+        """Return a text in this language; the English text where the catalogue has no translation of it.
 
-    def _found(self, text: str) -> str:
+        A ``Message`` is found by its code. Its English text must be what this release says by that code: else the
+        translation, or the ledger's old text, means something else.
+        """
+        if not isinstance(text, Text):
+            return self._plain(text)
+        if text.parts:
+            return text.separator.join(self.said(part) for part in text.parts)
+        for english, translated in self._coded.get(text.code, ()):
+            if _filled(english, text.parameters) == text:
+                parts = {
+                    name: self.said(part) if isinstance(part, Text) else part for name, part in text.parameters.items()
+                }
+                return _filled(translated, parts) or str(text)
+        return self._plain(str(text))
+
+    def _plain(self, text: str) -> str:
         told = self.gettext(text) if text else ""
-        if told != text or not text:
-            return told
-        for shape, template in self._templates:
-            if found := shape.fullmatch(text):
-                return template.format(**found.groupdict())
-        return text
-
-    @cached_property
-    def _templates(self) -> list[tuple[re.Pattern[str], str]]:
-        """Texts with parts, as what they look like when filled in; those with most words of their own first."""
-        found = []
-        for message in self._messages:
-            if isinstance(message.id, str) and isinstance(message.string, str) and _of(message, _is_code):
-                words = _PART.split(message.id)
-                if len(words) > 1:
-                    found.append((len("".join(words[::2])), _shape(words), message.string))
-        return [(shape, template) for _, shape, template in sorted(found, key=lambda one: -one[0])]
+        return self._uncoded.get(text, text) if told == text else told
 
 
 L = TypeVar("L", bound=Language)
@@ -139,25 +120,16 @@ def _compiled(catalog: Catalog) -> gettext.GNUTranslations:
     return gettext.GNUTranslations(file)
 
 
-def _is_code(file: str) -> bool:
-    return file.endswith(".py")
+def _filled(template: str, parameters: Mapping[str, str]) -> str | None:
+    """Return the template with its parameters; None where they are not those of the template."""
+    if not parameters:
+        return template
+    try:
+        return template.format(**parameters)
+    except (LookupError, ValueError, AttributeError):
+        return None
 
 
 def _of(message: Message, wanted: Callable[[str], bool]) -> bool:
     """Whether it is translated, and from a file that is wanted."""
     return bool(message.string) and not message.fuzzy and any(wanted(str(file)) for file, _ in message.locations)
-
-
-def _shape(words: list[str]) -> re.Pattern[str]:
-    """``words``: text, name, text, name, ..., text."""
-    names: set[str] = set()
-    parts = []
-    for index, word in enumerate(words):
-        if index % 2 == 0:
-            parts.append(re.escape(word))
-        elif word in names:
-            parts.append(f"(?P={word})")
-        else:
-            names.add(word)
-            parts.append(f"(?P<{word}>.*?)")
-    return re.compile("".join(parts), re.DOTALL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
+from factorycommon.messages import joined
 from factorycommon.models.bodies import Problem, ProblemKind
 
 _TRANSIENT = ("unreachable", "draining", "too-many")
@@ -18,7 +19,7 @@ class LinkError(Exception):
     def __init__(
         self, kind: ProblemKind, message: str, do: str = "", scheduler: str = "", fits: int | None = None
     ) -> None:
-        super().__init__(" ".join(part for part in (message, do) if part))
+        super().__init__(joined(message, do))
         self.kind = kind
         self.message = message
         self.do = do
@@ -42,7 +43,8 @@ class LinkProblem(LinkError):
     """The link said no, with words. ``status``: the HTTP status; ``problem``: what the link said."""
 
     def __init__(self, status: int, problem: Problem) -> None:
-        super().__init__(problem.kind, problem.message, problem.do, problem.scheduler, problem.fits)
+        message, do = problem.as_message("message"), problem.as_message("do")
+        super().__init__(problem.kind, message, do, problem.scheduler, problem.fits)
         self.status = status
         self.problem = problem
 

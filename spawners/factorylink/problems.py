@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import Problem, ProblemKind, Words
 from factorylink.errors import FactoryError, Gone, Refused
 from factorylink.explain import explain
@@ -44,6 +45,7 @@ def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: in
             do=words.do,
             scheduler=words.scheduler,
             code=words.code,
+            parameters=words.parameters,
             whose=words.whose,
             fits=fits,
         )
@@ -52,7 +54,13 @@ def of_words(kind: ProblemKind, words: Words, field: str | None = None, fits: in
 
 def words_of(problem: Problem) -> Words:
     """The words that a problem was made of, or would have been."""
-    return Words(code=problem.code, what=problem.message, do=problem.do, whose=problem.whose or "you")
+    return Words(
+        code=problem.code,
+        parameters=problem.parameters,
+        what=problem.message,
+        do=problem.do,
+        whose=problem.whose or "you",
+    )
 
 
 def too_many(message: str) -> ProblemError:
@@ -67,7 +75,9 @@ def invalid(message: str, field: str | None = None) -> ProblemError:
 
 def gone(what: str) -> ProblemError:
     """What was asked about is not known here."""
-    return ProblemError(Problem(kind="gone", message=N_("{what} is not known here.").format(what=what)))
+    return ProblemError(
+        Problem(kind="gone", message=Message("not-known", "{what} is not known here.").format(what=what))
+    )
 
 
 def forbidden(message: str) -> ProblemError:
@@ -87,7 +97,7 @@ def conflict(message: str) -> ProblemError:
 
 def draining(message: str) -> ProblemError:
     """The factory takes nothing new; in the operator's words."""
-    return of_words("draining", explain.own("draining").model_copy(update={"what": message}))
+    return of_words("draining", explain.own("draining").saying(what=message))
 
 
 def refused(words: Words) -> ProblemError:

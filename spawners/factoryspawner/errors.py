@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from jupyterhub.spawner import SpawnException
 from markupsafe import Markup, escape
 
 from factorycommon.language import N_
+from factorycommon.messages import joined
 from factorycommon.models import Problem, Session, Words
 
 Kind = Literal[
@@ -38,6 +40,8 @@ STATUS: dict[Kind, int] = {
     "silent": 503,
     "ended": 500,
 }
+
+_FACTORY_SAID = N_("The factory said:")
 
 LINK_SILENT = Words(
     code="link-silent",
@@ -85,8 +89,8 @@ class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untype
         self.words = words
         self.field = field
         self.session = session
-        self.jupyterhub_message = " ".join(part for part in (words.what, words.do, _said(beside(words))) if part)
-        self.jupyterhub_html_message = str(_html(words, session))
+        self.jupyterhub_message = joined(words.as_message("what"), words.as_message("do"), _said(beside(words)))
+        self.jupyterhub_html_message = FailureHtml(words, session)
         super().__init__(self.jupyterhub_message, reason=kind, status_code=STATUS[kind])
 
 
@@ -102,6 +106,7 @@ def problem_failed(problem: Problem) -> StartFailed:
     """Return the failure for the link's refusal."""
     words = Words(
         code=problem.code or problem.kind,
+        parameters=problem.parameters,
         what=problem.message,
         do=problem.do,
         whose=problem.whose or "you",
@@ -125,13 +130,33 @@ def beside(words: Words) -> str:
 
 
 def _said(scheduler: str) -> str:
-    return N_("The factory said:") + f" {scheduler}" if scheduler else ""
+    return joined(_FACTORY_SAID, scheduler) if scheduler else ""
 
 
-def _html(words: Words, session: Session | None) -> Markup:
-    parts = [Markup("<p>{}</p>").format(part) for part in (words.what, words.do) if part]
-    if said := beside(words):
-        parts.append(Markup("<p>The factory said:</p><p><code>{}</code></p>").format(said))
+class FailureHtml(str):
+    """The failure as HTML, in English; ``told`` puts it into another language."""
+
+    __slots__ = ("_session", "_words")
+
+    _words: Words
+    _session: Session | None
+
+    def __new__(cls, words: Words, session: Session | None) -> FailureHtml:
+        """Escape all that is shown."""
+        html = super().__new__(cls, _html(words, session, str))
+        html._words, html._session = words, session
+        return html
+
+    def told(self, said: Callable[[str], str]) -> Markup:
+        """Return the failure with its texts as ``said`` (``Language.said``) tells them."""
+        return _html(self._words, self._session, said)
+
+
+def _html(words: Words, session: Session | None, said: Callable[[str], str]) -> Markup:
+    texts = (said(words.as_message(name)) for name in words.TEXTS)
+    parts = [Markup("<p>{}</p>").format(text) for text in texts if text]
+    if scheduler := beside(words):
+        parts.append(Markup("<p>{}</p><p><code>{}</code></p>").format(said(_FACTORY_SAID), scheduler))
     if session is not None and session.log_tail:
         parts.append(Markup("<pre>{}</pre>").format(escape("\n".join(session.log_tail))))
     return Markup("").join(parts)

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from tornado.httputil import HTTPServerRequest
 
 from factorycommon import language
-from factorycommon.models import LogLine, Problem, SizeView, Words
+from factorycommon.models import Coded, SizeView
 
 T = TypeVar("T")
 
@@ -25,12 +25,6 @@ COOKIE = "fg-lang"  # set by the pages
 
 _CODE = re.compile(r"[A-Za-z]{1,8}(-[A-Za-z0-9]{1,8}){0,3}")
 _MOST = 8  # languages of one request that count
-# What of the link's models is English for people; all else is names, numbers, and the scheduler's own words.
-_TEXTS: dict[type[BaseModel], tuple[str, ...]] = {
-    Words: ("what", "do"),
-    Problem: ("message", "do"),
-    LogLine: ("text",),
-}
 
 
 class PageLanguage(language.Language):
@@ -69,9 +63,11 @@ class PageLanguage(language.Language):
             return type(value)(self.spoken(one) for one in value)
         if not isinstance(value, BaseModel):
             return value
-        update: dict[str, Any] = {name: self.said(getattr(value, name)) for name in _TEXTS.get(type(value), ())}
-        if isinstance(value, SizeView):
-            update["gpu_label"] = self.label(value.gpu_label)
+        update: dict[str, Any] = {}
+        if isinstance(value, Coded):
+            update = {name: self.said(value.as_message(name)) for name in value.TEXTS}
+        elif isinstance(value, SizeView):
+            update = {"gpu_label": self.said(value.gpu_label_message)}
         update |= {name: self.spoken(one) for name, one in value if isinstance(one, BaseModel | tuple | list)}
         return value.model_copy(update=update)
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import Choice, Words
 from factoryspawner.errors import StartFailed
 
@@ -39,7 +39,7 @@ def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
         if key in _NOT_OPTIONS:
             continue
         if len(values) > 1:
-            raise _invalid(N_("{key} is given more than once.").format(key=_shown(key)), key)
+            raise _invalid(Message("given-twice", "{key} is given more than once.").format(key=_shown(key)), key)
         if values and values[0] != "":
             options[key] = values[0]
         elif key not in ALLOWED:
@@ -53,7 +53,8 @@ def plain(choice: Choice) -> dict[str, Any]:
 
 
 def _invalid(what: str, field: str | None) -> StartFailed:
-    return StartFailed("invalid", Words(code="invalid", what=what, whose="you"), field=field)
+    code = what.code if isinstance(what, Message) else "invalid"
+    return StartFailed("invalid", Words(code=code, what=what, whose="you"), field=field)
 
 
 def _shown(value: object) -> str:
@@ -66,18 +67,20 @@ def _words(error: ErrorDetails) -> str:
     value = _shown(error["input"])
     match error["type"]:
         case "extra_forbidden":
-            return N_("There is no option {field}. The options are: {names}.").format(
+            return Message("option-unknown", "There is no option {field}. The options are: {names}.").format(
                 field=_shown(field), names=", ".join(ALLOWED)
             )
         case "string_pattern_mismatch":
-            return N_("{field}: {value} is not an id. Ids are small letters, digits and dashes.").format(
+            return Message(
+                "not-an-id", "{field}: {value} is not an id. Ids are small letters, digits and dashes."
+            ).format(field=field, value=value)
+        case "string_type":
+            return Message("not-a-text", "{field}: {value} is not a text.").format(field=field, value=value)
+        case "bool_parsing" | "bool_type":
+            return Message("not-true-or-false", "{field}: {value} is neither true nor false.").format(
                 field=field, value=value
             )
-        case "string_type":
-            return N_("{field}: {value} is not a text.").format(field=field, value=value)
-        case "bool_parsing" | "bool_type":
-            return N_("{field}: {value} is neither true nor false.").format(field=field, value=value)
         case "float_parsing" | "float_type" | "int_parsing" | "int_type" | "int_from_float" | "finite_number":
-            return N_("{field}: {value} is not a number.").format(field=field, value=value)
+            return Message("not-a-number", "{field}: {value} is not a number.").format(field=field, value=value)
         case _:
             return f"{field}: {value}: {error['msg']}."

@@ -12,6 +12,7 @@ from unittest.mock import Mock
 
 from playwright.async_api import BrowserContext, Page, expect
 
+from factorycommon.messages import Message
 from factorycommon.models import (
     Accelerator,
     AccountView,
@@ -54,7 +55,7 @@ from tests.unit.hub_process import HubProcess, is_stopped
 
 CATALOGUE = Path(__file__).parents[2] / "hub_config" / "factories"
 DRAIN = "Closed for cooling work until Monday."
-ASKED = "Asked for small at One."
+ASKED = Message("asked", "Asked for {size} at {factory}.").format(size="small", factory="One")
 START = "/hub/spawn/ada"
 INSIDE = re.compile("/hub/(?!login)")  # where a login leads
 # What the catalogue of factories, the scheduler and the person bring along: names, not texts to be translated.

@@ -1,14 +1,15 @@
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import pytest
 
+from factorycommon.messages import Message
 from factorycommon.models import End, EndReason, Job, JobState
 from factorylink.errors import Distrusted, Expired, Unreachable
 from factorylink.explain import explain
 from factorylink.explain.slurm import PENDING
+from tests.support import texts
 
 REASONS = (Path(__file__).parent / "recorded" / "slurm-24.11" / "reasons.txt").read_text().split()
 DOCS = Path(__file__).parents[2] / "docs" / "reasons.md"
@@ -313,20 +314,13 @@ def test_everything_says_what_it_means_and_whose_move_it_is() -> None:
 
 
 def test_the_docs_list_all_reasons() -> None:
-    """If it fails: put what it prints between the marks of docs/reasons.md."""
-    table = reasons_table()
-    shown = re.search(r"<!-- reasons -->\n(.*)<!-- end -->", DOCS.read_text(), re.S)
-    assert shown is not None
-    assert shown[1] == table, table
+    assert texts.shown(DOCS.read_text()) == texts.reasons(), "run bin/messages: it writes docs/reasons.md"
 
 
-def reasons_table() -> str:
-    """All answers as the docs have them."""
-    whose = {"you": "you", "site": "the factory", "operator": "the operators", "wait": "nobody: just wait"}
-    lines: list[str] = []
-    for title, answers in explain.everything().items():
-        lines += [f"## {title}", "", "| code | what it means | who acts | what to do |", "|---|---|---|---|"]
+def test_an_answer_with_parameters_is_found_by_its_code() -> None:
+    for answers in explain.everything().values():
         for answer in answers:
-            lines.append(f"| `{answer.code}` | {answer.what} | {whose[answer.move.whose]} | {answer.move.do} |")
-        lines.append("")
-    return "\n".join(lines)
+            for text in (answer.what, answer.move.do):
+                if "{" in text:
+                    assert isinstance(text, Message), f"{text}: a Message, since it has parameters"
+                    assert text.code == answer.code

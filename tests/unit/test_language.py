@@ -2,57 +2,175 @@
 
 from __future__ import annotations
 
-import time
+import ast
+import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from babel.messages.pofile import read_po
+from pydantic import ValidationError
 
-from factorycommon.models import Problem
+from factorycommon.messages import Message
+from factorycommon.models import LogLine, Phrase, Problem, SizeView
+from factorylink import problems
+from factorylink.catalogue import catalogue
+from factorylink.catalogue.loading import gpu_label_parts
 from factorylink.explain import explain
-from factoryspawner.language import Languages, languages
+from factoryspawner.errors import problem_failed
+from factoryspawner.language import Languages, PageLanguage, languages
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import HubProcess
 
 CHECKOUT = Path(__file__).parents[2]
 LOCALE = CHECKOUT / "hub_config" / "locale"
+CODE = [path for side in ("spawners", "extensions/factorygate") for path in (CHECKOUT / side).rglob("*.py")]
 API = "/hub/gateway/api"
 
 
-def test_finished_sentences_are_found_again() -> None:
-    german = {one.code: one for one in languages(LOCALE)}["de"]
-    assert german.said("Job 4711 waits in the queue.") == "Job 4711 wartet in der Warteschlange."
-    assert (
-        german.said("Unknown node size 'x{y}'; LUMI has: 'a', 'b'.")
-        == "Unbekannte Knotengröße 'x{y}'; LUMI hat: 'a', 'b'."
-    )
-    assert german.said("An operator's own words.") == "An operator's own words."
-    # What scripts say with parts never takes apart what the link said.
-    assert german.said("lumi: down until noon") == "lumi: down until noon"
+def german() -> PageLanguage:
+    return {one.code: one for one in languages(LOCALE)}["de"]
+
+
+def test_a_message_is_told_by_its_code_and_parameters() -> None:
+    waits = Message("job-waits", "Job {job} waits in the queue.").format(job=4711)
+    assert waits == "Job 4711 waits in the queue."
+    assert german().said(waits) == "Job 4711 wartet in der Warteschlange."
+    line = LogLine(at=datetime.now(UTC), text=waits)
+    assert (line.code, line.parameters) == ("job-waits", {"job": "4711"})
+    received = LogLine.model_validate_json(line.model_dump_json())
+    assert german().spoken(received).text == "Job 4711 wartet in der Warteschlange."
+    assert received.text == "Job 4711 waits in the queue."  # as scripts read it
+    assert german().said("An operator's own words.") == "An operator's own words."
+
+
+def test_parameters_are_shown_as_they_are() -> None:
+    unknown = Message("size-unknown", "Unknown node size {size}; {factory} has: {names}.")
+    told = unknown.format(size="'x{y}'", factory="LUMI", names="'a', 'b'")
+    assert german().said(told) == "Unbekannte Knotengröße 'x{y}'; LUMI hat: 'a', 'b'."
+
+
+def test_a_finished_sentence_alone_is_not_taken_apart() -> None:
+    """As the ledger of an earlier release has it."""
+    assert german().said("Job 4711 waits in the queue.") == "Job 4711 waits in the queue."
+    assert german().said("The notebook answers.") == "Das Notebook antwortet."
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "parameters"),
+    [
+        ("job-waits", "Job 4711 is in line.", {"job": "4711"}),  # an earlier release's English
+        ("job-waits", "Job 4711 waits in the queue.", {"number": "4711"}),
+        ("job-waits", "Job 4711 waits in the queue.", {}),
+        ("job-waits", "Job 4711 waits in the queue.", {"job": "4712"}),
+        ("no-such-code", "Job 4711 waits in the queue.", {"job": "4711"}),
+        ("", "Job 4711 waits in the queue.", {"job": "4711"}),
+    ],
+)
+def test_what_does_not_fit_the_catalogue_is_english(code: str, text: str, parameters: dict[str, str]) -> None:
+    assert german().said(Message(code, text, parameters)) == text
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"code": "Job waits"},
+        {"code": "x" * 65},
+        {"parameters": {"job.__class__": "1"}},
+        {"parameters": {f"p{'x' * n}": "1" for n in range(17)}},
+        {"parameters": {"job": 1}},
+    ],
+)
+def test_codes_and_parameters_are_bounded(told: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Phrase.model_validate({"text": "x"} | told)
+    assert len(Phrase(text="x", code="a", parameters={"job": "x" * 9000}).parameters["job"]) < 9000
+
+
+def test_a_parameter_that_is_a_message_is_translated_too() -> None:
+    broken = Message("cluster-not-seen", "The cluster cannot be looked at: {why}")
+    why = Message("cluster-ending", "The cluster is ending.")
+    assert german().said(broken.format(why=why)).endswith(german().said(why))
+    assert german().said(why) != why
+
+
+def test_a_refusal_keeps_its_parameters_on_every_way() -> None:
+    words = explain.filled("project-not-here", factory="LUMI")
+    problem = problems.of_words("forbidden", words).problem
+    failed = problem_failed(problem)
+    assert (problem.code, problem.parameters) == ("project-not-here", {"factory": "LUMI"})
+    assert problems.words_of(problem).parameters == failed.words.parameters == problem.parameters
+    told = german().said(failed.jupyterhub_message)
+    assert failed.jupyterhub_message == f"{words.what} {words.do}"
+    assert told == f"{german().spoken(words).what} {german().spoken(words).do}"
+    assert german().spoken(words).what != words.what
+    assert failed.jupyterhub_html_message.told(german().said).startswith(f"<p>{german().spoken(words).what}</p>")
+
+
+def test_labels_of_sizes_are_told_part_by_part() -> None:
+    federation = catalogue.load(CHECKOUT / "hub_config" / "factories")
+    factory = next(one for one in federation.factories.values() if one.sizes)
+    size = factory.sizes[0].model_copy(update={"gpus": 0, "cores": 8})
+    parts = [*gpu_label_parts(factory, size), Message("cores", "{number} cores").format(number=8)]
+    phrases = tuple(Phrase.model_validate({"text": part}) for part in parts)
+    view = SizeView(size=size, gpu_label=", ".join(parts), gpu_label_parts=phrases, fits_now=0)
+    assert view.gpu_label.startswith("no GPU")
+    assert german().spoken(view).gpu_label.startswith("keine GPU")
+    assert german().spoken(view).gpu_label.endswith(", 8 Kerne")
+    assert german().said(view.gpu_label_message) == german().spoken(view).gpu_label
+
+
+def test_all_answers_are_told_in_a_language() -> None:
+    with (LOCALE / "de" / "LC_MESSAGES" / "factorygate.po").open("rb") as file:
+        known = {one.id for one in read_po(file, locale="de") if one.string and not one.fuzzy}
     for answers in explain.everything().values():
         for answer in answers:
-            told = answer.words()
-            assert german.spoken(told).what != told.what
-            assert german.spoken(told).do != told.do
-            assert german.spoken(told).code == told.code
+            parts = {name: "7" for text in (answer.what, answer.move.do) for name in re.findall(r"\{(\w+)\}", text)}
+            move = answer.move._replace(do=answer.move.do.format(**parts))
+            told = answer._replace(what=answer.what.format(**parts), move=move).words()
+            assert told.parameters == parts
+            assert (german().spoken(told).what != told.what) == (answer.what in known)
+            assert (german().spoken(told).do != told.do) == (answer.move.do in known)
+            assert german().spoken(told).code == told.code
 
 
-def test_a_text_of_any_length_is_looked_up_at_once() -> None:
-    """A person may have one of their own making said to them; the hub does nothing else meanwhile."""
-    german = {one.code: one for one in languages(LOCALE)}["de"]
-    text = f"hours: {'a: ' * 4_000!r} is not a number."
-    german.said("Not now.")  # the catalogue's templates are made at the first one
-    before = time.process_time()
-    assert german.said(text) == text
-    assert time.process_time() - before < 0.5
+def test_each_message_of_the_code_is_given_its_parameters() -> None:
+    """A missing one would be noticed only where that message is said."""
+    wrong = []
+    for path in CODE:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for call in (one for one in ast.walk(tree) if isinstance(one, ast.Call)):
+            text = call.func.value if isinstance(call.func, ast.Attribute) and call.func.attr == "format" else None
+            if isinstance(text, ast.Call) and isinstance(text.func, ast.Name) and text.func.id == "Message":
+                english = ast.literal_eval(text.args[1])
+                given = {keyword.arg for keyword in call.keywords}
+                if None not in given and given != set(re.findall(r"\{(\w+)\}", english)):
+                    wrong.append(f"{path.name}: {english}")
+    assert wrong == []
+
+
+def test_a_translation_that_is_missing_or_outdated_is_english(tmp_path: Path) -> None:
+    path = tmp_path / "de" / "LC_MESSAGES" / "factorygate.po"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        'msgid ""\nmsgstr ""\n"Content-Type: text/plain; charset=utf-8\\n"\n\n'
+        '#: a.py\nmsgctxt "one"\nmsgid "One {n}."\nmsgstr "Eins {n}."\n\n'
+        '#: a.py\n#, fuzzy\nmsgctxt "two"\nmsgid "Two {n}."\nmsgstr "Zwei {n}."\n\n'
+        '#: a.py\nmsgctxt "three"\nmsgid "Three {n}."\nmsgstr ""\n\n#~ msgid "Four."\n#~ msgstr "Vier."\n'
+    )
+    told = next(one for one in Languages(tmp_path) if one.code == "de")
+    texts = [Message(text.split()[0].lower(), text).format(n=1) for text in ("One {n}.", "Two {n}.", "Three {n}.")]
+    assert [told.said(text) for text in texts] == ["Eins 1.", "Two 1.", "Three 1."]
+    assert told.said("Four.") == "Four."
 
 
 def test_plural_forms_are_told_for_every_number() -> None:
-    german = {one.code: one for one in languages(LOCALE)}["de"]
-    plural = german.browser["plural"]
+    plural = german().browser["plural"]
     assert len(plural) == 200
     assert [plural[n] for n in (0, 1, 2, 101)] == ["1", "0", "1", "1"]
     assert {one.code: one for one in languages(LOCALE)}["en"].browser["texts"] == {}
@@ -116,15 +234,29 @@ async def test_a_page_speaks_the_language_that_is_asked_for(
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_refusal_and_its_page_are_translated(ada: httpx.AsyncClient, link: FakeLink) -> None:
-    german = {"Accept-Language": "de"}
-    missing = (await ada.get(f"{API}/sessions/{'f' * 32}", headers=german)).json()
+    header = {"Accept-Language": "de"}
+    missing = (await ada.get(f"{API}/sessions/{'f' * 32}", headers=header)).json()
     assert missing["message"] == "no such session"  # a stand-in's own words: not in the catalogue, shown as they are
     link.refuse = Problem(kind="draining", message="Closed <b>for</b> the fair.", do="Try again in a minute.")
     form = {"factory": "one", "size": "small", "_xsrf": ada.cookies["_xsrf"]}
-    page = (await ada.post("/hub/spawn/ada/fresh", data=form, headers=german)).text
+    page = (await ada.post("/hub/spawn/ada/fresh", data=form, headers=header)).text
     link.refuse = None
     assert "Closed &lt;b&gt;for&lt;/b&gt; the fair." in page
     assert "Versuchen Sie es in einer Minute wieder." in page
+    many = Message("limit-clusters", "You have {number} clusters, the most one may have.").format(number="<7>")
+    link.refuse = Problem(kind="limit", message=many, do="Close one of them first.", scheduler="sbatch: no")
+    page = (await ada.post("/hub/spawn/ada/fresh", data=form, headers=header)).text
+    told = (
+        await ada.post(
+            "/hub/api/users/ada/servers/fresh",
+            json={"factory": "one"},
+            headers=header | {"X-XSRFToken": ada.cookies["_xsrf"]},
+        )
+    ).json()
+    link.refuse = None
+    assert "Sie haben &lt;7&gt; Cluster, mehr darf man nicht haben." in page
+    assert "Die Factory sagte:" in page
+    assert told["message"].startswith("You have <7> clusters, the most one may have. Close one of them first.")
 
 
 @pytest.mark.asyncio(loop_scope="module")

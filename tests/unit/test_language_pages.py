@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from babel.messages.catalog import Catalog
-from babel.messages.pofile import read_po, write_po
+from babel.messages.pofile import write_po
 from playwright.async_api import BrowserContext, Page, async_playwright, expect
 
 from factorycommon.models import End, Problem
 from factorylink.explain import explain
 from tests.conftest import chromium_options
+from tests.support import texts
 from tests.unit import page_states
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess
@@ -57,13 +58,11 @@ def write_pseudo(pages: Path) -> None:
     """A copy of the pages with a catalogue of marked texts."""
     for name in ("templates", "static", "locale"):
         shutil.copytree(PAGES / name, pages / name)
-    with (PAGES / "locale" / "factorygate.pot").open("rb") as file:
-        texts = read_po(file)
     pseudo = Catalog(locale=PSEUDO)
-    for one in texts:
+    for one in texts.extracted(pages / "locale"):
         if one.id:
             forms = marked(one.id) if isinstance(one.id, str) else tuple(marked(form) for form in one.id)
-            pseudo.add(one.id, forms, locations=one.locations)
+            pseudo.add(one.id, forms, locations=one.locations, context=one.context)
     path = pages / "locale" / PSEUDO / "LC_MESSAGES" / "factorygate.po"
     path.parent.mkdir(parents=True)
     with path.open("wb") as file:

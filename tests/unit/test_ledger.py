@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
 
+from factorycommon.messages import Message
 from factorycommon.models import Choice, EndReason, JobOptions, LogLine, SessionState, Words
+from factorylink.explain import explain
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, LedgerError
 from factorylink.ledger.schema import SessionRecord
 from tests.unit.fake_factory import ID, OTHER
@@ -48,6 +51,22 @@ async def test_a_row_comes_back_as_it_was(ledger: Ledger) -> None:
     assert await ledger.live() == []
     assert [found.id for found in await ledger.recent("ada", "")] == [ID]
     assert await ledger.recent("ben") == []
+
+
+async def test_a_message_comes_back_with_its_code_and_parameters(ledger: Ledger) -> None:
+    asked = Message("asked", "Asked for {size} at {factory}.").format(size="gpu-1", factory="M")
+    kept = replace(row(), log=[LogLine(at=datetime.now(UTC), text=asked)])
+    await ledger.add(kept, ENTRY)
+    await ledger.change(kept, say=Message("job-found", "Job {job} was found.").format(job=7))
+    await ledger.change(kept, end=explain.filled("project-not-here", factory="M"))
+    found = await ledger.row(ID)
+    assert found is not None
+    assert [(line.code, line.text, line.parameters) for line in found.log] == [
+        ("asked", "Asked for gpu-1 at M.", {"size": "gpu-1", "factory": "M"}),
+        ("job-found", "Job 7 was found.", {"job": "7"}),
+    ]
+    assert found.end is not None
+    assert (found.end.code, found.end.parameters) == ("project-not-here", {"factory": "M"})
 
 
 async def test_one_running_session_of_a_server(ledger: Ledger) -> None:

@@ -71,6 +71,7 @@ async def test_a_ledger_in_the_field_comes_up_whole(old: Path, tmp_path: Path) -
     assert over is not None
     assert over.end_reason is EndReason.FINISHED
     assert [line.text for line in over.log] == ["Asked for gpu-1 at m.", "Ended."]
+    assert [(line.code, line.parameters) for line in over.log] == [("", {}), ("", {})]  # shown in English, as it is
     assert await ledger.drains() == {"one": "Back at noon."}
     assert await ledger.pauses() == ({"one": "For a moment."} if version > 1 else {})
     assert [entry.action for entry in await ledger.audited()] == ["ask", "ask"]

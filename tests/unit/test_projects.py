@@ -145,7 +145,7 @@ async def test_a_reservation_is_offered_with_the_projects_that_are_in_it_and_to_
     (view,) = world.offers.views("ada")
     assert {one.id: one.projects for one in view.reservations} == {"course": ("q",), "all": ("p", "q", "r")}
     code, field, message = await refusal(world, session_id=ID, server="x", project="p", reservation="course")
-    assert (code, field) == ("invalid", "reservation")
+    assert (code, field) == ("reservation-of-others", "reservation")
     assert message == "The reservation 'course' is not for the project p, but for: q."
     (*_, message) = await refusal(world, session_id=ID, server="x", project="p", reservation="gone")
     assert message == "The reservation 'gone' is not yours to use, or it is not its time."

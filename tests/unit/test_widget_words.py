@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
-from factorycommon.models import Health, Words
+from factorycommon.link_errors import LinkProblem
+from factorycommon.messages import Message, joined, of_error
+from factorycommon.models import Health, Problem, Words
 from factorygate import language
 from factorygate.link import LinkError
 from factorygate.widgets import assets
@@ -71,7 +73,9 @@ def test_else_it_is_english() -> None:
 
 @pytest.mark.usefixtures("german", "no_background")
 def test_the_panel_says_what_is_the_matter() -> None:
-    cluster = ScriptedCluster(view(3, message=f"{FULL} Nobody translated this.", size_label="1 x A100, 8 cores, 60 GB"))
+    size = Message("size-label", "{gpus}, {cores} cores, {memory} GB").format(gpus="1 x A100", cores=8, memory=60)
+    message = joined(FULL, "Nobody translated this.")
+    cluster = ScriptedCluster(view(3, message=message, size_label=size))
     shown = Shown(cluster)
     shown.page(op="scale", jobs=12)
     assert shown.panel._said["text"] == "12 Jobs gewünscht."
@@ -91,18 +95,33 @@ def test_the_panel_says_what_is_the_matter() -> None:
 
 @pytest.mark.usefixtures("german")
 def test_texts_that_were_joined_are_told_one_by_one() -> None:
-    told = language.here().sentences(
-        "You have a cluster named x already. Take it up by its name, or choose another. Nobody translated this. "
-        "The cluster may use 4 GPU-hours. 3.00 are used or reserved, and 2 more jobs of 1 h would need 2. "
-        "Ask for fewer or shorter jobs, or for a larger cap."
+    taken = {
+        "message": "You have a cluster named x already. Take it up by its name, or choose another.",
+        "code": "cluster-name-yours",
+        "parameters": {"name": "x"},
+    }
+    over = {
+        "message": "The cluster may use 4 GPU-hours. 3.00 are used or reserved, and 2 more jobs of 1 h would need 2.",
+        "do": "Ask for fewer or shorter jobs, or for a larger cap.",
+        "code": "over-cap",
+        "parameters": {"cap": "4", "used": "3.00", "more": "2", "hours": "1", "asked": "2"},
+    }
+    known = LinkProblem(409, Problem.model_validate({"kind": "conflict"} | taken))
+    problem = LinkProblem(403, Problem.model_validate({"kind": "limit"} | over))
+    text = joined(
+        LinkProblem(409, Problem.model_validate({"kind": "conflict"} | taken)).message,
+        "Nobody translated this.",
+        of_error(problem),
     )
+    assert text == f"{taken['message']} Nobody translated this. {over['message']} {over['do']}"
+    told = language.here().said(text)
     assert told == (
         "Sie haben schon einen Cluster namens x. Nehmen Sie ihn unter seinem Namen wieder auf, oder wählen Sie einen "
         "anderen. Nobody translated this. Der Cluster darf 4 GPU-Stunden verbrauchen. 3.00 sind verbraucht oder seinen "
         "Jobs zugesagt, und 2 weitere Jobs von 1 h bräuchten 2. Verlangen Sie weniger oder kürzere Jobs, oder eine "
         "höhere Grenze."
     )
-    assert language.here().sentences("") == ""
+    assert language.here().said(joined()) == ""
 
 
 @pytest.mark.usefixtures("german")

@@ -9,6 +9,7 @@ from typing import Any
 from distributed.deploy.adaptive import Adaptive
 from distributed.protocol.pickle import dumps
 
+from factorycommon.messages import of_error
 from factorygate.link import LinkError
 
 PENDING_GRACE = 600.0  # seconds for which a job that waits is kept though the work would do without it now
@@ -104,7 +105,7 @@ class FactoryAdaptive(Adaptive):
             self._pause = 0.0
         except (LinkError, ValueError) as error:
             if not self._stopped:  # else the number is somebody else's business by now
-                self.cluster.message = str(error)
+                self.cluster.message = of_error(error)
             self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
             self._not_before = asyncio.get_running_loop().time() + self._pause
 

@@ -19,6 +19,7 @@ from distributed.deploy.cluster import Cluster
 from distributed.security import Security
 
 from factorycommon.language import N_
+from factorycommon.messages import Message, joined, of_error
 from factorycommon.models import Cluster as ClusterTold
 from factorygate.cluster import cluster_view, external_scheduler, keywords, pages, worker_place, worker_status
 from factorygate.cluster.adaptive import FactoryAdaptive
@@ -356,7 +357,7 @@ class FactoryCluster(JobQueueCluster):
         try:
             await self.cluster_api.end()  # which answers whoever waits for jobs
         except LinkError as error:  # it ends by itself: nobody reads of it any more
-            self.message = str(error)
+            self.message = of_error(error)
         if self._begin_task is not None and not self._begin_task.done():
             self._begin_task.cancel()
             await asyncio.gather(self._begin_task, return_exceptions=True)
@@ -515,15 +516,16 @@ class FactoryCluster(JobQueueCluster):
             except LinkError as error:
                 if not error.fits or self.adapting is not adapting:
                     raise
-                room, why = min(error.fits, room - 1), str(error)
+                room, why = min(error.fits, room - 1), of_error(error)
                 if room == 0:
                     raise
             else:
                 break
         if why:
-            self.message = N_("The work wants {wanted} jobs, and there are {there}: no more are allowed. {why}").format(
-                wanted=jobs, there=there + room, why=why
-            )
+            said = Message(
+                "no-more-jobs", "The work wants {wanted} jobs, and there are {there}: no more are allowed."
+            ).format(wanted=jobs, there=there + room)
+            self.message = joined(said, why)
 
     def _room(self, more: int) -> tuple[int, str]:
         """How many of so many more jobs the cap allows, and if not all, why. Raises ValueError where it allows none."""
@@ -535,7 +537,7 @@ class FactoryCluster(JobQueueCluster):
         except ValueError as error:
             if fits == 0:
                 raise
-            return fits, str(error)
+            return fits, of_error(error)
         return more, ""
 
     async def scale_down(self, workers: Iterable[str]) -> None:
@@ -571,7 +573,7 @@ class FactoryCluster(JobQueueCluster):
                 self._created.update(made.values())
                 await start_together(made.values())
             except LinkError as error:
-                self.message = str(error)
+                self.message = of_error(error)
                 for name in [name for name, job in self.workers.items() if job.status is Status.created]:
                     self.workers.pop(name).status = Status.failed
                     self.worker_spec.pop(name, None)

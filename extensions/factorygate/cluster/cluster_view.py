@@ -101,8 +101,8 @@ def _job(name: str, told: Worker | None, workers: int, log: tuple[str, ...]) -> 
         position=told.position,
         expected_start=_rfc3339(told.expected_start),
         ends=_rfc3339(told.ends),
-        why="" if words is None else words.what,
-        do="" if words is None else words.do,
+        why="" if words is None else words.as_message("what"),
+        do="" if words is None else words.as_message("do"),
         log_tail=told.log_tail or log,
         has_log=bool(told.log_tail or told.started),
     )

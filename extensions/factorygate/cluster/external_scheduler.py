@@ -119,7 +119,8 @@ def _runs(cluster: Cluster | None) -> bool:
     if cluster is None:
         return False
     if cluster.state != "live":
-        what, do = ("", "") if cluster.end is None else (cluster.end.what, cluster.end.do)
+        words = cluster.end
+        what, do = ("", "") if words is None else (words.as_message("what"), words.as_message("do"))
         raise LinkError("refused", what or "The cluster's scheduler ended.", do)
     return cluster.head is not None and cluster.head.state == "running"
 

@@ -13,7 +13,7 @@ import dask
 from dask.utils import parse_timedelta
 from distributed.core import Status
 
-from factorycommon.language import N_
+from factorycommon.messages import Message, joined, of_error
 from factorycommon.models import Worker
 from factorygate.cluster import versions
 from factorygate.cluster.cluster_api import ClusterApi
@@ -190,12 +190,13 @@ class Replacer:
         elif self._crashes >= CRASHES:
             self._give_up(f"{self._crashes} jobs in a row ended before their workers came: {words}".strip())
         elif name in self._came and _is_early(told) and self._fails_too_often():
-            said = N_(
+            said = Message(
+                "jobs-fail",
                 "{jobs} jobs have failed within {minutes} minutes after their workers came, so no others are asked "
-                "for. Most likely a task of the work ends its worker. {why}"
+                "for. Most likely a task of the work ends its worker.",
             )
             minutes = round(FAILURES_SECONDS / 60)
-            self._give_up(said.format(jobs=len(self._failures), minutes=minutes, why=words).strip())
+            self._give_up(joined(said.format(jobs=len(self._failures), minutes=minutes), words))
 
     def _give_up(self, why: str) -> None:
         """Ask for no more jobs until somebody wants some, and say why."""
@@ -219,8 +220,8 @@ class Replacer:
             now = asyncio.get_running_loop().time()
             self._gone = [then for then in self._gone if now - then < TOGETHER] + len(found) * [now]
             why = _why(found[0])
-            said = N_("Jobs that were wanted have ended ({jobs}); others are asked for. {why}")
-            self._cluster.message = said.format(jobs=len(self._gone), why=why).strip()
+            said = Message("jobs-replaced", "Jobs that were wanted have ended ({jobs}); others are asked for.")
+            self._cluster.message = joined(said.format(jobs=len(self._gone)), why)
 
     def _is_alone_for_long(self, name: str, told: Worker, connected: set[str]) -> bool:
         """Its workers were there, and are gone though it runs."""
@@ -255,7 +256,7 @@ class Replacer:
                 worker_plan.add_replacement(name)
                 asked += 1
         except ValueError as error:
-            cluster.message = str(error)
+            cluster.message = of_error(error)
             self._wait_longer()
         return asked > 0
 
@@ -294,7 +295,7 @@ class Replacer:
 
 def _why(told: Worker) -> str:
     """Return why a job ended, in words."""
-    return "" if told.end is None else told.end.what
+    return "" if told.end is None else told.end.as_message("what")
 
 
 def _is_early(told: Worker) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from distributed.core import Status
 
+from factorycommon.messages import of_error
 from factorycommon.models import Worker
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.worker_plan import WorkerPlan
@@ -148,7 +149,7 @@ class WorkerRetirement:
         try:
             await self._retiring_workers[name].job.close()
         except LinkError as error:
-            self._cluster.message = str(error)
+            self._cluster.message = of_error(error)
         else:
             self._retiring_workers.pop(name, None)
 

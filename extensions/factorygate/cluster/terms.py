@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import Cluster, ClusterRequest, Scheduler, SchedulerJob
 from factorygate.cluster import keywords
 from factorygate.cluster.worker_place import WorkerPlace
@@ -93,9 +93,10 @@ class ClusterTerms:
         used = told.gpu_hours.spent + told.gpu_hours.committed if told else 0.0
         needed = more * self._each(told)
         if used + needed > self.cap_gpu_hours + ROUNDING:
-            said = N_(
+            said = Message(
+                "over-cap-here",
                 "The cluster may use {cap} GPU-hours: {used} are used or promised, and {jobs} jobs would need {more} "
-                "more."
+                "more.",
             )
             raise ValueError(
                 said.format(cap=f"{self.cap_gpu_hours:g}", used=f"{used:.2f}", jobs=more, more=f"{needed:.2f}")

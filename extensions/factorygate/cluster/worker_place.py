@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dask.utils import parse_bytes
 from distributed.deploy.local import nprocesses_nthreads
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import ChoiceView
 from factorygate.link import LinkError, LinkRoute, get_now
 
@@ -100,8 +100,8 @@ def find(
     each = processes or usual
     if not 1 <= each <= max(cores or shape.cores, shape.gpus):
         raise ValueError(f"{shape.id} has {shape.cores} cores: too few for {each} workers in a job.")
-    label = N_("{gpus}, {cores} cores, {memory} GB").format(
-        gpus=view.gpu_label, cores=shape.cores, memory=f"{shape.memory_gb:g}"
+    label = Message("size-label", "{gpus}, {cores} cores, {memory} GB").format(
+        gpus=view.gpu_label_message, cores=shape.cores, memory=f"{shape.memory_gb:g}"
     )
     return WorkerPlace(
         factory=choice.factory,

@@ -10,6 +10,7 @@ from distributed.core import Status
 from distributed.objects import SchedulerInfo
 
 from factorycommon.language import N_
+from factorycommon.messages import Message, joined
 from factorygate.cluster.cluster_api import ClusterApi
 
 log = logging.getLogger("factorygate.cluster")
@@ -55,7 +56,7 @@ async def follow(cluster: FollowedCluster, comm: Any) -> None:
 async def _again(cluster: FollowedCluster, problem: Exception) -> Any:
     """Return a connection on which the scheduler tells, once there is one; None where the cluster is over."""
     pause = PAUSE
-    broken = N_("The connection to the Dask scheduler broke ({error}).").format(error=problem)
+    broken = Message("scheduler-lost", "The connection to the Dask scheduler broke ({error}).").format(error=problem)
     cluster.message = broken
     while cluster.status is Status.running and not _is_over(cluster.cluster_api):
         try:
@@ -67,7 +68,7 @@ async def _again(cluster: FollowedCluster, problem: Exception) -> Any:
             log.info("The scheduler does not answer: %r", error)
         else:
             cluster._watch_worker_status_comm = comm
-            cluster.message = f"{broken} " + N_("It was opened again.")
+            cluster.message = joined(broken, N_("It was opened again."))
             return comm
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)

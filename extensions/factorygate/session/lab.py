@@ -19,6 +19,7 @@ from jupyter_server.serverapp import ServerApp
 from jupyter_server.utils import url_path_join
 from tornado import web
 
+from factorycommon.messages import of_error
 from factorygate import language
 from factorygate.examples import FIRST, FOLDER, copy_examples
 from factorygate.link import LinkError
@@ -81,7 +82,7 @@ class Extend(APIHandler):
             answer = await self._overview.extend(hours)
         except LinkError as error:
             self.set_status(_STATUS.get(error.kind, 409))
-            answer = {"message": str(error)}
+            answer = {"message": language.here().said(of_error(error))}
         await self.finish(answer)
 
 

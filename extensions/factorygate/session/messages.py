@@ -18,7 +18,7 @@ _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # all but the end of a 
 
 
 @dataclass(frozen=True)
-class Message:
+class ShownMessage:
     """``id``: who was shown it once is not shown it again; ``at``: when it came, RFC 3339."""
 
     id: str
@@ -27,7 +27,7 @@ class Message:
     at: str
 
 
-def read_message(told: object, now: float) -> Message:
+def read_message(told: object, now: float) -> ShownMessage:
     """A message as it came: ``{"id", "text", "kind"}``. ``now``: seconds since the epoch. ValueError in words."""
     found = told if isinstance(told, dict) else {}
     name, text, kind = found.get("id"), found.get("text"), found.get("kind", "info")
@@ -37,16 +37,16 @@ def read_message(told: object, now: float) -> Message:
         raise ValueError(f"`text`: 1 to {LONGEST} characters without control characters are needed")
     if kind not in get_args(Kind):
         raise ValueError(f"`kind`: one of {', '.join(get_args(Kind))} is needed")
-    return Message(name, text.strip(), cast(Kind, kind), moment(now) or "")
+    return ShownMessage(name, text.strip(), cast(Kind, kind), moment(now) or "")
 
 
 class Messages:
     """The last ``KEPT`` messages, oldest first."""
 
     def __init__(self) -> None:
-        self._kept: deque[Message] = deque(maxlen=KEPT)
+        self._kept: deque[ShownMessage] = deque(maxlen=KEPT)
 
-    def add(self, message: Message) -> None:
+    def add(self, message: ShownMessage) -> None:
         """Keep it, unless one with its id is kept: to tell twice is to tell once."""
         if all(known.id != message.id for known in self._kept):
             self._kept.append(message)

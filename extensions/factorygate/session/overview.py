@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
+from factorycommon.messages import of_error
 from factorycommon.models import Cluster, ExtendBody, FactoryView, ResolvedChoice, Session
 from factorygate import language
 from factorygate.link import Link, LinkError, NoLinkError
@@ -113,7 +114,7 @@ class Overview:
         except NoLinkError:
             pass  # a server without a gateway shows its clock
         except LinkError as error:
-            self._told = self._told | {"trouble": language.here().sentences(str(error))}
+            self._told = self._told | {"trouble": language.here().said(of_error(error))}
         if self._asked >= 0:  # else something happened meanwhile, of which the answers may not tell
             self._asked = time.monotonic()
 
@@ -128,4 +129,8 @@ class Overview:
 
 
 def _names(factories: list[FactoryView]) -> dict[str, tuple[str, dict[str, str]]]:
-    return {one.id: (one.site.machine, {view.size.id: view.gpu_label for view in one.sizes}) for one in factories}
+    said = language.here().said
+    return {
+        one.id: (one.site.machine, {view.size.id: said(view.gpu_label_message) for view in one.sizes})
+        for one in factories
+    }

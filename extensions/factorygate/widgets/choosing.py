@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from factorycommon.language import N_
+from factorycommon.messages import Message, joined
 from factorycommon.models import MOST_HOURS, FactoryView, Health, SizeView, Words
 from factorygate import language
 
@@ -31,7 +32,7 @@ def checked(wish: Mapping[str, Any]) -> Choice:
     """What may be asked for at all, by form alone; what is None or left out is open. Raises ValueError in words."""
     unknown = sorted(set(wish) - set(FIELDS))
     if unknown:
-        said = N_("A choice has no {unknown}; it has {fields}.")
+        said = Message("choice-field-unknown", "A choice has no {unknown}; it has {fields}.")
         raise ValueError(said.format(unknown=", ".join(map(repr, unknown)), fields=", ".join(FIELDS)))
     choice: Choice = {}
     for field, value in wish.items():
@@ -42,16 +43,16 @@ def checked(wish: Mapping[str, Any]) -> Choice:
         elif isinstance(value, str) and (_PROJECT if field == "project" else _ID).fullmatch(value):
             choice[field] = value
         else:
-            said = N_("{field} must be an id (small letters, digits and dashes), not {value}.")
+            said = Message("must-be-an-id", "{field} must be an id (small letters, digits and dashes), not {value}.")
             raise ValueError(said.format(field=field, value=repr(value)))
     return choice
 
 
 def _hours(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError(N_("hours must be a number, not {value}.").format(value=repr(value)))
+        raise ValueError(Message("hours-no-number", "hours must be a number, not {value}.").format(value=repr(value)))
     if not 0 < value <= MOST_HOURS:
-        said = N_("hours must be above 0 and at most {most}, not {value}.")
+        said = Message("hours-out-of-bounds", "hours must be above 0 and at most {most}, not {value}.")
         raise ValueError(said.format(most=MOST_HOURS, value=repr(value)))
     return float(value)
 
@@ -82,24 +83,29 @@ def refusal(wish: Mapping[str, Any], choice: Choice | None, factories: Factories
         if choice[field] == value:
             continue
         if field == "factory":
-            said = N_("There is no factory {factory} for you; there is {others}.")
+            said = Message("factory-not-offered", "There is no factory {factory} for you; there is {others}.")
             return said.format(factory=repr(value), others=_list(factories))
         factory = next(one for one in factories if one.id == choice["factory"])
         view = next(one for one in factory.sizes if one.size.id == choice["size"])
         if field == "size":
             sizes = _list([one.size for one in factory.sizes])
-            said = N_("{factory} has no size {size}; it has {others}.")
+            said = Message("size-not-offered", "{factory} has no size {size}; it has {others}.")
             return said.format(factory=factory.id, size=repr(value), others=sizes)
         if field == "environment":
             fitting = ", ".join(view.offer.environments) or "none"
-            said = N_("{factory} has no environment {environment} for {size}; it has {others}.")
+            said = Message(
+                "environment-not-offered", "{factory} has no environment {environment} for {size}; it has {others}."
+            )
             return said.format(factory=factory.id, environment=repr(value), size=choice["size"], others=fitting)
         if field == "project":
-            said = N_("The project {project} cannot be charged for {size} at {factory}; there is {others}.")
+            said = Message(
+                "project-not-offered",
+                "The project {project} cannot be charged for {size} at {factory}; there is {others}.",
+            )
             return said.format(
                 project=repr(value), size=choice["size"], factory=factory.id, others=", ".join(view.projects) or "none"
             )
-        said = N_("{hours} hours are not offered for {size}; the nearest are {nearest}.")
+        said = Message("hours-not-offered", "{hours} hours are not offered for {size}; the nearest are {nearest}.")
         return said.format(hours=f"{value:g}", size=choice["size"], nearest=f"{choice[field]:g}")
     return ""
 
@@ -150,7 +156,7 @@ def standing(factories: Factories) -> list[dict[str, Any]]:
 
 def _standing_size(view: SizeView) -> dict[str, Any]:
     told = view.model_dump(mode="json", include={"size", "projects", "offer", "price"})
-    return told | {"gpu_label": language.here().label(view.gpu_label)}
+    return told | {"gpu_label": language.here().said(view.gpu_label_message)}
 
 
 def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
@@ -178,14 +184,14 @@ def _start(view: SizeView) -> str | None:
 def _rules_open(words: Words | None) -> dict[str, str] | None:
     """Why nothing of theirs starts there, with what to do: a notebook has no way to the hub's pages but these words."""
     said = language.here().said
-    return None if words is None else {"what": f"{said(words.what)} {said(words.do)}"}
+    return None if words is None else {"what": said(joined(words.as_message("what"), words.as_message("do")))}
 
 
 def _health(health: Health) -> dict[str, Any]:
     """When it last answered is told only of a factory that no longer does: else it would change with every answer."""
     told, said = health.model_dump(mode="json", include={"state", "words", "answered_at"}), language.here().said
     if health.words is not None:
-        told["words"] |= {"what": said(health.words.what), "do": said(health.words.do)}
+        told["words"] |= {name: said(health.words.as_message(name)) for name in health.words.TEXTS}
     if health.state == "ok":
         del told["answered_at"]
     return told

@@ -12,6 +12,7 @@ import anywidget
 import traitlets
 
 from factorycommon.language import N_
+from factorycommon.messages import Message, of_error
 from factorygate import language
 from factorygate.link import LinkError
 from factorygate.view_data import ClusterView, Watched
@@ -53,7 +54,10 @@ class ClusterPanel(anywidget.AnyWidget):
             try:
                 view = self._cluster.view()
             except Exception as error:  # noqa: BLE001  # whatever is wrong there, the panel says so and looks again
-                self._say(N_("The cluster cannot be looked at: {why}").format(why=error), bad=True)
+                self._say(
+                    Message("cluster-not-seen", "The cluster cannot be looked at: {why}").format(why=of_error(error)),
+                    bad=True,
+                )
                 return True
             if view != self._seen or time.monotonic() - self._flowed > FLOW_SECONDS:
                 self._tell(view)
@@ -80,7 +84,7 @@ class ClusterPanel(anywidget.AnyWidget):
             self.send(changes)
 
     def _say(self, words: str, bad: bool = False) -> None:
-        self._said = {"text": language.here().sentences(words), "bad": bad}
+        self._said = {"text": language.here().said(words), "bad": bad}
 
     # --- the page
 
@@ -141,7 +145,9 @@ class ClusterPanel(anywidget.AnyWidget):
             return
         self._act(
             lambda: self._cluster.adapt(minimum_jobs=least, maximum_jobs=most),
-            N_("Adapting to the workload, between {least} and {most} jobs.").format(least=least, most=most),
+            Message("adapting", "Adapting to the workload, between {least} and {most} jobs.").format(
+                least=least, most=most
+            ),
         )
 
     def _end(self, content: Mapping[str, Any]) -> None:
@@ -153,14 +159,17 @@ class ClusterPanel(anywidget.AnyWidget):
         most = self._seen.maximum
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most:
             return value
-        self._say(N_("A number of jobs is a whole number from 0 to {most}.").format(most=most), bad=True)
+        self._say(
+            Message("jobs-out-of-bounds", "A number of jobs is a whole number from 0 to {most}.").format(most=most),
+            bad=True,
+        )
         return None
 
     def _act(self, deed: Callable[[], object], done: str) -> None:
         try:
             deed()
         except (ValueError, LinkError) as error:
-            self._say(str(error), bad=True)
+            self._say(of_error(error), bad=True)
         else:
             self._say(done)
         ticker.add(self)  # it may have rested
@@ -178,4 +187,4 @@ class ClusterPanel(anywidget.AnyWidget):
 
 
 def _wanted(jobs: int) -> str:
-    return N_("1 job wanted.") if jobs == 1 else N_("{number} jobs wanted.").format(number=jobs)
+    return N_("1 job wanted.") if jobs == 1 else Message("jobs-wanted", "{number} jobs wanted.").format(number=jobs)

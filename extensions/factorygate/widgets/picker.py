@@ -14,6 +14,7 @@ from typing import Any
 import anywidget
 import traitlets
 
+from factorycommon.messages import of_error
 from factorycommon.models import FactoryView
 from factorygate import language
 from factorygate.link import Link, LinkError, NoLinkError, has_own_token
@@ -74,7 +75,7 @@ class FactoryPicker(anywidget.AnyWidget):
         try:
             wish = checked(proposal["value"])
         except ValueError as error:
-            raise traitlets.TraitError(str(error)) from None
+            raise traitlets.TraitError(of_error(error)) from None
         if self._factories is None:
             return wish
         choice = completed(wish, self._factories, _here())
@@ -120,7 +121,7 @@ class FactoryPicker(anywidget.AnyWidget):
             with self._choosing:
                 self.value = dict(wish)
         except traitlets.TraitError as error:
-            self.send({"refused": language.here().sentences(str(error))})
+            self.send({"refused": language.here().said(of_error(error))})
 
     def _ask(self, content: Mapping[str, Any]) -> None:
         hours, choice = content.get("hours"), self.value

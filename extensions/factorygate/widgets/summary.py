@@ -36,7 +36,7 @@ def summary(view: ClusterView) -> dict[str, Any]:
         "per_hour": round(view.gpu_hours_per_hour, 2),
         "adapting": None if adapting is None else [adapting.minimum, adapting.maximum],
         "dashboard": view.dashboard if view.dashboard and _WEB.match(view.dashboard) else None,
-        "message": words.sentences(view.message),
+        "message": words.said(view.message),
     }
 
 

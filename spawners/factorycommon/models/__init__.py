@@ -73,6 +73,7 @@ from factorycommon.models.clusters import (
     WorkerState,
 )
 from factorycommon.models.entry import Coming, NetworkEntry, Planned, Seat, SiteInfo
+from factorycommon.models.messages import Coded, Parameters, Phrase
 from factorycommon.models.prices import Amount, Cost, Price
 from factorycommon.models.projects import ANTENNA, Group, Mode, Project, ProjectAt, Projects, ProvenGroup, SiteAccounts
 from factorycommon.models.provenance import Origin, Said, Sourced
@@ -143,6 +144,7 @@ __all__ = [
     "Cluster",
     "ClusterId",
     "ClusterRequest",
+    "Coded",
     "Coming",
     "ComingView",
     "Cost",
@@ -187,10 +189,12 @@ __all__ = [
     "Notice",
     "Offer",
     "Origin",
+    "Parameters",
     "Partition",
     "PartitionLoad",
     "Person",
     "PersonBody",
+    "Phrase",
     "Planned",
     "Point",
     "Policy",

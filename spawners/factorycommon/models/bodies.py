@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from factorycommon.models.base import Hours, JobId, Model, Person, SessionId, Slug
 from factorycommon.models.clusters import Cluster
+from factorycommon.models.messages import Coded
 from factorycommon.models.projects import Group
 from factorycommon.models.requests import JobOptions
 from factorycommon.models.rules import Version
@@ -31,16 +32,18 @@ Until = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 _LINES = r"[^\x00-\x09\x0b-\x1f\x7f-\x9f]"  # no control characters but the end of a line
 
 
-class Problem(Model):
-    """Body of every error answer of the link. ``fits``: how many of the jobs that were asked for may begin now; None
-    where that is not known, or where it is not their number that is refused."""
+class Problem(Coded):
+    """Body of every error answer of the link. ``code``: as in Words, where it is one of those. ``fits``: how many of
+    the jobs that were asked for may begin now; None where that is not known, or where it is not their number that is
+    refused."""
+
+    TEXTS = ("message", "do")
 
     kind: ProblemKind
     message: str
     field: str | None = None
     scheduler: str = ""
     do: str = ""
-    code: str = ""  # as in Words, where it is one of those
     whose: Whose | None = None
     fits: int | None = None
 

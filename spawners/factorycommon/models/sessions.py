@@ -10,6 +10,7 @@ from urllib.parse import quote
 from pydantic import Field
 
 from factorycommon.models.base import HEAD, JobId, Model, Moment, Person, SessionId, Slot, UnixAccount
+from factorycommon.models.messages import Code, Coded, Phrase
 from factorycommon.models.plain import LogText, PlainLines, PlainText
 from factorycommon.models.prices import Cost
 from factorycommon.models.requests import ResolvedChoice
@@ -48,24 +49,25 @@ class EndReason(StrEnum):
 Whose = Literal["you", "site", "operator", "wait"]  # the site's operators; the gateway's; nobody: wait
 
 
-class Words(Model):
+class Words(Coded):
     """Something said to a person: what happened, whose move it is, what to do; with the scheduler's own words.
 
     ``code`` is stable, for pages, scripts and tests; what there is, is listed in ``docs/reasons.md``.
     """
 
-    code: str
+    TEXTS = ("what", "do")
+
+    code: Code
     what: PlainText
     do: PlainText = ""
     whose: Whose = "wait"
     scheduler: PlainLines = ""
 
 
-class LogLine(Model):
+class LogLine(Phrase):
     """Something that happened to a session, in words."""
 
     at: datetime
-    text: PlainText
 
 
 class Notice(Model):

@@ -8,10 +8,12 @@ from typing import Literal
 
 from pydantic import Field
 
+from factorycommon.messages import joined
 from factorycommon.models.antennas import Antenna
 from factorycommon.models.base import Model, Point, ProjectId, Slug, UnixAccount
 from factorycommon.models.catalogue import Accelerator, Environment, Folder, Hint, IdleLimits, NodeSize
 from factorycommon.models.entry import Coming, Seat, SiteInfo
+from factorycommon.models.messages import Phrase
 from factorycommon.models.prices import Cost, Price
 from factorycommon.models.projects import Mode
 from factorycommon.models.requests import ResolvedChoice
@@ -87,6 +89,7 @@ class SizeView(Model):
 
     size: NodeSize
     gpu_label: str  # "1 x A100 64 GB", "no GPU"
+    gpu_label_parts: tuple[Phrase, ...] = ()  # what stands between the commas of gpu_label
     fits_now: int  # how many more of this size could start now; 0: none
     offer: Offer
     price: Price
@@ -94,6 +97,12 @@ class SizeView(Model):
     billed_gpus: int = 0  # as price.counted
     estimate: Estimate | None = None  # last known, for the size's default hours
     fits_until: datetime | None = None  # a maintenance of all its nodes begins then, or has begun
+
+    @property
+    def gpu_label_message(self) -> str:
+        """Return the label, to be translated part by part."""
+        parts = self.gpu_label_parts
+        return joined(*(part.as_message("text") for part in parts), separator=", ") if parts else self.gpu_label
 
     def nearest_project(self, wanted: ProjectId | None) -> ProjectId | None:
         """Return the wanted project if it may have the size, else the preset one."""

@@ -17,6 +17,7 @@ from factorycommon.models import (
     FactoryView,
     JobOptions,
     NodeSize,
+    Phrase,
     ProjectId,
     ProjectView,
     ReadyView,
@@ -24,7 +25,14 @@ from factorycommon.models import (
     SizeView,
 )
 from factorylink.catalogue.choices import offer, session_bounds, sized, walltime
-from factorylink.catalogue.loading import ChoiceError, default_environment, find_size, gpu_label, smallest_size
+from factorylink.catalogue.loading import (
+    ChoiceError,
+    default_environment,
+    find_size,
+    gpu_label,
+    gpu_label_parts,
+    smallest_size,
+)
 from factorylink.catalogue.prices import price
 from factorylink.credentials.efp import NEVER
 from factorylink.errors import FactoryError
@@ -217,6 +225,7 @@ class Offers:
             SizeView(
                 size=size.model_copy(update={"note": ""}),
                 gpu_label=gpu_label(factory, size),
+                gpu_label_parts=tuple(Phrase.model_validate({"text": one}) for one in gpu_label_parts(factory, size)),
                 offer=offer(factory, size),
                 price=(costs := price(factory, size)),
                 billed_gpus=round(costs.counted),

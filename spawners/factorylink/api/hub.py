@@ -13,7 +13,7 @@ from fastapi import FastAPI, Path, Query, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import AwareDatetime, BeforeValidator
 
-from factorycommon.language import N_
+from factorycommon import messages
 from factorycommon.models import (
     AcceptBody,
     AccessStatus,
@@ -300,7 +300,7 @@ async def renew_credential(link_state: LinkState, place: FactoryConnection, body
     """A person's token for their own accounts; accounts that people share take none. Raises ProblemError."""
     accounts, url = link_state.projects.personal(body.user, place), place.access_status.renew_url
     if not accounts or url is None:
-        raise forbidden(N_("This factory takes no token of yours."))
+        raise forbidden(messages.Message("takes-no-token", "This factory takes no token of yours."))
     try:
         until = min([await place.access_status.renew(account, body.token) for account in sorted(accounts)])
     except FactoryError as error:

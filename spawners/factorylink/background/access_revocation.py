@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import MessageBody
 from factorylink.clusters.service import Clusters
 from factorylink.errors import FactoryError
@@ -78,7 +78,7 @@ class AccessRevocation:
         if until is None or until - now > grace:
             if known is not None:
                 await self._set(row.id, None)
-                await self._say(one, N_("You may use the project again; the session continues."))
+                await self._say(one, Message("access-back", "You may use the project again; the session continues."))
             one.access_ends = None
             return
         ends = until if until > now else known or now + grace
@@ -86,7 +86,9 @@ class AccessRevocation:
             await self._set(row.id, ends)
         if one.access_ends != ends:
             one.access_ends = ends
-            said = N_("Your access to this project ends at {when} (UTC), and the session stops then.")
+            said = Message(
+                "access-ends-at", "Your access to this project ends at {when} (UTC), and the session stops then."
+            )
             await self._say(one, said.format(when=f"{ends:%Y-%m-%d %H:%M}") if ends != known else "")
         if now >= ends:
             await (self._clusters.end_access(one) if isinstance(one, LiveCluster) else self._sessions.end_access(one))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import Antennas, ComingView, Factory, NetworkEntry, Planned, Slug, Sourced
 from factorylink.util.yaml_file import CatalogueError, read_chosen, read_model
 
@@ -38,10 +38,13 @@ class Catalogue:
     def refusal(self, factory_id: str) -> str | None:
         """Why nothing is started at a factory that this hub does not offer; None: no factory of that id."""
         if factory_id in self.planned:
-            said = N_("{factory} has no machine yet, so nothing can be started there.")
+            said = Message("no-machine-yet", "{factory} has no machine yet, so nothing can be started there.")
             return said.format(factory=self.planned[factory_id].name)
         if factory_id in self.factories:
-            said = N_("This gateway does not offer {factory} yet: its operator has no agreement with this gateway's.")
+            said = Message(
+                "no-agreement",
+                "This gateway does not offer {factory} yet: its operator has no agreement with this gateway's.",
+            )
             return said.format(factory=self.factories[factory_id].name)
         return None
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import datetime
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import (
     MOST_HOURS,
     Bounds,
@@ -48,7 +48,7 @@ def find_size(factory: Factory, size_id: str) -> NodeSize:
             return size
     raise ChoiceError(
         "size",
-        N_("Unknown node size {size}; {factory} has: {names}.").format(
+        Message("size-unknown", "Unknown node size {size}; {factory} has: {names}.").format(
             size=repr(size_id), factory=factory.site.machine, names=_names(factory.sizes)
         ),
     )
@@ -61,7 +61,7 @@ def find_environment(factory: Factory, environment_id: str) -> Environment:
             return environment
     raise ChoiceError(
         "environment",
-        N_("Unknown environment {environment}; {factory} has: {names}.").format(
+        Message("environment-unknown", "Unknown environment {environment}; {factory} has: {names}.").format(
             environment=repr(environment_id), factory=factory.site.machine, names=_names(factory.environments)
         ),
     )
@@ -71,7 +71,7 @@ def default_environment(factory: Factory, size: NodeSize) -> Environment:
     """The factory's default environment, or the first that fits the size. Raises ChoiceError if none does."""
     preset = offer(factory, size).environment
     if preset is None:
-        said = N_("No environment of {factory} fits the node size {size}.")
+        said = Message("no-environment-fits", "No environment of {factory} fits the node size {size}.")
         raise ChoiceError("environment", said.format(factory=factory.site.machine, size=size.id))
     return find_environment(factory, preset)
 
@@ -106,7 +106,7 @@ def sized(factory: Factory, wanted: Choice, cores: int | None, memory_gb: float 
         return wanted.model_copy(update={"size": size.id})
     size = find_size(factory, wanted.size)
     if (cores or 0) > size.cores or (memory_gb or 0.0) > size.memory_gb:
-        said = N_("{size} has {cores} cores and {memory} GB, less than was asked for.")
+        said = Message("size-too-small", "{size} has {cores} cores and {memory} GB, less than was asked for.")
         raise ChoiceError("size", said.format(size=size.id, cores=size.cores, memory=f"{size.memory_gb:g}"))
     return wanted
 
@@ -120,7 +120,10 @@ def _smallest_with(factory: Factory, cores: int, memory_gb: float, hours: float)
     ]
     if not fitting:
         there = ", ".join(f"{size.id} ({size.cores} cores, {size.memory_gb:g} GB)" for size in factory.sizes)
-        said = N_("No node size of {factory} has {cores} cores and {memory} GB for {hours} h; it has: {sizes}.")
+        said = Message(
+            "no-size-so-large",
+            "No node size of {factory} has {cores} cores and {memory} GB for {hours} h; it has: {sizes}.",
+        )
         raise ChoiceError("size", said.format(factory=factory.site.machine, cores=cores, memory=f"{memory_gb:g}",
                                               hours=f"{hours:g}", sizes=there))  # fmt: skip
     return min(fitting, key=lambda size: (size.gpus, size.cores, size.memory_gb))
@@ -132,6 +135,11 @@ def walltime(hours: float) -> int:
 
 
 def gpu_label(factory: Factory, size: NodeSize) -> str:
+    """Return what the size has, as one text: the parts with commas between them."""
+    return ", ".join(gpu_label_parts(factory, size))
+
+
+def gpu_label_parts(factory: Factory, size: NodeSize) -> list[str]:
     """Return what the size has, for people: ``1 x A100 64 GB``, ``2 x MI250X GCD 64 GB``, ``no GPU``. Where several
     sizes of the factory have the same, what tells them apart follows: ``1 x A100 64 GB, up to 30 min``."""
     label = _gpus(factory, size)
@@ -145,17 +153,21 @@ def gpu_label(factory: Factory, size: NodeSize) -> str:
         if len(rest) < len(alike):
             parts.append(tell(size))
         alike = rest
-    return ", ".join(parts)
+    return parts
 
 
 def _longest(size: NodeSize) -> str:
     if size.max_hours < 1:
-        return N_("up to {minutes} min").format(minutes=round(60 * size.max_hours))
-    return N_("up to {hours} h").format(hours=f"{size.max_hours:g}")
+        return Message("up-to-minutes", "up to {minutes} min").format(minutes=round(60 * size.max_hours))
+    return Message("up-to-hours", "up to {hours} h").format(hours=f"{size.max_hours:g}")
 
 
 def _cores(size: NodeSize) -> str:
-    return N_("1 core") if size.cores == 1 else N_("{number} cores").format(number=size.cores)
+    return (
+        Message("one-core", "1 core")
+        if size.cores == 1
+        else Message("cores", "{number} cores").format(number=size.cores)
+    )
 
 
 def _memory(size: NodeSize) -> str:
@@ -173,7 +185,7 @@ def _id(size: NodeSize) -> str:
 def _gpus(factory: Factory, size: NodeSize) -> str:
     """Return the GPUs of a size in words."""
     if size.gpus == 0:
-        return N_("no GPU")
+        return Message("no-gpu", "no GPU")
     accelerator = factory.gpu(factory.partition(size.partition))
     unit = "" if accelerator.unit == "GPU" else f" {accelerator.unit}"
     memory = "" if accelerator.memory_gb is None else f" {accelerator.memory_gb:g} GB"
@@ -185,7 +197,7 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
     if choice.factory is not None and choice.factory != factory.id:
         raise ChoiceError(
             "factory",
-            N_("This choice is for {wanted}, not for {factory}.").format(
+            Message("other-factory", "This choice is for {wanted}, not for {factory}.").format(
                 wanted=repr(choice.factory), factory=repr(factory.id)
             ),
         )
@@ -197,20 +209,21 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
         if not _fits(environment, size):
             raise ChoiceError(
                 "environment",
-                N_("The environment {environment} does not fit the node size {size}; it fits: {names}.").format(
-                    environment=repr(environment.id), size=repr(size.id), names=", ".join(environment.sizes)
-                ),
+                Message(
+                    "environment-does-not-fit",
+                    "The environment {environment} does not fit the node size {size}; it fits: {names}.",
+                ).format(environment=repr(environment.id), size=repr(size.id), names=", ".join(environment.sizes)),
             )
     hours = size.default_hours if choice.hours is None else choice.hours
     if hours > size.max_hours:
         raise ChoiceError(
             "hours",
-            N_("{hours} h is above the limit of {size}: at most {most} h.").format(
+            Message("hours-too-many", "{hours} h is above the limit of {size}: at most {most} h.").format(
                 hours=f"{hours:g}", size=repr(size.id), most=f"{size.max_hours:g}"
             ),
         )
     if hours < SHORTEST_HOURS:
-        raise ChoiceError("hours", N_("Ask for at least one minute (0.017 h)."))
+        raise ChoiceError("hours", Message("hours-too-few", "Ask for at least one minute (0.017 h)."))
     bounds = session_bounds(factory)
     return ResolvedChoice(
         factory=factory.id,
@@ -232,7 +245,10 @@ def shortened(factory: Factory, choice: Choice, now: datetime) -> Choice:
         return choice
     left = (choice.until - now).total_seconds() / 3600
     if left < SHORTEST_HOURS:
-        raise ChoiceError("until", N_("There is no time left until {until}.").format(until=f"{choice.until:%H:%M %Z}"))
+        raise ChoiceError(
+            "until",
+            Message("until-past", "There is no time left until {until}.").format(until=f"{choice.until:%H:%M %Z}"),
+        )
     size = smallest_size(factory) if choice.size is None else find_size(factory, choice.size)
     hours = min(left, size.max_hours if choice.hours is None else choice.hours)
     return choice.model_copy(update={"hours": hours, "until": None})
@@ -340,7 +356,7 @@ def _bounded(field: str, asked: int | None, bounds: Bounds) -> int:
     if asked is None:
         return round(bounds.preset or bounds.least)
     if not bounds.least <= asked <= bounds.most:
-        said = N_("{asked} minutes is outside the factory's bounds: 1 to {most}.")
+        said = Message("minutes-out-of-bounds", "{asked} minutes is outside the factory's bounds: 1 to {most}.")
         raise ChoiceError(field, said.format(asked=asked, most=f"{bounds.most:g}"))
     return asked
 

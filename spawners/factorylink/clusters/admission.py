@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import Choice, ClusterId, ClusterRequest, JobOptions, ProjectId, SessionId
 from factorylink.catalogue.loading import find_size
 from factorylink.catalogue.prices import billed_gpus
@@ -34,7 +35,7 @@ class ClusterAdmission:
         self._permission.person(user)
         place = self._permission.place(request.factory)
         if request.project is not None and not self._link_state.projects.on:
-            said = N_("This gateway has no projects, so {project} cannot be charged.")
+            said = Message("no-projects-here", "This gateway has no projects, so {project} cannot be charged.")
             raise invalid(said.format(project=request.project), "project")
         asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
         choice = Choice(**asked)
@@ -46,7 +47,7 @@ class ClusterAdmission:
         resolved = self._link_state.permissions.resolve(right, choice)
         size = find_size(place.factory, resolved.size)
         if request.processes > max(size.cores, size.gpus):
-            said = N_("{size} has {cores} cores, too few for {processes} workers.")
+            said = Message("too-few-cores", "{size} has {cores} cores, too few for {processes} workers.")
             raise invalid(said.format(size=size.id, cores=size.cores, processes=request.processes), "processes")
         session = self._session(user, request.session)
         account = await self._link_state.account_leases.account(right, user)
@@ -81,9 +82,10 @@ class ClusterAdmission:
         told = live_cluster.gpu_hours()
         used = told.spent + told.committed
         if cap is not None and used + asked > cap + ROUNDING:
-            said = N_(
+            said = Message(
+                "over-cap",
                 "The cluster may use {cap} GPU-hours. {used} are used or reserved, and {more} more jobs of "
-                "{hours} h would need {asked}."
+                "{hours} h would need {asked}.",
             )
             figures = {"cap": f"{cap:g}", "used": f"{used:.2f}", "hours": f"{hours:g}", "asked": f"{asked:.2f}"}
             fits = max(0, math.floor(more * (cap + ROUNDING - used) / asked)) if asked else 0
@@ -103,7 +105,7 @@ class ClusterAdmission:
             return None
         live = self._link_state.live.get(session_id)
         if live is None or live.row.user != user or live.row.wish != "run":
-            raise invalid(N_("That is no live session of yours."), "session")
+            raise invalid(Message("not-your-session", "That is no live session of yours."), "session")
         return session_id
 
     def _options(self, user: str, request: ClusterRequest, own: JobOptions | None) -> JobOptions:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pydantic import ValidationError
 
 from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import HEAD, Choice, ClusterId, LogLine, Scheduler, SchedulerJob, Session, SessionState
 from factorylink.catalogue.loading import ChoiceError, find_size, smallest_size
 from factorylink.catalogue.prices import billed_gpus
@@ -88,12 +89,17 @@ class SchedulerJobs:
         resolved = self._link_state.permissions.resolve(right, choice, "head.")
         cap, needs = cluster.cap_gpu_hours, billed_gpus(place.factory, size) * resolved.hours
         if cap is not None and needs > cap:
-            said = N_("The cluster may use {cap} GPU-hours, and its scheduler's job alone would need {needs}.")
+            said = Message(
+                "scheduler-over-cap",
+                "The cluster may use {cap} GPU-hours, and its scheduler's job alone would need {needs}.",
+            )
             raise limit(
                 said.format(cap=f"{cap:g}", needs=f"{needs:g}"),
                 N_("Ask for a larger cap, or fewer hours of the scheduler."),
             )
-        text = N_("Asked for {size} at {factory}.").format(size=size.id, factory=place.factory.site.machine)
+        text = Message("asked", "Asked for {size} at {factory}.").format(
+            size=size.id, factory=place.factory.site.machine
+        )
         row = SessionRecord(
             id=cluster.id,
             user=cluster.user,
@@ -110,7 +116,9 @@ class SchedulerJobs:
         try:
             live = await self._sessions.begin(row, place)
         except LedgerConflict as error:
-            raise conflict(N_("There was another cluster of that id, or its name is taken.")) from error
+            raise conflict(
+                Message("cluster-name-taken", "There was another cluster of that id, or its name is taken.")
+            ) from error
         await self._sessions.answer(live)
 
     async def end(self, cluster_id: ClusterId) -> None:
@@ -160,7 +168,7 @@ class SchedulerJobs:
         """How a client finds and trusts a cluster's scheduler: what its workers were told. Raises ProblemError."""
         live = self._live(cluster.id)
         if live is not None and live.row.state is not SessionState.RUNNING:
-            raise conflict(N_("The cluster's scheduler does not run yet."))
+            raise conflict(Message("scheduler-not-running", "The cluster's scheduler does not run yet."))
         try:
             folder = await session_folder(place, cluster.account, cluster.id)
             told = await place.transport.read(cluster.account, f"{folder}/{worker_job.FILE}")
@@ -171,7 +179,9 @@ class SchedulerJobs:
             raise from_link_error(error) from error
         except ValidationError as error:
             log.warning("The file of cluster %s cannot be understood", cluster.id)
-            raise conflict(N_("What the cluster's scheduler says of itself cannot be understood.")) from error
+            raise conflict(
+                Message("scheduler-misread", "What the cluster's scheduler says of itself cannot be understood.")
+            ) from error
 
     async def enter(self, cluster_id: ClusterId) -> Stream:
         """A way to the scheduler's socket. Raises ProblemError."""

@@ -7,7 +7,7 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import (
     BatchId,
     BatchRequest,
@@ -144,7 +144,9 @@ class Clusters:
         if worker.log_tail or worker.started is None or live_cluster.place is None:
             return WorkerLog(lines=worker.log_tail)
         if self._logs.wait(user, clock.ticks()):
-            raise too_many(N_("You asked for many logs in a short time, so this one was not read."))
+            raise too_many(
+                Message("too-many-logs", "You asked for many logs in a short time, so this one was not read.")
+            )
         try:
             return WorkerLog(lines=await self.reconciler.tail(live_cluster, batch, live_cluster.place, worker))
         except Refused:  # nothing is written yet, or its folder is gone
@@ -183,7 +185,7 @@ class Clusters:
     ) -> tuple[Cluster, bool]:
         if known is not None:
             if known.row.user != user:
-                raise conflict(N_("There is another cluster of that id."))
+                raise conflict(Message("cluster-exists", "There is another cluster of that id."))
             if known.place is not None and known.row.wish == "run" and request.scheduler is not None:
                 await self._submitter.leave_scheduler(
                     known.place, known.row, request.scheduler
@@ -201,7 +203,7 @@ class Clusters:
         try:
             await self._store.add(row, self._submitter.entry(row, "cluster", f"{row.choice.size}, {row.name}"))
         except LedgerConflict as error:
-            raise conflict(N_("There was another cluster of that id.")) from error
+            raise conflict(Message("cluster-existed", "There was another cluster of that id.")) from error
         live_cluster = self._live[cluster_id] = self._live_cluster(row, place)
         live_cluster.touch()
         return live_cluster.show(), True
@@ -212,7 +214,7 @@ class Clusters:
         """How its owner finds and trusts it. Raises ProblemError."""
         live_cluster = self.own(cluster_id, user)
         if live_cluster.place is None or live_cluster.row.wish != "run":
-            raise conflict(N_("The cluster is ending."))
+            raise conflict(Message("cluster-ending", "The cluster is ending."))
         keys = await self._scheduler_jobs.keys(live_cluster.row, live_cluster.place)
         await self._link_state.ledger.note(self._submitter.entry(live_cluster.row, "connect"))
         return keys
@@ -241,15 +243,21 @@ class Clusters:
         batch = row.batches.get(batch_id)
         if batch is None:
             if row.wish != "run" or live_cluster.place is None:
-                raise conflict(N_("The cluster is ending."))
+                raise conflict(Message("cluster-ending", "The cluster is ending."))
             hours = request.hours if request.hours is not None else row.choice.hours
             hours = math.ceil(round(hours * 60, 6)) / 60  # as schedulers count it
             if hours < SHORTEST_HOURS:
-                raise invalid(N_("Ask for one minute at least: schedulers count in minutes."), "hours")
+                raise invalid(
+                    Message("a-minute-at-least", "Ask for one minute at least: schedulers count in minutes."), "hours"
+                )
             if taken := live_cluster.named(request.names):
-                raise conflict(N_("There is a worker {name} already.").format(name=taken[0].name))
+                raise conflict(Message("worker-exists", "There is a worker {name} already.").format(name=taken[0].name))
             if self._limiter.wait(user, clock.ticks()):
-                raise too_many(N_("You asked for many groups of workers in a short time, so none was added."))
+                raise too_many(
+                    Message(
+                        "too-many-batches", "You asked for many groups of workers in a short time, so none was added."
+                    )
+                )
             self._admission.may_grow(live_cluster, request.whole, hours, adopt=request.adopt)
             batch = BatchRecord(batch_id, cluster_id, len(request.names), hours, clock.now())
             if request.adopt:
@@ -274,14 +282,14 @@ class Clusters:
                     raise
                 if isinstance(error, OverBudget):
                     raise error.problem() from error
-                raise conflict(N_("There was another batch of that id.")) from error
+                raise conflict(Message("batch-existed", "There was another batch of that id.")) from error
             live_cluster.touch(*batch.workers)
             if request.adopt:
                 live_cluster.place.site.expect(True)
             else:
                 self._submitter.submit(live_cluster, batch)
         elif tuple(worker.name for worker in batch.workers) != request.names:
-            raise conflict(N_("There was another batch of that id."))
+            raise conflict(Message("batch-existed", "There was another batch of that id."))
         submission = live_cluster.submissions.get(batch_id)
         if submission is not None:
             await asyncio.wait([submission], timeout=ANSWER_SECONDS)

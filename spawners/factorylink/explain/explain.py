@@ -12,6 +12,7 @@ from datetime import UTC
 from typing import Literal
 
 from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import End, EndReason, Job, MaintenanceView, Words
 from factorylink.errors import Distrusted, Expired, FactoryError, NotLetIn
 from factorylink.explain import pbs, slurm, slurm_refusals
@@ -46,24 +47,24 @@ NODE_STARTING = Answer(
 REQUEUED = Answer("requeued", N_("It was put back into the queue and starts again on another node."), ITSELF)
 REQUEUED_OFTEN = Answer(
     "requeued-often",
-    N_("It was put back into the queue {count} times and starts again on another node."),
+    Message("requeued-often", "It was put back into the queue {count} times and starts again on another node."),
     Move("site", N_("If it goes on like this, cancel it and write to the factory's support.")),
 )
 # Where no table knows the word; it is shown beside.
 UNKNOWN_WAIT = Answer(
     "unknown",
-    N_("It waits, for a reason that the factory's scheduler calls {words}."),
+    Message("unknown", "It waits, for a reason that the factory's scheduler calls {words}."),
     Move("site", N_("This gateway does not know this reason. If it lasts, ask the factory's support.")),
 )
 UNKNOWN_REFUSAL = Answer(
     "unknown",
-    N_("The factory's scheduler did not take it: {words}"),
+    Message("unknown", "The factory's scheduler did not take it: {words}"),
     Move("site", N_("If the scheduler's words do not tell you what to change, ask the factory's support.")),
 )
 # What a site's own filter (Slurm's JobSubmitPlugins) says is the site's text; Slurm adds a line that says nothing.
 JOB_FILTER = Answer(
     "job-filter",
-    N_("The factory's own rules for jobs turned it down: {words}"),
+    Message("job-filter", "The factory's own rules for jobs turned it down: {words}"),
     Move("you", N_("Choose another size, project or fewer hours, as these words ask for. If they do not help, ask the "
                    "factory's support.")),
 )  # fmt: skip
@@ -106,13 +107,14 @@ def before_maintenance(words: Words, maintenance: MaintenanceView | None) -> Wor
     """Why a job waits that would run into ``maintenance``: with its times. PBS only says that something is ahead."""
     if maintenance is None or not (words.code == "maintenance" or _CONFLICT in words.scheduler):
         return words
-    said = N_(
-        "The nodes are set aside for a maintenance from {start} to {end} (UTC), and it would not end before that."
+    said = Message(
+        "maintenance",
+        "The nodes are set aside for a maintenance from {start} to {end} (UTC), and it would not end before that.",
     )
     start, end = (f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}" for moment in (maintenance.start, maintenance.end))
     told = _find(PENDING, "ReqNodeNotAvail,_Reserved_for_maintenance", anywhere=False)
     known = told.words(words.scheduler) if told is not None else words
-    return known.model_copy(update={"what": said.format(start=start, end=end)})
+    return known.saying(what=said.format(start=start, end=end))
 
 
 def ended(
@@ -230,8 +232,10 @@ def _find(table: Iterable[Case], text: str, *, anywhere: bool) -> Answer | None:
 
 
 def _filled(answer: Answer, scheduler: str, **parts: str) -> Words:
-    words = answer.words(scheduler)
-    return words.model_copy(update={"what": answer.what.format(**parts), "do": words.do.format(**parts)})
+    told = answer._replace(
+        what=answer.what.format(**parts), move=answer.move._replace(do=answer.move.do.format(**parts))
+    )
+    return told.words(scheduler)
 
 
 def _scheduler_words(end: End | None, message: str) -> str:

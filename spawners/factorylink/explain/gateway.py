@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorylink.explain.table import GOES_ON, KEPT, LOG_TELLS, NO_FAULT, SITE, Answer, Move
 
 _ASK = Move("operator", N_("Ask this gateway's operators."))
@@ -82,8 +83,14 @@ _ANSWERS = (
     ),
     Answer(
         "rules-open",
-        N_("You have not accepted the present terms of use of {factory}, so nothing of yours starts there."),
-        Move("you", N_("Open your checklist in a browser ({address}), read and accept them, then start again.")),
+        Message(
+            "rules-open",
+            "You have not accepted the present terms of use of {factory}, so nothing of yours starts there.",
+        ),
+        Move("you", Message(
+            "rules-open",
+            "Open your checklist in a browser ({address}), read and accept them, then start again.",
+        )),
     ),
     Answer(
         "access-unknown",
@@ -109,7 +116,10 @@ _ANSWERS = (
     # What a token is for
     Answer(
         "token-of-session",
-        N_("The token of a session acts only at that session's factory ({factory}) and for its project."),
+        Message(
+            "token-of-session",
+            "The token of a session acts only at that session's factory ({factory}) and for its project.",
+        ),
         _OWN_TOKEN,
     ),
     Answer(
@@ -135,43 +145,47 @@ _ANSWERS = (
     ),
     Answer(
         "project-not-here",
-        N_("None of your projects may use {factory}."),
+        Message("project-not-here", "None of your projects may use {factory}."),
         Move("you", N_("Choose another factory.")),
     ),
     Answer(
         "project-elsewhere",
-        N_("The project {project} has nothing at {factory}; it has: {names}."),
+        Message("project-elsewhere", "The project {project} has nothing at {factory}; it has: {names}."),
         Move("you", N_("Choose another factory, or another project.")),
     ),
     Answer(
         "project-not-yours",
-        N_("You are not in a project {project}. Yours are: {names}."),
+        Message("project-not-yours", "You are not in a project {project}. Yours are: {names}."),
         Move("you", N_("Ask whoever leads it to add you, or choose another.")),
     ),
-    Answer("project-over", N_("The project {project} ended on {day}."), Move("you", N_("Choose another project."))),
+    Answer(
+        "project-over",
+        Message("project-over", "The project {project} ended on {day}."),
+        Move("you", N_("Choose another project.")),
+    ),
     Answer(
         "project-not-begun",
-        N_("The project {project} begins on {day}."),
+        Message("project-not-begun", "The project {project} begins on {day}."),
         Move("you", N_("Choose another project, or wait until then.")),
     ),
     Answer(
         "project-which",
-        N_("You are in several projects. Say which one is charged: {names}."),
+        Message("project-which", "You are in several projects. Say which one is charged: {names}."),
         Move("you", N_("Choose one.")),
     ),
     Answer(
         "project-size",
-        N_("The project {project} may not use {size} there; it may use: {names}."),
+        Message("project-size", "The project {project} may not use {size} there; it may use: {names}."),
         Move("you", N_("Choose another size, or another project.")),
     ),
     Answer(
         "project-hours",
-        N_("{hours} h is more than the project {project} allows for one job: at most {most} h."),
+        Message("project-hours", "{hours} h is more than the project {project} allows for one job: at most {most} h."),
         Move("you", N_("Ask for fewer hours.")),
     ),
     Answer(
         "project-end-near",
-        N_("The project {project} ends on {ends}: of the {hours} h, {most} h fit."),
+        Message("project-end-near", "The project {project} ends on {ends}: of the {hours} h, {most} h fit."),
         Move("you", N_("Ask for fewer hours, or choose another project.")),
     ),
     Answer(
@@ -199,19 +213,22 @@ _ANSWERS = (
     # Who pays
     Answer(
         "budget-over",
-        N_("The project {project} has {left} GPU-hours left, and this may need {needs}."),
+        Message("budget-over", "The project {project} has {left} GPU-hours left, and this may need {needs}."),
         Move("you", N_("Ask for fewer hours or a smaller size, wait until a job of the project ends, or choose another "
                        "project.")),
     ),
     Answer(
         "budget-over-until",
-        N_("The project {project} has {left} GPU-hours left, to be used until {until}, and this may need {needs}."),
+        Message(
+            "budget-over-until",
+            "The project {project} has {left} GPU-hours left, to be used until {until}, and this may need {needs}.",
+        ),
         Move("you", N_("Ask for fewer hours or a smaller size, wait until a job of the project ends, or choose another "
                        "project.")),
     ),
     Answer(
         "budget-ends",
-        N_("The project {project} ends on {until}, and this could go on for longer."),
+        Message("budget-ends", "The project {project} ends on {until}, and this could go on for longer."),
         Move("you", N_("Ask for fewer hours, or choose another project.")),
     ),
     # Credentials and trust

@@ -78,9 +78,7 @@ class OverBudget(Rejected):
             left = math.floor(round(100 * self.left, 6)) / 100  # rounded down: the hours that it names are there
             needs = math.ceil(round(100 * self.needs, 6)) / 100
             figures = {"left": f"{left:.2f}", "needs": f"{needs:.2f}", "until": until}
-        words = explain.own(code)
-        said = words.what.format(project=self.project.id, **figures)
-        return of_words("limit", words.model_copy(update={"what": said}), fits=self.fits)
+        return of_words("limit", explain.filled(code, project=self.project.id, **figures), fits=self.fits)
 
 
 def worker_charge(batch: str, task: int) -> str:

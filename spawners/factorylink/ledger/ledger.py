@@ -114,7 +114,7 @@ class Ledger:
             if values:
                 db.execute(update(schema.sessions).where(schema.sessions.c.id == row.id).values(values))
             if line is not None:
-                db.execute(insert(schema.log_lines).values(session=row.id, at=line.at, text=line.text))
+                db.execute(insert(schema.log_lines).values(_line_values(row.id, line)))
             if entry is not None:
                 db.execute(insert(schema.audit).values(audit_values(entry)))
             for more in also:
@@ -239,7 +239,7 @@ class Ledger:
         found = self.intact(schema.sessions, db.execute(query).mappings())
         rows = {values["id"]: SessionRecord(**values) for values in found}
         for line in self.intact(schema.log_lines, _lines(db, rows)):
-            rows[line["session"]].log.append(LogLine(at=line["at"], text=line["text"]))
+            rows[line["session"]].log.append(LogLine(**{name: line[name] for name in LogLine.model_fields}))
         return list(rows.values())
 
     async def _messages(self, table: Table) -> dict[str, str]:
@@ -323,8 +323,12 @@ def _done(db: Connection, query: Any) -> None:
 
 def _say(db: Connection, row: SessionRecord) -> None:
     if row.log:
-        values = [{"session": row.id, "at": line.at, "text": line.text} for line in row.log]
+        values = [_line_values(row.id, line) for line in row.log]
         db.execute(insert(schema.log_lines), values)
+
+
+def _line_values(session: SessionId, line: LogLine) -> dict[str, Any]:
+    return {"session": session} | dict(line)
 
 
 def audit_values(entry: AuditEntry) -> dict[str, Any]:

@@ -34,11 +34,13 @@ from factorycommon.models import (
     JobId,
     JobOptions,
     LogLine,
+    Parameters,
     ResolvedChoice,
     SessionId,
     SessionState,
     Words,
 )
+from factorycommon.models.messages import Code
 from factorylink.ledger.columns import MomentColumn, ParsedColumn
 
 
@@ -96,6 +98,9 @@ log_lines = Table(
     Column("session", ForeignKey("sessions.id"), nullable=False, index=True),
     Column("at", MomentColumn, nullable=False),
     Column("text", Text, nullable=False),
+    # Lines of earlier releases have neither: their text is shown as it is.
+    Column("code", ParsedColumn(Code), nullable=False, server_default='""'),
+    Column("parameters", ParsedColumn(Parameters), nullable=False, server_default="{}"),
 )
 choices = Table(
     "choices",

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, select
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import Factory, Slug, Words
 from factorylink.config import LinkConfig
 from factorylink.explain import explain
@@ -48,7 +48,9 @@ class Acceptances:
         if rules is None:
             raise gone(f"The rules of {factory.site.machine}")
         if version != rules.version:
-            raise conflict(N_("These terms of use have changed since you read them. Read them again."))
+            raise conflict(
+                Message("rules-changed", "These terms of use have changed since you read them. Read them again.")
+            )
         key, at = (user, factory.id, version), clock.now()
         if key in self._known:
             return

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import (
     AccountView,
     Choice,
@@ -102,8 +102,10 @@ class Permissions:
         words, url = explain.own("no-project"), self._config.apply_url
         if url is None:
             return words
-        how = N_("Ask whoever leads your project to add you, or apply for one: {url}").format(url=url)
-        return words.model_copy(update={"do": how})
+        how = Message("no-project", "Ask whoever leads your project to add you, or apply for one: {url}").format(
+            url=url
+        )
+        return words.saying(do=how)
 
     def not_now(self, project: Project) -> Words:
         """Return why a project is not active."""

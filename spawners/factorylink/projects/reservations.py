@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import ReservationView
 from factorylink.catalogue.choices import paying
 from factorylink.problems import ProblemError, invalid
@@ -29,9 +29,11 @@ def refusal(name: str, right: Right, theirs: Iterable[ReservationView]) -> Probl
     own = None if right.project is None else right.project.id
     others = ", ".join(project for one in theirs if one.id == name for project in one.projects if project != own)
     if own is None or not others:
-        said = N_("The reservation {name} is not yours to use, or it is not its time.").format(name=repr(name))
+        said = Message(
+            "reservation-not-yours", "The reservation {name} is not yours to use, or it is not its time."
+        ).format(name=repr(name))
     else:
-        said = N_("The reservation {name} is not for the project {project}, but for: {names}.").format(
-            name=repr(name), project=own, names=others
-        )
+        said = Message(
+            "reservation-of-others", "The reservation {name} is not for the project {project}, but for: {names}."
+        ).format(name=repr(name), project=own, names=others)
     return invalid(said, "reservation")

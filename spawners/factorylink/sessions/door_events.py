@@ -8,7 +8,7 @@ import logging
 from datetime import timedelta
 from typing import Any
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import SessionId, notebook_base
 from factorylink.catalogue.choices import ChoiceError, bridge_argv
 from factorylink.doors import carriers
@@ -26,7 +26,7 @@ from factorylink.util import clock
 
 log = logging.getLogger("factorylink")
 
-_ANSWERS = N_("The notebook answers.")
+_ANSWERS = Message("notebook-answers", "The notebook answers.")
 _ACTIVITY_STEP = timedelta(minutes=1)  # finer steps are not worth a write
 
 
@@ -106,7 +106,7 @@ class DoorListener:
             step = state_machine.step(live.row, Event.DOOR_ENDS)
             if step is None or live.door is not status:  # the word of a door that a requeue has closed
                 return
-            say = N_("The notebook is ending.")
+            say = Message("notebook-ending", "The notebook is ending.")
             await self._link_state.ledger.change(live.row, say=say, state=state_machine.state(step.phase))
         self._link_state.touch(live)
         if (place := self._link_state.places.get(live.row.factory)) is not None:

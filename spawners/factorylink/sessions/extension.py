@@ -11,7 +11,7 @@ import math
 from datetime import timedelta
 from typing import Literal
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import Hours, Session, SessionId
 from factorylink.catalogue.choices import SHORTEST_HOURS
 from factorylink.errors import FactoryError, Refused
@@ -50,13 +50,15 @@ class Extender:
             raise gone(f"The live session {session_id}")
         row = live.row
         if hours < SHORTEST_HOURS:
-            raise invalid(N_("Ask for one minute at least: schedulers count in minutes."), "hours")
+            raise invalid(
+                Message("a-minute-at-least", "Ask for one minute at least: schedulers count in minutes."), "hours"
+            )
         self._permission.more_time(live)
         async with live.extending:
             place = self._permission.more_time(live)  # once more: others that waited here may have used it up
             most = link_state.room(live, place)
             if most is None or live.job is None or live.job.ends is None or row.started is None:
-                raise conflict(N_("Only a session that runs and is not ending can be made longer."))
+                raise conflict(Message("not-running", "Only a session that runs and is not ending can be made longer."))
             if hours > most:
                 raise invalid(_too_much(most), "hours")
             ends = live.job.ends + timedelta(hours=hours)
@@ -83,8 +85,8 @@ class Extender:
                 await self._write(live, "extend-refused", f"{detail}: the job is {what.value}", also=before)
                 if what is Found.ALTERED:
                     raise refused(explain.own("job-altered"))
-                raise conflict(N_("Only a session that runs and is not ending can be made longer."))
-            more = N_("Its time was made {hours} h longer.").format(hours=f"{hours:g}")
+                raise conflict(Message("not-running", "Only a session that runs and is not ending can be made longer."))
+            more = Message("extended", "Its time was made {hours} h longer.").format(hours=f"{hours:g}")
             await self._write(live, "extend", detail, more)
         link_state.touch(live)
         return link_state.session(live)
@@ -117,5 +119,9 @@ class Extender:
 
 def _too_much(most: float) -> str:
     if most < 0.1:
-        return N_("It already has all the time that it may have. Start another session when it has ended.")
-    return N_("Its size and its project allow {hours} h more for this session.").format(hours=f"{most:g}")
+        return Message(
+            "no-more-time", "It already has all the time that it may have. Start another session when it has ended."
+        )
+    return Message("less-more-time", "Its size and its project allow {hours} h more for this session.").format(
+        hours=f"{most:g}"
+    )

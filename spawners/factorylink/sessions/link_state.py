@@ -136,7 +136,7 @@ class LinkState:
         health = self.places[factory_id].site.health
         words, message = self.places[factory_id].access_status.paused, self.drains.get(factory_id)
         if words is None and message is not None:
-            words = explain.own("draining").model_copy(update={"what": message})
+            words = explain.own("draining").saying(what=message)
         if words is None or health.state == "unreachable":
             return health
         return health.model_copy(update={"state": "draining", "words": words})

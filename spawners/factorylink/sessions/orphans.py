@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import EndReason, Job, JobId, JobOptions, JobState, LogLine, SessionId, SessionState
 from factorylink.errors import FactoryError, Gone
 from factorylink.jobs.ownership import Found, OwnJob, of_one
@@ -191,7 +191,12 @@ class OrphanFinder:
             submitted=job.submitted,
             submits=_UNCERTAIN,
             log=[
-                LogLine(at=clock.now(), text=N_("Taken into the ledger again, from its job {job}.").format(job=job.id))
+                LogLine(
+                    at=clock.now(),
+                    text=Message("job-recovered", "Taken into the ledger again, from its job {job}.").format(
+                        job=job.id
+                    ),
+                )
             ],
         )
         held = charges.found([self._link_state.claim(row)])
@@ -200,7 +205,7 @@ class OrphanFinder:
         return None
 
     async def _revive(self, row: SessionRecord, job: Job) -> LiveSession:
-        say = N_("Job {job} arrived after all; it is cancelled.").format(job=job.id)
+        say = Message("job-arrived-late", "Job {job} arrived after all; it is cancelled.").format(job=job.id)
         wish: dict[str, Any] = {"wish": "stop", "stopped_for": row.stopped_for or EndReason.REFUSED}
         values = {"job": job.id, "submitted": job.submitted, "ended": None, "state": SessionState.ENDING, **wish}
         await self._link_state.ledger.change(row, charges.reopen(row.id), say=say, **values)

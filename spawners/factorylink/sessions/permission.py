@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import Choice, ProjectId, SessionState
 from factorylink.explain import explain
 from factorylink.ledger import charges
@@ -123,10 +124,15 @@ class Permission:
         most = self._link_state.config.limits.clusters_per_person
         mine = [f for f in self._link_state.live_clusters.values() if f.row.user == user and f.row.wish == "run"]
         if len(mine) >= most:
-            said = N_("You have {number} clusters, the most one may have.").format(number=len(mine))
+            said = Message("limit-clusters", "You have {number} clusters, the most one may have.").format(
+                number=len(mine)
+            )
             raise limit(said, N_("Close one of them first."))
         if any(live_cluster.row.name == name for live_cluster in mine):
-            said = N_("You have a cluster named {name} already. Take it up by its name, or choose another.")
+            said = Message(
+                "cluster-name-yours",
+                "You have a cluster named {name} already. Take it up by its name, or choose another.",
+            )
             raise conflict(said.format(name=name))
 
     def more_workers(self, live_cluster: LiveCluster, more: int, hours: float, *, adopt: bool) -> None:
@@ -141,7 +147,7 @@ class Permission:
                 self._link_state.permissions.hours(right.project, hours)
         size = next((s for s in place.factory.sizes if s.id == row.choice.size), None)
         if size is None or hours > size.max_hours:
-            said = N_("{hours} h is above the limit of {size}.")
+            said = Message("hours-too-many", "{hours} h is above the limit of {size}.")
             raise invalid(said.format(hours=f"{hours:g}", size=row.choice.size), "hours")
         alive = [pair for f in self._link_state.live_clusters.values() if f.row.user == row.user for pair in f.alive()]
         mine, most = len(alive), self._link_state.config.limits.worker_jobs_per_person
@@ -149,7 +155,10 @@ class Permission:
             mine = sum(batch.was_shown(worker) for batch, worker in alive) + self._link_state.adopted[row.user]
             most *= TAKEN_OVER
         if mine + more > most:
-            said = N_("You have {jobs} worker jobs, and {more} more would be over the {most} that one may have.")
+            said = Message(
+                "limit-workers",
+                "You have {jobs} worker jobs, and {more} more would be over the {most} that one may have.",
+            )
             do = N_("Scale down, or close a cluster.")
             raise limit(said.format(jobs=mine, more=more, most=most), do, fits=max(0, most - mine))
 
@@ -160,7 +169,12 @@ class Permission:
         link_state, row = self._link_state, live.row
         place = link_state.places.get(row.factory)
         if place is None or place.access.extend == "no":
-            raise forbidden(N_("At this factory a session's time cannot be made longer. Start another one in time."))
+            raise forbidden(
+                Message(
+                    "no-extensions-here",
+                    "At this factory a session's time cannot be made longer. Start another one in time.",
+                )
+            )
         self.rules(place, row.user)
         if (paused := place.access_status.paused) is not None:
             raise of_words("draining", paused)

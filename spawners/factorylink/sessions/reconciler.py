@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import EndReason, Job, JobState, SessionId, SessionState, Words
 from factorylink.explain import explain
 from factorylink.jobs.ownership import DOUBT, Found, found
@@ -114,7 +114,7 @@ class SessionReconciler:
             entry = self._link_state.entry(live.row, "settle", f"job {job.id}")
             await self._link_state.ledger.change(
                 live.row,
-                say=N_("Job {job} was found.").format(job=job.id),
+                say=Message("job-found", "Job {job} was found.").format(job=job.id),
                 entry=entry,
                 job=job.id,
                 submitted=job.submitted,
@@ -165,7 +165,7 @@ class SessionReconciler:
             case _ if step.phase != state_machine.phase(row):
                 async with live.lock:
                     if _goes_on(live):
-                        say = N_("The job is ending.")
+                        say = Message("job-ending", "The job is ending.")
                         await self._link_state.ledger.change(row, say=say, state=state_machine.state(step.phase))
                 self._link_state.touch(live)
             case _:
@@ -198,7 +198,9 @@ class SessionReconciler:
             await self._link_state.doors.bind(row.id, row.port)
         if row.state == SessionState.PENDING:
             if (give_up := row.choice.give_up_hours) and clock.since(row.created) > timedelta(hours=give_up):
-                await self._termination.wish(live, EndReason.GAVE_UP, "link", N_("It waited as long as you allowed."))
+                await self._termination.wish(
+                    live, EndReason.GAVE_UP, "link", Message("waited-long-enough", "It waited as long as you allowed.")
+                )
             return
         if row.node is None and job.nodes:  # told only now: without it the door is not looked for
             await self._link_state.ledger.change(row, node=job.nodes[0])
@@ -211,7 +213,12 @@ class SessionReconciler:
         if not live.door_kept:
             self._listener.look_for(live, place)
         if row.state == SessionState.STARTING and not job.suspended and self._late(live):
-            await self._termination.wish(live, EndReason.NEVER_OPENED_DOOR, "link", N_("The notebook did not start."))
+            await self._termination.wish(
+                live,
+                EndReason.NEVER_OPENED_DOOR,
+                "link",
+                Message("notebook-did-not-start", "The notebook did not start."),
+            )
 
     def _missed(self, live: LiveSession, place: FactoryConnection) -> None:
         live.misses += 1
@@ -269,7 +276,11 @@ class SessionReconciler:
             "started": job.started,
             "ends": job.ends,
         }
-        say = N_("The job runs on {node}.").format(node=node) if node else N_("The job runs.")
+        say = (
+            Message("job-runs", "The job runs on {node}.").format(node=node)
+            if node
+            else Message("job-runs", "The job runs.")
+        )
         async with live.lock:
             if not _goes_on(live):
                 return
@@ -298,7 +309,9 @@ class SessionReconciler:
                 "ready": None,
                 "ends": None,
             }
-            say = N_("The factory put the job back into the queue ({count}); it starts again from there.")
+            say = Message(
+                "job-requeued", "The factory put the job back into the queue ({count}); it starts again from there."
+            )
             say = say.format(count=job.restarts)
             started, now = live.row.started, job.started or clock.now()
             again = charges.began_again(live.row.id, started, now)

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Literal
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import Choice, EndReason, LogLine, Session, SessionId, SessionRequest, SessionState
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain
@@ -41,11 +41,11 @@ from factorylink.util import clock
 log = logging.getLogger("factorylink")
 
 UNMAKE_SECONDS = 2.0  # between two questions to a ledger that fell silent
-_ASKED = N_("Asked for {size} at {factory}.")
+_ASKED = Message("asked", "Asked for {size} at {factory}.")
 _BY: dict[str, str] = {
-    "person": N_("You asked to stop it."),
-    "hub": N_("The gateway stopped it."),
-    "operator": N_("An operator stopped it."),
+    "person": Message("stop-asked", "You asked to stop it."),
+    "hub": Message("stopped-by-gateway", "The gateway stopped it."),
+    "operator": Message("stopped-by-operator", "An operator stopped it."),
 }
 
 
@@ -176,7 +176,7 @@ class Sessions:
             log=[
                 LogLine(
                     at=now,
-                    text=N_("Asked for {size} at {factory}.").format(
+                    text=Message("asked", "Asked for {size} at {factory}.").format(
                         size=choice.size, factory=place.factory.site.machine
                     ),
                 )
@@ -281,7 +281,7 @@ class Sessions:
 
     async def end_access(self, live: LiveSession) -> None:
         """End it, since its person may no longer use its project. Raises LedgerError."""
-        await self._termination.wish(live, EndReason.ACCESS_LOST, "link", explain.own("access-lost").what)
+        await self._termination.wish(live, EndReason.ACCESS_LOST, "link", explain.own("access-lost").as_message("what"))
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
         """Through the door; kept nowhere. Raises ProblemError."""
@@ -306,7 +306,7 @@ class Sessions:
         if session_id not in self.link_state.live:
             raise gone(f"The live session {session_id}")
         if not self.link_state.doors.is_open(session_id):
-            raise conflict(N_("The session's door is not open."))
+            raise conflict(Message("door-not-open", "The session's door is not open."))
         try:
             await ask()
         except Refused as error:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import replace
 
-from factorycommon.language import N_
+from factorycommon.messages import Message
 from factorycommon.models import EndReason, JobId
 from factorylink.errors import FactoryError, NotDone, Refused, Unwanted
 from factorylink.explain import explain
@@ -23,7 +23,7 @@ from factorylink.util.metrics import SUBMIT_SECONDS
 log = logging.getLogger("factorylink")
 
 ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as pending
-_WAITS = N_("Job {job} waits in the queue.")
+_WAITS = Message("job-waits", "Job {job} waits in the queue.")
 
 
 class Submission:
@@ -113,7 +113,7 @@ class Submission:
     async def _withdraw(self, live: LiveSession, begun: bool) -> None:
         """Nobody was told of this session, so nothing of it may stay."""
         if begun:
-            await self._termination.wish(live, EndReason.REFUSED, "link", explain.own("not-taken").what)
+            await self._termination.wish(live, EndReason.REFUSED, "link", explain.own("not-taken").as_message("what"))
         else:
             words = explain.own("not-taken")
             await self._link_state.end(live, end_reason=EndReason.REFUSED, end=words)

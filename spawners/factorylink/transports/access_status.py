@@ -43,7 +43,7 @@ class SiteAccessStatus:
     @property
     def paused(self) -> Words | None:
         """Return the words of the operator who paused the factory; None: it is not paused."""
-        return None if self._paused is None else explain.own("paused").model_copy(update={"what": self._paused})
+        return None if self._paused is None else explain.own("paused").saying(what=self._paused)
 
     def pause(self, message: str | None) -> None:
         """Submit and enter nothing from now on; None: again."""

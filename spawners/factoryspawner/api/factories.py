@@ -6,7 +6,9 @@ from pydantic import TypeAdapter, ValidationError
 from tornado import web
 
 from factorycommon.language import N_
-from factorycommon.models import ComingView, CredentialView, Estimate, FactoryView, RenewBody
+from factorycommon.messages import Message
+from factorycommon.models import ComingView, CredentialView, Estimate, FactoryView, Problem, RenewBody
+from factorylink.client import LinkProblem
 from factoryspawner.api.handler import GatewayHandler
 from factoryspawner.event_stream import Source
 
@@ -51,9 +53,9 @@ class FactoryEstimate(GatewayHandler):
         try:
             wanted = float(hours) if hours else None
         except ValueError as error:
-            raise web.HTTPError(
-                400, N_("{field}: {value} is not a number.").format(field="hours", value=repr(hours))
-            ) from error
+            said = Message("not-a-number", "{field}: {value} is not a number.")
+            problem = Problem(kind="invalid", message=said.format(field="hours", value=repr(hours)), field="hours")
+            raise LinkProblem(400, problem) from error
         self.answer(ESTIMATE, await self.gateway.link.estimate(factory, self.person, size, wanted, project))
 
 

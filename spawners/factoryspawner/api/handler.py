@@ -137,7 +137,7 @@ def _problem(error: BaseException | None) -> Problem:
         case LinkProblem():
             return error.problem
         case LinkSilent():
-            return Problem(kind="unreachable", message=LINK_SILENT.what, do=LINK_SILENT.do)
+            return Problem(kind="unreachable", code=LINK_SILENT.code, message=LINK_SILENT.what, do=LINK_SILENT.do)
         case web.HTTPError(status_code=401 | 403):
             return Problem(kind="forbidden", message=error.log_message or N_("Not allowed."))
         case web.HTTPError(status_code=409):

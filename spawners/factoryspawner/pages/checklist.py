@@ -150,7 +150,7 @@ class ChecklistPage(PublicHandler):
             except LinkSilent:
                 wrong[field] = LINK_SILENT.what
             except LinkProblem as error:
-                wrong[field] = error.problem.message
+                wrong[field] = error.problem.as_message("message")
         return wrong
 
     async def _show(self, found: ChecklistState, wrong: dict[str, str]) -> None:

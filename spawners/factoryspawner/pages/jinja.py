@@ -1,12 +1,11 @@
 """Translation in JupyterHub's templates: its Jinja extension, and those of JupyterHub's own texts that our pages show.
 
 In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
-``said(text)`` for what the link answered, ``said_html(html)`` for such sentences in paragraphs."""
+``said(text)`` for the link's texts, ``said_html(html)`` for a failed start as HTML.
+"""
 
 from __future__ import annotations
 
-import re
-from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from jinja2 import Environment, pass_context
 from jinja2.ext import InternationalizationExtension
 from jinja2.runtime import Context
 from jinja2.utils import htmlsafe_json_dumps
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from factorycommon.language import N_
+from factoryspawner.errors import FailureHtml
 from factoryspawner.language import Languages, PageLanguage, languages
 
 # In JupyterHub's templates, in no block that could be replaced: what stands there, and the text in it.
@@ -30,8 +30,6 @@ UPSTREAM = (
     (">Password:<", N_("Password"), ">{{ _(text) }}<"),
     ("{{ login_error }}", "", "{{ said(login_error) }}"),
 )
-
-_PARAGRAPH = re.compile(r"<p>([^<]*)</p>")
 
 
 class Translation(InternationalizationExtension):
@@ -66,10 +64,9 @@ class Translation(InternationalizationExtension):
 
     @pass_context
     def _said_html(self, context: Context, html: str) -> Markup:
-        said = _of(context, self._all).said
-        # JupyterHub gives HTML here; what is put into it is escaped.
-        translated = _PARAGRAPH.sub(lambda p: f"<p>{escape(said(unescape(p[1])))}</p>", html)
-        return Markup(translated)  # noqa: S704  # nosec B704
+        if isinstance(html, FailureHtml):
+            return html.told(_of(context, self._all).said)
+        return Markup(html)  # noqa: S704  # nosec B704  # JupyterHub's own: what is put into it is escaped
 
     @pass_context
     def _gettext(self, context: Context, text: str) -> str:

@@ -1,0 +1,16 @@
+"""Codes and parameters of the log's messages, by which they are shown in any language.
+
+Lines stored by an earlier release keep their finished English text. It is shown as it is.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+
+
+def upgrade() -> None:
+    """Add the columns."""
+    op.add_column("log_lines", sa.Column("code", sa.Text, nullable=False, server_default='""'))
+    op.add_column("log_lines", sa.Column("parameters", sa.Text, nullable=False, server_default="{}"))
