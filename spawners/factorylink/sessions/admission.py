@@ -8,11 +8,14 @@ from factorycommon.models import Choice, ProjectId, ResolvedChoice, SessionReque
 from factorylink.catalogue.choices import paying
 from factorylink.catalogue.loading import ChoiceError, shortened
 from factorylink.explain import explain
+from factorylink.ledger.ledger import Ledger
 from factorylink.problems import ProblemError, invalid, of_words
 from factorylink.projects import reservations as reserved
-from factorylink.projects.account_leases import Right
-from factorylink.sessions.link_state import LinkState
+from factorylink.projects.acceptances import Acceptances
+from factorylink.projects.account_leases import AccountLeases, Right
+from factorylink.projects.permissions import Permissions
 from factorylink.sessions.permission import Permission
+from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util import clock
 
@@ -20,9 +23,21 @@ from factorylink.util import clock
 class Admission:
     """Says no in words before anything is written."""
 
-    def __init__(self, link_state: LinkState) -> None:
-        self._link_state = link_state
-        self._permission = Permission(link_state)
+    def __init__(
+        self,
+        factories: Factories,
+        ledger: Ledger,
+        permission: Permission,
+        permissions: Permissions,
+        acceptances: Acceptances,
+        account_leases: AccountLeases,
+    ) -> None:
+        self._factories = factories
+        self._ledger = ledger
+        self._permission = permission
+        self._permissions = permissions
+        self._acceptances = acceptances
+        self._account_leases = account_leases
 
     async def admit(self, request: SessionRequest) -> tuple[FactoryConnection, ResolvedChoice, str]:
         """Factory, choice and site account. Call it while the person is ``beginning``. Raises ProblemError."""
@@ -30,7 +45,7 @@ class Admission:
         right, choice = await self._choose(request)
         self._permission.at(right.place, request.user)
         self._permission.one_more_session(request.user)
-        account = await self._link_state.account_leases.account(right, request.user)
+        account = await self._account_leases.account(right, request.user)
         self._permission.account(right.place, account)
         if choice.reservation is not None:
             await self._reserved(right, account, choice.reservation, request)
@@ -46,34 +61,32 @@ class Admission:
         except ChoiceError as error:
             raise invalid(error.message, error.field) from error
         right = await self._permission.right(place, user, choice)
-        return right, self._link_state.permissions.resolve(right, choice)
+        return right, self._permissions.resolve(right, choice)
 
     async def _last(self, user: str, server: str) -> tuple[Right, ResolvedChoice] | None:
         """An empty choice means the server's last one, where it is still possible; else all defaults."""
-        for row in await self._link_state.ledger.recent(user, server, limit=1):
+        for row in await self._ledger.recent(user, server, limit=1):
             # A reservation is over by another day; what lets tokens into addresses is asked for each time.
             last = Choice(**row.choice.model_dump(exclude={"reservation", "url_tokens"}))
             with suppress(ProblemError):
-                right = self._link_state.permissions.one(
-                    self._permission.place(row.factory), user, last.project, last.size
-                )
-                return right, self._link_state.permissions.resolve(right, last)
+                right = self._permissions.one(self._permission.place(row.factory), user, last.project, last.size)
+                return right, self._permissions.resolve(right, last)
         return None
 
     def _first_healthy(self, user: str, project: ProjectId | None) -> str:
         mine = [
             name
-            for name, place in sorted(self._link_state.places.items())
-            for right in self._link_state.permissions.all(place, user)
+            for name, place in sorted(self._factories.items())
+            for right in self._permissions.all(place, user)
             if project is None or right.project is None or right.project.id == project
         ]
-        if not mine and project is not None and self._link_state.places:
-            return min(self._link_state.places)  # where it is said why that project cannot be used
+        if not mine and project is not None and self._factories:
+            return min(self._factories)  # where it is said why that project cannot be used
         if not mine:
             raise of_words("forbidden", explain.own("no-account"))
         for name in mine:
-            factory = self._link_state.places[name].factory
-            if self._link_state.health(name).state == "ok" and self._link_state.acceptances.open(user, factory) is None:
+            factory = self._factories[name].factory
+            if self._factories.health(name).state == "ok" and self._acceptances.open(user, factory) is None:
                 return name
         return mine[0]
 
@@ -82,8 +95,8 @@ class Admission:
         pays = paying(right.place.access, right.at, request.options)
         if all(one.id != name for one in await right.place.site.reservations_now(account, pays)):
             theirs = reserved.offered(
-                self._link_state.permissions.all(right.place, request.user),
+                self._permissions.all(right.place, request.user),
                 request.user,
-                self._link_state.account_leases,
+                self._account_leases,
             )
             raise reserved.refusal(name, right, theirs)
