@@ -34,8 +34,8 @@ from factorylink.jobs.identity import Identity
 from factorylink.ledger.ledger import Ledger
 from factorylink.ledger.schema import charges
 from factorylink.schedulers.slurm import dialect as slurm
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.site.site import Site
 from factorylink.transports.local import LocalTransport
 from factorylink.util import clock
@@ -94,7 +94,7 @@ class Link:
         at = ProjectAt(account=here.record.job_account, site_accounts=SiteAccounts(pool=here.accounts))
         project = Project(id="p1", members=("ada", "ben"), gpu_hours=100, factories={"tested": at})
         identity = Identity("hub", KEY)
-        factories = Factories(self.ledger, {"tested": place}, Catalogue())
+        factories = OfferedFactories(self.ledger, {"tested": place}, Catalogue())
         table = Table(project)
         self.parts = assemble(config, self.ledger, identity, factories, FakeDoors(), "AAAA", table)  # type: ignore[arg-type]
         self.live_sessions, self.charges = self.parts.live_sessions, self.parts.charges

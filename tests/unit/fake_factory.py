@@ -49,8 +49,8 @@ from factorylink.projects.book import ProjectTable
 from factorylink.schedulers.command import Command, Output
 from factorylink.schedulers.dialect import Dialect
 from factorylink.schedulers.slurm import dialect as slurm
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.util import clock
 
 T = TypeVar("T")
@@ -460,7 +460,7 @@ class World:
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
         place = FactoryConnection(factory(), self.config.factories["one"], self.scheduler, self.home, self.dialect)
-        factories = Factories(self.ledger, {"one": place}, Catalogue())
+        factories = OfferedFactories(self.ledger, {"one": place}, Catalogue())
         parts = assemble(self.config, self.ledger, self.identity, factories, self.doors, "AAAA", self.table)  # type: ignore[arg-type]
         self.parts, self.factories = parts, parts.factories
         self.live_sessions, self.live_clusters = parts.live_sessions, parts.live_clusters

@@ -78,8 +78,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 def stand(world: World, credentials: Any, clock: Clock) -> SiteAccessStatus:
     access_status = SiteAccessStatus(credentials, clock)
-    places: Any = world.factories
-    places["one"] = replace(places["one"], access_status=access_status)
+    world.factories.offered = {"one": replace(world.factories["one"], access_status=access_status)}
     access_status.on_change = partial(world.feed.factory_changed, "one")
     return access_status
 

@@ -13,7 +13,7 @@ from factorylink.hub_client import HubClient, TokenOwner
 from factorylink.ledger.cluster_store import ClusterRecord
 from factorylink.problems import ProblemError, forbidden, from_link_error, gone, of_words
 from factorylink.projects.book import ProjectBook
-from factorylink.site.factories import Factories
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 
@@ -119,7 +119,7 @@ class Callers:
     """Asks the hub whose a token is."""
 
     def __init__(
-        self, hub: HubClient, table: SessionTable, projects: ProjectBook, factories: Factories, root: str
+        self, hub: HubClient, table: SessionTable, projects: ProjectBook, factories: OfferedFactories, root: str
     ) -> None:
         self._hub = hub
         self._table = table

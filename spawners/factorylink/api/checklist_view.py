@@ -22,8 +22,8 @@ from factorylink.projects.account_leases import AccountLeases
 from factorylink.projects.book import ProjectBook
 from factorylink.projects.people import KnownPeople
 from factorylink.projects.permissions import Permissions
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 
 
 class Checklist:
@@ -31,7 +31,7 @@ class Checklist:
 
     def __init__(
         self,
-        factories: Factories,
+        factories: OfferedFactories,
         people: KnownPeople,
         projects: ProjectBook,
         permissions: Permissions,

@@ -36,8 +36,8 @@ from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.permission import Permission
 from factorylink.sessions.submitter import Submitter
 from factorylink.site import maintenance
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.util import clock
 from factorylink.util.event_feed import encode
 from factorylink.util.rate_limiter import RateLimiter
@@ -62,7 +62,7 @@ class Offers:
 
     def __init__(
         self,
-        factories: Factories,
+        factories: OfferedFactories,
         projects: ProjectBook,
         permission: Permission,
         permissions: Permissions,

@@ -64,8 +64,8 @@ from factorylink.projects.people import KnownPeople
 from factorylink.sessions.extension import Extender
 from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.service import Sessions
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 
 log = logging.getLogger("factorylink")
 
@@ -107,7 +107,7 @@ def hub_app(
     offers: Offers,
     recovery: HubRecovery,
     checklist: Checklist,
-    factories: Factories,
+    factories: OfferedFactories,
     people: KnownPeople,
     projects: ProjectBook,
     charges: Charges,

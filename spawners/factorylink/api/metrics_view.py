@@ -10,7 +10,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from factorylink.sessions.session_views import SessionViews
-from factorylink.site.factories import Factories
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.util.metrics import REGISTRY
 
 
@@ -18,7 +18,7 @@ class LinkCollector(Collector):
     """Counts what there is at the moment of asking. ``same_name``: by factory, jobs of another gateway of the same
     name."""
 
-    def __init__(self, views: SessionViews, factories: Factories, same_name: Mapping[str, int]) -> None:
+    def __init__(self, views: SessionViews, factories: OfferedFactories, same_name: Mapping[str, int]) -> None:
         self._views = views
         self._factories = factories
         self._same_name = same_name
@@ -51,7 +51,7 @@ class LinkCollector(Collector):
         return [sessions, doors, answers, reached, others]
 
 
-def exposition(views: SessionViews, factories: Factories, same_name: Mapping[str, int]) -> bytes:
+def exposition(views: SessionViews, factories: OfferedFactories, same_name: Mapping[str, int]) -> bytes:
     """Return everything in Prometheus' text format."""
     own = CollectorRegistry()
     own.register(LinkCollector(views, factories, same_name))

@@ -12,11 +12,11 @@ from factorycommon.models import (
     PartitionLoad,
     Planned,
 )
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 
 
-def network(factories: Factories) -> NetworkView:
+def network(factories: OfferedFactories) -> NetworkView:
     """Nothing in it is a person's, nor the scheduler's own words. Counts as a look at what is free."""
     offered = {name: place.factory for name, place in factories.items()}
     known: dict[str, Factory | Planned] = {
@@ -28,7 +28,7 @@ def network(factories: Factories) -> NetworkView:
     return NetworkView(factories=views, antennas=_antennas(factories.catalogue.antennas))
 
 
-def _factory(entry: Factory | Planned, factories: Factories) -> NetworkFactory:
+def _factory(entry: Factory | Planned, factories: OfferedFactories) -> NetworkFactory:
     site = entry.site
     place = factories.get(entry.id)
     return NetworkFactory(

@@ -50,8 +50,8 @@ from factorylink.sessions.submission import Submission
 from factorylink.sessions.submitter import Submitter
 from factorylink.sessions.termination import Termination
 from factorylink.site.audit_entries import AuditEntries
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.cluster_table import ClusterTable
 from factorylink.state.job_owners import JobOwners
 from factorylink.state.session_table import SessionTable
@@ -59,14 +59,14 @@ from factorylink.util.background_tasks import BackgroundTasks
 
 
 @dataclass(frozen=True)
-class Parts:
+class LinkParts:
     """The parts of a link. For the process and its tests only: no part is handed this object."""
 
     config: LinkConfig
     ledger: Ledger
     tasks: BackgroundTasks
     doors: DoorManager
-    factories: Factories
+    factories: OfferedFactories
     charges: Charges
     people: KnownPeople
     projects: ProjectBook
@@ -178,11 +178,11 @@ def assemble(
     config: LinkConfig,
     ledger: Ledger,
     identity: Identity,
-    factories: Factories,
+    factories: OfferedFactories,
     doors: DoorManager,
     public_key: str,
     project_table: ProjectTable | None = None,
-) -> Parts:
+) -> LinkParts:
     """Make all parts of a link; nothing runs yet. ``public_key``: which the doors let in. ``project_table``: None where
     nobody needs a project."""
     limits, tasks = config.limits, BackgroundTasks()
@@ -214,7 +214,7 @@ def assemble(
         audit,
         doors,
         identity,
-        owners,
+        owners.is_of_batch,
         orphans,
         limits,
         termination,
@@ -277,7 +277,7 @@ def assemble(
         limits,
         tasks,
     )
-    return Parts(
+    return LinkParts(
         config=config,
         ledger=ledger,
         tasks=tasks,
@@ -308,5 +308,5 @@ def assemble(
             factories, projects, permission, permissions, account_leases, acceptances, charges, submitter, feed
         ),
         checklist=Checklist(factories, people, projects, permissions, account_leases, acceptances, charges),
-        revocation=AccessRevocation(table, owners, ledger, people, projects, doors, sessions, clusters, limits),
+        revocation=AccessRevocation(table, owners.all, ledger, people, projects, doors, sessions, clusters, limits),
     )

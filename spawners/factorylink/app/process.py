@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from factorycommon.models import Factory
 from factorylink.api.cluster_websocket import ClusterWebSocket
 from factorylink.api.door import BackWay, back_app
-from factorylink.app.assembly import Parts, assemble
+from factorylink.app.assembly import LinkParts, assemble
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.catalogue.catalogue import Catalogue
 from factorylink.config import LinkConfig
@@ -28,7 +28,7 @@ from factorylink.jobs.identity import Identity, read_or_make_key, read_or_make_s
 from factorylink.ledger.ledger import Ledger
 from factorylink.projects.book import YamlTable
 from factorylink.site.connecting import make_places
-from factorylink.site.factories import Factories
+from factorylink.site.offered_factories import OfferedFactories
 
 log = logging.getLogger("factorylink")
 
@@ -115,7 +115,7 @@ async def _serve(
 
 def _build(
     config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue, ledger: Ledger, back_socket: Path
-) -> Parts:
+) -> LinkParts:
     try:
         identity = Identity(config.hub.name, read_or_make_key(config.state_dir / "hmac.key"))
         ssh_key = read_or_make_ssh_key(config.state_dir / "link_ed25519")
@@ -133,7 +133,7 @@ def _build(
     )
     table = None if config.projects is None else YamlTable(config.projects, federation.factories, config.factories)
     public_key = ssh_key.export_public_key().decode().split()[1]
-    parts = assemble(config, ledger, identity, Factories(ledger, offered, federation), doors, public_key, table)
+    parts = assemble(config, ledger, identity, OfferedFactories(ledger, offered, federation), doors, public_key, table)
     return parts
 
 

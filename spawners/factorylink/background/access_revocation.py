@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select
@@ -25,7 +26,6 @@ from factorylink.ledger.ledger import Ledger
 from factorylink.projects.book import ProjectBook
 from factorylink.projects.people import KnownPeople
 from factorylink.sessions.service import Sessions
-from factorylink.state.job_owners import JobOwners
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
@@ -37,12 +37,12 @@ LOOK_SECONDS = 5.0  # between two looks at the projects
 
 
 class AccessRevocation:
-    """``load`` before ``run``."""
+    """``load`` before ``run``. ``inhabitants``: returns all sessions and clusters that have not ended."""
 
     def __init__(
         self,
         table: SessionTable,
-        owners: JobOwners,
+        inhabitants: Callable[[], Iterable[LiveSession | LiveCluster]],
         ledger: Ledger,
         people: KnownPeople,
         projects: ProjectBook,
@@ -52,7 +52,7 @@ class AccessRevocation:
         limits: Limits,
     ) -> None:
         self._table = table
-        self._owners = owners
+        self._inhabitants = inhabitants
         self._ledger = ledger
         self._projects = projects
         self._doors = doors
@@ -83,7 +83,7 @@ class AccessRevocation:
 
     async def look(self) -> None:
         """Tell, forgive and end. Raises LedgerError."""
-        here = {one.row.id: one for one in self._owners.all() if one.row.wish == "run"}
+        here = {one.row.id: one for one in self._inhabitants() if one.row.wish == "run"}
         for one in here.values():
             if isinstance(one, LiveCluster) or not one.row.head:  # a scheduler goes with its cluster
                 await self._judge(one)

@@ -29,8 +29,8 @@ from factorylink.projects.permissions import Permissions
 from factorylink.sessions.service import Sessions
 from factorylink.sessions.session_views import SessionViews
 from factorylink.sessions.submitter import session_folder
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
@@ -54,7 +54,7 @@ class SchedulerJobs:
         sessions: Sessions,
         charges: Charges,
         permissions: Permissions,
-        factories: Factories,
+        factories: OfferedFactories,
         doors: DoorManager,
         tasks: BackgroundTasks,
     ) -> None:

@@ -41,8 +41,8 @@ from factorylink.projects.charge_reservations import ChargeReservations
 from factorylink.sessions import service as sessions
 from factorylink.sessions.permission import Permission
 from factorylink.site.audit_entries import AuditEntries
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.cluster_table import ClusterTable
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.state.live_session import LiveSession
@@ -69,7 +69,7 @@ class Clusters:
         sessions: SessionTable,
         ledger: Ledger,
         audit: AuditEntries,
-        factories: Factories,
+        factories: OfferedFactories,
         permission: Permission,
         admission: ClusterAdmission,
         account_leases: AccountLeases,

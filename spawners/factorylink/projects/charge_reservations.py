@@ -10,30 +10,32 @@ from factorylink.ledger.charges import ChargeReservation
 from factorylink.ledger.cluster_store import BatchRecord, WorkerRecord
 from factorylink.ledger.schema import SessionRecord
 from factorylink.projects.book import ProjectBook
-from factorylink.site.factories import Factories
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_cluster import LiveCluster
 
 
 class ChargeReservations:
     """Makes the reservations that the ledger then holds."""
 
-    def __init__(self, factories: Factories, projects: ProjectBook) -> None:
+    def __init__(self, factories: OfferedFactories, projects: ProjectBook) -> None:
         self._factories = factories
         self._projects = projects
 
-    def of_session(self, row: SessionRecord) -> ChargeReservation:
+    def of_session(self, record: SessionRecord) -> ChargeReservation:
         """Return what a session's job may use at most."""
-        connection, payer = self._factories.get(row.factory), self._projects.payer(row.choice)
-        gpus = 0 if connection is None else gpus_of(connection.factory, row.choice.size)
-        return ChargeReservation(row.id, payer, row.factory, row.user, row.account, gpus, walltime(row.choice.hours))
+        connection, payer = self._factories.get(record.factory), self._projects.payer(record.choice)
+        gpus = 0 if connection is None else gpus_of(connection.factory, record.choice.size)
+        return ChargeReservation(
+            record.id, payer, record.factory, record.user, record.account, gpus, walltime(record.choice.hours)
+        )
 
     def of_workers(
         self, live_cluster: LiveCluster, batch: BatchRecord, workers: Iterable[WorkerRecord]
     ) -> list[ChargeReservation]:
         """Return what these jobs of a batch may use at most."""
-        row, payer = live_cluster.row, self._projects.payer(live_cluster.row.choice)
-        gpus = row.gpus if live_cluster.place is None else gpus_of(live_cluster.place.factory, row.choice.size)
-        of = (payer, row.factory, row.user, row.account, gpus, walltime(batch.hours))
+        record, payer = live_cluster.row, self._projects.payer(live_cluster.row.choice)
+        gpus = record.gpus if live_cluster.place is None else gpus_of(live_cluster.place.factory, record.choice.size)
+        of = (payer, record.factory, record.user, record.account, gpus, walltime(batch.hours))
         return [ChargeReservation(charges.worker_charge(batch.id, worker.task), *of) for worker in workers]
 
     def of_batch(self, live_cluster: LiveCluster, batch: BatchRecord) -> list[ChargeReservation]:

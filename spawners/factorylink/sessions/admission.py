@@ -15,8 +15,8 @@ from factorylink.projects.acceptances import Acceptances
 from factorylink.projects.account_leases import AccountLeases, Right
 from factorylink.projects.permissions import Permissions
 from factorylink.sessions.permission import Permission
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.util import clock
 
 
@@ -25,7 +25,7 @@ class Admission:
 
     def __init__(
         self,
-        factories: Factories,
+        factories: OfferedFactories,
         ledger: Ledger,
         permission: Permission,
         permissions: Permissions,

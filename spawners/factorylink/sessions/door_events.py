@@ -22,8 +22,8 @@ from factorylink.sessions.extension import Extender
 from factorylink.sessions.mail import Mailer
 from factorylink.sessions.state_machine import Event
 from factorylink.sessions.submitter import session_folder
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
@@ -43,7 +43,7 @@ class DoorListener:
         config: LinkConfig,
         table: SessionTable,
         ledger: Ledger,
-        factories: Factories,
+        factories: OfferedFactories,
         doors: DoorManager,
         extender: Extender,
         mailer: Mailer,

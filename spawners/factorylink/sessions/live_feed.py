@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 
 from factorycommon.models import Session, SessionId, Slug, TableFactory, TableSnapshot
 from factorylink.sessions.session_views import SessionViews
-from factorylink.site.factories import Factories
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.cluster_table import ClusterTable
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.state.live_session import LiveSession
@@ -21,7 +21,7 @@ class LiveFeed:
     """Listens to the tables and the factories from the moment it is made. ``clusters`` and ``sessions``: the tables."""
 
     def __init__(
-        self, sessions: SessionTable, clusters: ClusterTable, factories: Factories, views: SessionViews
+        self, sessions: SessionTable, clusters: ClusterTable, factories: OfferedFactories, views: SessionViews
     ) -> None:
         self._sessions = sessions
         self._clusters = clusters

@@ -23,8 +23,8 @@ from factorylink.projects.account_leases import Right
 from factorylink.projects.book import ProjectBook
 from factorylink.projects.people import KnownPeople
 from factorylink.projects.permissions import Permissions
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.cluster_table import ClusterTable
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.state.live_session import LiveSession
@@ -41,7 +41,7 @@ class Permission:
         self,
         limits: Limits,
         ledger: Ledger,
-        factories: Factories,
+        factories: OfferedFactories,
         people: KnownPeople,
         projects: ProjectBook,
         permissions: Permissions,

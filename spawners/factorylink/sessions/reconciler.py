@@ -29,7 +29,6 @@ from factorylink.sessions.state_machine import Action, Phase
 from factorylink.sessions.termination import Termination
 from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
-from factorylink.state.job_owners import JobOwners
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
@@ -40,8 +39,8 @@ ENOUGH_MISSES = 2
 
 
 class SessionReconciler:
-    """``submit_again``: hands over a job that never reached the scheduler. ``same_name``: by factory, how many jobs
-    another gateway of the same name has there."""
+    """``submit_again``: hands over a job that never reached the scheduler. ``is_of_batch``: tells whether a job at that
+    factory is a cluster's. ``same_name``: by factory, how many jobs another gateway of the same name has there."""
 
     def __init__(
         self,
@@ -50,7 +49,7 @@ class SessionReconciler:
         audit: AuditEntries,
         doors: DoorManager,
         identity: Identity,
-        owners: JobOwners,
+        is_of_batch: Callable[[str, Job], bool],
         orphans: OrphanFinder,
         limits: Limits,
         termination: Termination,
@@ -63,7 +62,7 @@ class SessionReconciler:
         self._audit = audit
         self._doors = doors
         self._identity = identity
-        self._owners = owners
+        self._is_of_batch = is_of_batch
         self._orphans = orphans
         self._limits = limits
         self._extender = extender
@@ -83,7 +82,7 @@ class SessionReconciler:
             self._identity,
             place.factory.id,
             {live.row.id for live in here.values() if live.submitting},
-            partial(self._owners.is_of_batch, place.factory.id),
+            partial(self._is_of_batch, place.factory.id),
         )
         try:
             for row, job in plan.replaced:

@@ -42,8 +42,8 @@ from factorylink.sessions.submission import Submission
 from factorylink.sessions.termination import Termination
 from factorylink.sessions.withdrawn import StoppedBeforeBegun
 from factorylink.site.audit_entries import AuditEntries
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession, from_record
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
@@ -70,7 +70,7 @@ class Sessions:
         ledger: Ledger,
         audit: AuditEntries,
         doors: DoorManager,
-        factories: Factories,
+        factories: OfferedFactories,
         permission: Permission,
         admission: Admission,
         account_leases: AccountLeases,

@@ -9,8 +9,8 @@ from factorylink.doors.manager import DoorManager
 from factorylink.explain import explain
 from factorylink.projects.book import ProjectBook
 from factorylink.site import maintenance
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession, room, show
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
@@ -19,7 +19,9 @@ from factorylink.util import clock
 class SessionViews:
     """Joins a session with its factory's health, its door and its project."""
 
-    def __init__(self, table: SessionTable, factories: Factories, doors: DoorManager, projects: ProjectBook) -> None:
+    def __init__(
+        self, table: SessionTable, factories: OfferedFactories, doors: DoorManager, projects: ProjectBook
+    ) -> None:
         self._table = table
         self._factories = factories
         self._doors = doors

@@ -24,8 +24,8 @@ from factorylink.sessions import state_machine
 from factorylink.sessions.state_machine import Event
 from factorylink.sessions.submitter import session_folder
 from factorylink.site.audit_entries import AuditEntries
-from factorylink.site.factories import Factories
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
@@ -50,7 +50,7 @@ class Termination:
         table: SessionTable,
         ledger: Ledger,
         audit: AuditEntries,
-        factories: Factories,
+        factories: OfferedFactories,
         doors: DoorManager,
         identity: Identity,
         tasks: BackgroundTasks,

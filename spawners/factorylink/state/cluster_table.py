@@ -44,11 +44,11 @@ class ClusterTable(Mapping[ClusterId, LiveCluster]):
         return list(self._ended.values())
 
     def hold(
-        self, row: ClusterRecord, connection: FactoryConnection | None, head: Callable[[], Session | None]
+        self, record: ClusterRecord, connection: FactoryConnection | None, head: Callable[[], Session | None]
     ) -> LiveCluster:
         """Take a cluster into the table that the ledger has. ``head``: returns the job of its Dask scheduler."""
-        live_cluster = LiveCluster(row, connection, self._tell, lambda: self._closed, head)
-        self._live[row.id] = live_cluster
+        live_cluster = LiveCluster(record, connection, self._tell, lambda: self._closed, head)
+        self._live[record.id] = live_cluster
         return live_cluster
 
     def put_away(self) -> None:

@@ -28,8 +28,8 @@ class JobOwners:
 
     def accounts(self, factory_id: str) -> set[str]:
         """Return the site accounts as which sessions and clusters run there."""
-        rows = [live.row for live in self._sessions.values()], [one.row for one in self._clusters.values()]
-        return {row.account for some in rows for row in some if row.factory == factory_id}
+        records = [live.row for live in self._sessions.values()], [one.row for one in self._clusters.values()]
+        return {record.account for some in records for record in some if record.factory == factory_id}
 
     def job_ids(self, factory_id: str, account: str | None) -> Iterator[JobId]:
         """Return the known ids of the jobs that have not ended, of a site account; None: of all accounts."""

@@ -57,17 +57,17 @@ class SessionTable(Mapping[SessionId, LiveSession]):
 
     # --- changes
 
-    def hold(self, row: SessionRecord, *, answered: bool = False, earlier: int = 0) -> LiveSession:
+    def hold(self, record: SessionRecord, *, answered: bool = False, earlier: int = 0) -> LiveSession:
         """Take a session into the table that the ledger has."""
-        live = self._live[row.id] = LiveSession(row, answered=answered, earlier=earlier)
+        live = self._live[record.id] = LiveSession(record, answered=answered, earlier=earlier)
         return live
 
-    async def add(self, row: SessionRecord, entry: AuditEntry, charge: Write) -> LiveSession:
+    async def add(self, record: SessionRecord, entry: AuditEntry, charge: Write) -> LiveSession:
         """Write a new session into the ledger with its charge, and listen on its port from now on. Raises
         LedgerConflict, LedgerError, OverBudget; OSError if the port is taken: then the table holds the session."""
-        await self._ledger.add(row, entry, charge)
-        live = self.hold(row)
-        await self._doors.bind(row.id, row.port)
+        await self._ledger.add(record, entry, charge)
+        live = self.hold(record)
+        await self._doors.bind(record.id, record.port)
         self.touch(live)
         return live
 
@@ -89,23 +89,23 @@ class SessionTable(Mapping[SessionId, LiveSession]):
         self.touch(live)
 
     async def end(
-        self, live: LiveSession, still: Callable[[], bool] = lambda: True, record: End | None = None, **values: Any
+        self, live: LiveSession, still: Callable[[], bool] = lambda: True, job_end: End | None = None, **values: Any
     ) -> None:
         """Write once that the session ended, tell who listens, and close its door. Do nothing unless ``still()`` is
-        true when no other transition of the session is under way. ``record``: what the scheduler says of the end of the
-        job. Raises LedgerError."""
+        true when no other transition of the session is under way. ``job_end``: what the scheduler says of the end of
+        its job. Raises LedgerError."""
         async with live.lock:
             if live.row.ended is not None or not still():
                 return
             entry = self._audit.of_session(live.row, "end", detail=str(values.get("end_reason", "")))
             values = {"state": SessionState.ENDED, "ended": clock.now(), **values}
-            row, now = live.row, values["ended"]
-            started, ends = row.started, row.ends
-            if started is None and record is None and row.wish == "run" and row.job is not None and live.seen:
+            record, now = live.row, values["ended"]
+            started, ends = record.started, record.ends
+            if started is None and job_end is None and record.wish == "run" and record.job is not None and live.seen:
                 # Nobody knows whether it ran: then it did from when it was last seen waiting.
-                started, ends = live.seen, live.seen + timedelta(seconds=walltime(row.choice.hours))
-            settled = charges.settle(row.id, record, live.restarts, started, min(now, ends or now))
-            await self._ledger.change(row, settled, say=values["end"].what, entry=entry, **values)
+                started, ends = live.seen, live.seen + timedelta(seconds=walltime(record.choice.hours))
+            settled = charges.settle(record.id, job_end, live.restarts, started, min(now, ends or now))
+            await self._ledger.change(record, settled, say=values["end"].what, entry=entry, **values)
             live.door_open = False
             live.job_over.set()
         self._tell(live)

@@ -12,7 +12,7 @@ from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util import clock
 
 
-class Factories(Mapping[Slug, FactoryConnection]):
+class OfferedFactories(Mapping[Slug, FactoryConnection]):
     """The offered factories by id. ``catalogue``: also those that are not offered. ``drains``: the operator's message
     by the id of a drained factory. ``on_change`` is called with the id of a factory whose health may have changed.
     ``load`` before use."""
