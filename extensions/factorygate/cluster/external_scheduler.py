@@ -124,9 +124,10 @@ async def again(wanted: SchedulerRequest, known: dict[str, Any]) -> ExternalSche
     await cluster_api.resume(known["id"])
     found = await _reached(wanted)
     if known["head"] is None:
-        cluster_api.request = wanted.terms.request(wanted.name, scheduler=found.told) | {"session": known["session"]}
+        request = wanted.terms.request(wanted.name, scheduler=found.told) | {"session": known["session"]}
     else:
-        cluster_api.request = wanted.terms.request(wanted.name, head={"idle_minutes": wanted.idle_minutes})
+        request = wanted.terms.request(wanted.name, head={"idle_minutes": wanted.idle_minutes})
+    cluster_api.remember(request)
     return found
 
 
