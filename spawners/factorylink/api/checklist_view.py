@@ -100,7 +100,7 @@ class Checklist:
         return tuple(AccountThere(kind=kind, name=name, projects=tuple(ids)) for (kind, name), ids in found.items())
 
     def _antenna(self, user: str) -> Antenna | None:
-        told, antennas = self._people.get(user), self._factories.catalogue.antennas
-        if told is None or antennas is None:
+        person, antennas = self._people.get(user), self._factories.catalogue.antennas
+        if person is None or antennas is None:
             return None
-        return next((one for one in antennas.antennas if f"{ANTENNA}{one.id}" in told.groups), None)
+        return next((one for one in antennas.antennas if f"{ANTENNA}{one.id}" in person.groups), None)

@@ -60,7 +60,7 @@ class AccessRevocation:
         self._sessions = sessions
         self._clusters = clusters
         self._ends: dict[str, datetime] = {}  # when it ends, by the id of a session or cluster
-        self._told: set[tuple[str, datetime]] = set()  # sessions whose notebook was told of that
+        self._warned: set[tuple[str, datetime]] = set()  # sessions whose notebook was told of that
         self._changed = asyncio.Event()
         people.on_change = self._changed.set
 
@@ -127,7 +127,7 @@ class AccessRevocation:
     async def _tell(self, live: LiveSession, ends: datetime) -> None:
         """Whoever has the notebook open; tried again at the next look."""
         key = (live.row.id, ends)
-        if key in self._told or not self._doors.is_open(live.row.id):
+        if key in self._warned or not self._doors.is_open(live.row.id):
             return
         words = explain.own("access-ends")
         text = f"{words.what} ({ends:%Y-%m-%d %H:%M} UTC) {words.do}"
@@ -138,7 +138,7 @@ class AccessRevocation:
         except FactoryError as error:
             log.info("The door of session %s was not told that access ends: %s", live.row.id, error)
         else:
-            self._told.add(key)
+            self._warned.add(key)
 
     async def _set(self, id: str, ends: datetime | None) -> None:
         losses = schema.losses
@@ -151,6 +151,6 @@ class AccessRevocation:
         await self._ledger.write(write)
         if ends is None:
             self._ends.pop(id, None)
-            self._told = {told for told in self._told if told[0] != id}
+            self._warned = {key for key in self._warned if key[0] != id}
         else:
             self._ends[id] = ends

@@ -34,7 +34,7 @@ class HubRecovery:
         self._hub = hub
         self._came = asyncio.Event()
         self._refusals: Counter[tuple[str, str]] = Counter()
-        self._told: set[tuple[str, str]] = set()  # said once that nobody owns it
+        self._without_owner: set[tuple[str, str]] = set()  # said once that nobody owns it
 
     def hub_came(self) -> None:
         """The hub is there, perhaps anew."""
@@ -86,8 +86,8 @@ class HubRecovery:
         try:
             await self._hub.start_server(*owner, live.row.id)
         except Gone:
-            if owner not in self._told:
-                self._told.add(owner)
+            if owner not in self._without_owner:
+                self._without_owner.add(owner)
                 log.warning("Session %s is of a user the hub does not know: it is left alone", live.row.id)
             return False
         except Refused as error:

@@ -92,8 +92,8 @@ class ClusterAdmission:
     def _cap(self, live_cluster: LiveCluster, more: int, hours: float) -> None:
         row = live_cluster.row
         asked, cap = row.gpus * hours * more, row.cap_gpu_hours
-        told = live_cluster.gpu_hours()
-        used = told.spent + told.committed
+        gpu_hours = live_cluster.gpu_hours()
+        used = gpu_hours.spent + gpu_hours.committed
         if cap is not None and used + asked > cap + ROUNDING:
             said = N_(
                 "The cluster may use {cap} GPU-hours. {used} are used or reserved, and {more} more jobs of "

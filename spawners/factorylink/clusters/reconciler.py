@@ -198,10 +198,10 @@ class ClusterReconciler:
     async def _hold_to_cap(self, live_cluster: LiveCluster) -> None:
         """A job that the scheduler began again may use its walltime once more: what the cap does not allow is let go,
         what waits first."""
-        row, told, now = live_cluster.row, live_cluster.gpu_hours(), clock.now()
+        row, gpu_hours, now = live_cluster.row, live_cluster.gpu_hours(), clock.now()
         if row.cap_gpu_hours is None:
             return
-        excess, unwanted = told.spent + told.committed - row.cap_gpu_hours, []
+        excess, unwanted = gpu_hours.spent + gpu_hours.committed - row.cap_gpu_hours, []
         # First those that end anyway, then what waits, the youngest first.
         order = {batch: place for place, batch in enumerate(row.batches)}
         for batch, worker in sorted(
@@ -315,12 +315,12 @@ class ClusterReconciler:
         """Cancel jobs of one account whose batch no cluster has. Apart: the account's own commands are run for it."""
         account = jobs[0].account
         try:
-            told = await place.site.cancel(account, [OwnJob(job.id, account, job.comment) for job in jobs])
+            found_jobs = await place.site.cancel(account, [OwnJob(job.id, account, job.comment) for job in jobs])
         except FactoryError as error:
             log.warning("The orphans of batch %s are not cancelled yet: %s", batch_id, error.message)
             return
         self._orphans.pop((place.factory.id, batch_id), None)
-        if Found.OURS not in told.values():
+        if Found.OURS not in found_jobs.values():
             return
         key_id = place.access_status.key_id(account)
         entry = AuditEntry(person, account, place.factory.id, "cancel-orphan", jobs[0].id, f"batch {batch_id}", key_id)

@@ -183,8 +183,8 @@ class SchedulerJobs:
             raise conflict(N_("The cluster's scheduler does not run yet."))
         try:
             folder = await session_folder(place, cluster.account, cluster.id)
-            told = await place.transport.read(cluster.account, f"{folder}/{worker_job.FILE}")
-            return Scheduler.model_validate_json(told)
+            content = await place.transport.read(cluster.account, f"{folder}/{worker_job.FILE}")
+            return Scheduler.model_validate_json(content)
         except Gone as error:
             raise gone(f"How to reach the scheduler of {cluster.name}") from error
         except FactoryError as error:

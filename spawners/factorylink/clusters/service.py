@@ -132,15 +132,15 @@ class Clusters:
     async def figures_of(self, user: str, ended: int) -> list[Cluster]:
         """That person's without their jobs: the live ones, and so many that ended, by the ledger; newest first."""
         live = [f.figures() for f in self._table.values() if f.row.user == user and f.row.ended is None]
-        over = [await self._ended(*told) for told in await self._store.ended(user, ended)]
+        over = [await self._ended(*one) for one in await self._store.ended(user, ended)]
         return [*sorted(live, key=lambda cluster: cluster.created, reverse=True), *over]
 
     async def _ended(self, row: ClusterRecord, jobs: int, hours: float) -> Cluster:
         """One that ended, by the ledger."""
-        told = LiveCluster(row, None).figures()
+        shown = LiveCluster(row, None).figures()
         spent = row.earlier + row.gpus * hours + await self._scheduler_jobs.spent(row)
-        used = told.gpu_hours.model_copy(update={"spent": spent})
-        return told.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
+        used = shown.gpu_hours.model_copy(update={"spent": spent})
+        return shown.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 
     def own(self, cluster_id: ClusterId, user: str) -> LiveCluster:
         """That person's. Raises ProblemError: whether another's exists is nobody's business."""

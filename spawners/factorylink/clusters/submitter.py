@@ -128,8 +128,8 @@ class ClusterSubmitter:
         while live_cluster.place is not None and (jobs := self._unwanted_jobs(live_cluster)):
             site = live_cluster.place.site
             try:
-                told = await site.cancel(live_cluster.row.account, jobs)
-                if done := [id for id, what in told.items() if what is Found.OURS]:
+                found = await site.cancel(live_cluster.row.account, jobs)
+                if done := [id for id, what in found.items() if what is Found.OURS]:
                     entry = self._audit.of_cluster(live_cluster.row, "cancel", f"{len(done)} jobs of workers", done[0])
                     await self._ledger.note(entry)
                 pause = CONFIRM_SECONDS

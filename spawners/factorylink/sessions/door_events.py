@@ -111,11 +111,12 @@ class DoorListener:
 
     async def _take(self, live: LiveSession, status: DoorStatus) -> None:
         row = live.row
-        known, told = row.last_activity, status.last_activity
-        if told is not None:
-            told = min(told, clock.now())  # a door may say what it likes; so it cannot cost a write a line
-            if known is None or told - known >= _ACTIVITY_STEP:
-                await self._ledger.change(row, last_activity=told)
+        known, last_activity = row.last_activity, status.last_activity
+        if last_activity is not None:
+            # A door may say what it likes: a moment to come would let each of its lines cost a write.
+            last_activity = min(last_activity, clock.now())
+            if known is None or last_activity - known >= _ACTIVITY_STEP:
+                await self._ledger.change(row, last_activity=last_activity)
         if status.phase == "up" and row.ready is None and (live.probing is None or live.probing.done()):
             live.probing = self._tasks.spawn(self._probe(live), f"first answer of {row.id}")
         if status.phase in ("ending", "ended"):

@@ -99,8 +99,8 @@ class Termination:
     async def _end_replaced(self, live: LiveSession, place: FactoryConnection) -> None:
         """End the session whose job's id belongs to another job now. The scheduler is not asked why, since it would
         describe the other job."""
-        told, tail = await self._left_behind(live, place)
-        reason, words = judge(_wished(live), None, told, tail)
+        door_end, tail = await self._left_behind(live, place)
+        reason, words = judge(_wished(live), None, door_end, tail)
         if words.code == explain.own("gone").code:
             words = explain.own("job-replaced")
         await self._table.end(live, end_reason=reason, end=words, log_tail=tail)
@@ -193,12 +193,12 @@ class Termination:
                 log.info("Why job %s of session %s ended is asked again: %s", row.job, row.id, error.message)
                 return
             log.warning("Why job %s of session %s ended is not to be known: %s", row.job, row.id, error.message)
-        told, tail = await self._left_behind(live, place)
+        door_end, tail = await self._left_behind(live, place)
         wished = _wished(live)
-        reason, words = judge(wished, end, told, tail)
+        reason, words = judge(wished, end, door_end, tail)
         if reason is EndReason.CANCELLED_BY_SITE and end is not None and end.by is None:
             end = await self._recorded(live, place) or end
-            reason, words = judge(wished, end, told, tail)
+            reason, words = judge(wished, end, door_end, tail)
         if end is not None and charges.counted(end, live.restarts) is None:
             end = await self._recorded(live, place) or end
         code = end.exit_code if end else None
@@ -220,8 +220,8 @@ class Termination:
         row = live.row
         if row.started is None:
             return None, ()
-        told = await _if_there(row, _door_end(place, row))
-        return told, await _if_there(row, _log_tail(place, row)) or ()
+        door_end = await _if_there(row, _door_end(place, row))
+        return door_end, await _if_there(row, _log_tail(place, row)) or ()
 
 
 async def _door_end(place: FactoryConnection, row: SessionRecord) -> DoorEnd:
@@ -253,14 +253,14 @@ _OF_WISH = {
 
 
 def judge(
-    wished: tuple[EndReason, Words] | None, end: End | None, told: DoorEnd | None, tail: tuple[str, ...] = ()
+    wished: tuple[EndReason, Words] | None, end: End | None, door_end: DoorEnd | None, tail: tuple[str, ...] = ()
 ) -> tuple[EndReason, Words]:
     """Why a session ended: a wish first, then what happened to the job, then what the door and the log said."""
     if wished is not None:
         return wished
-    if told is None or told.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
+    if door_end is None or door_end.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
         return explain.ended(end, tail=tail)
-    return explain.ended(end, door=told.reason, message=told.message, tail=tail)
+    return explain.ended(end, door=door_end.reason, message=door_end.message, tail=tail)
 
 
 def _wished(live: LiveSession) -> tuple[EndReason, Words] | None:

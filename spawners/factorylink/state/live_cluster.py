@@ -185,17 +185,17 @@ class LiveCluster:
         """Server-sent events ``cluster``, up to its end: first all of it, then what changed. Who reads
         keeps it alive."""
         self.readers += 1
-        told = -1
+        sent = -1
         try:
             while True:
-                now, version = self.show(told), self.version
+                now, version = self.show(sent), self.version
                 yield encode(("cluster", now.model_dump_json()))
-                told = version
+                sent = version
                 if now.state == "ended" or self.closed():
                     return
-                while self.version == told:
+                while self.version == sent:
                     await self._touched(HEARTBEAT_SECONDS)
-                    if self.version == told:
+                    if self.version == sent:
                         yield b": still here\n\n"
                 await asyncio.sleep(STEP_SECONDS)
         finally:
