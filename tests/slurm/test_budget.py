@@ -28,7 +28,7 @@ from factorycommon.models import (
 )
 from factorylink.app.assembly import assemble
 from factorylink.catalogue.catalogue import Catalogue
-from factorylink.catalogue.choices import gpus_of
+from factorylink.catalogue.prices import gpus_of
 from factorylink.config import Access, Hub, LinkConfig
 from factorylink.jobs.identity import Identity
 from factorylink.ledger.ledger import Ledger

@@ -187,7 +187,7 @@ def assemble(
     nobody needs a project."""
     limits, tasks = config.limits, BackgroundTasks()
     audit = AuditEntries(factories)
-    table, live_clusters = SessionTable(ledger, doors, audit, tasks), ClusterTable()
+    table, live_clusters = SessionTable(ledger, factories, doors, audit, tasks), ClusterTable()
     owners = JobOwners(identity, table, live_clusters)
 
     people = KnownPeople(ledger)
@@ -222,7 +222,7 @@ def assemble(
         listener,
         submission.again,
     )
-    admission = Admission(factories, ledger, permission, permissions, acceptances, account_leases)
+    admission = Admission(ledger, permission, permissions, account_leases)
     sessions = Sessions(
         table,
         views,

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from factorycommon.models import Choice, ProjectId, ResolvedChoice, SessionRequest
+from factorycommon.models import Choice, ResolvedChoice, SessionRequest
 from factorylink.catalogue.choices import paying
 from factorylink.catalogue.loading import ChoiceError, shortened
-from factorylink.explain import explain
 from factorylink.ledger.ledger import Ledger
-from factorylink.problems import ProblemError, invalid, of_words
+from factorylink.problems import ProblemError, invalid
 from factorylink.projects import reservations as reserved
-from factorylink.projects.acceptances import Acceptances
 from factorylink.projects.account_leases import AccountLeases, Right
 from factorylink.projects.permissions import Permissions
 from factorylink.sessions.permission import Permission
 from factorylink.site.factory_connection import FactoryConnection
-from factorylink.site.offered_factories import OfferedFactories
 from factorylink.util import clock
 
 
@@ -25,18 +22,14 @@ class Admission:
 
     def __init__(
         self,
-        factories: OfferedFactories,
         ledger: Ledger,
         permission: Permission,
         permissions: Permissions,
-        acceptances: Acceptances,
         account_leases: AccountLeases,
     ) -> None:
-        self._factories = factories
         self._ledger = ledger
         self._permission = permission
         self._permissions = permissions
-        self._acceptances = acceptances
         self._account_leases = account_leases
 
     async def admit(self, request: SessionRequest) -> tuple[FactoryConnection, ResolvedChoice, str]:
@@ -55,7 +48,7 @@ class Admission:
         user, choice = request.user, request.choice
         if choice == Choice() and (found := await self._last(user, request.server)) is not None:
             return found
-        place = self._permission.place(choice.factory or self._first_healthy(user, choice.project))
+        place = self._permission.place(choice.factory or self._permission.first_healthy(user, choice.project))
         try:
             choice = shortened(place.factory, choice, clock.now())
         except ChoiceError as error:
@@ -72,23 +65,6 @@ class Admission:
                 right = self._permissions.one(self._permission.place(row.factory), user, last.project, last.size)
                 return right, self._permissions.resolve(right, last)
         return None
-
-    def _first_healthy(self, user: str, project: ProjectId | None) -> str:
-        mine = [
-            name
-            for name, place in sorted(self._factories.items())
-            for right in self._permissions.all(place, user)
-            if project is None or right.project is None or right.project.id == project
-        ]
-        if not mine and project is not None and self._factories:
-            return min(self._factories)  # where it is said why that project cannot be used
-        if not mine:
-            raise of_words("forbidden", explain.own("no-account"))
-        for name in mine:
-            factory = self._factories[name].factory
-            if self._factories.health(name).state == "ok" and self._acceptances.open(user, factory) is None:
-                return name
-        return mine[0]
 
     async def _reserved(self, right: Right, account: str, name: str, request: SessionRequest) -> None:
         """Whether that job may run in the reservation: the account that pays for it has to be in it, too."""

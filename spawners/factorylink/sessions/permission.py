@@ -98,6 +98,25 @@ class Permission:
             raise invalid(self._factories.not_offered(factory_id), "factory")
         return place
 
+    def first_healthy(self, user: str, project: ProjectId | None) -> str:
+        """Return the factory of a choice that names none: the first by id that is healthy and whose rules the person
+        accepted, of those that they may use."""
+        mine = [
+            name
+            for name, place in sorted(self._factories.items())
+            for right in self._permissions.all(place, user)
+            if project is None or right.project is None or right.project.id == project
+        ]
+        if not mine and project is not None and self._factories:
+            return min(self._factories)  # where it is said why that project cannot be used
+        if not mine:
+            raise of_words("forbidden", explain.own("no-account"))
+        for name in mine:
+            factory = self._factories[name].factory
+            if self._factories.health(name).state == "ok" and self._acceptances.open(user, factory) is None:
+                return name
+        return mine[0]
+
     async def right(self, place: FactoryConnection, user: str, choice: Choice) -> Right:
         """Return what that person may use at the factory, for the project that the choice names, or the last one."""
         last = await self._ledger.last_choice(user) if self._projects.on and not choice.project else None

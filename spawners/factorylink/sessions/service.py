@@ -44,6 +44,7 @@ from factorylink.sessions.withdrawn import StoppedBeforeBegun
 from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.ended_session import show_charged
 from factorylink.state.live_session import LiveSession, from_record
 from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
@@ -249,14 +250,21 @@ class Sessions:
         row = await self._ledger.row(session_id)
         if row is None:
             raise gone(f"The session {session_id}")
-        return from_record(row)
+        used = await self._charges.used([row.id])
+        return show_charged(row, used.get(row.id), self._factories)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
         """Live ones; or the newest, ended ones too. None that runs only a cluster's scheduler."""
         if live:
             return self._views.live(user, server)
         rows = [row for row in await self._ledger.recent(user, server, limit) if not row.head]
-        return [self._views.of(self._table[row.id]) if row.id in self._table else from_record(row) for row in rows]
+        used = await self._charges.used([row.id for row in rows if row.ended is not None])
+        return [
+            self._views.of(self._table[row.id])
+            if row.id in self._table
+            else show_charged(row, used.get(row.id), self._factories)
+            for row in rows
+        ]
 
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
         """Return when the ledger holds the wish. Raises ProblemError for a session never heard of; that one is never

@@ -14,7 +14,9 @@ from factorylink.ledger import charges
 from factorylink.ledger.ledger import AuditEntry, Ledger, Write
 from factorylink.ledger.schema import SessionRecord
 from factorylink.site.audit_entries import AuditEntries
-from factorylink.state.live_session import LOST_SECONDS, LiveSession, from_record
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.ended_session import show_charged
+from factorylink.state.live_session import LOST_SECONDS, LiveSession
 from factorylink.util import clock
 from factorylink.util.background_tasks import BackgroundTasks
 
@@ -25,8 +27,16 @@ class SessionTable(Mapping[SessionId, LiveSession]):
     """Sessions that have not ended, by id. Each function of ``on_change`` is called with a session that may look
     different, and a last time when the session has ended, right before the table forgets it."""
 
-    def __init__(self, ledger: Ledger, doors: DoorManager, audit: AuditEntries, tasks: BackgroundTasks) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        factories: OfferedFactories,
+        doors: DoorManager,
+        audit: AuditEntries,
+        tasks: BackgroundTasks,
+    ) -> None:
         self._ledger = ledger
+        self._factories = factories
         self._doors = doors
         self._audit = audit
         self._tasks = tasks
@@ -110,7 +120,7 @@ class SessionTable(Mapping[SessionId, LiveSession]):
             live.job_over.set()
         self._tell(live)
         del self._live[live.row.id]
-        self._ended[live.row.id] = from_record(live.row)
+        self._ended[live.row.id] = show_charged(live.row, settled.used, self._factories)
         while len(self._ended) > _ENDED_KEPT:
             del self._ended[next(iter(self._ended))]
         for task in (live.probing, live.stopping, live.seeking):
