@@ -9,7 +9,7 @@ import os
 import sys
 from pathlib import Path
 
-from factorylink.app import StartError, serve
+from factorylink.app.process import StartError, serve
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.loading import CatalogueError, load_link_config, offered
 from factorylink.ledger.ledger import LedgerError

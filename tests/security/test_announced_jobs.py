@@ -47,7 +47,7 @@ async def adopt(world: World, batch: str = BATCH, count: int = 1000, cluster: st
 
 async def reserved(world: World) -> float:
     """GPU-hours that the project's jobs hold."""
-    return (await world.link_state.budget.balance("p")).reserved
+    return (await world.charges.balance("p")).reserved
 
 
 async def test_jobs_that_a_client_says_are_there_hold_no_budget(world: World) -> None:
@@ -63,7 +63,7 @@ async def test_jobs_that_a_client_says_are_there_hold_no_budget(world: World) ->
 async def test_jobs_that_the_factory_shows_are_charged_from_then_on(world: World) -> None:
     await begin(world)
     identity = world.identity
-    account = world.link_state.live_clusters[CLUSTER].row.account
+    account = world.live_clusters[CLUSTER].row.account
     comment = identity.batch_comment(BATCH, account, "one")
     job = world.scheduler.add(account, identity.job_name, comment)
     whole = world.scheduler.jobs_there.pop(job)
@@ -79,7 +79,7 @@ async def test_jobs_that_the_factory_shows_are_charged_from_then_on(world: World
     assert await reserved(world) == pytest.approx(4, abs=0.01)
     world.scheduler.set(f"{job}_2", state=JobState.ENDED, raw_state="COMPLETED", ended=started + timedelta(hours=1))
     await world.scheduler.answer()
-    [gone] = [w for _, w in world.link_state.live_clusters[CLUSTER].alive() if w.task == 2] or [None]
+    [gone] = [w for _, w in world.live_clusters[CLUSTER].alive() if w.task == 2] or [None]
     await world.comes(lambda: gone is None or gone.ended is not None)
     assert await reserved(world) == 0
 
@@ -92,7 +92,7 @@ async def test_nobody_fills_the_ledger_by_saying_so_again_and_again(world: World
         await begin(world, cluster, f"n{number}")
         await adopt(world, cluster, cluster=cluster)
         await world.clusters.end(cluster, "ada")
-        world.link_state.live_clusters.clear()  # as when the factory's answers have shown none of it
+        world.live_clusters._live.clear()  # as when the factory's answers have shown none of it
 
     for number in range(2):  # ten times what one may have
         await again(number)
@@ -111,11 +111,11 @@ async def options(world: World, **more: Any) -> JobOptions:
     await world.clusters.grow(CLUSTER, "ada", BATCH, BatchRequest(names=("w-1",)))
     request = world.scheduler.submitted[-1]
     assert (request.account, request.qos, request.reservation) == (
-        world.link_state.live_clusters[CLUSTER].row.options.account,
-        world.link_state.live_clusters[CLUSTER].row.options.qos,
-        world.link_state.live_clusters[CLUSTER].row.options.reservation,
+        world.live_clusters[CLUSTER].row.options.account,
+        world.live_clusters[CLUSTER].row.options.qos,
+        world.live_clusters[CLUSTER].row.options.reservation,
     )
-    return world.link_state.live_clusters[CLUSTER].row.options
+    return world.live_clusters[CLUSTER].row.options
 
 
 SET = JobOptions(account="course", qos="low", reservation="class")
@@ -144,39 +144,39 @@ async def test_batches_come_at_a_pace(world: World) -> None:
 
 
 async def test_a_cluster_without_a_session_is_paid_as_sessions_are(world: World) -> None:
-    await world.link_state.people.put_rules(HubRules(access=False, options=SET))
+    await world.people.put_rules(HubRules(access=False, options=SET))
     assert await options(world) == SET
 
 
 async def test_what_was_told_of_the_person_goes_before_what_holds_for_all(world: World) -> None:
-    await world.link_state.people.put_rules(HubRules(access=False, options=JobOptions(account="all")))
-    await world.link_state.people.put("ada", PersonBody(groups=frozenset(), options=SET))
+    await world.people.put_rules(HubRules(access=False, options=JobOptions(account="all")))
+    await world.people.put("ada", PersonBody(groups=frozenset(), options=SET))
     assert await options(world) == SET
 
 
 async def test_a_scheduler_s_job_is_paid_as_sessions_are(world: World) -> None:
-    await world.link_state.people.put_rules(HubRules(access=False, options=SET))
+    await world.people.put_rules(HubRules(access=False, options=SET))
     asked = {"name": "head", "factory": "one", "head": {"hours": 1}}
     await world.clusters.put(CLUSTER, "ada", ClusterRequest.model_validate(asked))
     assert (world.scheduler.submitted[-1].account, world.scheduler.submitted[-1].qos) == ("course", "low")
 
 
 async def test_a_session_that_holds_a_cluster_says_how_it_is_paid(world: World) -> None:
-    await world.link_state.people.put_rules(HubRules(access=False, options=JobOptions(account="all")))
+    await world.people.put_rules(HubRules(access=False, options=JobOptions(account="all")))
     await world.put()
-    world.link_state.live[ID].row.options = SET
+    world.live_sessions[ID].row.options = SET
     assert await options(world, session=ID) == SET
 
 
 async def test_a_session_s_token_begins_clusters_paid_as_its_session(tmp_path: Path) -> None:
     async with served(tmp_path) as link:
         await link.world.running(ID)
-        link.world.link_state.live[ID].row.options = SET
+        link.world.live_sessions[ID].row.options = SET
         body = ClusterRequest.model_validate({"name": "mine", "factory": "one", "scheduler": SCHEDULER})
         headers = {"Authorization": f"Bearer {link.hub.session_token('ada')}"}
         answer = await link.people.put(f"/api/clusters/{CLUSTER}", json=body.model_dump(mode="json"), headers=headers)
         assert answer.status_code == 201
-        assert link.world.link_state.live_clusters[CLUSTER].row.options == SET
+        assert link.world.live_clusters[CLUSTER].row.options == SET
 
 
 # --- amounts at the edges
@@ -223,7 +223,7 @@ async def test_a_cluster_of_amounts_at_the_edges_is_refused_in_words(link: Link,
         return  # what it is where nothing is said
     body = f'{{"name": "new", "factory": "one", "scheduler": {{"address": "tls://n:1"}}, "{field}": {cap}}}'
     said(await link.people.put(f"/api/clusters/{OTHER}", content=body, headers=JSON))
-    assert OTHER not in link.world.link_state.live_clusters
+    assert OTHER not in link.world.live_clusters
 
 
 def said(answer: httpx.Response) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import schemathesis
@@ -30,7 +29,7 @@ from factorylink.background.hub_recovery import HubRecovery
 from factorylink.hub_client import HubClient
 from tests.unit.fake_factory import ID, OTHER, World
 from tests.unit.fake_hub import FakeHub, cluster
-from tests.unit.serving import serving
+from tests.unit.serving import mocked, serving
 
 CLUSTER = "c" * 32
 # Half of the time, what there is in the fake world; else whatever the description allows, or does not.
@@ -62,12 +61,12 @@ def described(app: FastAPI, config: dict[str, Any]) -> schemathesis.BaseSchema:
 
 
 # What they say does not depend on what is behind them.
-hub_side = described(hub_app(Mock(), Mock(), Mock(), Mock()), CONFIG)
+hub_side = described(mocked(hub_app), CONFIG)
 
 
 def people_side(caller: str) -> schemathesis.BaseSchema:
     auth = {"auth": {"openapi": {"HTTPBearer": {"bearer": TOKENS[caller]}}}}
-    return described(user_app(Mock(), Mock(), Mock(), Mock(), "/"), CONFIG | auth)
+    return described(mocked(user_app, base_url="/"), CONFIG | auth)
 
 
 by_person, by_session = people_side("person"), people_side("session")
@@ -101,9 +100,9 @@ class Served:
             await world.running(ID)
             await world.put(OTHER, "ben")
             await world.clusters.put(CLUSTER, "ada", cluster("mine"))
-            world.link_state.feed.closed = True  # streams end after the snapshot
-            hub_side = hub_app(world.sessions, world.clusters, world.offers, HubRecovery(world.link_state, hub))
-            user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
+            world.feed.close()  # streams end after the snapshot
+            hub_side = world.parts.hub_app(HubRecovery(world.live_sessions, hub))
+            user_side = world.parts.user_app(world.parts.callers(hub), "/")
             self.hub = await stack.enter_async_context(serving(hub_side))
             self.user = await stack.enter_async_context(serving(user_side))
             self._up.set()

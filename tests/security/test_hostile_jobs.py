@@ -120,14 +120,13 @@ async def test_a_note_that_is_never_read_keeps_nobody_waiting(world: CommandedWo
 
 @pytest.mark.parametrize("kind", ["orphan", "batch", "second"])
 async def test_a_cancel_that_never_ends_keeps_nobody_waiting(world: CommandedWorld, kind: str) -> None:
-    limits = world.config.limits.model_copy(update={"orphan_grace_seconds": 0})
-    world.link_state.config = world.config.model_copy(update={"limits": limits})
+    world.limit(orphan_grace_seconds=0)
     session = await world.running()
     hostile = other_account(session.account)
     if kind == "second":
         other = await world.running(OTHER, user="dan")
         assert other.account == hostile
-        await world.link_state.ledger.change(world.link_state.live[OTHER].row, submits=2)
+        await world.ledger.change(world.live_sessions[OTHER].row, submits=2)
         world.there.add(NAME, hostile, world.identity.comment(OTHER, hostile, "one"))
     elif kind == "batch":
         world.there.add(NAME, hostile, world.identity.batch_comment(LOST, hostile, "one"), count=3)
@@ -140,8 +139,7 @@ async def test_a_cancel_that_never_ends_keeps_nobody_waiting(world: CommandedWor
 
 
 async def test_what_waited_for_an_account_is_done_once_it_answers(world: CommandedWorld) -> None:
-    limits = world.config.limits.model_copy(update={"orphan_grace_seconds": 0})
-    world.link_state.config = world.config.model_copy(update={"limits": limits})
+    world.limit(orphan_grace_seconds=0)
     jobs = [world.there.add(NAME, "b", world.identity.comment(f"{number}" * 32, "b", "one")) for number in range(3)]
     batch = world.there.add(NAME, "b", world.identity.batch_comment(LOST, "b", "one"))
     await world.answers(6)
@@ -273,7 +271,7 @@ async def test_an_id_of_another_kind_of_scheduler_silences_no_other(world: Comma
     other = await world.running(OTHER, user="dan")
     old = world.there.jobs.pop(session.job or "")
     alien = "77.old" if world.there.kind == "slurm" else "77"
-    await world.link_state.ledger.change(world.link_state.live[ID].row, job=alien)
+    await world.ledger.change(world.live_sessions[ID].row, job=alien)
     assert old.account == session.account
     world.there.change(other.job or "", name="mine")
     if wish == "stop":
@@ -287,7 +285,7 @@ async def test_an_id_of_another_kind_of_scheduler_silences_no_other(world: Comma
 
 async def test_an_alien_id_among_others_keeps_no_order_back(world: CommandedWorld) -> None:
     session = await world.running()
-    row = world.link_state.live[ID].row
+    row = world.live_sessions[ID].row
     comment = world.identity.comment(ID, session.account, "one")
     alien = "77.old" if world.there.kind == "slurm" else "77"
     jobs = [OwnJob(id, session.account, comment, row.submitted) for id in (alien, session.job or "")]

@@ -81,13 +81,13 @@ async def test_a_job_with_another_comment_is_watched_and_never_touched(world: Co
     assert session.remark is not None
     assert session.remark.code == "job-altered"
     with pytest.raises(ProblemError) as caught:
-        await world.sessions.extender.extend(ID, 1, "person")
+        await world.extender.extend(ID, 1, "person")
     assert caught.value.problem.kind == "refused"
     await world.sessions.stop(ID, "person")
     await world.comes(lambda: ID in world.doors.asked_to_stop)
     session = await world.answered_until(state="ending")
     assert session.remark is not None
-    await world.comes(lambda: world.link_state.live[ID].remark.code == "job-not-cancelled")
+    await world.comes(lambda: world.live_sessions[ID].remark.code == "job-not-cancelled")
     await world.answers(4)
     assert (await world.session()).state == "ending"
     assert await charged(world)
@@ -224,7 +224,7 @@ async def test_a_changed_job_is_seen_between_the_wish_and_the_order(world: Comma
     assert foreign(world, session.account) == session.job
     await world.sessions.stop(ID, "person")
     with pytest.raises(ProblemError):
-        await world.sessions.extender.extend(ID, 1, "person")
+        await world.extender.extend(ID, 1, "person")
     await world.answered_until(state="ended")
     assert world.there.cancelled == world.there.extended == []
 
@@ -285,9 +285,7 @@ async def test_other_jobs_under_the_ids_of_workers_are_not_touched(world: Comman
     foreign(world, account, count=count)
     assert list(world.there.jobs) == jobs
     await world.up()
-    await world.comes(
-        lambda: CLUSTER not in world.link_state.live_clusters or not world.link_state.live_clusters[CLUSTER].alive()
-    )
+    await world.comes(lambda: CLUSTER not in world.live_clusters or not world.live_clusters[CLUSTER].alive())
     assert world.there.cancelled == []
     assert list(world.there.jobs) == jobs
 
@@ -303,5 +301,5 @@ async def test_another_gateway_of_the_same_name_is_told_once(
     await world.answers(4)
     told = [record for record in caplog.records if "hub.name" in record.getMessage()]
     assert len(told) == 1
-    assert world.link_state.same_name == {"one": 1}
+    assert world.session_reconciler.same_name == {"one": 1}
     assert world.there.cancelled == []

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 import pytest_asyncio
@@ -23,6 +22,7 @@ from factorylink.api.user import user_app
 from tests.unit.fake_factory import ID, OTHER, SCHEDULER, FakeScheduler, World, factory
 from tests.unit.fake_hub import Link, served
 from tests.unit.fake_projects import Table, project
+from tests.unit.serving import mocked
 
 OWN, FAR, PAID = "a" * 32, "b" * 32, "c" * 32  # clusters: of the session's factory and project, and not
 WORDS = "factorygate.use_token()"
@@ -35,9 +35,9 @@ async def link(tmp_path: Path) -> AsyncIterator[Link]:
     everywhere = {"one": {}, "two": {}}
     world.table = Table(project("p", factories=everywhere), project("q", factories=everywhere))
     await world.up()
-    here = world.link_state.places["one"]
+    here = world.factories["one"]
     there = replace(here, factory=factory("two"), site=FakeScheduler(world.identity))
-    world.link_state.places = {"one": here, "two": there}
+    world.factories.offered = {"one": here, "two": there}
     await world.running(ID, project="p")
     await world.put(OTHER, server="other", factory="two", project="q")
     for id, where, pays in ((OWN, "one", "p"), (FAR, "two", "p"), (PAID, "one", "q")):
@@ -77,7 +77,7 @@ async def test_a_session_s_token_acts_for_its_factory_and_project(link: Link) ->
         ("DELETE", f"/clusters/{OWN}", None, 202),
     ):
         assert (await ask(link, method, path, token, sent))[0] == status, path
-    assert link.world.link_state.live_clusters[new].row.choice.project == "p"  # as the session's, though none was named
+    assert link.world.live_clusters[new].row.choice.project == "p"  # as the session's, though none was named
 
 
 # Every operation that names a session, a cluster or a factory, for what is not the session's.
@@ -111,10 +111,9 @@ async def test_a_session_s_token_is_refused_elsewhere_with_what_to_do(
     before = dict(link.world.home.files)
     status, said = await ask(link, method, path, link.hub.session_token("ada"), sent)
     assert (status, WORDS in said) == (403, True)
-    assert "d" * 32 not in link.world.link_state.live_clusters
+    assert "d" * 32 not in link.world.live_clusters
     assert all(
-        cluster.wish == "run"
-        for cluster in (live_cluster.row for live_cluster in link.world.link_state.live_clusters.values())
+        cluster.wish == "run" for cluster in (live_cluster.row for live_cluster in link.world.live_clusters.values())
     )
     assert link.world.home.files == before  # no keys were left at any site
 
@@ -122,7 +121,7 @@ async def test_a_session_s_token_is_refused_elsewhere_with_what_to_do(
 def test_no_operation_was_forgotten() -> None:
     """Each path of the user API that names something is in the list above, but for what holds no secret of a site."""
     asked_for = [path.partition("?")[0] for _, path, _ in NOT_ITS_OWN]
-    paths = user_app(Mock(), Mock(), Mock(), Mock(), "/").openapi()["paths"]
+    paths = mocked(user_app, base_url="/").openapi()["paths"]
     for path in (one for one in paths if "{" in one):
         pattern = re.sub(r"\{\w+\}", "[^/]+", path.removeprefix("/services/factories/api"))
         assert any(re.fullmatch(pattern, one) for one in asked_for), path
@@ -178,7 +177,7 @@ async def test_a_stream_of_events_ends_with_the_session_that_asked_for_it(link: 
         await anext(pieces)
         await link.world.sessions.stop(ID, "person")
         await link.world.answered_until(ID, state=SessionState.ENDED)
-        link.world.link_state.live_clusters[OWN].touch()
+        link.world.live_clusters[OWN].touch()
         assert [piece async for piece in pieces] == []
 
 

@@ -56,7 +56,7 @@ def cluster(**more: object) -> dict[str, object]:
 
 
 async def say(world: World, access: AccessStatus | None, *, blocked: bool = False) -> None:
-    await world.link_state.people.put("ada", PersonBody(groups=frozenset(), blocked=blocked, access=access))
+    await world.people.put("ada", PersonBody(groups=frozenset(), blocked=blocked, access=access))
 
 
 # --- the ways to begin something
@@ -81,7 +81,7 @@ async def workers(world: World) -> object:
 
 
 async def more_time(world: World) -> object:
-    return await world.sessions.extender.extend(ID, 1, "person")
+    return await world.extender.extend(ID, 1, "person")
 
 
 async def estimate(world: World) -> object:
@@ -100,7 +100,7 @@ async def blocked(world: World) -> str:
 
 
 async def never_told(world: World) -> str:
-    world.link_state.people._known.clear()
+    world.people._known.clear()
     return "access-unknown"
 
 
@@ -115,7 +115,7 @@ async def login_too_old(world: World) -> str:
 
 
 async def login_revoked(world: World) -> str:
-    await world.link_state.people.put_access("ada", AccessStatus(refusal=WORDS))
+    await world.people.put_access("ada", AccessStatus(refusal=WORDS))
     return "login-stale"
 
 
@@ -125,15 +125,15 @@ async def terms_not_accepted(world: World) -> str:
 
 
 async def terms_changed_since(world: World) -> str:
-    await world.link_state.people.put_rules(HubRules(terms="v2"))
+    await world.people.put_rules(HubRules(terms="v2"))
     return "terms-open"
 
 
 async def site_rules_not_accepted(world: World) -> str:
-    place = world.link_state.places["one"]
+    place = world.factories["one"]
     rules = SiteRules(version="1", text="No mining.")
     ruled = place.factory.model_copy(update={"site": place.factory.site.model_copy(update={"rules": rules})})
-    world.link_state.places = {"one": replace(place, factory=ruled)}
+    world.factories.offered = {"one": replace(place, factory=ruled)}
     return "rules-open"
 
 
@@ -176,14 +176,14 @@ async def test_nothing_begins(
 
 
 async def test_a_drained_and_a_paused_factory_take_nothing_new(world: World) -> None:
-    world.link_state.drains["one"] = "Back at noon."
+    world.factories.drains["one"] = "Back at noon."
     for act in (session, a_cluster, scheduler_job, workers):
         with pytest.raises(ProblemError, match="Back at noon") as refused:
             await act(world)
         assert refused.value.status == 503
     assert await more_time(world)  # what runs there goes on
-    world.link_state.drains.clear()
-    world.link_state.places["one"].access_status.pause("Paused.")
+    world.factories.drains.clear()
+    world.factories["one"].access_status.pause("Paused.")
     for act in (session, a_cluster, scheduler_job, workers, more_time):
         with pytest.raises(ProblemError, match="Paused") as refused:
             await act(world)
@@ -196,16 +196,12 @@ async def test_a_drained_and_a_paused_factory_take_nothing_new(world: World) -> 
 async def test_what_the_hub_told_outlives_the_link(world: World) -> None:
     until = clock.now() + timedelta(hours=1)
     await say(world, AccessStatus(terms="v1", until=until))
-    await world.link_state.people.put(
-        "ada", PersonBody(groups=frozenset({"g"}), access=GOOD, options=JobOptions(qos="q"))
-    )
-    await world.link_state.people.put(
-        "ada", PersonBody(groups=frozenset({"g"}), access=AccessStatus(terms="v1", until=until))
-    )
+    await world.people.put("ada", PersonBody(groups=frozenset({"g"}), access=GOOD, options=JobOptions(qos="q")))
+    await world.people.put("ada", PersonBody(groups=frozenset({"g"}), access=AccessStatus(terms="v1", until=until)))
     world.rules = None  # nobody tells it again
     await world.down()
     await world.up()
-    people = world.link_state.people
+    people = world.people
     known = people.get("ada")
     assert known is not None and known.access is not None
     assert (known.access.until, people.rules.terms, people.options("ada")) == (until, "v1", JobOptions(qos="q"))
@@ -220,14 +216,14 @@ async def test_a_link_that_was_told_nothing_begins_nothing(tmp_path: Path) -> No
     with pytest.raises(ProblemError) as refused:
         await world.put()
     assert refused.value.problem.code == "access-unknown"
-    await world.link_state.people.put_rules(HubRules(access=False))  # as a hub of passwords tells as it starts
+    await world.people.put_rules(HubRules(access=False))  # as a hub of passwords tells as it starts
     assert (await world.put()).state == "pending"
     await world.down()
 
 
 async def test_a_refusal_alone_keeps_the_person_s_groups(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
-    people = world.link_state.people
+    people = world.people
     await people.put("ada", PersonBody(groups=frozenset({"g"}), access=AccessStatus()))
     await people.put_access("ada", AccessStatus(refusal=WORDS))
     await people.put_access("ben", AccessStatus(refusal=WORDS))

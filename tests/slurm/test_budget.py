@@ -26,17 +26,16 @@ from factorycommon.models import (
     SessionRequest,
     SiteAccounts,
 )
+from factorylink.app.assembly import assemble
+from factorylink.catalogue.catalogue import Catalogue
 from factorylink.catalogue.prices import gpus_of
-from factorylink.clusters.service import Clusters
 from factorylink.config import Access, Hub, LinkConfig
 from factorylink.jobs.identity import Identity
 from factorylink.ledger.ledger import Ledger
 from factorylink.ledger.schema import charges
 from factorylink.schedulers.slurm import dialect as slurm
-from factorylink.sessions.link_state import LinkState
-from factorylink.sessions.service import Sessions
-from factorylink.sessions.submitter import Submitter
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.site.site import Site
 from factorylink.transports.local import LocalTransport
 from factorylink.util import clock
@@ -95,12 +94,11 @@ class Link:
         at = ProjectAt(account=here.record.job_account, site_accounts=SiteAccounts(pool=here.accounts))
         project = Project(id="p1", members=("ada", "ben"), gpu_hours=100, factories={"tested": at})
         identity = Identity("hub", KEY)
-        self.link_state = LinkState(
-            config, self.ledger, identity, {"tested": place}, FakeDoors(), projects=Table(project)
-        )
-        submitter = Submitter(self.ledger, identity, config.limits, "AAAA", self.link_state.projects)
-        self.sessions = Sessions(self.link_state, submitter)
-        self.clusters = Clusters(self.link_state, submitter, self.sessions)
+        factories = OfferedFactories(self.ledger, {"tested": place}, Catalogue())
+        table = Table(project)
+        self.parts = assemble(config, self.ledger, identity, factories, FakeDoors(), "AAAA", table)  # type: ignore[arg-type]
+        self.live_sessions, self.charges = self.parts.live_sessions, self.parts.charges
+        self.sessions, self.clusters, self.people = self.parts.sessions, self.parts.clusters, self.parts.people
 
     async def put(self, number: int, size: str, program: str, hours: float = 0.5) -> str:
         choice = Choice(factory="tested", size=size, environment=program, hours=hours, project="p1")
@@ -115,7 +113,7 @@ class Link:
             await asyncio.sleep(0.1)  # the scheduler, not we, is waited for
 
     def state(self, session_id: str) -> str:
-        live = self.link_state.live.get(session_id)
+        live = self.live_sessions.get(session_id)
         return "ended" if live is None else live.row.state.value
 
 
@@ -123,11 +121,10 @@ class Link:
 async def link(here: SlurmCluster, folder: Path, tmp_path: Path) -> AsyncIterator[Link]:
     made = Link(here, folder, tmp_path)
     await made.ledger.open()
-    await made.clusters.load()
-    await made.sessions.start()
-    await made.link_state.people.put_rules(HubRules(access=False))  # a hub that asks nothing of people
+    await made.parts.start()
+    await made.people.put_rules(HubRules(access=False))  # a hub that asks nothing of people
     yield made
-    await made.sessions.close()
+    await made.parts.close()
     await made.ledger.close()
 
 
@@ -165,7 +162,7 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
     await link.clusters.grow("c" * 32, "ada", "b" * 32, BatchRequest(names=("w-1", "w-2", "w-3"), hours=0.5))
 
     await link.until(lambda: link.state(stopped) == link.state(requeued) == "starting")
-    job = link.link_state.live[requeued].row.job
+    job = link.live_sessions[requeued].row.job
     assert here.run("scontrol", "requeue", job or "").returncode == 0
     put_back = clock.ticks()
     await link.until(lambda: link.state(requeued) == "pending")
@@ -174,7 +171,7 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
     def runs_again() -> bool:
         """By itself Slurm waits for two minutes, and has a reason: nodes date to the second which job may not run any
         more, and one that is started anew within it fails with exit code 1 ("Job credential revoked")."""
-        live = link.link_state.live.get(requeued)
+        live = link.live_sessions.get(requeued)
         waits = live is not None and live.job is not None and live.job.reason == "BeginTime"
         if waits and clock.ticks() > put_back + REVOKED_SECONDS:
             here.run("scontrol", "update", f"JobId={job}", "StartTime=now")
@@ -205,9 +202,9 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
     assert gpus[ids[2]][0] == gpus_of(link.factory, "lone") == 4
 
     whole = sum(row.gpus * sacct[id][0] for id, row in rows.items())
-    lines = await link.link_state.budget.usage("p1")
+    lines = await link.charges.usage("p1")
     assert sum(line.gpu_seconds for line in lines) == whole
     assert sum(line.jobs for line in lines) == sum(row.seconds > 0 for row in rows.values())
-    balance = await link.link_state.budget.balance("p1")
+    balance = await link.charges.balance("p1")
     assert balance.reserved == 0
     assert balance.spent * 3600 == pytest.approx(whole)

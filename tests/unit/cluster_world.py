@@ -313,7 +313,7 @@ class Kept(FactoryCluster):
             factory="one", factory_name="One", size="gpu-1", label="", environment=None, hours=hours, most_hours=8.0,
             gpus=1, cores=4, memory=8 * 10**9, processes=1, here=True,
         )  # fmt: skip
-        self.terms, self.message = ClusterTerms(place, project=None, cap_gpu_hours=cap, worker={}), ""
+        self.terms = ClusterTerms(place, project=None, cap_gpu_hours=cap, worker={})
         self.adapting, self._replacer = None, None
         self._begins, self._begin_task, self._close_task, self._ends = None, None, None, False
         self.worker_plan, self.leaving = WorkerPlan(self), WorkerRetirement(self)
@@ -324,7 +324,7 @@ class Kept(FactoryCluster):
         options["cluster_api"] = self.cluster_api
         self._job_kwargs = options
         self.new_spec = {"cls": FactoryJob, "options": options}
-        self.worker_spec, self.workers, self._created = {}, {}, weakref.WeakSet()
+        self.workers, self._created = {}, weakref.WeakSet()
         self.scheduler = SimpleNamespace(status=Status.running, address="tls://n7:8786", close=life.dask.terminate)
         self.scheduler_comm = life.dask
         self.scheduler_info = {"workers": {}}

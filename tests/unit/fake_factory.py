@@ -36,9 +36,8 @@ from factorycommon.models import (
     Words,
 )
 from factorycommon.models import SiteInfo as Place_
-from factorylink.api.factory_views import Offers
-from factorylink.background.access_revocation import AccessRevocation
-from factorylink.clusters.service import Clusters
+from factorylink.app.assembly import assemble
+from factorylink.catalogue.catalogue import Catalogue
 from factorylink.config import Access, Hub, Limits, LinkConfig
 from factorylink.doors.carriers import Route, Tcp
 from factorylink.doors.manager import NO_PORT
@@ -50,10 +49,8 @@ from factorylink.projects.book import ProjectTable
 from factorylink.schedulers.command import Command, Output
 from factorylink.schedulers.dialect import Dialect
 from factorylink.schedulers.slurm import dialect as slurm
-from factorylink.sessions.link_state import LinkState
-from factorylink.sessions.service import Sessions
-from factorylink.sessions.submitter import Submitter
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.util import clock
 
 T = TypeVar("T")
@@ -463,26 +460,31 @@ class World:
         self.ledger = Ledger(self.folder / "ledger.sqlite")
         await self.ledger.open()
         place = FactoryConnection(factory(), self.config.factories["one"], self.scheduler, self.home, self.dialect)
-        self.link_state = LinkState(
-            self.config, self.ledger, self.identity, {"one": place}, self.doors, projects=self.table
-        )
-        submitter = Submitter(self.ledger, self.identity, self.config.limits, "AAAA", self.link_state.projects)
-        self.sessions = Sessions(self.link_state, submitter)
+        factories = OfferedFactories(self.ledger, {"one": place}, Catalogue())
+        parts = assemble(self.config, self.ledger, self.identity, factories, self.doors, "AAAA", self.table)  # type: ignore[arg-type]
+        self.parts, self.factories = parts, parts.factories
+        self.live_sessions, self.live_clusters = parts.live_sessions, parts.live_clusters
+        self.people, self.projects, self.charges = parts.people, parts.projects, parts.charges
+        self.permissions, self.acceptances = parts.permissions, parts.acceptances
+        self.account_leases, self.account_work, self.audit = parts.account_leases, parts.account_work, parts.audit
+        self.views, self.feed, self.listener, self.extender = parts.views, parts.feed, parts.listener, parts.extender
+        self.sessions, self.session_reconciler = parts.sessions, parts.session_reconciler
+        self.clusters, self.cluster_reconciler = parts.clusters, parts.cluster_reconciler
+        self.offers, self.leaving = parts.offers, parts.revocation
         if isinstance(self.scheduler, FakeScheduler):
-            self.scheduler.settle = self.link_state.apart.settle
-        self.offers = Offers(self.link_state, submitter)
-        self.clusters = Clusters(self.link_state, submitter, self.sessions)
-        await self.clusters.load()
-        await self.sessions.start()
+            self.scheduler.settle = self.account_work.settle
+        await parts.start()
         if self.rules is not None:
-            await self.link_state.people.put_rules(self.rules)
-        self.leaving = AccessRevocation(self.link_state, self.sessions, self.clusters)
-        await self.leaving.load()
+            await self.people.put_rules(self.rules)
         return self
 
     async def down(self) -> None:
-        await self.sessions.close()
+        await self.parts.close()
         await self.ledger.close()
+
+    def limit(self, **limits: int) -> None:
+        """Change limits of the link that runs."""
+        vars(self.config.limits).update(limits)
 
     async def put(self, session_id: str = ID, user: str = "ada", server: str = "", **choice: Any) -> Session:
         request = SessionRequest(user=user, server=server, choice=Choice(**choice))
@@ -521,11 +523,11 @@ class World:
 
     def door_says(self, session_id: str = ID, **values: Any) -> None:
         self.doors.opened.add(session_id)
-        self.sessions.listener.spoke(session_id, FakeStatus(**values))
+        self.listener.spoke(session_id, FakeStatus(**values))
 
     def door_is_lost(self, session_id: str = ID) -> None:
         self.doors.opened.discard(session_id)
-        self.sessions.listener.spoke(session_id, None)
+        self.listener.spoke(session_id, None)
 
     async def running(self, session_id: str = ID, **put: Any) -> Session:
         session = await self.put(session_id, **put)

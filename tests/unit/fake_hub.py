@@ -11,10 +11,7 @@ import httpx
 from fastapi import FastAPI, Request, Response
 
 from factorycommon.models import Choice, ClusterRequest, Scheduler, SessionRequest
-from factorylink.api.auth import Callers
 from factorylink.api.cluster_websocket import ClusterWebSocket
-from factorylink.api.hub import hub_app
-from factorylink.api.user import user_app
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.client import LinkClient
 from factorylink.hub_client import HubClient
@@ -105,15 +102,15 @@ async def served(tmp_path: Path, world: World | None = None) -> AsyncIterator[Li
     async with serving(fake.app) as hub_url:
         settings = world.config.hub.model_copy(update={"url": hub_url})
         hub = HubClient(settings)
-        bring_back = HubRecovery(world.link_state, hub)
-        hub_side = hub_app(world.sessions, world.clusters, world.offers, bring_back)
-        user_side = user_app(world.sessions, world.clusters, world.offers, hub, "/")
-        user_side.add_api_websocket_route(WIRE, ClusterWebSocket(world.clusters, Callers(hub, world.link_state)).handle)
+        bring_back = HubRecovery(world.live_sessions, hub)
+        hub_side = world.parts.hub_app(bring_back)
+        user_side = world.parts.user_app(world.parts.callers(hub), "/")
+        user_side.add_api_websocket_route(WIRE, ClusterWebSocket(world.clusters, world.parts.callers(hub)).handle)
         async with serving(hub_side, world.config.socket), serving(user_side) as url:
             client = LinkClient(world.config.socket)
             async with httpx.AsyncClient(base_url=f"{url}/services/factories", timeout=30) as people:
                 yield Link(world, client, fake, people, bring_back)
-            world.link_state.feed.close()
+            world.feed.close()
             await client.close()
         await hub.close()
     await world.down()

@@ -38,9 +38,9 @@ async def up(tmp_path: Path, *projects: Project, **limits: int) -> tuple[World, 
     world, table = World(tmp_path, **limits), Table(*projects)
     world.table = table
     await world.up()
-    place = world.link_state.places["one"]
+    place = world.factories["one"]
     two = replace(place, factory=place.factory.model_copy(update={"sizes": (SIZE, BIG)}))
-    world.link_state.places = {"one": two}
+    world.factories.offered = {"one": two}
     return world, table
 
 

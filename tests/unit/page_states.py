@@ -49,6 +49,7 @@ from factorycommon.models import (
 from factorylink.api.network_view import network as whole_network
 from factorylink.catalogue import catalogue as federation
 from factorylink.explain import explain
+from factorylink.site.offered_factories import OfferedFactories
 from tests.unit.checklist_states import fill_checklist
 from tests.unit.fake_link import CHOICE, FakeLink
 from tests.unit.hub_process import HubProcess, is_stopped
@@ -82,7 +83,7 @@ def _shipped() -> federation.Catalogue:
 
 def network(now: datetime) -> NetworkView:
     """The shipped catalogue, with some of it offered, one in each health."""
-    found = whole_network(Mock(federation=_shipped(), places={}))
+    found = whole_network(OfferedFactories(Mock(), {}, _shipped()))
     silent = explain.unreachable("timed out")
     healths = {
         "lumi-aif": Health(state="ok", since=now, answered_at=now),

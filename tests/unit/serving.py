@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import uvicorn
+from fastapi import FastAPI
+
+
+def mocked(make_app: Callable[..., FastAPI], **given: Any) -> FastAPI:
+    """Return an app with nothing behind: what an app says of itself does not depend on the parts that it is handed."""
+    return make_app(**{name: Mock() for name in inspect.signature(make_app).parameters} | given)
 
 
 class _Server(uvicorn.Server):

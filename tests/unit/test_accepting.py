@@ -26,8 +26,6 @@ from factorycommon.models import (
     SiteAccounts,
     SiteRules,
 )
-from factorylink.api.checklist_view import Checklist
-from factorylink.api.hub import hub_app
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.catalogue import catalogue as federation
 from factorylink.client import LinkClient, LinkProblem
@@ -56,7 +54,7 @@ def ruled(version: str | None = RULES.version, name: str = "one", help: AccountH
 
 def rule(world: World, version: str | None = RULES.version, **more: AccountHelp) -> None:
     """The catalogue says so from now on."""
-    world.link_state.places = {"one": replace(world.link_state.places["one"], factory=ruled(version, **more))}
+    world.factories.offered = {"one": replace(world.factories["one"], factory=ruled(version, **more))}
 
 
 async def refusal(world: World, session_id: str = ID, **asked: str) -> tuple[str, str | None]:
@@ -71,7 +69,7 @@ async def refusal(world: World, session_id: str = ID, **asked: str) -> tuple[str
 
 async def test_an_acceptance_outlives_a_link_and_counts_for_its_version_only(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
-    kept, one = world.link_state.acceptances, ruled()
+    kept, one = world.acceptances, ruled()
     assert kept.open("ada", factory()) is None  # a site without rules
     assert kept.at("ada", one) is None
     before = clock.now()
@@ -86,7 +84,7 @@ async def test_an_acceptance_outlives_a_link_and_counts_for_its_version_only(tmp
     await world.down()
 
     await world.up()
-    kept = world.link_state.acceptances
+    kept = world.acceptances
     assert kept.at("ada", one) == at
     await kept.accept("ada", ruled("2027-01"), "2027-01")
     assert kept.at("ada", one) == at  # each version keeps its own date
@@ -111,7 +109,7 @@ async def test_accepting_twice_at_once_is_accepting_once(database: Database, tmp
 async def test_what_cannot_be_accepted_is_refused_in_words(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     rule(world)
-    checklist = Checklist(world.link_state)
+    checklist = world.parts.checklist
     for name, version, kind in (("nowhere", "2026-11", "gone"), ("one", "2025-01", "conflict")):
         with pytest.raises(ProblemError) as caught:
             await checklist.accept("ada", name, version)
@@ -121,7 +119,7 @@ async def test_what_cannot_be_accepted_is_refused_in_words(tmp_path: Path) -> No
         await checklist.accept("ada", "one", "2026-11")
     assert caught.value.problem.kind == "gone"
     rule(world)
-    assert world.link_state.acceptances.at("ada", world.link_state.places["one"].factory) is None
+    assert world.acceptances.at("ada", world.factories["one"].factory) is None
     await world.down()
 
 
@@ -138,7 +136,7 @@ async def test_nothing_starts_before_the_rules_are_accepted(tmp_path: Path) -> N
     assert view.rules_open is not None and view.site.rules == RULES
     assert "m" in view.rules_open.what and "/hub/checklist" in view.rules_open.do
 
-    await Checklist(world.link_state).accept("ada", "one", RULES.version)
+    await world.parts.checklist.accept("ada", "one", RULES.version)
     assert world.offers.views("ada")[0].rules_open is None
     await world.running()
     rule(world, "2027-01")  # what runs goes on; what is new is refused again
@@ -156,11 +154,11 @@ async def test_clusters_neither_begin_nor_grow_before_the_rules_are_accepted(tmp
     with pytest.raises(ProblemError) as caught:
         await world.clusters.put(ID, "ada", request)
     assert caught.value.problem.code == "rules-open"
-    await world.link_state.acceptances.accept("ada", ruled(), RULES.version)
+    await world.acceptances.accept("ada", ruled(), RULES.version)
     await world.clusters.put(ID, "ada", request)
     await world.clusters.grow(ID, "ada", "1" * 32, BatchRequest(names=("w-0",)))
     rule(world, "2027-01")
-    world.clusters._live[ID].place = world.link_state.places["one"]
+    world.live_clusters[ID].place = world.factories["one"]
     with pytest.raises(ProblemError) as caught:
         await world.clusters.grow(ID, "ada", "2" * 32, BatchRequest(names=("w-1",)))
     assert caught.value.problem.code == "rules-open"
@@ -169,8 +167,8 @@ async def test_clusters_neither_begin_nor_grow_before_the_rules_are_accepted(tmp
 
 async def test_an_empty_choice_takes_a_factory_whose_rules_are_accepted(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
-    place = world.link_state.places["one"]
-    world.link_state.places = {"one": replace(place, factory=ruled()), "two": replace(place, factory=factory("two"))}
+    place = world.factories["one"]
+    world.factories.offered = {"one": replace(place, factory=ruled()), "two": replace(place, factory=factory("two"))}
     assert (await world.put()).choice.factory == "two"
     await world.down()
 
@@ -181,20 +179,20 @@ async def test_an_empty_choice_takes_a_factory_whose_rules_are_accepted(tmp_path
 async def test_a_checklist_without_projects(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     rule(world)
-    found = await Checklist(world.link_state).of("ada")
+    found = await world.parts.checklist.of("ada")
     [site] = found.sites
     [account] = site.accounts
     assert (account.kind, account.projects) == ("shared", ())
     assert account.name in ("a", "b")
     assert found.nothing is None and found.projects == ()
     assert site.awaits
-    await Checklist(world.link_state).accept("ada", "one", RULES.version)
-    [site] = (await Checklist(world.link_state).of("ada")).sites
+    await world.parts.checklist.accept("ada", "one", RULES.version)
+    [site] = (await world.parts.checklist.of("ada")).sites
     assert site.accepted_at is not None and not site.awaits
     rule(world, None)
-    assert not (await Checklist(world.link_state).of("ada")).sites[0].awaits
-    await world.link_state.people.put("ada", PersonBody(blocked=True))
-    found = await Checklist(world.link_state).of("ada")
+    assert not (await world.parts.checklist.of("ada")).sites[0].awaits
+    await world.people.put("ada", PersonBody(blocked=True))
+    found = await world.parts.checklist.of("ada")
     assert found.nothing is not None and found.nothing.code == "blocked"
     assert found.sites == ()
     await world.down()
@@ -213,24 +211,24 @@ async def test_accounts_are_personal_or_of_a_pool_or_missing(tmp_path: Path) -> 
     world.table = table
     await world.up()
     rule(world, help=HELP)
-    [site] = (await Checklist(world.link_state).of("ada")).sites
+    [site] = (await world.parts.checklist.of("ada")).sites
     assert site.accounts == (
         AccountThere(kind="own", name="u_ada", projects=("A", "B")),
         AccountThere(kind="lent", name=None, projects=("C",)),
         AccountThere(kind="missing", name=None, projects=("D",)),
     )
     assert site.account_help == HELP
-    await world.link_state.acceptances.accept("ada", ruled(), RULES.version)
+    await world.acceptances.accept("ada", ruled(), RULES.version)
     await world.put(project="C")
-    [site] = (await Checklist(world.link_state).of("ada")).sites
+    [site] = (await world.parts.checklist.of("ada")).sites
     assert site.accounts[1] == AccountThere(kind="lent", name="p1", projects=("C",))
 
     # whoever has no account there is not held up by rules that are of no use to them yet
     table.set(at("D", none, members=("cy",)))
-    [site] = (await Checklist(world.link_state).of("cy")).sites
+    [site] = (await world.parts.checklist.of("cy")).sites
     assert site.rules is not None and not site.awaits
     table.set(at("D", none))
-    found = await Checklist(world.link_state).of("nobody")
+    found = await world.parts.checklist.of("nobody")
     assert found.sites == () and found.nothing is not None
     assert found.nothing.code == "no-project"
     await world.down()
@@ -243,10 +241,10 @@ async def test_whom_to_ask_without_a_project_is_the_antenna_they_came_by(tmp_pat
     told = {"id": "x", "name": "X", "country": "HU", "factories": ["one"], "languages": ["hu"],
             "greeting": {"hu": "Üdvözöljük"}, "login": {"provider": "p"}}  # fmt: skip
     antennas = Antennas.model_validate({"antennas": [told]})
-    world.link_state.federation = federation.Catalogue({"one": factory()}, {}, antennas)
-    assert (await Checklist(world.link_state).of("ada")).antenna is None
-    await world.link_state.people.put("ada", PersonBody(groups=frozenset({"antenna:x", "antenna:gone"})))
-    found = (await Checklist(world.link_state).of("ada")).antenna
+    world.factories.catalogue = federation.Catalogue({"one": factory()}, {}, antennas)
+    assert (await world.parts.checklist.of("ada")).antenna is None
+    await world.people.put("ada", PersonBody(groups=frozenset({"antenna:x", "antenna:gone"})))
+    found = (await world.parts.checklist.of("ada")).antenna
     assert found is not None and found.greeting == {"hu": "Üdvözöljük"}
     await world.down()
 
@@ -255,7 +253,7 @@ async def test_the_hub_asks_and_tells_over_the_socket(tmp_path: Path) -> None:
     world = await World(tmp_path).up()
     rule(world)
     hub = HubClient(world.config.hub)
-    app = hub_app(world.sessions, world.clusters, world.offers, HubRecovery(world.link_state, hub))
+    app = world.parts.hub_app(HubRecovery(world.live_sessions, hub))
     async with serving(app, world.config.socket):
         client = LinkClient(world.config.socket)
         assert (await client.checklist("a da")).sites[0].awaits

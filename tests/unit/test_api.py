@@ -144,7 +144,7 @@ async def test_a_drain_is_told_and_kept(link: Link) -> None:
 async def test_the_hub_tells_who_somebody_is(link: Link) -> None:
     groups = frozenset({"urn:geant:x:group:a:role=m#y", "b"})
     await link.client.put_person("ada@y.example", PersonBody(groups=groups))
-    told = link.world.link_state.people.get("ada@y.example")
+    told = link.world.people.get("ada@y.example")
     assert told is not None
     assert (told.groups, told.blocked) == ({"urn:geant:x:group:a:role=m#y", "b"}, False)
     with pytest.raises(ValueError, match="groups"):
@@ -229,7 +229,7 @@ async def test_people_are_told_where_a_session_opens(tmp_path: Path) -> None:
         address = "https://gateway.example.org/user/ada/"
         assert [s["url"] for s in (await link.people.get("/api/sessions", headers=own)).json()] == [address]
         assert (await link.people.get(f"/api/sessions/{ID}", headers=own)).json()["url"] == address
-        link.world.link_state.feed.closed = True  # streams end after the snapshot
+        link.world.feed.close()  # streams end after the snapshot
         told = (await link.people.get(f"/api/sessions/{ID}/events", headers=own)).text
         assert f'"url":"{address}"' in told
         assert "127.0.0.1" not in told

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from unittest.mock import Mock
-
 import httpx
 import pytest
 from fastapi import FastAPI
 from playwright.async_api import Browser, expect
 
 from factorylink.api.user import user_app
-from tests.unit.serving import serving
+from tests.unit.serving import mocked, serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 API = "/base/services/factories/api"
@@ -18,7 +16,7 @@ API = "/base/services/factories/api"
 
 def described() -> FastAPI:
     """The user API of a link below a base URL, with nothing behind."""
-    return user_app(Mock(), Mock(), Mock(), Mock(), "/base/")
+    return mocked(user_app, base_url="/base/")
 
 
 async def test_the_schema_says_what_each_operation_does() -> None:

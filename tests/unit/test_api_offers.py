@@ -48,7 +48,7 @@ async def test_factories_estimates_and_metrics(link: Link) -> None:
     ],
 )
 async def test_nothing_starts_where_this_hub_does_not_offer_it(link: Link, name: str, words: str) -> None:
-    link.world.link_state.federation = federation.load(SHIPPED)
+    link.world.factories.catalogue = federation.load(SHIPPED)
     with pytest.raises(LinkProblem) as caught:
         await link.client.put_session(ID, request(factory=name))
     assert (caught.value.status, caught.value.problem.message, caught.value.problem.field) == (400, words, "factory")
@@ -61,7 +61,7 @@ async def test_nothing_starts_where_this_hub_does_not_offer_it(link: Link, name:
 
 async def test_what_is_to_come_is_named_and_not_offered(link: Link) -> None:
     assert await link.client.coming() == []
-    link.world.link_state.federation = federation.load(SHIPPED)
+    link.world.factories.catalogue = federation.load(SHIPPED)
     assert [view.id for view in await link.client.coming()] == ["litai", "pharos", "roaif"]
     assert (await link.people.get("/api/coming")).status_code == 401
     own = {"Authorization": "Bearer ada-token"}
@@ -74,7 +74,7 @@ async def test_what_is_to_come_is_named_and_not_offered(link: Link) -> None:
 async def test_the_whole_network_tells_the_health_of_what_is_offered_and_no_words_of_a_scheduler(
     link: Link, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link.world.link_state.federation = federation.load(SHIPPED, federation.antennas_beside(SHIPPED))
+    link.world.factories.catalogue = federation.load(SHIPPED, federation.antennas_beside(SHIPPED))
     await link.client.drain("one", "Closed.")
     told = {one.id: one for one in (await link.client.network()).factories}
     assert len(told) == 20  # the shipped ones, and this test's

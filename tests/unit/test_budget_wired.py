@@ -24,7 +24,6 @@ from factorycommon.models import (
     ResolvedChoice,
     SiteAccounts,
 )
-from factorylink.config import Limits
 from factorylink.ledger.ledger import LedgerError
 from factorylink.ledger.schema import SessionRecord, charges
 from factorylink.problems import ProblemError
@@ -76,13 +75,13 @@ def falls_silent(world: World) -> None:
 
 
 async def held(world: World) -> tuple[float, float]:
-    balance = await world.link_state.budget.balance("p1")
+    balance = await world.charges.balance("p1")
     return balance.spent, balance.reserved
 
 
 async def used(world: World) -> tuple[set[tuple[str, str]], int, int]:
     """By whom and where; GPU-seconds and jobs in all: what ran before and after midnight is told by day."""
-    lines = await world.link_state.budget.usage("p1")
+    lines = await world.charges.usage("p1")
     who = {(line.person, line.factory) for line in lines}
     return who, sum(line.gpu_seconds for line in lines), sum(line.jobs for line in lines)
 
@@ -152,7 +151,7 @@ async def test_what_was_missed_without_a_record_is_counted_from_when_it_was_last
 ) -> None:
     session = await world.put(hours=2)
     await world.scheduler.answer()
-    live = world.link_state.live[ID]
+    live = world.live_sessions[ID]
     assert live.seen is not None
     live.seen = clock.now() - timedelta(seconds=silent)  # the factory was out of reach since then
     del world.scheduler.jobs_there[session.job or ""]
@@ -175,7 +174,7 @@ async def test_what_the_ledger_took_without_saying_so_holds_nothing(
     monkeypatch.setattr(service, "UNMAKE_SECONDS", 0.01)
     falls_silent(world)
     with pytest.raises(LedgerError):
-        await world.sessions.begin(made(), world.link_state.places["one"])
+        await world.sessions.begin(made(), world.factories["one"])
     await world.until(state="ended")
     assert await held(world) == (0, 0)
     assert world.scheduler.submitted == []
@@ -210,10 +209,10 @@ async def test_more_time_is_held_first_and_given_back_where_the_site_says_no(wor
     await world.scheduler.answer()
     await world.put(OTHER, "grace", hours=5)
     with pytest.raises(ProblemError) as refused:
-        await world.sessions.extender.extend(ID, 2, "person")
+        await world.extender.extend(ID, 2, "person")
     assert refused.value.problem.code == "budget-over"
     assert world.scheduler.extended == []
-    await world.sessions.extender.extend(ID, 1, "person")
+    await world.extender.extend(ID, 1, "person")
     assert (await row(world)).reserved == 5 * HOUR
     await world.scheduler.answer()
     world.table = None
@@ -223,11 +222,11 @@ async def test_more_time_is_held_first_and_given_back_where_the_site_says_no(wor
     await world.until(OTHER, state="ended")
     world.scheduler.refuses = "Access denied"
     with pytest.raises(ProblemError):
-        await world.sessions.extender.extend(ID, 1, "person")
+        await world.extender.extend(ID, 1, "person")
     assert (await row(world)).reserved == 5 * HOUR
     world.scheduler.refuses, world.scheduler.says_nothing = "", True
     with pytest.raises(ProblemError):
-        await world.sessions.extender.extend(ID, 1, "person")
+        await world.extender.extend(ID, 1, "person")
     assert (await row(world)).reserved == 6 * HOUR  # it may have been done
     await world.scheduler.answer()
     assert (await row(world)).reserved == 5 * HOUR  # it was not
@@ -357,7 +356,7 @@ async def test_a_worker_that_began_again_costs_both_runs_by_the_sites_records(wo
 
 
 async def test_more_time_is_not_more_than_a_job_of_the_project_may_have(world: World) -> None:
-    world.link_state.projects._table = Table(project(max_hours=3))
+    world.projects._table = Table(project(max_hours=3))
     session = await world.running(hours=2)
     assert session.job is not None
     started = world.scheduler.jobs_there[session.job].started
@@ -366,7 +365,7 @@ async def test_more_time_is_not_more_than_a_job_of_the_project_may_have(world: W
     await world.scheduler.answer()
     assert (await world.session()).extend_hours == 1.0
     with pytest.raises(ProblemError, match="1 h more"):
-        await world.sessions.extender.extend(ID, 2, "person")
+        await world.extender.extend(ID, 2, "person")
     assert world.scheduler.extended == []
 
 
@@ -377,15 +376,15 @@ async def test_no_more_time_while_it_is_not_known_what_the_project_has(world: Wo
     assert started is not None
     world.scheduler.set(session.job, ends=started + timedelta(hours=2))
     await world.scheduler.answer()
-    world.link_state.projects._table.projects = None  # type: ignore[assignment,union-attr]
+    world.projects._table.projects = None  # type: ignore[assignment,union-attr]
     with pytest.raises(ProblemError) as refused:
-        await world.sessions.extender.extend(ID, 2, "person")
+        await world.extender.extend(ID, 2, "person")
     assert (refused.value.status, refused.value.problem.code) == (503, "projects-unknown")
     assert (await row(world)).reserved == 2 * HOUR
 
 
 async def test_what_is_taken_over_is_bounded_too(world: World) -> None:
-    world.link_state.config = world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=2)})
+    world.limit(worker_jobs_per_person=2)
     await begin(world)
     for batch in range(1, 3):
         names = tuple(f"w-{batch}-{n}" for n in range(10))
@@ -398,9 +397,9 @@ async def test_what_is_taken_over_is_bounded_too(world: World) -> None:
 
 
 async def test_a_cluster_s_cap_counts_what_the_site_bills(world: World) -> None:
-    place = world.link_state.places["one"]
+    place = world.factories["one"]
     whole = SIZE.model_copy(update={"id": "node", "whole_node": True})  # 1 GPU is asked for, and all 4 are paid for
-    world.link_state.places = {"one": replace(place, factory=place.factory.model_copy(update={"sizes": (whole,)}))}
+    world.factories.offered = {"one": replace(place, factory=place.factory.model_copy(update={"sizes": (whole,)}))}
     asked = {"name": "mine", "factory": "one", "project": "p1", "cap_gpu_hours": 4}
     await world.clusters.put(CLUSTER, "ada", ClusterRequest.model_validate({**asked, "scheduler": SCHEDULER}))
     with pytest.raises(ProblemError, match=r"2 more jobs of 1 h would need 8\.00"):

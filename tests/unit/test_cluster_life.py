@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from factorycommon.models import JobState
-from factorylink.config import Limits
 from tests.unit.cluster_world import Life
 
 HOUR = 3600
@@ -302,7 +301,7 @@ def test_adapting_over_the_cap_begins_what_fits_and_says_so(life: Life) -> None:
 
 
 def test_adapting_over_a_limit_of_the_gateway_begins_what_fits_and_says_so(life: Life) -> None:
-    life.world.link_state.config = life.world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=4)})
+    life.world.limit(worker_jobs_per_person=4)
     life.dask.target = 50
     life.adapt(50)
     life.comes(lambda: len(life.grid.alive()) == 4)
@@ -315,7 +314,7 @@ def test_adapting_over_a_limit_of_the_gateway_begins_what_fits_and_says_so(life:
 def test_replacements_over_a_limit_of_the_gateway_are_as_many_as_fit(life: Life) -> None:
     life.scale(4)
     life.comes(lambda: life.running() == 4)
-    life.world.link_state.config = life.world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=2)})
+    life.world.limit(worker_jobs_per_person=2)
     for job in life.grid.alive():
         life.grid.ends(job, "NODE_FAIL")
     life.comes(lambda: life.running() == 2)

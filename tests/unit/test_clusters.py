@@ -17,7 +17,6 @@ from sqlalchemy import Connection
 
 from factorycommon.models import BatchRequest, Cluster, ClusterRequest, End, EndReason, JobState, Worker
 from factorylink.clusters import reconciler, service
-from factorylink.config import Limits
 from factorylink.errors import Unreachable
 from factorylink.ledger.cluster_store import ClusterStore
 from factorylink.problems import ProblemError
@@ -179,7 +178,7 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     world.scheduler.turn = turn.wait  # type: ignore[method-assign]
     asked = asyncio.create_task(grow(world, "w-0"))
     await states(world, **{"w-0": "asked"})
-    world.link_state.places["one"].access_status.pause("Not now.")
+    world.factories["one"].access_status.pause("Not now.")
     turn.set()
     assert (await refused(asked)).status == 503
     assert world.scheduler.submitted == []
@@ -327,7 +326,7 @@ async def test_many_that_ask_at_once_do_not_pass_it_either(world: World) -> None
 
 
 async def test_batches_that_are_asked_for_together_are_allowed_together_or_not_at_all(world: World) -> None:
-    world.link_state.config = world.config.model_copy(update={"limits": Limits(worker_jobs_per_person=3)})
+    world.limit(worker_jobs_per_person=3)
     await begin(world)
     first = BatchRequest(names=("w-0", "w-1"), together=4)
     error = await refused(world.clusters.grow(CLUSTER, "ada", BATCH, first))
@@ -444,7 +443,7 @@ async def test_jobs_that_no_cluster_has_are_cancelled_after_a_grace(tmp_path: Pa
     await world.up()
     await world.scheduler.answer()
     assert world.scheduler.cancelled == []
-    world.clusters.reconciler._orphans = {key: since - 2 for key, since in world.clusters.reconciler._orphans.items()}
+    world.cluster_reconciler._orphans = {key: since - 2 for key, since in world.cluster_reconciler._orphans.items()}
     await world.scheduler.answer()
     assert world.scheduler.cancelled == ["1_1", "1_2"]
     assert [entry.action for entry in await world.ledger.audited("cancel-orphan")] == ["cancel-orphan"]
@@ -525,7 +524,7 @@ async def test_what_keeps_jobs_from_beginning_is_said(world: World) -> None:
     await begin(world)
     live_cluster = world.clusters.own(CLUSTER, "ada")
     assert live_cluster.figures().wrong is None
-    world.link_state.places["one"].access_status.pause("Not today.")
+    world.factories["one"].access_status.pause("Not today.")
     told = live_cluster.figures().wrong
     assert told is not None and told.what == "Not today."
 

@@ -19,7 +19,6 @@ import pytest
 import pytest_asyncio
 
 from factorycommon.models import AuditLine, Choice, JobState, SessionRequest, SessionState
-from factorylink.api.hub import hub_app
 from factorylink.cli import main as cli
 from factorylink.client import LinkClient, LinkProblem
 from factorylink.config import DoorAccess, EfpCredentials, SshTransportSettings
@@ -79,9 +78,8 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 def stand(world: World, credentials: Any, clock: Clock) -> SiteAccessStatus:
     access_status = SiteAccessStatus(credentials, clock)
-    places: Any = world.link_state.places
-    places["one"] = replace(places["one"], access_status=access_status)
-    access_status.on_change = partial(world.link_state.touch_factory, "one")
+    world.factories.offered = {"one": replace(world.factories["one"], access_status=access_status)}
+    access_status.on_change = partial(world.feed.factory_changed, "one")
     return access_status
 
 
@@ -161,7 +159,7 @@ async def test_a_pause_begins_nothing_and_leaves_what_is_there(world: World, clo
         await world.put(OTHER, user="ben")
     assert (caught.value.status, caught.value.problem.message) == (503, "We talk to the site first.")
     assert (await world.session()).state == SessionState.PENDING
-    assert world.link_state.health("one").state == "draining"
+    assert world.factories.health("one").state == "draining"
     world.scheduler.runs("1")
     await world.scheduler.answer()
     assert (await world.session()).state == SessionState.STARTING
@@ -173,13 +171,13 @@ async def test_a_pause_holds_for_what_waits_for_its_turn(world: World) -> None:
     turn = asyncio.Event()
     world.scheduler.turn = turn.wait  # type: ignore[method-assign]
     asked = asyncio.create_task(world.put(size="gpu-1", hours=1))
-    await world.comes(lambda: bool(world.link_state.live))
-    world.link_state.places["one"].access_status.pause("Not now.")
+    await world.comes(lambda: bool(world.live_sessions))
+    world.factories["one"].access_status.pause("Not now.")
     turn.set()
     with pytest.raises(ProblemError):
         await asked
     assert world.scheduler.submitted == []
-    assert not world.link_state.live
+    assert not world.live_sessions
 
 
 async def test_a_pause_enters_no_door(clock: Clock) -> None:
@@ -197,9 +195,9 @@ async def test_a_pause_enters_no_door(clock: Clock) -> None:
 
 async def test_a_pause_is_kept_over_a_restart(world: World) -> None:
     await world.ledger.pause("one", "Until Monday.")
-    await world.sessions.close()
+    await world.parts.close()
     await world.up()
-    paused = world.link_state.places["one"].access_status.paused
+    paused = world.factories["one"].access_status.paused
     assert paused is not None
     assert paused.what == "Until Monday."
 
@@ -316,7 +314,7 @@ async def test_where_the_site_stops_us_at_the_submission_nothing_is_doubtful(
     assert session.state == SessionState.ENDED
     assert session.end is not None
     assert session.end.code == code
-    assert not world.link_state.live
+    assert not world.live_sessions
 
 
 async def test_what_was_surely_not_done_leaves_nothing_to_settle(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -335,7 +333,7 @@ async def test_what_was_surely_not_done_leaves_nothing_to_settle(world: World, m
 
 async def test_submit_cancel_and_entry_are_audited_with_the_key(world: World, clock: Clock) -> None:
     access_status = stand(world, Lent(None), clock)
-    account = site_account(world.link_state.places["one"].access, "ada")
+    account = site_account(world.factories["one"].access, "ada")
     assert account is not None
     await access_status.login(account)
     await world.running()
@@ -405,7 +403,7 @@ def test_what_is_exported() -> None:
 
 async def test_over_the_socket(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     socket = tmp_path / "hub.sock"
-    app = hub_app(world.sessions, world.clusters, world.offers, bring_back=None)  # type: ignore[arg-type]  # not asked here
+    app = world.parts.hub_app(recovery=None)  # type: ignore[arg-type]  # not asked here
     async with serving(app, socket):
         client = LinkClient(socket)
         command = partial(asyncio.to_thread, cli.main)

@@ -47,7 +47,7 @@ async def told(world: World, *ends: datetime | None) -> bool:
 
 async def no(world: World, hours: float = 1) -> ProblemError:
     with pytest.raises(ProblemError) as caught:
-        await world.sessions.extender.extend(ID, hours, "person")
+        await world.extender.extend(ID, hours, "person")
     assert world.scheduler.extended == []
     return caught.value
 
@@ -55,7 +55,7 @@ async def no(world: World, hours: float = 1) -> ProblemError:
 async def test_the_scheduler_is_asked_and_the_door_hears_its_answer(world: World) -> None:
     before = await runs(world, 1)
     assert before.extend_hours == 7.0
-    session = await world.sessions.extender.extend(ID, 2, "person")
+    session = await world.extender.extend(ID, 2, "person")
     assert world.scheduler.extended == [(session.account, session.job, 180)]
     assert session.ends == before.ends  # not before the scheduler says so
     await world.scheduler.answer()
@@ -83,8 +83,8 @@ async def test_a_slow_scheduler_holds_up_nothing_else_of_the_session(
         return Found.OURS
 
     monkeypatch.setattr(world.scheduler, "extend", slowly)
-    asking = asyncio.create_task(world.sessions.extender.extend(ID, 1, "person"))
-    await world.comes(lambda: world.link_state.live[ID].extending.locked())
+    asking = asyncio.create_task(world.extender.extend(ID, 1, "person"))
+    await world.comes(lambda: world.live_sessions[ID].extending.locked())
     await asyncio.wait_for(world.sessions.stop(ID, "person"), 30)
     assert (await world.session()).wish == "stop"
     answers.set()
@@ -97,7 +97,7 @@ async def test_asks_as_whom_the_site_lets(
 ) -> None:
     world = await World(tmp_path, extend=extend).up()
     session = await runs(world, 1)
-    await world.sessions.extender.extend(ID, 1, "person")
+    await world.extender.extend(ID, 1, "person")
     assert world.scheduler.extended[0][0] == (session.account if account else None)
     await world.down()
 
@@ -115,7 +115,7 @@ async def test_never_beyond_what_the_size_allows(world: World) -> None:
     problem = await no(world, 1)
     assert (problem.status, problem.problem.field) == (400, "hours")
     assert "0.5 h more" in problem.problem.message
-    await world.sessions.extender.extend(ID, 0.5, "person")
+    await world.extender.extend(ID, 0.5, "person")
     await world.scheduler.answer()
     assert (await world.session()).extend_hours == 0.0
     world.scheduler.extended.clear()
@@ -137,7 +137,7 @@ async def test_never_into_a_maintenance_of_all_its_nodes(world: World) -> None:
 
 async def test_not_at_a_factory_that_is_paused(world: World) -> None:
     await runs(world, 1)
-    world.link_state.places["one"].access_status.pause("We talk to the site.")
+    world.factories["one"].access_status.pause("We talk to the site.")
     problem = await no(world)
     assert (problem.status, problem.problem.message) == (503, "We talk to the site.")
 
@@ -148,7 +148,7 @@ async def test_only_what_runs(world: World) -> None:
     await world.scheduler.answer()
     assert (await world.session()).extend_hours is None
     with pytest.raises(ProblemError, match="not known"):
-        await world.sessions.extender.extend("f" * 32, 1, "person")
+        await world.extender.extend("f" * 32, 1, "person")
 
 
 async def test_not_when_a_stop_was_asked_for(world: World) -> None:

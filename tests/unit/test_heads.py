@@ -79,11 +79,11 @@ async def test_it_is_one_more_job_and_no_session_of_the_hub(world: World) -> Non
     await world.put(ID)  # nor does it count as one of the person's sessions
     await world.sessions.stop(ID, "person")
     hub: Any = None  # is not even asked for servers
-    assert await HubRecovery(world.link_state, hub).look() is False
+    assert await HubRecovery(world.live_sessions, hub).look() is False
 
 
 async def test_the_table_tells_it_with_its_cluster_and_not_as_a_session(world: World) -> None:
-    table = world.link_state.feed.stream(world.link_state.table)
+    table = world.feed.table()
     told = await anext(table)
     begun = asyncio.create_task(running(world))
     while b'"state":"running"' not in told:
@@ -150,7 +150,7 @@ async def test_its_gpu_hours_are_its_clusters(world: World) -> None:
     await running(world)
     live_cluster = world.clusters.own(CLUSTER, "ada")
     begun = datetime.now(UTC) - timedelta(minutes=30)
-    await world.ledger.change(world.link_state.live[CLUSTER].row, started=begun)
+    await world.ledger.change(world.live_sessions[CLUSTER].row, started=begun)
     told = live_cluster.figures()
     assert told == live_cluster.figures() and told.head is not None
     assert told.gpu_hours.per_hour == 1
@@ -159,7 +159,7 @@ async def test_its_gpu_hours_are_its_clusters(world: World) -> None:
     await world.clusters.end(CLUSTER, "ada")
     world.scheduler.set("1", state=JobState.ENDED)
     await world.scheduler.answer(2)
-    await world.comes(lambda: CLUSTER not in world.link_state.live)
+    await world.comes(lambda: CLUSTER not in world.live_sessions)
     [over] = await world.clusters.figures_of("ada", ended=5)
     assert over.gpu_hours.spent == pytest.approx(0.5, abs=0.01)
 
@@ -168,7 +168,7 @@ async def test_runs_before_a_requeue_count_for_its_cluster(world: World) -> None
     await running(world)
     live_cluster = world.clusters.own(CLUSTER, "ada")
     begun = datetime.now(UTC) - timedelta(minutes=30)
-    await world.ledger.change(world.link_state.live[CLUSTER].row, started=begun)
+    await world.ledger.change(world.live_sessions[CLUSTER].row, started=begun)
     world.scheduler.set("1", state=JobState.PENDING, started=None, ends=None, nodes=(), restarts=1)
     await world.scheduler.answer()
     await world.until(CLUSTER, state="pending")
@@ -180,7 +180,7 @@ async def test_runs_before_a_requeue_count_for_its_cluster(world: World) -> None
     world.scheduler.set("1", state=JobState.ENDED)
     world.scheduler.records["1"] = End(job="1", raw_state="CANCELLED", elapsed=0, earlier=(1800,))
     await world.scheduler.answer(2)
-    await world.comes(lambda: CLUSTER not in world.link_state.live)
+    await world.comes(lambda: CLUSTER not in world.live_sessions)
     [over] = await world.clusters.figures_of("ada", ended=5)
     assert over.gpu_hours.spent == pytest.approx(0.5, abs=0.01)
 
@@ -194,12 +194,12 @@ async def test_a_cluster_that_is_closed_ends_it(world: World) -> None:
 async def test_a_refused_one_is_said_and_leaves_nothing(world: World) -> None:
     problem = await refused(ask(world, size="huge"))
     assert problem.problem.field == "size"
-    assert world.link_state.live == {}
+    assert world.live_sessions == {}
     problem = await refused(begin(world, scheduler=None, head={"hours": 700}))
     assert problem.problem.field == "head.hours"
     problem = await refused(begin(world, scheduler=None, head={"hours": 2}, cap_gpu_hours=1))
     assert problem.problem.kind == "limit"
-    assert world.link_state.live == {}
+    assert world.live_sessions == {}
 
 
 async def test_a_link_that_starts_anew_still_has_it(world: World) -> None:
@@ -259,7 +259,7 @@ async def test_bytes_go_both_ways_for_the_owner_alone(world: World) -> None:
             header = headers.get("Authorization", "")
             if header not in ("token of-ada", "token of-eve"):
                 raise forbidden("no")
-            return Caller(header.removeprefix("token of-"), None, world.link_state)
+            return Caller(header.removeprefix("token of-"), None, world.live_sessions, world.projects)
 
     app = new_app("wire")
     app.add_api_websocket_route("/{cluster_id}", ClusterWebSocket(world.clusters, Known()).handle)
@@ -294,7 +294,7 @@ async def test_one_of_a_size_that_is_offered_no_more_hides_nothing(
     monkeypatch.setattr(fake_factory, "SIZE", INSTEAD)
     await world.up()
     assert world.clusters.own(CLUSTER, "ada").show().gpu_hours.committed == 0
-    [(event, _)] = world.link_state.table()
+    [(event, _)] = world.feed.snapshot()
     assert event == "snapshot"
     await world.scheduler.answer()
     await world.down()

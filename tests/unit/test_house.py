@@ -113,3 +113,41 @@ def test_no_two_classes_of_the_distribution_have_one_name() -> None:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     found[node.name].append(str(path.relative_to(CHECKOUT)))
     assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
+
+
+CLUSTER = {"cluster", "self._cluster", "self.cluster"}  # by which the helpers of a FactoryCluster name it
+CHANGES = {"append", "clear", "pop", "popitem", "setdefault", "update"}
+
+
+def writes_into_a_cluster(tree: ast.AST) -> set[str]:
+    """Attributes of a cluster that the code sets, or whose content it changes."""
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(value=of, attr=name, ctx=ast.Store() | ast.Del()) if ast.unparse(of) in CLUSTER:
+                found.add(name)
+            case ast.Subscript(value=ast.Attribute(value=of, attr=name), ctx=ast.Store() | ast.Del()) if (
+                ast.unparse(of) in CLUSTER
+            ):
+                found.add(name)
+            case ast.Call(func=ast.Attribute(value=ast.Attribute(value=of, attr=name), attr=change)) if (
+                ast.unparse(of) in CLUSTER and change in CHANGES
+            ):
+                found.add(name)
+            case _:
+                pass
+    return found
+
+
+def test_the_helpers_of_a_cluster_change_its_plan_and_nothing_else_of_it() -> None:
+    helpers = [path for path in (CHECKOUT / "extensions/factorygate/cluster").glob("*.py") if path.name != "cluster.py"]
+    found = {path.name: writes_into_a_cluster(ast.parse(path.read_text())) for path in helpers}
+    assert {name: written for name, written in found.items() if written} == {}
+
+
+def test_a_helper_that_writes_into_a_cluster_would_be_found() -> None:
+    code = (
+        "cluster.message = 1\nself._cluster.worker_spec['a'] = 2\nself.cluster.workers.pop('a')\ndel cluster.jobs['a']"
+    )
+    assert writes_into_a_cluster(ast.parse(code)) == {"message", "worker_spec", "workers", "jobs"}
+    assert writes_into_a_cluster(ast.parse("cluster.worker_plan.message = 1\ncluster.worker_plan.drop(1)")) == set()

@@ -39,7 +39,7 @@ async def test_people_outlive_a_link(tmp_path: Path) -> None:
 
 async def test_access_that_is_lost_ends_after_a_grace_also_after_a_restart(tmp_path: Path) -> None:
     world, _ = await up(tmp_path, project("p", groups=("g",), members=()), access_grace_seconds=3600)
-    await world.link_state.people.put("ada", PersonBody(groups=frozenset({"g"})))
+    await world.people.put("ada", PersonBody(groups=frozenset({"g"})))
     await world.put(ID)
     await world.scheduler.answer()
     world.scheduler.runs("1")
@@ -48,7 +48,7 @@ async def test_access_that_is_lost_ends_after_a_grace_also_after_a_restart(tmp_p
     await world.clusters.put(OTHER, "ada", cluster())
     await world.leaving.look()
     assert (await world.session()).notice is None
-    await world.link_state.people.put("ada", PersonBody())
+    await world.people.put("ada", PersonBody())
     assert (await refusal(world, session_id="a" * 32, server="x"))[0] == "no-project"
     await world.leaving.look()
     await world.leaving.look()
@@ -142,7 +142,7 @@ async def test_nothing_ends_of_who_still_has_access_by_another_way(
     lost: set[str] = set()
     for groups, told in changes:
         for who, theirs in groups.items():
-            await world.link_state.people.put(who, PersonBody(groups=theirs))
+            await world.people.put(who, PersonBody(groups=theirs))
         table.set(told)
         lost |= {who for who in PEOPLE if not told.has(who, groups[who])}
         await world.leaving.look()
@@ -162,14 +162,14 @@ async def test_a_session_is_not_made_longer_than_its_project(tmp_path: Path) -> 
     world.scheduler.set("1", ends=begun + HOUR)
     await world.scheduler.answer()
     world.doors.opened.add(ID)
-    live = world.link_state.live[ID]
+    live = world.live_sessions[ID]
     live.row.state = SessionState.RUNNING
-    place = world.link_state.places["one"]
-    assert world.link_state.room(live, place) == 7.0
+    place = world.factories["one"]
+    assert world.views.room(live, place) == 7.0
     table.set(project(ends=begun + 3.55 * HOUR))
-    assert world.link_state.room(live, place) == 2.5
+    assert world.views.room(live, place) == 2.5
     table.set()
-    assert world.link_state.room(live, place) == 0.0
+    assert world.views.room(live, place) == 0.0
     await world.down()
 
 

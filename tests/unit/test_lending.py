@@ -49,9 +49,9 @@ async def test_it_changes_hands_once_it_is_wiped(tmp_path: Path, monkeypatch: py
     world, _ = await up(tmp_path, project("p", POOL, members=ALL))
     await world.put(ID, "ben")
     await world.put(OTHER, "cleo")
-    place = world.link_state.places["one"]
+    place = world.factories["one"]
     access = place.access.model_copy(update={"account_wipe": ("wipe", "all")})
-    world.link_state.places = {"one": replace(place, access=access)}
+    world.factories.offered = {"one": replace(place, access=access)}
     assert (await refusal(world, session_id="d" * 32, user="dan"))[0] == "pool-empty"
     assert ("wipe", "all") not in world.home.asked
     await over(world, OTHER)
@@ -74,9 +74,9 @@ async def test_two_people_never_hold_one_account(
 ) -> None:
     limits = {"pending_per_person": 100, "sessions_per_person": 100}
     world, _ = await up(tmp_path_factory.mktemp("lent"), project("p", POOL, members=ALL), **limits)
-    place = world.link_state.places["one"]
+    place = world.factories["one"]
     place = replace(place, access=place.access.model_copy(update={"account_wipe": ("wipe",)}))
-    world.link_state.places = {"one": place}
+    world.factories.offered = {"one": place}
     number = 0
     try:
         for who, act in steps:
@@ -88,14 +88,14 @@ async def test_two_people_never_hold_one_account(
                     if error.problem.code != "pool-empty":
                         raise
             elif act == "restart":
-                world.link_state.account_leases._leases.clear()
-                await world.link_state.account_leases.load()
-            elif mine := [live for live in world.link_state.live.values() if live.row.user == who]:
-                await world.link_state.end(
+                world.account_leases._leases.clear()
+                await world.account_leases.load()
+            elif mine := [live for live in world.live_sessions.values() if live.row.user == who]:
+                await world.live_sessions.end(
                     mine[0], end_reason=EndReason.STOPPED, end=account_leases.explain.own("gone")
                 )
             held: dict[str, set[str]] = {}
-            for live in world.link_state.live.values():
+            for live in world.live_sessions.values():
                 held.setdefault(live.row.account, set()).add(live.row.user)
             assert all(len(people) == 1 for people in held.values()), held
     finally:

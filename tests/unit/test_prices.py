@@ -106,9 +106,9 @@ def test_what_is_preset_is_what_a_start_takes_where_nothing_is_chosen(size: Node
 @pytest_asyncio.fixture
 async def link(tmp_path: Path) -> AsyncIterator[Link]:
     async with served(tmp_path) as made:
-        place = made.world.link_state.places["one"]
+        place = made.world.factories["one"]
         more = place.factory.model_copy(update={"sizes": (SIZE, FOUR)})
-        made.world.link_state.places = {"one": replace(place, factory=more)}
+        made.world.factories.offered = {"one": replace(place, factory=more)}
         yield made
 
 
@@ -177,7 +177,7 @@ async def test_an_ended_session_says_what_all_its_runs_were_charged(link: Link) 
     assert ended.started is None  # its last run never began
     assert ended.charged is not None
     assert ended.charged.gpu_hours == pytest.approx(4 * 1.5, abs=0.1)
-    assert world.link_state.over[session.id].charged == ended.charged  # as the stream of its events tells it
+    assert world.live_sessions.ended(session.id).charged == ended.charged  # as the stream of its events tells it
     assert (await link.client.sessions("ada", live=False))[0].charged == ended.charged
 
 

@@ -47,14 +47,14 @@ async def test_a_start_is_for_the_only_project_and_its_account_reaches_the_job(t
 
 async def test_who_is_in_none_is_told_how_to_apply(tmp_path: Path) -> None:
     world, _ = await up(tmp_path, project())
-    world.link_state.permissions._config = world.config.model_copy(update={"apply_url": "https://apply.example/"})
+    world.permissions._config = world.config.model_copy(update={"apply_url": "https://apply.example/"})
     assert (await refusal(world, user="ben"))[0] == "no-project"
     told = world.offers.ready("ben").nothing
     assert told is not None
     assert told.do.endswith("apply for one: https://apply.example/")
     assert world.offers.views("ben") == []
     assert world.offers.ready("ada").nothing is None
-    await world.link_state.people.put("ada", PersonBody(blocked=True))
+    await world.people.put("ada", PersonBody(blocked=True))
     assert (await refusal(world))[0] == "blocked"
     assert world.offers.views("ada") == []
     await world.down()
@@ -64,7 +64,7 @@ async def test_of_several_one_is_said_or_was_the_last(tmp_path: Path) -> None:
     small = ProjectAt(sizes=("gpu-1",))
     world, _ = await up(tmp_path, project("p", small), project("q", groups=("g",), members=()))
     assert (await world.put(ID)).choice.project == "p"
-    await world.link_state.people.put("ada", PersonBody(groups=frozenset({"g"})))
+    await world.people.put("ada", PersonBody(groups=frozenset({"g"})))
     assert (await world.put("1" * 32, server="big", size="gpu-4")).choice.project == "q"  # the only one that has it
     await world.ledger.choose("ada", Choice(project="p"))
     assert (await world.put("2" * 32, server="again", hours=1)).choice.project == "p"

@@ -18,7 +18,6 @@ from factorylink.problems import ProblemError
 from factorylink.schedulers.command import Command
 from factorylink.schedulers.slurm import dialect as slurm
 from factorylink.sessions import termination
-from factorylink.sessions.admission import Admission
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.site.site import Site
 from factorylink.state import live_session as live_module
@@ -141,7 +140,7 @@ async def test_what_the_scheduler_refuses_leaves_nothing(world: World) -> None:
     error = await problem(world)
     assert error.status == 400
     assert "Invalid account" in error.problem.scheduler + error.problem.message
-    assert not world.link_state.live
+    assert not world.live_sessions
     assert (await problem(world)).status == 400  # the answer was lost, and it is asked again
     world.scheduler.refuses = ""
     assert (await world.put(OTHER)).job == "1"
@@ -166,7 +165,7 @@ async def test_a_slow_submission_is_answered_as_pending(world: World, monkeypatc
 async def test_unreachable_before_anything_was_sent(world: World) -> None:
     world.scheduler.up = False
     assert (await problem(world)).status == 503
-    assert not world.link_state.live
+    assert not world.live_sessions
 
 
 async def test_a_doubtful_submission_is_answered_503_and_its_job_cancelled(world: World) -> None:
@@ -185,16 +184,16 @@ async def test_a_session_whose_submission_was_answered_503_is_shown_as_over_at_o
     """Its job may turn up and is cancelled then; nobody waits for that."""
     world.scheduler.takes_and_says_nothing = True
     assert (await problem(world)).status == 503
-    assert world.link_state.sessions("ada") == []
+    assert world.views.live("ada") == []
     session = await world.session()
     assert (session.state, session.end_reason) == ("ended", EndReason.REFUSED)
     assert session.end is not None
     assert session.end.code == "not-taken"
     assert session.ended is not None
-    assert world.link_state.live[ID].row.ended is None
+    assert world.live_sessions[ID].row.ended is None
     world.scheduler.takes_and_says_nothing = False
     assert (await world.put(OTHER)).state == "pending"
-    assert [one.id for one in world.link_state.sessions("ada")] == [OTHER]
+    assert [one.id for one in world.views.live("ada")] == [OTHER]
 
 
 async def up(world: World) -> None:
@@ -232,7 +231,7 @@ async def test_a_session_that_is_suspended_while_it_starts_has_its_time_afterwar
     await world.comes(lambda: bool(world.doors.kept_open))
     world.door_says(phase="waiting", environment=True)
     await world.until(state="starting")
-    world.link_state.live[ID].environment_at = now
+    world.live_sessions[ID].environment_at = now
     world.scheduler.set("1", suspended=True, raw_state="S")
     await world.scheduler.answer()
     now += 3600
@@ -303,7 +302,7 @@ async def test_limits(tmp_path: Path) -> None:
 
 async def test_a_draining_factory_takes_nothing_new(world: World) -> None:
     await world.put()
-    world.link_state.drains["one"] = "Maintenance until noon."
+    world.factories.drains["one"] = "Maintenance until noon."
     error = await problem(world, OTHER, "ben")
     assert (error.status, error.problem.message) == (503, "Maintenance until noon.")
     assert (await world.session()).state == "pending"
@@ -317,7 +316,7 @@ async def test_a_reservation_is_for_those_who_are_offered_it(world: World) -> No
     world.scheduler.reserved = {((await world.put(OTHER, "ben")).account, None): (course,)}
     await world.put(reservation="course")
     assert [asked.reservation for asked in world.scheduler.submitted] == [None, "course"]
-    found = await Admission(world.link_state)._last("ada", "")  # it would be over by another day
+    found = await world.parts.admission._last("ada", "")  # it would be over by another day
     assert found is not None
     assert (found[1].size, found[1].reservation) == ("gpu-1", None)
 
@@ -525,7 +524,7 @@ async def test_put_back_into_the_queue_while_its_end_is_looked_into(world: World
     await world.scheduler.answer()
     session = await world.until(state="pending")
     assert (session.job, session.ended) == ("1", None)
-    assert ID in world.link_state.live
+    assert ID in world.live_sessions
 
 
 async def test_a_port_that_was_taken_is_had_once_it_is_free(tmp_path: Path) -> None:
@@ -566,7 +565,7 @@ async def test_a_notebook_that_does_not_come_up_is_ended(world: World, sent: boo
         world.door_says(phase="launching", environment=True)
     await world.scheduler.answer()
     assert (await world.until(state="starting")).wish == "run"
-    live = world.link_state.live[ID]
+    live = world.live_sessions[ID]
     if sent:
         assert live.environment_at is not None
         live.environment_at -= limits.starting_seconds
@@ -635,7 +634,7 @@ async def test_a_factory_that_hangs_holds_up_nobody_else(world: World, monkeypat
     hanging = HangingTransport()
     slow = Site(factory("slow"), world.config.factories["one"], hanging, slurm, "hub")
     place = FactoryConnection(factory("slow"), world.config.factories["one"], slow, hanging, slurm)
-    world.link_state.places = {**world.link_state.places, "slow": place}
+    world.factories.offered = {**world.factories, "slow": place}
     await slow.start()
     try:
         for number in range(3):

@@ -37,7 +37,7 @@ def row(world: World, **values: object) -> SessionRecord:
 async def left_by_a_killed_link(world: World, **values: object) -> None:
     await world.up()
     made = row(world, **values)
-    await world.ledger.add(made, world.link_state.entry(made, "ask"))
+    await world.ledger.add(made, world.audit.of_session(made, "ask"))
     await world.down()
 
 
@@ -71,7 +71,7 @@ async def test_a_submission_of_which_nothing_is_heard_is_made_again_late(tmp_pat
     await world.scheduler.answer(4)
     await asyncio.sleep(0.02)
     assert not world.scheduler.submitted  # it may still be on its way
-    world.link_state.live[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
+    world.live_sessions[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
     assert (await world.answered_until(job="1")).wish == "run"
     late = world.scheduler.add("a", world.identity.job_name, world.identity.comment(ID, "a", "one"))
     await world.scheduler.answer()
@@ -162,7 +162,7 @@ async def test_a_forged_note_is_not_believed(tmp_path: Path) -> None:
         file.unlink()
     await world.up()
     await world.scheduler.answer()
-    assert not world.link_state.live
+    assert not world.live_sessions
     assert not world.scheduler.cancelled
     await world.down()
 
@@ -179,7 +179,7 @@ async def test_a_copied_comment_changes_nothing(tmp_path: Path, state: JobState)
     await world.scheduler.answer(3)
     assert (await world.session()).job == "1"
     assert not world.scheduler.cancelled
-    assert len(world.link_state.live) == 1
+    assert len(world.live_sessions) == 1
     await world.down()
 
 
@@ -192,7 +192,7 @@ async def test_a_job_that_arrives_after_its_session_was_given_up(tmp_path: Path)
     with pytest.raises(ProblemError):
         await world.sessions.put(ID, SessionRequest(user="ada", choice=Choice()))
     session = await world.session()
-    world.link_state.live[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
+    world.live_sessions[ID].row.submit_begun = datetime.now(UTC) - timedelta(minutes=2)
     await world.answered_until(state="ended")
     late = world.scheduler.add(
         session.account, world.identity.job_name, world.identity.comment(ID, session.account, "one")

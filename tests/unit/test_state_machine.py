@@ -127,7 +127,7 @@ class Faults(RuleBasedStateMachine):
     @rule(person=PERSON)
     def submit(self, person: str) -> None:
         """As the hub does: only where the server has no session that is wished to run."""
-        if any(live.row.user == person and live.row.wish == "run" for live in self.world.link_state.live.values()):
+        if any(live.row.user == person and live.row.wish == "run" for live in self.world.live_sessions.values()):
             return
         self.number += 1
         session = f"{self.number:032x}"
@@ -148,7 +148,7 @@ class Faults(RuleBasedStateMachine):
     @rule(person=PERSON, after=st.sampled_from([0.0, 0.001, 1.0]))
     def submit_while_the_link_is_killed(self, person: str, after: float) -> None:
         """The hub hears nothing and asks again, with the same id."""
-        if any(live.row.user == person and live.row.wish == "run" for live in self.world.link_state.live.values()):
+        if any(live.row.user == person and live.row.wish == "run" for live in self.world.live_sessions.values()):
             return
         self.number += 1
         session = f"{self.number:032x}"
@@ -199,7 +199,7 @@ class Faults(RuleBasedStateMachine):
         self.scheduler.refuses = "Invalid account" if mode == "refuses" else ""
         if mode == "refuses":  # a doubtful one that is made again is refused then
             for person, session in list(self.wanted.items()):
-                live = self.world.link_state.live.get(session)
+                live = self.world.live_sessions.get(session)
                 if live is None or live.row.job is None:
                     del self.wanted[person]
 
@@ -269,7 +269,7 @@ class Faults(RuleBasedStateMachine):
     @rule()
     def one_answer_lacks_them(self) -> None:
         """As of a controller that has just come up. Two in a row are believed."""
-        if self.scheduler.up and all(live.misses == 0 for live in self.world.link_state.live.values()):
+        if self.scheduler.up and all(live.misses == 0 for live in self.world.live_sessions.values()):
             self.missed_last = True
             self.scheduler.jobs = {}
             self.run(self.scheduler.on_answer([], None))
@@ -293,7 +293,7 @@ class Faults(RuleBasedStateMachine):
     # --- doors
 
     def _with_door(self, which: int) -> str | None:
-        live = self.world.link_state.live
+        live = self.world.live_sessions
         kept = [
             session
             for session in dict.fromkeys(self.world.doors.kept_open)
@@ -318,7 +318,7 @@ class Faults(RuleBasedStateMachine):
         """The notebook ends, and its job a moment later."""
         if session := self._with_door(which):
             self._say(lambda: self.world.door_says(session, phase="ending", environment=True))
-            job = self.world.link_state.live[session].row.job
+            job = self.world.live_sessions[session].row.job
             assert job is not None
             self._may_end(session)
             self.scheduler.ends(job, "COMPLETED")
@@ -390,7 +390,7 @@ class Faults(RuleBasedStateMachine):
         self.nothing_lost_doubled_orphaned()
 
     def nothing_lost_doubled_orphaned(self) -> None:
-        live = self.world.link_state.live
+        live = self.world.live_sessions
         there = self.scheduler.jobs_there
         assert {n for n in self.scheduler.foreign if n in there} == self.scheduler.foreign, "another's job was touched"
         for session in self.wanted.values():
@@ -413,11 +413,11 @@ class Faults(RuleBasedStateMachine):
         assert len(servers) == len(set(servers)), "a server has two sessions"
 
     def everything_can_be_stopped(self) -> None:
-        for session in list(self.world.link_state.live):
+        for session in list(self.world.live_sessions):
             self.to_stop.add(session)
         self.wanted.clear()
         self.settle()
-        assert not self.world.link_state.live
+        assert not self.world.live_sessions
         assert not self.scheduler.alive()
         assert not self.world.doors.bound
 

@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 
 from factorycommon.models import MessageBody
-from factorylink.api.hub import hub_app
 from factorylink.cli import main as cli
 from factorylink.client import LinkClient, LinkProblem
 from factorylink.doors.protocol import DoorStatus, read_told
@@ -28,7 +27,7 @@ async def world(tmp_path: Path) -> World:
 
 async def test_by_command_and_api_to_the_door(world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     socket = tmp_path / "hub.sock"
-    app = hub_app(world.sessions, world.clusters, world.offers, bring_back=None)  # type: ignore[arg-type]  # not asked here
+    app = world.parts.hub_app(recovery=None)  # type: ignore[arg-type]  # not asked here
     async with serving(app, socket):
         client, command = LinkClient(socket), partial(asyncio.to_thread, cli.main)
         await world.put(ID)

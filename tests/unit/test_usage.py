@@ -13,7 +13,6 @@ import pytest
 import pytest_asyncio
 
 from factorycommon.models import End, UsageLine
-from factorylink.api.hub import hub_app
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.cli import main as cli
 from factorylink.hub_client import HubClient
@@ -65,9 +64,9 @@ async def socket(tmp_path: Path) -> AsyncIterator[Path]:
         await world.ledger.write(held)
         await world.ledger.write(charges.settle(f"s{number}", end, 0, over - timedelta(seconds=900), over))
     bring_back = HubRecovery(
-        world.link_state, HubClient(world.config.hub.model_copy(update={"token_file": tmp_path / "t"}))
+        world.live_sessions, HubClient(world.config.hub.model_copy(update={"token_file": tmp_path / "t"}))
     )
-    async with serving(hub_app(world.sessions, world.clusters, world.offers, bring_back), world.config.socket):
+    async with serving(world.parts.hub_app(bring_back), world.config.socket):
         yield world.config.socket
     await world.down()
 

@@ -44,7 +44,7 @@ async def test_what_is_stopped_while_it_is_written_down_gets_no_job(
     world: World, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
-    add = world.link_state.ledger.add
+    add = world.ledger.add
 
     async def slow(*arguments: Any) -> None:
         if when == "written":
@@ -54,7 +54,7 @@ async def test_what_is_stopped_while_it_is_written_down_gets_no_job(
         if when == "admitted":
             await add(*arguments)
 
-    monkeypatch.setattr(world.link_state.ledger, "add", slow)
+    monkeypatch.setattr(world.ledger, "add", slow)
     putting = asyncio.create_task(world.put())
     await reached.wait()
     if when == "written":
@@ -92,14 +92,14 @@ async def test_what_is_stopped_while_its_submission_waits_its_turn_is_not_submit
 async def test_many_are_stopped_by_one_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with served(tmp_path) as link:
         await link.client.put_session(ID, request())
-        silent = link.world.link_state.ledger.change
+        silent = link.world.ledger.change
 
         async def change(*_arguments: Any, **_values: Any) -> None:
             raise LedgerError("it is away")
 
-        monkeypatch.setattr(link.world.link_state.ledger, "change", change)
+        monkeypatch.setattr(link.world.ledger, "change", change)
         assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {OTHER}  # which never begins
-        monkeypatch.setattr(link.world.link_state.ledger, "change", silent)
+        monkeypatch.setattr(link.world.ledger, "change", silent)
         assert await link.client.stop_all({ID: "person", OTHER: "hub"}) == {ID, OTHER}
         assert (await link.client.session(ID)).wish == "stop"
         with pytest.raises(LinkProblem, match="stopped before it began"):

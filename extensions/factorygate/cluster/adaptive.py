@@ -105,7 +105,7 @@ class FactoryAdaptive(Adaptive):
             self._pause = 0.0
         except (LinkError, ValueError) as error:
             if not self._stopped:  # else the number is somebody else's business by now
-                self.cluster.message = of_error(error)
+                self.cluster.worker_plan.message = of_error(error)
             self._pause = min(max(PAUSE, 2 * self._pause), LONGEST_PAUSE)
             self._not_before = asyncio.get_running_loop().time() + self._pause
 

@@ -160,7 +160,6 @@ class FactoryCluster(JobQueueCluster):
         )
         self.place = self.terms.place
         workers = workers or n_workers
-        self.message = ""  # what went wrong last
         self.adapting: Adapting | None = None
         self.worker_plan = WorkerPlan(self)
         self.leaving = WorkerRetirement(self)
@@ -357,7 +356,7 @@ class FactoryCluster(JobQueueCluster):
         try:
             await self.cluster_api.end()  # which answers whoever waits for jobs
         except LinkError as error:  # it ends by itself: nobody reads of it any more
-            self.message = of_error(error)
+            self.worker_plan.message = of_error(error)
         if self._begin_task is not None and not self._begin_task.done():
             self._begin_task.cancel()
             await asyncio.gather(self._begin_task, return_exceptions=True)
@@ -379,6 +378,10 @@ class FactoryCluster(JobQueueCluster):
     async def _watch_worker_status(self, comm: Any) -> None:
         await worker_status.follow(self, comm)
 
+    def watch_again(self, comm: Any, scheduler_info: Any) -> None:
+        """Take over another connection on which the scheduler tells, and what it told of its workers first."""
+        self.scheduler_info, self._watch_worker_status_comm = scheduler_info, comm
+
     async def _stop_watching(self) -> None:
         task, self._watch_worker_status_task = self._watch_worker_status_task, None
         if task is not None:
@@ -391,12 +394,32 @@ class FactoryCluster(JobQueueCluster):
         """Return the name of the job of that number, as this class or a subclass makes it."""
         return str(self._new_worker_name(number))
 
-    def plan_job(self) -> str:
-        """Plan one more job; return its name."""
-        [(name, spec)] = self.new_worker_spec().items()
-        self.worker_spec[name] = spec
+    @property
+    def worker_spec(self) -> dict[str, Any]:
+        """The specifications of the planned jobs by name, as Dask's cluster classes read them: those of the plan."""
+        return self.worker_plan.jobs
+
+    @worker_spec.setter
+    def worker_spec(self, jobs: dict[str, Any]) -> None:
+        self.worker_plan.jobs = jobs
+
+    @property
+    def message(self) -> str:
+        """What went wrong last, in words."""
+        return self.worker_plan.message
+
+    def next_job(self) -> tuple[str, Any]:
+        """Return the name and the specification of a new job."""
+        [job] = self.new_worker_spec().items()
         self._i += 1
-        return name
+        return job
+
+    def forget_job(self, name: str) -> None:
+        """Take a job that is lost out of the plan and out of the cluster's jobs."""
+        self.worker_plan.drop((name,))
+        job = self.workers.pop(name, None)
+        if job is not None:
+            job.status = Status.closed
 
     @property
     def next_number(self) -> int:
@@ -525,7 +548,7 @@ class FactoryCluster(JobQueueCluster):
             said = Message(
                 "no-more-jobs", "The work wants {wanted} jobs, and there are {there}: no more are allowed."
             ).format(wanted=jobs, there=there + room)
-            self.message = joined(said, why)
+            self.worker_plan.message = joined(said, why)
 
     def _room(self, more: int) -> tuple[int, str]:
         """How many of so many more jobs the cap allows, and if not all, why. Raises ValueError where it allows none."""
@@ -568,22 +591,22 @@ class FactoryCluster(JobQueueCluster):
             try:
                 scheduler = self.scheduler  # None where the cluster did not begin: then no job is planned either
                 address = str(getattr(scheduler, "contact_address", None) or getattr(scheduler, "address", ""))
-                made = await make_missing(self.worker_spec, self.workers, address, weakref.ref(self))
+                made = await make_missing(self.worker_plan.jobs, self.workers, address, weakref.ref(self))
                 self.workers.update(made)
                 self._created.update(made.values())
                 await start_together(made.values())
             except LinkError as error:
-                self.message = of_error(error)
+                self.worker_plan.message = of_error(error)
                 for name in [name for name, job in self.workers.items() if job.status is Status.created]:
                     self.workers.pop(name).status = Status.failed
-                    self.worker_spec.pop(name, None)
+                    self.worker_plan.drop((name,))
                 raise
             finally:
                 self._let_go()  # what was let go meanwhile
 
     def _let_go(self) -> None:
         """See off the jobs that are not wanted any more."""
-        leaving = [name for name in self.workers if name not in self.worker_spec]
+        leaving = [name for name in self.workers if name not in self.worker_plan.jobs]
         self.leaving.add({name: self.workers.pop(name) for name in leaving}, self.worker_plan.relieved)
 
     def _changed(self, names: list[str]) -> None:

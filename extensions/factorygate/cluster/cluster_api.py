@@ -61,6 +61,10 @@ class ClusterApi:
         self._flush: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
 
+    def remember(self, request: ClusterRequest) -> None:
+        """Keep with what a cluster was begun that somebody else made known: the link may lose it, and be told again."""
+        self.request = request
+
     async def begin(self, request: ClusterRequest) -> None:
         """Make the cluster known, and follow its jobs from now on. Raises LinkError."""
         self.request = request

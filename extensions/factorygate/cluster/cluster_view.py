@@ -24,7 +24,6 @@ class ShownCluster(Protocol):
     """A cluster, as its view reads it; nothing of it is changed."""
 
     name: str
-    message: str
     was_left: bool
     status: Status
     place: WorkerPlace
@@ -32,7 +31,6 @@ class ShownCluster(Protocol):
     adapting: Adapting | None
     cluster_api: ClusterApi
     worker_plan: WorkerPlan
-    worker_spec: dict[str, Any]
     scheduler_info: Any
 
     @property
@@ -47,9 +45,9 @@ def view(cluster: ShownCluster) -> ClusterView:
     closed = cluster.status is Status.closed and not cluster.was_left
     there = [] if closed else list(cluster.scheduler_info.get("workers", {}).values())
     by_name = {str(worker["name"]): worker for worker in there}
-    wanted = set(cluster.worker_spec)
+    wanted = set(cluster.worker_plan.jobs)
     jobs, over = [], []
-    for name in dict.fromkeys((*cluster.worker_spec, *cluster_api.workers)):
+    for name in dict.fromkeys((*cluster.worker_plan.jobs, *cluster_api.workers)):
         told = cluster_api.workers.get(name)
         count = sum(worker in by_name for worker in process_names(name, place.processes))
         shown = _job(name, told, count, cluster_api.logs.get(name, ()))
@@ -80,7 +78,7 @@ def view(cluster: ShownCluster) -> ClusterView:
         gpu_hours_per_hour=float(running * (place.gpus if known is None else known.gpus)),
         adapting=cluster.adapting,
         dashboard=_dashboard(cluster),
-        message=cluster.message,
+        message=cluster.worker_plan.message,
         jobs=(*jobs, *over[-ENDED_SHOWN:]),
     )
 

@@ -132,9 +132,10 @@ async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
     found = await _reached(wanted)
     if known.head is None:
         request = wanted.terms.request(wanted.name, scheduler=found.told)
-        cluster_api.request = request.model_copy(update={"session": known.session})
+        request = request.model_copy(update={"session": known.session})
     else:
-        cluster_api.request = wanted.terms.request(wanted.name, head=SchedulerJob(idle_minutes=wanted.idle_minutes))
+        request = wanted.terms.request(wanted.name, head=SchedulerJob(idle_minutes=wanted.idle_minutes))
+    cluster_api.remember(request)
     return found
 
 

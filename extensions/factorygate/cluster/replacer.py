@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import dask
 from dask.utils import parse_timedelta
-from distributed.core import Status
 
 from factorycommon.messages import Message, joined, of_error
 from factorycommon.models import Worker
@@ -41,13 +41,10 @@ KEPT = "factorygate-jobs"  # under which the Dask scheduler keeps who is wanted,
 
 
 class ReplacedCluster(Protocol):
-    """A cluster, as its replacer uses it. ``message``: what went wrong last, in words. ``workers``: its jobs by name,
-    of which the replacer takes out those that are lost."""
+    """A cluster, as its replacer uses it: the replacer changes the plan, and asks the cluster for all else."""
 
     name: str
-    message: str
-    workers: dict[str, Any]
-    worker_spec: dict[str, Any]
+    workers: Mapping[str, Any]
     scheduler_comm: Any
     cluster_api: ClusterApi
     worker_plan: WorkerPlan
@@ -55,6 +52,10 @@ class ReplacedCluster(Protocol):
 
     def stop_adapting(self) -> None:
         """Keep the number of jobs as it is."""
+        ...
+
+    def forget_job(self, name: str) -> None:
+        """Take a job that is lost out of the plan and out of the cluster's jobs."""
         ...
 
     def within_cap(self, more: int) -> None:
@@ -140,7 +141,7 @@ class Replacer:
         connected = worker_plan.connected()
         self._meet(connected)
         changed, lost = False, []
-        for name in list(cluster.worker_spec):
+        for name in list(worker_plan.jobs):
             told = cluster.cluster_api.workers.get(name)
             if told is not None and told.state == "ended":
                 lost.append(told)
@@ -149,7 +150,7 @@ class Replacer:
                 worker_plan.drop((name,))
                 changed = True
         self._say_lost(lost)
-        if strays := cluster.cluster_api.strays({*cluster.worker_spec, *cluster.workers, *cluster.leaving}):
+        if strays := cluster.cluster_api.strays({*worker_plan.jobs, *cluster.workers, *cluster.leaving}):
             await asyncio.gather(*(cluster.cluster_api.cancel(name) for name in strays))
         changed |= worker_plan.let_replacements_take_over()
         asked = self._ask(connected)
@@ -174,10 +175,7 @@ class Replacer:
     def _lost(self, name: str, told: Worker) -> None:
         """A job that was wanted is gone. It is missing from now on, unless it is no use to ask for another."""
         cluster = self._cluster
-        cluster.worker_plan.drop((name,))
-        job = cluster.workers.pop(name, None)
-        if job is not None:
-            job.status = Status.closed
+        cluster.forget_job(name)
         began, ended = told.started, told.ended
         quick = began is None or ended is None or ended - began < timedelta(seconds=QUICK)
         if name not in self._came and quick:
@@ -202,7 +200,7 @@ class Replacer:
         """Ask for no more jobs until somebody wants some, and say why."""
         self._cluster.stop_adapting()
         self._cluster.worker_plan.give_up()
-        self._cluster.message = why
+        self._cluster.worker_plan.message = why
         log.warning("%s: %s", self._cluster.name, why)
 
     def _fails_too_often(self) -> bool:
@@ -221,7 +219,7 @@ class Replacer:
             self._gone = [then for then in self._gone if now - then < TOGETHER] + len(found) * [now]
             why = _why(found[0])
             said = Message("jobs-replaced", "Jobs that were wanted have ended ({jobs}); others are asked for.")
-            self._cluster.message = joined(said.format(jobs=len(self._gone)), why)
+            self._cluster.worker_plan.message = joined(said.format(jobs=len(self._gone)), why)
 
     def _is_alone_for_long(self, name: str, told: Worker, connected: set[str]) -> bool:
         """Its workers were there, and are gone though it runs."""
@@ -237,7 +235,7 @@ class Replacer:
     def _ask(self, connected: set[str]) -> bool:
         """Plan what is missing, and who takes over soon, as far as the cap allows it; whether anything was planned."""
         cluster, worker_plan, asked = self._cluster, self._cluster.worker_plan, 0
-        over = [name for name in cluster.worker_spec if name in connected and self._is_over_soon(name)]
+        over = [name for name in worker_plan.jobs if name in connected and self._is_over_soon(name)]
         over = [name for name in over if not worker_plan.has_replacement(name)]
         missing = worker_plan.missing
         most, self._most = self._most, None
@@ -256,7 +254,7 @@ class Replacer:
                 worker_plan.add_replacement(name)
                 asked += 1
         except ValueError as error:
-            cluster.message = of_error(error)
+            worker_plan.message = of_error(error)
             self._wait_longer()
         return asked > 0
 
@@ -282,14 +280,14 @@ class Replacer:
         alone = bool(left) and all(seconds < margin(whole) for seconds, whole in left)
         if alone and not self._said:
             minutes = max(1, round(max(seconds for seconds, _ in left) / 60))
-            self._said_before = self._cluster.message
-            self._said = self._cluster.message = (
+            self._said_before = self._cluster.worker_plan.message
+            self._said = self._cluster.worker_plan.message = (
                 f"All workers' jobs end within {minutes} min, and no other is there yet to take over: what only they "
                 "hold is computed again then. Gather what you need."
             )
         elif self._said and not alone:
-            if self._cluster.message == self._said:
-                self._cluster.message = self._said_before
+            if self._cluster.worker_plan.message == self._said:
+                self._cluster.worker_plan.message = self._said_before
             self._said = ""
 
 

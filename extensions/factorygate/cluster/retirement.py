@@ -25,9 +25,8 @@ ANSWER = 30.0  # seconds for the Dask scheduler to do one thing
 
 
 class RetiringCluster(Protocol):
-    """A cluster, as the retirement of its workers uses it. ``message``: what went wrong last, in words."""
+    """A cluster, as the retirement of its workers reads it."""
 
-    message: str
     scheduler_comm: Any
     scheduler_info: Any
     worker_plan: WorkerPlan
@@ -149,7 +148,7 @@ class WorkerRetirement:
         try:
             await self._retiring_workers[name].job.close()
         except LinkError as error:
-            self._cluster.message = of_error(error)
+            self._cluster.worker_plan.message = of_error(error)
         else:
             self._retiring_workers.pop(name, None)
 

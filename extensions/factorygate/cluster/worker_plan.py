@@ -1,4 +1,4 @@
-"""Who is to be there: a cluster's jobs by name, how many are wanted, who takes over from whom; and who came."""
+"""The plan of a cluster: its jobs by name, how many are wanted, who takes over from whom, what went wrong; who came."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from factorygate.cluster.worker_place import WorkerPlace
 
 
 class PlannedCluster(Protocol):
-    """A cluster, as the plan of its jobs uses it. ``worker_spec``: the planned jobs by name, which the plan writes."""
+    """A cluster, as the plan of its jobs reads it."""
 
-    worker_spec: dict[str, Any]
     scheduler_info: Any
     status: Status
     place: WorkerPlace
@@ -28,15 +27,19 @@ class PlannedCluster(Protocol):
         """Return the name of the job of that number."""
         ...
 
-    def plan_job(self) -> str:
-        """Plan one more job; return its name."""
+    def next_job(self) -> tuple[str, Any]:
+        """Return the name and the specification of a new job."""
         ...
 
 
 class WorkerPlan:
-    """Plans only: ``worker_spec`` of the cluster is what it writes, and what ``_correct_state`` then makes so."""
+    """Only plans: what the plan says, the cluster's ``_correct_state`` then makes so. ``jobs``: the specifications of
+    the planned jobs by name, in the order in which they were planned; ``worker_spec`` of the cluster is this dict.
+    ``message``: what went wrong last, in words for the person."""
 
     def __init__(self, cluster: PlannedCluster) -> None:
+        self.jobs: dict[str, Any] = {}
+        self.message = ""
         self.wanted = 0  # jobs
         self._cluster = cluster
         self.relieved: set[str] = set()  # those that another took over from
@@ -45,7 +48,7 @@ class WorkerPlan:
     def told(self) -> dict[str, Any]:
         """What whoever takes the cluster up after this kernel has to know."""
         self.units()
-        names, young = list(self._cluster.worker_spec), self._cluster.next_number
+        names, young = list(self.jobs), self._cluster.next_number
         return {"wanted": self.wanted, "names": names, "heirs": dict(self._replacements), "young": young}
 
     def take_up(self, names: list[str], told: dict[str, Any] | None) -> None:
@@ -55,13 +58,13 @@ class WorkerPlan:
         known = {self._cluster.name_of_job(number) for number in range(told["young"])}  # by who told
         for name in names:
             if name in told["names"] or name not in known:
-                self._cluster.worker_spec[name] = self._cluster.new_spec
+                self.jobs[name] = self._cluster.new_spec
         self._replacements = dict(told["heirs"])
         self.wanted = max(told["wanted"], len(self.units()))
 
     def units(self) -> list[tuple[str, ...]]:
         """Jobs, each with the one that it is to take over from, if any: what counts as one."""
-        names = self._cluster.worker_spec
+        names = self.jobs
         self._replacements = {old: new for old, new in self._replacements.items() if old in names and new in names}
         before = {new: old for old, new in self._replacements.items()}
         return [(name, before[name]) if name in before else (name,) for name in names if name not in self._replacements]
@@ -71,7 +74,7 @@ class WorkerPlan:
     def connected(self) -> set[str]:
         """Jobs with workers that the scheduler has now."""
         there = self._there()
-        return {name for name in self._cluster.worker_spec if not there.isdisjoint(self._workers(name))}
+        return {name for name in self.jobs if not there.isdisjoint(self._workers(name))}
 
     def present(self, job: str) -> set[str]:
         """The Dask workers of a job that the scheduler has now."""
@@ -94,7 +97,6 @@ class WorkerPlan:
         """From now on so many: those that do not work yet are let go first, the youngest of the others next."""
         self.wanted = jobs
         units, connected = self.units(), self.connected()
-        # The dict has them in the order in which they were planned.
         youngest_first = units[::-1]
         by_use = sorted(youngest_first, key=lambda unit: not connected.isdisjoint(unit))
         for unit in by_use[: max(0, len(units) - jobs)]:
@@ -110,11 +112,13 @@ class WorkerPlan:
     def drop(self, names: tuple[str, ...]) -> None:
         """Let these go."""
         for name in names:
-            self._cluster.worker_spec.pop(name, None)
+            self.jobs.pop(name, None)
 
     def one_more(self) -> str:
-        """Plan another; its name."""
-        return self._cluster.plan_job()
+        """Plan another job, and return its name."""
+        name, spec = self._cluster.next_job()
+        self.jobs[name] = spec
+        return name
 
     def has_replacement(self, name: str) -> bool:
         """Whether another is to take over from it."""

@@ -12,6 +12,7 @@ from distributed.objects import SchedulerInfo
 from factorycommon.language import N_
 from factorycommon.messages import Message, joined
 from factorygate.cluster.cluster_api import ClusterApi
+from factorygate.cluster.worker_plan import WorkerPlan
 
 log = logging.getLogger("factorygate.cluster")
 
@@ -19,17 +20,19 @@ PAUSE, LONGEST_PAUSE = 0.1, 10.0  # seconds before the scheduler is asked again
 
 
 class FollowedCluster(Protocol):
-    """A cluster whose scheduler is followed. ``message``: what went wrong last, in words."""
+    """A cluster whose scheduler is followed."""
 
-    message: str
     status: Status
     scheduler_comm: Any
-    scheduler_info: Any
     cluster_api: ClusterApi
-    _watch_worker_status_comm: Any
+    worker_plan: WorkerPlan
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
         """Take one thing that the scheduler tells."""
+        ...
+
+    def watch_again(self, comm: Any, scheduler_info: Any) -> None:
+        """Take over another connection on which the scheduler tells, and what it told of its workers first."""
         ...
 
 
@@ -57,18 +60,18 @@ async def _again(cluster: FollowedCluster, problem: Exception) -> Any:
     """Return a connection on which the scheduler tells, once there is one; None where the cluster is over."""
     pause = PAUSE
     broken = Message("scheduler-lost", "The connection to the Dask scheduler broke ({error}).").format(error=problem)
-    cluster.message = broken
+    cluster.worker_plan.message = broken
     while cluster.status is Status.running and not _is_over(cluster.cluster_api):
         try:
             comm = await cluster.scheduler_comm.live_comm()
             comm.name = "Cluster worker status"
             await comm.write({"op": "subscribe_worker_status"})
-            cluster.scheduler_info = SchedulerInfo(await comm.read())
+            scheduler_info = SchedulerInfo(await comm.read())
         except OSError as error:
             log.info("The scheduler does not answer: %r", error)
         else:
-            cluster._watch_worker_status_comm = comm
-            cluster.message = joined(broken, N_("It was opened again."))
+            cluster.watch_again(comm, scheduler_info)
+            cluster.worker_plan.message = joined(broken, N_("It was opened again."))
             return comm
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)

@@ -12,8 +12,10 @@ from factorylink.explain import explain
 from factorylink.hub_client import HubClient, TokenOwner
 from factorylink.ledger.cluster_store import ClusterRecord
 from factorylink.problems import ProblemError, forbidden, from_link_error, gone, of_words
-from factorylink.sessions.link_state import LinkState
+from factorylink.projects.book import ProjectBook
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
 
 # What a session's token is not told about its person's other sessions. "_" stands for the account, a required field.
 _NOT_TOLD = {
@@ -31,11 +33,15 @@ class NoTokenError(ProblemError):
 @dataclass(frozen=True)
 class Caller:
     """The caller of a request. ``session``: set if the token is that session's; it then acts for the session's factory
-    and project only. None: the person's own token."""
+    and project only. None: the person's own token. ``machine``: of the session's factory, as people know it. ``root``:
+    the public address of the hub."""
 
     user: str
     session: LiveSession | None
-    link_state: LinkState
+    sessions: SessionTable
+    projects: ProjectBook
+    machine: str = ""
+    root: str = ""
 
     def sees(self, session: Session) -> None:
         """Raise ProblemError unless the caller may look at that session: 404 for another person's, whether or not it
@@ -50,7 +56,7 @@ class Caller:
         named with their state and times, and nothing of their site, job or log is told. The address is the one at which
         the person opens the session."""
         if self.session is None or session.id == self.session.row.id:
-            return session.addressed(self.link_state.config.root)
+            return session.addressed(self.root)
         return session.model_copy(update=_NOT_TOLD)
 
     def acts_at(self, factory: Slug, project: ProjectId | None) -> ProjectId | None:
@@ -96,7 +102,7 @@ class Caller:
         project = self.acts_at(request.factory, request.project)
         if self.session is None:
             return request
-        holder = self.link_state.live.get(request.session or "")
+        holder = self.sessions.get(request.session or "")
         if holder is not None and not self.reaches(holder.row.choice):
             raise self._too_far()
         return request.model_copy(update={"project": project})
@@ -111,21 +117,23 @@ class Caller:
                 yield piece
 
     def _payer(self, choice: ResolvedChoice) -> ProjectId | None:
-        return self.link_state.payer(choice)
+        return self.projects.payer(choice)
 
     def _too_far(self) -> ProblemError:
-        factory = "" if self.session is None else self.session.row.factory
-        place = self.link_state.places.get(factory)
-        machine = factory if place is None else place.factory.site.machine
-        return of_words("forbidden", explain.filled("token-of-session", factory=machine))
+        return of_words("forbidden", explain.filled("token-of-session", factory=self.machine))
 
 
 class Callers:
     """Asks the hub whose a token is."""
 
-    def __init__(self, hub: HubClient, link_state: LinkState) -> None:
+    def __init__(
+        self, hub: HubClient, table: SessionTable, projects: ProjectBook, factories: OfferedFactories, root: str
+    ) -> None:
         self._hub = hub
-        self._link_state = link_state
+        self._table = table
+        self._projects = projects
+        self._factories = factories
+        self._root = root
 
     async def of(self, headers: Mapping[str, str]) -> Caller:
         """Return who is behind a request's ``Authorization`` header. Raises ProblemError."""
@@ -143,14 +151,20 @@ class Callers:
                 "This token may not use the factories: it lacks the scope access:services!service=factories, or it is "
                 "for several servers. Make another on the hub's Token page."
             )
-        return Caller(owner.name, self._session(owner), self._link_state)
+        session = self._session(owner)
+        machine = "" if session is None else self._machine(session.row.factory)
+        return Caller(owner.name, session, self._table, self._projects, machine, self._root)
+
+    def _machine(self, factory_id: Slug) -> str:
+        connection = self._factories.get(factory_id)
+        return factory_id if connection is None else connection.factory.site.machine
 
     def _session(self, owner: TokenOwner) -> LiveSession | None:
         """Return the session that a server's token acts for; None for a token of the person's own. Raises
         ProblemError where that server has no session any more."""
         if owner.server is None:
             return None
-        of_server = (one for one in self._link_state.live.values() if one.row.user == owner.name and not one.row.head)
+        of_server = (one for one in self._table.values() if one.row.user == owner.name and not one.row.head)
         mine = [one for one in of_server if one.row.server == owner.server]
         if not mine:
             raise of_words("forbidden", explain.own("token-session-over"))

@@ -15,42 +15,63 @@ from factorycommon.models import (
     SiteCheck,
     Slug,
 )
+from factorylink.ledger.charges import Charges
 from factorylink.problems import ProblemError, gone, words_of
-from factorylink.sessions.link_state import LinkState
+from factorylink.projects.acceptances import Acceptances
+from factorylink.projects.account_leases import AccountLeases
+from factorylink.projects.book import ProjectBook
+from factorylink.projects.people import KnownPeople
+from factorylink.projects.permissions import Permissions
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 
 
 class Checklist:
     """Of anybody."""
 
-    def __init__(self, link_state: LinkState) -> None:
-        self._link_state = link_state
+    def __init__(
+        self,
+        factories: OfferedFactories,
+        people: KnownPeople,
+        projects: ProjectBook,
+        permissions: Permissions,
+        account_leases: AccountLeases,
+        acceptances: Acceptances,
+        charges: Charges,
+    ) -> None:
+        self._factories = factories
+        self._people = people
+        self._projects = projects
+        self._permissions = permissions
+        self._account_leases = account_leases
+        self._acceptances = acceptances
+        self._charges = charges
 
     async def of(self, user: str) -> ChecklistView:
         """That person's, now. Raises LedgerError."""
         nothing = None
         try:
-            self._link_state.permissions.check(user)
+            self._permissions.check(user)
         except ProblemError as error:
             nothing = words_of(error.problem)
         return ChecklistView(
             nothing=nothing,
             antenna=self._antenna(user),
-            projects=tuple(await self._link_state.projects.views(user, self._link_state.budget)),
+            projects=tuple(await self._projects.views(user, self._charges)),
             sites=tuple(self._sites(user)),
         )
 
     async def accept(self, user: str, factory_id: Slug, version: str) -> None:
         """They accept that version of its rules. Raises ProblemError, LedgerError."""
-        place = self._link_state.places.get(factory_id)
+        place = self._factories.get(factory_id)
         if place is None:
             raise gone(f"The factory {factory_id}")
-        await self._link_state.acceptances.accept(user, place.factory, version)
+        await self._acceptances.accept(user, place.factory, version)
 
     def _sites(self, user: str) -> Iterator[SiteCheck]:
-        if self._link_state.projects.blocked(user):
+        if self._projects.blocked(user):
             return
-        for name, place in sorted(self._link_state.places.items()):
+        for name, place in sorted(self._factories.items()):
             if accounts := self._accounts(user, place):
                 site = place.factory.site
                 yield SiteCheck(
@@ -60,26 +81,26 @@ class Checklist:
                     accounts=accounts,
                     account_help=site.account_help,
                     rules=site.rules,
-                    accepted_at=self._link_state.acceptances.at(user, place.factory),
+                    accepted_at=self._acceptances.at(user, place.factory),
                 )
 
     def _accounts(self, user: str, place: FactoryConnection) -> tuple[AccountThere, ...]:
         """Each account once, with those of their projects that run as it; none where no project of theirs is."""
         at: dict[ProjectId | None, ProjectAt] = {None: ProjectAt()}
-        if self._link_state.projects.on:
-            mine = self._link_state.projects.of(user)
+        if self._projects.on:
+            mine = self._projects.of(user)
             at = {p.id: p.factories[place.factory.id] for p in mine if place.factory.id in p.factories}
         found: dict[tuple[AccountKind, str | None], list[ProjectId]] = {}
         for project, there in at.items():
             key = (
-                self._link_state.account_leases.kind(place, there, user),
-                self._link_state.account_leases.name(place, there, user),
+                self._account_leases.kind(place, there, user),
+                self._account_leases.name(place, there, user),
             )
             found.setdefault(key, []).extend([] if project is None else [project])
         return tuple(AccountThere(kind=kind, name=name, projects=tuple(ids)) for (kind, name), ids in found.items())
 
     def _antenna(self, user: str) -> Antenna | None:
-        told, antennas = self._link_state.people.get(user), self._link_state.federation.antennas
-        if told is None or antennas is None:
+        person, antennas = self._people.get(user), self._factories.catalogue.antennas
+        if person is None or antennas is None:
             return None
-        return next((one for one in antennas.antennas if f"{ANTENNA}{one.id}" in told.groups), None)
+        return next((one for one in antennas.antennas if f"{ANTENNA}{one.id}" in person.groups), None)

@@ -37,15 +37,19 @@ from factorylink.catalogue.prices import price
 from factorylink.credentials.efp import NEVER
 from factorylink.errors import FactoryError
 from factorylink.explain import explain
+from factorylink.ledger.charges import Charges
 from factorylink.problems import ProblemError, from_link_error, gone, invalid, of_words, words_of
 from factorylink.projects import reservations as reserved
-from factorylink.projects.account_leases import Right
-from factorylink.projects.permissions import has
-from factorylink.sessions.link_state import LinkState
+from factorylink.projects.acceptances import Acceptances
+from factorylink.projects.account_leases import AccountLeases, Right
+from factorylink.projects.book import ProjectBook
+from factorylink.projects.permissions import Permissions, has
+from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.permission import Permission
 from factorylink.sessions.submitter import Submitter
 from factorylink.site import maintenance
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.util import clock
 from factorylink.util.event_feed import encode
 from factorylink.util.rate_limiter import RateLimiter
@@ -68,10 +72,27 @@ class Shared(NamedTuple):
 class Offers:
     """What the start page shows."""
 
-    def __init__(self, link_state: LinkState, submitter: Submitter) -> None:
-        self._link_state = link_state
+    def __init__(
+        self,
+        factories: OfferedFactories,
+        projects: ProjectBook,
+        permission: Permission,
+        permissions: Permissions,
+        account_leases: AccountLeases,
+        acceptances: Acceptances,
+        charges: Charges,
+        submitter: Submitter,
+        feed: LiveFeed,
+    ) -> None:
+        self._factories = factories
+        self._projects = projects
+        self._permission = permission
+        self._permissions = permissions
+        self._account_leases = account_leases
+        self._acceptances = acceptances
+        self._charges = charges
         self._submitter = submitter
-        self._permission = Permission(link_state)
+        self._feed = feed
         self._estimates: dict[tuple[str, str, str], Estimate] = {}  # last by factory, account, size, for its own hours
         self._shared: dict[str, Shared] = {}  # by factory, for all streams
         self._limiter = RateLimiter(ESTIMATES, ESTIMATES_PER_MINUTE)
@@ -82,30 +103,30 @@ class Offers:
 
     async def projects(self, user: str) -> list[ProjectView]:
         """The person's projects, and what is left to each."""
-        return await self._link_state.projects.views(user, self._link_state.budget)
+        return await self._projects.views(user, self._charges)
 
     def ready(self, user: str) -> ReadyView:
         """What that person has of what they need before they can begin."""
         try:
-            self._link_state.permissions.check(user)
+            self._permissions.check(user)
         except ProblemError as error:
             return ReadyView(nothing=words_of(error.problem))
-        return ReadyView(accounts=tuple(self._link_state.permissions.accounts(user, self._link_state.places)))
+        return ReadyView(accounts=tuple(self._permissions.accounts(user, self._factories)))
 
     def coming(self) -> list[ComingView]:
         """The factories without a machine yet: to be named, never picked."""
-        return self._link_state.federation.coming()
+        return self._factories.catalogue.coming()
 
     def _places(self, user: str) -> Iterator[tuple[FactoryConnection, list[Right]]]:
-        for _, place in sorted(self._link_state.places.items()):
-            if permissions := self._link_state.permissions.all(place, user):
+        for _, place in sorted(self._factories.items()):
+            if permissions := self._permissions.all(place, user):
                 place.site.look()
                 yield place, permissions
 
     async def stream(self, user: str) -> AsyncGenerator[bytes]:
         """Server-sent events: the views now, and when they changed."""
         last, quiet = "", 0
-        while not self._link_state.feed.closed:
+        while not self._feed.closed:
             data = f"[{','.join(self._told(place, permissions, user) for place, permissions in self._places(user))}]"
             if data != last:
                 yield encode(("factories", data))
@@ -130,20 +151,18 @@ class Offers:
     ) -> Estimate:
         """When a session of that size would start there, for that project or the first that may have it. Raises
         ProblemError."""
-        place = self._link_state.places.get(factory_id)
+        place = self._factories.get(factory_id)
         if place is None:
             raise gone(f"The factory {factory_id}")
         self._permission.estimate(place, user)
-        last = next(
-            (r.project.id for r in self._link_state.permissions.all(place, user) if r.project and has(r, size)), None
-        )
-        right = self._link_state.permissions.one(place, user, project, size, last)
-        account = self._link_state.account_leases.seen(right, user)
+        last = next((r.project.id for r in self._permissions.all(place, user) if r.project and has(r, size)), None)
+        right = self._permissions.one(place, user, project, size, last)
+        account = self._account_leases.seen(right, user)
         if account is None:
             raise of_words("forbidden", explain.own("no-account"))
         if (barred := place.access_status.may_submit(account)) is not None:
             raise of_words("forbidden", barred)
-        choice = self._link_state.permissions.resolve(right, Choice(factory=factory_id, size=size, hours=hours))
+        choice = self._permissions.resolve(right, Choice(factory=factory_id, size=size, hours=hours))
         if self._limiter.wait(user, clock.ticks()):
             raise of_words("too-many", explain.own("too-many-estimates"))
         try:
@@ -164,8 +183,8 @@ class Offers:
         except ChoiceError as error:
             raise invalid(error.message, error.field) from error
         right = await self._permission.right(place, user, wanted)
-        choice = self._link_state.permissions.resolve(right, wanted)
-        own = self._own(self._link_state.permissions.all(place, user), user, self._view(place))
+        choice = self._permissions.resolve(right, wanted)
+        own = self._own(self._permissions.all(place, user), user, self._view(place))
         size = next(view for view in own.sizes if view.size.id == choice.size)
         cost = size.price.of(walltime(choice.hours))
         return ChoiceView(choice=choice, machine=place.factory.site.machine, size=size, cost=cost)
@@ -182,8 +201,8 @@ class Offers:
     def _own(self, permissions: list[Right], user: str, view: FactoryView) -> FactoryView:
         """The view with what is that person's own; the same view where that is nothing."""
         place, own = permissions[0].place, dict[str, object]()
-        account = self._link_state.account_leases.seen(permissions[0], user) or ""
-        if theirs := reserved.offered(permissions, user, self._link_state.account_leases):
+        account = self._account_leases.seen(permissions[0], user) or ""
+        if theirs := reserved.offered(permissions, user, self._account_leases):
             own["reservations"] = theirs
         sizes = [
             self._own_size(permissions, account, of, theirs)
@@ -194,7 +213,7 @@ class Offers:
             own["sizes"] = tuple(sizes)
             if view.default_size not in {of.size.id for of in sizes}:
                 own["default_size"] = smallest_size(permissions[0].factory).id
-        if (rules_open := self._link_state.acceptances.open(user, place.factory)) is not None:
+        if (rules_open := self._acceptances.open(user, place.factory)) is not None:
             own["rules_open"] = rules_open
         if projects := tuple(right.project.id for right in permissions if right.project is not None):
             own["projects"] = projects
@@ -219,7 +238,7 @@ class Offers:
     def _view(self, place: FactoryConnection) -> FactoryView:
         factory = place.factory
         smallest = smallest_size(factory)
-        health = self._link_state.health(factory.id)
+        health = self._factories.health(factory.id)
         coming = place.site.maintenance()
         sizes = tuple(
             SizeView(

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Literal
 
@@ -52,18 +51,21 @@ from factorycommon.models import (
 from factorylink.api.checklist_view import Checklist
 from factorylink.api.factory_views import Offers
 from factorylink.api.http import EventStream, events, new_app, says, tells
-from factorylink.api.metrics_view import exposition
 from factorylink.api.network_view import network
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.clusters.service import Clusters
 from factorylink.errors import FactoryError
-from factorylink.ledger.ledger import LedgerError
+from factorylink.ledger.charges import Charges
+from factorylink.ledger.ledger import Ledger, LedgerError
 from factorylink.problems import ProblemError, forbidden, from_link_error, gone
 from factorylink.projects import usage_report
-from factorylink.sessions.link_state import LinkState, session_key
+from factorylink.projects.book import ProjectBook
+from factorylink.projects.people import KnownPeople
+from factorylink.sessions.extension import Extender
+from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.service import Sessions
 from factorylink.site.factory_connection import FactoryConnection
-from factorylink.util.event_feed import Message
+from factorylink.site.offered_factories import OfferedFactories
 
 log = logging.getLogger("factorylink")
 
@@ -96,11 +98,25 @@ Day = Annotated[date, BeforeValidator(_a_day)]
 FullMoment = Annotated[AwareDatetime, BeforeValidator(_in_full)]
 
 
-def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: HubRecovery) -> FastAPI:
-    """Whoever can open the socket is the hub or the operator: no further question is asked."""
+def hub_app(
+    *,
+    sessions: Sessions,
+    extender: Extender,
+    feed: LiveFeed,
+    clusters: Clusters,
+    offers: Offers,
+    recovery: HubRecovery,
+    checklist: Checklist,
+    factories: OfferedFactories,
+    people: KnownPeople,
+    projects: ProjectBook,
+    charges: Charges,
+    ledger: Ledger,
+    metrics: Callable[[], bytes],
+) -> FastAPI:
+    """Return the app for the hub and the operator: whoever can open the socket is one of them, so no further question
+    is asked. ``metrics``: returns what the link counts."""
     app = new_app("factorygate link, for the hub")
-    link_state = sessions.link_state
-    checklist = Checklist(link_state)
 
     @app.put("/sessions/{session_id}", responses=says(403, 409) | {201: {"model": Session}})
     async def put_session(session_id: SessionId, request: SessionRequest, response: Response) -> Session:
@@ -120,7 +136,7 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
 
     @app.get("/sessions/{session_id}/events", response_class=EventStream, responses=says(404) | tells("session"))
     async def session_events(session_id: SessionId) -> EventStream:
-        return events(await follow_session(sessions, session_id))
+        return events(feed.session(session_id, await sessions.session(session_id)))
 
     @app.post("/sessions/{session_id}/environment", status_code=204, responses=says(404, 409))
     async def send_environment(session_id: SessionId, body: EnvironmentBody) -> None:
@@ -132,11 +148,11 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
 
     @app.post("/sessions/{session_id}/extend", responses=says(403, 404, 409))
     async def extend_session(session_id: SessionId, body: ExtendBody) -> Session:
-        return await sessions.extender.extend(session_id, body.hours, "hub")
+        return await extender.extend(session_id, body.hours, "hub")
 
     @app.post("/sessions/{session_id}/messages", status_code=204, responses=says(404, 409))
     async def tell_session(session_id: SessionId, body: MessageBody) -> None:
-        await sessions.through_door(session_id, lambda: link_state.doors.tell(session_id, body))
+        await sessions.tell(session_id, body)
 
     @app.delete("/sessions/{session_id}", status_code=202, responses=says(404))
     async def stop_session(session_id: SessionId, by: Literal["person", "hub", "operator"] = "hub") -> None:
@@ -150,11 +166,11 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
 
     @app.get("/table", response_class=EventStream, responses=tells("snapshot", "session", "factory", "cluster"))
     async def table() -> EventStream:
-        bring_back.hub_came()
-        return events(link_state.feed.stream(link_state.table))
+        recovery.hub_came()
+        return events(feed.table())
 
     @app.get("/factories")
-    async def factories(user: Person) -> list[FactoryView]:
+    async def list_factories(user: Person) -> list[FactoryView]:
         return offers.views(user)
 
     @app.get("/factories/events", response_class=EventStream, responses=tells("factories"))
@@ -165,16 +181,16 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     async def usage_lines(
         project: ProjectId | None = None, since: Day | None = None, person: Person | None = None
     ) -> list[UsageLine]:
-        return await link_state.budget.usage(project, since, person)
+        return await charges.usage(project, since, person)
 
     @app.get("/usage.csv", response_class=Csv)
     async def usage_csv(
         project: ProjectId | None = None, since: Day | None = None, person: Person | None = None
     ) -> Csv:
-        return Csv(usage_report.as_csv(await link_state.budget.usage(project, since, person)))
+        return Csv(usage_report.as_csv(await charges.usage(project, since, person)))
 
     @app.get("/projects")
-    async def projects(user: Person) -> list[ProjectView]:
+    async def list_projects(user: Person) -> list[ProjectView]:
         return await offers.projects(user)
 
     @app.get("/people/{user}/ready")
@@ -195,7 +211,7 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
 
     @app.get("/network")
     async def whole_network() -> NetworkView:
-        return network(link_state)
+        return network(factories)
 
     @app.get("/factories/{factory_id}/estimate", responses=says(403, 404, 429))
     async def estimate(
@@ -206,60 +222,54 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
     @app.put("/factories/{factory_id}/drain", status_code=204, responses=says(404))
     async def drain(factory_id: Slug, body: DrainBody) -> None:
         _known(factory_id)
-        await link_state.ledger.drain(factory_id, body.message)
-        link_state.drains[factory_id] = body.message
-        link_state.touch_factory(factory_id)
+        await factories.drain(factory_id, body.message)
 
     @app.delete("/factories/{factory_id}/drain", status_code=204, responses=says(404))
     async def undrain(factory_id: Slug) -> None:
         _known(factory_id)
-        await link_state.ledger.undrain(factory_id)
-        link_state.drains.pop(factory_id, None)
-        link_state.touch_factory(factory_id)
+        await factories.undrain(factory_id)
 
     @app.put("/factories/{factory_id}/pause", status_code=204, responses=says(404))
     async def pause(factory_id: Slug, body: DrainBody) -> None:
         _known(factory_id)
-        await link_state.ledger.pause(factory_id, body.message)
-        link_state.places[factory_id].access_status.pause(body.message)
+        await factories.pause(factory_id, body.message)
 
     @app.delete("/factories/{factory_id}/pause", status_code=204, responses=says(404))
     async def resume(factory_id: Slug) -> None:
         _known(factory_id)
-        await link_state.ledger.resume(factory_id)
-        link_state.places[factory_id].access_status.pause(None)
+        await factories.resume(factory_id)
 
     @app.get("/factories/{factory_id}/audit", responses=says(404))
     async def audit(factory_id: Slug, since: FullMoment | None = None, after: Number = 0) -> list[AuditLine]:
-        known = {*link_state.places, *link_state.federation.entries}
-        if factory_id not in known and not await link_state.ledger.audit(factory_id, limit=1):
+        known = {*factories, *factories.catalogue.entries}
+        if factory_id not in known and not await ledger.audit(factory_id, limit=1):
             raise gone(f"The factory {factory_id}")  # else nothing done there looks like no such place
-        return await link_state.ledger.audit(factory_id, since, after)
+        return await ledger.audit(factory_id, since, after)
 
     @app.put("/credentials/{factory_id}", responses=says(403, 404))
     async def renew(factory_id: Slug, body: CredentialBody) -> CredentialView:
         _known(factory_id)
-        return await renew_credential(link_state, link_state.places[factory_id], body)
+        return await renew_credential(projects, factories[factory_id], body)
 
     def _known(factory_id: str) -> None:
-        if factory_id not in link_state.places:
+        if factory_id not in factories:
             raise gone(f"The factory {factory_id}")
 
     @app.put("/people/{user}", status_code=204)
     async def put_person(user: Annotated[Person, Path()], body: PersonBody) -> None:
-        await link_state.people.put(user, body)
+        await people.put(user, body)
 
     @app.put("/people/{user}/access", status_code=204)
     async def put_access(user: Annotated[Person, Path()], body: AccessStatus) -> None:
-        await link_state.people.put_access(user, body)
+        await people.put_access(user, body)
 
     @app.put("/rules", status_code=204)
     async def put_rules(body: HubRules) -> None:
-        await link_state.people.put_rules(body)
+        await people.put_rules(body)
 
     @app.get("/people/{user}/choice")
     async def last_choice(user: Annotated[Person, Path()]) -> Choice | None:
-        return await link_state.ledger.last_choice(user)
+        return await ledger.last_choice(user)
 
     @app.get("/people/{user}/sessions")
     async def person_sessions(user: Annotated[Person, Path()], limit: Limit = 20) -> list[Session]:
@@ -274,12 +284,12 @@ def hub_app(sessions: Sessions, clusters: Clusters, offers: Offers, bring_back: 
         await clusters.end(cluster_id, user)
 
     @app.get("/metrics", response_class=PlainTextResponse)
-    async def metrics() -> Response:
-        return Response(exposition(link_state), media_type="text/plain; version=0.0.4")
+    async def all_metrics() -> Response:
+        return Response(metrics(), media_type="text/plain; version=0.0.4")
 
     @app.get("/health")
     async def health() -> dict[str, str]:
-        return {name: link_state.health(name).state for name in link_state.places}
+        return {name: factories.health(name).state for name in factories}
 
     return app
 
@@ -296,9 +306,9 @@ async def stop_kept(sessions: Sessions, session_id: SessionId, by: Literal["pers
     return True
 
 
-async def renew_credential(link_state: LinkState, place: FactoryConnection, body: CredentialBody) -> CredentialView:
+async def renew_credential(projects: ProjectBook, place: FactoryConnection, body: CredentialBody) -> CredentialView:
     """A person's token for their own accounts; accounts that people share take none. Raises ProblemError."""
-    accounts, url = link_state.projects.personal(body.user, place), place.access_status.renew_url
+    accounts, url = projects.personal(body.user, place), place.access_status.renew_url
     if not accounts or url is None:
         raise forbidden(messages.Message("takes-no-token", "This factory takes no token of yours."))
     try:
@@ -306,28 +316,3 @@ async def renew_credential(link_state: LinkState, place: FactoryConnection, body
     except FactoryError as error:
         raise from_link_error(error) from error
     return CredentialView(renew_url=url, until=until)
-
-
-async def follow_session(
-    sessions: Sessions, session_id: SessionId, shown: Callable[[Session], Session] | None = None
-) -> AsyncIterator[bytes]:
-    """Events of one session, up to its end; ``shown``: as who asks may see it. Raises ProblemError if there is none."""
-    link_state = sessions.link_state
-    known = await sessions.session(session_id)
-
-    def first() -> list[Message]:
-        live = link_state.live.get(session_id)
-        now = link_state.over.get(session_id, known) if live is None else link_state.session(live)
-        return [("session", now.model_dump_json())]
-
-    if shown is None:
-        return link_state.feed.stream(first, session_key(session_id), _is_end)
-
-    def personal(message: Message) -> Message:
-        return message[0], shown(Session.model_validate_json(message[1])).model_dump_json()
-
-    return link_state.feed.stream(first, session_key(session_id), _is_end, personal)
-
-
-def _is_end(message: Message) -> bool:
-    return bool(json.loads(message[1])["state"] == "ended")

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.session_views import SessionViews
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.util.metrics import REGISTRY
 
 
-class LinkStateCollector(Collector):
-    """Counts what there is at the moment of asking."""
+class LinkCollector(Collector):
+    """Counts what there is at the moment of asking. ``same_name``: by factory, jobs of another gateway of the same
+    name."""
 
-    def __init__(self, link_state: LinkState) -> None:
-        self._link_state = link_state
+    def __init__(self, views: SessionViews, factories: OfferedFactories, same_name: Mapping[str, int]) -> None:
+        self._views = views
+        self._factories = factories
+        self._same_name = same_name
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Sessions by factory and state, doors open, and how each factory answers."""
         sessions = GaugeMetricFamily("factorygate_sessions", "Live sessions", labels=["factory", "state"])
         doors = GaugeMetricFamily("factorygate_doors_open", "Doors held open", labels=["factory"])
-        shown = self._link_state.sessions()
+        shown = self._views.live()
         for (factory, state), count in Counter((s.choice.factory, s.state.value) for s in shown).items():
             sessions.add_metric([factory, state], count)
         for factory, count in Counter(s.choice.factory for s in shown if s.door_open).items():
@@ -32,7 +36,7 @@ class LinkStateCollector(Collector):
             "factorygate_answer_seconds", "How long the scheduler took for the last answer", labels=["factory"]
         )
         reached = GaugeMetricFamily("factorygate_factory_up", "1 if the scheduler answers", labels=["factory"])
-        for name, place in self._link_state.places.items():
+        for name, place in self._factories.items():
             health = place.site.health
             reached.add_metric([name], health.state != "unreachable")
             if health.answer_seconds is not None:
@@ -42,13 +46,13 @@ class LinkStateCollector(Collector):
             "Jobs of this gateway's name whose comment another gateway signed: two hubs have the same hub.name",
             labels=["factory"],
         )
-        for name, count in self._link_state.same_name.items():
+        for name, count in self._same_name.items():
             others.add_metric([name], count)
         return [sessions, doors, answers, reached, others]
 
 
-def exposition(link_state: LinkState) -> bytes:
-    """Everything in Prometheus' text format."""
+def exposition(views: SessionViews, factories: OfferedFactories, same_name: Mapping[str, int]) -> bytes:
+    """Return everything in Prometheus' text format."""
     own = CollectorRegistry()
-    own.register(LinkStateCollector(link_state))
+    own.register(LinkCollector(views, factories, same_name))
     return generate_latest(REGISTRY) + generate_latest(own)

@@ -12,25 +12,25 @@ from factorycommon.models import (
     PartitionLoad,
     Planned,
 )
-from factorylink.sessions.link_state import LinkState
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 
 
-def network(link_state: LinkState) -> NetworkView:
+def network(factories: OfferedFactories) -> NetworkView:
     """Nothing in it is a person's, nor the scheduler's own words. Counts as a look at what is free."""
-    offered = {name: place.factory for name, place in link_state.places.items()}
+    offered = {name: place.factory for name, place in factories.items()}
     known: dict[str, Factory | Planned] = {
-        **link_state.federation.factories,
-        **link_state.federation.planned,
+        **factories.catalogue.factories,
+        **factories.catalogue.planned,
         **offered,
     }
-    factories = tuple(_factory(entry, link_state) for _, entry in sorted(known.items()))
-    return NetworkView(factories=factories, antennas=_antennas(link_state.federation.antennas))
+    views = tuple(_factory(entry, factories) for _, entry in sorted(known.items()))
+    return NetworkView(factories=views, antennas=_antennas(factories.catalogue.antennas))
 
 
-def _factory(entry: Factory | Planned, link_state: LinkState) -> NetworkFactory:
+def _factory(entry: Factory | Planned, factories: OfferedFactories) -> NetworkFactory:
     site = entry.site
-    place = link_state.places.get(entry.id)
+    place = factories.get(entry.id)
     return NetworkFactory(
         id=entry.id,
         name=entry.name,
@@ -41,7 +41,7 @@ def _factory(entry: Factory | Planned, link_state: LinkState) -> NetworkFactory:
         city=site.city,
         country=site.country,
         at=site.at,
-        health=None if place is None else _health(link_state.health(entry.id)),
+        health=None if place is None else _health(factories.health(entry.id)),
         partitions=() if place is None else _loads(place),
         loads_at=None if place is None else place.site.loads_at(),
         maintenance=()

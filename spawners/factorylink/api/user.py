@@ -34,10 +34,11 @@ from factorylink.api.auth import Caller, Callers
 from factorylink.api.docs import describe
 from factorylink.api.factory_views import Offers
 from factorylink.api.http import Bounded, EventStream, new_app, says, tells
-from factorylink.api.hub import Limit, follow_session
+from factorylink.api.hub import Limit
 from factorylink.api.stream_limits import ApiStreams
 from factorylink.clusters.service import Clusters
-from factorylink.hub_client import HubClient
+from factorylink.sessions.extension import Extender
+from factorylink.sessions.live_feed import LiveFeed
 from factorylink.sessions.service import Sessions
 
 # For the description only: JupyterHub's own "token TOKEN" is taken as well.
@@ -47,16 +48,24 @@ _BEARER = HTTPBearer(auto_error=False, description="A hub token with the scope a
 MOST_BYTES = 2**20  # of a request's body: ten thousand names of workers are less
 
 
-def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubClient, base_url: str) -> FastAPI:
-    """``base_url``: the hub's, ``/`` mostly. Everyone sees only what is their own; a session's token, only what is
-    of its own session's factory and project."""
+def user_app(
+    *,
+    callers: Callers,
+    sessions: Sessions,
+    extender: Extender,
+    feed: LiveFeed,
+    clusters: Clusters,
+    offers: Offers,
+    base_url: str,
+) -> FastAPI:
+    """Return the app in which everyone sees only what is their own, and a session's token only what is of its own
+    session's factory and project. ``base_url``: the hub's, ``/`` mostly."""
     app = new_app("API of the factories")
     app.add_middleware(Bounded, most=MOST_BYTES)
     prefix = f"{base_url}services/factories"
 
     describe(app, f"{prefix}/api")
 
-    callers = Callers(hub, sessions.link_state)
     streams = ApiStreams()
 
     async def who(request: Request, _described: Annotated[object, Security(_BEARER)]) -> Caller:
@@ -129,14 +138,14 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
     )
     async def session_events(session_id: SessionId, caller: Caller = asking) -> EventStream:
         """Stream a session of yours, whole at every change, until it has ended."""
-        await own(session_id, caller)
-        return streams.events(caller.user, await follow_session(sessions, session_id, caller.shown))
+        known = await own(session_id, caller)
+        return streams.events(caller.user, feed.session(session_id, known, caller.shown))
 
     @app.post(f"{prefix}/api/sessions/{{session_id}}/extend", responses=own_only | says(404, 409))
     async def extend_session(session_id: SessionId, body: ExtendBody, caller: Caller = asking) -> Session:
         """Ask the site for more time for a running session."""
         await own(session_id, caller)
-        return caller.shown(await sessions.extender.extend(session_id, body.hours, "person"))
+        return caller.shown(await extender.extend(session_id, body.hours, "person"))
 
     @app.get(f"{prefix}/api/clusters", responses=own_only)
     async def list_clusters(live: bool = False, caller: Caller = asking) -> list[Cluster]:

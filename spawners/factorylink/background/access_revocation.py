@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, delete, insert, select
@@ -16,13 +17,18 @@ from sqlalchemy import Connection, delete, insert, select
 from factorycommon.messages import Message
 from factorycommon.models import MessageBody
 from factorylink.clusters.service import Clusters
+from factorylink.config import Limits
+from factorylink.doors.manager import DoorManager
 from factorylink.errors import FactoryError
 from factorylink.explain import explain
 from factorylink.ledger import schema
-from factorylink.sessions.link_state import LinkState
+from factorylink.ledger.ledger import Ledger
+from factorylink.projects.book import ProjectBook
+from factorylink.projects.people import KnownPeople
 from factorylink.sessions.service import Sessions
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
 
 log = logging.getLogger("factorylink")
@@ -31,27 +37,43 @@ LOOK_SECONDS = 5.0  # between two looks at the projects
 
 
 class AccessRevocation:
-    """``load`` before ``run``."""
+    """``load`` before ``run``. ``inhabitants``: returns all sessions and clusters that have not ended."""
 
-    def __init__(self, link_state: LinkState, sessions: Sessions, clusters: Clusters) -> None:
-        self._link_state = link_state
+    def __init__(
+        self,
+        table: SessionTable,
+        inhabitants: Callable[[], Iterable[LiveSession | LiveCluster]],
+        ledger: Ledger,
+        people: KnownPeople,
+        projects: ProjectBook,
+        doors: DoorManager,
+        sessions: Sessions,
+        clusters: Clusters,
+        limits: Limits,
+    ) -> None:
+        self._table = table
+        self._inhabitants = inhabitants
+        self._ledger = ledger
+        self._projects = projects
+        self._doors = doors
+        self._limits = limits
         self._sessions = sessions
         self._clusters = clusters
         self._ends: dict[str, datetime] = {}  # when it ends, by the id of a session or cluster
-        self._told: set[tuple[str, datetime]] = set()  # sessions whose notebook was told of that
+        self._warned: set[tuple[str, datetime]] = set()  # sessions whose notebook was told of that
         self._changed = asyncio.Event()
-        link_state.people.on_change = self._changed.set
+        people.on_change = self._changed.set
 
     async def load(self) -> None:
         """What the ledger has. Raises LedgerError."""
-        rows = await self._link_state.ledger.rows(schema.losses, select(schema.losses))
+        rows = await self._ledger.rows(schema.losses, select(schema.losses))
         self._ends = {row["id"]: row["ends"] for row in rows}
 
     async def run(self) -> None:
         """Look when somebody's groups change, and now and then."""
         while True:
             try:
-                await self._link_state.projects.refresh()
+                await self._projects.refresh()
                 await self.look()
             except Exception:  # any error: this loop must go on, since no other one does its work
                 log.exception("Who lost access is looked at again")
@@ -61,7 +83,7 @@ class AccessRevocation:
 
     async def look(self) -> None:
         """Tell, forgive and end. Raises LedgerError."""
-        here = {one.row.id: one for one in self._link_state.here() if one.row.wish == "run"}
+        here = {one.row.id: one for one in self._inhabitants() if one.row.wish == "run"}
         for one in here.values():
             if isinstance(one, LiveCluster) or not one.row.head:  # a scheduler goes with its cluster
                 await self._judge(one)
@@ -70,10 +92,10 @@ class AccessRevocation:
 
     async def _judge(self, one: LiveSession | LiveCluster) -> None:
         row, now = one.row, clock.now()
-        if not self._link_state.projects.tells(row.user, row.choice.project):
+        if not self._projects.tells(row.user, row.choice.project):
             return  # neither lost nor given back
-        until = self._link_state.projects.until(row.user, row.choice.project, row.factory)
-        grace = timedelta(seconds=self._link_state.config.limits.access_grace_seconds)
+        until = self._projects.until(row.user, row.choice.project, row.factory)
+        grace = timedelta(seconds=self._limits.access_grace_seconds)
         known = self._ends.get(row.id)
         if until is None or until - now > grace:
             if known is not None:
@@ -101,24 +123,24 @@ class AccessRevocation:
             one.touch()
             return
         if text:
-            await self._link_state.ledger.change(one.row, say=text)
-        self._link_state.touch(one)
+            await self._ledger.change(one.row, say=text)
+        self._table.touch(one)
 
     async def _tell(self, live: LiveSession, ends: datetime) -> None:
         """Whoever has the notebook open; tried again at the next look."""
         key = (live.row.id, ends)
-        if key in self._told or not self._link_state.doors.is_open(live.row.id):
+        if key in self._warned or not self._doors.is_open(live.row.id):
             return
         words = explain.own("access-ends")
         text = f"{words.what} ({ends:%Y-%m-%d %H:%M} UTC) {words.do}"
         try:
             # JupyterLab knows what such an id says, and says it in its own words.
             message = MessageBody(id=f"access-{ends.timestamp():.0f}", text=text, kind="warning")
-            await self._link_state.doors.tell(live.row.id, message)
+            await self._doors.tell(live.row.id, message)
         except FactoryError as error:
             log.info("The door of session %s was not told that access ends: %s", live.row.id, error)
         else:
-            self._told.add(key)
+            self._warned.add(key)
 
     async def _set(self, id: str, ends: datetime | None) -> None:
         losses = schema.losses
@@ -128,9 +150,9 @@ class AccessRevocation:
             if ends is not None:
                 db.execute(insert(losses).values(id=id, ends=ends))
 
-        await self._link_state.ledger.write(write)
+        await self._ledger.write(write)
         if ends is None:
             self._ends.pop(id, None)
-            self._told = {told for told in self._told if told[0] != id}
+            self._warned = {key for key in self._warned if key[0] != id}
         else:
             self._ends[id] = ends

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from factorycommon.models import SessionState
 from factorylink.errors import FactoryError, Gone, Refused
 from factorylink.hub_client import HubClient
-from factorylink.sessions.link_state import LinkState
 from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
 
 log = logging.getLogger("factorylink")
 
@@ -29,12 +29,12 @@ _BETWEEN_SECONDS = 0.1  # starts are paced
 class HubRecovery:
     """``run`` it in the background; call ``hub_came`` when the hub subscribes to the table."""
 
-    def __init__(self, link_state: LinkState, hub: HubClient) -> None:
-        self._link_state = link_state
+    def __init__(self, table: SessionTable, hub: HubClient) -> None:
+        self._table = table
         self._hub = hub
         self._came = asyncio.Event()
         self._refusals: Counter[tuple[str, str]] = Counter()
-        self._told: set[tuple[str, str]] = set()  # said once that nobody owns it
+        self._without_owner: set[tuple[str, str]] = set()  # said once that nobody owns it
 
     def hub_came(self) -> None:
         """The hub is there, perhaps anew."""
@@ -63,14 +63,14 @@ class HubRecovery:
     async def look(self) -> bool:
         """One round; whether something was put off that can soon be decided. Raises Unreachable if the hub does not
         answer."""
-        wanted = [live for live in self._link_state.live.values() if _wanted(live)]
+        wanted = [live for live in self._table.values() if _wanted(live)]
         if not wanted:
             return False
         known = await self._hub.servers()
         put_off = False
         for live in wanted:
             owner = (live.row.user, live.row.server)
-            if not _wanted(live) or live.row.id not in self._link_state.live:
+            if not _wanted(live) or live.row.id not in self._table:
                 continue
             if owner in known:
                 put_off |= known[owner] in _UNDECIDED
@@ -86,8 +86,8 @@ class HubRecovery:
         try:
             await self._hub.start_server(*owner, live.row.id)
         except Gone:
-            if owner not in self._told:
-                self._told.add(owner)
+            if owner not in self._without_owner:
+                self._without_owner.add(owner)
                 log.warning("Session %s is of a user the hub does not know: it is left alone", live.row.id)
             return False
         except Refused as error:

@@ -11,10 +11,13 @@ from factorylink.catalogue.loading import find_size
 from factorylink.catalogue.prices import billed_gpus
 from factorylink.ledger.cluster_store import ClusterRecord
 from factorylink.problems import invalid, limit
-from factorylink.projects.account_leases import Right
-from factorylink.sessions.link_state import LinkState
+from factorylink.projects.account_leases import AccountLeases, Right
+from factorylink.projects.book import ProjectBook
+from factorylink.projects.people import KnownPeople
+from factorylink.projects.permissions import Permissions
 from factorylink.sessions.permission import Permission
 from factorylink.state.live_cluster import LiveCluster
+from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
 
 ROUNDING = 1e-9  # GPU-hours
@@ -23,9 +26,21 @@ ROUNDING = 1e-9  # GPU-hours
 class ClusterAdmission:
     """Says no in words before anything is written."""
 
-    def __init__(self, link_state: LinkState) -> None:
-        self._link_state = link_state
-        self._permission = Permission(link_state)
+    def __init__(
+        self,
+        sessions: SessionTable,
+        permission: Permission,
+        permissions: Permissions,
+        people: KnownPeople,
+        projects: ProjectBook,
+        account_leases: AccountLeases,
+    ) -> None:
+        self._sessions = sessions
+        self._permission = permission
+        self._permissions = permissions
+        self._people = people
+        self._projects = projects
+        self._account_leases = account_leases
 
     async def admit(
         self, cluster_id: ClusterId, user: str, request: ClusterRequest, options: JobOptions | None = None
@@ -34,7 +49,7 @@ class ClusterAdmission:
         asked, if one did. Call it while the person is ``beginning``. Raises ProblemError."""
         self._permission.person(user)
         place = self._permission.place(request.factory)
-        if request.project is not None and not self._link_state.projects.on:
+        if request.project is not None and not self._projects.on:
             said = Message("no-projects-here", "This gateway has no projects, so {project} cannot be charged.")
             raise invalid(said.format(project=request.project), "project")
         asked = {name: getattr(request, name) for name in ("factory", "size", "environment", "hours", "project")}
@@ -44,15 +59,15 @@ class ClusterAdmission:
         right = await self._permission.right(place, user, choice)
         self._permission.at(place, user)
         self._permission.one_more_cluster(user, request.name)
-        resolved = self._link_state.permissions.resolve(right, choice)
+        resolved = self._permissions.resolve(right, choice)
         size = find_size(place.factory, resolved.size)
         if request.processes > max(size.cores, size.gpus):
             said = Message("too-few-cores", "{size} has {cores} cores, too few for {processes} workers.")
             raise invalid(said.format(size=size.id, cores=size.cores, processes=request.processes), "processes")
         session = self._session(user, request.session)
-        account = await self._link_state.account_leases.account(right, user)
+        account = await self._account_leases.account(right, user)
         self._permission.account(place, account)
-        self._link_state.account_leases.touches(place.factory.id, account)
+        self._account_leases.touches(place.factory.id, account)
         return right, ClusterRecord(
             id=cluster_id,
             user=user,
@@ -79,8 +94,8 @@ class ClusterAdmission:
     def _cap(self, live_cluster: LiveCluster, more: int, hours: float) -> None:
         row = live_cluster.row
         asked, cap = row.gpus * hours * more, row.cap_gpu_hours
-        told = live_cluster.gpu_hours()
-        used = told.spent + told.committed
+        gpu_hours = live_cluster.gpu_hours()
+        used = gpu_hours.spent + gpu_hours.committed
         if cap is not None and used + asked > cap + ROUNDING:
             said = Message(
                 "over-cap",
@@ -95,15 +110,15 @@ class ClusterAdmission:
 
     def _project_of(self, user: str, request: ClusterRequest) -> ProjectId | None:
         """The project of the session that it belongs to, where that may pay there, too."""
-        live = self._link_state.live.get(request.session or "")
+        live = self._sessions.get(request.session or "")
         project = live.row.choice.project if live is not None and live.row.user == user else None
-        mine = (p for p in self._link_state.projects.of(user) if request.factory in p.factories)
+        mine = (p for p in self._projects.of(user) if request.factory in p.factories)
         return project if any(p.id == project for p in mine) else None
 
     def _session(self, user: str, session_id: SessionId | None) -> SessionId | None:
         if session_id is None:
             return None
-        live = self._link_state.live.get(session_id)
+        live = self._sessions.get(session_id)
         if live is None or live.row.user != user or live.row.wish != "run":
             raise invalid(Message("not-your-session", "That is no live session of yours."), "session")
         return session_id
@@ -111,7 +126,7 @@ class ClusterAdmission:
     def _options(self, user: str, request: ClusterRequest, own: JobOptions | None) -> JobOptions:
         """Return the operator's job options for workers: those of the session that holds the cluster at the same
         factory, else those of the session whose token asked, else those that the hub told for the person."""
-        live = self._link_state.live.get(request.session or "")
+        live = self._sessions.get(request.session or "")
         if live is not None and live.row.user == user and live.row.factory == request.factory:
             return live.row.options
-        return self._link_state.people.options(user) if own is None else own
+        return self._people.options(user) if own is None else own

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from itertools import zip_longest
 
-from factorycommon.models import BatchId, End, EndReason, Job, JobState, Words, WorkerState
-from factorylink.clusters.charges import claims
+from factorycommon.models import BatchId, End, EndReason, Job, JobState, WorkerState
+from factorylink.clusters.submitter import ClusterSubmitter
+from factorylink.clusters.worker_ends import WorkerEnds
+from factorylink.clusters.worker_job import log_name
+from factorylink.config import Limits
 from factorylink.errors import FactoryError, Gone
 from factorylink.explain import explain
+from factorylink.jobs.identity import Identity
 from factorylink.jobs.ownership import DOUBT, Found, OwnJob, found
 from factorylink.ledger import charges
 from factorylink.ledger.cluster_store import BatchRecord, ClusterStore, WorkerRecord
-from factorylink.ledger.ledger import AuditEntry
+from factorylink.ledger.ledger import AuditEntry, Ledger
 from factorylink.ledger.own_jobs import batch_job
+from factorylink.projects.charge_reservations import ChargeReservations
 from factorylink.schedulers.arrays import array_of
 from factorylink.schedulers.ends import end_of
-from factorylink.sessions.link_state import LinkState
+from factorylink.sessions.account_work import AccountWork
 from factorylink.sessions.submitter import session_folder
 from factorylink.sessions.termination import read_tail
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.state.cluster_table import ClusterTable
+from factorylink.state.job_owners import JobOwners
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.util import clock
+from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
 
@@ -42,32 +48,43 @@ _STATES = {
 
 
 class ClusterReconciler:
-    """``flocks``: the live clusters. ``submit``: hands a batch over again that never reached the scheduler. ``let_go``:
-    ends jobs that are not wanted any more."""
+    """Settles what came of batches, follows their jobs, and cancels orphans."""
 
     def __init__(
         self,
-        link_state: LinkState,
+        table: ClusterTable,
         store: ClusterStore,
-        live_clusters: Callable[[], Iterable[LiveCluster]],
-        submit: Callable[[LiveCluster, BatchRecord], None],
-        let_go: Callable[[LiveCluster, list[WorkerRecord]], Awaitable[None]],
+        ledger: Ledger,
+        ends: WorkerEnds,
+        submitter: ClusterSubmitter,
+        reservations: ChargeReservations,
+        owners: JobOwners,
+        identity: Identity,
+        account_work: AccountWork,
+        limits: Limits,
+        tasks: BackgroundTasks,
     ) -> None:
-        self._link_state = link_state
+        self._table = table
+        self._ledger = ledger
+        self._ends = ends
+        self._submitter = submitter
+        self._reservations = reservations
+        self._owners = owners
+        self._identity = identity
+        self._account_work = account_work
+        self._limits = limits
+        self._tasks = tasks
         self._store = store
-        self._live_clusters = live_clusters
-        self._submit = submit
-        self._let_go = let_go
         self._orphans: dict[tuple[str, BatchId], float] = {}  # since when, in ticks
 
     async def answered(self, place: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
         """A factory's successful answer; about one site account's jobs only, where one is named."""
         here = [
-            f for f in self._live_clusters() if f.row.factory == place.factory.id and account in (None, f.row.account)
+            f for f in self._table.values() if f.row.factory == place.factory.id and account in (None, f.row.account)
         ]
         by_batch: dict[BatchId, dict[str, Job]] = defaultdict(dict)
         for job in jobs:
-            batch_id = self._link_state.identity.batch_of(job, place.factory.id)
+            batch_id = self._identity.batch_of(job, place.factory.id)
             if batch_id is not None:
                 by_batch[batch_id][job.id] = job
         by_id = {job.id: job for job in jobs}
@@ -110,11 +127,11 @@ class ClusterReconciler:
             return
         batch.misses = 0
         if batch.submit_begun is not None and not batch.submits:  # taken over from a ledger that is lost, and gone
-            await self.over(live_cluster, batch.workers, EndReason.FAILED, explain.own("gone"))
+            await self._ends.over(live_cluster, batch.workers, EndReason.FAILED, explain.own("gone"))
         elif live_cluster.row.wish == "run" and any(worker.wish == "run" for worker in batch.workers):
-            self._submit(live_cluster, batch)
+            self._submitter.submit(live_cluster, batch)
         else:
-            await self.over(live_cluster, batch.workers, EndReason.STOPPED, explain.own("submit-doubtful"))
+            await self._ends.over(live_cluster, batch.workers, EndReason.STOPPED, explain.own("submit-doubtful"))
 
     async def _seen(
         self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, jobs: dict[str, Job]
@@ -158,15 +175,15 @@ class ClusterReconciler:
             await self._store.save(changed)
             live_cluster.touch(*changed)
         if replaced:
-            await self.over(live_cluster, replaced, EndReason.FAILED, explain.own("job-replaced"))
+            await self._ends.over(live_cluster, replaced, EndReason.FAILED, explain.own("job-replaced"))
         fresh = [(worker, end) for worker, end in ended if (batch.id, worker.task) not in live_cluster.concluding]
         if fresh:
             live_cluster.concluding |= {(batch.id, worker.task) for worker, _ in fresh}
-            self._link_state.background(self._conclude(live_cluster, batch, place, fresh), f"ends of batch {batch.id}")
+            self._tasks.begin(self._conclude(live_cluster, batch, place, fresh), f"ends of batch {batch.id}")
 
     def _found(self, live_cluster: LiveCluster, batch: BatchRecord, place: FactoryConnection, job: Job) -> Found:
-        own, factory = batch_job(live_cluster.row, batch, job.id, self._link_state.identity), place.factory.id
-        return found(own, job, self._link_state.of_session(factory, job) or self._link_state.of_batch(factory, job))
+        own, factory = batch_job(live_cluster.row, batch, job.id, self._identity), place.factory.id
+        return found(own, job, self._owners.is_of_session(factory, job) or self._owners.is_of_batch(factory, job))
 
     async def _charge_shown(self, live_cluster: LiveCluster, batch: BatchRecord, jobs: dict[str, Job]) -> None:
         """Hold the budget for jobs that a client said are there, now that the factory shows them."""
@@ -174,17 +191,17 @@ class ClusterReconciler:
             return
         shown = [w for w in batch.workers if w.ended is None and w.job is None and batch.job_of(w) in jobs]
         if shown:
-            await self._link_state.ledger.write(charges.found(claims(self._link_state, live_cluster, batch, shown)))
+            await self._ledger.write(charges.found(self._reservations.of_workers(live_cluster, batch, shown)))
             user = live_cluster.row.user
-            self._link_state.adopted[user] = max(0, self._link_state.adopted[user] - len(shown))
+            self._table.adopted[user] = max(0, self._table.adopted[user] - len(shown))
 
     async def _hold_to_cap(self, live_cluster: LiveCluster) -> None:
         """A job that the scheduler began again may use its walltime once more: what the cap does not allow is let go,
         what waits first."""
-        row, told, now = live_cluster.row, live_cluster.gpu_hours(), clock.now()
+        row, gpu_hours, now = live_cluster.row, live_cluster.gpu_hours(), clock.now()
         if row.cap_gpu_hours is None:
             return
-        excess, unwanted = told.spent + told.committed - row.cap_gpu_hours, []
+        excess, unwanted = gpu_hours.spent + gpu_hours.committed - row.cap_gpu_hours, []
         # First those that end anyway, then what waits, the youngest first.
         order = {batch: place for place, batch in enumerate(row.batches)}
         for batch, worker in sorted(
@@ -198,7 +215,7 @@ class ClusterReconciler:
                 worker.end = explain.own("cluster-cap")
                 unwanted.append(worker)
         if unwanted:
-            await self._let_go(live_cluster, unwanted)
+            await self._submitter.let_go(live_cluster, unwanted)
 
     async def _conclude(
         self,
@@ -214,7 +231,7 @@ class ClusterReconciler:
             wanted = [(worker, end) for worker, end in ended if worker.wish == "run"]
             stopped = [(worker, end) for worker, end in ended if worker.wish == "stop"]
             words = explain.ended(None, wish="stop")[1]
-            await self.over(
+            await self._ends.over(
                 live_cluster, [w for w, _ in stopped], EndReason.STOPPED, words, [end for _, end in stopped]
             )
             # Those that failed first: their logs are read of a few only.
@@ -229,7 +246,7 @@ class ClusterReconciler:
                     tail = await self._tail(live_cluster, batch, place, worker)
                 reason, words = explain.ended(end, tail=tail)
                 worker.log_tail = tail
-                await self.over(live_cluster, [worker], reason, words, [end])
+                await self._ends.over(live_cluster, [worker], reason, words, [end])
         except FactoryError as error:
             log.info("Why jobs of batch %s ended is asked again: %s", batch.id, error.message)
         finally:
@@ -276,27 +293,6 @@ class ClusterReconciler:
             log.info("The log of worker %s cannot be read: %s", worker.name, error.message)
             return ()
 
-    async def over(
-        self,
-        live_cluster: LiveCluster,
-        ended: list[WorkerRecord],
-        reason: EndReason,
-        words: Words,
-        ends: Sequence[End | None] = (),
-    ) -> None:
-        """Write that these jobs are over, and the cluster if it was to end and these were the last. ``ends``: what the
-        scheduler says of them, in the same order."""
-        now = clock.now()
-        for worker, end in zip_longest(ended, ends):
-            if worker.ended is None:
-                worker.state, worker.end_reason, worker.end = WorkerState.ENDED, reason, worker.end or words
-                worker.is_over(now, end)
-        await self._store.save(ended)
-        live_cluster.touch(*ended)
-        if live_cluster.row.wish == "stop" and not live_cluster.alive() and live_cluster.row.ended is None:
-            await self._store.change(live_cluster.row, ended=now)
-            live_cluster.touch()
-
     async def _unknown(self, place: FactoryConnection, by_batch: dict[BatchId, dict[str, Job]]) -> None:
         """Jobs of ours whose batch no live cluster has: cancelled after a grace, as orphans are."""
         for batch_id, jobs in by_batch.items():
@@ -306,34 +302,29 @@ class ClusterReconciler:
                 self._orphans.pop(key, None)
                 continue
             since = self._orphans.setdefault(key, clock.ticks())
-            if clock.ticks() - since < self._link_state.config.limits.orphan_grace_seconds:
+            if clock.ticks() - since < self._limits.orphan_grace_seconds:
                 continue
             known = await self._store.batch(batch_id)
             if known is not None and known[1] is None:
                 continue  # its cluster lives, and was not loaded yet
             mine = [job for job in alive if job.account == alive[0].account]
             cancel = partial(self._cancel_orphans, place, batch_id, mine, known[0] if known else "")
-            self._link_state.apart.begin(key, (place.factory.id, mine[0].account), cancel)
+            self._account_work.begin(key, (place.factory.id, mine[0].account), cancel)
 
     async def _cancel_orphans(self, place: FactoryConnection, batch_id: BatchId, jobs: list[Job], person: str) -> None:
         """Cancel jobs of one account whose batch no cluster has. Apart: the account's own commands are run for it."""
         account = jobs[0].account
         try:
-            told = await place.site.cancel(account, [OwnJob(job.id, account, job.comment) for job in jobs])
+            found_jobs = await place.site.cancel(account, [OwnJob(job.id, account, job.comment) for job in jobs])
         except FactoryError as error:
             log.warning("The orphans of batch %s are not cancelled yet: %s", batch_id, error.message)
             return
         self._orphans.pop((place.factory.id, batch_id), None)
-        if Found.OURS not in told.values():
+        if Found.OURS not in found_jobs.values():
             return
         key_id = place.access_status.key_id(account)
         entry = AuditEntry(person, account, place.factory.id, "cancel-orphan", jobs[0].id, f"batch {batch_id}", key_id)
-        await self._link_state.ledger.note(entry)
-
-
-def log_name(batch: BatchRecord, task: int) -> str:
-    """Of a job's log, in the cluster's folder."""
-    return f"{batch.id}-{task}.log"
+        await self._ledger.note(entry)
 
 
 def _take(worker: WorkerRecord, job: Job, batch: BatchRecord, now: datetime) -> bool:

@@ -18,20 +18,25 @@ from factorylink.catalogue.loading import ChoiceError, find_size, smallest_size
 from factorylink.catalogue.prices import billed_gpus
 from factorylink.clusters import worker_job
 from factorylink.doors.connection import Stream
-from factorylink.doors.manager import NO_PORT
+from factorylink.doors.manager import NO_PORT, DoorManager
 from factorylink.errors import FactoryError, Gone
 from factorylink.explain import explain
+from factorylink.ledger.charges import Charges
 from factorylink.ledger.cluster_store import ClusterRecord
 from factorylink.ledger.ledger import LedgerConflict
 from factorylink.ledger.schema import SessionRecord
 from factorylink.problems import ProblemError, conflict, from_link_error, gone, invalid, limit
 from factorylink.projects.account_leases import Right
-from factorylink.sessions.link_state import LinkState
+from factorylink.projects.permissions import Permissions
 from factorylink.sessions.service import Sessions
+from factorylink.sessions.session_views import SessionViews
 from factorylink.sessions.submitter import session_folder
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
+from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
 
@@ -44,22 +49,38 @@ YOUNG_SECONDS = 60.0  # a head this young may still be having its cluster writte
 class SchedulerJobs:
     """``on_change`` is called with the session of a scheduler's job whenever it may look different, or has ended."""
 
-    def __init__(self, link_state: LinkState, sessions: Sessions, on_change: Callable[[LiveSession], None]) -> None:
-        self._link_state = link_state
+    def __init__(
+        self,
+        table: SessionTable,
+        views: SessionViews,
+        sessions: Sessions,
+        charges: Charges,
+        permissions: Permissions,
+        factories: OfferedFactories,
+        doors: DoorManager,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._table = table
+        self._views = views
+        self._charges = charges
+        self._permissions = permissions
+        self._factories = factories
+        self._doors = doors
+        self._tasks = tasks
         self._sessions = sessions
-        self._on_change = on_change
+        self.on_change: Callable[[LiveSession], None] = lambda _live: None
         self._idle: dict[ClusterId, float] = {}  # minutes, as the cluster was asked for; lost with this process
         self._starting: set[ClusterId] = set()
-        link_state.on_change.append(self._changed)
+        table.on_change.append(self._changed)
 
     def show(self, cluster_id: ClusterId) -> Session | None:
         """The job of a cluster's scheduler, if it has one and it has not ended."""
         live = self._live(cluster_id)
-        return None if live is None else self._link_state.session(live)
+        return None if live is None else self._views.of(live)
 
     async def spent(self, cluster: ClusterRecord) -> float:
         """Return the GPU-hours of the scheduler's job of a cluster that ended, as its charge counts them."""
-        return await self._link_state.budget.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
+        return await self._charges.gpu_hours(cluster.id) if cluster.session == cluster.id else 0.0
 
     def has(self, cluster: ClusterRecord) -> bool:
         """Whether its scheduler's job is there already."""
@@ -67,7 +88,7 @@ class SchedulerJobs:
         return live is not None and live.row.user == cluster.user and live.row.wish == "run"
 
     def _live(self, cluster_id: ClusterId) -> LiveSession | None:
-        live = self._link_state.live.get(cluster_id)
+        live = self._table.get(cluster_id)
         return live if live is not None and live.row.head else None
 
     # --- begin and end
@@ -83,10 +104,10 @@ class SchedulerJobs:
             factory=place.factory.id,
             size=size.id,
             environment=cluster.choice.environment,
-            hours=asked.hours or self._link_state.permissions.most(right, min(HOURS, size.max_hours)),
+            hours=asked.hours or self._permissions.most(right, min(HOURS, size.max_hours)),
             project=cluster.choice.project,
         )
-        resolved = self._link_state.permissions.resolve(right, choice, "head.")
+        resolved = self._permissions.resolve(right, choice, "head.")
         cap, needs = cluster.cap_gpu_hours, billed_gpus(place.factory, size) * resolved.hours
         if cap is not None and needs > cap:
             said = Message(
@@ -128,7 +149,7 @@ class SchedulerJobs:
 
     async def end_strays(self, known: Callable[[ClusterId], bool]) -> None:
         """End heads whose cluster nobody knows: never written down, or lost with a ledger. Raises LedgerError."""
-        for live in tuple(self._link_state.live.values()):
+        for live in tuple(self._table.values()):
             old = clock.since(live.row.created).total_seconds() > YOUNG_SECONDS
             if live.row.head and old and live.row.wish == "run" and not known(live.row.id):
                 log.warning("The scheduler %s has no cluster: it is ended", live.row.id)
@@ -144,14 +165,14 @@ class SchedulerJobs:
         waits = live.door_open and live.door is not None and live.door.phase == "waiting" and not live.door.environment
         if waits and live.row.wish == "run" and live.row.id not in self._starting:
             self._starting.add(live.row.id)
-            self._link_state.background(self._start(live), f"start of scheduler {live.row.id}")
-        self._on_change(live)
+            self._tasks.begin(self._start(live), f"start of scheduler {live.row.id}")
+        self.on_change(live)
 
     async def _start(self, live: LiveSession) -> None:
         """What a hub does for a notebook. There is no secret in it: the scheduler makes its own keys."""
         row = live.row
         try:
-            folder = await session_folder(self._link_state.places[row.factory], row.account, row.id)
+            folder = await session_folder(self._factories[row.factory], row.account, row.id)
             argv = [
                 *(PROGRAM, "--file", f"{folder}/{worker_job.FILE}", "--name", row.server.removeprefix(HEAD)),
                 *("--idle-seconds", str(round(60 * self._idle.get(row.id, SchedulerJob().idle_minutes)))),
@@ -171,8 +192,8 @@ class SchedulerJobs:
             raise conflict(Message("scheduler-not-running", "The cluster's scheduler does not run yet."))
         try:
             folder = await session_folder(place, cluster.account, cluster.id)
-            told = await place.transport.read(cluster.account, f"{folder}/{worker_job.FILE}")
-            return Scheduler.model_validate_json(told)
+            content = await place.transport.read(cluster.account, f"{folder}/{worker_job.FILE}")
+            return Scheduler.model_validate_json(content)
         except Gone as error:
             raise gone(f"How to reach the scheduler of {cluster.name}") from error
         except FactoryError as error:
@@ -189,6 +210,6 @@ class SchedulerJobs:
         if live is None:
             raise conflict(explain.own("cluster-no-head").what)
         try:
-            return await self._link_state.doors.enter(live.row.id)
+            return await self._doors.enter(live.row.id)
         except FactoryError as error:
             raise from_link_error(error) from error

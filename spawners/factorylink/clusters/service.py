@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from factorycommon.messages import Message
 from factorycommon.models import (
@@ -23,27 +23,32 @@ from factorycommon.models import (
 )
 from factorylink.catalogue.choices import SHORTEST_HOURS
 from factorylink.clusters.admission import ClusterAdmission
-from factorylink.clusters.charges import held
 from factorylink.clusters.reconciler import ClusterReconciler
 from factorylink.clusters.scheduler_jobs import SchedulerJobs
 from factorylink.clusters.submitter import ClusterSubmitter
+from factorylink.clusters.worker_ends import WorkerEnds
+from factorylink.config import Limits
 from factorylink.doors.connection import Stream
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain
 from factorylink.ledger import charges
 from factorylink.ledger.charges import OverBudget
 from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord, ClusterStore, WorkerRecord
-from factorylink.ledger.ledger import LedgerConflict, LedgerError
+from factorylink.ledger.ledger import Ledger, LedgerConflict, LedgerError
 from factorylink.problems import conflict, from_link_error, gone, invalid, too_many
+from factorylink.projects.account_leases import AccountLeases
+from factorylink.projects.charge_reservations import ChargeReservations
 from factorylink.sessions import service as sessions
-from factorylink.sessions.link_state import LinkState
 from factorylink.sessions.permission import Permission
-from factorylink.sessions.service import Sessions
-from factorylink.sessions.submitter import Submitter
+from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
-from factorylink.state.live_cluster import LiveCluster, cluster_key
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.cluster_table import ClusterTable
+from factorylink.state.live_cluster import LiveCluster
 from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
+from factorylink.util.background_tasks import BackgroundTasks
 from factorylink.util.rate_limiter import RateLimiter
 
 log = logging.getLogger("factorylink")
@@ -52,77 +57,94 @@ ANSWER_SECONDS = 1.5  # after which a submission that goes on is answered as it 
 LOGS, LOGS_PER_MINUTE = 20, 30  # of one person: at once, and then; each is a command at the factory
 BATCHES, BATCHES_PER_MINUTE = 100, 60  # of one person: at once, and then; each is a submission
 LOOK_SECONDS = 15.0  # between two looks at who still reads, and which session still lives
-ENDED_KEPT = 50  # clusters that ended, for who asks what became of them
 
 
 class Clusters:
     """One for the link. ``load`` before the factories are asked."""
 
-    def __init__(self, link_state: LinkState, submitter: Submitter, sessions: Sessions) -> None:
-        self._link_state = link_state
-        self._store = ClusterStore(link_state.ledger)
-        self._live = link_state.live_clusters
-        self._over: dict[ClusterId, LiveCluster] = {}
+    def __init__(
+        self,
+        table: ClusterTable,
+        store: ClusterStore,
+        sessions: SessionTable,
+        ledger: Ledger,
+        audit: AuditEntries,
+        factories: OfferedFactories,
+        permission: Permission,
+        admission: ClusterAdmission,
+        account_leases: AccountLeases,
+        reservations: ChargeReservations,
+        submitter: ClusterSubmitter,
+        reconciler: ClusterReconciler,
+        ends: WorkerEnds,
+        scheduler_jobs: SchedulerJobs,
+        limits: Limits,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._table = table
+        self._store = store
+        self._sessions = sessions
+        self._ledger = ledger
+        self._audit = audit
+        self._factories = factories
+        self._permission = permission
+        self._admission = admission
+        self._account_leases = account_leases
+        self._reservations = reservations
+        self._submitter = submitter
+        self._reconciler = reconciler
+        self._ends = ends
+        self._scheduler_jobs = scheduler_jobs
+        self._limits = limits
+        self._tasks = tasks
         self._beginning: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
-        self._submitter = ClusterSubmitter(link_state, self._store, submitter)
-        self.reconciler = self._submitter.reconciler = ClusterReconciler(
-            link_state, self._store, self._live_clusters, self._submitter.submit, self._unwanted
-        )
         self._limiter = RateLimiter(BATCHES, BATCHES_PER_MINUTE)
         self._logs = RateLimiter(LOGS, LOGS_PER_MINUTE)
-        self._admission = ClusterAdmission(link_state)
-        self._permission = Permission(link_state)
-        self._scheduler_jobs = SchedulerJobs(link_state, sessions, self._head_changed)
-        link_state.also_watches(self.reconciler.answered, self._accounts)
+        scheduler_jobs.on_change = self._head_changed
 
     async def load(self) -> None:
-        """What the ledger has; and from now on, end what nobody holds any more."""
+        """Hold what the ledger has; and from now on, end what nobody holds any more. Raises LedgerError."""
         for row in await self._store.live():
-            self._live[row.id] = self._live_cluster(row, self._link_state.places.get(row.factory))
+            self._hold(row, self._factories.get(row.factory))
         # Those from before there were budgets.
-        there = [
-            one for f in self._live.values() for b in f.row.batches.values() for one in held(self._link_state, f, b)
+        reserved = [
+            one
+            for f in self._table.values()
+            for b in f.row.batches.values()
+            for one in self._reservations.of_batch(f, b)
         ]
-        await self._link_state.ledger.write(charges.found(there))
-        for live_cluster in self._live.values():
+        await self._ledger.write(charges.found(reserved))
+        for live_cluster in self._table.values():
             self._submitter.carry_out(live_cluster)
-        self._link_state.background(self._keep(), "clusters that nobody holds")
+        self._tasks.begin(self._keep(), "clusters that nobody holds")
 
-    def _live_cluster(self, row: ClusterRecord, place: FactoryConnection | None) -> LiveCluster:
-        return LiveCluster(row, place, self._link_state.feed, lambda: self._scheduler_jobs.show(row.id))
-
-    def _live_clusters(self) -> Iterator[LiveCluster]:
-        return iter(tuple(self._live.values()))
-
-    def _accounts(self, factory_id: str) -> set[str]:
-        return {
-            live_cluster.row.account for live_cluster in self._live.values() if live_cluster.row.factory == factory_id
-        }
+    def _hold(self, row: ClusterRecord, connection: FactoryConnection | None) -> LiveCluster:
+        return self._table.hold(row, connection, lambda: self._scheduler_jobs.show(row.id))
 
     # --- looks
 
     def of(self, user: str, live: bool) -> list[Cluster]:
         """That person's, newest first; without ``live``, those that ended lately, too."""
-        live_clusters = [*self._live.values(), *(() if live else self._over.values())]
+        live_clusters = [*self._table.values(), *(() if live else self._table.ended())]
         mine = sorted((f for f in live_clusters if f.row.user == user), key=lambda f: f.row.created, reverse=True)
         return [live_cluster.show() for live_cluster in mine]
 
     async def figures_of(self, user: str, ended: int) -> list[Cluster]:
         """That person's without their jobs: the live ones, and so many that ended, by the ledger; newest first."""
-        live = [f.figures() for f in self._live_clusters() if f.row.user == user and f.row.ended is None]
-        over = [await self._ended(*told) for told in await self._store.ended(user, ended)]
+        live = [f.figures() for f in self._table.values() if f.row.user == user and f.row.ended is None]
+        over = [await self._ended(*one) for one in await self._store.ended(user, ended)]
         return [*sorted(live, key=lambda cluster: cluster.created, reverse=True), *over]
 
     async def _ended(self, row: ClusterRecord, jobs: int, hours: float) -> Cluster:
         """One that ended, by the ledger."""
-        told = LiveCluster(row, None).figures()
+        shown = LiveCluster(row, None).figures()
         spent = row.earlier + row.gpus * hours + await self._scheduler_jobs.spent(row)
-        used = told.gpu_hours.model_copy(update={"spent": spent})
-        return told.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
+        used = shown.gpu_hours.model_copy(update={"spent": spent})
+        return shown.model_copy(update={"gpu_hours": used, "counts": {WorkerState.ENDED: jobs} if jobs else {}})
 
     def own(self, cluster_id: ClusterId, user: str) -> LiveCluster:
         """That person's. Raises ProblemError: whether another's exists is nobody's business."""
-        live_cluster = self._live.get(cluster_id) or self._over.get(cluster_id)
+        live_cluster = self._table.known(cluster_id)
         if live_cluster is None or live_cluster.row.user != user:
             raise gone(f"The cluster {cluster_id}")
         return live_cluster
@@ -148,7 +170,7 @@ class Clusters:
                 Message("too-many-logs", "You asked for many logs in a short time, so this one was not read.")
             )
         try:
-            return WorkerLog(lines=await self.reconciler.tail(live_cluster, batch, live_cluster.place, worker))
+            return WorkerLog(lines=await self._reconciler.tail(live_cluster, batch, live_cluster.place, worker))
         except Refused:  # nothing is written yet, or its folder is gone
             return WorkerLog()
         except FactoryError as error:
@@ -169,10 +191,10 @@ class Clusters:
         that is there already and that the caller may not act for; ``options``: what an operator set for the session
         whose token asked, if one did. Raises ProblemError."""
         async with self._beginning.setdefault(user, asyncio.Lock()):
-            known = self._live.get(cluster_id) or self._over.get(cluster_id)
+            known = self._table.known(cluster_id)
             if known is not None and known.row.user == user:
                 may_touch(known.row)
-            with self._link_state.account_leases.beginning(user):
+            with self._account_leases.beginning(user):
                 return await self._put(cluster_id, user, request, known, options)
 
     async def _put(
@@ -201,10 +223,10 @@ class Clusters:
         elif request.scheduler is not None:
             await self._submitter.leave_scheduler(place, row, request.scheduler)
         try:
-            await self._store.add(row, self._submitter.entry(row, "cluster", f"{row.choice.size}, {row.name}"))
+            await self._store.add(row, self._audit.of_cluster(row, "cluster", f"{row.choice.size}, {row.name}"))
         except LedgerConflict as error:
             raise conflict(Message("cluster-existed", "There was another cluster of that id.")) from error
-        live_cluster = self._live[cluster_id] = self._live_cluster(row, place)
+        live_cluster = self._hold(row, place)
         live_cluster.touch()
         return live_cluster.show(), True
 
@@ -216,7 +238,7 @@ class Clusters:
         if live_cluster.place is None or live_cluster.row.wish != "run":
             raise conflict(Message("cluster-ending", "The cluster is ending."))
         keys = await self._scheduler_jobs.keys(live_cluster.row, live_cluster.place)
-        await self._link_state.ledger.note(self._submitter.entry(live_cluster.row, "connect"))
+        await self._ledger.note(self._audit.of_cluster(live_cluster.row, "connect"))
         return keys
 
     async def enter(self, cluster_id: ClusterId, user: str) -> Stream:
@@ -224,14 +246,14 @@ class Clusters:
         return await self._scheduler_jobs.enter(self.own(cluster_id, user).row.id)
 
     def _head_changed(self, head: LiveSession) -> None:
-        live_cluster = self._live.get(head.row.id)
+        live_cluster = self._table.get(head.row.id)
         if live_cluster is None:
             return
         live_cluster.touch()
         if head.row.ended is not None and live_cluster.row.wish == "run":
             idle = head.row.end_reason is EndReason.FINISHED
             words = explain.own("cluster-idle") if idle else head.row.end
-            self._link_state.background(self._end(live_cluster, words), f"end of cluster {live_cluster.row.id}")
+            self._tasks.begin(self._end(live_cluster, words), f"end of cluster {live_cluster.row.id}")
 
     # --- grow
 
@@ -265,20 +287,20 @@ class Clusters:
             batch.workers = [WorkerRecord(batch_id, task, name) for task, name in enumerate(request.names, start=1)]
             row.batches[batch_id] = batch  # before the first wait, so that what is asked for is counted once
             if request.adopt:
-                self._link_state.adopted[user] += batch.count
+                self._table.adopted[user] += batch.count
             alike = request.whole - batch.count
-            holds = self._permission.hold(held(self._link_state, live_cluster, batch), row.choice.project, alike)
-            entry = self._submitter.entry(row, "adopt" if request.adopt else "workers", f"{batch.count} of {hours:g} h")
+            holds = self._permission.hold(self._reservations.of_batch(live_cluster, batch), row.choice.project, alike)
+            entry = self._audit.of_cluster(
+                row, "adopt" if request.adopt else "workers", f"{batch.count} of {hours:g} h"
+            )
             try:
                 await self._store.add(batch, entry, holds)
             except (LedgerConflict, LedgerError, OverBudget) as error:
                 del row.batches[batch_id]
                 if request.adopt:
-                    self._link_state.adopted[user] -= batch.count
+                    self._table.adopted[user] -= batch.count
                 if isinstance(error, LedgerError):
-                    self._link_state.background(
-                        self._unmake(live_cluster, batch), f"whether {batch.id} is in the ledger"
-                    )
+                    self._tasks.begin(self._unmake(live_cluster, batch), f"whether {batch.id} is in the ledger")
                     raise
                 if isinstance(error, OverBudget):
                     raise error.problem() from error
@@ -306,7 +328,7 @@ class Clusters:
                 if batch.id not in live_cluster.row.batches and await self._store.batch(batch.id) is None:
                     return
                 if live_cluster.row.batches.setdefault(batch.id, batch) is batch:
-                    await self.reconciler.over(live_cluster, batch.workers, EndReason.REFUSED, explain.own("not-taken"))
+                    await self._ends.over(live_cluster, batch.workers, EndReason.REFUSED, explain.own("not-taken"))
             except LedgerError as error:
                 log.warning("Whether batch %s is in the ledger is asked again: %s", batch.id, error)
             else:
@@ -332,61 +354,40 @@ class Clusters:
 
     async def _end(self, live_cluster: LiveCluster, words: Words | None) -> None:
         if live_cluster.row.wish == "run":
-            entry = self._submitter.entry(live_cluster.row, "end-cluster", words.code if words else "asked")
+            entry = self._audit.of_cluster(live_cluster.row, "end-cluster", words.code if words else "asked")
             await self._store.change(live_cluster.row, entry, wish="stop", end=words)
         await self._unwanted(live_cluster, [worker for _, worker in live_cluster.alive() if worker.wish == "run"])
         await self._scheduler_jobs.end(live_cluster.row.id)
 
     async def _unwanted(self, live_cluster: LiveCluster, workers: list[WorkerRecord]) -> None:
-        for worker in workers:
-            worker.wish = "stop"
-        await self._store.save(workers)
-        live_cluster.touch()
-        never = [
-            worker
-            for batch in live_cluster.row.batches.values()
-            if batch.submit_begun is None and batch.id not in live_cluster.submissions
-            for worker in batch.workers
-            if worker.wish == "stop" and worker.ended is None
-        ]
-        if never or not live_cluster.alive():
-            await self.reconciler.over(live_cluster, never, EndReason.STOPPED, explain.ended(None, wish="stop")[1])
-        self._submitter.carry_out(live_cluster)
-        self._put_away()
+        await self._submitter.let_go(live_cluster, workers)
+        self._table.put_away()
 
     # --- what nobody holds
 
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            for live_cluster in self._live_clusters():
+            for live_cluster in tuple(self._table.values()):
                 if live_cluster.row.wish == "run" and (words := self._lost(live_cluster)) is not None:
                     try:
                         await self._end(live_cluster, words)
                     except Exception:  # any error: the other clusters are still to be looked at
                         log.exception("The cluster %s is ended at the next look", live_cluster.row.id)
             try:
-                await self._scheduler_jobs.end_strays(lambda cluster_id: cluster_id in self._live)
+                await self._scheduler_jobs.end_strays(lambda cluster_id: cluster_id in self._table)
             except Exception:  # any error: this loop must go on, since no other one does its work
                 log.exception("Schedulers without a cluster are ended at the next look")
-            self._put_away()
+            self._table.put_away()
 
     def _lost(self, live_cluster: LiveCluster) -> Words | None:
         """Why a cluster has nobody left: its session is over, or its scheduler has not been heard of for long."""
         session = live_cluster.row.session
-        if session is not None and session not in self._link_state.live:
+        if session is not None and session not in self._sessions:
             return explain.own("cluster-session-over")
         if session == live_cluster.row.id:
             return None  # its scheduler is a job of its own, and knows itself when it is idle
-        lease = self._link_state.config.limits.cluster_lease_seconds
+        lease = self._limits.cluster_lease_seconds
         if live_cluster.readers == 0 and clock.ticks() - live_cluster.left > lease:
             return explain.own("cluster-left")
         return None
-
-    def _put_away(self) -> None:
-        for live_cluster in self._live_clusters():
-            if live_cluster.row.ended is not None:
-                self._link_state.feed.forget(cluster_key(live_cluster.row.id))
-                self._over[live_cluster.row.id] = self._live.pop(live_cluster.row.id)
-        while len(self._over) > ENDED_KEPT:
-            del self._over[next(iter(self._over))]

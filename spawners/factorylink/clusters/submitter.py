@@ -6,19 +6,22 @@ import logging
 
 from factorycommon.models import ClusterRequest, EndReason, Scheduler
 from factorylink.clusters import worker_job
-from factorylink.clusters.reconciler import ClusterReconciler
+from factorylink.clusters.worker_ends import WorkerEnds
 from factorylink.errors import FactoryError, NotDone, Refused
 from factorylink.explain import explain
+from factorylink.jobs.identity import Identity
 from factorylink.jobs.ownership import Found, OwnJob
-from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord, ClusterStore
-from factorylink.ledger.ledger import AuditEntry, LedgerError
+from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord, ClusterStore, WorkerRecord
+from factorylink.ledger.ledger import Ledger, LedgerError
 from factorylink.ledger.own_jobs import batch_job
 from factorylink.problems import ProblemError, from_link_error, refused, unreachable
-from factorylink.sessions.link_state import LinkState
+from factorylink.projects.book import ProjectBook
 from factorylink.sessions.submitter import Submitter
+from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.util import clock
+from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
 
@@ -26,14 +29,27 @@ CONFIRM_SECONDS = 20.0  # from a cancel that was taken to asking again
 
 
 class ClusterSubmitter:
-    """``herd``: to be set before use; it is told what was not taken."""
+    """Runs each submission and each cancellation in the background."""
 
-    reconciler: ClusterReconciler
-
-    def __init__(self, link_state: LinkState, store: ClusterStore, submitter: Submitter) -> None:
-        self._link_state = link_state
+    def __init__(
+        self,
+        store: ClusterStore,
+        ends: WorkerEnds,
+        ledger: Ledger,
+        audit: AuditEntries,
+        submitter: Submitter,
+        projects: ProjectBook,
+        identity: Identity,
+        tasks: BackgroundTasks,
+    ) -> None:
         self._store = store
+        self._ends = ends
+        self._ledger = ledger
+        self._audit = audit
         self._submitter = submitter
+        self._projects = projects
+        self._identity = identity
+        self._tasks = tasks
 
     async def leave_scheduler(self, place: FactoryConnection, row: ClusterRecord, scheduler: Scheduler) -> None:
         """How workers find and trust their scheduler: in a 0600 file of the account there, and nowhere else. Raises
@@ -55,7 +71,7 @@ class ClusterSubmitter:
         """See that somebody hands it over."""
         if batch.id not in live_cluster.submissions and live_cluster.place is not None:
             work = self._submission(live_cluster, live_cluster.place, batch)
-            live_cluster.submissions[batch.id] = self._link_state.spawn(work, f"submission of batch {batch.id}")
+            live_cluster.submissions[batch.id] = self._tasks.spawn(work, f"submission of batch {batch.id}")
 
     async def _submission(
         self, live_cluster: LiveCluster, place: FactoryConnection, batch: BatchRecord
@@ -65,20 +81,22 @@ class ClusterSubmitter:
         try:
             await place.site.turn()
             if batch.submit_begun is None and all(worker.wish == "stop" for worker in batch.workers):
-                await self.reconciler.over(
+                await self._ends.over(
                     live_cluster, batch.workers, EndReason.STOPPED, explain.ended(None, wish="stop")[1]
                 )
                 return None
             if (paused := place.access_status.paused) is not None:  # since it was let in
                 raise NotDone(paused.what)
-            project = self._link_state.projects.at(row.choice.project, row.factory)
-            request = await worker_job.request(place, row, batch, self._link_state.identity, project)
+            project = self._projects.at(row.choice.project, row.factory)
+            request = await worker_job.request(place, row, batch, self._identity, project)
             await self._store.change(batch, submit_begun=clock.now(), submits=batch.submits + 1)
             job = await place.site.submit(row.account, request, row.options.template, batch.count)
-            await self._store.change(batch, self.entry(row, "submit", f"{batch.count} workers", job), job=job)
+            await self._store.change(
+                batch, self._audit.of_cluster(row, "submit", f"{batch.count} workers", job), job=job
+            )
         except Refused as error:
             words = explain.refused(error.message)
-            await self.reconciler.over(live_cluster, batch.workers, EndReason.REFUSED, words)
+            await self._ends.over(live_cluster, batch.workers, EndReason.REFUSED, words)
             return refused(words)
         except LedgerError:
             log.exception("Batch %s: what came of its submission is not in the ledger", batch.id)
@@ -88,7 +106,7 @@ class ClusterSubmitter:
                 log.warning("Whether the jobs of batch %s were taken is not known: %s", batch.id, error.message)
                 return None
             words = explain.own("not-taken", error.message)
-            await self.reconciler.over(live_cluster, batch.workers, EndReason.REFUSED, words)
+            await self._ends.over(live_cluster, batch.workers, EndReason.REFUSED, words)
             return unreachable(explain.unreachable(error).what, scheduler=error.message)
         finally:
             live_cluster.submissions.pop(batch.id, None)
@@ -101,7 +119,7 @@ class ClusterSubmitter:
         """See that somebody cancels what is no longer wanted."""
         unwanted = any(worker.wish == "stop" for _, worker in live_cluster.alive())
         if unwanted and (live_cluster.stopping is None or live_cluster.stopping.done()):
-            live_cluster.stopping = self._link_state.spawn(
+            live_cluster.stopping = self._tasks.spawn(
                 self._stop(live_cluster), f"cancels of cluster {live_cluster.row.id}"
             )
 
@@ -110,10 +128,10 @@ class ClusterSubmitter:
         while live_cluster.place is not None and (jobs := self._unwanted_jobs(live_cluster)):
             site = live_cluster.place.site
             try:
-                told = await site.cancel(live_cluster.row.account, jobs)
-                if done := [id for id, what in told.items() if what is Found.OURS]:
-                    entry = self.entry(live_cluster.row, "cancel", f"{len(done)} jobs of workers", done[0])
-                    await self._link_state.ledger.note(entry)
+                found = await site.cancel(live_cluster.row.account, jobs)
+                if done := [id for id, what in found.items() if what is Found.OURS]:
+                    entry = self._audit.of_cluster(live_cluster.row, "cancel", f"{len(done)} jobs of workers", done[0])
+                    await self._ledger.note(entry)
                 pause = CONFIRM_SECONDS
             except (FactoryError, LedgerError) as error:
                 log.info("Workers of cluster %s are not cancelled yet: %s", live_cluster.row.id, error)
@@ -132,11 +150,22 @@ class ClusterSubmitter:
             ids = [batch.job]
             if len(unwanted) < len(alive):
                 ids = [id for worker in unwanted if (id := batch.job_of(worker)) is not None]
-            jobs += [batch_job(live_cluster.row, batch, id, self._link_state.identity) for id in ids]
+            jobs += [batch_job(live_cluster.row, batch, id, self._identity) for id in ids]
         return jobs
 
-    def entry(self, row: ClusterRecord, action: str, detail: str = "", job: str | None = None) -> AuditEntry:
-        """A line for the audit."""
-        place = self._link_state.places.get(row.factory)
-        key_id = place.access_status.key_id(row.account) if place is not None and action in ("submit", "cancel") else ""
-        return AuditEntry(row.user, row.account, row.factory, action, job, f"cluster {row.id}: {detail}", key_id)
+    async def let_go(self, live_cluster: LiveCluster, workers: list[WorkerRecord]) -> None:
+        """Write that these jobs are no longer wanted, and see that they end. Raises LedgerError."""
+        for worker in workers:
+            worker.wish = "stop"
+        await self._store.save(workers)
+        live_cluster.touch()
+        never = [
+            worker
+            for batch in live_cluster.row.batches.values()
+            if batch.submit_begun is None and batch.id not in live_cluster.submissions
+            for worker in batch.workers
+            if worker.wish == "stop" and worker.ended is None
+        ]
+        if never or not live_cluster.alive():
+            await self._ends.over(live_cluster, never, EndReason.STOPPED, explain.ended(None, wish="stop")[1])
+        self.carry_out(live_cluster)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from factorycommon.models import JobRequest, ProjectAt
 from factorylink.catalogue.loading import ChoiceError, find_size, job_request
-from factorylink.clusters.reconciler import log_name
 from factorylink.errors import Refused
 from factorylink.jobs.identity import Identity
 from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord
@@ -52,3 +51,8 @@ async def request(
         )
     except ValueError as error:
         raise Refused(f"The job for {place.factory.site.machine} cannot be written: {error}") from error
+
+
+def log_name(batch: BatchRecord, task: int) -> str:
+    """Return the name of a job's log in the cluster's folder."""
+    return f"{batch.id}-{task}.log"

@@ -11,9 +11,8 @@ import contextlib
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -47,18 +46,11 @@ class Right:
     at: ProjectAt = field(default_factory=ProjectAt)
 
 
-class Inhabitants(Protocol):
-    """Whatever lives at the factories now."""
-
-    def here(self) -> Iterable[LiveSession | LiveCluster]:
-        """Return all sessions and clusters that have not ended."""
-        ...
-
-
 class AccountLeases:
-    """The leases of site accounts. Call ``load`` before use."""
+    """The leases of site accounts. Call ``load`` before use. ``inhabitants``: returns all sessions and clusters that
+    have not ended."""
 
-    def __init__(self, ledger: Ledger, inhabitants: Inhabitants) -> None:
+    def __init__(self, ledger: Ledger, inhabitants: Callable[[], Iterable[LiveSession | LiveCluster]]) -> None:
         self._ledger = ledger
         self._inhabitants = inhabitants
         self._leases: dict[tuple[Slug, str], str] = {}  # factory and account: its person, until it is wiped
@@ -157,7 +149,7 @@ class AccountLeases:
         holder = self._leases.get((factory, account), user)
         if holder != user and self._beginning[holder] > 0:
             return True
-        rows = (one.row for one in self._inhabitants.here())
+        rows = (one.row for one in self._inhabitants())
         return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
 
     def _begin_wipe(self, right: Right, user: str) -> asyncio.Task[None]:

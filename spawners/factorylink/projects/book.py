@@ -9,7 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
 
-from factorycommon.models import Factory, PersonBody, Project, ProjectAt, ProjectId, Projects, ProjectView, Slug
+from factorycommon.models import (
+    Factory,
+    PersonBody,
+    Project,
+    ProjectAt,
+    ProjectId,
+    Projects,
+    ProjectView,
+    ResolvedChoice,
+    Slug,
+)
 from factorylink.config import Access
 from factorylink.errors import Refused, Unreachable
 from factorylink.ledger.charges import Charges
@@ -111,9 +121,15 @@ class ProjectBook:
         """Return all projects, also those that ended."""
         return (self._table.projects or {}).values() if self._table is not None else ()
 
-    def get(self, project_id: ProjectId) -> Project | None:
-        """Return the project, whether active or not; None: there is none."""
-        return (self._table.projects or {}).get(project_id) if self._table is not None else None
+    def get(self, project_id: ProjectId | None) -> Project | None:
+        """Return that project, whether active or not; None: no project is named, or it is not known any more."""
+        if project_id is None or self._table is None:
+            return None
+        return (self._table.projects or {}).get(project_id)
+
+    def payer(self, choice: ResolvedChoice) -> ProjectId | None:
+        """Return the project whose GPU-hours are counted; None where there are no projects, whatever was named."""
+        return choice.project if self.on else None
 
     def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
         """Return the project's settings at a factory, for a job that was let in before. Raises Refused where the

@@ -14,17 +14,22 @@ from typing import Literal
 from factorycommon.messages import Message
 from factorycommon.models import Hours, Session, SessionId
 from factorylink.catalogue.choices import SHORTEST_HOURS
+from factorylink.doors.manager import DoorManager
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain
+from factorylink.jobs.identity import Identity
 from factorylink.jobs.ownership import Found
 from factorylink.ledger import charges
 from factorylink.ledger.charges import OverBudget
-from factorylink.ledger.ledger import Write
+from factorylink.ledger.ledger import Ledger, Write
 from factorylink.ledger.own_jobs import session_job
 from factorylink.problems import conflict, from_link_error, gone, invalid, refused
-from factorylink.sessions.link_state import LinkState
 from factorylink.sessions.permission import Permission
+from factorylink.sessions.session_views import SessionViews
+from factorylink.site.audit_entries import AuditEntries
 from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
+from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
 
@@ -34,9 +39,25 @@ AGREES = timedelta(seconds=5)  # the scheduler's end and the door's, rounded eac
 class Extender:
     """Moves the ends of sessions."""
 
-    def __init__(self, link_state: LinkState) -> None:
-        self._link_state = link_state
-        self._permission = Permission(link_state)
+    def __init__(
+        self,
+        table: SessionTable,
+        views: SessionViews,
+        permission: Permission,
+        ledger: Ledger,
+        audit: AuditEntries,
+        doors: DoorManager,
+        identity: Identity,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._table = table
+        self._views = views
+        self._permission = permission
+        self._ledger = ledger
+        self._audit = audit
+        self._doors = doors
+        self._identity = identity
+        self._tasks = tasks
 
     async def extend(self, session_id: SessionId, hours: Hours, by: Literal["person", "hub"]) -> Session:
         """Ask the scheduler for that many more hours. The new end is shown once its next answer has it.
@@ -44,8 +65,7 @@ class Extender:
         Raises ProblemError: the person may begin nothing, not at this factory, not now, less than a minute, more than
         there is room for, too often, or the scheduler's no.
         """
-        link_state = self._link_state
-        live = link_state.live.get(session_id)
+        live = self._table.get(session_id)
         if live is None:
             raise gone(f"The live session {session_id}")
         row = live.row
@@ -56,7 +76,7 @@ class Extender:
         self._permission.more_time(live)
         async with live.extending:
             place = self._permission.more_time(live)  # once more: others that waited here may have used it up
-            most = link_state.room(live, place)
+            most = self._views.room(live, place)
             if most is None or live.job is None or live.job.ends is None or row.started is None:
                 raise conflict(Message("not-running", "Only a session that runs and is not ending can be made longer."))
             if hours > most:
@@ -70,8 +90,8 @@ class Extender:
             seconds = charges.seconds_between(live.job.ends, until)
             held = self._permission.hold_more(row.id, seconds, until, row.choice.project)
             try:
-                await link_state.ledger.change(row, held, extensions=row.extensions + 1)
-                what = await place.site.extend(account, session_job(row, link_state.identity), minutes)
+                await self._ledger.change(row, held, extensions=row.extensions + 1)
+                what = await place.site.extend(account, session_job(row, self._identity), minutes)
             except OverBudget as error:
                 raise error.problem() from error
             except Refused as error:
@@ -88,14 +108,14 @@ class Extender:
                 raise conflict(Message("not-running", "Only a session that runs and is not ending can be made longer."))
             more = Message("extended", "Its time was made {hours} h longer.").format(hours=f"{hours:g}")
             await self._write(live, "extend", detail, more)
-        link_state.touch(live)
-        return link_state.session(live)
+        self._table.touch(live)
+        return self._views.of(live)
 
     async def _write(
         self, live: LiveSession, action: str, detail: str, say: str = "", also: Write | None = None
     ) -> None:
-        entry = self._link_state.entry(live.row, action, detail)
-        await self._link_state.ledger.change(live.row, *(() if also is None else (also,)), say=say, entry=entry)
+        entry = self._audit.of_session(live.row, action, detail)
+        await self._ledger.change(live.row, *(() if also is None else (also,)), say=say, entry=entry)
 
     def follow(self, live: LiveSession) -> None:
         """Tell the door when its job ends, if the scheduler says another time than the door. Called after each answer
@@ -106,13 +126,13 @@ class Extender:
         if door.ends is not None and abs(door.ends - job.ends) <= AGREES:
             return
         if live.telling is None or live.telling.done():
-            live.telling = self._link_state.spawn(self._tell(live), f"end of {live.row.id} told")
+            live.telling = self._tasks.spawn(self._tell(live), f"end of {live.row.id} told")
 
     async def _tell(self, live: LiveSession) -> None:
         if live.job is None or live.job.ends is None:
             return
         try:
-            await self._link_state.doors.new_end(live.row.id, live.job.ends)
+            await self._doors.new_end(live.row.id, live.job.ends)
         except FactoryError as error:  # told again after the scheduler's next answer
             log.info("The door of session %s was not told its end: %s", live.row.id, error)
 

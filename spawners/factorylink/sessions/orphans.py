@@ -13,15 +13,22 @@ from typing import Any
 
 from factorycommon.messages import Message
 from factorycommon.models import EndReason, Job, JobId, JobOptions, JobState, LogLine, SessionId, SessionState
+from factorylink.config import Limits
+from factorylink.doors.manager import DoorManager
 from factorylink.errors import FactoryError, Gone
+from factorylink.jobs.identity import Identity
 from factorylink.jobs.ownership import Found, OwnJob, of_one
 from factorylink.ledger import charges
-from factorylink.ledger.ledger import AuditEntry, LedgerConflict
+from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict
 from factorylink.ledger.schema import SessionRecord
-from factorylink.sessions.link_state import LinkState
+from factorylink.projects.account_leases import AccountLeases
+from factorylink.projects.charge_reservations import ChargeReservations
+from factorylink.sessions.account_work import AccountWork
 from factorylink.sessions.submitter import read_note
+from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
 
 log = logging.getLogger("factorylink")
@@ -35,8 +42,27 @@ Key = tuple[str, JobId]  # factory id, job
 class OrphanFinder:
     """Looks at each such job, at its first answer and again when its grace is over."""
 
-    def __init__(self, link_state: LinkState) -> None:
-        self._link_state = link_state
+    def __init__(
+        self,
+        table: SessionTable,
+        ledger: Ledger,
+        audit: AuditEntries,
+        doors: DoorManager,
+        identity: Identity,
+        account_leases: AccountLeases,
+        reservations: ChargeReservations,
+        account_work: AccountWork,
+        limits: Limits,
+    ) -> None:
+        self._table = table
+        self._ledger = ledger
+        self._audit = audit
+        self._doors = doors
+        self._identity = identity
+        self._account_leases = account_leases
+        self._reservations = reservations
+        self._account_work = account_work
+        self._limits = limits
         self._orphans: dict[Key, float] = {}  # since when, in ticks
         self._strangers: set[Key] = set()  # none of ours, whatever they say; said once
 
@@ -54,7 +80,7 @@ class OrphanFinder:
         """Another job than its own says it is of this row."""
         if job.state not in _ALIVE:
             return
-        own = self._link_state.live[row.id].job if row.id in self._link_state.live else None
+        own = self._table[row.id].job if row.id in self._table else None
         if row.submits < _UNCERTAIN and not _before(job, own):  # then it is none of ours, whoever copied the comment
             self._leave_alone(place, job, f"says it is of session {row.id}, which has job {row.job}")
             return
@@ -62,7 +88,7 @@ class OrphanFinder:
 
     def _apart(self, place: FactoryConnection, job: Job, work: Callable[[], Awaitable[None]]) -> None:
         """Do it in the background: the account's own commands are run for it."""
-        self._link_state.apart.begin((place.factory.id, job.id), (place.factory.id, job.account), work)
+        self._account_work.begin((place.factory.id, job.id), (place.factory.id, job.account), work)
 
     async def _cancel_second(self, row: SessionRecord, place: FactoryConnection, job: Job) -> None:
         try:
@@ -71,9 +97,7 @@ class OrphanFinder:
             log.warning("The second job %s of session %s is not cancelled yet: %s", job.id, row.id, error.message)
             return
         if what is Found.OURS:
-            await self._link_state.ledger.change(
-                row, entry=self._link_state.entry(row, "cancel", f"second job {job.id}")
-            )
+            await self._ledger.change(row, entry=self._audit.of_session(row, "cancel", f"second job {job.id}"))
 
     def copied(self, session_id: SessionId, place: FactoryConnection, job: Job) -> None:
         """A job of an array says it is of this session: no session was submitted so."""
@@ -89,14 +113,14 @@ class OrphanFinder:
         """Ours, and not among the live sessions. The session it now is, or None: also where that is found out apart,
         since its account's own commands are run for it."""
         key = (place.factory.id, job.id)
-        if job.state not in _ALIVE or key in self._strangers or session_id in self._link_state.live:
+        if job.state not in _ALIVE or key in self._strangers or session_id in self._table:
             return None
         since = self._orphans.get(key)
-        grace = self._link_state.config.limits.orphan_grace_seconds
+        grace = self._limits.orphan_grace_seconds
         if since is not None and clock.ticks() - since < grace:
             return None
-        row = await self._link_state.ledger.row(session_id)
-        if row is None and ("sessions", session_id) in self._link_state.ledger.set_aside:
+        row = await self._ledger.row(session_id)
+        if row is None and ("sessions", session_id) in self._ledger.set_aside:
             self._leave_alone(place, job, f"is of session {session_id}, whose row in the ledger cannot be read")
             return None
         if row is None:
@@ -104,7 +128,7 @@ class OrphanFinder:
             return None
         try:
             if row.ended is None:
-                live = self._hold(row)
+                live = self._table.hold(row, answered=True)
             elif row.job is None and row.submits > 0:
                 live = await self._revive(row, job)
             elif row.job == job.id or row.submits >= _UNCERTAIN:
@@ -121,7 +145,7 @@ class OrphanFinder:
 
     async def _lost(self, session_id: SessionId, place: FactoryConnection, job: Job) -> None:
         """Take a session back that the ledger lost; its job is an orphan where nobody can have it."""
-        if session_id in self._link_state.live:
+        if session_id in self._table:
             return
         try:
             why = await self._rebuild(session_id, place, job)
@@ -148,7 +172,7 @@ class OrphanFinder:
             self._apart(place, job, lambda: self._cancel(place, job, row, why))
             return
         self._orphans[key] = clock.ticks()
-        grace = self._link_state.config.limits.orphan_grace_seconds
+        grace = self._limits.orphan_grace_seconds
         log.warning("Job %s at %s %s: cancelled in %d s", job.id, place.factory.id, why, grace)
 
     async def _cancel(self, place: FactoryConnection, job: Job, row: SessionRecord | None, why: str) -> None:
@@ -164,19 +188,19 @@ class OrphanFinder:
         log.warning("Job %s at %s %s: cancelled", job.id, place.factory.id, why)
         person, key_id = row.user if row else "", place.access_status.key_id(job.account)
         entry = AuditEntry(person, job.account, place.factory.id, "cancel-orphan", job.id, why, key_id)
-        await self._link_state.ledger.note(entry)
+        await self._ledger.note(entry)
 
     async def _rebuild(self, session_id: SessionId, place: FactoryConnection, job: Job) -> str | None:
         """Write the session down again, from the note in its folder; return why nobody can have it, None: it is there.
         Raises Conflict, LinkError."""
         try:
-            note = await read_note(place, job.account, session_id, self._link_state.identity)
+            note = await read_note(place, job.account, session_id, self._identity)
         except Gone:
             note = None
         if note is None:
             return f"is of session {session_id}, which is not in the ledger and whose folder has no note of ours"
-        used = self._link_state.ports()
-        port = note.port if note.port not in used else self._link_state.doors.allocate(used)
+        used = self._table.ports()
+        port = note.port if note.port not in used else self._doors.allocate(used)
         row = SessionRecord(
             id=note.id,
             user=note.user,
@@ -199,21 +223,17 @@ class OrphanFinder:
                 )
             ],
         )
-        held = charges.found([self._link_state.claim(row)])
-        await self._link_state.account_leases.found(row.factory, row.account, row.user)
-        await self._link_state.keep(row, self._link_state.entry(row, "rebuild"), held)
+        held = charges.found([self._reservations.of_session(row)])
+        await self._account_leases.found(row.factory, row.account, row.user)
+        await self._table.add(row, self._audit.of_session(row, "rebuild"), held)
         return None
 
     async def _revive(self, row: SessionRecord, job: Job) -> LiveSession:
         say = Message("job-arrived-late", "Job {job} arrived after all; it is cancelled.").format(job=job.id)
         wish: dict[str, Any] = {"wish": "stop", "stopped_for": row.stopped_for or EndReason.REFUSED}
         values = {"job": job.id, "submitted": job.submitted, "ended": None, "state": SessionState.ENDING, **wish}
-        await self._link_state.ledger.change(row, charges.reopen(row.id), say=say, **values)
-        return self._hold(row)
-
-    def _hold(self, row: SessionRecord) -> LiveSession:
-        live = self._link_state.live[row.id] = LiveSession(row, answered=True)
-        return live
+        await self._ledger.change(row, charges.reopen(row.id), say=say, **values)
+        return self._table.hold(row, answered=True)
 
     def _leave_alone(self, place: FactoryConnection, job: Job, why: str) -> None:
         if (place.factory.id, job.id) not in self._strangers:

@@ -12,21 +12,25 @@ from typing import Any
 
 from factorycommon.messages import Message
 from factorycommon.models import EndReason, Job, JobState, SessionId, SessionState, Words
+from factorylink.config import Limits
+from factorylink.doors.manager import DoorManager
 from factorylink.explain import explain
+from factorylink.jobs.identity import Identity
 from factorylink.jobs.ownership import DOUBT, Found, found
 from factorylink.ledger import charges
-from factorylink.ledger.ledger import LedgerConflict, LedgerError
+from factorylink.ledger.ledger import Ledger, LedgerConflict, LedgerError
 from factorylink.ledger.own_jobs import session_job
 from factorylink.sessions import state_machine
 from factorylink.sessions.door_events import DoorListener
 from factorylink.sessions.extension import Extender
-from factorylink.sessions.link_state import LinkState
 from factorylink.sessions.matching import compare
 from factorylink.sessions.orphans import OrphanFinder
 from factorylink.sessions.state_machine import Action, Phase
 from factorylink.sessions.termination import Termination
+from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
 
 log = logging.getLogger("factorylink")
@@ -35,37 +39,50 @@ ENOUGH_MISSES = 2
 
 
 class SessionReconciler:
-    """``submit_again``: hands over a job that never reached the scheduler."""
+    """``submit_again``: hands over a job that never reached the scheduler. ``is_of_batch``: tells whether a job at that
+    factory is a cluster's. ``same_name``: by factory, how many jobs another gateway of the same name has there."""
 
     def __init__(
         self,
-        link_state: LinkState,
+        table: SessionTable,
+        ledger: Ledger,
+        audit: AuditEntries,
+        doors: DoorManager,
+        identity: Identity,
+        is_of_batch: Callable[[str, Job], bool],
+        orphans: OrphanFinder,
+        limits: Limits,
         termination: Termination,
         extender: Extender,
         listener: DoorListener,
         submit_again: Callable[[LiveSession, FactoryConnection], None],
     ) -> None:
-        self._link_state = link_state
+        self._table = table
+        self._ledger = ledger
+        self._audit = audit
+        self._doors = doors
+        self._identity = identity
+        self._is_of_batch = is_of_batch
+        self._orphans = orphans
+        self._limits = limits
         self._extender = extender
         self._termination = termination
         self._listener = listener
         self._submit_again = submit_again
-        self._orphans = OrphanFinder(link_state)
+        self.same_name: dict[str, int] = {}
         self._warned: set[str] = set()  # factories where another gateway of the same name has jobs
 
     async def answered(self, place: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
         """A factory's successful answer; about one site account's jobs only, where one is named, and then it says
         nothing of any other's. Whatever fails here is tried again at the next one."""
-        here = {
-            live.row.id: live for live in self._link_state.at(place.factory.id) if account in (None, live.row.account)
-        }
+        here = {live.row.id: live for live in self._table.at(place.factory.id) if account in (None, live.row.account)}
         plan = compare(
             [live.row for live in here.values()],
             jobs,
-            self._link_state.identity,
+            self._identity,
             place.factory.id,
             {live.row.id for live in here.values() if live.submitting},
-            partial(self._link_state.of_batch, place.factory.id),
+            partial(self._is_of_batch, place.factory.id),
         )
         try:
             for row, job in plan.replaced:
@@ -91,28 +108,27 @@ class SessionReconciler:
                     await self._seen(live, place, job)
         except LedgerError:
             log.exception("The answer of %s is not in the ledger yet", place.factory.id)
-        place.site.expect(any(_awaited(live) for live in self._link_state.at(place.factory.id)))
+        place.site.expect(any(_awaited(live) for live in self._table.at(place.factory.id)))
         self._warn(place, plan.others)
-        await self._link_state.answered(place, jobs, account)
 
     def _warn(self, place: FactoryConnection, others: list[Job]) -> None:
         """Tell the operator, once for each factory, of jobs that another gateway of the same name has there."""
         alive = [job for job in others if job.state is not JobState.ENDED]
-        self._link_state.same_name[place.factory.id] = len(alive)
+        self.same_name[place.factory.id] = len(alive)
         if alive and place.factory.id not in self._warned:
             self._warned.add(place.factory.id)
             log.warning(
                 "%s: %d jobs of the name %s have comments that another gateway signed, such as job %s of %s. Two hubs "
                 "with the same hub.name? Their jobs are left alone; give each hub a name of its own.",
-                *(place.factory.id, len(alive), self._link_state.identity.job_name, alive[0].id, alive[0].account),
+                *(place.factory.id, len(alive), self._identity.job_name, alive[0].id, alive[0].account),
             )
 
     # --- what an answer says of one session
 
     async def _claim(self, live: LiveSession, job: Job) -> None:
         try:
-            entry = self._link_state.entry(live.row, "settle", f"job {job.id}")
-            await self._link_state.ledger.change(
+            entry = self._audit.of_session(live.row, "settle", f"job {job.id}")
+            await self._ledger.change(
                 live.row,
                 say=Message("job-found", "Job {job} was found.").format(job=job.id),
                 entry=entry,
@@ -130,13 +146,11 @@ class SessionReconciler:
         if before is None or (job.state, job.raw_state, job.reason) != (before.state, before.raw_state, before.reason):
             live.said_since = clock.ticks()
         _freeze(live, job)
-        remark = _remark(
-            live, job, found(session_job(row, self._link_state.identity), job), self._link_state.identity.job_name
-        )
+        remark = _remark(live, job, found(session_job(row, self._identity), job), self._identity.job_name)
         position = place.site.position(job.id) if job.state == JobState.PENDING else None
         if job != before or position != live.position:
             live.position = position
-            self._link_state.touch(live)
+            self._table.touch(live)
         await self._follow(live, place, job)
         if remark is not None and remark.code == "job-not-cancelled" and job.state is JobState.RUNNING:
             await self._ends_by_door(live, place, job)
@@ -166,8 +180,8 @@ class SessionReconciler:
                 async with live.lock:
                     if _goes_on(live):
                         say = Message("job-ending", "The job is ending.")
-                        await self._link_state.ledger.change(row, say=say, state=state_machine.state(step.phase))
-                self._link_state.touch(live)
+                        await self._ledger.change(row, say=say, state=state_machine.state(step.phase))
+                self._table.touch(live)
             case _:
                 await self._as_before(live, place, job)
         self._extender.follow(live)
@@ -182,10 +196,10 @@ class SessionReconciler:
             values["submitted"] = job.submitted
         say = "" if words is None or any(line.text == words.what for line in row.log) else words.what
         if values or say:
-            await self._link_state.ledger.change(row, say=say, **values)
+            await self._ledger.change(row, say=say, **values)
         if words != live.remark:
             live.remark = words
-            self._link_state.touch(live)
+            self._table.touch(live)
 
     def _replaced(self, live: LiveSession, place: FactoryConnection, job: Job) -> None:
         log.warning("Job %s at %s is not the one of session %s any more", job.id, place.factory.id, live.row.id)
@@ -195,7 +209,7 @@ class SessionReconciler:
         """Nothing happened to it; but time passes, and some things are told late."""
         row = live.row
         with contextlib.suppress(OSError):  # said when it could not be had; whoever has it may leave it
-            await self._link_state.doors.bind(row.id, row.port)
+            await self._doors.bind(row.id, row.port)
         if row.state == SessionState.PENDING:
             if (give_up := row.choice.give_up_hours) and clock.since(row.created) > timedelta(hours=give_up):
                 await self._termination.wish(
@@ -203,13 +217,13 @@ class SessionReconciler:
                 )
             return
         if row.node is None and job.nodes:  # told only now: without it the door is not looked for
-            await self._link_state.ledger.change(row, node=job.nodes[0])
+            await self._ledger.change(row, node=job.nodes[0])
             live.door_kept = False
-            self._link_state.touch(live)
+            self._table.touch(live)
         if job.ends is not None and (row.ends != job.ends or live.extend_doubtful):
             live.extend_doubtful = False
-            await self._link_state.ledger.change(row, charges.runs(row.id, row.started, job.ends), ends=job.ends)
-            self._link_state.touch(live)
+            await self._ledger.change(row, charges.runs(row.id, row.started, job.ends), ends=job.ends)
+            self._table.touch(live)
         if not live.door_kept:
             self._listener.look_for(live, place)
         if row.state == SessionState.STARTING and not job.suspended and self._late(live):
@@ -259,10 +273,10 @@ class SessionReconciler:
             await self._listener.let_go(live)
         if (row.node, row.started, row.ends) != (node, started, ends):
             values: dict[str, Any] = {"node": node, "started": started, "ends": ends}
-            await self._link_state.ledger.change(row, *also, restarts=max(row.restarts, job.restarts), **values)
+            await self._ledger.change(row, *also, restarts=max(row.restarts, job.restarts), **values)
             live.earlier += earlier
             live.door_kept = False
-            self._link_state.touch(live)
+            self._table.touch(live)
         if not live.door_kept:
             self._listener.look_for(live, place)
 
@@ -284,7 +298,7 @@ class SessionReconciler:
         async with live.lock:
             if not _goes_on(live):
                 return
-            await self._link_state.ledger.change(
+            await self._ledger.change(
                 live.row,
                 charges.runs(live.row.id, job.started, job.ends),
                 say=say,
@@ -294,7 +308,7 @@ class SessionReconciler:
                 **values,
             )
         live.environment_at, live.frozen = None, 0.0
-        self._link_state.touch(live)
+        self._table.touch(live)
         self._listener.look_for(live, place)
 
     async def _requeued(self, live: LiveSession, job: Job) -> None:
@@ -315,13 +329,13 @@ class SessionReconciler:
             say = say.format(count=job.restarts)
             started, now = live.row.started, job.started or clock.now()
             again = charges.began_again(live.row.id, started, now)
-            await self._link_state.ledger.change(live.row, again, say=say, restarts=job.restarts, **values)
+            await self._ledger.change(live.row, again, say=say, restarts=job.restarts, **values)
             live.earlier += charges.ran(started, now)
         await self._listener.let_go(live)
 
     def _late(self, live: LiveSession) -> bool:
         """The notebook had its time to come up. Waiting for the environment does not count: the door limits that."""
-        limits = self._link_state.config.limits
+        limits = self._limits
         if live.environment_at is not None:
             return clock.ticks() - live.environment_at > limits.starting_seconds + live.frozen
         started = live.row.started

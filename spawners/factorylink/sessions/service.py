@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import Literal
 
 from factorycommon.messages import Message
-from factorycommon.models import Choice, EndReason, LogLine, Session, SessionId, SessionRequest, SessionState
+from factorycommon.models import (
+    Choice,
+    EndReason,
+    LogLine,
+    MessageBody,
+    Session,
+    SessionId,
+    SessionRequest,
+    SessionState,
+)
+from factorylink.doors.manager import DoorManager
 from factorylink.errors import FactoryError, Refused
 from factorylink.explain import explain
-from factorylink.ledger import charges
-from factorylink.ledger.charges import OverBudget
-from factorylink.ledger.ledger import LedgerConflict, LedgerError
+from factorylink.ledger.charges import Charges, OverBudget
+from factorylink.ledger.charges import found as found_charges
+from factorylink.ledger.ledger import Ledger, LedgerConflict, LedgerError
 from factorylink.ledger.schema import SessionRecord
 from factorylink.problems import (
     conflict,
@@ -23,20 +32,23 @@ from factorylink.problems import (
     refused,
     unreachable,
 )
+from factorylink.projects.account_leases import AccountLeases
+from factorylink.projects.charge_reservations import ChargeReservations
 from factorylink.sessions.admission import Admission
 from factorylink.sessions.door_events import DoorListener
-from factorylink.sessions.ended import show_charged
-from factorylink.sessions.extension import Extender
-from factorylink.sessions.link_state import LinkState
 from factorylink.sessions.permission import Permission
-from factorylink.sessions.reconciler import SessionReconciler
+from factorylink.sessions.session_views import SessionViews
 from factorylink.sessions.submission import Submission
-from factorylink.sessions.submitter import Submitter
 from factorylink.sessions.termination import Termination
 from factorylink.sessions.withdrawn import StoppedBeforeBegun
+from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
-from factorylink.state.live_session import LiveSession, show_ended
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.ended_session import show_charged
+from factorylink.state.live_session import LiveSession, from_record
+from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
+from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
 
@@ -50,80 +62,69 @@ _BY: dict[str, str] = {
 
 
 class Sessions:
-    """One for the link. ``start`` before use, ``close`` at the end; neither touches a job."""
+    """One for the link. ``load`` before use."""
 
-    def __init__(self, link_state: LinkState, submitter: Submitter) -> None:
-        self.link_state = link_state
-        self._termination = Termination(link_state)
-        self.extender = Extender(link_state)
-        self._submission = Submission(link_state, submitter, self._termination)
-        self.listener = DoorListener(link_state, self.extender)
-        self._watcher = SessionReconciler(
-            link_state, self._termination, self.extender, self.listener, self._submission.again
-        )
-        self._admission = Admission(link_state)
-        self._permission = Permission(link_state)
+    def __init__(
+        self,
+        table: SessionTable,
+        views: SessionViews,
+        ledger: Ledger,
+        audit: AuditEntries,
+        doors: DoorManager,
+        factories: OfferedFactories,
+        permission: Permission,
+        admission: Admission,
+        account_leases: AccountLeases,
+        reservations: ChargeReservations,
+        submission: Submission,
+        listener: DoorListener,
+        termination: Termination,
+        charges: Charges,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._table = table
+        self._views = views
+        self._ledger = ledger
+        self._audit = audit
+        self._doors = doors
+        self._factories = factories
+        self._permission = permission
+        self._admission = admission
+        self._account_leases = account_leases
+        self._reservations = reservations
+        self._submission = submission
+        self._listener = listener
+        self._termination = termination
+        self._charges = charges
+        self._tasks = tasks
         self._intending: dict[str, asyncio.Lock] = {}  # per person, so that limits are counted right
         self._never = StoppedBeforeBegun()
 
-    async def start(self) -> None:
-        """Listen on every live session's port first; then ask each factory for itself, and open the doors."""
-        link_state = self.link_state
-        link_state.drains = await link_state.ledger.drains()
-        await link_state.people.load()
-        await link_state.account_leases.load()
-        await link_state.acceptances.load()
-        await link_state.projects.refresh()
-        for name, message in (await link_state.ledger.pauses()).items():
-            if name in link_state.places:
-                link_state.places[name].access_status.pause(message)
-        earlier = await link_state.budget.earlier()
-        for row in await link_state.ledger.live():
-            link_state.live[row.id] = LiveSession(row, answered=True, earlier=earlier.get(row.id, 0))
+    async def load(self) -> None:
+        """Hold every session that the ledger has as live, and listen on its port. Raises LedgerError."""
+        earlier = await self._charges.earlier()
+        for row in await self._ledger.live():
+            self._table.hold(row, answered=True, earlier=earlier.get(row.id, 0))
         # Those from before there were budgets.
-        await link_state.ledger.write(charges.found([link_state.claim(live.row) for live in link_state.live.values()]))
-        for live in link_state.live.values():
+        reserved = [self._reservations.of_session(live.row) for live in self._table.values()]
+        await self._ledger.write(found_charges(reserved))
+        for live in tuple(self._table.values()):
             try:
-                await link_state.doors.bind(live.row.id, live.row.port)
+                await self._doors.bind(live.row.id, live.row.port)
             except OSError:
                 log.exception("Nobody can reach session %s: its port %d is taken", live.row.id, live.row.port)
-        for place in link_state.places.values():
-            place.site.on_answer = partial(self._watcher.answered, place)
-            place.site.private_to(partial(link_state.accounts, place.factory.id), await self._may_have_jobs(place))
-            place.site.knows_ids(partial(link_state.job_ids, place.factory.id))
-            place.site.on_health = partial(link_state.touch_factory, place.factory.id)
-            place.access_status.on_change = partial(link_state.touch_factory, place.factory.id)
-            link_state.background(place.site.start(), f"start of {place.factory.id}")
-        for live in link_state.live.values():
-            place_of = link_state.places.get(live.row.factory)
+
+    def resume(self) -> None:
+        """Open the doors of sessions that run, and go on to stop those that are to stop."""
+        for live in self._table.values():
+            connection = self._factories.get(live.row.factory)
             # A door by stdio is entered through the scheduler, by the job's id: once an answer shows that it is ours.
-            by_id = place_of is not None and place_of.access.door.carrier == "stdio"
+            by_id = connection is not None and connection.access.door.carrier == "stdio"
             runs = live.row.state in (SessionState.STARTING, SessionState.RUNNING)
-            if place_of is not None and runs and not by_id:
-                self.listener.look_for(live, place_of)
+            if connection is not None and runs and not by_id:
+                self._listener.look_for(live, connection)
             if live.row.wish == "stop":
                 self._termination.carry_out(live)
-
-    async def _may_have_jobs(self, place: FactoryConnection) -> set[str]:
-        """Site accounts that may have jobs there, whatever the ledger still knows."""
-        access = place.access
-        listed = {*access.account_pool, *access.accounts.values()}
-        for project in self.link_state.projects.all():
-            if (at := project.factories.get(place.factory.id)) is not None:
-                listed |= {*at.site_accounts.pool, *at.site_accounts.personal.values()}
-        return {
-            *await self.link_state.ledger.accounts(place.factory.id),
-            *self.link_state.accounts(place.factory.id),
-            *listed,
-        }
-
-    async def close(self) -> None:
-        """Let go of everything here; jobs and notebooks go on."""
-        await self.link_state.close()
-        await self.link_state.doors.shutdown()
-        for place in self.link_state.places.values():
-            await place.site.stop()
-            await place.transport.close()
 
     # --- begin
 
@@ -131,26 +132,26 @@ class Sessions:
         """The session of that id, begun if it is new; and whether it is. Answers within 2 s. Raises ProblemError."""
         begun = clock.ticks()
         async with self._intending.setdefault(request.user, asyncio.Lock()):
-            live = self.link_state.live.get(session_id)
+            live = self._table.get(session_id)
             created = False
             if live is None:
-                row = await self.link_state.ledger.row(session_id)
+                row = await self._ledger.row(session_id)
                 if row is not None:
                     return self._again(row, request), False
-                with self.link_state.account_leases.beginning(request.user):
+                with self._account_leases.beginning(request.user):
                     live, created = await self._intend(session_id, request), True
         self._same(live.row, request)
         await self._submission.known(live, begun)
-        if live.row.id not in self.link_state.live:
+        if live.row.id not in self._table:
             return self._again(live.row, request), created
-        return self.link_state.session(live), created
+        return self._views.of(live), created
 
     def _again(self, row: SessionRecord, request: SessionRequest) -> Session:
         """The same PUT after its session ended."""
         self._same(row, request)
         if row.end_reason == EndReason.REFUSED and row.end is not None:
             raise refused(row.end)
-        return show_ended(row)
+        return from_record(row)
 
     def _same(self, row: SessionRecord, request: SessionRequest) -> None:
         if (row.user, row.server) != (request.user, request.server):
@@ -160,7 +161,7 @@ class Sessions:
         place, choice, account = await self._admission.admit(request)
         now = clock.now()
         try:
-            port = self.link_state.doors.allocate(self.link_state.ports())
+            port = self._doors.allocate(self._table.ports())
         except OSError as error:
             raise unreachable(explain.own("no-port").what, scheduler=str(error)) from error
         row = SessionRecord(
@@ -186,28 +187,26 @@ class Sessions:
             live = await self.begin(row, place)
         except LedgerConflict as error:
             raise conflict(self._who_lives(request)) from error
-        self.link_state.background(
-            self.link_state.ledger.choose(request.user, Choice(**choice.model_dump())), "last choice"
-        )
+        self._tasks.begin(self._ledger.choose(request.user, Choice(**choice.model_dump())), "last choice")
         return live
 
     async def begin(self, row: SessionRecord, place: FactoryConnection) -> LiveSession:
         """Write a new session down, and see that its job is handed over. Raises Conflict, ProblemError."""
         if row.id in self._never:
             raise conflict(f"The session {row.id} was stopped before it began.")
-        held = self._permission.hold([self.link_state.claim(row)], row.choice.project)
+        held = self._permission.hold([self._reservations.of_session(row)], row.choice.project)
         try:
-            live = await self.link_state.keep(row, self.link_state.entry(row, "ask", row.choice.size), held)
+            live = await self._table.add(row, self._audit.of_session(row, "ask", row.choice.size), held)
         except OverBudget as error:
             raise error.problem() from error
         except LedgerError:
-            self.link_state.background(self._unmake(row.id), f"whether {row.id} is in the ledger")
+            self._tasks.begin(self._unmake(row.id), f"whether {row.id} is in the ledger")
             raise
         except OSError as error:
             words = explain.own("no-port", str(error))
-            await self.link_state.end(self.link_state.live[row.id], end_reason=EndReason.REFUSED, end=words)
+            await self._table.end(self._table[row.id], end_reason=EndReason.REFUSED, end=words)
             raise unreachable(words.what) from error
-        self.link_state.account_leases.touches(row.factory, row.account)
+        self._account_leases.touches(row.factory, row.account)
         if row.id in self._never:  # stopped while it was being written down
             await self._termination.wish(live, EndReason.STOPPED, "hub", _BY["hub"])
         else:
@@ -222,11 +221,11 @@ class Sessions:
             await asyncio.sleep(UNMAKE_SECONDS)
             try:
                 if live is None:
-                    row = await self.link_state.ledger.row(session_id)
-                    if row is None or row.ended is not None or session_id in self.link_state.live:
+                    row = await self._ledger.row(session_id)
+                    if row is None or row.ended is not None or session_id in self._table:
                         return
-                    live = self.link_state.live[session_id] = LiveSession(row)
-                await self.link_state.end(live, end_reason=EndReason.REFUSED, end=explain.own("not-taken"))
+                    live = self._table.hold(row)
+                await self._table.end(live, end_reason=EndReason.REFUSED, end=explain.own("not-taken"))
             except LedgerError as error:
                 log.warning("Whether session %s is in the ledger is asked again: %s", session_id, error)
             else:
@@ -237,7 +236,7 @@ class Sessions:
         await self._submission.known(live, clock.ticks())
 
     def _who_lives(self, request: SessionRequest) -> str:
-        others = self.link_state.sessions(request.user, request.server)
+        others = self._views.live(request.user, request.server)
         name = request.server or "the default server"
         return f"{name} has a session already: {others[0].id if others else 'being made now'}."
 
@@ -245,39 +244,39 @@ class Sessions:
 
     async def session(self, session_id: SessionId) -> Session:
         """Live or ended. Raises ProblemError."""
-        live = self.link_state.live.get(session_id)
+        live = self._table.get(session_id)
         if live is not None:
-            return self.link_state.session(live)
-        row = await self.link_state.ledger.row(session_id)
+            return self._views.of(live)
+        row = await self._ledger.row(session_id)
         if row is None:
             raise gone(f"The session {session_id}")
-        used = await self.link_state.budget.used([row.id])
-        return show_charged(row, used.get(row.id), self.link_state.places)
+        used = await self._charges.used([row.id])
+        return show_charged(row, used.get(row.id), self._factories)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
         """Live ones; or the newest, ended ones too. None that runs only a cluster's scheduler."""
         if live:
-            return self.link_state.sessions(user, server)
-        rows = [row for row in await self.link_state.ledger.recent(user, server, limit) if not row.head]
-        used = await self.link_state.budget.used([row.id for row in rows if row.ended is not None])
+            return self._views.live(user, server)
+        rows = [row for row in await self._ledger.recent(user, server, limit) if not row.head]
+        used = await self._charges.used([row.id for row in rows if row.ended is not None])
         return [
-            self.link_state.session(self.link_state.live[row.id])
-            if row.id in self.link_state.live
-            else show_charged(row, used.get(row.id), self.link_state.places)
+            self._views.of(self._table[row.id])
+            if row.id in self._table
+            else show_charged(row, used.get(row.id), self._factories)
             for row in rows
         ]
 
     async def stop(self, session_id: SessionId, by: Literal["person", "hub", "operator"]) -> None:
         """Return when the ledger holds the wish. Raises ProblemError for a session never heard of; that one is never
         begun, should it still be asked for."""
-        if session_id not in self.link_state.live:
+        if session_id not in self._table:
             self._never.add(session_id)  # first: it may begin while the ledger is asked
-            row = await self.link_state.ledger.row(session_id)
-            if session_id not in self.link_state.live:
+            row = await self._ledger.row(session_id)
+            if session_id not in self._table:
                 if row is None:
                     raise gone(f"The session {session_id}")
                 return
-        await self._termination.wish(self.link_state.live[session_id], EndReason.STOPPED, by, _BY[by])
+        await self._termination.wish(self._table[session_id], EndReason.STOPPED, by, _BY[by])
 
     async def end_access(self, live: LiveSession) -> None:
         """End it, since its person may no longer use its project. Raises LedgerError."""
@@ -285,27 +284,29 @@ class Sessions:
 
     async def send_environment(self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]) -> None:
         """Through the door; kept nowhere. Raises ProblemError."""
-        await self.through_door(
-            session_id, lambda: self.link_state.doors.send_environment(session_id, environment, argv)
-        )
-        if (live := self.link_state.live.get(session_id)) is not None:  # it may have ended meanwhile
-            self.link_state.touch(live)
+        await self._through_door(session_id, lambda: self._doors.send_environment(session_id, environment, argv))
+        if (live := self._table.get(session_id)) is not None:  # it may have ended meanwhile
+            self._table.touch(live)
 
     async def token(self, session_id: SessionId) -> str | None:
         """The hub token that its notebook has. Raises ProblemError."""
         found: list[str | None] = []
 
         async def ask() -> None:
-            found.append(await self.link_state.doors.token(session_id))
+            found.append(await self._doors.token(session_id))
 
-        await self.through_door(session_id, ask)
+        await self._through_door(session_id, ask)
         return found[0]
 
-    async def through_door(self, session_id: SessionId, ask: Callable[[], Awaitable[object]]) -> None:
+    async def tell(self, session_id: SessionId, message: MessageBody) -> None:
+        """Show a message in the session. Raises ProblemError."""
+        await self._through_door(session_id, lambda: self._doors.tell(session_id, message))
+
+    async def _through_door(self, session_id: SessionId, ask: Callable[[], Awaitable[object]]) -> None:
         """Ask something of the session's door. Raises ProblemError."""
-        if session_id not in self.link_state.live:
+        if session_id not in self._table:
             raise gone(f"The live session {session_id}")
-        if not self.link_state.doors.is_open(session_id):
+        if not self._doors.is_open(session_id):
             raise conflict(Message("door-not-open", "The session's door is not open."))
         try:
             await ask()

@@ -10,14 +10,16 @@ from factorycommon.messages import Message
 from factorycommon.models import EndReason, JobId
 from factorylink.errors import FactoryError, NotDone, Refused, Unwanted
 from factorylink.explain import explain
-from factorylink.ledger.ledger import LedgerConflict, LedgerError
+from factorylink.ledger.ledger import Ledger, LedgerConflict, LedgerError
 from factorylink.problems import ProblemError, of_words, refused, unreachable
-from factorylink.sessions.link_state import LinkState
 from factorylink.sessions.submitter import Submitter
 from factorylink.sessions.termination import Termination
+from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
+from factorylink.util.background_tasks import BackgroundTasks
 from factorylink.util.metrics import SUBMIT_SECONDS
 
 log = logging.getLogger("factorylink")
@@ -30,14 +32,25 @@ class Submission:
     """Of each session once; and again where it is known that no job came of it. Who waits for what came of it may be
     told that the session is pending; after that a failure is settled with the factory, and no longer an answer."""
 
-    def __init__(self, link_state: LinkState, submitter: Submitter, termination: Termination) -> None:
-        self._link_state = link_state
+    def __init__(
+        self,
+        table: SessionTable,
+        ledger: Ledger,
+        audit: AuditEntries,
+        submitter: Submitter,
+        termination: Termination,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._table = table
+        self._ledger = ledger
+        self._audit = audit
+        self._tasks = tasks
         self._submitter = submitter
         self._termination = termination
 
     def begin(self, live: LiveSession, place: FactoryConnection) -> None:
         """See that its job is handed over."""
-        live.submission = self._link_state.spawn(self._submission(live, place), f"submission of {live.row.id}")
+        live.submission = self._tasks.spawn(self._submission(live, place), f"submission of {live.row.id}")
 
     def again(self, live: LiveSession, place: FactoryConnection) -> None:
         """The same, where nobody does it now and its account may submit."""
@@ -70,7 +83,7 @@ class Submission:
             live.withdrawn, live.answered, problem = False, True, None
         live.misses = 0
         place.site.expect(True)
-        self._link_state.touch(live)
+        self._table.touch(live)
         return problem
 
     async def _handed_over(self, live: LiveSession, place: FactoryConnection) -> ProblemError | None:
@@ -84,7 +97,7 @@ class Submission:
         except Refused as error:
             live.withdrawn = not live.answered
             words = explain.refused(error.message)
-            await self._link_state.end(live, end_reason=row.stopped_for or EndReason.REFUSED, end=words)
+            await self._table.end(live, end_reason=row.stopped_for or EndReason.REFUSED, end=words)
             return refused(words)
         except FactoryError as error:
             if live.answered:
@@ -92,7 +105,7 @@ class Submission:
                 return None
             live.withdrawn = True
             if isinstance(error, NotDone) and (barred := explain.barred(error)) is not None:
-                await self._link_state.end(live, end_reason=EndReason.REFUSED, end=barred)
+                await self._table.end(live, end_reason=EndReason.REFUSED, end=barred)
                 return of_words("unreachable", barred)
             await self._withdraw(live, begun=row.submits > submits and not isinstance(error, NotDone))
             return unreachable(explain.unreachable(error).what, scheduler=error.message)
@@ -103,9 +116,9 @@ class Submission:
         """Write the id down that a submission gave. Where another session has that id, the scheduler's ids have begun
         again, or the account's shell lies: the factory's answers tell whose the job is. Raises LedgerError."""
         row = live.row
-        entry = replace(self._link_state.entry(row, "submit"), job=job)
+        entry = replace(self._audit.of_session(row, "submit"), job=job)
         try:
-            await self._link_state.ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
+            await self._ledger.change(row, say=_WAITS.format(job=job), entry=entry, job=job)
         except LedgerConflict:
             log.warning("Session %s: its job is said to be %s, which another session has", row.id, job)
             live.withdrawn, live.answered = False, True
@@ -116,4 +129,4 @@ class Submission:
             await self._termination.wish(live, EndReason.REFUSED, "link", explain.own("not-taken").as_message("what"))
         else:
             words = explain.own("not-taken")
-            await self._link_state.end(live, end_reason=EndReason.REFUSED, end=words)
+            await self._table.end(live, end_reason=EndReason.REFUSED, end=words)

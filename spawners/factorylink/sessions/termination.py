@@ -9,22 +9,27 @@ from typing import TypeVar
 
 from factorycommon.models import End, EndReason, Words
 from factorycommon.models.plain import last_lines
+from factorylink.doors.manager import DoorManager
 from factorylink.doors.protocol import DoorEnd, read_told
 from factorylink.errors import FactoryError, Gone, Refused
 from factorylink.explain import explain
+from factorylink.jobs.identity import Identity
 from factorylink.jobs.ownership import Found, of_one
 from factorylink.ledger import charges
-from factorylink.ledger.ledger import LedgerError
+from factorylink.ledger.ledger import Ledger, LedgerError
 from factorylink.ledger.own_jobs import session_job
 from factorylink.ledger.schema import SessionRecord
 from factorylink.schedulers.command import Command, Output
 from factorylink.sessions import state_machine
-from factorylink.sessions.link_state import LinkState
 from factorylink.sessions.state_machine import Event
 from factorylink.sessions.submitter import session_folder
+from factorylink.site.audit_entries import AuditEntries
 from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
 from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
 from factorylink.util import clock
+from factorylink.util.background_tasks import BackgroundTasks
 
 log = logging.getLogger("factorylink")
 T = TypeVar("T")
@@ -40,25 +45,40 @@ _ASK_SECONDS = 600.0  # a job is gone for certain; why, is asked for so long whe
 class Termination:
     """Carries out wishes to stop, and concludes sessions whose jobs are gone."""
 
-    def __init__(self, link_state: LinkState) -> None:
-        self._link_state = link_state
+    def __init__(
+        self,
+        table: SessionTable,
+        ledger: Ledger,
+        audit: AuditEntries,
+        factories: OfferedFactories,
+        doors: DoorManager,
+        identity: Identity,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._table = table
+        self._ledger = ledger
+        self._audit = audit
+        self._factories = factories
+        self._doors = doors
+        self._identity = identity
+        self._tasks = tasks
 
     async def wish(self, live: LiveSession, reason: EndReason, by: str, say: str) -> None:
         """Put the wish to stop into the ledger, and begin to carry it out. The first wish counts."""
         async with live.lock:
             step = state_machine.step(live.row, Event.WISH)
             if step is not None:
-                entry = self._link_state.entry(live.row, "stop", f"by {by}: {reason.value}")
+                entry = self._audit.of_session(live.row, "stop", f"by {by}: {reason.value}")
                 values = {"wish": "stop", "stopped_for": reason, "state": state_machine.state(step.phase)}
-                await self._link_state.ledger.change(live.row, say=say, entry=entry, **values)
+                await self._ledger.change(live.row, say=say, entry=entry, **values)
                 live.stopped_by_operator = by == "operator"
-                self._link_state.touch(live)
+                self._table.touch(live)
         self.carry_out(live)
 
     def carry_out(self, live: LiveSession) -> None:
         """Make sure that somebody stops it."""
         if live.row.ended is None and (live.stopping is None or live.stopping.done()):
-            live.stopping = self._link_state.spawn(self._stop(live), f"stop of {live.row.id}")
+            live.stopping = self._tasks.spawn(self._stop(live), f"stop of {live.row.id}")
 
     def conclude(self, live: LiveSession, place: FactoryConnection, known: End | None = None) -> None:
         """The job is gone: find out why, and end the session. Called again at each answer until it is known."""
@@ -66,7 +86,7 @@ class Termination:
             live.job_over.set()
             live.over_since = clock.ticks()
         if live.row.ended is None and (live.ending is None or live.ending.done()):
-            live.ending = self._link_state.spawn(self._conclude(live, place, known), f"end of {live.row.id}")
+            live.ending = self._tasks.spawn(self._conclude(live, place, known), f"end of {live.row.id}")
 
     def replaced(self, live: LiveSession, place: FactoryConnection) -> None:
         """End the session: the scheduler gave its job's id to another job, so its own is over."""
@@ -74,25 +94,25 @@ class Termination:
             live.job_over.set()
             live.over_since = clock.ticks()
         if live.row.ended is None and (live.ending is None or live.ending.done()):
-            live.ending = self._link_state.spawn(self._end_replaced(live, place), f"end of {live.row.id}")
+            live.ending = self._tasks.spawn(self._end_replaced(live, place), f"end of {live.row.id}")
 
     async def _end_replaced(self, live: LiveSession, place: FactoryConnection) -> None:
         """End the session whose job's id belongs to another job now. The scheduler is not asked why, since it would
         describe the other job."""
-        told, tail = await self._left_behind(live, place)
-        reason, words = judge(_wished(live), None, told, tail)
+        door_end, tail = await self._left_behind(live, place)
+        reason, words = judge(_wished(live), None, door_end, tail)
         if words.code == explain.own("gone").code:
             words = explain.own("job-replaced")
-        await self._link_state.end(live, end_reason=reason, end=words, log_tail=tail)
+        await self._table.end(live, end_reason=reason, end=words, log_tail=tail)
 
     async def nothing_there(self, live: LiveSession, words: Words) -> None:
         """End a session that has no job."""
-        await self._link_state.end(live, end_reason=live.row.stopped_for or EndReason.REFUSED, end=words)
+        await self._table.end(live, end_reason=live.row.stopped_for or EndReason.REFUSED, end=words)
 
     async def _stop(self, live: LiveSession) -> None:
         if live.submitting and live.submission is not None:
             await asyncio.wait([live.submission])
-        row, place = live.row, self._link_state.places.get(live.row.factory)
+        row, place = live.row, self._factories.get(live.row.factory)
         if row.ended is not None or place is None:
             return
         place.site.expect(True)
@@ -100,12 +120,12 @@ class Termination:
             if row.submit_begun is None:
                 await self.nothing_there(live, stopped(live, row.stopped_for or EndReason.STOPPED))
             return  # there may be a job yet: settled by the next answers
-        if self._link_state.doors.is_open(row.id):
+        if self._doors.is_open(row.id):
             await self._ask_politely(live)
         pause = 0.5
         while row.ended is None:
             place.site.expect(True)
-            own = session_job(row, self._link_state.identity)
+            own = session_job(row, self._identity)
             try:
                 what = of_one(await place.site.cancel(row.account, [own]), own.id)
             except FactoryError as error:
@@ -115,7 +135,7 @@ class Termination:
                 continue
             match what:
                 case Found.OURS:
-                    await self._audit(row)
+                    await self._note_cancellation(row)
                 case Found.ALTERED:
                     log.warning("Job %s of session %s has another comment: not cancelled", row.job, row.id)
                     await self._end_by_door(live)
@@ -131,17 +151,17 @@ class Termination:
         if live.remark != words:
             live.remark = words
             try:
-                await self._link_state.ledger.change(live.row, say=words.what)
+                await self._ledger.change(live.row, say=words.what)
             except LedgerError:
                 log.exception("That job %s is not cancelled is not in the ledger", live.row.job)
-            self._link_state.touch(live)
-        if self._link_state.doors.is_open(live.row.id):
+            self._table.touch(live)
+        if self._doors.is_open(live.row.id):
             await self._ask_politely(live)
 
-    async def _audit(self, row: SessionRecord) -> None:
+    async def _note_cancellation(self, row: SessionRecord) -> None:
         """Once it is done: a ledger that is away for a moment must not keep a job alive."""
         try:
-            await self._link_state.ledger.note(self._link_state.entry(row, "cancel"))
+            await self._ledger.note(self._audit.of_session(row, "cancel"))
         except LedgerError:
             log.exception("The cancel of job %s is not in the audit", row.job)
 
@@ -149,7 +169,7 @@ class Termination:
         """Let the notebook end by itself, so that kernels stop and files are whole."""
 
         async def ask() -> None:
-            await self._link_state.doors.stop(live.row.id)
+            await self._doors.stop(live.row.id)
             await live.job_over.wait()
 
         try:
@@ -173,18 +193,18 @@ class Termination:
                 log.info("Why job %s of session %s ended is asked again: %s", row.job, row.id, error.message)
                 return
             log.warning("Why job %s of session %s ended is not to be known: %s", row.job, row.id, error.message)
-        told, tail = await self._left_behind(live, place)
+        door_end, tail = await self._left_behind(live, place)
         wished = _wished(live)
-        reason, words = judge(wished, end, told, tail)
+        reason, words = judge(wished, end, door_end, tail)
         if reason is EndReason.CANCELLED_BY_SITE and end is not None and end.by is None:
             end = await self._recorded(live, place) or end
-            reason, words = judge(wished, end, told, tail)
+            reason, words = judge(wished, end, door_end, tail)
         if end is not None and charges.counted(end, live.restarts) is None:
             end = await self._recorded(live, place) or end
         code = end.exit_code if end else None
         # Unless it was put back into the queue meanwhile.
         still = live.job_over.is_set
-        await self._link_state.end(live, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
+        await self._table.end(live, still, end, end_reason=reason, end=words, log_tail=tail, exit_code=code)
 
     async def _recorded(self, live: LiveSession, place: FactoryConnection) -> End | None:
         """The end as the site's accounting has it, which tells who cancelled a job, and of each of its runs; the
@@ -200,8 +220,8 @@ class Termination:
         row = live.row
         if row.started is None:
             return None, ()
-        told = await _if_there(row, _door_end(place, row))
-        return told, await _if_there(row, _log_tail(place, row)) or ()
+        door_end = await _if_there(row, _door_end(place, row))
+        return door_end, await _if_there(row, _log_tail(place, row)) or ()
 
 
 async def _door_end(place: FactoryConnection, row: SessionRecord) -> DoorEnd:
@@ -233,14 +253,14 @@ _OF_WISH = {
 
 
 def judge(
-    wished: tuple[EndReason, Words] | None, end: End | None, told: DoorEnd | None, tail: tuple[str, ...] = ()
+    wished: tuple[EndReason, Words] | None, end: End | None, door_end: DoorEnd | None, tail: tuple[str, ...] = ()
 ) -> tuple[EndReason, Words]:
     """Why a session ended: a wish first, then what happened to the job, then what the door and the log said."""
     if wished is not None:
         return wished
-    if told is None or told.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
+    if door_end is None or door_end.reason == "stopped":  # its own SIGTERM: the scheduler knows what that was for
         return explain.ended(end, tail=tail)
-    return explain.ended(end, door=told.reason, message=told.message, tail=tail)
+    return explain.ended(end, door=door_end.reason, message=door_end.message, tail=tail)
 
 
 def _wished(live: LiveSession) -> tuple[EndReason, Words] | None:

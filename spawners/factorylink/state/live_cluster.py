@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from factorycommon.models import (
     BatchId,
     Cluster,
-    ClusterId,
     GpuHours,
     Health,
     JobState,
@@ -27,23 +26,23 @@ from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord, WorkerR
 from factorylink.problems import ProblemError
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.util import clock
-from factorylink.util.event_feed import Feed, encode
+from factorylink.util.event_feed import encode
 
 STEP_SECONDS = 0.5  # between two events of one stream: a person looks at it, and hundreds may start at once
 HEARTBEAT_SECONDS = 15.0
-CLUSTER = "cluster/"  # of the feed's keys
 _ALIVE = (WorkerState.ASKED, WorkerState.PENDING, WorkerState.RUNNING)
 
 
 @dataclass
 class LiveCluster:
-    """The ledger's row of a cluster, and what only this process knows. ``place``: None where its factory is not offered
-    any more. ``feed``: where it is told beside its own stream; as that ends, so do streams. ``left``: when the last
-    reader left, in ticks."""
+    """The ledger's record of a cluster, and what only this process knows. ``place``: None where its factory is not
+    offered any more. ``on_touch`` is called when the cluster may look different. ``closed``: whether its streams have
+    to end. ``left``: when the last reader left, in ticks."""
 
     row: ClusterRecord
     place: FactoryConnection | None
-    feed: Feed | None = None
+    on_touch: Callable[[LiveCluster], None] = lambda _live_cluster: None
+    closed: Callable[[], bool] = lambda: False
     head: Callable[[], Session | None] = lambda: None  # its scheduler's job
     version: int = 0
     readers: int = 0
@@ -70,8 +69,7 @@ class LiveCluster:
         self.version += 1
         for worker in changed:
             worker.version = self.version
-        if self.feed is not None:
-            self.feed.touch(cluster_key(self.row.id))
+        self.on_touch(self)
         waiters, self._waiters = self._waiters, []
         for waiter in waiters:
             if not waiter.done():
@@ -187,27 +185,22 @@ class LiveCluster:
         """Server-sent events ``cluster``, up to its end: first all of it, then what changed. Who reads
         keeps it alive."""
         self.readers += 1
-        told = -1
+        sent = -1
         try:
             while True:
-                now, version = self.show(told), self.version
+                now, version = self.show(sent), self.version
                 yield encode(("cluster", now.model_dump_json()))
-                told = version
-                if now.state == "ended" or (self.feed is not None and self.feed.closed):
+                sent = version
+                if now.state == "ended" or self.closed():
                     return
-                while self.version == told:
+                while self.version == sent:
                     await self._touched(HEARTBEAT_SECONDS)
-                    if self.version == told:
+                    if self.version == sent:
                         yield b": still here\n\n"
                 await asyncio.sleep(STEP_SECONDS)
         finally:
             self.readers -= 1
             self.left = clock.ticks()
-
-
-def cluster_key(cluster_id: ClusterId) -> str:
-    """The feed's key of a cluster."""
-    return CLUSTER + cluster_id
 
 
 def _state(worker: WorkerRecord, silent: Words | None) -> WorkerState:

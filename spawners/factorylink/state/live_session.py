@@ -122,7 +122,7 @@ def show(
             "end_reason": EndReason.REFUSED,
             "end": explain.own("not-taken"),
         }
-        return _of_row(row).model_copy(update=told)
+        return from_record(row).model_copy(update=told)
     state, before, waits_for = row.state, None, None
     if state in _SEEN_STATES and health.state == "unreachable":
         state, before = SessionState.UNREACHABLE, state
@@ -142,7 +142,7 @@ def show(
             waits_for = barred or explain.own("submit-slow")
     door = live.door if live.door_open else None
     frozen = live.job is not None and live.job.suspended
-    return _of_row(row).model_copy(
+    return from_record(row).model_copy(
         update={
             "state": state,
             "before": before,
@@ -181,12 +181,8 @@ def _cut_off(live: LiveSession) -> bool:
     return live.row.state == SessionState.RUNNING and not live.door_open
 
 
-def show_ended(row: SessionRecord) -> Session:
-    """A session that is only in the ledger."""
-    return _of_row(row)
-
-
-def _of_row(row: SessionRecord) -> Session:
+def from_record(row: SessionRecord) -> Session:
+    """Return a session as the ledger alone knows it."""
     return Session(
         id=row.id,
         user=row.user,

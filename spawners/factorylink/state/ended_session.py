@@ -9,14 +9,14 @@ from factorylink.catalogue.prices import price_of
 from factorylink.ledger.charges import Used
 from factorylink.ledger.schema import SessionRecord
 from factorylink.site.factory_connection import FactoryConnection
-from factorylink.state.live_session import show_ended
+from factorylink.state.live_session import from_record
 
 
-def show_charged(row: SessionRecord, used: Used | None, places: Mapping[Slug, FactoryConnection]) -> Session:
+def show_charged(record: SessionRecord, used: Used | None, factories: Mapping[Slug, FactoryConnection]) -> Session:
     """Return an ended session with what it was charged, where it is known what its job used and what that costs."""
-    place = places.get(row.factory)
-    price = None if place is None else price_of(place.factory, row.choice.size)
+    connection = factories.get(record.factory)
+    price = None if connection is None else price_of(connection.factory, record.choice.size)
     if price is None or used is None:
-        return show_ended(row)
+        return from_record(record)
     cost = price.of(used.seconds).model_copy(update={"counted": used.gpus * used.seconds / 3600})
-    return show_ended(row).model_copy(update={"charged": cost})
+    return from_record(record).model_copy(update={"charged": cost})

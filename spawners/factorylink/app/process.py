@@ -16,26 +16,19 @@ import uvicorn
 from fastapi import FastAPI
 
 from factorycommon.models import Factory
-from factorylink.api.auth import Callers
 from factorylink.api.cluster_websocket import ClusterWebSocket
 from factorylink.api.door import BackWay, back_app
-from factorylink.api.factory_views import Offers
-from factorylink.api.hub import hub_app
-from factorylink.api.user import user_app
-from factorylink.background.access_revocation import AccessRevocation
+from factorylink.app.assembly import LinkParts, assemble
 from factorylink.background.hub_recovery import HubRecovery
 from factorylink.catalogue.catalogue import Catalogue
-from factorylink.clusters.service import Clusters
 from factorylink.config import LinkConfig
 from factorylink.doors.manager import DoorManager
 from factorylink.hub_client import HubClient
 from factorylink.jobs.identity import Identity, read_or_make_key, read_or_make_ssh_key
 from factorylink.ledger.ledger import Ledger
 from factorylink.projects.book import YamlTable
-from factorylink.sessions.link_state import LinkState
-from factorylink.sessions.service import Sessions
-from factorylink.sessions.submitter import Submitter
 from factorylink.site.connecting import make_places
+from factorylink.site.offered_factories import OfferedFactories
 
 log = logging.getLogger("factorylink")
 
@@ -89,38 +82,30 @@ async def _serve(
         _tcp_socket(config.listen_host, config.listen_port),
         _unix_socket(back_socket),
     ]
-    sessions, clusters, offers = _build(config, factories, federation, ledger, back_socket)
-    link_state, hub = sessions.link_state, HubClient(config.hub)
-    bring_back = HubRecovery(link_state, hub)
+    parts, hub = _build(config, factories, federation, ledger, back_socket), HubClient(config.hub)
+    recovery, callers = HubRecovery(parts.live_sessions, hub), parts.callers(hub)
     host = f"[{config.listen_host}]" if ":" in config.listen_host else config.listen_host
     back = BackWay(config.hub.url, f"http://{host}:{config.listen_port}", config.hub.base_url)
-    wire = ClusterWebSocket(clusters, Callers(hub, link_state))
-    apps = [
-        hub_app(sessions, clusters, offers, bring_back),
-        user_app(sessions, clusters, offers, hub, config.hub.base_url),
-        back_app(back),
-    ]
+    to_schedulers = ClusterWebSocket(parts.clusters, callers)
+    apps = [parts.hub_app(recovery), parts.user_app(callers, config.hub.base_url), back_app(back)]
     for app in apps[1:]:  # a session's own way back is not HTTP only
         app.add_api_websocket_route(
-            f"{config.hub.base_url}services/factories/api/clusters/{{cluster_id}}/wire", wire.handle
+            f"{config.hub.base_url}services/factories/api/clusters/{{cluster_id}}/wire", to_schedulers.handle
         )
-    await clusters.load()
-    await sessions.start()
-    leaving = AccessRevocation(link_state, sessions, clusters)
-    await leaving.load()
-    link_state.background(leaving.run(), "ending what nobody may use any more")
-    link_state.background(bring_back.run(), "bringing back what the hub forgot")
+    await parts.start()
+    parts.tasks.begin(parts.revocation.run(), "ending what nobody may use any more")
+    parts.tasks.begin(recovery.run(), "bringing back what the hub forgot")
     servers = [_server(app) for app in apps]
     serving = [asyncio.create_task(server.serve([sock])) for server, sock in zip(servers, sockets, strict=True)]
     log.info("The link is up: %s", ", ".join(factories))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([stopping, *serving], return_when=asyncio.FIRST_COMPLETED)
     log.info("The link ends; jobs and notebooks go on")
-    link_state.feed.close()
+    parts.feed.close()
     for server in servers:
         server.should_exit = True
     await asyncio.gather(*serving)
-    await sessions.close()
+    await parts.close()
     await hub.close()
     await back.close()
     stopping.cancel()
@@ -130,28 +115,26 @@ async def _serve(
 
 def _build(
     config: LinkConfig, factories: Mapping[str, Factory], federation: Catalogue, ledger: Ledger, back_socket: Path
-) -> tuple[Sessions, Clusters, Offers]:
+) -> LinkParts:
     try:
         identity = Identity(config.hub.name, read_or_make_key(config.state_dir / "hmac.key"))
         ssh_key = read_or_make_ssh_key(config.state_dir / "link_ed25519")
     except (OSError, ValueError) as error:
         raise StartError(f"The link's keys cannot be used: {error}") from error
     try:
-        places = make_places(config, factories)
+        offered = make_places(config, factories)
     except ValueError as error:
         raise StartError(str(error)) from error
     doors = DoorManager(
         config,
         ssh_key,
-        lambda session_id, status: sessions.listener.spoke(session_id, status),
+        lambda session_id, status: parts.listener.spoke(session_id, status),
         back_socket,
     )
     table = None if config.projects is None else YamlTable(config.projects, federation.factories, config.factories)
-    link_state = LinkState(config, ledger, identity, places, doors, federation, table)
     public_key = ssh_key.export_public_key().decode().split()[1]
-    submitter = Submitter(ledger, identity, config.limits, public_key, link_state.projects)
-    sessions = Sessions(link_state, submitter)
-    return sessions, Clusters(link_state, submitter, sessions), Offers(link_state, submitter)
+    parts = assemble(config, ledger, identity, OfferedFactories(ledger, offered, federation), doors, public_key, table)
+    return parts
 
 
 def _server(app: FastAPI) -> _Server:

@@ -1,0 +1,1 @@
+"""The link as a process, and the one place where its parts are put together."""

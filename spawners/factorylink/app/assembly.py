@@ -1,0 +1,312 @@
+"""The parts of a link, put together: each is made here, and handed what it uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from fastapi import FastAPI
+
+from factorycommon.models import Job
+from factorylink.api.auth import Callers
+from factorylink.api.checklist_view import Checklist
+from factorylink.api.factory_views import Offers
+from factorylink.api.hub import hub_app
+from factorylink.api.metrics_view import exposition
+from factorylink.api.user import user_app
+from factorylink.background.access_revocation import AccessRevocation
+from factorylink.background.hub_recovery import HubRecovery
+from factorylink.clusters.admission import ClusterAdmission
+from factorylink.clusters.reconciler import ClusterReconciler
+from factorylink.clusters.scheduler_jobs import SchedulerJobs
+from factorylink.clusters.service import Clusters
+from factorylink.clusters.submitter import ClusterSubmitter
+from factorylink.clusters.worker_ends import WorkerEnds
+from factorylink.config import LinkConfig
+from factorylink.doors.manager import DoorManager
+from factorylink.hub_client import HubClient
+from factorylink.jobs.identity import Identity
+from factorylink.ledger.charges import Charges
+from factorylink.ledger.cluster_store import ClusterStore
+from factorylink.ledger.ledger import Ledger
+from factorylink.projects.acceptances import Acceptances
+from factorylink.projects.account_leases import AccountLeases
+from factorylink.projects.book import ProjectBook, ProjectTable
+from factorylink.projects.charge_reservations import ChargeReservations
+from factorylink.projects.people import KnownPeople
+from factorylink.projects.permissions import Permissions
+from factorylink.sessions.account_work import AccountWork
+from factorylink.sessions.admission import Admission
+from factorylink.sessions.door_events import DoorListener
+from factorylink.sessions.extension import Extender
+from factorylink.sessions.live_feed import LiveFeed
+from factorylink.sessions.mail import Mailer
+from factorylink.sessions.orphans import OrphanFinder
+from factorylink.sessions.permission import Permission
+from factorylink.sessions.reconciler import SessionReconciler
+from factorylink.sessions.service import Sessions
+from factorylink.sessions.session_views import SessionViews
+from factorylink.sessions.submission import Submission
+from factorylink.sessions.submitter import Submitter
+from factorylink.sessions.termination import Termination
+from factorylink.site.audit_entries import AuditEntries
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.cluster_table import ClusterTable
+from factorylink.state.job_owners import JobOwners
+from factorylink.state.session_table import SessionTable
+from factorylink.util.background_tasks import BackgroundTasks
+
+
+@dataclass(frozen=True)
+class LinkParts:
+    """The parts of a link. For the process and its tests only: no part is handed this object."""
+
+    config: LinkConfig
+    ledger: Ledger
+    tasks: BackgroundTasks
+    doors: DoorManager
+    factories: OfferedFactories
+    charges: Charges
+    people: KnownPeople
+    projects: ProjectBook
+    account_leases: AccountLeases
+    acceptances: Acceptances
+    permissions: Permissions
+    permission: Permission
+    audit: AuditEntries
+    live_sessions: SessionTable
+    live_clusters: ClusterTable
+    owners: JobOwners
+    views: SessionViews
+    feed: LiveFeed
+    account_work: AccountWork
+    extender: Extender
+    listener: DoorListener
+    admission: Admission
+    sessions: Sessions
+    session_reconciler: SessionReconciler
+    clusters: Clusters
+    cluster_reconciler: ClusterReconciler
+    offers: Offers
+    checklist: Checklist
+    revocation: AccessRevocation
+
+    async def start(self) -> None:
+        """Listen on the ports of all live sessions first; then ask each factory for its jobs, and open the doors.
+        Raises LedgerError."""
+        await self.factories.load()
+        await self.people.load()
+        await self.account_leases.load()
+        await self.acceptances.load()
+        await self.projects.refresh()
+        await self.clusters.load()
+        await self.sessions.load()
+        for connection in self.factories.values():
+            await self._ask(connection)
+        self.sessions.resume()
+        await self.revocation.load()
+
+    async def _ask(self, connection: FactoryConnection) -> None:
+        """Begin to ask a factory for its jobs, and have the answers read."""
+        site, factory_id = connection.site, connection.factory.id
+        site.on_answer = partial(self._answered, connection)
+        site.private_to(partial(self.owners.accounts, factory_id), await self._may_have_jobs(connection))
+        site.knows_ids(partial(self.owners.job_ids, factory_id))
+        site.on_health = partial(self.feed.factory_changed, factory_id)
+        connection.access_status.on_change = partial(self.feed.factory_changed, factory_id)
+        self.tasks.begin(site.start(), f"start of {factory_id}")
+
+    async def _answered(self, connection: FactoryConnection, jobs: list[Job], account: str | None = None) -> None:
+        await self.session_reconciler.answered(connection, jobs, account)
+        await self.cluster_reconciler.answered(connection, jobs, account)
+
+    async def _may_have_jobs(self, connection: FactoryConnection) -> set[str]:
+        """Return the site accounts that may have jobs there, whatever the ledger still knows."""
+        access, factory_id = connection.access, connection.factory.id
+        found = {*access.account_pool, *access.accounts.values()}
+        for project in self.projects.all():
+            if (at := project.factories.get(factory_id)) is not None:
+                found |= {*at.site_accounts.pool, *at.site_accounts.personal.values()}
+        return found | set(await self.ledger.accounts(factory_id)) | self.owners.accounts(factory_id)
+
+    async def close(self) -> None:
+        """End all that runs here; jobs and notebooks go on."""
+        self.feed.close()
+        await self.tasks.close()
+        await self.doors.shutdown()
+        await self.factories.close()
+
+    # --- its interfaces
+
+    def callers(self, hub: HubClient) -> Callers:
+        """Return what finds out whose a token is."""
+        return Callers(hub, self.live_sessions, self.projects, self.factories, self.config.root)
+
+    def hub_app(self, recovery: HubRecovery) -> FastAPI:
+        """Return the app for the hub and the operator."""
+        return hub_app(
+            sessions=self.sessions,
+            extender=self.extender,
+            feed=self.feed,
+            clusters=self.clusters,
+            offers=self.offers,
+            recovery=recovery,
+            checklist=self.checklist,
+            factories=self.factories,
+            people=self.people,
+            projects=self.projects,
+            charges=self.charges,
+            ledger=self.ledger,
+            metrics=lambda: exposition(self.views, self.factories, self.session_reconciler.same_name),
+        )
+
+    def user_app(self, callers: Callers, base_url: str) -> FastAPI:
+        """Return the app for people's scripts and notebooks."""
+        return user_app(
+            callers=callers,
+            sessions=self.sessions,
+            extender=self.extender,
+            feed=self.feed,
+            clusters=self.clusters,
+            offers=self.offers,
+            base_url=base_url,
+        )
+
+
+def assemble(
+    config: LinkConfig,
+    ledger: Ledger,
+    identity: Identity,
+    factories: OfferedFactories,
+    doors: DoorManager,
+    public_key: str,
+    project_table: ProjectTable | None = None,
+) -> LinkParts:
+    """Make all parts of a link; nothing runs yet. ``public_key``: which the doors let in. ``project_table``: None where
+    nobody needs a project."""
+    limits, tasks = config.limits, BackgroundTasks()
+    audit = AuditEntries(factories)
+    table, live_clusters = SessionTable(ledger, factories, doors, audit, tasks), ClusterTable()
+    owners = JobOwners(identity, table, live_clusters)
+
+    people = KnownPeople(ledger)
+    projects = ProjectBook(people, project_table)
+    charges = Charges(ledger)
+    reservations = ChargeReservations(factories, projects)
+    account_leases = AccountLeases(ledger, owners.all)
+    acceptances = Acceptances(ledger, config)
+    permissions = Permissions(config, projects, account_leases)
+
+    views = SessionViews(table, factories, doors, projects)
+    feed = LiveFeed(table, live_clusters, factories, views)
+    permission = Permission(limits, ledger, factories, people, projects, permissions, acceptances, table, live_clusters)
+    account_work = AccountWork(tasks.spawn)
+    submitter = Submitter(ledger, identity, limits, public_key, projects)
+    termination = Termination(table, ledger, audit, factories, doors, identity, tasks)
+    extender = Extender(table, views, permission, ledger, audit, doors, identity, tasks)
+    listener = DoorListener(config, table, ledger, factories, doors, extender, Mailer(config.mail), tasks)
+    submission = Submission(table, ledger, audit, submitter, termination, tasks)
+    orphans = OrphanFinder(table, ledger, audit, doors, identity, account_leases, reservations, account_work, limits)
+    session_reconciler = SessionReconciler(
+        table,
+        ledger,
+        audit,
+        doors,
+        identity,
+        owners.is_of_batch,
+        orphans,
+        limits,
+        termination,
+        extender,
+        listener,
+        submission.again,
+    )
+    admission = Admission(ledger, permission, permissions, account_leases)
+    sessions = Sessions(
+        table,
+        views,
+        ledger,
+        audit,
+        doors,
+        factories,
+        permission,
+        admission,
+        account_leases,
+        reservations,
+        submission,
+        listener,
+        termination,
+        charges,
+        tasks,
+    )
+
+    store = ClusterStore(ledger)
+    ends = WorkerEnds(store)
+    cluster_submitter = ClusterSubmitter(store, ends, ledger, audit, submitter, projects, identity, tasks)
+    cluster_reconciler = ClusterReconciler(
+        live_clusters,
+        store,
+        ledger,
+        ends,
+        cluster_submitter,
+        reservations,
+        owners,
+        identity,
+        account_work,
+        limits,
+        tasks,
+    )
+    cluster_admission = ClusterAdmission(table, permission, permissions, people, projects, account_leases)
+    scheduler_jobs = SchedulerJobs(table, views, sessions, charges, permissions, factories, doors, tasks)
+    clusters = Clusters(
+        live_clusters,
+        store,
+        table,
+        ledger,
+        audit,
+        factories,
+        permission,
+        cluster_admission,
+        account_leases,
+        reservations,
+        cluster_submitter,
+        cluster_reconciler,
+        ends,
+        scheduler_jobs,
+        limits,
+        tasks,
+    )
+    return LinkParts(
+        config=config,
+        ledger=ledger,
+        tasks=tasks,
+        doors=doors,
+        factories=factories,
+        charges=charges,
+        people=people,
+        projects=projects,
+        account_leases=account_leases,
+        acceptances=acceptances,
+        permissions=permissions,
+        permission=permission,
+        audit=audit,
+        live_sessions=table,
+        live_clusters=live_clusters,
+        owners=owners,
+        views=views,
+        feed=feed,
+        account_work=account_work,
+        extender=extender,
+        listener=listener,
+        admission=admission,
+        sessions=sessions,
+        session_reconciler=session_reconciler,
+        clusters=clusters,
+        cluster_reconciler=cluster_reconciler,
+        offers=Offers(
+            factories, projects, permission, permissions, account_leases, acceptances, charges, submitter, feed
+        ),
+        checklist=Checklist(factories, people, projects, permissions, account_leases, acceptances, charges),
+        revocation=AccessRevocation(table, owners.all, ledger, people, projects, doors, sessions, clusters, limits),
+    )

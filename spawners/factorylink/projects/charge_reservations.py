@@ -1,0 +1,46 @@
+"""How many GPU-hours of a project's budget the jobs of sessions and clusters reserve."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from factorylink.catalogue.choices import walltime
+from factorylink.catalogue.prices import gpus_of
+from factorylink.ledger import charges
+from factorylink.ledger.charges import ChargeReservation
+from factorylink.ledger.cluster_store import BatchRecord, WorkerRecord
+from factorylink.ledger.schema import SessionRecord
+from factorylink.projects.book import ProjectBook
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.live_cluster import LiveCluster
+
+
+class ChargeReservations:
+    """Makes the reservations that the ledger then holds."""
+
+    def __init__(self, factories: OfferedFactories, projects: ProjectBook) -> None:
+        self._factories = factories
+        self._projects = projects
+
+    def of_session(self, record: SessionRecord) -> ChargeReservation:
+        """Return what a session's job may use at most."""
+        connection, payer = self._factories.get(record.factory), self._projects.payer(record.choice)
+        gpus = 0 if connection is None else gpus_of(connection.factory, record.choice.size)
+        return ChargeReservation(
+            record.id, payer, record.factory, record.user, record.account, gpus, walltime(record.choice.hours)
+        )
+
+    def of_workers(
+        self, live_cluster: LiveCluster, batch: BatchRecord, workers: Iterable[WorkerRecord]
+    ) -> list[ChargeReservation]:
+        """Return what these jobs of a batch may use at most."""
+        record, payer = live_cluster.row, self._projects.payer(live_cluster.row.choice)
+        gpus = record.gpus if live_cluster.place is None else gpus_of(live_cluster.place.factory, record.choice.size)
+        of = (payer, record.factory, record.user, record.account, gpus, walltime(batch.hours))
+        return [ChargeReservation(charges.worker_charge(batch.id, worker.task), *of) for worker in workers]
+
+    def of_batch(self, live_cluster: LiveCluster, batch: BatchRecord) -> list[ChargeReservation]:
+        """Return what a batch reserves: its jobs that are not over. A job that a client says is there reserves nothing
+        until an answer of the factory shows it."""
+        shown = (worker for worker in batch.workers if worker.ended is None and batch.was_shown(worker))
+        return self.of_workers(live_cluster, batch, shown)

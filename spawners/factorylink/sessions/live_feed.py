@@ -1,0 +1,104 @@
+"""Events about all sessions, clusters and factories: what the hub's copy of the table, and every page, reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+
+from factorycommon.models import Session, SessionId, Slug, TableFactory, TableSnapshot
+from factorylink.sessions.session_views import SessionViews
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.cluster_table import ClusterTable
+from factorylink.state.live_cluster import LiveCluster
+from factorylink.state.live_session import LiveSession
+from factorylink.state.session_table import SessionTable
+from factorylink.util.event_feed import Feed, Message
+
+_SESSION, _FACTORY, _CLUSTER = "session/", "factory/", "cluster/"  # the feed's keys begin so
+
+
+class LiveFeed:
+    """Listens to the tables and the factories from the moment it is made. ``clusters`` and ``sessions``: the tables."""
+
+    def __init__(
+        self, sessions: SessionTable, clusters: ClusterTable, factories: OfferedFactories, views: SessionViews
+    ) -> None:
+        self._sessions = sessions
+        self._clusters = clusters
+        self._factories = factories
+        self._views = views
+        self._feed = Feed(self._message)
+        sessions.on_change.append(self._session_changed)
+        clusters.on_change.append(lambda live_cluster: self._feed.touch(_CLUSTER + live_cluster.row.id))
+        clusters.on_put_away.append(lambda live_cluster: self._feed.forget(_CLUSTER + live_cluster.row.id))
+        factories.on_change = self.factory_changed
+
+    @property
+    def closed(self) -> bool:
+        """Whether all streams have to end."""
+        return self._feed.closed
+
+    def close(self) -> None:
+        """End all streams."""
+        self._feed.close()
+        self._clusters.close()
+
+    def table(self) -> AsyncIterator[bytes]:
+        """Return server-sent events: a snapshot of everything, then every change."""
+        return self._feed.stream(self.snapshot)
+
+    def session(
+        self, session_id: SessionId, known: Session, shown: Callable[[Session], Session] | None = None
+    ) -> AsyncIterator[bytes]:
+        """Return server-sent events about a session, up to its end. ``known``: the session as the caller found it.
+        ``shown``: turns the session into what this reader may see."""
+
+        def first() -> list[Message]:
+            live = self._sessions.get(session_id)
+            now = (self._sessions.ended(session_id) or known) if live is None else self._views.of(live)
+            return [("session", now.model_dump_json())]
+
+        def personal(message: Message) -> Message:
+            if shown is None:
+                return message
+            return message[0], shown(Session.model_validate_json(message[1])).model_dump_json()
+
+        return self._feed.stream(first, _SESSION + session_id, _is_end, personal)
+
+    def snapshot(self) -> list[Message]:
+        """Return the first event of a stream of everything."""
+        factories = tuple(TableFactory(id=name, health=self._factories.health(name)) for name in self._factories)
+        clusters = tuple(live_cluster.figures() for live_cluster in self._clusters.values())
+        snapshot = TableSnapshot(sessions=tuple(self._views.live()), factories=factories, clusters=clusters)
+        return [("snapshot", snapshot.model_dump_json())]
+
+    def factory_changed(self, factory_id: Slug) -> None:
+        """Tell that a factory's health may have changed, and with it how its sessions and clusters look."""
+        self._feed.touch(_FACTORY + factory_id)
+        for live in self._sessions.at(factory_id):
+            self._sessions.touch(live)
+        for live_cluster in self._clusters.values():
+            if live_cluster.row.factory == factory_id:
+                self._feed.touch(_CLUSTER + live_cluster.row.id)
+
+    def _session_changed(self, live: LiveSession) -> None:
+        if live.row.ended is None:
+            self._feed.touch(_SESSION + live.row.id)
+        else:
+            self._feed.forget(_SESSION + live.row.id)
+
+    def _message(self, key: str) -> Message | None:
+        kind, _, id = key.partition("/")
+        if kind == "factory":
+            return "factory", TableFactory(id=id, health=self._factories.health(id)).model_dump_json()
+        if kind == "cluster":
+            live_cluster: LiveCluster | None = self._clusters.get(id)
+            return None if live_cluster is None else ("cluster", live_cluster.figures().model_dump_json())
+        live = self._sessions.get(id)
+        if live is None or live.row.head:  # the scheduler's job is told with its cluster
+            return None
+        return "session", self._views.of(live).model_dump_json()
+
+
+def _is_end(message: Message) -> bool:
+    return bool(json.loads(message[1])["state"] == "ended")

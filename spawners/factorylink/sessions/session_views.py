@@ -1,0 +1,65 @@
+"""Live sessions as they look from outside, by all that the link knows of them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from factorycommon.models import Session, SessionState
+from factorylink.doors.manager import DoorManager
+from factorylink.explain import explain
+from factorylink.projects.book import ProjectBook
+from factorylink.site import maintenance
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.live_session import LiveSession, room, show
+from factorylink.state.session_table import SessionTable
+from factorylink.util import clock
+
+
+class SessionViews:
+    """Joins a session with its factory's health, its door and its project."""
+
+    def __init__(
+        self, table: SessionTable, factories: OfferedFactories, doors: DoorManager, projects: ProjectBook
+    ) -> None:
+        self._table = table
+        self._factories = factories
+        self._doors = doors
+        self._projects = projects
+
+    def of(self, live: LiveSession) -> Session:
+        """Return the session as it looks now."""
+        connection = self._factories.get(live.row.factory)
+        if connection is None:
+            return show(live, self._factories.health(live.row.factory))
+        more = self.room(live, connection)
+        barred = connection.access_status.problem(live.row.account)
+        shown = show(live, connection.site.health, self._doors.problem(live.row.id), more, barred)
+        if shown.waits_for is None or live.job is None:
+            return shown
+        waits_for = shown.waits_for
+        if shown.state == SessionState.PENDING and connection.site.all_out(live.job.partition):
+            waits_for = explain.nodes_out(waits_for)
+            shown = shown.model_copy(update={"waits_for": waits_for})
+        closing = maintenance.closing(connection.site.maintenance(), live.job.partition)
+        if closing is None or clock.now() + timedelta(hours=live.row.choice.hours) <= closing.start:
+            return shown
+        return shown.model_copy(update={"waits_for": explain.before_maintenance(waits_for, closing)})
+
+    def room(self, live: LiveSession, connection: FactoryConnection) -> float | None:
+        """Return the hours that may still be added to the session's time; None: not at this factory, or not now."""
+        choice, factory = live.row.choice, connection.factory
+        until = self._projects.until(live.row.user, choice.project, factory.id)
+        project = self._projects.get(choice.project)
+        return room(live, factory, connection.access, until, project, connection.site.maintenance())
+
+    def live(self, user: str | None = None, server: str | None = None) -> list[Session]:
+        """Return live sessions that run a notebook; first those that are not asked to stop, then the newest."""
+        found = [
+            live
+            for live in self._table.values()
+            if user in (None, live.row.user) and server in (None, live.row.server)
+            if not live.row.head and not live.withdrawn
+        ]
+        found.sort(key=lambda live: (live.row.wish != "run", -live.row.created.timestamp()))
+        return [self.of(live) for live in found]

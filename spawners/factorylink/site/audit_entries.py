@@ -1,0 +1,32 @@
+"""Lines for the audit about sessions and clusters."""
+
+from __future__ import annotations
+
+from factorylink.ledger.cluster_store import ClusterRecord
+from factorylink.ledger.ledger import AuditEntry
+from factorylink.ledger.schema import SessionRecord
+from factorylink.site.offered_factories import OfferedFactories
+
+_AT_THE_SITE = ("submit", "cancel", "enter", "extend")  # actions that a key logs in for
+
+
+class AuditEntries:
+    """Makes entries that name the key which logged in, where an action is done at the site."""
+
+    def __init__(self, factories: OfferedFactories) -> None:
+        self._factories = factories
+
+    def of_session(self, record: SessionRecord, action: str, detail: str = "") -> AuditEntry:
+        """Return an entry about a session."""
+        key_id = self._key_id(record, action)
+        return AuditEntry(record.user, record.account, record.factory, action, record.job, detail, key_id)
+
+    def of_cluster(self, record: ClusterRecord, action: str, detail: str = "", job: str | None = None) -> AuditEntry:
+        """Return an entry about a cluster."""
+        key_id = self._key_id(record, action)
+        return AuditEntry(
+            record.user, record.account, record.factory, action, job, f"cluster {record.id}: {detail}", key_id
+        )
+
+    def _key_id(self, record: SessionRecord | ClusterRecord, action: str) -> str:
+        return self._factories.key_id(record.factory, record.account) if action in _AT_THE_SITE else ""

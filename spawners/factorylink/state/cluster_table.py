@@ -1,0 +1,70 @@
+"""The table of Dask clusters: those that live, and the last that ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+
+from factorycommon.models import ClusterId, Session
+from factorylink.ledger.cluster_store import ClusterRecord
+from factorylink.site.factory_connection import FactoryConnection
+from factorylink.state.live_cluster import LiveCluster
+
+_ENDED_KEPT = 50
+
+
+class ClusterTable(Mapping[ClusterId, LiveCluster]):
+    """Clusters that are not put away, by id. Each function of ``on_change`` is called with a cluster that may look
+    different; each of ``on_put_away`` with one that has ended, right before the table puts it away. ``adopted``: by
+    person, the worker jobs that a client said are there, and that no answer of a factory has shown yet."""
+
+    def __init__(self) -> None:
+        self._live: dict[ClusterId, LiveCluster] = {}
+        self._ended: dict[ClusterId, LiveCluster] = {}
+        self._closed = False
+        self.adopted: Counter[str] = Counter()
+        self.on_change: list[Callable[[LiveCluster], None]] = []
+        self.on_put_away: list[Callable[[LiveCluster], None]] = []
+
+    def __getitem__(self, cluster_id: ClusterId) -> LiveCluster:
+        return self._live[cluster_id]
+
+    def __iter__(self) -> Iterator[ClusterId]:
+        return iter(self._live)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def known(self, cluster_id: ClusterId) -> LiveCluster | None:
+        """Return a cluster that lives, or that ended a short time ago."""
+        return self._live.get(cluster_id) or self._ended.get(cluster_id)
+
+    def ended(self) -> list[LiveCluster]:
+        """Return the clusters that ended a short time ago."""
+        return list(self._ended.values())
+
+    def hold(
+        self, record: ClusterRecord, connection: FactoryConnection | None, head: Callable[[], Session | None]
+    ) -> LiveCluster:
+        """Take a cluster into the table that the ledger has. ``head``: returns the job of its Dask scheduler."""
+        live_cluster = LiveCluster(record, connection, self._tell, lambda: self._closed, head)
+        self._live[record.id] = live_cluster
+        return live_cluster
+
+    def put_away(self) -> None:
+        """Forget the clusters that have ended, but for the last ones."""
+        for live_cluster in tuple(self._live.values()):
+            if live_cluster.row.ended is not None:
+                for on_put_away in self.on_put_away:
+                    on_put_away(live_cluster)
+                self._ended[live_cluster.row.id] = self._live.pop(live_cluster.row.id)
+        while len(self._ended) > _ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
+
+    def close(self) -> None:
+        """End the streams of all clusters."""
+        self._closed = True
+
+    def _tell(self, live_cluster: LiveCluster) -> None:
+        for on_change in self.on_change:
+            on_change(live_cluster)

@@ -1,0 +1,133 @@
+"""The table of live sessions: begun, changed and ended in one place, which writes the ledger and tells who listens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from typing import Any
+
+from factorycommon.models import End, Session, SessionId, SessionState
+from factorylink.catalogue.choices import walltime
+from factorylink.doors.manager import DoorManager
+from factorylink.ledger import charges
+from factorylink.ledger.ledger import AuditEntry, Ledger, Write
+from factorylink.ledger.schema import SessionRecord
+from factorylink.site.audit_entries import AuditEntries
+from factorylink.site.offered_factories import OfferedFactories
+from factorylink.state.ended_session import show_charged
+from factorylink.state.live_session import LOST_SECONDS, LiveSession
+from factorylink.util import clock
+from factorylink.util.background_tasks import BackgroundTasks
+
+_ENDED_KEPT = 500
+
+
+class SessionTable(Mapping[SessionId, LiveSession]):
+    """Sessions that have not ended, by id. Each function of ``on_change`` is called with a session that may look
+    different, and a last time when the session has ended, right before the table forgets it."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        factories: OfferedFactories,
+        doors: DoorManager,
+        audit: AuditEntries,
+        tasks: BackgroundTasks,
+    ) -> None:
+        self._ledger = ledger
+        self._factories = factories
+        self._doors = doors
+        self._audit = audit
+        self._tasks = tasks
+        self._live: dict[SessionId, LiveSession] = {}
+        self._ended: dict[SessionId, Session] = {}  # the last ones, for streams that began just before
+        self.on_change: list[Callable[[LiveSession], None]] = []
+
+    def __getitem__(self, session_id: SessionId) -> LiveSession:
+        return self._live[session_id]
+
+    def __iter__(self) -> Iterator[SessionId]:
+        return iter(self._live)
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def ended(self, session_id: SessionId) -> Session | None:
+        """Return a session that ended a short time ago."""
+        return self._ended.get(session_id)
+
+    def at(self, factory_id: str) -> list[LiveSession]:
+        """Return the live sessions of a factory."""
+        return [live for live in self._live.values() if live.row.factory == factory_id]
+
+    def ports(self) -> set[int]:
+        """Return the ports of live sessions."""
+        return {live.row.port for live in self._live.values()}
+
+    # --- changes
+
+    def hold(self, record: SessionRecord, *, answered: bool = False, earlier: int = 0) -> LiveSession:
+        """Take a session into the table that the ledger has."""
+        live = self._live[record.id] = LiveSession(record, answered=answered, earlier=earlier)
+        return live
+
+    async def add(self, record: SessionRecord, entry: AuditEntry, charge: Write) -> LiveSession:
+        """Write a new session into the ledger with its charge, and listen on its port from now on. Raises
+        LedgerConflict, LedgerError, OverBudget; OSError if the port is taken: then the table holds the session."""
+        await self._ledger.add(record, entry, charge)
+        live = self.hold(record)
+        await self._doors.bind(record.id, record.port)
+        self.touch(live)
+        return live
+
+    def touch(self, live: LiveSession) -> None:
+        """Tell who listens that a session may look different now."""
+        if live.row.id in self._live:
+            self._tell(live)
+
+    def door_changed(self, live: LiveSession) -> None:
+        """Take over whether the session's door is open; if the door was lost, look again when that counts."""
+        is_open = self._doors.is_open(live.row.id)
+        if live.door_open and not is_open:
+            live.door_lost = clock.ticks()
+            asyncio.get_running_loop().call_later(LOST_SECONDS + 0.1, self.touch, live)
+        if is_open and not live.door_open:
+            entry = self._audit.of_session(live.row, "enter")
+            self._tasks.begin(self._ledger.note(entry), f"audit of {live.row.id}")
+        live.door_open = is_open
+        self.touch(live)
+
+    async def end(
+        self, live: LiveSession, still: Callable[[], bool] = lambda: True, job_end: End | None = None, **values: Any
+    ) -> None:
+        """Write once that the session ended, tell who listens, and close its door. Do nothing unless ``still()`` is
+        true when no other transition of the session is under way. ``job_end``: what the scheduler says of the end of
+        its job. Raises LedgerError."""
+        async with live.lock:
+            if live.row.ended is not None or not still():
+                return
+            entry = self._audit.of_session(live.row, "end", detail=str(values.get("end_reason", "")))
+            values = {"state": SessionState.ENDED, "ended": clock.now(), **values}
+            record, now = live.row, values["ended"]
+            started, ends = record.started, record.ends
+            if started is None and job_end is None and record.wish == "run" and record.job is not None and live.seen:
+                # Nobody knows whether it ran: then it did from when it was last seen waiting.
+                started, ends = live.seen, live.seen + timedelta(seconds=walltime(record.choice.hours))
+            settled = charges.settle(record.id, job_end, live.restarts, started, min(now, ends or now))
+            await self._ledger.change(record, settled, say=values["end"].what, entry=entry, **values)
+            live.door_open = False
+            live.job_over.set()
+        self._tell(live)
+        del self._live[live.row.id]
+        self._ended[live.row.id] = show_charged(live.row, settled.used, self._factories)
+        while len(self._ended) > _ENDED_KEPT:
+            del self._ended[next(iter(self._ended))]
+        for task in (live.probing, live.stopping, live.seeking):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+        await self._doors.close(live.row.id)
+
+    def _tell(self, live: LiveSession) -> None:
+        for on_change in self.on_change:
+            on_change(live)
