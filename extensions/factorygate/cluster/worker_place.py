@@ -13,6 +13,7 @@ from dask.utils import parse_bytes
 from distributed.deploy.local import nprocesses_nthreads
 
 from factorycommon.language import N_
+from factorygate.job_environment import job_environment
 from factorygate.link import LinkRoute, get_now
 
 GB = 10**9
@@ -148,7 +149,7 @@ def _smallest(factory: dict[str, Any], cores: int, memory: int, hours: float) ->
 def own_address(here: Mapping[str, str] = os.environ) -> str:
     """An address of this node that its neighbours reach: the one its scheduler's name for it leads to, else the one
     that its name leads to."""
-    for name in (here.get("SLURMD_NODENAME"), socket.gethostname()):
+    for name in (job_environment(here).node, socket.gethostname()):
         if not name:
             continue
         try:

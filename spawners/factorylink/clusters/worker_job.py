@@ -8,6 +8,7 @@ from factorylink.clusters.reconciler import log_name
 from factorylink.errors import Refused
 from factorylink.jobs.identity import Identity
 from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord
+from factorylink.schedulers.batch_script import INDEX
 from factorylink.sessions.submitter import session_folder
 from factorylink.site.factory_connection import FactoryConnection
 
@@ -34,8 +35,7 @@ async def request(
         *("--gpus", str(size.gpus), "--vendor", place.factory.accelerator.vendor),
         *("--seconds", str(round(batch.hours * 3600)), "--tmp", place.access.door.node_tmp),
     ]
-    # Slurm's own word for an array's index; one job has none.
-    log = log_name(batch, 1) if batch.count == 1 else f"{batch.id}-%a.log"
+    log = log_name(batch, 1 if batch.count == 1 else INDEX)
     try:
         return job_request(
             place.factory,

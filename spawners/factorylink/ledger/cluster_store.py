@@ -38,7 +38,6 @@ from factorylink.ledger.charges import ChargeTotals, seconds_between, stand, wor
 from factorylink.ledger.cluster_tables import batches, clusters, workers
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, Write, audit_values
 from factorylink.ledger.schema import audit
-from factorylink.schedulers.arrays import task_of
 from factorylink.util import clock
 
 
@@ -139,10 +138,6 @@ class BatchRecord:
     def was_shown(self, worker: WorkerRecord) -> bool:
         """True unless only a client says that this job is there: no answer of the factory has had it yet."""
         return not self.adopted or worker.state is not WorkerState.ASKED
-
-    def job_of(self, worker: WorkerRecord) -> JobId | None:
-        """The scheduler's id of one of its jobs, once it is known."""
-        return self.job if self.job is None or self.count == 1 else task_of(self.job, worker.task)
 
 
 @dataclass

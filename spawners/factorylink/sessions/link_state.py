@@ -39,7 +39,6 @@ from factorylink.projects.account_leases import AccountLeases
 from factorylink.projects.book import ProjectBook, ProjectTable
 from factorylink.projects.people import KnownPeople
 from factorylink.projects.permissions import Permissions
-from factorylink.schedulers.arrays import array_of
 from factorylink.sessions.account_work import AccountWork
 from factorylink.site import maintenance
 from factorylink.site.factory_connection import FactoryConnection
@@ -166,13 +165,15 @@ class LinkState:
                 yield live.row.job
         for live_cluster in self.live_clusters.values():
             if live_cluster.row.factory == factory_id and account in (None, live_cluster.row.account):
-                yield from (id for batch, worker in live_cluster.alive() if (id := batch.job_of(worker)) is not None)
+                for batch, worker in live_cluster.alive():
+                    if (id := live_cluster.job_of(batch, worker)) is not None:
+                        yield id
 
     def of_batch(self, factory_id: str, job: Job) -> bool:
         """Return whether a job is, by its comment and its id, one of a cluster's batch."""
         batch_id = self.identity.batch_of(job, factory_id)
         batches = [live_cluster.row.batches.get(batch_id or "") for live_cluster in self.live_clusters.values()]
-        return any(batch is not None and batch.job == array_of(job.id) for batch in batches)
+        return any(batch is not None and batch.job == (job.array or job.id) for batch in batches)
 
     def of_session(self, factory_id: str, job: Job) -> bool:
         """Return whether a job is, by its comment and its id, a session's."""
