@@ -128,7 +128,7 @@ async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: s
     log = here.run("cat", f"{folder}/test.log", account=account).stdout
     got = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
     assert got["USER"] == account
-    assert got["PBS_JOBID"] == job
+    assert got["FACTORYGATE_JOB_ID"] == got["PBS_JOBID"] == job
     assert "0077" in log.splitlines()
     assert folder in log.splitlines()
 
