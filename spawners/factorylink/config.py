@@ -7,7 +7,7 @@ is shown to nobody.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
@@ -32,6 +32,19 @@ class LocalTransportSettings(Model):
     kind: Literal["local"] = "local"
     prefix: tuple[str, ...] = ()
     env: dict[str, str] = Field(default_factory=dict)
+    dials_nodes: ClassVar[bool] = True  # whether the gateway itself connects to a factory's nodes
+
+    def rebased(self, base: Path) -> LocalTransportSettings:  # noqa: ARG002
+        """Return the settings with their files named from ``base``."""
+        return self
+
+    def rates(self) -> dict[str, int]:
+        """Return what the site's rules may limit, by the rules' names."""
+        return {}
+
+    def dialed(self) -> tuple[str, tuple[str, ...]]:
+        """Return the key under which the hosts stand that the gateway connects to, and these hosts."""
+        return "", ()
 
 
 class KeyCredentials(Model):
@@ -101,6 +114,21 @@ class SshTransportSettings(Model):
     logins_per_minute: int = Field(default=20, ge=1)  # to the site, all accounts together
     connect_seconds: float = Field(default=15, gt=0)
     keepalive_seconds: float = Field(default=15, gt=0)
+    dials_nodes: ClassVar[bool] = False  # the login side does
+
+    def rebased(self, base: Path) -> SshTransportSettings:
+        """Return the settings with the files of their credentials named from ``base``."""
+        paths = {name: base / value for name, value in self.credentials if isinstance(value, Path)}
+        return self.model_copy(update={"credentials": self.credentials.model_copy(update=paths)})
+
+    def rates(self) -> dict[str, int]:
+        """Return what the site's rules may limit, by the rules' names."""
+        return {"logins_per_minute": self.logins_per_minute, "max_connections": self.max_connections}
+
+    def dialed(self) -> tuple[str, tuple[str, ...]]:
+        """Return the key under which the hosts stand that the gateway connects to, and these hosts. Behind a jump host,
+        names are for that host to know."""
+        return ("jump", self.jump[:1]) if self.jump else ("hosts", self.hosts)
 
     @model_validator(mode="after")
     def _what_the_wrapper_takes(self) -> SshTransportSettings:

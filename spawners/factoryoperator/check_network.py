@@ -194,15 +194,13 @@ def _link_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
         yield at("mail", "smtp_host"), config.mail.smtp_host
     for name, access in config.factories.items():
         transport = access.transport
-        if isinstance(transport, SshTransportSettings):
-            # Names behind a jump host are resolved by that host.
-            key, hosts = ("jump", transport.jump[:1]) if transport.jump else ("hosts", transport.hosts)
-            for host in hosts:
-                yield at("factories", name, "transport", key), _host(host)
-            if isinstance(transport.credentials, EfpCredentials):
-                url = urlsplit(transport.credentials.url)
-                yield at("factories", name, "transport", "credentials", "url"), url.hostname or ""
-        elif access.door.carrier == "tcp" and access.door.host is not None:
+        key, hosts = transport.dialed()
+        for host in hosts:
+            yield at("factories", name, "transport", key), _host(host)
+        if isinstance(transport, SshTransportSettings) and isinstance(transport.credentials, EfpCredentials):
+            url = urlsplit(transport.credentials.url)
+            yield at("factories", name, "transport", "credentials", "url"), url.hostname or ""
+        if transport.dials_nodes and access.door.carrier == "tcp" and access.door.host is not None:
             yield at("factories", name, "door", "host"), access.door.host
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import time
 import uuid
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, TimeoutError, expect
+from playwright.sync_api import Page, TimeoutError, expect
 
 from tests.support.gateway import Gateway, eventually
 
@@ -201,28 +200,6 @@ def test_a_refusal_is_explained_on_the_page(gateway: Gateway, page: Page) -> Non
         expect(told).to_contain_text(re.compile("partition", re.I))
     finally:
         factory.ask("scontrol", "update", "PartitionName=common", "State=UP")
-
-
-def test_three_clicks_by_the_stopwatch(gateway: Gateway, browser: Browser, record_property: Any) -> None:
-    """Login, Start as offered, the launcher's first card: seconds beyond the queue are printed for the docs."""
-    user = "grace"
-    page = browser.new_context().new_page()
-    log_in(page, gateway, user)
-    open_start(page, gateway, user, "stopwatch")
-    choose(page, "factory", "it4lia")
-    before = time.monotonic()
-    page.locator("#fg-start-button").click()
-    page.wait_for_url(re.compile(rf"/user/{user}/stopwatch/lab"), timeout=120_000)
-    run_cell(page)
-    took = time.monotonic() - before
-    record_property("stopwatch_seconds", round(took, 1))
-    print(f"\nstopwatch: from Start to the cell's output {took:.1f} s")
-    notebook = gateway.notebook(user, "stopwatch")
-    for file in notebook.request("GET", "/api/contents/").json()["content"]:
-        if file["name"].startswith("Untitled"):
-            notebook.request("DELETE", f"/api/contents/{file['name']}")
-    gateway.stopped(user, "stopwatch")
-    page.context.close()
 
 
 def test_factories_to_come_are_named_and_cannot_be_picked(gateway: Gateway, page: Page) -> None:

@@ -211,9 +211,10 @@ def tried(entry: NetworkEntry, lab: Lab) -> tuple[str, str, str]:
     """Where, which sizes, what was refused."""
     if not isinstance(entry, Factory):
         return "no machine yet", "", ""
-    if entry.scheduler != "slurm":
+    if entry.scheduler == "pbs":
         sizes = ", ".join(size.id for size in entry.sizes)
         return "recorded answers of OpenPBS 23.06", sizes, on_pbs(entry, lab.jobs)
+    assert entry.scheduler == "slurm", f"nothing here tries the sizes of a factory with {entry.scheduler}"
     try:
         node_sets(entry)
     except CannotLayOut as error:

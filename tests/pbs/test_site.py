@@ -19,7 +19,6 @@ from factorylink.catalogue import loading
 from factorylink.config import Access, Hub, LinkConfig
 from factorylink.errors import Refused, Unreachable
 from factorylink.explain import explain
-from factorylink.schedulers.arrays import task_of
 from factorylink.schedulers.command import Command
 from factorylink.schedulers.pbs import dialect as pbs
 from factorylink.site.connecting import make_places
@@ -129,7 +128,7 @@ async def test_a_job_from_submit_to_end(site: Site, here: PbsCluster, account: s
     log = here.run("cat", f"{folder}/test.log", account=account).stdout
     got = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
     assert got["USER"] == account
-    assert got["PBS_JOBID"] == job
+    assert got["FACTORYGATE_JOB_ID"] == got["PBS_JOBID"] == job
     assert "0077" in log.splitlines()
     assert folder in log.splitlines()
 
@@ -151,8 +150,8 @@ async def test_what_a_failed_job_left_is_beside_its_log(
 
 
 async def test_an_array_is_told_job_by_job(site: Site, account: str, folder: str) -> None:
-    array = await site.submit(account, request(folder, output=f"{folder}/w.%a.log"), count=3)
-    tasks = [task_of(array, number) for number in (1, 2, 3)]
+    array = await site.submit(account, request(folder, output=f"{folder}/w.%INDEX%.log"), count=3)
+    tasks = [pbs.task_of(array, number) for number in (1, 2, 3)]
     jobs = await until(site, lambda jobs: all(jobs[t].state is JobState.RUNNING for t in tasks if t in jobs) and
                        set(tasks) <= set(jobs))  # fmt: skip
     assert {jobs[task].comment for task in tasks} == {COMMENT}
@@ -235,7 +234,7 @@ async def test_one_that_waits_has_an_estimate_and_a_place(
 async def test_the_jobs_of_a_begun_array_are_ahead_of_who_comes_later(
     here: PbsCluster, site: Site, transport: Transport, account: str, folder: str
 ) -> None:
-    array = await site.submit(account, request(folder, whole_node=True, output=f"{folder}/w.%a.log"), count=50)
+    array = await site.submit(account, request(folder, whole_node=True, output=f"{folder}/w.%INDEX%.log"), count=50)
     jobs = await until(site, lambda jobs: any(job.state is JobState.RUNNING for job in jobs.values()))
     running = sum(job.state is JobState.RUNNING for job in jobs.values())
     job = await site.submit(account, request(folder, whole_node=True))

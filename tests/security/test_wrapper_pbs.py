@@ -167,7 +167,7 @@ def test_a_job_is_submitted_as_the_account_and_logged(wrapper: Pbs) -> None:
     assert wrapper.called() == [[ADA, "qsub", "-f"]]
     assert [line.get("job") for line in wrapper.log()] == [None, "17.vm"]
     wrapper.answers("qsub", "18[].vm\n")
-    array = script(output=f"{pwd.getpwnam(ADA).pw_dir}/.factorygate/sessions/{'a' * 32}/batch-%a.log")
+    array = script(output=f"{pwd.getpwnam(ADA).pw_dir}/.factorygate/sessions/{'a' * 32}/batch-%INDEX%.log")
     assert wrapper.ask(ADA, pbs.submit(array, 4)).returncode == 0
     assert wrapper.called()[-1] == [ADA, "qsub", "-f", "-J", "1-4"]
     assert wrapper.log()[-1]["job"] == "18[].vm"

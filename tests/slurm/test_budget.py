@@ -186,8 +186,9 @@ async def test_the_ledger_agrees_with_sacct_to_the_second(link: Link, here: Slur
     assert len(rows) == 8
     jobs = {id: (await link.ledger.row(id)) for id in ids}
     theirs: dict[str, str] = {id: row.job for id, row in jobs.items() if row is not None and row.job is not None}
-    batch = link.clusters.own("c" * 32, "ada").row.batches["b" * 32]
-    theirs |= {f"{'b' * 32}/{worker.task}": batch.job_of(worker) or "" for worker in batch.workers}
+    cluster = link.clusters.own("c" * 32, "ada")
+    batch = cluster.row.batches["b" * 32]
+    theirs |= {f"{'b' * 32}/{worker.task}": cluster.job_of(batch, worker) or "" for worker in batch.workers}
 
     # The accounting hears of an end after it.
     await link.until(lambda: all(ended != "Unknown" for (ended,) in told(here, began, "End")))

@@ -25,7 +25,7 @@ def test_workers_come_compute_and_go(bed: Bed) -> None:
     assert bed.run("print(sum(client.gather(client.map(lambda x: x * x, range(100)))))") == "328350"
     where = bed.run(
         "import os\n"
-        "print(client.run(lambda: os.environ['SLURM_ARRAY_TASK_ID'] + os.environ['ROCR_VISIBLE_DEVICES']).values())"
+        "print(client.run(lambda: os.environ['FACTORYGATE_JOB_INDEX'] + os.environ['ROCR_VISIBLE_DEVICES']).values())"
     )
     assert "'1" in where and "'2" in where  # each is a task of one array, with a GPU of its own
     view = "view = cluster.view(); print(view.workers, view.count('running'), view.gpu_hours_committed > 0.5)"

@@ -130,7 +130,12 @@ async def test_a_job_from_submit_to_end(site: Site, transport: LocalTransport, a
     got = dict(line.split("=", 1) for line in log.splitlines() if "=" in line)
     assert got["USER"] == account
     assert got["HOME"] == await transport.home(account)
-    assert got["SLURM_JOB_ID"] == job
+    assert got["FACTORYGATE_JOB_ID"] == got["SLURM_JOB_ID"] == job
+    assert got["FACTORYGATE_JOB_END"] == str(int(running.ends.timestamp()))
+    assert (got["FACTORYGATE_JOB_NODE"], got["FACTORYGATE_JOB_RESTARTS"]) == (running.nodes[0], "0")
+    assert int(got["FACTORYGATE_JOB_CORES"]) == wanted.cores
+    assert int(got["FACTORYGATE_JOB_GPUS"]) == wanted.gpus
+    assert got["FACTORYGATE_JOB_MEMORY_MB"] == got.get("SLURM_MEM_PER_NODE", "")
     assert got["SLURM_EXPORT_ENV"] == "ALL"
     assert got["PYTHONNOUSERSITE"] == "1"
     assert "SLURM_TIME_FORMAT" not in got

@@ -190,13 +190,15 @@ async def running_door(
     home = base / "home"
     home.mkdir()
     log = base / "log"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "JUPYTER"))}
+    clean = {
+        name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "JUPYTER", "FACTORYGATE_"))
+    }
     with log.open("wb") as file:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "factorygate.session", "--id", session, "--folder", str(folder)),
             *("--authorized", key.export_public_key().decode().split()[1], "--listen", "127.0.0.1"),
             *("--tmp", str(base), "--notebook-dir", str(home), *options),
-            env=clean | {"PYTHONPATH": EXTENSIONS, "HOME": str(home), "SLURM_JOB_ID": "7"} | (environment or {}),
+            env=clean | {"PYTHONPATH": EXTENSIONS, "HOME": str(home), "FACTORYGATE_JOB_ID": "7"} | (environment or {}),
             stdout=file,
             stderr=file,
         )

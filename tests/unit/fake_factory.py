@@ -186,7 +186,7 @@ class FakeScheduler:
         if count > 1:  # an array: each has its number
             whole = self.jobs_there.pop(job)
             for task in range(1, count + 1):
-                self.jobs_there[f"{job}_{task}"] = whole.model_copy(update={"id": f"{job}_{task}"})
+                self.jobs_there[f"{job}_{task}"] = whole.model_copy(update={"id": f"{job}_{task}", "array": job})
         if self.takes_and_says_nothing:
             raise Unreachable("no answer")
         return job

@@ -11,6 +11,7 @@ from factorylink.config import Access
 from factorylink.errors import FactoryError, Unreachable
 from factorylink.jobs.ownership import OwnJob
 from factorylink.schedulers.command import Command
+from factorylink.schedulers.pbs import dialect as pbs
 from factorylink.schedulers.slurm import dialect as slurm
 from factorylink.site.site import Site
 from factorylink.transports.base import ByteStream
@@ -45,7 +46,8 @@ def request(**changes: object) -> JobRequest:
 
 def job(id: str, state: JobState = JobState.PENDING, **changes: object) -> Job:
     fields: dict[str, object] = {
-        "id": id, "name": "factorygate-hub", "account": "alice", "comment": COMMENT, "state": state,
+        "id": id, "array": slurm.array_of(id) or pbs.array_of(id),
+        "name": "factorygate-hub", "account": "alice", "comment": COMMENT, "state": state,
         "raw_state": {JobState.ENDED: "FAILED"}.get(state, state.name), "partition": "gpu", "priority": 1,
     }  # fmt: skip
     return Job.model_validate(fields | changes)

@@ -42,9 +42,9 @@ class Budget(RuleBasedStateMachine):
         assert used <= self.cap + NOISE, f"{used} of {self.cap} GPU-hours were used"
         clusters = life.world.clusters.of("ada", live=True)
         stopping = {
-            batch.job_of(worker)
-            for told in clusters
-            for batch, worker in life.world.clusters.own(told.id, "ada").alive()
+            cluster.job_of(batch, worker)
+            for cluster in (life.world.clusters.own(told.id, "ada") for told in clusters)
+            for batch, worker in cluster.alive()
             if worker.wish == "stop"
         }
         if life.loop.time() < self.excused:

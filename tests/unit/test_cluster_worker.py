@@ -23,10 +23,11 @@ from tests.support.told import cluster as cluster_told
 @pytest.mark.parametrize(
     ("environment", "name"),
     [
-        ({"SLURM_ARRAY_TASK_ID": "2"}, "b"),
+        ({"FACTORYGATE_JOB_INDEX": "2"}, "b"),
+        ({"SLURM_ARRAY_TASK_ID": "2"}, "b"),  # of a script that was written before there were variables of ours
         ({"PBS_ARRAY_INDEX": "3"}, "c"),
         ({}, "a"),
-        ({"SLURM_ARRAY_TASK_ID": ""}, "a"),
+        ({"FACTORYGATE_JOB_INDEX": ""}, "a"),
     ],
 )
 def test_each_task_has_its_name(environment: dict[str, str], name: str) -> None:
@@ -35,9 +36,9 @@ def test_each_task_has_its_name(environment: dict[str, str], name: str) -> None:
 
 def test_when_a_job_ends_is_what_the_scheduler_says() -> None:
     assert worker.job_ends(3600, {}, 50) == 3650
-    assert worker.job_ends(3600, {"SLURM_JOB_END_TIME": "1000"}, 400) == 1000
-    assert worker.job_ends(3600, {"SLURM_JOB_END_TIME": "never"}, 50) == 3650
-    assert worker.job_ends(3600, {"FACTORYGATE_JOB_END": "1000"}, 400) == 1000  # PBS tells none: the script does
+    assert worker.job_ends(3600, {"FACTORYGATE_JOB_END": "1000"}, 400) == 1000
+    assert worker.job_ends(3600, {"FACTORYGATE_JOB_END": "never"}, 50) == 3650
+    assert worker.job_ends(3600, {"SLURM_JOB_END_TIME": "1000"}, 400) == 1000  # an old script
 
 
 def test_workers_leave_before_their_job_ends_and_not_all_at_once() -> None:

@@ -69,7 +69,7 @@ async def test_a_batch_is_one_submission_and_each_job_has_its_name(world: World)
     assert request.comment.startswith(f"fgb:{BATCH}:")
     assert request.command[:4] == ("/opt/venv/bin/python", "-P", "-m", "factorygate.cluster.worker")
     assert "w-0,w-5,w-4" in request.command
-    assert request.output.endswith(f"/sessions/{CLUSTER}/{BATCH}-%a.log")
+    assert request.output.endswith(f"/sessions/{CLUSTER}/{BATCH}-%INDEX%.log")
     assert not request.warned  # by USR1, which would end it
     await world.scheduler.answer()
     seen = await states(world, **{"w-0": "pending", "w-5": "pending", "w-4": "pending"})

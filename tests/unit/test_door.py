@@ -43,7 +43,7 @@ async def get(connection: asyncssh.SSHClientConnection, status: dict[str, object
 
 
 async def test_says_where_it_is_to_its_own_account_only() -> None:
-    async with running_door("--ports", "31000-31050", environment={"SLURM_JOB_END_TIME": "2000000000"}) as door:
+    async with running_door("--ports", "31000-31050", environment={"FACTORYGATE_JOB_END": "2000000000"}) as door:
         told = door.file("door.json")
         assert 31000 <= told.pop("port") <= 31050
         assert told.pop("host_key").startswith("ssh-ed25519 ")
@@ -187,7 +187,7 @@ async def test_tells_how_the_notebook_ended(code: int, reason: str, exit_code: i
 
 
 async def test_ends_before_the_walltime_does() -> None:
-    async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 95)}) as door:
+    async with running_door(environment={"FACTORYGATE_JOB_END": str(int(time.time()) + 95)}) as door:
         link, _ = await up(door)
         notice = (await ask(link, "hello"))["notice"]
         assert (notice["kind"], notice["minutes"]) == ("walltime", 5)
@@ -200,7 +200,7 @@ def moment_in(seconds: float) -> str:
 
 
 async def test_learns_that_its_time_was_moved() -> None:
-    async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 300)}) as door:
+    async with running_door(environment={"FACTORYGATE_JOB_END": str(int(time.time()) + 300)}) as door:
         link, status = await up(door)
         clock = Path(str(status["notebook_sock"])).with_name("clock.json")
         assert json.loads(clock.read_text())["notice"]["kind"] == "walltime"
@@ -218,7 +218,7 @@ async def test_learns_that_its_time_was_moved() -> None:
 
 
 async def test_a_scheduler_that_warns_in_time_leaves_the_end_to_the_clock() -> None:
-    async with running_door(environment={"SLURM_JOB_END_TIME": str(int(time.time()) + 200)}) as door:
+    async with running_door(environment={"FACTORYGATE_JOB_END": str(int(time.time()) + 200)}) as door:
         link, _ = await up(door)
         door.process.send_signal(signal.SIGUSR1)
         assert (await ask(link, "hello"))["phase"] == "up"
@@ -261,7 +261,7 @@ async def test_a_run_after_a_requeue_starts_anew() -> None:
         await door.process.wait()
         left = next(door.folder.parent.glob("factorygate-*"))
         again = await asyncio.create_subprocess_exec(
-            *("env", "SLURM_RESTART_COUNT=1", f"PYTHONPATH={Path(__file__).parents[2] / 'extensions'}"),
+            *("env", "FACTORYGATE_JOB_RESTARTS=1", f"PYTHONPATH={Path(__file__).parents[2] / 'extensions'}"),
             *(ARGV[0], "-P", "-m", "factorygate.session", "--id", SESSION, "--folder", str(door.folder)),
             *("--authorized", door.key.export_public_key().decode().split()[1], "--listen", "127.0.0.1"),
             *("--tmp", str(door.folder.parent)),

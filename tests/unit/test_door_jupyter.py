@@ -204,7 +204,7 @@ def test_what_is_imported_before_the_environment_is_known_does_not_read_it() -> 
 
 async def test_shows_its_clock_and_looking_is_no_use_of_it() -> None:
     soon = str(int(time.time()) + 600)
-    async with running_door(environment={"SLURM_JOB_END_TIME": soon}) as door, server(door) as notebook:
+    async with running_door(environment={"FACTORYGATE_JOB_END": soon}) as door, server(door) as notebook:
         code, told = await notebook.request("/user/u/api/factorygate/clock")
         assert (code, told["session"]) == (200, SESSION)
         assert datetime.fromisoformat(told["ends"]).timestamp() == int(soon)

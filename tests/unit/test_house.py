@@ -104,6 +104,49 @@ def test_an_import_against_the_rules_is_found(tmp_path: Path, module: str, impor
     assert len(kept) > 1, ran.stdout  # a broken contract is named again, with the import
 
 
+SCHEDULERS_VARIABLE = re.compile(r"(?<![A-Z])(SLURMD?|PBS)_[A-Z]?")
+# Besides the dialects, code that may name variables of a scheduler, and why.
+KNOWS_SCHEDULERS = {
+    "site/factorygate-act": "installed at a site, alone: it knows each order that a dialect gives, word for word",
+    "extensions/factorygate/old_job_scripts.py": "for jobs whose script is older than FACTORYGATE_JOB_*",
+}
+SHIPPED = re.compile(r"(spawners|extensions|hub_config|site)/.*")
+TEXTS = {".po", ".pot", ".md", ".ipynb", ".json", ".yaml", ".map"}
+
+
+def variables_of_schedulers(folder: Path, names: list[str]) -> dict[str, list[str]]:
+    """Return the lines, by file, of code that ships and is no dialect and names a variable of a scheduler."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        path = folder / name
+        dialect = name.startswith("spawners/factorylink/schedulers/")
+        if not SHIPPED.fullmatch(name) or dialect or path.suffix in TEXTS or not path.is_file():
+            continue
+        lines = path.read_bytes().decode(errors="replace").splitlines()
+        if named := [line.strip() for line in lines if SCHEDULERS_VARIABLE.search(line)]:
+            found[name] = named
+    return found
+
+
+def test_only_dialects_name_variables_of_a_scheduler() -> None:
+    assert variables_of_schedulers(CHECKOUT, tracked()).keys() == KNOWS_SCHEDULERS.keys()
+
+
+def test_a_variable_of_a_scheduler_would_be_found(tmp_path: Path) -> None:
+    names = {
+        "extensions/factorygate/gpus.py": "text = environment.get('SLURM_GPUS_ON_NODE')",
+        "extensions/lab/src/watch.ts": "const node = env.SLURMD_NODENAME;",
+        "spawners/factorylink/clusters/x.py": 'name = f"PBS_{what}"',
+        "spawners/factorylink/schedulers/pbs/x.py": "PBS_JOBID",
+        "tests/unit/x.py": "PBS_JOBID",
+        "spawners/factorylink/clusters/y.py": "FACTORYGATE_JOB_ID",
+    }
+    for name, line in names.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{line}\n")
+    assert list(variables_of_schedulers(tmp_path, list(names))) == list(names)[:3]
+
+
 def test_no_two_classes_of_the_distribution_have_one_name() -> None:
     packages = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
     found: defaultdict[str, list[str]] = defaultdict(list)

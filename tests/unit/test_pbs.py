@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from factorylink.errors import FactoryError, Gone, Misread, Refused, Unreachable
-from factorylink.schedulers.arrays import array_of, task_of
 from factorylink.schedulers.command import Command, Output
 from factorylink.schedulers.dialect import Dialect
 from factorylink.schedulers.pbs import dialect as pbs
@@ -47,10 +46,8 @@ def test_submit_goes_by_stdin_and_arrays_by_count() -> None:
 
 
 def test_ids_of_an_array() -> None:
-    assert [task_of("11[].vm", 3), task_of("12", 3)] == ["11[3].vm", "12_3"]
-    assert [array_of("11[3].vm"), array_of("12_3"), array_of("12"), array_of("12.pbs_1")] == [
-        "11[].vm", "12", "12", "12.pbs_1",
-    ]  # fmt: skip
+    assert pbs.task_of("11[].vm", 3) == "11[3].vm"
+    assert [pbs.array_of(id) for id in ("11[3].vm", "12.vm", "12.pbs_1", "12_3")] == ["11[].vm", None, None, None]
 
 
 @pytest.mark.parametrize(

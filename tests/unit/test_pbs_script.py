@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -259,6 +260,20 @@ def test_the_job_writes_its_log_and_gets_a_sane_environment(tmp_path: Path) -> N
     assert log.count("SITE=one") == 2
 
 
+def test_the_job_is_told_of_itself_in_words_of_no_scheduler(tmp_path: Path) -> None:
+    script = tmp_path / "script"
+    script.write_text(pbs.script(request(command=("/usr/bin/env",), output=f"{tmp_path}/job.log", gpus=0)))
+    run(f"exec /bin/bash {script}", PBS_JOBID="12[3].vm", NCPUS="16", PBS_ARRAY_INDEX="3")
+    log = (tmp_path / "job.log").read_text().splitlines()
+    got = dict(line.removeprefix("FACTORYGATE_JOB_").split("=", 1) for line in log if "FACTORYGATE_JOB_" in line)
+    got.pop("END")
+    memory = str(int(request().memory_gb * 10**9) // 2**20)
+    assert got == {
+        "ID": "12[3].vm", "NODE": socket.gethostname(), "CORES": "16", "MEMORY_MB": memory, "GPUS": "0", "INDEX": "3",
+        "RESTARTS": "0",
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize("piped", ["name", "script"])
 def test_it_runs_as_pbs_starts_it(tmp_path: Path, piped: str) -> None:
     """A login shell gets the script's name on its standard input; where PBS was built so, the script itself."""
@@ -277,7 +292,7 @@ def test_it_runs_as_pbs_starts_it(tmp_path: Path, piped: str) -> None:
 
 def test_each_job_of_an_array_has_a_log_of_its_own(tmp_path: Path) -> None:
     script = tmp_path / "script"
-    script.write_text(pbs.script(request(command=("/bin/echo", "here"), output=f"{tmp_path}/batch-%a.log")))
+    script.write_text(pbs.script(request(command=("/bin/echo", "here"), output=f"{tmp_path}/batch-%INDEX%.log")))
     run(f"exec /bin/bash {script}", PBS_ARRAY_INDEX="7")
     assert (tmp_path / "batch-7.log").read_text() == "here\n"
     assert f"#PBS -o {tmp_path}/batch-^array_index^.log.pbs" in script.read_text().splitlines()

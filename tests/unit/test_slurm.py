@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -83,6 +85,11 @@ def test_a_whole_node_takes_all_its_memory() -> None:
     assert {"--exclusive", "--mem=0"} <= set(directives(whole_node=True))
 
 
+def test_ids_of_an_array() -> None:
+    assert slurm.task_of("12", 3) == "12_3"
+    assert [slurm.array_of(id) for id in ("12_3", "12", "11[3].vm", "12.pbs_1")] == ["12", None, None, None]
+
+
 def test_walltime_is_rounded_up_to_minutes() -> None:
     assert "--time=2" in directives(walltime=61)
 
@@ -117,7 +124,8 @@ def test_a_template_that_loses_the_job_is_refused(template: str) -> None:
 def test_an_operators_template() -> None:
     text = slurm.script(request(), "#!/bin/zsh\n{{ identity }}\n#SBATCH -c {{ job.cores }}\nsource x\n{{ command }}\n")
     assert "#SBATCH -c 8" in text
-    assert text.endswith("source x\nexec /opt/python -m 'x y'\n")
+    assert text.splitlines()[-3] == "source x"
+    assert text.endswith("\nexec /opt/python -m 'x y'\n")
     assert slurm.script(request(), TEMPLATE) == slurm.script(request())
 
 
@@ -131,6 +139,33 @@ def test_the_job_gets_a_sane_environment(tmp_path: Path) -> None:
     assert got["PYTHONNOUSERSITE"] == "1"
     assert {"USER", "LOGNAME", "PATH", "LANG"} <= got.keys()
     assert ran.stdout.splitlines()[-1] == "0077"
+
+
+SLURMS = {
+    "SLURM_JOB_ID": "12", "SLURM_JOB_END_TIME": "2000000000", "SLURMD_NODENAME": "n7", "SLURM_CPUS_ON_NODE": "16",
+    "SLURM_MEM_PER_NODE": "4096", "SLURM_GPUS_ON_NODE": "2", "SLURM_ARRAY_TASK_ID": "3", "SLURM_RESTART_COUNT": "1",
+}  # fmt: skip
+OURS = {
+    "ID": "12", "END": "2000000000", "NODE": "n7", "CORES": "16", "MEMORY_MB": "4096", "GPUS": "2", "INDEX": "3",
+    "RESTARTS": "1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("template", ["", "#!/bin/bash\n{{ identity }}\n{{ command }}\n"])
+def test_the_job_is_told_of_itself_in_words_of_no_scheduler(template: str) -> None:
+    ran = run(slurm.script(request(command=("/usr/bin/env",)), template), **SLURMS)
+    got = dict(line.split("=", 1) for line in ran.stdout.splitlines() if line.startswith("FACTORYGATE_JOB_"))
+    assert got == {f"FACTORYGATE_JOB_{name}": value for name, value in OURS.items()}
+    assert slurm.script(request(), template).count("FACTORYGATE_JOB_ID=") == 1
+
+
+def test_where_slurm_does_not_say_when_a_job_ends_the_script_does() -> None:
+    began = time.time()
+    ran = run(slurm.script(request(command=("/usr/bin/env",), walltime=61)))
+    got = dict(line.split("=", 1) for line in ran.stdout.splitlines() if "=" in line)
+    assert began + 119 <= int(got["FACTORYGATE_JOB_END"]) <= time.time() + 120  # two minutes were asked for
+    assert (got["FACTORYGATE_JOB_INDEX"], got["FACTORYGATE_JOB_RESTARTS"]) == ("", "0")
+    assert got["FACTORYGATE_JOB_NODE"] == socket.gethostname()
 
 
 def test_teardown_runs_after_the_command_and_keeps_its_code() -> None:

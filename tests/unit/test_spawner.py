@@ -8,6 +8,7 @@ import time
 import pytest
 
 from factorycommon.models import EndReason, Problem, Session, SessionState, Words
+from factoryspawner.spawner import FactorySpawner
 from tests.unit.fake_link import FakeLink
 from tests.unit.hub_process import Beside, HubProcess, is_ready, is_stopped
 
@@ -53,7 +54,7 @@ async def test_a_session_that_ends_is_noticed_at_once(
     await link.end(session.id, end_reason=EndReason.IDLE)
     before = time.monotonic()
     await hub.until(user, is_stopped)
-    assert time.monotonic() - before < 30  # long before it would look by itself: poll_interval
+    assert time.monotonic() - before < FactorySpawner.poll_interval.default_value / 2  # the link told, nobody looked
     assert f"/user/{user}" not in beside.routes
     assert not await works(hub, token)
     assert link.stops == [stop for stop in link.stops if stop[0] != session.id]
@@ -171,9 +172,7 @@ async def test_refusals_are_answered_in_words(
     link.refuse = Problem.model_validate(
         {"kind": kind, "message": "No.", "do": "Pick another.", "scheduler": "error: 100% <no>"}
     )
-    before = time.monotonic()
     answer = await hub.api("POST", f"/users/{user}/server", json={"factory": "one"})
-    assert time.monotonic() - before < 8  # a busy machine's at once
     assert answer.status_code == status
     assert answer.json()["message"] == "No. Pick another. The factory said: error: 100% <no>"
     link.refuse = None
@@ -253,11 +252,9 @@ async def test_a_silent_link_is_a_503_in_words_and_stops_are_kept(hub: HubProces
     await hub.until(user, is_ready)
     [session] = link.live(user)
     await link.down()
-    before = time.monotonic()
     answer = await hub.api("POST", f"/users/{user}/servers/other", json={"factory": "one"})
     assert answer.status_code == 503
     assert "cannot reach the factories" in answer.json()["message"]
-    assert time.monotonic() - before < 8
     assert is_ready(await hub.server(user))
     stopping = asyncio.create_task(hub.api("DELETE", f"/users/{user}/server"))
     await hub.until(user, lambda shown: shown is not None and shown["pending"] == "stop")

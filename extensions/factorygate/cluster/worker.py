@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from factorycommon.models import Scheduler, WorkerOptions
+from factorygate.job_environment import job_environment
 
 log = logging.getLogger("factorygate.cluster")
 
@@ -48,15 +49,14 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 
 def own_name(names: list[str], environment: dict[str, str]) -> str:
-    """Which of the batch's names is this job's: by its index in the array, from 1."""
-    index = environment.get("SLURM_ARRAY_TASK_ID") or environment.get("PBS_ARRAY_INDEX") or "1"
-    return names[int(index) - 1]
+    """Return which of the batch's names is this job's: by its index in the array. A job of no array has the first."""
+    return names[(job_environment(environment).index or 1) - 1]
 
 
 def job_ends(seconds: float, environment: dict[str, str], now: float) -> float:
-    """When the job ends, in seconds since 1970."""
-    told = environment.get("SLURM_JOB_END_TIME") or environment.get("FACTORYGATE_JOB_END") or ""
-    return float(told) if told.isdigit() else now + seconds
+    """Return when the job ends, in seconds since 1970."""
+    ends = job_environment(environment).ends
+    return now + seconds if ends is None else ends
 
 
 def margin(seconds: float, place: float = 0.0) -> float:

@@ -13,6 +13,7 @@ from distributed.deploy.local import nprocesses_nthreads
 
 from factorycommon.messages import Message
 from factorycommon.models import ChoiceView
+from factorygate.job_environment import job_environment
 from factorygate.link import LinkError, LinkRoute, get_now
 
 GB = 10**9
@@ -133,7 +134,7 @@ def _chosen(way: LinkRoute | None, **wanted: str | float | None) -> ChoiceView:
 def own_address(here: Mapping[str, str] = os.environ) -> str:
     """An address of this node that its neighbours reach: the one its scheduler's name for it leads to, else the one
     that its name leads to."""
-    for name in (here.get("SLURMD_NODENAME"), socket.gethostname()):
+    for name in (job_environment(here).node, socket.gethostname()):
         if not name:
             continue
         try:

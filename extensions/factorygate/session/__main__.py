@@ -21,6 +21,7 @@ from pathlib import Path
 
 from factorycommon.malloc import keep_blocks
 from factorygate import __version__
+from factorygate.job_environment import job_environment
 from factorygate.session import folder, processes
 from factorygate.session.deadlines import SessionLimits
 from factorygate.session.session import GRACE_SIGNALLED, JobSession
@@ -69,12 +70,6 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def _end_time() -> float | None:
-    """By walltime, in seconds since the epoch, where the scheduler tells it to the job."""
-    text = os.environ.get("SLURM_JOB_END_TIME") or os.environ.get("FACTORYGATE_JOB_END") or ""
-    return float(text) if text.isdigit() else None
-
-
 def _notebook_root(wanted: str) -> Path:
     root = Path(wanted).expanduser()
     if root.is_dir():
@@ -83,7 +78,9 @@ def _notebook_root(wanted: str) -> Path:
     return Path.home()
 
 
-def _door_json(session: JobSession, where: dict[str, object], host_key: str, started: float) -> dict[str, object]:
+def _door_json(
+    session: JobSession, where: dict[str, object], host_key: str, started: float, restarts: int
+) -> dict[str, object]:
     return {
         "protocol": PROTOCOL,
         "version": __version__,
@@ -93,7 +90,7 @@ def _door_json(session: JobSession, where: dict[str, object], host_key: str, sta
         "host_key": host_key,
         "started": moment(started),
         "ends": session.status.ends,
-        "restart": int(os.environ.get("SLURM_RESTART_COUNT") or 0),
+        "restart": restarts,
     }
 
 
@@ -114,19 +111,19 @@ async def run(options: argparse.Namespace) -> int:
     node = folder.node_folder(options.tmp, options.id)
     processes.adopt_orphans()
     keep_blocks()
-    ends = _end_time()
+    job = job_environment()
     session = JobSession(
         DoorStatusLine(
             protocol=PROTOCOL,
             session=options.id,
-            job=os.environ.get("SLURM_JOB_ID") or os.environ.get("PBS_JOBID") or "",
+            job=job.id,
             phase="waiting",
             notebook_sock=str(node / "notebook.sock"),
             hub_sock=str(node / "hub.sock"),
-            ends=moment(ends),
+            ends=moment(job.ends),
         ),
         started=started,
-        ends=ends,
+        ends=job.ends,
         limits=SessionLimits(options.environment_wait, options.unopened_minutes * 60, options.idle_minutes * 60),
         node=node,
         root=_notebook_root(options.notebook_dir),
@@ -147,7 +144,7 @@ async def run(options: argparse.Namespace) -> int:
             where = {"host": options.listen or socket.gethostname(), "port": bound.getsockname()[1]}
         door = Door(session, options.authorized)
         await door.open(bound)
-        folder.write_json(shared / "door.json", _door_json(session, where, door.host_key, started))
+        folder.write_json(shared / "door.json", _door_json(session, where, door.host_key, started, job.restarts))
         code = await session.live()
         await door.close()
         return code

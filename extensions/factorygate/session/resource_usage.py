@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tornado.ioloop import PeriodicCallback
 
+from factorygate.job_environment import job_environment
 from factorygate.session import gpus, processes
 from factorygate.session.gpus import Gpu, Question
 
@@ -83,8 +84,8 @@ def _memory(environment: Mapping[str, str]) -> tuple[int, int | None]:
     found = memory_of_group()
     if found is not None:
         return found
-    asked = environment.get("SLURM_MEM_PER_NODE", "")
-    return memory_of_processes(), int(asked) * _MB if asked.isdigit() and int(asked) else None
+    limit = job_environment(environment).memory_mb
+    return memory_of_processes(), None if limit is None else limit * _MB
 
 
 async def _said(argv: list[str]) -> str:

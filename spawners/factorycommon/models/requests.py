@@ -102,7 +102,9 @@ class JobRequest(Model):
     whole_node: bool = False
     walltime: int = Field(ge=1)  # seconds
     warned: bool = True  # whether the command is told by USR1 that the walltime is near; unhandled, it ends it
-    output: Annotated[str, StringConstraints(pattern=r"^/[A-Za-z0-9_./%+-]+$")]  # absolute path of the job's log
+    output: Annotated[
+        str, StringConstraints(pattern=r"^/[A-Za-z0-9_./%+-]+$")
+    ]  # absolute path of the job's log; see INDEX of batch_script
     setup: tuple[str, ...] = ()  # lines of operator and environment, before the command
     command: tuple[str, ...]  # argv of what runs; quoted by the dialect
     teardown: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ class Job(Model):
     """One job as the scheduler tells it now."""
 
     id: JobId
+    array: JobId | None = None  # the one that it is of
     name: str
     account: str  # the Unix account it runs as
     comment: str

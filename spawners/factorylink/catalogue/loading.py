@@ -27,7 +27,7 @@ from factorylink.catalogue.choices import (
     shortened,
     smallest_size,
 )
-from factorylink.config import Access, LinkConfig, SshTransportSettings
+from factorylink.config import Access, LinkConfig
 from factorylink.util.yaml_file import CatalogueError, read_model
 
 __all__ = [
@@ -72,13 +72,8 @@ def load_link_config(path: Path) -> LinkConfig:
 
 
 def _rebased(access: Access, base: Path) -> Access:
-    """With the files of its credentials named from ``base``."""
-    if not isinstance(access.transport, SshTransportSettings):
-        return access
-    told = access.transport.credentials
-    paths = {name: base / value for name, value in told if isinstance(value, Path)}
-    transport = access.transport.model_copy(update={"credentials": told.model_copy(update=paths)})
-    return access.model_copy(update={"transport": transport})
+    """With the files of its transport named from ``base``."""
+    return access.model_copy(update={"transport": access.transport.rebased(base)})
 
 
 def apply(factory: Factory, access: Access) -> Factory:
@@ -177,15 +172,11 @@ def _closed(factory: Factory, access: Access, projects: bool) -> list[str]:
 
 def _faster(factory: Factory, access: Access) -> list[str]:
     """What ``link.yaml`` allows the link beyond the site's own rates."""
-    policy, transport = factory.policy, access.transport
+    policy = factory.policy
     rates: list[tuple[str, int, int | None]] = [
         ("submits_per_minute", access.submits_per_minute, policy.submits_per_minute)
     ]
-    if isinstance(transport, SshTransportSettings):
-        rates += [
-            ("transport.logins_per_minute", transport.logins_per_minute, policy.logins_per_minute),
-            ("transport.max_connections", transport.max_connections, policy.max_connections),
-        ]
+    rates += [(f"transport.{name}", ours, getattr(policy, name)) for name, ours in access.transport.rates().items()]
     return [
         f".{name}: {ours} is more than the site's rules allow, {most}"
         for name, ours, most in rates

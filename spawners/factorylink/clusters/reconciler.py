@@ -21,7 +21,6 @@ from factorylink.ledger.cluster_store import BatchRecord, ClusterStore, WorkerRe
 from factorylink.ledger.ledger import AuditEntry, Ledger
 from factorylink.ledger.own_jobs import batch_job
 from factorylink.projects.charge_reservations import ChargeReservations
-from factorylink.schedulers.arrays import array_of
 from factorylink.schedulers.ends import end_of
 from factorylink.sessions.account_work import AccountWork
 from factorylink.sessions.submitter import session_folder
@@ -116,7 +115,7 @@ class ClusterReconciler:
                 detail=f"batch {batch.id}",
             )
             first = next(iter(jobs.values()))
-            await self._store.change(batch, entry, job=array_of(first.id), submitted=first.submitted)
+            await self._store.change(batch, entry, job=first.array or first.id, submitted=first.submitted)
             live_cluster.touch(*batch.workers)
             return
         if all(worker.ended is not None for worker in batch.workers):
@@ -143,7 +142,7 @@ class ClusterReconciler:
         ended: list[tuple[WorkerRecord, End | None]] = []
         replaced: list[WorkerRecord] = []
         for worker in batch.workers:
-            id = batch.job_of(worker)
+            id = live_cluster.job_of(batch, worker)
             if worker.ended is not None or id is None:
                 continue
             job, before = jobs.get(id), worker.job
@@ -189,7 +188,9 @@ class ClusterReconciler:
         """Hold the budget for jobs that a client said are there, now that the factory shows them."""
         if not batch.adopted:
             return
-        shown = [w for w in batch.workers if w.ended is None and w.job is None and batch.job_of(w) in jobs]
+        shown = [
+            w for w in batch.workers if w.ended is None and w.job is None and live_cluster.job_of(batch, w) in jobs
+        ]
         if shown:
             await self._ledger.write(charges.found(self._reservations.of_workers(live_cluster, batch, shown)))
             user = live_cluster.row.user
@@ -236,7 +237,7 @@ class ClusterReconciler:
             )
             # Those that failed first: their logs are read of a few only.
             for worker, known in sorted(wanted, key=lambda pair: pair[1] is not None and pair[1].raw_state == _GOOD):
-                id = batch.job_of(worker)
+                id = live_cluster.job_of(batch, worker)
                 if id is None:
                     continue
                 end = known or await self._why(live_cluster, place, id)
@@ -260,14 +261,16 @@ class ClusterReconciler:
         ended: list[tuple[WorkerRecord, End | None]],
     ) -> list[tuple[WorkerRecord, End | None]]:
         """What a job ran before it was put back into the queue is paid for, too: the accounting alone tells it."""
-        again = [id for worker, _ in ended if worker.restarts and (id := batch.job_of(worker)) is not None]
+        again = [
+            id for worker, _ in ended if worker.restarts and (id := live_cluster.job_of(batch, worker)) is not None
+        ]
         known: dict[str, End] = {}
         try:
             for first in range(0, len(again), RECORDS):
                 known |= await place.site.recorded_all(live_cluster.row.account, again[first : first + RECORDS])
         except FactoryError as error:
             log.info("Earlier runs of batch %s are counted as they were seen: %s", batch.id, error.message)
-        return [(worker, known.get(batch.job_of(worker) or "", end)) for worker, end in ended]
+        return [(worker, known.get(live_cluster.job_of(batch, worker) or "", end)) for worker, end in ended]
 
     async def _why(self, live_cluster: LiveCluster, place: FactoryConnection, job_id: str) -> End | None:
         try:

@@ -149,7 +149,7 @@ class ClusterSubmitter:
                 continue
             ids = [batch.job]
             if len(unwanted) < len(alive):
-                ids = [id for worker in unwanted if (id := batch.job_of(worker)) is not None]
+                ids = [id for worker in unwanted if (id := live_cluster.job_of(batch, worker)) is not None]
             jobs += [batch_job(live_cluster.row, batch, id, self._identity) for id in ids]
         return jobs
 

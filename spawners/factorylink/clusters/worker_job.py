@@ -7,6 +7,7 @@ from factorylink.catalogue.loading import ChoiceError, find_size, job_request
 from factorylink.errors import Refused
 from factorylink.jobs.identity import Identity
 from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord
+from factorylink.schedulers.batch_script import INDEX
 from factorylink.sessions.submitter import session_folder
 from factorylink.site.factory_connection import FactoryConnection
 
@@ -33,8 +34,7 @@ async def request(
         *("--gpus", str(size.gpus), "--vendor", place.factory.accelerator.vendor),
         *("--seconds", str(round(batch.hours * 3600)), "--tmp", place.access.door.node_tmp),
     ]
-    # Slurm's own word for an array's index; one job has none.
-    log = log_name(batch, 1) if batch.count == 1 else f"{batch.id}-%a.log"
+    log = log_name(batch, 1 if batch.count == 1 else INDEX)
     try:
         return job_request(
             place.factory,
@@ -53,6 +53,6 @@ async def request(
         raise Refused(f"The job for {place.factory.site.machine} cannot be written: {error}") from error
 
 
-def log_name(batch: BatchRecord, task: int) -> str:
-    """Return the name of a job's log in the cluster's folder."""
+def log_name(batch: BatchRecord, task: int | str) -> str:
+    """Return the name of a job's log in the cluster's folder. ``task``: the job's index in its array."""
     return f"{batch.id}-{task}.log"

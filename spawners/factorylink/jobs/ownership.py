@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from factorycommon.models import Job, JobId, JobState
-from factorylink.schedulers.arrays import array_of
 
 # Seconds by which the clocks of the gateway and of a scheduler may differ; MUNGE takes no more either.
 CLOCKS = timedelta(seconds=300)
@@ -77,7 +76,8 @@ def verify(wanted: Iterable[OwnJob], answer: Sequence[Job]) -> tuple[list[JobId]
     by_id = {job.id: job for job in answer}
     by_array: dict[JobId, list[Job]] = {}
     for job in answer:
-        by_array.setdefault(array_of(job.id), []).append(job)
+        if job.array is not None:
+            by_array.setdefault(job.array, []).append(job)
     may: list[JobId] = []
     told: dict[JobId, Found] = {}
     for own in wanted:

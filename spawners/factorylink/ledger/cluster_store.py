@@ -38,7 +38,6 @@ from factorylink.ledger.charges import ChargeTotals, seconds_between, stand, wor
 from factorylink.ledger.cluster_tables import batches, clusters, workers
 from factorylink.ledger.ledger import AuditEntry, Ledger, LedgerConflict, Write, audit_values
 from factorylink.ledger.schema import audit
-from factorylink.schedulers.arrays import task_of
 from factorylink.util import clock
 
 
@@ -140,10 +139,6 @@ class BatchRecord:
     def was_shown(self, worker: WorkerRecord) -> bool:
         """Return whether the factory has shown this job; False if only a client says that it is there."""
         return not self.adopted or worker.state is not WorkerState.ASKED
-
-    def job_of(self, worker: WorkerRecord) -> JobId | None:
-        """Return the scheduler's id of one job, once it is known."""
-        return self.job if self.job is None or self.count == 1 else task_of(self.job, worker.task)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -35,6 +36,34 @@ export PATH="${PATH:-/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbi
 if [ -r /etc/profile ]; then . /etc/profile; fi
 export PYTHONNOUSERSITE=1"""
 
+INDEX = "%INDEX%"  # in the name of a job's log: the job's index in its array
+
+
+@dataclass(frozen=True)
+class JobVariables:
+    """Shell words that a dialect's script expands to what the job must know of itself; the job's programs read these
+    FACTORYGATE_JOB_* and no variable of a scheduler. Empty: the scheduler does not tell."""
+
+    id: str
+    end: str  # seconds since the epoch at which the walltime is over
+    node: str
+    cores: str
+    memory_mb: str  # in units of 2**20 bytes
+    gpus: str
+    index: str  # in its array, from 1
+    restarts: str  # how often the scheduler put it back into the queue
+
+    def exports(self) -> str:
+        """Return the line that exports them."""
+        words = (f'FACTORYGATE_JOB_{field.name.upper()}="{getattr(self, field.name)}"' for field in fields(self))
+        return f"export {' '.join(words)}"
+
+
+def end_by_clock(walltime: int) -> str:
+    """Return the shell word for the end of a job that begins now and may run ``walltime`` seconds."""
+    return f"$(($(date +%s) + {walltime}))"
+
+
 # Lines after the command need a shell that outlives it, and a shell forwards no signals by itself.
 WITH_TEARDOWN = """\
 trap 'factorygate_told=yes; kill -USR1 "$!"' USR1
@@ -60,19 +89,22 @@ def written(
     identity: Sequence[str],
     resources: Sequence[str],
     environment: str,
+    variables: JobVariables,
     owned: tuple[str, ...],
 ) -> str:
     """The script for a request. ``template``: an operator's Jinja text in place of ``TEMPLATE``.
 
     A template may use ``identity`` (it must), ``resources``, ``environment``, ``setup``, ``command``, ``teardown``, and
     the request's own fields as ``job.cores``, ``job.memory_gb``, ... ``mark`` begins a directive; ``owned`` are the
-    beginnings of those that only ``identity`` may have. Refused: the template fails, or leaves the identity out or
-    where the scheduler does not read it, so that the job could not be found again.
+    beginnings of those that only ``identity`` may have. The job's own variables are part of ``environment``; where a
+    template has none, they are exported right before the command. Refused: the template fails, or leaves the identity
+    out or where the scheduler does not read it, so that the job could not be found again.
     """
+    exports = variables.exports()
     values = {
         "identity": "\n".join(identity),
         "resources": "\n".join(resources),
-        "environment": environment,
+        "environment": f"{environment}\n{exports}",
         "setup": "\n".join(request.setup),
         "command": _command(request),
         "teardown": "\n".join(request.teardown),
@@ -82,7 +114,10 @@ def written(
         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )  # no escaping: this is shell text, not HTML
     try:
-        text = jinja.from_string(template or TEMPLATE).render(values)
+        made = jinja.from_string(template or TEMPLATE)
+        text = made.render(values)
+        if exports not in text.splitlines():
+            text = made.render(values | {"command": f"{exports}\n{values['command']}"})
     except TemplateError as error:
         raise Refused(f"The batch script's template fails: {error}") from error
     read = _directives(text, mark)

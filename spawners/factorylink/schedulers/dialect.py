@@ -34,6 +34,12 @@ class Dialect(Protocol):
     def estimate(self, script: str) -> Command[Estimate] | None:
         """When it would start; the caller sets ``asked_at``. None: this scheduler cannot be asked that."""
 
+    def task_of(self, array: JobId, index: int) -> JobId:
+        """The id of one job of an array, from the id that ``submit`` gave; indices begin with 1."""
+
+    def array_of(self, job: JobId) -> JobId | None:
+        """The array that a job is of, by its id; None: it is of none, or the id is of another kind of scheduler."""
+
     def cancel(self, ids: Iterable[JobId]) -> Command[None]:
         """See that jobs are over; those that are already are no error."""
 

@@ -10,7 +10,6 @@ from factorylink.jobs.identity import Identity
 from factorylink.jobs.ownership import Found, found
 from factorylink.ledger.own_jobs import session_job
 from factorylink.ledger.schema import SessionRecord
-from factorylink.schedulers.arrays import is_of_array
 
 
 @dataclass
@@ -55,7 +54,7 @@ def compare(
     for job in jobs:
         known = by_job.get(job.id)
         session_id = identity.session_of(job, factory)
-        row = None if session_id is None or is_of_array(job.id) else by_id.get(session_id)
+        row = None if session_id is None or job.array is not None else by_id.get(session_id)
         may_claim = row is not None and row.job is None and row.account == job.account and row.id not in claimed
         if known is not None:
             seen.add(known.id)
@@ -68,7 +67,7 @@ def compare(
             if identity.is_of_another_gateway(job, factory):
                 plan.others.append(job)
             continue
-        if is_of_array(job.id):
+        if job.array is not None:
             plan.copies.append((session_id, job))
         elif row is None:
             plan.unknown.append((session_id, job))

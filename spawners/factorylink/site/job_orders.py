@@ -14,7 +14,6 @@ from typing import TypeVar
 from factorycommon.models import Job, JobId
 from factorylink.errors import Refused
 from factorylink.jobs.ownership import Found, OwnJob, of_one, verify
-from factorylink.schedulers.arrays import array_of
 from factorylink.schedulers.dialect import Dialect
 from factorylink.site.scheduler_client import NotAsked, SchedulerClient
 from factorylink.util.batcher import Batcher
@@ -98,7 +97,7 @@ class JobOrders:
                 self._happened(account)
         for order in orders:
             ids = {job.id for job in order.jobs}
-            order.told = {id: what for id, what in told.items() if id in ids or array_of(id) in ids}
+            order.told = {id: what for id, what in told.items() if id in ids or self._dialect.array_of(id) in ids}
 
     def _check(self) -> None:
         """Raise NotAsked where the factory has not answered yet."""

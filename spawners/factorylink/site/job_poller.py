@@ -22,7 +22,6 @@ from datetime import UTC, datetime
 from factorycommon.models import Health, Job, JobId, JobState
 from factorylink.errors import Distrusted, FactoryError, Misread, NotDone, Refused, Unreachable
 from factorylink.explain import explain
-from factorylink.schedulers.arrays import array_of
 from factorylink.schedulers.dialect import Dialect
 from factorylink.site.account_rotation import AccountRotation
 from factorylink.site.job_orders import pieces
@@ -163,9 +162,11 @@ class JobPoller:
             JobId, list[JobId]
         ] = {}  # by what is asked for: a job, or an array of which more than one is missed
         missed = {id for id in self.known(account) if id not in there}
+        array_of = self._dialect.array_of
         arrays = Counter(array_of(id) for id in missed)
         for id in sorted(missed):
-            asked.setdefault(array if arrays[array := array_of(id)] > 1 else id, []).append(id)
+            array = array_of(id)
+            asked.setdefault(array if array is not None and arrays[array] > 1 else id, []).append(id)
         found: list[Job] = []
         silent: set[JobId] = set()
         error: FactoryError | None = None

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from factorycommon.models import Job, JobId
 from factorylink.jobs.identity import Identity
-from factorylink.schedulers.arrays import array_of
 from factorylink.state.cluster_table import ClusterTable
 from factorylink.state.live_cluster import LiveCluster
 from factorylink.state.live_session import LiveSession
@@ -38,13 +37,15 @@ class JobOwners:
                 yield live.row.job
         for live_cluster in self._clusters.values():
             if live_cluster.row.factory == factory_id and account in (None, live_cluster.row.account):
-                yield from (id for batch, worker in live_cluster.alive() if (id := batch.job_of(worker)) is not None)
+                for batch, worker in live_cluster.alive():
+                    if (id := live_cluster.job_of(batch, worker)) is not None:
+                        yield id
 
     def is_of_batch(self, factory_id: str, job: Job) -> bool:
         """Return whether a job is, by its comment and its id, one of a cluster's batch."""
         batch_id = self._identity.batch_of(job, factory_id)
         batches = [live_cluster.row.batches.get(batch_id or "") for live_cluster in self._clusters.values()]
-        return any(batch is not None and batch.job == array_of(job.id) for batch in batches)
+        return any(batch is not None and batch.job == (job.array or job.id) for batch in batches)
 
     def is_of_session(self, factory_id: str, job: Job) -> bool:
         """Return whether a job is, by its comment and its id, a session's."""

@@ -14,6 +14,7 @@ from factorycommon.models import (
     Cluster,
     GpuHours,
     Health,
+    JobId,
     JobState,
     Session,
     Words,
@@ -63,6 +64,13 @@ class LiveCluster:
         """Those of these names that have not ended."""
         wanted = set(names)
         return [worker for _, worker in self.alive() if worker.name in wanted]
+
+    def job_of(self, batch: BatchRecord, worker: WorkerRecord) -> JobId | None:
+        """Return the scheduler's id of a worker's job, once it is known; of a factory that is not offered any more only
+        the array's."""
+        if batch.job is None or batch.count == 1 or self.place is None:
+            return batch.job
+        return self.place.dialect.task_of(batch.job, worker.task)
 
     def touch(self, *changed: WorkerRecord) -> None:
         """These look different now, or the cluster itself does; tell who reads."""
@@ -154,7 +162,7 @@ class LiveCluster:
         return next((explain.pending(job) for job in waiting if job and job.state is JobState.PENDING), None)
 
     def _worker(self, batch: BatchRecord, worker: WorkerRecord, silent: Words | None) -> Worker:
-        state, job, id = _state(worker, silent), worker.job, batch.job_of(worker)
+        state, job, id = _state(worker, silent), worker.job, self.job_of(batch, worker)
         waits_for = silent if state is WorkerState.UNREACHABLE else None
         pending = state is WorkerState.PENDING and job is not None and job.state is JobState.PENDING
         if pending and job is not None:

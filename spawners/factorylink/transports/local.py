@@ -173,7 +173,7 @@ class LocalTransport:
 
     @staticmethod
     def _environment(identity: _Identity) -> dict[str, str]:
-        # sbatch forwards SLURM_* whatever --export says, so nothing of our own environment goes along.
+        # A scheduler may forward its own variables whatever it is told, so nothing of our own environment goes along.
         name = identity.name
         return {"PATH": PATH, "HOME": identity.home, "USER": name, "LOGNAME": name, "LANG": "C.UTF-8"}
 

@@ -24,11 +24,12 @@ from factorylink.schedulers.pbs import json as pbs_json
 from factorylink.schedulers.pbs import nodes as pbs_nodes
 from factorylink.schedulers.pbs import parser as parse
 from factorylink.schedulers.pbs import reservations as pbs_reservations
+from factorylink.schedulers.pbs.ids import JOB, array_of, task_of
 from factorylink.schedulers.pbs.script import clock, script
 
 __all__ = [
-    "accounting", "alive", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations",
-    "script", "submit", "waiting",
+    "accounting", "alive", "array_of", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes",
+    "reservations", "script", "submit", "task_of", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -189,7 +190,7 @@ def enter(job: JobId, argv: Sequence[str], node: str | None = None) -> tuple[str
 
 
 def _check(job: str) -> None:
-    if not re.fullmatch(parse.JOB, job):
+    if not re.fullmatch(JOB, job):
         raise ValueError(f"not a job id of PBS: {job!r}")
 
 

@@ -18,6 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 from factorycommon.models import Job, JobState, believed
+from factorylink.schedulers.pbs.ids import JOB, array_of
 from factorylink.schedulers.pbs.json import as_dict, as_number, as_text, documents, once, understood
 from factorylink.schedulers.pbs.script import VARIABLE
 
@@ -57,7 +58,6 @@ ENDS = {
 _ENDLESS = 10**9  # seconds; a walltime that is longer is none, and not to be added to a moment
 _SIGNALLED = 256  # Exit_status of a job that a signal ended: this and the signal
 
-JOB = r"[0-9]+(?:\[[0-9]*\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*"
 _OURS = re.compile(r"[0-9]+(?:\[[0-9]+\])?\.[A-Za-z0-9][A-Za-z0-9_.-]*")  # not: an array as a whole
 _MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 _INDICES = re.compile(r"([0-9]{1,9})(?:-([0-9]{1,9})(?::([1-9][0-9]{0,8}))?)?")
@@ -133,6 +133,7 @@ def _job(id: str, values: Mapping[str, Any], name: str | None) -> Job | None:
     code, signal, how = _end(letter, values.get("Exit_status"), values.get("substate"), comment, "stime" in values)
     return Job(
         id=id,
+        array=array_of(id),
         name=as_text(values, "Job_Name"),
         account=account,
         comment=_variable(values),

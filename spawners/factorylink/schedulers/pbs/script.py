@@ -26,7 +26,7 @@ import re
 
 from factorycommon.models import JobRequest
 from factorylink.errors import Refused
-from factorylink.schedulers.batch_script import ENVIRONMENT, written
+from factorylink.schedulers.batch_script import ENVIRONMENT, INDEX, JobVariables, end_by_clock, written
 
 VARIABLE = "FACTORYGATE_JOB"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.+-]{0,229}")
@@ -76,15 +76,31 @@ def script(request: JobRequest, template: str = "") -> str:
             (
                 log,
                 ENVIRONMENT,
-                f'export FACTORYGATE_JOB_END="$(($(date +%s) + {request.walltime}))"',
                 *((GPUS.format(gpus=request.gpus),) if request.gpus and not request.whole_node else ()),
             )
         ),
+        variables(request),
         owned=("-N", "-v", "-V"),
     )
     if log not in text.splitlines():
         raise Refused("The batch script's template leaves out {{ environment }}: there would be no log.")
     return text
+
+
+def variables(request: JobRequest) -> JobVariables:
+    """What PBS tells the job, and what only the request says: PBS tells neither the end nor the memory, and no count of
+    the runs before."""
+    asked = request.gpu_syntax != "constraint"
+    return JobVariables(
+        id="${PBS_JOBID:-}",
+        end=end_by_clock(request.walltime),
+        node="$(hostname)",
+        cores=f"${{NCPUS:-{request.cores}}}",
+        memory_mb=str(int(request.memory_gb * 10**9) // 2**20) if asked else "",
+        gpus=str(request.gpus),
+        index="${PBS_ARRAY_INDEX:-}",
+        restarts="0",
+    )
 
 
 def identity(request: JobRequest) -> tuple[str, ...]:
@@ -96,7 +112,7 @@ def identity(request: JobRequest) -> tuple[str, ...]:
         f"#PBS -v {VARIABLE}={request.comment}",
         "#PBS -S /bin/bash",
         # What PBS itself says, and the login shell: nothing is kept of a job that ends with 0.
-        f"#PBS -o {request.output.replace('%a', '^array_index^')}.pbs",
+        f"#PBS -o {request.output.replace(INDEX, '^array_index^')}.pbs",
         "#PBS -j oe",
         "#PBS -R oe",
         "#PBS -W umask=077",
@@ -143,7 +159,7 @@ def clock(seconds: int) -> str:
 
 
 def _log(request: JobRequest) -> str:
-    """``%a`` in its name is the job's index in its array."""
+    """Return the line that opens the job's log and goes to its folder."""
     folder = request.output.rpartition("/")[0] or "/"
-    name = request.output.replace("%a", "${PBS_ARRAY_INDEX}")
+    name = request.output.replace(INDEX, "${PBS_ARRAY_INDEX}")
     return f'umask 077; cd "{folder}" && exec >>"{name}" 2>&1 || exit 1'

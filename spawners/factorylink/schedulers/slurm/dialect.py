@@ -21,11 +21,12 @@ from factorylink.schedulers.ends import end_of
 from factorylink.schedulers.slurm import nodes as slurm_nodes
 from factorylink.schedulers.slurm import parser as parse
 from factorylink.schedulers.slurm import reservations as slurm_reservations
+from factorylink.schedulers.slurm.ids import array_of, task_of
 from factorylink.schedulers.slurm.script import script
 
 __all__ = [
-    "accounting", "alive", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes", "reservations",
-    "script", "submit", "waiting",
+    "accounting", "alive", "array_of", "by_id", "cancel", "ended", "enter", "estimate", "extend", "jobs", "nodes",
+    "reservations", "script", "submit", "task_of", "waiting",
 ]  # fmt: skip
 
 T = TypeVar("T")

@@ -19,6 +19,7 @@ from typing import Literal
 
 from factorycommon.models import End, Job, JobState, believed
 from factorylink.errors import Misread
+from factorylink.schedulers.slurm.ids import array_of
 
 # Slurm's states, and flags it prints in their place, to ours. A word that is not here is Misread, never guessed.
 STATES = {
@@ -218,6 +219,7 @@ def _jobs(found: Iterable[tuple[re.Match[str], str, str]], stdout: str) -> list[
         made.append(
             Job(
                 id=row["id"],
+                array=array_of(row["id"]),
                 name=name,
                 account=row["account"],
                 comment=comment,

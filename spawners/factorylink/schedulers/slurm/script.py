@@ -9,7 +9,7 @@ starts another shell would swallow the job). The script makes the little that pr
 from __future__ import annotations
 
 from factorycommon.models import JobRequest
-from factorylink.schedulers.batch_script import ENVIRONMENT, TEMPLATE, written
+from factorylink.schedulers.batch_script import ENVIRONMENT, INDEX, TEMPLATE, JobVariables, end_by_clock, written
 
 __all__ = ["TEMPLATE", "identity", "resources", "script"]
 
@@ -25,7 +25,22 @@ def script(request: JobRequest, template: str = "") -> str:
         identity(request),
         resources(request),
         f"{ENVIRONMENT} SLURM_EXPORT_ENV=ALL",
+        variables(request),
         owned=("--job-name", "--comment", "-J"),
+    )
+
+
+def variables(request: JobRequest) -> JobVariables:
+    """What Slurm tells the job by its own variables; releases before 22.05 do not tell the end."""
+    return JobVariables(
+        id="${SLURM_JOB_ID:-}",
+        end=f"${{SLURM_JOB_END_TIME:-{end_by_clock(60 * _minutes(request))}}}",
+        node="${SLURMD_NODENAME:-$(hostname)}",
+        cores=f"${{SLURM_CPUS_ON_NODE:-{request.cores}}}",
+        memory_mb="${SLURM_MEM_PER_NODE:-}",
+        gpus=f"${{SLURM_GPUS_ON_NODE:-{request.gpus}}}",
+        index="${SLURM_ARRAY_TASK_ID:-}",
+        restarts="${SLURM_RESTART_COUNT:-0}",
     )
 
 
@@ -34,7 +49,7 @@ def identity(request: JobRequest) -> tuple[str, ...]:
     return (
         f"#SBATCH --job-name={request.name}",
         f"#SBATCH --comment={request.comment}",
-        f"#SBATCH --output={request.output}",
+        f"#SBATCH --output={request.output.replace(INDEX, '%a')}",
         "#SBATCH --open-mode=append",  # a requeued job goes on in the same log
         "#SBATCH --export=NIL",
         *([f"#SBATCH --signal=B:USR1@{WARNING}"] if request.warned else ()),
@@ -48,7 +63,7 @@ def resources(request: JobRequest) -> tuple[str, ...]:
         "--nodes=1",
         "--ntasks=1",
         f"--cpus-per-task={request.cores}",
-        f"--time={-(-request.walltime // 60)}",  # minutes, rounded up
+        f"--time={_minutes(request)}",
     ]
     if request.asks_memory:
         # One of Slurm's M is 2**20 bytes; a size of 122 GB is 122 GB in the job. A whole node's is not counted out.
@@ -70,3 +85,8 @@ def resources(request: JobRequest) -> tuple[str, ...]:
     if "%" not in folder:
         words.append(f"--chdir={folder}")
     return tuple(f"#SBATCH {word}" for word in words)
+
+
+def _minutes(request: JobRequest) -> int:
+    """The walltime, rounded up."""
+    return -(-request.walltime // 60)

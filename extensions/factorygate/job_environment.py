@@ -1,0 +1,48 @@
+"""What a job's script says of its job, whatever the scheduler: the variables FACTORYGATE_JOB_*."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from factorygate.old_job_scripts import OLD_NAMES
+
+_MOST_DIGITS = 18
+
+
+@dataclass(frozen=True)
+class JobEnvironment:
+    """The job that this process belongs to. ``ends``: seconds since the epoch at which its walltime is over;
+    ``memory_mb``: in units of 2**20 bytes; ``index``: in its array, from 1; None: the script does not say."""
+
+    id: str
+    ends: float | None
+    node: str
+    memory_mb: int | None
+    index: int | None
+    restarts: int  # how often the scheduler put it back into the queue
+
+
+def job_environment(environment: Mapping[str, str] = os.environ) -> JobEnvironment:
+    """Return what the environment says of the job; what is no number is left out."""
+    ends = _number(environment, "END")
+    return JobEnvironment(
+        id=_text(environment, "ID"),
+        ends=None if ends is None else float(ends),
+        node=_text(environment, "NODE"),
+        memory_mb=_number(environment, "MEMORY_MB") or None,
+        index=_number(environment, "INDEX"),
+        restarts=_number(environment, "RESTARTS") or 0,
+    )
+
+
+def _text(environment: Mapping[str, str], name: str) -> str:
+    full = f"FACTORYGATE_JOB_{name}"
+    names = (full,) if full in environment else OLD_NAMES[full]
+    return next((environment[each] for each in names if environment.get(each)), "")
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    text = _text(environment, name)
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None

@@ -1,0 +1,20 @@
+"""Ids of Slurm's jobs: ``12``, and of an array ``12`` the jobs ``12_1``, ``12_2``. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from factorycommon.models import JobId
+
+_OF_ARRAY = re.compile(r"([0-9]+)_[0-9]+")
+
+
+def task_of(array: JobId, index: int) -> JobId:
+    """Return the id of one job of an array."""
+    return f"{array}_{index}"
+
+
+def array_of(job: JobId) -> JobId | None:
+    """Return the array that a job is of; None: it is of none."""
+    found = _OF_ARRAY.fullmatch(job)
+    return found[1] if found else None

@@ -1,0 +1,42 @@
+"""Three clicks by the stopwatch: from Start to the output of a first cell, on a factory without a queue."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.browser.test_first_session import choose, log_in, open_start, run_cell
+from tests.support.gateway import Gateway
+from tests.timing.test_gateway import FIRST_NOTEBOOK
+
+pytestmark = pytest.mark.slurm
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_readme_promises_what_is_measured_here() -> None:
+    assert f"{FIRST_NOTEBOOK:g} s on an idle factory" in README.read_text()
+
+
+def test_three_clicks_by_the_stopwatch(gateway: Gateway, browser: Browser) -> None:
+    user = "grace"
+    page = browser.new_context().new_page()
+    log_in(page, gateway, user)
+    open_start(page, gateway, user, "stopwatch")
+    choose(page, "factory", "it4lia")
+    began = time.monotonic()
+    page.locator("#fg-start-button").click()
+    page.wait_for_url(re.compile(rf"/user/{user}/stopwatch/lab"), timeout=120_000)
+    run_cell(page)
+    took = time.monotonic() - began
+    print(f"from Start to the cell's output: {took:.1f} s")
+    notebook = gateway.notebook(user, "stopwatch")
+    for file in notebook.request("GET", "/api/contents/").json()["content"]:
+        if file["name"].startswith("Untitled"):
+            notebook.request("DELETE", f"/api/contents/{file['name']}")
+    gateway.stopped(user, "stopwatch")
+    page.context.close()
+    assert took < FIRST_NOTEBOOK
