@@ -1,9 +1,9 @@
 /** What the panel shows of a summary and of rows. Builds elements, asks nothing, keeps nothing. */
 
-import { h } from "./pages/dom.js";
-import { clock } from "./pages/format.js";
+import { h } from "../common/dom.js";
+import { clock } from "../common/format.js";
 import { figures, pages } from "./panel_state.js";
-import { V } from "./widget_words.js";
+import { V } from "./words.js";
 
 const KIND = {
   asked: "wait", pending: "wait", running: "free", lost: "bad", failed: "bad", ended: "down", unreachable: "down",

@@ -4,8 +4,8 @@
  */
 
 import { backoff } from "./api.js";
-import { announce, h, render } from "./dom.js";
-import { W } from "./words.js";
+import { announce, h, render } from "../common/dom.js";
+import { W } from "../common/words.js";
 
 const EVERY = 20_000; // ms; the link asks what is free as often while somebody looks
 

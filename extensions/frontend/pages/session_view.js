@@ -1,12 +1,12 @@
 /** What the pages show of one session: steps, facts, history, and how it ended. Builds elements only. */
 
-import { h } from "./dom.js";
-import { chargedText, costLine } from "./cost.js";
-import { clock, gigabytes, hoursText, span } from "./format.js";
+import { h } from "../common/dom.js";
+import { chargedText, costLine } from "../common/cost.js";
+import { clock, gigabytes, hoursText, span } from "../common/format.js";
 import {
   elapsed, endHead, endText, facts, isFailure, isLive, isOutOfMemory, larger, names, phase, sizeOf, stages,
 } from "./session.js";
-import { W } from "./words.js";
+import { W } from "../common/words.js";
 
 /** The steps to a running session, and a line that says what they are and which one it is at. */
 export function stepper(session) {

@@ -1,12 +1,12 @@
 /** The waiting page, and what it turns into: the notebook, or an explanation. Also serves "not running" and "stopping". */
 
 import { Trouble, addresses, ask, backoff, follow, startAgain, stopSession } from "./api.js";
-import { announce, h, render, settings } from "./dom.js";
+import { announce, h, render, settings } from "../common/dom.js";
 import { canAsk, askPermission, icon, isDenied, mayTell, tell } from "./notify.js";
 import { change, endHead, isLive, isOutOfMemory, larger, names, ofServer, title } from "./session.js";
 import { ending, factList, headline, reasonBox, stepper, story } from "./session_view.js";
 import { watch } from "./soon.js";
-import { W } from "./words.js";
+import { W } from "../common/words.js";
 
 const page = settings("fg-waiting");
 const to = addresses(page.base, page.user, page.userUrl);

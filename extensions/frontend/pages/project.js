@@ -1,8 +1,8 @@
 /** A project's page: what it has left, and who used how much, as a plot and as a table with the same numbers. */
 
 import { Trouble, ask } from "./api.js";
-import { h, render, settings } from "./dom.js";
-import { locale, t } from "./translate.js";
+import { h, render, settings } from "../common/dom.js";
+import { locale, t } from "../common/translate.js";
 import { bars, grouped, sinceDay, total } from "./usage.js";
 
 const WIDTH = 900; // at most

@@ -1,9 +1,9 @@
 /** Pure reading of Cluster JSON: where it stands, what it uses, in words. */
 
-import { secondsBetween, span, toMs } from "./format.js";
+import { secondsBetween, span, toMs } from "../common/format.js";
 import * as session from "./session.js";
-import { locale } from "./translate.js";
-import { W } from "./words.js";
+import { locale } from "../common/translate.js";
+import { W } from "../common/words.js";
 
 const HOUR = 3_600_000;
 

@@ -1,6 +1,6 @@
 /** What the widgets say beyond the start page's words. */
 
-import { t, tn } from "./pages/translate.js";
+import { t, tn } from "../common/translate.js";
 
 export const V = {
   // Picker

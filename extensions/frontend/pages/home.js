@@ -1,16 +1,16 @@
 /** Home: the person's sessions and clusters, live. */
 
 import { Trouble, addresses, ask, follow, startAgain, stopSession } from "./api.js";
-import { freeName } from "./choose.js";
+import { freeName } from "../common/choose.js";
 import { clusters } from "./clusters.js";
-import { announce, h, render, settings } from "./dom.js";
-import { clock, hoursText } from "./format.js";
+import { announce, h, render, settings } from "../common/dom.js";
+import { clock, hoursText } from "../common/format.js";
 import { endedRow, hubCard, nameRow, sessionCard } from "./home_view.js";
 import { logins } from "./logins.js";
 import { askPermission, canAsk, mayTell } from "./notify.js";
 import { isLive, runsIn } from "./session.js";
 import { say, soonBoxes } from "./soon.js";
-import { W } from "./words.js";
+import { W } from "../common/words.js";
 
 const page = settings("fg-home");
 const to = addresses(page.base, page.user, page.userUrl);

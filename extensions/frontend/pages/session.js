@@ -1,8 +1,8 @@
 /** Pure reading of Session JSON: where it stands, what is said about it, which one belongs to a server. */
 
-import { findSize, roomier } from "./choose.js";
-import { clock, hoursText, secondsBetween, span, toMs } from "./format.js";
-import { W } from "./words.js";
+import { findSize, roomier } from "../common/choose.js";
+import { clock, hoursText, secondsBetween, span, toMs } from "../common/format.js";
+import { W } from "../common/words.js";
 
 export const LIVE = ["pending", "starting", "running", "ending", "unreachable"];
 const IDLE_AFTER = 5 * 60; // seconds without work before it is worth saying

@@ -1,8 +1,8 @@
 /** The token page: creates a token, lets the person copy it, and revokes tokens. */
 
 import { Trouble, addresses, ask } from "./api.js";
-import { announce, h, render, settings } from "./dom.js";
-import { W } from "./words.js";
+import { announce, h, render, settings } from "../common/dom.js";
+import { W } from "../common/words.js";
 
 const page = settings("fg-token");
 const to = addresses(page.base, page.user, page.userUrl);

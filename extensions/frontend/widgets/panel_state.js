@@ -1,8 +1,8 @@
 /** Pure parts of the panel: the rows of the page as Python's changes make them, and its figures as texts. */
 
-import { gigabytes } from "./pages/format.js";
-import { locale } from "./pages/translate.js";
-import { V } from "./widget_words.js";
+import { gigabytes } from "../common/format.js";
+import { locale } from "../common/translate.js";
+import { V } from "./words.js";
 
 export const NOTHING = { order: [], rows: {}, filter: "all", first: 0, total: 0 };
 

@@ -2,11 +2,11 @@
 
 import { Trouble, ask } from "./api.js";
 import { aboutLine, dashboard, headLine, hoursLine, jobs, jobsLine, standing } from "./cluster.js";
-import { announce, h, render } from "./dom.js";
-import { clock, secondsBetween, span } from "./format.js";
+import { announce, h, render } from "../common/dom.js";
+import { clock, secondsBetween, span } from "../common/format.js";
 import { names } from "./session.js";
 import { wordsBox } from "./session_view.js";
-import { W } from "./words.js";
+import { W } from "../common/words.js";
 
 const RECENT = 3;
 

@@ -1,7 +1,7 @@
 /** What a person has of what they need before they can begin: projects, and an account at each factory of theirs. */
 
-import { h } from "./dom.js";
-import { W } from "./words.js";
+import { h } from "../common/dom.js";
+import { W } from "../common/words.js";
 
 /** Words for somebody who may begin nothing: what it is, and what to do. */
 export function nothingBox(ready) {

@@ -1,15 +1,15 @@
 /** The picker: the start page's choices in a notebook. Python has the catalogue and the choice; this shows them. */
 
 import { listen, mount, tellState } from "./frame.js";
-import { clamp, findFactory, findSize, leastHours, settle } from "./pages/choose.js";
-import { costLine, projectPicker } from "./pages/cost.js";
-import { h, render } from "./pages/dom.js";
+import { clamp, findFactory, findSize, leastHours, settle } from "../common/choose.js";
+import { costLine, projectPicker } from "../common/cost.js";
+import { h, render } from "../common/dom.js";
 import {
   askLine, environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine,
-} from "./pages/start_view.js";
-import { W } from "./pages/words.js";
+} from "../common/start_view.js";
+import { W } from "../common/words.js";
 import { estimateOf, fitting, joined, same, told } from "./picker_state.js";
-import { V } from "./widget_words.js";
+import { V } from "./words.js";
 
 const RESTS = 300; // ms after which a choice is taken to rest
 const FRESH = 30_000; // the link keeps an estimate as long

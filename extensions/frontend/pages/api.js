@@ -1,6 +1,6 @@
 /** Asking the gateway and the hub, and following what changes. */
 
-import { W } from "./words.js";
+import { W } from "../common/words.js";
 
 const LEAST_WAIT = 1000;
 const MOST_WAIT = 30_000;

@@ -1,9 +1,9 @@
 /** On Home: logins of the person's own that some factories need, when they end, and a form to renew each. */
 
 import { Trouble, ask } from "./api.js";
-import { h, render } from "./dom.js";
-import { clock } from "./format.js";
-import { W } from "./words.js";
+import { h, render } from "../common/dom.js";
+import { clock } from "../common/format.js";
+import { W } from "../common/words.js";
 
 const SOON = 30 * 60_000; // ms before its end from which on a login is shown as one to renew
 

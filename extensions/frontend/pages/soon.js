@@ -1,10 +1,10 @@
 /** Sessions that end by themselves soon: what is said of them, and to whom it was said already. */
 
 import { follow } from "./api.js";
-import { announce, h, render } from "./dom.js";
-import { clock } from "./format.js";
+import { announce, h, render } from "../common/dom.js";
+import { clock } from "../common/format.js";
 import { tell } from "./notify.js";
-import { W } from "./words.js";
+import { W } from "../common/words.js";
 
 /** The sessions whose end is near, the nearest first. */
 export function ending(sessions) {

@@ -3,16 +3,16 @@
 import { Trouble, addresses, ask, follow } from "./api.js";
 import {
   NAME_PATTERN, clamp, findEnvironment, findFactory, findSize, fromQuery, leastHours, preset, settle, unknownIn,
-} from "./choose.js";
-import { barred, costLines, projectPicker } from "./cost.js";
-import { announce, h, render, settings } from "./dom.js";
+} from "../common/choose.js";
+import { barred, costLines, projectPicker } from "../common/cost.js";
+import { announce, h, render, settings } from "../common/dom.js";
 import { lacks, nothingBox, obstacleBox, readyList } from "./ready.js";
 import { watch } from "./soon.js";
-import { windows } from "./windows.js";
-import { W } from "./words.js";
+import { windows } from "../common/windows.js";
+import { W } from "../common/words.js";
 import {
   comingList, environmentCards, factoryCards, hoursPicker, obstacle, sizeCards, startLine, summary,
-} from "./start_view.js";
+} from "../common/start_view.js";
 
 const page = settings("fg-start");
 const to = addresses(page.base, page.user, page.userUrl);

@@ -1,10 +1,10 @@
 /** The panel of a cluster: shows what Python tells, and tells what a person wants. */
 
 import { listen, mount, tellState } from "./frame.js";
-import { h, render } from "./pages/dom.js";
+import { h, render } from "../common/dom.js";
 import { NOTHING, figures, jobsOf, merged } from "./panel_state.js";
 import { filters, head, jobs, pager } from "./panel_view.js";
-import { V } from "./widget_words.js";
+import { V } from "./words.js";
 
 const FLOWING = ["spent", "committed", "rate"];
 const RESTS = 600; // ms after which a slider is taken to rest

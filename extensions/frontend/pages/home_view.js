@@ -1,11 +1,11 @@
 /** What Home shows: cards of live sessions, a list of those that ended, names the hub keeps. Builds elements only. */
 
-import { h } from "./dom.js";
-import { clock, hoursText, secondsBetween, span } from "./format.js";
-import { chargedText } from "./cost.js";
+import { h } from "../common/dom.js";
+import { clock, hoursText, secondsBetween, span } from "../common/format.js";
+import { chargedText } from "../common/cost.js";
 import { endText, idling, isFailure, isOutOfMemory, larger, names, sizeOf, standing, used } from "./session.js";
 import { ending, whose, wordsBox } from "./session_view.js";
-import { W } from "./words.js";
+import { W } from "../common/words.js";
 
 const DOT = { pending: "wait", starting: "wait", running: "free", ending: "wait", unreachable: "down" };
 
