@@ -76,11 +76,12 @@ SHOWN = sorted(
     for pattern in (
         "hub_config/templates/*.html",
         "hub_config/error/*.html",
-        "hub_config/static/*.js",
+        "extensions/frontend/*/*.js",
         "hub_config/locale/factorygate.pot",
         "hub_config/factories/*.yaml",
         "extensions/factorygate/widgets/*.py",
         "extensions/factorygate/widgets/static/*.js",
+        "spawners/factoryspawner/static/*.js",
         "extensions/lab/src/*.ts",
         "extensions/lab/labextension/static/*.js",
         "spawners/factorylink/sessions/mail.py",

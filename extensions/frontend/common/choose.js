@@ -53,8 +53,11 @@ export function earliest(factories, now) {
   return best?.id ?? null;
 }
 
+/** @returns {Json} FactoryView, or null */
 export const findFactory = (factories, id) => factories.find((factory) => factory.id === id) ?? null;
+/** @returns {Json} SizeView, or null */
 export const findSize = (factory, id) => factory?.sizes.find((view) => view.size.id === id) ?? null;
+/** @returns {Json} Environment, or null */
 export const findEnvironment = (factory, id) => factory?.environments.find((one) => one.id === id) ?? null;
 
 /** The size with the least more memory than the choice's, that its person may have and its environment runs on; or null. */

@@ -2,13 +2,10 @@
 
 import { findFactory, findSize } from "./choose.js";
 import { h } from "./dom.js";
-import { clock, hoursText, secondsBetween, toMs } from "./format.js";
-import { locale } from "./translate.js";
+import { clock, hoursText, number, secondsBetween, toMs } from "./format.js";
 import { W } from "./words.js";
 
 const HOUR = 3_600_000;
-
-const number = (value) => new Intl.NumberFormat(locale(), { maximumFractionDigits: 2 }).format(value);
 
 /** A sum in the site's own unit: "1/4 node-hour per hour" for 2 hours is {amount: 0.5, unit: "node-hour"}; else null. */
 export function siteBill(billedAs, hours) {
@@ -44,7 +41,8 @@ export const gpuHoursText = (amount) => inUnit(amount, "GPU-hour");
 export function billedText(view) {
   const own = gpuHoursAnHour(view);
   const rate = siteBill(view.size.billed_as, 1);
-  if (own > 0 || rate) return W.billed(W.perHour(own > 0 ? gpuHoursText(own) : inUnit(rate.amount, rate.unit)));
+  if (own > 0) return W.billed(W.perHour(gpuHoursText(own)));
+  if (rate) return W.billed(W.perHour(inUnit(rate.amount, rate.unit)));
   return view.size.billed_as ? W.billedAs(view.size.billed_as) : "";
 }
 

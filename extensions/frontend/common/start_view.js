@@ -6,7 +6,7 @@ import {
 } from "./choose.js";
 import { billedText } from "./cost.js";
 import { h } from "./dom.js";
-import { clock, country, gigabytes, hoursText, toMs } from "./format.js";
+import { clock, country, gigabytes, hoursText, msOf } from "./format.js";
 import { locale } from "./translate.js";
 import { runsMaintenance, together } from "./windows.js";
 import { W } from "./words.js";
@@ -53,11 +53,12 @@ export function healthStatus(factory, now) {
 /** When the next maintenance of a factory begins, in words; null where one runs already or none is announced. */
 function announced(factory, now) {
   if (factory.health.state !== "ok") return null;
-  const next = (factory.maintenance ?? []).find((one) => toMs(one.start) > now);
+  const next = (factory.maintenance ?? []).find((one) => msOf(one.start) > now);
   return next ? h("span", { class: "fg-quiet" }, W.maintenanceFrom(clock(next.start, now))) : null;
 }
 
 /** A radio button that looks like a card; the button itself stays in the page for keyboard and screen reader. */
+/** @param {Json} shown */
 function card({ name, value, checked, disabled, title, badge, lines, foot, describe }) {
   const id = `${name}-${value}`;
   const described = describe ? `${id}-text` : null;

@@ -2,7 +2,7 @@
 
 import { findSize, isIn, leastHours, loadOf } from "./choose.js";
 import { h } from "./dom.js";
-import { clock, toMs } from "./format.js";
+import { clock, msOf, toMs } from "./format.js";
 import { t, tn } from "./translate.js";
 
 const HOUR = 3_600_000;
@@ -17,7 +17,7 @@ export function hoursBefore(view, now) {
 
 /** The maintenance that leaves a size no node now; null: none runs. */
 export const runsMaintenance = (factory, view, now) => (factory.maintenance ?? []).find((one) =>
-  one.closes.includes(view.size.partition) && toMs(one.start) <= now && now < toMs(one.end)) ?? null;
+  one.closes.includes(view.size.partition) && msOf(one.start) <= now && now < msOf(one.end)) ?? null;
 
 /** How much of what is free one job could get, or null where that is all of it: it never spans two nodes. */
 export function together(load) {
@@ -42,7 +42,7 @@ function maintenance(factory, choice, now, on) {
   const view = findSize(factory, choice.size);
   const begins = toMs(view.fits_until);
   return (factory.maintenance ?? []).map((one) => {
-    const [start, end] = [toMs(one.start), toMs(one.end)];
+    const [start, end] = [msOf(one.start), msOf(one.end)];
     const times = { start: clock(start, now), end: clock(end, now) };
     const ours = one.closes.includes(view.size.partition) && start === begins;
     const key = `maintenance-${one.name}-${start}`;

@@ -1,5 +1,6 @@
 /** Every text that the pages' scripts show, in one place. Sentences take their parts as arguments. */
 
+import { sessionName, stateWords } from "./state_words.js";
 import { t, tn } from "./translate.js";
 
 export const W = {
@@ -146,10 +147,7 @@ export const W = {
   changed: (machine, what) => t("{machine}: {what}", { machine, what }),
 
   // Sessions
-  state: {
-    pending: t("In the queue"), starting: t("Starting"), running: t("Running"), ending: t("Ending"), ended: t("Ended"),
-    unreachable: t("Not answering"),
-  },
+  state: stateWords(),
   reason: {
     finished: t("Finished"), stopped: t("Stopped by you"), idle: t("Ended: idle"), unopened: t("Ended: never opened"),
     walltime: t("Time limit reached"), "out-of-memory": t("Out of memory"), "node-failed": t("The node failed"),
@@ -160,7 +158,7 @@ export const W = {
     you: t("What you can do"), site: t("The factory has to act"), operator: t("The gateway’s operators have to act"),
     wait: t("Nothing to do: just wait"),
   },
-  server: (name) => name || t("Main session"),
+  server: sessionName,
   unreachableWhat: t("The factory is not answering; your session is not lost."),
   unreachableDo: t("It keeps running there. This page shows it again as soon as the factory answers."),
   timeLeft: (left, at) => t("{left} left, ends {at}", { left, at }),

@@ -3,8 +3,10 @@
  * which admin.css shows on a narrow page, where a row is a block.
  */
 
+import { byId } from "../common/dom.js";
+
 const ARROWS = "button[data-testid$='-collapse-button']:not([aria-label])";
-const place = document.getElementById("react-admin-hook");
+const place = byId("react-admin-hook");
 
 function name() {
   for (const button of place.querySelectorAll(ARROWS)) {

@@ -26,8 +26,14 @@ async function readProblem(response) {
   }
 }
 
-/** Fetches JSON (null for an empty body). Throws Trouble with words for everything that is not a good answer. */
+/**
+ * Fetches JSON (null for an empty body). Throws Trouble with words for everything that is not a good answer.
+ * @param {string} url
+ * @param {{method?: string, body?: Json, signal?: AbortSignal}} [request]
+ * @returns {Promise<Json>}
+ */
 export async function ask(url, { method = "GET", body, signal } = {}) {
+  /** @type {Record<string, string>} */
   const headers = { Accept: "application/json" };
   if (method !== "GET") headers["X-XSRFToken"] = window.jhdata.xsrf_token;
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -99,6 +105,10 @@ export async function startAgain(to, session) {
  * unnoticed (a phone that slept, a network that changed) it asks anew. `also`: who hears other events of that stream, by
  * name. `onTrouble(error)` tells of failures, which are retried for ever. A hidden tab gives its connection back unless
  * `whileHidden`: browsers allow six to one server. Returns {stop, again}.
+ * @param {{
+ *   url: string, events: string, event: string, onData: (data: Json) => void,
+ *   also?: Record<string, (data: Json) => void>, onTrouble?: (error: Trouble) => void, whileHidden?: boolean,
+ * }} what
  */
 export function follow({ url, events, event, onData, also = {}, onTrouble, whileHidden = false }) {
   let stream = null;

@@ -1,8 +1,7 @@
 /** Pure reading of Cluster JSON: where it stands, what it uses, in words. */
 
-import { secondsBetween, span, toMs } from "../common/format.js";
+import { msOf, number, secondsBetween, span } from "../common/format.js";
 import * as session from "./session.js";
-import { locale } from "../common/translate.js";
 import { W } from "../common/words.js";
 
 const HOUR = 3_600_000;
@@ -32,11 +31,9 @@ export function jobsLine(cluster) {
 
 /** What is used and promised at this moment, in GPU-hours: it goes on evenly since the gateway told it. */
 export function gpuHours({ gpu_hours: told }, now) {
-  const moved = Math.min(told.committed, told.per_hour * Math.max(0, now - toMs(told.at)) / HOUR);
+  const moved = Math.min(told.committed, told.per_hour * Math.max(0, now - msOf(told.at)) / HOUR);
   return { spent: told.spent + moved, committed: told.committed - moved };
 }
-
-const number = (value) => new Intl.NumberFormat(locale(), { maximumFractionDigits: 2 }).format(value);
 
 /** The same in words; "" where there are no GPUs and nothing is limited. */
 export function hoursLine(cluster, now) {

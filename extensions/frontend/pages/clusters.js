@@ -2,7 +2,7 @@
 
 import { Trouble, ask } from "./api.js";
 import { aboutLine, dashboard, headLine, hoursLine, jobs, jobsLine, standing } from "./cluster.js";
-import { announce, h, render } from "../common/dom.js";
+import { announce, byId, h, render } from "../common/dom.js";
 import { clock, secondsBetween, span } from "../common/format.js";
 import { names } from "./session.js";
 import { wordsBox } from "./session_view.js";
@@ -55,7 +55,7 @@ function row(cluster, { factories, now }) {
 
 /** `part`: the section on the page; `to`: addresses. */
 export function clusters(part, to) {
-  const dialog = document.getElementById("fg-close");
+  const dialog = byId("fg-close");
   const closing = new Set();
   const troubles = new Map();
   let live = [];

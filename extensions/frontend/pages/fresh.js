@@ -3,8 +3,10 @@
  * the page is whole, and has a link to load it anew.
  */
 
+import "./catalogue.js";
+
 import { backoff } from "./api.js";
-import { announce, h, render } from "../common/dom.js";
+import { announce, byId, h, render } from "../common/dom.js";
 import { W } from "../common/words.js";
 
 const EVERY = 20_000; // ms; the link asks what is free as often while somebody looks
@@ -19,7 +21,7 @@ const states = (place) => [...place.querySelectorAll("[data-name]")].map(
   (one) => [one.dataset.name, one.querySelector(".fg-status")?.textContent.trim() ?? ""]);
 
 function begin(place) {
-  const unheard = document.getElementById("fg-unheard");
+  const unheard = byId("fg-unheard");
   let timer = null;
   let tries = 0;
   let asking = false;

@@ -1,9 +1,11 @@
 /** Home: the person's sessions and clusters, live. */
 
+import "./catalogue.js";
+
 import { Trouble, addresses, ask, follow, startAgain, stopSession } from "./api.js";
 import { freeName } from "../common/choose.js";
 import { clusters } from "./clusters.js";
-import { announce, h, render, settings } from "../common/dom.js";
+import { announce, byId as at, h, render, settings } from "../common/dom.js";
 import { clock, hoursText } from "../common/format.js";
 import { endedRow, hubCard, nameRow, sessionCard } from "./home_view.js";
 import { logins } from "./logins.js";
@@ -14,10 +16,10 @@ import { W } from "../common/words.js";
 
 const page = settings("fg-home");
 const to = addresses(page.base, page.user, page.userUrl);
-const at = (id) => document.getElementById(id);
 const RECENT = 6;
 const STOP_PATIENCE = 15_000;
 
+/** @type {Json} */
 const state = {
   sessions: null, factories: [], trouble: null, busy: new Set(), troubles: new Map(), asking: null, next: null,
   renew: null, longer: null, moreAsked: new Map(), starting: null, told: new Set(),
@@ -271,7 +273,11 @@ function askedFor() {
   if (isLive(session)) {
     state.asking = session;
     at("fg-again").showModal();
-  } else document.querySelector(`#fg-ended [data-again="${CSS.escape(session.server)}"]`)?.focus();
+    return;
+  }
+  /** @type {HTMLElement | null} */
+  const row = document.querySelector(`#fg-ended [data-again="${CSS.escape(session.server)}"]`);
+  row?.focus();
 }
 
 let following = null;

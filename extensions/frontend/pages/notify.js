@@ -31,6 +31,7 @@ export function icon(state) {
   const colour = COLOURS[state] ?? COLOURS.pending;
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><path fill="#1d5bb8" d="M4 28V12a12 12 0 0 1 ` +
     `24 0v16h-6V13a6 6 0 0 0-12 0v15z"/><circle cx="22" cy="22" r="9" fill="${colour}" stroke="#fff" stroke-width="2"/></svg>`;
+  /** @type {HTMLLinkElement | null} */
   const link = document.querySelector("link[rel=icon]");
   if (link) link.href = `data:image/svg+xml,${encodeURIComponent(svg)}`;
 }

@@ -1,8 +1,11 @@
 /** A project's page: what it has left, and who used how much, as a plot and as a table with the same numbers. */
 
+import "./catalogue.js";
+
 import { Trouble, ask } from "./api.js";
-import { h, render, settings } from "../common/dom.js";
-import { locale, t } from "../common/translate.js";
+import { byId as at, h, render, settings } from "../common/dom.js";
+import { day, dayAndTime, number, shortDay } from "../common/format.js";
+import { t } from "../common/translate.js";
 import { bars, grouped, sinceDay, total } from "./usage.js";
 
 const WIDTH = 900; // at most
@@ -15,17 +18,14 @@ const BY = [["day", t("by day")], ["factory", t("by factory")], ["person", t("by
 const KEY = { day: t("Day (UTC)"), factory: t("Factory"), person: t("Person") };
 
 const page = settings("fg-project");
-const at = (id) => document.getElementById(id);
+/** @type {Json} */
 const state = { use: null, by: "day", days: 30 };
 
-const number = (value, digits = 1) => new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(value);
 const hours = (seconds) => number(seconds / 3600, 2);
-const day = (iso) => new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeZone: "UTC" }).format(Date.parse(iso));
-const moment = (iso) => new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" }).format(Date.parse(iso));
 const label = (row) => (state.by === "day" ? day(row.key) : row.key);
 const short = (row) => {
   if (state.by === "day") {
-    return new Intl.DateTimeFormat(locale(), { day: "numeric", month: "short", timeZone: "UTC" }).format(Date.parse(row.key));
+    return shortDay(row.key);
   }
   return row.key.length > NAME ? `${row.key.slice(0, NAME - 1)}…` : row.key;
 };
@@ -48,12 +48,12 @@ function figures(project) {
     [t("Used"), number(project.spent, 2)],
     [t("Reserved"), number(project.reserved, 2)],
     project.left === null ? null : [t("Left"), number(project.left, 2)],
-    project.ends === null ? null : [t("Until"), moment(project.ends)],
+    project.ends === null ? null : [t("Until"), dayAndTime(project.ends)],
   ];
   return [
-    h("h2", null, t("GPU-hours")),
+    h("h2", {}, t("GPU-hours")),
     h("dl", { class: "fg-budget-figures" },
-      shown.filter(Boolean).map(([term, value]) => h("div", null, h("dt", { class: "fg-quiet" }, term), h("dd", null, value)))),
+      shown.filter((row) => row !== null).map(([term, value]) => h("div", {}, h("dt", { class: "fg-quiet" }, term), h("dd", {}, value)))),
     project.granted === null ? h("p", { class: "fg-quiet" }, t("This gateway sets no limit on what the project uses.")) : null,
   ];
 }
@@ -74,18 +74,18 @@ function plot(rows) {
 
 function table(rows) {
   const sum = total(rows);
-  const row = (cell, key, jobs, used) => h("tr", null,
+  const row = (cell, key, jobs, used) => h("tr", {},
     h(cell, { scope: cell === "th" ? "col" : "row" }, key),
     h(cell, { class: "fg-number" }, jobs), h(cell, { class: "fg-number" }, used));
   return h("div", { class: "fg-usage-table", tabindex: "0", role: "region", "aria-label": t("Usage") },
-    h("table", null,
-      h("thead", null, row("th", KEY[state.by], t("Jobs"), t("GPU-hours"))),
-      h("tbody", null, rows.filter((one) => one.seconds || one.jobs).map((one) => row("td", label(one), number(one.jobs), hours(one.seconds)))),
-      h("tfoot", null, row("td", t("All"), number(sum.jobs), hours(sum.seconds)))));
+    h("table", {},
+      h("thead", {}, row("th", KEY[state.by], t("Jobs"), t("GPU-hours"))),
+      h("tbody", {}, rows.filter((one) => one.seconds || one.jobs).map((one) => row("td", label(one), number(one.jobs), hours(one.seconds)))),
+      h("tfoot", {}, row("td", t("All"), number(sum.jobs), hours(sum.seconds)))));
 }
 
 function select(name, options, value, change) {
-  return h("label", null, h("span", { class: "visually-hidden" }, name),
+  return h("label", {}, h("span", { class: "visually-hidden" }, name),
     h("select", { class: "form-select", "aria-label": name, onchange: (event) => change(event.target.value) },
       options.map(([key, text]) => h("option", { value: key, selected: String(key) === String(value) }, text))));
 }
@@ -101,11 +101,11 @@ function draw() {
     select(t("Grouped by"), BY, state.by, (value) => { state.by = value; draw(); }),
     h("a", { href: address("usage.csv"), download: true }, t("Download as CSV")));
   at("fg-usage").replaceChildren(
-    h("h2", null, t("Usage")),
+    h("h2", {}, t("Usage")),
     h("p", { class: "fg-quiet" }, use.everybody
       ? t("Usage of the whole project; running jobs count up to now.")
       : t("Your own usage; managers of the project see everybody’s. Running jobs count up to now.")),
-    ...(rows.length ? [plot(rows), table(rows)] : [h("p", null, t("Nothing was used in this period."))]));
+    ...(rows.length ? [plot(rows), table(rows)] : [h("p", {}, t("Nothing was used in this period."))]));
 }
 
 async function load() {

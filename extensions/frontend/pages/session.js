@@ -1,7 +1,7 @@
 /** Pure reading of Session JSON: where it stands, what is said about it, which one belongs to a server. */
 
 import { findSize, roomier } from "../common/choose.js";
-import { clock, hoursText, secondsBetween, span, toMs } from "../common/format.js";
+import { clock, hoursText, msOf, secondsBetween, span, toMs } from "../common/format.js";
 import { W } from "../common/words.js";
 
 export const LIVE = ["pending", "starting", "running", "ending", "unreachable"];
@@ -60,7 +60,7 @@ export function facts(session, named, now) {
   }
   rows.push([W.facts.asked, `${named.size}, ${hoursText(choice.hours)}, ${named.environment}`]);
   if (pending && choice.give_up_hours) {
-    rows.push([W.facts.giveUp, clock(toMs(session.created) + choice.give_up_hours * 3_600_000, now)]);
+    rows.push([W.facts.giveUp, clock(msOf(session.created) + choice.give_up_hours * 3_600_000, now)]);
   }
   if (session.node) rows.push([W.facts.node, session.node]);
   if (session.job) rows.push([W.facts.job, session.job]);
@@ -110,7 +110,7 @@ export function endOf(session, now) {
   if (notice) return { at: notice.at, idle: ["idle", "unopened"].includes(notice.kind) };
   const unused = secondsBetween(last, now);
   const idle = toMs(idleAt) !== null && (unused === null || unused >= IDLE_AFTER) &&
-    (toMs(ends) === null || toMs(idleAt) < toMs(ends));
+    (toMs(ends) === null || msOf(idleAt) < msOf(ends));
   return { at: idle ? idleAt : ends, idle };
 }
 

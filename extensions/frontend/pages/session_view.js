@@ -88,7 +88,7 @@ function about(session, factories) {
     [W.aboutSession.size, W.sizeFor(named.size, hoursText(session.choice.hours))],
     [W.aboutSession.environment, named.environment],
     charged ? [W.aboutSession.cost, charged] : null,
-  ].filter(Boolean);
+  ].filter((row) => row !== null);
   return h("dl", { class: "fg-facts", key: "about" },
     rows.map(([label, text]) => h("div", { key: label }, h("dt", {}, label), h("dd", {}, text))));
 }

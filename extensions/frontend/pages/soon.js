@@ -1,7 +1,7 @@
 /** Sessions that end by themselves soon: what is said of them, and to whom it was said already. */
 
 import { follow } from "./api.js";
-import { announce, h, render } from "../common/dom.js";
+import { announce, byId, h, render } from "../common/dom.js";
 import { clock } from "../common/format.js";
 import { tell } from "./notify.js";
 import { W } from "../common/words.js";
@@ -46,7 +46,7 @@ export function soonBoxes(sessions, now, to) {
 export function watch(to) {
   const told = new Set();
   let sessions = [];
-  const draw = () => render(document.getElementById("fg-soon"), soonBoxes(sessions, Date.now(), to));
+  const draw = () => render(byId("fg-soon"), soonBoxes(sessions, Date.now(), to));
   follow({
     url: to.sessions, events: to.sessionsEvents, event: "sessions",
     onData: (found) => {

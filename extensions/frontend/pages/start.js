@@ -1,11 +1,13 @@
 /** The start page: keeps the choice, follows the factories, posts once. */
 
+import "./catalogue.js";
+
 import { Trouble, addresses, ask, follow } from "./api.js";
 import {
   NAME_PATTERN, clamp, findEnvironment, findFactory, findSize, fromQuery, leastHours, preset, settle, unknownIn,
 } from "../common/choose.js";
 import { barred, costLines, projectPicker } from "../common/cost.js";
-import { announce, h, render, settings } from "../common/dom.js";
+import { announce, byId as at, h, render, settings } from "../common/dom.js";
 import { lacks, nothingBox, obstacleBox, readyList } from "./ready.js";
 import { watch } from "./soon.js";
 import { windows } from "../common/windows.js";
@@ -16,17 +18,18 @@ import {
 
 const page = settings("fg-start");
 const to = addresses(page.base, page.user, page.userUrl);
-const form = document.getElementById("spawn_form");
-const at = (id) => document.getElementById(id);
+const form = at("spawn_form");
 const FRESH = 30_000; // the link keeps an estimate as long
 const DEBOUNCE = 300;
 const MINUTES = ["idle_minutes", "unopened_minutes"];
 const POSTED = "fg-posted";
 
+/** @type {Json} */
 const state = { factories: null, projects: null, ready: null, choice: null, from: null, sources: null, trouble: null, posting: false };
 const estimates = new Map(); // "factory/size/hours" -> {at, value}; value undefined while asked
+/** @type {AbortController | null} */
 let asked = null; // aborts the estimates of an older choice
-let timer = null;
+let timer = 0;
 let projectsAt = 0; // when they were last asked for
 
 const key = (hours) => `${state.choice.factory}/${state.choice.size}/${hours}/${state.choice.project}`;
@@ -320,7 +323,7 @@ async function begin() {
 }
 
 /** On a narrow page the bar with Start is fixed: everything else can be scrolled clear of it, however high it is. */
-const bar = document.querySelector(".fg-go");
+const bar = /** @type {HTMLElement} */ (document.querySelector(".fg-go"));
 new ResizeObserver(() => document.documentElement.style.setProperty("--fg-go-height", `${bar.offsetHeight}px`))
   .observe(bar, { box: "border-box" });
 

@@ -1,12 +1,13 @@
 /** The token page: creates a token, lets the person copy it, and revokes tokens. */
 
+import "./catalogue.js";
+
 import { Trouble, addresses, ask } from "./api.js";
-import { announce, h, render, settings } from "../common/dom.js";
+import { announce, byId as at, h, render, settings } from "../common/dom.js";
 import { W } from "../common/words.js";
 
 const page = settings("fg-token");
 const to = addresses(page.base, page.user, page.userUrl);
-const at = (id) => document.getElementById(id);
 const SHOWN = 4000; // ms that "Copied" stays
 
 async function attempt(work) {
@@ -55,7 +56,7 @@ async function copy() {
       at("token-copied").textContent = "";
     }, SHOWN);
   } catch {
-    getSelection().selectAllChildren(token);
+    getSelection()?.selectAllChildren(token);
     at("token-copied").textContent = W.token.selected;
   }
 }
@@ -78,6 +79,6 @@ at("request-token-form").addEventListener("submit", (event) => {
 });
 at("token-copy").addEventListener("click", copy);
 document.addEventListener("click", (event) => {
-  const button = event.target.closest(".revoke-token-btn");
+  const button = event.target instanceof Element && event.target.closest(".revoke-token-btn");
   if (button) attempt(() => revoke(button));
 });

@@ -1,7 +1,9 @@
 /** The waiting page, and what it turns into: the notebook, or an explanation. Also serves "not running" and "stopping". */
 
+import "./catalogue.js";
+
 import { Trouble, addresses, ask, backoff, follow, startAgain, stopSession } from "./api.js";
-import { announce, h, render, settings } from "../common/dom.js";
+import { announce, byId, h, render, settings } from "../common/dom.js";
 import { canAsk, askPermission, icon, isDenied, mayTell, tell } from "./notify.js";
 import { change, endHead, isLive, isOutOfMemory, larger, names, ofServer, title } from "./session.js";
 import { ending, factList, headline, reasonBox, stepper, story } from "./session_view.js";
@@ -10,12 +12,13 @@ import { W } from "../common/words.js";
 
 const page = settings("fg-waiting");
 const to = addresses(page.base, page.user, page.userUrl);
-const body = document.getElementById("fg-waiting-body");
+const body = byId("fg-waiting-body");
 const FIND_AGAIN = 700;
 const STOP_PATIENCE = 15_000;
 const PRODUCT = document.title.split(" · ").at(-1); // as the operator calls it
 const JUST_NOW = 15_000;
 
+/** @type {Json} */
 const state = {
   session: null, factories: [], trouble: null, cancelling: false, cancelFailed: null, ready: false,
   again: null, againFailed: null,
@@ -62,9 +65,9 @@ function cancelButton() {
 
 function drawActions() {
   const waiting = !state.session || ["pending", "starting", "unreachable"].includes(state.session.state);
-  document.getElementById("fg-waiting-actions").hidden = !waiting || page.mode !== "pending";
-  render(document.getElementById("fg-buttons"), cancelButton(), notifyButton());
-  render(document.getElementById("fg-trouble"),
+  byId("fg-waiting-actions").hidden = !waiting || page.mode !== "pending";
+  render(byId("fg-buttons"), cancelButton(), notifyButton());
+  render(byId("fg-trouble"),
     state.cancelFailed ? h("p", { class: "fg-notice fg-notice-bad", key: "cancel" }, state.cancelFailed) : null,
     state.trouble ? h("p", { class: "fg-notice fg-notice-warn", key: "trouble" }, `${state.trouble.message} ${W.retrying}`)
       : null);

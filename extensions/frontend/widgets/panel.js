@@ -1,5 +1,7 @@
 /** The panel of a cluster: shows what Python tells, and tells what a person wants. */
 
+import "./catalogue.js";
+
 import { listen, mount, tellState } from "./frame.js";
 import { h, render } from "../common/dom.js";
 import { NOTHING, figures, jobsOf, merged } from "./panel_state.js";
@@ -40,8 +42,8 @@ function control(send) {
     const number = jobsOf(text, maximum);
     wanted.input.setAttribute("aria-invalid", String(number === null));
     if (number === null) return;
-    slider.value = number;
-    wanted.input.value = number;
+    slider.value = String(number);
+    wanted.input.value = String(number);
     slider.setAttribute("aria-valuetext", V.jobs(number));
     resting = setTimeout(() => {
       resting = null;
@@ -72,7 +74,7 @@ function control(send) {
     element,
     show(summary, force = false) {
       maximum = summary.maximum;
-      for (const input of [slider, wanted.input, least.input, most.input]) input.max = maximum;
+      for (const input of [slider, wanted.input, least.input, most.input]) input.max = String(maximum);
       if (resting === null || force) {
         set(slider, summary.wanted, force);
         set(wanted.input, summary.wanted, force);

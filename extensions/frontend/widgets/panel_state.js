@@ -1,7 +1,6 @@
 /** Pure parts of the panel: the rows of the page as Python's changes make them, and its figures as texts. */
 
-import { gigabytes } from "../common/format.js";
-import { locale } from "../common/translate.js";
+import { gigabytes, number } from "../common/format.js";
 import { V } from "./words.js";
 
 export const NOTHING = { order: [], rows: {}, filter: "all", first: 0, total: 0 };
@@ -15,24 +14,23 @@ export function merged(shown, told) {
   return { order: order.filter((name) => rows[name]), rows, filter, first, total };
 }
 
-const number = (value, digits = 0) =>
-  new Intl.NumberFormat(locale(), { maximumFractionDigits: digits }).format(value);
-
 /** [name, label, text, whether it is bad] of each figure. */
 export function figures(summary) {
   const { counts, cap } = summary;
   const spent = number(summary.spent, 2);
   const memory = gigabytes(Math.round(summary.memory / 1e8) / 10);
-  return [
-    ["running", number(counts.running), false],
-    ["waiting", number(counts.waiting), false],
-    ["lost", number(summary.lost), summary.lost > 0],
-    ["failed", number(summary.failed), summary.failed > 0],
-    ["workers", summary.workers ? V.workersOf(number(summary.workers), summary.threads, memory) : "0", false],
+  /** @type {[string, string, boolean][]} */
+  const rows = [
+    ["running", number(counts.running, 0), false],
+    ["waiting", number(counts.waiting, 0), false],
+    ["lost", number(summary.lost, 0), summary.lost > 0],
+    ["failed", number(summary.failed, 0), summary.failed > 0],
+    ["workers", summary.workers ? V.workersOf(number(summary.workers, 0), summary.threads, memory) : "0", false],
     ["spent", cap === null ? spent : V.ofCap(spent, number(cap, 2)), cap !== null && summary.spent >= cap],
     ["committed", number(summary.committed, 2), false],
     ["rate", number(summary.per_hour, 2), false],
-  ].map(([name, text, bad]) => ({ name, label: V.figures[name], text, bad }));
+  ];
+  return rows.map(([name, text, bad]) => ({ name, label: V.figures[name], text, bad }));
 }
 
 /** A whole number of jobs that may be asked for, or null for what is none. */

@@ -1,5 +1,7 @@
 /** The picker: the start page's choices in a notebook. Python has the catalogue and the choice; this shows them. */
 
+import "./catalogue.js";
+
 import { listen, mount, tellState } from "./frame.js";
 import { clamp, findFactory, findSize, leastHours, settle } from "../common/choose.js";
 import { costLine, projectPicker } from "../common/cost.js";
@@ -33,6 +35,7 @@ function show({ model, el }) {
     paying, line);
   const form = h("form", { class: "fg-widget fg-page", "aria-label": V.picker, novalidate: true }, notices, steps);
 
+  /** @type {Json} */
   const state = { factories: [], choice: null, refused: "", slow: false, moving: false };
   let resting = null;
   let renewing = null;
@@ -88,7 +91,7 @@ function show({ model, el }) {
     renewing = setTimeout(askEstimates, FRESH);
     const factory = state.choice && findFactory(state.factories, state.choice.factory);
     if (factory?.health.state !== "ok" || document.visibilityState === "hidden") return;
-    const compared = [...hours.querySelectorAll("[data-hours]")].map((chip) => Number(chip.dataset.hours));
+    const compared = [...hours.querySelectorAll("[data-hours]")].map((chip) => Number(chip.getAttribute("data-hours")));
     model.send({ op: "estimates", hours: compared });
   }
 
@@ -144,8 +147,9 @@ function show({ model, el }) {
   }
 
   form.addEventListener("submit", (event) => event.preventDefault());
+  const fieldOf = (/** @type {Event} */ event) => /** @type {HTMLInputElement} */ (event.target);
   form.addEventListener("change", (event) => {
-    const { name, value } = event.target;
+    const { name, value } = fieldOf(event);
     const factory = state.choice && findFactory(state.factories, state.choice.factory);
     if (!factory) return;
     if (["factory", "environment", "project"].includes(name)) choose({ [name]: value });
@@ -153,14 +157,14 @@ function show({ model, el }) {
     else if (name === "hours") {
       const { max_hours: most } = findSize(factory, state.choice.size).size;
       const number = clamp(value, leastHours(most), most, state.choice.hours);
-      event.target.value = number;
+      fieldOf(event).value = String(number);
       choose({ hours: number });
     }
   });
   form.addEventListener("input", (event) => {
-    if (event.target.name !== "hours" || !state.choice) return;
+    if (fieldOf(event).name !== "hours" || !state.choice) return;
     const { max_hours: most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).size;
-    const number = Number(event.target.value);
+    const number = Number(fieldOf(event).value);
     if (number >= leastHours(most) && number <= most) choose({ hours: number }, { settled: false, rests: RESTS });
   });
 

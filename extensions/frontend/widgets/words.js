@@ -1,5 +1,6 @@
 /** What the widgets say beyond the start page's words. */
 
+import { stateWords } from "../common/state_words.js";
 import { t, tn } from "../common/translate.js";
 
 export const V = {
@@ -42,10 +43,7 @@ export const V = {
     all: (n) => t("All {n}", { n }), running: (n) => t("Running {n}", { n }), waiting: (n) => t("Waiting {n}", { n }),
     trouble: (n) => t("Trouble {n}", { n }), ended: (n) => t("Ended {n}", { n }),
   },
-  state: {
-    asked: t("Asked for"), pending: t("In the queue"), running: t("Running"), lost: t("Lost"), failed: t("Failed"),
-    ended: t("Ended"), unreachable: t("Not answering"),
-  },
+  state: { ...stateWords(), asked: t("Asked for"), lost: t("Lost"), failed: t("Failed") },
   job: (id) => t("job {id}", { id }),
   jobWorkers: (n) => tn(n, "{n} Dask worker", "{n} Dask workers"),
   place: (n) => (n === 1 ? t("next in the queue") : tn(n - 1, "{n} ahead", "{n} ahead")),
