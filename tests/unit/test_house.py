@@ -19,7 +19,7 @@ CHECKOUT = Path(__file__).parents[2]
 PACKAGES = ("factorycommon", "factorylink", "factoryspawner", "factoryoperator", "factorygate", "testbed")
 MOST = 26  # entries of a folder
 # Folders whose entries are alike, and are not read one after the other.
-ALIKE = re.compile(r"tests/.*|hub_config/(factories|locale|static).*|docs/pictures|extensions/factorygate/locale.*")
+ALIKE = re.compile(r"tests/.*|hub_config/(factories|locale).*|docs/pictures|extensions/factorygate/locale.*")
 # Words that stood for a part of the gateway, and that nobody outside knew. Not one of them is a name in the code.
 PRIVATE_WORDS = {
     "Board", "Herd", "Flock", "Hands", "Shelf", "Heads", "Standing", "Together", "Flights", "Turns", "Lender", "Rights",

@@ -1,6 +1,6 @@
 """The scripts and styles of the widgets, as anywidget takes them: one ES module and one style sheet for each.
 
-``static`` holds what ``extensions/frontend/build.mjs`` builds from the sources that pages, widgets and JupyterLab share.
+``static`` holds what ``extensions/frontend/build.mjs`` builds from what pages, widgets and JupyterLab share.
 The texts of a script are in the language of the session's person.
 """
 
