@@ -4,7 +4,7 @@ import globals from "globals";
 
 export default [
   { ignores: [".demo/**", ".testbed/**", "node_modules/**", "extensions/lab/**", "site/**",
-    "extensions/factorygate/widgets/static/**", "spawners/factoryspawner/static/**"] }, // built from extensions/frontend
+    "extensions/factorygate/widgets/built/**", "spawners/factoryspawner/built/**"] }, // built from extensions/frontend
   js.configs.recommended,
   {
     files: ["extensions/frontend/**/*.js"],

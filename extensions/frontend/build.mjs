@@ -7,8 +7,8 @@ import { basename, join } from "node:path";
 import { build } from "esbuild";
 
 const HERE = import.meta.dirname;
-const HUB = join(HERE, "../../spawners/factoryspawner/static");
-const WIDGETS = join(HERE, "../factorygate/widgets/static");
+const HUB = join(HERE, "../../spawners/factoryspawner/built");
+const WIDGETS = join(HERE, "../factorygate/widgets/built");
 const SCRIPTS = ["admin", "every_page", "fresh", "home", "project", "start", "token", "waiting"];
 const STYLES = ["admin", "checklist", "gateway", "network", "project", "sessions", "start", "token"];
 const KINDS = ["picker", "panel"];

@@ -11,7 +11,7 @@ from factoryspawner import server_api
 from factoryspawner.api import clusters, factories, home, person, sessions
 from factoryspawner.pages import checklist, project, public
 
-_BUILT = Path(__file__).parent / "static"  # scripts and styles, built from extensions/frontend
+_BUILT = Path(__file__).parent / "built"  # scripts and styles, built from extensions/frontend
 _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clusters.ROUTES)
 
 

@@ -13,8 +13,8 @@ import pytest
 from testbed.install import environments as install
 
 CHECKOUT = Path(__file__).parents[2]
-HUB = Path("spawners/factoryspawner/static")
-WIDGETS = Path("extensions/factorygate/widgets/static")
+HUB = Path("spawners/factoryspawner/built")
+WIDGETS = Path("extensions/factorygate/widgets/built")
 FRONTEND = Path("extensions/frontend")
 BUILT = sorted(path for folder in (HUB, WIDGETS) for path in (CHECKOUT / folder).iterdir())
 

@@ -101,7 +101,7 @@ def test_an_import_against_the_rules_is_found(tmp_path: Path, module: str, impor
         shutil.copytree(
             CHECKOUT / top,
             tmp_path / top,
-            ignore=shutil.ignore_patterns("__pycache__", "locale", "notebooks", "static"),
+            ignore=shutil.ignore_patterns("__pycache__", "locale", "notebooks", "built"),
         )
     shutil.copy(CHECKOUT / "pyproject.toml", tmp_path)
     with (tmp_path / module).open("a") as file:

@@ -265,7 +265,7 @@ def test_the_wheel_carries_the_scripts_themselves(tmp_path: Path) -> None:
     subprocess.run(argv, cwd=CHECKOUT, check=True, capture_output=True, timeout=100)
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as files:
-        for inside, folder in (("factorygate/widgets/static/", "extensions"), ("factoryspawner/static/", "spawners")):
+        for inside, folder in (("factorygate/widgets/built/", "extensions"), ("factoryspawner/built/", "spawners")):
             built = {f"{inside}{path.name}": path.read_bytes() for path in (CHECKOUT / folder / inside).iterdir()}
             assert built
             assert {name: files.read(name) for name in files.namelist() if name.startswith(inside)} == built

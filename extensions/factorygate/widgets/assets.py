@@ -1,6 +1,6 @@
 """The scripts and styles of the widgets, as anywidget takes them: one ES module and one style sheet for each.
 
-``static`` holds what ``extensions/frontend/build.mjs`` builds from what pages, widgets and JupyterLab share.
+``built`` holds what ``extensions/frontend/build.mjs`` builds from what pages, widgets and JupyterLab share.
 The texts of a script are in the language of the session's person.
 """
 
@@ -16,7 +16,7 @@ from factorygate import language
 
 KEPT = "application/vnd.factorygate.widget+json"
 
-_STATIC = Path(__file__).parent / "static"
+_BUILT = Path(__file__).parent / "built"
 _SOURCE = re.compile(r"^// (\w+/\w+\.js)$", re.MULTILINE)  # esbuild names each source before its part
 
 
@@ -44,4 +44,4 @@ def kept(bundle: Any, model_id: str | None, text: str) -> Any:
 
 
 def _text(name: str) -> str:
-    return (_STATIC / name).read_text(encoding="utf-8")
+    return (_BUILT / name).read_text(encoding="utf-8")

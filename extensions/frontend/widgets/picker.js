@@ -147,9 +147,8 @@ function show({ model, el }) {
   }
 
   form.addEventListener("submit", (event) => event.preventDefault());
-  const fieldOf = (/** @type {Event} */ event) => /** @type {HTMLInputElement} */ (event.target);
-  form.addEventListener("change", (event) => {
-    const { name, value } = fieldOf(event);
+  form.addEventListener("change", (/** @type {Json} */ event) => {
+    const { name, value } = event.target;
     const factory = state.choice && findFactory(state.factories, state.choice.factory);
     if (!factory) return;
     if (["factory", "environment", "project"].includes(name)) choose({ [name]: value });
@@ -157,14 +156,14 @@ function show({ model, el }) {
     else if (name === "hours") {
       const { max_hours: most } = findSize(factory, state.choice.size).size;
       const number = clamp(value, leastHours(most), most, state.choice.hours);
-      fieldOf(event).value = String(number);
+      event.target.value = number;
       choose({ hours: number });
     }
   });
-  form.addEventListener("input", (event) => {
-    if (fieldOf(event).name !== "hours" || !state.choice) return;
+  form.addEventListener("input", (/** @type {Json} */ event) => {
+    if (event.target.name !== "hours" || !state.choice) return;
     const { max_hours: most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).size;
-    const number = Number(fieldOf(event).value);
+    const number = Number(event.target.value);
     if (number >= leastHours(most) && number <= most) choose({ hours: number }, { settled: false, rests: RESTS });
   });
 

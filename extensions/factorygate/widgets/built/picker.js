@@ -1216,12 +1216,8 @@ function show({ model, el }) {
     draw();
   }
   form.addEventListener("submit", (event) => event.preventDefault());
-  const fieldOf = (event) => (
-    /** @type {HTMLInputElement} */
-    event.target
-  );
   form.addEventListener("change", (event) => {
-    const { name, value } = fieldOf(event);
+    const { name, value } = event.target;
     const factory = state.choice && findFactory(state.factories, state.choice.factory);
     if (!factory) return;
     if (["factory", "environment", "project"].includes(name)) choose({ [name]: value });
@@ -1229,14 +1225,14 @@ function show({ model, el }) {
     else if (name === "hours") {
       const { max_hours: most } = findSize(factory, state.choice.size).size;
       const number2 = clamp(value, leastHours(most), most, state.choice.hours);
-      fieldOf(event).value = String(number2);
+      event.target.value = number2;
       choose({ hours: number2 });
     }
   });
   form.addEventListener("input", (event) => {
-    if (fieldOf(event).name !== "hours" || !state.choice) return;
+    if (event.target.name !== "hours" || !state.choice) return;
     const { max_hours: most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).size;
-    const number2 = Number(fieldOf(event).value);
+    const number2 = Number(event.target.value);
     if (number2 >= leastHours(most) && number2 <= most) choose({ hours: number2 }, { settled: false, rests: RESTS });
   });
   const stops = [
