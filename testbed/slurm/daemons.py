@@ -28,7 +28,7 @@ def running(folder: Path, name: str) -> processes.Process | None:
     except (FileNotFoundError, ValueError):
         return None
     process = processes.find(pid)
-    program = folder / "sbin" / (name if name in _OF_THE_LOGIN_SIDE else "slurmd")
+    program = folder.resolve() / "sbin" / (name if name in _OF_THE_LOGIN_SIDE else "slurmd")
     # A pid file outlives a crash, and its number may be somebody else's by now.
     return process if process is not None and processes.program(pid) == str(program) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,12 +13,14 @@ from factorylink.catalogue.choices import gpu_label
 _HEADING = """\
 # The factories
 
-Written by `factorygate catalogue table` from `hub_config/factories` and `hub_config/antennas.yaml`; a test keeps it
-current; the last part is what `bin/test tests/catalogue` prints. Nothing here was tried on the real machine, and no
-factory is `live`: that takes its operator's agreement ([operators](operators.md#the-catalogue)). How sure a value is:
-`operator`, from a page of the site or of EuroHPC; `user-report`, from users' notes and scripts or the press; `known`,
-general knowledge without a source; `ours`, this gateway's own choice; `derived`, computed from the share of a node.
-[Where it comes from](#where-it-comes-from) names the sources; `factorygate catalogue show ID` has them value by value.
+Written by `factorygate catalogue table` from `hub_config/factories` and `hub_config/antennas.yaml`;
+a test keeps it current; the last part is what `bin/test tests/catalogue` prints. Nothing here was
+tried on the real machine, and no factory is `live`: that takes its operator's agreement
+([operators](operators.md#the-catalogue)). How sure a value is: `operator`, from a page of the site
+or of EuroHPC; `user-report`, from users' notes and scripts or the press; `known`, general knowledge
+without a source; `ours`, this gateway's own choice; `derived`, computed from the share of a node.
+[Where it comes from](#where-it-comes-from) names the sources; `factorygate catalogue show ID` has
+them value by value.
 """
 
 
@@ -41,7 +44,15 @@ def table(federation: Catalogue) -> str:
     if federation.antennas is not None:
         parts += _antennas(federation.antennas)
     parts += _origins(federation)
-    return "\n".join(parts) + "\n"
+    return "\n".join(_wrapped(line) for line in "\n".join(parts).split("\n")) + "\n"
+
+
+def _wrapped(line: str) -> str:
+    """Return a line of Markdown wrapped at 100 columns, but for headings and rows of tables."""
+    if line.startswith(("#", "|")):
+        return line
+    indent = "  " if line.startswith("- ") else ""
+    return textwrap.fill(line, 100, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _machines(federation: Catalogue) -> Iterator[str]:
@@ -97,8 +108,10 @@ def _sizes(federation: Catalogue) -> Iterator[str]:
 def _environments(federation: Catalogue) -> Iterator[str]:
     yield "\n## Environments\n"
     how = "operators.md#an-environment-on-each-factory"
-    yield "What the sites have, as far as it was found. A `template` lacks a Python with `factorygate[notebook]`."
-    yield f"Somebody has to make it there before anything starts in it ([how]({how})).\n"
+    yield (
+        "What the sites have, as far as it was found. A `template` lacks a Python with `factorygate[notebook]`. "
+        f"Somebody has to make it there before anything starts in it ([how]({how})).\n"
+    )
     rows = [
         (
             f"`{factory.id}`",

@@ -1,0 +1,42 @@
+"""Lines of the documentation are at most 100 columns wide, so that a change of a sentence is a change of few lines."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+PAGES = [
+    *(CHECKOUT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "site/README.md")),
+    *sorted((CHECKOUT / "docs").glob("*.md")),
+]
+WIDTH = 100
+FENCE = re.compile(r"\s*(```|~~~)")
+CODE = re.compile(r" {4}(?! *([-*+]|\d+\.) )")  # indented by four, but no item of a list
+LINK = re.compile(r"\s*(- )?\S*\]\(\S+\)\S*")  # an address has no blank to wrap at
+
+
+def long_lines(text: str) -> list[int]:
+    """Return the numbers of the lines that are too long, outside tables, code, HTML and addresses of links."""
+    found, inside = [], False
+    for number, line in enumerate(text.splitlines(), start=1):
+        if FENCE.match(line):
+            inside = not inside
+        elif inside or line.startswith(("|", "<")) or CODE.match(line) or LINK.fullmatch(line):
+            continue
+        elif len(line) > WIDTH:
+            found.append(number)
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_lines_of_the_docs_are_at_most_100_columns_wide(path: Path) -> None:
+    assert long_lines(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_long_line_is_found_in_prose_and_nowhere_else() -> None:
+    words = "word " * 21
+    assert long_lines(f"{words}\n- {words}\n    - {words}\n") == [1, 2, 3]
+    assert long_lines(f"| {words} |\n```\n{words}\n```\n    {words}\n- [a](https://example.org/{'a' * 99}):\n") == []
