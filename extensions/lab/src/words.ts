@@ -99,7 +99,7 @@ export const words = {
   },
 
   endsAt(seconds: number, at: number, now: number): string {
-    return t("{span} left, ends {when}", { span: countdown(seconds), when: clock(at, now) });
+    return t("{left} left, ends {at}", { left: countdown(seconds), at: clock(at, now) });
   },
 
   ends(at: number, now: number): string {
