@@ -6,6 +6,9 @@
  */
 type Json = any;
 
+/** Texts by name. What a script reads must be one of them (`@satisfies`): else an object in JavaScript may have any name. */
+type Texts = Record<string, unknown>;
+
 /** The catalogue that Python puts before a widget's bundle. */
 declare const FACTORYGATE_TEXTS: unknown;
 

@@ -9,7 +9,7 @@ import { t } from "./translate.js";
 export const sessionName = (name) => name || t("Main session");
 
 /** States of sessions and of a cluster's jobs. */
-export const stateWords = () => ({
+export const stateWords = () => (/** @satisfies {Record<string, string>} */ ({
   pending: t("In the queue"), starting: t("Starting"), running: t("Running"), ending: t("Ending"), ended: t("Ended"),
   unreachable: t("Not answering"),
-});
+}));

@@ -3,6 +3,7 @@
 import { sessionName, stateWords } from "./state_words.js";
 import { t, tn } from "./translate.js";
 
+/** @satisfies {Texts} */
 export const W = {
   // Asking and not being answered
   noAnswer: t("The gateway does not answer. Check your own connection."),

@@ -188,7 +188,8 @@ export function addresses(base, user, userUrl) {
   const gateway = `${base}gateway/api/`;
   const name = encodeURIComponent(user);
   const part = (server) => (server ? `/${encodeURIComponent(server)}` : "");
-  return {
+  /** @satisfies {Record<string, string | ((...parts: Json[]) => string)>} */
+  const to = {
     factories: `${gateway}factories`,
     factoriesEvents: `${gateway}factories/events`,
     coming: `${gateway}coming`,
@@ -215,4 +216,5 @@ export function addresses(base, user, userUrl) {
     token: (id) => `${base}api/users/${name}/tokens/${encodeURIComponent(id)}`,
     home: `${base}home`,
   };
+  return to;
 }

@@ -3,6 +3,7 @@
 import { stateWords } from "../common/state_words.js";
 import { t, tn } from "../common/translate.js";
 
+/** @satisfies {Texts} */
 export const V = {
   // Picker
   picker: t("Factory picker"),

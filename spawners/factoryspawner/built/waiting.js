@@ -38,14 +38,17 @@ if (texts) use(readCatalogue(JSON.parse(texts)));
 
 // common/state_words.js
 var sessionName = (name) => name || t("Main session");
-var stateWords = () => ({
-  pending: t("In the queue"),
-  starting: t("Starting"),
-  running: t("Running"),
-  ending: t("Ending"),
-  ended: t("Ended"),
-  unreachable: t("Not answering")
-});
+var stateWords = () => (
+  /** @satisfies {Record<string, string>} */
+  {
+    pending: t("In the queue"),
+    starting: t("Starting"),
+    running: t("Running"),
+    ending: t("Ending"),
+    ended: t("Ended"),
+    unreachable: t("Not answering")
+  }
+);
 
 // common/words.js
 var W = {
@@ -521,7 +524,7 @@ function addresses(base, user, userUrl) {
   const gateway = `${base}gateway/api/`;
   const name = encodeURIComponent(user);
   const part = (server) => server ? `/${encodeURIComponent(server)}` : "";
-  return {
+  const to2 = {
     factories: `${gateway}factories`,
     factoriesEvents: `${gateway}factories/events`,
     coming: `${gateway}coming`,
@@ -546,6 +549,7 @@ function addresses(base, user, userUrl) {
     token: (id) => `${base}api/users/${name}/tokens/${encodeURIComponent(id)}`,
     home: `${base}home`
   };
+  return to2;
 }
 
 // common/dom.js

@@ -213,14 +213,17 @@ function gigabytes(gb) {
 }
 
 // common/state_words.js
-var stateWords = () => ({
-  pending: t("In the queue"),
-  starting: t("Starting"),
-  running: t("Running"),
-  ending: t("Ending"),
-  ended: t("Ended"),
-  unreachable: t("Not answering")
-});
+var stateWords = () => (
+  /** @satisfies {Record<string, string>} */
+  {
+    pending: t("In the queue"),
+    starting: t("Starting"),
+    running: t("Running"),
+    ending: t("Ending"),
+    ended: t("Ended"),
+    unreachable: t("Not answering")
+  }
+);
 
 // widgets/words.js
 var V = {

@@ -345,14 +345,17 @@ function morph(old, fresh) {
 
 // common/state_words.js
 var sessionName = (name) => name || t("Main session");
-var stateWords = () => ({
-  pending: t("In the queue"),
-  starting: t("Starting"),
-  running: t("Running"),
-  ending: t("Ending"),
-  ended: t("Ended"),
-  unreachable: t("Not answering")
-});
+var stateWords = () => (
+  /** @satisfies {Record<string, string>} */
+  {
+    pending: t("In the queue"),
+    starting: t("Starting"),
+    running: t("Running"),
+    ending: t("Ending"),
+    ended: t("Ended"),
+    unreachable: t("Not answering")
+  }
+);
 
 // common/words.js
 var W = {
