@@ -1,4 +1,4 @@
-"""Site accounts: who jobs run as. As root three Unix users, apart from each other; else the user alone."""
+"""Site accounts, as which jobs run. Root gets three Unix users, apart from each other; anybody else only their own."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ NOTHING_MATCHES = "*"  # as a password; with none at all an account is locked, a
 
 
 def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ...]:
-    """The site accounts of this machine, made where they are missing: with no password, and not locked, so that they
-    may log in by key. Homes are 0700 below ``homes``."""
+    """Return the site accounts of this machine, made where they are missing: with no password, and not locked, so
+    that they may log in by key. Homes are 0700 below ``homes``."""
     if os.geteuid() != 0:
         return (own_name(),)
     with _alone(homes):
@@ -34,8 +34,8 @@ def ensure(names: tuple[str, ...] = NAMES, homes: Path = HOMES) -> tuple[str, ..
 
 
 def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
-    """Homes of their own in ``folder`` for accounts of an isolated factory: where each shall stand -> what stands
-    there. What is in them is kept."""
+    """Return homes in ``folder`` for the accounts of an isolated factory: where each is to stand -> what stands
+    there. Their content is kept."""
     made: dict[Path, Path] = {}
     folder.mkdir(mode=0o755, exist_ok=True)
     for name in ensure(names):
@@ -48,7 +48,7 @@ def own_homes(folder: Path, names: tuple[str, ...]) -> dict[Path, Path]:
 
 
 def home(name: str) -> Path:
-    """Where an account's home stands."""
+    """Return where an account's home stands."""
     return Path(pwd.getpwnam(name).pw_dir)
 
 
@@ -62,8 +62,8 @@ def own_name() -> str:
 
 @contextmanager
 def _alone(homes: Path) -> Iterator[None]:
-    """One start at a time: two `useradd` of one name at the same moment both succeed, and the home is then another
-    user id's than the account's."""
+    """Let one start in at a time: two `useradd` of one name at the same moment both succeed, and the home then has
+    another user id than the account."""
     homes.mkdir(parents=True, exist_ok=True)
     held = os.open(homes, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -100,7 +100,8 @@ def _add(name: str, home: Path) -> None:
 
 
 def check_readable(folder: Path) -> None:
-    """Site accounts run programs below ``folder``: every folder on the way must let them through."""
+    """Check that site accounts can run programs below ``folder``: every folder on the way must let them through.
+    Raises CannotRun."""
     if os.geteuid() != 0:
         return
     for step in (folder, *folder.parents):

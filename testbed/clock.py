@@ -18,7 +18,8 @@ _FILE = "clock.json"
 
 
 def environment(folder: Path, program: str) -> dict[str, str]:
-    """What a program of the demo in ``folder`` gets into its environment, as it starts, for its clock to be wrong."""
+    """Return the variables of the environment with which a program of the demo in ``folder`` starts, so that its
+    clock is wrong."""
     seconds = _read(folder).get(program)
     if not seconds:
         return {}
@@ -49,12 +50,12 @@ def put(folder: Path, program: str, seconds: float) -> None:
 
 
 def wrong(folder: Path) -> dict[str, float]:
-    """Program to seconds, of those whose clock is wrong."""
+    """Return, by program, by how many seconds its clock is wrong."""
     return {program: seconds for program, seconds in _read(folder).items() if seconds}
 
 
 def forget(folder: Path) -> None:
-    """All clocks are right at the next start."""
+    """Make all clocks right at the next start."""
     (folder / _FILE).unlink(missing_ok=True)
 
 

@@ -142,7 +142,7 @@ def _clock(options: argparse.Namespace, words: list[str]) -> int:
 
 
 def _state(options: argparse.Namespace) -> Path:
-    """The checkout's own; for a fault, that of its demo where the factory runs there only."""
+    """Return the checkout's state folder; for a fault, that of its demo where the factory runs only there."""
     own, demo = CHECKOUT / ".testbed", install.program_folder() / "clusters"
     asked = options.factory[:1] if options.command == "fault" else []
     return demo if asked and asked[0] in cluster.known(demo) and asked[0] not in cluster.known(own) else own

@@ -1,4 +1,4 @@
-"""What may go wrong, in three kinds: this machine cannot, this factory cannot, this start did not."""
+"""The errors of the testbed, of three kinds: this machine cannot, this factory cannot, this start failed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class TestbedError(Exception):
 
 
 class CannotRun(TestbedError):
-    """This machine cannot run a testbed. ``missing`` names what it lacks, one entry a thing."""
+    """Raise where this machine cannot run a testbed. ``missing`` names what it lacks, one entry a thing."""
 
     def __init__(self, *missing: str) -> None:
         super().__init__("a testbed cannot run here: " + "; ".join(missing))
@@ -18,20 +18,22 @@ class CannotRun(TestbedError):
 
 
 class CannotLayOut(TestbedError):
-    """This factory cannot be laid out: another scheduler, nothing known of its nodes, or no words for it."""
+    """Raise where this factory cannot be laid out: another scheduler, nothing known of its nodes, or a value that
+    cannot be written."""
 
 
 class DidNotStart(TestbedError):
-    """A daemon did not come up, or the nodes did not become idle in time; the text holds the end of the logs."""
+    """Raise where a daemon did not come up, or the nodes did not become idle in time; the text holds the end of the
+    logs."""
 
 
 class NoSuchFault(TestbedError):
-    """No such fault, or not with this cluster, or it stands already."""
+    """Raise where there is no such fault, or not with this cluster, or it stands already."""
 
 
 class FaultFailed(TestbedError):
-    """A fault, or its undo, did not come about; the text says what was asked of whom."""
+    """Raise where a fault, or its undo, failed; the text says which command failed."""
 
 
 class NotThere(TestbedError):
-    """No such cluster in this state folder."""
+    """Raise where this state folder has no such cluster."""

@@ -1,4 +1,4 @@
-"""A factory's cluster, whichever scheduler it has: what the demo and the command line start, find and end."""
+"""A factory's cluster, whichever scheduler it has, for the demo and the command line to start, find and end."""
 
 from __future__ import annotations
 
@@ -19,32 +19,33 @@ class Running(Protocol):
 
     @property
     def id(self) -> str:
-        """The factory's id."""
+        """Return the factory's id."""
 
     @property
     def root(self) -> bool:
-        """Whether jobs run as different users."""
+        """Return whether jobs run as different users."""
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """Unix users that may run jobs."""
+        """Return the Unix users that may run jobs."""
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Names of the nodes."""
+        """Return the names of the nodes."""
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of the living daemons."""
+        """Return the process ids of the living daemons."""
 
     def access_fields(self) -> dict[str, object]:
-        """Fields of ``factorylink.config.Access`` by which the link reaches it."""
+        """Return the fields of ``factorylink.config.Access`` by which the link reaches the cluster."""
 
     def describe(self) -> dict[str, object]:
-        """How its administrator talks to it: the configuration file, ``env``, ``prefix``, ``accounts``, ``root``."""
+        """Return how its administrator talks to it: the configuration file, ``env``, ``prefix``, ``accounts``,
+        ``root``."""
 
     def ready(self) -> bool:
-        """Whether all nodes take jobs."""
+        """Return whether all nodes take jobs."""
 
     def down(self) -> None:
         """Stop everything."""
@@ -60,7 +61,7 @@ def up(
     isolation: Isolation | None = None,
     accounting: bool = False,
 ) -> Running:
-    """A running cluster for ``factory`` with the scheduler that it has. Raises the errors of the testbed."""
+    """Return a running cluster for ``factory`` with the scheduler that it has. Raises the errors of the testbed."""
     if factory.scheduler == "pbs":
         if accounting:
             raise CannotLayOut(f"{factory.id}: PBS has no accounting with limits, so it is laid out without")
@@ -77,13 +78,13 @@ def up(
 
 
 def load(state: Path, factory_id: str) -> Running:
-    """The cluster that :func:`up` made, running or not. Raises NotThere."""
+    """Return the cluster that :func:`up` made, running or not. Raises NotThere."""
     if (state / factory_id / pbs_record.FILE).exists():
         return pbs_cluster.load(state, factory_id)
     return cluster.load(state, factory_id)
 
 
 def known(state: Path) -> list[str]:
-    """Ids of all clusters ever started in ``state`` and still remembered."""
+    """Return the ids of all clusters ever started in ``state`` and still remembered."""
     with_pbs = {file.parent.name for file in state.absolute().glob(f"*/{pbs_record.FILE}")}
     return sorted(with_pbs | set(cluster.known(state)))

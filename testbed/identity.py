@@ -1,4 +1,5 @@
-"""Processes that outlive who started them: known by pid and start time, awaited and ended without polling."""
+"""Processes that outlive the one that started them: identified by pid and start time, awaited and ended without
+polling."""
 
 from __future__ import annotations
 
@@ -21,7 +22,7 @@ class ProcessIdentity:
 
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity | None:
-        """The process that has this pid now, or None."""
+        """Return the process that has this pid now, or None."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
         except (FileNotFoundError, ProcessLookupError):
@@ -32,12 +33,12 @@ class ProcessIdentity:
         return cls(pid, int(fields[19]), Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
 
     def alive(self) -> bool:
-        """Whether it still runs; a zombie does not."""
+        """Return whether it still runs; a zombie does not."""
         return ProcessIdentity.of(self.pid) == self
 
 
 def open_pidfd(identity: ProcessIdentity) -> int | None:
-    """A file descriptor that becomes readable when the process ends; None where it is gone already."""
+    """Return a file descriptor that becomes readable when the process ends; None where it is gone already."""
     try:
         descriptor = os.pidfd_open(identity.pid)
     except ProcessLookupError:

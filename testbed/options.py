@@ -6,25 +6,25 @@ import argparse
 
 
 def add_gpu_nodes(parser: argparse.ArgumentParser) -> None:
-    """How large the factories are."""
+    """Add the options for the size of the factories."""
     parser.add_argument("--gpu-nodes", type=int, default=2, help="nodes of each kind with GPUs")
 
 
 def add_accounting(parser: argparse.ArgumentParser) -> None:
-    """Whether accounts and QOS count."""
+    """Add the option for accounts and QOS."""
     parser.add_argument(
         "--accounting", action="store_true", help="with slurmdbd: accounts, QOS and limits are enforced"
     )
 
 
 def add_isolation(parser: argparse.ArgumentParser) -> None:
-    """How factories are isolated."""
+    """Add the options for isolated factories."""
     parser.add_argument("--isolated", action="store_true", help="in network namespaces, behind sshd (root only)")
     parser.add_argument("--forwarding", choices=("yes", "no"), default="yes", help="whether sshd forwards ports")
     parser.add_argument("--carrier", choices=("tcp", "stdio"), help="to the doors; default: tcp if ports are forwarded")
 
 
 def isolation_argv(options: argparse.Namespace) -> list[str]:
-    """The same options, for another process."""
+    """Return the options of isolation as argv, for another process."""
     carrier = ["--carrier", options.carrier] if options.carrier else []
     return ["--isolated", "--forwarding", options.forwarding, *carrier] if options.isolated else []

@@ -1,5 +1,5 @@
-"""Free ports for a cluster, and for programs of tests: outside the ephemeral range, from which any connection may take
-one before a daemon has it, and outside what the link uses."""
+"""Free ports for a cluster, and for programs of tests: outside the ephemeral range, from which any connection may
+take one before a daemon has it, and outside what the link uses."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _claims: list[socket.socket] = []  # until this process ends
 
 
 def allocate(count: int, seed: str) -> list[int]:
-    """``count`` free consecutive ports. ``seed`` picks where to look first. Nobody else gets them: until its daemons
-    listen, those of a cluster that is being started look free."""
+    """Return ``count`` free consecutive ports. ``seed`` picks where to look first. Nobody else gets them: until its
+    daemons listen, those of a cluster that is being started look free."""
     starts = range(FIRST, LAST - count + 1, max(count, 16))
     for start in sorted(starts, key=lambda start: hashlib.sha256(f"{seed} {start}".encode()).digest()):
         ports = list(range(start, start + count))
@@ -26,8 +26,8 @@ def allocate(count: int, seed: str) -> list[int]:
 
 
 def single() -> int:
-    """A port that is free for now. The system gives none of these away by itself: who takes it only when a program is
-    up, or back, still finds it free."""
+    """Return a port that is free for now. The system gives none of these away by itself, so a program that starts,
+    or restarts, later still finds it free."""
     while not is_free(port := random.choice(SINGLE)):  # noqa: S311  # nosec B311
         pass
     return port

@@ -1,8 +1,7 @@
-"""Finding and ending the processes of one cluster, and nobody else's.
+"""Finds and ends the processes of one cluster, and nobody else's.
 
 A cluster runs copies of the daemons from its own ``sbin`` folder, so what runs from there is its own, whatever it
-calls itself; what jobs started is found below those, or by the mark in its environment.
-"""
+calls itself; processes that jobs started are found below those, or by the mark in their environment."""
 
 from __future__ import annotations
 
@@ -28,7 +27,7 @@ class Process:
 
 
 def find(pid: int) -> Process | None:
-    """The living process ``pid``; None where there is none, or only its remains wait for their parent."""
+    """Return the living process ``pid``; None where there is none, or only its remains wait for their parent."""
     try:
         stat = (_PROC / str(pid) / "stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -40,13 +39,13 @@ def find(pid: int) -> Process | None:
 
 
 def alive(process: Process) -> bool:
-    """Whether this very process still lives."""
+    """Return whether this very process still lives."""
     now = find(process.pid)
     return now is not None and now.start == process.start
 
 
 def program(pid: int) -> str | None:
-    """The file ``pid`` runs; None where we may not know."""
+    """Return the file that ``pid`` runs; None where we may not know."""
     try:
         return os.readlink(_PROC / str(pid) / "exe").removesuffix(" (deleted)")
     except (FileNotFoundError, PermissionError, ProcessLookupError):
@@ -54,8 +53,8 @@ def program(pid: int) -> str | None:
 
 
 def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[Process]:
-    """All processes of the cluster in ``folder``: daemons, job steps, jobs and what those started, and what is in its
-    network ``namespaces`` (inodes)."""
+    """Return all processes of the cluster in ``folder``: daemons, job steps, jobs and what those started, and what
+    is in its network ``namespaces`` (inodes)."""
     sbin = f"{folder}/sbin/"
     mark = f"{MARK}={folder}".encode()
     everything = {process.pid: process for process in _everything()}
@@ -78,7 +77,7 @@ def of_cluster(folder: Path, namespaces: frozenset[int] = frozenset()) -> list[P
 
 
 def in_namespaces(namespaces: frozenset[int]) -> list[Process]:
-    """All processes in those network namespaces (inodes), by age."""
+    """Return all processes in those network namespaces (inodes), by age."""
     return sorted((one for one in _everything() if _namespace(one.pid) in namespaces), key=lambda one: one.start)
 
 
@@ -144,7 +143,7 @@ def _environment(pid: int) -> list[bytes]:
 
 
 def _namespace(pid: int) -> int | None:
-    """The process's network namespace, by its inode."""
+    """Return the process's network namespace, by its inode."""
     try:
         return (_PROC / str(pid) / "ns/net").stat().st_ino
     except (FileNotFoundError, PermissionError, ProcessLookupError):

@@ -1,8 +1,7 @@
 """Keeps a few programs running: one that ends is started again at once, one that keeps failing with pauses.
 
-Each program has its own process group and log. Who runs is written to a file whenever it changes, so that programs
-whose supervisor was killed are found and ended by the next.
-"""
+Each program has its own process group and log. The running processes are written to a file whenever they change, so
+that programs whose supervisor was killed are found and ended by the next supervisor."""
 
 from __future__ import annotations
 
@@ -26,8 +25,8 @@ PAUSES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0)  # seconds, by failures in a row
 
 @dataclass(frozen=True)
 class Program:
-    """What to run. ``env`` is the environment, with what ``late_env`` says at each start; ``patience`` is how many
-    seconds it has to end by itself."""
+    """A program to run. ``env`` is the environment, with what ``late_env`` says at each start; ``patience`` is how
+    many seconds it has to end by itself."""
 
     name: str
     argv: tuple[str, ...]
@@ -39,7 +38,7 @@ class Program:
 
 
 def pause_after(failures: int, code: int) -> float:
-    """Seconds until the next start. A program that was killed has not failed: it starts again at once."""
+    """Return the seconds until the next start. A program that was killed has not failed: it starts again at once."""
     return 0.0 if code == -signal.SIGKILL else PAUSES[min(failures, len(PAUSES) - 1)]
 
 
@@ -182,7 +181,7 @@ class SupervisorRecord:
         return list(left)
 
     def forget(self) -> None:
-        """Nothing runs any more."""
+        """Write that nothing runs any more."""
         self._path.unlink(missing_ok=True)
 
 

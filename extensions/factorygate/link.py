@@ -8,42 +8,29 @@ page).
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache
 from getpass import getpass
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import httpx
-from httpx_sse import EventSource
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from factorycommon.event_stream import read_events
+from factorycommon.language import N_
+from factorycommon.link_errors import LinkError, LinkSilent, read_problem
+
+__all__ = ["Link", "LinkError", "LinkRoute", "LinkSilent", "NoLinkError", "get_now", "has_own_token", "use_token"]
 
 log = logging.getLogger(__name__)
 
 SECONDS = 30.0  # for an answer; streams have no limit
 
-
-class LinkError(Exception):
-    """Something went wrong on the way to a factory, in words for a person.
-
-    ``kind`` is the link's word for it: ``invalid``, ``refused``, ``limit``, ``draining``, ``unreachable``, ``gone``,
-    ``conflict``, ``forbidden`` or ``too-many``; ``do``: what can be done; ``scheduler``: what the scheduler said;
-    ``fits``: how many of what was asked for may begin now, None where that is not known.
-    """
-
-    def __init__(self, kind: str, message: str, do: str = "", scheduler: str = "", fits: int | None = None) -> None:
-        super().__init__(" ".join(part for part in (message, do) if part))
-        self.kind = kind
-        self.message = message
-        self.do = do
-        self.scheduler = scheduler
-        self.fits = fits
-
-    @property
-    def transient(self) -> bool:
-        """The same request may succeed a little later."""
-        return self.kind in ("unreachable", "draining", "too-many")
+T = TypeVar("T")
 
 
 class NoLinkError(LinkError):
@@ -107,20 +94,18 @@ class LinkRoute:
         return {"Authorization": f"token {self.token}"}
 
 
-def get_now(path: str, way: LinkRoute | None = None) -> Any:
-    """The answer's JSON, waited for: for what has no event loop yet. Raises LinkError."""
+def get_now(path: str, kind: type[T], way: LinkRoute | None = None, **params: Any) -> T:
+    """Return the answer, waited for: for what has no event loop yet. Raises LinkError."""
     way = way or LinkRoute.here()
     transport = httpx.HTTPTransport(uds=way.socket) if way.socket else None
     try:
         with httpx.Client(
             base_url=way.base, headers=way.headers, transport=transport, timeout=SECONDS, trust_env=way.socket is None
         ) as client:
-            answer = client.get(path)
+            answer = client.get(path, params=_given(params))
     except httpx.HTTPError as error:
         raise _silent(error) from error
-    if answer.is_error:
-        raise _problem(answer)
-    return answer.json()
+    return _read(kind, answer)
 
 
 class Link:
@@ -146,65 +131,91 @@ class Link:
         """Close all connections."""
         await self._http.aclose()
 
-    async def get(self, path: str, **params: Any) -> Any:
-        """The answer's JSON. ``path`` is below the service's ``/api``. Raises LinkError."""
-        return await self._ask("GET", path, params={k: v for k, v in params.items() if v is not None})
+    async def get(self, path: str, kind: type[T], **params: Any) -> T:
+        """Return the answer. ``path`` is below the service's ``/api``. Raises LinkError."""
+        return _read(kind, await self._ask("GET", path, params=_given(params)))
 
-    async def put(self, path: str, body: object) -> Any:
-        """The same PUT twice is the same as once. Raises LinkError."""
-        return await self._ask("PUT", path, json=body)
+    async def put(self, path: str, body: BaseModel, kind: type[T]) -> T:
+        """Send it and return the answer; the same PUT twice is the same as once. Raises LinkError."""
+        return _read(kind, await self._ask("PUT", path, json=_sent(body)))
 
-    async def post(self, path: str, body: object) -> Any:
-        """Raises LinkError."""
-        return await self._ask("POST", path, json=body)
+    async def post(self, path: str, body: BaseModel, kind: type[T]) -> T:
+        """Send it and return the answer. Raises LinkError."""
+        return _read(kind, await self._ask("POST", path, json=_sent(body)))
 
-    async def delete(self, path: str) -> Any:
-        """Raises LinkError."""
-        return await self._ask("DELETE", path)
+    async def delete(self, path: str, kind: type[T]) -> T:
+        """Delete it and return the answer. Raises LinkError."""
+        return _read(kind, await self._ask("DELETE", path))
 
-    async def events(self, path: str) -> AsyncGenerator[tuple[str, Any], None]:
-        """Server-sent events as (name, JSON), until the stream ends. Raises LinkError."""
+    async def events(self, path: str, kind: type[T]) -> AsyncGenerator[tuple[str, T]]:
+        """Yield server-sent events, each with its name, until the stream ends. One that is not understood is skipped,
+        but for the first: then the link is of another version. Raises LinkError."""
+        understood = False
         try:
             async with self._http.stream("GET", path, timeout=httpx.Timeout(SECONDS, read=60.0)) as answer:
                 if answer.is_error:
-                    await answer.aread()
-                    raise _problem(answer)
-                async for told in EventSource(answer).aiter_sse():
-                    try:
-                        data = json.loads(told.data)
-                    except ValueError:
-                        log.warning("An event of the gateway is skipped: it is no JSON")
-                        continue
-                    yield told.event, data
+                    raise _problem(answer.status_code, await answer.aread())
+                async with aclosing(read_events(answer.aiter_bytes())) as events:
+                    async for name, data in events:
+                        try:
+                            told = _parse(kind, data)
+                        except LinkSilent:
+                            if not understood:
+                                raise
+                            continue
+                        understood = True
+                        yield name, told
         except httpx.HTTPError as error:
             raise _silent(error) from error
 
-    async def _ask(self, method: str, path: str, **kwargs: Any) -> Any:
+    async def _ask(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         try:
-            answer = await self._http.request(method, path, **kwargs)
+            return await self._http.request(method, path, **kwargs)
         except httpx.HTTPError as error:
             raise _silent(error) from error
-        if answer.is_error:
-            raise _problem(answer)
-        return answer.json() if answer.content else None
+
+
+@cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def _read(kind: type[T], answer: httpx.Response) -> T:
+    """Return what an answer says. Raises LinkError."""
+    if answer.is_error:
+        raise _problem(answer.status_code, answer.content)
+    return _parse(kind, answer.content)
+
+
+def _parse(kind: type[T], data: bytes | str) -> T:
+    """Return what the link said. What this version does not know of it is left out, since the link may be a newer one.
+    Raises LinkSilent where something is not as it should be."""
+    try:
+        found: T = _adapter(cast(Any, kind)).validate_json(data, extra="ignore")
+    except ValidationError as error:
+        where = [".".join(map(str, one["loc"])) for one in error.errors(include_input=False, include_url=False)[:3]]
+        log.warning("What the gateway says is not understood: %s", ", ".join(where))
+        raise LinkSilent(N_("The gateway gave an answer that this session does not understand.")) from error
+    return found
+
+
+def _sent(body: BaseModel) -> Any:
+    """Return the body as JSON, without what was not said: an older link need not know that."""
+    return body.model_dump(mode="json", exclude_unset=True)
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in params.items() if value is not None}
 
 
 def _silent(error: httpx.HTTPError) -> LinkError:
-    return LinkError(
-        "unreachable",
+    return LinkSilent(
         f"The gateway does not answer now ({str(error) or type(error).__name__}).",
         "What runs goes on; try again in a minute.",
     )
 
 
-def _problem(answer: httpx.Response) -> LinkError:
-    try:
-        told = answer.json()
-        fits = told.get("fits")
-        return LinkError(
-            *(told["kind"], told["message"], told.get("do") or "", told.get("scheduler") or ""),
-            fits=fits if isinstance(fits, int) else None,
-        )
-    except (ValueError, KeyError, TypeError):
-        kind = "unreachable" if answer.status_code >= 500 else "forbidden"
-        return LinkError(kind, f"The gateway answered {answer.status_code} {answer.reason_phrase}.")
+def _problem(status: int, content: bytes) -> LinkError:
+    found = read_problem(status, content)
+    # Without words it is the hub's answer, or that of a proxy before it.
+    return LinkError("forbidden", found.message) if isinstance(found, LinkSilent) and status < 500 else found

@@ -1,7 +1,7 @@
 """The link's API for the hub process: typed methods over the Unix socket.
 
 Two things can go wrong, and callers handle both: ``LinkSilent`` (nothing is known: the link may have done what was
-asked) and ``LinkProblem`` (the link said no, with words).
+asked) and ``LinkProblem`` (the link said no, with words); both are of ``factorycommon.link_errors``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
 import httpx
-from httpx_sse import EventSource
 from pydantic import JsonValue, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from factorycommon.event_stream import Event, read_events
+from factorycommon.link_errors import LinkProblem, LinkSilent, read_problem
 from factorycommon.models import (
     AcceptBody,
     AccessStatus,
@@ -40,7 +41,6 @@ from factorycommon.models import (
     MessageBody,
     NetworkView,
     PersonBody,
-    Problem,
     ProjectView,
     ReadyView,
     Session,
@@ -53,6 +53,8 @@ from factorycommon.models import (
     UsageLine,
 )
 from factorycommon.models.plain import plain_text
+
+__all__ = ["By", "LinkClient", "LinkProblem", "LinkSilent", "TableChange"]
 
 T = TypeVar("T")
 By = Literal["person", "hub", "operator"]  # who wants a session to end
@@ -77,19 +79,6 @@ _COMING = TypeAdapter(list[ComingView])
 _CHOICE: TypeAdapter[Choice | None] = TypeAdapter(Choice | None)
 _ESTIMATE = TypeAdapter(Estimate)
 _AUDIT = TypeAdapter(list[AuditLine])
-
-
-class LinkSilent(Exception):
-    """The link did not answer, or not in a way we understand."""
-
-
-class LinkProblem(Exception):
-    """The link answered with a problem. ``status``: the HTTP status; ``problem``: what it said."""
-
-    def __init__(self, status: int, problem: Problem) -> None:
-        super().__init__(problem.message)
-        self.status = status
-        self.problem = problem
 
 
 @dataclass(frozen=True)
@@ -313,25 +302,23 @@ class LinkClient:
         except httpx.HTTPError as error:
             raise LinkSilent(str(error) or type(error).__name__) from error
         if response.is_error:
-            raise _problem(response.status_code, response.content)
+            raise read_problem(response.status_code, response.content)
         return response
 
-    async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[tuple[str, str]]:
+    async def _events(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[Event]:
         """Server-sent events as (event, data) until the connection ends, which is LinkSilent."""
         timeout = httpx.Timeout(_ANSWER_SECONDS, read=_QUIET_SECONDS)
         try:
             async with self._http.stream("GET", path, params=params, timeout=timeout) as response:
                 if response.is_error:
-                    raise _problem(response.status_code, await response.aread())
-                async for told in EventSource(response).aiter_sse():
-                    yield told.event, told.data
+                    raise read_problem(response.status_code, await response.aread())
+                async for event in read_events(response.aiter_bytes()):
+                    yield event
         except httpx.HTTPError as error:
             raise LinkSilent(str(error) or type(error).__name__) from error
         raise LinkSilent("the stream ended")
 
-    async def _events_again(
-        self, path: str, params: Mapping[str, str] | None = None
-    ) -> AsyncGenerator[tuple[str, str]]:
+    async def _events_again(self, path: str, params: Mapping[str, str] | None = None) -> AsyncGenerator[Event]:
         pause = 0.1
         while True:
             try:
@@ -378,10 +365,3 @@ def _read(answer: TypeAdapter[T], content: bytes | str) -> T:
         return answer.validate_json(content)
     except ValidationError as error:
         raise LinkSilent(f"the link's answer is not understood: {error.error_count()} errors") from error
-
-
-def _problem(status: int, content: bytes) -> LinkProblem | LinkSilent:
-    try:
-        return LinkProblem(status, Problem.model_validate_json(content))
-    except ValidationError:
-        return LinkSilent(f"the link answered {status} without words")

@@ -1,9 +1,8 @@
 """Makes a backup of a gateway that may be running: one 0600 file with all its stores.
 
 The file is a gzipped tar: ``manifest.json`` (``Manifest``), then one member for each store. A database is copied by
-its own means (SQLite's backup API, ``pg_dump``), so each is whole as of one moment; of several, each has its own
-moment, which the link settles when it starts (docs/operators.md).
-"""
+its own means (SQLite's backup API, ``pg_dump``), so each copy is whole as of one moment; several databases have
+several moments, and the link settles the difference when it starts (docs/operators.md)."""
 
 from __future__ import annotations
 
@@ -60,7 +59,7 @@ def make(target: Path, stores: Sequence[Store], hub: Path | None, link: Path | N
 
 @contextmanager
 def _staging(target: Path) -> Iterator[Path]:
-    """A 0700 folder on the target's own file system."""
+    """Make a 0700 folder on the target's own file system, and remove it afterwards."""
     with tempfile.TemporaryDirectory(prefix=".factorygate-", dir=target.parent) as folder:
         yield Path(folder)
 
@@ -114,9 +113,9 @@ def copy_sqlite(source: Path, target: Path) -> None:
     ):
         database.backup(copy)
         copy.execute("PRAGMA journal_mode=DELETE")  # else two more files would belong to it
-        told = copy.execute("PRAGMA integrity_check").fetchone()[0]
-    if told != "ok":
-        raise sqlite3.DatabaseError(f"the copy is not whole: {told}")
+        verdict = copy.execute("PRAGMA integrity_check").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(f"the copy is not whole: {verdict}")
 
 
 def dump(store: Store, target: Path) -> str:

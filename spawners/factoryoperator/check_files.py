@@ -46,7 +46,7 @@ def hub_file(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _kept_in(side: Side[HubConfig]) -> Iterator[Finding]:
-    """Folders in which the hub makes files at its first start."""
+    """Check the folders in which the hub makes files at its first start."""
     config = side.config
     if config is None:
         return

@@ -207,7 +207,7 @@ def _link_hosts(gateway: Gateway) -> Iterator[tuple[str, str]]:
 
 
 def _host(text: str) -> str:
-    """``HOST`` of ``HOST:PORT``; an address of IPv6 has more colons."""
+    """Return ``HOST`` of ``HOST:PORT``; an address of IPv6 has more colons."""
     host, _, port = text.rpartition(":")
     return host if port.isdigit() and ":" not in host and host else text
 

@@ -78,7 +78,7 @@ def _is_crypt_key(line: str) -> bool:
 
 
 def _cookie_secret(path: Path, where: str) -> Iterator[Finding]:
-    """JupyterHub makes it at its first start, and refuses another mode or form."""
+    """Check the cookie secret: JupyterHub makes it at its first start, and refuses another mode or form."""
     try:
         mode, text = stat.S_IMODE(path.stat().st_mode), path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
@@ -119,7 +119,7 @@ def link_secrets(gateway: Gateway) -> Iterator[Finding]:
 
 
 def _own_keys(state_dir: Path) -> Iterator[tuple[str, str]]:
-    """Of the link itself; made at its first start."""
+    """Yield the link's own keys, which it makes at its first start."""
     hmac_key, ssh_key = state_dir / "hmac.key", state_dir / "link_ed25519"
     try:
         if not re.fullmatch(rb"[0-9a-f]{64}", read_link_secret(hmac_key).strip()):
@@ -167,10 +167,10 @@ def _hub_and_link(gateway: Gateway, hub: HubConfig, link: LinkConfig) -> Iterato
             here("link_url"), f"is {hub.link_url}, but by {there('listen_port')} the link listens at {listens}"
         )
     of_mail = None if link.mail is None else link.mail.public_url
-    for section, told in (("hub", link.hub.public_url), ("mail", of_mail)):
-        if told is not None and told.rstrip("/") != hub.public_url:
+    for section, address in (("hub", link.hub.public_url), ("mail", of_mail)):
+        if address is not None and address.rstrip("/") != hub.public_url:
             where = there(section, "public_url")
-            yield Finding(where, f"is {told.rstrip('/')}, but {here('public_url')} is {hub.public_url}")
+            yield Finding(where, f"is {address.rstrip('/')}, but {here('public_url')} is {hub.public_url}")
 
 
 def _differ(one: Path, other: Path) -> bool:
@@ -182,7 +182,7 @@ def _differ(one: Path, other: Path) -> bool:
 
 
 def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
-    """The files of the proxy's unit, beside hub.yaml."""
+    """Check the files of the proxy's unit, beside hub.yaml."""
     here = gateway.hub.at
     env = gateway.hub.path.parent / _PROXY_ENV
     for number, name, value in _settings(env):
@@ -213,7 +213,7 @@ def _proxy(gateway: Gateway, hub: HubConfig) -> Iterator[Finding]:
 
 
 def _settings(path: Path) -> list[tuple[int, str, str]]:
-    """The lines of a systemd EnvironmentFile: number, name, value."""
+    """Return the lines of a systemd EnvironmentFile: number, name, value."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -19,7 +19,7 @@ _SHOWN = 10  # files that are named where many are in the way
 
 
 def add(parts: Any) -> None:
-    """The commands, to a parser's parts."""
+    """Add the commands to a parser's subparsers."""
     backup: argparse.ArgumentParser = parts.add_parser(
         "backup", help="write databases, keys, tokens and configuration into one file; hub and link may run"
     )

@@ -1,4 +1,4 @@
-"""``factorygate check``: whether a gateway's whole configuration can work, each mistake in words."""
+"""``factorygate check``: check a gateway's whole configuration, and say each mistake in words."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NETWORK: tuple[tuple[str, Check], ...] = (
 
 
 def add(parts: Any) -> None:
-    """The command, to a parser's parts."""
+    """Add the command to a parser's subparsers."""
     command: argparse.ArgumentParser = parts.add_parser(
         "check", help="read the configuration of hub and link, and say what cannot work"
     )
@@ -43,7 +43,7 @@ def add(parts: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """0: nothing is wrong; 1: something is."""
+    """Run the check. Return 0 if nothing is wrong, else 1."""
     gateway = read(options.hub, options.link)
     become_owner(gateway)
     mistakes = 0
@@ -65,8 +65,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def become_owner(gateway: Gateway) -> None:
-    """As root, go on as the account that the link runs as (the owner of ``state_dir``): what that account may read is
-    what counts."""
+    """Go on as the account that the link runs as (the owner of ``state_dir``), if root runs this: what that account
+    may read is what counts."""
     config = gateway.link.config
     if os.geteuid() != 0 or config is None or not config.state_dir.exists():
         return

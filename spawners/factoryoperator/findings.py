@@ -1,4 +1,4 @@
-"""What a check finds, and how it is said."""
+"""A finding of a check, and how it is printed."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _LINK_VARIABLE = "FACTORYGATE_LINK"
 
 @dataclass(frozen=True)
 class Side(Generic[C]):
-    """One file. ``config`` None: it cannot be used, and ``problems`` say why; without problems it is not there."""
+    """One file. ``config`` None: it cannot be used, and ``problems`` say why; without problems there is no file."""
 
     path: Path
     config: C | None
@@ -33,7 +33,7 @@ class Side(Generic[C]):
 
 @dataclass(frozen=True)
 class Gateway:
-    """Both sides. A machine may have only one of them."""
+    """Both files. A machine may have only one of them."""
 
     hub: Side[HubConfig]
     link: Side[LinkConfig]
@@ -44,8 +44,8 @@ def add_files(parser: argparse.ArgumentParser) -> None:
     hub = os.environ.get(hub_config.VARIABLE)
     link = os.environ.get(_LINK_VARIABLE)
     for name, variable, default in (("hub", hub_config.VARIABLE, hub), ("link", _LINK_VARIABLE, link)):
-        told = f"{name}.yaml; else of ${variable}, else {_FOLDER}/{name}.yaml if it is there"
-        parser.add_argument(f"--{name}", type=Path, default=default, metavar="FILE", help=told)
+        description = f"{name}.yaml; else of ${variable}, else {_FOLDER}/{name}.yaml if it is there"
+        parser.add_argument(f"--{name}", type=Path, default=default, metavar="FILE", help=description)
 
 
 def read(hub: Path | None, link: Path | None) -> Gateway:

@@ -1,4 +1,4 @@
-"""What a backup says of itself: its stores, where each lay, and whose it was."""
+"""The manifest of a backup: its stores, where each lay, and who owned it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"  # the first member of a backup
 
 
 class BackupError(Exception):
-    """The backup, or what was to be made of it, did not come about; the message is for the operator."""
+    """Raise where a backup, or a restore, failed; the message is for the operator."""
 
 
 def _absolute(path: str) -> str:
@@ -30,7 +30,7 @@ Mode = Annotated[int, Field(ge=0, le=0o777)]
 
 
 class Owned(Model):
-    """Where something lay, who might read it, and whose it was. Names, since numbers differ from machine to machine."""
+    """Where something lay, who might read it, and who owned it. Names, since numbers differ from machine to machine."""
 
     path: FullPath
     mode: Mode = 0o600
@@ -43,8 +43,8 @@ class KeptFolder(Owned):
 
 
 class Kept(Owned):
-    """A store as it is in the backup. ``member``: of the tar; ``sha256``, ``size``: of that member. ``schema_name``: of
-    a PostgreSQL database, the one schema that was dumped."""
+    """A store as it is in the backup. ``member``: of the tar; ``sha256``, ``size``: of that member. ``schema_name``:
+    of a PostgreSQL database, the one schema that was dumped."""
 
     kind: Literal["file", "sqlite", "postgresql"]
     what: Annotated[str, StringConstraints(max_length=200)]
@@ -55,7 +55,7 @@ class Kept(Owned):
 
 
 class Manifest(Model):
-    """What is in a backup."""
+    """The content of a backup."""
 
     format: Literal[1] = 1
     release: str

@@ -1,4 +1,4 @@
-"""Puts a backup's stores where they were, or below a folder. Nothing is written until nothing speaks against it."""
+"""Puts a backup's stores where they were, or below a folder. Nothing is written until all checks have passed."""
 
 from __future__ import annotations
 
@@ -82,8 +82,8 @@ def _unpack(backup: Path, tar: tarfile.TarFile, manifest: Manifest, folder: Path
 
 @dataclass(frozen=True)
 class Plan:
-    """What restoring would do. ``write``: store and target; ``same``: targets that hold it already; ``other``: targets
-    that hold something else."""
+    """What restoring would do. ``write``: store and target; ``same``: targets that hold it already; ``other``:
+    targets that hold something else."""
 
     write: tuple[tuple[Kept, Path], ...]
     same: tuple[Path, ...]
@@ -142,7 +142,8 @@ def restore(found: Opened, what: Plan, under: Path, overwrite: bool = False) -> 
 
 
 def _accounts(manifest: Manifest, what: Plan) -> None:
-    """As root files get their owners back, so these must be here. Anybody else can only own them."""
+    """Check that the owners are accounts of this machine. Root gives files back to their owners; anybody else can
+    only own them."""
     if os.geteuid() != 0:
         return
     lacking = set()
@@ -158,7 +159,7 @@ def _accounts(manifest: Manifest, what: Plan) -> None:
 
 
 def _nothing_runs(found: Opened, under: Path) -> None:
-    """Neither hub nor link may write to what is replaced under them."""
+    """Check that neither hub nor link runs: they must not write to what is replaced under them."""
     for kept in found.manifest.stores:
         if Path(kept.path).name != "hmac.key":
             continue
@@ -179,7 +180,7 @@ def _nothing_runs(found: Opened, under: Path) -> None:
 
 
 def _config(manifest: Manifest, folder: Path, path: str) -> Path:
-    """The copy of hub.yaml or link.yaml that is in the backup."""
+    """Return the copy of hub.yaml or link.yaml that is in the backup."""
     member = next((one.member for one in manifest.stores if one.path == path), None)
     if member is None:
         raise BackupError(f"The backup lacks {path}")
@@ -192,11 +193,11 @@ def _make_above(target: Path, under: Path, folders: dict[str, KeptFolder]) -> No
         folder = under / path
         if folder.exists():
             continue
-        told = folders.get(f"/{path}")
+        kept = folders.get(f"/{path}")
         folder.mkdir(mode=0o700)
-        if told is not None:
-            _owned(folder, told)
-            folder.chmod(told.mode)
+        if kept is not None:
+            _owned(folder, kept)
+            folder.chmod(kept.mode)
 
 
 def _put(source: Path, kept: Kept, target: Path) -> None:
@@ -216,16 +217,16 @@ def _put(source: Path, kept: Kept, target: Path) -> None:
     fresh.replace(target)
 
 
-def _owned(path: Path, told: KeptFolder | Kept) -> None:
+def _owned(path: Path, kept: KeptFolder | Kept) -> None:
     if os.geteuid() == 0:
-        os.chown(path, user_number(told.owner), group_number(told.group))
+        os.chown(path, user_number(kept.owner), group_number(kept.group))
 
 
 # --- databases on a server
 
 
 def _server(manifest: Manifest, kept: Kept, folder: Path) -> URL:
-    """Where a database was, as the configuration in the backup says."""
+    """Return where a database was, as the configuration in the backup says."""
     of_hub = Path(kept.path) == HUB_DUMP
     file = manifest.hub if of_hub else manifest.link
     if file is None:

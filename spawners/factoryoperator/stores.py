@@ -25,7 +25,7 @@ _OF_THE_PROXY = ("proxy.env", "restore-routes.header")
 
 @dataclass(frozen=True)
 class Store:
-    """One thing to keep. ``path``: where it lies; of a database on a server a name for it. ``url``: that server."""
+    """One thing to keep. ``path``: where it lies; for a database on a server, a name for it. ``url``: that server."""
 
     kind: Kind
     path: Path
@@ -34,7 +34,7 @@ class Store:
 
 
 class NotOurs(Exception):
-    """A database that only its own tools can back up; the message says which."""
+    """Raise for a database that only its own tools can back up; the message says which."""
 
 
 def of(gateway: Gateway, databases: bool = True) -> list[Store]:
@@ -119,11 +119,11 @@ def _catalogue(config: LinkConfig) -> Iterator[Store]:
 
 
 def _keys(transport: SshTransportSettings, factory: str) -> Iterator[Store]:
-    told = transport.credentials
-    if isinstance(told, KeyCredentials):
-        yield from _below(told.keys, f"SSH keys of {factory}")
+    credentials = transport.credentials
+    if isinstance(credentials, KeyCredentials):
+        yield from _below(credentials.keys, f"SSH keys of {factory}")
         return
-    for _, value in told:
+    for _, value in credentials:
         if isinstance(value, Path):
             yield Store("file", value, f"SSH key of {factory}")
             yield Store("file", value.with_name(f"{value.name}.pub"), f"SSH key of {factory}")

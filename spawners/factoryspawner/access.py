@@ -1,4 +1,5 @@
-"""Who may start something: the authenticator says, and the link is told, before each start and whenever it changes."""
+"""Who may start anything: the authenticator decides, and the link hears of it before each start and whenever it
+changes."""
 
 from __future__ import annotations
 
@@ -23,8 +24,8 @@ _GROUP: TypeAdapter[str] = TypeAdapter(Group)
 
 
 class Refusal(NamedTuple):
-    """Why nothing may start. ``out``: the person is shut out, so running sessions end, too; ``known``: the hub's groups
-    of the person are right, and only an acceptance (of the terms) is missing."""
+    """Why a person may start nothing. ``out``: the person is shut out, so running sessions end, too; ``known``: the
+    hub's groups of the person are right, and only an acceptance (of the terms) is missing."""
 
     words: Words
     out: bool
@@ -33,16 +34,17 @@ class Refusal(NamedTuple):
 
 @runtime_checkable
 class LoginStatus(Protocol):
-    """An authenticator that knows more than the hub of whom it let in. A site's own class is one by having this method,
-    so its name stays: under another name nothing would be refused, and nobody would be told."""
+    """An authenticator that can say at any time whether a person may start anything. A site's own class is one if it
+    has this method, so the method's name stays: under another name nothing would be refused, and nobody would
+    notice."""
 
     async def standing(self, user: Any) -> Refusal | None:
-        """Why nothing may start for them; None: it may."""
+        """Return why the person may start nothing; None: they may."""
 
 
 @runtime_checkable
 class Expires(Protocol):
-    """An authenticator whose word on a person counts for a while only."""
+    """An authenticator whose answer about a person counts for a while only."""
 
     async def counts_until(self, user: Any) -> datetime | None:
         """Return when the person has to sign in, or be looked at, again; None: at no such moment."""
@@ -56,7 +58,7 @@ class TermsOf(NamedTuple):
 
     @property
     def accepted(self) -> str | None:
-        """The version that they accepted, if it is this one."""
+        """Return the version that the person accepted, if it is this one."""
         return None if self.accepted_at is None else self.terms.version
 
 
@@ -65,7 +67,7 @@ class KeepsTerms(Protocol):
     """An authenticator that asks people to accept the gateway's terms."""
 
     def terms_of(self, name: str) -> TermsOf | None:
-        """Where that person stands with the terms; None: there are none."""
+        """Return the terms and whether the person accepted them; None: there are no terms."""
 
     def accept_terms(self, name: str, version: str) -> None:
         """Keep that they accept the terms of that version."""
@@ -99,9 +101,9 @@ async def status(
 async def check(link: LinkClient, authenticator: object, user: Any, options: JobOptions | None = None) -> None:
     """Tell the link who this is now, and whether they may begin anything. ``options``: what the operator adds to
     their jobs, where that is known. Raises StartFailed if nothing may start for them, or the link is silent."""
-    told, refusal = await status(authenticator, user, options)
+    update, refusal = await status(authenticator, user, options)
     try:
-        await tell(link, user.name, told)
+        await tell(link, user.name, update)
     except LinkSilent as error:
         raise StartFailed("silent", LINK_SILENT) from error
     except LinkProblem as error:
@@ -110,19 +112,19 @@ async def check(link: LinkClient, authenticator: object, user: Any, options: Job
         raise StartFailed("forbidden", refusal.words)
 
 
-async def tell(link: LinkClient, name: str, told: PersonUpdate) -> None:
+async def tell(link: LinkClient, name: str, update: PersonUpdate) -> None:
     """Tell the link. Raises LinkSilent, LinkProblem."""
-    if isinstance(told, AccessStatus):
-        await link.put_access(name, told)
+    if isinstance(update, AccessStatus):
+        await link.put_access(name, update)
     else:
-        await link.put_person(name, told)
+        await link.put_person(name, update)
 
 
-async def tell_surely(link: LinkClient, name: str, told: PersonUpdate) -> None:
+async def tell_surely(link: LinkClient, name: str, update: PersonUpdate) -> None:
     """Tell the link, now or when it answers again."""
     for pause in pauses():
         try:
-            await tell(link, name, told)
+            await tell(link, name, update)
         except (LinkSilent, LinkProblem) as error:
             log.info("The link is told of %s again: %s", name, error)
             await asyncio.sleep(pause)

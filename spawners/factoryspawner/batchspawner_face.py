@@ -1,4 +1,4 @@
-"""The face that batchspawner's operators and users know: its settings, and what may be asked of one of its spawners."""
+"""What batchspawner's operators and users know: its settings, and the methods of its spawners."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from factoryspawner.session_handle import SessionHandle
 
 
 class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner is untyped
-    """Settings of batchspawner that reach the job; those that cannot are refused when a spawner is made."""
+    """Settings of batchspawner that reach the job; a spawner with any other setting is refused when it is made."""
 
     req_qos = Unicode("", help="Quality of service of every job").tag(config=True)
     req_constraint = Unicode("", help="Node features that every job asks for").tag(config=True)
@@ -28,32 +28,32 @@ class BatchspawnerFace(BatchSpawnerBase):  # type: ignore[misc]  # batchspawner 
 
     @property
     @abstractmethod
-    def claim(self) -> SessionHandle:
-        """The session that this server is, or none yet."""
+    def handle(self) -> SessionHandle:
+        """Return the handle of this server's session, which may have none yet."""
 
     def job_options(self) -> JobOptions:
-        """What the settings add to the job. Raises SettingsError."""
+        """Return what the settings add to the job. Raises SettingsError."""
         return job_options({name: getattr(self, name) for name in FEEDING})
 
     async def run_command(self, *_args: Any, **_kwargs: Any) -> str:
-        """Batchspawner's way to a shell: closed."""
+        """Raise RuntimeError: batchspawner's way to a shell is closed."""
         raise RuntimeError("The hub runs no commands; the link talks to the schedulers")
 
     def state_ispending(self) -> bool:
-        """Whether the job waits in the queue."""
-        return self.claim.session is not None and self.claim.session.state == SessionState.PENDING
+        """Return whether the job waits in the queue."""
+        return self.handle.session is not None and self.handle.session.state == SessionState.PENDING
 
     def state_isrunning(self) -> bool:
-        """Whether the job has its node."""
-        return self.claim.session is not None and self.claim.session.state in (
+        """Return whether the job has its node."""
+        return self.handle.session is not None and self.handle.session.state in (
             SessionState.STARTING,
             SessionState.RUNNING,
         )
 
     def state_isunknown(self) -> bool:
-        """Whether the factory does not answer."""
-        return self.claim.session is not None and self.claim.session.state == SessionState.UNREACHABLE
+        """Return whether the factory does not answer."""
+        return self.handle.session is not None and self.handle.session.state == SessionState.UNREACHABLE
 
     def state_gethost(self) -> str | None:
-        """The job's node."""
-        return self.claim.session.node if self.claim.session is not None else None
+        """Return the job's node."""
+        return self.handle.session.node if self.handle.session is not None else None

@@ -1,9 +1,8 @@
 """Takes batchspawner's callback out of the hub.
 
 ``POST /hub/api/batchspawner`` sets any attribute of a spawner that its caller names, and a notebook's own token may
-call it: that runs commands as the hub. Importing batchspawner registers it, so whoever imports batchspawner through
-this package gets a hub without it.
-"""
+call it, which runs commands as the hub. Importing batchspawner registers the callback, so code that imports
+batchspawner through this package gets a hub without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a start can fail with, in words that both the hub's API and its pages show."""
+"""The failures of a start, in words that both the hub's API and its pages show."""
 
 from __future__ import annotations
 
@@ -74,12 +74,11 @@ NOT_WRITTEN = Words(
 
 
 class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untyped
-    """A start that came to nothing.
+    """Raise where a start failed.
 
     ``kind``: what sort of failure; ``words``: what, what to do, the scheduler's own words; ``session``: the session
     that ended, for pages that show its log. JupyterHub's API answers ``{"status", "message"}`` with
-    ``jupyterhub_message``; its pages take ``jupyterhub_html_message`` (escaped here) or the exception itself.
-    """
+    ``jupyterhub_message``; its pages take ``jupyterhub_html_message`` (escaped here) or the exception itself."""
 
     def __init__(self, kind: Kind, words: Words, *, field: str | None = None, session: Session | None = None) -> None:
         self.kind = kind
@@ -92,14 +91,15 @@ class StartFailed(SpawnException):  # type: ignore[misc]  # jupyterhub is untype
 
 
 class AskFirst(Exception):
-    """A link with options never starts a session: the page shows the form filled in and asks for the click."""
+    """Raise for a link with options, which never starts a session: the page shows the form filled in and asks for
+    the click."""
 
     jupyterhub_message = ""
     jupyterhub_html_message = ""
 
 
 def problem_failed(problem: Problem) -> StartFailed:
-    """The failure that the link's refusal stands for."""
+    """Return the failure for the link's refusal."""
     words = Words(
         code=problem.code or problem.kind,
         what=problem.message,
@@ -111,7 +111,7 @@ def problem_failed(problem: Problem) -> StartFailed:
 
 
 def session_failed(session: Session) -> StartFailed:
-    """The failure of a start whose session ended before it could be used."""
+    """Return the failure of a start whose session ended before it could be used."""
     words = session.end or Words(
         code=str(session.end_reason or "ended"), what=N_("The session ended before it could be used."), whose="you"
     )

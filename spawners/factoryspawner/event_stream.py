@@ -17,14 +17,14 @@ _HEARTBEAT = 15.0  # seconds; tells proxies that the stream lives
 
 
 class PageStreams:
-    """How many streams each person has open."""
+    """Counts the streams that each person has open."""
 
     def __init__(self) -> None:
         self._open: Counter[str] = Counter()
 
     @contextmanager
     def one_more(self, person: str) -> Iterator[bool]:
-        """Count a stream of that person for as long as it is open; False: there may be no more."""
+        """Count a stream of that person for as long as it is open; yield False if there may be no more."""
         if self._open[person] >= MOST_OF_A_PERSON:
             yield False
             return
@@ -54,7 +54,7 @@ class Stream:
         self._stopped = False
 
     def stop(self) -> None:
-        """The reader is gone."""
+        """End the stream: the reader is gone."""
         self._stopped = True
         for task in self._tasks:
             task.cancel()

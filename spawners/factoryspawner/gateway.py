@@ -1,4 +1,5 @@
-"""What all spawners and handlers of a hub process share: the way to the link, its table, and work in the background."""
+"""What all spawners and handlers of a hub process share: the client of the link, its table, and work in the
+background."""
 
 from __future__ import annotations
 
@@ -26,14 +27,14 @@ _gateways: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Path, HubGateway]] 
 
 
 class StopTimes:
-    """When each server was last asked to stop, so that a start that was asked for before then does not go on. Kept for
-    as long as a start may take until it asks the link."""
+    """When each server was last asked to stop, so that a start that was requested before then does not go on. Kept
+    for as long as a start may take until it asks the link."""
 
     def __init__(self) -> None:
         self._at: dict[tuple[str, str], float] = {}  # by person and server, in the loop's time
 
     def note(self, user: str, server: str) -> None:
-        """The server is to stop."""
+        """Note that the server is to stop."""
         now = asyncio.get_running_loop().time()
         self._at.pop((user, server), None)  # the newest goes last
         self._at[user, server] = now
@@ -41,12 +42,12 @@ class StopTimes:
             del self._at[oldest[0]]
 
     def since(self, user: str, server: str, asked: float) -> bool:
-        """Whether the server was asked to stop after a moment of the loop's time."""
+        """Return whether the server was asked to stop after a moment of the loop's time."""
         return self._at.get((user, server), -math.inf) > asked
 
 
 class HubGateway:
-    """One for each hub process and link. Made by ``gateway()``; subscribes to the table at once."""
+    """What one hub process shares about one link. Made by ``gateway()``; subscribes to the table at once."""
 
     def __init__(self, socket: Path) -> None:
         self.link = LinkClient(socket)
@@ -94,9 +95,9 @@ class HubGateway:
                 return
 
     async def network(self) -> NetworkView:
-        """The whole network as anybody may see it, at most 5 s old: who has no login asks no more often than that, and
-        waits for no more than one question. Raises LinkSilent."""
-        await self.table.heard()
+        """Return the whole network as anybody may see it, at most 5 s old: people without a login ask the link no
+        more often than that, and wait for no more than one question. Raises LinkSilent."""
+        await self.table.wait_for_link()
         if self.table.silent:
             raise LinkSilent("it does not answer")
         now = asyncio.get_running_loop().time
@@ -127,7 +128,7 @@ class HubGateway:
 
 
 def gateway(socket: Path) -> HubGateway:
-    """The process's gateway to the link at that socket; must be called in the event loop."""
+    """Return the process's gateway to the link at that socket; call it in the event loop."""
     mine = _gateways.setdefault(asyncio.get_running_loop(), {})
     if socket not in mine:
         mine[socket] = HubGateway(socket)

@@ -1,4 +1,4 @@
-"""The language of pages: what a request asks for, and what the link said, in that language."""
+"""The language of pages: which one a request asks for, and the link's texts in that language."""
 
 from __future__ import annotations
 
@@ -35,34 +35,35 @@ _TEXTS: dict[type[BaseModel], tuple[str, ...]] = {
 
 
 class PageLanguage(language.Language):
-    """One language, for pages and what they are answered."""
+    """One language, for pages and answers."""
 
     @cached_property
     def name(self) -> str:
-        """In the language itself."""
+        """Return the language's name in the language itself."""
         return str(Locale.parse(self.code, sep="-").get_display_name() or self.code).capitalize()
 
     def moment(self, at: datetime) -> str:
-        """A moment as the reader's language writes it, in UTC: the server does not know where the reader is."""
+        """Return a moment as the reader's language writes it, in UTC: the server does not know where the reader is."""
         return f"{format_datetime(at, 'd MMM yyyy HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
 
     def clock(self, at: datetime, now: datetime) -> str:
-        """The same of a moment near ``now``: without the day where it is today's."""
+        """Return a moment near ``now`` as the reader's language writes it, in UTC: without the day where it is
+        today's."""
         if at.astimezone(UTC).date() != now.astimezone(UTC).date():
             return self.moment(at)
         return f"{format_datetime(at, 'HH:mm', tzinfo=UTC, locale=Locale.parse(self.code, sep='-'))} UTC"
 
     @cached_property
     def countries(self) -> Mapping[str, str]:
-        """The names of countries by their ISO 3166 codes."""
+        """Return the names of countries by their ISO 3166 codes."""
         return Locale.parse(self.code, sep="-").territories
 
     def number(self, value: float) -> str:
-        """A number as the reader's language writes it."""
+        """Return a number as the reader's language writes it."""
         return str(format_decimal(value, locale=Locale.parse(self.code, sep="-")))
 
     def spoken(self, value: T) -> T:
-        """A model of the link, or a tuple or list of them, with its texts in this language."""
+        """Return a model of the link, or a tuple or list of them, with its texts in this language."""
         if self.code == SOURCE:
             return value
         if isinstance(value, tuple | list):
@@ -82,7 +83,7 @@ class PageLanguage(language.Language):
 
 
 class Languages:
-    """All that a folder has: ``LANGUAGE/LC_MESSAGES/factorygate.po``; English is always there."""
+    """All languages of a folder: ``LANGUAGE/LC_MESSAGES/factorygate.po``; English is always there."""
 
     def __init__(self, folder: Path) -> None:
         self._all = language.read(folder, PageLanguage)
@@ -91,13 +92,13 @@ class Languages:
         return iter(self._all.values())
 
     def of(self, request: HTTPServerRequest) -> PageLanguage:
-        """What a request asks for."""
+        """Return the language that a request asks for."""
         return language.first(self._all, wanted(request))
 
 
 def wanted(request: HTTPServerRequest) -> list[str]:
-    """The languages that a request asks for: by ``?lang=``, by the cookie that the switch on the page sets, by the
-    browser."""
+    """Return the languages that a request asks for: by ``?lang=``, by the cookie that the switch on the page sets,
+    by the browser."""
     asked = [value.decode("ascii", "replace") for value in request.query_arguments.get("lang", [])]
     cookie = request.cookies.get(COOKIE)
     asked += [cookie.value] if cookie is not None else []
@@ -107,12 +108,12 @@ def wanted(request: HTTPServerRequest) -> list[str]:
 
 @cache
 def languages(folder: Path) -> Languages:
-    """The languages in a folder, read once in the life of a process."""
+    """Return the languages in a folder, read once in the life of a process."""
     return Languages(folder)
 
 
 def _accepted(header: str) -> list[str]:
-    """The languages of an ``Accept-Language``, the most wanted first."""
+    """Return the languages of an ``Accept-Language``, the most wanted first."""
     weighted: list[tuple[float, str]] = []
     for part in header.split(","):
         code, *more = (one.strip() for one in part.split(";"))

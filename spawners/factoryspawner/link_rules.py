@@ -25,8 +25,8 @@ def of(config: Sections, login: LoginSettings | None) -> HubRules:
     and what the operator adds to jobs."""
     settings: dict[str, str] = {}
     for section in SECTIONS:
-        told = config.get(section, {})
-        settings.update({name: told[name] for name in FEEDING if isinstance(told.get(name), str)})
+        given = config.get(section, {})
+        settings.update({name: given[name] for name in FEEDING if isinstance(given.get(name), str)})
     return HubRules(
         access=login is not None or _has_rules(config.get("JupyterHub", {}).get("authenticator_class", "pam")),
         terms=None if login is None or login.terms is None else login.terms.version,

@@ -1,8 +1,8 @@
 """The hub's own copy of the link's table: every live session and cluster and each factory's health, kept by one
 subscription.
 
-Spawners and pages read it without I/O. While the link is silent the table keeps what it last knew, and says so.
-"""
+Spawners and pages read it without I/O. While the link is silent, the table keeps what it last knew, and is marked
+``silent``."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class LinkTable:
         self.on_snapshot: Callable[[], object] = lambda: None  # called at each new subscription to the link
 
     def session(self, session_id: SessionId) -> Session | None:
-        """The session as last heard; None if the link never spoke of it, or no longer knows it."""
+        """Return the session as last heard; None if the link never spoke of it, or no longer knows it."""
         return self._sessions.get(session_id)
 
     def of(self, user: str, server: str | None = None) -> list[Session]:
-        """The live sessions of a person (of one server, where named), oldest first."""
+        """Return the live sessions of a person (of one server, where named), oldest first."""
         live = [
             session
             for session in self._sessions.values()
@@ -51,13 +51,14 @@ class LinkTable:
         return sorted(live, key=lambda session: session.created)
 
     def over(self, session_id: SessionId) -> bool:
-        """Whether the link told that this session ended, or knows nothing of it. Never true by silence alone."""
+        """Return whether the link said that this session ended, or knows nothing of it. Silence alone never makes it
+        true."""
         session = self._sessions.get(session_id)
         if session is None:
             return not self.silent
         return not _live(session)
 
-    async def heard(self) -> None:
+    async def wait_for_link(self) -> None:
         """Return when the first attempt to hear the link has an outcome, after 5 s at the latest."""
         try:
             await asyncio.wait_for(self._tried.wait(), _FIRST_ANSWER)
@@ -79,22 +80,22 @@ class LinkTable:
         self._wake(_of_session(session.id), _of_person(session.user))
 
     def live_of(self, user: str) -> AsyncGenerator[list[Session]]:
-        """The person's live sessions now and after every change, newest first; ends when the link falls silent, so
-        that who reads asks anew and hears that."""
-        return self._told(_of_person(user), lambda: self.of(user)[::-1])
+        """Yield the person's live sessions now and after every change, newest first; end when the link falls silent,
+        so that the reader asks anew and learns of the silence."""
+        return self._changes(_of_person(user), lambda: self.of(user)[::-1])
 
     def clusters_of(self, user: str) -> AsyncGenerator[list[Cluster]]:
-        """The same for the person's clusters."""
+        """Yield the person's clusters now and after every change, newest first; end when the link falls silent."""
 
         def look() -> list[Cluster]:
             mine = [cluster for cluster in self._clusters.values() if cluster.user == user]
             return sorted(mine, key=lambda cluster: cluster.created, reverse=True)
 
-        return self._told(_of_clusters(user), look)
+        return self._changes(_of_clusters(user), look)
 
-    async def _told(self, key: str, look: Callable[[], T]) -> AsyncGenerator[T]:
+    async def _changes(self, key: str, look: Callable[[], T]) -> AsyncGenerator[T]:
         last: T | None = None
-        await self.heard()
+        await self.wait_for_link()
         with self._watch(key) as changed:
             while not self.silent:
                 changed.clear()
@@ -106,16 +107,16 @@ class LinkTable:
 
     @contextmanager
     def watch_session(self, session_id: SessionId) -> Iterator[asyncio.Event]:
-        """An event that is set at every change of the session, and when the link falls silent or is back.
+        """Give an event that is set at every change of the session, and when the link falls silent or is back.
 
-        Clear it, read the table, wait: then no change is missed.
-        """
+        Clear it, read the table, wait: then no change is missed."""
         with self._watch(_of_session(session_id)) as event:
             yield event
 
     @contextmanager
     def watch_person(self, user: str) -> Iterator[asyncio.Event]:
-        """The same for all sessions of a person."""
+        """Give an event that is set at every change of a person's sessions, and when the link falls silent or is
+        back."""
         with self._watch(_of_person(user)) as event:
             yield event
 
@@ -155,7 +156,8 @@ class LinkTable:
             self._wake(*self._watches)
 
     async def _take_snapshot(self, sessions: tuple[Session, ...]) -> None:
-        """What we held for live and the snapshot lacks has ended meanwhile: ask how."""
+        """Take over the snapshot. A session that was live here and that the snapshot lacks has ended meanwhile: ask
+        how."""
         fresh = {session.id: session for session in sessions}
         missing = [session.id for session in self._sessions.values() if _live(session) and session.id not in fresh]
         for session_id in missing:
@@ -174,7 +176,7 @@ class LinkTable:
         self._wake(*(_of_clusters(cluster.user) for cluster in known.values()))
 
     def _learn_cluster(self, cluster: Cluster) -> None:
-        """Those that ended are not kept: what became of them is asked of the link."""
+        """Take over a cluster. Ended clusters are not kept: how they ended is asked of the link."""
         if cluster.state == "ended":
             self._clusters.pop(cluster.id, None)
         else:

@@ -1,8 +1,7 @@
 """The hub's log.
 
-JupyterHub hides a token in the address of a request, but not where that address is part of another: whoever is sent to
-the login page comes back to where they were, so that address is in the login page's own.
-"""
+JupyterHub hides a token in the address of a request, but not where that address is part of another: a person who is
+sent to the login page returns to where they were, so that address is in the login page's own."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from factorygate.hiding import hidden
 
 
 class Formatter(CoroutineLogFormatter):  # type: ignore[misc]  # jupyterhub is untyped
-    """JupyterHub's, without tokens."""
+    """JupyterHub's formatter, with tokens hidden."""
 
     def format(self, record: LogRecord) -> str:
         """Return the record's line or lines."""

@@ -1,4 +1,4 @@
-"""From what a form or the API posts to a choice of ids. Whatever else is in there is refused, in words."""
+"""Reads a choice of ids from what a form or the API posts. Anything else in there is refused, in words."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHOWN = 60  # characters of a refused value that are shown again
 
 
 def choice_from_options(options: object) -> Choice:
-    """The choice in a JSON object; raises StartFailed (400) that names the option at fault."""
+    """Return the choice in a JSON object. Raises StartFailed (400) that names the option at fault."""
     if not isinstance(options, Mapping):
         raise _invalid("The options must be an object such as {“factory”: “…”, “size”: “…”}.", None)
     for key, value in options.items():
@@ -33,7 +33,7 @@ def choice_from_options(options: object) -> Choice:
 
 
 def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
-    """The choice in a posted form or a query: lists of strings; a field left empty takes its default."""
+    """Return the choice in a posted form or a query: lists of strings; a field left empty takes its default."""
     options: dict[str, object] = {}
     for key, values in form.items():
         if key in _NOT_OPTIONS:
@@ -48,7 +48,7 @@ def choice_from_form(form: Mapping[str, Sequence[Any]]) -> Choice:
 
 
 def plain(choice: Choice) -> dict[str, Any]:
-    """The choice as JupyterHub keeps it: JSON, without what was left to the factory."""
+    """Return the choice as JupyterHub keeps it: JSON, without what was left to the factory."""
     return choice.model_dump(mode="json", exclude_none=True)
 
 

@@ -1,4 +1,4 @@
-"""How a start goes on, as JupyterHub's progress events: for its own page, for scripts, and for ours."""
+"""The progress of a start as JupyterHub's progress events: for its own page, for scripts, and for our page."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _PERCENT = {
 
 
 def event(session: Session | None, *, silent: bool, waits_for_predecessor: bool) -> dict[str, Any]:
-    """One event: ``message`` for people, ``progress`` in percent, and the whole ``session`` for our page."""
+    """Return one event: ``message`` for people, ``progress`` in percent, and the whole ``session`` for our page."""
     if session is None:
         message = "The server's last session is still ending." if waits_for_predecessor else "Asking the factory."
         return {"progress": 5, "message": message}
-    told: dict[str, Any] = {"message": _message(session), "session": session.model_dump(mode="json")}
+    data: dict[str, Any] = {"message": _message(session), "session": session.model_dump(mode="json")}
     if session.state in _PERCENT:
-        told["progress"] = _percent(session)
+        data["progress"] = _percent(session)
     if silent:
-        told["message"] = "The gateway's link does not answer just now; the session goes on."
-    return told
+        data["message"] = "The gateway's link does not answer just now; the session goes on."
+    return data
 
 
 def _percent(session: Session) -> int:

@@ -1,4 +1,4 @@
-"""Names of servers whose start was refused: they keep no place among the named servers that a person may have."""
+"""Names of servers whose start was refused: they take no place among the named servers that a person may have."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def forget(user: Any) -> None:
 
 
 def _starts(spawner: Any) -> bool:
-    """True if a start is being answered, or is about to be: JupyterHub makes a name before its start."""
+    """Return whether a start is being answered, or is about to be: JupyterHub makes a name before its start."""
     if spawner is None:  # from before the hub was restarted
         return False
     start = spawner._spawn_future

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 
 def pauses(first: float = 0.1, longest: float = 3.0) -> Iterator[float]:
-    """Seconds, without end: doubled up to the longest, each up to a quarter shorter so that callers spread out."""
+    """Yield seconds, without end: doubled up to the longest, each up to a quarter shorter so that callers spread
+    out."""
     pause = first
     while True:
         yield pause * random.SystemRandom().uniform(0.75, 1.0)

@@ -1,4 +1,4 @@
-"""All that the hub answers beside JupyterHub's own: our pages, what they ask, and their files."""
+"""All routes that this gateway adds to the hub: pages, what they ask, and their files."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _API = (*factories.ROUTES, *person.ROUTES, *sessions.ROUTES, *home.ROUTES, *clus
 
 
 def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
-    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. Those of its own handlers that start
-    and stop servers are replaced. ``link_socket``: the link's Unix socket; ``pages``: folder of our templates,
-    pictures and catalogues."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them. JupyterHub's
+    handlers that start and stop servers are replaced. ``link_socket``: the link's Unix socket; ``pages``: folder of
+    our templates, pictures and catalogues."""
     server_api.replace_handlers()
     to_link = {"link_socket": link_socket, "locale": pages / "locale"}
     return [

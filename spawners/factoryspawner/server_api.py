@@ -179,11 +179,11 @@ def started(spawner: FactorySpawner, base_url: str) -> dict[str, Any]:
     """Return the session of a server that starts, as the link's user API tells of it; before the link has answered,
     only whose it is, its id (None: a session that still ends comes first), its state and its address."""
     root = f"{spawner.gateway_url}{base_url}"
-    session = spawner.claim.session
+    session = spawner.handle.session
     if session is not None:
         return session.addressed(root).model_dump(mode="json")
     return {
-        "id": spawner.claim.session_id or None,
+        "id": spawner.handle.session_id or None,
         "user": spawner.user.name,
         "server": spawner.name,
         "state": SessionState.PENDING.value,

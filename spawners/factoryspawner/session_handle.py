@@ -1,7 +1,7 @@
-"""A server's claim on a session: how one is found, asked for, given its environment, waited for and stopped.
+"""The handle of a server's session: it finds the session, asks for one, sends its environment, waits for it and stops
+it.
 
-Knows the link and its table, and nothing of JupyterHub.
-"""
+This module knows the link and its table, and nothing of JupyterHub."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _UNKNOWN = Words(
 
 
 class SessionHandle:
-    """``session_id``: "" while there is none; ``token``: the hub token that session's notebook has, "" if not known;
-    ``asked_to_stop``: somebody wants it gone; ``was_certain``: it was known to live since this process holds it;
-    ``predecessor``: an earlier session of the server that is still ending.
-    """
+    """The session of one server. ``session_id``: "" while there is none; ``token``: the hub token that session's
+    notebook has, "" if not known; ``asked_to_stop``: somebody wants the session to end; ``was_certain``: it was
+    known to live since this process holds it; ``predecessor``: an earlier session of the server that is still
+    ending."""
 
     def __init__(self, gateway: HubGateway, user: str, server: str) -> None:
         self._gateway = gateway
@@ -50,11 +50,11 @@ class SessionHandle:
 
     @property
     def session(self) -> Session | None:
-        """As the table has it."""
+        """Return the session as the table has it."""
         return self._table.session(self.session_id)
 
     def names(self) -> dict[str, str]:
-        """What the notebook's code may know of its session, as environment variables."""
+        """Return what the notebook's code may know of its session, as environment variables."""
         session = self.session
         if session is None:
             return {}
@@ -68,7 +68,7 @@ class SessionHandle:
         }
 
     def over(self) -> bool:
-        """Whether nothing is left to hold on to. A silent link is no reason."""
+        """Return whether the session is over or there is none. A silent link is no reason."""
         if not self.session_id or self.asked_to_stop:
             return True
         if self._put is not None and not self._put.done():
@@ -120,7 +120,7 @@ class SessionHandle:
             self.token = spare
 
     def begin(self, token: str) -> None:
-        """A new session, not asked for yet."""
+        """Choose the id of a new session, which is not asked for yet."""
         self.session_id = uuid.uuid4().hex
         self.token = token
         self.asked_to_stop = False
@@ -129,19 +129,17 @@ class SessionHandle:
     async def put(self, request: SessionRequest) -> None:
         """Ask for the new session until the link answers: the same PUT twice is one job, a lost answer costs nothing.
 
-        Raises StartFailed if the link refuses; then nothing is left. Cancelling this does not cancel the asking: a job
-        may exist already, and ``stop`` must know.
-        """
+        Raises StartFailed if the link refuses; then nothing is left. Cancelling this call does not cancel the
+        request: a job may exist already, and ``stop`` must know."""
         self._put = asyncio.get_running_loop().create_task(self._put_until_answered(self.session_id, request))
         problem = await asyncio.shield(self._put)
         if problem is not None:
             raise problem_failed(problem)
 
     async def reachable(self, environment: Environment, spare: str) -> str:
-        """The session's URL, once a request to it gets to the notebook. Time in the queue has no limit.
+        """Return the session's URL, once a request to it gets to the notebook. Time in the queue has no limit.
 
-        Sends the environment when the door opens. Raises StartFailed if the session ends before.
-        """
+        Sends the environment when the door opens. Raises StartFailed if the session ends before."""
         delays = pauses()
         with self._table.watch_session(self.session_id) as changed:
             while True:
@@ -210,7 +208,7 @@ class SessionHandle:
         raise AssertionError("pauses() has no end")
 
     def _unwanted(self, session_id: SessionId) -> bool:
-        """Whether the session is no longer to be asked for."""
+        """Return whether the session is no longer to be asked for."""
         return self.asked_to_stop or self.session_id != session_id or self._gateway.stop_requests.unwanted(session_id)
 
     async def _send(self, environment: Environment) -> bool:

@@ -55,7 +55,7 @@ class FactorySpawner(BatchspawnerFace):
         self._unfollow: Callable[[], object] | None = None
         self._good_options: dict[str, Any] = {}  # what the last accepted start was given
         self._languages = ""  # of who started it, as the notebook reads them
-        self._claim_made: SessionHandle | None = None
+        self._handle_made: SessionHandle | None = None
         self.ending: asyncio.Task[None] | None = None  # a DELETE of this server that is being carried out
         self.remove_wanted = False  # that DELETE also removes the server
 
@@ -63,39 +63,40 @@ class FactorySpawner(BatchspawnerFace):
 
     @property
     def gateway(self) -> HubGateway:
-        """What this hub process shares."""
+        """Return what this hub process shares."""
         return gateway(Path(self.link_socket))
 
     @property
-    def claim(self) -> SessionHandle:
-        """The session that this server is, or none yet. Made late: it needs the event loop."""
-        if self._claim_made is None:
-            self._claim_made = SessionHandle(self.gateway, self.user.name, self.name)
-        return self._claim_made
+    def handle(self) -> SessionHandle:
+        """Return the handle of this server's session, which may have none yet. It is made late: it needs the event
+        loop."""
+        if self._handle_made is None:
+            self._handle_made = SessionHandle(self.gateway, self.user.name, self.name)
+        return self._handle_made
 
     @property
     def will_resume(self) -> bool:
-        """Whether the session goes on though JupyterHub forgets the server: then its token must stay valid."""
-        return not self.claim.over()
+        """Return whether the session goes on though JupyterHub forgets the server: then its token must stay valid."""
+        return not self.handle.over()
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Take over what an earlier hub process knew. A stop that it did not bring to the ledger is asked for again."""
         super().load_state(state)
-        self.claim.session_id = state.get("session_id", "")
-        self.claim.token = self.api_token = state.get("api_token", "")
+        self.handle.session_id = state.get("session_id", "")
+        self.handle.token = self.api_token = state.get("api_token", "")
         self._good_options = state.get("options", {})
         self._languages = state.get("languages", "")
-        session_id = self.claim.session_id
+        session_id = self.handle.session_id
         if session_id and (state.get("wish") == "stop" or self.gateway.stop_requests.unwanted(session_id)):
-            self.gateway.background(self.claim.stop())
-            self.claim.asked_to_stop = True
+            self.gateway.background(self.handle.stop())
+            self.handle.asked_to_stop = True
 
     def get_state(self) -> dict[str, Any]:
-        """For the hub's database: session, its token, and the options of the last good start."""
+        """Return the state for the hub's database: session, its token, and the options of the last good start."""
         state: dict[str, Any] = super().get_state()
-        if self.claim.session_id:
-            state.update(session_id=self.claim.session_id, api_token=self.claim.token)
-            if self.claim.asked_to_stop:
+        if self.handle.session_id:
+            state.update(session_id=self.handle.session_id, api_token=self.handle.token)
+            if self.handle.asked_to_stop:
                 state["wish"] = "stop"
         if self._good_options:
             state["options"] = self._good_options
@@ -105,16 +106,16 @@ class FactorySpawner(BatchspawnerFace):
 
     def clear_state(self) -> None:
         """Forget the session only when it is over: JupyterHub clears before each start, and after each stop."""
-        over = self.claim.over()
+        over = self.handle.over()
         super().clear_state()
         if over:
-            self.claim.reset()
-        self.api_token = self.claim.token
+            self.handle.reset()
+        self.api_token = self.handle.token
 
     def _save(self, old_token: str | None = None) -> None:
-        """Commit the state; a token kept for a session that is over, or that has another, goes."""
+        """Commit the state; delete a token that was kept for a session that is over, or that has another."""
         self.orm_spawner.state = self.get_state()
-        if old_token and old_token not in (self.claim.token, self.api_token):
+        if old_token and old_token not in (self.handle.token, self.api_token):
             found = orm.APIToken.find(self.user.db, old_token)
             if found is not None and found.user is self.user.orm_user:
                 self.user.db.delete(found)
@@ -127,11 +128,11 @@ class FactorySpawner(BatchspawnerFace):
         return lambda _spawner, _options: None  # start() reads the options
 
     def options_from_form(self, form_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """The posted form as options; raises StartFailed (400) for whatever is no option of ours."""
+        """Return the posted form as options. Raises StartFailed (400) for a field that is no option."""
         return plain(choice_from_form(form_data))
 
     def options_from_query(self, query_data: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
-        """Options in a link are shown in the form and never start anything."""
+        """Raise AskFirst: options in a link are shown in the form and never start anything."""
         choice_from_form(query_data)
         raise AskFirst
 
@@ -152,21 +153,22 @@ class FactorySpawner(BatchspawnerFace):
                 await access.check(self.gateway.link, self.authenticator, self.user, request.options)
             self._remember(await self._claim_session(request))
             try:
-                url = await self.claim.reachable(self._environment, spare)
+                url = await self.handle.reachable(self._environment, spare)
             except StartFailed:
                 # Nobody knew whether it still lived. With it gone, who asked for a server is to have a new one.
-                if request is None or self.claim.was_certain or self.claim.asked_to_stop:
+                if request is None or self.handle.was_certain or self.handle.asked_to_stop:
                     raise
                 self.api_token = spare
                 self._remember(await self._claim_session(request))
-                url = await self.claim.reachable(self._environment, spare)
-            self.api_token = self.claim.token or spare
+                url = await self.handle.reachable(self._environment, spare)
+            self.api_token = self.handle.token or spare
         finally:
             self._starting = False
         return url
 
     def _request(self) -> SessionRequest | None:
-        """What to ask the link for; None: the link asks for a server that the hub forgot, only to have it adopted."""
+        """Return what to ask the link for; None: the link starts a server that the hub forgot, only to have it
+        adopted."""
         if isinstance(self.user_options, Mapping) and ADOPT in self.user_options:
             self._take_back_options()
             self.user_options = self._good_options
@@ -175,7 +177,7 @@ class FactorySpawner(BatchspawnerFace):
         return SessionRequest(user=self.user.name, server=self.name, choice=self._choice(), options=self.job_options())
 
     def _asked_at(self) -> float:
-        """When this start was asked for, in the loop's time."""
+        """Return when this start was requested, in the loop's time."""
         now = asyncio.get_running_loop().time()
         return now - self.handler.request.request_time() if self.handler is not None else now
 
@@ -187,19 +189,19 @@ class FactorySpawner(BatchspawnerFace):
     async def _claim_session(self, request: SessionRequest | None) -> Session | None:
         attempts = _ATTEMPTS
         while True:
-            session = await self.claim.find(wait=request is not None)
+            session = await self.handle.find(wait=request is not None)
             self._still_wanted()
-            old = self.claim.token
+            old = self.handle.token
             if session is not None:
-                self.claim.adopt(session, self.api_token)
+                self.handle.adopt(session, self.api_token)
                 self._save(old)
                 return session
             if request is None:
                 raise StartFailed("gone", NOTHING_TO_ADOPT)
-            self.claim.begin(self.api_token)
+            self.handle.begin(self.api_token)
             self._save(old)
             try:
-                await self.claim.put(request)
+                await self.handle.put(request)
             except StartFailed as failed:
                 attempts -= 1
                 if failed.kind == "conflict" and attempts:
@@ -207,7 +209,7 @@ class FactorySpawner(BatchspawnerFace):
                 if failed.kind == "invalid":
                     self._take_back_options()
                 raise
-            return self.claim.session
+            return self.handle.session
 
     def _choice(self) -> Choice:
         try:
@@ -217,7 +219,8 @@ class FactorySpawner(BatchspawnerFace):
             raise
 
     def _take_back_options(self) -> None:
-        """JupyterHub keeps options before it knows that they are bad; an empty body repeats the last good ones."""
+        """Restore the last good options: JupyterHub keeps options before it knows that they are bad, and an empty
+        body repeats them."""
         self.orm_spawner.user_options = self._good_options
         self.user.db.commit()
 
@@ -228,73 +231,72 @@ class FactorySpawner(BatchspawnerFace):
         self._save()
 
     def _environment(self) -> tuple[dict[str, str], list[str]]:
-        """For the door. The token goes nowhere else."""
-        self.api_token = self.claim.token
+        """Return environment and argv for the door. The token goes nowhere else."""
+        self.api_token = self.handle.token
         variables = {name: str(value) for name, value in self.get_env().items()}
         if self._languages:
             variables[LANGUAGE] = self._languages
-        return variables | self.claim.names(), [*self.cmd, *self.get_args()]
+        return variables | self.handle.names(), [*self.cmd, *self.get_args()]
 
     async def progress(self) -> AsyncIterator[dict[str, Any]]:
-        """Each change of the session, until it can be used or is over."""
+        """Yield each change of the session, until it can be used or is over."""
         last: dict[str, Any] = {}
         table = self.gateway.table
         with table.watch_person(self.user.name) as changed:
             while True:
                 changed.clear()
-                session = self.claim.session
-                told = progress.event(
-                    session, silent=table.silent, waits_for_predecessor=self.claim.predecessor is not None
+                session = self.handle.session
+                event = progress.event(
+                    session, silent=table.silent, waits_for_predecessor=self.handle.predecessor is not None
                 )
-                if told != last:
-                    last = told
-                    yield told
-                if session is not None and (session.reachable or self.claim.over()):
+                if event != last:
+                    last = event
+                    yield event
+                if session is not None and (session.reachable or self.handle.over()):
                     return
                 await changed.wait()
 
     # --- while it runs ----------------------------------------------------------------------------------------------
 
     async def poll(self) -> int | None:
-        """None while the session lives, else its exit code; from the table, without I/O.
+        """Return None while the session lives, else its exit code; from the table, without I/O.
 
-        At a hub's start None only for what can be reached now. What is pending then is forgotten without ``stop``; the
-        link starts the server again, and ``start`` adopts it.
-        """
-        claim = self.claim
-        if not claim.session_id:
+        At a hub's start the answer is None only for a session that can be reached now. A pending one is then
+        forgotten without ``stop``; the link starts the server again, and ``start`` adopts the session."""
+        handle = self.handle
+        if not handle.session_id:
             return None if self._starting else 0
         table = self.gateway.table
-        await table.heard()
-        session = claim.session
+        await table.wait_for_link()
+        session = handle.session
         if not self._certain:
             up = session is not None and session.state == SessionState.RUNNING and session.reachable
-            if up and not claim.asked_to_stop:
+            if up and not handle.asked_to_stop:
                 return None
-            if not claim.over():
+            if not handle.over():
                 self.gateway.background(self._settle())
             return 0
-        if not claim.over():
+        if not handle.over():
             return None
-        if self.gateway.stop_requests.are_open(claim.session_id) and not table.over(claim.session_id):
+        if self.gateway.stop_requests.are_open(handle.session_id) and not table.over(handle.session_id):
             return None  # stop() waits for the ledger
         return session.exit_code or 0 if session is not None else 0
 
     @property
     def _certain(self) -> bool:
-        """Whether a stop is meant. A hub that cannot reach a server as it starts stops it, and means nothing by it;
-        that it stops those of a blocked user is meant."""
+        """Return whether a stop is meant. A hub that cannot reach a server as it starts calls ``stop`` without
+        meaning it; a stop for a blocked user is meant."""
         return self._confirmed or self.user.name in self.authenticator.blocked_users
 
     async def get_url(self) -> str:
-        """Where the session is now, with the server's own path."""
-        session = self.claim.session
+        """Return where the session is now, with the server's own path."""
+        session = self.handle.session
         if session is None or session.url is None:
             return str(await super().get_url())
         return f"{session.url}{self.server.base_url}"
 
     def start_polling(self) -> None:
-        """The server answers: from here on it is followed, and a stop is meant."""
+        """Follow the server from here on, since it answers; a stop is meant now."""
         super().start_polling()
         self._confirmed = True
         self._unfollow = self.gateway.background(self._follow())
@@ -307,7 +309,7 @@ class FactorySpawner(BatchspawnerFace):
             self._unfollow = None
 
     async def _follow(self) -> None:
-        await self.claim.attend(self._environment)
+        await self.handle.attend(self._environment)
         self._unfollow = None  # what comes now calls stop_polling, which must not cancel it
         if self._spawn_future is not None:  # JupyterHub listens only when the spawn is through
             await asyncio.wait([self._spawn_future])
@@ -322,12 +324,12 @@ class FactorySpawner(BatchspawnerFace):
             self._stop_pending, self._stop_future = False, None
 
     async def _settle(self) -> None:
-        """After the hub forgot the server at its start: should the session end before the link starts the server again,
-        its token goes as well."""
-        session_id, token = self.claim.session_id, self.claim.token
-        await self.claim.until_over(session_id)
+        """Wait until the session that the hub forgot at its start is over; delete its token unless the server was
+        started again."""
+        session_id, token = self.handle.session_id, self.handle.token
+        await self.handle.until_over(session_id)
         if self.orm_spawner.server is None and (self.orm_spawner.state or {}).get("session_id") == session_id:
-            self.claim.reset()
+            self.handle.reset()
             self.api_token = ""  # nosec B105
             self._save(token)
 
@@ -343,20 +345,21 @@ class FactorySpawner(BatchspawnerFace):
         self._confirmed = True
         self.stop_polling()
         found = {session.id for session in self.gateway.table.of(self.user.name, self.name) if session.wish == "run"}
-        if not self.claim.over():
-            found.add(self.claim.session_id)
-            self.claim.asked_to_stop = True
+        if not self.handle.over():
+            found.add(self.handle.session_id)
+            self.handle.asked_to_stop = True
         return self.gateway.stop_requests.keep(found, by)
 
     async def stop(self, now: bool = False) -> None:  # noqa: ARG002  # JupyterHub's signature
         """Return when the ledger holds the stop. Never raises: JupyterHub clears the state all the same."""
         if not self._certain:
             return
-        await self.claim.stop()
+        await self.handle.stop()
 
     async def delete_forever(self) -> None:
-        """The server, or its person, is deleted. A session that a restarted hub has lost sight of ends with it, since
-        the link would start its server again. Never raises: JupyterHub deletes all the same."""
+        """Stop the session of a server that is deleted, or whose person is. A session that a restarted hub has lost
+        sight of ends as well, since the link would start its server again. Never raises: JupyterHub deletes all the
+        same."""
         try:
             await self.request_stop()
         except NotKept:
@@ -368,6 +371,6 @@ class FactorySpawner(BatchspawnerFace):
             )
 
     async def rename(self, old_name: str, new_name: str) -> None:  # noqa: ARG002  # JupyterHub's signature
-        """Refused while the link has a session under the old name."""
+        """Raise HTTPError (400) while the link has a session under the old name."""
         if self.gateway.table.of(self.user.name, old_name):
             raise web.HTTPError(400, "This server has a session; stop it first.")

@@ -40,12 +40,12 @@ _STOPS = Table(
 
 
 class NotKept(Exception):
-    """A stop could not be recorded: neither the hub's database nor the link takes it."""
+    """Raise where a stop could not be recorded: neither the hub's database nor the link takes it."""
 
 
 class StopStore:
-    """The table in the hub's database. ``url``: the database in SQLAlchemy's words. Each call is one transaction on a
-    connection of its own, and blocks until it is on the disk."""
+    """The table in the hub's database. ``url``: the database in SQLAlchemy's words. Each call is one transaction on
+    a connection of its own, and blocks until it is on the disk."""
 
     def __init__(self, url: str) -> None:
         waits = {"timeout": _BUSY_SECONDS} if url.startswith("sqlite") else {}
@@ -103,7 +103,7 @@ class StopRequests:
             _ = self._carry_out(session_id, by)
 
     def are_open(self, session_id: SessionId) -> bool:
-        """Whether the session is to stop, and the ledger is not known to hold that."""
+        """Return whether the session is to stop, and the ledger is not known to hold that."""
         return session_id in self._open
 
     def unwanted(self, session_id: SessionId) -> bool:
@@ -201,7 +201,7 @@ class StopRequests:
                 delays = pauses()
 
     async def _asked(self, stops: Mapping[SessionId, By]) -> tuple[frozenset[SessionId], str]:
-        """What the link took, and why it did not take the others."""
+        """Send the stops. Return those that the link took, and why it did not take the others."""
         try:
             return await self._link.stop_all(stops), "its ledger does not answer"
         except (LinkSilent, LinkProblem) as error:

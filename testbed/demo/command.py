@@ -135,8 +135,8 @@ def open_private(path: Path) -> IO[str]:
 
 
 def _runs_already(folder: DemoFolder, detached: bool) -> int:
-    """Say where the running demo is and how to log in; a second start changes nothing. For a detached one at the same
-    address that is a success."""
+    """Say where the running demo is and how to log in, and return the exit code; a second start changes nothing. For
+    a detached start at the same address that is a success."""
     try:
         url = json.loads((folder.path / "demo.json").read_text(encoding="utf-8"))["hub_url"]
         print(folder.greeting.read_text(encoding="utf-8"), flush=True)
@@ -160,8 +160,8 @@ def stop(folder: DemoFolder, clusters: Path) -> int:
     with ThreadPoolExecutor() as pool:
         list(pool.map(lambda name: factories.load(clusters, name).down(), names))
     supervisor.forget()
-    for told in (folder.path / "demo.json", folder.greeting):
-        told.unlink(missing_ok=True)
+    for file in (folder.path / "demo.json", folder.greeting):
+        file.unlink(missing_ok=True)
     for identity in running.values():
         wait_reaped(identity, REAP_PATIENCE)
     print("The demo has ended." if running or left else "No demo of this checkout was running.")

@@ -1,4 +1,4 @@
-"""What the demo keeps in ``.demo``: logins, secrets, configuration of hub and link. Files are 0600."""
+"""The files that the demo keeps in ``.demo``: logins, secrets, configuration of hub and link. They are 0600."""
 
 from __future__ import annotations
 
@@ -45,47 +45,47 @@ class DemoFolder:
 
     @property
     def issuer(self) -> str:
-        """The login provider, where the demo has one."""
+        """Return the login provider's address, where the demo has one."""
         return f"http://127.0.0.1:{self.ports.provider}"
 
     @property
     def url(self) -> str:
-        """Where people get in, without a slash at its end."""
+        """Return the address for people, without a slash at its end."""
         return f"{self.public_url}{self.base_url}".rstrip("/")
 
     @property
     def public_url(self) -> str:
-        """The proxy's own address, without the path below it."""
+        """Return the proxy's own address, without the path below it."""
         return f"http://127.0.0.1:{self.ports.public}"
 
     @property
     def hub_url(self) -> str:
-        """Where the hub listens."""
+        """Return where the hub listens."""
         return f"http://127.0.0.1:{self.ports.hub}"
 
     @property
     def proxy_api_url(self) -> str:
-        """Where the proxy takes routes."""
+        """Return where the proxy takes routes."""
         return f"http://127.0.0.1:{self.ports.proxy_api}"
 
     @property
     def link_url(self) -> str:
-        """Where the link's user API listens."""
+        """Return where the link's user API listens."""
         return f"http://127.0.0.1:{self.ports.link}"
 
     @property
     def link_socket(self) -> Path:
-        """Where the link listens for the hub."""
+        """Return where the link listens for the hub."""
         return self.path / "link" / "hub.sock"
 
     @property
     def greeting(self) -> Path:
-        """What was said to whoever started it: where to go and how to log in."""
+        """Return the file with what was printed at the start: the address and how to log in."""
         return self.path / "greeting.txt"
 
     @property
     def record(self) -> Path:
-        """Which processes are ours."""
+        """Return the file that names the demo's processes."""
         return self.path / "processes.json"
 
     def prepare(self) -> None:
@@ -102,7 +102,7 @@ class DemoFolder:
         write_passwords(self.path / "passwords.json", self.logins())
 
     def secret(self, name: str) -> str:
-        """A token, made at first use and kept."""
+        """Return a token, made at first use and kept."""
         file = self.path / f"{name}.token"
         if not file.exists():
             write_private(file, secrets.token_hex(32))
@@ -120,7 +120,7 @@ class DemoFolder:
     # --- configuration
 
     def write_hub_config(self) -> Path:
-        """The hub's YAML."""
+        """Write the hub's YAML; return its path."""
         content: dict[str, Any] = {
             "public_url": self.public_url,
             "base_url": self.base_url,
@@ -141,7 +141,7 @@ class DemoFolder:
         return self._write_yaml("hub.yaml", content)
 
     def write_link_config(self, clusters: Mapping[str, Running], catalogue: Mapping[str, Factory]) -> Path:
-        """The link's YAML: how it reaches each cluster, and what notebooks run in there."""
+        """Write the link's YAML: how it reaches each cluster, and what notebooks run in there. Return its path."""
         content = {
             "catalogue": str(install.CHECKOUT / "hub_config" / "factories"),
             "state_dir": str(self.path / "link"),
@@ -183,11 +183,12 @@ class DemoFolder:
     # --- programs
 
     def provider(self, environ: Mapping[str, str]) -> Program:
-        """The login provider."""
+        """Return the program of the login provider."""
         return demo_login.provider(install.provider(self.programs), self.ports.provider, self.path, environ)
 
     def proxy(self, environ: Mapping[str, str]) -> Program:
-        """The proxy, apart from the hub. Its token is in its environment, where only its own user can read it."""
+        """Return the program of the proxy, apart from the hub. Its token is in its environment, which only its own
+        user can read."""
         ports = self.ports
         argv = (
             str(install.node(Path(sys.executable))),
@@ -202,7 +203,7 @@ class DemoFolder:
         return Program("proxy", argv, self.path, env, self.path / "log" / "proxy.log")
 
     def hub(self, environ: Mapping[str, str]) -> Program:
-        """JupyterHub."""
+        """Return the program of JupyterHub."""
         argv = (
             *(sys.executable, "-m", "jupyterhub"),
             *("-f", str(install.CHECKOUT / "hub_config" / "jupyterhub_config.py")),
@@ -211,7 +212,7 @@ class DemoFolder:
         return self._clocked("hub", argv, env)
 
     def link(self, environ: Mapping[str, str]) -> Program:
-        """The link to the factories."""
+        """Return the program of the link."""
         argv = (sys.executable, "-m", "factorylink", "--config", str(self.path / "link.yaml"))
         return self._clocked("link", argv, environ)
 
@@ -221,7 +222,7 @@ class DemoFolder:
 
 
 def environment(programs: Path) -> Environment:
-    """The environment that the demo's notebooks run in, with what is really installed there."""
+    """Return the environment that the demo's notebooks run in, with what is really installed there."""
     places = (*programs.glob("notebook/lib/python3*/site-packages"), pytorch.module(programs / "pytorch"))
     folders = [str(path) for path in places]
     found = {

@@ -32,7 +32,7 @@ EVERYTHING = "EHPC-DEMO-000"
 
 
 def claims(name: str, groups: Iterable[str]) -> dict[str, Any]:
-    """What the provider says of somebody who is in these groups."""
+    """Return the claims of a person who is in these groups."""
     return {
         "preferred_username": name,
         "eduperson_entitlement": [f"{NAMESPACE}:group:{group}:role=member#{AUTHORITY}" for group in groups],
@@ -40,7 +40,7 @@ def claims(name: str, groups: Iterable[str]) -> dict[str, Any]:
 
 
 def provider(python: Path, port: int, folder: Path, environ: Mapping[str, str]) -> Program:
-    """The provider's process. What was changed in it is forgotten when it is started anew."""
+    """Return the provider's process. What was changed in the provider is lost when it restarts."""
     people = (json.dumps({"sub": name, **claims(name, groups)}) for name, groups in GROUPS.items())
     argv = (
         *(str(python), "-m", "oidc_provider_mock", "-H", "127.0.0.1", "-p", str(port)),
@@ -50,7 +50,7 @@ def provider(python: Path, port: int, folder: Path, environ: Mapping[str, str]) 
 
 
 def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
-    """``login`` of hub.yaml. Raises CannotRun where others could reach the gateway."""
+    """Return ``login`` of hub.yaml. Raises CannotRun where others could reach the gateway."""
     if not is_loopback(public_url) or not is_loopback(issuer):
         raise CannotRun("--login oidc: its provider lets anybody in, so the gateway must be on 127.0.0.1")
     for name in ("crypt.key", "client.secret"):
@@ -79,7 +79,7 @@ def hub_settings(folder: Path, public_url: str, issuer: str) -> dict[str, Any]:
 
 
 def projects(factories: Iterable[str]) -> dict[str, Any]:
-    """``projects.yaml``: the first two factories have a project each; all others are the operators' alone."""
+    """Return ``projects.yaml``: the first two factories have a project each; all others are the operators' alone."""
     names = list(factories)
     first, second = names[0], names[min(1, len(names) - 1)]
     return {

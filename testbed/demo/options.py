@@ -1,9 +1,8 @@
-"""The command line of ``bin/demo``, and what can be refused before anything is installed or started.
+"""The command line of ``bin/demo``, and all refusals that need nothing installed or started.
 
-``bin/demo`` runs ``python3 -m testbed.demo.options ARGUMENTS`` first, under the system's bare Python: standard library
-only. Exit codes as of ``testbed.demo``: 0 where nothing speaks against it, 1 for a port that is taken, 2 for wrong
-options, 3 where this machine cannot run it.
-"""
+``bin/demo`` runs ``python3 -m testbed.demo.options ARGUMENTS`` first, under the system's bare Python: standard
+library only. Exit codes as of ``testbed.demo``: 0 where the demo can start, 1 for a port that is taken, 2 for wrong
+options, 3 where this machine cannot run it."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ class Ports:
 
     @property
     def sessions(self) -> tuple[int, int]:
-        """The range for sessions. Demos side by side, on other ports, get other parts of it."""
+        """Return the range for sessions. Demos side by side, on other ports, get other parts of it."""
         if self.public == 8000:
             return 20000, 23999
         start = 24000 + self.public % 300 * 20
@@ -46,7 +45,7 @@ class Ports:
 
 
 def arguments(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="bin/demo", description="The whole gateway on this machine.")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--detach", action="store_true", help="return once it can be used")

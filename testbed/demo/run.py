@@ -1,4 +1,4 @@
-"""A demo while it runs: clusters, programs, and what others may know of it (``demo.json``)."""
+"""A running demo: clusters, programs, and what others may know of it (``demo.json``)."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from testbed.supervisor import Supervisor, write_private
 
 USABLE_SECONDS = 120.0  # from the start of the last program
 GOODBYE_SECONDS = 15.0  # for sessions to end by themselves
-TOLD = ("slurm_conf", "pbs_conf", "env", "prefix")  # of a factory's cluster, in demo.json
+DESCRIBED = ("slurm_conf", "pbs_conf", "env", "prefix")  # of a factory's cluster, in demo.json
 RETRY = 0.1  # seconds between two looks at a program that nobody tells us about
 ROUTE_PAUSES = (*(RETRY,) * 20, 0.5, 1.0, 2.0, 5.0)  # a proxy or hub that says no for long is asked ever more rarely
 NOT_PASSED_ON = ("JUPYTERHUB_", "SLURM_", "PBS_", "CONFIGPROXY_", "FACTORYGATE_", "PYTHONPATH", "VIRTUAL_ENV")
 
 
 class DemoError(Exception):
-    """The demo could not be started; the message is for the person at the terminal."""
+    """Raise where the demo could not be started; the message is for the person at the terminal."""
 
 
 class Demo:
@@ -108,8 +108,8 @@ class Demo:
         if self._clusters:
             await self._end_sessions()
         await self._supervisor.stop()
-        for told in (self._folder.path / "demo.json", self._folder.greeting):
-            told.unlink(missing_ok=True)
+        for file in (self._folder.path / "demo.json", self._folder.greeting):
+            file.unlink(missing_ok=True)
         if self._started:
             names = factories.known(self._clusters_folder)
             await asyncio.gather(*(asyncio.to_thread(factories.load(self._clusters_folder, n).down) for n in names))
@@ -164,7 +164,7 @@ class Demo:
             "users": [{"name": name, "password": logins[name]} for name in PEOPLE],
             "admin_token": self._folder.secret("admin"),
             "factories": {
-                name: {key: value for key, value in one.describe().items() if key in TOLD}
+                name: {key: value for key, value in one.describe().items() if key in DESCRIBED}
                 for name, one in self._clusters.items()
             },
             "pids": {name: pids[name] for name in ("hub", "proxy", "link")},
@@ -172,7 +172,8 @@ class Demo:
         write_private(self._folder.path / "demo.json", json.dumps(content, indent=1))
 
     async def _restarted(self, name: str) -> None:
-        """A new proxy has no routes; by itself the hub would notice within 300 s only."""
+        """Ask the hub to restore its routes if the proxy was restarted: by itself the hub would notice within 300 s
+        only."""
         if name != "proxy":
             return
         token = {"Authorization": f"token {self._folder.secret('proxy')}"}
@@ -208,12 +209,12 @@ class Demo:
         """Wait until proxy, hub and link answer and every factory is well."""
         transport = httpx.AsyncHTTPTransport(uds=str(self._folder.link_socket))
         async with (
-            httpx.AsyncClient(base_url=self._folder.url, timeout=5) as outside,
+            httpx.AsyncClient(base_url=self._folder.url, timeout=5) as client,
             httpx.AsyncClient(base_url="http://link", transport=transport, timeout=5) as link,
         ):
             checks: dict[str, Callable[[], Awaitable[bool]]] = {
-                "hub": lambda: _ok(outside.get("/hub/health")),
-                "link": lambda: _ok(outside.get("/services/factories/health")),
+                "hub": lambda: _ok(client.get("/hub/health")),
+                "link": lambda: _ok(client.get("/services/factories/health")),
                 "factories": lambda: self._all_well(link),
             }
             try:
@@ -244,7 +245,7 @@ class Demo:
 
 
 def _schedulers(chosen: Mapping[str, Factory]) -> str:
-    """``Slurm for a, b, PBS for c``."""
+    """Return words such as ``Slurm for a, b, PBS for c``."""
     names: dict[str, list[str]] = {}
     for name, factory in chosen.items():
         names.setdefault({"slurm": "Slurm", "pbs": "PBS"}[factory.scheduler], []).append(name)
@@ -252,7 +253,8 @@ def _schedulers(chosen: Mapping[str, Factory]) -> str:
 
 
 def environment_passed_on() -> dict[str, str]:
-    """The environment of the demo's programs: ours, less what would change what they do."""
+    """Return the environment of the demo's programs: that of this process, without variables that would change what
+    they do."""
     return {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
 
 

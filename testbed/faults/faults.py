@@ -33,7 +33,7 @@ class Outage(Model):
     note: str = ""
 
     def fits(self, kind: str | None = None, *args: str) -> bool:
-        """Whether it is of this kind, with these arguments; what is not said fits all."""
+        """Return whether the fault is of this kind, with these arguments; arguments that are left out match all."""
         return kind in (None, self.kind) and args in ((), self.args)
 
     def __str__(self) -> str:
@@ -91,7 +91,7 @@ def begin(cluster: SlurmCluster, kind: str, *args: str | float) -> Fault:
 
 
 def standing(cluster: SlurmCluster) -> list[Fault]:
-    """The faults that stand, the latest first: the order to undo them in."""
+    """Return the faults that stand, the latest first: the order in which to undo them."""
     return [Fault(cluster, outage) for outage in reversed(_read(cluster))]
 
 

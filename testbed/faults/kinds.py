@@ -1,7 +1,6 @@
-"""The table of faults: how each is made and undone, and what it takes.
+"""The table of faults: how each is made and undone, and which arguments it takes.
 
-``begin`` gives a note that its ``undo`` gets back; both return when it is so.
-"""
+``begin`` gives a note that its ``undo`` gets back; both return when the change is effective."""
 
 from __future__ import annotations
 
@@ -15,7 +14,8 @@ from testbed.slurm.cluster import SlurmCluster
 
 @dataclass(frozen=True)
 class FaultKind:
-    """``lasts``: there is something to undo. ``once``: it cannot stand twice with the same arguments."""
+    """A kind of fault. ``lasts``: there is something to undo. ``once``: it cannot stand twice with the same
+    arguments."""
 
     begin: Callable[..., str]
     undo: Callable[..., None]
@@ -28,7 +28,7 @@ class FaultKind:
 
 
 def _nothing(cluster: SlurmCluster, note: str, *args: str) -> None:
-    """There is no way back."""
+    """Do nothing: there is no way back."""
 
 
 KINDS: dict[str, FaultKind] = {

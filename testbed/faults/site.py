@@ -1,4 +1,4 @@
-"""What goes wrong on the way to an isolated factory and on its login side, and how it is mended."""
+"""Faults on the way to an isolated factory and on its login side, each with its undo."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from testbed.slurm.cluster import SlurmCluster
 
 MILLISECONDS, PERCENT = "300", "5"
 _TABLE = "100"  # of routes, at the border
-_CUT = [(FAULTS, way, HUB, "-j", "DROP") for way in ("-i", "-o")]
+_CUT = [(FAULTS, direction, HUB, "-j", "DROP") for direction in ("-i", "-o")]
 _COMMAND_SECONDS = 30
 
 
 def sshd_down(cluster: SlurmCluster) -> str:
-    """The listener and all connections, as where the login node is booted; also those that were just being made."""
+    """Stop sshd with all its connections, as when the login node is rebooted; also those that are just being made."""
     while left := [one for one in on_host(cluster, LOGIN) if _is_sshd(one)]:
         for process in left:
             processes.kill(process)
@@ -30,19 +30,20 @@ def sshd_down(cluster: SlurmCluster) -> str:
 
 
 def sshd_up(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """The listener."""
+    """Start sshd's listener."""
     cluster.start_daemons(daemons.SSHD)
 
 
 def other_host_key(cluster: SlurmCluster) -> str:
-    """Another key at the same address; who is connected is cut off, as from a machine that is not this one."""
+    """Serve another key at the same address; existing connections are cut off, as from a machine that is not this
+    one."""
     login_side.host_key(cluster.folder, "other_key")
     _serve(cluster, "other_key")
     return ""
 
 
 def own_host_key(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """The key that was served before."""
+    """Serve the key of before."""
     _serve(cluster, "host_key")
 
 
@@ -53,31 +54,31 @@ def _serve(cluster: SlurmCluster, key: str) -> None:
 
 
 def distrust(cluster: SlurmCluster) -> str:
-    """The site takes no certificate of ours any more; who is connected stays."""
+    """Take no certificate of the gateway any more; existing connections stay."""
     login_side.trust(cluster.folder, False)
     return ""
 
 
 def trust(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """It takes them again."""
+    """Take the gateway's certificates again."""
     login_side.trust(cluster.folder, True)
 
 
 def cut(cluster: SlurmCluster) -> str:
-    """No packet passes between hub and factory, of no connection; nobody is told."""
+    """Drop all packets between hub and factory, of every connection, without a notice to anybody."""
     for rule in _CUT:
         _border(cluster, "iptables", "-A", *rule)
     return ""
 
 
 def mend(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """They pass; TCP goes on by itself with what stands."""
+    """Let the packets pass; TCP continues connections that stand."""
     for rule in _CUT:
         _border(cluster, "iptables", "-D", *rule)
 
 
 def slow(cluster: SlurmCluster, milliseconds: str = MILLISECONDS, percent: str = PERCENT) -> str:
-    """Half of the delay each way, and this share of the packets lost, each way."""
+    """Delay packets by half of ``milliseconds`` each way, and lose this share of them each way."""
     try:
         settings = [str(float(milliseconds) / 2), str(float(percent))]
     except ValueError:
@@ -104,7 +105,7 @@ def slow(cluster: SlurmCluster, milliseconds: str = MILLISECONDS, percent: str =
 
 
 def fast(cluster: SlurmCluster, note: str, *_: str) -> None:
-    """No packet goes through the device any more; those under way are lost."""
+    """Send no packet through the device any more; those under way are lost."""
     for interface in (HUB, INSIDE):
         _border(cluster, "ip", "rule", "delete", "iif", interface, "lookup", _TABLE)
     process = processes.find(int(note))
@@ -113,7 +114,7 @@ def fast(cluster: SlurmCluster, note: str, *_: str) -> None:
 
 
 def disk_full(cluster: SlurmCluster, account: str) -> str:
-    """A file system without a free byte in place of the account's home, with a copy of what is in there."""
+    """Put a file system without a free byte in place of the account's home, with a copy of its content."""
     if account not in (*cluster.accounts, login_side.WATCHER):
         raise FaultFailed(f"disk-full: {account!r} is none of {', '.join(cluster.accounts)}")
     home, kept = str(accounts.home(account)), cluster.folder / "homes" / account
@@ -130,17 +131,17 @@ def disk_full(cluster: SlurmCluster, account: str) -> str:
 
 
 def disk_free(cluster: SlurmCluster, note: str, account: str) -> None:  # noqa: ARG001
-    """The home as it was; what was changed meanwhile is gone."""
+    """Put the home back as it was; what was changed meanwhile is gone."""
     _inside(cluster, "umount", "--lazy", str(accounts.home(account)))
 
 
 def plug(cluster: SlurmCluster, node: str, state: str) -> None:
-    """Whether the node's wire is ``up`` or ``down``."""
+    """Set the node's network interface ``up`` or ``down``."""
     _border(cluster, "ip", "link", "set", node, state)
 
 
 def on_host(cluster: SlurmCluster, host: str) -> list[processes.Process]:
-    """All processes on the login side or a node, by age."""
+    """Return all processes on the login side or a node, by age."""
     return processes.in_namespaces(frozenset([network.inode(_network(cluster), host)]))
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong with a factory's Slurm, its nodes and its jobs, and how it is mended."""
+"""Faults of a factory's Slurm, its nodes and its jobs, each with its undo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ _REASON = "Reason=testbed"
 
 
 def slurmctld_down(cluster: SlurmCluster) -> str:
-    """In order, with all that it knows written down: a crash forgets the jobs of the last seconds, whoever asks."""
+    """Stop the controller in order, with all that it knows written down: a crash forgets the jobs of the last
+    seconds, whoever asks."""
     process = daemons.running(cluster.folder, daemons.CONTROLLER)
     if process is not None:
         processes.end(process, SECONDS)
@@ -26,7 +27,7 @@ def slurmctld_down(cluster: SlurmCluster) -> str:
 
 
 def slurmctld_up(cluster: SlurmCluster, note: str) -> None:  # noqa: ARG001
-    """The controller, with the state it wrote."""
+    """Start the controller, with the state it wrote."""
     cluster.start_daemons(daemons.CONTROLLER)
     _await(lambda: not _nodes_in(cluster, "unk"), "the controller knows its nodes")
 
@@ -42,7 +43,8 @@ def state_lost(cluster: SlurmCluster) -> str:
 
 
 def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
-    """A node without power: no packet, no process. The controller finds out by itself, unless it is told ``now``."""
+    """Take the power from a node: no packet, no process. The controller finds out by itself, unless it is told
+    ``now``."""
     _check_node(cluster, node)
     if cluster.network is None:
         cluster.kill(node)
@@ -57,7 +59,7 @@ def node_down(cluster: SlurmCluster, node: str, now: str = "") -> str:
 
 
 def node_up(cluster: SlurmCluster, note: str, node: str, *_: str) -> None:  # noqa: ARG001
-    """Power, and a node that takes jobs."""
+    """Give the node power again, and have it take jobs."""
     if cluster.network is not None:
         faults_site.plug(cluster, node, "up")
     cluster.start_daemons(node)
@@ -65,14 +67,14 @@ def node_up(cluster: SlurmCluster, note: str, node: str, *_: str) -> None:  # no
 
 
 def drain(cluster: SlurmCluster, node: str = "") -> str:
-    """One node, or all, take no new jobs; those that run go on."""
+    """Have one node, or all, take no new jobs; running jobs continue."""
     for name in _drained(cluster, node):
         _control(cluster, "update", f"NodeName={name}", "State=DRAIN", _REASON)
     return ""
 
 
 def undrain(cluster: SlurmCluster, note: str, node: str = "") -> None:  # noqa: ARG001
-    """They take jobs again."""
+    """Have the nodes take jobs again."""
     names = set(_drained(cluster, node))
     for name in names:
         cluster.run("scontrol", "update", f"NodeName={name}", "State=UNDRAIN")
@@ -80,17 +82,18 @@ def undrain(cluster: SlurmCluster, note: str, node: str = "") -> None:  # noqa: 
 
 
 def requeue(cluster: SlurmCluster, job: str) -> str:
-    """By the administrator: back into the queue."""
+    """Put a job back into the queue, as the administrator."""
     _control(cluster, "requeue", job)
     return ""
 
 
 def preempt(cluster: SlurmCluster, job: str) -> str:
-    """By another account's job, where the job's partition gives way to others; else the administrator requeues it."""
-    told = cluster.run("squeue", "-h", "-j", job, "-o", "%u %P %N").stdout.split()
-    if len(told) != 3:
+    """Preempt a job by another account's job, where the job's partition gives way to others; else requeue it as the
+    administrator."""
+    fields = cluster.run("squeue", "-h", "-j", job, "-o", "%u %P %N").stdout.split()
+    if len(fields) != 3:
         raise FaultFailed(f"preempt: job {job} does not run")
-    owner, partition, node = told
+    owner, partition, node = fields
     tiers = _tiers(cluster)
     above = [name for name in _partitions_of(cluster, node) if tiers[name] > tiers[partition]]
     if not above:
@@ -107,14 +110,14 @@ def preempt(cluster: SlurmCluster, job: str) -> str:
 
 
 def let_be(cluster: SlurmCluster, note: str, job: str) -> None:  # noqa: ARG001
-    """The job that took the place ends."""
+    """End the job that took the place."""
     if note:
         cluster.run("scancel", note)
         _await(lambda: _state(cluster, note) not in ("RUNNING", "COMPLETING"), f"job {note} ends")
 
 
 def cancel(cluster: SlurmCluster, job: str) -> str:
-    """By the administrator, without asking its owner."""
+    """Cancel a job as the administrator, without asking its owner."""
     if _state(cluster, job) not in _LIVE:
         raise FaultFailed(f"kill: no job {job} waits or runs")
     answer = cluster.run("scancel", job)
@@ -149,7 +152,8 @@ def _drained(cluster: SlurmCluster, node: str) -> tuple[str, ...]:
 
 
 def _takes_jobs(cluster: SlurmCluster, node: str) -> bool:
-    """A node that was set down by hand comes back by hand."""
+    """Resume a node that is down, since one that was set down by hand comes back by hand; return whether it takes
+    jobs."""
     states = set(cluster.run("sinfo", "-h", "-n", node, "-o", "%t").stdout.split())
     if any(state.startswith("down") for state in states):
         cluster.run("scontrol", "update", f"NodeName={node}", "State=RESUME")
@@ -157,7 +161,7 @@ def _takes_jobs(cluster: SlurmCluster, node: str) -> bool:
 
 
 def _nodes_in(cluster: SlurmCluster, state: str) -> set[str]:
-    """Nodes whose state begins so; all of them, where the controller does not answer."""
+    """Return the nodes whose state begins so; all of them, where the controller does not answer."""
     answer = cluster.run("sinfo", "-h", "-N", "-o", "%N %t")
     rows = [line.split() for line in answer.stdout.splitlines()]
     return {node for node, now in rows if now.startswith(state)} if answer.returncode == 0 else set(cluster.nodes)
@@ -172,7 +176,7 @@ def _partitions_of(cluster: SlurmCluster, node: str) -> list[str]:
 
 
 def _tiers(cluster: SlurmCluster) -> dict[str, int]:
-    """Partition to priority tier: a higher one may preempt a lower one."""
+    """Return the priority tier of each partition: a higher one may preempt a lower one."""
     found: dict[str, int] = {}
     for line in cluster.run("scontrol", "-o", "show", "partition").stdout.splitlines():
         fields = dict(word.split("=", 1) for word in line.split() if "=" in word)

@@ -1,1 +1,1 @@
-"""What the demo and the tests run on, brought into this checkout."""
+"""Installs what the demo and the tests need into this checkout."""

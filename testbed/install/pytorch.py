@@ -21,7 +21,7 @@ _LEFT_OUT = ("libllvm", "libamd", "libhsa", "libtorch-test")
 
 
 def module(dest: Path) -> Path:
-    """The folder with Python's modules below ``dest``."""
+    """Return the folder with Python's modules below ``dest``."""
     return dest / "root/usr/lib/python3/dist-packages"
 
 

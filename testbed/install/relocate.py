@@ -1,9 +1,8 @@
-"""Programs that look for their libraries at an absolute place, made to look beside themselves.
+"""Rewrites programs that look for their libraries at an absolute path, so that they look beside themselves.
 
 Debian's Slurm finds libslurmfull.so by a run path in each program (DT_RUNPATH). Unpacked elsewhere it would need
 LD_LIBRARY_PATH, which leaks into jobs, and is lost where Slurm runs its own helpers with a job's environment. So the
-entry is rewritten in place: to DT_RPATH, which also serves the plugins and what they need.
-"""
+entry is rewritten in place: to DT_RPATH, which also serves the plugins and what they need."""
 
 from __future__ import annotations
 
@@ -43,7 +42,7 @@ def relocate(program: Path, run_path: bytes = RUN_PATH) -> bool:
 
 
 def _dynamic(image: bytearray) -> tuple[int, int, int] | None:
-    """File offset and size of the dynamic section, and the file offset of its strings."""
+    """Return file offset and size of the dynamic section, and the file offset of its strings."""
     (table,) = struct.unpack_from("<Q", image, 0x28)
     entry_size, count = struct.unpack_from("<HH", image, 0x3A)
     sections = [struct.unpack_from("<IIQQQQII", image, table + number * entry_size) for number in range(count)]

@@ -1,7 +1,6 @@
-"""What every installation does: say what goes on, run programs, and remember in a folder what it was made from.
+"""The steps of every installation: print progress, run programs, and remember in a folder what it was made from.
 
-Standard library only: the installer runs under the system's bare Python.
-"""
+Standard library only: the installer runs under the system's bare Python."""
 
 from __future__ import annotations
 
@@ -18,11 +17,11 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 class InstallError(Exception):
-    """Something is missing or failed; the message is for the person at the terminal."""
+    """Raise where something is missing or failed; the message is for the person at the terminal."""
 
 
 def say(text: str) -> None:
-    """Progress goes to stderr: stdout carries the answer."""
+    """Print progress to stderr: stdout carries the answer."""
     print(f"  {text} ...", file=sys.stderr, flush=True)
 
 
@@ -39,7 +38,7 @@ def run(argv: Sequence[str], quiet: bool = False, cwd: Path = CHECKOUT, **env: s
 
 
 def digest(*parts: object) -> str:
-    """What something was made from, as one word."""
+    """Return one word that stands for what something was made from."""
     total = hashlib.sha256()
     for part in parts:
         data = part if isinstance(part, bytes) else str(part).encode()
@@ -48,7 +47,7 @@ def digest(*parts: object) -> str:
 
 
 def stamped(folder: Path, stamp: str) -> bool:
-    """Whether a folder is from just that."""
+    """Return whether a folder was made from just that."""
     try:
         return (folder / ".stamp").read_text(encoding="ascii") == stamp
     except FileNotFoundError:
@@ -63,7 +62,7 @@ def stamp(folder: Path, made_from: str) -> None:
 
 @contextmanager
 def alone(programs: Path) -> Iterator[None]:
-    """Two installations at once wait for each other."""
+    """Wait for another installation to end, and hold off the next."""
     programs.mkdir(parents=True, exist_ok=True, mode=0o755)
     with open(programs / ".lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,7 +1,6 @@
-"""What isolated factories and the tests need of the system: Debian's packages, installed where missing, as root.
+"""Debian's packages that isolated factories and the tests need, installed where missing, as root.
 
-No service is started by it, and none that runs is touched. Standard library only: the installer uses it too.
-"""
+This starts no service, and touches none that runs. Standard library only: the installer uses it too."""
 
 from __future__ import annotations
 
@@ -31,7 +30,7 @@ _APT_SECONDS = 300
 
 
 def program(name: str) -> str:
-    """The file of a program that an administrator's PATH would find. Raises FileNotFoundError."""
+    """Return the file of a program that an administrator's PATH would find. Raises FileNotFoundError."""
     found = shutil.which(name, path=_PATH)
     if found is None:
         raise FileNotFoundError(f"the program {name}")
@@ -39,7 +38,7 @@ def program(name: str) -> str:
 
 
 def missing(programs: Mapping[str, str]) -> list[str]:
-    """Packages of those programs that are not there."""
+    """Return the packages of those programs that are not there."""
     return sorted({package for name, package in programs.items() if shutil.which(name, path=_PATH) is None})
 
 

@@ -36,7 +36,7 @@ def isolation(options: argparse.Namespace) -> Isolation | None:
 
 
 def check(isolation: Isolation) -> None:
-    """Raises CannotRun and CannotLayOut; installs what is missing and can be."""
+    """Check that this machine can isolate factories, and install what is missing. Raises CannotRun and CannotLayOut."""
     if os.geteuid() != 0:
         raise CannotRun("root, which namespaces and sshd need (without --isolated it is not needed)")
     if isolation.carrier == "tcp" and not isolation.forwarding:
@@ -48,17 +48,18 @@ def check(isolation: Isolation) -> None:
 
 
 def ca_key(state: Path) -> Path:
-    """The private key of the CA whose certificates all isolated factories of a state folder take; made at first use."""
+    """Return the private key of the CA whose certificates all isolated factories of a state folder take; made at
+    first use."""
     return _key(state / _CA)
 
 
 def host_key(folder: Path, name: str = "host_key") -> Path:
-    """A private host key of the factory's login side, made at first use and kept."""
+    """Return a private host key of the factory's login side, made at first use and kept."""
     return _key(folder / "login" / name)
 
 
 def public(key: Path) -> str:
-    """The public half, as in ``authorized_keys``: type and base64, without the comment."""
+    """Return the public half, as in ``authorized_keys``: type and base64, without the comment."""
     return " ".join(Path(f"{key}.pub").read_text(encoding="ascii").split()[:2])
 
 
@@ -83,12 +84,12 @@ def serve(folder: Path, key: str) -> None:
 
 
 def trust(folder: Path, wanted: bool) -> None:
-    """Whether certificates of the CA are taken, from the next login."""
+    """Set whether certificates of the CA are taken, from the next login."""
     (folder / "login/trusted_user_cas").write_text(public(ca_key(folder.parent)) + "\n" if wanted else "")
 
 
 def argv(folder: Path) -> tuple[str, ...]:
-    """The command that starts sshd in the background."""
+    """Return the command that starts sshd in the background."""
     return (str(folder / "sbin/sshd"), "-f", str(folder / "login/sshd_config"), "-E", str(folder / "log/sshd.log"))
 
 
@@ -99,7 +100,7 @@ def authorize(folder: Path, account: str, key: str) -> None:
 
 
 def access_fields(folder: Path, isolation: Isolation, where: network.Network) -> dict[str, object]:
-    """``transport`` and ``door`` of ``factorylink.config.Access``."""
+    """Return ``transport`` and ``door`` of ``factorylink.config.Access``."""
     transport = {
         "kind": "ssh",
         "hosts": [where.hosts[network.LOGIN]],

@@ -36,7 +36,7 @@ _NO_IPV6 = 'for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do [ ! -e "$file
 
 
 class Network(Model):
-    """Where a factory's hosts are. ``subnet``: the first three bytes of all its addresses."""
+    """The addresses of a factory's hosts. ``subnet``: the first three bytes of all its addresses."""
 
     tag: str  # tells it from those of other checkouts; names the hub's interface
     factory: str
@@ -51,12 +51,12 @@ class Network(Model):
 
     @property
     def hub(self) -> str:
-        """The hub's address on its way to the border."""
+        """Return the hub's address on its way to the border."""
         return f"{self.subnet}.253"
 
     @property
     def interface(self) -> str:
-        """The hub's interface."""
+        """Return the hub's interface."""
         return _interface(self.tag)
 
     def namespace(self, host: str) -> str:
@@ -65,7 +65,7 @@ class Network(Model):
 
 
 def tag(folder: Path) -> str:
-    """What tells the factory in ``folder`` from all others on this machine."""
+    """Return a word that tells the factory in ``folder`` from all others on this machine."""
     return hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]
 
 
@@ -74,7 +74,7 @@ def _interface(tag: str) -> str:
 
 
 def enter(network: Network, folder: Path, host: str) -> tuple[str, ...]:
-    """Argv before a command that shall run on ``host``, in its root folder."""
+    """Return the argv before a command that is to run on ``host``, in its root folder."""
     ns = folder / "ns"
     return (
         *(system.program("nsenter"), f"--net={_NETNS / network.namespace(host)}"),
@@ -83,12 +83,12 @@ def enter(network: Network, folder: Path, host: str) -> tuple[str, ...]:
 
 
 def at_border(network: Network) -> tuple[str, ...]:
-    """Argv before a command that shall run at the border, with this process's files."""
+    """Return the argv before a command that is to run at the border, with this process's files."""
     return (system.program("nsenter"), f"--net={_NETNS / network.namespace(BORDER)}", "--")
 
 
 def rules(network: Network) -> str:
-    """The border's rules, as iptables-restore reads them. What is not let through gets no answer."""
+    """Return the border's rules, as iptables-restore reads them. A packet that is not let through gets no answer."""
     login = network.hosts[LOGIN]
     lines = ["*raw", f"-A PREROUTING -i {SLOW} -j CT --notrack", "COMMIT"]  # it has been tracked on its way in
     lines += ["*filter", ":INPUT DROP", ":FORWARD DROP", ":OUTPUT DROP", f":{FAULTS} -"]
@@ -105,7 +105,7 @@ def rules(network: Network) -> str:
 
 
 def hosts_file(network: Network) -> str:
-    """Text of /etc/hosts: names are known inside only."""
+    """Return the text of /etc/hosts: names are known inside only."""
     lines = ["127.0.0.1 localhost"]
     return "\n".join([*lines, *(f"{address} {name}" for name, address in network.hosts.items()), ""])
 
@@ -113,7 +113,7 @@ def hosts_file(network: Network) -> str:
 def choose(
     folder: Path, factory: str, nodes: Iterable[str], outbound: Literal["compute", "login", "none", "unknown"]
 ) -> Network:
-    """A network for the factory in ``folder``, with addresses that nothing on this machine has a route to."""
+    """Return a network for the factory in ``folder``, with addresses that nothing on this machine has a route to."""
     name = tag(folder)
     taken = [
         ipaddress.ip_network(route["dst"])
@@ -142,10 +142,11 @@ def build(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
 
 
 def remove(folder: Path) -> None:
-    """Take away what :func:`build` made for ``folder``, as far as it is there. The processes in it must be gone."""
-    wire = _interface(tag(folder))
-    if (_INTERFACES / wire).exists():  # by itself it goes only when the kernel gets to clearing the border's namespace
-        _ip("link", "delete", wire)
+    """Remove what :func:`build` made for ``folder``, as far as it is there. The processes in it must be gone."""
+    interface = _interface(tag(folder))
+    # By itself it goes only when the kernel gets to clearing the border's namespace.
+    if (_INTERFACES / interface).exists():
+        _ip("link", "delete", interface)
     for path in _kept(folder):
         _ip("netns", "delete", path.name)
     ns = folder / "ns"
@@ -155,19 +156,20 @@ def remove(folder: Path) -> None:
 
 
 def stands(network: Network, folder: Path) -> bool:
-    """Whether all namespaces are there; after a boot they are not."""
+    """Return whether all namespaces are there; after a boot they are not."""
     names = [network.namespace(host) for host in (BORDER, *network.hosts)]
     files = [folder / "ns" / name for name in ("mnt", *network.hosts)]
     return all(_mounted(_NETNS / name) for name in names) and all(_mounted(file) for file in files)
 
 
 def inode(network: Network, host: str) -> int:
-    """The network namespace of one host, as its processes show it in ``/proc/PID/ns/net``."""
+    """Return the network namespace of one host, as its processes show it in ``/proc/PID/ns/net``."""
     return (_NETNS / network.namespace(host)).stat().st_ino
 
 
 def inodes(folder: Path) -> frozenset[int]:
-    """All network namespaces of the factory in ``folder``, likewise."""
+    """Return all network namespaces of the factory in ``folder``, as their processes show them in
+    ``/proc/PID/ns/net``."""
     return frozenset(path.stat().st_ino for path in _kept(folder) if _mounted(path))
 
 
@@ -203,7 +205,8 @@ def _make_wires(network: Network) -> None:
 
 
 def _make_files(network: Network, folder: Path, homes: Mapping[Path, Path]) -> None:
-    """The mount namespace and the host names, kept by files in a folder that is a private mount, as they must be."""
+    """Make the mount namespace and the host names, kept by files in a folder that is a private mount, as they must
+    be."""
     mount, unshare = system.program("mount"), system.program("unshare")
     etc, ns = folder / "etc", folder / "ns"
     etc.mkdir(exist_ok=True)
@@ -225,7 +228,7 @@ def _make_files(network: Network, folder: Path, homes: Mapping[Path, Path]) -> N
 
 
 def _mounted(file: Path) -> bool:
-    """Whether a file (or folder) is a mount; a kept namespace is one."""
+    """Return whether a file (or folder) is a mount; a kept namespace is one."""
     name = os.path.realpath(file).replace(" ", "\\040")
     return f" {name} " in Path("/proc/self/mountinfo").read_text()
 

@@ -1,9 +1,8 @@
-"""One factory as a running OpenPBS: start it, adopt it, repair it, stop it. Its programs must be there already.
+"""One factory as a running OpenPBS: start it, adopt it, repair it, stop it. Its programs must be installed already.
 
-It stands isolated, as :mod:`testbed.network.namespaces` says: the login side has server, scheduler, comm and sshd, and
-each node a mom. All of it lies in ``STATE/ID``: ``pbs.conf`` and ``home`` (PBS_HOME, with the server's database) of
-the login side, the same of each node in ``moms``, ``homes``, ``log``, and ``pbs.json``.
-"""
+The factory stands isolated, as :mod:`testbed.network.namespaces` says: the login side has server, scheduler, comm
+and sshd, and each node a mom. All files lie in ``STATE/ID``: ``pbs.conf`` and ``home`` (PBS_HOME, with the server's
+database) of the login side, the same of each node in ``moms``, ``homes``, ``log``, and ``pbs.json``."""
 
 from __future__ import annotations
 
@@ -41,62 +40,63 @@ class PbsCluster:
 
     @property
     def id(self) -> str:
-        """The factory's id."""
+        """Return the factory's id."""
         return self.record.id
 
     @property
     def conf(self) -> Path:
-        """The configuration file of the login side."""
+        """Return the configuration file of the login side."""
         return self.folder / "pbs.conf"
 
     @property
     def env(self) -> dict[str, str]:
-        """What client commands need in their environment, for any site account."""
+        """Return what client commands need in their environment, for any site account."""
         return pbs_layout.environment(self.record.programs, self.conf)
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """Argv before the administrator's client commands: what leads to the login side."""
+        """Return the argv before the administrator's client commands, which leads to the login side."""
         return self.on(network.LOGIN)
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """Unix users that may run jobs."""
+        """Return the Unix users that may run jobs."""
         return self.record.accounts
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Names of the nodes."""
+        """Return the names of the nodes."""
         return self.record.network.nodes
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of the living daemons: ``pbs_comm``, ``pbs_sched``, ``pbs_server``, ``sshd``, and one for each
-        node by its name."""
+        """Return the process ids of the living daemons: ``pbs_comm``, ``pbs_sched``, ``pbs_server``, ``sshd``, and
+        one for each node by its name."""
         found = {name: self._process(name) for name in self._daemons}
         return {name: process.pid for name, process in found.items() if process is not None}
 
     @property
     def _daemons(self) -> tuple[str, ...]:
-        """In the order of their start."""
+        """Return the daemons in the order of their start."""
         first, *others = pbs_record.OF_THE_LOGIN_SIDE
         return (first, *self.nodes, *others, daemons.SSHD)
 
     def on(self, host: str) -> tuple[str, ...]:
-        """Argv before a command that shall run, as root, on ``login01`` or a node; it starts in the root folder."""
+        """Return the argv before a command that is to run, as root, on ``login01`` or a node; it starts in the root
+        folder."""
         return network.enter(self.record.network, self.folder, host)
 
     def home(self, host: str) -> Path:
-        """PBS_HOME of a host."""
+        """Return PBS_HOME of a host."""
         return self.folder / "home" if host == network.LOGIN else self.folder / "moms" / host
 
     def access_fields(self) -> dict[str, object]:
-        """Fields of ``factorylink.config.Access`` by which the link reaches this cluster."""
-        way = login_side.access_fields(self.folder, self.record.isolation, self.record.network)
-        return {**way, "account_pool": list(self.accounts), "testbed": True}
+        """Return the fields of ``factorylink.config.Access`` by which the link reaches this cluster."""
+        access = login_side.access_fields(self.folder, self.record.isolation, self.record.network)
+        return {**access, "account_pool": list(self.accounts), "testbed": True}
 
     def describe(self) -> dict[str, object]:
-        """What ``python -m testbed env`` prints."""
+        """Return what ``python -m testbed env`` prints."""
         return {
             "pbs_conf": str(self.conf),
             "env": self.env,
@@ -122,7 +122,7 @@ class PbsCluster:
         )
 
     def ready(self) -> bool:
-        """Whether the server answers and all nodes take jobs."""
+        """Return whether the server answers and all nodes take jobs."""
         answer = self.run("pbsnodes", "-a", "-F", "json")
         return answer.returncode == 0 and pbs_record.states(answer.stdout, self.nodes) <= _UP
 
@@ -188,7 +188,7 @@ class PbsCluster:
             network.remove(self.folder)
 
     def stop_daemons(self) -> None:
-        """The server first and in order, since its database is only whole then; then all that is left."""
+        """Stop the daemons: the server first and in order, since its database is only whole then; then all others."""
         if pbs_record.SERVER in self.pids:
             self.run("qterm", "-t", "quick")
             processes.wait_until(lambda: pbs_record.SERVER not in self.pids, _STOP_SECONDS, pause=0.05)
@@ -238,7 +238,7 @@ class PbsCluster:
 
 
 def load(state: Path, factory_id: str) -> PbsCluster:
-    """The cluster that was started, running or not. Raises NotThere."""
+    """Return the cluster that was started, running or not. Raises NotThere."""
     folder = state.absolute() / factory_id
     remembered = pbs_record.read(folder)
     if remembered is None:

@@ -1,10 +1,9 @@
-"""From a factory of the catalogue to OpenPBS' configuration: pure text, no file is touched.
+"""Writes OpenPBS' configuration from a factory of the catalogue: pure text, no file is touched.
 
-Server, scheduler and comm are on the login side, and each node has a mom, all in network namespaces: PBS does not work
-on a name that leads to the loopback, and so every host has all ports to itself. What qmgr is told follows the
-Administrator's Guide: host-level resources of the site are made with ``flag=h`` (numbers: ``nh``) and named to the
-scheduler in ``sched_config``; queues find their nodes by a list (``Qlist``) where not every queue uses all.
-"""
+Server, scheduler and comm are on the login side, and each node has a mom, all in network namespaces: PBS does not
+work on a name that leads to the loopback, and so every host has all ports to itself. The commands for qmgr follow
+the Administrator's Guide: host-level resources of the site are made with ``flag=h`` (numbers: ``nh``) and named to
+the scheduler in ``sched_config``; queues find their nodes by a list (``Qlist``) where not every queue uses all."""
 
 from __future__ import annotations
 
@@ -28,14 +27,15 @@ HISTORY = "24:00:00"  # how long a job that is over is remembered
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """The nodes to start, likewise as for Slurm. Raises CannotLayOut."""
+    """Return the nodes to start, as for Slurm. Raises CannotLayOut."""
     if factory.scheduler != "pbs":
         raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the layout asked for is PBS'")
     return any_node_sets(factory, gpu_nodes, cpu_nodes)
 
 
 def pbs_conf(programs: Path, home: Path, mom: bool) -> str:
-    """Text of pbs.conf: of a node, or of the login side, where all else is. ``home``: the host's own PBS_HOME."""
+    """Return the text of pbs.conf: of a node, or of the login side, where all else is. ``home``: the host's own
+    PBS_HOME."""
     settings = {
         "PBS_EXEC": programs,
         "PBS_HOME": home,
@@ -50,23 +50,24 @@ def pbs_conf(programs: Path, home: Path, mom: bool) -> str:
 
 
 def environment(programs: Path, conf: Path) -> dict[str, str]:
-    """What PBS' client programs need in their environment."""
+    """Return what PBS' client programs need in their environment."""
     return {"PBS_CONF_FILE": str(conf), "PATH": f"{programs}/bin:/usr/local/bin:/usr/bin:/bin"}
 
 
 def job_environment(environ: Mapping[str, str], mark: tuple[str, str]) -> str:
-    """Text of pbs_environment: what every job has. ``mark``: name and value by which its processes are known."""
+    """Return the text of pbs_environment: what every job has. ``mark``: name and value by which its processes are
+    known."""
     return "".join(f"{name}={value}\n" for name, value in (*environ.items(), mark))
 
 
 def mom_config() -> str:
-    """Text of the mom's configuration: one file system for all, so that output is not sent to anybody."""
+    """Return the text of the mom's configuration: one file system for all, so that output is not sent to anybody."""
     return "$usecp *:/ /\n"
 
 
 def sched_config(text: str, resources: Sequence[str]) -> str:
-    """PBS' own sched_config with those resources of the site in it, and with jobs in their order, so that the first
-    that waits has an estimate. Raises CannotLayOut where it has no such lines."""
+    """Return PBS' own sched_config with those resources of the site in it, and with jobs in their order, so that the
+    first that waits has an estimate. Raises CannotLayOut where the file has no such lines."""
     found = re.search(r'^(\s*resources:\s*")([^"\n]*)(")', text, re.M)
     if found is None:
         raise CannotLayOut("the line `resources:` is not in PBS' sched_config")
@@ -80,7 +81,7 @@ def sched_config(text: str, resources: Sequence[str]) -> str:
 
 
 def of_a_chunk(factory: Factory) -> dict[str, str]:
-    """The resources that ``constraint`` asks for, which all nodes have."""
+    """Return the resources that ``constraint`` asks for, which all nodes have."""
     words = factory.constraint.split(":") if factory.constraint else []
     found = [_RESOURCE.fullmatch(word) for word in words]
     if not all(found):
@@ -89,14 +90,14 @@ def of_a_chunk(factory: Factory) -> dict[str, str]:
 
 
 def resources(factory: Factory, sets: Sequence[NodeSet]) -> dict[str, str]:
-    """The site's own resources, and how each is made."""
+    """Return the site's own resources, and how each is made."""
     made = {"ngpus": "type=long,flag=nh"} if any(nodes.gpus for nodes in sets) else {}
     made |= {name: "type=string,flag=h" for name in of_a_chunk(factory) if name not in _KNOWN_RESOURCES}
     return made | ({_LISTS: "type=string_array,flag=h"} if len(sets) > 1 else {})
 
 
 def orders(factory: Factory, sets: Sequence[NodeSet]) -> tuple[str, ...]:
-    """What qmgr is told, line by line, at a server that was just made."""
+    """Return the lines for qmgr, at a server that was just made."""
     lines = [f"create resource {name} {how}" for name, how in resources(factory, sets).items()]
     lines += [
         "set server scheduling = True",
@@ -126,7 +127,7 @@ def orders(factory: Factory, sets: Sequence[NodeSet]) -> tuple[str, ...]:
 
 
 def clock(hours: float) -> str:
-    """1.5 -> 01:30:00."""
+    """Return hours as a clock: 1.5 -> 01:30:00."""
     seconds = math.ceil(round(hours * 3600, 6))
     return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 

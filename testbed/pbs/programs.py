@@ -40,12 +40,12 @@ class Programs:
     version: str
 
     def program(self, name: str) -> str:
-        """The file of a program below PBS_EXEC, as ``sbin/pbs_mom``."""
+        """Return the file of a program below PBS_EXEC, as ``sbin/pbs_mom``."""
         return str(self.exec / name)
 
 
 def places(environ: Mapping[str, str], conf: Path | None = None) -> tuple[Path, ...]:
-    """Where to look, the first first: ``PBS_EXEC`` of the environment, that of pbs.conf, the usual place."""
+    """Return where to look, in this order: ``PBS_EXEC`` of the environment, that of pbs.conf, the usual folder."""
     file = Path(environ.get("PBS_CONF_FILE") or conf or CONF)
     try:
         said = conf_value(file.read_text(errors="replace"), "PBS_EXEC")
@@ -55,18 +55,19 @@ def places(environ: Mapping[str, str], conf: Path | None = None) -> tuple[Path, 
 
 
 def conf_value(text: str, name: str) -> str:
-    """The value of a name in a pbs.conf; empty where it is not there."""
+    """Return the value of a name in a pbs.conf; empty where it is not there."""
     found = re.findall(rf"^\s*{name}=[\"']?([^\"'\n]*?)[\"']?\s*$", text, re.M)
     return found[-1] if found else ""
 
 
 def absent(place: Path) -> list[str]:
-    """Programs that are missing below a PBS_EXEC."""
+    """Return the programs that are missing below a PBS_EXEC."""
     return [name for name in WANTED if not os.access(place / name, os.X_OK)]
 
 
 def find(environ: Mapping[str, str] | None = None, conf: Path | None = None) -> Programs:
-    """The OpenPBS of this machine. Raises CannotRun, with what is missing, where it was looked for, and what to do."""
+    """Return the OpenPBS of this machine. Raises CannotRun, with what is missing, where it was looked for, and what
+    to do."""
     looked = places(os.environ if environ is None else environ, conf)
     for place in looked:
         if not absent(place):
@@ -81,7 +82,7 @@ def find(environ: Mapping[str, str] | None = None, conf: Path | None = None) -> 
 
 
 def check_system(programs: Programs) -> None:
-    """Raises CannotRun where this machine or user cannot run its daemons."""
+    """Check that this machine and user can run its daemons. Raises CannotRun."""
     missing = []
     if os.geteuid() != 0:
         missing.append("root, as whom the daemons of PBS run")
@@ -101,7 +102,7 @@ def check_system(programs: Programs) -> None:
 
 
 def _database_programs(programs: Programs) -> Path:
-    """Where PBS looks for PostgreSQL's: in its own folder, where pg_config says, or beside psql."""
+    """Return where PBS looks for PostgreSQL's programs: in its own folder, where pg_config says, or beside psql."""
     own = programs.exec / "pgsql/bin"
     if own.is_dir():
         return own

@@ -1,4 +1,4 @@
-"""What is remembered of an OpenPBS between processes (``STATE/ID/pbs.json``), and which processes are its daemons."""
+"""The record of an OpenPBS between processes (``STATE/ID/pbs.json``), and which processes are its daemons."""
 
 from __future__ import annotations
 
@@ -37,26 +37,28 @@ class PbsRecord(Model):
     resources: tuple[str, ...]  # of the site, named to the scheduler
 
     def write(self, folder: Path) -> None:
-        """Remember it."""
+        """Write the record."""
         (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n")
 
 
 def read(folder: Path) -> PbsRecord | None:
-    """The record in ``folder``. One that cannot be read, of another version or cut short by a crash, counts as none."""
+    """Return the record in ``folder``. One that cannot be read, of another version or cut short by a crash, counts
+    as none."""
     try:
         return PbsRecord.model_validate_json((folder / FILE).read_text())
     except (FileNotFoundError, ValidationError):
         return None
 
 
-def states(told: str, nodes: tuple[str, ...]) -> set[str]:
-    """The states of those nodes in the answer of ``pbsnodes -a -F json``; one that is not there is ``missing``."""
-    found = json.loads(told or "{}").get("nodes", {})
+def states(answer: str, nodes: tuple[str, ...]) -> set[str]:
+    """Return the states of those nodes in the answer of ``pbsnodes -a -F json``; one that is not there is
+    ``missing``."""
+    found = json.loads(answer or "{}").get("nodes", {})
     return {state for node in nodes for state in str(found.get(node, {}).get("state", "missing")).split(",")}
 
 
 def daemon(programs: Path, home: Path, name: str) -> processes.Process | None:
-    """The living process of a daemon, by the file that it locks; its number may be somebody else's by now."""
+    """Return the living process of a daemon, by the file that it locks; its number may be another process's by now."""
     try:
         process = processes.find(int((home / _LOCKS[name]).read_text().split()[0]))
     except (FileNotFoundError, ValueError, IndexError):

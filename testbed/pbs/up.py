@@ -1,4 +1,4 @@
-"""How an OpenPBS of a factory comes about: from nothing, or adopted as it runs."""
+"""Starts an OpenPBS of a factory: from nothing, or adopted as it runs."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ def up(
     names: tuple[str, ...] = accounts.NAMES,
     isolation: Isolation | None = None,
 ) -> PbsCluster:
-    """A running cluster for ``factory`` with its things below ``state``, by the OpenPBS of this machine.
+    """Return a running cluster for ``factory`` with its files below ``state``, by the OpenPBS of this machine.
 
-    A running one is adopted, with what died of it started again; one laid out otherwise is replaced, jobs and all.
-    Raises CannotRun, CannotLayOut, DidNotStart.
-    """
+    A running one is adopted, and those of its daemons that died are started again; one laid out otherwise is
+    replaced, with its jobs. Raises CannotRun, CannotLayOut, DidNotStart."""
     isolation = isolation or Isolation()
     if isolation.carrier == "stdio":
         raise CannotLayOut(
@@ -86,7 +85,7 @@ def up(
 
 
 def _lay(cluster: PbsCluster) -> None:
-    """Folders, wires and the login side, with nothing of an earlier start but logs and homes."""
+    """Make folders, interfaces and the login side, with nothing of an earlier start but logs and homes."""
     folder = cluster.folder
     for name in _FOLDERS:
         shutil.rmtree(folder / name, ignore_errors=True)
@@ -103,8 +102,8 @@ def _lay(cluster: PbsCluster) -> None:
 
 
 def _own_sockets(folder: Path) -> Path:
-    """What stands in place of ``_SOCKETS`` for this factory: its server's database listens there by a name that is the
-    same in every factory."""
+    """Return the folder that stands in place of ``_SOCKETS`` for this factory: its server's database listens there
+    by a name that is the same in every factory."""
     own = folder / "run" / "postgresql"
     own.mkdir(mode=0o775)
     shutil.chown(own, pbs_programs.DATABASE_USER, pbs_programs.DATABASE_USER)
@@ -112,7 +111,7 @@ def _own_sockets(folder: Path) -> Path:
 
 
 def _make_place_for_sockets() -> None:
-    """Debian's PostgreSQL listens there, and only its own start script makes it."""
+    """Make the folder in which Debian's PostgreSQL listens; only its own start script makes it otherwise."""
     if not _SOCKETS.exists():
         _SOCKETS.mkdir(mode=0o775)
         shutil.chown(_SOCKETS, pbs_programs.DATABASE_USER, pbs_programs.DATABASE_USER)

@@ -1,5 +1,5 @@
-"""Who may run, in whose account and within which limits: slurmdbd's configuration, and what the catalogue's entry
-becomes in it. Pure text; ``sacctmgr`` carries it out."""
+"""Who may run, in which account and within which limits: slurmdbd's configuration, and the commands for ``sacctmgr``
+from the catalogue's entry. Pure text."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class Accounting(Model):
 
 
 def account(factory: Factory) -> str:
-    """The account that pays for whoever may run there. Slurm keeps such names in lower case."""
+    """Return the account that is charged for whoever may run there. Slurm keeps such names in lower case."""
     return (factory.account_example or _ANY_ACCOUNT).lower()
 
 
 def project_qos(factory: Factory) -> str | None:
-    """The QOS that jobs without one of their size must name; sites call it as the project."""
+    """Return the QOS that jobs without one of their size must name; sites name it as the project."""
     needed = factory.qos_mandatory and any(size.qos is None for size in factory.sizes)
     return account(factory) if needed else None
 
 
 def slurm_settings(where: Accounting, base: Path) -> dict[str, str]:
-    """For slurm.conf."""
+    """Return the settings for slurm.conf."""
     return {
         "AccountingStorageType": "accounting_storage/slurmdbd",
         "AccountingStorageHost": where.host,
@@ -48,7 +48,7 @@ def slurm_settings(where: Accounting, base: Path) -> dict[str, str]:
 
 
 def slurmdbd_conf(where: Accounting, base: Path, user: str) -> str:
-    """Text of slurmdbd.conf, which must be 0600."""
+    """Return the text of slurmdbd.conf, which must be 0600."""
     settings = {
         "AuthType": "auth/munge",
         "AuthInfo": f"socket={base}/munge/socket",
@@ -68,11 +68,11 @@ def slurmdbd_conf(where: Accounting, base: Path, user: str) -> str:
 
 
 def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
-    """Arguments of ``sacctmgr -i``, one command each: a fresh database becomes what the entry says.
+    """Return arguments of ``sacctmgr -i``, one command each, which make a fresh database what the entry says.
 
     ``people``, the site accounts, may run in :func:`account` with each QOS of the entry. Where an account must be
-    named, their default one may use nothing; where a QOS must be named, the default one gives nothing or there is none.
-    """
+    named, their default one may use nothing; where a QOS must be named, the default one gives nothing or there is
+    none."""
     named = {qos.name.lower(): qos for qos in factory.qos}
     project = project_qos(factory)
     if project is not None:
@@ -87,16 +87,16 @@ def orders(factory: Factory, people: Iterable[str]) -> list[tuple[str, ...]]:
     else:
         named.setdefault("normal", Qos(name="normal"))
         default = "normal"
-    told = [_qos_order(name, qos) for name, qos in named.items()]
+    lines = [_qos_order(name, qos) for name, qos in named.items()]
     everyone = ",".join(people)
     pays = account(factory)
-    told.append(("add", "account", pays, f"Description={factory.name}", "Organization=testbed"))
+    lines.append(("add", "account", pays, f"Description={factory.name}", "Organization=testbed"))
     takes = [f"QOS={','.join(named)}", *([] if default is None else [f"DefaultQOS={default}"])]
     if factory.account_mandatory:
-        told.append(("add", "account", UNPAID, "Description=nobody pays", "Organization=testbed"))
-        told.append(("add", "user", everyone, f"Account={UNPAID}", f"DefaultAccount={UNPAID}", "Partition=none"))
-    told.append(("add", "user", everyone, f"Account={pays}", *takes))
-    return told
+        lines.append(("add", "account", UNPAID, "Description=nobody pays", "Organization=testbed"))
+        lines.append(("add", "user", everyone, f"Account={UNPAID}", f"DefaultAccount={UNPAID}", "Partition=none"))
+    lines.append(("add", "user", everyone, f"Account={pays}", *takes))
+    return lines
 
 
 def _qos_order(name: str, qos: Qos) -> tuple[str, ...]:

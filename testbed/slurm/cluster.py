@@ -1,10 +1,10 @@
 """One factory as a running Slurm: start it, adopt it, repair it, stop it.
 
-Everything of a cluster lies in ``STATE/ID``: ``etc``, ``sbin`` (its own copies of the daemons, by which its processes
+All files of a cluster lie in ``STATE/ID``: ``etc``, ``sbin`` (its own copies of the daemons, by which its processes
 are known), ``dev``, ``munge``, ``ctld``, ``spool``, ``run``, ``log``, and ``cluster.json`` with what a later process
-needs to know. Daemons speak on 127.0.0.1 and clients need nothing but the environment in :attr:`Cluster.env`; those of
-an isolated cluster are in namespaces (:mod:`testbed.network.namespaces`), which :attr:`Cluster.prefix` leads into.
-"""
+needs to know. Daemons speak on 127.0.0.1 and clients need nothing but the environment in :attr:`Cluster.env`; those
+of an isolated cluster are in namespaces (:mod:`testbed.network.namespaces`), which :attr:`Cluster.prefix` leads
+into."""
 
 from __future__ import annotations
 
@@ -39,52 +39,54 @@ class SlurmCluster:
 
     @property
     def id(self) -> str:
-        """The factory's id, which is also Slurm's ClusterName."""
+        """Return the factory's id, which is also Slurm's ClusterName."""
         return self.record.id
 
     @property
     def slurm_conf(self) -> Path:
-        """The configuration file."""
+        """Return the configuration file."""
         return self.record.place.base / "etc/slurm.conf"
 
     @property
     def env(self) -> dict[str, str]:
-        """What client commands need in their environment, for any site account."""
+        """Return what client commands need in their environment, for any site account."""
         return record.environment(self.record.place, self._slurm)
 
     @property
     def network(self) -> network.Network | None:
-        """Addresses of an isolated cluster; None where all is on 127.0.0.1."""
+        """Return the addresses of an isolated cluster; None where all is on 127.0.0.1."""
         return self.record.place.network
 
     @property
     def prefix(self) -> tuple[str, ...]:
-        """Argv before the administrator's client commands: what leads to the login side, where that is apart."""
+        """Return the argv before the administrator's client commands, which leads to the login side where that is
+        apart."""
         return self.on(network.LOGIN)
 
     def on(self, host: str) -> tuple[str, ...]:
-        """Argv before a command that shall run, as root, on ``login01`` or a node; it starts in the root folder."""
+        """Return the argv before a command that is to run, as root, on ``login01`` or a node; it starts in the root
+        folder."""
         return () if self.network is None else network.enter(self.network, self.folder, host)
 
     @property
     def accounts(self) -> tuple[str, ...]:
-        """Unix users that may run jobs."""
+        """Return the Unix users that may run jobs."""
         return self.record.accounts
 
     @property
     def root(self) -> bool:
-        """Whether the daemons run as root, so that jobs run as different users."""
+        """Return whether the daemons run as root, so that jobs run as different users."""
         return self.record.place.root
 
     @property
     def nodes(self) -> tuple[str, ...]:
-        """Names of the nodes."""
+        """Return the names of the nodes."""
         return tuple(self.record.place.node_ports)
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of the living daemons: ``munged``, ``slurmctld``, ``sshd`` where isolated, ``slurmdbd`` and
-        ``mariadbd`` with accounting, and one for each node by its name."""
+        """Return the process ids of the living daemons: ``munged``, ``slurmctld``, ``sshd`` where isolated,
+        ``slurmdbd`` and ``mariadbd`` with accounting, and one for each node by its name."""
         found = {name: daemons.running(self.folder, name) for name in self._daemons}
         return {name: process.pid for name, process in found.items() if process is not None}
 
@@ -100,17 +102,17 @@ class SlurmCluster:
         return None if where is None else packages.installed(where.packages)
 
     def access_fields(self) -> dict[str, object]:
-        """Fields of ``factorylink.config.Access`` by which the link reaches this cluster."""
+        """Return the fields of ``factorylink.config.Access`` by which the link reaches this cluster."""
         if self.network is None or self.record.isolation is None:
-            way: dict[str, object] = {
+            access: dict[str, object] = {
                 "transport": {"kind": "local", "prefix": list(self.prefix), "env": self.env},
                 "door": {"carrier": "tcp", "listen": "127.0.0.1", "host": "127.0.0.1"},
                 "extend": "watcher",  # which is the scheduler's own administrator here
             }
         else:
-            way = login_side.access_fields(self.folder, self.record.isolation, self.network)
+            access = login_side.access_fields(self.folder, self.record.isolation, self.network)
         return {
-            **way,
+            **access,
             "account_pool": list(self.accounts),
             "testbed": True,
             **({"job_account": self.record.job_account} if self.record.job_account else {}),
@@ -118,7 +120,7 @@ class SlurmCluster:
         }
 
     def describe(self) -> dict[str, object]:
-        """What ``python -m testbed env`` prints."""
+        """Return what ``python -m testbed env`` prints."""
         return {
             "slurm_conf": str(self.slurm_conf),
             "env": self.env,
@@ -136,7 +138,7 @@ class SlurmCluster:
         return subprocess.run(words, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
     def ready(self) -> bool:
-        """Whether the controller answers and all nodes are up and take jobs."""
+        """Return whether the controller answers and all nodes are up and take jobs."""
         answer = self.run("sinfo", "-h", "-N", "-o", "%N %t")
         states = {tuple(line.split()) for line in answer.stdout.splitlines()}  # a node comes once for each partition
         good = {(node, state) for node in self.nodes for state in _READY_STATES}
@@ -228,14 +230,13 @@ def up(
     isolation: Isolation | None = None,
     accounting: bool = False,
 ) -> SlurmCluster:
-    """A running cluster for ``factory`` with its things below ``state``; ``prefix`` is where Slurm is unpacked.
+    """Return a running cluster for ``factory`` with its files below ``state``; ``prefix`` is where Slurm is unpacked.
 
-    A running one is adopted, with what died of it started again; one laid out otherwise is replaced, jobs and all.
-    ``names`` are the site accounts (as root). ``isolation``: in network namespaces of its own, behind sshd.
-    ``accounting``: with slurmdbd, so that accounts, QOS and their limits are enforced and ``sacct`` answers.
-    Takes about 3 s from nothing, some 3 s more with accounting, below 1 s where it runs.
-    Raises CannotRun, CannotLayOut, DidNotStart.
-    """
+    A running one is adopted, and those of its daemons that died are started again; one laid out otherwise is
+    replaced, with its jobs. ``names`` are the site accounts (as root). ``isolation``: in network namespaces of its
+    own, behind sshd. ``accounting``: with slurmdbd, so that accounts, QOS and their limits are enforced and
+    ``sacct`` answers. Takes about 3 s from nothing, some 3 s more with accounting, below 1 s where it runs. Raises
+    CannotRun, CannotLayOut, DidNotStart."""
     state = state.absolute()
     if isolation is not None:
         login_side.check(isolation)
@@ -272,7 +273,7 @@ def up(
 
 
 def load(state: Path, factory_id: str) -> SlurmCluster:
-    """The cluster that :func:`up` made, running or not. Raises NotThere."""
+    """Return the cluster that :func:`up` made, running or not. Raises NotThere."""
     folder = state.absolute() / factory_id
     remembered = record.read(folder)
     if remembered is None:
@@ -284,7 +285,7 @@ def load(state: Path, factory_id: str) -> SlurmCluster:
 
 
 def known(state: Path) -> list[str]:
-    """Ids of all clusters ever started in ``state`` and still remembered."""
+    """Return the ids of all clusters ever started in ``state`` and still remembered."""
     return sorted(file.parent.name for file in state.absolute().glob(f"*/{record.FILE}"))
 
 

@@ -21,7 +21,7 @@ _START_SECONDS = 90
 
 
 def running(folder: Path, name: str) -> processes.Process | None:
-    """The living process of daemon ``name`` (munged, slurmctld, sshd, or a node), by its pid file."""
+    """Return the living process of daemon ``name`` (munged, slurmctld, sshd, or a node), by its pid file."""
     file = folder / "munge/pid" if name == MUNGED else folder / "run" / f"{name}.pid"
     try:
         pid = int(file.read_text().strip() or "0")

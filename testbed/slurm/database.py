@@ -1,8 +1,7 @@
-"""A cluster's own MariaDB: a data folder, a Unix socket in it, no network, and nobody's password.
+"""A cluster's own MariaDB: a data folder, a Unix socket in it, no network, and no password.
 
-Whoever may enter the folder (0700) is its administrator, so grant tables and passwords would guard nothing. What is in
-it lives as long as the cluster, so nothing waits for the disk.
-"""
+Whoever may enter the folder (0700) is its administrator, so grant tables and passwords would guard nothing. The data
+live as long as the cluster, so nothing waits for the disk."""
 
 from __future__ import annotations
 
@@ -20,12 +19,13 @@ _SECONDS = 60.0
 
 
 def socket(base: Path) -> Path:
-    """Where clients find it."""
+    """Return where clients find the socket."""
     return base / FOLDER / "socket"
 
 
 def argv(program: Path, packages: Packages, data: Path, base: Path, root: bool) -> list[str]:
-    """What starts the server over the data folder ``data``; ``base`` is the cluster's folder by a short path."""
+    """Return the command that starts the server over the data folder ``data``; ``base`` is the cluster's folder by a
+    short path."""
     return [
         *_argv(program, packages, data, root),
         f"--socket={socket(base)}",
@@ -53,7 +53,7 @@ def prepare(packages: Packages) -> None:
 
 
 def lay(packages: Packages, folder: Path) -> None:
-    """An empty database in the cluster's ``folder``, in place of what was there."""
+    """Make an empty database in the cluster's ``folder``, in place of what was there."""
     remove(folder)
     (folder / FOLDER).mkdir(mode=0o700)
     shutil.copytree(packages.root.parent / _EMPTY, folder / FOLDER, dirs_exist_ok=True)

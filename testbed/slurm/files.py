@@ -21,7 +21,7 @@ _KEY_BYTES = 128
 
 
 def short_path(folder: Path) -> Path:
-    """``folder`` itself, or a link to it in the temporary folder where its own path is too long for sockets."""
+    """Return ``folder`` itself, or a link to it in the temporary folder where its own path is too long for sockets."""
     if len(str(folder)) <= _LONGEST_BASE:
         return folder
     while True:
@@ -75,7 +75,7 @@ def prepare(
 
 
 def log_tails(folder: Path, lines: int = 12) -> str:
-    """The end of every log, for an error message."""
+    """Return the end of every log, for an error message."""
     parts = []
     for file in sorted((folder / "log").glob("*")):
         tail = file.read_text(errors="replace").splitlines()[-lines:]

@@ -1,8 +1,7 @@
-"""From a factory of the catalogue to Slurm's configuration: pure text, no file is touched.
+"""Writes Slurm's configuration from a factory of the catalogue: pure text, no file is touched.
 
 A cluster has as few nodes as serve: partitions whose nodes look alike share one set. What the catalogue calls a core
-is a CPU to Slurm. A node gets ``memory_gb`` x 1024 MiB, so that a request fits whichever way the site reads a GB.
-"""
+is a CPU to Slurm. A node gets ``memory_gb`` x 1024 MiB, so that a request fits whichever way the site reads a GB."""
 
 from __future__ import annotations
 
@@ -52,14 +51,14 @@ class Layout(Model):
 
 
 def node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """The nodes to start: ``gpu_nodes`` for each kind of GPU node, ``cpu_nodes`` for each kind without."""
+    """Return the nodes to start: ``gpu_nodes`` for each kind of GPU node, ``cpu_nodes`` for each kind without."""
     if factory.scheduler != "slurm":
         raise CannotLayOut(f"{factory.id}: its scheduler is {factory.scheduler}; the layout asked for is Slurm's")
     return any_node_sets(factory, gpu_nodes, cpu_nodes)
 
 
 def any_node_sets(factory: Factory, gpu_nodes: int = 2, cpu_nodes: int = 1) -> tuple[NodeSet, ...]:
-    """Likewise, whatever its scheduler is."""
+    """Return the nodes to start, as :func:`node_sets`, whatever the factory's scheduler is."""
     if not factory.partitions:
         raise CannotLayOut(f"{factory.id}: the catalogue knows no partition of it")
     kinds: dict[tuple[NodeShape, int], list[Partition]] = {}
@@ -93,7 +92,7 @@ def gpu_name(factory: Factory, number: int) -> str:
 
 
 def gres_conf(factory: Factory, sets: Sequence[NodeSet], base: Path) -> str:
-    """Text of gres.conf: one line a GPU, the same files on every node since they share this machine."""
+    """Return the text of gres.conf: one line a GPU, the same files on every node since they share this machine."""
     kind = factory.accelerator.gres_type
     typed = f" Type={kind}" if kind else ""
     lines = ["AutoDetect=off"]
@@ -107,7 +106,7 @@ def gres_conf(factory: Factory, sets: Sequence[NodeSet], base: Path) -> str:
 
 
 def slurm_conf(factory: Factory, sets: Sequence[NodeSet], place: Layout) -> str:
-    """Text of slurm.conf."""
+    """Return the text of slurm.conf."""
     settings = _settings(factory, place)
     lines = ["# Written by the testbed from the catalogue; replaced at every start."]
     lines += [f"{key}={value}" for key, value in settings.items()]
@@ -122,8 +121,9 @@ def slurm_conf(factory: Factory, sets: Sequence[NodeSet], place: Layout) -> str:
 
 
 def task_prolog(environment: Mapping[str, str], mark: tuple[str, str]) -> str:
-    """A script whose output Slurm adds to the environment of every task: the clients work in jobs as on a site,
-    however little of its own environment the job was submitted with. ``mark``: name and value by which it is known."""
+    """Return a script whose output Slurm adds to the environment of every task: the clients work in jobs as on a
+    site, however little of its own environment the job was submitted with. ``mark``: name and value by which it is
+    known."""
     path = environment["PATH"].split(":")[0]
     lines = ["#!/bin/sh", f'echo "export PATH=${{PATH:-/usr/local/bin:/usr/bin:/bin}}:{path}"']
     lines += [f'echo "export {key}={value}"' for key, value in (*environment.items(), mark) if key != "PATH"]
@@ -237,12 +237,12 @@ def _partition_line(factory: Factory, nodes: NodeSet, partition: Partition, defa
 
 
 def longest_hours(factory: Factory, partition: Partition) -> float:
-    """The partition's limit, or the longest that people may pick there where a QOS allows more."""
+    """Return the partition's limit, or the longest that people may pick there where a QOS allows more."""
     sizes = [size.max_hours for size in factory.sizes if size.partition == partition.name]
     known = [*sizes, *([] if partition.max_hours is None else [partition.max_hours])]
     return max(known, default=_UNKNOWN_HOURS)
 
 
 def _minutes(hours: float) -> int:
-    """Whole minutes, rounded up as Slurm does with a job's limit, so that the limit itself may be asked for."""
+    """Return whole minutes, rounded up as Slurm does with a job's limit, so that the limit itself may be asked for."""
     return max(1, math.ceil(round(hours * 60, 6)))

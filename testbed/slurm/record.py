@@ -1,4 +1,4 @@
-"""What is remembered of a cluster between processes, and how it comes about: ``STATE/ID/cluster.json``."""
+"""The record of a cluster between processes, and how it is made: ``STATE/ID/cluster.json``."""
 
 from __future__ import annotations
 
@@ -38,12 +38,13 @@ class SlurmRecord(Model):
     job_qos: str | None = None  # and what those of sizes without one must
 
     def write(self, folder: Path) -> None:
-        """Remember it."""
+        """Write the record."""
         (folder / FILE).write_text(self.model_dump_json(indent=1) + "\n")
 
 
 def read(folder: Path) -> SlurmRecord | None:
-    """The record in ``folder``. One that cannot be read, of another version or cut short by a crash, counts as none."""
+    """Return the record in ``folder``. One that cannot be read, of another version or cut short by a crash, counts
+    as none."""
     try:
         return SlurmRecord.model_validate_json((folder / FILE).read_text())
     except (FileNotFoundError, ValidationError):
@@ -51,7 +52,7 @@ def read(folder: Path) -> SlurmRecord | None:
 
 
 def environment(place: layout.Layout, slurm: packages.Packages) -> dict[str, str]:
-    """What Slurm's programs need in their environment."""
+    """Return what Slurm's programs need in their environment."""
     return {
         "SLURM_CONF": f"{place.base}/etc/slurm.conf",
         "PATH": f"{slurm.bin}:/usr/local/bin:/usr/bin:/bin",
@@ -67,7 +68,7 @@ def lay_out(
     people: tuple[str, ...],
     isolation: Isolation | None,
 ) -> SlurmRecord:
-    """The record of ``factory`` at ``place``: the same for the same catalogue, packages and accounts."""
+    """Return the record of ``factory`` at ``place``: the same for the same catalogue, packages and accounts."""
     configuration = {
         "slurm.conf": layout.slurm_conf(factory, sets, place),
         "gres.conf": layout.gres_conf(factory, sets, place.base),
@@ -99,7 +100,8 @@ def new_place(
     isolated: bool,
     dbd: packages.Packages | None = None,
 ) -> layout.Layout:
-    """Where a cluster that starts anew is to live: free ports or addresses, job ids above those of the ``old`` one."""
+    """Return where a cluster that starts anew is to live: free ports or addresses, job ids above those of the
+    ``old`` one."""
     nodes = [name for nodes in sets for name in nodes.names]
     if isolated:
         where = network.choose(folder, factory.id, nodes, factory.outbound)

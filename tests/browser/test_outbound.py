@@ -299,7 +299,7 @@ async def through_the_door(behind: Behind) -> AsyncIterator[asyncssh.SSHClientCo
         bridge = (python, "-P", "-m", "factorygate.session.bridge")
         carrier = carriers.carrier(place.access.door, place.dialect, behind.job, behind.node, bridge)
         way = carriers.Route(behind.id, FACTORY, ACCOUNT, "", place.transport, carrier)
-        wire = await way.wire(behind.door)
+        wire = await way.open(behind.door)
         async with asyncssh.connect(
             "the door",
             tunnel=wire,

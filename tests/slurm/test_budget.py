@@ -26,7 +26,7 @@ from factorycommon.models import (
     SessionRequest,
     SiteAccounts,
 )
-from factorylink.catalogue.choices import gpus_of
+from factorylink.catalogue.prices import gpus_of
 from factorylink.clusters.service import Clusters
 from factorylink.config import Access, Hub, LinkConfig
 from factorylink.jobs.identity import Identity

@@ -191,7 +191,7 @@ async def test_a_whole_session(carried: Carried) -> None:
     assert len(await carried.get("/big")) == 32 << 20
     assert await carried.keeper.answers(ID, "/user/u/api")
     assert await carried.keeper.token(ID) == ENVIRONMENT["JUPYTERHUB_API_TOKEN"]
-    stdio = isinstance(carried.keeper._lines[ID].way.carrier, carriers.Stdio)
+    stdio = isinstance(carried.keeper._doors[ID].route.carrier, carriers.Stdio)
     doors = [pid for pid in carried.pids("factorygate.session", ID) if name(pid).startswith("python")]
     assert doors
     assert sum(len(listening(pid)) for pid in doors) == (0 if stdio else 1)

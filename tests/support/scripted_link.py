@@ -5,34 +5,78 @@ from __future__ import annotations
 import json
 import socketserver
 import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from pydantic import TypeAdapter
+
+from factorycommon.models import (
+    Accelerator,
+    Bounds,
+    Environment,
+    FactoryView,
+    Folder,
+    Health,
+    IdleLimits,
+    NodeSize,
+    Offer,
+    PartitionLoad,
+    Price,
+    SessionBounds,
+    SiteInfo,
+    SizeView,
+)
+
+SINCE = datetime(2026, 3, 10, 12, tzinfo=UTC)
 PREFIX = "/services/factories/api"
 
 
-def factory(name: str, state: str = "ok", fits: int = 2, **more: Any) -> dict[str, Any]:
-    """A factory with sizes ``cpu`` and ``gpu-1``; the environment ``torch`` is for ``gpu-1`` only."""
+def factory(name: str, state: Any = "ok", fits: int = 2, **more: Any) -> FactoryView:
+    """A factory with sizes ``cpu`` and ``gpu-1``; the environment ``torch`` is for ``gpu-1`` only. ``more``: other
+    values of its fields."""
 
-    def size(size_id: str, gpus: int, hours: float) -> dict[str, Any]:
-        told = {"id": size_id, "gpus": gpus, "cores": 8, "memory_gb": 60, "partition": "p", "max_hours": hours,
-                "default_hours": 1.0, "billed_as": "1 GPU-hour an hour", "whole_node": False, "note": None}  # fmt: skip
-        return {"size": told, "gpu_label": f"{gpus} x A100" if gpus else "no GPU", "fits_now": fits, "estimate": None}
+    def size(size_id: str, gpus: int, hours: float) -> SizeView:
+        fitting = ("plain", "torch") if gpus else ("plain",)
+        return SizeView(
+            size=NodeSize(id=size_id, gpus=gpus, cores=8, memory_gb=60, partition="p", max_hours=hours),
+            gpu_label=f"{gpus} x A100" if gpus else "no GPU",
+            fits_now=fits,
+            offer=Offer(
+                environments=fitting, environment="plain", hours=Bounds(least=min(0.25, hours), most=hours, preset=1)
+            ),
+            price=Price(gpu_hours=gpus, counted=gpus, charged_for="gpus" if gpus else "cores", number=gpus or 8),
+            billed_gpus=gpus,
+        )
 
-    return {
-        "id": name, "name": f"AI Factory {name}", "site": {"machine": name.upper(), "city": "Kajaani", "country": "FI"},
-        "accelerator": {"vendor": "NVIDIA", "model": "A100", "memory_gb": 64, "unit": "GPU", "per_node": 4},
-        "health": {"state": state, "words": None, "answered_at": "2026-03-10T12:00:00Z"},
-        "partitions": [{"name": "p", "gpus_total": 8, "gpus_free": fits, "pending": 1}],
-        "sizes": [size("cpu", 0, 4.0), size("gpu-1", 1, 24.0)],
-        "environments": [{"id": "plain", "title": "Plain", "sizes": [], "frameworks": []},
-                         {"id": "torch", "title": "PyTorch", "sizes": ["gpu-1"], "frameworks": ["PyTorch"]}],
-        "default_environment": "plain", "default_size": "gpu-1",
-        "idle": {"idle_minutes": 60, "unopened_minutes": 30, "max_idle_minutes": 480, "max_unopened_minutes": 120},
-        **more,
-    }  # fmt: skip
+    made = FactoryView(
+        id=name,
+        name=f"AI Factory {name}",
+        site=SiteInfo(machine=name.upper(), host="h", city="Kajaani", country="FI"),
+        scheduler="slurm",
+        accelerator=Accelerator(vendor="NVIDIA", model="A100", memory_gb=64, per_node=4),
+        health=Health(state=state, since=SINCE, answered_at=SINCE),
+        partitions=(PartitionLoad(name="p", gpus_total=8, gpus_free=fits, cores_total=8, cores_free=8, pending=1),),
+        sizes=(size("cpu", 0, 4.0), size("gpu-1", 1, 24.0)),
+        environments=(
+            Environment(id="plain", title="Plain", kind="venv", python="/e"),
+            Environment(id="torch", title="PyTorch", kind="venv", python="/e", sizes=("gpu-1",)),
+        ),
+        default_environment="plain",
+        default_size="gpu-1",
+        folder=Folder(),
+        outbound="none",
+        idle=IdleLimits(),
+        bounds=SessionBounds(
+            idle_minutes=Bounds(least=1, most=480, preset=60),
+            unopened_minutes=Bounds(least=1, most=120, preset=30),
+            give_up_hours=Bounds(least=0.05, most=720),
+        ),
+    )
+    return made.model_copy(update=more)
 
 
 class ScriptedLink:
@@ -42,7 +86,7 @@ class ScriptedLink:
         self.problem: tuple[int, dict[str, Any]] | None = None
         self.asked: list[dict[str, list[str]]] = []  # estimates
         self.followers = 0
-        self._factories: list[dict[str, Any]] = []
+        self._factories = "[]"  # JSON
         self._changed = threading.Condition()
         self._round = 0
         self._stopped = False
@@ -50,9 +94,12 @@ class ScriptedLink:
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
-    def tell(self, factories: list[dict[str, Any]]) -> None:
+    def tell(self, factories: Sequence[FactoryView]) -> None:
+        self.tell_json(TypeAdapter(Sequence[FactoryView]).dump_json(factories).decode())
+
+    def tell_json(self, text: str) -> None:
         with self._changed:
-            self._factories = factories
+            self._factories = text
             self._round += 1
             self._changed.notify_all()
 
@@ -76,7 +123,7 @@ class ScriptedLink:
                             write(b": still here\n\n")
                     if self._stopped:
                         return
-                    told, text = self._round, json.dumps(self._factories)
+                    told, text = self._round, self._factories
                 write(f"event: factories\ndata: {text}\n\n".encode())
         except OSError:
             return

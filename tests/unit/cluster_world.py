@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import weakref
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import ExitStack, suppress
@@ -14,12 +13,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from distributed.core import Status
 
-from factorycommon.models import BatchRequest, ClusterRequest, GpuHours, JobRequest, JobState
+from factorycommon.models import Cluster, GpuHours, JobRequest, JobState, Model, Scheduler
 from factorygate.cluster import cluster_api, replacer, retirement
 from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.cluster_api import ClusterApi
@@ -37,6 +36,7 @@ from factorylink.util import clock
 from tests.unit import virtual_time
 from tests.unit.fake_factory import SCHEDULER, MortalScheduler, World
 
+M = TypeVar("M", bound=Model)
 POLL = 3.0  # seconds between two answers of the factory
 
 
@@ -146,26 +146,26 @@ class Way:
     async def close(self) -> None:
         return
 
-    async def get(self, path: str) -> Any:
+    async def get(self, path: str, _kind: object) -> Any:
         return await self._ask(self._look(path.split("/")[2]))
 
-    async def put(self, path: str, body: Any) -> Any:
+    async def put(self, path: str, body: Any, _kind: object) -> Any:
         _, _, cluster, *rest = path.split("/")
         clusters = self._life.world.clusters
         if rest:
-            return await self._ask(clusters.grow(cluster, "ada", rest[1], BatchRequest.model_validate(body)))
+            return await self._ask(clusters.grow(cluster, "ada", rest[1], _sent(body)))
         return await self._ask(self._begin(cluster, body))
 
     async def _begin(self, cluster: str, body: Any) -> Any:
-        return (await self._life.world.clusters.put(cluster, "ada", ClusterRequest.model_validate(body)))[0]
+        return (await self._life.world.clusters.put(cluster, "ada", _sent(body)))[0]
 
     async def _look(self, cluster: str) -> Any:
         return self._life.world.clusters.look(cluster, "ada")
 
-    async def post(self, path: str, body: Any) -> Any:
-        return await self._ask(self._life.world.clusters.cancel(path.split("/")[2], "ada", tuple(body["names"])))
+    async def post(self, path: str, body: Any, _kind: object) -> Any:
+        return await self._ask(self._life.world.clusters.cancel(path.split("/")[2], "ada", body.names))
 
-    async def delete(self, path: str) -> Any:
+    async def delete(self, path: str, _kind: object) -> Any:
         return await self._ask(self._life.world.clusters.end(path.split("/")[2], "ada"))
 
     async def _ask(self, answer: Coroutine[Any, Any, Any]) -> Any:
@@ -182,9 +182,9 @@ class Way:
         if self._life.delay:
             await asyncio.sleep(self._life.delay)
         with _as_link_errors():
-            return json.loads((await answer).model_dump_json())
+            return Cluster.model_validate_json((await answer).model_dump_json())
 
-    async def events(self, path: str) -> AsyncGenerator[tuple[str, Any], None]:
+    async def events(self, path: str, _kind: object) -> AsyncGenerator[tuple[str, Any], None]:
         if not self._life.link_up:
             raise LinkError("unreachable", "The gateway does not answer now.")
         with _as_link_errors():
@@ -203,8 +203,13 @@ class Way:
             except StopAsyncIteration:
                 return
             if "data: " in text:
-                yield "cluster", json.loads(text.partition("data: ")[2])
+                yield "cluster", Cluster.model_validate_json(text.partition("data: ")[2])
         raise LinkError("unreachable", "The gateway does not answer now.")
+
+
+def _sent(body: M) -> M:
+    """Return the body as the link reads what the notebook sends."""
+    return type(body).model_validate_json(body.model_dump_json(exclude_unset=True))
 
 
 class _as_link_errors:
@@ -333,7 +338,7 @@ class Kept(FactoryCluster):
 
     async def up(self) -> None:
         if not self.cluster_api.workers:
-            await self.cluster_api.begin({**self.terms.request(self._name, scheduler=SCHEDULER), "session": None})
+            await self.cluster_api.begin(self.terms.request(self._name, Scheduler(**SCHEDULER)))
         await self._take_up()
         self._replacer = Replacer(self)
         self._replacer.start()

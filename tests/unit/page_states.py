@@ -15,6 +15,7 @@ from playwright.async_api import BrowserContext, Page, expect
 from factorycommon.models import (
     Accelerator,
     AccountView,
+    Bounds,
     End,
     EndReason,
     Environment,
@@ -31,11 +32,14 @@ from factorycommon.models import (
     NetworkView,
     NodeSize,
     Notice,
+    Offer,
     PartitionLoad,
+    Price,
     ProjectView,
     ReadyView,
     ReservationView,
     Session,
+    SessionBounds,
     SessionState,
     SiteInfo,
     SizeView,
@@ -197,14 +201,22 @@ def _factory(factory: str, health: Health) -> FactoryView:
 
     projects = ("EHPC-AIF-2026PG01-756", "EHPC-AIF-2026SC01-001") if factory == "one" else ()
 
+    def fitting(name: str) -> tuple[str, ...]:
+        return ("base", "other") if name == "full" else ("base",)
+
     def size(name: str, gpus: int, fits: int, estimate: Estimate | None = None) -> SizeView:
         shape = NodeSize(
             id=name, gpus=gpus, cores=gpus * 8 or 1, memory_gb=60 * max(gpus, 1), partition="p", max_hours=24,
             default_hours=2, billed_as=f"{gpus} GPU-hours per hour" if gpus else "", whole_node=gpus == 4,
         )  # fmt: skip
         label = f"{gpus} x A100 40 GB" if gpus else "no GPU"
-        return SizeView(size=shape, gpu_label=label, fits_now=fits, estimate=estimate, billed_gpus=gpus,
-                        projects=projects, fits_until=closes.start)  # fmt: skip
+        offer = Offer(
+            environments=fitting(name), environment=fitting(name)[0], project=next(iter(projects), None),
+            hours=Bounds(least=0.25, most=24, preset=2),
+        )  # fmt: skip
+        price = Price(gpu_hours=gpus, counted=gpus, charged_for="gpus" if gpus else "cores", number=gpus or 1)
+        return SizeView(size=shape, gpu_label=label, fits_now=fits, estimate=estimate, billed_gpus=gpus, offer=offer,
+                        price=price, projects=projects, fits_until=closes.start)  # fmt: skip
 
     closes = MaintenanceView(
         name="cooling", start=now + timedelta(hours=1), end=now + timedelta(hours=9), nodes=8, closes=("p",)
@@ -246,6 +258,11 @@ def _factory(factory: str, health: Health) -> FactoryView:
         folder=Folder(quota="20 GB"),
         outbound="none",
         idle=IdleLimits(),
+        bounds=SessionBounds(
+            idle_minutes=Bounds(least=1, most=480, preset=60),
+            unopened_minutes=Bounds(least=1, most=120, preset=30),
+            give_up_hours=Bounds(least=0.05, most=720),
+        ),
     )
 
 

@@ -25,12 +25,23 @@ const NOW = Date.parse("2026-03-10T12:00:00Z");
 const inMinutes = (minutes) => new Date(NOW + minutes * 60_000).toISOString();
 
 function size(id, gpus, fitsNow, start = null, more = {}) {
+  const most = more.max_hours ?? 24;
   return {
+    offer: {
+      environments: id === "g4" ? ["plain", "big"] : ["plain"], environment: "plain", project: null, project_in: {},
+      hours: { least: Math.min(0.25, most), most, preset: 1 },
+    },
+    price: price({ gpu_hours: gpus, number: gpus }),
     size: {
       id, gpus, cores: gpus * 8 + 4, partition: "p", max_hours: 24, default_hours: 1, billed_as: "x", whole_node: false, ...more,
     },
     gpu_label: `${gpus} x GPU`, fits_now: fitsNow, estimate: start === null ? null : { start, basis: "test-only" },
   };
+}
+
+/** Price JSON. `own`: [amount, unit] in the factory's own unit. */
+function price({ gpu_hours = 1, counted = gpu_hours, own = null, charged_for = "gpus", number = 1, unit = "GPU" }) {
+  return { gpu_hours, counted, own: own && { amount: own[0], unit: own[1] }, charged_for, number, unit };
 }
 
 function factory(id, sizes, more = {}) {
@@ -42,7 +53,11 @@ function factory(id, sizes, more = {}) {
       { id: "big", title: "Big", sizes: ["g4"] },
     ],
     default_environment: "plain", default_size: sizes[0]?.size.id,
-    idle: { unopened_minutes: 30, idle_minutes: 60, max_unopened_minutes: 120, max_idle_minutes: 480 }, ...more,
+    bounds: {
+      idle_minutes: { least: 1, most: 480, preset: 60 }, unopened_minutes: { least: 1, most: 120, preset: 30 },
+      give_up_hours: { least: 0.05, most: 720, preset: null },
+    },
+    ...more,
   };
 }
 
@@ -96,7 +111,8 @@ describe("maintenance", () => {
   });
 
   test("a reservation goes only with a project that is in it", () => {
-    const view = { ...size("g1", 1, 1), projects: ["p", "q"] };
+    const one = size("g1", 1, 1);
+    const view = { ...one, projects: ["p", "q"], offer: { ...one.offer, project: "p", project_in: { course: "q" } } };
     const offers = factory("one", [view], {
       projects: ["p", "q"], reservations: [{ id: "course", name: "course", end: inMinutes(60), projects: ["q"] }],
     });
@@ -341,64 +357,56 @@ describe("who pays", () => {
   const paying = (more = {}) => ({
     id: "p", title: "Weather", left: 10, granted: 100, ends: null, max_hours: null, ...more,
   });
-  const place = (projects, ofSize = projects, view = {}) => factory("one", [
-    { ...size("g1", 1, 3), projects: ofSize, billed_gpus: 4, ...view },
-  ], { projects, accelerator: { unit: "GPU" } });
+  const place = (projects, ofSize = projects) => {
+    const view = { ...size("g1", 1, 3), projects: ofSize, price: price({ gpu_hours: 4 }) };
+    view.offer = { ...view.offer, project: ofSize[0] ?? null };
+    return factory("one", [view], { projects });
+  };
   const choice = { factory: "one", size: "g1", hours: 2, project: "p" };
-  const at = (unit) => ({ accelerator: { unit }, site: { machine: "ONE" } });
+  const site = { site: { machine: "ONE" } };
+  const costs = (parts, hours = 2, gpus = 1) => cost.costLine(site, { ...size("s", gpus, 1), price: price(parts) }, hours);
+  const onCores = (own) => ({ gpu_hours: 0, own, charged_for: "cores", number: 1 });
 
-  test("the site's own unit is counted where it can be read, and told as it is where not", () => {
-    assert.deepEqual(cost.siteBill("1/4 node-hour per hour", 2), { amount: 0.5, unit: "node-hour" });
-    assert.deepEqual(cost.siteBill("0.5 GPU-hours per hour", 4), { amount: 2, unit: "GPU-hour" });
-    assert.equal(cost.siteBill("as a whole node, whatever is asked for", 2), null);
-    const line = (billed, gpus = 4, unit = "GPU", counted = gpus) => {
-      const view = { ...size("g4", gpus, 1, null, { billed_as: billed }), billed_gpus: counted };
-      return cost.costLine(at(unit), view, 2);
-    };
-    assert.equal(line("1 node-hour per hour"), "It costs at most 8 GPU-hours: 2 hours on 4 GPUs (ONE counts that as 2 node-hours).");
-    for (const same of ["8 GPUs", "8 GPU-h", "8 GPU-hours per hour"]) {
-      assert.equal(line(same, 8), "It costs at most 16 GPU-hours: 2 hours on 8 GPUs.");
-    }
-    assert.equal(line("", 1, "GPU", 8), "It costs at most 16 GPU-hours: 2 hours on a whole node with 8 GPUs.");
-    assert.equal(line("0.5 GPU-hours per hour", 1, "GCD"), "It costs at most 1 GPU-hour: 2 hours on half a GPU (1 GCD).");
-    assert.equal(line("4 GPU-hours per hour", 8, "GCD"), "It costs at most 8 GPU-hours: 2 hours on 4 GPUs (8 GCDs).");
-    const none = { ...size("cpu", 0, 1, null, { billed_as: "", cores: 8 }), billed_gpus: 0 };
-    assert.equal(cost.costLine(at("GPU"), none, 2), "It costs no GPU-hours.");
+  test("what is charged is said by the link, and what for", () => {
+    assert.equal(costs({ gpu_hours: 4, own: [1, "node-hour"], number: 4 }),
+      "It costs at most 8 GPU-hours: 2 hours on 4 GPUs (ONE counts that as 2 node-hours).");
+    assert.equal(costs({ gpu_hours: 8, charged_for: "whole-node", number: 8 }),
+      "It costs at most 16 GPU-hours: 2 hours on a whole node with 8 GPUs.");
+    assert.equal(costs({ gpu_hours: 0.5, charged_for: "part", number: 0.5, unit: "GCD" }),
+      "It costs at most 1 GPU-hour: 2 hours on half a GPU (1 GCD).");
+    assert.equal(costs({ gpu_hours: 4, charged_for: "part", number: 4, unit: "GCD" }, 2, 8),
+      "It costs at most 8 GPU-hours: 2 hours on 4 GPUs (8 GCDs).");
+    assert.equal(costs({ gpu_hours: 0, charged_for: "cores", number: 8 }), "It costs no GPU-hours.");
   });
 
   test("a unit is in words, with the form that its number takes", () => {
-    const cpu = (billed) => ({ ...size("cpu", 0, 1, null, { billed_as: billed, cores: 1 }), billed_gpus: 0 });
-    const line = (billed, hours) => cost.costLine(at("GPU"), cpu(billed), hours);
-    assert.equal(line("1 core-hour per hour", 1), "It costs at most 1 core-hour: 1 hour on 1 core.");
-    assert.equal(line("1 core-hour per hour", 2), "It costs at most 2 core-hours: 2 hours on 1 core.");
-    assert.equal(line("1/2 node-hour per hour", 1), "It costs at most 0.5 node-hours: 1 hour on 1 core.");
-    assert.match(line("3 credits per hour", 1), /^It costs at most 3 credits:/); // a unit that nobody translated
-    assert.match(line("1 constructor per hour", 1), /^It costs at most 1 constructor:/);
-    assert.equal(cost.billedText(cpu("1/4 node-hour per hour")), "Costs 0.25 node-hours per hour");
-    assert.equal(cost.billedText(cpu("a whole node")), "Billed as a whole node");
-    const gpu = (billed) => ({ ...size("g1", 1, 1, null, { billed_as: billed }), billed_gpus: 1 });
-    for (const same of ["1 GPU", "1 GPU-h", "", "1/4 node-hour per hour", "a whole node"]) {
-      assert.equal(cost.billedText(gpu(same)), "Costs 1 GPU-hour per hour");
-    }
+    assert.equal(costs(onCores([1, "core-hour"]), 1), "It costs at most 1 core-hour: 1 hour on 1 core.");
+    assert.equal(costs(onCores([1, "core-hour"])), "It costs at most 2 core-hours: 2 hours on 1 core.");
+    assert.equal(costs(onCores([0.5, "node-hour"]), 1), "It costs at most 0.5 node-hours: 1 hour on 1 core.");
+    assert.match(costs(onCores([3, "credit"]), 1), /^It costs at most 3 credits:/); // a unit that nobody translated
+    assert.match(costs(onCores([1, "constructor"]), 1), /^It costs at most 1 constructor:/);
+    const billed = (parts, text = "") =>
+      cost.billedText({ ...size("cpu", 0, 1, null, { billed_as: text }), price: price(parts) });
+    assert.equal(billed(onCores([0.25, "node-hour"])), "Costs 0.25 node-hours per hour");
+    assert.equal(billed(onCores(null), "a whole node"), "Billed as a whole node");
+    assert.equal(billed({}, "a whole node"), "Costs 1 GPU-hour per hour");
     assert.equal(cost.standingLine(paying({ left: 0.5, granted: 1 }), NOW), "It has 0.5 of 1 GPU-hour left.");
   });
 
-  test("what an ended session was charged is told as its start told it", () => {
-    const view = { ...size("gcd-2", 2, 1, null, { billed_as: "1 GPU-hour per hour" }), billed_gpus: 2 };
-    const ran = { started: inMinutes(-90), ended: inMinutes(0) };
-    assert.equal(cost.chargedText(ran, view), "1.5 GPU-hours");
-    assert.equal(cost.chargedText(ran, { ...view, size: { ...view.size, billed_as: "" } }), "3 GPU-hours");
-    assert.equal(cost.chargedText({ started: null, ended: inMinutes(0) }, null), "Not charged: it never ran");
-    assert.equal(cost.chargedText(ran, null), null);
-    assert.equal(cost.chargedText(ran, { ...size("cpu", 0, 1), billed_gpus: 0 }), "No GPU-hours");
+  test("what an ended session was charged is the link's number, also of runs before the last one", () => {
+    const ran = { started: inMinutes(-90), ended: inMinutes(0), charged: { gpu_hours: 1.5, counted: 3 } };
+    assert.equal(cost.chargedText(ran), "1.5 GPU-hours");
+    assert.equal(cost.chargedText({ ...ran, started: null }), "1.5 GPU-hours"); // put back into the queue, then stopped
+    assert.equal(cost.chargedText({ started: null, charged: { gpu_hours: 0, counted: 0 } }), "Not charged: it never ran");
+    assert.equal(cost.chargedText({ ...ran, charged: null }), null);
+    assert.equal(cost.chargedText({ ...ran, charged: { gpu_hours: 0, counted: 0 } }), "No GPU-hours");
   });
 
   test("a unit's forms are the language's own, of fractions, too", () => {
     const texts = (forms) => ({ "{amount} core-hour": forms.map((form) => `{amount} ${form}`), "It costs at most {total}: {hours} on {what}.": "{total}." });
     const of = (language, plural, forms) => {
       use({ language, plural: plural.padEnd(200, plural.at(-1)), texts: texts(forms) });
-      const said = [1, 2, 5, 0.5, 1.5].map((n) => cost.costLine(at("GPU"),
-        { ...size("cpu", 0, 1, null, { billed_as: "1 core-hour per hour", cores: 1 }), billed_gpus: 0 }, n));
+      const said = [1, 2, 5, 0.5, 1.5].map((n) => costs(onCores([1, "core-hour"]), n));
       use({ language: "en", texts: {}, plural: "" });
       return said;
     };
@@ -539,8 +547,9 @@ describe("sessions", () => {
     assert.equal(session.larger({ ...ran, choice: { ...ran.choice, size: "huge" } }, [factory("one", sizes)]), null);
     assert.equal(session.larger({ ...ran, end_reason: "failed" }, [factory("one", sizes)]), null);
     assert.equal(session.larger(ran, []), null); // the factory is not known yet
-    const bound = factory("one", sizes, { environments: [{ id: "plain", title: "Plain", sizes: ["g1", "huge"] }] });
-    assert.equal(session.larger(ran, [bound]).choice.size, "huge"); // where its environment runs
+    const without = (view) => ({ ...view, offer: { ...view.offer, environments: [] } });
+    const bound = sizes.map((view) => (view.size.id === "g2" ? without(view) : view));
+    assert.equal(session.larger(ran, [factory("one", bound)]).choice.size, "huge"); // where its environment runs
     const paid = sizes.map((view) => ({ ...view, projects: view.size.id === "huge" ? ["p"] : [] }));
     const ofProject = { ...ran, choice: { ...ran.choice, project: "p" } };
     assert.equal(session.larger(ofProject, [factory("one", paid, { projects: ["p"] })]).choice.size, "huge");

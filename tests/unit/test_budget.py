@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Connection, event, select
 
 from factorycommon.models import End, Partition, Project, ProjectAt
-from factorylink.catalogue.choices import billed_gpus, gpus_of, walltime
+from factorylink.catalogue.choices import walltime
+from factorylink.catalogue.prices import billed_gpus, gpus_of
 from factorylink.ledger import charges as budget
 from factorylink.ledger.charges import ChargeReservation, Charges, ChargeTotals, OverBudget
 from factorylink.ledger.ledger import Ledger, Write

@@ -13,34 +13,38 @@ import pytest
 from dask_jobqueue.slurm import SLURMJob
 from distributed.security import Security
 
+from factorycommon.models import NodeSize
 from factorygate import FactoryCluster
 from factorygate.cluster import keywords
 from factorygate.cluster import worker_place as place
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.keys import Keys
 from factorygate.cluster.worker_place import WorkerPlace
+from tests.support.choice_answers import choice_answers
+from tests.unit.fake_factory import factory
 
 
-def size(id: str, gpus: int, cores: int, memory_gb: float, max_hours: float = 24) -> dict[str, Any]:
-    shape = {"id": id, "gpus": gpus, "cores": cores, "memory_gb": memory_gb, "max_hours": max_hours, "default_hours": 1}
-    return {"size": shape, "gpu_label": f"{gpus} x A100"}
+def size(id: str, gpus: int, cores: int, memory_gb: float, max_hours: float = 24) -> NodeSize:
+    return NodeSize(id=id, gpus=gpus, cores=cores, memory_gb=memory_gb, max_hours=max_hours, partition="gpu")
 
 
-SIZES = [
+SIZES = (
     size("gpu-4", 4, 32, 490),
     size("short", 1, 8, 122, 0.5),
     size("gpu-1", 1, 8, 122),
     size("cpu", 0, 4, 16),
-]
+)
 
 
 @pytest.fixture(autouse=True)
 def _catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
-    offered = [{"id": "one", "site": {"machine": "One"}, "default_size": "gpu-1", "sizes": SIZES}]
-    monkeypatch.setattr(place, "get_now", lambda _path, _way: offered)
-    for name in ("SIZE", "ENVIRONMENT", "HUB_SOCKET"):
+    one = factory()
+    site = one.site.model_copy(update={"machine": "One"})
+    answer = choice_answers(one.model_copy(update={"sizes": SIZES, "site": site}))
+    monkeypatch.setattr(place, "get_now", answer)
+    for name in ("ENVIRONMENT", "HUB_SOCKET"):
         monkeypatch.delenv(f"FACTORYGATE_{name}", raising=False)
-    for name, value in (("FACTORY", "one"), ("URL", "http://nowhere.invalid"), ("TOKEN", "none")):
+    for name, value in (("FACTORY", "one"), ("SIZE", "gpu-1"), ("URL", "http://nowhere.invalid"), ("TOKEN", "none")):
         monkeypatch.setenv(f"FACTORYGATE_{name}", value)
 
 

@@ -232,7 +232,7 @@ def test_jobs_that_the_scheduler_begins_again_are_counted_twice(life: Life) -> N
     life.grid.begins_again(life.grid.alive()[0])
     life.passes(30)
     assert len(life.grid.alive()) == 1
-    [stopped] = [told for told in life.cluster.cluster_api.workers.values() if told["state"] == "ended"]
+    [stopped] = [told for told in life.cluster.cluster_api.workers.values() if told.state == "ended"]
     assert stopped["end"]["code"] == "cluster-cap"
     assert life.grid.used() <= 2.5
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,13 @@ import dask
 import pytest
 from distributed import Client, Scheduler
 
+from factorycommon.models import Cluster, WorkerOptions
 from factorygate.cluster import cluster_api as broker_module
 from factorygate.cluster import worker
 from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.keys import Keys
 from factorygate.link import LinkError
+from tests.support.told import cluster as cluster_told
 
 
 @pytest.mark.parametrize(
@@ -61,9 +62,9 @@ def test_names_of_processes() -> None:
 
 
 def test_what_is_asked_lies_beside_the_file(tmp_path: Path) -> None:
-    assert worker.wanted(tmp_path / "cluster.json") == {}
+    assert worker.wanted(tmp_path / "cluster.json") == WorkerOptions()
     (tmp_path / "worker.json").write_text('{"threads": 2}')
-    assert worker.wanted(tmp_path / "cluster.json") == {"threads": 2}
+    assert worker.wanted(tmp_path / "cluster.json") == WorkerOptions(threads=2)
 
 
 def test_where_workers_spill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +82,7 @@ async def test_a_program_that_is_told_to_end_leaves_nothing_behind(tmp_path: Pat
     options = {"host": "127.0.0.1", "protocol": "tls://", "security": keys, "dashboard_address": "127.0.0.1:0"}
     async with Scheduler(**options) as scheduler, Client(scheduler.address, security=keys, asynchronous=True) as client:
         file, scratch = tmp_path / "cluster.json", tmp_path / "scratch"
-        file.write_text(json.dumps(keys.tell(scheduler.address)))
+        file.write_text(keys.tell(scheduler.address).model_dump_json())
         scratch.mkdir()
         argv = [
             *(
@@ -116,17 +117,17 @@ class ScriptedLink:
         self.asked: list[tuple[str, str, Any]] = []
         self.fails: list[LinkError] = []
 
-    async def _answer(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    async def _answer(self, method: str, path: str, body: Any = None) -> Cluster:
         self.asked.append((method, path, body))
         await asyncio.sleep(0)
         if self.fails:
             raise self.fails.pop(0)
-        return {"state": "live", "workers": [], "gpu_hours": {"spent": 0, "committed": 0}}
+        return cluster_told()
 
-    async def put(self, path: str, body: object) -> Any:
+    async def put(self, path: str, body: object, _kind: object) -> Cluster:
         return await self._answer("PUT", path, body)
 
-    async def post(self, path: str, body: object) -> Any:
+    async def post(self, path: str, body: object, _kind: object) -> Cluster:
         return await self._answer("POST", path, body)
 
 
@@ -143,16 +144,16 @@ def cluster_api(link: ScriptedLink) -> ClusterApi:
 async def test_what_is_asked_for_together_is_one_request(cluster_api: ClusterApi, link: ScriptedLink) -> None:
     await asyncio.gather(*(cluster_api.submit(f"w-{n}") for n in range(200)))
     [(method, path, body)] = link.asked
-    assert (method, len(body["names"])) == ("PUT", 200)
+    assert (method, len(body.names)) == ("PUT", 200)
     assert path.startswith(f"/clusters/{cluster_api.id}/batches/")
     await asyncio.gather(*(cluster_api.cancel(f"w-{n}") for n in range(200)))
-    assert [(m, len(b["names"])) for m, _, b in link.asked[1:]] == [("POST", 200)]
+    assert [(m, len(b.names)) for m, _, b in link.asked[1:]] == [("POST", 200)]
 
 
 async def test_kinds_and_thousands_go_apart(cluster_api: ClusterApi, link: ScriptedLink) -> None:
     asked = [cluster_api.submit(f"w-{n}") for n in range(1500)] + [cluster_api.submit(f"v-{n}", 2.0) for n in range(3)]
     await asyncio.gather(*asked)
-    assert [(len(body["names"]), body["hours"]) for _, _, body in link.asked] == [(1000, None), (500, None), (3, 2.0)]
+    assert [(len(body.names), body.hours) for _, _, body in link.asked] == [(1000, None), (500, None), (3, 2.0)]
 
 
 async def test_a_lost_answer_is_the_same_request_again(
@@ -179,4 +180,4 @@ async def test_who_gives_up_on_a_cancel_holds_up_nobody(cluster_api: ClusterApi,
     await asyncio.sleep(0)
     given_up.cancel()
     await asyncio.wait_for(asked, 60)
-    assert [(method, body["names"]) for method, _, body in link.asked] == [("POST", ["w-0"]), ("PUT", ["w-1"])]
+    assert [(method, body.names) for method, _, body in link.asked] == [("POST", ("w-0",)), ("PUT", ("w-1",))]

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,17 @@ import pytest_asyncio
 from distributed import Worker
 from distributed.core import Status
 
+from factorycommon.models import BatchRequest, CancelRequest, Cluster, WorkerState
+from factorycommon.models import Worker as Job
 from factorygate.cluster import cluster as cluster_module
 from factorygate.cluster import worker_place
 from factorygate.cluster.cluster import FactoryCluster
 from factorygate.cluster.job import AT_A_TIME, FactoryJob
 from factorygate.link import LinkError
 from factorygate.view_data import Adapting
-from tests.support.scripted_link import factory
+from tests.support.choice_answers import choice_answers
+from tests.support.told import cluster as cluster_told
+from tests.unit.fake_factory import SIZE, factory
 
 
 class ScriptedLink:
@@ -37,18 +42,18 @@ class ScriptedLink:
         self.cancelled: list[list[str]] = []
         self.refuses: LinkError | None = None
         self.most = 10**6  # jobs that may be taken in all
-        self.bodies: list[dict[str, Any]] = []  # of batches
+        self.bodies: list[BatchRequest] = []  # of batches
         self.closed = False
         self.has_room = True  # for one more cluster
         self.speaks = asyncio.Event()  # cleared: it takes nothing and says nothing until it is set again
         self.speaks.set()
 
-    async def put(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def put(self, path: str, body: Any, _kind: object) -> Cluster:
         self._must_be_open()
         if "/batches/" in path:
             await self.speaks.wait()
             self._must_be_open()
-            self.batches.append(body["names"])
+            self.batches.append(list(body.names))
             self.bodies.append(body)
             if self.refuses is not None:
                 raise self.refuses
@@ -62,20 +67,20 @@ class ScriptedLink:
         if self.closed:
             raise RuntimeError("Cannot send a request, as the client has been closed.")
 
-    async def post(self, _path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def post(self, _path: str, body: CancelRequest, _kind: object) -> Cluster:
         self._must_be_open()
-        self.cancelled.append(body["names"])
+        self.cancelled.append(list(body.names))
         return self.told()
 
-    async def get(self, _path: str) -> dict[str, Any]:
-        self._must_be_open()
-        return self.told()
-
-    async def delete(self, _path: str) -> dict[str, Any]:
+    async def get(self, _path: str, _kind: object) -> Cluster:
         self._must_be_open()
         return self.told()
 
-    async def events(self, _path: str) -> AsyncIterator[tuple[str, Any]]:
+    async def delete(self, _path: str, _kind: object) -> Cluster:
+        self._must_be_open()
+        return self.told()
+
+    async def events(self, _path: str, _kind: object) -> AsyncIterator[tuple[str, Cluster]]:
         await asyncio.Event().wait()
         yield "cluster", self.told()
 
@@ -83,8 +88,8 @@ class ScriptedLink:
         self.closed = True
 
     @staticmethod
-    def told() -> dict[str, Any]:
-        return {"state": "live", "workers": [], "gpu_hours": {"spent": 0, "committed": 0}}
+    def told() -> Cluster:
+        return cluster_told()
 
 
 class Turns:
@@ -116,7 +121,8 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
 @pytest.fixture
 def link(monkeypatch: pytest.MonkeyPatch) -> ScriptedLink:
     made = ScriptedLink()
-    monkeypatch.setattr(worker_place, "get_now", lambda _path, _way: [factory("here")])
+    small = SIZE.model_copy(update={"id": "cpu", "gpus": 0})
+    monkeypatch.setattr(worker_place, "get_now", choice_answers(factory().model_copy(update={"sizes": (small,)})))
     monkeypatch.setenv("FACTORYGATE_URL", "http://gateway")
     monkeypatch.setenv("FACTORYGATE_TOKEN", "secret")
     monkeypatch.setattr(cluster_module, "Link", lambda _way: made)
@@ -296,7 +302,7 @@ async def test_more_jobs_than_one_request_holds_are_asked_for_as_one(
 ) -> None:
     await cluster.scale(jobs=2500)
     assert [len(names) for names in link.batches] == [1000, 1000, 500]
-    assert [body["together"] for body in link.bodies] == [2500, 1500, 500]
+    assert [body.together for body in link.bodies] == [2500, 1500, 500]
     assert len(cluster.workers) == 2500
 
 
@@ -451,9 +457,13 @@ async def test_a_subclass_whose_names_are_taken_says_so(link: ScriptedLink, monk
 async def test_a_closed_cluster_has_no_jobs(link: ScriptedLink) -> None:
     async with FactoryCluster(**MADE) as cluster:
         await cluster.scale(jobs=2)
-        told = {"state": "running", "started": "2026-03-10T12:00:00Z", "log_tail": [], "job": "7", "node": "n1"}
-        told |= dict.fromkeys(("waits_for", "end", "position", "expected_start", "ends", "ended", "end_reason"))
-        cluster.cluster_api.workers = {name: {"name": name, **told} for name in cluster.worker_spec}
+        when = datetime(2026, 3, 10, 12, tzinfo=UTC)
+        cluster.cluster_api.workers = {
+            name: Job(
+                name=name, batch="b" * 32, state=WorkerState.RUNNING, asked=when, started=when, job="7", node="n1"
+            )
+            for name in cluster.worker_spec
+        }
         cluster.scheduler_info["workers"]["tls://n1:1"] = {"name": "left", "nthreads": 1, "memory_limit": 1}
         assert "1 workers, 2 jobs run, 0 wait" in repr(cluster)
     assert repr(cluster).endswith("here cpu: closed)")

@@ -20,14 +20,6 @@ PACKAGES = ("factorycommon", "factorylink", "factoryspawner", "factoryoperator",
 MOST = 26  # entries of a folder
 # Folders whose entries are alike, and are not read one after the other.
 ALIKE = re.compile(r"tests/.*|hub_config/(factories|locale).*|docs/pictures|extensions/factorygate/locale.*")
-# Words that stood for a part of the gateway, and that nobody outside knew. Not one of them is a name in the code.
-PRIVATE_WORDS = {
-    "Board", "Herd", "Flock", "Hands", "Shelf", "Heads", "Standing", "Together", "Flights", "Turns", "Lender", "Rights",
-    "Wire", "Line", "Gate", "Finder", "Ender", "Handover", "BringBack", "Leaving", "Keeper", "Broker", "Roster",
-    "Lasting", "Outside", "Watch", "Ask", "Asker", "Way", "Live", "Row", "Claim", "Place", "board", "herd", "flock",
-    "hands", "shelf", "heads", "lender", "finder", "ender", "handover", "asker", "broker", "roster", "heirs",
-}  # fmt: skip
-FROM_ELSEWHERE = {"flock": "fcntl.flock"}
 
 
 def sources() -> list[Path]:
@@ -121,32 +113,3 @@ def test_no_two_classes_of_the_distribution_have_one_name() -> None:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     found[node.name].append(str(path.relative_to(CHECKOUT)))
     assert {name: paths for name, paths in found.items() if len(paths) > 1} == {}
-
-
-def names_in(tree: ast.AST) -> set[str]:
-    """Names of classes, functions, parameters, variables and attributes."""
-    found = set()
-    for node in ast.walk(tree):
-        match node:
-            case ast.ClassDef(name=name) | ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
-                found.add(name)
-            case ast.arg(arg=name) | ast.Name(id=name):
-                found.add(name)
-            case ast.Attribute(value=value, attr=name):
-                if f"{ast.unparse(value)}.{name}" != FROM_ELSEWHERE.get(name):
-                    found.add(name)
-            case _:
-                pass
-    return {name.lstrip("_") for name in found}
-
-
-def test_no_private_word_is_a_name() -> None:
-    used = {
-        str(path.relative_to(CHECKOUT)): names_in(ast.parse(path.read_text())) & PRIVATE_WORDS for path in sources()
-    }
-    assert {path: words for path, words in used.items() if words} == {}
-
-
-def test_a_private_word_would_be_found() -> None:
-    assert names_in(ast.parse("import fcntl\nfcntl.flock(1, 2)\n")) & PRIVATE_WORDS == set()
-    assert names_in(ast.parse("class Herd:\n    def look(self, flock): self._board.x\n")) >= {"Herd", "flock", "board"}

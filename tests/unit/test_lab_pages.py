@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, Locator, Page, Route, async_playwright, expect
+from playwright.async_api import BrowserContext, Locator, Page, Route, WebSocketRoute, async_playwright, expect
 
 from factorygate.examples import FOLDER, NEEDS
 from tests.conftest import chromium_options
@@ -304,26 +304,61 @@ WATCHED = (CHECKOUT / "tests" / "support" / "watched.py").read_text()
 PANEL = f"{WATCHED}\nfrom factorygate import ClusterPanel\nClusterPanel(ScriptedCluster(view(120)))"
 
 
-async def test_a_widgets_last_state_stays_when_its_kernel_is_gone(server: LabServer, page: Page) -> None:
-    if server.module != "jupyterlab":
-        pytest.skip("the same renderer; Notebook opens a notebook in a page of its own")
+async def run_panel(server: LabServer, page: Page) -> None:
+    """Open a notebook whose only cell shows a panel, and run the cell."""
     cell = {"cell_type": "code", "id": "panel", "source": PANEL, "metadata": {}, "outputs": [], "execution_count": None}
     kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
     content = {"nbformat": 4, "nbformat_minor": 5, "metadata": {"kernelspec": kernel}, "cells": [cell]}
     (server.root / "panel.ipynb").write_text(json.dumps(content))
     await page.goto(server.page("panel.ipynb"))
-
-    async def sessions() -> list[dict[str, Any]]:
-        return list(await (await page.request.get(f"{server.url}/api/sessions?token={TOKEN}")).json())
-
     await page.locator(".jp-Notebook-ExecutionIndicator[data-status='idle']").wait_for(timeout=2 * PATIENCE)
     prompt = page.locator(".jp-Notebook .jp-CodeCell .jp-InputPrompt").first
     async with asyncio.timeout(2 * PATIENCE / 1000):
-        while await prompt.inner_text() in ("", "[ ]:"):  # what draws itself anew meanwhile may take the key
+        while await prompt.inner_text() in ("", "[ ]:"):
+            assert not (dialogs := await page.locator("dialog").all_inner_texts()), dialogs
+            # What draws itself anew meanwhile may take the key.
             await page.locator(".jp-Notebook .jp-CodeCell .cm-content").first.click()
             await page.keyboard.press("Control+Enter")
             with contextlib.suppress(AssertionError):
                 await expect(prompt).not_to_have_text(re.compile(r"^\[ \]:$|^$"), timeout=5000)
+
+
+async def end_kernels(server: LabServer, page: Page) -> None:
+    """End all kernels of the server."""
+    headers = {"Authorization": f"token {TOKEN}"}
+    for one in await (await page.request.get(f"{server.url}/api/sessions", headers=headers)).json():
+        assert (await page.request.delete(f"{server.url}/api/sessions/{one['id']}", headers=headers)).status == 204
+
+
+async def test_a_widget_whose_first_message_is_lost_is_shown(server: LabServer, page: Page) -> None:
+    if server.module != "jupyterlab":
+        pytest.skip("the same renderer; Notebook opens a notebook in a page of its own")
+    lost: list[bytes | str] = []
+
+    def between(route: WebSocketRoute) -> None:
+        kernel = route.connect_to_server()
+
+        def pass_on(message: bytes | str) -> None:
+            data = message if isinstance(message, bytes) else message.encode()
+            if b'"comm_open"' in data and b'"jupyter.widget"' in data:
+                lost.append(message)
+            else:
+                route.send(message)
+
+        kernel.on_message(pass_on)
+
+    await page.route_web_socket(re.compile(r"/api/kernels/.*/channels"), between)
+    await run_panel(server, page)
+    await expect(page.get_by_role("region", name="Cluster thesis")).to_be_visible(timeout=2 * PATIENCE)
+    assert lost
+    await expect(page.get_by_text("model not found")).to_have_count(0)
+    await end_kernels(server, page)
+
+
+async def test_a_widgets_last_state_stays_when_its_kernel_is_gone(server: LabServer, page: Page) -> None:
+    if server.module != "jupyterlab":
+        pytest.skip("the same renderer; Notebook opens a notebook in a page of its own")
+    await run_panel(server, page)
     panel = page.get_by_role("region", name="Cluster thesis")
     await expect(panel).to_be_visible(timeout=PATIENCE)
     await expect(page.locator(".fg-Kept")).to_be_hidden()
@@ -337,9 +372,7 @@ async def test_a_widgets_last_state_stays_when_its_kernel_is_gone(server: LabSer
         while "Dask workers: 120 (960 threads" not in await kept():
             await asyncio.sleep(0.5)
 
-    for one in await sessions():
-        headers = {"Authorization": f"token {TOKEN}"}
-        assert (await page.request.delete(f"{server.url}/api/sessions/{one['id']}", headers=headers)).status == 204
+    await end_kernels(server, page)
     await page.goto(server.page("panel.ipynb"))
     last = page.locator(".fg-Kept")
     await expect(last).to_contain_text("Cluster thesis", timeout=2 * PATIENCE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import ssl
@@ -12,13 +11,14 @@ from pathlib import Path
 import pytest
 from distributed.security import Security
 
+from factorycommon.models import Scheduler
 from factorygate.cluster import pages, versions, worker
 from factorygate.cluster.external_scheduler import ExternalScheduler
 from factorygate.cluster.keys import Keys, mend
 
 
-def told(**differ: str) -> dict[str, object]:
-    return Keys.new().tell("tls://n7:8786") | {"versions": versions.versions() | differ}
+def told(**differ: str) -> Scheduler:
+    return Keys.new().tell("tls://n7:8786").model_copy(update={"versions": versions.versions() | differ})
 
 
 def test_what_it_tells_is_enough_to_trust_it() -> None:
@@ -50,7 +50,7 @@ def test_another_version_is_refused_in_words() -> None:
 
 async def test_a_worker_of_another_version_says_so_and_ends(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "cluster.json"
-    file.write_text(json.dumps(told(dask="1.0")))
+    file.write_text(told(dask="1.0").model_dump_json())
     with caplog.at_level(logging.CRITICAL):
         assert await worker.run(argparse.Namespace(file=file)) == 4
     assert "1.0 where the cluster's scheduler runs" in caplog.text

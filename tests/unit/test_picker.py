@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from traitlets import TraitError
 
+from factorycommon.models import Words
 from factorygate import FactoryPicker
 from factorygate.widgets import assets
 from factorygate.widgets.choosing import checked, completed, passing, refusal, standing
 from tests.support.gateway import eventually
-from tests.support.scripted_link import ScriptedLink, factory
+from tests.support.scripted_link import SINCE, ScriptedLink, factory
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PRESET = {"factory": "one", "size": "gpu-1", "environment": "plain", "hours": 1.0, "project": None}
@@ -64,7 +67,7 @@ def test_a_factory_whose_rules_are_open_is_not_the_first_and_says_why(link: Scri
         "whose": "you",
         "scheduler": "",
     }
-    link.tell([factory("one") | {"rules_open": words}, factory("two")])
+    link.tell([factory("one", rules_open=Words(**words)), factory("two")])
     picker = FactoryPicker()
     assert eventually(lambda: picker.value, every=0.01)["factory"] == "two"
     assert picker._passing["one"]["rules_open"] == {"what": "Not accepted. Open /hub/checklist."}
@@ -117,8 +120,12 @@ def test_a_person_chooses(picker: FactoryPicker) -> None:
 
 
 def test_who_pays_is_one_that_may_have_the_size() -> None:
-    paid = factory("one") | {"projects": ["P-1", "P-2"]}
-    paid["sizes"] = [view | {"projects": ["P-2"]} for view in paid["sizes"]]
+    paid = factory("one", projects=("P-1", "P-2"))
+    offers = [view.offer.model_copy(update={"project": "P-2"}) for view in paid.sizes]
+    sizes = [
+        view.model_copy(update={"projects": ("P-2",), "offer": of}) for view, of in zip(paid.sizes, offers, strict=True)
+    ]
+    paid = factory("one", projects=("P-1", "P-2"), sizes=tuple(sizes))
     wish = checked({"project": "EHPC-AIF-2026PG01-756"})
     choice = completed(wish, [paid])
     assert choice is not None
@@ -166,7 +173,8 @@ def test_live(picker: FactoryPicker, link: ScriptedLink) -> None:
 
 def test_an_answer_that_changes_nothing_is_not_told() -> None:
     earlier, later = factory("one"), factory("one")
-    later["health"] = {**later["health"], "answered_at": "2026-03-10T12:00:05Z", "answer_seconds": 0.2}
+    answered = {"answered_at": SINCE + timedelta(seconds=5), "answer_seconds": 0.2}
+    later = factory("one", health=later.health.model_copy(update=answered))
     assert passing([earlier]) == passing([later])
 
 
@@ -190,10 +198,22 @@ def test_a_link_that_refuses_is_said_and_tried_again(link: ScriptedLink, monkeyp
 
 
 def test_a_catalogue_of_another_version_is_said(link: ScriptedLink) -> None:
-    link.tell([{"id": "one"}])
+    link.tell_json('[{"id": "one"}]')
     picker = FactoryPicker()
     eventually(lambda: picker._state["kind"] == "trouble", every=0.01)
-    assert "another version" in repr(picker)
+    assert "does not understand" in repr(picker)
+    link.tell([factory("one")])
+    eventually(lambda: picker._state["kind"] == "ready", every=0.01, what="the next answer is understood")
+    picker.close()
+
+
+def test_what_a_newer_link_says_besides_is_left_out(link: ScriptedLink) -> None:
+    told = json.loads(factory("one").model_dump_json()) | {"new": {"a": 1}}
+    told["sizes"][0]["offer"]["new"] = told["health"]["new"] = 1
+    link.tell_json(json.dumps([told]))
+    picker = FactoryPicker()
+    eventually(lambda: picker.value, every=0.01)
+    assert picker.value == PRESET
     picker.close()
 
 
@@ -236,12 +256,13 @@ def test_text_for_scripts(picker: FactoryPicker) -> None:
         "  two (TWO): cpu: room for 0 now, gpu-1: room for 0 now",
     ]
     assert picker._repr_mimebundle_()[0]["text/plain"] == repr(picker)
-    picker._factories = [factory("<img>")]
+    site = factory("one").site.model_copy(update={"machine": "<img>"})
+    picker._factories = [factory("one", site=site)]
     assert "<img" not in picker._repr_html_()
 
 
 def test_nothing_offered_is_a_refusal_of_every_wish() -> None:
-    assert completed({}, []) is None and completed({}, [factory("one", sizes=[])]) is None
+    assert completed({}, []) is None and completed({}, [factory("one", sizes=())]) is None
     assert refusal({"factory": "one"}, None, []) == "No factory is open to you at this moment."
     assert checked({"factory": None}) == {}
 

@@ -240,7 +240,7 @@ async def test_many_who_look_wait_for_a_hanging_link_once(link: FakeLink, monkey
         raise LinkSilent("it hangs")
 
     try:
-        await mine.table.heard()
+        await mine.table.wait_for_link()
         monkeypatch.setattr(mine.link, "network", hang)
         outcomes = await asyncio.gather(*(mine.network() for _ in range(5)), return_exceptions=True)
         assert [type(one) for one in outcomes] == [LinkSilent] * 5

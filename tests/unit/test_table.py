@@ -40,7 +40,7 @@ async def test_an_answer_that_was_overtaken_by_an_event_is_dropped() -> None:
     link = Link()
     table = LinkTable(link)  # type: ignore[arg-type]  # only its table is asked
     following = asyncio.create_task(table.follow())
-    await table.heard()
+    await table.wait_for_link()
     starting = session(SessionState.STARTING, environment_sent=True)
     running = session(SessionState.RUNNING, environment_sent=True, reachable=True)
 

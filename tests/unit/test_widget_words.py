@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from factorycommon.models import Health, Words
 from factorygate import language
 from factorygate.link import LinkError
 from factorygate.widgets import assets
@@ -19,7 +20,7 @@ from factorygate.widgets.choosing import passing, refusal, standing
 from factorygate.widgets.rows import Window
 from factorygate.widgets.summary import summary
 from testbed.install import environments as install
-from tests.support.scripted_link import factory
+from tests.support.scripted_link import SINCE, factory
 from tests.support.watched import ScriptedCluster, job, view
 from tests.unit.test_panel import Shown, no_background
 
@@ -105,10 +106,10 @@ def test_texts_that_were_joined_are_told_one_by_one() -> None:
 
 @pytest.mark.usefixtures("german")
 def test_the_picker_says_what_the_start_page_says() -> None:
-    silent = {"what": "The factory is not answering.", "do": None, "code": "x", "whose": "wait"}
-    one = factory("one") | {"health": {"state": "unreachable", "words": silent}}
+    silent = Words(code="x", what="The factory is not answering.")
+    one = factory("one", health=Health(state="unreachable", since=SINCE, words=silent))
     told = passing([one])["one"]["health"]["words"]
-    assert told == silent | {"what": "Die Factory antwortet nicht."}
+    assert told == silent.model_dump() | {"what": "Die Factory antwortet nicht."}
     assert standing([one])[0]["sizes"][0]["gpu_label"] == "keine GPU"
     refused = refusal({"factory": "x"}, {"factory": "one"}, [one])
     assert language.here().said(refused) == "Eine Factory 'x' gibt es für Sie nicht; es gibt one."

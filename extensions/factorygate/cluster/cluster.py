@@ -19,6 +19,7 @@ from distributed.deploy.cluster import Cluster
 from distributed.security import Security
 
 from factorycommon.language import N_
+from factorycommon.models import Cluster as ClusterTold
 from factorygate.cluster import cluster_view, external_scheduler, keywords, pages, worker_place, worker_status
 from factorygate.cluster.adaptive import FactoryAdaptive
 from factorygate.cluster.cluster_api import ClusterApi
@@ -230,7 +231,8 @@ class FactoryCluster(JobQueueCluster):
         Raises ValueError, with the names there are; LinkError; VersionsDifferError.
         """
         way = LinkRoute.here(token=token)
-        found = {one["name"]: one for one in get_now("/clusters?live=true", way) if one["state"] == "live"}
+        live = get_now("/clusters", list[ClusterTold], way, live="true")
+        found = {one.name: one for one in live if one.state == "live"}
         if name not in found:
             more = (
                 ""
@@ -240,15 +242,15 @@ class FactoryCluster(JobQueueCluster):
             )
             raise ValueError(f"You have no cluster {name!r} now; there are: {', '.join(found) or 'none'}.{more}")
         told = found[name]
-        choice, hours = told["choice"], told["gpu_hours"]
+        choice = told.choice
         return cls(
-            choice["size"],
-            factory=choice["factory"],
-            environment=choice["environment"],
-            hours=choice["hours"],
-            project=choice["project"],
-            processes=told["processes"],
-            cap_gpu_hours=hours["cap"],
+            choice.size,
+            factory=choice.factory,
+            environment=choice.environment,
+            hours=choice.hours,
+            project=choice.project,
+            processes=told.processes,
+            cap_gpu_hours=told.gpu_hours.cap,
             name=name,
             token=token,
             asynchronous=asynchronous,
@@ -312,7 +314,7 @@ class FactoryCluster(JobQueueCluster):
         if not self.cluster_api.workers:
             return
         for name, told in self.cluster_api.workers.items():
-            if told["state"] != "ended":
+            if told.state != "ended":
                 self.workers[name] = job = self.job_cls(self.scheduler.address, name=name, **self._job_kwargs)
                 job.status = Status.running
         self.worker_plan.take_up(list(self.workers), await self.scheduler_comm.get_metadata(keys=[KEPT], default=None))
@@ -449,7 +451,7 @@ class FactoryCluster(JobQueueCluster):
 
     def within_cap(self, more: int) -> None:
         """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word."""
-        self.terms.check_cap(more, self.cluster_api.cluster.get("gpus"), self.cluster_api.cluster.get("gpu_hours"))
+        self.terms.check_cap(more, self.cluster_api.cluster)
 
     def adapt(
         self,
@@ -525,8 +527,7 @@ class FactoryCluster(JobQueueCluster):
 
     def _room(self, more: int) -> tuple[int, str]:
         """How many of so many more jobs the cap allows, and if not all, why. Raises ValueError where it allows none."""
-        gpus, told = self.cluster_api.cluster.get("gpus"), self.cluster_api.cluster.get("gpu_hours")
-        fits = self.terms.fit_cap(gpus, told)
+        fits = self.terms.fit_cap(self.cluster_api.cluster)
         if fits is None or fits >= more:
             return more, ""
         try:

@@ -5,12 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from factorycommon.language import N_
+from factorycommon.models import (
+    BatchRequest,
+    CancelRequest,
+    Cluster,
+    ClusterRequest,
+    Scheduler,
+    Worker,
+    WorkerLog,
+    WorkerState,
+)
 from factorygate.link import Link, LinkError
 
 log = logging.getLogger("factorygate.cluster")
@@ -20,7 +30,7 @@ MOST = 1000  # jobs in one request
 END_SECONDS = 60.0  # for the end of the cluster to be taken; else it ends by itself, since nobody reads of it any more
 PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0)  # seconds before the same request is sent again
 
-Told = dict[str, Any]  # a worker as the link tells it
+T = TypeVar("T")
 Asked = tuple[str, asyncio.Future[None]]  # a job's name, and who waits for the answer
 
 
@@ -33,10 +43,10 @@ class ClusterApi:
 
     def __init__(self, link: Link, on_change: Callable[[list[str]], None]) -> None:
         self.id = uuid.uuid4().hex
-        self.cluster: dict[str, Any] = {}  # as the link tells it, without its workers
-        self.workers: dict[str, Told] = {}
+        self.cluster: Cluster | None = None  # as the link tells it, without its workers
+        self.workers: dict[str, Worker] = {}
         self.logs: dict[str, tuple[str, ...]] = {}  # the last lines of jobs' logs, of those that were asked for
-        self.request: dict[str, Any] = {}  # what the cluster was begun with
+        self.request: ClusterRequest | None = None  # what the cluster was begun with
         self._link = link
         self._on_change = on_change
         self._asked: list[tuple[str, float | None, asyncio.Future[None]]] = []
@@ -51,14 +61,14 @@ class ClusterApi:
         self._flush: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
 
-    async def begin(self, request: dict[str, Any]) -> None:
+    async def begin(self, request: ClusterRequest) -> None:
         """Make the cluster known, and follow its jobs from now on. Raises LinkError."""
         self.request = request
         async with self._making_known:
             self._must_be_open()
             self._begun = True
             try:
-                self._take(await self._again(lambda: self._link.put(f"/clusters/{self.id}", request)))
+                self._take(await self._again(lambda: self._link.put(f"/clusters/{self.id}", request, Cluster)))
             except LinkError as error:
                 self._begun = error.transient  # else it was refused
                 raise
@@ -69,13 +79,12 @@ class ClusterApi:
     async def resume(self, cluster_id: str) -> None:
         """Follow a cluster that is there already. Raises LinkError."""
         self.id, self._begun = cluster_id, True
-        self._take(await self._again(lambda: self._link.get(f"/clusters/{cluster_id}")))
+        self._take(await self._again(lambda: self._link.get(f"/clusters/{cluster_id}", Cluster)))
         self._following = asyncio.create_task(self._follow())
 
-    async def scheduler(self) -> dict[str, Any]:
-        """How the cluster's scheduler is found and trusted. Raises LinkError."""
-        told: dict[str, Any] = await self._again(lambda: self._link.get(f"/clusters/{self.id}/scheduler"))
-        return told
+    async def scheduler(self) -> Scheduler:
+        """Return how the cluster's scheduler is found and trusted. Raises LinkError."""
+        return await self._again(lambda: self._link.get(f"/clusters/{self.id}/scheduler", Scheduler))
 
     async def changed(self) -> None:
         """Return when something new is told. Raises LinkError when nothing will be."""
@@ -98,7 +107,7 @@ class ClusterApi:
         return [
             name
             for name, told in self.workers.items()
-            if told["state"] != "ended" and name not in known and name not in self._cancelled
+            if told.state != WorkerState.ENDED and name not in known and name not in self._cancelled
         ]
 
     async def look(self) -> None:
@@ -106,15 +115,15 @@ class ClusterApi:
         if self._closed:
             return
         try:
-            self._take(await self._link.get(f"/clusters/{self.id}"))
+            self._take(await self._link.get(f"/clusters/{self.id}", Cluster))
         except LinkError as error:
             log.info("The gateway does not say how the cluster is: %s", error)
 
     async def log(self, name: str) -> tuple[str, ...]:
         """Return the last lines that a job has written. Raises LinkError."""
-        told = await self._link.get(f"/clusters/{self.id}/workers/{name}/log")
-        self.logs[name] = lines = tuple(told["lines"])
-        return lines
+        told = await self._link.get(f"/clusters/{self.id}/workers/{name}/log", WorkerLog)
+        self.logs[name] = told.lines
+        return told.lines
 
     async def end(self) -> None:
         """End the cluster with all its jobs: nothing more is asked for, and whoever waits for an answer gets one now.
@@ -124,7 +133,7 @@ class ClusterApi:
         try:
             async with asyncio.timeout(END_SECONDS), self._making_known:
                 if self._begun:
-                    self._take(await self._again(lambda: self._link.delete(f"/clusters/{self.id}")))
+                    self._take(await self._again(lambda: self._link.delete(f"/clusters/{self.id}", Cluster)))
         except TimeoutError as error:
             raise LinkError("unreachable", N_("The gateway does not answer now.")) from error
         except LinkError as error:
@@ -200,11 +209,11 @@ class ClusterApi:
         not all may begin; and where a later one is refused all the same, those before it are cancelled."""
         for first in range(0, len(alike), MOST):
             batch, names = uuid.uuid4().hex, [name for name, _ in alike[first : first + MOST]]
-            body: dict[str, Any] = {"names": names, "hours": hours}
-            if len(alike) > MOST:
-                body["together"] = len(alike) - first
+            together = len(alike) - first if len(alike) > MOST else None
+            body = BatchRequest(names=tuple(names), hours=hours, together=together)
             try:
-                self._take(await self._again(partial(self._link.put, f"/clusters/{self.id}/batches/{batch}", body)))
+                path = f"/clusters/{self.id}/batches/{batch}"
+                self._take(await self._again(partial(self._link.put, path, body, Cluster)))
             except LinkError as error:
                 if first:
                     await self._take_back([name for name, _ in alike[:first]])
@@ -215,23 +224,26 @@ class ClusterApi:
     async def _take_back(self, names: list[str]) -> None:
         """Cancel what was taken before the rest was refused. What stays is found among the strays, and cancelled."""
         try:
-            self._take(await self._again(lambda: self._link.post(f"/clusters/{self.id}/cancel", {"names": names})))
+            await self._cancel_all(names)
         except LinkError as error:
             log.warning("Jobs whose others were refused are cancelled later: %s", error)
         else:
             self._cancelled.update(names)
 
     async def _cancel(self, unwanted: list[Asked]) -> None:
-        body = {"names": [name for name, _ in unwanted]}
         try:
-            self._take(await self._again(lambda: self._link.post(f"/clusters/{self.id}/cancel", body)))
+            await self._cancel_all([name for name, _ in unwanted])
         except LinkError as error:
             _answer([done for _, done in unwanted], error)
             return
         self._cancelled.update(name for name, _ in unwanted)
         _answer([done for _, done in unwanted])
 
-    async def _again(self, ask: Callable[[], Any]) -> Any:
+    async def _cancel_all(self, names: Iterable[str]) -> None:
+        body = CancelRequest(names=tuple(names))
+        self._take(await self._again(lambda: self._link.post(f"/clusters/{self.id}/cancel", body, Cluster)))
+
+    async def _again(self, ask: Callable[[], Awaitable[T]]) -> T:
         """Each of these requests may be sent twice; only what may pass by itself is sent again."""
         for pause in PAUSES:
             try:
@@ -252,10 +264,10 @@ class ClusterApi:
                 try:
                     if not (self._known or self._closed):
                         await self._make_known_again()
-                    async for _, told in self._link.events(f"/clusters/{self.id}/events"):
+                    async for _, told in self._link.events(f"/clusters/{self.id}/events", Cluster):
                         pause = 0.5
                         self._take(told)
-                        if told["state"] == "ended":
+                        if told.state == "ended":
                             return
                 except LinkError as error:
                     log.info("The gateway is asked again in %g s: %s", pause, error)
@@ -279,25 +291,28 @@ class ClusterApi:
         LinkError."""
         batches: dict[str, list[str]] = {}
         for name, told in self.workers.items():  # in the order in which they were asked for
-            batches.setdefault(told["batch"], []).append(name)
-        alive = {name for name, told in self.workers.items() if told["state"] != "ended"}
+            batches.setdefault(told.batch, []).append(name)
+        alive = {name for name, told in self.workers.items() if told.state != WorkerState.ENDED}
         # Of those that run it will see itself how long they do.
         running = sum(_hours_until(self._told_at, told) for told in self.workers.values())
-        spent = max(0.0, self.cluster["gpu_hours"]["spent"] - self.cluster["gpus"] * running)
+        if self.cluster is None or self.request is None:
+            raise _closed()  # it was never told of
+        spent = max(0.0, self.cluster.gpu_hours.spent - self.cluster.gpus * running)
+        request = self.request.model_copy(update={"spent_gpu_hours": spent})
         async with self._making_known:  # before anything else is asked for
-            await self._link.put(f"/clusters/{self.id}", self.request | {"spent_gpu_hours": spent})
+            await self._link.put(f"/clusters/{self.id}", request, Cluster)
             for batch, names in batches.items():
                 if not alive.isdisjoint(names):
-                    await self._link.put(f"/clusters/{self.id}/batches/{batch}", {"names": names, "adopt": True})
+                    adopted = BatchRequest(names=tuple(names), adopt=True)
+                    await self._link.put(f"/clusters/{self.id}/batches/{batch}", adopted, Cluster)
             if unwanted := sorted(self._cancelled & alive):
-                await self._link.post(f"/clusters/{self.id}/cancel", {"names": unwanted})
+                await self._link.post(f"/clusters/{self.id}/cancel", CancelRequest(names=tuple(unwanted)), Cluster)
         self._known = True
 
-    def _take(self, told: dict[str, Any]) -> None:
-        workers = told.pop("workers")
-        changed = [worker["name"] for worker in workers if self.workers.get(worker["name"]) != worker]
-        self.workers.update({worker["name"]: worker for worker in workers})
-        self.cluster, self._told_at = told, datetime.now(UTC)
+    def _take(self, told: Cluster) -> None:
+        changed = [worker.name for worker in told.workers if self.workers.get(worker.name) != worker]
+        self.workers.update({worker.name: worker for worker in told.workers})
+        self.cluster, self._told_at = told.model_copy(update={"workers": ()}), datetime.now(UTC)
         waiters, self._waiters = self._waiters, []
         _answer(waiters)
         self._on_change(changed)
@@ -313,8 +328,8 @@ def _answer(waiting: Iterable[asyncio.Future[None]], problem: LinkError | None =
                 done.set_exception(problem)
 
 
-def _hours_until(moment: datetime, told: Told) -> float:
+def _hours_until(moment: datetime, told: Worker) -> float:
     """For which a job that is not over had run then."""
-    if told["state"] == "ended" or not told["started"]:
+    if told.state == WorkerState.ENDED or told.started is None:
         return 0.0
-    return max(0.0, (moment - datetime.fromisoformat(told["started"])) / timedelta(hours=1))
+    return max(0.0, (moment - told.started) / timedelta(hours=1))

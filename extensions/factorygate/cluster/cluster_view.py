@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Protocol, cast
 
 from distributed.core import Status
 
+from factorycommon.models import Worker
 from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.terms import ClusterTerms
 from factorygate.cluster.worker import process_names
@@ -57,7 +59,7 @@ def view(cluster: ShownCluster) -> ClusterView:
             jobs.append(shown)
         elif shown.state != "ended" or shown.why:
             over.append(shown)
-    hours = cluster_api.cluster.get("gpu_hours") or {"spent": 0.0, "committed": 0.0}
+    known = cluster_api.cluster
     running = sum(job.state == "running" for job in jobs)
     return ClusterView(
         name=cluster.name,
@@ -72,10 +74,10 @@ def view(cluster: ShownCluster) -> ClusterView:
         memory=sum(worker["memory_limit"] for worker in there),
         wanted=cluster.worker_plan.wanted,
         maximum=2000,
-        gpu_hours_spent=hours["spent"],
-        gpu_hours_committed=hours["committed"],
+        gpu_hours_spent=0.0 if known is None else known.gpu_hours.spent,
+        gpu_hours_committed=0.0 if known is None else known.gpu_hours.committed,
         gpu_hours_cap=cluster.terms.cap_gpu_hours,
-        gpu_hours_per_hour=float(running * cluster_api.cluster.get("gpus", place.gpus)),
+        gpu_hours_per_hour=float(running * (place.gpus if known is None else known.gpus)),
         adapting=cluster.adapting,
         dashboard=_dashboard(cluster),
         message=cluster.message,
@@ -83,32 +85,35 @@ def view(cluster: ShownCluster) -> ClusterView:
     )
 
 
-def _job(name: str, told: dict[str, Any] | None, workers: int, log: tuple[str, ...]) -> JobView:
+def _job(name: str, told: Worker | None, workers: int, log: tuple[str, ...]) -> JobView:
     if told is None:
         return JobView(name, "asked", workers=workers)
-    state = told["state"]
+    state = str(told.state)
     if state == "ended":
-        reason = told["end_reason"]
-        state = "ended" if reason in GOOD_ENDS else "lost" if told["started"] else "failed"
-    words = told["end"] if told["state"] == "ended" else told["waits_for"]
+        state = "ended" if told.end_reason in GOOD_ENDS else "lost" if told.started else "failed"
+    words = told.end if told.state == "ended" else told.waits_for
     return JobView(
         name=name,
         state=cast(JobState, state),
-        job=told["job"],
-        node=told["node"],
+        job=told.job,
+        node=told.node,
         workers=workers,
-        position=told["position"],
-        expected_start=told["expected_start"],
-        ends=told["ends"],
-        why=(words or {}).get("what", ""),
-        do=(words or {}).get("do", ""),
-        log_tail=tuple(told["log_tail"]) or log,
-        has_log=bool(told["log_tail"] or told["started"]),
+        position=told.position,
+        expected_start=_rfc3339(told.expected_start),
+        ends=_rfc3339(told.ends),
+        why="" if words is None else words.what,
+        do="" if words is None else words.do,
+        log_tail=told.log_tail or log,
+        has_log=bool(told.log_tail or told.started),
     )
 
 
+def _rfc3339(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat().replace("+00:00", "Z")
+
+
 def _status(cluster: ShownCluster) -> Any:
-    told = cluster.cluster_api.cluster.get("state")
+    told = None if cluster.cluster_api.cluster is None else cluster.cluster_api.cluster.state
     if told in ("ending", "ended"):  # perhaps not from here, but on the gateway's pages
         return "closing" if told == "ending" else "closed"
     name = cluster.status.name

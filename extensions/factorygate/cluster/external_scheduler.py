@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from distributed.deploy.spec import ProcessInterface
 
+from factorycommon.models import Cluster, Scheduler, SchedulerJob
 from factorygate.cluster import pages, versions
 from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.forwarder import Forwarder
@@ -52,13 +51,13 @@ def beginning(scheduler: str | None, here: bool, name: str | None) -> Begins | N
 class ExternalScheduler(ProcessInterface):
     """``address``: what workers are told; ``external_address``: where a client here connects."""
 
-    def __init__(self, told: Mapping[str, Any], where: str, forwarder: Forwarder | None = None) -> None:
+    def __init__(self, told: Scheduler, where: str, forwarder: Forwarder | None = None) -> None:
         """``told``: what it says of itself; ``where``: it runs, in words. Raises VersionsDifferError."""
-        versions.check(told.get("versions", {}), where)
+        versions.check(told.versions, where)
         super().__init__()
-        self.told = dict(told)
+        self.told = told
         self.keys = Keys.of(told)
-        self.address = told["address"]
+        self.address = told.address
         self._forwarder = forwarder
 
     async def start(self) -> None:
@@ -93,11 +92,11 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
     """A scheduler that is a job of its own, once it runs. Raises LinkError, VersionsDifferError."""
     cluster_api = wanted.cluster_api
     try:
-        head = {"idle_minutes": wanted.idle_minutes, "hours": wanted.hours}
+        head = SchedulerJob(idle_minutes=wanted.idle_minutes, hours=wanted.hours)
         await cluster_api.begin(wanted.terms.request(wanted.name, head=head))
         said = ""
         while not _runs(cluster_api.cluster):
-            waits = ((cluster_api.cluster.get("head") or {}).get("waits_for") or {}).get("what", "")
+            waits = _waits(cluster_api.cluster)
             if waits not in ("", said):
                 said = waits
                 print(f"The cluster's scheduler at {wanted.terms.place.factory_name} waits: {said}")
@@ -109,24 +108,32 @@ async def as_job(wanted: SchedulerRequest) -> ExternalScheduler:
         raise
 
 
-def _runs(cluster: Mapping[str, Any]) -> bool:
+def _waits(cluster: Cluster | None) -> str:
+    """Return what the scheduler's job waits for, in words."""
+    head = None if cluster is None else cluster.head
+    return "" if head is None or head.waits_for is None else head.waits_for.what
+
+
+def _runs(cluster: Cluster | None) -> bool:
     """Whether the scheduler's job is up. Raises LinkError where it never will be."""
-    if cluster["state"] != "live":
-        words = cluster.get("end") or {}
-        raise LinkError("refused", words.get("what") or "The cluster's scheduler ended.", words.get("do", ""))
-    head = cluster.get("head")
-    return head is not None and head["state"] == "running"
+    if cluster is None:
+        return False
+    if cluster.state != "live":
+        what, do = ("", "") if cluster.end is None else (cluster.end.what, cluster.end.do)
+        raise LinkError("refused", what or "The cluster's scheduler ended.", do)
+    return cluster.head is not None and cluster.head.state == "running"
 
 
-async def again(wanted: SchedulerRequest, known: dict[str, Any]) -> ExternalScheduler:
+async def again(wanted: SchedulerRequest, known: Cluster) -> ExternalScheduler:
     """One that runs already. Raises LinkError, VersionsDifferError."""
     cluster_api = wanted.cluster_api
-    await cluster_api.resume(known["id"])
+    await cluster_api.resume(known.id)
     found = await _reached(wanted)
-    if known["head"] is None:
-        cluster_api.request = wanted.terms.request(wanted.name, scheduler=found.told) | {"session": known["session"]}
+    if known.head is None:
+        request = wanted.terms.request(wanted.name, scheduler=found.told)
+        cluster_api.request = request.model_copy(update={"session": known.session})
     else:
-        cluster_api.request = wanted.terms.request(wanted.name, head={"idle_minutes": wanted.idle_minutes})
+        cluster_api.request = wanted.terms.request(wanted.name, head=SchedulerJob(idle_minutes=wanted.idle_minutes))
     return found
 
 
@@ -140,7 +147,7 @@ async def _reached(wanted: SchedulerRequest) -> ExternalScheduler:
     return ExternalScheduler(told, f"at {place.factory_name}", way)
 
 
-async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.Popen[bytes], Scheduler]:
     """Start the scheduler's process; return the process and what it reports. It gets the person's own token, if there
     is one, in its environment, since it must renew the cluster's lease while it lives. Raises RuntimeError."""
     own = {"FACTORYGATE_TOKEN": wanted.route.token} if wanted.route.own else {}
@@ -173,7 +180,7 @@ async def _process(folder: Path, wanted: SchedulerRequest) -> tuple[subprocess.P
         async with asyncio.timeout(UP_SECONDS):
             while not file.exists() and process.poll() is None:  # noqa: ASYNC110  # a file's birth can only be asked for
                 await asyncio.sleep(0.05)
-        return process, dict(json.loads(file.read_text(encoding="utf-8")))
+        return process, Scheduler.model_validate_json(file.read_bytes())
     except (TimeoutError, FileNotFoundError) as error:
         await _stop(process)
         raise RuntimeError(f"The cluster's scheduler did not come up: {_tail(log)}") from error

@@ -12,6 +12,7 @@ from typing import Any
 from distributed.core import Status
 from distributed.security import Security
 
+from factorycommon.models import Worker
 from factorygate.cluster import keywords
 from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.jobqueue import Job
@@ -117,9 +118,9 @@ class FactoryJob(Job):
                 raise
 
     @property
-    def told(self) -> dict[str, Any]:
+    def told(self) -> Worker | None:
         """As the link tells it; empty while nothing is known."""
-        return {} if self._cluster_api is None else self._cluster_api.workers.get(str(self.name), {})
+        return None if self._cluster_api is None else self._cluster_api.workers.get(str(self.name))
 
 
 async def make_missing(

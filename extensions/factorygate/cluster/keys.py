@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from distributed.security import Security
 
+from factorycommon.models import Scheduler
 from factorygate.cluster import tls
 from factorygate.cluster.versions import versions
 
@@ -23,24 +23,20 @@ class Keys(Security):
         return cast(Keys, cls.temporary())
 
     @classmethod
-    def of(cls, told: Mapping[str, str]) -> Keys:
+    def of(cls, told: Scheduler) -> Keys:
         """Those that a scheduler told."""
-        role = {"cert": told["certificate"], "key": told["key"]}
+        role = {"cert": told.certificate, "key": told.key}
         named = {
             f"tls_{who}_{what}": value for who in ("scheduler", "worker", "client") for what, value in role.items()
         }
-        return cls(tls_ca_file=told["ca"], require_encryption=True, **named)
+        return cls(tls_ca_file=told.ca, require_encryption=True, **named)
 
-    def tell(self, address: str) -> dict[str, Any]:
+    def tell(self, address: str) -> Scheduler:
         """For workers and clients of the scheduler at ``address``; whoever reads it may use the cluster."""
         mine = self.get_tls_config_for_role("worker")
-        return {
-            "address": address,
-            "ca": mine["ca_file"],
-            "certificate": mine["cert"],
-            "key": mine["key"],
-            "versions": versions(),
-        }
+        return Scheduler(
+            address=address, ca=mine["ca_file"], certificate=mine["cert"], key=mine["key"], versions=versions()
+        )
 
     @classmethod
     def like(cls, theirs: Security) -> Keys:

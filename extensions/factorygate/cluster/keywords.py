@@ -153,6 +153,7 @@ def place(
 
     Raises LinkError, ValueError."""
     known = {"factory": None, "size": None, "environment": None, "processes": None, "cores": None, "memory": None}
+    known["project"] = None
     wanted = settled(section, **known | given)
     counts(1, processes=wanted["processes"], cores=wanted["cores"])
     wanted_hours = _hours(section, hours, walltime)

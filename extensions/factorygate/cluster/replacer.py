@@ -14,8 +14,9 @@ from dask.utils import parse_timedelta
 from distributed.core import Status
 
 from factorycommon.language import N_
+from factorycommon.models import Worker
 from factorygate.cluster import versions
-from factorygate.cluster.cluster_api import ClusterApi, Told
+from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.retirement import WorkerRetirement
 from factorygate.cluster.worker import margin
 from factorygate.cluster.worker_plan import WorkerPlan
@@ -141,7 +142,7 @@ class Replacer:
         changed, lost = False, []
         for name in list(cluster.worker_spec):
             told = cluster.cluster_api.workers.get(name)
-            if told is not None and told["state"] == "ended":
+            if told is not None and told.state == "ended":
                 lost.append(told)
                 self._lost(name, told)
             elif told is not None and self._is_alone_for_long(name, told, connected):
@@ -157,9 +158,9 @@ class Replacer:
         if asked:
             self._pause = 0.0
         self._warn(connected)
-        if (told := worker_plan.told()) != self._kept:
-            await cluster.scheduler_comm.set_metadata(keys=[KEPT], value=told)
-            self._kept = told
+        if (plan := worker_plan.told()) != self._kept:
+            await cluster.scheduler_comm.set_metadata(keys=[KEPT], value=plan)
+            self._kept = plan
 
     def _meet(self, connected: set[str]) -> None:
         """Whose workers came: how long that took is how early the next replacement is asked for."""
@@ -168,23 +169,23 @@ class Replacer:
             self._crashes = 0
             told = self._cluster.cluster_api.workers.get(name)
             if told is not None:
-                self._waits.append((datetime.now(UTC) - datetime.fromisoformat(told["asked"])).total_seconds())
+                self._waits.append((datetime.now(UTC) - told.asked).total_seconds())
 
-    def _lost(self, name: str, told: dict[str, Any]) -> None:
+    def _lost(self, name: str, told: Worker) -> None:
         """A job that was wanted is gone. It is missing from now on, unless it is no use to ask for another."""
         cluster = self._cluster
         cluster.worker_plan.drop((name,))
         job = cluster.workers.pop(name, None)
         if job is not None:
             job.status = Status.closed
-        began, ended = _moment(told["started"]), _moment(told["ended"])
+        began, ended = told.started, told.ended
         quick = began is None or ended is None or ended - began < timedelta(seconds=QUICK)
         if name not in self._came and quick:
             self._crashes += 1
-        words = (told.get("end") or {}).get("what", "")
-        if differ := versions.said(told["log_tail"]):
+        words = _why(told)
+        if differ := versions.said(told.log_tail):
             self._give_up(differ)
-        elif told.get("end_reason") == "refused":
+        elif told.end_reason == "refused":
             self._give_up(words)
         elif self._crashes >= CRASHES:
             self._give_up(f"{self._crashes} jobs in a row ended before their workers came: {words}".strip())
@@ -211,19 +212,19 @@ class Replacer:
             self._failures.popleft()
         return len(self._failures) >= max(FAILURES, self._cluster.worker_plan.wanted)
 
-    def _say_lost(self, lost: list[Told]) -> None:
+    def _say_lost(self, lost: list[Worker]) -> None:
         """What became of jobs that others are asked for in place of; what was over by its walltime is no news."""
-        found = [told for told in lost if told.get("end_reason") != "walltime"]
+        found = [told for told in lost if told.end_reason != "walltime"]
         if found and self._cluster.worker_plan.missing:
             now = asyncio.get_running_loop().time()
             self._gone = [then for then in self._gone if now - then < TOGETHER] + len(found) * [now]
-            why = (found[0].get("end") or {}).get("what", "")
+            why = _why(found[0])
             said = N_("Jobs that were wanted have ended ({jobs}); others are asked for. {why}")
             self._cluster.message = said.format(jobs=len(self._gone), why=why).strip()
 
-    def _is_alone_for_long(self, name: str, told: dict[str, Any], connected: set[str]) -> bool:
+    def _is_alone_for_long(self, name: str, told: Worker, connected: set[str]) -> bool:
         """Its workers were there, and are gone though it runs."""
-        if name in connected or name not in self._came or told["state"] != "running":
+        if name in connected or name not in self._came or told.state != "running":
             self._alone.pop(name, None)
             return False
         now = asyncio.get_running_loop().time()
@@ -269,11 +270,10 @@ class Replacer:
 
     def _left(self, name: str) -> tuple[float, float]:
         """Seconds until a job ends by its walltime, and in all."""
-        told = self._cluster.cluster_api.workers.get(name, {})
-        ends, started = _moment(told.get("ends")), _moment(told.get("started"))
-        if told.get("state") != "running" or ends is None or started is None:
+        told = self._cluster.cluster_api.workers.get(name)
+        if told is None or told.state != "running" or told.ends is None or told.started is None:
             return float("inf"), float("inf")
-        return (ends - datetime.now(UTC)).total_seconds(), (ends - started).total_seconds()
+        return (told.ends - datetime.now(UTC)).total_seconds(), (told.ends - told.started).total_seconds()
 
     def _warn(self, connected: set[str]) -> None:
         """Where all that hold anything are about to end, and nobody is there to take it."""
@@ -292,16 +292,16 @@ class Replacer:
             self._said = ""
 
 
-def _is_early(told: Told) -> bool:
+def _why(told: Worker) -> str:
+    """Return why a job ended, in words."""
+    return "" if told.end is None else told.end.what
+
+
+def _is_early(told: Worker) -> bool:
     """Whether what ran in a job ended it, and not for its walltime."""
-    ends, ended = _moment(told.get("ends")), _moment(told.get("ended"))
-    if told.get("end_reason") not in BY_WORK or ended is None:
+    ends, ended, started = told.ends, told.ended, told.started
+    if told.end_reason not in BY_WORK or ended is None:
         return False
-    started = _moment(told.get("started"))
     if ends is None or started is None:
         return True
     return (ends - ended).total_seconds() > margin((ends - started).total_seconds(), 1.0) + SPARE
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

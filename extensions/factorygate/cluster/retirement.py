@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from distributed.core import Status
 
+from factorycommon.models import Worker
 from factorygate.cluster.job import FactoryJob
 from factorygate.cluster.worker_plan import WorkerPlan
 from factorygate.link import LinkError
@@ -152,6 +153,6 @@ class WorkerRetirement:
             self._retiring_workers.pop(name, None)
 
 
-def _left(told: dict[str, Any]) -> float:
+def _left(told: Worker | None) -> float:
     """Seconds until a job ends by itself."""
-    return (datetime.fromisoformat(told["ends"]) - datetime.now(UTC)).total_seconds() if told.get("ends") else SECONDS
+    return SECONDS if told is None or told.ends is None else (told.ends - datetime.now(UTC)).total_seconds()

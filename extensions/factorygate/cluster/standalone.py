@@ -7,6 +7,7 @@ import warnings
 
 from distributed.security import Security
 
+from factorycommon.models import Scheduler
 from factorygate.cluster.cluster_api import ClusterApi
 from factorygate.cluster.keys import Keys
 from factorygate.cluster.terms import ClusterTerms
@@ -23,7 +24,7 @@ async def begin(address: str, security: Security | None, terms: ClusterTerms) ->
     """For one job, which to the gateway is a cluster of its own. Raises LinkError, ValueError."""
     if security is None:
         warnings.warn(CLEAR.format(address=address), stacklevel=2)
-        scheduler = {"address": address, "versions": versions()}
+        scheduler = Scheduler(address=address, versions=versions())
     else:
         scheduler = Keys.like(security).tell(address)
     cluster_api = ClusterApi(Link.here(), lambda _names: None)

@@ -8,7 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from factorycommon.language import N_
+from factorycommon.models import Cluster, ClusterRequest, Scheduler, SchedulerJob
 from factorygate.cluster import keywords
 from factorygate.cluster.worker_place import WorkerPlace
 from factorygate.link import LinkRoute
@@ -40,13 +43,16 @@ class ClusterTerms:
         of workers; ``way``: to the gateway. Raises LinkError, ValueError."""
         paid = keywords.settled(section, project=project, cap_gpu_hours=cap_gpu_hours)
         keywords.amounts(cap_gpu_hours=paid["cap_gpu_hours"])
-        place = keywords.place(section, way=way, **where)
+        place = keywords.place(section, way=way, project=paid["project"], **where)
         return cls(place, paid["project"], paid["cap_gpu_hours"], keywords.worker(section, place, options))
 
-    def request(self, name: str, **scheduler: Any) -> dict[str, Any]:
-        """What the link is asked for, with how there is a scheduler."""
+    def request(
+        self, name: str, scheduler: Scheduler | None = None, head: SchedulerJob | None = None
+    ) -> ClusterRequest:
+        """Return the request that creates the cluster; ``scheduler`` or ``head`` says where its Dask scheduler runs.
+        Raises ValueError."""
         place = self.place
-        return {
+        asked = {
             "name": name,
             "factory": place.factory,
             "size": place.size,
@@ -57,26 +63,35 @@ class ClusterTerms:
             "cap_gpu_hours": self.cap_gpu_hours,
             "session": os.environ.get("FACTORYGATE_SESSION") if place.here else None,
             "worker": self.worker,
-            **scheduler,
+            "scheduler": scheduler,
+            "head": head,
         }
+        try:
+            return ClusterRequest.model_validate(asked)
+        except ValidationError as error:
+            wrong = error.errors(include_url=False, include_input=False)
+            raise ValueError("; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)) from None
 
-    def fit_cap(self, gpus: int | None, told: Mapping[str, float] | None) -> int | None:
-        """Return how many more jobs the cap allows; None where nothing bounds them. What ``gpus`` and ``told`` are:
-        ``check_cap``."""
-        each = (self.place.gpus if gpus is None else gpus) * self.place.hours
+    def fit_cap(self, told: Cluster | None) -> int | None:
+        """Return how many more jobs the cap allows; None where nothing bounds them. ``told``: the cluster as
+        the link tells it, None where it has told nothing yet."""
+        each = self._each(told)
         if self.cap_gpu_hours is None or not each:
             return None
-        used = told["spent"] + told["committed"] if told else 0.0
+        used = told.gpu_hours.spent + told.gpu_hours.committed if told else 0.0
         return max(0, math.floor((self.cap_gpu_hours + ROUNDING - used) / each))
 
-    def check_cap(self, more: int, gpus: int | None, told: Mapping[str, float] | None) -> None:
+    def _each(self, told: Cluster | None) -> float:
+        """Return the GPU-hours of each job, at most."""
+        return (self.place.gpus if told is None else told.gpus) * self.place.hours
+
+    def check_cap(self, more: int, told: Cluster | None) -> None:
         """Raises ValueError where so many more jobs might use more than the cluster may; the link has the last word.
-        By the link, None where it has told nothing yet: ``gpus``, what each job is billed; ``told``, the cluster's
-        GPU-hours."""
+        ``told``: the cluster as the link tells it, None where it has told nothing yet."""
         if self.cap_gpu_hours is None or more <= 0:
             return
-        used = told["spent"] + told["committed"] if told else 0.0
-        needed = more * (self.place.gpus if gpus is None else gpus) * self.place.hours
+        used = told.gpu_hours.spent + told.gpu_hours.committed if told else 0.0
+        needed = more * self._each(told)
         if used + needed > self.cap_gpu_hours + ROUNDING:
             said = N_(
                 "The cluster may use {cap} GPU-hours: {used} are used or promised, and {jobs} jobs would need {more} "

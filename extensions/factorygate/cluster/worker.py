@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -17,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from factorycommon.models import Scheduler, WorkerOptions
 
 log = logging.getLogger("factorygate.cluster")
 
@@ -81,13 +82,12 @@ def devices(processes: int, gpus: int, vendor: str, environment: dict[str, str])
     return [dict.fromkeys(variables, ",".join(some)) for some in mine]
 
 
-def wanted(file: Path) -> dict[str, Any]:
-    """What the cluster asks of each Dask worker, left beside the file; nothing mostly."""
+def wanted(file: Path) -> WorkerOptions:
+    """Return what the cluster asks of each Dask worker, left beside the file; nothing mostly."""
     try:
-        found: dict[str, Any] = json.loads(file.with_name(ASKED).read_text(encoding="utf-8"))
+        return WorkerOptions.model_validate_json(file.with_name(ASKED).read_bytes(), extra="ignore")
     except FileNotFoundError:
-        return {}
-    return found
+        return WorkerOptions()
 
 
 def scratch_folder(asked: str | None, otherwise: Path) -> Path:
@@ -107,33 +107,33 @@ async def run(options: argparse.Namespace) -> int:
     from factorygate.cluster.daskworker import FactoryWorker
     from factorygate.cluster.keys import Keys
 
-    told: dict[str, Any] = json.loads(options.file.read_text(encoding="utf-8"))
+    told = Scheduler.model_validate_json(options.file.read_bytes(), extra="ignore")
     try:
-        versions.check(told.get("versions", {}), "where the cluster's scheduler runs")
+        versions.check(told.versions, "where the cluster's scheduler runs")
     except versions.VersionsDifferError as error:
         log.critical("%s", error)
         return 4
-    security = Keys.of(told) if told.get("ca") else None  # where its owner runs the scheduler in clear text
+    security = Keys.of(told) if told.ca else None  # where its owner runs the scheduler in clear text
     asked = wanted(options.file)
     name = own_name(options.names, dict(os.environ))
     ends = job_ends(options.seconds, dict(os.environ), time.time())
     leaves = ends - margin(options.seconds, options.names.index(name) / len(options.names))
-    folder = scratch_folder(asked.get("local_directory"), options.tmp)
+    folder = scratch_folder(asked.local_directory, options.tmp)
     with tempfile.TemporaryDirectory(prefix="factorygate-worker-", dir=folder) as scratch:
         nannies = [
             Nanny(
-                told["address"],
+                told.address,
                 name=worker,
-                nthreads=asked.get("threads", options.threads),
-                memory_limit=asked.get("memory", options.memory),
+                nthreads=asked.threads or options.threads,
+                memory_limit=asked.memory or options.memory,
                 security=security,
                 local_directory=scratch,
                 env=shown,
                 config={"temporary-directory": scratch},  # for what tasks write there, too
-                death_timeout=asked.get("death_timeout", PATIENCE),
-                interface=asked.get("interface"),
-                preload=asked.get("preload"),
-                resources=asked.get("resources"),
+                death_timeout=asked.death_timeout or PATIENCE,
+                interface=asked.interface,
+                preload=list(asked.preload) or None,
+                resources=asked.resources or None,
                 worker_class=FactoryWorker,
                 leaves=leaves,
                 ends=ends,
@@ -145,7 +145,7 @@ async def run(options: argparse.Namespace) -> int:
                 strict=True,
             )
         ]
-        log.info("%s: %d workers of %s, for %.0f s", name, len(nannies), told["address"], leaves - time.time())
+        log.info("%s: %d workers of %s, for %.0f s", name, len(nannies), told.address, leaves - time.time())
         living = asyncio.ensure_future(_live(nannies))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, living.cancel)  # the job is to end
         try:

@@ -7,13 +7,13 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from dask.utils import parse_bytes
 from distributed.deploy.local import nprocesses_nthreads
 
 from factorycommon.language import N_
-from factorygate.link import LinkRoute, get_now
+from factorycommon.models import ChoiceView
+from factorygate.link import LinkError, LinkRoute, get_now
 
 GB = 10**9
 
@@ -69,80 +69,65 @@ def find(
     memory: str | int | None = None,
     here: Mapping[str, str] = os.environ,
     way: LinkRoute | None = None,
+    project: str | None = None,
 ) -> WorkerPlace:
-    """What was asked for, with this session's own factory, size and environment where nothing was said. ``way``: to the
-    gateway; None: this session's.
+    """Return what was asked for, as the link fills it in, with this session's own factory, size and environment where
+    nothing was said. ``way``: to the gateway; None: this session's; ``project``: who pays.
 
     ``cores``, ``memory``: what Dask is to use of each job. Where they are said and no size is, it is the smallest size
     that has them, and ``processes`` is what dask-jobqueue makes of them; else one a GPU.
 
     Raises LinkError; ValueError, with what there is, for what the catalogue does not have.
     """
-    offered: dict[str, dict[str, Any]] = {one["id"]: one for one in get_now("/factories", way)}
     own = here.get("FACTORYGATE_FACTORY")
-    wanted = factory or own or next(iter(offered), None)
-    if wanted not in offered:
-        raise ValueError(f"Unknown factory {wanted!r}; you may use: {', '.join(offered) or 'none'}.")
-    found = offered[wanted]
-    sizes = {view["size"]["id"]: view for view in found["sizes"]}
+    at_own = own is not None and factory in (None, own)
     amount = parse_bytes(memory) if memory is not None else None
     smallest = size is None and (cores is not None or amount is not None)
-    if smallest:
-        wanted_size = _smallest(found, cores or 1, amount or 0, hours or 0)
-    else:
-        wanted_size = size or (here.get("FACTORYGATE_SIZE") if wanted == own else None) or found["default_size"]
-    if wanted_size not in sizes:
-        raise ValueError(f"Unknown node size {wanted_size!r}; {found['site']['machine']} has: {', '.join(sizes)}.")
-    view = sizes[wanted_size]
-    shape = view["size"]
-    most_cores, most_memory = shape["cores"], int(shape["memory_gb"] * GB)
-    if (cores or 1) > most_cores or (amount or 0) > most_memory:
-        raise ValueError(
-            f"{wanted_size} has {most_cores} cores and {shape['memory_gb']:g} GB, less than was asked for."
-        )
-    usual = nprocesses_nthreads(cores)[0] if smallest and cores else max(1, shape["gpus"])
+    if at_own and not smallest:
+        size = size or here.get("FACTORYGATE_SIZE")
+    found = _chosen(
+        way,
+        factory=factory or own,
+        size=size,
+        environment=environment or (here.get("FACTORYGATE_ENVIRONMENT") if at_own else None),
+        hours=hours,
+        project=project,
+        cores=cores,
+        memory_gb=None if amount is None else amount / GB,
+    )
+    choice, view, shape = found.choice, found.size, found.size.size
+    usual = nprocesses_nthreads(cores)[0] if smallest and cores else max(1, shape.gpus)
     each = processes or usual
-    if not 1 <= each <= max(cores or most_cores, shape["gpus"]):
-        raise ValueError(f"{wanted_size} has {most_cores} cores: too few for {each} workers in a job.")
-    most = float(shape["max_hours"])
-    time = hours if hours is not None else min(float(shape["default_hours"]), most)
-    if not 0 < time <= most:
-        raise ValueError(f"{time:g} h is outside the limits of {wanted_size}: at most {most:g} h.")
+    if not 1 <= each <= max(cores or shape.cores, shape.gpus):
+        raise ValueError(f"{shape.id} has {shape.cores} cores: too few for {each} workers in a job.")
     label = N_("{gpus}, {cores} cores, {memory} GB").format(
-        gpus=view["gpu_label"], cores=shape["cores"], memory=f"{shape['memory_gb']:g}"
+        gpus=view.gpu_label, cores=shape.cores, memory=f"{shape.memory_gb:g}"
     )
     return WorkerPlace(
-        factory=found["id"],
-        factory_name=found["site"]["machine"],
-        size=wanted_size,
+        factory=choice.factory,
+        factory_name=found.machine,
+        size=choice.size,
         label=label,
-        environment=environment or (here.get("FACTORYGATE_ENVIRONMENT") if wanted == own else None),
-        hours=time,
-        most_hours=most,
-        gpus=shape["gpus"],
-        cores=cores or most_cores,
-        memory=amount or most_memory,
+        environment=choice.environment,
+        hours=choice.hours,
+        most_hours=view.offer.hours.most,
+        gpus=shape.gpus,
+        cores=cores or shape.cores,
+        memory=amount or int(shape.memory_gb * GB),
         processes=each,
-        here=wanted == own,
+        here=choice.factory == own,
         whole=cores is None and amount is None,
     )
 
 
-def _smallest(factory: dict[str, Any], cores: int, memory: int, hours: float) -> str:
-    """Id of the size with the least that has so much: GPUs count first."""
-    shapes: list[dict[str, Any]] = [view["size"] for view in factory["sizes"]]
-    fits = [
-        shape
-        for shape in shapes
-        if shape["cores"] >= cores and shape["memory_gb"] * GB >= memory and shape["max_hours"] >= hours
-    ]
-    if not fits:
-        there = ", ".join(f"{one['id']} ({one['cores']} cores, {one['memory_gb']:g} GB)" for one in shapes)
-        raise ValueError(
-            f"No node size of {factory['site']['machine']} has {cores} cores and {memory / GB:g} GB for {hours:g} h; "
-            f"it has: {there}."
-        )
-    return str(min(fits, key=lambda shape: (shape["gpus"], shape["cores"], shape["memory_gb"]))["id"])
+def _chosen(way: LinkRoute | None, **wanted: str | float | None) -> ChoiceView:
+    """Return the link's answer to a choice. Raises LinkError; ValueError where the catalogue does not have it."""
+    try:
+        return get_now("/choice", ChoiceView, way, **wanted)
+    except LinkError as error:
+        if error.kind == "invalid":
+            raise ValueError(error.message) from error
+        raise
 
 
 def own_address(here: Mapping[str, str] = os.environ) -> str:

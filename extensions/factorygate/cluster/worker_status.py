@@ -57,7 +57,7 @@ async def _again(cluster: FollowedCluster, problem: Exception) -> Any:
     pause = PAUSE
     broken = N_("The connection to the Dask scheduler broke ({error}).").format(error=problem)
     cluster.message = broken
-    while cluster.status is Status.running and cluster.cluster_api.cluster.get("state") != "ended":
+    while cluster.status is Status.running and not _is_over(cluster.cluster_api):
         try:
             comm = await cluster.scheduler_comm.live_comm()
             comm.name = "Cluster worker status"
@@ -72,3 +72,7 @@ async def _again(cluster: FollowedCluster, problem: Exception) -> Any:
         await asyncio.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE)
     return None
+
+
+def _is_over(cluster_api: ClusterApi) -> bool:
+    return cluster_api.cluster is not None and cluster_api.cluster.state == "ended"

@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from factorycommon.language import N_
+from pydantic import BaseModel
+
+from factorycommon.models import Cluster, ExtendBody, FactoryView, ResolvedChoice, Session
 from factorygate import language
 from factorygate.link import Link, LinkError, NoLinkError
 from factorygate.session.resource_usage import Gauge
@@ -26,12 +28,12 @@ from factorygate.session.status import moment
 FRESH = 30.0  # seconds; a question costs the gateway a look at a token
 NAMES_FRESH = 3600.0  # names of machines and sizes change when an operator changes them
 PATIENCE = 2.0  # seconds that a page waits for the gateway the first time
-_SESSION = ("id", "server", "state", "created", "started", "ends", "notice", "extend_hours", "position", "budget_left")
-_CLUSTER = ("id", "name", "state", "counts")
+_SESSION = {"id", "server", "state", "created", "started", "ends", "notice", "extend_hours", "position"}
+_CLUSTER = {"id", "name", "state", "counts"}
 
 
-def _pick(told: Any, fields: tuple[str, ...]) -> dict[str, Any]:
-    return {name: told[name] for name in fields if told.get(name) is not None}
+def _pick(told: BaseModel, fields: set[str]) -> dict[str, Any]:
+    return told.model_dump(mode="json", include=fields, exclude_none=True)
 
 
 class Overview:
@@ -78,7 +80,7 @@ class Overview:
     async def extend(self, hours: float) -> dict[str, Any]:
         """Ask for more time for this session. What it may still get then. Raises LinkError."""
         session = (await asyncio.to_thread(self._read_clock)).get("session", "")
-        told = await self._reached().post(f"/sessions/{session}/extend", {"hours": hours})
+        told = await self._reached().post(f"/sessions/{session}/extend", ExtendBody(hours=hours), Session)
         self._asked = -NAMES_FRESH  # whoever looks next sees it
         return _pick(told, _SESSION)
 
@@ -97,40 +99,33 @@ class Overview:
         try:
             link = self._reached()
             if time.monotonic() - self._named > NAMES_FRESH:
-                self._names = _names(await link.get("/factories"))
+                self._names = _names(await link.get("/factories", list[FactoryView]))
                 self._named = time.monotonic()
-            sessions = await link.get("/sessions", live="true")
-            clusters = []
+            sessions = await link.get("/sessions", list[Session], live="true")
+            clusters: list[Cluster] = []
             with contextlib.suppress(LinkError):  # a gateway that has none, or that does not tell now
-                clusters = await link.get("/clusters", live="true")
+                clusters = await link.get("/clusters", list[Cluster], live="true")
             self._told = {
                 "sessions": [self._session(one) for one in sessions],
-                "clusters": [_pick(one, _CLUSTER) | self._named_as(one["choice"]) for one in clusters],
+                "clusters": [_pick(one, _CLUSTER) | self._named_as(one.choice) for one in clusters],
                 "trouble": "",
             }
         except NoLinkError:
             pass  # a server without a gateway shows its clock
         except LinkError as error:
             self._told = self._told | {"trouble": language.here().sentences(str(error))}
-        except (TypeError, KeyError, AttributeError, ValueError):
-            text = N_("The gateway gave an answer that this session does not understand.")
-            self._told = self._told | {"trouble": language.here().said(text)}
         if self._asked >= 0:  # else something happened meanwhile, of which the answers may not tell
             self._asked = time.monotonic()
 
-    def _session(self, told: dict[str, Any]) -> dict[str, Any]:
-        server = quote(told["server"], safe="")
+    def _session(self, told: Session) -> dict[str, Any]:
+        server = quote(told.server, safe="")
         url = f"{self._servers}{server}/" if server else self._servers
-        return _pick(told, _SESSION) | self._named_as(told["choice"]) | {"url": url}
+        return _pick(told, _SESSION) | self._named_as(told.choice) | {"url": url}
 
-    def _named_as(self, ids: dict[str, Any]) -> dict[str, str]:
-        factory, size = str(ids["factory"]), str(ids["size"])
-        machine, sizes = self._names.get(factory, (factory, {}))
-        return {"machine": machine, "size": sizes.get(size, size)}
+    def _named_as(self, choice: ResolvedChoice) -> dict[str, str]:
+        machine, sizes = self._names.get(choice.factory, (choice.factory, {}))
+        return {"machine": machine, "size": sizes.get(choice.size, choice.size)}
 
 
-def _names(factories: Any) -> dict[str, tuple[str, dict[str, str]]]:
-    return {
-        one["id"]: (one["site"]["machine"], {view["size"]["id"]: view["gpu_label"] for view in one["sizes"]})
-        for one in factories
-    }
+def _names(factories: list[FactoryView]) -> dict[str, tuple[str, dict[str, str]]]:
+    return {one.id: (one.site.machine, {view.size.id: view.gpu_label for view in one.sizes}) for one in factories}

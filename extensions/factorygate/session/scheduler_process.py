@@ -19,6 +19,7 @@ import sys
 import time
 from pathlib import Path
 
+from factorycommon.models import Cluster
 from factorygate.cluster import resumable_stream
 from factorygate.cluster.keys import Keys
 from factorygate.cluster.pages import SOCKET, QuietScheduler
@@ -128,7 +129,7 @@ async def run(options: argparse.Namespace, listen: str | None) -> int:
     gate = None
     if listen is not None:
         gate = await SchedulerGate((scheduler.ip, scheduler.port), pages).open(listen)
-    write_json(options.file, keys.tell(scheduler.address))
+    write_json(options.file, keys.tell(scheduler.address).model_dump(mode="json"))
     log.info("the scheduler of %s is at %s", options.name, scheduler.address)
     wanted = asyncio.create_task(_held(options.cluster, scheduler)) if options.cluster else None
     await scheduler.finished()
@@ -148,8 +149,8 @@ async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
     try:
         while True:
             try:
-                async for _, told in link.events(f"/clusters/{cluster_id}/events"):
-                    if told["state"] != "live":
+                async for _, told in link.events(f"/clusters/{cluster_id}/events", Cluster):
+                    if told.state != "live":
                         await scheduler.close(reason="the cluster is over")
                         return
             except LinkError as error:
@@ -159,7 +160,7 @@ async def _held(cluster_id: str, scheduler: QuietScheduler) -> None:
     except asyncio.CancelledError:
         with contextlib.suppress(LinkError, TimeoutError):
             async with asyncio.timeout(10):
-                await link.delete(f"/clusters/{cluster_id}")
+                await link.delete(f"/clusters/{cluster_id}", Cluster)
         raise
     finally:
         await link.close()

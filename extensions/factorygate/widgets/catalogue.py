@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import aclosing
-from typing import Any
 
+from factorycommon.models import Estimate, FactoryView
 from factorygate.link import Link, LinkError
 from factorygate.widgets.background import INTERVAL
 
@@ -14,7 +14,7 @@ _FIRST_WAIT, _LAST_WAIT = 1.0, 30.0  # seconds before it is tried again; doublin
 
 
 async def follow(
-    make: Callable[[], Link], hear: Callable[[list[dict[str, Any]]], bool], trouble: Callable[[LinkError], bool]
+    make: Callable[[], Link], hear: Callable[[list[FactoryView]], bool], trouble: Callable[[LinkError], bool]
 ) -> None:
     """Tell ``hear`` the catalogue, now and whenever it changes, at most every ``INTERVAL``; ``trouble`` what stands in
     the way, which is tried again for ever. Ends when either answers False, or there is no link to be had."""
@@ -26,7 +26,7 @@ async def follow(
             trouble(error)
             return
         try:
-            async with aclosing(link.events("/factories/events")) as events:
+            async with aclosing(link.events("/factories/events", list[FactoryView])) as events:
                 async for name, factories in events:
                     if name == "factories" and not hear(factories):
                         return
@@ -48,11 +48,10 @@ async def estimates(
 
     async def ask(each: float) -> str | None:
         try:
-            answer = await link.get(f"/factories/{factory}/estimate", size=size, hours=each)
+            found = await link.get(f"/factories/{factory}/estimate", Estimate, size=size, hours=each)
         except LinkError:
             return None  # a convenience: that the factory is silent is told by its health
-        start: str | None = answer["start"]
-        return start
+        return None if found.start is None else found.model_dump(mode="json")["start"]
 
     link = make()
     try:

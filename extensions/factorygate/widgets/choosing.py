@@ -1,6 +1,7 @@
 """A choice of factory, node size, environment, hours and project: checked, and completed from the catalogue.
 
-The start page completes a choice by the same rules (``settle`` in its ``choose.js``), so that both preset the same.
+What fits, what is preset and within which bounds is the link's to say: it is in each size's ``offer``, from which the
+start page completes a choice as well.
 """
 
 from __future__ import annotations
@@ -8,21 +9,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from factorycommon.language import N_
+from factorycommon.models import MOST_HOURS, FactoryView, Health, SizeView, Words
 from factorygate import language
 
 Choice = dict[str, Any]  # factory, size, environment: ids; hours: float; project: id or None
-Factories = Sequence[Mapping[str, Any]]  # FactoryView as the link tells it
+Factories = Sequence[FactoryView]
 
 NEEDS_TOKEN = N_(
     "A cluster at this factory needs a token of your own: make one on the hub's Token page and hand it over with "
     "factorygate.use_token()."
 )
 FIELDS = ("factory", "size", "environment", "hours", "project")
-MOST_HOURS = 720
-_LEAST_HOURS = 0.25  # or a size's limit, where that is less
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _PROJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -62,29 +62,16 @@ def completed(wish: Mapping[str, Any], factories: Factories, here: str | None = 
     ``here``: the factory that is preset, while it takes requests.
     """
     factory = _find(factories, wish.get("factory")) or _usual(factories, here)
-    if factory is None or not factory["sizes"]:
+    if factory is None or not factory.sizes:
         return None
-    sizes = [view["size"] for view in factory["sizes"]]
-    size = _find(sizes, wish.get("size")) or _find(sizes, factory["default_size"]) or sizes[0]
-    environments = [one for one in factory["environments"] if _fits(one, size["id"])]
-    usual = _find(environments, factory["default_environment"])
-    environment = _find(environments, wish.get("environment")) or usual or next(iter(environments), None)
-    least, most = min(_LEAST_HOURS, size["max_hours"]), size["max_hours"]
+    view = _size(factory, wish.get("size")) or _size(factory, factory.default_size) or factory.sizes[0]
     return {
-        "factory": factory["id"],
-        "size": size["id"],
-        "environment": environment["id"] if environment else None,
-        "hours": min(most, max(least, wish.get("hours", size["default_hours"]))),
-        "project": _paying(factory, size["id"], wish.get("project")),
+        "factory": factory.id,
+        "size": view.size.id,
+        "environment": view.offer.nearest_environment(wish.get("environment")),
+        "hours": view.offer.hours.nearest(wish.get("hours")),
+        "project": view.nearest_project(wish.get("project")) if factory.projects else wish.get("project"),
     }
-
-
-def _paying(factory: Mapping[str, Any], size: str, wanted: Any) -> Any:
-    """Where projects pay: the wanted one if it may have the size, else the first that may. Elsewhere none is needed."""
-    if not factory.get("projects"):
-        return wanted
-    able = next(view.get("projects", ()) for view in factory["sizes"] if view["size"]["id"] == size)
-    return wanted if wanted in able else next(iter(able), None)
 
 
 def refusal(wish: Mapping[str, Any], choice: Choice | None, factories: Factories) -> str:
@@ -97,46 +84,53 @@ def refusal(wish: Mapping[str, Any], choice: Choice | None, factories: Factories
         if field == "factory":
             said = N_("There is no factory {factory} for you; there is {others}.")
             return said.format(factory=repr(value), others=_list(factories))
-        factory = _find(factories, choice["factory"]) or {}
+        factory = next(one for one in factories if one.id == choice["factory"])
+        view = next(one for one in factory.sizes if one.size.id == choice["size"])
         if field == "size":
-            sizes = _list([view["size"] for view in factory["sizes"]])
+            sizes = _list([one.size for one in factory.sizes])
             said = N_("{factory} has no size {size}; it has {others}.")
-            return said.format(factory=factory["id"], size=repr(value), others=sizes)
+            return said.format(factory=factory.id, size=repr(value), others=sizes)
         if field == "environment":
-            fitting = _list([one for one in factory["environments"] if _fits(one, choice["size"])])
+            fitting = ", ".join(view.offer.environments) or "none"
             said = N_("{factory} has no environment {environment} for {size}; it has {others}.")
-            return said.format(factory=factory["id"], environment=repr(value), size=choice["size"], others=fitting)
+            return said.format(factory=factory.id, environment=repr(value), size=choice["size"], others=fitting)
         if field == "project":
-            able = next(view["projects"] for view in factory["sizes"] if view["size"]["id"] == choice["size"])
             said = N_("The project {project} cannot be charged for {size} at {factory}; there is {others}.")
             return said.format(
-                project=repr(value), size=choice["size"], factory=factory["id"], others=", ".join(able) or "none"
+                project=repr(value), size=choice["size"], factory=factory.id, others=", ".join(view.projects) or "none"
             )
         said = N_("{hours} hours are not offered for {size}; the nearest are {nearest}.")
         return said.format(hours=f"{value:g}", size=choice["size"], nearest=f"{choice[field]:g}")
     return ""
 
 
-def _find(ones: Factories, name: object) -> Mapping[str, Any] | None:
-    return next((one for one in ones if one["id"] == name), None)
+class _Named(Protocol):
+    @property
+    def id(self) -> str: ...
 
 
-def _usual(factories: Factories, here: str | None) -> Mapping[str, Any] | None:
-    able = [factory for factory in factories if factory["sizes"]]
-    able.sort(key=lambda factory: factory["id"] != here)  # stable: the rest stays in the catalogue's order
-    ready = [factory for factory in able if factory["health"]["state"] == "ok" and not factory.get("rules_open")]
+N = TypeVar("N", bound=_Named)
+
+
+def _find(ones: Sequence[N], name: object) -> N | None:
+    return next((one for one in ones if one.id == name), None)
+
+
+def _size(factory: FactoryView, name: object) -> SizeView | None:
+    return next((view for view in factory.sizes if view.size.id == name), None)
+
+
+def _usual(factories: Factories, here: str | None) -> FactoryView | None:
+    able = [factory for factory in factories if factory.sizes]
+    able.sort(key=lambda factory: factory.id != here)  # stable: the rest stays in the catalogue's order
+    ready = [factory for factory in able if factory.health.state == "ok" and not factory.rules_open]
     for state in ("ok", "starting"):
-        ready += [factory for factory in able if factory["health"]["state"] == state]
+        ready += [factory for factory in able if factory.health.state == state]
     return next(iter([*ready, *able]), None)
 
 
-def _list(ones: Factories) -> str:
-    return ", ".join(one["id"] for one in ones) or "none"
-
-
-def _fits(environment: Mapping[str, Any], size: str) -> bool:
-    """An environment that names no sizes fits all."""
-    return not environment["sizes"] or size in environment["sizes"]
+def _list(ones: Sequence[_Named]) -> str:
+    return ", ".join(one.id for one in ones) or "none"
 
 
 # --- what a page is told ----------------------------------------------------------------------------------------------
@@ -144,55 +138,54 @@ def _fits(environment: Mapping[str, Any], size: str) -> bool:
 
 def standing(factories: Factories) -> list[dict[str, Any]]:
     """What of the catalogue changes with the catalogue only."""
-    fields = ("id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "idle")
+    fields = {
+        "id", "name", "site", "accelerator", "environments", "default_environment", "default_size", "bounds",
+        "projects",
+    }  # fmt: skip
     return [
-        {field: factory[field] for field in fields}
-        | {"projects": factory.get("projects", ()), "sizes": [_standing_size(view) for view in factory["sizes"]]}
+        factory.model_dump(mode="json", include=fields) | {"sizes": [_standing_size(view) for view in factory.sizes]}
         for factory in factories
     ]
 
 
-def _standing_size(view: Mapping[str, Any]) -> dict[str, Any]:
-    told = {
-        "size": view["size"],
-        "gpu_label": language.here().label(view["gpu_label"]),
-        "projects": view.get("projects", ()),
-    }
-    return told | {"billed_gpus": view.get("billed_gpus", view["size"]["gpus"])}
+def _standing_size(view: SizeView) -> dict[str, Any]:
+    told = view.model_dump(mode="json", include={"size", "projects", "offer", "price"})
+    return told | {"gpu_label": language.here().label(view.gpu_label)}
 
 
 def passing(factories: Factories, reached: str | None = None) -> dict[str, Any]:
     """What changes from minute to minute, by factory: small, since it is sent whole whenever anything of it changes.
     ``reached``: the only factory that the notebook's token acts at; None: at all of them."""
     needs_token = language.here().said(NEEDS_TOKEN)
+    loads = {"name", "gpus_total", "gpus_free", "pending"}
     return {
-        factory["id"]: {
-            "health": _health(factory["health"]),
-            "needs_token": "" if reached in (None, factory["id"]) else needs_token,
-            "rules_open": _rules_open(factory.get("rules_open")),
-            "partitions": [
-                {field: load[field] for field in ("name", "gpus_total", "gpus_free", "pending")}
-                for load in factory["partitions"]
-            ],
-            "sizes": {
-                view["size"]["id"]: [view["fits_now"], (view["estimate"] or {}).get("start")]
-                for view in factory["sizes"]
-            },
+        factory.id: {
+            "health": _health(factory.health),
+            "needs_token": "" if reached in (None, factory.id) else needs_token,
+            "rules_open": _rules_open(factory.rules_open),
+            "partitions": [load.model_dump(mode="json", include=loads) for load in factory.partitions],
+            "sizes": {view.size.id: [view.fits_now, _start(view)] for view in factory.sizes},
         }
         for factory in factories
     }
 
 
-def _rules_open(words: Mapping[str, Any] | None) -> dict[str, str] | None:
+def _start(view: SizeView) -> str | None:
+    """Return when a session of that size would start, as JSON, as far as it is known."""
+    return None if view.estimate is None else view.estimate.model_dump(mode="json")["start"]
+
+
+def _rules_open(words: Words | None) -> dict[str, str] | None:
     """Why nothing of theirs starts there, with what to do: a notebook has no way to the hub's pages but these words."""
     said = language.here().said
-    return None if words is None else {"what": f"{said(words['what'])} {said(words['do'])}"}
+    return None if words is None else {"what": f"{said(words.what)} {said(words.do)}"}
 
 
-def _health(health: Mapping[str, Any]) -> dict[str, Any]:
+def _health(health: Health) -> dict[str, Any]:
     """When it last answered is told only of a factory that no longer does: else it would change with every answer."""
-    words, said = health.get("words"), language.here().said
-    if words is not None:
-        words = words | {name: said(words[name]) for name in ("what", "do") if words.get(name)}
-    told = {"state": health["state"], "words": words}
-    return told if health["state"] == "ok" else told | {"answered_at": health.get("answered_at")}
+    told, said = health.model_dump(mode="json", include={"state", "words", "answered_at"}), language.here().said
+    if health.words is not None:
+        told["words"] |= {"what": said(health.words.what), "do": said(health.words.do)}
+    if health.state == "ok":
+        del told["answered_at"]
+    return told

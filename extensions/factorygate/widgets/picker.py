@@ -14,7 +14,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from factorycommon.language import N_
+from factorycommon.models import FactoryView
 from factorygate import language
 from factorygate.link import Link, LinkError, NoLinkError, has_own_token
 from factorygate.widgets import assets, background
@@ -83,17 +83,12 @@ class FactoryPicker(anywidget.AnyWidget):
             raise traitlets.TraitError(problem)
         return choice
 
-    def _hear(self, factories: list[dict[str, Any]]) -> bool:
+    def _hear(self, factories: list[FactoryView]) -> bool:
         """The catalogue, from the background."""
         with self._choosing:
             wish = self.value or {}
-            try:
-                choice = completed(wish, factories, _here())
-                told = {"_catalogue": standing(factories), "_passing": passing(factories, _reached())}
-            except (KeyError, TypeError) as error:
-                raise LinkError(
-                    "unreachable", N_("The gateway's catalogue is of another version than this.")
-                ) from error
+            choice = completed(wish, factories, _here())
+            told = {"_catalogue": standing(factories), "_passing": passing(factories, _reached())}
             self._factories = factories
             for name, value in told.items():
                 self.set_trait(name, value)
@@ -181,8 +176,9 @@ def _reached() -> str | None:
     return None if has_own_token() else _here()
 
 
-def _line(factory: Mapping[str, Any]) -> str:
-    words = (factory["health"].get("words") or {}).get("what") or factory["health"]["state"]
-    if factory["health"]["state"] == "ok":
-        words = ", ".join(f"{view['size']['id']}: room for {view['fits_now']} now" for view in factory["sizes"])
-    return f"{factory['id']} ({factory['site']['machine']}): {words}"
+def _line(factory: FactoryView) -> str:
+    health = factory.health
+    words = health.words.what if health.words else health.state
+    if health.state == "ok":
+        words = ", ".join(f"{view.size.id}: room for {view.fits_now} now" for view in factory.sizes)
+    return f"{factory.id} ({factory.site.machine}): {words}"

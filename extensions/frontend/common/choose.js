@@ -1,4 +1,8 @@
-/** Pure choosing: which factory starts first, what is preset, what fits. Works on FactoryView and SizeView JSON. */
+/**
+ * Pure choosing: which factory starts first, and a choice as the page shows it. Works on FactoryView and SizeView JSON.
+ * What fits, what is preset and within which bounds is said by the link, in each size's `offer` and the factory's
+ * `bounds`: nothing of that is decided here.
+ */
 
 import { toMs } from "./format.js";
 
@@ -67,15 +71,13 @@ export function roomier(factory, choice) {
   if (!had || !environment) return null;
   const open = ({ projects }) => !factory.projects?.length || (projects ?? []).some((one) => [one, null].includes(choice.project ?? null));
   const more = factory.sizes.filter((view) =>
-    view.size.memory_gb > had.size.memory_gb && fits(environment, view.size.id) && open(view));
+    view.size.memory_gb > had.size.memory_gb && fits(view, environment.id) && open(view));
   const order = (a, b) => a.size.memory_gb - b.size.memory_gb || a.size.gpus - b.size.gpus || a.size.cores - b.size.cores;
   return more.sort(order)[0] ?? null;
 }
 
-/** Whether an environment can run in a size. An environment that names no sizes fits all. */
-export function fits(environment, sizeId) {
-  return environment.sizes.length === 0 || environment.sizes.includes(sizeId);
-}
+/** Whether an environment can run in a size. */
+export const fits = (view, environment) => view.offer.environments.includes(environment);
 
 /** The walltimes a slider steps through, in hours, up to and including the limit. */
 export function ladder(maxHours) {
@@ -97,65 +99,43 @@ export function nearest(steps, hours) {
   return best;
 }
 
-/** A number within [low, high], or the fallback when it is none. */
-export function clamp(value, low, high, fallback) {
+/** The number nearest to `value` within bounds {least, most, preset}; the preset one where `value` is no number. */
+export function within(bounds, value) {
   const number = typeof value === "number" ? value : parseFloat(value);
-  if (!Number.isFinite(number)) return fallback;
-  return Math.min(high, Math.max(low, number));
+  return Number.isFinite(number) ? Math.min(bounds.most, Math.max(bounds.least, number)) : bounds.preset;
 }
 
-/** Least walltime offered in hours: a quarter, or the limit itself where that is less. */
-export const leastHours = (maxHours) => Math.min(0.25, maxHours);
-
-/** Fills what a choice leaves open and moves what does not fit at this factory, so that it can be shown and posted. */
+/** A choice that can be shown and posted: what is wanted as far as the factory offers it, else what it presets. */
 export function settle(wanted, factory) {
   const view = findSize(factory, wanted.size) ?? sameGpus(factory, wanted.gpus) ??
-    findSize(factory, factory.default_size) ?? cardSize(factory);
-  const environment = settleEnvironment(factory, wanted.environment, view.size.id);
-  const project = settleProject(factory, view, wanted);
-  const { idle } = factory;
+    findSize(factory, factory.default_size) ?? factory.sizes[0];
+  const { offer, projects } = view;
+  const { bounds } = factory;
+  const preset = offer.project_in[wanted.reservation] ?? offer.project;
+  const project = !factory.projects?.length || projects?.includes(wanted.project) ? wanted.project ?? null : preset;
+  const reservation = factory.reservations?.find((one) => one.id === wanted.reservation && isIn(project, one));
   return {
     factory: factory.id,
     size: view.size.id,
     gpus: view.size.gpus,
-    environment: environment?.id ?? null,
-    hours: clamp(wanted.hours, leastHours(view.size.max_hours), view.size.max_hours,
-      Math.min(view.size.default_hours, view.size.max_hours)),
-    idle_minutes: clamp(wanted.idle_minutes, 1, idle.max_idle_minutes, idle.idle_minutes),
-    unopened_minutes: clamp(wanted.unopened_minutes, 1, idle.max_unopened_minutes, idle.unopened_minutes),
-    give_up_hours: clamp(wanted.give_up_hours, 0.05, 720, null),
+    environment: fits(view, wanted.environment) ? wanted.environment : offer.environment,
+    hours: within(offer.hours, wanted.hours),
+    idle_minutes: within(bounds.idle_minutes, wanted.idle_minutes),
+    unopened_minutes: within(bounds.unopened_minutes, wanted.unopened_minutes),
+    give_up_hours: within(bounds.give_up_hours, wanted.give_up_hours),
     url_tokens: wanted.url_tokens === true, // a link's text is not
     project,
-    reservation: factory.reservations?.find((one) => one.id === wanted.reservation && isIn(project, one))?.id ?? null,
+    reservation: reservation?.id ?? null,
   };
 }
 
 /** Whether a project is in a reservation; where no project is needed, whoever is offered it is. */
 export const isIn = (project, reservation) => !reservation.projects?.length || reservation.projects.includes(project);
 
-/**
- * Where projects pay: the wanted one if it may have the size, else the first that may, and is in the wanted reservation
- * if any is. Elsewhere none is asked for.
- */
-function settleProject(factory, view, wanted) {
-  if (!factory.projects?.length) return wanted.project ?? null;
-  const able = view.projects ?? [];
-  if (able.includes(wanted.project)) return wanted.project;
-  const reservation = factory.reservations?.find((one) => one.id === wanted.reservation);
-  return (reservation && able.find((project) => isIn(project, reservation))) ?? able[0] ?? null;
-}
-
+/** What somebody wanted at another factory is a number of GPUs: sizes have other ids there. */
 function sameGpus(factory, gpus) {
   if (gpus === undefined || gpus === null) return null;
   return factory.sizes.find((view) => view.size.gpus === gpus) ?? null;
-}
-
-function settleEnvironment(factory, id, sizeId) {
-  const wanted = findEnvironment(factory, id);
-  if (wanted && fits(wanted, sizeId)) return wanted;
-  const usual = findEnvironment(factory, factory.default_environment);
-  if (usual && fits(usual, sizeId)) return usual;
-  return factory.environments.find((one) => fits(one, sizeId)) ?? wanted ?? usual;
 }
 
 /** The choice in a link's `opt-…` parameters; null when there is none. Values are checked later against the catalogue. */

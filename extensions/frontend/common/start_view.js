@@ -1,7 +1,7 @@
 /** What the start page shows of a state: cards, hours, summary. Builds elements, asks nothing, keeps nothing. */
 
 import {
-  cardSize, earliest, findEnvironment, findSize, fits, hoursStart, ladder, leastHours, loadOf, nearest, rungs, sizeStart,
+  cardSize, earliest, findEnvironment, findSize, fits, hoursStart, ladder, loadOf, nearest, rungs, sizeStart,
   takesRequests,
 } from "./choose.js";
 import { billedText } from "./cost.js";
@@ -134,7 +134,7 @@ export function environmentCards(factory, choice) {
   const view = findSize(factory, choice.size);
   const trouble = noEnvironment(factory, choice);
   const cards = factory.environments.map((environment) => {
-    const fit = fits(environment, choice.size);
+    const fit = fits(view, environment.id);
     const stack = [environment.gpu_stack, environment.architecture].filter(Boolean).join(" · ");
     return card({
       name: "environment", value: environment.id, checked: environment.id === choice.environment && fit, disabled: !fit,
@@ -152,7 +152,7 @@ export function environmentCards(factory, choice) {
 /** Why there is no environment to choose, or null. */
 function noEnvironment(factory, choice) {
   if (!factory.environments.length) return W.noEnvironments(factory.site.machine);
-  return factory.environments.some((one) => fits(one, choice.size)) ? null : W.cannotEnvironment;
+  return findSize(factory, choice.size).offer.environments.length ? null : W.cannotEnvironment;
 }
 
 /** Slider, number and the comparison of walltimes. `estimateOf(hours)` gives an Estimate, null (none) or undefined (asked). */
@@ -171,7 +171,7 @@ export function hoursPicker(factory, choice, estimateOf, now, on) {
       }),
       h("span", { class: "input-group fg-hours-number" },
         h("input", {
-          type: "number", name: "hours", id: "hours", class: "form-control", min: leastHours(max), max, step: "any",
+          type: "number", name: "hours", id: "hours", class: "form-control", min: view.offer.hours.least, max, step: "any",
           value: String(Math.round(choice.hours * 1000) / 1000), inputmode: "decimal", "aria-describedby": "hours-text",
           "aria-label": W.hours,
         }),
@@ -213,9 +213,8 @@ export function obstacle(factory, choice) {
   if (factory.health.state === "unreachable") return W.cannotSilent(factory.site.machine);
   if (factory.health.state === "draining") return factory.health.words?.what || W.cannotDrain(factory.site.machine);
   if (factory.rules_open) return factory.rules_open.what;
-  const environment = findEnvironment(factory, choice.environment);
-  const none = noEnvironment(factory, choice);
-  return none ?? (environment && fits(environment, choice.size) ? null : W.pickEnvironment);
+  return noEnvironment(factory, choice) ??
+    (fits(findSize(factory, choice.size), choice.environment) ? null : W.pickEnvironment);
 }
 
 /** One line: would it start now. Also what is said to screen readers when it changes. */

@@ -1,6 +1,6 @@
 /** Maintenances and reservations of a factory on the start page. Builds elements, asks nothing, keeps nothing. */
 
-import { findSize, isIn, leastHours, loadOf } from "./choose.js";
+import { findSize, isIn, loadOf } from "./choose.js";
 import { h } from "./dom.js";
 import { clock, msOf, toMs } from "./format.js";
 import { t, tn } from "./translate.js";
@@ -12,7 +12,7 @@ const SLACK = 300_000; // a job is looked at, begun and cleaned up: that takes i
 export function hoursBefore(view, now) {
   const begins = toMs(view.fits_until);
   const hours = begins === null ? null : Math.floor(((begins - SLACK - now) / HOUR) * 60) / 60;
-  return hours !== null && hours >= leastHours(view.size.max_hours) ? Math.min(hours, view.size.max_hours) : null;
+  return hours !== null && hours >= view.offer.hours.least ? Math.min(hours, view.size.max_hours) : null;
 }
 
 /** The maintenance that leaves a size no node now; null: none runs. */

@@ -3,7 +3,7 @@
 import { h } from "../common/dom.js";
 import { clock, hoursText, secondsBetween, span } from "../common/format.js";
 import { chargedText } from "../common/cost.js";
-import { endText, idling, isFailure, isOutOfMemory, larger, names, sizeOf, standing, used } from "./session.js";
+import { endText, idling, isFailure, isOutOfMemory, larger, names, standing, used } from "./session.js";
 import { ending, whose, wordsBox } from "./session_view.js";
 import { W } from "../common/words.js";
 
@@ -78,7 +78,7 @@ export function endedRow(session, factories, now, to, on, starting, trouble) {
   const named = names(session, factories);
   const ran = session.started ? span(secondsBetween(session.started, session.ended) ?? 0) : "";
   const failed = isFailure(session);
-  const charged = chargedText(session, sizeOf(session, factories));
+  const charged = chargedText(session);
   const more = larger(session, factories);
   const again = isOutOfMemory(session) ? W.startSame : W.again;
   return h("li", { class: "fg-ended", key: session.id },

@@ -1,6 +1,6 @@
 /** Pure reading of Session JSON: where it stands, what is said about it, which one belongs to a server. */
 
-import { findSize, roomier } from "../common/choose.js";
+import { roomier } from "../common/choose.js";
 import { clock, hoursText, msOf, secondsBetween, span, toMs } from "../common/format.js";
 import { W } from "../common/words.js";
 
@@ -150,13 +150,9 @@ export function larger(session, factories) {
   const factory = factories?.find((one) => one.id === session.choice.factory);
   const view = factory && isOutOfMemory(session) ? roomier(factory, session.choice) : null;
   if (!view) return null;
-  const hours = Math.min(session.choice.hours, view.size.max_hours);
+  const hours = Math.min(session.choice.hours, view.offer.hours.most);
   return { factory, view, choice: { ...session.choice, size: view.size.id, hours } };
 }
-
-/** The view of a session's size; null where its factory is not known, or has it no more. */
-export const sizeOf = (session, factories) =>
-  findSize(factories?.find((one) => one.id === session.choice.factory), session.choice.size);
 
 /** What would end with the session: names of busy notebooks, and the clusters that belong to it. */
 export function runsIn(session, clusters) {

@@ -4,7 +4,7 @@ import { h } from "../common/dom.js";
 import { chargedText, costLine } from "../common/cost.js";
 import { clock, gigabytes, hoursText, span } from "../common/format.js";
 import {
-  elapsed, endHead, endText, facts, isFailure, isLive, isOutOfMemory, larger, names, phase, sizeOf, stages,
+  elapsed, endHead, endText, facts, isFailure, isLive, isOutOfMemory, larger, names, phase, stages,
 } from "./session.js";
 import { W } from "../common/words.js";
 
@@ -81,7 +81,7 @@ export function story(session, now, open) {
 /** Which session it was, and what it cost, as far as the page knows its factory. */
 function about(session, factories) {
   const named = names(session, factories ?? []);
-  const charged = chargedText(session, sizeOf(session, factories));
+  const charged = chargedText(session);
   const rows = [
     [W.aboutSession.session, W.server(session.server)],
     [W.aboutSession.factory, named.machine],

@@ -4,7 +4,7 @@ import "./catalogue.js";
 
 import { Trouble, addresses, ask, follow } from "./api.js";
 import {
-  NAME_PATTERN, clamp, findEnvironment, findFactory, findSize, fromQuery, leastHours, preset, settle, unknownIn,
+  NAME_PATTERN, findEnvironment, findFactory, findSize, fromQuery, preset, settle, unknownIn, within,
 } from "../common/choose.js";
 import { barred, costLines, projectPicker } from "../common/cost.js";
 import { announce, byId as at, h, render, settings } from "../common/dom.js";
@@ -148,9 +148,9 @@ function draw() {
   at("fg-short").textContent = startLine(factory, choice, estimateOf(choice.hours), now);
   for (const name of MINUTES) {
     const input = form.elements[name];
-    const most = factory.idle[`max_${name}`];
+    const { least, most } = factory.bounds[name];
     input.max = most;
-    at(`${name}-hint`).textContent = W.within(1, most);
+    at(`${name}-hint`).textContent = W.within(least, most);
     if (input !== document.activeElement) input.value = choice[name];
   }
   const giveUp = form.elements.give_up_hours;
@@ -220,12 +220,11 @@ form.addEventListener("change", (event) => {
   if (["factory", "environment", "project"].includes(name)) choose({ [name]: value });
   else if (name === "size") choose({ size: value, gpus: findSize(factory, value).size.gpus });
   else if (name === "hours") {
-    const { max_hours: most } = findSize(factory, state.choice.size).size;
-    const hours = clamp(value, leastHours(most), most, state.choice.hours);
+    const hours = within({ ...findSize(factory, state.choice.size).offer.hours, preset: state.choice.hours }, value);
     event.target.value = hours;
     choose({ hours });
   } else if (MINUTES.includes(name)) {
-    const minutes = Math.round(clamp(value, 1, factory.idle[`max_${name}`], factory.idle[name]));
+    const minutes = Math.round(within(factory.bounds[name], value));
     event.target.value = minutes;
     choose({ [name]: minutes });
   } else if (name === "reservation") choose({ reservation: value || null });
@@ -235,9 +234,9 @@ form.addEventListener("change", (event) => {
 
 form.addEventListener("input", (event) => {
   if (event.target.name !== "hours" || !state.choice) return;
-  const { max_hours: most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).size;
+  const { least, most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).offer.hours;
   const hours = Number(event.target.value);
-  if (hours >= leastHours(most) && hours <= most) choose({ hours }, { settled: false });
+  if (hours >= least && hours <= most) choose({ hours }, { settled: false });
 });
 
 at("session-name").addEventListener("change", (event) => {

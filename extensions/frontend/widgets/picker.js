@@ -3,7 +3,7 @@
 import "./catalogue.js";
 
 import { listen, mount, tellState } from "./frame.js";
-import { clamp, findFactory, findSize, leastHours, settle } from "../common/choose.js";
+import { findFactory, findSize, settle, within } from "../common/choose.js";
 import { costLine, projectPicker } from "../common/cost.js";
 import { h, render } from "../common/dom.js";
 import {
@@ -154,17 +154,16 @@ function show({ model, el }) {
     if (["factory", "environment", "project"].includes(name)) choose({ [name]: value });
     else if (name === "size") choose({ size: value, gpus: findSize(factory, value).size.gpus });
     else if (name === "hours") {
-      const { max_hours: most } = findSize(factory, state.choice.size).size;
-      const number = clamp(value, leastHours(most), most, state.choice.hours);
+      const number = within({ ...findSize(factory, state.choice.size).offer.hours, preset: state.choice.hours }, value);
       event.target.value = number;
       choose({ hours: number });
     }
   });
   form.addEventListener("input", (/** @type {Json} */ event) => {
     if (event.target.name !== "hours" || !state.choice) return;
-    const { max_hours: most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).size;
+    const { least, most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).offer.hours;
     const number = Number(event.target.value);
-    if (number >= leastHours(most) && number <= most) choose({ hours: number }, { settled: false, rests: RESTS });
+    if (number >= least && number <= most) choose({ hours: number }, { settled: false, rests: RESTS });
   });
 
   const stops = [

@@ -19,6 +19,7 @@ const VIEW = "application/vnd.jupyter.widget-view+json";
 const STATE = "factorygate-state"; // the event by which a widget tells its state as text
 const RESTS = 1000; // ms between two writes of it into the notebook
 const LONGEST = 4000; // characters
+const TRIES = 5; // times that the widget manager is asked for a widget that the kernel has; it looks for 2 s each time
 
 /** What the notebook has of a widget. */
 interface Kept {
@@ -41,6 +42,11 @@ export function readKept(told: unknown): Kept | null {
 function isNotebook(widget: Widget): widget is Notebook {
   const { content, sessionContext } = widget as unknown as Partial<Notebook>;
   return sessionContext !== undefined && content !== undefined && "rendermime" in content && "activeCellIndex" in content;
+}
+
+/** Whether JupyterLab's renderer wrote an error in place of the widget. */
+function isMissing(live: Widget): boolean {
+  return live.node.classList.contains("jupyter-widgets") && live.node.childElementCount === 0 && live.node.textContent !== "";
 }
 
 export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
@@ -112,7 +118,7 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     return this.live !== null;
   }
 
-  private async showLive(kernel: Kernel.IKernelConnection): Promise<void> {
+  private async showLive(kernel: Kernel.IKernelConnection, attempt = 1): Promise<void> {
     const registry = this.notebook?.content.rendermime;
     if (!this.model || !registry?.mimeTypes.includes(VIEW)) {
       this.offer();
@@ -123,7 +129,25 @@ export class KeptRenderer extends Panel implements IRenderMime.IRenderer {
     this.kernel = kernel;
     this.text.hide();
     this.insertWidget(0, live);
+    // The renderer may look for the widget now, or once more when the widget manager has asked the kernel for all.
+    const observer = new MutationObserver(() => {
+      if (!isMissing(live)) return;
+      observer.disconnect();
+      if (this.live === live && !this.isDisposed) void this.showAgain(kernel, attempt);
+    });
+    observer.observe(live.node, { attributes: true, attributeFilter: ["class"], childList: true });
     await live.renderModel(this.model);
+  }
+
+  /** Shows a widget that the kernel has, but whose first message did not reach this page. */
+  private async showAgain(kernel: Kernel.IKernelConnection, attempt: number): Promise<void> {
+    this.dropLive();
+    if (attempt === TRIES) {
+      this.offer();
+      return;
+    }
+    if (attempt === 1) await kernel.reconnect(); // then the widget manager asks the kernel for all its widgets
+    if (!this.isDisposed && !this.isLive) await this.showLive(kernel, attempt + 1);
   }
 
   private dropLive(): void {

@@ -8,6 +8,7 @@ the sites' price lists; dialects turn it into their scheduler's units.
 from factorycommon.models.antennas import Antenna, Antennas, LoginHint
 from factorycommon.models.base import (
     HEAD,
+    MOST_HOURS,
     Hours,
     JobId,
     Model,
@@ -68,12 +69,22 @@ from factorycommon.models.clusters import (
     Worker,
     WorkerLog,
     WorkerName,
+    WorkerOptions,
     WorkerState,
 )
 from factorycommon.models.entry import Coming, NetworkEntry, Planned, Seat, SiteInfo
+from factorycommon.models.prices import Amount, Cost, Price
 from factorycommon.models.projects import ANTENNA, Group, Mode, Project, ProjectAt, Projects, ProvenGroup, SiteAccounts
 from factorycommon.models.provenance import Origin, Said, Sourced
-from factorycommon.models.requests import ADOPT, Choice, JobOptions, JobRequest, ResolvedChoice, SessionRequest
+from factorycommon.models.requests import (
+    ADOPT,
+    Choice,
+    ChoiceQuery,
+    JobOptions,
+    JobRequest,
+    ResolvedChoice,
+    SessionRequest,
+)
 from factorycommon.models.rules import AccountHelp, Act, Agreement, LoginRules, Policy, SiteRules
 from factorycommon.models.scheduler import End, Estimate, Job, JobState, NodeState, Reservation
 from factorycommon.models.sessions import EndReason, LogLine, Notice, Session, SessionState, Whose, Words, notebook_base
@@ -82,7 +93,9 @@ from factorycommon.models.views import (
     AccountKind,
     AccountThere,
     AccountView,
+    Bounds,
     ChecklistView,
+    ChoiceView,
     ComingView,
     CredentialView,
     FactoryView,
@@ -91,10 +104,12 @@ from factorycommon.models.views import (
     NetworkAntenna,
     NetworkFactory,
     NetworkView,
+    Offer,
     PartitionLoad,
     ProjectView,
     ReadyView,
     ReservationView,
+    SessionBounds,
     SiteCheck,
     SizeView,
 )
@@ -103,6 +118,7 @@ __all__ = [
     "ADOPT",
     "ANTENNA",
     "HEAD",
+    "MOST_HOURS",
     "Accelerator",
     "AcceptBody",
     "AccessStatus",
@@ -112,19 +128,24 @@ __all__ = [
     "AccountView",
     "Act",
     "Agreement",
+    "Amount",
     "Antenna",
     "Antennas",
     "AuditLine",
     "BatchId",
     "BatchRequest",
+    "Bounds",
     "CancelRequest",
     "ChecklistView",
     "Choice",
+    "ChoiceQuery",
+    "ChoiceView",
     "Cluster",
     "ClusterId",
     "ClusterRequest",
     "Coming",
     "ComingView",
+    "Cost",
     "CredentialBody",
     "CredentialView",
     "DrainBody",
@@ -164,6 +185,7 @@ __all__ = [
     "NodeSize",
     "NodeState",
     "Notice",
+    "Offer",
     "Origin",
     "Partition",
     "PartitionLoad",
@@ -172,6 +194,7 @@ __all__ = [
     "Planned",
     "Point",
     "Policy",
+    "Price",
     "Problem",
     "ProblemKind",
     "Project",
@@ -193,6 +216,7 @@ __all__ = [
     "Seat",
     "ServerName",
     "Session",
+    "SessionBounds",
     "SessionId",
     "SessionRequest",
     "SessionState",
@@ -218,6 +242,7 @@ __all__ = [
     "Worker",
     "WorkerLog",
     "WorkerName",
+    "WorkerOptions",
     "WorkerState",
     "believed",
     "notebook_base",

@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 # Anything that may end in an argv, an #SBATCH line or a path: no blanks, quotes, newlines, leading dash.
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:,@+=/-]{0,254}$")]
-Hours = Annotated[float, Field(gt=0, le=24 * 30, allow_inf_nan=False)]
+MOST_HOURS = 24 * 30
+Hours = Annotated[float, Field(gt=0, le=MOST_HOURS, allow_inf_nan=False)]
 SessionId = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{32}$")]
 JobId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\[\]-]{0,127}$")]
 Person = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]

@@ -27,6 +27,23 @@ class Choice(Model):
     url_tokens: bool | None = None  # kernel clients may send a token in the address of a WebSocket
 
 
+class ChoiceQuery(Model):
+    """A question what a choice becomes, and what it costs. Where no size is named, ``cores`` and ``memory_gb`` ask for
+    the smallest that has so much."""
+
+    factory: Slug | None = None
+    size: Slug | None = None
+    environment: Slug | None = None
+    hours: Hours | None = None
+    project: ProjectId | None = None
+    cores: int | None = Field(default=None, ge=1, le=100_000)
+    memory_gb: float | None = Field(default=None, gt=0, le=1e6, allow_inf_nan=False)
+
+    def choice(self) -> Choice:
+        """Return the choice that is asked about."""
+        return Choice(**self.model_dump(exclude={"cores", "memory_gb"}))
+
+
 class ResolvedChoice(Model):
     """A choice checked against the catalogue, with nothing left open."""
 

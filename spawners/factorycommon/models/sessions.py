@@ -11,6 +11,7 @@ from pydantic import Field
 
 from factorycommon.models.base import HEAD, JobId, Model, Moment, Person, SessionId, Slot, UnixAccount
 from factorycommon.models.plain import LogText, PlainLines, PlainText
+from factorycommon.models.prices import Cost
 from factorycommon.models.requests import ResolvedChoice
 
 
@@ -123,6 +124,7 @@ class Session(Model):
     log_tail: tuple[LogText, ...] = ()  # the job's own log, at the end
     log: tuple[LogLine, ...] = ()  # what happened
     exit_code: int | None = None
+    charged: Cost | None = None  # once it has ended: what all runs of its job cost; None: not known
 
     def addressed(self, root: str) -> Session:
         """Return the session with the address at which its person opens it, in place of the port on the link's machine.

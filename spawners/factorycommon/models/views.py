@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Literal
+
+from pydantic import Field
 
 from factorycommon.models.antennas import Antenna
 from factorycommon.models.base import Model, Point, ProjectId, Slug, UnixAccount
 from factorycommon.models.catalogue import Accelerator, Environment, Folder, Hint, IdleLimits, NodeSize
 from factorycommon.models.entry import Coming, Seat, SiteInfo
+from factorycommon.models.prices import Cost, Price
 from factorycommon.models.projects import Mode
+from factorycommon.models.requests import ResolvedChoice
 from factorycommon.models.rules import AccountHelp, SiteRules
 from factorycommon.models.scheduler import Estimate
 from factorycommon.models.sessions import Words
@@ -40,16 +45,59 @@ class PartitionLoad(Model):
     out_since: datetime | None = None  # since when that many are
 
 
+class Bounds(Model):
+    """What a number may be, and what it is where nothing is chosen. ``preset``: None: nothing, which is allowed."""
+
+    least: float
+    most: float
+    preset: float | None = None
+
+    def nearest(self, wanted: float | None) -> float | None:
+        """Return the nearest to the wanted number that is allowed; the preset where none is wanted."""
+        return self.preset if wanted is None else min(self.most, max(self.least, wanted))
+
+
+class Offer(Model):
+    """What may be chosen with a node size, and what is preset where nothing is chosen or something does not fit.
+
+    ``environment``: None: none fits; ``project``: None: none is needed, or none may have the size; ``project_in``:
+    what is preset for who wants a reservation, by its id."""
+
+    environments: tuple[Slug, ...]
+    environment: Slug | None
+    hours: Bounds
+    project: ProjectId | None = None
+    project_in: Mapping[str, ProjectId] = Field(default_factory=dict)
+
+    def nearest_environment(self, wanted: Slug | None) -> Slug | None:
+        """Return the wanted environment if it is offered, else the preset one."""
+        return wanted if wanted in self.environments else self.environment
+
+
+class SessionBounds(Model):
+    """What may be chosen with every node size of a factory."""
+
+    idle_minutes: Bounds
+    unopened_minutes: Bounds
+    give_up_hours: Bounds
+
+
 class SizeView(Model):
-    """A node size as a person sees it: what it has, what is free, when it would start."""
+    """A node size as a person sees it: what it has and costs, what is free, when it would start."""
 
     size: NodeSize
     gpu_label: str  # "1 x A100 64 GB", "no GPU"
     fits_now: int  # how many more of this size could start now; 0: none
+    offer: Offer
+    price: Price
     projects: tuple[ProjectId, ...] = ()  # of the person's, those that may have it
-    billed_gpus: int = 0  # GPUs that an hour of it costs; a size that bills its whole node: all of the node
+    billed_gpus: int = 0  # as price.counted
     estimate: Estimate | None = None  # last known, for the size's default hours
     fits_until: datetime | None = None  # a maintenance of all its nodes begins then, or has begun
+
+    def nearest_project(self, wanted: ProjectId | None) -> ProjectId | None:
+        """Return the wanted project if it may have the size, else the preset one."""
+        return wanted if wanted in self.projects else self.offer.project
 
 
 class MaintenanceView(Model):
@@ -102,7 +150,17 @@ class FactoryView(Model):
     folder: Folder
     outbound: Literal["compute", "login", "none", "unknown"]
     idle: IdleLimits
+    bounds: SessionBounds
     hints: tuple[Hint, ...] = ()
+
+
+class ChoiceView(Model):
+    """A choice with nothing left open, what it is of, and what it costs at most."""
+
+    choice: ResolvedChoice
+    machine: str  # what people call the factory
+    size: SizeView
+    cost: Cost
 
 
 class ComingView(Model):

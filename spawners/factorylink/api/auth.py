@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from factorycommon.models import ClusterRequest, Problem, ProjectId, ResolvedChoice, Session, Slug
+from factorycommon.models import Choice, ClusterRequest, Problem, ProjectId, ResolvedChoice, Session, Slug
 from factorylink.errors import FactoryError
 from factorylink.explain import explain
 from factorylink.hub_client import HubClient, TokenOwner
@@ -62,6 +62,14 @@ class Caller:
         if factory != own.factory or project not in (None, self._payer(own)):
             raise self._too_far()
         return self._payer(own)
+
+    def chooses(self, choice: Choice) -> Choice:
+        """Return the choice as it is for this caller: a session's token chooses for its own factory and project. Raises
+        ProblemError where the token does not reach so far."""
+        if self.session is None:
+            return choice
+        factory = choice.factory or self.session.row.choice.factory
+        return choice.model_copy(update={"factory": factory, "project": self.acts_at(factory, choice.project)})
 
     def reaches(self, choice: ResolvedChoice) -> bool:
         """Return whether the caller may act for a cluster with that factory and project."""

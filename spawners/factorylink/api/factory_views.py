@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from typing import NamedTuple
 
 from factorycommon.models import (
     Choice,
+    ChoiceView,
     ComingView,
     CredentialView,
     Estimate,
@@ -19,13 +20,16 @@ from factorycommon.models import (
     ProjectId,
     ProjectView,
     ReadyView,
+    ReservationView,
     SizeView,
 )
-from factorylink.catalogue.loading import billed_gpus, default_environment, find_size, gpu_label, smallest_size
+from factorylink.catalogue.choices import offer, session_bounds, sized, walltime
+from factorylink.catalogue.loading import ChoiceError, default_environment, find_size, gpu_label, smallest_size
+from factorylink.catalogue.prices import price
 from factorylink.credentials.efp import NEVER
 from factorylink.errors import FactoryError
 from factorylink.explain import explain
-from factorylink.problems import ProblemError, from_link_error, gone, of_words, words_of
+from factorylink.problems import ProblemError, from_link_error, gone, invalid, of_words, words_of
 from factorylink.projects import reservations as reserved
 from factorylink.projects.account_leases import Right
 from factorylink.projects.permissions import has
@@ -143,6 +147,21 @@ class Offers:
             self._estimates[factory_id, account, choice.size] = found
         return found
 
+    async def choice(self, user: str, wanted: Choice, cores: int | None, memory_gb: float | None) -> ChoiceView:
+        """Return what a choice becomes with nothing left open, and what it costs at most. Where it names no size,
+        ``cores`` and ``memory_gb`` ask for the smallest that has so much. Raises ProblemError, as a start would."""
+        place = self._permission.place(wanted.factory or self._permission.first_healthy(user, wanted.project))
+        try:
+            wanted = sized(place.factory, wanted, cores, memory_gb)
+        except ChoiceError as error:
+            raise invalid(error.message, error.field) from error
+        right = await self._permission.right(place, user, wanted)
+        choice = self._link_state.permissions.resolve(right, wanted)
+        own = self._own(self._link_state.permissions.all(place, user), user, self._view(place))
+        size = next(view for view in own.sizes if view.size.id == choice.size)
+        cost = size.price.of(walltime(choice.hours))
+        return ChoiceView(choice=choice, machine=place.factory.site.machine, size=size, cost=cost)
+
     def _estimate(self, place: FactoryConnection, account: str, size: NodeSize) -> Estimate | None:
         """What is known already; the start page's list asks nothing."""
         known = self._estimates.get((place.factory.id, account, size.id))
@@ -159,7 +178,7 @@ class Offers:
         if theirs := reserved.offered(permissions, user, self._link_state.account_leases):
             own["reservations"] = theirs
         sizes = [
-            self._own_size(permissions, account, of)
+            self._own_size(permissions, account, of, theirs)
             for of in view.sizes
             if any(has(r, of.size.id) for r in permissions)
         ]
@@ -176,12 +195,17 @@ class Offers:
             own["credential"] = CredentialView(renew_url=url, until=None if until == NEVER else until)
         return view.model_copy(update=own) if own else view
 
-    def _own_size(self, permissions: list[Right], account: str, of: SizeView) -> SizeView:
+    def _own_size(
+        self, permissions: list[Right], account: str, of: SizeView, reservations: Iterable[ReservationView]
+    ) -> SizeView:
         own: dict[str, object] = {}
         if (estimate := self._estimate(permissions[0].place, account, of.size)) is not None:
             own["estimate"] = estimate
         if projects := tuple(r.project.id for r in permissions if r.project is not None and has(r, of.size.id)):
             own["projects"] = projects
+            inside = {one.id: next((each for each in projects if each in one.projects), None) for one in reservations}
+            preset = {"project": projects[0], "project_in": {name: each for name, each in inside.items() if each}}
+            own["offer"] = of.offer.model_copy(update=preset)
         return of.model_copy(update=own) if own else of
 
     def _view(self, place: FactoryConnection) -> FactoryView:
@@ -193,7 +217,9 @@ class Offers:
             SizeView(
                 size=size.model_copy(update={"note": ""}),
                 gpu_label=gpu_label(factory, size),
-                billed_gpus=billed_gpus(factory, size),
+                offer=offer(factory, size),
+                price=(costs := price(factory, size)),
+                billed_gpus=round(costs.counted),
                 fits_now=place.site.fits_now(size) if health.state == "ok" else 0,
                 fits_until=closed.start if (closed := maintenance.closing(coming, size.partition)) else None,
             )
@@ -216,6 +242,7 @@ class Offers:
             folder=factory.notebook_folder,
             outbound=factory.outbound,
             idle=factory.idle,
+            bounds=session_bounds(factory),
             hints=factory.hints,
         )
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Depends, FastAPI, Request, Response, Security
+from fastapi import Depends, FastAPI, Query, Request, Response, Security
 from fastapi.security import HTTPBearer
 
 from factorycommon.models import (
     BatchId,
     BatchRequest,
     CancelRequest,
+    ChoiceQuery,
+    ChoiceView,
     Cluster,
     ClusterId,
     ClusterRequest,
@@ -87,6 +89,12 @@ def user_app(sessions: Sessions, clusters: Clusters, offers: Offers, hub: HubCli
         mine = await offers.projects(caller.user)
         own = None if caller.session is None else caller.session.row.choice.project
         return [project for project in mine if caller.session is None or project.id == own]
+
+    @app.get(f"{prefix}/api/choice", responses=own_only | says(404))
+    async def choice(wanted: Annotated[ChoiceQuery, Query()], caller: Caller = asking) -> ChoiceView:
+        """Return your choice with everything filled in that you left open, and what it costs at most. Refuses what a
+        start would refuse of it, and begins nothing."""
+        return await offers.choice(caller.user, caller.chooses(wanted.choice()), wanted.cores, wanted.memory_gb)
 
     @app.get(f"{prefix}/api/coming", responses=own_only)
     async def coming(_caller: Caller = asking) -> list[ComingView]:

@@ -8,18 +8,23 @@ from datetime import datetime
 
 from factorycommon.language import N_
 from factorycommon.models import (
+    MOST_HOURS,
+    Bounds,
     Choice,
     Environment,
     Factory,
     JobOptions,
     JobRequest,
     NodeSize,
+    Offer,
     ProjectAt,
     ResolvedChoice,
+    SessionBounds,
 )
 from factorylink.config import Access
 
 SHORTEST_HOURS = 1 / 60  # schedulers count a walltime in minutes
+LEAST_OFFERED_HOURS = 0.25  # or a size's limit, where that is less
 
 
 class ChoiceError(Exception):
@@ -64,27 +69,61 @@ def find_environment(factory: Factory, environment_id: str) -> Environment:
 
 def default_environment(factory: Factory, size: NodeSize) -> Environment:
     """The factory's default environment, or the first that fits the size. Raises ChoiceError if none does."""
-    fitting = [environment for environment in factory.environments if _fits(environment, size)]
-    for environment in fitting:
-        if environment.id == factory.default_environment:
-            return environment
-    if not fitting:
+    preset = offer(factory, size).environment
+    if preset is None:
         said = N_("No environment of {factory} fits the node size {size}.")
         raise ChoiceError("environment", said.format(factory=factory.site.machine, size=size.id))
-    return fitting[0]
+    return find_environment(factory, preset)
 
 
-def billed_gpus(factory: Factory, size: NodeSize) -> int:
-    """How many GPUs the site counts for a job of that size: all of its node where nobody else can have them."""
-    partition = factory.partition(size.partition)
-    if size.whole_node or partition.whole_node_only:
-        return factory.gpu(partition).per_node if partition.gpus else 0
-    return size.gpus
+def offer(factory: Factory, size: NodeSize) -> Offer:
+    """Return what may be chosen with that size, and what is preset: pages and widgets fill in a choice from this."""
+    fitting = [environment.id for environment in factory.environments if _fits(environment, size)]
+    usual = factory.default_environment
+    return Offer(
+        environments=tuple(fitting),
+        environment=usual if usual in fitting else next(iter(fitting), None),
+        hours=Bounds(least=min(LEAST_OFFERED_HOURS, size.max_hours), most=size.max_hours, preset=size.default_hours),
+    )
 
 
-def gpus_of(factory: Factory, size_id: str) -> int:
-    """The same by the size's id; none where the catalogue has it no more."""
-    return next((billed_gpus(factory, size) for size in factory.sizes if size.id == size_id), 0)
+def session_bounds(factory: Factory) -> SessionBounds:
+    """Return what may be chosen with every size of the factory."""
+    idle = factory.idle
+    return SessionBounds(
+        idle_minutes=Bounds(least=1, most=idle.max_idle_minutes, preset=idle.idle_minutes),
+        unopened_minutes=Bounds(least=1, most=idle.max_unopened_minutes, preset=idle.unopened_minutes),
+        give_up_hours=Bounds(least=0.05, most=MOST_HOURS),
+    )
+
+
+def sized(factory: Factory, wanted: Choice, cores: int | None, memory_gb: float | None) -> Choice:
+    """Return the choice with a size that has so many cores and so much memory. Raises ChoiceError."""
+    if cores is None and memory_gb is None:
+        return wanted
+    if wanted.size is None:
+        size = _smallest_with(factory, cores or 1, memory_gb or 0.0, wanted.hours or 0.0)
+        return wanted.model_copy(update={"size": size.id})
+    size = find_size(factory, wanted.size)
+    if (cores or 0) > size.cores or (memory_gb or 0.0) > size.memory_gb:
+        said = N_("{size} has {cores} cores and {memory} GB, less than was asked for.")
+        raise ChoiceError("size", said.format(size=size.id, cores=size.cores, memory=f"{size.memory_gb:g}"))
+    return wanted
+
+
+def _smallest_with(factory: Factory, cores: int, memory_gb: float, hours: float) -> NodeSize:
+    """Return the smallest size that has so many cores and so much memory for so long. Raises ChoiceError."""
+    fitting = [
+        size
+        for size in factory.sizes
+        if size.cores >= cores and size.memory_gb >= memory_gb and size.max_hours >= hours
+    ]
+    if not fitting:
+        there = ", ".join(f"{size.id} ({size.cores} cores, {size.memory_gb:g} GB)" for size in factory.sizes)
+        said = N_("No node size of {factory} has {cores} cores and {memory} GB for {hours} h; it has: {sizes}.")
+        raise ChoiceError("size", said.format(factory=factory.site.machine, cores=cores, memory=f"{memory_gb:g}",
+                                              hours=f"{hours:g}", sizes=there))  # fmt: skip
+    return min(fitting, key=lambda size: (size.gpus, size.cores, size.memory_gb))
 
 
 def walltime(hours: float) -> int:
@@ -172,16 +211,14 @@ def resolve(factory: Factory, choice: Choice) -> ResolvedChoice:
         )
     if hours < SHORTEST_HOURS:
         raise ChoiceError("hours", N_("Ask for at least one minute (0.017 h)."))
-    idle = factory.idle
+    bounds = session_bounds(factory)
     return ResolvedChoice(
         factory=factory.id,
         size=size.id,
         environment=environment.id,
         hours=hours,
-        idle_minutes=_bounded("idle_minutes", choice.idle_minutes, idle.idle_minutes, idle.max_idle_minutes),
-        unopened_minutes=_bounded(
-            "unopened_minutes", choice.unopened_minutes, idle.unopened_minutes, idle.max_unopened_minutes
-        ),
+        idle_minutes=_bounded("idle_minutes", choice.idle_minutes, bounds.idle_minutes),
+        unopened_minutes=_bounded("unopened_minutes", choice.unopened_minutes, bounds.unopened_minutes),
         give_up_hours=choice.give_up_hours,
         project=choice.project,
         reservation=choice.reservation,
@@ -299,13 +336,12 @@ def _fits(environment: Environment, size: NodeSize) -> bool:
     return not environment.sizes or size.id in environment.sizes
 
 
-def _bounded(field: str, asked: int | None, default: int, most: int) -> int:
+def _bounded(field: str, asked: int | None, bounds: Bounds) -> int:
     if asked is None:
-        return default
-    if not 1 <= asked <= most:
-        raise ChoiceError(
-            field, N_("{asked} minutes is outside the factory's bounds: 1 to {most}.").format(asked=asked, most=most)
-        )
+        return round(bounds.preset or bounds.least)
+    if not bounds.least <= asked <= bounds.most:
+        said = N_("{asked} minutes is outside the factory's bounds: 1 to {most}.")
+        raise ChoiceError(field, said.format(asked=asked, most=f"{bounds.most:g}"))
     return asked
 
 

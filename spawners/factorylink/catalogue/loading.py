@@ -16,7 +16,6 @@ from factorycommon.models import Factory, Slug
 from factorylink.catalogue import catalogue as federation
 from factorylink.catalogue.choices import (
     ChoiceError,
-    billed_gpus,
     bridge_argv,
     default_environment,
     find_environment,
@@ -34,7 +33,6 @@ __all__ = [
     "CatalogueError",
     "ChoiceError",
     "apply",
-    "billed_gpus",
     "bridge_argv",
     "default_environment",
     "find_environment",

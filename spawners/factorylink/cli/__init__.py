@@ -1,1 +1,1 @@
-"""The operator's command ``factorygate``."""
+"""The link's part of the operator's command ``factorygate``."""

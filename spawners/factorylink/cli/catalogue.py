@@ -24,7 +24,7 @@ _SCHEMAS: dict[str, TypeAdapter[Any]] = {"factory": TypeAdapter(Factory | Planne
 
 
 def add(parts: Any) -> None:
-    """The commands, to a parser's parts."""
+    """Add the commands to a parser's subparsers."""
     commands = parts.add_parser("catalogue", help="what the factories are").add_subparsers(required=True)
     check = commands.add_parser("check", help="say what is wrong, line by line")
     check.add_argument("folder", type=Path, nargs="?", default=_default(), help="folder of factory YAML files")
@@ -55,10 +55,10 @@ def add(parts: Any) -> None:
 
 
 def schema(of: str) -> str:
-    """JSON Schema of ``factory`` files or of ``antennas``, as it stands in ``hub_config``."""
-    told = _SCHEMAS[of].json_schema()
+    """Return the JSON Schema of ``factory`` files or of ``antennas``, as it is kept in ``hub_config``."""
     dialect = "https://json-schema.org/draft/2020-12/schema"
-    return json.dumps({"$schema": dialect, "title": f"factorygate: {of}", **told}, indent=1, ensure_ascii=False) + "\n"
+    document = {"$schema": dialect, "title": f"factorygate: {of}", **_SCHEMAS[of].json_schema()}
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
 
 
 def _default() -> Path:
@@ -107,7 +107,7 @@ def _diff(options: argparse.Namespace) -> int:
 
 
 def _compare(entry: NetworkEntry, options: argparse.Namespace) -> int:
-    """0: entry and site agree; 1: they differ."""
+    """Compare an entry with the site. Return 0 if they agree, 1 if they differ."""
     if not isinstance(entry, Factory) or entry.scheduler != "slurm":
         raise CatalogueError([f"{entry.id}: there is no Slurm to compare it with"])
     answers, silent = _answers(options)
@@ -122,7 +122,7 @@ def _compare(entry: NetworkEntry, options: argparse.Namespace) -> int:
 
 
 def _answers(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, str]]:
-    """What was answered, and why the rest was not."""
+    """Return what the site answered by question, and by question why there was no answer."""
     answers: dict[str, str] = {}
     silent: dict[str, str] = {}
     for what, argv in site_answers.QUESTIONS.items():

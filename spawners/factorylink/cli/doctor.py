@@ -23,7 +23,7 @@ _LONGEST = 7 * 24 * 60  # minutes
 
 
 def add(parts: Any) -> None:
-    """The command, to a parser's parts."""
+    """Add the command to a parser's subparsers."""
     command = parts.add_parser(
         "doctor", help="walk the way of a session to a factory, with a real job, and leave nothing"
     )
@@ -38,7 +38,8 @@ def add(parts: Any) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """0: all is well; 1: a step failed, or something was left behind; 130: interrupted, with nothing left either."""
+    """Run the doctor. Return 0 if all is well; 1 if a step failed or something was left behind; 130 if interrupted
+    with nothing left behind."""
     config = load_link_config(options.link)
     if options.id not in config.factories:
         raise CatalogueError([f"{options.id}: not in {options.link}; there are: {', '.join(config.factories)}"])

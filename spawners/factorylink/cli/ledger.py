@@ -1,4 +1,4 @@
-"""``factorygate ledger``: whether the ledger's database is as this release needs it, and making it so."""
+"""``factorygate ledger``: check that the database has the tables of this release, and upgrade it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from factorylink.ledger.ledger import Ledger, LedgerError
 
 
 def add(parts: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """The words of the command."""
+    """Add the command to a parser's subparsers."""
     ledger = parts.add_parser("ledger", help="the link's database").add_subparsers(required=True)
-    for name, run, told in (
+    for name, run, description in (
         ("check", _check, "whether it has what this release needs; changes nothing"),
         ("upgrade", _upgrade, "bring it to what this release needs, as the link does when it starts"),
     ):
-        part = ledger.add_parser(name, help=told)
+        part = ledger.add_parser(name, help=description)
         part.add_argument("--config", type=Path, required=True, help="link.yaml")
         part.set_defaults(run=run)
 

@@ -30,8 +30,8 @@ _SOCKET_VARIABLE = "FACTORYGATE_SOCKET"
 
 
 def main(argv: Sequence[str] | None = None, more: Sequence[Callable[[Any], None]] = ()) -> int:
-    """0: done; 1: the link or the catalogue said no; 2: the words of the command are wrong; 130: interrupted.
-    ``more`` adds commands of other packages to the parser's parts."""
+    """Run the command. Return 0 if it is done; 1 if the link or the catalogue refused; 2 if the command line is
+    wrong; 130 if interrupted. ``more`` adds the commands of other packages to the parser's subparsers."""
     options = _parser(more).parse_args(argv)
     try:
         result: int = options.run(options)
@@ -73,14 +73,14 @@ def _parser(more: Sequence[Callable[[Any], None]]) -> argparse.ArgumentParser:
     factory = parts.add_parser("factory", help="take nothing new at a factory, or again").add_subparsers(required=True)
     drain = factory.add_parser("drain", help="take nothing new; what runs goes on")
     drain.add_argument("factory")
-    drain.add_argument("message", type=_told, help="what people are told; at most 500 characters")
+    drain.add_argument("message", type=_drain_message, help="what people are told; at most 500 characters")
     drain.set_defaults(run=_with_link(_drain))
     undrain = factory.add_parser("undrain", help="take new sessions again")
     undrain.add_argument("factory")
     undrain.set_defaults(run=_with_link(_undrain))
     pause = factory.add_parser("pause", help="submit and enter nothing; watching goes on, and what is open stays open")
     pause.add_argument("factory")
-    pause.add_argument("message", type=_told, help="what people are told; at most 500 characters")
+    pause.add_argument("message", type=_drain_message, help="what people are told; at most 500 characters")
     pause.set_defaults(run=_with_link(_pause))
     resume = factory.add_parser("resume", help="submit and enter again")
     resume.add_argument("factory")
@@ -183,7 +183,7 @@ def _message(text: str) -> MessageBody:
         raise argparse.ArgumentTypeError("1 to 1000 characters, no control characters but ends of lines") from error
 
 
-def _told(text: str) -> str:
+def _drain_message(text: str) -> str:
     try:
         return DrainBody(message=text).message
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""The operator's commands about the projects: check the file, list what is in it."""
+"""The operator's commands about projects: check the file, list its projects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _VARIABLE = "FACTORYGATE_CATALOGUE"
 
 
 def add(parts: Any) -> None:
-    """The commands, to a parser's parts."""
+    """Add the commands to a parser's subparsers."""
     commands = parts.add_parser("projects", help="who may run where").add_subparsers(required=True)
     check = commands.add_parser("check", help="say what is wrong, line by line, what is unusual, and what "
                                                  "an access mode filled in")  # fmt: skip
@@ -34,7 +34,8 @@ def add(parts: Any) -> None:
 
 
 def _read(options: argparse.Namespace) -> tuple[Sequence[Project], LinkConfig | None, Mapping[Slug, Factory]]:
-    """The projects as the file has them. Raises CatalogueError."""
+    """Return the projects of the file, the link's configuration if there is one, and the factories. Raises
+    CatalogueError."""
     config = None if options.link is None else loading.load_link_config(options.link)
     path = options.file or (config.projects if config is not None else None)
     if path is None:
@@ -57,7 +58,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _unreachable(project: Project, config: LinkConfig | None, factories: Mapping[Slug, Factory]) -> Iterator[str]:
-    """Where this hub takes nobody, or the site takes no job of it."""
+    """Yield where a project names a factory that this hub does not use, or one that takes no job of the project."""
     for name, at in project.factories.items() if config is not None else ():
         access = config.factories.get(name) if config is not None else None
         if access is None:

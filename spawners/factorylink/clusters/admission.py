@@ -6,7 +6,8 @@ import math
 
 from factorycommon.language import N_
 from factorycommon.models import Choice, ClusterId, ClusterRequest, JobOptions, ProjectId, SessionId
-from factorylink.catalogue.loading import billed_gpus, find_size
+from factorylink.catalogue.loading import find_size
+from factorylink.catalogue.prices import billed_gpus
 from factorylink.ledger.cluster_store import ClusterRecord
 from factorylink.problems import invalid, limit
 from factorylink.projects.account_leases import Right

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from factorylink.catalogue.choices import gpus_of, walltime
+from factorylink.catalogue.choices import walltime
+from factorylink.catalogue.prices import gpus_of
 from factorylink.ledger import charges
 from factorylink.ledger.charges import ChargeReservation
 from factorylink.ledger.cluster_store import BatchRecord, WorkerRecord

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from factorycommon.language import N_
 from factorycommon.models import HEAD, Choice, ClusterId, LogLine, Scheduler, SchedulerJob, Session, SessionState
-from factorylink.catalogue.loading import ChoiceError, billed_gpus, find_size, smallest_size
+from factorylink.catalogue.loading import ChoiceError, find_size, smallest_size
+from factorylink.catalogue.prices import billed_gpus
 from factorylink.clusters import worker_job
 from factorylink.doors.connection import Stream
 from factorylink.doors.manager import NO_PORT

@@ -1,4 +1,4 @@
-"""How the link logs in at a factory's login side: one interface, a kind per way that sites offer."""
+"""How the link logs in at a factory's login side: one interface, and one class for each way that sites offer."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from factorylink.credentials.service import ServiceAccount
 
 
 def credentials_of(transport: SshTransportSettings, door: DoorAccess, gateway: str) -> Credentials:
-    """The kind that is configured for a factory; ``gateway``: the hub's name.
+    """Return the credentials that are configured for a factory; ``gateway``: the hub's name.
 
-    Raises OSError and ValueError, in words for the operator, where a private key cannot be used or others can read it.
-    """
-    told, watcher = transport.credentials, transport.watcher
-    match told:
+    Raises OSError and ValueError, in words for the operator, where a private key cannot be used or others can read
+    it."""
+    settings, watcher = transport.credentials, transport.watcher
+    match settings:
         case KeyCredentials():
-            return KeyFiles(told.keys, watcher)
+            return KeyFiles(settings.keys, watcher)
         case CaCredentials():
-            return CertificateAuthority(told, watcher, gateway, forwarding=door.carrier == "tcp")
+            return CertificateAuthority(settings, watcher, gateway, forwarding=door.carrier == "tcp")
         case WrapperCredentials():
-            return ServiceAccount(told, watcher)
+            return ServiceAccount(settings, watcher)
         case EfpCredentials():
-            return FederationAuthority(told, watcher, transport.hosts)
-    assert_never(told)
+            return FederationAuthority(settings, watcher, transport.hosts)
+    assert_never(settings)

@@ -1,4 +1,4 @@
-"""What every kind of credentials gives: a way to log in for a site account, good at this moment."""
+"""The interface of all credentials: return a login for a site account that is valid now."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ class Login:
 
 
 class Credentials(Protocol):
-    """Private keys live here only: they are handed to the SSH client, and are never logged, stored or sent."""
+    """Credentials of a factory. Private keys are only here: they are handed to the SSH client, and never logged,
+    stored or sent."""
 
     async def login(self, account: str | None) -> Login:
-        """How to log in; None: as the watcher. Raises Expired in words fit for a person, Refused for an account that
-        we may not act for, and Unreachable where the credential must be fetched and nobody answers."""
+        """Return how to log in as an account; None: as the watcher. Raises Expired in words for the person, Refused
+        for an account that the link may not act for, and Unreachable where the credential must be fetched and nobody
+        answers."""
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """What is known now, without asking anybody; UTC. None: no limit is known."""
+        """Return until when the credential is valid (UTC), as known without asking anybody; None: no limit is known."""
 
 
 def read_private_key(path: Path) -> asyncssh.SSHKey:
-    """A private key without passphrase. Raises as ``read_secret``; ValueError, too, where it is no key."""
+    """Read a private key without passphrase. Raises what ``read_secret`` raises, and ValueError where the file holds
+    no key."""
     try:
         return asyncssh.import_private_key(read_secret(path))
     except asyncssh.KeyImportError as error:
@@ -44,7 +47,8 @@ def read_private_key(path: Path) -> asyncssh.SSHKey:
 
 
 def read_secret(path: Path) -> bytes:
-    """A file of at most 64 KiB. Raises OSError; ValueError where others may read it, or it is not ours."""
+    """Read a file of at most 64 KiB. Raises OSError; ValueError where others may read the file or it has another
+    owner."""
     # Looked at and read through one descriptor: the file that was judged is the file that is read.
     with path.open("rb") as file:
         found = os.fstat(file.fileno())

@@ -1,8 +1,8 @@
 """The gateway's own SSH CA: a user certificate for minutes, for a key that never leaves this process's memory.
 
-The site trusts the CA's public key (``TrustedUserCAKeys``); sshd then takes the certificate for the account that is
-its principal, and for no other. What is stolen is good for minutes, and only from the addresses in it.
-"""
+The site trusts the CA's public key (``TrustedUserCAKeys``); its sshd then takes the certificate for the account that
+the certificate names as principal, and for no other. A stolen certificate is good for minutes, and only from the
+addresses in it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ RENEW_AT = 1 / 3  # of its life left: then it is replaced before it is used
 
 
 class CertificateAuthority:
-    """``watcher``: the watcher's account. ``gateway``: the hub's name, for key ids. ``forwarding``: whether doors are
-    reached by port forwarding through the login side. Raises OSError and ValueError for an unusable CA key."""
+    """``watcher``: the watcher's account. ``gateway``: the hub's name, for key ids. ``forwarding``: whether doors
+    are reached by port forwarding through the login side. Raises OSError and ValueError for an unusable CA key."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class CertificateAuthority:
         self._logins: dict[str, Login] = {}
 
     async def login(self, account: str | None) -> Login:
-        """The certificate at hand, or a new one where little of its life is left. Asks nobody."""
+        """Return the certificate at hand, or a new one where little of its life is left. Asks nobody."""
         name = self._watcher if account is None else account
         now = self._clock()
         known = self._logins.get(name)
@@ -55,7 +55,7 @@ class CertificateAuthority:
         return made
 
     def valid_until(self, account: str | None) -> datetime | None:  # noqa: ARG002
-        """No limit: a certificate is made whenever one is needed."""
+        """Return None: a certificate is made whenever one is needed, so there is no limit."""
         return None
 
     @property

@@ -1,14 +1,14 @@
-"""The SSH CA of the EuroHPC Federation Platform: a person's token in, a certificate of an hour or some hours out.
+"""The SSH CA of the EuroHPC Federation Platform: it takes a person's token, and gives a certificate for an hour or some
+hours.
 
-What is spoken, as far as it is public: the CA is DeiC's (github.com/wayf-dk/sshca, read 2026-10): ``POST {url}/sign``
+The protocol, as far as it is public: the CA is DeiC's (github.com/wayf-dk/sshca, read 2026-10): ``POST {url}/sign``
 with JSON ``PublicKey`` (a line of authorized_keys), ``OTT`` (the token) and ``Resource`` (whose hosts it is for)
-answers with the certificate as such a line. It is for one principal, ``ID@myaccessid.org``, which the site maps to the
-account; ``ssh-domain-grant@core.aai.geant.org`` in it lists host patterns (integration.docs.my-eurohpc.eu/aai). Never
-tried against the platform itself.
+answers with the certificate as such a line. The certificate is for one principal, ``ID@myaccessid.org``, which the site
+maps to the account; its ``ssh-domain-grant@core.aai.geant.org`` lists host patterns
+(integration.docs.my-eurohpc.eu/aai). This module was never tried against the platform itself.
 
 Tokens and keys are in this process's memory only. Nothing is taken on trust: key, kind, validity and hosts are read
-from the certificate.
-"""
+from the certificate."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _GRANT = b"ssh-domain-grant@core.aai.geant.org"
 
 @dataclass(frozen=True)
 class Held:
-    """What a person's token bought. ``token`` None: it no longer works."""
+    """A person's key and certificate. ``token`` None: the token no longer works."""
 
     login: Login
     begins: float
@@ -72,11 +72,11 @@ class FederationAuthority:
 
     @property
     def renew_url(self) -> str:
-        """Where a person gets a token."""
+        """Return the address where a person gets a token."""
         return self._settings.renew_url
 
     async def login(self, account: str | None) -> Login:
-        """The watcher's key; or the certificate at hand, renewed while the person's token still works."""
+        """Return the watcher's key; or the person's certificate, renewed while their token still works."""
         if account is None:
             return self._watcher
         async with self._locks.setdefault(account, asyncio.Lock()):
@@ -90,14 +90,15 @@ class FederationAuthority:
             return held.login
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """The end of the certificate; ``NEVER`` where there is none."""
+        """Return the end of the certificate; ``NEVER`` where there is none."""
         if account is None:
             return None
         held = self._held.get(account)
         return NEVER if held is None else held.login.expires
 
     async def renew(self, account: str, token: str) -> datetime:
-        """Buy a certificate with a person's token; until when it is good. Raises Refused and Unreachable in words."""
+        """Get a certificate with a person's token; return until when it is valid. Raises Refused and Unreachable in
+        words."""
         async with self._locks.setdefault(account, asyncio.Lock()):
             self._held[account] = held = await self._buy(account, token)
         return datetime.fromtimestamp(held.ends, UTC)
@@ -117,8 +118,8 @@ class FederationAuthority:
     async def _buy(self, account: str, token: str) -> Held:
         key = asyncssh.generate_private_key("ssh-ed25519")
         public = key.export_public_key().decode().strip()
-        told = {"PublicKey": public, "OTT": token, "Resource": self._settings.resource}
-        line = await self._post(self._settings.url.rstrip("/") + "/sign", told)
+        body = {"PublicKey": public, "OTT": token, "Resource": self._settings.resource}
+        line = await self._post(self._settings.url.rstrip("/") + "/sign", body)
         known = read_certificate(line, key)
         now = self._clock()
         if not known.begins <= now < known.ends:
@@ -129,12 +130,13 @@ class FederationAuthority:
         login = Login(account, key, known.certificate, f"{known.key_id} serial {known.serial}", expires)
         return Held(login, known.begins, known.ends, token)
 
-    async def _post(self, url: str, told: dict[str, str]) -> str:
-        """The answer's text. A message of the platform's own is not passed on whole: it may repeat what it was told."""
+    async def _post(self, url: str, body: dict[str, str]) -> str:
+        """Send the request and return the answer's text. The platform's own message is not passed on whole: it may
+        repeat the token."""
         try:
             async with (
                 httpx.AsyncClient(timeout=ANSWER_SECONDS) as http,
-                http.stream("POST", url, json=told, follow_redirects=False) as response,
+                http.stream("POST", url, json=body, follow_redirects=False) as response,
             ):
                 said = b""
                 async for part in response.aiter_bytes():
@@ -157,7 +159,8 @@ class FederationAuthority:
 
 @dataclass(frozen=True)
 class Certificate:
-    """What is in a user certificate. Seconds since the epoch; ``hosts``: patterns, None: no grant is in it."""
+    """The fields of a user certificate that the link reads. Times are seconds since the epoch; ``hosts``: patterns,
+    None: the certificate has no grant."""
 
     certificate: asyncssh.SSHCertificate
     key_id: str
@@ -168,7 +171,7 @@ class Certificate:
 
 
 def read_certificate(line: str, key: asyncssh.SSHKey) -> Certificate:
-    """A certificate for ``key`` from a line of authorized_keys. Raises Misread for anything else.
+    """Read a certificate for ``key`` from a line of authorized_keys. Raises Misread for anything else.
 
     Format: OpenSSH's PROTOCOL.certkeys, ``ssh-ed25519-cert-v01@openssh.com``."""
     try:
@@ -197,7 +200,8 @@ def read_certificate(line: str, key: asyncssh.SSHKey) -> Certificate:
 
 
 def grants(patterns: Sequence[str], host: str) -> bool:
-    """Whether a host is among those of a domain grant: ``*`` is one or more characters of one label, case is none."""
+    """Return whether a host matches a domain grant: ``*`` is one or more characters of one label, and case does not
+    count."""
     return any(
         re.fullmatch("[^.]+".join(re.escape(part) for part in pattern.lower().split("*")), host) for pattern in patterns
     )

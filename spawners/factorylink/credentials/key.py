@@ -13,8 +13,7 @@ from factorylink.errors import Refused
 class KeyFiles:
     """``keys``: folder with one 0600 file per account, named as the account; ``watcher``: the watcher's account.
 
-    Raises OSError and ValueError where the watcher's key, or any other that is there, cannot be used.
-    """
+    Raises OSError and ValueError where the watcher's key, or any other key of the folder, cannot be used."""
 
     def __init__(self, keys: Path, watcher: str) -> None:
         self._keys = keys
@@ -36,5 +35,5 @@ class KeyFiles:
         return Login(name, key, None, key.get_fingerprint(), None)
 
     def valid_until(self, account: str | None) -> datetime | None:  # noqa: ARG002
-        """Keys do not expire."""
+        """Return None: keys do not expire."""
         return None

@@ -9,10 +9,10 @@ from factorylink.credentials.base import Login, read_private_key
 
 
 class ServiceAccount:
-    """``watcher``: the account that watches; the same key opens it. Raises OSError and ValueError for an unusable key.
+    """``watcher``: the account that watches; it has the same key. Raises OSError and ValueError for an unusable key.
 
-    Whether we may act for an account is the site's to say, at each act: nothing of its list is known here.
-    """
+    The site decides at each command whether the link may act for an account: the link knows nothing of the site's
+    list."""
 
     def __init__(self, settings: WrapperCredentials, watcher: str) -> None:
         self._settings = settings
@@ -21,12 +21,12 @@ class ServiceAccount:
         self._key_id = self._key.get_fingerprint()
 
     async def login(self, account: str | None) -> Login:
-        """Always the same key; for an account, with the wrapper before every command."""
+        """Return the service account's key; for an account, with the wrapper before every command."""
         if account is None:
             return Login(self._watcher, self._key, None, self._key_id, None)
         act = ("sudo", "-n", self._settings.wrapper, account)
         return Login(self._settings.login, self._key, None, self._key_id, None, act)
 
     def valid_until(self, account: str | None) -> datetime | None:  # noqa: ARG002
-        """The key does not expire."""
+        """Return None: the key does not expire."""
         return None

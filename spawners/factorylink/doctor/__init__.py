@@ -1,1 +1,1 @@
-"""The operator's walk along the way of a session, step by step."""
+"""The operator's command that walks the way of a session to a factory, step by step."""

@@ -1,4 +1,4 @@
-"""The way of a session to a factory, walked once for the operator, step by step, up to the first that fails."""
+"""Walk the way of a session to a factory once for the operator, step by step, up to the first step that fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from factorylink.explain import explain
 
 
 class StepResult(Model):
-    """How one step went. ``words``: what was found, or what failed and what to do; ``log``: the end of the job's."""
+    """The result of one step. ``words``: what was found, or what failed and what to do; ``log``: the last lines of
+    the job's log."""
 
     step: str
     good: bool
@@ -24,11 +25,10 @@ class StepResult(Model):
 async def examine(
     config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float
 ) -> AsyncIterator[StepResult]:
-    """Findings as they come; after one that is not good come only those about what had to be left behind.
+    """Yield the result of each step as it comes; after the first failure, only what had to be left behind.
 
-    ``factory`` has the access' overrides applied; ``patience``: seconds for the job to start. Raises ValueError where
-    ``link.yaml`` does not lead there at all.
-    """
+    ``factory`` has the overrides of the access applied; ``patience``: seconds for the job to start. Raises
+    ValueError where ``link.yaml`` has no access to the factory."""
     visit = Visit(config, factory, account, size, patience)
     try:
         for step, walk in visit.steps:

@@ -1,4 +1,4 @@
-"""What the doctor looks at about how jobs are known: name and comment after a submission, and other gateways' jobs."""
+"""Checks of how jobs are recognised: name and comment after a submission, and other gateways' jobs of the same name."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""One visit at a factory by the way of a session, each step by itself, and nothing left behind.
+"""One visit of the doctor at a factory, along the way of a session; every step can be called by itself.
 
-It is the link's own way: its access and credentials, its script, a real job, the real door. Only name and key differ,
-so that a running link takes the job for somebody else's. Whatever happens, nothing is left: the job is cancelled, the
-session's folder removed.
-"""
+The visit uses the link's own means: its access and credentials, its script, a real job, the real door. Only the name
+and the key differ, so that a running link takes the job for somebody else's. At the end the job is cancelled and the
+session's folder is removed, whatever happened."""
 
 from __future__ import annotations
 
@@ -45,7 +44,7 @@ _MARKS_SECONDS = 30.0  # from the submission's answer to the scheduler showing t
 
 
 class Stuck(Exception):
-    """A step failed for a reason that is known. ``log``: the end of the job's."""
+    """Raise where a step failed for a known reason. ``log``: the last lines of the job's log."""
 
     def __init__(self, words: Words, log: tuple[str, ...] = ()) -> None:
         super().__init__(words.what)
@@ -54,16 +53,16 @@ class Stuck(Exception):
 
 
 class Visit:
-    """``steps``: in their order; each says what it found, or raises Stuck or one of the link's errors. ``leave`` at the
-    end in any case."""
+    """One visit. ``steps`` run in their order; each returns what it found, or raises Stuck or one of the link's
+    errors. Call ``leave`` at the end in any case."""
 
     def __init__(self, config: LinkConfig, factory: Factory, account: str, size: NodeSize, patience: float) -> None:
         own = config.model_copy(update={"hub": config.hub.model_copy(update={"name": f"{config.hub.name}-{_NAME}"})})
         key = asyncssh.generate_private_key("ssh-ed25519")
-        self._place = make_places(own, {factory.id: factory})[factory.id]
-        if not isinstance(self._place.site, Site):
+        self._connection = make_places(own, {factory.id: factory})[factory.id]
+        if not isinstance(self._connection.site, Site):
             raise TypeError("a place without a site")
-        self._site = self._place.site
+        self._site = self._connection.site
         self._site.knows_ids(lambda _account: () if self._job is None else (self._job,))
         self._account = account
         self._id = secrets.token_hex(16)
@@ -74,7 +73,7 @@ class Visit:
             Ledger(nowhere), self._identity, own.limits, key.export_public_key().decode().split()[1]
         )
         self._opened = asyncio.Event()
-        self._doors = DoorManager(own, key, self._door_spoke, nowhere)
+        self._doors = DoorManager(own, key, self._on_door_status, nowhere)
         self._gateway = job_marks.own_identity(config.hub.name, config.state_dir)
         self._asks_as = account if config.factories[factory.id].private_jobs else None
         self._choice = resolve(factory, Choice(size=size.id, hours=min(HOURS, size.max_hours)))
@@ -99,34 +98,34 @@ class Visit:
     # --- the steps; each says what it found
 
     async def _login(self) -> str:
-        home = await self._place.transport.home(self._account)
+        home = await self._connection.transport.home(self._account)
         return f"{self._account} is let in; its home is {home}"
 
     async def _scheduler(self) -> str:
         await self._site.start()
         await self._site.ask_jobs_now()
-        return f"{self._place.factory.scheduler} answers the watcher"
+        return f"{self._connection.factory.scheduler} answers the watcher"
 
     async def _home(self) -> str:
-        self._folder = await session_folder(self._place, self._account, self._id)
+        self._folder = await session_folder(self._connection, self._account, self._id)
         note = Note(
             id=self._id,
             user=_NAME,
             server="",
-            factory=self._place.factory.id,
+            factory=self._connection.factory.id,
             account=self._account,
             choice=self._choice,
             port=NO_PORT,
             created=clock.now(),
         )
-        await self._submitter.leave(self._place, self._account, self._id, NOTE, self._identity.seal(note))
-        if await read_note(self._place, self._account, self._id, self._identity) != note:
+        await self._submitter.leave(self._connection, self._account, self._id, NOTE, self._identity.seal(note))
+        if await read_note(self._connection, self._account, self._id, self._identity) != note:
             raise Refused(f"{self._folder}/{NOTE} is not read as it was written")
         return f"sessions get their folders in {posixpath.dirname(self._folder)}"
 
     async def _submit(self) -> str:
         request = self._submitter.request(
-            self._place, self._choice, JobOptions(), self._id, self._folder, self._comment
+            self._connection, self._choice, JobOptions(), self._id, self._folder, self._comment
         )
         await self._site.turn()
         self._asked = True
@@ -164,23 +163,23 @@ class Visit:
 
     async def _entry(self) -> str:
         door = await self._door_file()
-        wire = await self._way().wire(door)
-        heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        stream = await self._route().open(door)
+        greeting: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(_BANNER_SECONDS):
-                channel, _ = await wire.create_connection(lambda: _Listener(heard), "door", 0)
-                first = await heard
+                channel, _ = await stream.create_connection(lambda: _Listener(greeting), "door", 0)
+                first = await greeting
                 channel.close()
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise Unreachable(str(error) or "The door gave no answer in time.") from error
         finally:
-            wire.close()
+            stream.close()
         if not first.startswith(b"SSH-"):
             raise Unreachable(f"What answers there is no door: {first[:40]!r}")
-        return f"the carrier {self._place.access.door.carrier} leads to the door"
+        return f"the carrier {self._connection.access.door.carrier} leads to the door"
 
     async def _door(self) -> str:
-        await self._doors.open(self._way())
+        await self._doors.open(self._route())
         try:
             async with asyncio.timeout(_BANNER_SECONDS):
                 await self._opened.wait()
@@ -194,8 +193,10 @@ class Visit:
             return (
                 "not checked for other gateways of this name: hmac.key in state_dir is missing or cannot be read here"
             )
-        jobs = await self._place.transport.run(self._place.dialect.jobs(self._gateway.job_name), self._asks_as)
-        words = job_marks.same_name(jobs, self._gateway, self._place.factory.id)
+        jobs = await self._connection.transport.run(
+            self._connection.dialect.jobs(self._gateway.job_name), self._asks_as
+        )
+        words = job_marks.same_name(jobs, self._gateway, self._connection.factory.id)
         if words is not None:
             raise Stuck(words)
         return f"no other gateway has jobs of the name {self._gateway.job_name}"
@@ -203,10 +204,11 @@ class Visit:
     # --- what they need
 
     async def _by_id(self) -> list[Job]:
-        """The visit's job, as the scheduler shows it under its id."""
+        """Return the visit's job, as the scheduler shows it under its id; empty if the scheduler does not know the
+        id."""
         return await self._site.by_id([self._job], self._asks_as) if self._job is not None else []
 
-    def _door_spoke(self, _session: SessionId, status: DoorStatus | None) -> None:
+    def _on_door_status(self, _session: SessionId, status: DoorStatus | None) -> None:
         if status is not None:
             self._opened.set()
 
@@ -214,13 +216,13 @@ class Visit:
         return next((job for job in await self._site.ask_jobs_now() if job.id == self._job), None)
 
     async def _door_file(self) -> DoorFile:
-        """Once the job has written it. Raises Stuck where the job is over before."""
+        """Return the door's file once the job has written it. Raises Stuck where the job ends before."""
         path, why = f"{self._folder}/{_DOOR}", ""
         try:
             async with asyncio.timeout(_DOOR_SECONDS):
                 while True:
                     try:
-                        return read_told(DoorFile, await self._place.transport.read(self._account, path))
+                        return read_told(DoorFile, await self._connection.transport.read(self._account, path))
                     except Gone as error:
                         why = error.message
                     job = await self._seen()
@@ -230,12 +232,12 @@ class Visit:
         except TimeoutError:
             raise Stuck(explain.door(why), await self._log()) from None
 
-    def _way(self) -> carriers.Route:
-        place, job = self._place, self._job or ""
-        bridge = bridge_argv(place.factory, self._choice)
-        carrier = carriers.carrier(place.access.door, place.dialect, job, self._node, bridge)
+    def _route(self) -> carriers.Route:
+        connection, job = self._connection, self._job or ""
+        bridge = bridge_argv(connection.factory, self._choice)
+        carrier = carriers.carrier(connection.access.door, connection.dialect, job, self._node, bridge)
         file = f"{self._folder}/{_DOOR}"
-        return carriers.Route(self._id, place.factory.id, self._account, file, place.transport, carrier)
+        return carriers.Route(self._id, connection.factory.id, self._account, file, connection.transport, carrier)
 
     async def _ended(self) -> Stuck:
         end = await self._site.why_ended(self._account, self._job or "")
@@ -244,7 +246,7 @@ class Visit:
 
     async def _log(self) -> tuple[str, ...]:
         try:
-            return await self._place.transport.run(read_tail(f"{self._folder}/job.log"), self._account)
+            return await self._connection.transport.run(read_tail(f"{self._folder}/job.log"), self._account)
         except FactoryError:
             return ()
 
@@ -266,13 +268,13 @@ class Visit:
         else:
             left += await self._remove_folder()
         await self._site.stop()
-        await self._place.transport.close()
+        await self._connection.transport.close()
         self._gone = True
         return left
 
     async def _end_job(self) -> None:
-        """Also one of which we were not told. Raises TimeoutError where it does not end, Refused where its comment was
-        changed."""
+        """Cancel the job, also one whose id the scheduler did not return. Raises TimeoutError where the job does not
+        end, Refused where its comment was changed."""
         async with asyncio.timeout(_END_SECONDS):
             while jobs := [
                 job
@@ -288,11 +290,12 @@ class Visit:
                 await asyncio.sleep(_PAUSE)
 
     async def _remove_folder(self) -> list[Words]:
-        """And those above, where we were the first there. What could not be removed."""
+        """Remove the session's folder, and the folders above it that this visit made. Return what could not be
+        removed."""
         if not self._folder:
             return []
         sessions = posixpath.dirname(self._folder)
-        run = self._place.transport.run
+        run = self._connection.transport.run
         empty = ("rmdir", "--ignore-fail-on-non-empty", "--", sessions, posixpath.dirname(sessions))
         try:
             await run(Command(("rm", "-rf", "--", self._folder), done, timeout=20), self._account)
@@ -303,20 +306,20 @@ class Visit:
 
 
 class _Listener(asyncssh.SSHTCPSession[bytes]):
-    """Hears the first bytes of whoever is at the other end of a wire."""
+    """Keeps the first bytes that the other end of a channel sends."""
 
-    def __init__(self, heard: asyncio.Future[bytes]) -> None:
-        self._heard = heard
+    def __init__(self, greeting: asyncio.Future[bytes]) -> None:
+        self._greeting = greeting
 
     def data_received(self, data: bytes, datatype: int | None = None) -> None:  # noqa: ARG002
-        """They came."""
-        if not self._heard.done():
-            self._heard.set_result(data)
+        """Take the first bytes."""
+        if not self._greeting.done():
+            self._greeting.set_result(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """None came, perhaps."""
-        if not self._heard.done():
-            self._heard.set_exception(exc or ConnectionError("it closed at once"))
+        """Fail if the channel closed before any bytes came."""
+        if not self._greeting.done():
+            self._greeting.set_exception(exc or ConnectionError("it closed at once"))
 
 
 def _left(what: str, error: Exception) -> Words:

@@ -1,9 +1,9 @@
-"""The two ways to a door. ``tcp``: to a port of its node, through the login side. ``stdio``: into its job, through the
-scheduler, to a socket there; for sites that forbid forwarding. The door behind them is the same.
+"""The two carriers of a door's connection. ``tcp`` goes to a port of the door's node, through the login side. ``stdio``
+goes into the job, through the scheduler, to a socket there; it is for sites that forbid forwarding. The door behind
+them is the same.
 
-Where a carrier leads is decided by the scheduler and the link's own configuration. What the session's account writes
-is only followed inside those bounds.
-"""
+The scheduler and the link's own configuration decide where a carrier may lead. What the session's account writes is
+followed only inside those bounds."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SOCKET = "door.sock"
 
 @dataclass(frozen=True)
 class Tcp:
-    """``host``: what to dial: configured, or the node as the scheduler names it (None: it does not). ``ports``: the
-    range the door may listen on; None: any."""
+    """``host``: the host to connect to: configured, or the node as the scheduler names it (None: the scheduler names
+    none). ``ports``: the range that the door may listen on; None: any."""
 
     host: str | None
     ports: tuple[int, int] | None
@@ -33,7 +33,7 @@ class Tcp:
 @dataclass(frozen=True)
 class Stdio:
     """``bridge``: argv that, followed by a socket's path, joins its stdin and stdout to that socket on the node.
-    ``node_tmp``: where doors make their folder. ``most``: how many may be entered at a factory at a time.
+    ``node_tmp``: where doors make their folder. ``most``: how many doors of a factory may be entered at a time.
     ``node``: as the scheduler names it."""
 
     job: JobId
@@ -55,9 +55,9 @@ class Route:
     transport: Transport
     carrier: Tcp | Stdio
 
-    async def wire(self, door: DoorFile) -> ByteStream:
-        """A wire to the door that the file tells of. Raises Misread where it leads outside the bounds, and the
-        transport's errors."""
+    async def open(self, door: DoorFile) -> ByteStream:
+        """Open a byte stream to the door that the file names. Raises Misread where the file leads outside the
+        bounds, and the transport's errors."""
         if isinstance(self.carrier, Tcp):
             return await self.transport.connect(self.account, *_address(self.carrier, door))
         socket = _socket(self.carrier, self.session, door)
@@ -66,7 +66,7 @@ class Route:
 
 
 def carrier(access: DoorAccess, dialect: Dialect, job: JobId, node: str | None, bridge: tuple[str, ...]) -> Tcp | Stdio:
-    """As the configuration wants it."""
+    """Return the carrier that the configuration names."""
     if access.carrier == "tcp":
         return Tcp(access.host or node, access.ports)
     return Stdio(job, dialect, bridge, access.node_tmp, access.stdio_most, node)
@@ -83,7 +83,8 @@ def _address(tcp: Tcp, door: DoorFile) -> tuple[str, int]:
 
 
 def _socket(stdio: Stdio, session: SessionId, door: DoorFile) -> str:
-    """The door's socket, if it lies where a door of this session makes it (``factorygate.session.folder``)."""
+    """Return the door's socket, if the path is one that a door of this session makes
+    (``factorygate.session.folder``). Raises Misread."""
     if door.socket is None:
         raise Misread("The door has no socket; it was started for carrier tcp, and door.carrier is stdio now.")
     folder, name = posixpath.split(door.socket)

@@ -1,4 +1,4 @@
-"""One door: found, entered, listened to, and entered again when it is lost."""
+"""One door's connection: find the door, enter it, listen to it, and enter it again when the connection is lost."""
 
 from __future__ import annotations
 
@@ -47,22 +47,23 @@ Stream = tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]
 
 
 class DoorConnection:
-    """The link's end of one door. ``gate``: passed by those that are entering; ``places``: by those that are inside."""
+    """The link's end of one door. ``slots``: held while a door is being entered; ``places``: held while the link is
+    inside."""
 
     def __init__(
         self,
-        way: Route,
+        route: Route,
         key: asyncssh.SSHKey,
-        gate: CommandSlots,
+        slots: CommandSlots,
         places: asyncio.Semaphore | None,
         back_socket: Path,
         on_status: Callable[[DoorStatus | None], None],
     ) -> None:
-        self.way = way
+        self.route = route
         self.problem = ""
         self.ended = False  # the door said that its session is over
         self._key = key
-        self._gate = gate
+        self._slots = slots
         self._places = places
         self._back_socket = back_socket
         self._on_status = on_status
@@ -73,12 +74,12 @@ class DoorConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether the door was entered and is not lost."""
+        """Return whether the door was entered and its connection is not lost."""
         return self._opened.is_set()
 
     def start(self) -> None:
         """Open it, and again whenever it is lost, until closed."""
-        self._task = asyncio.create_task(self._keep(), name=f"door of {self.way.session}")
+        self._task = asyncio.create_task(self._keep(), name=f"door of {self.route.session}")
 
     async def close(self) -> None:
         """Let go."""
@@ -101,7 +102,7 @@ class DoorConnection:
             except (FactoryError, asyncssh.Error, OSError, TimeoutError) as error:
                 problem = str(error) or "It did not answer in time."
             except Exception as error:  # whatever it is: a door that nobody opens again is a lost session
-                log.exception("The door of session %s", self.way.session)
+                log.exception("The door of session %s", self.route.session)
                 problem = f"It could not be entered ({type(error).__name__})."
             was_open = self._lost()
             self._say(problem, lost=was_open)
@@ -113,13 +114,13 @@ class DoorConnection:
 
     @contextlib.asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
-        """One of the places that the login side has for doors entered through its scheduler, for as long as inside."""
-        if self._places is None or not isinstance(self.way.carrier, Stdio):
+        """Hold one of the places that the login side has for doors entered through its scheduler."""
+        if self._places is None or not isinstance(self.route.carrier, Stdio):
             yield
             return
         if self._places.locked():
             self._say(
-                f"{self.way.carrier.most} sessions of {self.way.factory} are entered through the scheduler, and no "
+                f"{self.route.carrier.most} sessions of {self.route.factory} are entered through the scheduler, and no "
                 "more are allowed at a time. This one waits until another ends."
             )
         async with self._places:
@@ -130,12 +131,12 @@ class DoorConnection:
         new = problem != self.problem
         self.problem = problem
         if new:
-            log.info("The door of session %s: %s", self.way.session, problem)
+            log.info("The door of session %s: %s", self.route.session, problem)
         if new or lost:
             self._on_status(None)
 
     def _lost(self) -> bool:
-        """Note that nobody is inside any more; returns whether somebody was."""
+        """Note that the connection is gone; return whether there was one."""
         was_open = self.is_open
         self._opened.clear()
         self._connection = None
@@ -144,18 +145,18 @@ class DoorConnection:
     async def _once(self) -> None:
         """Enter the door and listen to it until it is lost."""
         connection: asyncssh.SSHClientConnection | None = None
-        wire: ByteStream | None = None
+        stream: ByteStream | None = None
         try:
-            async with self._gate.of(self.way.account), asyncio.timeout(CONNECT_SECONDS):
+            async with self._slots.of(self.route.account), asyncio.timeout(CONNECT_SECONDS):
                 door, host_key = await self._read_file()
-                wire = await self.way.wire(door)
-                connection = await self._enter(wire, host_key)
+                stream = await self.route.open(door)
+                connection = await self._enter(stream, host_key)
                 watch = await connection.create_process(
                     "watch", encoding=None, stdin=asyncssh.DEVNULL, window=SMALL_WINDOW
                 )
                 status = self._read(await watch.stdout.readline())
                 # First the way back: the notebook asks the hub as soon as it starts.
-                await open_way_back(connection, self.way.session, status.hub_sock, self._back_socket)
+                await open_way_back(connection, self.route.session, status.hub_sock, self._back_socket)
             turns = TurnRateLimiter(STATUSES_PER_MINUTE)
             self._status, self._connection, self.problem = status, connection, ""
             self._opened.set()
@@ -172,23 +173,23 @@ class DoorConnection:
         finally:
             if connection is not None:
                 connection.abort()  # nothing is left to say, and a peer that is gone would not hear it
-            if wire is not None:
-                wire.close()
+            if stream is not None:
+                stream.close()
 
     async def _read_file(self) -> tuple[DoorFile, asyncssh.SSHKey]:
-        way = self.way
-        door = read_told(DoorFile, await way.transport.read(way.account, way.file))
-        if door.session != way.session:
+        route = self.route
+        door = read_told(DoorFile, await route.transport.read(route.account, route.file))
+        if door.session != route.session:
             raise Misread("The file where the door should be is of another session.")
         try:
             return door, asyncssh.import_public_key(door.host_key)
         except asyncssh.KeyImportError as error:
             raise Misread("The door's host key cannot be read.") from error
 
-    async def _enter(self, wire: ByteStream, host_key: asyncssh.SSHKey) -> asyncssh.SSHClientConnection:
+    async def _enter(self, stream: ByteStream, host_key: asyncssh.SSHKey) -> asyncssh.SSHClientConnection:
         connection = await asyncssh.connect(
-            f"session {self.way.session}",  # a name for the log; the wire leads there
-            tunnel=wire,
+            f"session {self.route.session}",  # a name for the log; the tunnel leads there
+            tunnel=stream,
             username=USER,
             client_keys=[self._key],
             known_hosts=([host_key], [], []),
@@ -208,7 +209,7 @@ class DoorConnection:
         if len(line) > LINE_LIMIT:
             raise Misread("The door says too much.")
         status = read_told(DoorStatus, line)
-        if status.session != self.way.session:
+        if status.session != self.route.session:
             raise Misread("The door is of another session.")
         return status
 
@@ -221,7 +222,7 @@ class DoorConnection:
         return await connection.create_unix_connection(far, status.notebook_sock, window=WINDOW, max_pktsize=PACKET)
 
     async def enter(self) -> Stream:
-        """The same as a pair of streams, now or not at all. Raises Unreachable."""
+        """Open a channel to the session's socket as a pair of streams, at once or not at all. Raises Unreachable."""
         connection, status = self._now()
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -231,12 +232,12 @@ class DoorConnection:
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise Unreachable(f"The door did not open a way: {error}") from error
 
-    async def command(self, name: str, model: type[T], told: str = "") -> T:
+    async def command(self, name: str, model: type[T], message: str = "") -> T:
         """Run a command of the door; its answer. Raises Refused with the door's words, or Unreachable."""
         connection, _ = self._now()
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
-                said, code = await _run(connection, name, told.encode())
+                said, code = await _run(connection, name, message.encode())
         except (asyncssh.Error, OSError, TimeoutError) as error:
             raise Unreachable(f"The door did not answer: {error}") from error
         if code == 1:
@@ -246,7 +247,7 @@ class DoorConnection:
         return read_told(model, said)
 
     async def answers(self, path: str) -> bool:
-        """Whether the notebook answers ``GET path`` with 200; False as well where the door is lost."""
+        """Return whether the notebook answers ``GET path`` with 200; False, too, where the door is lost."""
         try:
             connection, status = self._now()
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -266,13 +267,13 @@ class DoorConnection:
         return self._connection, self._status
 
 
-async def _run(connection: asyncssh.SSHClientConnection, name: str, told: bytes) -> tuple[bytes, int | None]:
-    """What a command of the door says, and its exit code. Raises Misread for more than an answer can be: it is never
-    collected, and what it says on stderr is not read at all."""
+async def _run(connection: asyncssh.SSHClientConnection, name: str, message: bytes) -> tuple[bytes, int | None]:
+    """Run a command of the door; return its output and exit code. Raises Misread for more output than an answer can
+    have: such output is never collected, and stderr is not read at all."""
     process = await connection.create_process(name, encoding=None, stderr=asyncssh.DEVNULL, window=SMALL_WINDOW)
     try:
         with contextlib.suppress(BrokenPipeError):  # what needs no input may have been answered already
-            process.stdin.write(told)
+            process.stdin.write(message)
             process.stdin.write_eof()
         said = b""
         while piece := await process.stdout.read(LINE_LIMIT):

@@ -1,8 +1,7 @@
-"""The doors of all live sessions: one loopback port and one SSH connection each, opened again for as long as it takes.
+"""The doors of all live sessions: one loopback port and one SSH connection each, opened again whenever they are lost.
 
 The host key comes from a file of the session's account, read over the transport, never from the network. Whatever a
-door says is bounded and parsed; it can at worst mislead its own person about their own session.
-"""
+door says is bounded and parsed; at worst it misleads its own person about their own session."""
 
 from __future__ import annotations
 
@@ -34,11 +33,10 @@ OPENING_AT_ONCE = 16  # at a factory: a link that starts anew has hundreds to op
 
 
 class DoorManager:
-    """Keeps ports and doors. Commands raise Unreachable where the door is not open now, Refused where it said no.
+    """Keeps ports and doors. Commands raise Unreachable where the door is not open now, Refused where the door refused.
 
-    ``on_status`` is called with None when a door is lost or cannot be opened for another reason than before, and with
-    every new status of an open one.
-    """
+    ``on_status`` is called with None when a door is lost or cannot be opened for another reason than before, and
+    with every new status of an open door."""
 
     def __init__(
         self,
@@ -52,18 +50,19 @@ class DoorManager:
         self._on_status = on_status
         self._back_socket = back_socket
         self._ports: dict[SessionId, SessionPort] = {}
-        self._lines: dict[SessionId, DoorConnection] = {}
-        self._gates: dict[str, CommandSlots] = {}  # by factory: the doors of one that is silent hold up no other's
+        self._doors: dict[SessionId, DoorConnection] = {}
+        self._slots: dict[str, CommandSlots] = {}  # by factory: the doors of one that is silent hold up no other's
         self._places: dict[str, asyncio.Semaphore] = {}  # by factory, for doors entered through its scheduler
-        self._more_lines = asyncio.Condition()
+        self._more_doors = asyncio.Condition()
         first, last = config.session_ports
         self._next = first + secrets.randbelow(last - first + 1)
         keep_blocks()
         asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
 
     def allocate(self, used: set[int]) -> int:
-        """A port of the range that nobody uses. Goes round the range: a port that was just given up may still be in
-        the proxy's table, and must not lead to another person's notebook. Raises OSError when all are taken."""
+        """Return an unused port of the range. The search goes round the range: a port that was just given up may
+        still be in the proxy's table, and must not lead to another person's notebook. Raises OSError when all ports
+        are taken."""
         first, last = self._config.session_ports
         taken = used | {port.port for port in self._ports.values()}
         for _ in range(first, last + 1):
@@ -86,87 +85,89 @@ class DoorManager:
         self._ports[session_id] = opened
 
     async def _connect(self, session_id: SessionId, far: Callable[[], FarSide]) -> object:
-        async with self._more_lines:  # a link that has just started listens before it knows its doors
-            await self._more_lines.wait_for(lambda: session_id in self._lines)
-        return await self._line(session_id).connect(far)
+        async with self._more_doors:  # a link that has just started listens before it knows its doors
+            await self._more_doors.wait_for(lambda: session_id in self._doors)
+        return await self._door(session_id).connect(far)
 
-    async def open(self, way: Route) -> None:
+    async def open(self, route: Route) -> None:
         """Keep the session's door open from now on."""
-        session_id = way.session
-        known = self._lines.get(session_id)
-        if known is not None and known.way == way and not known.ended:
+        session_id = route.session
+        known = self._doors.get(session_id)
+        if known is not None and known.route == route and not known.ended:
             return
         if known is not None:
             await known.close()
         places = None
-        if isinstance(way.carrier, Stdio):
-            places = self._places.setdefault(way.factory, asyncio.Semaphore(way.carrier.most))
-        gate = self._gates.setdefault(way.factory, CommandSlots(OPENING_AT_ONCE, OPENING_AT_ONCE // 2, 1))
-        line = DoorConnection(way, self._key, gate, places, self._back_socket, lambda s: self._on_status(session_id, s))
-        self._lines[session_id] = line
-        line.start()
-        async with self._more_lines:
-            self._more_lines.notify_all()
+        if isinstance(route.carrier, Stdio):
+            places = self._places.setdefault(route.factory, asyncio.Semaphore(route.carrier.most))
+        slots = self._slots.setdefault(route.factory, CommandSlots(OPENING_AT_ONCE, OPENING_AT_ONCE // 2, 1))
+        door = DoorConnection(
+            route, self._key, slots, places, self._back_socket, lambda s: self._on_status(session_id, s)
+        )
+        self._doors[session_id] = door
+        door.start()
+        async with self._more_doors:
+            self._more_doors.notify_all()
 
     async def close(self, session_id: SessionId) -> None:
         """Let go of door and port. The notebook goes on."""
-        port, line = self._ports.pop(session_id, None), self._lines.pop(session_id, None)
+        port, door = self._ports.pop(session_id, None), self._doors.pop(session_id, None)
         if port is not None:
             port.close()
-        if line is not None:
-            await line.close()
+        if door is not None:
+            await door.close()
 
     async def shutdown(self) -> None:
         """Let go of all. The notebooks go on."""
-        await asyncio.gather(*(self.close(session_id) for session_id in {*self._ports, *self._lines}))
+        await asyncio.gather(*(self.close(session_id) for session_id in {*self._ports, *self._doors}))
 
     def is_open(self, session_id: SessionId) -> bool:
-        """Whether a request gets to the node now."""
-        line = self._lines.get(session_id)
-        return line is not None and line.is_open
+        """Return whether a request gets to the node now."""
+        door = self._doors.get(session_id)
+        return door is not None and door.is_open
 
     def problem(self, session_id: SessionId) -> str:
-        """Why the door is not open, in words; empty where it is, or where nobody tried."""
-        line = self._lines.get(session_id)
-        return line.problem if line is not None else ""
+        """Return why the door is not open, in words; empty where it is open, or where nobody tried."""
+        door = self._doors.get(session_id)
+        return door.problem if door is not None else ""
 
     async def answers(self, session_id: SessionId, path: str) -> bool:
-        """Whether the notebook answers ``GET path`` with 200."""
-        line = self._lines.get(session_id)
-        return line is not None and await line.answers(path)
+        """Return whether the notebook answers ``GET path`` with 200."""
+        door = self._doors.get(session_id)
+        return door is not None and await door.answers(path)
 
     async def send_environment(
         self, session_id: SessionId, environment: dict[str, str], argv: Sequence[str]
     ) -> DoorStatus:
         """Hand it through the door, which starts the notebook. The same twice is one notebook."""
-        told = json.dumps({"environment": environment, "argv": list(argv)})
-        return await self._line(session_id).command("environment", DoorStatus, told)
+        message = json.dumps({"environment": environment, "argv": list(argv)})
+        return await self._door(session_id).command("environment", DoorStatus, message)
 
     async def enter(self, session_id: SessionId) -> Stream:
-        """A channel to the session's socket. Raises Unreachable where the door is not open now."""
-        return await self._line(session_id).enter()
+        """Open a channel to the session's socket. Raises Unreachable where the door is not open now."""
+        return await self._door(session_id).enter()
 
     async def token(self, session_id: SessionId) -> str | None:
-        """The hub token that the notebook has; None: it has none yet."""
-        return (await self._line(session_id).command("token", DoorToken)).token
+        """Return the hub token that the notebook has; None: it has none yet."""
+        return (await self._door(session_id).command("token", DoorToken)).token
 
     async def stop(self, session_id: SessionId) -> DoorStatus:
         """Ask the session to end the notebook cleanly, and then its job."""
-        return await self._line(session_id).command("stop", DoorStatus)
+        return await self._door(session_id).command("stop", DoorStatus)
 
     async def new_end(self, session_id: SessionId, ends: datetime) -> DoorStatus:
         """Tell the session when its time is over, as the scheduler has it now."""
-        return await self._line(session_id).command("ends", DoorStatus, json.dumps({"ends": ends.isoformat()}))
+        return await self._door(session_id).command("ends", DoorStatus, json.dumps({"ends": ends.isoformat()}))
 
     async def tell(self, session_id: SessionId, message: MessageBody) -> DoorStatus:
-        """Show it to whoever is in the session; the same id twice is one message."""
-        return await self._line(session_id).command("tell", DoorStatus, message.model_dump_json())
+        """Show a message to whoever is in the session; the same id twice is one message."""
+        return await self._door(session_id).command("tell", DoorStatus, message.model_dump_json())
 
-    def _line(self, session_id: SessionId) -> DoorConnection:
-        line = self._lines.get(session_id)
-        if line is None:
+    def _door(self, session_id: SessionId) -> DoorConnection:
+        door = self._doors.get(session_id)
+        if door is None:
             raise Gone("The session has no door yet.")
-        return line
+        return door
 
 
 def _is_free(port: int) -> bool:

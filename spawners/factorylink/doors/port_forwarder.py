@@ -1,8 +1,8 @@
-"""One loopback port per session: what connects there is carried, byte for byte, to the notebook's socket on its node.
+"""One loopback port per session: what connects to the port is carried, byte for byte, to the notebook's socket on its
+node.
 
-Both sides are protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and the
-end of one direction is passed on while the other goes on (a download outlives its request).
-"""
+Both sides are protocols, not streams: a byte is copied once, each side stops reading while the other is slow, and
+the end of one direction is passed on while the other direction continues (a download outlives its request)."""
 
 from __future__ import annotations
 
@@ -34,37 +34,37 @@ class FarSide(asyncssh.SSHUNIXSession[bytes]):
         self.channel: Channel | None = None
 
     def connection_made(self, chan: Channel) -> None:
-        """The channel is open."""
+        """Start: the channel is open."""
         if self._near.closing:
             chan.close()
         else:
             self.channel = chan
 
     def data_received(self, data: bytes, _datatype: asyncssh.DataType) -> None:
-        """From the notebook to whoever connected."""
+        """Pass bytes from the notebook to the client."""
         self._near.write(data)
 
     def eof_received(self) -> bool:
-        """The notebook says no more; the other direction goes on."""
+        """Pass on that the notebook sends no more; the other direction continues."""
         self._near.write_eof()
         return True
 
     def pause_writing(self) -> None:
-        """The door is slower than whoever connected."""
+        """Stop reading the client: the door is slower."""
         self._near.pause()
 
     def resume_writing(self) -> None:
-        """The door has caught up."""
+        """Read the client again: the door has caught up."""
         self._near.resume()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """The channel, or the whole door, is gone."""
+        """Close the client: the channel, or the whole door, is gone."""
         self.channel = None
         self._near.close()
 
 
 class NearSide(asyncio.Protocol):
-    """The end of whoever connected to the port: the proxy."""
+    """The client's end: whoever connected to the port, which is the proxy."""
 
     def __init__(self, port: SessionPort) -> None:
         self._port = port
@@ -91,29 +91,29 @@ class NearSide(asyncio.Protocol):
             self._transport.resume_reading()
 
     def data_received(self, data: bytes) -> None:
-        """From whoever connected to the notebook."""
+        """Pass bytes from the client to the notebook."""
         if self._far.channel is not None:
             with contextlib.suppress(BrokenPipeError):  # it hung up; what it said before may still be on its way
                 self._far.channel.write(data)
 
     def eof_received(self) -> bool:
-        """Whoever connected says no more, and still listens."""
+        """Pass on that the client sends no more; it still listens."""
         if self._far.channel is not None:
             self._far.channel.write_eof()
         return True
 
     def pause_writing(self) -> None:
-        """Whoever connected is slower than the notebook."""
+        """Stop reading the notebook: the client is slower."""
         if self._far.channel is not None:
             self._far.channel.pause_reading()
 
     def resume_writing(self) -> None:
-        """Whoever connected has caught up."""
+        """Read the notebook again: the client has caught up."""
         if self._far.channel is not None:
             self._far.channel.resume_reading()
 
     def connection_lost(self, _exc: Exception | None) -> None:
-        """Whoever connected is gone."""
+        """Close the channel: the client is gone."""
         self.closing = True
         self._port.near.discard(self)
         if self._task is not None:
@@ -160,7 +160,7 @@ class SessionPort:
         self._server: asyncio.Server | None = None
 
     async def listen(self) -> None:
-        """Raises OSError where the port is taken."""
+        """Listen on the port. Raises OSError where the port is taken."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: NearSide(self), HOST, self.port, backlog=256)
 

@@ -1,4 +1,5 @@
-"""What a door writes and says, as the link reads it. It comes from the session's own account: bounded, not trusted."""
+"""What a door writes and says, as the link reads it. All of it comes from the session's own account: bounded, not
+trusted."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from factorylink.errors import Misread
 PROTOCOL = 1
 LINE_LIMIT = 16384  # bytes of one line of JSON from a door
 
-T = TypeVar("T", bound="_Told")
+T = TypeVar("T", bound="_DoorMessage")
 
 HostKey = Annotated[str, StringConstraints(pattern=r"^ssh-ed25519 [A-Za-z0-9+/=]{40,200}$")]
 SocketPath = Annotated[str, StringConstraints(pattern=r"^/[^\x00-\x1f]{1,106}$")]
@@ -22,16 +23,17 @@ Name = Annotated[str, Field(max_length=100), AfterValidator(plain_text)]  # of a
 EndWord = Literal["idle", "unopened", "walltime", "stopped", "finished", "failed", "no-environment"]
 
 
-class _Told(BaseModel):
-    """Frozen and strict, a text is no number; a newer door of the same protocol may say more."""
+class _DoorMessage(BaseModel):
+    """A message of a door. Frozen and strict: a text is no number. Fields that a newer door of the same protocol
+    adds are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
-class DoorFile(_Told):
-    """``door.json`` in the session's folder: where on its node the door is, and how to know it: a port, or a socket
-    where it is entered through the scheduler. The host that it names as well is not read: the account writes the
-    file, and the link dials only what the scheduler or its own configuration says."""
+class DoorFile(_DoorMessage):
+    """``door.json`` in the session's folder: where on its node the door is, and its host key: a port, or a socket
+    where the door is entered through the scheduler. The host that the file names as well is not read: the account
+    writes the file, and the link connects only to what the scheduler or its own configuration names."""
 
     protocol: Literal[1]
     session: SessionId
@@ -43,7 +45,7 @@ class DoorFile(_Told):
     restart: int = Field(0, ge=0, le=1_000_000)
 
 
-class DoorStatus(_Told):
+class DoorStatus(_DoorMessage):
     """One line of ``watch``, and the answer to most commands."""
 
     protocol: Literal[1]
@@ -67,28 +69,28 @@ class DoorStatus(_Told):
     message: Said = ""
 
 
-class DoorEnd(_Told):
-    """``end.json``, as the door leaves it: only ever words to show."""
+class DoorEnd(_DoorMessage):
+    """``end.json``, as the door leaves it: used only as words to show."""
 
     reason: EndWord
     message: Said = ""
 
 
-class _Version(_Told):
+class _Version(_DoorMessage):
     protocol: int
 
 
 class OtherProtocol(Misread):
-    """The door in that environment speaks another protocol than this link."""
+    """Raise where the door in the environment speaks another protocol than this link."""
 
 
-class DoorToken(_Told):
+class DoorToken(_DoorMessage):
     """Answer to ``token``."""
 
     token: str | None = Field(None, max_length=1000, pattern=r"^[!-~]+$", repr=False)
 
 
-class DoorRefusal(_Told):
+class DoorRefusal(_DoorMessage):
     """Answer of a command that the door did not carry out."""
 
     error: Said = "The door did not say why."

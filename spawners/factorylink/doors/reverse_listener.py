@@ -1,4 +1,4 @@
-"""The way back from a session: what connects to the hub's socket in the job comes out here, so many at a time."""
+"""The way back from a session: connections to the hub's socket in the job come out here, a limited number at a time."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ async def open_way_back(connection: asyncssh.SSHClientConnection, session: str, 
     """Have the door send us what connects to ``hub_sock`` there. ``socket``: the link's own, behind which is decided
     where it may lead. Raises asyncssh.Error."""
     back: set[object] = set()  # channels that are open
-    told = False
+    warned = False
 
     async def accept() -> Any:
-        nonlocal told
+        nonlocal warned
         if len(back) >= BACK_MOST:
-            if not told:
+            if not warned:
                 log.warning("Session %s wants more than %d ways back at a time", session, BACK_MOST)
-            told = True
+            warned = True
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "too many at a time")
         place = object()
         back.add(place)

@@ -1,4 +1,5 @@
-"""The audit as a site gets it: what we did there, as whom, for whom, with which key. Lines of the ledger as text."""
+"""The audit as a site gets it: what the link did there, as whom, for whom, with which key. Lines of the ledger as
+text."""
 
 from __future__ import annotations
 
@@ -15,12 +16,12 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  #
 
 
 def heading(form: Format) -> str:
-    """What comes before the first line."""
+    """Return the text before the first line."""
     return _row(FIELDS) if form == "csv" else ""
 
 
 def writer(form: Format) -> Callable[[AuditLine], str]:
-    """A line as text, with its end. Moments are RFC 3339, in UTC."""
+    """Return a function that gives a line as text, with its end. Moments are RFC 3339, in UTC."""
     return _csv if form == "csv" else lambda line: line.model_dump_json() + "\n"
 
 
@@ -30,7 +31,7 @@ def _csv(line: AuditLine) -> str:
 
 
 def cell(text: str) -> str:
-    """People name themselves; a spreadsheet must not take a name for a formula."""
+    """Return text that a spreadsheet does not take for a formula: people name themselves."""
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -1,9 +1,9 @@
-"""GPU-hours: reserved before a job is handed over, counted as its scheduler counts it, given back when it is over.
+"""GPU-hours: reserved before a job is submitted, counted as its scheduler counts them, given back when the job is over.
 
-A charge is one job's. Until it is over it holds what it may still use, its whole walltime, so a project can never be
-promised more than it has. What a project used and what it holds are sums of its charges: there is no second number
-that could come to differ. All is kept as whole GPU-seconds, which is how schedulers count.
-"""
+A charge belongs to one job. Until the job is over its charge holds what the job may still use, its whole walltime,
+so a project can never be promised more than it has. What a project used and what is reserved for it are sums of its
+charges: there is no second number that could come to differ. All amounts are whole GPU-seconds, as schedulers count
+them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     ColumnElement,
@@ -57,8 +57,8 @@ class ChargeReservation:
 
 
 class OverBudget(Rejected):
-    """The project has not so much left, or not for so long. ``left``, ``needs``: GPU-hours, None where it is the time
-    that is too short; ``fits``: how many of several claims that are alike it allows."""
+    """Raise where the project has not so much left, or not for so long. ``left``, ``needs``: GPU-hours, None where
+    the time is too short; ``fits``: how many equal reservations the project allows."""
 
     def __init__(self, project: Project, left: float | None, needs: float | None) -> None:
         super().__init__(f"The budget of {project.id} does not allow it.")
@@ -68,7 +68,7 @@ class OverBudget(Rejected):
         self.fits: int | None = None
 
     def problem(self) -> ProblemError:
-        """In a person's words."""
+        """Return the refusal in a person's words."""
         ends = self.project.ends
         until = "" if ends is None else ends.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
         if self.left is None or self.needs is None:
@@ -84,41 +84,41 @@ class OverBudget(Rejected):
 
 
 def worker_charge(batch: str, task: int) -> str:
-    """The id of the charge of one of a batch's jobs."""
+    """Return the id of the charge of one job of a batch."""
     return f"{batch}/{task}"
 
 
 # --- what goes into a commit of the ledger, mostly with what it is about
 
 
-def reserve(claims: Sequence[ChargeReservation], project: Project | None, alike: int = 0) -> Write:
+def reserve(reservations: Sequence[ChargeReservation], project: Project | None, alike: int = 0) -> Write:
     """Hold what these jobs may use. Raises OverBudget, and then the whole commit is undone; with ``project`` None or
     without a grant nothing is refused. ``alike``: so many more like the first must be allowed, too; they are not held.
     """
 
     def write(db: Connection) -> None:
-        if project is not None and claims:
-            longest = max(claim.seconds for claim in claims)
-            each = claims[0].gpus * claims[0].seconds
-            needs = sum(claim.gpus * claim.seconds for claim in claims) + alike * each
+        if project is not None and reservations:
+            longest = max(reservation.seconds for reservation in reservations)
+            each = reservations[0].gpus * reservations[0].seconds
+            needs = sum(reservation.gpus * reservation.seconds for reservation in reservations) + alike * each
             try:
                 _check(db, project, needs, clock.now() + timedelta(seconds=longest))
             except OverBudget as error:
                 if error.left is not None and each:
                     error.fits = math.floor(round(error.left * HOUR) / each)
                 raise
-        if claims:
-            db.execute(insert(charges), [_columns(claim) for claim in claims])
+        if reservations:
+            db.execute(insert(charges), [_columns(one) for one in reservations])
 
     return write
 
 
-def found(claims: Sequence[ChargeReservation]) -> Write:
+def found(reservations: Sequence[ChargeReservation]) -> Write:
     """Hold what jobs may use that are there already, though these books never had them: nobody is asked."""
 
     def write(db: Connection) -> None:
-        if claims:
-            db.execute(upsert(db, charges).on_conflict_do_nothing(), [_columns(claim) for claim in claims])
+        if reservations:
+            db.execute(upsert(db, charges).on_conflict_do_nothing(), [_columns(one) for one in reservations])
 
     return write
 
@@ -137,7 +137,7 @@ def reserve_more(charge_id: str, seconds: int, until: datetime, project: Project
 
 
 def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Write:
-    """The scheduler says since when its job runs, and until when at most."""
+    """Write that the job runs since ``started``, and until ``ends`` at most, as its scheduler says."""
     values: dict[str, Any] = {"started": started}
     if started is not None and ends is not None:
         values["reserved"] = seconds_between(started, ends)
@@ -145,8 +145,8 @@ def runs(charge_id: str, started: datetime | None, ends: datetime | None) -> Wri
 
 
 def began_again(charge_id: str, started: datetime | None, at: datetime) -> Write:
-    """Its job was put back into the queue and may use its whole time once more. What it ran before counts as well, as
-    the scheduler counts it; until that tells how long it was, it was until ``at``."""
+    """Write that the job was put back into the queue and may use its whole time once more. The earlier run counts as
+    well, as the scheduler counts it; until the scheduler tells how long it was, it lasted until ``at``."""
     return _change(charge_id, {"started": None, "earlier": charges.c.earlier + ran(started, at)})
 
 
@@ -155,10 +155,30 @@ def ran(started: datetime | None, at: datetime) -> int:
     return 0 if started is None else seconds_between(started, at)
 
 
-def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Write:
-    """Its job is over, or never was: what it used counts, and the rest is given back.
+class Used(NamedTuple):
+    """What a job that is over used: the GPUs that are counted for it, for the seconds of all its runs."""
 
-    What the scheduler says in ``end`` counts to the second; all runs do. Where it does not tell, the job ran from
+    gpus: int
+    seconds: int
+
+
+class Settlement:
+    """A write that closes a job's charge. ``used``: what the job used, once it is written; None: there is no charge."""
+
+    def __init__(self, charge_id: str, values: dict[str, Any]) -> None:
+        self._query = update(charges).where(charges.c.id == charge_id).values(values)
+        self.used: Used | None = None
+
+    def __call__(self, db: Connection) -> None:
+        """Write it."""
+        found = db.execute(self._query.returning(charges.c.gpus, charges.c.seconds)).first()
+        self.used = None if found is None else Used(*found)
+
+
+def settle(charge_id: str, end: End | None, restarts: int, started: datetime | None, latest: datetime) -> Settlement:
+    """Write that the job is over, or never was: what it used counts, and the rest is given back.
+
+    What the scheduler says in ``end`` counts to the second; all runs do. Where it says nothing, the job ran from
     ``started`` (None: not at all) to ``latest``, and before that for as long as was seen."""
     ended = latest if end is None or end.ended is None else end.ended
     if end is not None and end.elapsed is not None:
@@ -166,18 +186,18 @@ def settle(charge_id: str, end: End | None, restarts: int, started: datetime | N
     last = 0 if started is None else seconds_between(started, ended)
     whole = counted(end, restarts)
     seconds = charges.c.earlier + last if whole is None else literal(whole, Integer)
-    return _change(charge_id, {"started": started, "ended": ended, "seconds": _believed(seconds)})
+    return Settlement(charge_id, {"started": started, "ended": ended, "seconds": _believed(seconds)})
 
 
 def _believed(seconds: ColumnElement[int]) -> ColumnElement[int]:
-    """No more than there can have been since the charge was made: a record of a job may come from its own account."""
+    """Return the seconds, at most those since the charge was made: a record of a job may come from its own account."""
     since = literal(clock.now().timestamp(), Float) - type_coerce(charges.c.reserved_at, Float)
     most = cast(since, Integer) + charges.c.reserved + CLOCKS
     return case((seconds > most, most), else_=seconds)
 
 
 def reopen(charge_id: str) -> Write:
-    """It was not over after all."""
+    """Write that the job was not over after all."""
     return _change(charge_id, {"ended": None, "seconds": None})
 
 
@@ -197,7 +217,7 @@ class ChargeTotals:
 
 
 def stand(now: Sequence[ChargeTotals]) -> Write:
-    """How far many jobs are, at once: an array of a thousand is one statement."""
+    """Write how far many jobs are, in one statement: an array may have a thousand."""
     reserved: Any = func.coalesce(bindparam("reserved", type_=Integer), charges.c.reserved)
     query = update(charges).where(charges.c.id == bindparam("charge")).values(reserved=reserved)
     query = query.values({name: bindparam(name) for name in ("started", "earlier", "ended")})
@@ -212,12 +232,13 @@ def stand(now: Sequence[ChargeTotals]) -> Write:
 
 
 def seconds_between(since: datetime, until: datetime) -> int:
-    """Whole ones; none where it is the other way round."""
+    """Return whole seconds; 0 if ``until`` precedes ``since``."""
     return max(0, round((until - since).total_seconds()))
 
 
 def counted(end: End | None, restarts: int) -> int | None:
-    """Seconds of all of a job's runs, as the scheduler counts them; None: it does not tell of all of them."""
+    """Return the seconds of all of a job's runs, as the scheduler counts them; None: the scheduler does not tell of
+    all runs."""
     if end is None or end.elapsed is None:
         return None
     if restarts == 0:
@@ -229,13 +250,13 @@ def counted(end: End | None, restarts: int) -> int | None:
 
 
 class Charges:
-    """Looks at the charges."""
+    """Reads the charges."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     async def balance(self, project: ProjectId) -> ProjectBalance:
-        """GPU-hours that a project used, and that its jobs may still use. Raises LedgerError."""
+        """Return the GPU-hours that a project used, and those that its jobs may still use. Raises LedgerError."""
         open_ = (charges.c.project == project, charges.c.ended.is_(None))
         query = select(charges).where(*open_)
         now = clock.now()
@@ -260,6 +281,12 @@ class Charges:
         now = clock.now()
         return float(sum(row["gpus"] * _seconds(row, *_run(row, now)) for row in rows)) / HOUR
 
+    async def used(self, charge_ids: Sequence[str]) -> dict[str, Used]:
+        """Return what each of these jobs used that are over. Raises LedgerError."""
+        query = select(charges).where(charges.c.id.in_(charge_ids), charges.c.ended.is_not(None))
+        rows = await self._ledger.rows(charges, query) if charge_ids else []
+        return {row["id"]: Used(row["gpus"], row["seconds"] or 0) for row in rows}
+
     async def earlier(self) -> dict[str, int]:
         """Return, for each job that is not over and that its scheduler has begun again, the seconds of the runs before
         the present one. Raises LedgerError."""
@@ -269,8 +296,8 @@ class Charges:
     async def usage(
         self, project: ProjectId | None = None, since: date | None = None, person: str | None = None
     ) -> list[UsageLine]:
-        """GPU-seconds by day (UTC), project, factory and person, oldest first; what runs counts up to now. Raises
-        LedgerError."""
+        """Return GPU-seconds by day (UTC), project, factory and person, oldest first; running jobs count up to now.
+        Raises LedgerError."""
         where: list[ColumnElement[bool]] = [
             or_(charges.c.started.is_not(None), charges.c.earlier > 0, charges.c.seconds > 0)
         ]
@@ -317,7 +344,7 @@ def _seconds(row: Mapping[str, Any], started: datetime, ended: datetime) -> int:
 
 
 def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
-    """A run cut at midnights, UTC: the days, and for how many seconds of each."""
+    """Yield the days (UTC) of a run, and for how many seconds it lasted on each."""
     at = started.astimezone(UTC)
     while seconds > 0:
         midnight = datetime.combine(at.date() + timedelta(days=1), time.min, UTC)
@@ -330,10 +357,11 @@ def _days(started: datetime, seconds: int) -> Iterable[tuple[date, int]]:
 
 
 def _check(db: Connection, project: Project, needs: int, until: datetime) -> None:
-    """Raises OverBudget. ``needs``: GPU-seconds; ``until``: when the last of it may be used.
+    """Check that a project has so much left. Raises OverBudget. ``needs``: GPU-seconds; ``until``: when the last of it
+    may be used.
 
-    Whoever else wants of the same project waits until this commit is through or undone: the first statement writes the
-    project's row, which two cannot do at once on any database, and only then is looked at what is left."""
+    Other writers for the same project wait until this commit is through or undone: the first statement writes the
+    project's row, which two writers cannot do at once on any database, and only then reads what is left."""
     kept = {"project": project.id, "gpu_hours": project.gpu_hours, "at": clock.now()}
     db.execute(upsert(db, budgets).values(kept).on_conflict_do_update(index_elements=["project"], set_=kept))
     if project.ends is not None and until > project.ends:
@@ -347,8 +375,8 @@ def _check(db: Connection, project: Project, needs: int, until: datetime) -> Non
         raise OverBudget(project, max(0, left) / HOUR, needs / HOUR)
 
 
-def _columns(claim: ChargeReservation) -> dict[str, Any]:
-    values = {**claim.__dict__, "reserved": claim.seconds, "reserved_at": clock.now(), "earlier": 0}
+def _columns(reservation: ChargeReservation) -> dict[str, Any]:
+    values = {**reservation.__dict__, "reserved": reservation.seconds, "reserved_at": clock.now(), "earlier": 0}
     del values["seconds"]  # the column's are those that it used
     return values
 

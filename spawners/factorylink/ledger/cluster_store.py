@@ -1,4 +1,4 @@
-"""Clusters in the ledger's database: a row of each table in memory, and what is written and read."""
+"""Clusters in the ledger's database: the rows of each table in memory, and what is written and read."""
 
 from __future__ import annotations
 
@@ -44,8 +44,9 @@ from factorylink.util import clock
 
 @dataclass
 class WorkerRecord:
-    """One job; ``task``: its index in the batch's array, from 1; ``restarts``: how often the scheduler began it again;
-    ``earlier``: hours that it ran before that, at most. What is below the line only this process knows."""
+    """One job; ``task``: its index in the batch's array, from 1; ``restarts``: how often the scheduler began it
+    again; ``earlier``: hours that its earlier runs took, at most. The fields below the line are known only to this
+    process."""
 
     batch: BatchId
     task: int
@@ -69,7 +70,7 @@ class WorkerRecord:
     version: int = 0  # of the cluster, when it changed last
 
     def runs(self, job: Job, batch: BatchRecord, now: datetime) -> None:
-        """What the scheduler says of it. Runs before this one were as long as can be."""
+        """Take over what the scheduler says of the job. Earlier runs count as long as they can have been."""
         started = job.started if job.state is not JobState.PENDING else None
         again = max(job.restarts - self.restarts, int(self.started not in (None, started)))
         if again > 0:
@@ -79,8 +80,8 @@ class WorkerRecord:
         self.started, self.ends = started, job.ends if started else None
 
     def is_over(self, now: datetime, end: End | None) -> None:
-        """It has ended: when the scheduler says, else as late as can be. Where nobody knows whether it ran, it did from
-        when it was last seen waiting."""
+        """Note that the job has ended: when the scheduler says so, else as late as possible. Where nobody knows
+        whether it ran, it ran since it was last seen waiting."""
         self.ended = end.ended if end is not None and end.ended is not None else min(now, self.ends or now)
         if end is not None and 0 < self.restarts <= len(end.earlier):
             self.earlier = sum(end.earlier[-self.restarts :]) / 3600
@@ -92,20 +93,20 @@ class WorkerRecord:
             self.started = self.ended - timedelta(seconds=end.elapsed)
 
     def used(self, now: datetime) -> float:
-        """Hours for which it ran."""
+        """Return the hours for which the job ran."""
         if self.started is None:
             return self.earlier
         return self.earlier + _hours(self.started, self.ended or min(now, self.ends or now))
 
     def stand(self) -> ChargeTotals:
-        """What its charge says of it."""
+        """Return what the job's charge holds."""
         over = None if self.ended is None else round(3600 * self.used(self.ended))
         reserved = seconds_between(self.started, self.ends) if self.started and self.ends else None
         charge = worker_charge(self.batch, self.task)
         return ChargeTotals(charge, self.started, reserved, round(3600 * self.earlier), self.ended, over)
 
     def left(self, whole: float, now: datetime) -> float:
-        """Hours that it may still run. ``whole``: its walltime."""
+        """Return the hours that the job may still run. ``whole``: its walltime."""
         if self.ended is not None:
             return 0.0
         if self.started is None:
@@ -115,8 +116,8 @@ class WorkerRecord:
 
 @dataclass
 class BatchRecord:
-    """Equal jobs, submitted together. ``job``: the array's id, or the one job's. ``submitted``: when, by the scheduler;
-    None: no answer had one of them yet."""
+    """Equal jobs, submitted together. ``job``: the id of the array, or of the only job. ``submitted``: when, by the
+    scheduler; None: no answer showed one of the jobs yet."""
 
     id: BatchId
     cluster: ClusterId
@@ -133,15 +134,15 @@ class BatchRecord:
 
     @property
     def adopted(self) -> bool:
-        """True if its jobs were not submitted by this ledger's link: a client says that they are there."""
+        """Return whether its jobs were not submitted by this ledger's link: a client says that they are there."""
         return self.submit_begun is not None and self.submits == 0
 
     def was_shown(self, worker: WorkerRecord) -> bool:
-        """True unless only a client says that this job is there: no answer of the factory has had it yet."""
+        """Return whether the factory has shown this job; False if only a client says that it is there."""
         return not self.adopted or worker.state is not WorkerState.ASKED
 
     def job_of(self, worker: WorkerRecord) -> JobId | None:
-        """The scheduler's id of one of its jobs, once it is known."""
+        """Return the scheduler's id of one job, once it is known."""
         return self.job if self.job is None or self.count == 1 else task_of(self.job, worker.task)
 
 
@@ -170,7 +171,7 @@ class ClusterRecord:
     batches: dict[BatchId, BatchRecord] = field(default_factory=dict)
 
     def workers(self) -> Iterable[WorkerRecord]:
-        """Those of all batches."""
+        """Return the workers of all batches."""
         return (worker for batch in self.batches.values() for worker in batch.workers)
 
 
@@ -189,8 +190,8 @@ class ClusterStore:
         self._ledger = ledger
 
     async def add(self, row: ClusterRecord | BatchRecord, entry: AuditEntry | None = None, *also: Write) -> None:
-        """A new row, with its workers, and what goes into the same commit. Raises Conflict where that id is taken, and
-        what ``also`` raises."""
+        """Write a new row with its workers; ``also`` goes into the same commit. Raises Conflict where the id is
+        taken, and what ``also`` raises."""
 
         def write(db: Connection) -> None:
             db.execute(insert(_KEPT[type(row)]).values(_values(row)))
@@ -239,7 +240,7 @@ class ClusterStore:
         await self._ledger.write(write)
 
     async def live(self) -> list[ClusterRecord]:
-        """All that have not ended, with all that belongs to them."""
+        """Return all clusters that have not ended, with batches and workers."""
         lives = clusters.c.ended.is_(None)
         theirs = batches.c.cluster.in_(select(clusters.c.id).where(lives))  # the database's own: there may be very many
 
@@ -261,8 +262,8 @@ class ClusterStore:
         return await self._ledger.transact(read)
 
     async def ended(self, user: str, limit: int) -> list[tuple[ClusterRecord, int, float]]:
-        """The last that ended of a person, without what belongs to them: each with the number of its jobs, and for how
-        many hours these ran in all."""
+        """Return the last clusters of a person that ended, without their batches: each with the number of its jobs,
+        and the hours that these ran in all."""
         ran = type_coerce(workers.c.ended, Float) - type_coerce(workers.c.started, Float)
         hours = func.coalesce(func.sum(ran), 0.0) / 3600 + func.coalesce(func.sum(workers.c.earlier), 0.0)
         figures = select(func.count(), hours)
@@ -280,12 +281,12 @@ class ClusterStore:
         return await self._ledger.transact(read)
 
     async def accounts(self, factory: str) -> list[str]:
-        """Site accounts that ever had a cluster there."""
+        """Return the site accounts that ever had a cluster there."""
         query = select(clusters.c.account).where(clusters.c.factory == factory).distinct()
         return await self._ledger.transact(lambda db: list(db.execute(query).scalars()))
 
     async def batch(self, batch_id: BatchId) -> tuple[str, datetime | None] | None:
-        """(person, when its cluster ended) of any batch that ever was."""
+        """Return (person, when its cluster ended) of any batch that ever was."""
         query = select(clusters.c.user, clusters.c.ended).join(batches).where(batches.c.id == batch_id)
 
         def read(db: Connection) -> tuple[str, datetime | None] | None:
@@ -296,24 +297,24 @@ class ClusterStore:
 
 
 def spent(row: ClusterRecord, now: datetime | None = None) -> float:
-    """GPU-hours that its jobs have used."""
+    """Return the GPU-hours that the cluster's jobs have used."""
     at = now or clock.now()
     return row.earlier + row.gpus * sum(worker.used(at) for worker in row.workers())
 
 
 def committed(row: ClusterRecord, now: datetime | None = None) -> float:
-    """GPU-hours that its jobs may still use, at most."""
+    """Return the GPU-hours that the cluster's jobs may still use, at most."""
     at = now or clock.now()
     return row.gpus * sum(w.left(batch.hours, at) for batch in row.batches.values() for w in batch.workers)
 
 
 def busy(row: ClusterRecord) -> int:
-    """GPUs of its jobs that run."""
+    """Return the number of GPUs of its running jobs."""
     return row.gpus * sum(worker.started is not None and worker.ended is None for worker in row.workers())
 
 
 def last_turn(row: ClusterRecord) -> datetime:
-    """When it was made, or a job of it started or ended: since then GPU-hours went on evenly."""
+    """Return when the cluster was made or a job of it last started or ended: since then its GPU-hours grew evenly."""
     return max(
         (at for worker in row.workers() for at in (worker.started, worker.ended) if at is not None), default=row.created
     )

@@ -1,8 +1,7 @@
-"""Types of the ledger's columns, and a row of which a value cannot be read.
+"""Types of the ledger's columns, and a check for a row with a value that cannot be read.
 
-A stored value never raises where it is read: a moment outside of the years that are believed becomes the nearest one,
-and whatever else is not as it must be becomes ``Spoilt``, which ``intact`` looks for.
-"""
+Reading a stored value never raises: a moment outside of the years that are believed becomes the nearest one, and any
+other wrong value becomes ``Spoilt``, which ``intact`` looks for."""
 
 from __future__ import annotations
 
@@ -34,11 +33,11 @@ class MomentColumn(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> float | None:  # noqa: ARG002
-        """To the database."""
+        """Return the value for the database."""
         return None if value is None else min(max(value.timestamp(), _FIRST), _LAST)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
-        """From the database."""
+        """Return the value from the database."""
         if value is None:
             return None
         if not isinstance(value, int | float) or math.isnan(value):
@@ -47,7 +46,7 @@ class MomentColumn(TypeDecorator[datetime]):
 
 
 class ParsedColumn(TypeDecorator[Any]):
-    """Anything pydantic can check, as JSON."""
+    """A value of any type that pydantic can check, as JSON."""
 
     impl = Text
     cache_ok = False
@@ -57,11 +56,11 @@ class ParsedColumn(TypeDecorator[Any]):
         self._kind: TypeAdapter[Any] = TypeAdapter(kind)
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
-        """To the database."""
+        """Return the value for the database."""
         return None if value is None else self._kind.dump_json(value).decode()
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002
-        """From the database."""
+        """Return the value from the database."""
         try:
             return None if value is None else self._kind.validate_json(value)
         except ValueError as error:  # pydantic's ValidationError is one

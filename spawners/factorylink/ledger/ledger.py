@@ -1,8 +1,7 @@
 """The link's database: sessions, what happened to them, last choices, drained and paused factories, and the audit.
 
-An async face over one writer thread. Every method returns after the commit is on the disk; what is written at the same
-time shares one.
-"""
+An async face over one writer thread. Every method returns after the commit is on the disk; writes of the same moment
+share one commit."""
 
 from __future__ import annotations
 
@@ -38,15 +37,15 @@ TRIES = 6  # of a commit that was in another link's way
 
 
 class LedgerError(Exception):
-    """The ledger cannot be used: the disk is full, the file is damaged or of a newer version."""
+    """Raise where the ledger cannot be used: the disk is full, the file is damaged or of a newer version."""
 
 
 class LedgerConflict(Exception):
-    """A row like that lives already: another session of the same server, or of the same job."""
+    """Raise where there is a live row of the same kind: another session of the same server, or of the same job."""
 
 
 class Rejected(Exception):
-    """Raised in a write that must not be: it is undone, and nobody else's with it."""
+    """Raise to roll back this write only; others batched with it are retried."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,8 @@ class AuditEntry:
 
 
 class Ledger:
-    """Open it before use. ``where``: a SQLite file, made 0600 if missing, or a PostgreSQL database."""
+    """The ledger. Call ``open`` before use. ``where``: a SQLite file, made 0600 if missing, or a PostgreSQL
+    database."""
 
     def __init__(self, where: Path | Database) -> None:
         self.where = where if isinstance(where, Database) else Database.file(where)
@@ -76,7 +76,7 @@ class Ledger:
         self._reported: set[tuple[str, str, str]] = set()
 
     async def open(self) -> None:
-        """Raises LedgerError in words if the file is not ours to use."""
+        """Open the database. Raises LedgerError in words if the file belongs to somebody else or cannot be used."""
         await self._run(self._open)
 
     async def close(self) -> None:
@@ -88,7 +88,8 @@ class Ledger:
     # --- sessions
 
     async def add(self, row: SessionRecord, entry: AuditEntry, *also: Write) -> None:
-        """A new session's intent, and what goes into the same commit. Raises Conflict, and what ``also`` raises."""
+        """Write a new session's intent; ``also`` goes into the same commit. Raises Conflict, and what ``also``
+        raises."""
 
         def write(db: Connection) -> None:
             db.execute(insert(schema.sessions).values(row.columns()))
@@ -105,8 +106,8 @@ class Ledger:
     async def change(
         self, row: SessionRecord, *also: Write, say: str = "", entry: AuditEntry | None = None, **values: Any
     ) -> None:
-        """Write these columns, then set them on the row; with a line for its log, one for the audit, and what goes into
-        the same commit. Raises Conflict, and what ``also`` raises."""
+        """Write these columns, then set them on the record; with a line for its log, one for the audit, and ``also``
+        in the same commit. Raises Conflict, and what ``also`` raises."""
         line = LogLine(at=clock.now(), text=say) if say else None
 
         def write(db: Connection) -> None:
@@ -129,25 +130,25 @@ class Ledger:
             row.log.append(line)
 
     async def note(self, entry: AuditEntry) -> None:
-        """A line for the audit, of something that changes no row."""
+        """Write a line of the audit about an act that changes no row."""
         await self.write(lambda db: _done(db, insert(schema.audit).values(audit_values(entry))))
 
     async def row(self, session_id: SessionId) -> SessionRecord | None:
-        """One session with its log."""
+        """Return one session with its log."""
         rows = await self.transact(lambda db: self._rows(db, schema.sessions.c.id == session_id, limit=1))
         return rows[0] if rows else None
 
     async def live(self) -> list[SessionRecord]:
-        """All that have not ended."""
+        """Return all sessions that have not ended."""
         return await self.transact(lambda db: self._rows(db, schema.sessions.c.ended.is_(None)))
 
     async def accounts(self, factory: str) -> list[str]:
-        """Site accounts that ever had a session there."""
+        """Return the site accounts that ever had a session there."""
         query = select(schema.sessions.c.account).where(schema.sessions.c.factory == factory).distinct()
         return await self.transact(lambda db: list(db.execute(query).scalars()))
 
     async def recent(self, user: str | None = None, server: str | None = None, limit: int = 20) -> list[SessionRecord]:
-        """Sessions, ended ones too, newest first."""
+        """Return sessions, ended ones too, newest first."""
         where = [
             column == value
             for column, value in ((schema.sessions.c.user, user), (schema.sessions.c.server, server))
@@ -156,7 +157,7 @@ class Ledger:
         return await self.transact(lambda db: self._rows(db, *where, limit=limit))
 
     async def audited(self, action: str | None = None) -> list[AuditEntry]:
-        """The audit, oldest first."""
+        """Return the audit, oldest first."""
         query = select(*(schema.audit.c[field.name] for field in fields(AuditEntry)))
         if action is not None:
             query = query.where(schema.audit.c.action == action)
@@ -166,7 +167,8 @@ class Ledger:
     async def audit(
         self, factory: str, since: datetime | None = None, after: int = 0, limit: int = 1000
     ) -> list[AuditLine]:
-        """A page of a factory's audit, oldest first; ``after``: the number of the last line of the page before."""
+        """Return a page of a factory's audit, oldest first; ``after``: the number of the last line of the page
+        before."""
         columns = schema.audit.c
         query = select(schema.audit).where(columns.factory == factory, columns.number > after)
         if since is not None:
@@ -181,32 +183,32 @@ class Ledger:
         await self.write(_put(schema.choices, "user", user=user, choice=choice, at=clock.now()))
 
     async def last_choice(self, user: str) -> Choice | None:
-        """What the person chose last."""
+        """Return what the person chose last."""
         found = await self.rows(schema.choices, select(schema.choices).where(schema.choices.c.user == user))
         return found[0]["choice"] if found else None
 
     async def drains(self) -> dict[str, str]:
-        """Drained factories and the operator's message."""
+        """Return the drained factories, each with the operator's message."""
         return await self._messages(schema.drains)
 
     async def drain(self, factory: str, message: str) -> None:
-        """Note that a factory takes nothing new."""
+        """Write that a factory takes nothing new."""
         await self._set_message(schema.drains, factory, message)
 
     async def undrain(self, factory: str) -> None:
-        """Note that it takes new sessions again."""
+        """Write that a factory takes new sessions again."""
         await self.write(lambda db: _done(db, delete(schema.drains).where(schema.drains.c.factory == factory)))
 
     async def pauses(self) -> dict[str, str]:
-        """Paused factories and the operator's message."""
+        """Return the paused factories, each with the operator's message."""
         return await self._messages(schema.pauses)
 
     async def pause(self, factory: str, message: str) -> None:
-        """Note that nothing is submitted or entered there."""
+        """Write that nothing is submitted or entered at a factory."""
         await self._set_message(schema.pauses, factory, message)
 
     async def resume(self, factory: str) -> None:
-        """Note that a pause is over."""
+        """Write that a pause is over."""
         await self.write(lambda db: _done(db, delete(schema.pauses).where(schema.pauses.c.factory == factory)))
 
     # --- underneath
@@ -251,8 +253,8 @@ class Ledger:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     async def write(self, write: Write) -> None:
-        """In a commit of its own, or with what others write at the same moment. Raises IntegrityError, LedgerError, and
-        what it raises itself as Rejected."""
+        """Run a write in a commit of its own, or with what others write at the same moment. Raises IntegrityError,
+        LedgerError, and what the write itself raises as Rejected."""
         try:
             await self._writes.do(None, write)
         except (DataError, ArithmeticError, ValueError, TypeError) as error:
@@ -266,7 +268,7 @@ class Ledger:
         await self.transact(all_of_them)
 
     async def transact(self, work: Callable[[Connection], T]) -> T:
-        """In a transaction of its own: what reads. Raises IntegrityError, LedgerError."""
+        """Run ``work``, which reads, in a transaction of its own. Raises IntegrityError, LedgerError."""
 
         def transact() -> T:
             if self._engine is None:
@@ -303,12 +305,13 @@ class Ledger:
 
 
 def upsert(db: Connection, table: Table) -> Any:
-    """An insert that can say what to do where the row is there already: ``on_conflict_do_update``, ``…_do_nothing``."""
+    """Return an insert that can say what to do where the row is there already: ``on_conflict_do_update``,
+    ``…_do_nothing``."""
     return (postgresql.insert if db.dialect.name == "postgresql" else sqlite.insert)(table)
 
 
 def _put(table: Table, key: str, **values: Any) -> Write:
-    """The row of that key, new or in place of the old one."""
+    """Return a write of the row of that key, new or in place of the old one."""
     return lambda db: _done(
         db, upsert(db, table).values(values).on_conflict_do_update(index_elements=[key], set_=values)
     )

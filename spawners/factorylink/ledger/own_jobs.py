@@ -1,4 +1,5 @@
-"""The jobs that the ledger says were submitted here, as an order to the scheduler must find them."""
+"""The jobs that the ledger says were submitted here, in the form that orders to the scheduler compare with its
+answer."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The ledger's tables, and what a row of the sessions' table is in memory. Moments are kept as seconds since 1970.
+"""The ledger's tables, and a row of the sessions' table in memory. Moments are kept as seconds since 1970.
 
-What brings a database here from one of an older release is in ``migrations``; a test keeps the two the same."""
+``migrations`` brings a database of an older release here; a test keeps the two the same."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from factorylink.ledger.columns import MomentColumn, ParsedColumn
 
 
 def only(where: ColumnElement[bool]) -> dict[str, Any]:
-    """An index of such rows only, on any database."""
+    """Return the keywords of an index of such rows only, for any database."""
     return {"sqlite_where": where, "postgresql_where": where}
 
 
@@ -136,11 +136,10 @@ audit = Table(
 @dataclass
 class SessionRecord:
     """One session as the ledger has it. ``submits``: how often a submission was begun; ``submit_begun``: when last.
-    ``submitted``: when its job was, by the scheduler; None: no answer had the job yet.
+    ``submitted``: when its job was submitted, by the scheduler; None: no answer showed the job yet.
 
-    ``stopped_for``: why the wish became ``stop``. ``state`` is never ``unreachable``: that is how it looks, not how
-    it is.
-    """
+    ``stopped_for``: why ``wish`` became ``stop``. ``state`` is never ``unreachable``: that is a view of the session,
+    not its state."""
 
     id: SessionId
     user: str
@@ -175,11 +174,11 @@ class SessionRecord:
 
     @property
     def head(self) -> bool:
-        """It runs a cluster's Dask scheduler, and no notebook."""
+        """Return whether the session runs a cluster's Dask scheduler, and no notebook."""
         return self.server.startswith(HEAD)
 
     def columns(self) -> dict[str, Any]:
-        """What goes into the sessions' table."""
+        """Return the values for the sessions' table."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "log"}
 
 

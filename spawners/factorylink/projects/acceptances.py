@@ -1,4 +1,4 @@
-"""Which version of which site's rules each person has accepted: kept for good, each with its date."""
+"""The versions of the sites' rules that each person has accepted: kept for good, each with its date."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from factorylink.util import clock
 
 
 class Acceptances:
-    """``load`` before use."""
+    """Accepted rules. Call ``load`` before use."""
 
     def __init__(self, ledger: Ledger, config: LinkConfig) -> None:
         self._ledger = ledger
@@ -25,17 +25,18 @@ class Acceptances:
         self._known: dict[tuple[str, Slug, str], datetime] = {}  # by person, factory and version
 
     async def load(self) -> None:
-        """What the ledger has. Raises LedgerError."""
+        """Read the ledger. Raises LedgerError."""
         rows = await self._ledger.rows(schema.acceptances, select(schema.acceptances))
         self._known = {(row["user"], row["factory"], row["version"]): row["at"] for row in rows}
 
     def at(self, user: str, factory: Factory) -> datetime | None:
-        """When they accepted its rules as they are now; None: not yet, or it has none."""
+        """Return when the person accepted the factory's rules as they are now; None: not yet, or it has none."""
         rules = factory.site.rules
         return None if rules is None else self._known.get((user, factory.id, rules.version))
 
     def open(self, user: str, factory: Factory) -> Words | None:
-        """Why nothing of theirs starts there until they accept its rules; None: nothing is open."""
+        """Return why nothing of the person's starts there until they accept its rules; None: there is nothing to
+        accept."""
         if factory.site.rules is None or self.at(user, factory) is not None:
             return None
         return explain.filled("rules-open", factory=factory.site.machine, address=self._address)
@@ -65,5 +66,5 @@ class Acceptances:
 
 
 def checklist_address(config: LinkConfig) -> str:
-    """Where people find their checklist: in full if the gateway's address is known here."""
+    """Return the address of people's checklist: in full if the gateway's address is known here."""
     return f"{config.root}hub/checklist"

@@ -1,9 +1,8 @@
 """EuroHPC's access modes for AI Factories: how much and how long they grant.
 
-They are presets: what a project leaves out is filled in by its mode (``filled``), and what it says holds. From
-https://www.eurohpc-ju.europa.eu/ai-factories/ai-factories-access-modes_en; the size of Playground grants is what was
-seen, not a rule. A project that differs is no mistake, only unusual.
-"""
+They are presets: a value that a project leaves out is filled in by its mode (``filled``); a value that it has
+counts. From https://www.eurohpc-ju.europa.eu/ai-factories/ai-factories-access-modes_en; the size of Playground
+grants is what was seen, not a rule. A project that differs is unusual, and no mistake."""
 
 from __future__ import annotations
 
@@ -38,8 +37,9 @@ PRESETS: dict[Mode, AccessModePreset] = {
 
 
 def presets(project: Project) -> dict[str, float | datetime]:
-    """What its mode gives a project that leaves it out, by key. ``null`` in the file is an answer. A project that does
-    not say when it begins gets nothing: its mode's months would have no day to count from."""
+    """Return the values that a project's mode gives where the project leaves them out, by key. ``null`` in the file
+    is a value. A project that does not say when it begins gets none: its mode's months would have no day to count
+    from."""
     preset, found = PRESETS.get(project.mode), dict[str, float | datetime]()
     if preset is None or project.begins is None:
         return found
@@ -51,19 +51,19 @@ def presets(project: Project) -> dict[str, float | datetime]:
 
 
 def filled(project: Project) -> Project:
-    """As it holds: with what its mode gives it."""
+    """Return the project with the values of its mode filled in."""
     return project.model_copy(update=presets(project))
 
 
 def origins(project: Project) -> Iterator[str]:
-    """What its mode filled in, as KEY: WORDS."""
+    """Yield what its mode filled in, as KEY: WORDS."""
     for key, value in presets(project).items():
         shown = f"{value:%Y-%m-%d %H:%M %Z}" if isinstance(value, datetime) else f"{value:g}"
         yield f"{key}: {shown}, of the mode {PRESETS[project.mode].title}"
 
 
 def warnings(project: Project) -> Iterator[str]:
-    """What is unusual about a project as it holds, as KEY: WORDS."""
+    """Yield what is unusual about a project with its mode filled in, as KEY: WORDS."""
     if not project.members and not project.groups and not project.managers:
         yield "members: nobody is in it: 'members', 'managers' and 'groups' are empty"
     found = _ID.match(project.id)
@@ -91,7 +91,7 @@ def _needs(project: Project) -> str:
 
 
 def _later(moment: datetime, months: int) -> datetime:
-    """The same day so many months later, or the last of that month."""
+    """Return the same day so many months later, or the last day of that month."""
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     day = min(moment.day, calendar.monthrange(year, month + 1)[1])
     return moment.replace(year=year, month=month + 1, day=day)

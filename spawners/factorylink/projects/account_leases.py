@@ -1,8 +1,8 @@
-"""As whom somebody's jobs run at a factory: as themselves, or as an account lent to them and to nobody else.
+"""The site account as which a person's jobs run at a factory: their own, or one that is lent to them and to nobody
+else.
 
-A lent account stays with its person until another needs it. It then changes hands only if nothing of theirs lives
-there, and once it is wiped: their files are nobody else's.
-"""
+A lent account stays with its person until another person needs it. It then changes hands only if nothing of the
+first person's lives there, and once it is wiped: nobody else may read their files."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _WAIT_SECONDS = 0.8  # for a wipe, before the person is asked to come again
 
 @dataclass(frozen=True)
 class Right:
-    """What somebody may use at a place. ``factory``: with the sizes and the default hours that are left to them;
-    ``project`` None: nobody needs one; ``at``: what the project is there."""
+    """What a person may use at a factory, by one project. ``factory``: with the sizes and the default hours that are
+    left to the person; ``project`` None: the gateway needs none; ``at``: the project's settings at the factory."""
 
     place: FactoryConnection
     factory: Factory
@@ -51,12 +51,12 @@ class Inhabitants(Protocol):
     """Whatever lives at the factories now."""
 
     def here(self) -> Iterable[LiveSession | LiveCluster]:
-        """All sessions and clusters that have not ended."""
+        """Return all sessions and clusters that have not ended."""
         ...
 
 
 class AccountLeases:
-    """``load`` before use."""
+    """The leases of site accounts. Call ``load`` before use."""
 
     def __init__(self, ledger: Ledger, inhabitants: Inhabitants) -> None:
         self._ledger = ledger
@@ -68,48 +68,50 @@ class AccountLeases:
         self._lock = asyncio.Lock()
 
     async def load(self) -> None:
-        """What the ledger has. Raises LedgerError."""
+        """Read the ledger. Raises LedgerError."""
         rows = await self._ledger.rows(schema.leases, select(schema.leases))
         self._leases = {(row["factory"], row["account"]): row["user"] for row in rows}
 
     @contextlib.contextmanager
     def beginning(self, user: str) -> Iterator[None]:
-        """While they begin something, what is lent to them counts as used, though nothing lives there yet."""
+        """Count what is lent to the person as used while they begin something, though nothing lives there yet."""
         self._beginning[user] += 1
         try:
             yield
         finally:
             self._beginning[user] -= 1
 
-    def own(self, place: FactoryConnection, at: ProjectAt, user: str) -> str | None:
-        """The account that is theirs, or that everybody shares; None: they have none, but may be lent one."""
-        known = at.site_accounts.personal.get(user) or place.access.accounts.get(user)
+    def own(self, connection: FactoryConnection, at: ProjectAt, user: str) -> str | None:
+        """Return the person's own account, or the one that everybody shares; None: they have none, but may be lent
+        one."""
+        known = at.site_accounts.personal.get(user) or connection.access.accounts.get(user)
         if known is not None or at.site_accounts != SiteAccounts():
             return known
-        return site_account(place.access, user)
+        return site_account(connection.access, user)
 
-    def kind(self, place: FactoryConnection, at: ProjectAt, user: str) -> AccountKind:
-        """As whom that would be."""
-        if at.site_accounts.personal.get(user) or place.access.accounts.get(user):
+    def kind(self, connection: FactoryConnection, at: ProjectAt, user: str) -> AccountKind:
+        """Return as which kind of account the person's jobs would run."""
+        if at.site_accounts.personal.get(user) or connection.access.accounts.get(user):
             return "own"
-        if self.own(place, at, user) is not None:
+        if self.own(connection, at, user) is not None:
             return "shared"
         return "lent" if at.site_accounts.pool else "missing"
 
-    def name(self, place: FactoryConnection, at: ProjectAt, user: str) -> str | None:
-        """As whom they are known there: their own account, the shared one, or one that is lent to them at this moment;
-        None: none of these."""
-        mine = (a for a in at.site_accounts.pool if self._leases.get((place.factory.id, a)) == user)
-        return self.own(place, at, user) or next(mine, None)
+    def name(self, connection: FactoryConnection, at: ProjectAt, user: str) -> str | None:
+        """Return the account by which the person is known there: their own, the shared one, or one that is lent to
+        them at this moment; None: none of these."""
+        mine = (a for a in at.site_accounts.pool if self._leases.get((connection.factory.id, a)) == user)
+        return self.own(connection, at, user) or next(mine, None)
 
     def seen(self, right: Right, user: str) -> str | None:
-        """The same account, to look with and to ask for estimates: nothing is lent. None: none can be."""
+        """Return the account with which to look and to ask for estimates, without lending one; None: none can be
+        had."""
         pool = right.at.site_accounts.pool
         return self.name(right.place, right.at, user) or (pool[0] if pool else None)
 
     async def account(self, right: Right, user: str) -> str:
-        """As whom this person's jobs run there; lent where they have none. Call it while ``beginning``. Raises
-        ProblemError."""
+        """Return the account as which this person's jobs run there; lend one where they have none. Call it inside
+        ``beginning``. Raises ProblemError."""
         own = self.own(right.place, right.at, user)
         if own is not None:
             return own
@@ -126,7 +128,7 @@ class AccountLeases:
         raise of_words("limit", explain.own("pool-wiping"))
 
     async def _take(self, right: Right, user: str) -> str | None:
-        """The one that is theirs already, or that is nobody's. None: there is none."""
+        """Lend the account that the person has already, or a free one; return None if there is none."""
         factory, pool = right.place.factory.id, right.at.site_accounts.pool
         able = [a for a in pool if (factory, a) not in self._wiping and not self._used(factory, a, user)]
         for account in able:
@@ -140,18 +142,18 @@ class AccountLeases:
         return free
 
     async def found(self, factory: Slug, account: str, user: str) -> None:
-        """Something of theirs lives there that the ledger had lost, and with it whose the account is. Raises
+        """Take over an account in which something of the person's lives, after the ledger had lost that. Raises
         LedgerError."""
         if (factory, account) not in self._leases:
             await self._write(factory, account, user)
             self._leases[factory, account] = user
 
     def touches(self, factory: Slug, account: str) -> None:
-        """Something is begun there: from now on files of whoever has the account may lie there."""
+        """Note that something is begun there: from now on files of whoever has the account may lie there."""
         self._untouched.discard((factory, account))
 
     def _used(self, factory: Slug, account: str, user: str) -> bool:
-        """Whether it is another person's now."""
+        """Return whether the account is another person's now."""
         holder = self._leases.get((factory, account), user)
         if holder != user and self._beginning[holder] > 0:
             return True
@@ -159,28 +161,28 @@ class AccountLeases:
         return any((row.factory, row.account) == (factory, account) and row.user != user for row in rows)
 
     def _begin_wipe(self, right: Right, user: str) -> asyncio.Task[None]:
-        """Of an account that another person has left. Raises ProblemError where there is none."""
-        place = right.place
-        left = [a for a in right.at.site_accounts.pool if not self._used(place.factory.id, a, user)]
-        if not left or not place.access.account_wipe:
+        """Begin to wipe an account that another person has left. Raises ProblemError where there is none."""
+        connection = right.place
+        left = [a for a in right.at.site_accounts.pool if not self._used(connection.factory.id, a, user)]
+        if not left or not connection.access.account_wipe:
             raise of_words("limit", explain.own("pool-empty"))
-        account = min(left, key=lambda name: (place.factory.id, name) in self._wiping)
-        key = (place.factory.id, account)
+        account = min(left, key=lambda name: (connection.factory.id, name) in self._wiping)
+        key = (connection.factory.id, account)
         if key not in self._wiping:
-            self._wiping[key] = asyncio.create_task(self._wipe(place, account), name=f"wipe of {account}")
+            self._wiping[key] = asyncio.create_task(self._wipe(connection, account), name=f"wipe of {account}")
         return self._wiping[key]
 
-    async def _wipe(self, place: FactoryConnection, account: str) -> None:
-        key = (place.factory.id, account)
+    async def _wipe(self, connection: FactoryConnection, account: str) -> None:
+        key = (connection.factory.id, account)
         try:
-            await place.transport.run(
-                Command(argv=place.access.account_wipe, parse=done, timeout=WIPE_SECONDS), account
+            await connection.transport.run(
+                Command(argv=connection.access.account_wipe, parse=done, timeout=WIPE_SECONDS), account
             )
             await self._write(*key, None)
             self._leases.pop(key, None)
-            log.info("The account %s at %s is wiped", account, place.factory.id)
+            log.info("The account %s at %s is wiped", account, connection.factory.id)
         except (FactoryError, LedgerError) as error:
-            log.error("The account %s at %s is not wiped, so it is not lent: %s", account, place.factory.id, error)  # noqa: TRY400
+            log.error("The account %s at %s is not wiped, so it is not lent: %s", account, connection.factory.id, error)  # noqa: TRY400
         finally:
             del self._wiping[key]
 
@@ -196,8 +198,8 @@ class AccountLeases:
 
 
 def site_account(access: Access, user: str) -> str | None:
-    """As whom this person's jobs run there where projects say nothing; None: not at all. People without an account of
-    their own share the pool."""
+    """Return the account as which this person's jobs run there where projects say nothing; None: not at all. People
+    without an account of their own share the pool."""
     own = access.accounts.get(user)
     if own is not None or not access.account_pool:
         return own

@@ -1,4 +1,4 @@
-"""Who may use what: the projects, and which of them are whose."""
+"""Who may use what: the projects and their members."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 
 class ProjectTable(Protocol):
-    """Where the projects come from: a file here; an allocation portal (Waldur, Puhuri) would be another. What one must
-    do is in ``docs/developers.md``."""
+    """Where the projects come from: a file here; an allocation portal (Waldur, Puhuri) would be another. What a
+    table must do is in ``docs/developers.md``."""
 
     @property
     def projects(self) -> Mapping[ProjectId, Project] | None:
-        """As they were last known; a new mapping whenever one of them changed. None: not known, so nothing begins for
-        any and what runs goes on."""
+        """Return the projects as they were last known; a new mapping whenever one of them changed. None: the
+        projects are not known, so nothing begins for any of them, and what runs continues."""
         ...
 
     async def refresh(self) -> bool:
@@ -43,8 +43,8 @@ class ProjectTable(Protocol):
 
 
 class YamlTable:
-    """``projects.yaml``, read again when the file changes. ``factories``: the catalogue that it is checked against;
-    ``accesses``: how this hub reaches them, likewise."""
+    """``projects.yaml``, read again when the file changes. ``factories``: the catalogue with which the file is
+    checked; ``accesses``: how this hub reaches them, likewise."""
 
     def __init__(
         self, path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
@@ -56,7 +56,7 @@ class YamlTable:
         self.projects: Mapping[ProjectId, Project] | None = None
 
     async def refresh(self) -> bool:
-        """As ``ProjectTable`` has it."""
+        """Read the file again if it changed; return whether the projects changed."""
         try:
             found = self._path.stat()
             looks = (found.st_mtime_ns, found.st_size, found.st_ino)
@@ -78,7 +78,7 @@ class YamlTable:
 
 
 class ProjectBook:
-    """Whose projects are which, now. Without a table nobody needs one."""
+    """The projects of each person, now. Without a table nobody needs a project."""
 
     def __init__(self, people: KnownPeople, table: ProjectTable | None = None) -> None:
         self._people = people
@@ -88,12 +88,12 @@ class ProjectBook:
 
     @property
     def on(self) -> bool:
-        """Whether a start needs a project."""
+        """Return whether a start needs a project."""
         return self._table is not None
 
     @property
     def known(self) -> bool:
-        """Whether it is known which projects there are."""
+        """Return whether the projects are known."""
         return self._table is None or self._table.projects is not None
 
     async def refresh(self) -> bool:
@@ -108,16 +108,16 @@ class ProjectBook:
             return False
 
     def all(self) -> Iterable[Project]:
-        """Also those that ended."""
+        """Return all projects, also those that ended."""
         return (self._table.projects or {}).values() if self._table is not None else ()
 
     def get(self, project_id: ProjectId) -> Project | None:
-        """That project, whether active or not; None: there is none."""
+        """Return the project, whether active or not; None: there is none."""
         return (self._table.projects or {}).get(project_id) if self._table is not None else None
 
     def at(self, project_id: ProjectId | None, factory: Slug) -> ProjectAt:
-        """What it is at a factory, for a job that was let in before. Raises Refused where it has nothing
-        there any more, Unreachable where no project is known."""
+        """Return the project's settings at a factory, for a job that was let in before. Raises Refused where the
+        project has nothing there any more, Unreachable where no project is known."""
         if project_id is None or not self.on:
             return ProjectAt()
         if not self.known:
@@ -129,23 +129,23 @@ class ProjectBook:
         return at
 
     def of(self, user: str) -> list[Project]:
-        """The projects that this person may use now, by id."""
+        """Return the projects that this person may use now, by id."""
         return [] if self.blocked(user) else [p for p in self.joined(user) if active(p)]
 
     def joined(self, user: str) -> list[Project]:
-        """The projects that this person is in, also those that ended or have not begun, by id."""
-        told, table = self._people.get(user), None if self._table is None else self._table.projects
+        """Return the projects that this person is in, also those that ended or have not begun, by id."""
+        person, table = self._people.get(user), None if self._table is None else self._table.projects
         known = self._joined.get(user)
-        if known is None or known[0] is not table or known[1] is not told:
+        if known is None or known[0] is not table or known[1] is not person:
             groups = self._groups(user)
             mine = sorted((p for p in self.all() if p.has(user, groups)), key=lambda project: project.id)
             if len(self._joined) >= _CACHED:
                 self._joined.clear()
-            known = self._joined[user] = (table, told, mine)
+            known = self._joined[user] = (table, person, mine)
         return known[2]
 
     async def views(self, user: str, budget: Charges) -> list[ProjectView]:
-        """As that person sees their projects, also those that ended or have not begun."""
+        """Return that person's view of their projects, also of those that ended or have not begun."""
         return [await self._view(project, user, budget) for project in self.joined(user)]
 
     async def _view(self, project: Project, user: str, budget: Charges) -> ProjectView:
@@ -167,24 +167,24 @@ class ProjectBook:
             factories=tuple(project.factories),
         )
 
-    def personal(self, user: str, place: FactoryConnection) -> set[str]:
-        """The site accounts there that are that person's alone, for whatever project."""
-        ats = [at for p in self.of(user) if (at := p.factories.get(place.factory.id)) is not None]
-        own = [place.access.accounts.get(user), *(at.site_accounts.personal.get(user) for at in ats)]
+    def personal(self, user: str, connection: FactoryConnection) -> set[str]:
+        """Return the site accounts there that are that person's alone, for whatever project."""
+        ats = [at for p in self.of(user) if (at := p.factories.get(connection.factory.id)) is not None]
+        own = [connection.access.accounts.get(user), *(at.site_accounts.personal.get(user) for at in ats)]
         return {account for account in own if account is not None}
 
     def blocked(self, user: str) -> bool:
-        """Nothing may run for them."""
-        told = self._people.get(user)
-        return told is not None and told.blocked
+        """Return whether nothing may run for the person."""
+        person = self._people.get(user)
+        return person is not None and person.blocked
 
     def tells(self, user: str, project_id: ProjectId | None) -> bool:
-        """Whether it is known what ``until`` says of them."""
+        """Return whether ``until()`` can answer for this person and project."""
         return self.known or project_id is None or self.blocked(user)
 
     def until(self, user: str, project_id: ProjectId | None, factory: Slug) -> datetime | None:
-        """When what runs there for this person and project has to end by what is known now: in the past, if access is
-        lost already; None: no end is known."""
+        """Return when what runs there for this person and project has to end by what is known now: in the past, if
+        access is lost already; None: no end is known."""
         if self.blocked(user):
             return LONG_AGO
         if project_id is None or not self.on or not self.known:
@@ -197,12 +197,12 @@ class ProjectBook:
         return project.ends
 
     def _groups(self, user: str) -> frozenset[str]:
-        told = self._people.get(user)
-        return frozenset() if told is None else told.groups
+        person = self._people.get(user)
+        return frozenset() if person is None else person.groups
 
 
 def active(project: Project) -> bool:
-    """It has begun, and not ended."""
+    """Return whether the project has begun, and has not ended."""
     now = clock.now()
     return (project.begins is None or project.begins <= now) and (project.ends is None or now < project.ends)
 
@@ -210,14 +210,14 @@ def active(project: Project) -> bool:
 def load(
     path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
 ) -> dict[ProjectId, Project]:
-    """The projects of a file as they hold, by id. Raises CatalogueError with every problem."""
+    """Return the projects of a file by id, with their modes filled in. Raises CatalogueError with every problem."""
     return {project.id: access_modes.filled(project) for project in read(path, factories, accesses)}
 
 
 def read(
     path: Path, factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access] | None = None
 ) -> tuple[Project, ...]:
-    """The projects of a file as it has them. Raises CatalogueError with every problem."""
+    """Return the projects of a file as they are written. Raises CatalogueError with every problem."""
     found = read_model(path, Projects).projects
     wrong = [*problems(found, factories, accesses or {})]
     if wrong:
@@ -229,7 +229,7 @@ def read(
 def problems(
     projects: Iterable[Project], factories: Mapping[Slug, Factory], accesses: Mapping[Slug, Access]
 ) -> Iterable[str]:
-    """What does not fit the catalogue; and site accounts that two people would hold."""
+    """Yield what does not fit the catalogue; and site accounts that two people would hold."""
     holders: dict[tuple[Slug, str], str] = {}  # factory and account: whose it is, or that it is lent
     for project in projects:
         if project.begins is not None and project.ends is not None and project.begins >= project.ends:

@@ -1,4 +1,4 @@
-"""People as the hub tells of them: their groups, who is blocked, and whether they may begin anything."""
+"""People as the hub describes them: their groups, who is blocked, and whether they may begin anything."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _RULES = "rules"  # the one row of its table
 
 
 class KnownPeople:
-    """What the hub told about each person, and the hub's rules; kept in the ledger. Call ``load`` first.
+    """What the hub said of each person, and the hub's rules; kept in the ledger. Call ``load`` first.
 
-    Until the hub has told its rules, nobody begins anything of whom the hub told nothing.
-    """
+    Until the hub has sent its rules, a person whom the hub never described begins nothing."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -44,8 +43,8 @@ class KnownPeople:
     def refusal(self, user: str) -> Words | None:
         """Return why the hub's rules let this person begin nothing; None if they may. A person of whom the hub told
         nothing, or whose status has expired, is refused."""
-        told = self._known.get(user)
-        access = None if told is None else told.access
+        person = self._known.get(user)
+        access = None if person is None else person.access
         if access is None:
             if self.rules.access:
                 return explain.own("access-unknown")
@@ -58,30 +57,30 @@ class KnownPeople:
 
     def options(self, user: str) -> JobOptions:
         """Return what the operator adds to that person's jobs."""
-        told = self._known.get(user)
-        return self.rules.options if told is None or told.options is None else told.options
+        person = self._known.get(user)
+        return self.rules.options if person is None or person.options is None else person.options
 
-    async def put(self, user: str, told: PersonBody) -> None:
+    async def put(self, user: str, person: PersonBody) -> None:
         """Keep who that person is from now on. Returns when the ledger has it. Raises LedgerError."""
         async with self._locks.setdefault(user, asyncio.Lock()):
-            await self._put(user, told)
+            await self._put(user, person)
 
-    async def _put(self, user: str, told: PersonBody) -> None:
+    async def _put(self, user: str, person: PersonBody) -> None:
         before = self._known.get(user)
-        if told.options is None and before is not None:
-            told = told.model_copy(update={"options": before.options})
-        if before == told:
+        if person.options is None and before is not None:
+            person = person.model_copy(update={"options": before.options})
+        if before == person:
             return  # at each refresh of each login, and mostly nothing is new
         people = schema.people
 
         def write(db: Connection) -> None:
             db.execute(delete(people).where(people.c.user == user))
-            values = {"user": user, "groups": told.groups, "blocked": told.blocked, "at": clock.now()}
-            db.execute(insert(people).values(**values, access=told.access, options=told.options))
+            values = {"user": user, "groups": person.groups, "blocked": person.blocked, "at": clock.now()}
+            db.execute(insert(people).values(**values, access=person.access, options=person.options))
 
         await self._ledger.write(write)
-        self._known[user] = told
-        if before is None or (before.groups, before.blocked) != (told.groups, told.blocked):
+        self._known[user] = person
+        if before is None or (before.groups, before.blocked) != (person.groups, person.blocked):
             self.on_change()
 
     async def put_access(self, user: str, access: AccessStatus) -> None:

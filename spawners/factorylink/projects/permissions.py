@@ -1,4 +1,4 @@
-"""What a person may use where, and for which project: refused in words where it is nothing."""
+"""What a person may use where, and for which project; a refusal in words where there is nothing."""
 
 from __future__ import annotations
 
@@ -37,33 +37,33 @@ class Permissions:
         self._projects = projects
         self._account_leases = account_leases
 
-    def all(self, place: FactoryConnection, user: str) -> list[Right]:
-        """By project, where that person may begin something there and has or can be lent an account."""
+    def all(self, connection: FactoryConnection, user: str) -> list[Right]:
+        """Return, by project, what the person may begin there; they have or can be lent an account for it."""
         if not self._projects.on:
-            found = [] if self._projects.blocked(user) else [Right(place, place.factory)]
+            found = [] if self._projects.blocked(user) else [Right(connection, connection.factory)]
         else:
-            found = [_right(place, p) for p in self._projects.of(user) if place.factory.id in p.factories]
+            found = [_right(connection, p) for p in self._projects.of(user) if connection.factory.id in p.factories]
         return [right for right in found if self._account_leases.seen(right, user) is not None]
 
     def one(
         self,
-        place: FactoryConnection,
+        connection: FactoryConnection,
         user: str,
         project: ProjectId | None,
         size: Slug | None = None,
         last: ProjectId | None = None,
     ) -> Right:
-        """What they may use there: for that project; where none is said for the only one there that has the size, or
-        for the ``last`` one they used. Raises ProblemError."""
+        """Return what the person may use there for that project; without a project, for the only one there that has
+        the size, or for the ``last`` one they used. Raises ProblemError."""
         self.check(user)
-        machine = place.factory.site.machine
+        machine = connection.factory.site.machine
         if not self._projects.on:
-            if self._account_leases.own(place, ProjectAt(), user) is None:
+            if self._account_leases.own(connection, ProjectAt(), user) is None:
                 raise of_words("forbidden", explain.own("no-account"))
-            return Right(place, place.factory)
+            return Right(connection, connection.factory)
         if project is not None:
-            return self._of_project(place, user, project, size)
-        mine = self.all(place, user)
+            return self._of_project(connection, user, project, size)
+        mine = self.all(connection, user)
         if not mine:
             raise of_words("forbidden", explain.filled("project-not-here", factory=machine), "factory")
         fitting = [right for right in mine if size is None or has(right, size)]
@@ -78,7 +78,7 @@ class Permissions:
         raise of_words("invalid", explain.filled("project-which", names=names), "project")
 
     def check(self, user: str) -> None:
-        """Whether they may begin anything at all. Raises ProblemError."""
+        """Check that the person may begin anything at all. Raises ProblemError."""
         if self._projects.blocked(user):
             raise of_words("forbidden", explain.own("blocked"))
         if not self._projects.known:
@@ -88,7 +88,7 @@ class Permissions:
             raise of_words("forbidden", self.not_now(joined[-1]) if joined else self.no_project())
 
     def accounts(self, user: str, places: Mapping[Slug, FactoryConnection]) -> list[AccountView]:
-        """As whom they would work, for each project and factory of theirs, by project and factory."""
+        """Return as which account the person would work, by project and factory."""
         return [
             AccountView(project=project.id, factory=name, machine=places[name].factory.site.machine, account=account)
             for project in self._projects.of(user)
@@ -98,7 +98,7 @@ class Permissions:
         ]
 
     def no_project(self) -> Words:
-        """What somebody is told who is in none."""
+        """Return the words for a person who is in no project."""
         words, url = explain.own("no-project"), self._config.apply_url
         if url is None:
             return words
@@ -106,14 +106,14 @@ class Permissions:
         return words.model_copy(update={"do": how})
 
     def not_now(self, project: Project) -> Words:
-        """Why a project that is not active is not."""
+        """Return why a project is not active."""
         over = project.ends is not None and project.ends <= clock.now()
         code, day = ("project-over", project.ends) if over else ("project-not-begun", project.begins)
         return explain.filled(code, project=project.id, day=_day(day))
 
     def resolve(self, right: Right, choice: Choice, of: str = "") -> ResolvedChoice:
-        """The choice with every default filled in, within what the project allows. ``of``: before the name of the field
-        at fault. Raises ProblemError."""
+        """Return the choice with every default filled in, within what the project allows. ``of``: prefix of the name
+        of the field at fault. Raises ProblemError."""
         if choice.size is not None and not has(right, choice.size):
             raise self._wrong_size(right, choice.size)
         try:
@@ -126,12 +126,12 @@ class Permissions:
         return found.model_copy(update={"project": right.project.id})
 
     def most(self, right: Right, hours: float) -> float:
-        """So many hours, or what is left to the project."""
+        """Return the hours, at most those that are left to the project."""
         most = None if right.project is None else _most(right.project)
         return hours if most is None else min(hours, max(SHORTEST_HOURS, _whole(most)))
 
     def hours(self, project: Project, hours: float) -> None:
-        """Whether a job of so many hours, begun now, is over before the project is. Raises ProblemError."""
+        """Check that a job of so many hours, begun now, is over before the project ends. Raises ProblemError."""
         longest, left = project.max_hours, _left(project)
         parts = {"project": project.id, "hours": f"{hours:g}", "ends": _day(project.ends)}
         if left is not None and walltime(hours) > 3600 * left and (longest is None or left <= longest):
@@ -140,7 +140,7 @@ class Permissions:
         if longest is not None and hours > longest + 1e-9:
             raise of_words("invalid", explain.filled("project-hours", **parts, most=f"{longest:g}"), "hours")
 
-    def _of_project(self, place: FactoryConnection, user: str, project_id: ProjectId, size: Slug | None) -> Right:
+    def _of_project(self, connection: FactoryConnection, user: str, project_id: ProjectId, size: Slug | None) -> Right:
         project = next((p for p in self._projects.joined(user) if p.id == project_id), None)
         mine = self._projects.of(user)
         if project is None:
@@ -148,11 +148,11 @@ class Permissions:
             raise of_words("forbidden", words, "project")
         if project not in mine:
             raise of_words("forbidden", self.not_now(project), "project")
-        if place.factory.id not in project.factories:
-            words = explain.filled("project-elsewhere", project=project.id, factory=place.factory.site.machine,
+        if connection.factory.id not in project.factories:
+            words = explain.filled("project-elsewhere", project=project.id, factory=connection.factory.site.machine,
                                    names=", ".join(project.factories))  # fmt: skip
             raise of_words("forbidden", words, "project")
-        right = _right(place, project)
+        right = _right(connection, project)
         if size is not None and not has(right, size):
             raise self._wrong_size(right, size)
         if self._account_leases.seen(right, user) is None:
@@ -169,32 +169,32 @@ class Permissions:
         return of_words("invalid", words, "size")
 
 
-def _right(place: FactoryConnection, project: Project) -> Right:
-    at = project.factories[place.factory.id]
+def _right(connection: FactoryConnection, project: Project) -> Right:
+    at = project.factories[connection.factory.id]
     most = _most(project)
-    sizes = tuple(_within(s, most) for s in place.factory.sizes if not at.sizes or s.id in at.sizes)
-    return Right(place, place.factory.model_copy(update={"sizes": sizes}), project, at)
+    sizes = tuple(_within(s, most) for s in connection.factory.sizes if not at.sizes or s.id in at.sizes)
+    return Right(connection, connection.factory.model_copy(update={"sizes": sizes}), project, at)
 
 
 def _within(size: NodeSize, most: float | None) -> NodeSize:
-    """Its default hours are what is left to the project, at most."""
+    """Return the size with its default hours cut to what is left to the project."""
     if most is None or size.default_hours <= most:
         return size
     return size.model_copy(update={"default_hours": max(SHORTEST_HOURS, _whole(most))})
 
 
 def _most(project: Project) -> float | None:
-    """Hours that a job of it may have, begun now; None: the size says it."""
+    """Return the hours that a job of the project may have, begun now; None: the size decides."""
     return min((hours for hours in (project.max_hours, _left(project)) if hours is not None), default=None)
 
 
 def _left(project: Project) -> float | None:
-    """Hours until it ends; None: it does not."""
+    """Return the hours until the project ends; None: it does not end."""
     return None if project.ends is None else (project.ends - clock.now()) / timedelta(hours=1)
 
 
 def _whole(hours: float) -> float:
-    """Without what is less than a minute: schedulers count in these, and round up."""
+    """Return the hours in whole minutes, rounded down: schedulers count in minutes, and round up."""
     return math.floor(hours * 60) / 60
 
 
@@ -203,5 +203,5 @@ def _day(moment: datetime | None) -> str:
 
 
 def has(right: Right, size: Slug) -> bool:
-    """Whether that size is among what is left to them."""
+    """Return whether that size is among those that the person may use."""
     return any(each.id == size for each in right.factory.sizes)

@@ -12,7 +12,7 @@ from factorylink.projects.account_leases import AccountLeases, Right
 
 
 def offered(permissions: Iterable[Right], user: str, account_leases: AccountLeases) -> tuple[ReservationView, ...]:
-    """Those that run now, for what that person may use at a place."""
+    """Return the reservations that are active now, for what the person may use at a factory."""
     found: dict[str, ReservationView] = {}
     for right in permissions:
         account = account_leases.seen(right, user) or ""
@@ -25,7 +25,7 @@ def offered(permissions: Iterable[Right], user: str, account_leases: AccountLeas
 
 
 def refusal(name: str, right: Right, theirs: Iterable[ReservationView]) -> ProblemError:
-    """Why a session of ``right`` cannot run in that reservation, where ``theirs`` are those offered to the person."""
+    """Return why a session cannot run in that reservation, where ``theirs`` are those offered to the person."""
     own = None if right.project is None else right.project.id
     others = ", ".join(project for one in theirs if one.id == name for project in one.projects if project != own)
     if own is None or not others:

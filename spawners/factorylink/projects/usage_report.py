@@ -1,4 +1,4 @@
-"""Who used how much, as text: a table for the terminal, and CSV for everything else."""
+"""Usage as text: a table for the terminal, and CSV for everything else."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ FIELDS = ("day", "project", "factory", "person", "jobs", "gpu_seconds", "gpu_hou
 
 
 def hours(gpu_seconds: int) -> str:
-    """GPU-hours as people read them."""
+    """Return GPU-hours as people read them."""
     return f"{gpu_seconds / 3600:.2f}"
 
 
 def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
-    """What, how many jobs, GPU-hours; the whole at the end. Days in their order, else who used most first."""
+    """Return rows of (what, number of jobs, GPU-hours), with a total at the end: days in their order, others by most
+    use first."""
     jobs: dict[str, int] = defaultdict(int)
     used: dict[str, int] = defaultdict(int)
     for line in lines:
@@ -34,7 +35,7 @@ def table(lines: Iterable[UsageLine], by: By) -> list[tuple[str, int, str]]:
 
 
 def as_csv(lines: Iterable[UsageLine]) -> str:
-    """With a heading. GPU-seconds are exact; the hours beside them are the same, rounded."""
+    """Return CSV with a heading. GPU-seconds are exact; the hours beside them are the same, rounded."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(FIELDS)

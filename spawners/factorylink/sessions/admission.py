@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from factorycommon.models import Choice, ProjectId, ResolvedChoice, SessionRequest
+from factorycommon.models import Choice, ResolvedChoice, SessionRequest
 from factorylink.catalogue.choices import paying
 from factorylink.catalogue.loading import ChoiceError, shortened
-from factorylink.explain import explain
-from factorylink.problems import ProblemError, invalid, of_words
+from factorylink.problems import ProblemError, invalid
 from factorylink.projects import reservations as reserved
 from factorylink.projects.account_leases import Right
 from factorylink.sessions.link_state import LinkState
@@ -40,7 +39,7 @@ class Admission:
         user, choice = request.user, request.choice
         if choice == Choice() and (found := await self._last(user, request.server)) is not None:
             return found
-        place = self._permission.place(choice.factory or self._first_healthy(user, choice.project))
+        place = self._permission.place(choice.factory or self._permission.first_healthy(user, choice.project))
         try:
             choice = shortened(place.factory, choice, clock.now())
         except ChoiceError as error:
@@ -59,23 +58,6 @@ class Admission:
                 )
                 return right, self._link_state.permissions.resolve(right, last)
         return None
-
-    def _first_healthy(self, user: str, project: ProjectId | None) -> str:
-        mine = [
-            name
-            for name, place in sorted(self._link_state.places.items())
-            for right in self._link_state.permissions.all(place, user)
-            if project is None or right.project is None or right.project.id == project
-        ]
-        if not mine and project is not None and self._link_state.places:
-            return min(self._link_state.places)  # where it is said why that project cannot be used
-        if not mine:
-            raise of_words("forbidden", explain.own("no-account"))
-        for name in mine:
-            factory = self._link_state.places[name].factory
-            if self._link_state.health(name).state == "ok" and self._link_state.acceptances.open(user, factory) is None:
-                return name
-        return mine[0]
 
     async def _reserved(self, right: Right, account: str, name: str, request: SessionRequest) -> None:
         """Whether that job may run in the reservation: the account that pays for it has to be in it, too."""

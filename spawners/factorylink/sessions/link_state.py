@@ -25,7 +25,8 @@ from factorycommon.models import (
     TableSnapshot,
 )
 from factorylink.catalogue.catalogue import Catalogue
-from factorylink.catalogue.choices import gpus_of, walltime
+from factorylink.catalogue.choices import walltime
+from factorylink.catalogue.prices import gpus_of
 from factorylink.config import LinkConfig
 from factorylink.doors.manager import DoorManager
 from factorylink.explain import explain
@@ -41,10 +42,11 @@ from factorylink.projects.people import KnownPeople
 from factorylink.projects.permissions import Permissions
 from factorylink.schedulers.arrays import array_of
 from factorylink.sessions.account_work import AccountWork
+from factorylink.sessions.ended import show_charged
 from factorylink.site import maintenance
 from factorylink.site.factory_connection import FactoryConnection
 from factorylink.state.live_cluster import CLUSTER, LiveCluster, cluster_key
-from factorylink.state.live_session import LOST_SECONDS, LiveSession, room, show, show_ended
+from factorylink.state.live_session import LOST_SECONDS, LiveSession, room, show
 from factorylink.util import clock
 from factorylink.util.event_feed import Feed, Message
 
@@ -274,7 +276,7 @@ class LinkState:
             live.job_over.set()
         self.feed.forget(_SESSION + live.row.id)
         del self.live[live.row.id]
-        self.over[live.row.id] = show_ended(live.row)
+        self.over[live.row.id] = show_charged(live.row, settled.used, self.places)
         while len(self.over) > _OVER_KEPT:
             del self.over[next(iter(self.over))]
         for task in (live.probing, live.stopping, live.seeking):

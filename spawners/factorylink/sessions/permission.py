@@ -73,6 +73,25 @@ class Permission:
             raise invalid(self._link_state.not_offered(factory_id), "factory")
         return place
 
+    def first_healthy(self, user: str, project: ProjectId | None) -> str:
+        """Return the factory of a choice that names none: the first by id that is healthy and whose rules the person
+        accepted, of those that they may use."""
+        mine = [
+            name
+            for name, place in sorted(self._link_state.places.items())
+            for right in self._link_state.permissions.all(place, user)
+            if project is None or right.project is None or right.project.id == project
+        ]
+        if not mine and project is not None and self._link_state.places:
+            return min(self._link_state.places)  # where it is said why that project cannot be used
+        if not mine:
+            raise of_words("forbidden", explain.own("no-account"))
+        for name in mine:
+            factory = self._link_state.places[name].factory
+            if self._link_state.health(name).state == "ok" and self._link_state.acceptances.open(user, factory) is None:
+                return name
+        return mine[0]
+
     async def right(self, place: FactoryConnection, user: str, choice: Choice) -> Right:
         """Return what that person may use at the factory, for the project that the choice names, or the last one."""
         last = (

@@ -25,6 +25,7 @@ from factorylink.problems import (
 )
 from factorylink.sessions.admission import Admission
 from factorylink.sessions.door_events import DoorListener
+from factorylink.sessions.ended import show_charged
 from factorylink.sessions.extension import Extender
 from factorylink.sessions.link_state import LinkState
 from factorylink.sessions.permission import Permission
@@ -250,15 +251,19 @@ class Sessions:
         row = await self.link_state.ledger.row(session_id)
         if row is None:
             raise gone(f"The session {session_id}")
-        return show_ended(row)
+        used = await self.link_state.budget.used([row.id])
+        return show_charged(row, used.get(row.id), self.link_state.places)
 
     async def sessions(self, user: str | None, server: str | None, live: bool, limit: int) -> list[Session]:
         """Live ones; or the newest, ended ones too. None that runs only a cluster's scheduler."""
         if live:
             return self.link_state.sessions(user, server)
         rows = [row for row in await self.link_state.ledger.recent(user, server, limit) if not row.head]
+        used = await self.link_state.budget.used([row.id for row in rows if row.ended is not None])
         return [
-            self.link_state.session(self.link_state.live[row.id]) if row.id in self.link_state.live else show_ended(row)
+            self.link_state.session(self.link_state.live[row.id])
+            if row.id in self.link_state.live
+            else show_charged(row, used.get(row.id), self.link_state.places)
             for row in rows
         ]
 

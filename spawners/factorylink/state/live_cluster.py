@@ -21,7 +21,7 @@ from factorycommon.models import (
     Worker,
     WorkerState,
 )
-from factorylink.catalogue.choices import gpus_of
+from factorylink.catalogue.prices import gpus_of
 from factorylink.explain import explain
 from factorylink.ledger.cluster_store import BatchRecord, ClusterRecord, WorkerRecord, busy, committed, last_turn, spent
 from factorylink.problems import ProblemError

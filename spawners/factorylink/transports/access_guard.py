@@ -13,36 +13,36 @@ T = TypeVar("T")
 
 
 class GuardedTransport:
-    """Around another transport; a ``Transport`` itself."""
+    """Wraps another transport, and is a ``Transport`` itself."""
 
     def __init__(self, inner: Transport, access_status: SiteAccessStatus) -> None:
         self._inner = inner
         self._access_status = access_status
 
-    async def run(self, ask: Command[T], account: str | None = None) -> T:
-        """As the inner one."""
+    async def run(self, command: Command[T], account: str | None = None) -> T:
+        """Run a command by the inner transport."""
         with self._access_status.heeding(account):
-            return await self._inner.run(ask, account)
+            return await self._inner.run(command, account)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """As the inner one."""
+        """Read a file by the inner transport."""
         with self._access_status.heeding(account):
             return await self._inner.read(account, path, limit)
 
     async def home(self, account: str | None) -> str:
-        """As the inner one."""
+        """Return the account's home by the inner transport."""
         return await self._inner.home(account)  # may be remembered, so it tells nothing of now
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """As the inner one."""
+        """Connect to a port by the inner transport."""
         with self._access_status.entering(account):
             return await self._inner.connect(account, host, port)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """As the inner one."""
+        """Enter a job by the inner transport."""
         with self._access_status.entering(account):
             return await self._inner.enter(account, argv)
 
     async def close(self) -> None:
-        """As the inner one."""
+        """Close the inner transport."""
         await self._inner.close()

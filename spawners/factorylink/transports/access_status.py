@@ -1,8 +1,9 @@
-"""How we stand with a factory: whether we may act for an account there now, apart from whether the factory is well.
+"""The link's access to a factory: whether the link may act for an account there now, apart from whether the factory is
+well.
 
-Three things can be in the way: an operator of ours paused the factory; the credential of the account is over (known
-from the credential itself); the site does not let us act for it (known from its last answer, for a while).
-"""
+Three things can be in the way: an operator of the gateway paused the factory; the account's credential has expired
+(known from the credential itself); the site does not let the link act for the account (known from its last answer,
+for a while)."""
 
 from __future__ import annotations
 
@@ -24,11 +25,10 @@ LOCAL = "local"  # the key id where none is used
 
 
 class SiteAccessStatus:
-    """Of one factory. ``credentials`` None: nothing is needed there (transport ``local``).
+    """The access to one factory. ``credentials`` None: nothing is needed there (transport ``local``).
 
-    It is the ``Credentials`` that the transport logs in with, so that it knows which key was used last for whom.
-    ``on_change`` is called when what ``problem`` says may be another thing than before.
-    """
+    The transport logs in with this object as its ``Credentials``, so that it knows which key was used last for which
+    account. ``on_change`` is called when ``problem`` may answer differently than before."""
 
     def __init__(self, credentials: Credentials | None = None, clock: Callable[[], float] = time.time) -> None:
         self.on_change: Callable[[], None] = lambda: None
@@ -36,13 +36,13 @@ class SiteAccessStatus:
         self._clock = clock
         self._paused: str | None = None
         self._key_ids: dict[str | None, str] = {}
-        self._heard: dict[str, tuple[float, Words]] = {}
+        self._refused: dict[str, tuple[float, Words]] = {}
 
     # --- what stands in the way
 
     @property
     def paused(self) -> Words | None:
-        """In the words of the operator who paused it."""
+        """Return the words of the operator who paused the factory; None: it is not paused."""
         return None if self._paused is None else explain.own("paused").model_copy(update={"what": self._paused})
 
     def pause(self, message: str | None) -> None:
@@ -51,24 +51,25 @@ class SiteAccessStatus:
         self.on_change()
 
     def problem(self, account: str, ahead: float = 0.0) -> Words | None:
-        """Why nothing can be done for that account now, or in ``ahead`` seconds; None: nothing is known against it."""
+        """Return why nothing can be done for that account now, or in ``ahead`` seconds; None: no reason is known."""
         if (paused := self.paused) is not None:
             return paused
         until = self.valid_until(account)
         if until is not None and until.timestamp() <= self._clock() + ahead:
             return explain.own("credential-expired", self._how_to_renew())
-        heard, words = self._heard.get(account, (0.0, None))
-        return words if self._clock() - heard < HEARD_SECONDS else None
+        at, words = self._refused.get(account, (0.0, None))
+        return words if self._clock() - at < HEARD_SECONDS else None
 
     def may_submit(self, account: str) -> Words | None:
-        """Why no session may begin. What the site said last is left out: it is asked again by the submission."""
+        """Return why no session may begin; None: one may. What the site said last is left out: the submission asks
+        the site again."""
         words = self.problem(account, SUBMIT_SECONDS)
         return words if words is not None and words.code in ("paused", "credential-expired") else None
 
     # --- credentials
 
     async def login(self, account: str | None) -> Login:
-        """As ``Credentials`` has it; the key id is remembered."""
+        """Return the login of the credentials, and remember its key id."""
         if self._credentials is None:
             raise Refused("This factory needs no login.")
         found = await self._credentials.login(account)
@@ -76,16 +77,16 @@ class SiteAccessStatus:
         return found
 
     def valid_until(self, account: str | None) -> datetime | None:
-        """As ``Credentials`` has it."""
+        """Return until when the credentials are valid for the account."""
         return None if self._credentials is None else self._credentials.valid_until(account)
 
     def key_id(self, account: str) -> str:
-        """Of what was last used to log in for the account; "": nothing yet."""
+        """Return the id of the key that was last used to log in for the account; "": none yet."""
         return LOCAL if self._credentials is None else self._key_ids.get(account, "")
 
     @property
     def renew_url(self) -> str | None:
-        """Where people get a token for their login here; None: they need none."""
+        """Return the address where people get a token for their login here; None: they need none."""
         return self._credentials.renew_url if isinstance(self._credentials, FederationAuthority) else None
 
     async def renew(self, account: str, token: str) -> datetime:
@@ -93,7 +94,7 @@ class SiteAccessStatus:
         if not isinstance(self._credentials, FederationAuthority):
             raise Refused("This factory takes no tokens.")
         until = await self._credentials.renew(account, token)
-        self._heard.pop(account, None)
+        self._refused.pop(account, None)
         self.on_change()
         # So that pages tell of its end when it comes, and not when they ask next.
         asyncio.get_running_loop().call_later(until.timestamp() - self._clock() + 1, lambda: self.on_change())
@@ -106,7 +107,7 @@ class SiteAccessStatus:
 
     @contextmanager
     def heeding(self, account: str | None) -> Iterator[None]:
-        """Around whatever is done at the site for an account."""
+        """Remember how an act at the site for an account ended."""
         try:
             yield
         except FactoryError as error:
@@ -116,7 +117,7 @@ class SiteAccessStatus:
 
     @contextmanager
     def entering(self, account: str | None) -> Iterator[None]:
-        """The same, around what a pause forbids. Raises Unreachable."""
+        """Remember how an act ended that a pause forbids. Raises Unreachable while the factory is paused."""
         if self._paused is not None:
             raise Unreachable(self._paused)
         with self.heeding(account):
@@ -125,8 +126,8 @@ class SiteAccessStatus:
     def _hear(self, account: str | None, words: Words | None) -> None:
         if account is None:
             return
-        _, before = self._heard.pop(account, (0.0, None))
+        _, before = self._refused.pop(account, (0.0, None))
         if words is not None:
-            self._heard[account] = (self._clock(), words)
+            self._refused[account] = (self._clock(), words)
         if before != words:
             self.on_change()

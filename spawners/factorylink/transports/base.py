@@ -1,8 +1,7 @@
-"""What every transport can do, and the one place where an answer is read.
+"""The protocols of a transport, and the one function that reads the answer of a command.
 
-A transport runs commands and moves bytes; it knows no scheduler. ``account`` is the site account as which the thing
-is done; None is the identity that the watcher has there.
-"""
+A transport runs commands and moves bytes; it knows no scheduler. ``account`` is the site account as which the
+transport acts; None is the watcher."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ LARGE = 256 * 2**10  # bytes of an answer that is read apart from the event loop
 
 
 class ByteStream(Protocol):
-    """Bytes both ways, as asyncssh's ``tunnel`` wants them: a door is entered over one."""
+    """Bytes both ways, as asyncssh's ``tunnel`` wants them: a door is entered over such a stream."""
 
     async def create_connection(
         self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
@@ -39,7 +38,7 @@ class ByteStream(Protocol):
 
 
 class SocketStream:
-    """A connected, non-blocking stream socket as a wire."""
+    """A connected, non-blocking stream socket as a byte stream."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -51,7 +50,7 @@ class SocketStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """The loop's own transport over the socket."""
+        """Return the event loop's own transport over the socket."""
         self._bound = True
         return await asyncio.get_running_loop().create_connection(session_factory, sock=self._sock)
 
@@ -64,22 +63,24 @@ class SocketStream:
 class CommandRunner(Protocol):
     """Runs commands at a factory's login side. Every method raises only the four errors of ``factorylink.errors``."""
 
-    async def run(self, ask: Command[T], account: str | None = None) -> T:
+    async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command and read its answer. Past ``ask.timeout``, or when cancelled, it is killed with all its
         children; what it had done by then is not known (Unreachable)."""
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """The first ``limit`` bytes of a file, opened as the account. A leading ``~/`` is its home. Gone: no file."""
+        """Return the first ``limit`` bytes of a file, opened as the account. A leading ``~/`` is its home. Raises
+        Gone where there is no file."""
 
     async def home(self, account: str | None) -> str:
-        """Absolute path of the account's home there. Gone: no such account."""
+        """Return the absolute path of the account's home there. Raises Gone where there is no such account."""
 
     async def close(self) -> None:
         """Let go of whatever is held open. Commands still running are killed."""
 
 
 class StreamOpener(Protocol):
-    """Opens streams of bytes at a factory, which doors are reached by. Raises the same four errors."""
+    """Opens streams of bytes at a factory, by which doors are reached. Raises the same four errors as
+    ``CommandRunner``."""
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
         """Open a stream to a TCP port on a node, as seen from the login side."""
@@ -93,9 +94,9 @@ class Transport(CommandRunner, StreamOpener, Protocol):
     """The way to a factory's login side: for commands, and into jobs."""
 
 
-def most_bytes(ask: Command[T], account: str | None) -> int:
+def most_bytes(command: Command[T], account: str | None) -> int:
     """Return how many bytes of its stdout are taken when it is run as ``account``."""
-    return ask.most if account is None else min(ask.most, ACCOUNT_CAP)
+    return command.most if account is None else min(command.most, ACCOUNT_CAP)
 
 
 class CommandOutput:
@@ -114,29 +115,29 @@ class CommandOutput:
         return Output(stdout.decode(errors="replace"), stderr.decode(errors="replace"), self.code)
 
 
-async def answer(ask: Command[T], heard: CommandOutput) -> T:
+async def answer(command: Command[T], result: CommandOutput) -> T:
     """Read what a command left behind. What cannot be read is logged, beginning and end, and becomes Misread."""
-    large = len(heard.stdout) > LARGE
-    error, found = await asyncio.to_thread(_read, ask, heard) if large else _read(ask, heard)
+    large = len(result.stdout) > LARGE
+    error, found = await asyncio.to_thread(_read, command, result) if large else _read(command, result)
     if error is not None:
         raise error
     return cast("T", found)
 
 
-def _read(ask: Command[T], heard: CommandOutput) -> tuple[FactoryError, None] | tuple[None, T]:
+def _read(command: Command[T], result: CommandOutput) -> tuple[FactoryError, None] | tuple[None, T]:
     """Return the answer, or the error without traceback and cause, which would keep the whole output in memory as long
     as the error."""
-    output = heard.output()
+    output = result.output()
     try:
-        return None, ask.parse(output)
+        return None, command.parse(output)
     except FactoryError as error:
         if isinstance(error, Misread):
-            log.warning("%s: not understood: %s: %r", ask.argv[0], error.message, _excerpt(output))
+            log.warning("%s: not understood: %s: %r", command.argv[0], error.message, _excerpt(output))
         error.__cause__ = error.__context__ = None
         return error.with_traceback(None), None
     except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError) as error:
-        log.exception("%s: not understood: %r", ask.argv[0], _excerpt(output))
-        return Misread(f"The answer of {ask.argv[0]} was not understood: {error}"), None
+        log.exception("%s: not understood: %r", command.argv[0], _excerpt(output))
+        return Misread(f"The answer of {command.argv[0]} was not understood: {error}"), None
 
 
 def _excerpt(output: Output) -> Output:
@@ -144,7 +145,7 @@ def _excerpt(output: Output) -> Output:
 
 
 class StreamLog:
-    """Logs what a command says on stderr while it carries a door: a few lines of it."""
+    """Logs the first lines that a command writes to stderr while it carries a door."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -161,13 +162,14 @@ class StreamLog:
 
 
 def head(path: str, limit: int) -> tuple[str, ...]:
-    """How to read the beginning of a file. Not open(): the account must be able to read it, not we; and a FIFO there
-    must cost us a timeout, no more."""
+    """Return the command that reads the beginning of a file. The link does not open the file itself: the account
+    must be able to read it, and a FIFO there must cost the link a timeout and no more."""
     return ("head", "-c", str(limit), "--", path)
 
 
 def first_bytes(stdout: bytes, stderr: bytes, code: int) -> bytes:
-    """What ``head`` read, its words being English. Gone: no file; Refused: all else."""
+    """Return what the command of ``head`` read; its messages are English. Raises Gone where there is no file,
+    Refused for all else."""
     if code == 0:
         return stdout
     words = stderr.decode(errors="replace").strip()

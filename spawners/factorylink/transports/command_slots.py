@@ -1,8 +1,7 @@
-"""Limits the commands that run at a factory at a time: each site account has a share, the watcher has its own slots.
+"""Limits on the commands that run at a factory at a time: each site account has a share, the watcher has its own slots.
 
-A command may hang as long as its account likes (a FIFO, a shell that sleeps), so without shares one account could block
-all others.
-"""
+A command may hang as long as its account likes (a FIFO, a shell that sleeps), so without shares one account could
+block all others."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from collections.abc import AsyncIterator
 
 class CommandSlots:
     """``total``: commands of all accounts together; ``share``: of one account; ``watcher``: of the watcher, beside
-    them."""
+    those."""
 
     def __init__(self, total: int, share: int, watcher: int) -> None:
         self._all = asyncio.Semaphore(total)

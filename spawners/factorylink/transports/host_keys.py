@@ -1,4 +1,4 @@
-"""Which host keys are trusted at a site: those that somebody wrote down, and no others; nothing is ever learned."""
+"""The host keys that are trusted at a site: those that somebody wrote down, and no others; no key is ever learned."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from asyncssh.public_key import get_default_certificate_algs, get_default_public
 
 @dataclass(frozen=True)
 class HostKeys:
-    """Keys of hosts, and of the CAs that sign hosts' keys for their names. At least one of them."""
+    """Keys of hosts, and of the CAs that sign hosts' keys for their names; at least one key."""
 
     keys: tuple[asyncssh.SSHKey, ...]
     cas: tuple[asyncssh.SSHKey, ...]
 
     def known(self) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
-        """As asyncssh's ``known_hosts`` wants them: hosts, CAs, revoked."""
+        """Return the keys as asyncssh's ``known_hosts`` takes them: hosts, CAs, revoked."""
         return list(self.keys), list(self.cas), []
 
     def algorithms(self) -> list[str]:
-        """What to ask a host to show, in this order. First what is pinned; but then all others too, so that a host with
-        another key shows it and is refused for it, and does not just fail to find a common algorithm."""
+        """Return the key algorithms to ask of a host, in this order: first those of the pinned keys, then all
+        others, so that a host with another key shows the key and is refused for it, and does not just fail to find a
+        common algorithm."""
         first = [name for key in self.keys for name in key.sig_algorithms]
         certificates = get_default_certificate_algs() if self.cas else []
         names = [*certificates, *first, *get_default_public_key_algs()]

@@ -1,8 +1,7 @@
 """The local transport: this machine is the factory's login side.
 
-Run by an ordinary user it acts as that user only. Run by root it acts as any site account except root's own, with
-that account's groups and nothing of ours in the environment.
-"""
+Run by an ordinary user, it acts as that user only. Run by root, it acts as any site account except root's own, with
+that account's groups and nothing of the link's environment."""
 
 from __future__ import annotations
 
@@ -68,7 +67,7 @@ class _Identity:
 
 class LocalTransport:
     """A ``Transport`` for this machine. At most ``parallel`` commands run at once, ``share`` of them as one account;
-    the rest wait, off the clock."""
+    the time that the others wait does not count against their timeout."""
 
     def __init__(self, settings: Settings, parallel: int = 32, share: int = 8) -> None:
         self._prefix = settings.prefix
@@ -78,18 +77,20 @@ class LocalTransport:
         self._listening: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def run(self, ask: Command[T], account: str | None = None) -> T:
+    async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command and read its answer; the settings' prefix and environment go around it."""
         identity = await self._identity(account)
-        env = self._environment(identity) | self._env | dict(ask.env)
-        argv = self._prefix + ask.argv
-        most = most_bytes(ask, account)
+        env = self._environment(identity) | self._env | dict(command.env)
+        argv = self._prefix + command.argv
+        most = most_bytes(command, account)
         async with self._slots.of(account):
-            heard = CommandOutput(*await self._bytes(argv, identity, env, ask.stdin.encode(), ask.timeout, most))
-        return await answer(ask, heard)
+            output = CommandOutput(
+                *await self._bytes(argv, identity, env, command.stdin.encode(), command.timeout, most)
+            )
+        return await answer(command, output)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """The first ``limit`` bytes of a file, opened as the account."""
+        """Return the first ``limit`` bytes of a file, opened as the account."""
         identity = await self._identity(account)
         full = identity.home + path[1:] if path == "~" or path.startswith("~/") else path
         env = self._environment(identity)
@@ -97,11 +98,11 @@ class LocalTransport:
             return first_bytes(*await self._bytes(head(full, limit), identity, env, b"", READ_TIMEOUT, limit))
 
     async def home(self, account: str | None) -> str:
-        """Home of the account, as the account database here has it."""
+        """Return the account's home by the account database of this machine."""
         return (await self._identity(account)).home
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:  # noqa: ARG002
-        """A connection from this machine; which account asks makes no difference here."""
+        """Connect from this machine; the account makes no difference here."""
         loop = asyncio.get_running_loop()
         failure: OSError | None = None
         found = await _resolved(host, port)
@@ -127,7 +128,8 @@ class LocalTransport:
         raise Unreachable(f"{host} port {port}: {words}") from failure
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """The command gets one end of a socket pair as stdin and stdout, so that no byte passes through us twice."""
+        """Start the command with one end of a socket pair as stdin and stdout, so that the link copies no byte
+        twice."""
         identity = await self._identity(account)
         ours, theirs = socket.socketpair()
         try:
@@ -146,7 +148,7 @@ class LocalTransport:
         return _CommandWire(ours, process)
 
     async def _listen(self, process: asyncio.subprocess.Process, name: str) -> None:
-        """What it says on stderr goes to the log, until it ends."""
+        """Log what the command writes to stderr, until it ends."""
         try:
             if process.stderr is not None:
                 said = StreamLog(name)
@@ -200,8 +202,8 @@ class LocalTransport:
 
 
 class _CommandWire(SocketStream):
-    """A command's stdin and stdout. The command sees the end of its input when the wire is closed, and is then
-    given a moment: killed at once, ``srun`` would leave its step behind."""
+    """A command's stdin and stdout as a byte stream. When the stream is closed, the command sees the end of its
+    input, and then has a moment to end: killed at once, ``srun`` would leave its step behind."""
 
     def __init__(self, sock: socket.socket, process: asyncio.subprocess.Process) -> None:
         super().__init__(sock)
@@ -235,7 +237,8 @@ async def _start(
 
 
 def _look_up(account: str | None) -> _Identity:
-    """Blocking. KeyError: no such account. Refused: not as this account."""
+    """Return the account's user, groups and home; blocks. Raises KeyError for no such account, Refused for an
+    account that the link may not act as."""
     own = os.geteuid()
     entry = pwd.getpwuid(own) if account is None else pwd.getpwnam(account)
     if account is not None and entry.pw_uid == 0:
@@ -258,8 +261,8 @@ async def _feed(process: asyncio.subprocess.Process, data: bytes) -> None:
 
 
 async def _drain(process: asyncio.subprocess.Process, stream: asyncio.StreamReader | None, cap: int) -> bytes:
-    """All that comes; once it is more than ``cap`` the command is killed, and the rest is not kept. It is read, though:
-    the end of a process is told only once its pipes are at their end."""
+    """Read all output, and return at most ``cap`` bytes; a command with more is killed. The rest is read as well,
+    and dropped: asyncio reports the end of a process only once its pipes are at their end."""
     if stream is None:
         raise ValueError("the command was started without pipes")
     parts: list[bytes] = []

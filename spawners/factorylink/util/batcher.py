@@ -1,4 +1,4 @@
-"""Work on many things at a time: what comes while one round is under way goes together in the next."""
+"""Work on many things at a time: what comes while one round is under way goes together in the next round."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ T = TypeVar("T")
 
 
 class Batcher(Generic[K, T]):
-    """``work`` does up to ``most`` things of one key in one go; one round of a key at a time. The first goes at once
-    and alone, so nobody waits for company.
+    """Batches calls. ``work`` does up to ``most`` things of one key at once; one round of a key at a time. The first
+    thing goes at once and alone, so nobody waits for company.
 
-    Each who asked gets their own outcome: a round that fails with ``apart`` (and then nothing of it is done) is done
-    again one by one, to know which was meant. Any other error is everybody's.
-    """
+    Each caller gets their own outcome: a round that fails with ``apart`` (and then nothing of it is done) is done
+    again one by one, to know which thing was at fault. Any other error goes to all callers of the round."""
 
     def __init__(
         self,

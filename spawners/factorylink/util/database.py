@@ -20,19 +20,19 @@ _IN_THE_WAY = ("40001", "40P01", "55P03")  # serialization failure, deadlock, lo
 
 @dataclass(frozen=True)
 class Database:
-    """Shown as it may be shown: it has no password."""
+    """The address of a database. Safe to log: it never contains a password."""
 
     url: URL
 
     @classmethod
     def file(cls, path: Path) -> Database:
-        """A SQLite file."""
+        """Return the address of a SQLite file."""
         return cls(URL.create("sqlite", database=str(path)))
 
     @classmethod
     def parse(cls, text: str) -> Database:
-        """``postgresql://USER@HOST/DATABASE``, ``sqlite:////PATH``. Raises ValueError in words; a password is none of a
-        URL's, since URLs are shown and logged."""
+        """Parse ``postgresql://USER@HOST/DATABASE`` or ``sqlite:////PATH``. Raises ValueError in words, also for a
+        password, since URLs are shown and logged."""
         try:
             url = make_url(text)
         except ArgumentError as error:
@@ -53,11 +53,12 @@ class Database:
         return self.url.render_as_string() if self.url.host or self.url.query else str(self.url.database)
 
     def exists(self) -> bool:
-        """Whether there is one to connect to; of a server only that tells."""
+        """Return whether there can be a database to connect to: False for a SQLite file that is missing."""
         return self.url.get_backend_name() != "sqlite" or Path(self.url.database or "").exists()
 
     def engine(self) -> Engine:
-        """One connection: a ledger has one thread. Raises OSError where the file cannot be made."""
+        """Return an engine with one connection: a ledger has one thread. Raises OSError where the file cannot be
+        made."""
         if self.url.get_backend_name() == "sqlite":
             Path(self.url.database or "").touch(mode=0o600)
             engine = create_engine(self.url, pool_size=1, max_overflow=0)
@@ -68,7 +69,8 @@ class Database:
 
 
 def in_the_way(error: OperationalError) -> bool:
-    """Another connection held what this one wanted, and it was undone; tried again, it may well go through."""
+    """Return whether the error says that another connection held a lock, so that this transaction was undone: a
+    second attempt may succeed."""
     return getattr(error.orig, "sqlstate", None) in _IN_THE_WAY
 
 

@@ -1,8 +1,7 @@
-"""Server-sent events: what changed goes to every reader, and a slow reader costs nobody anything.
+"""Server-sent events: each change goes to every reader, and a slow reader does not delay others.
 
 A reader holds the newest value of each thing that changed since it last read, so it never holds more than there are
-things; where that gets too much it is given a fresh snapshot instead.
-"""
+things; where that gets too much, the reader gets a fresh snapshot instead."""
 
 from __future__ import annotations
 
@@ -41,7 +40,7 @@ class Reader:
         self._changed.set()
 
     async def next(self) -> list[Message]:
-        """What changed since the last call; empty after the heartbeat's time, or when woken or overrun."""
+        """Return what changed since the last call; empty after the heartbeat's time, or when woken or overrun."""
         try:
             await asyncio.wait_for(self._changed.wait(), _HEARTBEAT_SECONDS)
         except TimeoutError:
@@ -90,8 +89,8 @@ class Feed:
         last: Callable[[Message], bool] | None = None,
         shown: Callable[[Message], Message] = lambda message: message,
     ) -> AsyncIterator[bytes]:
-        """The body of a response: ``first`` (again after an overrun), then changes, up to one that is the ``last``;
-        each as it is ``shown`` to this reader."""
+        """Yield the body of a response: ``first`` (again after an overrun), then changes, up to one that is the
+        ``last``; each as it is ``shown`` to this reader."""
         reader = Reader(key)
         self._readers.add(reader)
         try:
@@ -126,5 +125,5 @@ class Feed:
 
 
 def encode(message: Message) -> bytes:
-    """As it goes over the wire; data is JSON, so it has no newline."""
+    """Return a message as bytes; its data is JSON, so it has no newline."""
     return f"event: {message[0]}\ndata: {message[1]}\n\n".encode()

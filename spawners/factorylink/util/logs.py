@@ -1,4 +1,4 @@
-"""The link's log: one record is one line, whatever is in it; a traceback's lines are set in under it."""
+"""The link's log: one record is one line, whatever is in it; a traceback's lines are indented under it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ class PlainFormatter(logging.Formatter):
     """Formats records so that nothing which a person, a job or a site said can begin a line or steer a terminal."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """The line; control characters and line ends in it are replaced."""
+        """Return the line, with control characters and line ends replaced."""
         return plain_text(super().formatMessage(record), LONGEST)
 
     def formatException(
         self,
         ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None],
     ) -> str:
-        """The traceback, each line behind a margin."""
+        """Return the traceback, each line behind a margin."""
         return _set_in(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:
-        """The stack, each line behind a margin."""
+        """Return the stack, each line behind a margin."""
         return _set_in(super().formatStack(stack_info))
 
 

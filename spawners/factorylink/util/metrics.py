@@ -1,4 +1,4 @@
-"""What the link measures of itself, for Prometheus: the registry, and what is counted as it happens."""
+"""What the link measures of itself, for Prometheus: the registry and its counters."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
 """How often a factory is asked. Pure: moments come in as seconds of one clock, intervals go out in seconds.
 
-The aims pull apart: a session on an idle cluster must be noticed as fast as by a spawner that asks every 0.5 s, and
-600 waiting sessions must not cost the controller more than 40 RPCs in 30 s. So questions are dense for a few seconds
-after something happened (a submit, a cancel, an expected start) and then thin out in proportion to the time since. A
-budget bounds the dense part, however often something happens; it is wider while few sessions wait, since each of them
-would cost a spawner of the other kind 180 RPCs in 30 s.
+Two aims pull apart: a session on an idle cluster must be noticed as fast as by a spawner that asks every 0.5 s, and 600
+waiting sessions must not cost the controller more than 40 RPCs in 30 s. So questions are dense for a few seconds after
+something happened (a submit, a cancel, an expected start) and then thin out in proportion to the time since. A budget
+bounds the dense part, however often something happens; it is wider while few sessions wait, since each of them would
+cost a spawner of the other kind 180 RPCs in 30 s.
 
-With more than ``QuestionRateLimiter.FEW`` waiting, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions for
-jobs, two for nodes and two for the others' waiting jobs, or three where one is asked early for a new job: 40 RPCs.
-Counted with sdiag on Slurm 24.11, before there were early ones: 22 in the 30 s after 60 jobs began to wait, 32 after
-600, and 18 to 20 in each 30 s later, for both. Submits, cancels and estimates come on top, one or two RPCs each.
-"""
+With more than ``QuestionRateLimiter.FEW`` waiting, at two RPCs a question, 30 s cost at most 8 + 30/4.5 questions
+for jobs, two for nodes and two for the others' waiting jobs, or three where one is asked early for a new job: 40
+RPCs. Counted with sdiag on Slurm 24.11, before there were early ones: 22 in the 30 s after 60 jobs began to wait, 32
+after 600, and 18 to 20 in each 30 s later, for both. Submits, cancels and estimates come on top, one or two RPCs
+each."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Awaited:
 
 
 def interval(awaited: Awaited) -> float:
-    """Seconds from the end of one question to the beginning of the next, without jitter."""
+    """Return the seconds from the end of one question to the beginning of the next, without jitter."""
     if awaited.failures:
         # Whose session is there waits for the factory to come back, and sees nothing until it was asked again.
         return min(FAR if awaited.pending or awaited.running else IDLE, 2.0 ** (awaited.failures - 1))
@@ -78,7 +78,7 @@ class QuestionRateLimiter:
         self._at = 0.0
 
     def wait(self, now: float, pending: int) -> float:
-        """Seconds until one may be taken; 0: now. ``pending``: how many sessions wait."""
+        """Return the seconds until a question may be taken; 0: now. ``pending``: how many sessions wait."""
         seconds = self.SECONDS_FEW if pending <= self.FEW else self.SECONDS_MANY
         self._left = min(self.SIZE, self._left + max(0.0, now - self._at) / seconds)
         self._at = now
@@ -98,7 +98,7 @@ class TurnRateLimiter:
         self._next = float("-inf")  # when the bucket would have been full but for those that were taken
 
     def take(self, now: float) -> float:
-        """Seconds to wait for the turn that is taken by this."""
+        """Take a turn; return the seconds to wait for it."""
         self._next = max(self._next, now - self.burst * self.seconds) + self.seconds
         return max(0.0, self._next - now)
 

@@ -1,4 +1,4 @@
-"""One question for all who ask the same at the same time, and a short memory for its answer."""
+"""One question for all callers that ask the same at the same time, and a short memory for its answer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ T = TypeVar("T")
 class SingleFlight(Generic[T]):
     """``get`` runs ``make`` at most once at a time for a key, and gives its answer for ``seconds`` afterwards.
 
-    Errors go to all who waited and are not remembered. Who waits may be cancelled without ending the question.
-    """
+    Errors go to all who waited and are not remembered. A cancelled caller does not end the question."""
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -23,7 +22,7 @@ class SingleFlight(Generic[T]):
         self._flying: dict[Hashable, asyncio.Task[T]] = {}
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[T]]) -> T:
-        """The answer for a key, remembered or asked now."""
+        """Return the answer for a key, remembered or asked now."""
         self._answers = {k: kept for k, kept in self._answers.items() if kept[0] > self._clock()}
         if key in self._answers:
             return self._answers[key][1]

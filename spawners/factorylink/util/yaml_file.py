@@ -1,8 +1,7 @@
 """Reads a YAML file into a model, and says in words, with file and line, what is wrong with it.
 
-``read_model`` and ``read_chosen`` raise ``CatalogueError``, whose ``problems`` are lines of the form
-``file:line: dotted.key: message``. Every problem of a file is found in one go, so that an operator mends it once.
-"""
+``read_model`` and ``read_chosen`` raise ``CatalogueError``, whose ``problems`` are lines of the form ``file:line:
+dotted.key: message``. Every problem of a file is found in one go, so that an operator corrects the file once."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ _PATTERNS = {
 
 
 class CatalogueError(Exception):
-    """Something in a file that an operator wrote. ``problems``: one line each, with file, line and key."""
+    """Raise where a file that an operator wrote is wrong. ``problems``: one line each, with file, line and key."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         super().__init__("\n".join(problems))
@@ -46,12 +45,13 @@ class CatalogueError(Exception):
 
 
 def read_model(path: Path, model: type[M]) -> M:
-    """The file as ``model``. Raises CatalogueError if it cannot be read, is no YAML, or does not fit."""
+    """Return the file as ``model``. Raises CatalogueError if it cannot be read, is no YAML, or does not fit."""
     return read_chosen(path, lambda _: model)
 
 
 def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
-    """The same, as the model that ``choose`` picks by what the file holds."""
+    """Return the file as the model that ``choose`` picks by its content. Raises CatalogueError, as ``read_model``
+    does."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -81,11 +81,11 @@ def read_chosen(path: Path, choose: Callable[[dict[str, Any]], type[M]]) -> M:
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        found = sorted((*_place(node, [*one["loc"]]), _line(path, node, model, one)) for one in _told(error))
+        found = sorted((*_position(node, [*one["loc"]]), _line(path, node, model, one)) for one in _details(error))
         raise CatalogueError([line for _, _, line in found]) from error
 
 
-def _told(error: ValidationError) -> Iterator[ErrorDetails]:
+def _details(error: ValidationError) -> Iterator[ErrorDetails]:
     """Yield a model's mistakes, without "too few entries" of a list whose entries are themselves at fault."""
     details = error.errors()
     for detail in details:
@@ -96,7 +96,7 @@ def _told(error: ValidationError) -> Iterator[ErrorDetails]:
 
 
 class Places:
-    """Where the keys of a YAML file are, for messages about a file that could be read."""
+    """The lines of the keys of a YAML file, for messages about a file that could be read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -104,7 +104,7 @@ class Places:
 
     def __call__(self, *keys: Key) -> str:
         """Return ``file:line: dotted.key`` of a key, or of the nearest one above that the file holds."""
-        line, dotted = _place(self._root, keys)
+        line, dotted = _position(self._root, keys)
         return f"{self._path}:{line}: {dotted}" if dotted else f"{self._path}:{line}"
 
     def of_line(self, line: str) -> str:
@@ -122,7 +122,7 @@ class Places:
 
 
 def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
-    """Keys that a mapping holds twice (YAML itself would keep the last and say nothing)."""
+    """Yield the keys that a mapping holds twice (YAML itself would keep the last and say nothing)."""
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
@@ -137,7 +137,7 @@ def _twice(node: yaml.Node, at: tuple[str, ...]) -> Iterator[tuple[str, int]]:
 
 
 def _no_values(node: yaml.Node, at: tuple[str, ...]) -> Iterator[str]:
-    """Values that YAML takes for a day or a number and that are none, as ``line: dotted.key: message``."""
+    """Yield the values that YAML takes for a day or a number and that are none, as ``line: dotted.key: message``."""
     if isinstance(node, yaml.ScalarNode):
         try:
             yaml.SafeLoader("").construct_object(node)
@@ -152,7 +152,7 @@ def _no_values(node: yaml.Node, at: tuple[str, ...]) -> Iterator[str]:
 
 
 def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDetails) -> str:
-    """One problem as ``file:line: dotted.key: message``."""
+    """Return one problem as ``file:line: dotted.key: message``."""
     loc: list[Key] = list(detail["loc"])
     message = detail["msg"]
     if detail["type"] == "value_error":
@@ -178,12 +178,13 @@ def _line(path: Path, root: yaml.Node, model: type[BaseModel], detail: ErrorDeta
         message = f"{detail['input']!r} is not {_PATTERNS.get(pattern, f'of the form {pattern}')}"
     elif not isinstance(detail["input"], dict | list):
         message = f"{detail['input']!r}: {message[:1].lower()}{message[1:]}"
-    line, dotted = _place(root, loc)
+    line, dotted = _position(root, loc)
     return f"{path}:{line}: {dotted}: {message}" if dotted else f"{path}:{line}: {message}"
 
 
-def _place(root: yaml.Node, loc: Sequence[Key]) -> tuple[int, str]:
-    """Line (from 1) and dotted name of a place; a list's items go by their id or name. Stops where the file ends."""
+def _position(root: yaml.Node, loc: Sequence[Key]) -> tuple[int, str]:
+    """Return line (from 1) and dotted name of a key; a list's items go by their id or name. Stops where the file
+    ends."""
     node, line, names = root, root.start_mark.line + 1, []
     lost = False
     for key in loc:
@@ -221,7 +222,7 @@ def _item_name(node: yaml.Node) -> str | None:
 
 
 def _fields(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
-    """Names of the keys that the model at ``loc`` knows; empty where it is no model."""
+    """Return the names of the keys that the model at ``loc`` knows; empty where it is no model."""
     here: list[type[BaseModel]] = [model]
     for key in loc:
         if isinstance(key, int):
@@ -233,7 +234,7 @@ def _fields(model: type[BaseModel], loc: Sequence[Key]) -> list[str]:
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
-    """The models inside an annotation: ``tuple[Partition, ...]``, ``Mail | None``, ``dict[Slug, Access]``."""
+    """Return the models inside an annotation: ``tuple[Partition, ...]``, ``Mail | None``, ``dict[Slug, Access]``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     origin = get_origin(annotation)

@@ -1,4 +1,4 @@
-"""A person's Dask clusters."""
+"""Handlers for a person's Dask clusters."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class ClustersHandler(GatewayHandler):
     """This person's Dask clusters."""
 
     async def get(self) -> None:
-        """``list[Cluster]`` without their jobs: the live ones and the last that ended, newest first."""
+        """Answer ``list[Cluster]`` without their jobs: the live clusters and the last that ended, newest first."""
         self.answer(CLUSTERS, await self.gateway.link.person_clusters(self.person))
 
 
 class OneCluster(GatewayHandler):
-    """One of them."""
+    """One of this person's Dask clusters."""
 
     async def delete(self, cluster_id: str) -> None:
         """End it with all its jobs; 202 once the wish is kept."""

@@ -1,4 +1,4 @@
-"""The catalogue for a person: the factories as they may use them, when a session would start, their login there."""
+"""Handlers for the catalogue as a person may use it: factories, estimates of a start, and their login at a factory."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Factories(GatewayHandler):
     """The catalogue as this person may use it."""
 
     async def get(self) -> None:
-        """``list[FactoryView]``."""
+        """Answer ``list[FactoryView]``."""
         self.answer(FACTORIES, await self.gateway.link.factories(self.person))
 
 
 class FactoriesEvents(GatewayHandler):
-    """The same, at every change."""
+    """The catalogue as this person may use it, at every change."""
 
     async def get(self) -> None:
-        """Event ``factories``: ``list[FactoryView]``."""
+        """Send the event ``factories``: ``list[FactoryView]``."""
         await self.send(Source("factories", FACTORIES, self.gateway.link.factories_events(self.person)))
 
 
@@ -36,15 +36,16 @@ class ComingFactories(GatewayHandler):
     """The factories without a machine yet."""
 
     async def get(self) -> None:
-        """``list[ComingView]``."""
+        """Answer ``list[ComingView]``."""
         self.answer(COMING, await self.gateway.link.coming())
 
 
 class FactoryEstimate(GatewayHandler):
-    """When a session of a size would start."""
+    """The estimate of when a session of a size would start."""
 
     async def get(self, factory: str) -> None:
-        """``Estimate``; query: ``size``, ``hours`` if not the size's own, ``project`` where several may pay."""
+        """Answer ``Estimate``; query: ``size``, ``hours`` if not the size's own, ``project`` where several can be
+        charged."""
         size = self.get_query_argument("size")
         hours, project = self.get_query_argument("hours", ""), self.get_query_argument("project", None)
         try:
@@ -60,7 +61,7 @@ class FactoryCredential(GatewayHandler):
     """A login of the person's own at a factory."""
 
     async def put(self, factory: str) -> None:
-        """Body ``{"token"}``: passed on to the link, and kept nowhere here. ``CredentialView``."""
+        """Take the body ``{"token"}``, pass it on to the link, and keep it nowhere here. Answer ``CredentialView``."""
         try:
             wanted = RenewBody.model_validate_json(self.request.body)
         except ValidationError:

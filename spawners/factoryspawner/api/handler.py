@@ -1,7 +1,6 @@
-"""What answers our pages: JSON and server-sent events for whoever is logged in.
+"""The base of the handlers for our pages: JSON and server-sent events for whoever is logged in.
 
-The hub's cookie is checked here and goes no further; the link hears the person's name over its Unix socket.
-"""
+The hub's cookie is checked here and goes no further; the link gets the person's name over its Unix socket."""
 
 from __future__ import annotations
 
@@ -29,15 +28,15 @@ T = TypeVar("T")
 
 
 class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """JSON for the person of the cookie. What goes wrong is answered as a ``Problem``, in words."""
+    """JSON for the person of the cookie. Errors are answered as a ``Problem``, in words."""
 
     def initialize(self, link_socket: Path, locale: Path) -> None:
-        """``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
+        """Keep ``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
         self._socket = link_socket
         self._locale = locale
 
     async def prepare(self) -> None:
-        """Only for people who are logged in, and not for tokens; a script uses the service ``factories``. Raises
+        """Let in only people who are logged in, and no tokens; a script uses the service ``factories``. Raises
         HTTPError 401, 413."""
         await super().prepare()
         if self.current_user is None:
@@ -47,17 +46,17 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
 
     @property
     def gateway(self) -> HubGateway:
-        """What this hub process shares."""
+        """Return what this hub process shares."""
         return gateway(self._socket)
 
     @property
     def language(self) -> PageLanguage:
-        """What the page is read in."""
+        """Return the language in which the page is read."""
         return languages(self._locale).of(self.request)
 
     @property
     def person(self) -> str:
-        """The name of who asks."""
+        """Return the name of the person who asks."""
         return str(self.current_user.name)
 
     def answer(self, shape: TypeAdapter[T], value: T) -> None:
@@ -99,13 +98,13 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
                 yield self._seen(value)
 
     def on_connection_close(self) -> None:
-        """The client went: its stream ends."""
+        """End the stream: the client is gone."""
         stream = getattr(self, "_stream", None)
         if stream is not None:
             stream.stop()
 
     def log_exception(self, typ: Any, value: Any, tb: Any) -> None:
-        """What the link says no to is nothing for the hub's log."""
+        """Log the error, unless it is a refusal of the link."""
         if not isinstance(value, LinkProblem | LinkSilent):
             super().log_exception(typ, value, tb)
 
@@ -119,7 +118,7 @@ class GatewayHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         super().send_error(status_code, **kwargs)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """A ``Problem`` in place of a page."""
+        """Answer a ``Problem`` in place of a page."""
         self.set_status(status_code)
         self.answer(PROBLEM, _problem(kwargs.get("exc_info", (None, None, None))[1]))
 

@@ -1,4 +1,4 @@
-"""What the home page follows."""
+"""The stream that the home page follows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ class HomeEvents(GatewayHandler):
     """This person's live sessions and clusters in one stream: a browser has few connections to a server."""
 
     async def get(self) -> None:
-        """Events ``sessions``: ``list[Session]``, and ``clusters``: ``list[Cluster]``; each whole at every change."""
+        """Send the events ``sessions``: ``list[Session]``, and ``clusters``: ``list[Cluster]``; each whole at every
+        change."""
         table = self.gateway.table
         sessions = Source("sessions", SESSIONS, table.live_of(self.person))
         await self.send(sessions, Source("clusters", CLUSTERS, table.clusters_of(self.person)))

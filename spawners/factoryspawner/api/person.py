@@ -1,4 +1,5 @@
-"""What the start page knows of a person: their projects, what they still need, and what they chose last."""
+"""Handlers for what the start page knows of a person: their projects, what they still need, and what they chose
+last."""
 
 from __future__ import annotations
 
@@ -16,15 +17,15 @@ class PersonProjects(GatewayHandler):
     """The projects that this person is in."""
 
     async def get(self) -> None:
-        """``list[ProjectView]``."""
+        """Answer ``list[ProjectView]``."""
         self.answer(PROJECTS, await self.gateway.link.projects(self.person))
 
 
 class Ready(GatewayHandler):
-    """What this person has of what they need before they can begin."""
+    """What this person needs before they can start anything, and what they have of it."""
 
     async def get(self) -> None:
-        """``ReadyView``."""
+        """Answer ``ReadyView``."""
         self.answer(READY, await self.gateway.link.ready(self.person))
 
 
@@ -32,7 +33,7 @@ class LastChoice(GatewayHandler):
     """What this person chose last."""
 
     async def get(self) -> None:
-        """``Choice`` or null."""
+        """Answer ``Choice`` or null."""
         self.answer(CHOICE, await self.gateway.link.last_choice(self.person))
 
 

@@ -1,4 +1,4 @@
-"""A person's sessions: all of them, what they do now, and what may be asked of one."""
+"""Handlers for a person's sessions: all of them, one of them, and more time for one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class SessionsHandler(GatewayHandler):
     """This person's sessions."""
 
     async def get(self) -> None:
-        """``list[Session]``: the live ones and the last that ended, newest first."""
+        """Answer ``list[Session]``: the live sessions and the last that ended, newest first."""
         self.answer(SESSIONS, await self.gateway.link.person_sessions(self.person, _RECENT))
 
 
@@ -31,13 +31,14 @@ class SessionsEvents(GatewayHandler):
     """This person's live sessions, from the hub's own table."""
 
     async def get(self) -> None:
-        """Event ``sessions``: ``list[Session]``, whole at every change."""
+        """Send the event ``sessions``: ``list[Session]``, whole at every change."""
         await self.send(Source("sessions", SESSIONS, self.gateway.table.live_of(self.person)))
 
 
 class _OfSession(GatewayHandler):
     async def own_session(self, session_id: str) -> Session:
-        """The session, if it is this person's or this person may see all servers. Raises LinkProblem (404) if not."""
+        """Return the session, if it is this person's or this person may see all servers. Raises LinkProblem (404) if
+        not."""
         session = await self.gateway.link.session(session_id)
         if session.user != self.person and not self.has_scope(f"read:servers!user={session.user}"):
             raise LinkProblem(404, Problem(kind="gone", message=N_("There is no such session.")))
@@ -48,7 +49,7 @@ class OneSession(_OfSession):
     """One session, live or ended."""
 
     async def get(self, session_id: str) -> None:
-        """``Session``."""
+        """Answer ``Session``."""
         self.answer(SESSION, await self.own_session(session_id))
 
     async def delete(self, session_id: str) -> None:
@@ -76,10 +77,10 @@ class OneSession(_OfSession):
 
 
 class OneSessionEvents(_OfSession):
-    """The same, at every change."""
+    """One session, at every change."""
 
     async def get(self, session_id: str) -> None:
-        """Event ``session``: the whole ``Session``; ends when it has ended."""
+        """Send the event ``session``: the whole ``Session``; the stream ends when the session has ended."""
         await self.own_session(session_id)
         await self.send(Source("session", SESSION, self.gateway.link.session_events(session_id)))
 
@@ -88,7 +89,7 @@ class OneSessionExtend(_OfSession):
     """More time for a session."""
 
     async def post(self, session_id: str) -> None:
-        """``{"hours": more}``; ``Session`` as it is now, its new end comes by the events."""
+        """Take ``{"hours": more}``; answer the ``Session`` as it is now. Its new end comes by the events."""
         session = await self.own_session(session_id)
         if session.user != self.person:
             raise web.HTTPError(403, N_("Only its owner can make a session longer."))

@@ -613,13 +613,11 @@ function roomier(factory, choice) {
   const environment = findEnvironment(factory, choice.environment);
   if (!had || !environment) return null;
   const open = ({ projects }) => !factory.projects?.length || (projects ?? []).some((one) => [one, null].includes(choice.project ?? null));
-  const more = factory.sizes.filter((view) => view.size.memory_gb > had.size.memory_gb && fits(environment, view.size.id) && open(view));
+  const more = factory.sizes.filter((view) => view.size.memory_gb > had.size.memory_gb && fits(view, environment.id) && open(view));
   const order = (a, b) => a.size.memory_gb - b.size.memory_gb || a.size.gpus - b.size.gpus || a.size.cores - b.size.cores;
   return more.sort(order)[0] ?? null;
 }
-function fits(environment, sizeId) {
-  return environment.sizes.length === 0 || environment.sizes.includes(sizeId);
-}
+var fits = (view, environment) => view.offer.environments.includes(environment);
 function freeName(taken, known = [], limit = 0, named = true) {
   const used2 = new Set(taken);
   if (!used2.has("")) return "";
@@ -704,10 +702,9 @@ function larger(session, factories) {
   const factory = factories?.find((one) => one.id === session.choice.factory);
   const view = factory && isOutOfMemory(session) ? roomier(factory, session.choice) : null;
   if (!view) return null;
-  const hours = Math.min(session.choice.hours, view.size.max_hours);
+  const hours = Math.min(session.choice.hours, view.offer.hours.most);
   return { factory, view, choice: { ...session.choice, size: view.size.id, hours } };
 }
-var sizeOf = (session, factories) => findSize(factories?.find((one) => one.id === session.choice.factory), session.choice.size);
 function runsIn(session, clusters2) {
   const busy = session.busy ? session.busy_with?.length ? session.busy_with.map(W.isBusy) : [W.somethingBusy] : [];
   const owned = clusters2.filter((one) => one.session === session.id && one.state === "live");
@@ -872,51 +869,36 @@ function settings(id) {
 }
 
 // common/cost.js
-function siteBill(billedAs, hours) {
-  const found = /^(\d+(?:\.\d+)?)(?:\/(\d+))? (\S+?)s? per hour$/.exec(billedAs);
-  if (!found) return null;
-  return { amount: Number(found[1]) / Number(found[2] ?? 1) * hours, unit: found[3] };
-}
-var gpuHours2 = (view, hours) => (view.billed_gpus ?? view.size.gpus) * hours;
 function inUnit(amount2, unit) {
   const known = Object.hasOwn(W.unit, unit) ? W.unit[unit] : null;
   return known ? known(amount2, number(amount2)) : `${number(amount2)} ${unit}${amount2 === 1 ? "" : "s"}`;
 }
-function chargedGpuHours({ size }) {
-  const text = size.billed_as ?? "";
-  const rate = siteBill(text, 1);
-  if (rate) return rate.unit === "GPU-hour" ? rate.amount : null;
-  const [, count] = /^(\d+(?:\.\d+)?) GPU(?:s|-h|-hours?)?$/.exec(text) ?? [];
-  return count === void 0 ? null : Number(count);
-}
-var gpuHoursAnHour = (view) => chargedGpuHours(view) ?? gpuHours2(view, 1);
 var gpuHoursText = (amount2) => inUnit(amount2, "GPU-hour");
-function chargedFor(factory, view) {
-  const { unit } = factory.accelerator;
-  const { cores, gpus } = view.size;
-  if (!gpus) return W.onCores(cores);
-  const own = chargedGpuHours(view);
-  if (unit !== "GPU" && own !== null && own !== gpus) {
-    return own === 0.5 ? W.halfGpu(W.onGpus(gpus, unit)) : W.partsOf(own, number(own), W.onGpus(gpus, unit));
+function chargedFor({ price, size }) {
+  const { number: count, unit } = price;
+  switch (price.charged_for) {
+    case "cores":
+      return W.onCores(count);
+    case "whole-node":
+      return W.onWholeNode(count, unit);
+    case "part":
+      return count === 0.5 ? W.halfGpu(W.onGpus(size.gpus, unit)) : W.partsOf(count, number(count), W.onGpus(size.gpus, unit));
+    default:
+      return W.onGpus(count, unit);
   }
-  if (Math.max(own ?? 0, view.billed_gpus ?? 0) > gpus) return W.onWholeNode(Math.max(own ?? 0, view.billed_gpus ?? 0), unit);
-  return W.onGpus(gpus, unit);
 }
 function costLine(factory, view, hours) {
-  const billed = siteBill(view.size.billed_as, hours);
-  const amount2 = gpuHoursAnHour(view) * hours;
-  const what = chargedFor(factory, view);
-  const own = billed && billed.unit !== "GPU-hour" ? inUnit(billed.amount, billed.unit) : null;
-  if (amount2 > 0 && own) return W.costsBoth(gpuHoursText(amount2), hoursText(hours), what, own, factory.site.machine);
-  if (amount2 > 0 || own) return W.costs(own ?? gpuHoursText(amount2), hoursText(hours), what);
+  const { gpu_hours: rate, own: site } = view.price;
+  const what = chargedFor(view);
+  const own = site ? inUnit(site.amount * hours, site.unit) : null;
+  if (rate > 0 && own) return W.costsBoth(gpuHoursText(rate * hours), hoursText(hours), what, own, factory.site.machine);
+  if (rate > 0 || own) return W.costs(own ?? gpuHoursText(rate * hours), hoursText(hours), what);
   return W.costsNothing;
 }
-function chargedText(session, view) {
-  if (!session.started) return W.notCharged;
-  const seconds = secondsBetween(session.started, session.ended);
-  if (!view || seconds === null) return null;
-  const rate = gpuHoursAnHour(view);
-  return rate > 0 ? gpuHoursText(rate * Math.max(0, seconds) / 3600) : W.noGpuHours;
+function chargedText({ charged, started }) {
+  if (charged?.gpu_hours > 0) return gpuHoursText(charged.gpu_hours);
+  if (!started) return W.notCharged;
+  return charged ? W.noGpuHours : null;
 }
 
 // pages/session_view.js
@@ -952,7 +934,7 @@ function story(session, now, open) {
 }
 function about(session, factories) {
   const named = names(session, factories ?? []);
-  const charged = chargedText(session, sizeOf(session, factories));
+  const charged = chargedText(session);
   const rows = [
     [W.aboutSession.session, W.server(session.server)],
     [W.aboutSession.factory, named.machine],
@@ -1248,7 +1230,7 @@ function endedRow(session, factories, now, to2, on2, starting, trouble) {
   const named = names(session, factories);
   const ran = session.started ? span(secondsBetween(session.started, session.ended) ?? 0) : "";
   const failed = isFailure(session);
-  const charged = chargedText(session, sizeOf(session, factories));
+  const charged = chargedText(session);
   const more = larger(session, factories);
   const again = isOutOfMemory(session) ? W.startSame : W.again;
   return h(

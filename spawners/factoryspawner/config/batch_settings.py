@@ -1,4 +1,4 @@
-"""What batchspawner's settings mean here: which of them reach the job, and which are refused, in words."""
+"""batchspawner's settings: which of them reach the job, and which are refused, in words."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SECTIONS = ("Spawner", "BatchSpawnerBase", "BatchFace", "FactorySpawner")  # the
 
 
 class SettingsError(ConfigurationError, ValueError):
-    """The operator's configuration of the spawner cannot be used; the message names the setting."""
+    """Raise where the operator's configuration of the spawner cannot be used; the message names the setting."""
 
 
 def check_settings(names: Mapping[str, object], section: str) -> None:
@@ -66,7 +66,8 @@ def check_all(config: Mapping[str, Mapping[str, object]]) -> None:
 
 
 def job_options(settings: Mapping[str, str]) -> JobOptions:
-    """What ``req_*`` and ``batch_script`` add to a job. Raises SettingsError for what is no single word."""
+    """Return what ``req_*`` and ``batch_script`` add to a job. Raises SettingsError for a value that must be one
+    word and is not."""
     fields: dict[str, str] = {}
     for setting, field in _FEEDS:
         if settings.get(setting):

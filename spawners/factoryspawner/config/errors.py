@@ -1,4 +1,4 @@
-"""Mistakes in an operator's configuration of the hub, and how the hub tells them."""
+"""Mistakes in an operator's configuration of the hub, and how the hub reports them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 
 class ConfigurationError(Exception):
-    """The hub cannot start with this configuration. The message is for the operator and names what is allowed."""
+    """Raise where the hub cannot start with this configuration. The message is for the operator and names what is
+    allowed."""
 
 
 @contextmanager

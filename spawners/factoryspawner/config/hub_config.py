@@ -28,7 +28,7 @@ MOST_BYTES = 2**20  # of the body of any request to the hub
 
 
 class HubConfigError(ConfigurationError):
-    """The file cannot be used; the message names file, line, key and what is allowed."""
+    """Raise where the file cannot be used; the message names file, line, key and what is allowed."""
 
 
 def _http(url: str) -> str:
@@ -106,12 +106,12 @@ class HubConfig(Model):
 
     @property
     def database(self) -> str:
-        """The database in SQLAlchemy's words."""
+        """Return the database in SQLAlchemy's words."""
         return self.db_url or f"sqlite:///{self.db_file}"
 
 
 def read_secret(path: Path) -> str:
-    """The token in a file, stripped. Raises HubConfigError if it is missing, empty or open to others."""
+    """Return the token in a file, stripped. Raises HubConfigError if it is missing, empty or open to others."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         text = path.read_text(encoding="utf-8").strip()
@@ -151,7 +151,7 @@ def load(path: Path) -> HubConfig:
 
 @cache
 def loaded() -> HubConfig:
-    """The configuration that the environment names; the parts of ``hub_config`` share it."""
+    """Return the configuration that the environment names; the parts of ``hub_config`` share it."""
     name = os.environ.get(VARIABLE)
     if not name:
         raise HubConfigError(f"{VARIABLE} names no file: set it to the hub's YAML")
@@ -159,7 +159,7 @@ def loaded() -> HubConfig:
 
 
 def _from(folder: Path, model: M) -> M:
-    """The model, with its relative paths, and those of models in it, taken from that folder."""
+    """Return the model, with its relative paths, and those of models in it, taken from that folder."""
     update: dict[str, Any] = {}
     for name, value in model:
         if isinstance(value, Path):

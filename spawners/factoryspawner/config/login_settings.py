@@ -15,7 +15,7 @@ Kind = Literal["myaccessid", "egi-checkin", "keycloak", "oidc"]
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is of this machine."""
+    """Return whether an address is of this machine."""
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -24,7 +24,7 @@ def is_loopback(url: str) -> bool:
 
 
 def safe_url(url: str) -> str:
-    """The address, without a slash at its end. Raises ValueError unless it is https, or of this machine."""
+    """Return the address, without a slash at its end. Raises ValueError unless it is https, or of this machine."""
     parts = urlsplit(url)
     if not parts.hostname or parts.username or parts.fragment:
         raise ValueError(f"{url!r} is not an address such as https://login.example.org")
@@ -38,7 +38,7 @@ Pattern = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern
 
 
 class ProviderPreset(NamedTuple):
-    """What a kind of provider is known to be. ``issuer`` None: each operator's own."""
+    """What is known of a kind of provider. ``issuer`` None: each operator's own."""
 
     title: str
     issuer: str | None
@@ -60,8 +60,8 @@ PRESETS: dict[Kind, ProviderPreset] = {
 
 
 class Endpoints(Model):
-    """Of a provider; without them they are read from its ``/.well-known/openid-configuration`` at the first login.
-    ``keys``: its JWK Set; ``end_session``: where a login there is ended, for ``sign_out``."""
+    """The endpoints of a provider; without them they are read from its ``/.well-known/openid-configuration`` at the
+    first login. ``keys``: its JWK Set; ``end_session``: where a login there is ended, for ``sign_out``."""
 
     authorize: SafeUrl
     token: SafeUrl
@@ -73,9 +73,8 @@ class Endpoints(Model):
 class EntitlementMatch(Model):
     """Entitlements as AARC-G069 has them: ``NAMESPACE:group:NAME[:SUB]*[:role=ROLE]#AUTHORITY``.
 
-    ``authorities``: who may say so; all others are not heeded. ``group``: which, as ``NAME:SUB``, with ``*``.
-    ``roles``: one of these must be there; empty: any, or none.
-    """
+    ``authorities``: who may say so; entitlements of all others are ignored. ``group``: which, as ``NAME:SUB``, with
+    ``*``. ``roles``: one of these must be there; empty: any, or none."""
 
     namespace: Annotated[str, StringConstraints(pattern=r"^urn:[A-Za-z0-9][A-Za-z0-9-]{0,31}(:[A-Za-z0-9._~-]+)+$")]
     authorities: tuple[str, ...] = Field(min_length=1)
@@ -84,8 +83,8 @@ class EntitlementMatch(Model):
 
 
 class ClaimMatch(Model):
-    """A value of a claim; ``name`` may go inwards with dots (``realm_access.roles``), ``value`` may have ``*``.
-    An e-mail address counts only where the provider says that it is verified."""
+    """A value of a claim; ``name`` may go inwards with dots (``realm_access.roles``), ``value`` may have ``*``. An
+    e-mail address counts only where the provider says that it is verified."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_:/-]+(\.[A-Za-z0-9_:/-]+)*$")]
     value: Pattern
@@ -104,7 +103,7 @@ class Rule(Model):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        if sum(way is not None for way in (self.entitlement, self.claim, self.everybody)) != 1:
+        if sum(rule is not None for rule in (self.entitlement, self.claim, self.everybody)) != 1:
             raise ValueError("give one of entitlement, claim, everybody")
         if self.everybody and "{group}" in self.gives:
             raise ValueError("gives: everybody needs the name of a group")
@@ -114,12 +113,11 @@ class Rule(Model):
 class Provider(Model):
     """One provider. ``id``: in addresses and in the hub's records: do not change it.
 
-    ``kind``: what it is known to be (title, issuer, scopes); ``client_secret_file``: 0600; ``client_auth``: how the
-    secret is sent; ``sign_out``: whether who signs out here is sent on to sign out there, too; ``endpoints``: without
-    them they are asked of the issuer; ``rules``: who gets in, as what: whom no
-    rule gives a group is refused; ``assurance``: the least identity assurance (REFEDS IAP), else refused whatever the
-    rules say; ``names``: names that people of the provider have here already, by their ``sub``.
-    """
+    ``kind``: the preset (title, issuer, scopes); ``client_secret_file``: 0600; ``client_auth``: how the secret is
+    sent; ``sign_out``: whether a person who signs out here is sent on to sign out there, too; ``endpoints``: without
+    them they are asked of the issuer; ``rules``: which groups people get: a person whom no rule gives a group is
+    refused; ``assurance``: the least identity assurance (REFEDS IAP), else refused whatever the rules say;
+    ``names``: names that people of the provider have here already, by their ``sub``."""
 
     id: Slug
     kind: Kind = "oidc"
@@ -147,22 +145,22 @@ class Provider(Model):
 
     @property
     def shown(self) -> str:
-        """Its name on the login page."""
+        """Return its name on the login page."""
         return self.title or PRESETS[self.kind].title
 
     @property
     def issued_by(self) -> str:
-        """The issuer: with ``sub``, what a person is known by."""
+        """Return the issuer: together with ``sub`` it identifies a person."""
         return self.issuer or str(PRESETS[self.kind].issuer)
 
     @property
     def asked_scopes(self) -> tuple[str, ...]:
-        """What is asked of it."""
+        """Return the scopes that are asked of the provider."""
         return self.scopes or PRESETS[self.kind].scopes
 
 
 class LoginTerms(Model):
-    """What people accept before they first start something. A new ``version`` asks all of them again."""
+    """What people accept before they first start anything. A new ``version`` asks all of them again."""
 
     version: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
     url: SafeUrl | None = None
@@ -178,12 +176,11 @@ class LoginTerms(Model):
 class LoginSettings(Model):
     """``login`` in the hub's YAML.
 
-    ``people_file``: SQLite file, made at the first start: who has which name here; to be kept as long as the hub's
-    database; ``crypt_key_file``: 0600, a line for each key (``openssl rand -hex 32``), the newest first: what encrypts
-    the providers' tokens in the hub's database; ``refresh_seconds``: how often a provider is asked about a person that
-    is here; ``trust_seconds``: how long its last answer counts where it cannot be asked; ``admin_groups``: whose people
-    may see and stop everything; ``terms``: what people accept first.
-    """
+    ``people_file``: SQLite file, made at the first start, with the names that people have here; keep it as long as
+    the hub's database; ``crypt_key_file``: 0600, a line for each key (``openssl rand -hex 32``), the newest first:
+    they encrypt the providers' tokens in the hub's database; ``refresh_seconds``: how often a provider is asked
+    about a person that is here; ``trust_seconds``: how long its last answer counts where it cannot be asked;
+    ``admin_groups``: whose people may see and stop everything; ``terms``: what people accept first."""
 
     providers: tuple[Provider, ...] = Field(min_length=1)
     people_file: Path

@@ -1,4 +1,4 @@
-"""The hub's authenticator for several providers: each person comes by one, and is looked at again and again."""
+"""The hub's authenticator for several providers: each person comes by one provider, and is checked again and again."""
 
 from __future__ import annotations
 
@@ -30,11 +30,10 @@ _API = "jupyterhub"  # the OAuth client of tokens that are for the hub's API
 
 
 class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
-    """Hands each login to the provider that it came from. What it is told to do is ``login`` in the hub's YAML.
+    """Hands each login to the provider that it came from. The settings are ``login`` in the hub's YAML.
 
-    Whom no rule lets in any more is shut out at the next refresh: no groups, no API tokens, no new session; the link
-    hears of it. A provider that does not answer shuts nobody out for ``trust_seconds``.
-    """
+    A person whom no rule lets in any more is shut out at the next refresh: no groups, no API tokens, no new session;
+    the link hears of it. A provider that does not answer shuts nobody out for ``trust_seconds``."""
 
     allow_all = Bool(True).tag(config=True)  # the rules of the providers say who gets in
     manage_groups = Bool(True).tag(config=True)
@@ -69,7 +68,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
     # --- what the pages ask -----------------------------------------------------------------------------------------
 
     def provider_of(self, antenna: Antenna) -> str | None:
-        """By which provider an antenna's people come: the one of that id, or the only one of that kind."""
+        """Return the provider by which an antenna's people come: the one of that id, or the only one of that kind."""
         wanted = antenna.login.provider
         if wanted in self.providers:
             return wanted
@@ -77,18 +76,19 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return of_kind[0] if len(of_kind) == 1 else None
 
     def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
-        """A way there and a way back for each provider."""
+        """Return a login address and a callback address for each provider."""
         return handlers.routes(self.providers)
 
     # --- JupyterHub's questions -------------------------------------------------------------------------------------
 
     def add_user(self, user: Any) -> None:
-        """JupyterHub tells of each that it has, as it starts and later: no name of theirs goes to another."""
+        """Reserve the name of a user that JupyterHub has, as it starts and later: the name goes to nobody else."""
         self._in_hub.add(user.name)
         super().add_user(user)
 
     async def authenticate(self, handler: Any, _data: Any = None) -> dict[str, Any] | None:
-        """Who came back from a provider; None for what comes another way, such as a form. Raises LoginRefused."""
+        """Return who came back from a provider; None for a request of another kind, such as a form. Raises
+        LoginRefused."""
         provider = self.providers.get(getattr(handler, "provider", ""))
         if provider is None:
             return None
@@ -148,8 +148,8 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def standing(self, user: Any) -> Refusal | None:
-        """Why nothing may start for them, or None: they logged in, and a rule lets them in. For starts that no refresh
-        stands before, such as by an API token."""
+        """Return why the person may start nothing, or None: they logged in, and a rule lets them in. This is for
+        starts without a refresh before, such as by an API token."""
         return self._refusal(user.name, await user.get_auth_state() or {})
 
     async def counts_until(self, user: Any) -> datetime | None:
@@ -157,7 +157,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         return self._trusted_until(await user.get_auth_state() or {})
 
     async def sign_out_address(self, user: Any) -> str | None:
-        """Where who signs out is sent to, to sign out at their provider as well; None: nowhere."""
+        """Return where a person is sent to sign out at their provider as well; None: nowhere."""
         provider = self.providers.get((await user.get_auth_state() or {}).get("provider", ""))
         if provider is None:
             return None
@@ -168,7 +168,7 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
             return None
 
     def terms_of(self, name: str) -> TermsOf | None:
-        """Where that person stands with the terms; None: there are none."""
+        """Return the terms and whether the person accepted them; None: there are no terms."""
         terms = self._login.terms
         return None if terms is None else TermsOf(terms, self._people.accepted(name, terms.version))
 
@@ -235,18 +235,18 @@ class FederatedAuthenticator(Authenticator):  # type: ignore[misc]  # untyped
         user.db.commit()
         self._tell(user.name, PersonBody(groups=frozenset(), blocked=True))
 
-    def _tell(self, name: str, told: access.PersonUpdate) -> None:
+    def _tell(self, name: str, update: access.PersonUpdate) -> None:
         """Let the link know, now or when it answers again. Before a start it is told once more."""
         if (earlier := self._telling.pop(name, None)) is not None:
             earlier()
         link = gateway(self._config.link_socket)
-        self._telling[name] = link.background(access.tell_surely(link.link, name, told))
+        self._telling[name] = link.background(access.tell_surely(link.link, name, update))
 
     def _is_taken(self, name: str) -> bool:
         return name in self._in_hub or name in self._written or name in {one.lower() for one in self.admin_users}
 
     def _with_login(self, path: Path) -> tuple[tuple[Antenna, str], ...]:
-        """The antennas whose provider is ours, each with its provider's id."""
+        """Return the antennas whose provider is configured here, each with its provider's id."""
         read = Antennas.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
         found = ((antenna, self.provider_of(antenna)) for antenna in read.antennas)
         return tuple((antenna, provider) for antenna, provider in found if provider is not None)

@@ -1,7 +1,6 @@
 """What a provider says of a person (claims) and what that makes them here: groups, or a reason to refuse them.
 
-Pure functions. Claims come from outside: what has another shape than awaited counts as not said.
-"""
+Pure functions. Claims come from outside: a claim of another shape than expected counts as missing."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ _ENTITLEMENT = re.compile(
 
 @dataclass(frozen=True)
 class Entitlement:
-    """``groups``: the group and its subgroups, decoded; ``role``: "" where it names none."""
+    """An entitlement. ``groups``: the group and its subgroups, decoded; ``role``: "" where it names none."""
 
     groups: tuple[str, ...]
     role: str
@@ -45,14 +44,14 @@ class Entitlement:
 
 @dataclass(frozen=True)
 class LoginVerdict:
-    """What the claims make of a person. ``refusal`` None: they may come in, and are in ``groups``."""
+    """The result of a person's claims. ``refusal`` None: they may come in, and are in ``groups``."""
 
     groups: frozenset[str]
     refusal: Refusal | None
 
 
 def subject(claims: object) -> str | None:
-    """Who the claims are about, or None where that cannot be told."""
+    """Return whom the claims are about, or None where that is not clear."""
     sub = claims.get("sub") if isinstance(claims, Mapping) else None
     if not isinstance(sub, str) or not 0 < len(sub) <= _LONGEST_SUB or not sub.isascii() or not sub.isprintable():
         return None
@@ -60,7 +59,7 @@ def subject(claims: object) -> str | None:
 
 
 def judge(claims: Claims, provider: Provider) -> LoginVerdict:
-    """What this provider's rules make of the claims."""
+    """Return what this provider's rules make of the claims."""
     if subject(claims) is None:
         return LoginVerdict(frozenset(), "identity")
     if provider.assurance is not None:
@@ -72,7 +71,8 @@ def judge(claims: Claims, provider: Provider) -> LoginVerdict:
 
 
 def values(claims: Claims, name: str) -> tuple[str, ...]:
-    """The texts of a claim; ``name`` may go inwards with dots. An unverified e-mail address is not said."""
+    """Return the texts of a claim; ``name`` may go inwards with dots. An unverified e-mail address counts as
+    missing."""
     found: Any = claims.get(name)
     if found is None:
         found = claims
@@ -85,7 +85,7 @@ def values(claims: Claims, name: str) -> tuple[str, ...]:
 
 
 def entitlement(text: str, namespace: str) -> Entitlement | None:
-    """An entitlement of that namespace; None for whatever is not exactly one."""
+    """Return an entitlement of that namespace; None for any other text."""
     head = f"{namespace}:group:"
     if not text.startswith(head):
         return None
@@ -100,7 +100,8 @@ def entitlement(text: str, namespace: str) -> Entitlement | None:
 
 
 def short_name(claims: Claims) -> str:
-    """What a person's name here begins with: letters and digits, for people to read, and not to know anybody by."""
+    """Return the beginning of a person's name here: letters and digits, for people to read, and not to identify
+    anybody by."""
     for claim in ("preferred_username", "given_name", "name"):
         for value in values(claims, claim)[:1]:
             plain = unicodedata.normalize("NFKD", value.split("@")[0]).encode("ascii", "ignore").decode().lower()
@@ -136,7 +137,7 @@ def _matched(text: str, match: EntitlementMatch) -> str | None:
 
 
 def _decoded(part: str) -> str:
-    """A component without its percent signs; "" for what would then mean something else."""
+    """Return a component without its percent signs; "" for one that would then mean something else."""
     try:
         text = unquote(part, errors="strict")
     except UnicodeDecodeError:

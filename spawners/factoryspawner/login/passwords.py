@@ -1,7 +1,6 @@
-"""Log in with a name and a password from one file: for demos and first trials, in place of a site's own login.
+"""Login with a name and a password from one file: for demos and first trials, in place of a site's own login.
 
-The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and hash in hex). ``write_passwords`` makes it.
-"""
+The file is JSON, 0600: ``{"NAME": "scrypt$N$r$p$SALT$HASH"}`` (salt and hash in hex). ``write_passwords`` makes it."""
 
 from __future__ import annotations
 
@@ -28,17 +27,18 @@ _BYTES = 32
 
 
 class PasswordFileError(ConfigurationError):
-    """The file cannot be used; the message says why."""
+    """Raise where the file cannot be used; the message says why."""
 
 
 def hash_password(password: str) -> str:
-    """One line for the file, with a new salt."""
+    """Return one line for the file, with a new salt."""
     salt = secrets.token_bytes(16)
     return f"scrypt${_N}${_R}${_P}${salt.hex()}${_scrypt(password, salt, _N, _R, _P).hex()}"
 
 
 def check_password(password: str, line: str) -> bool:
-    """Whether the password is the line's, in constant time. Raises PasswordFileError for a line of another shape."""
+    """Return whether the password is the line's, in constant time. Raises PasswordFileError for a line of another
+    shape."""
     try:
         name, n, r, p, salt, expected = line.split("$")
         if name != "scrypt":
@@ -88,11 +88,11 @@ class PasswordAuthenticator(Authenticator):  # type: ignore[misc]  # jupyterhub 
     allow_all = Bool(True).tag(config=True)  # who has a password may log in
 
     def get_handlers(self, _app: Any) -> list[tuple[str, Any]]:
-        """The form, with the checklist after it."""
+        """Return the login form, with the checklist after it."""
         return [("/login", FormLogin)]
 
     async def authenticate(self, _handler: Any, data: Mapping[str, str]) -> str | None:
-        """The name where name and password fit, else None; takes as long for a name that is not there."""
+        """Return the name where name and password fit, else None; an unknown name takes as long."""
         name, password = data.get("username", ""), data.get("password", "")
         try:
             fits = await asyncio.to_thread(_fits, Path(self.passwords_file), name, password)

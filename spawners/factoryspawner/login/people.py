@@ -1,7 +1,7 @@
-"""Who is who: the name that each identity of a provider has here, once and for all.
+"""The name that each identity of a provider has here, once and for all.
 
-One SQLite file. A name is never given twice, and never taken back: who leaves and comes again finds what was theirs.
-"""
+One SQLite file. A name is never given twice, and never taken back: a person who leaves and comes again finds what
+was theirs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ CREATE TABLE IF NOT EXISTS people (
 
 
 class NameTaken(Exception):
-    """The name that an operator wrote for somebody is another's."""
+    """Raise where the name that an operator wrote for a person is another's."""
 
 
 class People:
-    """The file, made 0600 where it is not there. ``issuer`` and ``sub`` are who a provider says somebody is."""
+    """The file of names, made 0600 where it is not there. ``issuer`` and ``sub``: whom a provider means."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,11 +40,11 @@ class People:
             database.execute(_TABLE)
 
     def name(self, issuer: str, sub: str) -> str | None:
-        """The name of one who was here before."""
+        """Return the name of a person who was here before."""
         return self._one("SELECT name FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def antenna(self, issuer: str, sub: str) -> str | None:
-        """The antenna that they picked last."""
+        """Return the antenna that the person picked last."""
         return self._one("SELECT antenna FROM people WHERE issuer = ? AND sub = ?", issuer, sub)
 
     def pick(self, issuer: str, sub: str, antenna: str) -> None:
@@ -53,7 +53,8 @@ class People:
             database.execute("UPDATE people SET antenna = ? WHERE issuer = ? AND sub = ?", (antenna, issuer, sub))
 
     def accepted(self, name: str, version: str) -> datetime | None:
-        """When they accepted that version of the terms; None: it is not the one that they accepted last."""
+        """Return when the person accepted that version of the terms; None: it is not the one that they accepted
+        last."""
         at = self._one("SELECT terms_at FROM people WHERE name = ? AND terms = ?", name, version)
         return None if at is None else datetime.fromisoformat(at).replace(tzinfo=UTC)
 
@@ -65,8 +66,8 @@ class People:
             )
 
     def admit(self, issuer: str, sub: str, begin: str, taken: Callable[[str], bool]) -> str:
-        """Their name, as it was, or a new one: ``BEGIN-N``, with the first number that was never given to anybody and
-        is not ``taken`` by one who is not of a provider."""
+        """Return the person's name, as it was, or a new one: ``BEGIN-N``, with the first number that was never given
+        to anybody and is not ``taken`` by a person who is not of a provider."""
         with self._writing() as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:
@@ -81,7 +82,8 @@ class People:
         return name
 
     def admit_as(self, issuer: str, sub: str, name: str) -> str:
-        """Their name, as it was, or this one, which an operator wrote. Raises NameTaken if another has it."""
+        """Return the person's name, as it was, or this one, which an operator wrote. Raises NameTaken if another has
+        it."""
         with self._writing() as database:
             known = database.execute("SELECT name FROM people WHERE issuer = ? AND sub = ?", (issuer, sub)).fetchone()
             if known is not None:

@@ -1,4 +1,5 @@
-"""One provider: oauthenticator's generic client, with our rules for who somebody is and whether they may come in."""
+"""One provider: oauthenticator's generic client, with this gateway's rules for who a person is and whether they may
+come in."""
 
 from __future__ import annotations
 
@@ -26,11 +27,11 @@ _NO = (400, 401, 403)  # statuses that refuse a token; any other tells nothing o
 
 
 class ProviderAway(Exception):
-    """The provider does not answer, or answers that something is wrong with itself."""
+    """Raise where the provider does not answer, or answers that something is wrong with itself."""
 
 
 class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
-    """What a provider says of people. Its ``auth_state`` keeps ``provider``, ``sub``, ``groups``, ``checked_at``
+    """The client of one provider. Its ``auth_state`` keeps ``provider``, ``sub``, ``groups``, ``checked_at``
     (epoch), ``refused`` (a code of ``words``, or None) and the tokens; no claims."""
 
     def __init__(
@@ -64,7 +65,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         self._silent_at = -1.0  # when it was last asked for its endpoints in vain, in the loop's time
 
     async def ready(self) -> Endpoints:
-        """Its endpoints. Raises ProviderAway; so for all who waited while one asked."""
+        """Return its endpoints; one question for all who wait. Raises ProviderAway, to all of them."""
         begun = asyncio.get_running_loop().time()
         async with self._finding:
             if self._found is not None:
@@ -97,7 +98,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             raise ProviderAway(f"{issuer} does not say its endpoints: {error}") from error
 
     async def login(self, handler: Any, nonce: str, antenna: str | None) -> dict[str, Any]:
-        """Who came back from the provider with a login that has this nonce. Raises LoginRefused, ProviderAway."""
+        """Return who came back from the provider with a login that has this nonce. Raises LoginRefused,
+        ProviderAway."""
         model: dict[str, Any] = await self._asked(self._come(handler, nonce))
         state = model["auth_state"]
         if state["refused"]:
@@ -121,7 +123,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def _subject(self, token: object, nonce: str) -> str:
-        """Whom an ID token is about. A key that is not known is looked for once more: providers change them."""
+        """Return whom an ID token is about. An unknown key is looked for once more: providers change them."""
         belongs = (self.settings.issued_by, self.settings.client_id, nonce)
         try:
             return idtoken.subject(token, self._keys, *belongs)
@@ -130,7 +132,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             return idtoken.subject(token, self._keys, *belongs)
 
     async def look_again(self, user: Any) -> dict[str, Any] | None:
-        """The same of one who is here, by what the last login left; None: they must log in. Raises ProviderAway."""
+        """Return the authentication of a person who is here, by the tokens of the last login; None: they must log
+        in. Raises ProviderAway."""
         state = await user.get_auth_state()
         model: dict[str, Any] | None = await self._asked(self._looked(user, state))
         if model is None:
@@ -144,7 +147,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def _looked(self, user: Any, state: dict[str, Any]) -> dict[str, Any] | None:
-        """By the access token, then by a new one. Not oauthenticator's own, to which each failure is a refusal."""
+        """Ask by the access token, then by a new one. oauthenticator's own method takes each failure for a refusal."""
         try:
             return await self._model(state["token_response"])
         except HTTPClientError as error:
@@ -172,8 +175,8 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return model
 
     async def sign_out_address(self, back: str) -> str | None:
-        """Where a browser ends its login at the provider, and goes ``back`` from; None: it is not sent there, or the
-        provider has no such place. Raises ProviderAway."""
+        """Return where a browser ends its login at the provider, and returns ``back`` from; None: it is not sent
+        there, or the provider has no such address. Raises ProviderAway."""
         if not self.settings.sign_out or (place := (await self.ready()).end_session) is None:
             return None
         return str(url_concat(place, {"client_id": self.client_id, "post_logout_redirect_uri": back}))
@@ -192,7 +195,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
             answer.close()
 
     def user_info_to_username(self, user_info: Any) -> str:  # noqa: ARG002
-        """Not by a claim: ``update_auth_model`` says."""
+        """Return a placeholder: ``update_auth_model`` gives the name, and no claim does."""
         return _NOBODY
 
     async def update_auth_model(self, auth_model: dict[str, Any]) -> dict[str, Any]:
@@ -222,7 +225,7 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
         return auth_model
 
     async def get_user_groups(self, auth_state: dict[str, Any]) -> set[str]:
-        """As ``update_auth_model`` found them."""
+        """Return the groups that ``update_auth_model`` found."""
         return set(auth_state["groups"])
 
     def _name(self, issuer: str, sub: str, begin: str) -> str:
@@ -237,6 +240,6 @@ class ProviderClient(GenericOAuthenticator):  # type: ignore[misc]  # untyped
 
 
 def _kept(state: dict[str, Any]) -> dict[str, Any]:
-    """Of what oauthenticator would keep, the tokens that ask again; no claims."""
+    """Return only the tokens, by which to ask again, of what oauthenticator would keep; no claims."""
     tokens = {key: value for key, value in state["token_response"].items() if key != "id_token"}
     return {key: state[key] for key in ("access_token", "refresh_token", "scope")} | {"token_response": tokens}

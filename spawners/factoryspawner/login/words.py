@@ -63,7 +63,7 @@ _TEXTS: dict[Code, tuple[str, str]] = {
 
 
 class LoginRefused(Exception):
-    """A login that came to nothing, for one of these reasons. ``name``: whose it was, where that is known."""
+    """Raise where a login is refused, for one of these reasons. ``name``: whose it was, where that is known."""
 
     def __init__(self, code: Code, name: str | None = None) -> None:
         super().__init__(code)
@@ -72,11 +72,11 @@ class LoginRefused(Exception):
 
     @property
     def status(self) -> int:
-        """The answer's HTTP status."""
+        """Return the answer's HTTP status."""
         return STATUS.get(self.code, 403)
 
 
 def words(code: Code) -> Words:
-    """In words."""
+    """Return the reason in words."""
     what, do = _TEXTS[code]
     return Words(code=f"login-{code}", what=what, do=do, whose="you")

@@ -1,1 +1,1 @@
-"""Pages of the hub that we add, and what JupyterHub's templates need for them."""
+"""Pages that this gateway adds to the hub, and what JupyterHub's templates need for them."""

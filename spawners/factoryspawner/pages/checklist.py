@@ -1,4 +1,5 @@
-"""The checklist: what somebody accepts and needs before they can start. After a login it comes first, if it has to."""
+"""The checklist: what a person accepts and needs before they can start. After a login it comes first, if there is
+anything to accept."""
 
 from __future__ import annotations
 
@@ -27,30 +28,31 @@ _CHANGED = N_("They have changed since you read them. Read them again.")
 
 
 class ChecklistState(NamedTuple):
-    """What is on somebody's checklist. ``view`` None: the link does not answer."""
+    """What is on a person's checklist. ``view`` None: the link does not answer."""
 
     terms: TermsOf | None
     view: ChecklistView | None
 
     @property
     def terms_open(self) -> bool:
-        """Whether they have to accept the terms."""
+        """Return whether the person has to accept the terms."""
         return self.terms is not None and self.terms.accepted_at is None
 
     @property
     def awaits(self) -> bool:
-        """Whether there is anything to accept."""
+        """Return whether there is anything to accept."""
         return self.terms_open or any(site.awaits for site in (self.view.sites if self.view else ()))
 
     @property
     def to_tick(self) -> bool:
-        """Whether the page has a box; also for rules of sites where they have no account yet, which stop nobody."""
+        """Return whether the page has a box; also for rules of sites where the person has no account yet, which stop
+        nobody."""
         sites = self.view.sites if self.view is not None else ()
         return self.terms_open or any(site.rules_open for site in sites)
 
 
 async def find(link: LinkClient, authenticator: object, name: str) -> ChecklistState:
-    """What is on that person's checklist now."""
+    """Return what is on that person's checklist now."""
     terms = authenticator.terms_of(name) if isinstance(authenticator, KeepsTerms) else None
     try:
         return ChecklistState(terms, await link.checklist(name))
@@ -59,12 +61,12 @@ async def find(link: LinkClient, authenticator: object, name: str) -> ChecklistS
 
 
 class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """The last step of a login: by the checklist to where they wanted, if there is anything to accept."""
+    """The last step of a login: to where the person wanted, by the checklist if there is anything to accept."""
 
     _by_checklist = False
 
     async def login_user(self, data: Any = None) -> Any:
-        """As JupyterHub has it."""
+        """Log the user in as JupyterHub does, and find out whether the checklist comes first."""
         user = await super().login_user(data)
         if user is not None:
             self._by_checklist = await self._awaits(user)
@@ -75,15 +77,15 @@ class ChecklistFirst(BaseHandler):  # type: ignore[misc]  # jupyterhub is untype
         try:
             async with asyncio.timeout(_LOGIN_SECONDS):
                 # Their groups say which projects they are in, and so which sites' rules are theirs to accept.
-                told, _ = await access.status(self.authenticator, user, access.options_of(user))
-                await access.tell(link, user.name, told)
+                update, _ = await access.status(self.authenticator, user, access.options_of(user))
+                await access.tell(link, user.name, update)
                 return (await find(link, self.authenticator, user.name)).awaits
         except (LinkSilent, LinkProblem, TimeoutError):
             terms = self.authenticator.terms_of(user.name) if isinstance(self.authenticator, KeepsTerms) else None
             return ChecklistState(terms, None).awaits
 
     def get_next_url(self, *args: Any, **kwargs: Any) -> str:
-        """Where they go now. What it takes differs between JupyterHub's and oauthenticator's."""
+        """Return where the person goes now. The arguments differ between JupyterHub and oauthenticator."""
         wanted = str(super().get_next_url(*args, **kwargs))
         if not self._by_checklist:
             return wanted
@@ -95,11 +97,11 @@ class FormLogin(ChecklistFirst, LoginHandler):  # type: ignore[misc]  # untyped
 
 
 class ChecklistPage(PublicHandler):
-    """The page. Works without JavaScript; what is accepted is kept before it goes on to ``next``."""
+    """The page. It works without JavaScript; what is accepted is kept before the page goes on to ``next``."""
 
     @web.authenticated
     async def get(self) -> None:
-        """HTML; 302 where it was to be gone by (``next``) and nothing is open."""
+        """Answer HTML; 302 to ``next`` where it is given and nothing is open."""
         found = await self._find()
         if self._wanted and not found.awaits:
             self.redirect(self.get_next_url(self.current_user))
@@ -108,12 +110,13 @@ class ChecklistPage(PublicHandler):
 
     @web.authenticated
     async def post(self) -> None:
-        """``terms`` and ``rules-FACTORY``: the versions that were read. 302, or 400 and what is wrong, by field."""
+        """Take ``terms`` and ``rules-FACTORY``: the versions that were read. Answer 302, or 400 and what is wrong,
+        by field."""
         found = await self._find()
         wrong = self._accept_terms(found) | await self._accept_rules(found)
         if found.terms_open and "terms" not in wrong:  # so that what does not start at the hub may begin, too
-            told, _ = await access.status(self.authenticator, self.current_user)
-            gateway(self._socket).background(access.tell_surely(self._link, self.current_user.name, told))
+            update, _ = await access.status(self.authenticator, self.current_user)
+            gateway(self._socket).background(access.tell_surely(self._link, self.current_user.name, update))
         if not wrong:
             self.redirect(self.get_next_url(self.current_user, default=f"{self.hub.base_url}checklist"))
             return
@@ -130,7 +133,7 @@ class ChecklistPage(PublicHandler):
         return {}
 
     async def _accept_rules(self, found: ChecklistState) -> dict[str, str]:
-        """Those that were ticked; all others stay open, which stops nobody here."""
+        """Keep the rules that were ticked; all others stay open, which stops nobody here."""
         wrong: dict[str, str] = {}
         if found.view is None and any(name.startswith("rules-") for name in self.request.body_arguments):
             return {"": LINK_SILENT.what}
@@ -175,10 +178,11 @@ class ChecklistPage(PublicHandler):
 
     @property
     def _wanted(self) -> str:
-        """Where they wanted to go, as the address says; JupyterHub looks at it before anybody is sent there."""
+        """Return where the person wanted to go, as the address says; JupyterHub checks it before anybody is sent
+        there."""
         return str(self.get_query_argument("next", ""))
 
 
 def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
-    """For ``c.JupyterHub.extra_handlers``, beside our other pages."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``, beside the other pages."""
     return [(r"/checklist", ChecklistPage, {"link_socket": link_socket, "locale": pages / "locale"})]

@@ -1,8 +1,7 @@
-"""Translation in JupyterHub's templates: its Jinja extension, and what of JupyterHub's own texts our pages show.
+"""Translation in JupyterHub's templates: its Jinja extension, and those of JupyterHub's own texts that our pages show.
 
 In a template: ``{{ _("Text") }}``, ``{% trans name=... %}Text with {{ name }}{% endtrans %}``, ``language()``,
-``said(text)`` for what the link answered, ``said_html(html)`` for such sentences in paragraphs.
-"""
+``said(text)`` for what the link answered, ``said_html(html)`` for such sentences in paragraphs."""
 
 from __future__ import annotations
 
@@ -82,20 +81,21 @@ class Translation(InternationalizationExtension):
 
 
 def translation(folder: Path) -> type[Translation]:
-    """For ``c.JupyterHub.jinja_environment_options``: the extension with the catalogues of this folder."""
+    """Return the extension with the catalogues of this folder, for ``c.JupyterHub.jinja_environment_options``."""
     languages(folder)  # read now, so that no first page waits for it
     return type("Translation", (Translation,), {"folder": folder})
 
 
 def _of(context: Context, known: Languages) -> PageLanguage:
-    """JupyterHub gives templates no request; what it gives is a method of the handler that has it."""
+    """Return the page's language. JupyterHub gives templates no request, but a method of the handler that has it."""
     handler: Any = context["static_url"].__self__
     return known.of(handler.request)
 
 
 @pass_context
 def _here(context: Context) -> str:
-    """The path and query of the page, to come back to. What a login provider sent is good for once, and no place."""
+    """Return the path and query of the page, to come back to. The address that a login provider sent is valid once,
+    and left out."""
     handler: Any = context["static_url"].__self__
     path = handler.request.path
     if path.startswith(f"{handler.hub.base_url}oidc/") and path.endswith("/callback"):

@@ -17,7 +17,7 @@ _LEFT_KM, _TOP_KM = -1800.0, 2210.0  # the map's left and upper edge, from the c
 
 
 def project(latitude: float, longitude: float) -> tuple[float, float]:
-    """``(x, y)`` in the map's units, from its upper left corner; outside the map where the place is."""
+    """Return ``(x, y)`` in the map's units, from its upper left corner; outside the map where the place is."""
     lat, lat0 = radians(latitude), radians(_CENTRE.latitude)
     turn = radians(longitude - _CENTRE.longitude)
     towards = 1 + sin(lat0) * sin(lat) + cos(lat0) * cos(lat) * cos(turn)
@@ -28,6 +28,6 @@ def project(latitude: float, longitude: float) -> tuple[float, float]:
 
 
 def place(at: Point) -> tuple[float, float]:
-    """A point of the catalogue on the map, to a tenth of a unit."""
+    """Return a point of the catalogue on the map, to a tenth of a unit."""
     x, y = project(at.latitude, at.longitude)
     return round(x, 1), round(y, 1)

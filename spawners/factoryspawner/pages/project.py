@@ -19,7 +19,7 @@ ID = r"([A-Za-z0-9][A-Za-z0-9_.-]{0,63})"
 
 
 class ProjectUse(Model):
-    """What the page shows. ``everybody``: the lines are of all people, not only of who asks."""
+    """What the page shows. ``everybody``: the lines are of all people, not only of the person who asks."""
 
     project: ProjectView
     everybody: bool
@@ -31,8 +31,8 @@ USE = TypeAdapter(ProjectUse)
 
 class _OfProject(GatewayHandler):
     async def project(self, project_id: str) -> tuple[ProjectView, str | None, date | None]:
-        """The project, whose use this person may see (None: everybody's), and since when it is asked for. Raises
-        LinkProblem (404) where it is none of theirs."""
+        """Return the project, whose use this person may see (None: everybody's), and since when. Raises LinkProblem
+        (404) where it is none of theirs."""
         asked = self.get_query_argument("since", "")
         try:
             since = date.fromisoformat(asked) if asked else None
@@ -48,17 +48,17 @@ class ProjectUsage(_OfProject):
     """The page's data."""
 
     async def get(self, project_id: str) -> None:
-        """``ProjectUse``; query: ``since``, a day."""
+        """Answer ``ProjectUse``; query: ``since``, a day."""
         project, person, since = await self.project(project_id)
         lines = await self.gateway.link.usage(project.id, since, person)
         self.answer(USE, ProjectUse(project=project, everybody=person is None, lines=tuple(lines)))
 
 
 class ProjectCsv(_OfProject):
-    """The same lines for a spreadsheet."""
+    """The page's data as CSV, for a spreadsheet."""
 
     async def get(self, project_id: str) -> None:
-        """CSV; query: ``since``, a day."""
+        """Answer CSV; query: ``since``, a day."""
         project, person, since = await self.project(project_id)
         text = await self.gateway.link.usage_csv(project.id, since, person)
         self.set_header("Content-Type", "text/csv; charset=utf-8")
@@ -68,16 +68,16 @@ class ProjectCsv(_OfProject):
 
 
 class ProjectPage(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """The page itself; what is on it comes by ``ProjectUsage``."""
+    """The page itself; its content comes by ``ProjectUsage``."""
 
     @web.authenticated
     async def get(self, project_id: str) -> None:
-        """HTML; whether the project is this person's is told by the data."""
+        """Answer HTML; the data says whether the project is this person's."""
         self.finish(await self.render_template("project.html", project_id=project_id))
 
 
 def routes(link_socket: Path, pages: Path) -> list[tuple[Any, ...]]:
-    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
     to_link = {"link_socket": link_socket, "locale": pages / "locale"}
     return [
         (rf"/project/{ID}", ProjectPage),

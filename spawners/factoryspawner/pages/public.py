@@ -1,7 +1,6 @@
-"""Pages that need no login: the map of all factories, how they are, and the switch of the language.
+"""Pages that need no login: the map of all factories, the status page, and the switch of the language.
 
-All of it is made here, so it works without JavaScript; nothing on it is any person's.
-"""
+All of their content is made on the server, so they work without JavaScript; nothing on them belongs to a person."""
 
 from __future__ import annotations
 
@@ -30,7 +29,7 @@ OLD_SECONDS = 120.0  # the link asks for an answer every 30 s, and what is free 
 
 
 class Marked(Model):
-    """A factory or antenna on the map: its number in the list, where it is, and what its colour tells."""
+    """A factory or antenna on the map: its number in the list, where it is, and what its colour means."""
 
     id: str
     number: int
@@ -48,7 +47,7 @@ class MapFactory(Marked):
 
 
 class MapLine(Model):
-    """From an antenna to a factory that its people run on."""
+    """A line from an antenna to a factory that its people run on."""
 
     antenna: str
     x1: float
@@ -68,7 +67,8 @@ class Drawing(Model):
 
 
 class StatusView(Model):
-    """``GET /hub/status.json``. ``link``: whether the hub hears it; if not, nothing is known of the factories."""
+    """``GET /hub/status.json``. ``link``: whether the link answers the hub; if not, nothing is known of the
+    factories."""
 
     hub: str = "ok"
     link: str
@@ -104,25 +104,26 @@ def maintenance_from(factory: NetworkFactory, now: datetime) -> datetime | None:
 
 
 def as_of(factory: NetworkFactory) -> datetime | None:
-    """Of when what the pages tell of it is; None: it was not asked yet, or it is silent, which they say otherwise."""
+    """Return when the factory was last asked about what the pages show of it; None: it was not asked yet, or it is
+    silent, which the pages say otherwise."""
     if factory.health is None or factory.health.state == "unreachable":
         return None
     return factory.loads_at if factory.partitions else factory.health.answered_at
 
 
 def is_old(at: datetime | None, now: datetime) -> bool:
-    """Whether it is older than several of the link's intervals."""
+    """Return whether a moment is older than several of the link's intervals."""
     return at is not None and (now - at).total_seconds() > OLD_SECONDS
 
 
 def own_antenna(user: Any) -> str:
-    """The antenna that a person came by; "": none, or nobody is logged in. ``user``: of the hub."""
+    """Return the antenna that a person came by; "": none, or nobody is logged in. ``user``: of the hub."""
     groups = (group.name for group in user.groups) if user is not None else ()
     return next((name.removeprefix(ANTENNA) for name in groups if name.startswith(ANTENNA)), "")
 
 
 def drawing(network: NetworkView, now: datetime) -> Drawing:
-    """The map of a network, as it is now. What has no place in the catalogue is in the list only."""
+    """Return the map of a network, as it is now. What has no place in the catalogue is in the list only."""
     spots = {one.id: map_projection.place(one.at) for one in network.factories if one.at is not None}
     antennas, lines = [], []
     for number, antenna in enumerate(network.antennas):
@@ -146,25 +147,25 @@ def drawing(network: NetworkView, now: datetime) -> Drawing:
 
 
 def chosen(antennas: Iterable[NetworkAntenna], wanted: str) -> NetworkAntenna | None:
-    """The antenna whose factories are marked; None: none, or one that is not known."""
+    """Return the antenna whose factories are marked; None: none, or one that is not known."""
     return next((one for one in antennas if one.id == wanted), None)
 
 
 class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
-    """A page for whoever comes."""
+    """A page for visitors without a login."""
 
     def initialize(self, link_socket: Path, locale: Path) -> None:
-        """``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
+        """Keep ``link_socket``: the link's Unix socket; ``locale``: folder of the catalogues."""
         self._socket = link_socket
         self._locale = locale
 
     @property
     def language(self) -> PageLanguage:
-        """What the page is read in."""
+        """Return the language in which the page is read."""
         return languages(self._locale).of(self.request)
 
     async def network(self) -> NetworkView | None:
-        """In the person's language; None: the link does not answer."""
+        """Return the network in the person's language; None: the link does not answer."""
         try:
             found = await gateway(self._socket).network()
         except LinkSilent:
@@ -175,8 +176,8 @@ class PublicHandler(BaseHandler):  # type: ignore[misc]  # jupyterhub is untyped
         """Finish with a template of ours."""
         self.set_header("Cache-Control", "no-store")
         self.set_header("Content-Language", self.language.code)
-        told = {"kind": kind, "maintenance_from": maintenance_from, "as_of": as_of, "is_old": is_old}
-        self.finish(await self.render_template(name, now=datetime.now(UTC), **told, **values))
+        common = {"kind": kind, "maintenance_from": maintenance_from, "as_of": as_of, "is_old": is_old}
+        self.finish(await self.render_template(name, now=datetime.now(UTC), **common, **values))
 
 
 class FactoriesPage(PublicHandler):
@@ -198,14 +199,14 @@ class FactoriesPage(PublicHandler):
 
 
 class StatusPage(PublicHandler):
-    """How the gateway and its factories are."""
+    """The status page: the gateway and its factories."""
 
     async def get(self) -> None:
-        """The same as ``status.json``, for reading."""
+        """Answer HTML with the content of ``status.json``."""
         await self.page("status.html", status=await self.status())
 
     async def status(self) -> StatusView:
-        """What is offered here, or that the link does not answer."""
+        """Return the state of what is offered here, or that the link does not answer."""
         network = await self.network()
         if network is None:
             return StatusView(link="silent")
@@ -213,10 +214,10 @@ class StatusPage(PublicHandler):
 
 
 class StatusJson(StatusPage):
-    """The same for programs."""
+    """The status for programs."""
 
     async def get(self) -> None:
-        """``StatusView``."""
+        """Answer ``StatusView``."""
         self.set_header("Content-Type", "application/json")
         self.set_header("Cache-Control", "no-store")
         self.finish((await self.status()).model_dump_json())
@@ -235,7 +236,7 @@ class LanguageSwitch(PublicHandler):
 
 
 def _own_path(address: str, base: str) -> str | None:
-    """The address if it leads nowhere but into this hub; without a language that it asks for itself."""
+    """Return the address if it leads into this hub, else None; without a language that it asks for itself."""
     parts = urlsplit(address)
     plain = not (parts.scheme or parts.netloc) and "\\" not in address and not address.startswith("//")
     if not (plain and parts.path.startswith(base) and address.isprintable()):
@@ -246,7 +247,7 @@ def _own_path(address: str, base: str) -> str | None:
 
 
 def routes(link_socket: Path, locale: Path) -> list[tuple[Any, ...]]:
-    """For ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
+    """Return the routes for ``c.JupyterHub.extra_handlers``; JupyterHub puts ``/hub`` before them."""
     to_link = {"link_socket": link_socket, "locale": locale}
     return [
         (r"/factories", FactoriesPage, to_link),

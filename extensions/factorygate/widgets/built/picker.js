@@ -184,10 +184,7 @@ function earliest(factories, now) {
 }
 var findFactory = (factories, id) => factories.find((factory) => factory.id === id) ?? null;
 var findSize = (factory, id) => factory?.sizes.find((view) => view.size.id === id) ?? null;
-var findEnvironment = (factory, id) => factory?.environments.find((one) => one.id === id) ?? null;
-function fits(environment, sizeId) {
-  return environment.sizes.length === 0 || environment.sizes.includes(sizeId);
-}
+var fits = (view, environment) => view.offer.environments.includes(environment);
 function ladder(maxHours) {
   return [...LADDER.filter((step2) => step2 < maxHours), maxHours];
 }
@@ -202,55 +199,36 @@ function nearest(steps, hours) {
   });
   return best;
 }
-function clamp(value, low, high, fallback) {
+function within(bounds, value) {
   const number2 = typeof value === "number" ? value : parseFloat(value);
-  if (!Number.isFinite(number2)) return fallback;
-  return Math.min(high, Math.max(low, number2));
+  return Number.isFinite(number2) ? Math.min(bounds.most, Math.max(bounds.least, number2)) : bounds.preset;
 }
-var leastHours = (maxHours) => Math.min(0.25, maxHours);
 function settle(wanted, factory) {
-  const view = findSize(factory, wanted.size) ?? sameGpus(factory, wanted.gpus) ?? findSize(factory, factory.default_size) ?? cardSize(factory);
-  const environment = settleEnvironment(factory, wanted.environment, view.size.id);
-  const project = settleProject(factory, view, wanted);
-  const { idle } = factory;
+  const view = findSize(factory, wanted.size) ?? sameGpus(factory, wanted.gpus) ?? findSize(factory, factory.default_size) ?? factory.sizes[0];
+  const { offer, projects } = view;
+  const { bounds } = factory;
+  const preset = offer.project_in[wanted.reservation] ?? offer.project;
+  const project = !factory.projects?.length || projects?.includes(wanted.project) ? wanted.project ?? null : preset;
+  const reservation = factory.reservations?.find((one) => one.id === wanted.reservation && isIn(project, one));
   return {
     factory: factory.id,
     size: view.size.id,
     gpus: view.size.gpus,
-    environment: environment?.id ?? null,
-    hours: clamp(
-      wanted.hours,
-      leastHours(view.size.max_hours),
-      view.size.max_hours,
-      Math.min(view.size.default_hours, view.size.max_hours)
-    ),
-    idle_minutes: clamp(wanted.idle_minutes, 1, idle.max_idle_minutes, idle.idle_minutes),
-    unopened_minutes: clamp(wanted.unopened_minutes, 1, idle.max_unopened_minutes, idle.unopened_minutes),
-    give_up_hours: clamp(wanted.give_up_hours, 0.05, 720, null),
+    environment: fits(view, wanted.environment) ? wanted.environment : offer.environment,
+    hours: within(offer.hours, wanted.hours),
+    idle_minutes: within(bounds.idle_minutes, wanted.idle_minutes),
+    unopened_minutes: within(bounds.unopened_minutes, wanted.unopened_minutes),
+    give_up_hours: within(bounds.give_up_hours, wanted.give_up_hours),
     url_tokens: wanted.url_tokens === true,
     // a link's text is not
     project,
-    reservation: factory.reservations?.find((one) => one.id === wanted.reservation && isIn(project, one))?.id ?? null
+    reservation: reservation?.id ?? null
   };
 }
 var isIn = (project, reservation) => !reservation.projects?.length || reservation.projects.includes(project);
-function settleProject(factory, view, wanted) {
-  if (!factory.projects?.length) return wanted.project ?? null;
-  const able = view.projects ?? [];
-  if (able.includes(wanted.project)) return wanted.project;
-  const reservation = factory.reservations?.find((one) => one.id === wanted.reservation);
-  return (reservation && able.find((project) => isIn(project, reservation))) ?? able[0] ?? null;
-}
 function sameGpus(factory, gpus) {
   if (gpus === void 0 || gpus === null) return null;
   return factory.sizes.find((view) => view.size.gpus === gpus) ?? null;
-}
-function settleEnvironment(factory, id, sizeId) {
-  const wanted = findEnvironment(factory, id);
-  if (wanted && fits(wanted, sizeId)) return wanted;
-  const usual = findEnvironment(factory, factory.default_environment);
-  if (usual && fits(usual, sizeId)) return usual;
-  return factory.environments.find((one) => fits(one, sizeId)) ?? wanted ?? usual;
 }
 
 // common/dom.js
@@ -679,50 +657,35 @@ var W = {
 };
 
 // common/cost.js
-function siteBill(billedAs, hours) {
-  const found = /^(\d+(?:\.\d+)?)(?:\/(\d+))? (\S+?)s? per hour$/.exec(billedAs);
-  if (!found) return null;
-  return { amount: Number(found[1]) / Number(found[2] ?? 1) * hours, unit: found[3] };
-}
-var gpuHours = (view, hours) => (view.billed_gpus ?? view.size.gpus) * hours;
 function inUnit(amount2, unit) {
   const known = Object.hasOwn(W.unit, unit) ? W.unit[unit] : null;
   return known ? known(amount2, number(amount2)) : `${number(amount2)} ${unit}${amount2 === 1 ? "" : "s"}`;
 }
-function chargedGpuHours({ size }) {
-  const text = size.billed_as ?? "";
-  const rate = siteBill(text, 1);
-  if (rate) return rate.unit === "GPU-hour" ? rate.amount : null;
-  const [, count] = /^(\d+(?:\.\d+)?) GPU(?:s|-h|-hours?)?$/.exec(text) ?? [];
-  return count === void 0 ? null : Number(count);
-}
-var gpuHoursAnHour = (view) => chargedGpuHours(view) ?? gpuHours(view, 1);
 var gpuHoursText = (amount2) => inUnit(amount2, "GPU-hour");
-function billedText(view) {
-  const own = gpuHoursAnHour(view);
-  const rate = siteBill(view.size.billed_as, 1);
-  if (own > 0) return W.billed(W.perHour(gpuHoursText(own)));
-  if (rate) return W.billed(W.perHour(inUnit(rate.amount, rate.unit)));
-  return view.size.billed_as ? W.billedAs(view.size.billed_as) : "";
+function billedText({ price, size }) {
+  if (price.gpu_hours > 0) return W.billed(W.perHour(gpuHoursText(price.gpu_hours)));
+  if (price.own) return W.billed(W.perHour(inUnit(price.own.amount, price.own.unit)));
+  return size.billed_as ? W.billedAs(size.billed_as) : "";
 }
-function chargedFor(factory, view) {
-  const { unit } = factory.accelerator;
-  const { cores, gpus } = view.size;
-  if (!gpus) return W.onCores(cores);
-  const own = chargedGpuHours(view);
-  if (unit !== "GPU" && own !== null && own !== gpus) {
-    return own === 0.5 ? W.halfGpu(W.onGpus(gpus, unit)) : W.partsOf(own, number(own), W.onGpus(gpus, unit));
+function chargedFor({ price, size }) {
+  const { number: count, unit } = price;
+  switch (price.charged_for) {
+    case "cores":
+      return W.onCores(count);
+    case "whole-node":
+      return W.onWholeNode(count, unit);
+    case "part":
+      return count === 0.5 ? W.halfGpu(W.onGpus(size.gpus, unit)) : W.partsOf(count, number(count), W.onGpus(size.gpus, unit));
+    default:
+      return W.onGpus(count, unit);
   }
-  if (Math.max(own ?? 0, view.billed_gpus ?? 0) > gpus) return W.onWholeNode(Math.max(own ?? 0, view.billed_gpus ?? 0), unit);
-  return W.onGpus(gpus, unit);
 }
 function costLine(factory, view, hours) {
-  const billed = siteBill(view.size.billed_as, hours);
-  const amount2 = gpuHoursAnHour(view) * hours;
-  const what = chargedFor(factory, view);
-  const own = billed && billed.unit !== "GPU-hour" ? inUnit(billed.amount, billed.unit) : null;
-  if (amount2 > 0 && own) return W.costsBoth(gpuHoursText(amount2), hoursText(hours), what, own, factory.site.machine);
-  if (amount2 > 0 || own) return W.costs(own ?? gpuHoursText(amount2), hoursText(hours), what);
+  const { gpu_hours: rate, own: site } = view.price;
+  const what = chargedFor(view);
+  const own = site ? inUnit(site.amount * hours, site.unit) : null;
+  if (rate > 0 && own) return W.costsBoth(gpuHoursText(rate * hours), hoursText(hours), what, own, factory.site.machine);
+  if (rate > 0 || own) return W.costs(own ?? gpuHoursText(rate * hours), hoursText(hours), what);
   return W.costsNothing;
 }
 function payers(factory, view, projects) {
@@ -884,7 +847,7 @@ function environmentCards(factory, choice) {
   const view = findSize(factory, choice.size);
   const trouble = noEnvironment(factory, choice);
   const cards = factory.environments.map((environment) => {
-    const fit = fits(environment, choice.size);
+    const fit = fits(view, environment.id);
     const stack = [environment.gpu_stack, environment.architecture].filter(Boolean).join(" · ");
     return card({
       name: "environment",
@@ -904,7 +867,7 @@ function environmentCards(factory, choice) {
 }
 function noEnvironment(factory, choice) {
   if (!factory.environments.length) return W.noEnvironments(factory.site.machine);
-  return factory.environments.some((one) => fits(one, choice.size)) ? null : W.cannotEnvironment;
+  return findSize(factory, choice.size).offer.environments.length ? null : W.cannotEnvironment;
 }
 function hoursPicker(factory, choice, estimateOf2, now, on) {
   const view = findSize(factory, choice.size);
@@ -936,7 +899,7 @@ function hoursPicker(factory, choice, estimateOf2, now, on) {
           name: "hours",
           id: "hours",
           class: "form-control",
-          min: leastHours(max),
+          min: view.offer.hours.least,
           max,
           step: "any",
           value: String(Math.round(choice.hours * 1e3) / 1e3),
@@ -980,9 +943,7 @@ function obstacle(factory, choice) {
   if (factory.health.state === "unreachable") return W.cannotSilent(factory.site.machine);
   if (factory.health.state === "draining") return factory.health.words?.what || W.cannotDrain(factory.site.machine);
   if (factory.rules_open) return factory.rules_open.what;
-  const environment = findEnvironment(factory, choice.environment);
-  const none = noEnvironment(factory, choice);
-  return none ?? (environment && fits(environment, choice.size) ? null : W.pickEnvironment);
+  return noEnvironment(factory, choice) ?? (fits(findSize(factory, choice.size), choice.environment) ? null : W.pickEnvironment);
 }
 function startLine(factory, choice, estimate, now) {
   if (!takesRequests(factory)) return W.startLine.closed;
@@ -1226,17 +1187,16 @@ function show({ model, el }) {
     if (["factory", "environment", "project"].includes(name)) choose({ [name]: value });
     else if (name === "size") choose({ size: value, gpus: findSize(factory, value).size.gpus });
     else if (name === "hours") {
-      const { max_hours: most } = findSize(factory, state.choice.size).size;
-      const number2 = clamp(value, leastHours(most), most, state.choice.hours);
+      const number2 = within({ ...findSize(factory, state.choice.size).offer.hours, preset: state.choice.hours }, value);
       event.target.value = number2;
       choose({ hours: number2 });
     }
   });
   form.addEventListener("input", (event) => {
     if (event.target.name !== "hours" || !state.choice) return;
-    const { max_hours: most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).size;
+    const { least, most } = findSize(findFactory(state.factories, state.choice.factory), state.choice.size).offer.hours;
     const number2 = Number(event.target.value);
-    if (number2 >= leastHours(most) && number2 <= most) choose({ hours: number2 }, { settled: false, rests: RESTS });
+    if (number2 >= least && number2 <= most) choose({ hours: number2 }, { settled: false, rests: RESTS });
   });
   const stops = [
     listen(model, ["_catalogue", "_passing"], hearFactories),

@@ -1,9 +1,8 @@
 """Brings a ledger's database to the tables of this release, on SQLite and PostgreSQL; the steps are in ``versions``.
 
-A step is written once and never changed: a database in the field has been through it. Before there were such steps, a
-ledger's version was a number in its SQLite file (``PRAGMA user_version``). It stays there, so that an older release
-refuses a database that it does not know.
-"""
+A step is written once and never changed: databases of running gateways have been through it. Before there were such
+steps, a ledger's version was a number in its SQLite file (``PRAGMA user_version``). The number stays there, so that
+an older release refuses a database that it does not know."""
 
 from __future__ import annotations
 
@@ -28,11 +27,11 @@ _LOCK = 0x666163746F7279  # of PostgreSQL's advisory locks
 
 
 class NewerDatabase(Exception):
-    """A newer release made it."""
+    """Raise where a newer release made the database."""
 
 
 def upgrade(db: Connection) -> None:
-    """See that the database has this release's tables; commits. Raises NewerDatabase, and SQLAlchemy's errors."""
+    """Bring the database to this release's tables; commits. Raises NewerDatabase, and SQLAlchemy's errors."""
     sqlite = db.dialect.name == "sqlite"
     # All steps in one transaction, which two that start at once cannot both be in.
     if sqlite:
@@ -56,18 +55,18 @@ def upgrade(db: Connection) -> None:
 
 
 def _make_anew(db: Connection) -> None:
-    """An empty database gets the tables as they are now: a test keeps that the same as all steps."""
+    """Give an empty database the tables as they are now; a test keeps them equal to the result of all steps."""
     metadata.create_all(db)
     MigrationContext.configure(db).stamp(_script(), "head")
 
 
 def head() -> str:
-    """The step that this release's tables need."""
+    """Return the step that this release's tables need."""
     return str(_script().get_current_head())
 
 
 def is_at(db: Connection) -> str | None:
-    """The database's last step; None: it has none, since it is empty or from before there were steps. Raises
+    """Return the database's last step; None: it has none, since it is empty or older than the steps. Raises
     NewerDatabase."""
     if _number(db) > KEEPS_STEPS:
         raise NewerDatabase(f"version {_number(db)}, and this link reads versions up to {KEEPS_STEPS}")

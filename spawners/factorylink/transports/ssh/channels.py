@@ -1,4 +1,5 @@
-"""Channels of an SSH connection, and the command that is heard out over one. Each holds its place until closed."""
+"""Channels of an SSH connection, and the command whose output is collected over one. A channel holds its place until
+it is closed."""
 
 from __future__ import annotations
 
@@ -24,15 +25,15 @@ CLOSED = "SSH connection closed"  # asyncssh's words for a channel on a connecti
 
 
 class NoPlace(NotDone):
-    """The server has no place for one more command."""
+    """Raise where the server has no place for one more command."""
 
 
 class Lost(NotDone):
-    """The connection was gone before anything was asked for."""
+    """Raise where the connection was gone before the command was sent."""
 
 
 class ExecChannel(asyncssh.SSHClientSession[bytes]):
-    """A command whose output is collected: at most ``cap`` bytes, and then it is killed."""
+    """A command whose output is collected; a command with more than ``cap`` bytes of it is killed."""
 
     def __init__(self, use: ConnectionUse, cap: int) -> None:
         self._use = use
@@ -44,8 +45,8 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
         self._error: Exception | None = None
 
     async def run(self, line: str, stdin: bytes) -> tuple[bytes, bytes, int]:
-        """stdout, stderr, code (negative: a signal). Raises NoPlace and Lost, after which nothing has been run;
-        Misread for too much output; Unreachable where the connection was lost meanwhile."""
+        """Run the command; return stdout, stderr, exit code (negative: a signal). Raises NoPlace and Lost, after
+        which nothing has been run; Misread for too much output; Unreachable where the connection was lost meanwhile."""
         window = min(WINDOW, max(LEAST_WINDOW, *self._caps.values()))  # an answer that is too long is mostly not sent
         channel, _ = await open_session(self._use, lambda: self, line, window)
         with contextlib.suppress(OSError):  # a command that ends without reading its input says why by itself
@@ -68,20 +69,20 @@ class ExecChannel(asyncssh.SSHClientSession[bytes]):
             kill(self._channel)
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
-        """The channel is open; the command is asked for next."""
+        """Keep the channel: it is open, and the command is sent next."""
         self._channel = chan
         if self._given_up:
             chan.abort()
 
     def data_received(self, data: bytes, datatype: int | None) -> None:
-        """Output, until it is too much."""
+        """Keep the output, until it is too much."""
         got = self._got[datatype]
         got += data
         if len(got) > self._caps[datatype]:
             self.give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The channel is closed, for whatever reason."""
+        """Finish: the channel is closed, for whatever reason."""
         self._use.release()
         self._error = exc
         self._ended.set()
@@ -124,7 +125,7 @@ async def open_session(use: ConnectionUse, make: Callable[[], Any], line: str, w
 
 
 async def opened(opening: Awaitable[T], use: ConnectionUse) -> T:
-    """Wait for a channel. Who leaves meanwhile leaves none behind: it is closed as soon as it is there."""
+    """Wait for a channel to open. If the caller is cancelled meanwhile, the channel is closed as soon as it is open."""
     task = asyncio.ensure_future(opening)
     try:
         return await asyncio.shield(task)

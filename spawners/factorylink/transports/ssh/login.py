@@ -1,4 +1,4 @@
-"""Logging in at a site: which host, through which, as whom, how often; and what each failure means."""
+"""The login at a site: to which host, through which, as whom, how often; and what each failure means."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ CIPHERS = [
 
 
 class LoginPace:
-    """At most ``per_minute`` logins begin in any minute, all accounts together; the last of them are kept for the
-    watcher, and each login name gets only its share of the others."""
+    """A limit on logins: at most ``per_minute`` begin in any minute, all accounts together; the last of them are
+    kept for the watcher, and each login name gets only its share of the others."""
 
     def __init__(self, per_minute: int) -> None:
         self._most = per_minute
@@ -68,7 +68,7 @@ class LoginPace:
 
 
 def _pause(begun: deque[float], most: int) -> float:
-    """Seconds until fewer than ``most`` began in the last minute."""
+    """Return the seconds until fewer than ``most`` logins began in the last minute."""
     last = list(begun)[-most:]
     return last[0] + MINUTE - time.monotonic() if len(last) == most else 0.0
 
@@ -111,7 +111,7 @@ class SshConnector:
     async def _through(
         self, host: tuple[str, int], login: Login, watcher: bool, on_lost: Callable[[], None]
     ) -> asyncssh.SSHClientConnection:
-        """By way of the jump hosts; they are left when the connection is gone."""
+        """Connect through the jump hosts; their connections are closed when the connection is gone."""
         passed: list[asyncssh.SSHClientConnection] = []
 
         def lost() -> None:
@@ -165,7 +165,7 @@ class SshConnector:
 
 
 class _Client(asyncssh.SSHClient):
-    """Told once when a connection that was made is gone; asyncssh tells it of failed attempts, too."""
+    """Calls back once when an established connection is gone; asyncssh reports failed attempts, too."""
 
     def __init__(self, on_lost: Callable[[], None]) -> None:
         self._on_lost = on_lost
@@ -204,7 +204,7 @@ def _explain(
 
 
 def address(text: str) -> tuple[str, int]:
-    """HOST or HOST:PORT; a bare IPv6 address has more than one colon and no port."""
+    """Return host and port of HOST or HOST:PORT; a bare IPv6 address has more than one colon and no port."""
     host, colon, port = text.rpartition(":")
     if colon and ":" not in host:
         return host, int(port)

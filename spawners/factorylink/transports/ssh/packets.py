@@ -1,4 +1,4 @@
-"""How the packets of an SSH connection leave: no more of them, and no more writes, than their bytes need."""
+"""How an SSH connection sends its packets: with no more packets, and no more writes, than their bytes need."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ def send_no_fillers(connection: asyncssh.SSHClientConnection) -> None:
 
 
 class GatheringSocket:
-    """Connects asyncssh, as its ``tunnel``, straight to a host. All packets of one turn of the event loop are written
-    at once: OpenSSH takes no more than 32 KiB in a packet, and a write of the kernel costs more than such a packet."""
+    """Connects asyncssh, as its ``tunnel``, straight to a host. All packets of one turn of the event loop are
+    written at once: OpenSSH takes no more than 32 KiB in a packet, and a write of the kernel costs more than such a
+    packet."""
 
     async def create_connection(
         self, session_factory: Callable[[], Any], remote_host: str, remote_port: int
@@ -41,7 +42,7 @@ class GatheringSocket:
 
 
 class _Connected(asyncio.Protocol):
-    """Hands the socket over to an SSH connection as soon as the socket is connected."""
+    """Hands a socket over to an SSH connection as soon as the socket is connected."""
 
     def __init__(self, connection: Any) -> None:
         self.connection = connection

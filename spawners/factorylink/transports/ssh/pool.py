@@ -1,8 +1,7 @@
-"""The connections that are held for one login name at a site, and who may use them for what.
+"""The connections that are open for one login name at a site, and which channel may use which of them.
 
-sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count forwarded
-ones. So commands and entries wait here for a place, and all doors go over the first connection that lives.
-"""
+sshd counts the channels with a command on a connection (``MaxSessions``) and refuses more; it does not count
+forwarded ones. So commands and entries wait here for a place, and all doors go over the first connection that lives."""
 
 from __future__ import annotations
 
@@ -48,39 +47,39 @@ class ConnectionKind(Enum):
 
 
 class ConnectionUse:
-    """A place on a connection, held until released."""
+    """A place on a connection, held until it is released."""
 
-    def __init__(self, line: Connection, kind: ConnectionKind) -> None:
-        self.connection = line.connection
-        self._line = line
+    def __init__(self, pooled: Connection, kind: ConnectionKind) -> None:
+        self.connection = pooled.connection
+        self._pooled = pooled
         self._kind = kind
         self._held = True
-        line.used[kind] += 1
+        pooled.used[kind] += 1
 
     def release(self, opened: bool = True) -> None:
-        """Once the channel is closed, or was not ``opened``; any further time does nothing."""
+        """Give the place back once the channel is closed, or was not ``opened``; later calls do nothing."""
         if not self._held:
             return
         self._held = False
         if opened and self._kind is not ConnectionKind.FORWARD:
-            self._line.leave(self._kind)
+            self._pooled.leave(self._kind)
         else:
-            self._line.free(self._kind)
+            self._pooled.free(self._kind)
 
     def refused(self) -> None:
-        """The server had no place for this one, so it has fewer than we thought; or commands that we gave up still
-        run there."""
+        """Note that the server refused the channel: it has fewer places than configured, or commands that the link
+        gave up still run there."""
         self.release(opened=False)
-        self._line.shrink()
+        self._pooled.shrink()
 
 
 class Connection:
-    """One connection and what goes over it; ``most``: channels that the server counts at a time. ``changed`` is called
-    whenever there may be a place."""
+    """One connection and its channels; ``most``: channels that the server counts at a time. ``changed`` is called
+    whenever a place may be free."""
 
     def __init__(self, connection: asyncssh.SSHClientConnection, most: int, changed: Callable[[], None]) -> None:
         self.connection = connection
-        self.most = self._told = most
+        self.most = self._configured = most
         self.used = dict.fromkeys(ConnectionKind, 0)
         self._changed = changed
         self.leaving = 0
@@ -88,7 +87,7 @@ class Connection:
         self.idle: asyncio.TimerHandle | None = None
 
     def leave(self, kind: ConnectionKind) -> None:
-        """One channel less, as soon as the server has noticed."""
+        """Give a channel's place back as soon as the server has noticed that the channel is closed."""
         self.leaving += 1
         asyncio.get_running_loop().call_later(LAG, self._left, kind)
 
@@ -97,28 +96,28 @@ class Connection:
         self.free(kind)
 
     def free(self, kind: ConnectionKind) -> None:
-        """One channel less."""
+        """Give a channel's place back."""
         self.used[kind] -= 1
         self._changed()
 
     def shrink(self) -> None:
-        """No more places than are used, for a while."""
+        """Allow no more places than are used now, for a while."""
         self.most = self.sessions
         log.warning("The site takes only %d commands at once on a connection now (MaxSessions).", self.most)
         asyncio.get_running_loop().call_later(SHRUNK, self._grow)
         self._changed()
 
     def _grow(self) -> None:
-        self.most = self._told
+        self.most = self._configured
         self._changed()
 
     @property
     def sessions(self) -> int:
-        """Channels that the server counts."""
+        """Return the number of channels that the server counts."""
         return self.used[ConnectionKind.COMMAND] + self.used[ConnectionKind.ENTRY]
 
     def has_place(self, kind: ConnectionKind) -> bool:
-        """Whether one more channel of the kind may be opened."""
+        """Return whether one more channel of the kind may be opened."""
         if kind is ConnectionKind.FORWARD:
             return True
         if kind is ConnectionKind.ENTRY and self.used[kind] >= max(1, self.most - FOR_COMMANDS):
@@ -133,7 +132,7 @@ class Pool:
         self._most_sessions = most_sessions
         self._most_connections = most_connections
         self._longest_refused = longest_refused
-        self._lines: list[Connection] = []
+        self._connections: list[Connection] = []
         self._opening: asyncio.Task[None] | None = None
         self._change = asyncio.Event()
         self._waiting = 0
@@ -144,24 +143,24 @@ class Pool:
         self._closed = False
 
     async def take(self, kind: ConnectionKind, enter: Enter) -> ConnectionUse:
-        """A place, as soon as there is one. ``enter`` opens a connection where one more is needed; it is asked for one
-        at a time, and after a failure only once a pause is over: until then who asks gets the same failure.
+        """Return a place, as soon as there is one. ``enter`` opens a connection where one more is needed; it is called
+        for one connection at a time, and after a failure only once a pause is over: until then every caller gets the
+        same failure.
 
-        Raises what ``enter`` raises; Unreachable where no place can be had for an entry.
-        """
+        Raises what ``enter`` raises; Unreachable where no place can be had for an entry."""
         while True:
             if self._closed:
                 raise Unreachable("The link ends.")
-            for line in self._lines:
-                if line.has_place(kind):
-                    return self._use(line, kind)
-            if not self._lines:
+            for pooled in self._connections:
+                if pooled.has_place(kind):
+                    return self._use(pooled, kind)
+            if not self._connections:
                 self._check()
                 await self._wait_for(self._open(enter))
                 continue
             change = self._change
-            useful = sum(line.most > 0 for line in self._lines)
-            if self._waiting < sum(line.leaving for line in self._lines):
+            useful = sum(pooled.most > 0 for pooled in self._connections)
+            if self._waiting < sum(pooled.leaving for pooled in self._connections):
                 pass  # a place is about to be free, for each who waits
             elif useful < self._most_connections and time.monotonic() >= self._not_before:
                 _ = self._open(enter)  # its end is a change, too
@@ -177,14 +176,14 @@ class Pool:
                 self._waiting -= 1
 
     def entries(self) -> int:
-        """How many commands are entered now."""
-        return sum(line.used[ConnectionKind.ENTRY] for line in self._lines)
+        """Return how many commands are entered now."""
+        return sum(pooled.used[ConnectionKind.ENTRY] for pooled in self._connections)
 
-    def _use(self, line: Connection, kind: ConnectionKind) -> ConnectionUse:
-        if line.idle is not None:
-            line.idle.cancel()
-            line.idle = None
-        return ConnectionUse(line, kind)
+    def _use(self, pooled: Connection, kind: ConnectionKind) -> ConnectionUse:
+        if pooled.idle is not None:
+            pooled.idle.cancel()
+            pooled.idle = None
+        return ConnectionUse(pooled, kind)
 
     async def _wait_for(self, opening: asyncio.Task[None]) -> None:
         try:
@@ -198,7 +197,7 @@ class Pool:
             raise type(self._failure)(self._failure.message)
 
     def _open(self, enter: Enter) -> asyncio.Task[None]:
-        """One attempt that all share; it goes on when who asked for it has left."""
+        """Open a connection in a task that all callers share; the task continues when a caller is cancelled."""
         if self._opening is None:
             self._opening = asyncio.create_task(self._add(enter))
             self._opening.add_done_callback(self._opened)
@@ -206,20 +205,20 @@ class Pool:
 
     async def _add(self, enter: Enter) -> None:
         lost = asyncio.Event()
-        line: Connection | None = None
+        pooled: Connection | None = None
 
         def on_lost() -> None:
             lost.set()
-            if line is not None:
-                self._lost(line)
+            if pooled is not None:
+                self._lost(pooled)
 
         connection = await enter(on_lost)
         if self._closed or lost.is_set():
             connection.abort()
             raise Unreachable("The connection was closed at once.")
-        line = Connection(connection, self._most_sessions, lambda: self._freed(line))
-        self._lines.append(line)
-        self._freed(line)
+        pooled = Connection(connection, self._most_sessions, lambda: self._freed(pooled))
+        self._connections.append(pooled)
+        self._freed(pooled)
 
     def _opened(self, task: asyncio.Task[None]) -> None:
         self._opening = None
@@ -229,44 +228,44 @@ class Pool:
         self._tell()
 
     def _failed(self, error: Unreachable) -> None:
-        """No connection is tried before a pause, which grows until one works."""
+        """Begin a pause before the next attempt; the pause grows until a connection works."""
         self._failure = error
         barred = isinstance(error, NotLetIn)
         first, longest = (REFUSED_PAUSE, self._longest_refused) if barred else (FIRST_PAUSE, LONGEST_PAUSE)
         self._pause = min(max(first, 2 * self._pause), longest)
         self._not_before = time.monotonic() + self._pause * _random.uniform(0.7, 1.3)
 
-    def _freed(self, line: Connection | None) -> None:
-        if line is None or line not in self._lines:
+    def _freed(self, pooled: Connection | None) -> None:
+        if pooled is None or pooled not in self._connections:
             return
-        if not any(line.used.values()):
-            if line.most == 0:  # full of what was given up
-                self._retire(line)
-            elif line.idle is None:
-                line.idle = asyncio.get_running_loop().call_later(IDLE, self._retire, line)
+        if not any(pooled.used.values()):
+            if pooled.most == 0:  # full of what was given up
+                self._retire(pooled)
+            elif pooled.idle is None:
+                pooled.idle = asyncio.get_running_loop().call_later(IDLE, self._retire, pooled)
         self._tell()
 
-    def _retire(self, line: Connection) -> None:
-        self._forget(line)
-        line.connection.close()
+    def _retire(self, pooled: Connection) -> None:
+        self._forget(pooled)
+        pooled.connection.close()
 
-    def _lost(self, line: Connection) -> None:
+    def _lost(self, pooled: Connection) -> None:
         """Note that the site closed a connection. After ``FREE`` connections in a row that lived less than ``STEADY``
         seconds, count it as a failure and pause: an account can have each of its connections closed right after the
         login."""
-        if line in self._lines and time.monotonic() - line.since < STEADY:
+        if pooled in self._connections and time.monotonic() - pooled.since < STEADY:
             self._short += 1
             if self._short > FREE:
                 self._failed(Unreachable("The site closes this account's connections right after the login."))
-        self._forget(line)
+        self._forget(pooled)
 
-    def _forget(self, line: Connection) -> None:
-        if line in self._lines:
-            self._lines.remove(line)
-        if time.monotonic() - line.since >= STEADY:
+    def _forget(self, pooled: Connection) -> None:
+        if pooled in self._connections:
+            self._connections.remove(pooled)
+        if time.monotonic() - pooled.since >= STEADY:
             self._failure, self._pause, self._short = None, 0.0, 0
-        if line.idle is not None:
-            line.idle.cancel()
+        if pooled.idle is not None:
+            pooled.idle.cancel()
         self._tell()
 
     def _tell(self) -> None:
@@ -278,7 +277,7 @@ class Pool:
         self._closed = True
         if self._opening is not None:
             self._opening.cancel()
-        connections = [line.connection for line in self._lines]
+        connections = [pooled.connection for pooled in self._connections]
         for connection in connections:
             connection.close()
         closing = [asyncio.create_task(connection.wait_closed()) for connection in connections]

@@ -36,9 +36,9 @@ SAID = 4096  # bytes of stderr that are kept for words
 
 
 class _Passing:
-    """A channel's other end: what comes is handed to whatever protocol was bound to the wire. All packets of one turn
-    of the event loop are handed over at once: OpenSSH sends 32 KiB in each, a door's own packets are larger, and
-    asyncssh copies what it has of one with every piece of it."""
+    """A channel's other end: what comes is handed to the protocol that was bound to the stream. All packets of one
+    turn of the event loop are handed over at once: OpenSSH sends 32 KiB in each, a door's own packets are larger,
+    and asyncssh copies the rest of a packet with every piece of it."""
 
     def __init__(self, use: ConnectionUse, protocol: Any) -> None:
         self._use = use
@@ -49,7 +49,7 @@ class _Passing:
         self._protocol.connection_made(chan)
 
     def session_started(self) -> None:
-        """Nothing to do: a protocol of asyncio knows no sessions."""
+        """Do nothing: a protocol of asyncio knows no sessions."""
 
     def data_received(self, data: bytes, datatype: int | None) -> None:  # noqa: ARG002
         if not self._came:
@@ -78,7 +78,7 @@ class _Passing:
 
 
 class ForwardStream:
-    """To a TCP port as seen from the login host. Opened when it is bound."""
+    """A stream to a TCP port as seen from the login host. The connection is opened when a protocol is bound to it."""
 
     def __init__(self, use: ConnectionUse, host: str, port: int, seconds: float) -> None:
         self._use = use
@@ -92,7 +92,7 @@ class ForwardStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Raises Refused where the site forbids it; Unreachable where the node does not answer."""
+        """Open the connection. Raises Refused where the site forbids it; Unreachable where the node does not answer."""
         protocol = session_factory()
         opening = self._use.connection.create_connection(
             lambda: _Passing(self._use, protocol),  # type: ignore[arg-type,return-value]
@@ -126,7 +126,7 @@ class ForwardStream:
 
 
 class EntryStream:
-    """A command's stdin and stdout. Run when it is bound."""
+    """A command's stdin and stdout. The command is run when a protocol is bound to it."""
 
     def __init__(self, use: ConnectionUse, name: str, line: str, seconds: float) -> None:
         self._use = use
@@ -141,8 +141,8 @@ class EntryStream:
         remote_host: str,  # noqa: ARG002
         remote_port: int,  # noqa: ARG002
     ) -> tuple[Any, Any]:
-        """Raises Unreachable where it could not be run. What it says on stderr goes to the log, and with the end of
-        the connection to the protocol."""
+        """Run the command. Raises Unreachable where it could not be run. Its stderr goes to the log, and with the
+        end of the connection to the protocol."""
         protocol = session_factory()
         try:
             async with asyncio.timeout(self._seconds):

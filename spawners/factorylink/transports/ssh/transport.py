@@ -1,8 +1,7 @@
 """The SSH transport: the factory's login side is another machine.
 
-Nothing of the account's environment is ours: a command gets what the account's own login shell gives it, and the
-variables that it is told. A connection that was made while its credential was valid is used for as long as it lives.
-"""
+A command gets the environment of the account's own login shell and the variables that the caller names; nothing of
+the link's environment. A connection that was made while its credential was valid is used for as long as it lives."""
 
 from __future__ import annotations
 
@@ -46,7 +45,7 @@ _CANNOT_RUN = {126, 127}  # what shells and ``env`` answer for a program that is
 
 @dataclass(frozen=True)
 class _Route:
-    """How an account is acted for: over whose connections, and with what before every command."""
+    """How the link acts for an account: over whose connections, and with which words before every command."""
 
     pool: Pool
     username: str
@@ -71,19 +70,19 @@ class SshTransport:
         self._for_service = CommandSlots(max(1, places - 1), max(1, places // SHARES), places)
         asyncssh.set_log_level(logging.WARNING)  # it tells of every connection
 
-    async def run(self, ask: Command[T], account: str | None = None) -> T:
+    async def run(self, command: Command[T], account: str | None = None) -> T:
         """Run a command and read its answer; the settings' prefix and environment go around it."""
-        argv = (*self._settings.prefix, *ask.argv)
-        env = self._settings.env | dict(ask.env)
-        most = most_bytes(ask, account)
-        heard = CommandOutput(*await self._bytes(account, argv, env, ask.stdin.encode(), ask.timeout, most))
-        if heard.code in _CANNOT_RUN:
-            words = heard.output().stderr.strip()
-            raise Unreachable(f"{ask.argv[0]} could not be run: {words or f'code {heard.code}'}")
-        return await answer(ask, heard)
+        argv = (*self._settings.prefix, *command.argv)
+        env = self._settings.env | dict(command.env)
+        most = most_bytes(command, account)
+        output = CommandOutput(*await self._bytes(account, argv, env, command.stdin.encode(), command.timeout, most))
+        if output.code in _CANNOT_RUN:
+            words = output.output().stderr.strip()
+            raise Unreachable(f"{command.argv[0]} could not be run: {words or f'code {output.code}'}")
+        return await answer(command, output)
 
     async def read(self, account: str | None, path: str, limit: int = 65536) -> bytes:
-        """The first ``limit`` bytes of a file, opened as the account."""
+        """Return the first ``limit`` bytes of a file, opened as the account."""
         full = await self.home(account) + path[1:] if path == "~" or path.startswith("~/") else path
         argv = head(full, limit)
         try:
@@ -95,13 +94,13 @@ class SshTransport:
         return first_bytes(*await self._bytes(account, argv, {"LC_ALL": "C"}, b"", READ_TIMEOUT, limit))
 
     async def home(self, account: str | None) -> str:
-        """Home of the account; asked once."""
+        """Return the account's home; the site is asked once."""
         if account not in self._homes:
             self._homes[account] = await self._find_home(account)
         return self._homes[account]
 
     async def _find_home(self, account: str | None) -> str:
-        """What the account database there has; else where a login begins."""
+        """Return the home by the account database there; else the folder in which a login begins."""
         route = await self._route(account)
         home = None
         if not route.act:
@@ -119,11 +118,11 @@ class SshTransport:
         return home
 
     async def connect(self, account: str | None, host: str, port: int) -> ByteStream:
-        """A channel of the account's connection."""
+        """Open a channel of the account's connection to a port."""
         return ForwardStream(await self._take(account, ConnectionKind.FORWARD), host, port, CONNECT_TIMEOUT)
 
     async def enter(self, account: str | None, argv: Sequence[str]) -> ByteStream:
-        """A channel that counts, as those of commands do."""
+        """Open a channel with a command; it counts as those of commands do."""
         route = await self._route(account)
         line = _line(route.act, self._settings.env, (*self._settings.prefix, *argv))
         use = await self._take(account, ConnectionKind.ENTRY)
@@ -144,7 +143,7 @@ class SshTransport:
         seconds: float,
         cap: int,
     ) -> tuple[bytes, bytes, int]:
-        """Waiting for a connection and a place on it is off the clock."""
+        """Run a command, and return its output. The time to wait for a connection and a place on it does not count."""
         route = await self._route(account)
         line = _line(route.act, env, argv)
         async with (self._for_service if route.act else self._for_own).of(account):
@@ -199,8 +198,9 @@ class SshTransport:
 
 
 def _line(act: Sequence[str], env: Mapping[str, str], argv: Sequence[str]) -> str:
-    """The one place where an argv becomes text: sshd hands it to the account's login shell. sshd seldom takes
-    variables from us, so ``env`` sets them there. Raises Unreachable, Refused for what cannot be written."""
+    """Return an argv as a line of shell; this is the only function that does. sshd hands the line to the account's
+    login shell. sshd seldom takes variables from the link, so ``env`` sets them in the line. Raises Unreachable, and
+    Refused for what cannot be quoted."""
     words = [*act, *(("env", *(f"{name}={value}" for name, value in env.items())) if env else ()), *argv]
     line = shlex.join(words)
     if "\0" in line:

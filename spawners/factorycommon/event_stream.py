@@ -1,0 +1,75 @@
+"""Reading server-sent events, for the hub's client of the link and for the notebook's.
+
+Our own reader, since httpx-sse has no cap on an event's size: whoever fills a stream without an end of line would fill
+the reader's memory. Events are framed by ``\\n`` only, which is what our link writes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from typing import NamedTuple
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES = 64 << 20  # of one event: the hub's table of some ten thousand sessions
+_END = b"\n\n"
+
+
+class Event(NamedTuple):
+    """An event of a stream. ``name``: what its ``event`` field says."""
+
+    name: str
+    data: str
+
+
+class EventReader:
+    """Cuts what comes from a stream into events. ``most``: bytes of one; a longer one is skipped."""
+
+    def __init__(self, most: int = MOST_BYTES) -> None:
+        self._most = most
+        self._held = bytearray()
+        self._looked = 0  # bytes of what is held in which no event ends
+        self._skips = False
+
+    def feed(self, piece: bytes) -> Iterator[Event]:
+        """Yield the events that end with this piece."""
+        self._held += piece
+        while (end := self._held.find(_END, self._looked)) >= 0:
+            block, self._skips = b"" if self._skips else bytes(self._held[:end]), False
+            del self._held[: end + len(_END)]
+            self._looked = 0
+            if len(block) > self._most:
+                self._say_skipped()
+            elif (event := _event(block)) is not None:
+                yield event
+        if len(self._held) > self._most:
+            if not self._skips:
+                self._say_skipped()
+            self._skips = True
+            del self._held[:-1]  # which may be the first half of its end
+        self._looked = max(0, len(self._held) - 1)
+
+    def _say_skipped(self) -> None:
+        log.warning("An event is skipped: it has more than %d bytes", self._most)
+
+
+async def read_events(pieces: AsyncIterable[bytes], most: int = MOST_BYTES) -> AsyncGenerator[Event]:
+    """Yield the events of a stream. ``pieces``: its bytes, cut anywhere."""
+    reader = EventReader(most)
+    async for piece in pieces:
+        for event in reader.feed(piece):
+            yield event
+
+
+def _event(block: bytes) -> Event | None:
+    """Return what the lines between two empty ones say; None: nothing but comments."""
+    name, data = "", []
+    for line in block.split(b"\n"):
+        field, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if field == b"event":
+            name = value.decode(errors="replace")
+        elif field == b"data":
+            data.append(value)
+    return Event(name, b"\n".join(data).decode(errors="replace")) if data else None

@@ -1,0 +1,62 @@
+"""What a node size costs: the one place that counts what is billed for it and reads the catalogue's ``billed_as``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from factorycommon.models import Amount, Factory, NodeSize, Price
+
+# "1/4 node-hour per hour", "0.5 GPU-hours per hour"; and in GPUs: "8 GPUs", "1 GPU-h".
+_PER_HOUR = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)(?:/([1-9]\d{0,8}))? (\S{1,40}?)s? per hour")
+_IN_GPUS = re.compile(r"(\d{1,9}(?:\.\d{1,9})?) GPU(?:s|-h|-hours?)?")
+
+
+def billed_gpus(factory: Factory, size: NodeSize) -> int:
+    """Return how many GPUs the gateway counts for a job of that size: all of its node where nobody else can use
+    them."""
+    partition = factory.partition(size.partition)
+    if size.whole_node or partition.whole_node_only:
+        return factory.gpu(partition).per_node if partition.gpus else 0
+    return size.gpus
+
+
+def gpus_of(factory: Factory, size_id: str) -> int:
+    """Return ``billed_gpus`` of the size with that id; 0 where the catalogue has no such size any more."""
+    return next((billed_gpus(factory, size) for size in factory.sizes if size.id == size_id), 0)
+
+
+def price(factory: Factory, size: NodeSize) -> Price:
+    """Return what an hour of that size costs: as ``billed_as`` says where that can be read, else by its GPUs."""
+    counted, (charged, own) = billed_gpus(factory, size), _read(size.billed_as)
+    return Price(
+        gpu_hours=counted if charged is None else charged, counted=counted, own=own,
+        **_charged_for(factory, size, counted, charged),
+    )  # fmt: skip
+
+
+def price_of(factory: Factory, size_id: str) -> Price | None:
+    """Return the price of the size with that id; None where the catalogue has no such size any more."""
+    return next((price(factory, size) for size in factory.sizes if size.id == size_id), None)
+
+
+def _read(billed_as: str) -> tuple[float | None, Amount | None]:
+    """Return the GPU-hours that the factory charges for an hour, or the amount in another unit; None: not said."""
+    if found := _IN_GPUS.fullmatch(billed_as):
+        return float(found[1]), None
+    found = _PER_HOUR.fullmatch(billed_as)
+    if found is None:
+        return None, None
+    amount, unit = float(found[1]) / int(found[2] or 1), found[3]
+    return (amount, None) if unit == "GPU-hour" else (None, Amount(amount=amount, unit=unit))
+
+
+def _charged_for(factory: Factory, size: NodeSize, counted: int, charged: float | None) -> dict[str, Any]:
+    if not size.gpus:
+        return {"charged_for": "cores", "number": size.cores}
+    unit, whole = factory.gpu(factory.partition(size.partition)).unit, max(charged or 0.0, counted)
+    if unit != "GPU" and charged is not None and charged != size.gpus:
+        return {"charged_for": "part", "number": charged, "unit": unit}
+    if whole > size.gpus:
+        return {"charged_for": "whole-node", "number": whole, "unit": unit}
+    return {"charged_for": "gpus", "number": size.gpus, "unit": unit}
